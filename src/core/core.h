@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core.h: reactors and how work reaches them.
+ *
+ * A `struct core` is one daemon's set of threads: reactors for I/O, numbered from 0, and a control
+ * reactor that runs the same loop but never I/O. A reactor owns what was made on it; others send it
+ * messages. One pass of a reactor is
+ *
+ *     messages -> ready file descriptors -> due timers -> pollers -> deferred calls (until none is
+ *     left or the budget is spent) -> end-of-pass calls (what gathered output sends now) -> versions
+ *
+ * and when a pass found nothing to do the reactor's mode decides: spin, sleep, or spin for a bounded
+ * time that follows the observed gap between arrivals and then sleep. Everything that can happen to a
+ * reactor wakes it: a message, a file descriptor, a timer. There is no periodic timer.
+ *
+ * The seam of the simulator runs below this header: core/os implements core/platform.h with threads,
+ * epoll and clocks, core/sim with one thread, virtual time and one seed. Link one of them.
+ */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/ring.h"
+
+#define CORE_REACTORS_MAX 64 /* I/O reactors of one daemon; the control reactor comes on top */
+
+struct core;
+struct reactor;
+
+enum core_mode {
+	CORE_ADAPTIVE,  /* spin a bounded time, then sleep */
+	CORE_POLL,      /* never sleep */
+	CORE_INTERRUPT, /* sleep at once */
+	CORE_MODE_COUNT
+};
+const char *core_mode_name(enum core_mode mode); /* "adaptive", "poll", "interrupt" */
+
+struct core_opts {
+	const char *cpus;             /* "0x5", "[0,2-3]" or "0,2-3": one I/O reactor each; NULL: 0x1 */
+	enum core_mode mode;          /* of every I/O reactor at start; the control reactor always sleeps */
+	uint64_t memory_bytes;        /* budget of all data buffers and slots; 0: 256 MiB */
+	uint32_t spin_us_max;         /* adaptive: longest spin before sleep; 0: 50 */
+	uint32_t stall_ms;            /* stall guard's limit; 0: 1000 */
+};
+
+/* Make the reactors; threads start in core_run().
+ * Core: none yet. Memory: freed by core_free(). Errors: sentence in `e`, NULL returned. */
+struct core *core_make(const struct core_opts *opts, struct err *e);
+
+/* Start all reactors and run the control reactor on the calling thread until core_stop().
+ * `start` runs first, on the control reactor. Returns the code given to core_stop(). */
+int core_run(struct core *core, void (*start)(void *arg), void *arg);
+
+/* End core_run(): every reactor finishes its pass and its thread ends. Any thread of the core. */
+void core_stop(struct core *core, int code);
+void core_free(struct core *core);
+
+/* The reactor whose thread this is; NULL on a foreign thread. */
+struct reactor *reactor_self(void);
+struct core *reactor_core(const struct reactor *r);
+struct reactor *core_reactor(struct core *core, uint32_t index); /* index < core_reactor_count() */
+struct reactor *core_control(struct core *core);
+uint32_t core_reactor_count(const struct core *core);            /* I/O reactors, control not counted */
+uint32_t reactor_index(const struct reactor *r);                 /* control: core_reactor_count() */
+uint32_t reactor_cpu(const struct reactor *r);                   /* the CPU it is pinned to */
+bool reactor_is_control(const struct reactor *r);
+
+/* Time of the current pass, monotonic; read once a pass. Only for the calling reactor. */
+uint64_t reactor_now_ns(void);
+/* Read the clock now: for measuring, not for deciding. */
+uint64_t core_clock_ns(void);
+/* Wall clock, microseconds since 1970. */
+uint64_t core_wall_us(void);
+/* Randomness of the whole daemon comes from here. */
+void core_random(void *buf, size_t len);
+uint64_t core_random_u64(void);
+
+/* --- messages ------------------------------------------------------------------------------------
+ * Embedded in the object that sends it; nothing is allocated, sending cannot fail. Order between one
+ * pair of reactors is kept. A message must not be sent again before its function has been called. */
+struct msg;
+typedef void msg_fn(struct msg *m);
+struct msg {
+	struct mpsc_link link;
+	msg_fn *fn;
+};
+
+/* Run m->fn on `to`, in a later pass. Any thread, foreign ones too; to the calling reactor as well. */
+void msg_send(struct reactor *to, struct msg *m, msg_fn *fn);
+
+/* Run `on_core` on every I/O reactor, then `done` on the calling one. */
+struct each;
+typedef void each_fn(struct each *e);
+struct each {
+	struct msg msgs[CORE_REACTORS_MAX];
+	struct msg done_msg;
+	struct reactor *from;
+	_Atomic uint32_t left;
+	each_fn *on_core, *done;
+};
+void each_core(struct each *e, struct core *core, each_fn *on_core, each_fn *done);
+
+/* --- deferred calls ------------------------------------------------------------------------------
+ * Later in the same pass of the calling reactor. Scheduling one that is scheduled already does nothing. */
+struct defer;
+typedef void defer_fn(struct defer *d);
+struct defer {
+	struct queue_link link;
+	defer_fn *fn;
+	bool queued;
+};
+void defer_run(struct defer *d, defer_fn *fn);  /* in the deferred phase */
+void defer_last(struct defer *d, defer_fn *fn); /* in the end-of-pass phase, once per pass */
+
+/* --- timers --------------------------------------------------------------------------------------
+ * Intrusive; equal deadlines run in the order in which they were started. Calling reactor only. */
+struct timer;
+typedef void timer_fn(struct timer *t);
+struct timer {
+	uint64_t deadline_ns, sequence;
+	timer_fn *fn;
+	struct timer *child, *next, *prev; /* a pairing heap's links */
+	bool running;
+};
+void timer_start(struct timer *t, uint64_t delay_ns, timer_fn *fn); /* starts anew when running */
+void timer_stop(struct timer *t);                                   /* no effect when not running */
+static inline bool timer_is_running(const struct timer *t) { return t->running; }
+
+/* --- file descriptors ----------------------------------------------------------------------------
+ * Level triggered: a function that leaves work behind is called again in the next pass. net/ and
+ * back-ends use these; engines never do. Calling reactor only. */
+struct source;
+typedef void source_fn(struct source *s, uint32_t events);
+struct source {
+	int fd;
+	uint32_t events;       /* EPOLLIN, EPOLLOUT, ... as asked for */
+	source_fn *fn;
+	const char *name;      /* for "why awake": what kind of thing this is; static text */
+	struct reactor *reactor;
+	struct list link;
+};
+int source_start(struct source *s, int fd, uint32_t events, const char *name, source_fn *fn) MUST_USE;
+void source_change(struct source *s, uint32_t events);
+/* After return s->fn is not called again, also when its event was already collected in this pass. */
+void source_stop(struct source *s);
+
+/* --- pollers -------------------------------------------------------------------------------------
+ * For a device that can only be polled: a defect with a name, shown by thread_get_pollers. A started
+ * poller keeps its reactor awake in every mode. Returns how much work it did. */
+struct poller;
+typedef uint32_t poller_fn(struct poller *p);
+struct poller {
+	poller_fn *fn;
+	const char *name;
+	uint64_t runs, busy_runs;
+	struct list link;
+};
+void poller_start(struct poller *p, const char *name, poller_fn *fn);
+void poller_stop(struct poller *p);
+
+/* --- jobs ----------------------------------------------------------------------------------------
+ * What may block (name resolution, open, fallocate, key files) runs on a helper thread; `done` runs
+ * on the reactor that started it. The simulator runs jobs after a delay it draws. */
+struct job;
+typedef void job_fn(struct job *j);
+struct job {
+	struct msg msg;
+	struct queue_link link;
+	struct reactor *from;
+	job_fn *work, *done;
+};
+void job_start(struct job *j, job_fn *work, job_fn *done);
+
+/* --- modes and accounts --------------------------------------------------------------------------*/
+void reactor_set_mode(struct reactor *r, enum core_mode mode); /* any thread; at the next pass */
+enum core_mode reactor_mode(const struct reactor *r);
+
+/* Why a reactor was awake. Read from any thread; values may be a pass old. */
+struct reactor_stats {
+	uint64_t passes, busy_passes;          /* passes in all; passes that found work */
+	uint64_t busy_ns, idle_ns, sleep_ns;   /* time in busy passes, in empty ones, asleep */
+	uint64_t sleeps;                       /* times it went to sleep */
+	uint64_t wakes_message, wakes_fd, wakes_timer; /* what ended those sleeps */
+	uint64_t messages, fd_events, timers, polls_busy, defers;
+	uint64_t message_depth_max;            /* high-water mark of waiting messages */
+	uint64_t message_age_max_ns;           /* oldest message ever seen when taken (sampled once a pass) */
+	uint64_t longest_ns;                   /* longest single callback */
+	const char *longest_name;              /* its name; static text or a resolved symbol */
+	uint64_t stalls;                       /* times the stall guard had to speak */
+	uint64_t cpu_ns;                       /* CPU time of its thread */
+};
+void reactor_get_stats(struct reactor *r, struct reactor_stats *ret_stats);
+
+/* List a reactor's pollers and sources by name, on that reactor: for thread_get_pollers and "why awake". */
+void reactor_visit_pollers(void (*visit)(const struct poller *p, void *arg), void *arg);
+void reactor_visit_sources(void (*visit)(const struct source *s, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* platform.h: the seam. What a reactor needs from the world; core/os and core/sim implement it.
+ *
+ * Private to core. The loop itself (reactor.c), messages, timers and the rest are the same code on
+ * both sides.
+ */
+#ifndef CORE_PLATFORM_H
+#define CORE_PLATFORM_H
+
+#include "core/core.h"
+
+struct platform;         /* one per core: threads and helper pool, or the simulated machine */
+struct platform_reactor; /* one per reactor: epoll and eventfd, or a place in the schedule */
+
+struct platform *platform_make(struct core *core, const struct core_opts *opts, struct err *e);
+void platform_free(struct platform *p);
+struct platform_reactor *platform_reactor_make(struct platform *p, struct reactor *r, struct err *e);
+void platform_reactor_free(struct platform_reactor *pr);
+/* The CPUs named by opts->cpus that this process may use; fills up to CORE_REACTORS_MAX; sentence in `e`. */
+int platform_cpus(const char *cpus, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e);
+
+/* Run all reactors' loops until core_stop(); the control reactor's on the calling thread. */
+int platform_run(struct platform *p);
+
+/* Clocks and randomness. */
+uint64_t platform_now_ns(void);
+uint64_t platform_wall_us(void);
+void platform_random(void *buf, size_t len);
+uint64_t platform_thread_cpu_ns(struct platform_reactor *pr);
+
+/* The reactor of the calling thread. */
+struct reactor *platform_self(void);
+
+/* Collect and dispatch ready descriptors; wait at most timeout_ns (0: do not wait, UINT64_MAX: for ever).
+ * Returns how many there were. Wake-ups by platform_wake() end the wait and are not counted. */
+uint32_t platform_poll(struct platform_reactor *pr, uint64_t timeout_ns);
+/* End a wait of this reactor, from any thread. */
+void platform_wake(struct platform_reactor *pr);
+
+int platform_source_start(struct platform_reactor *pr, struct source *s);
+void platform_source_change(struct platform_reactor *pr, struct source *s);
+void platform_source_stop(struct platform_reactor *pr, struct source *s);
+
+void platform_job_start(struct platform *p, struct job *j);
+
+#endif
