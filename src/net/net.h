@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* net.h: addresses, listeners and byte-stream sockets. The only way any protocol touches a network.
+ *
+ * net/os implements sockets over the kernel, net/sim over a simulated network; link one of them. TLS
+ * will be a second kind of `struct sock` behind the same verbs.
+ *
+ * Everything is readiness driven and never blocks: a socket calls `ready` on its reactor when there may
+ * be something to receive, when an earlier short send may go on, or when it failed; receiving and
+ * sending happen straight from the caller's memory, with no copy kept. A socket belongs to one reactor
+ * at a time: sock_detach() on the old one, sock_attach() on the new.
+ */
+#ifndef NET_NET_H
+#define NET_NET_H
+
+#include <netinet/in.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+
+#include "core/core.h"
+
+enum net_family { NET_ANY, NET_IPV4, NET_IPV6, NET_UNIX };
+
+struct net_addr {
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+		struct sockaddr_un un;
+	};
+	socklen_t len;
+};
+
+#define NET_ADDR_TEXT_MAX 128 /* "[2001:db8::1]:4420", "/run/gantry.sock" */
+#define NET_HOST_TEXT_MAX 110
+
+/* Numeric address and port, or a path for NET_UNIX. Never asks a name server; see net_resolve(). */
+int net_addr_parse(enum net_family family, const char *host, const char *service, struct net_addr *ret_addr,
+                   struct err *e) MUST_USE;
+enum net_family net_addr_family(const struct net_addr *a);
+const char *net_addr_text(const struct net_addr *a, char buf[static NET_ADDR_TEXT_MAX]);
+/* Host and port apart, as NVMe's traddr and trsvcid want them. */
+const char *net_addr_host(const struct net_addr *a, char buf[static NET_ADDR_TEXT_MAX]);
+uint16_t net_addr_port(const struct net_addr *a);
+void net_addr_set_port(struct net_addr *a, uint16_t port);
+bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
+/* Does a listener on `a` take connections to `b`? Equal, or `a` is the wildcard of that family and port. */
+bool net_addr_covers(const struct net_addr *a, const struct net_addr *b);
+
+/* Resolve a name on the helper pool. Caller's memory; `done` runs on the calling reactor; err.code says how it went. */
+struct net_resolve {
+	struct job job;
+	enum net_family family;
+	char host[256], service[16];
+	struct net_addr addr;
+	struct err err;
+	void (*done)(struct net_resolve *r);
+};
+void net_resolve(struct net_resolve *r, enum net_family family, const char *host, const char *service,
+                 void (*done)(struct net_resolve *r));
+
+/* --- sockets ------------------------------------------------------------------------------------- */
+
+#define SOCK_READABLE 1u /* receive until -EAGAIN or your budget; called again in the next pass if data is left */
+#define SOCK_WRITABLE 2u /* after a short send (sock_want_write) */
+#define SOCK_FAILED 4u   /* error or hang-up; what was received before it can still be read */
+
+struct sock;
+typedef void sock_ready_fn(void *arg, uint32_t events);
+
+struct sock_opts {
+	uint32_t send_buffer, recv_buffer;    /* bytes; 0: the system's */
+	uint32_t ack_timeout_ms;              /* TCP_USER_TIMEOUT; 0: none */
+	uint8_t priority;
+};
+
+/* Begin to connect. Attached to the calling reactor; `ready` gets SOCK_WRITABLE once when connected, SOCK_FAILED
+ * (sock_error() tells) when not. `from` may be NULL. NULL with a sentence when it cannot even begin. */
+struct sock *sock_connect(const struct net_addr *to, const struct net_addr *from, const struct sock_opts *opts,
+                          sock_ready_fn *ready, void *arg, struct err *e);
+/* Close at once and free. Any unsent bytes the system took are still delivered, unless `reset`. */
+void sock_close(struct sock *s);
+void sock_reset(struct sock *s);
+/* No more sending; the peer sees the end after the bytes sent so far. */
+void sock_shutdown_send(struct sock *s);
+
+/* Bytes received (0: the peer ended), or -EAGAIN, -ECONNRESET, ... */
+ssize_t sock_recv(struct sock *s, void *buf, size_t len);
+ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count);
+/* Bytes taken, maybe fewer than given, or -EAGAIN, -EPIPE, ... At most SOCK_IOV_MAX iovecs. */
+#define SOCK_IOV_MAX 1024
+ssize_t sock_send(struct sock *s, const struct iovec *iov, int count);
+/* Ask for SOCK_WRITABLE (after a short send), or no more. */
+void sock_want_write(struct sock *s, bool want);
+/* Stop or go on reporting SOCK_READABLE: a connection without room for more commands. */
+void sock_want_read(struct sock *s, bool want);
+
+/* Leave this reactor; no callback afterwards. */
+void sock_detach(struct sock *s);
+/* Join the calling reactor; data that already waits is reported. Errors: negative errno. */
+int sock_attach(struct sock *s, sock_ready_fn *ready, void *arg) MUST_USE;
+
+int sock_error(struct sock *s); /* pending error as negative errno; 0: none */
+void sock_local_addr(const struct sock *s, struct net_addr *ret_addr);
+void sock_peer_addr(const struct sock *s, struct net_addr *ret_addr);
+/* The CPU that last handled this socket's packets, for placement; -1 when unknown. */
+int sock_incoming_cpu(const struct sock *s);
+/* NET_UNIX: who is at the other end; false when unknown. */
+bool sock_peer_cred(const struct sock *s, uint32_t *ret_uid, uint32_t *ret_pid);
+/* For hot upgrade: the descriptor, which stays the socket's; -1 in the simulator. */
+int sock_fd(const struct sock *s);
+/* A sock over an inherited descriptor, detached. */
+struct sock *sock_from_fd(int fd, struct err *e);
+
+/* --- listeners ------------------------------------------------------------------------------------ */
+
+struct listener;
+/* A new connection: not attached; the callee now owns it (give it to a reactor, or close it). */
+typedef void listener_fn(void *arg, struct sock *s);
+
+/* Listen on the calling reactor. Port 0 takes a free one (listener_addr() tells). At most `budget` accepts a pass.
+ * NET_UNIX: mode 0600; a path another process listens on is an error that names it, a dead one is replaced. */
+struct listener *listener_open(const struct net_addr *addr, uint32_t backlog, listener_fn *fn, void *arg, struct err *e);
+void listener_close(struct listener *l);
+void listener_addr(const struct listener *l, struct net_addr *ret_addr);
+
+#endif
