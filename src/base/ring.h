@@ -76,6 +76,9 @@ struct mpsc {
 	CACHE_ALIGNED _Atomic(struct mpsc_link *) top;
 };
 
+/* Zeroed memory is an empty queue too; clang 14 does not take `= { 0 }` for an atomic pointer. */
+static inline void mpsc_init(struct mpsc *q) { atomic_init(&q->top, NULL); }
+
 /* True when the queue was empty before, so that the caller is the one who may have to wake. */
 bool mpsc_push(struct mpsc *q, struct mpsc_link *l);
 /* All links in order of arrival, as a chain ending in NULL. */

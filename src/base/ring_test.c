@@ -92,9 +92,10 @@ static void spsc_keeps_order_between_threads(void **state)
 
 static void mpsc_first_push_is_told_to_wake(void **state)
 {
-	struct mpsc q = { 0 };
+	struct mpsc q;
 	struct mpsc_link a, b;
 
+	mpsc_init(&q);
 	assert_true(mpsc_empty(&q));
 	assert_null(mpsc_take_all(&q));
 	assert_true(mpsc_push(&q, &a));
@@ -131,11 +132,12 @@ static void *mpsc_producer(void *arg)
 /* Each producer's items arrive once, in its order, and every batch taken had one push that was told to wake. */
 static void mpsc_keeps_each_producers_order(void **state)
 {
-	struct mpsc q = { 0 };
+	struct mpsc q;
 	_Atomic uint32_t wakes = 0;
 	struct mpsc_producer producers[MPSC_PRODUCERS];
 	uint32_t expected[MPSC_PRODUCERS] = { 0 }, wrong = 0, taken = 0, batches = 0;
 
+	mpsc_init(&q);
 	for (uint32_t p = 0; p < MPSC_PRODUCERS; p++) {
 		producers[p] = (struct mpsc_producer){ .q = &q, .wakes = &wakes };
 		producers[p].items = base_zalloc(MPSC_ITEMS * sizeof(struct mpsc_item));
