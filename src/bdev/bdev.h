@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bdev.h: the waist between protocols and back-ends: what a block device is and how it is used.
+ *
+ * Users open a device on the control reactor (bdev_open), take a channel on each core they use it from
+ * (bdev_channel_get), and submit I/Os they own. Back-ends fill a `struct bdev` with a table of
+ * functions and register it; bdev_device.h is their side of this header.
+ *
+ * Submitting cannot fail to start: whatever is wrong becomes the I/O's status. `done` runs exactly once, on
+ * the same core, in a later phase of the same pass or in a later pass, never inside bdev_submit().
+ *
+ * Data moves in one of two forms. Plain: the caller's iovecs. Lent: a read without buffers, for which the
+ * device fills in iovecs over its own stable memory, to be given back by bdev_io_release() exactly
+ * once, after `done`, on any core. And a write whose payload the device consumed before bdev_submit()
+ * returned says so (io->consumed), so that a shared receive buffer can be reused at once.
+ */
+#ifndef BDEV_BDEV_H
+#define BDEV_BDEV_H
+
+#include <sys/uio.h>
+
+#include "base/uuid.h"
+#include "core/core.h"
+#include "core/mem.h"
+
+struct bdev;          /* a device; bdev_device.h */
+struct bdev_registry; /* all devices of one daemon; lives on the control reactor */
+struct bdev_desc;     /* a device opened by somebody */
+struct bdev_channel;  /* one core's way into a device */
+struct bdev_io;
+
+/*   operation             name                    data moves */
+#define BDEV_OPS(X) \
+	X(READ,                "read",                 BDEV_DATA_IN) \
+	X(WRITE,               "write",                BDEV_DATA_OUT) \
+	X(FLUSH,               "flush",                BDEV_DATA_NONE) \
+	X(UNMAP,               "unmap",                BDEV_DATA_NONE) \
+	X(WRITE_ZEROES,        "write_zeroes",         BDEV_DATA_NONE) \
+	X(COMPARE,             "compare",              BDEV_DATA_OUT) \
+	X(COMPARE_AND_WRITE,   "compare_and_write",    BDEV_DATA_OUT) \
+	X(COPY,                "copy",                 BDEV_DATA_NONE) \
+	X(VERIFY,              "verify",               BDEV_DATA_NONE) \
+	X(WRITE_UNCORRECTABLE, "write_uncorrectable",  BDEV_DATA_NONE) \
+	X(GET_LBA_STATUS,      "get_lba_status",       BDEV_DATA_NONE) \
+	X(RESET,               "reset",                BDEV_DATA_NONE) \
+	X(PASSTHROUGH,         "passthrough",          BDEV_DATA_OUT)
+#define BDEV_OP_ENUM(op, name, data) BDEV_##op,
+enum bdev_data { BDEV_DATA_NONE, BDEV_DATA_IN, BDEV_DATA_OUT };
+enum bdev_op { BDEV_OPS(BDEV_OP_ENUM) BDEV_OP_COUNT };
+#define BDEV_BIT(op) (1u << BDEV_##op)
+const char *bdev_op_name(enum bdev_op op);
+
+/* How an I/O ended. Protocols translate this in one function each. */
+/*   status             meaning */
+#define BDEV_STATUSES(X) \
+	X(OK,               "done") \
+	X(BAD_RANGE,        "blocks beyond the end of the device") \
+	X(BAD_FIELD,        "a field the device cannot accept, such as buffers that do not match the length") \
+	X(UNSUPPORTED,      "the device cannot do this and it cannot be emulated") \
+	X(WRITE_PROTECTED,  "the device is read only, or was opened for reading") \
+	X(MISCOMPARE,       "the data compared differs; io->miscompare_offset says where") \
+	X(MEDIA_ERROR,      "the media could not deliver or keep the data") \
+	X(GUARD_CHECK,      "protection information: guard") \
+	X(APPTAG_CHECK,     "protection information: application tag") \
+	X(REFTAG_CHECK,     "protection information: reference tag") \
+	X(RESERVED,         "another initiator holds a reservation") \
+	X(FENCED,           "the lease the I/O carried has been revoked") \
+	X(ABORTED,          "aborted on request") \
+	X(GONE,             "the device was removed") \
+	X(NO_SPACE,         "a thin device has no memory or space left") \
+	X(BUSY,             "try again later") \
+	X(FAILED,           "the device failed and stays failed until it is opened again") \
+	X(TIMED_OUT,        "the device did not answer")
+#define BDEV_STATUS_ENUM(status, text) BDEV_ST_##status,
+enum bdev_status { BDEV_STATUSES(BDEV_STATUS_ENUM) BDEV_STATUS_COUNT };
+const char *bdev_status_name(enum bdev_status st); /* "MEDIA_ERROR" */
+const char *bdev_status_text(enum bdev_status st); /* the meaning */
+
+/* What keeps data from a power cut. */
+enum bdev_cache { BDEV_CACHE_NONE, BDEV_CACHE_VOLATILE, BDEV_CACHE_LOST_ANYWAY /* RAM: nothing survives */ };
+
+/* What a device is; the same on all cores. Sizes may grow or shrink while it is open (BDEV_EVENT_RESIZE). */
+struct bdev_info {
+	const char *name, *product;       /* stable while open */
+	struct uuid uuid;
+	uint32_t block_size;              /* data bytes of a block */
+	uint32_t physical_block_size;
+	uint32_t md_size;                 /* metadata bytes of a block; 0: none */
+	bool md_interleaved;
+	uint64_t block_count;
+	uint32_t ops;                     /* BDEV_BIT()s that work, natively or emulated */
+	uint32_t native_ops;
+	bool lends;                       /* reads may be asked for without buffers */
+	bool fua;                         /* honoured natively; else write + flush */
+	bool read_only, thin;
+	enum bdev_cache cache;
+	uint32_t optimal_io_blocks;       /* 0: no preference */
+	uint32_t max_io_blocks;           /* 0: no limit; larger ones are split by the waist */
+	uint32_t max_unmap_blocks;        /* 0: no limit */
+	uint32_t atomic_blocks;           /* largest write that a reader never sees half of; at least 1 */
+};
+
+/* Who sends I/O: for reservations, leases and accounts. Lives as long as its controller or session. */
+struct bdev_initiator {
+	char name[224];                   /* NVMe host NQN, iSCSI initiator name */
+	struct uuid host_id;
+};
+
+/* --- leases: the one revocation mechanism --------------------------------------------------------
+ * A lease is one initiator's permission to touch one device, or all devices, through one controller. Every I/O carries
+ * the lease and the epoch in which it began; both are checked at the last point before the media.
+ * Revoking advances the epoch and answers only when no I/O of an older epoch can land any more. */
+struct bdev_lease {
+	_Atomic uint32_t epoch;
+	struct {
+		CACHE_ALIGNED uint32_t in_flight; /* of that core only: I/Os in the device's hands */
+		struct bdev_lease_revoke *waiting;
+	} core[CORE_REACTORS_MAX + 1];
+};
+void bdev_lease_init(struct bdev_lease *l);
+static inline uint32_t bdev_lease_epoch(struct bdev_lease *l)
+{
+	return atomic_load_explicit(&l->epoch, memory_order_acquire);
+}
+struct bdev_lease_revoke {
+	struct each each;
+	struct bdev_lease *lease;
+	_Atomic uint32_t cores_left;
+	struct msg done_msg;
+	struct reactor *from;
+	void (*done)(struct bdev_lease_revoke *r);
+	struct bdev_lease_revoke *next[CORE_REACTORS_MAX + 1];
+};
+/* Core: any reactor. Memory: `r` stays until done. Then: done runs here, when nothing older can land. */
+void bdev_lease_revoke(struct core *core, struct bdev_lease *l, struct bdev_lease_revoke *r,
+                       void (*done)(struct bdev_lease_revoke *r));
+
+/* --- one I/O ------------------------------------------------------------------------------------- */
+
+#define BDEV_IO_FUA      0x01u /* on media before done */
+#define BDEV_IO_LEND     0x02u /* READ only: fill io->iovs (room for iov_max) with the device's own memory */
+#define BDEV_IO_PRCHK_GUARD  0x10u
+#define BDEV_IO_PRCHK_APPTAG 0x20u
+#define BDEV_IO_PRCHK_REFTAG 0x40u
+#define BDEV_IO_DEALLOCATE   0x80u /* WRITE_ZEROES may leave holes */
+
+typedef void bdev_done_fn(struct bdev_io *io);
+
+struct bdev_range {
+	uint64_t lba, count;
+};
+
+struct bdev_io {
+	/* Set by the caller before bdev_submit(); unchanged until done. */
+	uint8_t op;                     /* enum bdev_op */
+	uint8_t flags;                  /* BDEV_IO_* */
+	uint16_t iov_count, iov_max;    /* data iovecs; iov_max: room in iovs for LEND */
+	uint16_t md_iov_count;
+	uint64_t lba, count;            /* blocks */
+	struct iovec *iovs;             /* data; COMPARE_AND_WRITE: compare bytes, then write bytes */
+	struct iovec *md_iovs;          /* separate metadata; NULL: none */
+	bdev_done_fn *done;
+	const struct bdev_initiator *who; /* NULL: the daemon itself */
+	struct bdev_lease *lease;       /* NULL: the daemon itself */
+	uint32_t lease_epoch;
+	uint32_t ref_tag;
+	uint16_t app_tag, app_mask;
+	const struct mem_region *region; /* where the data lies, when known; NULL otherwise */
+	union {
+		struct { const struct bdev_range *ranges; uint32_t range_count; } unmap; /* count 0: lba,count */
+		struct { uint64_t src_lba; } copy;             /* same device */
+		struct { uint8_t *cmd; uint32_t *result; } passthrough;
+		struct { bool ret_mapped; uint64_t ret_blocks; } lba_status; /* of the run that begins at lba */
+	};
+
+	/* Set by the device or the waist. */
+	uint8_t status;                 /* enum bdev_status; valid in done */
+	bool consumed;                  /* WRITE: valid when bdev_submit() returns */
+	bool lent;                      /* READ: the iovecs are the device's; bdev_io_release() */
+	bool active;                    /* between submit and done: the contract's own check */
+	uint32_t miscompare_offset;     /* bytes */
+	struct bdev_channel *ch;
+	uint64_t began_ns;
+	struct queue_link link;         /* the device's while it has the I/O, then the channel's */
+	void *device_ctx;               /* the device's, from its per-channel pool */
+};
+
+/* Start one operation on a device.
+ *
+ * Core:   the one that opened `ch`.
+ * Memory: `io`, its iovecs and its data stay yours and must not move until io->done runs; data of a write only
+ *         until return when io->consumed is set.
+ * Then:   io->done(io) runs once, on this core, after bdev_submit() has returned.
+ * Errors: none here; what cannot start is completed with io->status set.
+ */
+void bdev_submit(struct bdev_channel *ch, struct bdev_io *io);
+
+/* Give lent memory back. Any core of the daemon; exactly once for every READ that ended with io->lent. The iovecs may
+ * be released in pieces that bdev_release_iovs() covers; `ch` may be closed by then, the descriptor not. */
+void bdev_io_release(struct bdev_io *io);
+/* The same from the iovecs alone, for who keeps them apart from the I/O (a frozen connection). */
+void bdev_release_iovs(struct bdev_desc *desc, const struct iovec *iovs, uint32_t count);
+/* Most iovecs that a lent read of `blocks` blocks can need. */
+uint32_t bdev_lend_iovs_max(const struct bdev_desc *desc, uint32_t blocks);
+
+/* Ask the device to end an I/O early; it still ends through done, ABORTED or otherwise. Same core. */
+void bdev_abort(struct bdev_channel *ch, struct bdev_io *io);
+
+/* --- opening: control reactor only ----------------------------------------------------------------- */
+
+struct bdev_registry *bdev_registry_make(struct core *core);
+void bdev_registry_free(struct bdev_registry *reg); /* no device may be left */
+
+enum bdev_event { BDEV_EVENT_REMOVE, BDEV_EVENT_RESIZE };
+/* REMOVE: the device goes as soon as you have closed it; its I/O ends with GONE meanwhile. */
+typedef void bdev_event_fn(struct bdev_desc *desc, enum bdev_event event, void *arg);
+
+/* Errors: -ENODEV, -EPERM (claimed by another), with a sentence. `owner` names you in others' sentences. */
+struct bdev_desc *bdev_open(struct bdev_registry *reg, const char *name, bool write, const char *owner,
+                            bdev_event_fn *event, void *arg, struct err *e);
+void bdev_close(struct bdev_desc *desc); /* all channels were put before */
+/* Exclusive write: others may only read, or, when `exclusive_open`, not open at all. Ends with bdev_close(). */
+int bdev_claim(struct bdev_desc *desc, struct err *e) MUST_USE;
+
+/* Any core: what the device is now. Pointers in it are stable while `desc` is open. */
+void bdev_get_info(const struct bdev_desc *desc, struct bdev_info *ret_info);
+static inline bool bdev_can(const struct bdev_info *i, enum bdev_op op) { return i->ops & (1u << op); }
+/* Current size; cheap, any core. */
+uint64_t bdev_block_count(const struct bdev_desc *desc);
+
+/* --- channels: each core ------------------------------------------------------------------------------- */
+
+/* The calling core's channel of an open device; counted. May be the control reactor's too. Errors: NULL with a sentence. */
+struct bdev_channel *bdev_channel_get(struct bdev_desc *desc, struct err *e);
+void bdev_channel_put(struct bdev_channel *ch); /* its I/Os have ended */
+uint32_t bdev_channel_in_flight(const struct bdev_channel *ch);
+
+/* --- statistics --------------------------------------------------------------------------------------- */
+struct bdev_op_stats {
+	uint64_t ops, blocks, errors, latency_ns, latency_ns_max, latency_ns_min;
+};
+struct bdev_stats {
+	struct bdev_op_stats op[BDEV_OP_COUNT];
+	uint64_t in_flight;
+};
+/* Sum over all cores, gathered by messages; done runs on the calling (control) reactor. */
+struct bdev_stats_read {
+	struct each each;
+	struct bdev *bdev;
+	struct bdev_stats sum;
+	struct bdev_stats per_core[CORE_REACTORS_MAX + 1];
+	bool reset;
+	void (*done)(struct bdev_stats_read *r);
+	void *arg;
+};
+void bdev_stats_get(struct bdev_registry *reg, struct bdev *bdev, struct bdev_stats_read *r, bool reset,
+                    void (*done)(struct bdev_stats_read *r));
+
+/* --- finding ----------------------------------------------------------------------------------------------- */
+struct bdev *bdev_find(struct bdev_registry *reg, const char *name_or_alias_or_uuid);
+struct bdev *bdev_first(struct bdev_registry *reg);
+struct bdev *bdev_next(struct bdev *b);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bdev_device.h: a back-end's side of the waist. docs/ADD-A-BACKEND.md and backends/skeleton show its use.
+ *
+ * A back-end needs no argument checks: ranges, sizes, iovec lengths, read-only, leases, unsupported operations
+ * and sizes beyond its limits were dealt with before its submit() is called. It answers each I/O with
+ * bdev_io_done() exactly once, also from within submit().
+ */
+#ifndef BDEV_BDEV_DEVICE_H
+#define BDEV_BDEV_DEVICE_H
+
+#include "bdev/bdev.h"
+
+struct bdev_ops {
+	/* The device's per-core state; one call per core and device. Size: bdev->channel_ctx_bytes, zeroed, in
+	 * bdev_channel_ctx(ch). Returns 0 or a negative errno with a sentence. NULL: nothing to do. */
+	int (*channel_open)(struct bdev_channel *ch, struct err *e);
+	void (*channel_close)(struct bdev_channel *ch);
+
+	/* One of native_ops. Same core as the channel. Sets io->consumed for a write it is done with. */
+	void (*submit)(struct bdev_channel *ch, struct bdev_io *io);
+	void (*abort)(struct bdev_channel *ch, struct bdev_io *io);                            /* NULL: cannot */
+
+	/* Lending devices: give memory back (any core); how many iovecs a read may need. */
+	void (*release)(struct bdev *b, const struct iovec *iovs, uint32_t count);
+	uint32_t (*lend_iovs_max)(const struct bdev *b, uint32_t blocks);
+
+	/* Last call: no channel and no descriptor is left. Control reactor. Calls bdev_destroyed(b) when ready, now or later. */
+	void (*destroy)(struct bdev *b);
+
+	/* For bdev_get_bdevs' "driver_specific" and save_config: one callback a value, no JSON here. NULL: nothing. */
+	void (*describe)(const struct bdev *b, void (*emit)(void *arg, const char *key, const char *text_value), void *arg);
+};
+
+#define BDEV_NAME_MAX 256
+#define BDEV_ALIASES_MAX 4
+
+struct bdev {
+	/* Filled in by the back-end, then constant; except as noted. */
+	const struct bdev_ops *ops;
+	char name[BDEV_NAME_MAX];
+	char aliases[BDEV_ALIASES_MAX][BDEV_NAME_MAX]; /* empty ones unused; the UUID's text is always one */
+	const char *product;            /* "Malloc disk": SPDK's product_name */
+	struct uuid uuid;               /* null: made at registration */
+	uint32_t block_size, physical_block_size, md_size;
+	bool md_interleaved;
+	_Atomic uint64_t block_count;   /* bdev_resize() */
+	uint32_t native_ops;            /* BDEV_BIT(READ) | ... */
+	bool lends, consumes;           /* consumes: every write is consumed within submit() */
+	bool fua, read_only, thin;
+	enum bdev_cache cache;
+	uint32_t optimal_io_blocks, max_io_blocks, max_unmap_blocks, atomic_blocks;
+	uint32_t channel_ctx_bytes;
+	uint32_t io_ctx_bytes;          /* of io->device_ctx; 0: none; taken from a per-channel pool with a named wait */
+	const char *sleeps;             /* how it wakes a reactor: "inline", "eventfd", ... : the fitness matrix */
+
+	/* The waist's. */
+	struct bdev_registry *reg;
+	struct list link, descs;
+	struct bdev_channel *channels[CORE_REACTORS_MAX + 1];
+	bool removing;
+	uint32_t open_channels;
+	struct bdev_desc *claim;
+	void (*unregister_done)(void *arg, int rc);
+	void *unregister_arg;
+	struct bdev_locks *locks;       /* LBA ranges: bdev/locks.c */
+};
+
+/* Control reactor. `b` is the back-end's memory until destroy. Errors: -EEXIST and others with a sentence. */
+int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e) MUST_USE;
+/* Tell users, wait for them to close, destroy; `done` runs on the control reactor. */
+void bdev_unregister(struct bdev *b, void (*done)(void *arg, int rc), void *arg);
+void bdev_destroyed(struct bdev *b);
+/* New size: told to every user. Shrinking ends later I/O beyond the end with BAD_RANGE. */
+int bdev_resize(struct bdev *b, uint64_t block_count, struct err *e) MUST_USE;
+
+/* The device has ended an I/O: queues it for its done function in this pass. */
+void bdev_io_done(struct bdev_io *io, enum bdev_status status);
+/* The last check before the media, for devices that hold an I/O between submit and media. False: answer FENCED. */
+static inline bool bdev_io_may_land(const struct bdev_io *io)
+{
+	return !io->lease || bdev_lease_epoch(io->lease) == io->lease_epoch;
+}
+
+void *bdev_channel_ctx(struct bdev_channel *ch);
+struct bdev *bdev_channel_bdev(struct bdev_channel *ch);
+
+#endif
