@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nvmf.h: the NVMe-oF target as its neighbours see it: make it, add transports, configure it, stop it.
+ *
+ * Configuration is an immutable version (core/version.h): subsystems, namespaces, hosts, listeners. Each change here
+ * builds the next version on the control reactor and publishes it; `done` runs when every core serves it (and, for
+ * what was removed, when no command of an older version uses it any more).
+ */
+#ifndef NVMF_NVMF_H
+#define NVMF_NVMF_H
+
+#include "bdev/bdev.h"
+#include "nvmf/transport.h"
+
+#define NVMF_DISCOVERY_NQN "nqn.2014-08.org.nvmexpress.discovery"
+#define NVMF_NQN_MAX 223
+
+struct nvmf_target *nvmf_target_make(struct core *core, struct bdev_registry *reg);
+/* Close everything, then done; the target is freed. Control reactor, as all below. */
+void nvmf_target_stop(struct nvmf_target *t, void (*done)(void *arg), void *arg);
+
+/* One change at a time or many: each is the caller's until done. err.code 0: success. */
+struct nvmf_change {
+	struct nvmf_target *target;
+	void (*done)(struct nvmf_change *c);
+	void *arg;
+	struct err err;
+	uint32_t nsid;           /* of a namespace that was added */
+	struct list link;
+	void *work;              /* the target's */
+};
+typedef void nvmf_change_fn(struct nvmf_change *c);
+
+void nvmf_add_transport(struct nvmf_change *c, const struct nvmf_transport_ops *ops, const struct nvmf_transport_opts *opts);
+
+struct nvmf_subsystem_opts {
+	const char *nqn, *serial_number, *model_number; /* defaults as SPDK's, Gantry's model */
+	bool allow_any_host, ana_reporting;
+	uint32_t max_namespaces;                        /* 0: 32 */
+	uint16_t min_cntlid, max_cntlid;                /* 0: 1, 0xffef */
+};
+void nvmf_add_subsystem(struct nvmf_change *c, const struct nvmf_subsystem_opts *opts);
+void nvmf_remove_subsystem(struct nvmf_change *c, const char *nqn);
+
+struct nvmf_ns_opts {
+	const char *bdev_name;
+	uint32_t nsid;           /* 0: the first free */
+	struct uuid uuid;        /* null: the device's */
+	uint8_t nguid[16], eui64[8];
+	bool has_nguid, has_eui64, no_auto_visible;
+	uint32_t anagrpid;
+};
+void nvmf_add_ns(struct nvmf_change *c, const char *nqn, const struct nvmf_ns_opts *opts);
+void nvmf_remove_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid);
+void nvmf_add_host(struct nvmf_change *c, const char *nqn, const char *host_nqn);
+void nvmf_remove_host(struct nvmf_change *c, const char *nqn, const char *host_nqn);
+void nvmf_allow_any_host(struct nvmf_change *c, const char *nqn, bool allow);
+void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);
+void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);
+
+extern const struct nvmf_transport_ops nvmf_tcp_ops;
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* transport.h: what the NVMe-oF target asks of a transport, and what a transport asks of the target.
+ *
+ * A transport knows capsules and data, never opcodes: it takes 64-byte commands off the wire, is told by
+ * nvmf_req_parse() which way how much data moves, fetches or sends that data in its own way (in-capsule,
+ * R2T, RDMA, PRPs of a memory-based controller), and sends the 16-byte completion.
+ *
+ *     transport                                   target
+ *     qpair appears         nvmf_qpair_init()     not connected: only Connect and property commands pass
+ *     command arrived       nvmf_req_parse()      picks the handler; says direction and length of data
+ *     data is here          nvmf_req_execute()    runs it
+ *                           ops->req_done()       cpl is set; lent or own data to send for a read
+ *     sent                  nvmf_req_free()       lent data is given back; the slot may be reused
+ *     connection ends       nvmf_qpair_close()    aborts; ops->qpair_closed() when no request is in the target's hands
+ *
+ * Everything happens on the qpair's own core.
+ */
+#ifndef NVMF_TRANSPORT_H
+#define NVMF_TRANSPORT_H
+
+#include "bdev/bdev.h"
+#include "core/machine.h"
+#include "net/net.h"
+#include "wire/nvme.h"
+
+struct nvmf_target;
+struct nvmf_ctrlr;
+struct nvmf_qpair;
+struct nvmf_req;
+struct nvmf_transport;
+struct nvmf_handler; /* the row an opcode led to */
+
+enum nvmf_data { NVMF_DATA_NONE, NVMF_DATA_TO_CTRLR, NVMF_DATA_TO_HOST };
+
+/* One command in the target's or the transport's hands; embedded in the transport's own request. Fixed size; slots are
+ * made when the connection's queue size is known. */
+struct nvmf_req {
+	struct nvmf_qpair *qpair;
+	const struct nvmf_handler *handler;
+	struct nvme_cmd cmd;          /* as it came */
+	struct nvme_cpl cpl;          /* status and result; cid, sqhd and sqid are filled by nvmf_req_finish_cpl() */
+	/* Set by nvmf_req_parse(). */
+	uint8_t data;                 /* enum nvmf_data */
+	bool may_lend;                /* TO_HOST: no buffers needed if the transport has room for iovecs */
+	uint32_t data_len;            /* bytes the command moves; for TO_HOST at most */
+	uint16_t lend_iovs_max;       /* iovecs that lending may need */
+	/* Set by the transport before nvmf_req_execute(): the data, or for lending an empty array of iov_max. */
+	uint16_t iov_count, iov_max;
+	struct iovec *iovs;
+	/* Set by the target before req_done(). */
+	bool lent;                    /* iovs are a device's memory, given back by nvmf_req_free() */
+	bool consumed;                /* TO_CTRLR: after nvmf_req_execute() returned: the data is not needed any more */
+	uint32_t sent_len;            /* TO_HOST: bytes to send; 0 with an error status */
+	/* The target's. */
+	bool executing;
+	uint32_t nsid;
+	struct nvmf_ns_view *ns;      /* the namespace as this core's version has it */
+	struct version *version;      /* the configuration the command began with */
+	struct list link;             /* the qpair's list of executing requests */
+	struct bdev_io io;
+};
+
+struct nvmf_qpair {
+	struct nvmf_transport *transport;
+	struct nvmf_target *target;
+	struct nvmf_ctrlr *ctrlr;     /* NULL until Connect succeeded */
+	struct reactor *reactor;
+	uint16_t qid;
+	uint16_t size;                /* entries, from Connect; the transport's initial depth before */
+	uint16_t sqhd;
+	bool connected, closing, flow_control_off;
+	struct list executing;        /* requests in the target's hands */
+	uint32_t executing_count;
+	struct list link;             /* the core's list of qpairs */
+	uint64_t last_seen_ns;        /* of any traffic; published to the controller for keep-alive */
+	struct bdev_lease *lease;     /* the controller's */
+	uint32_t lease_epoch;
+	/* Connect goes to the control reactor and back. */
+	struct nvmf_req *connect_req;
+	struct msg msg;
+};
+
+struct nvmf_transport_opts {
+	uint16_t max_queue_depth;          /* entries of an I/O queue: default 128 */
+	uint16_t max_io_qpairs_per_ctrlr;  /* default 127 */
+	uint32_t in_capsule_data_size;     /* default 4096 */
+	uint32_t max_io_size;              /* default 131072: MDTS */
+	uint32_t io_unit_size;             /* accepted; no meaning here */
+	uint32_t max_aq_depth;             /* default 128 */
+	uint32_t abort_timeout_sec;
+	uint32_t ack_timeout_ms;
+	bool c2h_success;                  /* C2HData with the SUCCESS flag: default true */
+	bool dif_insert_or_strip;
+	uint32_t data_timeout_ms;          /* a host silent after R2T loses its connection: default 30000 */
+	uint32_t sock_priority;
+};
+
+/* The table a transport is; about ten functions. */
+struct nvmf_transport_ops {
+	const char *name;                  /* "TCP" */
+	uint8_t trtype;
+	struct nvmf_transport *(*make)(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e);
+	void (*stop)(struct nvmf_transport *tr, void (*done)(void *arg), void *arg); /* close all, then done */
+	void (*free)(struct nvmf_transport *tr);
+	/* Control reactor. */
+	int (*listen)(struct nvmf_transport *tr, const struct net_addr *addr, struct err *e);
+	void (*unlisten)(struct nvmf_transport *tr, const struct net_addr *addr);
+	/* The qpair's core. */
+	void (*req_done)(struct nvmf_req *req);                /* send the answer */
+	void (*qpair_disconnect)(struct nvmf_qpair *qp);       /* the target wants it gone: nvmf_qpair_close() follows */
+	void (*qpair_closed)(struct nvmf_qpair *qp);           /* answer to nvmf_qpair_close(): free it */
+	void (*qpair_sized)(struct nvmf_qpair *qp);            /* Connect told qp->size: make the slots. */
+	void (*qpair_addrs)(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
+	void (*stats)(struct nvmf_transport *tr, uint32_t core_index, void (*emit)(void *arg, const char *key, uint64_t v),
+	              void *arg);
+};
+
+struct nvmf_transport {
+	const struct nvmf_transport_ops *ops;
+	struct nvmf_target *target;
+	struct nvmf_transport_opts opts;
+	struct list link;
+};
+
+/* --- the target's verbs for transports ------------------------------------------------------------------------ */
+
+void nvmf_qpair_init(struct nvmf_qpair *qp, struct nvmf_transport *tr);
+/* Look at the command: choose the handler, the data's direction and length. False: cpl already holds an error
+ * status and there is nothing to fetch (the transport must still drop in-capsule data). SGLs are the transport's to check:
+ * it compares what the SGL offers with req->data_len. */
+bool nvmf_req_parse(struct nvmf_req *req);
+/* Run it; ops->req_done(req) is called exactly once, later, never from within. */
+void nvmf_req_execute(struct nvmf_req *req);
+/* Fill in the completion's cid, sqid, sqhd just before it is sent. */
+void nvmf_req_finish_cpl(struct nvmf_req *req);
+/* A status for trouble the transport found (bad SGL, digest error): sets cpl; the transport then sends it. */
+void nvmf_req_fail(struct nvmf_req *req, uint16_t sct, uint16_t sc, bool dnr);
+/* After the answer was sent, or can never be: gives lent data back. */
+void nvmf_req_free(struct nvmf_req *req);
+/* The connection is gone. The lease is revoked for what it still had on the media's side; when no request is executing
+ * any more, ops->qpair_closed(qp) is called, later, never from within. */
+void nvmf_qpair_close(struct nvmf_qpair *qp);
+/* Any bytes arrived: feeds keep-alive. Cheap. */
+static inline void nvmf_qpair_seen(struct nvmf_qpair *qp) { qp->last_seen_ns = reactor_now_ns(); }
+/* Which core a new connection should live on: the least loaded. */
+struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s);
+/* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old, then the new core. */
+struct freeze;
+void nvmf_qpair_freeze(struct freeze *f, struct nvmf_qpair *qp);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rpc.h: methods and their parameters as tables of rows, and what serves them.
+ *
+ * A row says once what a parameter is. Parsing, checks, the sentences of errors, describe (from which the CLI
+ * makes its options and help), the reference manual and the saved configuration are derived from it:
+ *
+ *     static const struct rpc_param malloc_create_params[] = {
+ *             RPC_PARAM(struct malloc_create, name,       .doc = "Name of the new device; made up when left out."),
+ *             RPC_PARAM(struct malloc_create, num_blocks, .required = true, .min = 1, .unit = "blocks", .doc = "Size."),
+ *     };
+ *
+ * The field's C type chooses the parameter's type; a handler gets the filled struct. Handlers run on the control
+ * reactor and answer now or later with exactly one rpc_reply_*().
+ */
+#ifndef RPC_RPC_H
+#define RPC_RPC_H
+
+#include <json-c/json.h>
+
+#include "base/uuid.h"
+#include "core/core.h"
+#include "net/net.h"
+
+enum rpc_type {
+	RPC_BOOL, RPC_U8, RPC_U16, RPC_U32, RPC_U64, RPC_I32, RPC_I64,
+	RPC_TEXT,     /* char *: owned by the arguments struct, NULL when absent */
+	RPC_UUID,
+	RPC_TEXTS,    /* struct rpc_texts: a list of strings */
+	RPC_OBJECT,   /* a struct embedded by value, described by .params */
+	RPC_OBJECTS,  /* struct rpc_objects: a list of such structs */
+	RPC_JSON,     /* struct json_object *: anything, borrowed for the duration of the call */
+};
+
+struct rpc_texts { char **at; size_t count; };
+struct rpc_objects { void *at; size_t count; };
+
+struct rpc_param {
+	const char *name;
+	enum rpc_type type;
+	size_t offset, size;
+	bool required;
+	bool ignored;               /* accepted for SPDK's sake, no meaning here: said once in the log, saved back */
+	uint64_t min, max;          /* numbers; max 0: the type's own. Texts: length */
+	uint64_t multiple_of;
+	const char *fallback;       /* value when absent, as text; NULL: zero */
+	const char *const *choices; /* texts: allowed values, NULL-terminated */
+	const char *unit, *doc;
+	const char *alias;          /* an older name of SPDK's that is accepted too */
+	const struct rpc_param *params; /* RPC_OBJECT(S): rows of the struct ... */
+	size_t param_count, object_size; /* ... how many, and how large one is */
+	bool secret;                /* never logged or shown */
+};
+
+#define RPC_TYPE_OF(x) _Generic((x), \
+	bool: RPC_BOOL, uint8_t: RPC_U8, uint16_t: RPC_U16, uint32_t: RPC_U32, uint64_t: RPC_U64, \
+	int32_t: RPC_I32, int64_t: RPC_I64, char *: RPC_TEXT, struct uuid: RPC_UUID, \
+	struct rpc_texts: RPC_TEXTS, struct rpc_objects: RPC_OBJECTS, struct json_object *: RPC_JSON, \
+	default: RPC_OBJECT)
+#define RPC_PARAM(S, field, ...) \
+	{ .name = #field, .type = RPC_TYPE_OF(((S *)0)->field), .offset = offsetof(S, field), \
+	  .size = sizeof(((S *)0)->field), __VA_ARGS__ }
+/* A parameter that is accepted and has no meaning here: needs no field. */
+#define RPC_IGNORED(param_name, ...) { .name = param_name, .type = RPC_JSON, .ignored = true, __VA_ARGS__ }
+
+struct rpc_call;
+typedef void rpc_handler(struct rpc_call *call, void *args);
+
+#define RPC_STARTUP 1u   /* allowed before framework_start_init (--wait-for-rpc) */
+#define RPC_RUNTIME 2u   /* allowed after it */
+#define RPC_READS   4u   /* changes nothing */
+
+/* How a change is kept. A method that changes the configuration names the object it makes or changes by a key
+ * built from its parameters; the saver writes methods in `order` of their modules (app/modules.c). */
+struct rpc_method {
+	const char *name;
+	const char *alias;              /* SPDK's deprecated name; NULL: none */
+	const struct rpc_param *params;
+	size_t param_count, args_size;
+	rpc_handler *handler;
+	uint32_t flags;
+	const char *doc;
+	const char *returns;            /* one line: the result's shape */
+};
+#define RPC_METHOD(method_name, S, rows, fn, ...) \
+	{ .name = method_name, .params = rows, .param_count = ARRAY_SIZE(rows), .args_size = sizeof(S), .handler = fn, __VA_ARGS__ }
+#define RPC_METHOD_BARE(method_name, fn, ...) { .name = method_name, .handler = fn, __VA_ARGS__ }
+
+/* --- registry: methods with the object they belong to -------------------------------------------------- */
+struct rpc;
+struct rpc *rpc_make(struct core *core);
+void rpc_free(struct rpc *rpc);
+/* `methods` stays the caller's (static tables); `ctx` is what rpc_ctx() returns in their handlers. */
+void rpc_add_methods(struct rpc *rpc, const struct rpc_method *methods, size_t count, void *ctx);
+/* Where the saved configuration of one subsystem comes from: emits {"method": ..., "params": {...}} objects into
+ * `array` in an order in which they can be loaded. `subsystem` is SPDK's name ("bdev", "nvmf", ...). */
+typedef void rpc_save_fn(void *ctx, struct json_object *array);
+void rpc_add_saver(struct rpc *rpc, const char *subsystem, rpc_save_fn *save, void *ctx);
+/* From --wait-for-rpc to running. */
+void rpc_set_running(struct rpc *rpc, bool running);
+
+/* --- in a handler ---------------------------------------------------------------------------------------- */
+void *rpc_ctx(const struct rpc_call *call);
+struct rpc *rpc_of(const struct rpc_call *call);
+bool rpc_given(const struct rpc_call *call, const char *param); /* the caller named it, null does not count */
+/* The arguments struct lives until the reply. Each takes ownership of `result`. Exactly one, now or later, on
+ * the control reactor. A caller that went away meanwhile is no concern of the handler's. */
+void rpc_reply(struct rpc_call *call, struct json_object *result);
+void rpc_reply_true(struct rpc_call *call);
+void rpc_reply_err(struct rpc_call *call, const struct err *e);
+void rpc_reply_error(struct rpc_call *call, int code, const char *fmt, ...) PRINTF(3, 4);
+
+/* Call a method from inside (configuration files, tests): `done` gets result or error. */
+typedef void rpc_inside_fn(void *arg, struct json_object *result, const struct err *e);
+void rpc_call_inside(struct rpc *rpc, const char *method, struct json_object *params, rpc_inside_fn *done, void *arg);
+
+/* Rows to and from JSON, for handlers that save what they got. */
+struct json_object *rpc_params_to_json(const struct rpc_param *params, size_t count, const void *args);
+int rpc_params_from_json(const struct rpc_param *params, size_t count, struct json_object *json, void *args,
+                         struct err *e) MUST_USE;
+void rpc_params_free(const struct rpc_param *params, size_t count, void *args); /* the texts and lists inside */
+
+/* --- configuration as a whole -------------------------------------------------------------------------------- */
+/* SPDK's format: { "subsystems": [ { "subsystem": NAME, "config": [ {method, params}, ... ] } ] } */
+struct json_object *rpc_save_config(struct rpc *rpc);
+/* Runs every method of a saved configuration in order; // and block comments are allowed in `text`. Stops at the first error,
+ * which names subsystem, method and parameter. */
+void rpc_load_config(struct rpc *rpc, const char *text, size_t len, void (*done)(void *arg, const struct err *e), void *arg);
+
+/* --- server ------------------------------------------------------------------------------------------------------ */
+struct rpc_server;
+/* JSON-RPC 2.0 over a UNIX socket, as SPDK's clients speak it. Control reactor. */
+struct rpc_server *rpc_server_open(struct rpc *rpc, const char *path, struct err *e);
+void rpc_server_close(struct rpc_server *s);
+
+#endif
