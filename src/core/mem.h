@@ -18,12 +18,14 @@
 #define MEM_IO_BYTES_MAX (1u << 20)  /* largest I/O that buffers are reserved for */
 #define MEM_SMALL_BYTES 4096u        /* buffers come in two sizes */
 #define MEM_LARGE_BYTES 65536u
-#define MEM_IOV_MAX (MEM_IO_BYTES_MAX / MEM_LARGE_BYTES + MEM_LARGE_BYTES / MEM_SMALL_BYTES)
+#define MEM_IOV_MAX 24u              /* most iovecs of one mem_take() */
+#define MEM_IOV_NEAR 3u              /* as many lie in struct mem_bufs itself */
 
 struct mem_region {
 	void *base;
 	size_t len;
-	uint32_t id;
+	uint32_t id;         /* set when it is added; never used again for another one */
+	struct list link;
 };
 
 /* Waits with a name: whoever gives the resource back wakes. */
@@ -41,6 +43,7 @@ struct waitq {
 	struct list waiters;
 	struct defer wake;
 	bool (*ready)(struct waitq *q, uint32_t need); /* may the head go on? */
+	bool granting;              /* a waiter's function runs: it may take ahead of those still waiting */
 	uint64_t waits, wakes, depth, depth_max;
 };
 void waitq_init(struct waitq *q, const char *name, bool (*ready)(struct waitq *q, uint32_t need));
@@ -50,26 +53,44 @@ void waitq_remove(struct waitq *q, struct wait *w);
 /* The resource came back: call waiters from the head while ready() says so, later in this pass. */
 void waitq_wake(struct waitq *q);
 
-/* Buffers of one request. Filled by mem_take(); never copied while held. */
+/* Buffers of one request: one cache line that describes up to MEM_IO_BYTES_MAX. May be moved while held. */
 struct mem_bufs {
-	struct iovec iov[MEM_IOV_MAX];
-	uint16_t count;
-	struct reactor *owner;   /* where they go back to */
-	struct msg msg;          /* carries them home when given back elsewhere */
+	union {
+		struct iovec near[MEM_IOV_NEAR];
+		struct iovec *far;       /* more than MEM_IOV_NEAR: in a small buffer of their own */
+	};
+	struct reactor *owner;           /* where they go back to */
+	uint32_t count;                  /* iovecs; 0: holds nothing */
+	uint32_t len;                    /* bytes asked for: what the iovecs' lengths add up to */
 };
+_Static_assert(sizeof(struct mem_bufs) == 64, "a request embeds it");
+/* The iovecs. Read only: mem_give() goes by them. */
+static inline struct iovec *mem_iov(struct mem_bufs *b)
+{
+	return b->count <= MEM_IOV_NEAR ? b->near : b->far;
+}
+static inline bool mem_held(const struct mem_bufs *b) { return b->count != 0; }
 
-/* Take buffers for `len` bytes (1 to MEM_IO_BYTES_MAX) from the calling reactor's pools: all or none. A
- * request must not take while others wait: false then, too. */
-bool mem_take(struct mem_bufs *b, uint32_t len);
-/* Wait in line for `len` bytes; `fn` is called when mem_take() will succeed for it. */
+/* Take buffers for `len` bytes (1 to MEM_IO_BYTES_MAX) from the calling reactor's pools: all or none. Who has
+ * not waited gets none while others wait.
+ *
+ * Core:   any reactor. Memory: `b` yours, holding nothing; contents of the buffers are undefined.
+ * Then:   true: give them back with mem_give(). Errors: false: mem_wait(), then take again. */
+bool mem_take(struct mem_bufs *b, uint32_t len) MUST_USE;
+/* Wait in line for `len` bytes; `fn` is called in a later phase or pass, when mem_take() for as many bytes
+ * will succeed if it is the first thing that `fn` takes. */
 void mem_wait(struct wait *w, uint32_t len, wait_fn *fn);
 void mem_wait_cancel(struct wait *w);
-/* Give back, from any reactor of the core. `b` must stay until mem_give() has returned on its owner;
- * on another reactor it is carried home by b->msg, so that `b` must live until b->count is 0 there. */
+/* Give back, from any reactor of the core; `b` holds nothing when it returns and may be reused or freed. From
+ * another reactor than b->owner the buffers go home by a message that lies in the first of them. */
 void mem_give(struct mem_bufs *b);
+/* The region in which the calling reactor's buffers lie. */
+const struct mem_region *mem_region_self(void);
 
+/* in_use counts buffers taken; charged what mem_charge() counts; a reactor's shares are cut from the budget. */
 struct mem_stats {
-	uint64_t budget_bytes, reserved_bytes, in_use_bytes, in_use_bytes_max, waits;
+	uint64_t budget_bytes, buffers_bytes, charge_bytes_max; /* the budget, and how it is divided */
+	uint64_t charged_bytes, in_use_bytes, in_use_bytes_max, waits, waiting;
 };
 void mem_get_stats(struct core *core, struct mem_stats *ret_stats);
 
@@ -89,5 +110,9 @@ struct mem_hook {
 };
 void mem_hook_add(struct core *core, struct mem_hook *h);
 void mem_hook_remove(struct core *core, struct mem_hook *h);
+/* One more region that hooks shall hear of (a RAM disk's pages, a guest's memory); `r` stays the caller's
+ * until it is removed. Control reactor. */
+void mem_region_add(struct core *core, struct mem_region *r);
+void mem_region_remove(struct core *core, struct mem_region *r);
 
 #endif

@@ -28,11 +28,16 @@ uint64_t platform_wall_us(void);
 void platform_random(void *buf, size_t len);
 uint64_t platform_thread_cpu_ns(struct platform_reactor *pr);
 
-/* The reactor of the calling thread. */
-struct reactor *platform_self(void);
+/* A cheap counter for measuring callbacks, and what a difference of two is in nanoseconds. In the simulator
+ * the virtual clock. */
+uint64_t platform_ticks(void);
+uint64_t platform_ticks_to_ns(uint64_t ticks);
+/* Name of a function for people; NULL when there is none. Static text, or kept for ever. */
+const char *platform_symbol(void *fn);
 
-/* Collect and dispatch ready descriptors; wait at most timeout_ns (0: do not wait, UINT64_MAX: for ever).
- * Returns how many there were. Wake-ups by platform_wake() end the wait and are not counted. */
+/* Collect ready descriptors and dispatch each by reactor_source_ready(); wait at most timeout_ns (0: do not
+ * wait, UINT64_MAX: for ever; then calls reactor_woke() before it dispatches). Returns how many there were.
+ * Wake-ups by platform_wake() end the wait, also when they came before it, and are not counted. */
 uint32_t platform_poll(struct platform_reactor *pr, uint64_t timeout_ns);
 /* End a wait of this reactor, from any thread. */
 void platform_wake(struct platform_reactor *pr);

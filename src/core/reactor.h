@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* reactor.h: what is inside a reactor and a core. Private to core, core/os and core/sim.
+ *
+ * core/os calls reactor_loop_once() on a thread per reactor. core/sim has one thread: it asks who has
+ * something to do (reactor_has_work, reactor_deadline) and calls reactor_pass(); nothing here sleeps
+ * or reads a clock but through platform.h.
+ */
+#ifndef CORE_REACTOR_H
+#define CORE_REACTOR_H
+
+#include "core/core.h"
+#include "core/platform.h"
+
+#define REACTOR_RING_SLOTS 1024u  /* messages in flight between one pair; more wait at the sender */
+#define REACTOR_DEFER_BUDGET 4096u /* deferred calls of one pass; the next pass comes at once then */
+
+/* What one reactor sends to another one. Producer side: the sender's own line. */
+struct outbox {
+	struct msg *overflow_first, **overflow_last; /* sent while the ring was full */
+	bool dirty;                                  /* pushed to since the last flush */
+};
+
+/* Spin or sleep; pace.c's state. */
+struct pace {
+	uint64_t last_work_ns;   /* when work was last found */
+	uint64_t gap_ewma_ns;    /* smoothed gap between arrivals, cut at a few times the longest spin */
+};
+
+struct reactor {
+	/* set once */
+	struct core *core;
+	struct platform_reactor *pr;
+	uint32_t index, cpu;
+	bool is_control;
+
+	/* others write */
+	CACHE_ALIGNED _Atomic uint32_t sleeping; /* seq_cst with the re-check in reactor_may_sleep() */
+	_Atomic uint32_t mode_wanted;
+	CACHE_ALIGNED struct mpsc foreign;       /* messages from threads that are no reactor of this core */
+
+	/* own */
+	CACHE_ALIGNED uint64_t now_ns;
+	enum core_mode mode;
+	bool more;                               /* a budget ran out: no sleep before the next pass */
+	struct spsc *in;                         /* [from]: core->count + 1 rings */
+	struct outbox *out;                      /* [to] */
+	uint64_t out_dirty;                      /* bit per I/O reactor; control has a bool */
+	bool out_dirty_control;
+	uint32_t overflows;                      /* outboxes that hold overflow */
+	struct msg *self_first, **self_last;     /* messages to itself */
+	struct queue defers, lasts, ends;        /* ends: versions, after the end-of-pass calls */
+	struct timer *timers;                    /* root of a pairing heap */
+	uint64_t timer_sequence;
+	struct list pollers, sources;
+	uint32_t poller_count, source_count;
+	struct pace pace;
+	uint64_t pass_began_ns;
+	bool pass_was_busy;
+
+	/* what runs now, for the stall guard; and accounts. Written by the owner, read by anyone (relaxed). */
+	CACHE_ALIGNED struct reactor_stats stats;
+	void *running_fn;                        /* NULL between callbacks */
+	const char *running_name;
+	void *longest_fn;
+	uint64_t longest_ticks;
+	uint32_t time_each;                      /* messages still to be timed one by one */
+
+	struct mem_pool *mem;                    /* mem.c */
+	struct log_buffer *log;                  /* log.c */
+	struct trace_ring *trace;                /* trace.c */
+	struct watch_list *watch;                /* watch.c */
+};
+
+struct core {
+	struct core_opts opts;                   /* with the defaults filled in; cpus is not kept */
+	struct platform *platform;
+	uint32_t count;                          /* I/O reactors; reactors[count] is control */
+	struct reactor *reactors[CORE_REACTORS_MAX + 1];
+	_Atomic bool stopping;
+	_Atomic int code;
+	void (*start)(void *arg);
+	void *start_arg;
+	struct msg start_msg;
+	struct mem *mem;
+	_Atomic uint64_t watch_limit_ns, watch_stuck;
+	/* core/sim: may messages from `from` be taken in this pass? NULL: always. */
+	bool (*msg_gate)(struct reactor *to, uint32_t from);
+};
+
+/* The reactor whose code runs on this thread. core/os sets it once per thread; core/sim around each pass. */
+extern _Thread_local struct reactor *reactor_current;
+
+/* One pass that never waits: messages, descriptors, due timers, pollers, deferred, end of pass, versions.
+ * Sets and restores reactor_current. Returns whether there was any work. */
+bool reactor_pass(struct reactor *r);
+/* Could a pass now do something, due timers apart? */
+bool reactor_has_work(const struct reactor *r);
+/* Deadline of the earliest timer; UINT64_MAX without one. */
+uint64_t reactor_deadline(const struct reactor *r);
+
+/* core/os: one pass, which may sleep as the mode says. */
+void reactor_loop_once(struct reactor *r);
+/* Called by platform_poll() after it has slept and before it dispatches: reads the clock, is awake again. */
+void reactor_woke(struct reactor *r);
+/* Called by platform_poll() for each ready descriptor. */
+void reactor_source_ready(struct reactor *r, struct source *s, uint32_t events);
+/* Called by a platform when job->work has returned, from any thread: sends `done` home. */
+void reactor_job_worked(struct job *j);
+static inline bool core_stopping(struct core *core) { return atomic_load(&core->stopping); }
+
+/* Parts of the pass, in their own files; each returns how much it did. */
+uint32_t msg_run(struct reactor *r);
+void msg_flush(struct reactor *r);            /* drain overflow, wake who sleeps */
+bool msg_pending(const struct reactor *r);    /* cheap look, for spinning */
+bool msg_pending_sc(struct reactor *r);       /* sequentially consistent, after `sleeping` was set */
+void msg_init(struct reactor *r);
+void msg_fini(struct reactor *r);
+uint32_t timer_run_due(struct reactor *r);
+/* After the end-of-pass calls of this pass. */
+void defer_end(struct defer *d, defer_fn *fn);
+
+/* Spin or sleep (pace.c). */
+void pace_worked(struct pace *p, uint64_t now_ns, uint64_t spin_ns_max);
+/* How long to go on spinning after the last work. */
+uint64_t pace_spin_ns(const struct pace *p, uint64_t spin_ns_max);
+
+int mem_init(struct core *core, struct err *e);
+void mem_fini(struct core *core);
+void log_core_fini(struct reactor *r);
+void trace_fini(struct reactor *r);
+void watch_fini(struct reactor *r);
+
+/* Accounts: one writer, any reader. */
+static inline void stat_add(uint64_t *v, uint64_t n)
+{
+	__atomic_store_n(v, __atomic_load_n(v, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+static inline void stat_max(uint64_t *v, uint64_t n)
+{
+	if (n > __atomic_load_n(v, __ATOMIC_RELAXED))
+		__atomic_store_n(v, n, __ATOMIC_RELAXED);
+}
+static inline uint64_t stat_get(const uint64_t *v) { return __atomic_load_n(v, __ATOMIC_RELAXED); }
+
+#endif
