@@ -62,7 +62,9 @@ void net_resolve(struct net_resolve *r, enum net_family family, const char *host
 
 #define SOCK_READABLE 1u /* receive until -EAGAIN or your budget; called again in the next pass if data is left */
 #define SOCK_WRITABLE 2u /* after a short send (sock_want_write) */
-#define SOCK_FAILED 4u   /* error or hang-up; what was received before it can still be read */
+#define SOCK_FAILED 4u   /* error or hang-up, told once; with SOCK_READABLE while what came before it is being read.
+                          * A peer that ends only its direction has not failed: sock_recv() gives 0, once, and that
+                          * ends SOCK_READABLE. */
 
 struct sock;
 typedef void sock_ready_fn(void *arg, uint32_t events);
@@ -77,6 +79,8 @@ struct sock_opts {
  * (sock_error() tells) when not. `from` may be NULL. NULL with a sentence when it cannot even begin. */
 struct sock *sock_connect(const struct net_addr *to, const struct net_addr *from, const struct sock_opts *opts,
                           sock_ready_fn *ready, void *arg, struct err *e);
+/* For accepted and inherited sockets; sock_connect() does it for its own. */
+void sock_set_opts(struct sock *s, const struct sock_opts *opts);
 /* Close at once and free. Any unsent bytes the system took are still delivered, unless `reset`. */
 void sock_close(struct sock *s);
 void sock_reset(struct sock *s);
@@ -117,9 +121,11 @@ struct listener;
 /* A new connection: not attached; the callee now owns it (give it to a reactor, or close it). */
 typedef void listener_fn(void *arg, struct sock *s);
 
-/* Listen on the calling reactor. Port 0 takes a free one (listener_addr() tells). At most `budget` accepts a pass.
- * NET_UNIX: mode 0600; a path another process listens on is an error that names it, a dead one is replaced. */
-struct listener *listener_open(const struct net_addr *addr, uint32_t backlog, listener_fn *fn, void *arg, struct err *e);
+/* Listen on the calling reactor; a limited number of accepts a pass. Port 0 takes a free one (listener_addr()
+ * tells); backlog 0 the system's largest. NET_UNIX: mode 0600; a path another process listens on is an error that
+ * names it, a dead one is replaced. */
+struct listener *listener_open(const struct net_addr *addr, uint32_t backlog, listener_fn *fn, void *arg,
+                               struct err *e);
 void listener_close(struct listener *l);
 void listener_addr(const struct listener *l, struct net_addr *ret_addr);
 
