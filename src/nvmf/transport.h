@@ -14,6 +14,15 @@
  *     connection ends       nvmf_qpair_close()    aborts; ops->qpair_closed() when no request is in the target's hands
  *
  * Everything happens on the qpair's own core.
+ *
+ * Rules both sides rely on:
+ *   nvmf_req_parse() leaves nothing behind but what nvmf_req_free() undoes, so that a request can be parsed, dropped and
+ *     parsed anew (on another core). It resets every field below `cmd`. PSDT and other command fields are the target's to
+ *     check, SGL1 the transport's.
+ *   sqhd advances in nvmf_req_finish_cpl(), once per request.
+ *   nvmf_qpair_close() lets requests in the target's hands end through ops->req_done() as ever (parked ones too);
+ *     the transport frees them and sends nothing.
+ *   ops->req_done() and ops->qpair_disconnect() may come at any time outside of calls into the target.
  */
 #ifndef NVMF_TRANSPORT_H
 #define NVMF_TRANSPORT_H
@@ -42,6 +51,11 @@ struct nvmf_req {
 	/* Set by nvmf_req_parse(). */
 	uint8_t data;                 /* enum nvmf_data */
 	bool may_lend;                /* TO_HOST: no buffers needed if the transport has room for iovecs */
+	bool may_consume;             /* TO_CTRLR: the device is done with the data when nvmf_req_execute() returns, as a
+	                               * rule: the transport may pass memory it will need again soon. When `consumed`
+	                               * is not set after all (the waist had to hold the I/O), it keeps that memory until req_done() */
+	bool parks;                   /* may wait for ever with good reason (AER): not for the watchdog; moves by
+	                               * nvmf_req_withdraw() */
 	uint32_t data_len;            /* bytes the command moves; for TO_HOST at most */
 	uint16_t lend_iovs_max;       /* iovecs that lending may need */
 	/* Set by the transport before nvmf_req_execute(): the data, or for lending an empty array of iov_max. */
@@ -111,6 +125,9 @@ struct nvmf_transport_ops {
 	void (*qpair_closed)(struct nvmf_qpair *qp);           /* answer to nvmf_qpair_close(): free it */
 	void (*qpair_sized)(struct nvmf_qpair *qp);            /* Connect told qp->size: make the slots. */
 	void (*qpair_addrs)(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
+	/* Give the qpair to another reactor. The same struct nvmf_qpair goes on living there; requests end where they began.
+	 * done runs on the calling core when it has arrived, or when it was gone or busy moving already. */
+	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void *arg), void *arg);
 	void (*stats)(struct nvmf_transport *tr, uint32_t core_index, void (*emit)(void *arg, const char *key, uint64_t v),
 	              void *arg);
 };
@@ -135,6 +152,9 @@ void nvmf_req_execute(struct nvmf_req *req);
 void nvmf_req_finish_cpl(struct nvmf_req *req);
 /* A status for trouble the transport found (bad SGL, digest error): sets cpl; the transport then sends it. */
 void nvmf_req_fail(struct nvmf_req *req, uint16_t sct, uint16_t sc, bool dnr);
+/* Take a parked request (req->parks, executing) back unfinished: req_done() will not come for it. The transport moves with
+ * its qpair and executes the command anew on its new core. False: too late, req_done() is on its way. */
+bool nvmf_req_withdraw(struct nvmf_req *req);
 /* After the answer was sent, or can never be: gives lent data back. */
 void nvmf_req_free(struct nvmf_req *req);
 /* The connection is gone. The lease is revoked for what it still had on the media's side; when no request is executing
@@ -144,7 +164,8 @@ void nvmf_qpair_close(struct nvmf_qpair *qp);
 static inline void nvmf_qpair_seen(struct nvmf_qpair *qp) { qp->last_seen_ns = reactor_now_ns(); }
 /* Which core a new connection should live on: the least loaded. */
 struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s);
-/* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old, then the new core. */
+/* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old (when no request is in the
+ * target's hands), then on the new core, with the same qp. */
 struct freeze;
 void nvmf_qpair_freeze(struct freeze *f, struct nvmf_qpair *qp);
 
