@@ -46,8 +46,8 @@ enum nvmf_data { NVMF_DATA_NONE, NVMF_DATA_TO_CTRLR, NVMF_DATA_TO_HOST };
 struct nvmf_req {
 	struct nvmf_qpair *qpair;
 	const struct nvmf_handler *handler;
-	struct nvme_cmd cmd;          /* as it came */
-	struct nvme_cpl cpl;          /* status and result; cid, sqhd and sqid are filled by nvmf_req_finish_cpl() */
+	struct nvme_sqe cmd;          /* as it came */
+	struct nvme_cqe cpl;          /* status and result; cid, sqhd and sqid are filled by nvmf_req_finish_cpl() */
 	/* Set by nvmf_req_parse(). */
 	uint8_t data;                 /* enum nvmf_data */
 	bool may_lend;                /* TO_HOST: no buffers needed if the transport has room for iovecs */
@@ -151,7 +151,7 @@ void nvmf_req_execute(struct nvmf_req *req);
 /* Fill in the completion's cid, sqid, sqhd just before it is sent. */
 void nvmf_req_finish_cpl(struct nvmf_req *req);
 /* A status for trouble the transport found (bad SGL, digest error): sets cpl; the transport then sends it. */
-void nvmf_req_fail(struct nvmf_req *req, uint16_t sct, uint16_t sc, bool dnr);
+void nvmf_req_fail(struct nvmf_req *req, uint16_t status); /* enum nvme_status, flags too */
 /* Take a parked request (req->parks, executing) back unfinished: req_done() will not come for it. The transport moves with
  * its qpair and executes the command anew on its new core. False: too late, req_done() is on its way. */
 bool nvmf_req_withdraw(struct nvmf_req *req);
