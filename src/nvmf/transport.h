@@ -37,6 +37,8 @@ struct nvmf_ctrlr;
 struct nvmf_qpair;
 struct nvmf_req;
 struct nvmf_transport;
+struct nvmf_seat;
+struct nvmf_core;
 struct nvmf_handler; /* the row an opcode led to */
 
 enum nvmf_data { NVMF_DATA_NONE, NVMF_DATA_TO_CTRLR, NVMF_DATA_TO_HOST };
@@ -66,11 +68,13 @@ struct nvmf_req {
 	bool consumed;                /* TO_CTRLR: after nvmf_req_execute() returned: the data is not needed any more */
 	uint32_t sent_len;            /* TO_HOST: bytes to send; 0 with an error status */
 	/* The target's. */
-	bool executing;
-	uint32_t nsid;
-	struct nvmf_ns_view *ns;      /* the namespace as this core's version has it */
-	struct version *version;      /* the configuration the command began with */
+	bool executing;               /* linked in the qpair's list */
+	bool finishing;               /* its answer is on its way to req_done() */
+	uint8_t shift;                /* of a block, when the command was parsed */
+	struct nvmf_ns_view *ns;      /* the namespace the command uses: keeps it, and its channel, until given back */
+	struct nvmf_req *fused;       /* the other half of a fused pair */
 	struct list link;             /* the qpair's list of executing requests */
+	struct queue_link done_link;  /* the core's queue of answers that are ready */
 	struct bdev_io io;
 };
 
@@ -84,14 +88,20 @@ struct nvmf_qpair {
 	uint16_t sqhd;
 	bool connected, closing, flow_control_off;
 	struct list executing;        /* requests in the target's hands */
-	uint32_t executing_count;
+	uint32_t executing_count;     /* as many, and what else has to end before the qpair may close */
 	struct list link;             /* the core's list of qpairs */
-	uint64_t last_seen_ns;        /* of any traffic; published to the controller for keep-alive */
+	struct nvmf_core *nc;         /* the target on this core */
+	uint32_t sub_id;              /* the controller's subsystem */
+	uint32_t data_len_max;        /* MDTS, bytes */
+	struct nvmf_req *fused_first; /* waits for the second half of its pair to be parsed */
+	/* Of any traffic; the controller's keep-alive reads it from its own core. Points into the controller once connected. */
+	_Atomic uint64_t *last_seen;
+	_Atomic uint64_t last_seen_unconnected;
 	struct bdev_lease *lease;     /* the controller's */
 	uint32_t lease_epoch;
-	/* Connect goes to the control reactor and back. */
-	struct nvmf_req *connect_req;
-	struct msg msg;
+	struct nvmf_seat *seat;       /* its place in the controller's register; NULL until connected */
+	struct defer closed;
+	bool counted;                 /* in the core's load */
 };
 
 struct nvmf_transport_opts {
@@ -161,9 +171,14 @@ void nvmf_req_free(struct nvmf_req *req);
  * any more, ops->qpair_closed(qp) is called, later, never from within. */
 void nvmf_qpair_close(struct nvmf_qpair *qp);
 /* Any bytes arrived: feeds keep-alive. Cheap. */
-static inline void nvmf_qpair_seen(struct nvmf_qpair *qp) { qp->last_seen_ns = reactor_now_ns(); }
-/* Which core a new connection should live on: the least loaded. */
+static inline void nvmf_qpair_seen(struct nvmf_qpair *qp)
+{
+	atomic_store_explicit(qp->last_seen, reactor_now_ns(), memory_order_relaxed);
+}
+/* Which core a new connection should live on: the least loaded. Counts it there; nvmf_qpair_init() takes the count over, and
+ * who does not get that far gives it back. */
 struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s);
+void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r);
 /* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old (when no request is in the
  * target's hands), then on the new core, with the same qp. */
 struct freeze;
