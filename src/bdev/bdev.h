@@ -109,11 +109,14 @@ struct bdev_initiator {
  * A lease is one initiator's permission to touch one device, or all devices, through one controller. Every I/O carries
  * the lease and the epoch in which it began; both are checked at the last point before the media.
  * Revoking advances the epoch and answers only when no I/O of an older epoch can land any more. */
+struct bdev_lease_revoke;
 struct bdev_lease {
 	_Atomic uint32_t epoch;
 	struct {
-		CACHE_ALIGNED uint32_t in_flight; /* of that core only: I/Os in the device's hands */
-		struct bdev_lease_revoke *waiting;
+		CACHE_ALIGNED uint32_t in_flight[2]; /* of that core only: I/Os submitted and not done, by phase */
+		uint8_t phase;                       /* of I/Os that begin now; revoking turns it */
+		struct bdev_lease_revoke *draining;  /* wait for the other phase */
+		struct bdev_lease_revoke *queued;    /* came while those did: the next turn is theirs */
 	} core[CORE_REACTORS_MAX + 1];
 };
 void bdev_lease_init(struct bdev_lease *l);
@@ -122,13 +125,12 @@ static inline uint32_t bdev_lease_epoch(struct bdev_lease *l)
 	return atomic_load_explicit(&l->epoch, memory_order_acquire);
 }
 struct bdev_lease_revoke {
-	struct each each;
+	struct msg msgs[CORE_REACTORS_MAX + 1], done_msg;
 	struct bdev_lease *lease;
 	_Atomic uint32_t cores_left;
-	struct msg done_msg;
 	struct reactor *from;
 	void (*done)(struct bdev_lease_revoke *r);
-	struct bdev_lease_revoke *next[CORE_REACTORS_MAX + 1];
+	struct bdev_lease_revoke *next[CORE_REACTORS_MAX + 1]; /* in a core's draining or queued */
 };
 /* Core: any reactor. Memory: `r` stays until done. Then: done runs here, when nothing older can land. */
 void bdev_lease_revoke(struct core *core, struct bdev_lease *l, struct bdev_lease_revoke *r,
@@ -138,7 +140,7 @@ void bdev_lease_revoke(struct core *core, struct bdev_lease *l, struct bdev_leas
 
 #define BDEV_IO_FUA      0x01u /* on media before done */
 #define BDEV_IO_LEND     0x02u /* READ only: fill io->iovs (room for iov_max) with the device's own memory */
-#define BDEV_IO_PRCHK_GUARD  0x10u
+#define BDEV_IO_PRCHK_GUARD  0x10u /* check protection information; a device that cannot answers UNSUPPORTED */
 #define BDEV_IO_PRCHK_APPTAG 0x20u
 #define BDEV_IO_PRCHK_REFTAG 0x40u
 #define BDEV_IO_DEALLOCATE   0x80u /* WRITE_ZEROES may leave holes */
@@ -149,6 +151,8 @@ struct bdev_range {
 	uint64_t lba, count;
 };
 
+/* Zero it once before its first use; afterwards only what an operation needs has to be set. The first two cache
+ * lines are what a plain read or write touches. */
 struct bdev_io {
 	/* Set by the caller before bdev_submit(); unchanged until done. */
 	uint8_t op;                     /* enum bdev_op */
@@ -157,11 +161,25 @@ struct bdev_io {
 	uint16_t md_iov_count;
 	uint64_t lba, count;            /* blocks */
 	struct iovec *iovs;             /* data; COMPARE_AND_WRITE: compare bytes, then write bytes */
-	struct iovec *md_iovs;          /* separate metadata; NULL: none */
 	bdev_done_fn *done;
-	const struct bdev_initiator *who; /* NULL: the daemon itself */
 	struct bdev_lease *lease;       /* NULL: the daemon itself */
 	uint32_t lease_epoch;
+
+	/* Set by the device or the waist. */
+	uint8_t status;                 /* enum bdev_status; valid in done */
+	bool consumed;                  /* WRITE: valid when bdev_submit() returns */
+	bool lent;                      /* READ: the iovecs are the device's; bdev_io_release() */
+	bool active;                    /* between submit and done: the contract's own check */
+	struct bdev_channel *ch;
+	struct queue_link link;         /* the device's while it has the I/O, then the channel's */
+	uint64_t began_ns;
+	void *device_ctx;               /* the device's, from its per-channel pool; of lent data: the device */
+	uint16_t waist;                 /* the waist's own notes: bdev_waist.h */
+	uint32_t miscompare_offset;     /* bytes */
+
+	/* Set by the caller where it applies. */
+	struct iovec *md_iovs;          /* separate metadata; NULL: none */
+	const struct bdev_initiator *who; /* NULL: the daemon itself */
 	uint32_t ref_tag;
 	uint16_t app_tag, app_mask;
 	const struct mem_region *region; /* where the data lies, when known; NULL otherwise */
@@ -171,18 +189,8 @@ struct bdev_io {
 		struct { uint8_t *cmd; uint32_t *result; } passthrough;
 		struct { bool ret_mapped; uint64_t ret_blocks; } lba_status; /* of the run that begins at lba */
 	};
-
-	/* Set by the device or the waist. */
-	uint8_t status;                 /* enum bdev_status; valid in done */
-	bool consumed;                  /* WRITE: valid when bdev_submit() returns */
-	bool lent;                      /* READ: the iovecs are the device's; bdev_io_release() */
-	bool active;                    /* between submit and done: the contract's own check */
-	uint32_t miscompare_offset;     /* bytes */
-	struct bdev_channel *ch;
-	uint64_t began_ns;
-	struct queue_link link;         /* the device's while it has the I/O, then the channel's */
-	void *device_ctx;               /* the device's, from its per-channel pool */
 };
+_Static_assert(sizeof(struct bdev_io) <= 160, "requests embed it");
 
 /* Start one operation on a device.
  *
@@ -194,10 +202,11 @@ struct bdev_io {
  */
 void bdev_submit(struct bdev_channel *ch, struct bdev_io *io);
 
-/* Give lent memory back. Any core of the daemon; exactly once for every READ that ended with io->lent. The iovecs may
- * be released in pieces that bdev_release_iovs() covers; `ch` may be closed by then, the descriptor not. */
+/* Give lent memory back. Any core of the daemon; exactly once for every READ that ended with io->lent; `ch` may be
+ * closed by then, the descriptor not. */
 void bdev_io_release(struct bdev_io *io);
-/* The same from the iovecs alone, for who keeps them apart from the I/O (a frozen connection). */
+/* The same from the iovecs alone, for who keeps them apart from the I/O (a frozen connection); in several calls if
+ * need be, but each iovec whole and as it was lent. */
 void bdev_release_iovs(struct bdev_desc *desc, const struct iovec *iovs, uint32_t count);
 /* Most iovecs that a lent read of `blocks` blocks can need. */
 uint32_t bdev_lend_iovs_max(const struct bdev_desc *desc, uint32_t blocks);
@@ -208,6 +217,7 @@ void bdev_abort(struct bdev_channel *ch, struct bdev_io *io);
 /* --- opening: control reactor only ----------------------------------------------------------------- */
 
 struct bdev_registry *bdev_registry_make(struct core *core);
+struct core *bdev_registry_core(const struct bdev_registry *reg);
 void bdev_registry_free(struct bdev_registry *reg); /* no device may be left */
 
 enum bdev_event { BDEV_EVENT_REMOVE, BDEV_EVENT_RESIZE };
@@ -218,7 +228,8 @@ typedef void bdev_event_fn(struct bdev_desc *desc, enum bdev_event event, void *
 struct bdev_desc *bdev_open(struct bdev_registry *reg, const char *name, bool write, const char *owner,
                             bdev_event_fn *event, void *arg, struct err *e);
 void bdev_close(struct bdev_desc *desc); /* all channels were put before */
-/* Exclusive write: others may only read, or, when `exclusive_open`, not open at all. Ends with bdev_close(). */
+/* Exclusive write: others may only read. Ends with bdev_close(). Errors: -EPERM when another one has it, or has
+ * opened it for writing. */
 int bdev_claim(struct bdev_desc *desc, struct err *e) MUST_USE;
 
 /* Any core: what the device is now. Pointers in it are stable while `desc` is open. */
@@ -252,6 +263,7 @@ struct bdev_stats_read {
 	void (*done)(struct bdev_stats_read *r);
 	void *arg;
 };
+/* Core: control. Memory: `r` yours until done. Then: done runs once, later. The device stays until then. */
 void bdev_stats_get(struct bdev_registry *reg, struct bdev *bdev, struct bdev_stats_read *r, bool reset,
                     void (*done)(struct bdev_stats_read *r));
 
@@ -259,5 +271,7 @@ void bdev_stats_get(struct bdev_registry *reg, struct bdev *bdev, struct bdev_st
 struct bdev *bdev_find(struct bdev_registry *reg, const char *name_or_alias_or_uuid);
 struct bdev *bdev_first(struct bdev_registry *reg);
 struct bdev *bdev_next(struct bdev *b);
+/* bdev_get_info() without opening: control reactor. */
+void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info);
 
 #endif

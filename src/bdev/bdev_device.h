@@ -44,6 +44,7 @@ struct bdev {
 	uint32_t block_size, physical_block_size, md_size;
 	bool md_interleaved;
 	_Atomic uint64_t block_count;   /* bdev_resize() */
+	_Atomic bool removing;          /* the waist's; here because every I/O looks at both */
 	uint32_t native_ops;            /* BDEV_BIT(READ) | ... */
 	bool lends, consumes;           /* consumes: every write is consumed within submit() */
 	bool fua, read_only, thin;
@@ -51,14 +52,16 @@ struct bdev {
 	uint32_t optimal_io_blocks, max_io_blocks, max_unmap_blocks, atomic_blocks;
 	uint32_t channel_ctx_bytes;
 	uint32_t io_ctx_bytes;          /* of io->device_ctx; 0: none; taken from a per-channel pool with a named wait */
+	uint32_t io_ctx_ops;            /* BDEV_BIT()s of the operations that need one; 0: all */
 	const char *sleeps;             /* how it wakes a reactor: "inline", "eventfd", ... : the fitness matrix */
 
 	/* The waist's. */
 	struct bdev_registry *reg;
 	struct list link, descs;
-	struct bdev_channel *channels[CORE_REACTORS_MAX + 1];
-	bool removing;
-	uint32_t open_channels;
+	struct bdev_core *cores;        /* one per reactor, control last: bdev_waist.h */
+	_Atomic uint32_t open_channels;
+	bool destroying;
+	uint32_t holds;                 /* statistics being read: destroy waits */
 	struct bdev_desc *claim;
 	void (*unregister_done)(void *arg, int rc);
 	void *unregister_arg;
@@ -81,6 +84,8 @@ static inline bool bdev_io_may_land(const struct bdev_io *io)
 	return !io->lease || bdev_lease_epoch(io->lease) == io->lease_epoch;
 }
 
+/* A back-end sees two kinds of channel: submit() and abort() get the user's, as in io->ch; channel_open() and
+ * channel_close() get the core's own, which lives from the one to the other. Both have the same context. */
 void *bdev_channel_ctx(struct bdev_channel *ch);
 struct bdev *bdev_channel_bdev(struct bdev_channel *ch);
 

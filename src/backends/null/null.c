@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* null.c: a device without media, to measure everything else with.
+ *
+ * Every operation ends within submit(). Lent reads point into one mapping of zeroes that all cores share and nobody
+ * can write to; a read into the caller's buffers fills them, because what lay in them before is
+ * somebody else's data.
+ */
+#include "backends/null/null.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "bdev/bdev_device.h"
+
+#define ZEROES_BYTES (1u << 20)
+
+struct null_disk {
+	struct bdev bdev;
+	void *zeroes;
+};
+
+static void null_submit(struct bdev_channel *ch, struct bdev_io *io);
+static void null_release(struct bdev *b, const struct iovec *iovs, uint32_t count);
+static uint32_t null_lend_iovs_max(const struct bdev *b, uint32_t blocks);
+static void null_destroy(struct bdev *b);
+
+static const struct bdev_ops null_ops = {
+	.submit = null_submit,
+	.release = null_release,
+	.lend_iovs_max = null_lend_iovs_max,
+	.destroy = null_destroy,
+};
+
+int null_create(struct bdev_registry *reg, const struct null_opts *opts, struct bdev **ret_bdev, struct err *e)
+{
+	struct null_disk *d = base_zalloc(sizeof(*d));
+	int rc;
+
+	d->bdev = (struct bdev){
+		.ops = &null_ops, .product = "Null disk", .sleeps = "inline", .uuid = opts->uuid,
+		.block_size = opts->block_size, .physical_block_size = opts->physical_block_size,
+		.md_size = opts->md_size, .md_interleaved = opts->md_size != 0, .block_count = opts->block_count,
+		.native_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(FLUSH) | BDEV_BIT(UNMAP) |
+		              BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(VERIFY) | BDEV_BIT(RESET) | BDEV_BIT(COPY),
+		.lends = true, .consumes = true, .fua = true, .cache = BDEV_CACHE_LOST_ANYWAY,
+	};
+	snprintf(d->bdev.name, sizeof(d->bdev.name), "%s", opts->name);
+	d->zeroes = mmap(NULL, ZEROES_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (d->zeroes == MAP_FAILED) {
+		free(d);
+		return err_set(e, -ENOMEM, "no address space for the zeroes of null device '%s'", opts->name);
+	}
+	rc = bdev_register(reg, &d->bdev, e);
+	if (rc != 0) {
+		munmap(d->zeroes, ZEROES_BYTES);
+		free(d);
+		return rc;
+	}
+	*ret_bdev = &d->bdev;
+	return 0;
+}
+
+static struct bdev *find(struct bdev_registry *reg, const char *name, struct err *e)
+{
+	struct bdev *b = bdev_find(reg, name);
+
+	if (!b)
+		err_set(e, -ENODEV, "there is no block device '%s'", name);
+	else if (b->ops != &null_ops)
+		err_set(e, -EINVAL, "block device '%s' is a %s, not a null device", name, b->product);
+	return b && b->ops == &null_ops ? b : NULL;
+}
+
+int null_delete(struct bdev_registry *reg, const char *name, void (*done)(void *arg, int rc), void *arg, struct err *e)
+{
+	struct err why = { 0 };
+	struct bdev *b = find(reg, name, &why);
+
+	if (!b)
+		return err_set(e, why.code, "%s", why.text);
+	bdev_unregister(b, done, arg);
+	return 0;
+}
+
+int null_resize(struct bdev_registry *reg, const char *name, uint64_t block_count, struct err *e)
+{
+	struct err why = { 0 };
+	struct bdev *b = find(reg, name, &why);
+
+	if (!b)
+		return err_set(e, why.code, "%s", why.text);
+	return bdev_resize(b, block_count, e);
+}
+
+static uint64_t bytes_of(const struct bdev *b, uint64_t blocks)
+{
+	return blocks * (b->block_size + b->md_size);
+}
+
+static enum bdev_status lend(const struct null_disk *d, struct bdev_io *io)
+{
+	uint64_t left = bytes_of(&d->bdev, io->count);
+	uint16_t used = 0;
+
+	for (uint64_t len; left; left -= len, used++) {
+		len = min_u64(left, ZEROES_BYTES);
+		if (used == io->iov_max)
+			return BDEV_ST_BAD_FIELD;
+		io->iovs[used] = (struct iovec){ .iov_base = d->zeroes, .iov_len = len };
+	}
+	io->iov_count = used;
+	io->lent = true;
+	return BDEV_ST_OK;
+}
+
+static void fill(struct bdev_io *io)
+{
+	for (uint16_t i = 0; i < io->iov_count; i++)
+		memset(io->iovs[i].iov_base, 0, io->iovs[i].iov_len);
+}
+
+static void null_submit(struct bdev_channel *ch, struct bdev_io *io)
+{
+	const struct null_disk *d = container_of(bdev_channel_bdev(ch), struct null_disk, bdev);
+	enum bdev_status st = BDEV_ST_OK;
+
+	if (io->op == BDEV_WRITE)
+		io->consumed = true;
+	else if (io->op == BDEV_READ && io->flags & BDEV_IO_LEND)
+		st = lend(d, io);
+	else if (io->op == BDEV_READ)
+		fill(io);
+	bdev_io_done(io, st);
+}
+
+static void null_release(struct bdev *b, const struct iovec *iovs, uint32_t count)
+{
+	/* The zeroes stay. */
+}
+
+static uint32_t null_lend_iovs_max(const struct bdev *b, uint32_t blocks)
+{
+	return (uint32_t)div_up(bytes_of(b, blocks), ZEROES_BYTES);
+}
+
+static void null_destroy(struct bdev *b)
+{
+	struct null_disk *d = container_of(b, struct null_disk, bdev);
+
+	bdev_destroyed(b);
+	munmap(d->zeroes, ZEROES_BYTES);
+	free(d);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bdev_waist.h: what the waist's own files share. Private to bdev.
+ *
+ * An I/O's way:  bdev_submit     checks, counts, lease
+ *                bdev_dispatch   lease again; split, emulate, or ->
+ *                bdev_to_device  range locks, context, the device's submit()
+ *                bdev_io_done    the device's answer, queued on the channel
+ *                drain           accounts, then io->done, in the deferred phase
+ *
+ * Emulation and splitting make child I/Os that enter at bdev_dispatch.
+ */
+#ifndef BDEV_BDEV_WAIST_H
+#define BDEV_BDEV_WAIST_H
+
+#include "bdev/bdev_device.h"
+
+/* io->waist */
+#define WAIST_CHILD       0x001u /* made by the waist: neither checked nor counted as a user's */
+#define WAIST_BYPASS      0x002u /* runs under the range lock it would otherwise wait for */
+#define WAIST_CHANGES     0x004u /* counted in core->changes[] ... */
+#define WAIST_CHANGES_1   0x008u /* ... of phase 1 */
+#define WAIST_LEASED      0x010u /* counted in its lease ... */
+#define WAIST_LEASED_1    0x020u /* ... in phase 1 */
+#define WAIST_CTX         0x040u /* device_ctx is taken */
+#define WAIST_DEVICE      0x080u /* the device has it */
+#define WAIST_DONE        0x100u /* answered, on its way to done */
+#define WAIST_ABORT       0x200u /* asked to end while it waited */
+
+/* Objects of one size for one device on one core. Grows by chunks up to a limit, never shrinks while the device
+ * lives; who finds none waits in line. */
+struct bdev_pool {
+	const char *name;               /* of the wait */
+	uint32_t size, chunk, max;
+	uint32_t made, used, used_max;
+	bool granting;                  /* the head of the line is being served */
+	uint64_t waits;
+	struct queue_link *free, *chunks;
+	struct queue waiting;           /* of struct bdev_io by link */
+	struct bdev_core *core;
+	struct defer wake;
+	void (*again)(struct bdev_channel *ch, struct bdev_io *io); /* try the I/O anew */
+};
+void bdev_pool_init(struct bdev_pool *p, struct bdev_core *core, const char *name, uint32_t size, uint32_t chunk,
+                    uint32_t max, void (*again)(struct bdev_channel *ch, struct bdev_io *io));
+void bdev_pool_fini(struct bdev_pool *p);
+/* NULL: `io` waits, and `again` is called for it when there is one. */
+void *bdev_pool_take(struct bdev_pool *p, struct bdev_io *io);
+void bdev_pool_give(struct bdev_pool *p, void *object);
+
+/* One user's way into a device from one core. */
+struct bdev_channel {
+	/* what every I/O looks at */
+	struct bdev *bdev;
+	struct bdev_core *core;
+	void (*submit)(struct bdev_channel *ch, struct bdev_io *io);
+	void *ctx;                      /* the device's */
+	uint32_t simple_ops;            /* READ and WRITE, where submit() can be called without looking further */
+	uint32_t block_bytes;           /* in the data iovecs: with interleaved metadata */
+	uint32_t max_io_blocks;         /* UINT32_MAX: no limit */
+	uint32_t in_flight;
+	struct queue doneq;
+	uint8_t slow_flags;             /* BDEV_IO_* that need a closer look */
+	bool may_write, lends, draining, closing;
+	struct defer defer;
+	/* the rest */
+	struct bdev_desc *desc;         /* NULL: the core's own channel */
+	uint32_t users;                 /* bdev_channel_get() calls */
+	struct list link;               /* core->channels */
+};
+
+/* A device on one core; only touched there, but for what control does while no channel is open. */
+struct bdev_core {
+	CACHE_ALIGNED struct bdev *bdev;
+	struct reactor *reactor;
+	uint32_t index;
+	uint32_t changes[2];            /* I/Os that change data, in the device's hands, by phase */
+	uint8_t phase;                  /* of those that begin now */
+	bool locked;                    /* some range is locked: `locks` is not empty */
+	struct list locks;              /* struct bdev_lock's by on_core[] */
+	struct queue blocked;           /* I/Os that wait for a lock, by link */
+	struct list drains;             /* locks that wait for the other phase */
+	struct bdev_channel own;        /* what the device's channel_open() sees */
+	struct list channels;
+	void *ctx;
+	struct bdev_pool ctxs, emus, splits, caws;
+	struct bdev_stats stats;
+};
+
+struct bdev_desc {
+	struct bdev *bdev;
+	bool write;
+	char owner[64];
+	bdev_event_fn *event;
+	void *arg;
+	uint64_t told;                  /* number of the last event it was told */
+	struct list link;
+	struct bdev_channel *channels[CORE_REACTORS_MAX + 1];
+};
+
+struct bdev_registry {
+	struct core *core;
+	struct list bdevs;
+	uint64_t events;
+};
+
+/* channel.c */
+void bdev_cores_make(struct bdev *b);
+void bdev_cores_free(struct bdev *b);
+/* registry.c: a descriptor or a hold went; destroy the device when it was the last. */
+void bdev_try_destroy(struct bdev *b);
+
+/* submit.c */
+uint32_t bdev_usable_ops(const struct bdev *b);
+void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io);
+void bdev_to_device(struct bdev_channel *ch, struct bdev_io *io);
+/* End an I/O that is not in the device's hands. */
+void bdev_io_end(struct bdev_io *io, enum bdev_status st);
+void bdev_channel_drain(struct defer *d);
+/* Start a child: op, range, iovs and done are set; the rest comes from its parent. */
+void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent, uint32_t waist_flags);
+
+/* Try again after a wait for a context. */
+void bdev_dispatch_waited(struct bdev_channel *ch, struct bdev_io *io);
+
+/* emu.c: false: the device can take it as it is. */
+bool bdev_emulate(struct bdev_channel *ch, struct bdev_io *io);
+void bdev_emu_init(struct bdev_core *core);
+void bdev_emu_fini(struct bdev_core *core);
+
+/* stats.c */
+void bdev_stats_clear(struct bdev_stats *s);
+
+static inline bool bdev_op_changes(uint8_t op)
+{
+	return (1u << op) & (BDEV_BIT(WRITE) | BDEV_BIT(UNMAP) | BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COMPARE_AND_WRITE) |
+	                     BDEV_BIT(COPY) | BDEV_BIT(WRITE_UNCORRECTABLE) | BDEV_BIT(PASSTHROUGH));
+}
+
+/* lease.c: false: of an older epoch. */
+static inline bool bdev_lease_enter(struct bdev_io *io, uint32_t core_index)
+{
+	uint8_t phase;
+
+	if (bdev_lease_epoch(io->lease) != io->lease_epoch)
+		return false;
+	phase = io->lease->core[core_index].phase;
+	io->lease->core[core_index].in_flight[phase]++;
+	io->waist |= phase ? WAIST_LEASED | WAIST_LEASED_1 : WAIST_LEASED;
+	return true;
+}
+void bdev_lease_leave(struct bdev_lease *l, uint32_t core_index, uint8_t phase);
+
+/* locks.c */
+void bdev_locks_make(struct bdev *b);
+void bdev_locks_free(struct bdev *b);
+/* True: a lock covers part of what the I/O changes; it is queued and comes back to bdev_dispatch(). */
+bool bdev_locks_block(struct bdev_core *core, struct bdev_io *io);
+/* The last changing I/O of the phase before has ended. */
+void bdev_locks_drained(struct bdev_core *core);
+
+#endif

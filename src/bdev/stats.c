@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* stats.c: what a device did, summed over its cores by one message each. */
+#include "bdev/bdev_waist.h"
+
+static void read_on_core(struct each *e);
+static void read_done(struct each *e);
+
+void bdev_stats_clear(struct bdev_stats *s)
+{
+	memset(s, 0, sizeof(*s));
+	for (uint32_t i = 0; i < BDEV_OP_COUNT; i++)
+		s->op[i].latency_ns_min = UINT64_MAX;
+}
+
+void bdev_stats_get(struct bdev_registry *reg, struct bdev *b, struct bdev_stats_read *r, bool reset,
+                    void (*done)(struct bdev_stats_read *r))
+{
+	void *arg = r->arg;
+
+	memset(r, 0, sizeof(*r));
+	r->arg = arg;
+	r->bdev = b;
+	r->reset = reset;
+	r->done = done;
+	b->holds++;
+	each_core(&r->each, reg->core, read_on_core, read_done);
+}
+
+static void read_here(struct bdev_stats_read *r)
+{
+	uint32_t index = reactor_index(reactor_self());
+	struct bdev_core *core = &r->bdev->cores[index];
+
+	r->per_core[index] = core->stats;
+	list_each(l, &core->channels)
+		r->per_core[index].in_flight += list_entry(l, struct bdev_channel, link)->in_flight;
+	if (r->reset)
+		bdev_stats_clear(&core->stats);
+}
+
+static void read_on_core(struct each *e)
+{
+	read_here(container_of(e, struct bdev_stats_read, each));
+}
+
+static void add(struct bdev_op_stats *sum, const struct bdev_op_stats *s)
+{
+	sum->ops += s->ops;
+	sum->blocks += s->blocks;
+	sum->errors += s->errors;
+	sum->latency_ns += s->latency_ns;
+	sum->latency_ns_max = max_u64(sum->latency_ns_max, s->latency_ns_max);
+	sum->latency_ns_min = min_u64(sum->latency_ns_min, s->latency_ns_min);
+}
+
+static void read_done(struct each *e)
+{
+	struct bdev_stats_read *r = container_of(e, struct bdev_stats_read, each);
+	struct bdev *b = r->bdev;
+	uint32_t cores = core_reactor_count(b->reg->core) + 1;
+
+	read_here(r); /* control's own share */
+	bdev_stats_clear(&r->sum);
+	for (uint32_t i = 0; i < cores; i++) {
+		for (uint32_t op = 0; op < BDEV_OP_COUNT; op++)
+			add(&r->sum.op[op], &r->per_core[i].op[op]);
+		r->sum.in_flight += r->per_core[i].in_flight;
+	}
+	r->done(r);
+	b->holds--;
+	bdev_try_destroy(b);
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* submit.c: the waist proper: what every I/O passes on its way to the device and back.
+ *
+ * Down: the contract is asserted, the request checked, counted, and handed to the device, to an emulation or to
+ * the splitter. Up: the device's answer is queued on the channel, and one deferred call per channel and
+ * batch does the accounts and runs the done functions, so that a device that answers within submit() costs
+ * no more than a list operation.
+ */
+#include "bdev/bdev_waist.h"
+#include "bdev/iov.h"
+#include "core/trace.h"
+
+static enum bdev_status check(const struct bdev_channel *ch, const struct bdev_io *io);
+static enum bdev_status check_other(const struct bdev_channel *ch, const struct bdev_io *io);
+static void finish(struct bdev_io *io, uint64_t now_ns);
+
+void bdev_submit(struct bdev_channel *ch, struct bdev_io *io)
+{
+	enum bdev_status st;
+
+	assert(ch->core->reactor == reactor_self());
+	assert(io->done);
+	must(!io->active);
+	must(ch->users > 0);
+	io->active = true;
+	io->consumed = false;
+	io->lent = false;
+	io->ch = ch;
+	io->waist = 0;
+	io->began_ns = reactor_now_ns();
+	ch->in_flight++;
+	trace(IO_SUBMIT, io->lba, io->count << 8 | io->op);
+	st = check(ch, io);
+	if (likely(st == BDEV_ST_OK) && io->lease && unlikely(!bdev_lease_enter(io, ch->core->index)))
+		st = BDEV_ST_FENCED;
+	if (unlikely(st != BDEV_ST_OK)) {
+		io->consumed = true; /* nobody will look at the data any more */
+		bdev_io_end(io, st);
+		return;
+	}
+	bdev_dispatch(ch, io);
+}
+
+static inline bool in_range(const struct bdev *b, uint64_t lba, uint64_t count)
+{
+	uint64_t limit = atomic_load_explicit(&b->block_count, memory_order_relaxed);
+
+	return count - 1 < limit && lba <= limit - count; /* count 0 is none; lba + count might wrap */
+}
+
+static inline bool is_gone(const struct bdev *b)
+{
+	return atomic_load_explicit(&b->removing, memory_order_relaxed);
+}
+
+/* Do the iovecs hold exactly the bytes of the blocks? */
+static inline bool fits(const struct bdev_channel *ch, const struct bdev_io *io, uint64_t count)
+{
+	uint64_t len = count * ch->block_bytes;
+
+	if (likely(io->iov_count == 1))
+		return io->iovs[0].iov_len == len;
+	return io->iov_count && iov_bytes(io->iovs, io->iov_count) == len;
+}
+
+static bool md_fits(const struct bdev_channel *ch, const struct bdev_io *io, uint64_t count)
+{
+	const struct bdev *b = ch->bdev;
+
+	return b->md_size && !b->md_interleaved &&
+	       iov_bytes(io->md_iovs, io->md_iov_count) == count * b->md_size;
+}
+
+static inline enum bdev_status check(const struct bdev_channel *ch, const struct bdev_io *io)
+{
+	const struct bdev *b = ch->bdev;
+
+	if (unlikely(io->op > BDEV_WRITE))
+		return check_other(ch, io);
+	if (unlikely(is_gone(b)))
+		return BDEV_ST_GONE;
+	if (io->op == BDEV_WRITE && unlikely(!ch->may_write))
+		return BDEV_ST_WRITE_PROTECTED;
+	if (unlikely(!in_range(b, io->lba, io->count)))
+		return BDEV_ST_BAD_RANGE;
+	if (io->flags & BDEV_IO_LEND) {
+		if (unlikely(io->op != BDEV_READ || !ch->lends || !io->iov_max))
+			return BDEV_ST_BAD_FIELD;
+	} else if (unlikely(!fits(ch, io, io->count))) {
+		return BDEV_ST_BAD_FIELD;
+	}
+	if (unlikely(io->md_iovs != NULL) && !md_fits(ch, io, io->count))
+		return BDEV_ST_BAD_FIELD;
+	if (unlikely(io->flags & (BDEV_IO_PRCHK_GUARD | BDEV_IO_PRCHK_APPTAG | BDEV_IO_PRCHK_REFTAG)))
+		return BDEV_ST_UNSUPPORTED;
+	return BDEV_ST_OK;
+}
+
+static enum bdev_status check_unmap(const struct bdev *b, const struct bdev_io *io)
+{
+	if (!io->unmap.range_count)
+		return in_range(b, io->lba, io->count) ? BDEV_ST_OK : BDEV_ST_BAD_RANGE;
+	for (uint32_t i = 0; i < io->unmap.range_count; i++)
+		if (io->unmap.ranges[i].count && !in_range(b, io->unmap.ranges[i].lba, io->unmap.ranges[i].count))
+			return BDEV_ST_BAD_RANGE;
+	return BDEV_ST_OK;
+}
+
+/* Everything but read and write. */
+static enum bdev_status check_other(const struct bdev_channel *ch, const struct bdev_io *io)
+{
+	const struct bdev *b = ch->bdev;
+	bool compares = io->op == BDEV_COMPARE || io->op == BDEV_COMPARE_AND_WRITE;
+
+	if (io->op >= BDEV_OP_COUNT || io->flags & BDEV_IO_LEND)
+		return BDEV_ST_BAD_FIELD;
+	if (is_gone(b))
+		return BDEV_ST_GONE;
+	if (!(bdev_usable_ops(b) & 1u << io->op))
+		return BDEV_ST_UNSUPPORTED;
+	if (bdev_op_changes(io->op) && !ch->may_write)
+		return BDEV_ST_WRITE_PROTECTED;
+	if (io->flags & (BDEV_IO_PRCHK_GUARD | BDEV_IO_PRCHK_APPTAG | BDEV_IO_PRCHK_REFTAG))
+		return BDEV_ST_UNSUPPORTED;
+	if (io->op == BDEV_FLUSH || io->op == BDEV_RESET || io->op == BDEV_PASSTHROUGH)
+		return BDEV_ST_OK;
+	if (io->op == BDEV_UNMAP)
+		return check_unmap(b, io);
+	if (!in_range(b, io->lba, io->count) || (io->op == BDEV_COPY && !in_range(b, io->copy.src_lba, io->count)))
+		return BDEV_ST_BAD_RANGE;
+	if (compares && !fits(ch, io, io->op == BDEV_COMPARE ? io->count : 2 * io->count))
+		return BDEV_ST_BAD_FIELD;
+	if (io->md_iovs && (!compares || !md_fits(ch, io, io->op == BDEV_COMPARE ? io->count : 2 * io->count)))
+		return BDEV_ST_BAD_FIELD;
+	return BDEV_ST_OK;
+}
+
+/* What works on the device, one way or another. */
+uint32_t bdev_usable_ops(const struct bdev *b)
+{
+	uint32_t native = b->native_ops, ops = native;
+	bool reads = native & BDEV_BIT(READ), writes = native & BDEV_BIT(WRITE);
+
+	if (reads)
+		ops |= BDEV_BIT(COMPARE) | BDEV_BIT(VERIFY) | BDEV_BIT(GET_LBA_STATUS);
+	if (writes)
+		ops |= BDEV_BIT(WRITE_ZEROES);
+	if (reads && writes)
+		ops |= BDEV_BIT(COMPARE_AND_WRITE) | BDEV_BIT(COPY);
+	if (b->cache == BDEV_CACHE_NONE)
+		ops |= BDEV_BIT(FLUSH); /* what was answered is on the media */
+	return ops;
+}
+
+void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io)
+{
+	/* The last point before the media; a child or one that waited may have been overtaken by a revocation. */
+	if (unlikely(!bdev_io_may_land(io))) {
+		bdev_io_end(io, BDEV_ST_FENCED);
+		return;
+	}
+	if (unlikely(io->waist & WAIST_ABORT)) {
+		bdev_io_end(io, BDEV_ST_ABORTED);
+		return;
+	}
+	if (likely((ch->simple_ops & 1u << io->op) && io->count <= ch->max_io_blocks && !(io->flags & ch->slow_flags))) {
+		if (io->op == BDEV_READ) {
+			io->waist |= WAIST_DEVICE;
+			ch->submit(ch, io);
+			return;
+		}
+	} else if (bdev_emulate(ch, io)) {
+		return;
+	}
+	bdev_to_device(ch, io);
+}
+
+/* Its range is not locked and it is counted already when it comes back from a wait. */
+void bdev_dispatch_waited(struct bdev_channel *ch, struct bdev_io *io)
+{
+	void *ctx;
+
+	if (unlikely(!bdev_io_may_land(io) || io->waist & WAIST_ABORT)) {
+		bdev_io_end(io, io->waist & WAIST_ABORT ? BDEV_ST_ABORTED : BDEV_ST_FENCED);
+		return;
+	}
+	ctx = bdev_pool_take(&ch->core->ctxs, io);
+	if (!ctx)
+		return;
+	io->device_ctx = ctx;
+	io->waist |= WAIST_CTX | WAIST_DEVICE;
+	ch->submit(ch, io);
+}
+
+void bdev_to_device(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct bdev_core *core = ch->core;
+
+	if (bdev_op_changes(io->op)) {
+		if (unlikely(core->locked) && !(io->waist & WAIST_BYPASS) && bdev_locks_block(core, io))
+			return;
+		core->changes[core->phase]++;
+		io->waist |= core->phase ? WAIST_CHANGES | WAIST_CHANGES_1 : WAIST_CHANGES;
+	}
+	if (core->ctxs.size && (!ch->bdev->io_ctx_ops || ch->bdev->io_ctx_ops & 1u << io->op)) {
+		bdev_dispatch_waited(ch, io);
+		return;
+	}
+	io->waist |= WAIST_DEVICE;
+	ch->submit(ch, io);
+}
+
+void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent, uint32_t waist_flags)
+{
+	must(!child->active);
+	child->active = true;
+	child->consumed = false;
+	child->lent = false;
+	child->ch = parent->ch;
+	child->waist = WAIST_CHILD | waist_flags | (parent->waist & WAIST_BYPASS);
+	child->began_ns = parent->began_ns;
+	child->who = parent->who;
+	child->lease = parent->lease;
+	child->lease_epoch = parent->lease_epoch;
+	bdev_dispatch(child->ch, child);
+}
+
+/* --- and back --------------------------------------------------------------------------------------------------- */
+
+void bdev_io_done(struct bdev_io *io, enum bdev_status st)
+{
+	must(io->active && (io->waist & (WAIST_DEVICE | WAIST_DONE)) == WAIST_DEVICE);
+	assert(!io->lent || (io->op == BDEV_READ && io->flags & BDEV_IO_LEND && st == BDEV_ST_OK));
+	bdev_io_end(io, st);
+}
+
+void bdev_io_end(struct bdev_io *io, enum bdev_status st)
+{
+	struct bdev_channel *ch = io->ch;
+
+	assert(st < BDEV_STATUS_COUNT);
+	assert(ch->core->reactor == reactor_self());
+	must(!(io->waist & WAIST_DONE));
+	io->status = st;
+	io->waist |= WAIST_DONE;
+	if (queue_empty(&ch->doneq))
+		defer_run(&ch->defer, bdev_channel_drain);
+	queue_push(&ch->doneq, &io->link);
+}
+
+void bdev_channel_drain(struct defer *d)
+{
+	struct bdev_channel *ch = container_of(d, struct bdev_channel, defer);
+	struct queue_link *link = queue_take_all(&ch->doneq);
+	uint64_t now_ns = reactor_now_ns();
+
+	ch->draining = true;
+	while (link) {
+		struct bdev_io *io = container_of(link, struct bdev_io, link);
+
+		link = link->next;
+		finish(io, now_ns);
+	}
+	ch->draining = false;
+	if (ch->closing) /* the last done function put the channel */
+		free(ch);
+}
+
+/* What was counted on the way down and is not a plain read's. */
+static void uncount(struct bdev_io *io)
+{
+	struct bdev_core *core = io->ch->core;
+
+	if (io->waist & WAIST_CHANGES) {
+		uint8_t phase = io->waist & WAIST_CHANGES_1 ? 1 : 0;
+
+		if (--core->changes[phase] == 0 && unlikely(phase != core->phase))
+			bdev_locks_drained(core);
+	}
+	if (io->waist & WAIST_LEASED)
+		bdev_lease_leave(io->lease, core->index, io->waist & WAIST_LEASED_1 ? 1 : 0);
+	if (io->waist & WAIST_CTX)
+		bdev_pool_give(&core->ctxs, io->device_ctx);
+}
+
+static inline void account(struct bdev_io *io, uint64_t now_ns)
+{
+	struct bdev_op_stats *s = &io->ch->core->stats.op[io->op < BDEV_OP_COUNT ? io->op : BDEV_PASSTHROUGH];
+	uint64_t took_ns = now_ns - io->began_ns;
+
+	if (unlikely(io->status != BDEV_ST_OK)) {
+		s->errors++;
+		return;
+	}
+	s->ops++;
+	s->blocks += io->count;
+	s->latency_ns += took_ns;
+	if (took_ns > s->latency_ns_max)
+		s->latency_ns_max = took_ns;
+	if (took_ns < s->latency_ns_min)
+		s->latency_ns_min = took_ns;
+}
+
+static inline void finish(struct bdev_io *io, uint64_t now_ns)
+{
+	struct bdev_channel *ch = io->ch;
+
+	if (io->waist & (WAIST_CHANGES | WAIST_LEASED | WAIST_CTX))
+		uncount(io);
+	if (io->lent)
+		io->device_ctx = ch->bdev; /* for bdev_io_release(), when the channel may be gone */
+	if (likely(!(io->waist & WAIST_CHILD))) {
+		trace(IO_DONE, io->lba, io->status);
+		account(io, now_ns);
+		must(ch->in_flight > 0);
+		ch->in_flight--;
+	}
+	io->active = false;
+	io->done(io);
+}
+
+void bdev_io_release(struct bdev_io *io)
+{
+	struct bdev *b = io->device_ctx;
+
+	must(io->lent && !io->active);
+	io->lent = false;
+	b->ops->release(b, io->iovs, io->iov_count);
+}
+
+void bdev_release_iovs(struct bdev_desc *desc, const struct iovec *iovs, uint32_t count)
+{
+	desc->bdev->ops->release(desc->bdev, iovs, count);
+}
+
+void bdev_abort(struct bdev_channel *ch, struct bdev_io *io)
+{
+	assert(ch->core->reactor == reactor_self());
+	if (!io->active || io->waist & WAIST_DONE)
+		return;
+	if (!(io->waist & WAIST_DEVICE))
+		io->waist |= WAIST_ABORT; /* it waits for something; looked at when that comes */
+	else if (ch->bdev->ops->abort)
+		ch->bdev->ops->abort(ch, io);
+}
