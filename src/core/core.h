@@ -39,7 +39,7 @@ enum core_mode {
 const char *core_mode_name(enum core_mode mode); /* "adaptive", "poll", "interrupt" */
 
 struct core_opts {
-	const char *cpus;             /* "0x5", "[0,2-3]" or "0,2-3": one I/O reactor each; NULL: 0x1 */
+	const char *cpus;             /* "0x5", "[0,2-3]" or "0,2-3": one I/O reactor each; NULL: the first */
 	enum core_mode mode;          /* of every I/O reactor at start; the control reactor always sleeps */
 	uint64_t memory_bytes;        /* budget of all data buffers and slots; 0: 256 MiB */
 	uint32_t spin_us_max;         /* adaptive: longest spin before sleep; 0: 50 */
@@ -114,6 +114,7 @@ struct defer {
 };
 void defer_run(struct defer *d, defer_fn *fn);  /* in the deferred phase */
 void defer_last(struct defer *d, defer_fn *fn); /* in the end-of-pass phase, once per pass */
+void defer_cancel(struct defer *d);             /* its object goes; no effect when it is not scheduled */
 
 /* --- timers --------------------------------------------------------------------------------------
  * Intrusive; equal deadlines run in the order in which they were started. Calling reactor only. */

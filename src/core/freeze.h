@@ -39,6 +39,8 @@ void freeze_u64(struct freeze *f, const char *name, uint64_t *v);
 void freeze_raw(struct freeze *f, const char *name, void *data, size_t len);
 /* Up to `max` bytes; *len is written when thawing. */
 void freeze_bytes(struct freeze *f, const char *name, void *data, uint32_t *len, uint32_t max);
+/* Guards fields that an earlier version did not write: true when they are there (always, when freezing). */
+bool freeze_optional(struct freeze *f, const char *name);
 void freeze_text(struct freeze *f, const char *name, char *text, size_t size);
 
 #endif

@@ -14,16 +14,21 @@
 #define REACTOR_RING_SLOTS 1024u  /* messages in flight between one pair; more wait at the sender */
 #define REACTOR_DEFER_BUDGET 4096u /* deferred calls of one pass; the next pass comes at once then */
 
-/* What one reactor sends to another one. Producer side: the sender's own line. */
-struct outbox {
-	struct msg *overflow_first, **overflow_last; /* sent while the ring was full */
-	bool dirty;                                  /* pushed to since the last flush */
+/* First in, first out, linked through the messages. */
+struct msg_queue {
+	struct mpsc_link *first, **last;
+};
+
+/* What one reactor receives from another one. */
+struct inbox {
+	struct spsc ring;
+	CACHE_ALIGNED _Atomic uint64_t sampled_ns; /* when a message was sent whose age the receiver shall note */
 };
 
 /* Spin or sleep; pace.c's state. */
 struct pace {
-	uint64_t last_work_ns;   /* when work was last found */
-	uint64_t gap_ewma_ns;    /* smoothed gap between arrivals, cut at a few times the longest spin */
+	uint64_t idle_since_ns;  /* first empty pass since there was work; 0: the last pass had work */
+	uint64_t gap_ewma_ns;    /* smoothed length of the gaps between arrivals */
 };
 
 struct reactor {
@@ -42,19 +47,21 @@ struct reactor {
 	CACHE_ALIGNED uint64_t now_ns;
 	enum core_mode mode;
 	bool more;                               /* a budget ran out: no sleep before the next pass */
-	struct spsc *in;                         /* [from]: core->count + 1 rings */
-	struct outbox *out;                      /* [to] */
-	uint64_t out_dirty;                      /* bit per I/O reactor; control has a bool */
-	bool out_dirty_control;
-	uint32_t overflows;                      /* outboxes that hold overflow */
-	struct msg *self_first, **self_last;     /* messages to itself */
+	struct inbox *in;                        /* [from]: core->count + 1 of them */
+	struct msg_queue *overflow;              /* [to]: sent while the ring was full */
+	uint32_t overflows;                      /* how many of these hold something */
+	uint64_t out_dirty[2];                   /* bit per reactor pushed to since the last flush */
+	struct msg_queue own;                    /* messages to itself */
+	struct mpsc_link *foreign_left;          /* taken from `foreign`, over the budget of a pass */
 	struct queue defers, lasts, ends;        /* ends: versions, after the end-of-pass calls */
+	struct queue lasts_now;                  /* taken from lasts or ends, to run in this pass */
 	struct timer *timers;                    /* root of a pairing heap */
 	uint64_t timer_sequence;
 	struct list pollers, sources;
+	struct poller *poller_running;           /* NULL once it stopped itself */
 	uint32_t poller_count, source_count;
 	struct pace pace;
-	uint64_t pass_began_ns;
+	uint64_t pass_began_ns, slept_ns;        /* slept_ns: within this pass */
 	bool pass_was_busy;
 
 	/* what runs now, for the stall guard; and accounts. Written by the owner, read by anyone (relaxed). */
@@ -62,8 +69,7 @@ struct reactor {
 	void *running_fn;                        /* NULL between callbacks */
 	const char *running_name;
 	void *longest_fn;
-	uint64_t longest_ticks;
-	uint32_t time_each;                      /* messages still to be timed one by one */
+	uint64_t ticks, longest_ticks;           /* ticks: when the running callback began */
 
 	struct mem_pool *mem;                    /* mem.c */
 	struct log_buffer *log;                  /* log.c */
@@ -119,10 +125,15 @@ uint32_t timer_run_due(struct reactor *r);
 /* After the end-of-pass calls of this pass. */
 void defer_end(struct defer *d, defer_fn *fn);
 
-/* Spin or sleep (pace.c). */
+/* Spin or sleep (pace.c). A pass found work, or none. */
 void pace_worked(struct pace *p, uint64_t now_ns, uint64_t spin_ns_max);
-/* How long to go on spinning after the last work. */
-uint64_t pace_spin_ns(const struct pace *p, uint64_t spin_ns_max);
+void pace_idle(struct pace *p, uint64_t now_ns);
+/* Has it been idle for long enough to sleep? */
+bool pace_may_sleep(const struct pace *p, uint64_t now_ns, uint64_t spin_ns_max);
+
+/* "0x5", "5": a mask in hexadecimal; "[0,2-3]", "0,2-3": a list. In the order of their numbers, without
+ * repetition; fills up to CORE_REACTORS_MAX (cpus.c). */
+int cpus_parse(const char *text, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e) MUST_USE;
 
 int mem_init(struct core *core, struct err *e);
 void mem_fini(struct core *core);
@@ -141,5 +152,31 @@ static inline void stat_max(uint64_t *v, uint64_t n)
 		__atomic_store_n(v, n, __ATOMIC_RELAXED);
 }
 static inline uint64_t stat_get(const uint64_t *v) { return __atomic_load_n(v, __ATOMIC_RELAXED); }
+
+/* Around every callback: what runs, for the stall guard; how long it took, for the account. A phase begins with
+ * calls_begin(); the end of one callback is the begin of the next one. */
+void call_was_longest(struct reactor *r, void *fn, const char *name, uint64_t ticks);
+static inline void calls_begin(struct reactor *r) { r->ticks = platform_ticks(); }
+static inline void call_runs(struct reactor *r, void *fn, const char *name)
+{
+	__atomic_store_n(&r->running_fn, fn, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->running_name, name, __ATOMIC_RELAXED);
+}
+static inline void call_ran(struct reactor *r, void *fn, const char *name)
+{
+	uint64_t now = platform_ticks(), ticks = now - r->ticks;
+
+	r->ticks = now;
+	if (unlikely(ticks > r->longest_ticks))
+		call_was_longest(r, fn, name, ticks);
+}
+
+static inline void msg_queue_init(struct msg_queue *q) { q->first = NULL; q->last = &q->first; }
+static inline void msg_queue_push(struct msg_queue *q, struct msg *m)
+{
+	m->link.next = NULL;
+	*q->last = &m->link;
+	q->last = &m->link.next;
+}
 
 #endif

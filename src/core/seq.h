@@ -27,6 +27,8 @@ struct seq {
 	const struct seq_step *steps;
 	uint32_t count, at;
 	bool undoing, waiting;
+	bool in_step, resumed;        /* seq_resume() from within the step that is about to wait */
+	int resumed_code;
 	struct err err;               /* first failure */
 	void (*done)(struct seq *s);  /* err.code is 0 on success; may free the seq's container */
 	uint64_t step_began_ns;

@@ -25,9 +25,15 @@ struct trace_record {
 	uint32_t point, reactor;
 };
 
-extern bool trace_on;
+extern _Atomic bool trace_on;
+void trace_set(bool on);
 void trace_add(enum trace_point p, uint64_t a, uint64_t b);
-#define trace(p, a, b) do { if (unlikely(trace_on)) trace_add(TRACE_##p, (uint64_t)(a), (uint64_t)(b)); } while (0)
+#define trace(p, a, b) \
+	do { \
+		if (unlikely(atomic_load_explicit(&trace_on, memory_order_relaxed))) \
+			trace_add(TRACE_##p, (uint64_t)(a), (uint64_t)(b)); \
+	} while (0)
+const char *trace_point_name(uint32_t point);
 /* The calling reactor's last records, oldest first; returns how many. */
 uint32_t trace_read(struct trace_record *ret_records, uint32_t max);
 

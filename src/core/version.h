@@ -13,19 +13,22 @@
 
 struct version_slot;
 
+struct version_core {
+	CACHE_ALIGNED uint32_t refs;           /* of this core; the slot itself holds one while current */
+	struct version *version;
+	struct msg left_msg;
+};
+
 struct version {
 	uint64_t number;                       /* counts from 1 in each slot */
 	struct version_slot *slot;
-	struct {
-		CACHE_ALIGNED uint32_t refs;   /* of this core; the slot itself holds one while current */
-		struct msg left_msg;
-	} core[CORE_REACTORS_MAX];
+	struct version_core core[CORE_REACTORS_MAX + 1]; /* by reactor_index(); the last is control's */
 	uint32_t cores_left;                   /* control only */
 };
 
 struct version_slot {
 	struct core *core;
-	/* On each core. `enter` fills this core's part of the new version, `leave` empties the old one's. */
+	/* On each I/O core. `enter` fills this core's part of the new version, `leave` empties the old one's. */
 	void (*enter)(struct version *v, uint32_t core_index);
 	void (*leave)(struct version *v, uint32_t core_index);
 	void (*free)(struct version *v);       /* on the control reactor */
@@ -37,17 +40,23 @@ struct version_slot {
 
 /* One publication; the caller's until `done` has run on the control reactor: every core has switched
  * then (but old versions may still be in use by commands that began with them). */
+struct version_publish_core {
+	struct version_publish *publish;
+	struct msg msg;
+	struct defer at_end;
+};
 struct version_publish {
-	struct each each;
 	struct list link;
 	struct version_slot *slot;
 	struct version *v;
+	uint32_t left;                         /* cores that have not switched; control only */
 	void (*done)(struct version_publish *p);
-	struct defer defers[CORE_REACTORS_MAX];
+	struct version_publish_core core[CORE_REACTORS_MAX];
 };
 
 void version_slot_init(struct version_slot *s, struct core *core);
-/* Control reactor only. */
+/* Control reactor only; its own current version is the new one at once. `v` NULL: no version any more, so that
+ * the last one can go. */
 void version_publish(struct version_slot *s, struct version_publish *p, struct version *v,
                      void (*done)(struct version_publish *p));
 /* The calling core's current version; NULL before the first. Not counted. */

@@ -28,5 +28,12 @@ static inline void watch_arm(struct watch *w) { if (unlikely(!w->armed)) watch_a
 void watch_report(struct watch *w, uint64_t age_ns, const char *fmt, ...) PRINTF(3, 4);
 void watch_set_limit(struct core *core, uint64_t limit_ns); /* default 30 s */
 uint64_t watch_stuck_count(struct core *core);
+/* The last reports of the calling reactor, oldest first. */
+struct watch_note {
+	uint64_t at_ns, age_ns;
+	const char *watch;
+	char text[192];
+};
+void watch_visit_notes(void (*visit)(const struct watch_note *n, void *arg), void *arg);
 
 #endif

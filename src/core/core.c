@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core.c: making, running and freeing a set of reactors. */
+#include <errno.h>
+
+#include "core/reactor.h"
+
+static int make_reactors(struct core *core, const struct core_opts *opts, struct err *e);
+static int reactor_make(struct core *core, uint32_t index, uint32_t cpu, struct err *e);
+static void reactor_free(struct reactor *r);
+static void start_on_core(struct msg *m);
+
+struct core *core_make(const struct core_opts *opts, struct err *e)
+{
+	struct core *core = base_zalloc(sizeof(*core));
+
+	core->opts = *opts;
+	core->opts.cpus = NULL;
+	if (!core->opts.memory_bytes)
+		core->opts.memory_bytes = 256 * MIB;
+	if (!core->opts.spin_us_max)
+		core->opts.spin_us_max = 50;
+	if (!core->opts.stall_ms)
+		core->opts.stall_ms = 1000;
+	atomic_init(&core->watch_limit_ns, 30 * NS_PER_S);
+	if (make_reactors(core, opts, e) || mem_init(core, e)) {
+		core_free(core);
+		return NULL;
+	}
+	return core;
+}
+
+static int make_reactors(struct core *core, const struct core_opts *opts, struct err *e)
+{
+	uint32_t cpus[CORE_REACTORS_MAX], count = 0;
+	int rc = platform_cpus(opts->cpus, cpus, &count, e);
+
+	if (rc)
+		return rc;
+	core->count = count;
+	core->platform = platform_make(core, opts, e);
+	if (!core->platform)
+		return e ? e->code : -EINVAL;
+	for (uint32_t i = 0; i <= count && !rc; i++)
+		rc = reactor_make(core, i, i < count ? cpus[i] : UINT32_MAX, e);
+	return rc;
+}
+
+static int reactor_make(struct core *core, uint32_t index, uint32_t cpu, struct err *e)
+{
+	struct reactor *r = base_zalloc_aligned(CACHE_LINE, sizeof(*r));
+
+	core->reactors[index] = r;
+	r->core = core;
+	r->index = index;
+	r->cpu = cpu;
+	r->is_control = index == core->count;
+	r->mode = r->is_control ? CORE_INTERRUPT : core->opts.mode;
+	atomic_init(&r->mode_wanted, r->mode);
+	queue_init(&r->defers);
+	queue_init(&r->lasts);
+	queue_init(&r->ends);
+	queue_init(&r->lasts_now);
+	list_init(&r->pollers);
+	list_init(&r->sources);
+	msg_init(r);
+	r->now_ns = platform_now_ns();
+	r->pr = platform_reactor_make(core->platform, r, e);
+	return r->pr ? 0 : -ENOMEM;
+}
+
+int core_run(struct core *core, void (*start)(void *arg), void *arg)
+{
+	core->start = start;
+	core->start_arg = arg;
+	msg_send(core_control(core), &core->start_msg, start_on_core);
+	return platform_run(core->platform);
+}
+
+static void start_on_core(struct msg *m)
+{
+	struct core *core = container_of(m, struct core, start_msg);
+
+	if (core->start)
+		core->start(core->start_arg);
+}
+
+void core_stop(struct core *core, int code)
+{
+	if (core_stopping(core))
+		return;
+	atomic_store(&core->code, code);
+	atomic_store(&core->stopping, true);
+	for (uint32_t i = 0; i <= core->count; i++)
+		platform_wake(core->reactors[i]->pr);
+}
+
+void core_free(struct core *core)
+{
+	if (!core)
+		return;
+	for (uint32_t i = 0; i <= core->count; i++)
+		reactor_free(core->reactors[i]);
+	mem_fini(core);
+	platform_free(core->platform);
+	for (uint32_t i = 0; i <= core->count; i++)
+		free(core->reactors[i]);
+	free(core);
+}
+
+static void reactor_free(struct reactor *r)
+{
+	if (!r)
+		return;
+	log_core_fini(r);
+	trace_fini(r);
+	watch_fini(r);
+	platform_reactor_free(r->pr);
+	msg_fini(r);
+}
+
+struct reactor *core_reactor(struct core *core, uint32_t index)
+{
+	assert(index < core->count);
+	return core->reactors[index];
+}
+
+struct reactor *core_control(struct core *core) { return core->reactors[core->count]; }
+uint32_t core_reactor_count(const struct core *core) { return core->count; }

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* reactor.c: the pass of a reactor, when it sleeps, and what it was awake for.
+ *
+ * Sleeping loses no wake-up: the reactor says `sleeping` and then looks once more; whoever sends says
+ * what he sent and then looks at `sleeping`. All four are sequentially consistent, so at least one of
+ * the two sees the other.
+ */
+#include "core/reactor.h"
+
+_Thread_local struct reactor *reactor_current;
+
+#define SPIN_LOOKS 8 /* looks for messages between two looks at the descriptors, which cost a system call */
+
+static bool pass(struct reactor *r, uint64_t timeout_ns);
+static uint64_t sleep_ns(struct reactor *r);
+static void spin(struct reactor *r);
+
+bool reactor_pass(struct reactor *r)
+{
+	return pass(r, 0);
+}
+
+void reactor_loop_once(struct reactor *r)
+{
+	if (!pass(r, sleep_ns(r)) && r->source_count && r->mode != CORE_INTERRUPT)
+		spin(r);
+}
+
+/* --- one pass ------------------------------------------------------------------------------------ */
+
+static void pass_begin(struct reactor *r);
+static uint32_t run_sources(struct reactor *r, uint64_t timeout_ns);
+static uint32_t run_pollers(struct reactor *r);
+static uint32_t run_deferred(struct reactor *r);
+static void pass_end(struct reactor *r, bool busy);
+
+static bool pass(struct reactor *r, uint64_t timeout_ns)
+{
+	struct reactor *outer = reactor_current;
+	uint32_t work;
+
+	reactor_current = r;
+	pass_begin(r);
+	work = msg_run(r);
+	work += run_sources(r, work ? 0 : timeout_ns);
+	if (r->timers)
+		work += timer_run_due(r);
+	if (r->poller_count)
+		work += run_pollers(r);
+	work += run_deferred(r);
+	msg_flush(r);
+	pass_end(r, work != 0);
+	reactor_current = outer;
+	return work != 0;
+}
+
+/* The time between the begins of two passes belongs to the first of them. */
+static void pass_begin(struct reactor *r)
+{
+	uint64_t now = platform_now_ns();
+
+	if (r->pass_began_ns)
+		stat_add(r->pass_was_busy ? &r->stats.busy_ns : &r->stats.idle_ns, now - r->pass_began_ns);
+	r->pass_began_ns = r->now_ns = now;
+	r->more = false;
+	r->mode = atomic_load_explicit(&r->mode_wanted, memory_order_relaxed);
+}
+
+static void pass_end(struct reactor *r, bool busy)
+{
+	__atomic_store_n(&r->running_fn, NULL, __ATOMIC_RELAXED);
+	stat_add(&r->stats.passes, 1);
+	if (busy) {
+		stat_add(&r->stats.busy_passes, 1);
+		pace_worked(&r->pace, r->now_ns, r->core->opts.spin_us_max * NS_PER_US);
+	} else {
+		pace_idle(&r->pace, r->now_ns);
+	}
+	r->pass_was_busy = busy;
+}
+
+/* Dispatch ready descriptors; with a timeout, sleep for them or for anything else. */
+static uint32_t run_sources(struct reactor *r, uint64_t timeout_ns)
+{
+	uint32_t count, messages;
+
+	if (!timeout_ns)
+		return platform_poll(r->pr, 0);
+	atomic_store(&r->sleeping, 1);
+	if (msg_pending_sc(r) || atomic_load(&r->mode_wanted) != r->mode || core_stopping(r->core)) {
+		atomic_store(&r->sleeping, 0);
+		return msg_run(r) + platform_poll(r->pr, 0);
+	}
+	stat_add(&r->stats.sleeps, 1);
+	count = platform_poll(r->pr, timeout_ns);
+	messages = msg_run(r);
+	if (count)
+		stat_add(&r->stats.wakes_fd, 1);
+	else if (messages)
+		stat_add(&r->stats.wakes_message, 1);
+	else if (reactor_deadline(r) <= r->now_ns)
+		stat_add(&r->stats.wakes_timer, 1);
+	return count + messages;
+}
+
+void reactor_woke(struct reactor *r)
+{
+	uint64_t now = platform_now_ns();
+
+	atomic_store_explicit(&r->sleeping, 0, memory_order_relaxed);
+	stat_add(&r->stats.sleep_ns, now - r->pass_began_ns);
+	r->pass_began_ns = r->now_ns = now;
+}
+
+void reactor_source_ready(struct reactor *r, struct source *s, uint32_t events)
+{
+	const char *name = s->name; /* the callback may free the source */
+	source_fn *fn = s->fn;
+
+	calls_begin(r);
+	call_runs(r, (void *)fn, name);
+	stat_add(&r->stats.fd_events, 1);
+	fn(s, events);
+	call_ran(r, (void *)fn, name);
+}
+
+/* Each poller once: the list turns round, so that any may stop itself or another one meanwhile. */
+static uint32_t run_pollers(struct reactor *r)
+{
+	uint32_t work = 0, found;
+
+	calls_begin(r);
+	for (uint32_t i = r->poller_count; i && !list_empty(&r->pollers); i--) {
+		struct poller *p = list_entry(list_pop(&r->pollers), struct poller, link);
+		poller_fn *fn = p->fn;
+		const char *name = p->name;
+
+		list_add_tail(&r->pollers, &p->link);
+		p->runs++;
+		r->poller_running = p;
+		call_runs(r, (void *)fn, name);
+		found = fn(p);
+		call_ran(r, (void *)fn, name);
+		if (found && r->poller_running == p)
+			p->busy_runs++;
+		work += found;
+	}
+	r->poller_running = NULL;
+	stat_add(&r->stats.polls_busy, work != 0);
+	return work;
+}
+
+static void run_defer(struct reactor *r, struct queue_link *l)
+{
+	struct defer *d = container_of(l, struct defer, link);
+	defer_fn *fn = d->fn;
+
+	d->queued = false;
+	call_runs(r, (void *)fn, NULL);
+	fn(d);
+	call_ran(r, (void *)fn, NULL);
+}
+
+static uint32_t run_defers(struct reactor *r, uint32_t budget)
+{
+	struct queue_link *l;
+	uint32_t count = 0;
+
+	while (count < budget && (l = queue_pop(&r->defers))) {
+		run_defer(r, l);
+		count++;
+	}
+	return count;
+}
+
+/* As many as were there at the start: what is queued meanwhile is for the next pass. */
+static uint32_t run_lasts(struct reactor *r, struct queue *q)
+{
+	struct queue_link *l;
+	uint32_t count = 0;
+
+	if (queue_empty(q))
+		return 0;
+	r->lasts_now = *q;
+	queue_init(q);
+	for (; (l = queue_pop(&r->lasts_now)); count++)
+		run_defer(r, l);
+	return count;
+}
+
+/* Deferred calls, end-of-pass calls, the deferred calls those made, and versions. */
+static uint32_t run_deferred(struct reactor *r)
+{
+	uint32_t defers = 0, lasts = 0;
+
+	if (queue_empty(&r->defers) && queue_empty(&r->lasts) && queue_empty(&r->ends))
+		return 0;
+	calls_begin(r);
+	defers = run_defers(r, REACTOR_DEFER_BUDGET);
+	lasts = run_lasts(r, &r->lasts);
+	if (lasts)
+		defers += run_defers(r, REACTOR_DEFER_BUDGET - min_u32(defers, REACTOR_DEFER_BUDGET - 1));
+	lasts += run_lasts(r, &r->ends);
+	r->more = !queue_empty(&r->defers) || !queue_empty(&r->lasts) || !queue_empty(&r->ends);
+	stat_add(&r->stats.defers, defers + lasts);
+	return defers + lasts;
+}
+
+/* --- spin or sleep ------------------------------------------------------------------------------- */
+
+/* How long the next pass may sleep: 0 for not at all. */
+static uint64_t sleep_ns(struct reactor *r)
+{
+	uint64_t deadline;
+
+	if (r->pass_was_busy || r->more || r->poller_count || r->overflows || r->mode == CORE_POLL)
+		return 0;
+	if (r->mode == CORE_ADAPTIVE && !pace_may_sleep(&r->pace, r->now_ns, r->core->opts.spin_us_max * NS_PER_US))
+		return 0;
+	if (!r->timers)
+		return UINT64_MAX;
+	deadline = r->timers->deadline_ns;
+	return deadline > r->now_ns ? deadline - r->now_ns : 0;
+}
+
+static void cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static void spin(struct reactor *r)
+{
+	for (int i = 0; i < SPIN_LOOKS && !msg_pending(r); i++)
+		cpu_relax();
+}
+
+bool reactor_has_work(const struct reactor *r)
+{
+	return msg_pending(r) || r->poller_count || r->overflows || !queue_empty(&r->defers) ||
+	       !queue_empty(&r->lasts) || !queue_empty(&r->ends);
+}
+
+uint64_t reactor_deadline(const struct reactor *r)
+{
+	return r->timers ? r->timers->deadline_ns : UINT64_MAX;
+}
+
+/* --- what others ask ----------------------------------------------------------------------------- */
+
+struct reactor *reactor_self(void) { return reactor_current; }
+struct core *reactor_core(const struct reactor *r) { return r->core; }
+uint32_t reactor_index(const struct reactor *r) { return r->index; }
+uint32_t reactor_cpu(const struct reactor *r) { return r->cpu; }
+bool reactor_is_control(const struct reactor *r) { return r->is_control; }
+
+uint64_t reactor_now_ns(void)
+{
+	assert(reactor_current);
+	return reactor_current->now_ns;
+}
+
+uint64_t core_clock_ns(void) { return platform_now_ns(); }
+uint64_t core_wall_us(void) { return platform_wall_us(); }
+void core_random(void *buf, size_t len) { platform_random(buf, len); }
+
+uint64_t core_random_u64(void)
+{
+	uint64_t v;
+
+	platform_random(&v, sizeof(v));
+	return v;
+}
+
+/* The control reactor always sleeps. */
+void reactor_set_mode(struct reactor *r, enum core_mode mode)
+{
+	assert(mode < CORE_MODE_COUNT);
+	if (r->is_control)
+		return;
+	atomic_store(&r->mode_wanted, mode);
+	if (atomic_load(&r->sleeping))
+		platform_wake(r->pr);
+}
+
+enum core_mode reactor_mode(const struct reactor *r)
+{
+	return atomic_load_explicit(&r->mode_wanted, memory_order_relaxed);
+}
+
+const char *core_mode_name(enum core_mode mode)
+{
+	static const char *const names[CORE_MODE_COUNT] = { "adaptive", "poll", "interrupt" };
+
+	return names[mode];
+}
+
+void call_was_longest(struct reactor *r, void *fn, const char *name, uint64_t ticks)
+{
+	r->longest_ticks = ticks;
+	__atomic_store_n(&r->longest_fn, fn, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->stats.longest_name, name, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->stats.longest_ns, platform_ticks_to_ns(ticks), __ATOMIC_RELAXED);
+}
+
+void reactor_get_stats(struct reactor *r, struct reactor_stats *ret_stats)
+{
+	struct reactor_stats *s = &r->stats, *out = ret_stats;
+
+#define COPY(field) out->field = stat_get(&s->field)
+	COPY(passes); COPY(busy_passes); COPY(busy_ns); COPY(idle_ns); COPY(sleep_ns); COPY(sleeps);
+	COPY(wakes_message); COPY(wakes_fd); COPY(wakes_timer);
+	COPY(messages); COPY(fd_events); COPY(timers); COPY(polls_busy); COPY(defers);
+	COPY(message_depth_max); COPY(message_age_max_ns); COPY(longest_ns); COPY(stalls);
+#undef COPY
+	out->longest_name = __atomic_load_n(&s->longest_name, __ATOMIC_RELAXED);
+	if (!out->longest_name)
+		out->longest_name = platform_symbol(__atomic_load_n(&r->longest_fn, __ATOMIC_RELAXED));
+	out->cpu_ns = platform_thread_cpu_ns(r->pr);
+}
+
+void reactor_visit_pollers(void (*visit)(const struct poller *p, void *arg), void *arg)
+{
+	list_each(l, &reactor_current->pollers)
+		visit(list_entry(l, struct poller, link), arg);
+}
+
+void reactor_visit_sources(void (*visit)(const struct source *s, void *arg), void *arg)
+{
+	list_each(l, &reactor_current->sources)
+		visit(list_entry(l, struct source, link), arg);
+}
