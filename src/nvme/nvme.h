@@ -46,27 +46,28 @@ enum nvme_op_data { NVME_OP_NONE, NVME_OP_TO_CTRLR, NVME_OP_TO_HOST };
 
 /* One command. The caller fills the first part; cid and the SGL are the queue pair's. */
 struct nvme_op {
-	struct nvme_cmd cmd;
+	struct nvme_sqe cmd;
 	const struct iovec *iovs;  /* data; stays until done */
 	uint16_t iov_count;
 	uint8_t data;              /* enum nvme_op_data */
 	uint32_t data_len;         /* bytes */
 	nvme_op_fn *done;          /* once, later than submit; cpl is valid */
-	struct nvme_cpl cpl;
+	struct nvme_cqe cpl;
 	/* the queue pair's */
 	struct queue_link link;
-	uint64_t began_ns;
-	uint32_t moved;            /* bytes of data received or sent so far */
 	uint16_t cid;
-	bool failed_digest;
 };
-/* The status as SCT << 8 | SC; 0: success. */
-uint16_t nvme_op_status(const struct nvme_op *op);
-/* "LBA Out of Range (00h/80h)". */
-const char *nvme_status_text(uint16_t status, char *buf, size_t size);
+/* An enum nvme_status without its flags; 0: success. */
+static inline uint16_t nvme_op_status(const struct nvme_op *op) { return nvme_cqe_status(&op->cpl) & NVME_SC_CODE; }
+/* A read, write or the like of `blocks` (1 to 65536) at `lba`; cid and SGL are the queue pair's. */
+struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks);
 
+struct nvme_host;  /* what controllers of one daemon share: a receive buffer per core */
 struct nvme_ctrlr;
 struct nvme_qpair;
+
+struct nvme_host *nvme_host_make(struct core *core);
+void nvme_host_free(struct nvme_host *h); /* all controllers were closed */
 
 #define NVME_HOST_NAMESPACES_MAX 64 /* looked at when a controller is opened */
 
@@ -92,7 +93,7 @@ typedef void nvme_ctrlr_ready_fn(struct nvme_ctrlr *c, const struct err *e, void
 typedef void nvme_ctrlr_gone_fn(struct nvme_ctrlr *c, const struct err *e, void *arg);
 
 /* Core: any; it becomes the controller's. Memory: path and opts are copied. Then: `ready`. */
-struct nvme_ctrlr *nvme_ctrlr_open(const struct nvme_path *path, const struct nvme_host_opts *opts,
+struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *path, const struct nvme_host_opts *opts,
                                    nvme_ctrlr_ready_fn *ready, nvme_ctrlr_gone_fn *gone, void *arg);
 /* Shut the controller down (CC.SHN, waited for a bounded time) and free it. Its I/O queue pairs were closed before. */
 void nvme_ctrlr_close(struct nvme_ctrlr *c, void (*done)(void *arg), void *arg);
@@ -105,7 +106,7 @@ typedef void nvme_qpair_event_fn(struct nvme_qpair *qp, const struct err *e, voi
  * ends by itself after that. The controller stays open and unchanged meanwhile. */
 struct nvme_qpair *nvme_qpair_open(const struct nvme_ctrlr *c, uint16_t qid, nvme_qpair_event_fn *ready,
                                    nvme_qpair_event_fn *gone, void *arg);
-/* Fail what is outstanding and free. Not from within one of its own callbacks' `done`: those may call it, too. */
+/* Fail what is outstanding (their `done` runs before this returns) and free. Allowed within its own callbacks. */
 void nvme_qpair_close(struct nvme_qpair *qp);
 /* Submit; more than the queue holds wait inside, in order. */
 void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op);

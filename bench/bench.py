@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Measure gantryd against peers, alternating, and print medians and ratios.
+
+    make bench                                    gantryd alone: its own modes against each other
+    bench/bench.py --peer spdk=/path/to/spdk      against SPDK's nvmf_tgt built there
+    bench/bench.py --peer gantry=/other/build     against another build of Gantry
+    bench/bench.py --list                         the cases
+    bench/bench.py --peer ... -n 5 -t 5 rand      cases whose name contains "rand"
+
+The target has one core of its own, each initiator another; the initiator is gantry-perf, or spdk_nvme_perf
+with --initiator spdk=/path. Every repetition measures A and B one after the other; a ratio is the median
+of the repetitions' ratios. Machines differ and drift: quote ratios. SPDK wants hugepages: reserve them first
+(echo 600 > /proc/sys/vm/nr_hugepages), or give --peer-args '--no-huge -s 1024'.
+"""
+import argparse
+import json
+import os
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from cases import CASES                       # noqa: E402
+from targets import TARGETS, Initiator, cpus_of_this_machine  # noqa: E402
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pattern", nargs="*", help="only cases whose name contains one of these")
+    parser.add_argument("--build", default="build", help="Gantry's build tree (default: build)")
+    parser.add_argument("--peer", help="KIND=PATH: spdk=DIR or gantry=BUILD")
+    parser.add_argument("--peer-args", default="", help="more arguments for the peer's target")
+    parser.add_argument("--initiator", default=None, help="spdk=DIR: use its spdk_nvme_perf for both sides")
+    parser.add_argument("-n", type=int, default=5, help="repetitions (default 5)")
+    parser.add_argument("-t", type=int, default=4, help="seconds of each measurement (default 4)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a case")
+    parser.add_argument("--list", action="store_true", help="name the cases and end")
+    return parser.parse_args()
+
+
+def sides_of(args, case):
+    """The two targets a case compares: A is always this build."""
+    ours = TARGETS["gantry"](args.build, "", case)
+    if case.against:                          # our own other mode
+        return ours, TARGETS["gantry"](args.build, "", case._replace(mode=case.against))
+    if not args.peer:
+        return ours, None
+    kind, path = args.peer.split("=", 1)
+    return ours, TARGETS[kind](path, args.peer_args, case)
+
+
+def measure(target, initiators, case, seconds):
+    """One figure of one side: starts the target, loads it, stops it."""
+    with target:
+        if case.metric == "idle_cpu":
+            return target.idle_cpu(initiators, seconds)
+        return initiators.run(target, case, seconds)
+
+
+def figure(result, metric):
+    return {"iops": result["iops"], "latency": result["latency_us"], "p50": result["p50_us"],
+            "cpu_per_io": result["target_cpu_us_per_io"], "idle_cpu": result.get("idle_cpu", 0)}[metric]
+
+
+def run_case(args, case, initiators):
+    a_side, b_side = sides_of(args, case)
+    a_values, b_values, ratios = [], [], []
+    for _ in range(args.n):
+        a_values.append(figure(measure(a_side, initiators, case, args.t), case.metric))
+        if b_side:
+            b_values.append(figure(measure(b_side, initiators, case, args.t), case.metric))
+            ratios.append(a_values[-1] / b_values[-1] if b_values[-1] else float("inf"))
+    row = {"case": case.name, "metric": case.metric, "a": statistics.median(a_values), "a_all": a_values}
+    if b_side:
+        row.update(b=statistics.median(b_values), b_all=b_values, ratio=statistics.median(ratios),
+                   ratio_min=min(ratios), ratio_max=max(ratios), goal=case.goal)
+    return row
+
+
+def print_row(row):
+    goal = row.get("goal")
+    text = f"{row['case']:<44} {row['a']:>12.1f}"
+    if "b" in row:
+        text += f" {row['b']:>12.1f} {row['ratio']:>7.2f} ({row['ratio_min']:.2f} to {row['ratio_max']:.2f})"
+        if goal:
+            sign, value = goal
+            met = row["ratio"] >= value if sign == ">=" else row["ratio"] <= value
+            text += f"  goal {sign} {value}: {'met' if met else 'MISSED'}"
+    print(text, flush=True)
+
+
+def main():
+    args = parse_arguments()
+    cases = [c for c in CASES if not args.pattern or any(p in c.name for p in args.pattern)]
+    if args.list:
+        for case in cases:
+            print(f"{case.name:<44} {case.metric}")
+        return 0
+    cases = [c for c in cases if c.against or args.peer or args.pattern]
+    initiators = Initiator(args.initiator or f"gantry={args.build}")
+    cpus = cpus_of_this_machine()
+    if not args.json:
+        print(f"target on CPU {cpus[0]}, initiators on {cpus[1:] or cpus}; {args.n} repetitions of {args.t} s; "
+              f"load {os.getloadavg()[0]:.1f}")
+        print(f"{'case':<44} {'A: gantry':>12} {'B: ' + (args.peer or 'own').split('=')[0]:>12}  A/B (min to max)")
+    for case in cases:
+        row = run_case(args, case, initiators)
+        if args.json:
+            print(json.dumps(row), flush=True)
+        else:
+            print_row(row)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals."""
+from collections import namedtuple
+
+Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against")
+
+
+def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_bytes=4096, depth=128, qpairs=1,
+         digests=False, metric="iops", goal=None, against=None):
+    return Case(name, disk, mode, initiators, pattern, io_bytes, depth, qpairs, digests, metric, goal, against)
+
+
+CASES = [
+    case("randread QD128, 2 initiators", goal=(">=", 1.6)),
+    case("randwrite QD128, 2 initiators", pattern="randwrite", goal=(">=", 2.0)),
+    case("randread 2 x 4 connections, QD32", depth=32, qpairs=4, goal=(">=", 2.0)),
+    case("randread 2 x 16 connections, QD8", depth=8, qpairs=16, goal=(">=", 2.0)),
+    case("randwrite 2 x 4 connections, QD32", pattern="randwrite", depth=32, qpairs=4, goal=(">=", 1.5)),
+    case("null randread QD128", disk="null", goal=(">=", 1.25)),
+    case("null randwrite QD128", disk="null", pattern="randwrite", goal=(">=", 1.6)),
+    case("null randread 2 x 4 connections, QD32", disk="null", depth=32, qpairs=4, goal=(">=", 1.6)),
+    case("randread QD1 mean latency", initiators=1, depth=1, metric="latency", goal=("<=", 0.8)),
+    case("interrupt randread QD32", mode="interrupt", initiators=1, depth=32, goal=(">=", 1.5)),
+    case("interrupt randread QD1 mean latency", mode="interrupt", initiators=1, depth=1, metric="latency"),
+    case("read 128 KiB QD16", initiators=1, pattern="read", io_bytes=131072, depth=16, goal=(">=", 1.0)),
+    case("write 128 KiB QD16", initiators=1, pattern="write", io_bytes=131072, depth=16, goal=(">=", 1.2)),
+    case("digests randread QD128", digests=True, goal=(">=", 1.6)),
+    case("digests randwrite QD128", pattern="randwrite", digests=True, goal=(">=", 1.6)),
+    case("adaptive against poll, randread QD128", mode="adaptive", against="poll", goal=(">=", 0.95)),
+    case("adaptive against poll, randread QD1 p50", mode="adaptive", against="poll", initiators=1, depth=1,
+         metric="p50", goal=("<=", 1.1)),
+    case("adaptive against poll, randwrite QD32", mode="adaptive", against="poll", pattern="randwrite", depth=32,
+         goal=(">=", 0.95)),
+]

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* path.c: SPDK's transport id text, "key:value key:value ...", into a struct nvme_path. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "nvme/nvme.h"
+
+static int set_text(char *field, size_t size, const char *key, const char *value, struct err *e)
+{
+	if (strlen(value) >= size)
+		return err_set(e, -EINVAL, "%s: '%s' is longer than %zu characters", key, value, size - 1);
+	memcpy(field, value, strlen(value) + 1);
+	return 0;
+}
+
+static int set_family(struct nvme_path *p, const char *value, struct err *e)
+{
+	if (!strcasecmp(value, "ipv4"))
+		p->adrfam = NET_IPV4;
+	else if (!strcasecmp(value, "ipv6"))
+		p->adrfam = NET_IPV6;
+	else
+		return err_set(e, -EINVAL, "adrfam: '%s' is neither IPv4 nor IPv6", value);
+	return 0;
+}
+
+static int set_one(struct nvme_path *p, const char *key, const char *value, struct err *e)
+{
+	const struct { const char *key; char *field; size_t size; } texts[] = {
+		{ "trtype", p->trtype, sizeof(p->trtype) },       { "traddr", p->traddr, sizeof(p->traddr) },
+		{ "trsvcid", p->trsvcid, sizeof(p->trsvcid) },    { "hostaddr", p->hostaddr, sizeof(p->hostaddr) },
+		{ "subnqn", p->subnqn, sizeof(p->subnqn) },       { "hostnqn", p->hostnqn, sizeof(p->hostnqn) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (!strcasecmp(key, texts[i].key))
+			return set_text(texts[i].field, texts[i].size, key, value, e);
+	if (!strcasecmp(key, "adrfam"))
+		return set_family(p, value, e);
+	if (!strcasecmp(key, "ns")) {
+		uint64_t nsid;
+		int rc = text_parse_u64(value, &nsid, e);
+
+		p->nsid = (uint32_t)nsid;
+		return rc;
+	}
+	return err_set(e, -EINVAL, "'%s' is no part of a path; known are trtype, adrfam, traddr, trsvcid, hostaddr, "
+	               "subnqn, hostnqn and ns", key);
+}
+
+static int check(struct nvme_path *p, struct err *e)
+{
+	if (!p->trtype[0])
+		return err_set(e, -EINVAL, "trtype is missing: say trtype:TCP");
+	if (strcasecmp(p->trtype, "tcp"))
+		return err_set(e, -EINVAL, "trtype: '%s' is not supported; TCP is", p->trtype);
+	if (!p->traddr[0])
+		return err_set(e, -EINVAL, "traddr is missing: the target's address");
+	if (!p->trsvcid[0])
+		snprintf(p->trsvcid, sizeof(p->trsvcid), "%d", p->subnqn[0] ? NVME_TCP_PORT : NVME_TCP_DISCOVERY_PORT);
+	if (!p->subnqn[0])
+		snprintf(p->subnqn, sizeof(p->subnqn), "%s", NVME_DISCOVERY_NQN);
+	return 0;
+}
+
+int nvme_path_parse(const char *text, struct nvme_path *ret_path, struct err *e)
+{
+	struct nvme_path p = { .adrfam = NET_ANY };
+	char word[600];
+
+	while (*text) {
+		size_t len;
+		char *colon;
+		int rc;
+
+		text += strspn(text, " \t\n");
+		len = strcspn(text, " \t\n");
+		if (!len)
+			break;
+		if (len >= sizeof(word))
+			return err_set(e, -EINVAL, "'%.40s...' is too long", text);
+		memcpy(word, text, len);
+		word[len] = 0;
+		text += len;
+		colon = strpbrk(word, ":=");
+		if (!colon)
+			return err_set(e, -EINVAL, "'%s' is not key:value", word);
+		*colon = 0;
+		rc = set_one(&p, word, colon + 1, e);
+		if (rc)
+			return rc;
+	}
+	if (check(&p, e))
+		return e ? e->code : -EINVAL;
+	*ret_path = p;
+	return 0;
+}

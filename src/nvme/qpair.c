@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* qpair.c: a queue pair above its transport: command ids, commands that wait, Connect, and an end at
+ * which every command it held comes back exactly once.
+ */
+#include <errno.h>
+
+#include "core/log.h"
+#include "nvme/host.h"
+
+static const struct machine_state qpair_states[] = { QPAIR_STATES(MACHINE_ROW) };
+
+/* --- opening ------------------------------------------------------------------------------------------- */
+
+static void deadline_passed(struct timer *t)
+{
+	struct nvme_qpair *qp = container_of(t, struct nvme_qpair, deadline);
+	struct err e = { 0 };
+
+	err_set(&e, -ETIMEDOUT, "queue %u was not connected within %u ms; it was still at '%s'", qp->qid,
+	        qp->opts.connect_timeout_ms, qpair_states[qp->machine.state].meaning);
+	nvme_qpair_broke(qp, &e);
+}
+
+static void cids_make(struct nvme_qpair *qp)
+{
+	qp->cid_count = qp->free_count = (uint16_t)(qp->size - 1);
+	qp->ops = base_zalloc(qp->cid_count * sizeof(*qp->ops));
+	qp->free_cids = base_zalloc(qp->cid_count * sizeof(*qp->free_cids));
+	for (uint16_t i = 0; i < qp->cid_count; i++)
+		qp->free_cids[i] = (uint16_t)(qp->cid_count - 1 - i);
+}
+
+static void connect_prepare(struct nvme_qpair *qp, const struct qpair_identity *id)
+{
+	struct nvmf_connect_data *d = &qp->connect_data;
+	struct nvme_sqe *cmd = &qp->connect_op.cmd;
+
+	memcpy(d->hostid, id->hostid.b, sizeof(d->hostid));
+	d->cntlid = le16_of(id->cntlid);
+	memcpy(d->subsysnqn, id->subnqn, strlen(id->subnqn));
+	memcpy(d->hostnqn, id->hostnqn, strlen(id->hostnqn));
+	cmd->opc = NVME_ADMIN_FABRICS;
+	cmd->fctype = NVME_FABRICS_CONNECT;
+	cmd->connect.qid = le16_of(qp->qid);
+	cmd->connect.sqsize = le16_of((uint16_t)(qp->size - 1));
+	cmd->connect.kato = le32_of(qp->qid ? 0 : id->keep_alive_ms);
+	qp->connect_iov = (struct iovec){ d, sizeof(*d) };
+	qp->connect_op.iovs = &qp->connect_iov;
+	qp->connect_op.iov_count = 1;
+	qp->connect_op.data = NVME_OP_TO_CTRLR;
+	qp->connect_op.data_len = sizeof(*d);
+}
+
+struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_transport *tr, const struct net_addr *addr,
+                                    const struct net_addr *from, const struct nvme_host_opts *opts,
+                                    const struct qpair_identity *id, nvme_qpair_event_fn *ready,
+                                    nvme_qpair_event_fn *gone, void *arg)
+{
+	struct nvme_qpair *qp = tr->make();
+	struct err e = { 0 };
+
+	assert(id->size >= 2);
+	qp->transport = tr;
+	qp->host = h;
+	qp->opts = *opts;
+	qp->addr = *addr;
+	qp->has_from = from;
+	if (from)
+		qp->from = *from;
+	qp->machine = (struct machine){ .states = qpair_states, .name = "qpair", .state = QPAIR_CONNECTING };
+	qp->qid = id->qid;
+	qp->size = id->size;
+	qp->in_capsule_bytes = id->in_capsule_bytes;
+	qp->ready = ready;
+	qp->gone = gone;
+	qp->arg = arg;
+	queue_init(&qp->waiting);
+	cids_make(qp);
+	connect_prepare(qp, id);
+	timer_start(&qp->deadline, opts->connect_timeout_ms * NS_PER_MS, deadline_passed);
+	if (tr->connect(qp, &e))
+		nvme_qpair_broke(qp, &e);
+	return qp;
+}
+
+static void submit_now(struct nvme_qpair *qp, struct nvme_op *op)
+{
+	op->cid = qp->free_cids[--qp->free_count];
+	op->cmd.cid = le16_of(op->cid);
+	qp->ops[op->cid] = op;
+	qp->outstanding++;
+	qp->transport->submit(qp, op);
+}
+
+static void submit_waiting(struct nvme_qpair *qp)
+{
+	while (qp->machine.state == QPAIR_READY && qp->free_count && !queue_empty(&qp->waiting))
+		submit_now(qp, container_of(queue_pop(&qp->waiting), struct nvme_op, link));
+}
+
+static void connect_done(struct nvme_op *op)
+{
+	struct nvme_qpair *qp = container_of(op, struct nvme_qpair, connect_op);
+	uint16_t status = nvme_op_status(op);
+	struct err e = { 0 };
+
+	if (qp->machine.state == QPAIR_DEAD)
+		return;
+	if (status) {
+		err_set(&e, -ECONNREFUSED, "queue %u: the target refused Connect to %s: %s", qp->qid,
+		        qp->connect_data.subsysnqn, nvme_status_text(status, true));
+		nvme_qpair_broke(qp, &e);
+		return;
+	}
+	qp->cntlid = le16_get(op->cpl.cntlid);
+	timer_stop(&qp->deadline);
+	machine_goto(&qp->machine, QPAIR_READY);
+	qp->ready(qp, NULL, qp->arg);
+	if (!qp->closed)
+		submit_waiting(qp);
+}
+
+void nvme_qpair_connected(struct nvme_qpair *qp)
+{
+	machine_goto(&qp->machine, QPAIR_LOGGING_IN);
+	qp->connect_op.done = connect_done;
+	submit_now(qp, &qp->connect_op);
+}
+
+/* --- commands -------------------------------------------------------------------------------------------- */
+
+static void fail_all(struct defer *d);
+
+void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op)
+{
+	assert(!qp->closed);
+	if (likely(qp->machine.state == QPAIR_READY && qp->free_count && queue_empty(&qp->waiting))) {
+		submit_now(qp, op);
+		return;
+	}
+	queue_push(&qp->waiting, &op->link);
+	if (qp->machine.state == QPAIR_DEAD)
+		defer_run(&qp->fail_defer, fail_all);
+}
+
+struct nvme_op *nvme_qpair_op(struct nvme_qpair *qp, uint16_t cid)
+{
+	return cid < qp->cid_count ? qp->ops[cid] : NULL;
+}
+
+static void op_finish(struct nvme_qpair *qp, struct nvme_op *op)
+{
+	qp->ops[op->cid] = NULL;
+	qp->free_cids[qp->free_count++] = op->cid;
+	qp->outstanding--;
+	op->done(op);
+}
+
+bool nvme_qpair_completed(struct nvme_qpair *qp, const struct nvme_cqe *cqe)
+{
+	struct nvme_op *op = nvme_qpair_op(qp, le16_get(cqe->cid));
+
+	if (!op)
+		return false;
+	op->cpl = *cqe;
+	op_finish(qp, op);
+	if (!qp->closed)
+		submit_waiting(qp);
+	return true;
+}
+
+uint32_t nvme_qpair_outstanding(const struct nvme_qpair *qp)
+{
+	return qp->outstanding;
+}
+
+struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks)
+{
+	struct nvme_sqe cmd = { .opc = opc, .nsid = le32_of(nsid) };
+
+	assert(blocks >= 1 && blocks <= 65536);
+	cmd.rw.slba = le64_of(lba);
+	cmd.rw.nlb = le16_of((uint16_t)(blocks - 1));
+	return cmd;
+}
+
+/* --- the end ----------------------------------------------------------------------------------------------- */
+
+static void op_fail(struct nvme_op *op)
+{
+	op->cpl = (struct nvme_cqe){ .cid = le16_of(op->cid) };
+	nvme_cqe_set_status(&op->cpl, NVME_SC_HOST_PATH_ERROR);
+}
+
+static void fail_outstanding(struct nvme_qpair *qp)
+{
+	struct queue_link *l, *next;
+
+	for (uint16_t cid = 0; cid < qp->cid_count; cid++) {
+		struct nvme_op *op = qp->ops[cid];
+
+		if (!op)
+			continue;
+		op_fail(op);
+		op_finish(qp, op);
+	}
+	for (l = queue_take_all(&qp->waiting); l; l = next) {
+		struct nvme_op *op = container_of(l, struct nvme_op, link);
+
+		next = l->next;
+		op_fail(op);
+		op->done(op);
+	}
+}
+
+static void fail_all(struct defer *d)
+{
+	struct nvme_qpair *qp = container_of(d, struct nvme_qpair, fail_defer);
+	nvme_qpair_event_fn *tell = qp->ready ? qp->ready : qp->gone;
+
+	nvme_qpair_hold(qp);
+	fail_outstanding(qp);
+	if (tell && !qp->closed) {
+		qp->ready = qp->gone = NULL;
+		tell(qp, &qp->err, qp->arg);
+	}
+	nvme_qpair_release(qp);
+}
+
+void nvme_qpair_broke(struct nvme_qpair *qp, const struct err *e)
+{
+	if (qp->machine.state == QPAIR_DEAD)
+		return;
+	if (qp->machine.state == QPAIR_READY)
+		qp->ready = NULL; /* it was told already; `gone` is next */
+	machine_goto(&qp->machine, QPAIR_DEAD);
+	qp->err = *e;
+	timer_stop(&qp->deadline);
+	qp->transport->disconnect(qp);
+	defer_run(&qp->fail_defer, fail_all);
+}
+
+static void qpair_free(struct nvme_qpair *qp)
+{
+	free(qp->ops);
+	free(qp->free_cids);
+	qp->transport->free(qp);
+}
+
+static void free_later(struct defer *d)
+{
+	qpair_free(container_of(d, struct nvme_qpair, fail_defer));
+}
+
+bool nvme_qpair_release(struct nvme_qpair *qp)
+{
+	bool alive = !qp->closed;
+
+	assert(qp->held);
+	if (--qp->held == 0 && qp->closed && !qp->fail_defer.queued)
+		qpair_free(qp);
+	return alive;
+}
+
+void nvme_qpair_close(struct nvme_qpair *qp)
+{
+	qp->ready = qp->gone = NULL;
+	nvme_qpair_hold(qp);
+	if (qp->machine.state != QPAIR_DEAD) {
+		machine_goto(&qp->machine, QPAIR_DEAD);
+		timer_stop(&qp->deadline);
+		qp->transport->disconnect(qp);
+	}
+	qp->closed = true;
+	fail_outstanding(qp);
+	if (qp->fail_defer.queued)
+		qp->fail_defer.fn = free_later; /* queued to fail what it holds: it frees instead */
+	nvme_qpair_release(qp);
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* main.c: gantry-perf: open the controllers, give every worker its share, keep time, report, close.
+ *
+ * All of this runs on the control reactor; workers answer by message.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "perf/perf.h"
+
+static void begin_workers(struct perf *p);
+
+/* --- the end, in the order in which it comes about ------------------------------------------------------ */
+
+static void ctrlr_closed(void *arg)
+{
+	struct perf *p = arg;
+
+	if (--p->ctrlrs_closing == 0)
+		core_stop(p->core, p->code);
+}
+
+static void close_ctrlrs(struct perf *p)
+{
+	p->ctrlrs_closing = p->ctrlrs_open + 1; /* and our own hold */
+	for (uint32_t i = 0; i < p->ctrlrs_open; i++)
+		nvme_ctrlr_close(p->ctrlrs[i], ctrlr_closed, p);
+	ctrlr_closed(p);
+}
+
+static void worker_closed(struct msg *m)
+{
+	struct perf *p = container_of(m, struct perf_worker, msg)->perf;
+
+	if (--p->workers_ready == 0)
+		close_ctrlrs(p);
+}
+
+static void close_on_core(struct msg *m)
+{
+	struct perf_worker *w = container_of(m, struct perf_worker, msg);
+
+	perf_worker_close(w);
+	msg_send(core_control(w->perf->core), m, worker_closed);
+}
+
+static void close_workers(struct perf *p)
+{
+	p->workers_ready = p->worker_count;
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		msg_send(p->workers[i].reactor, &p->workers[i].msg, close_on_core);
+}
+
+static void judge(struct perf *p)
+{
+	for (uint32_t i = 0; i < p->worker_count; i++) {
+		const struct perf_worker *w = &p->workers[i];
+
+		if (w->err.code) {
+			fprintf(stderr, "gantry-perf: %s\n", w->err.text);
+			p->code = 1;
+		}
+		for (const struct perf_flow *f = w->flows; f; f = f->next)
+			if (f->counts.errors || f->miscompares)
+				p->code = 1;
+	}
+}
+
+static void worker_finished(struct msg *m)
+{
+	struct perf *p = container_of(m, struct perf_worker, msg)->perf;
+
+	if (++p->workers_done < p->worker_count)
+		return;
+	timer_stop(&p->live_timer);
+	judge(p);
+	perf_report(p);
+	close_workers(p);
+}
+
+/* --- the run ------------------------------------------------------------------------------------------------ */
+
+static void live_tick(struct timer *t)
+{
+	struct perf *p = container_of(t, struct perf, live_timer);
+
+	perf_live_line(p);
+	timer_start(t, NS_PER_S, live_tick);
+}
+
+static void begin_workers(struct perf *p)
+{
+	p->began_ns = core_clock_ns();
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		perf_worker_begin(&p->workers[i], p->began_ns, worker_finished);
+	if (!p->opts.quiet && !p->opts.json && isatty(STDERR_FILENO))
+		timer_start(&p->live_timer, NS_PER_S, live_tick);
+}
+
+static void worker_opened(struct msg *m)
+{
+	struct perf_worker *w = container_of(m, struct perf_worker, msg);
+	struct perf *p = w->perf;
+
+	if (w->err.code) {
+		fprintf(stderr, "gantry-perf: %s\n", w->err.text);
+		p->code = 1;
+	}
+	if (++p->workers_ready < p->worker_count)
+		return;
+	if (p->code)
+		close_workers(p);
+	else
+		begin_workers(p);
+}
+
+/* --- who does what --------------------------------------------------------------------------------------------- */
+
+static void flow_add(struct perf *p, struct perf_worker *w, struct perf_ns *ns, uint16_t first_qid)
+{
+	struct perf_flow *f = base_zalloc(sizeof(*f));
+
+	f->worker = w;
+	f->ns = ns;
+	f->first_qid = first_qid;
+	f->next = w->flows;
+	w->flows = f;
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		for (struct perf_flow *other = p->workers[i].flows; other; other = other->next)
+			if (other->ns == ns)
+				f->share++;
+	f->share--;
+}
+
+/* Every namespace gets a worker and every worker a namespace; with fewer of one kind they take turns. */
+static bool share_out(struct perf *p)
+{
+	uint32_t pairs = max_u32(p->ns_count, p->worker_count);
+	uint16_t next_qid[PERF_PATHS_MAX] = { 0 };
+
+	for (uint32_t i = 0; i < pairs; i++) {
+		struct perf_ns *ns = &p->ns[i % p->ns_count];
+		uint16_t *qid = NULL;
+
+		for (uint32_t c = 0; c < p->ctrlrs_open; c++)
+			if (p->ctrlrs[c] == ns->ctrlr)
+				qid = &next_qid[c];
+		if (*qid + p->opts.qpairs > nvme_ctrlr_info(ns->ctrlr)->io_queues) {
+			fprintf(stderr, "gantry-perf: %s: the controller grants %u I/O queues; -P %u with %u workers needs more\n",
+			        ns->name, nvme_ctrlr_info(ns->ctrlr)->io_queues, p->opts.qpairs, p->worker_count);
+			return false;
+		}
+		flow_add(p, &p->workers[i % p->worker_count], ns, (uint16_t)(*qid + 1));
+		*qid = (uint16_t)(*qid + p->opts.qpairs);
+	}
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		for (struct perf_flow *f = p->workers[i].flows; f; f = f->next)
+			f->shares = (uint32_t)div_up(pairs, p->ns_count);
+	return true;
+}
+
+static bool ns_add(struct perf *p, const struct perf_opts *o, const struct nvme_ctrlr *c, const struct nvme_ns_info *info)
+{
+	struct perf_ns *ns = &p->ns[p->ns_count];
+
+	snprintf(ns->name, sizeof(ns->name), "%s NSID %u", nvme_ctrlr_info(c)->subnqn, info->nsid);
+	if (o->io_bytes % info->block_size) {
+		fprintf(stderr, "gantry-perf: -o %u: %s has blocks of %u bytes\n", o->io_bytes, ns->name, info->block_size);
+		return false;
+	}
+	if (o->io_bytes > nvme_ctrlr_info(c)->max_io_bytes) {
+		fprintf(stderr, "gantry-perf: -o %u: %s takes at most %u bytes a command\n", o->io_bytes, ns->name,
+		        nvme_ctrlr_info(c)->max_io_bytes);
+		return false;
+	}
+	ns->ctrlr = c;
+	ns->info = *info;
+	ns->io_blocks = o->io_bytes / info->block_size;
+	ns->io_slots = info->block_count / ns->io_blocks;
+	if (ns->io_slots < (uint64_t)(o->verify ? o->depth * p->worker_count : 1)) {
+		fprintf(stderr, "gantry-perf: %s is too small for this run\n", ns->name);
+		return false;
+	}
+	p->ns_count++;
+	return true;
+}
+
+static bool collect_namespaces(struct perf *p)
+{
+	for (uint32_t i = 0; i < p->ctrlrs_open; i++) {
+		const struct nvme_ctrlr_info *info = nvme_ctrlr_info(p->ctrlrs[i]);
+		uint32_t wanted = p->opts.paths[i].nsid, before = p->ns_count;
+
+		for (uint32_t n = 0; n < info->ns_count; n++)
+			if ((!wanted || wanted == info->ns[n].nsid) &&
+			    !ns_add(p, &p->opts, p->ctrlrs[i], &info->ns[n]))
+				return false;
+		if (p->ns_count == before) {
+			fprintf(stderr, "gantry-perf: %s has no namespace%s for us\n", info->subnqn, wanted ? " of that id" : "");
+			return false;
+		}
+	}
+	return true;
+}
+
+static void all_ready(struct perf *p)
+{
+	if (p->code || !collect_namespaces(p) || !share_out(p)) {
+		p->code = 1;
+		close_ctrlrs(p);
+		return;
+	}
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		perf_worker_open(&p->workers[i], worker_opened);
+}
+
+static void ctrlr_ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
+{
+	struct perf *p = arg;
+
+	(void)c;
+	if (e) {
+		fprintf(stderr, "gantry-perf: %s\n", e->text);
+		p->code = 1;
+	}
+	if (++p->ctrlrs_ready == p->opts.path_count)
+		all_ready(p);
+}
+
+static void ctrlr_gone(struct nvme_ctrlr *c, const struct err *e, void *arg)
+{
+	struct perf *p = arg;
+
+	(void)c;
+	fprintf(stderr, "gantry-perf: %s\n", e->text);
+	p->code = 1;
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		perf_worker_stop(&p->workers[i]);
+}
+
+static void start(void *arg)
+{
+	struct perf *p = arg;
+
+	p->ctrlrs_open = p->opts.path_count;
+	for (uint32_t i = 0; i < p->opts.path_count; i++)
+		p->ctrlrs[i] = nvme_ctrlr_open(p->host, &p->opts.paths[i], &p->opts.host, ctrlr_ready, ctrlr_gone, p);
+}
+
+static void perf_init(struct perf *p)
+{
+	p->host = nvme_host_make(p->core);
+	p->worker_count = core_reactor_count(p->core);
+	p->workers = base_zalloc(p->worker_count * sizeof(*p->workers));
+	p->ns = base_zalloc(PERF_PATHS_MAX * NVME_HOST_NAMESPACES_MAX * sizeof(*p->ns));
+	p->opts.host.io_queues = (uint16_t)min_u32(p->worker_count * p->opts.qpairs * NVME_HOST_NAMESPACES_MAX, 65535);
+	for (uint32_t i = 0; i < p->worker_count; i++) {
+		p->workers[i].perf = p;
+		p->workers[i].reactor = core_reactor(p->core, i);
+		p->workers[i].random_state = p->opts.seed * 1000003 + i;
+	}
+}
+
+static void perf_fini(struct perf *p)
+{
+	for (uint32_t i = 0; i < p->worker_count; i++) {
+		for (struct perf_flow *f = p->workers[i].flows, *next; f; f = next) {
+			next = f->next;
+			free(f->hist);
+			free(f);
+		}
+	}
+	free(p->workers);
+	free(p->ns);
+	nvme_host_free(p->host);
+	core_free(p->core);
+}
+
+int main(int argc, char **argv)
+{
+	struct perf p = { 0 };
+	struct err e = { 0 };
+	int code;
+
+	if (perf_opts_parse(argc, argv, &p.opts))
+		return 2;
+	p.core = core_make(&(struct core_opts){ .cpus = p.opts.cpus, .mode = p.opts.mode }, &e);
+	if (!p.core) {
+		fprintf(stderr, "gantry-perf: %s\n", e.text);
+		return 2;
+	}
+	perf_init(&p);
+	code = core_run(p.core, start, &p);
+	perf_fini(&p);
+	return code;
+}

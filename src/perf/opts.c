@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* opts.c: gantry-perf's command line; letters as spdk_nvme_perf's where they mean the same. */
+#include <argp.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "perf/perf.h"
+
+enum { OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET };
+
+static const struct argp_option rows[] = {
+	{ "transport", 'r', "PATH", 0,
+	  "Remote subsystem: 'trtype:TCP adrfam:IPv4 traddr:ADDR trsvcid:PORT subnqn:NQN [hostnqn:NQN] [ns:ID]'. "
+	  "May be given several times.", 1 },
+	{ "io-depth", 'q', "N", 0, "I/Os in flight of a worker, spread over its queue pairs.", 1 },
+	{ "io-size", 'o', "BYTES", 0, "Size of an I/O; 4k, 1M are understood.", 1 },
+	{ "io-pattern", 'w', "PATTERN", 0, "read, write, randread, randwrite, rw or randrw.", 1 },
+	{ "rwmixread", 'M', "PERCENT", 0, "Reads among rw and randrw.", 1 },
+	{ "time", 't', "SECONDS", 0, "How long to measure.", 1 },
+	{ "warmup-time", 'a', "SECONDS", 0, "Run this long before measuring.", 1 },
+	{ "num-qpairs", 'P', "N", 0, "Queue pairs (connections) per worker and namespace; 1 by default.", 1 },
+	{ "core-mask", 'c', "CPUS", 0, "Workers' CPUs: a mask (0x6) or a list ([1,2]); 0x1 by default.", 1 },
+	{ "number-ios", 'd', "N", 0, "End after this many I/Os of each worker and namespace.", 2 },
+	{ "rate", OPT_RATE, "IOPS", 0, "Each worker sends at most this many I/Os a second.", 2 },
+	{ "verify", OPT_VERIFY, NULL, 0, "Write patterns, check every read against them, read all back at the end.", 2 },
+	{ "io-queue-size", OPT_IO_QUEUE_SIZE, "N", 0, "Entries of an I/O queue; 128 by default.", 2 },
+	{ "enable-tcp-hdgst", 'H', NULL, 0, "Header digests.", 2 },
+	{ "enable-tcp-ddgst", 'I', NULL, 0, "Data digests.", 2 },
+	{ "keepalive", 'k', "MS", 0, "Keep-alive time-out; 10000 by default.", 2 },
+	{ "mode", OPT_MODE, "MODE", 0, "Workers: poll (default), adaptive or interrupt.", 2 },
+	{ "seed", OPT_SEED, "N", 0, "Start of the random sequence.", 2 },
+	{ "latency", 'L', NULL, 0, "Print percentiles (always in --json).", 3 },
+	{ "json", OPT_JSON, NULL, 0, "Print the result as one JSON object.", 3 },
+	{ "quiet", OPT_QUIET, NULL, 0, "No live line.", 3 },
+	{ 0 }
+};
+
+static uint32_t number(struct argp_state *state, const char *option, const char *arg, uint64_t min, uint64_t max)
+{
+	struct err e = { 0 };
+	uint64_t v = 0;
+
+	if (text_parse_size(arg, &v, &e))
+		argp_error(state, "%s: %s", option, e.text);
+	if (v < min || v > max)
+		argp_error(state, "%s: %s is not between %llu and %llu", option, arg, (unsigned long long)min,
+		           (unsigned long long)max);
+	return (uint32_t)v;
+}
+
+static void set_pattern(struct argp_state *state, struct perf_opts *o, const char *arg)
+{
+	static const struct { const char *name; bool random; int8_t read_percent; } patterns[] = {
+		{ "read", false, 100 }, { "write", false, 0 }, { "randread", true, 100 },
+		{ "randwrite", true, 0 }, { "rw", false, -1 }, { "randrw", true, -1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
+		if (strcmp(arg, patterns[i].name))
+			continue;
+		o->pattern = patterns[i].name;
+		o->random = patterns[i].random;
+		if (patterns[i].read_percent >= 0)
+			o->read_percent = (uint8_t)patterns[i].read_percent;
+		return;
+	}
+	argp_error(state, "-w: '%s' is none of read, write, randread, randwrite, rw, randrw", arg);
+}
+
+static void set_mode(struct argp_state *state, struct perf_opts *o, const char *arg)
+{
+	for (enum core_mode m = 0; m < CORE_MODE_COUNT; m++) {
+		if (!strcmp(arg, core_mode_name(m))) {
+			o->mode = m;
+			return;
+		}
+	}
+	argp_error(state, "--mode: '%s' is none of poll, adaptive, interrupt", arg);
+}
+
+static void add_path(struct argp_state *state, struct perf_opts *o, const char *arg)
+{
+	struct err e = { 0 };
+
+	if (o->path_count == PERF_PATHS_MAX)
+		argp_error(state, "-r: more than %d subsystems", PERF_PATHS_MAX);
+	if (nvme_path_parse(arg, &o->paths[o->path_count], &e))
+		argp_error(state, "-r: %s", e.text);
+	o->path_count++;
+}
+
+static void check(struct argp_state *state, struct perf_opts *o, bool mix_given, uint8_t mix)
+{
+	if (!o->path_count)
+		argp_error(state, "-r is missing: which remote subsystem?");
+	if (!o->pattern)
+		argp_error(state, "-w is missing: which pattern?");
+	if (!o->depth)
+		argp_error(state, "-q is missing: how many I/Os in flight?");
+	if (!o->io_bytes)
+		argp_error(state, "-o is missing: how large an I/O?");
+	if (!o->time_s && !o->io_limit)
+		argp_error(state, "-t is missing: for how many seconds?");
+	if (strstr(o->pattern, "rw")) {
+		if (!mix_given)
+			argp_error(state, "-M is missing: which part of %s is reads?", o->pattern);
+		o->read_percent = mix;
+	} else if (mix_given && mix != o->read_percent) {
+		argp_error(state, "-M %u: %s has no mix; use rw or randrw", mix, o->pattern);
+	}
+}
+
+struct parsing {
+	struct perf_opts *o;
+	bool mix_given;
+	uint8_t mix;
+};
+
+static error_t parse_one(int key, char *arg, struct argp_state *state)
+{
+	struct parsing *p = state->input;
+	struct perf_opts *o = p->o;
+
+	switch (key) {
+	case 'r': add_path(state, o, arg); break;
+	case 'q': o->depth = number(state, "-q", arg, 1, 65536); break;
+	case 'o': o->io_bytes = number(state, "-o", arg, 512, 16 * MIB); break;
+	case 'w': set_pattern(state, o, arg); break;
+	case 'M': p->mix_given = true; p->mix = (uint8_t)number(state, "-M", arg, 0, 100); break;
+	case 't': o->time_s = number(state, "-t", arg, 1, 86400 * 30); break;
+	case 'a': o->warmup_s = number(state, "-a", arg, 0, 86400); break;
+	case 'P': o->qpairs = number(state, "-P", arg, 1, 4096); break;
+	case 'c': o->cpus = arg; break;
+	case 'd': o->io_limit = number(state, "-d", arg, 1, UINT32_MAX); break;
+	case 'H': o->host.header_digest = true; break;
+	case 'I': o->host.data_digest = true; break;
+	case 'k': o->host.keep_alive_ms = number(state, "-k", arg, 1, UINT32_MAX); break;
+	case 'L': o->latency = true; break;
+	case OPT_RATE: o->rate = number(state, "--rate", arg, 1, UINT32_MAX); break;
+	case OPT_VERIFY: o->verify = true; break;
+	case OPT_JSON: o->json = true; break;
+	case OPT_QUIET: o->quiet = true; break;
+	case OPT_MODE: set_mode(state, o, arg); break;
+	case OPT_SEED: o->seed = number(state, "--seed", arg, 0, UINT32_MAX); break;
+	case OPT_IO_QUEUE_SIZE: o->host.io_queue_size = (uint16_t)number(state, "--io-queue-size", arg, 2, 65535); break;
+	case ARGP_KEY_END: check(state, o, p->mix_given, p->mix); break;
+	default: return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts)
+{
+	static const struct argp argp = {
+		.options = rows, .parser = parse_one,
+		.doc = "Measure or verify remote NVMe namespaces.\v"
+		       "Example: gantry-perf -q 32 -o 4k -w randread -t 10 \\\n"
+		       "  -r 'trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:4420 subnqn:nqn.2026-01.io.gantry:disk'",
+	};
+	struct parsing p = { .o = ret_opts };
+
+	*ret_opts = (struct perf_opts){ .qpairs = 1, .cpus = "0x1", .mode = CORE_POLL, .seed = 1 };
+	return argp_parse(&argp, argc, argv, 0, NULL, &p);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* perf.h: what the parts of gantry-perf share. Private.
+ *
+ * The control reactor opens the controllers and keeps time; every I/O reactor is a worker with its own queue
+ * pairs, tasks and counters. A task is one I/O in flight: it owns its buffer and, when verifying, a stripe of the
+ * disk that no other task touches, so that it knows what must be read.
+ */
+#ifndef PERF_PERF_H
+#define PERF_PERF_H
+
+#include "base/hist.h"
+#include "core/core.h"
+#include "nvme/nvme.h"
+
+#define PERF_PATHS_MAX 64
+
+struct perf_opts {
+	struct nvme_path paths[PERF_PATHS_MAX];
+	uint32_t path_count;
+	const char *pattern;        /* -w */
+	bool random, verify, json, latency, quiet;
+	uint8_t read_percent;       /* -M; 100 and 0 for pure patterns */
+	uint32_t depth;             /* -q: a worker's total for one namespace, spread over its queue pairs */
+	uint32_t io_bytes;          /* -o */
+	uint32_t qpairs;            /* -P: per worker and namespace */
+	uint32_t time_s, warmup_s;  /* -t, -a */
+	uint64_t io_limit;          /* -d: per task set; 0: none */
+	uint64_t rate;              /* --rate: I/Os a second of a worker; 0: no limit */
+	const char *cpus;           /* -c */
+	enum core_mode mode;
+	uint64_t seed;              /* --seed */
+	struct nvme_host_opts host;
+};
+int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts);
+
+/* One namespace of one controller. */
+struct perf_ns {
+	const struct nvme_ctrlr *ctrlr;
+	struct nvme_ns_info info;
+	char name[128];
+	uint32_t io_blocks;
+	uint64_t io_slots;          /* I/Os that fit the namespace */
+};
+
+struct perf_counts {            /* one writer; read by the live line */
+	_Atomic uint64_t ios, errors;
+};
+
+/* What one worker does with one namespace. */
+struct perf_flow {
+	struct perf_worker *worker;
+	const struct perf_ns *ns;
+	struct nvme_qpair **qpairs;
+	uint32_t qpair_count;
+	uint16_t first_qid;
+	struct perf_task *tasks;
+	uint32_t task_count, running;
+	uint64_t next_slot;         /* sequential patterns */
+	uint64_t issued;
+	struct hist *hist;
+	struct perf_counts counts;
+	uint64_t measured_ios, miscompares;
+	struct queue paced;         /* tasks that wait for their turn under --rate */
+	uint64_t next_due_ns;
+	struct timer pace_timer;
+	uint32_t share, shares;     /* this flow's place among all flows of the namespace: stripes of --verify */
+	struct perf_flow *next;
+};
+
+struct perf_task {
+	struct nvme_op op;
+	struct iovec iov;
+	struct perf_flow *flow;
+	uint8_t *buf;
+	uint64_t slot;
+	bool is_read, checking;     /* checking: the final pass of --verify, which reads back all that was written */
+	uint64_t began_ns;
+	struct queue_link link;
+	/* --verify: this task's stripe of slots and what was written there last; 0: never */
+	uint64_t stripe_first, stripe_count, check_at;
+	uint32_t *generations;
+};
+
+struct perf;
+struct perf_worker {
+	struct perf *perf;
+	struct reactor *reactor;
+	struct msg msg;
+	uint64_t random_state;
+	struct perf_flow *flows;    /* linked by next */
+	uint32_t qpairs_opening, flows_running;
+	msg_fn *opened, *finished;  /* what to tell the control reactor */
+	bool stopping;
+	uint64_t measure_from_ns, end_ns, ended_ns;
+	struct err err;
+};
+
+/* All of a run; lives on the control reactor. */
+struct perf {
+	struct perf_opts opts;
+	struct core *core;
+	struct nvme_host *host;
+	struct nvme_ctrlr *ctrlrs[PERF_PATHS_MAX];
+	uint32_t ctrlrs_open, ctrlrs_ready, ctrlrs_closing;
+	struct perf_ns *ns;
+	uint32_t ns_count;
+	struct perf_worker *workers;
+	uint32_t worker_count, workers_ready, workers_done;
+	struct timer live_timer;
+	uint64_t live_ios, began_ns;
+	int code;
+};
+
+/* worker.c: on the worker's reactor, by message. Each answers with the given message to the control reactor. */
+void perf_worker_open(struct perf_worker *w, msg_fn *opened);  /* w->err tells */
+void perf_worker_begin(struct perf_worker *w, uint64_t begin_ns, msg_fn *finished);
+void perf_worker_stop(struct perf_worker *w);                  /* any reactor: end early */
+/* Close queue pairs and free what perf_worker_open() made; on the worker's reactor. */
+void perf_worker_close(struct perf_worker *w);
+
+/* pattern.c: bytes that say which slot, generation and word they are. */
+void perf_pattern_fill(void *buf, size_t len, uint64_t slot, uint32_t generation);
+/* Offset of the first byte that differs; len when none does. */
+size_t perf_pattern_check(const void *buf, size_t len, uint64_t slot, uint32_t generation);
+
+/* report.c */
+void perf_report(const struct perf *p);
+void perf_live_line(struct perf *p);
+
+#endif
