@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "core/log.h"
 #include "nvme/host.h"
+#include "wire/nvme_tcp.h"
 
 #define CTRLR_ADMIN_QUEUE_SIZE 32
 #define CTRLR_DEFAULT_IO_QUEUE_SIZE 128

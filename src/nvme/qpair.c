@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 
-#include "core/log.h"
 #include "nvme/host.h"
 
 static const struct machine_state qpair_states[] = { QPAIR_STATES(MACHINE_ROW) };

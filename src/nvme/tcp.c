@@ -7,8 +7,10 @@
  * one PDU in the line.
  */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 
-#include "core/log.h"
+#include "base/crc32c.h"
 #include "fabric/fabric.h"
 #include "nvme/host.h"
 
@@ -20,7 +22,7 @@ struct slot {
 	struct queue_link line;
 	struct nvme_op *op;
 	uint8_t header[FABRIC_PUT_MAX];
-	uint8_t digest[FABRIC_DIGEST_BYTES];
+	uint8_t digest[NVME_TCP_DIGEST_SIZE];
 	uint32_t header_len;
 	uint32_t data_at, data_len;     /* of the PDU in the line, within the command's data */
 	bool digested;                  /* a data digest follows the data */
@@ -38,10 +40,11 @@ struct tcp_qpair {
 	struct nvme_qpair qp;
 	struct sock *sock;
 	struct fabric_rx rx;
-	struct fabric_tx tx;
+	struct nvme_tcp_framing tx;
 	uint32_t h2c_data_max;
 	struct slot *slots;
 	struct slot *receiving;         /* whose data the PDU at hand carries */
+	bool success;                   /* and whether it stands for the response, too */
 	struct queue line;              /* slots with a PDU to send */
 	uint32_t first_sent;            /* bytes of the first one that are out */
 	struct defer send_defer;
@@ -91,9 +94,26 @@ static int data_iovs(const struct nvme_op *op, uint32_t at, uint32_t len, struct
 	return count;
 }
 
+static uint32_t data_crc(const struct nvme_op *op, uint32_t at, uint32_t len)
+{
+	uint32_t crc = CRC32C_START;
+	struct iovec iov[64];
+
+	while (len) {
+		int count = data_iovs(op, at, len, iov, ARRAY_SIZE(iov));
+
+		crc = crc32c_update_iov(crc, iov, count);
+		for (int i = 0; i < count; i++) {
+			at += (uint32_t)iov[i].iov_len;
+			len -= (uint32_t)iov[i].iov_len;
+		}
+	}
+	return crc;
+}
+
 static uint32_t pdu_len(const struct slot *s)
 {
-	return s->header_len + s->data_len + (s->digested ? FABRIC_DIGEST_BYTES : 0);
+	return s->header_len + s->data_len + (s->digested ? NVME_TCP_DIGEST_SIZE : 0);
 }
 
 static void send_gathered(struct defer *d);
@@ -101,14 +121,9 @@ static void complete(struct tcp_qpair *t, const struct nvme_cqe *cqe);
 
 static void line_up(struct tcp_qpair *t, struct slot *s)
 {
-	struct iovec iov[TCP_SEND_IOVS];
-
-	s->digested = s->data_len && t->tx.data_digest;
-	if (s->digested) {
-		int count = data_iovs(s->op, s->data_at, s->data_len, iov, TCP_SEND_IOVS);
-
-		fabric_put_data_digest(s->digest, crc32c_update_iov(CRC32C_START, iov, count));
-	}
+	s->digested = s->data_len && t->tx.ddgst;
+	if (s->digested)
+		fabric_put_digest(s->digest, data_crc(s->op, s->data_at, s->data_len));
 	queue_push(&t->line, &s->line);
 	s->lined = true;
 	if (t->writable)
@@ -141,7 +156,7 @@ static int pdu_iovs(struct slot *s, uint32_t skip, struct iovec *iov, int max)
 		count += data_iovs(s->op, s->data_at + skip, s->data_len - skip, iov + count, max - count - 1);
 	skip = skip > s->data_len ? skip - s->data_len : 0;
 	if (s->digested)
-		iov[count++] = (struct iovec){ s->digest + skip, FABRIC_DIGEST_BYTES - skip };
+		iov[count++] = (struct iovec){ s->digest + skip, NVME_TCP_DIGEST_SIZE - skip };
 	return count;
 }
 
@@ -317,17 +332,17 @@ static void on_r2t(struct tcp_qpair *t, const union nvme_tcp_pdu *pdu)
 
 static void on_icresp(struct tcp_qpair *t, const struct nvme_tcp_icresp *ic)
 {
-	t->tx.header_digest = t->rx.receiver.framing.hdgst = ic->dgst & NVME_TCP_DGST_HEADER;
-	t->tx.data_digest = t->rx.receiver.framing.ddgst = ic->dgst & NVME_TCP_DGST_DATA;
-	t->tx.align = (uint8_t)((ic->cpda + 1) * 4);
+	t->tx.hdgst = t->rx.as.framing.hdgst = ic->dgst & NVME_TCP_DGST_HEADER;
+	t->tx.ddgst = t->rx.as.framing.ddgst = ic->dgst & NVME_TCP_DGST_DATA;
+	t->tx.align_bytes = fabric_align_of(ic->cpda);
 	t->h2c_data_max = le32_get(ic->maxh2cdata);
-	t->rx.receiver.ready = true;
+	t->rx.as.ready = true;
 	nvme_qpair_connected(&t->qp);
 }
 
 static void on_header(struct tcp_qpair *t)
 {
-	const union nvme_tcp_pdu *pdu = (const union nvme_tcp_pdu *)t->rx.header;
+	const union nvme_tcp_pdu *pdu = t->rx.pdu;
 
 	t->receiving = NULL;
 	switch (pdu->h.type) {
@@ -344,6 +359,7 @@ static void on_header(struct tcp_qpair *t)
 		t->receiving = slot_of(t, pdu->data.cccid, NVME_OP_TO_HOST);
 		if (t->receiving && !transfer_fits(t, pdu, t->receiving, t->receiving->received))
 			t->receiving = NULL;
+		t->success = pdu->h.flags & NVME_TCP_SUCCESS;
 		break;
 	default: /* C2HTermReq: the checkers let nothing else through */
 		broke(t, -EPROTO, "the target ended the connection: %s", nvme_tcp_fes_text(le16_get(pdu->term.fes)));
@@ -379,7 +395,7 @@ static void on_end(struct tcp_qpair *t)
 		return;
 	if (!t->rx.digest_good)
 		s->bad_digest = true;
-	if (t->rx.flags & NVME_TCP_SUCCESS)
+	if (t->success)
 		complete_success(t, s->op->cid);
 }
 
@@ -500,9 +516,9 @@ static int tcp_connect(struct nvme_qpair *qp, struct err *e)
 	struct sock_opts opts = { .ack_timeout_ms = qp->opts.ack_timeout_ms };
 
 	fabric_rx_init(&t->rx, NVME_TCP_HOST);
-	t->rx.receiver.dgst_asked = (uint8_t)((qp->opts.header_digest ? NVME_TCP_DGST_HEADER : 0) |
+	t->rx.as.dgst_asked = (uint8_t)((qp->opts.header_digest ? NVME_TCP_DGST_HEADER : 0) |
 	                                      (qp->opts.data_digest ? NVME_TCP_DGST_DATA : 0));
-	t->icreq_len = fabric_put_icreq(t->icreq, 0, t->rx.receiver.dgst_asked, 0);
+	t->icreq_len = fabric_put_icreq(t->icreq, 0, t->rx.as.dgst_asked, 0);
 	queue_init(&t->line);
 	t->slots = base_zalloc(qp->cid_count * sizeof(*t->slots));
 	t->sock = sock_connect(&qp->addr, qp->has_from ? &qp->from : NULL, &opts, sock_event, t, e);

@@ -142,11 +142,8 @@ static bool share_out(struct perf *p)
 
 	for (uint32_t i = 0; i < pairs; i++) {
 		struct perf_ns *ns = &p->ns[i % p->ns_count];
-		uint16_t *qid = NULL;
+		uint16_t *qid = &next_qid[ns->ctrlr_index];
 
-		for (uint32_t c = 0; c < p->ctrlrs_open; c++)
-			if (p->ctrlrs[c] == ns->ctrlr)
-				qid = &next_qid[c];
 		if (*qid + p->opts.qpairs > nvme_ctrlr_info(ns->ctrlr)->io_queues) {
 			fprintf(stderr, "gantry-perf: %s: the controller grants %u I/O queues; -P %u with %u workers needs more\n",
 			        ns->name, nvme_ctrlr_info(ns->ctrlr)->io_queues, p->opts.qpairs, p->worker_count);
@@ -161,8 +158,10 @@ static bool share_out(struct perf *p)
 	return true;
 }
 
-static bool ns_add(struct perf *p, const struct perf_opts *o, const struct nvme_ctrlr *c, const struct nvme_ns_info *info)
+static bool ns_add(struct perf *p, uint32_t ctrlr_index, const struct nvme_ns_info *info)
 {
+	const struct nvme_ctrlr *c = p->ctrlrs[ctrlr_index];
+	const struct perf_opts *o = &p->opts;
 	struct perf_ns *ns = &p->ns[p->ns_count];
 
 	snprintf(ns->name, sizeof(ns->name), "%s NSID %u", nvme_ctrlr_info(c)->subnqn, info->nsid);
@@ -176,6 +175,7 @@ static bool ns_add(struct perf *p, const struct perf_opts *o, const struct nvme_
 		return false;
 	}
 	ns->ctrlr = c;
+	ns->ctrlr_index = ctrlr_index;
 	ns->info = *info;
 	ns->io_blocks = o->io_bytes / info->block_size;
 	ns->io_slots = info->block_count / ns->io_blocks;
@@ -194,8 +194,7 @@ static bool collect_namespaces(struct perf *p)
 		uint32_t wanted = p->opts.paths[i].nsid, before = p->ns_count;
 
 		for (uint32_t n = 0; n < info->ns_count; n++)
-			if ((!wanted || wanted == info->ns[n].nsid) &&
-			    !ns_add(p, &p->opts, p->ctrlrs[i], &info->ns[n]))
+			if ((!wanted || wanted == info->ns[n].nsid) && !ns_add(p, i, &info->ns[n]))
 				return false;
 		if (p->ns_count == before) {
 			fprintf(stderr, "gantry-perf: %s has no namespace%s for us\n", info->subnqn, wanted ? " of that id" : "");

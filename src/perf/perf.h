@@ -37,7 +37,8 @@ int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts);
 struct perf_ns {
 	const struct nvme_ctrlr *ctrlr;
 	struct nvme_ns_info info;
-	char name[128];
+	uint32_t ctrlr_index;
+	char name[256];
 	uint32_t io_blocks;
 	uint64_t io_slots;          /* I/Os that fit the namespace */
 };
