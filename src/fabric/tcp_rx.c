@@ -197,7 +197,7 @@ static enum fabric_rx_event bad(struct fabric_rx *rx, const union nvme_tcp_pdu *
 	rx->fes = fes;
 	rx->type = pdu->h.type;
 	if ((const uint8_t *)pdu != rx->stash)
-		memcpy(rx->stash, pdu, len);
+		memmove(rx->stash, pdu, len);
 	rx->stash_len = len;
 	rx->pdu = (const union nvme_tcp_pdu *)rx->stash;
 	rx->state = FABRIC_RX_ON_NOTHING;
