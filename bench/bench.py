@@ -53,14 +53,12 @@ def sides_of(args, case):
 def measure(target, initiators, case, seconds):
     """One figure of one side: starts the target, loads it, stops it."""
     with target:
-        if case.metric == "idle_cpu":
-            return target.idle_cpu(initiators, seconds)
         return initiators.run(target, case, seconds)
 
 
 def figure(result, metric):
     return {"iops": result["iops"], "latency": result["latency_us"], "p50": result["p50_us"],
-            "cpu_per_io": result["target_cpu_us_per_io"], "idle_cpu": result.get("idle_cpu", 0)}[metric]
+            "cpu_per_io": result["target_cpu_us_per_io"]}[metric]
 
 
 def run_case(args, case, initiators):

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Targets to measure and initiators to load them with. All targets are driven by the same JSON-RPC calls."""
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+NQN = "nqn.2026-01.io.gantry:bench"
+START_DEADLINE_S = 20
+
+
+def cpus_of_this_machine():
+    return sorted(os.sched_getaffinity(0))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Rpc:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def call(self, method, **params):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(self.path)
+            s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode())
+            data = b""
+            while True:
+                data += s.recv(65536)
+                try:
+                    answer = json.loads(data)
+                    break
+                except json.JSONDecodeError:
+                    continue
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']['message']}")
+        return answer["result"]
+
+
+class Target:
+    """A target process with one RAM (or null) disk on one core; starts on entering, ends on leaving."""
+
+    def __init__(self, path, arguments, case):
+        self.path, self.arguments, self.case = Path(path), shlex.split(arguments), case
+        self.process = None
+
+    def __enter__(self):
+        self.directory = tempfile.TemporaryDirectory(prefix="gantry-bench-")
+        self.socket = Path(self.directory.name) / "rpc.sock"
+        self.log = open(Path(self.directory.name) / "log", "wb+")
+        self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        self.rpc = Rpc(self.socket)
+        try:
+            self.wait_until_it_answers()
+            self.configure()
+        except BaseException:
+            self.log.seek(0)
+            print(self.log.read().decode(errors="replace")[-2000:])
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+        self.directory.cleanup()
+
+    def wait_until_it_answers(self):
+        end = time.monotonic() + START_DEADLINE_S
+        while True:
+            try:
+                self.rpc.call("framework_wait_init")
+                return
+            except (OSError, RuntimeError):
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
+    def configure(self):
+        call = self.rpc.call
+        if self.case.disk == "null":
+            call("bdev_null_create", name="disk", num_blocks=262144, block_size=4096)
+        else:
+            call("bdev_malloc_create", name="disk", num_blocks=65536, block_size=4096)
+        call("nvmf_create_transport", trtype="TCP")
+        call("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, serial_number="BENCH")
+        call("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk"})
+        self.port = free_port()
+        call("nvmf_subsystem_add_listener", nqn=NQN, listen_address={
+            "trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(self.port)})
+
+    def path_text(self):
+        return f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{self.port} subnqn:{NQN}"
+
+    def cpu_seconds(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class GantryTarget(Target):
+    def command(self):
+        core = cpus_of_this_machine()[0]
+        return [str(self.path / "gantryd"), "-m", f"[{core}]", "-r", str(self.socket), "--mode", self.case.mode,
+                *self.arguments]
+
+
+class SpdkTarget(Target):
+    def command(self):
+        core = cpus_of_this_machine()[0]
+        mode = ["--interrupt-mode"] if self.case.mode == "interrupt" else []
+        return [str(self.path / "build/bin/nvmf_tgt"), "-m", f"[{core}]", "-r", str(self.socket), *mode,
+                *self.arguments]
+
+
+TARGETS = {"gantry": GantryTarget, "spdk": SpdkTarget}
+
+
+class Initiator:
+    """The same load on every target: one process per initiator, each on a core of its own."""
+
+    def __init__(self, kind_and_path):
+        self.kind, path = kind_and_path.split("=", 1)
+        self.path = Path(path)
+
+    def command(self, target, case, cpu, seconds):
+        if self.kind == "spdk":
+            program, extra = self.path / "build/bin/spdk_nvme_perf", ["-L"]
+        else:
+            program, extra = self.path / "gantry-perf", ["--json"]
+        digests = ["-H", "-I"] if case.digests else []
+        return [str(program), "-r", target.path_text(), "-q", str(case.depth), "-o", str(case.io_bytes), "-w",
+                case.pattern, "-P", str(case.qpairs), "-t", str(seconds), "-c", hex(1 << cpu), *digests, *extra]
+
+    def parse(self, output):
+        if self.kind == "gantry":
+            result = json.loads(output.strip().splitlines()[-1])
+            return result["iops"], result["latency_us"]["mean"], result["latency_us"]["p50"]
+        total = re.search(r"^Total\s*:\s*([\d.]+)\s+[\d.]+\s+([\d.]+)", output, re.M)
+        p50 = re.search(r"^\s*50\.\d+%\s*:\s*([\d.]+)us", output, re.M)
+        return float(total[1]), float(total[2]), float(p50[1]) if p50 else 0
+
+    def run(self, target, case, seconds):
+        cpus = cpus_of_this_machine()
+        own = cpus[1:] or cpus
+        cpu_before, began = target.cpu_seconds(), time.monotonic()
+        running = [subprocess.Popen(self.command(target, case, own[i % len(own)], seconds), stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True) for i in range(case.initiators)]
+        outputs = [p.communicate(timeout=seconds + 60) for p in running]
+        for p, (out, errors) in zip(running, outputs):
+            if p.returncode:
+                raise RuntimeError(f"{p.args}: {out}{errors}")
+        figures = [self.parse(out) for out, _ in outputs]
+        iops = sum(f[0] for f in figures)
+        busy = (target.cpu_seconds() - cpu_before) / (time.monotonic() - began)
+        return {"iops": iops, "latency_us": sum(f[1] for f in figures) / len(figures),
+                "p50_us": sum(f[2] for f in figures) / len(figures),
+                "target_cpu_us_per_io": busy * 1e6 / iops if iops else 0}
