@@ -37,7 +37,7 @@ struct rpc_objects { void *at; size_t count; };
 struct rpc_param {
 	const char *name;
 	enum rpc_type type;
-	size_t offset, size;
+	size_t offset, size;        /* of the field */
 	bool required;
 	bool ignored;               /* accepted for SPDK's sake, no meaning here: said once in the log, saved back */
 	uint64_t min, max;          /* numbers; max 0: the type's own. Texts: length */
@@ -66,11 +66,17 @@ struct rpc_call;
 typedef void rpc_handler(struct rpc_call *call, void *args);
 
 #define RPC_STARTUP 1u   /* allowed before framework_start_init (--wait-for-rpc) */
-#define RPC_RUNTIME 2u   /* allowed after it */
+#define RPC_RUNTIME 2u   /* allowed after it; a method that names neither is allowed then */
 #define RPC_READS   4u   /* changes nothing */
+#define RPC_IGNORES 8u   /* takes any parameters and does nothing: for SPDK's sake, see ignored.h */
 
-/* How a change is kept. A method that changes the configuration names the object it makes or changes by a key
- * built from its parameters; the saver writes methods in `order` of their modules (app/modules.c). */
+/* JSON-RPC's own codes; SPDK's for the wrong state. Others are negative errnos, as SPDK's methods give. */
+#define RPC_ERR_PARSE     (-32700)
+#define RPC_ERR_REQUEST   (-32600)
+#define RPC_ERR_METHOD    (-32601)
+#define RPC_ERR_INTERNAL  (-32603)
+#define RPC_ERR_STATE     (-1)
+
 struct rpc_method {
 	const char *name;
 	const char *alias;              /* SPDK's deprecated name; NULL: none */
@@ -97,10 +103,16 @@ typedef void rpc_save_fn(void *ctx, struct json_object *array);
 void rpc_add_saver(struct rpc *rpc, const char *subsystem, rpc_save_fn *save, void *ctx);
 /* From --wait-for-rpc to running. */
 void rpc_set_running(struct rpc *rpc, bool running);
+bool rpc_is_running(const struct rpc *rpc);
+/* Called when it runs; one listener. */
+void rpc_on_running(struct rpc *rpc, void (*fn)(void *arg), void *arg);
+struct core *rpc_core(const struct rpc *rpc);
 
 /* --- in a handler ---------------------------------------------------------------------------------------- */
 void *rpc_ctx(const struct rpc_call *call);
 struct rpc *rpc_of(const struct rpc_call *call);
+const struct rpc_method *rpc_method_of(const struct rpc_call *call);
+struct json_object *rpc_given_params(const struct rpc_call *call); /* as they came; borrowed; NULL: none */
 bool rpc_given(const struct rpc_call *call, const char *param); /* the caller named it, null does not count */
 /* The arguments struct lives until the reply. Each takes ownership of `result`. Exactly one, now or later, on
  * the control reactor. A caller that went away meanwhile is no concern of the handler's. */
@@ -109,7 +121,8 @@ void rpc_reply_true(struct rpc_call *call);
 void rpc_reply_err(struct rpc_call *call, const struct err *e);
 void rpc_reply_error(struct rpc_call *call, int code, const char *fmt, ...) PRINTF(3, 4);
 
-/* Call a method from inside (configuration files, tests): `done` gets result or error. */
+/* Call a method from inside (the server, configuration files, tests). `done` runs once, possibly before this returns,
+ * with a borrowed result, or with an error: e is NULL on success. `params` stays the caller's. */
 typedef void rpc_inside_fn(void *arg, struct json_object *result, const struct err *e);
 void rpc_call_inside(struct rpc *rpc, const char *method, struct json_object *params, rpc_inside_fn *done, void *arg);
 
@@ -119,17 +132,35 @@ int rpc_params_from_json(const struct rpc_param *params, size_t count, struct js
                          struct err *e) MUST_USE;
 void rpc_params_free(const struct rpc_param *params, size_t count, void *args); /* the texts and lists inside */
 
-/* --- configuration as a whole -------------------------------------------------------------------------------- */
-/* SPDK's format: { "subsystems": [ { "subsystem": NAME, "config": [ {method, params}, ... ] } ] } */
+/* --- configuration as a whole ---------------------------------------------------------------------------- */
+/* SPDK's format: { "subsystems": [ { "subsystem": NAME, "config": [ {method, params}, ... ] } ] }. What was accepted
+ * and ignored is written back: whole methods first, single parameters into the entries of their objects. */
 struct json_object *rpc_save_config(struct rpc *rpc);
-/* Runs every method of a saved configuration in order; // and block comments are allowed in `text`. Stops at the first error,
- * which names subsystem, method and parameter. */
-void rpc_load_config(struct rpc *rpc, const char *text, size_t len, void (*done)(void *arg, const struct err *e), void *arg);
+/* The "config" array of one subsystem; NULL with a sentence when there is none of that name. */
+struct json_object *rpc_save_subsystem(struct rpc *rpc, const char *subsystem, struct err *e);
+/* Their names, in the order in which they are saved: 0, 1, ...; NULL after the last. */
+const char *rpc_subsystem_name(struct rpc *rpc, size_t index);
+
+enum rpc_load {
+	RPC_LOAD_ALLOWED, /* every method that the present state allows */
+	RPC_LOAD_STARTUP, /* a file's first round, before rpc_set_running(): methods allowed at start-up */
+	RPC_LOAD_RUNTIME, /* its second round: the others */
+};
+typedef void rpc_loaded_fn(void *arg, const struct err *e);
+/* Run a saved configuration's methods one after the other. // and block comments are allowed in `text`. Subsystems
+ * that do not exist here are skipped with a line in the log. `done` runs once, with the first error (NULL: none), which
+ * names subsystem and method; what ran before it stays. */
+void rpc_load_config(struct rpc *rpc, const char *text, size_t len, enum rpc_load part, rpc_loaded_fn *done, void *arg);
+/* The same from JSON; a reference is taken. */
+void rpc_load_json(struct rpc *rpc, struct json_object *config, enum rpc_load part, rpc_loaded_fn *done, void *arg);
 
 /* --- server ------------------------------------------------------------------------------------------------------ */
 struct rpc_server;
-/* JSON-RPC 2.0 over a UNIX socket, as SPDK's clients speak it. Control reactor. */
+/* JSON-RPC 2.0 over a UNIX socket, as SPDK's clients speak it. Control reactor. The socket takes connections at once
+ * (so that one in use is found early) and answers when serving begins. */
 struct rpc_server *rpc_server_open(struct rpc *rpc, const char *path, struct err *e);
+void rpc_server_serve(struct rpc_server *s);
+/* Requests in progress lose their client; their methods go on. */
 void rpc_server_close(struct rpc_server *s);
 
 #endif

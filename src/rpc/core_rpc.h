@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* core_rpc.h: what the files of the daemon's own methods share. Private to rpc. */
+#ifndef RPC_CORE_RPC_H
+#define RPC_CORE_RPC_H
+
+#include "rpc/core_methods.h"
+
+#define CORE_THREADS_MAX (CORE_REACTORS_MAX + 1) /* the control reactor is the last */
+
+struct rpc_core_methods {
+	struct rpc *rpc;
+	const struct rpc_host *host;
+	struct list waiting;        /* callers of framework_wait_init */
+	uint64_t began_ns;
+	bool mode_set;              /* by framework_set_mode: to be saved */
+};
+
+void framework_rpc_add(struct rpc_core_methods *m);
+void framework_rpc_fini(struct rpc_core_methods *m);
+void thread_rpc_add(struct rpc_core_methods *m);
+void log_rpc_add(struct rpc_core_methods *m);
+void config_rpc_add(struct rpc_core_methods *m);
+void describe_rpc_add(struct rpc_core_methods *m);
+
+/* --- gather.c: ask every reactor, on itself ---------------------------------------------------------------- */
+
+struct gathered_item {
+	const char *name;
+	uint64_t count, runs, busy_runs; /* count: equal sources are counted as one */
+};
+
+struct gathered {
+	struct reactor *reactor;
+	uint64_t thread_id;
+	struct reactor_stats stats;
+	struct gathered_item *pollers, *sources;
+	size_t poller_count, source_count;
+};
+
+typedef struct json_object *gather_fn(struct rpc_core_methods *m, const struct gathered *reactors, uint32_t count);
+/* Reply to `call` with what `make` makes of all reactors, control last. */
+void gather(struct rpc_core_methods *m, struct rpc_call *call, gather_fn *make);
+/* "control", "reactor_0", ...; returns buf. */
+const char *gathered_name(const struct gathered *g, char buf[static 32]);
+/* The CPU as SPDK writes masks: hexadecimal, without 0x; returns buf. */
+const char *gathered_mask(const struct gathered *g, char buf[static 512]);
+
+/* Shorthands for results. */
+static inline void json_add_u64(struct json_object *o, const char *key, uint64_t v)
+{
+	json_object_object_add(o, key, json_object_new_uint64(v));
+}
+static inline void json_add_text(struct json_object *o, const char *key, const char *v)
+{
+	json_object_object_add(o, key, json_object_new_string(v));
+}
+static inline void json_add_bool(struct json_object *o, const char *key, bool v)
+{
+	json_object_object_add(o, key, json_object_new_boolean(v));
+}
+static inline struct json_object *json_add_object(struct json_object *o, const char *key)
+{
+	struct json_object *v = json_object_new_object();
+
+	json_object_object_add(o, key, v);
+	return v;
+}
+static inline struct json_object *json_add_array(struct json_object *o, const char *key)
+{
+	struct json_object *v = json_object_new_array();
+
+	json_object_object_add(o, key, v);
+	return v;
+}
+static inline struct json_object *json_append_object(struct json_object *array)
+{
+	struct json_object *v = json_object_new_object();
+
+	json_object_array_add(array, v);
+	return v;
+}
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ignored.c: what is accepted for SPDK's sake: the table of such methods, and what was given, kept for saving. */
+#include "rpc/ignored.h"
+
+#include "base/text.h"
+#include "core/log.h"
+#include "rpc/core_methods.h"
+#include "rpc/params.h"
+#include "rpc/registry.h"
+
+/* More than any configuration has; the oldest goes first, so that a program in a loop cannot fill memory. */
+#define KEPT_MAX 16384
+
+/* method                              subsystem     key: calls that differ in it are kept apart
+ *                                                               why it has no meaning here */
+#define IGNORED_METHODS(X) \
+	X(keyring_linux_set_options,       "keyring",    NULL,       "keys of the kernel's keyring are not used") \
+	X(iobuf_set_options,               "iobuf",      NULL,       "buffers have one budget: --memory") \
+	X(sock_impl_set_options,           "sock",       "impl_name", "there is one kind of socket, and it tunes itself") \
+	X(sock_set_default_impl,           "sock",       NULL,       "there is one kind of socket") \
+	X(vmd_enable,                      "vmd",        NULL,       "the kernel looks after VMD") \
+	X(accel_set_options,               "accel",      NULL,       "there is no acceleration framework") \
+	X(accel_assign_opc,                "accel",      "opname",   "there is no acceleration framework") \
+	X(accel_set_driver,                "accel",      NULL,       "there is no acceleration framework") \
+	X(dsa_scan_accel_module,           "accel",      NULL,       "there is no acceleration framework") \
+	X(iaa_scan_accel_module,           "accel",      NULL,       "there is no acceleration framework") \
+	X(ioat_scan_accel_module,          "accel",      NULL,       "there is no acceleration framework") \
+	X(mlx5_scan_accel_module,          "accel",      NULL,       "there is no acceleration framework") \
+	X(dpdk_cryptodev_scan_accel_module, "accel",     NULL,       "there is no acceleration framework") \
+	X(dpdk_cryptodev_set_driver,       "accel",      NULL,       "there is no acceleration framework") \
+	X(bdev_set_options,                "bdev",       NULL,       "I/O memory has one budget: --memory") \
+	X(bdev_raid_set_options,           "bdev",       NULL,       "there is no RAID") \
+	X(bdev_iscsi_set_options,          "bdev",       NULL,       "there is no iSCSI initiator yet") \
+	X(bdev_nvme_set_options,           "bdev",       NULL,       "there is no NVMe initiator yet") \
+	X(bdev_nvme_set_hotplug,           "bdev",       NULL,       "there is no NVMe initiator yet") \
+	X(bdev_wait_for_examine,           "bdev",       NULL,       "nothing examines disks after their creation") \
+	X(framework_set_scheduler,         "scheduler",  NULL,       "a reactor stays on its core; see framework_set_mode") \
+	X(scheduler_set_options,           "scheduler",  NULL,       "a reactor stays on its core") \
+	X(framework_disable_cpumask_locks, NULL,         NULL,       "cores are not locked") \
+	X(framework_enable_cpumask_locks,  NULL,         NULL,       "cores are not locked") \
+	X(log_enable_timestamps,           NULL,         NULL,       "the log decides itself")
+
+#define IGNORED_ROW(method_name, sub, key_param, why) { #method_name, sub, key_param, why },
+static const struct ignored_method {
+	const char *name, *subsystem, *key, *why;
+} ignored_rows[] = { IGNORED_METHODS(IGNORED_ROW) };
+
+static rpc_handler handle_ignored;
+
+#define IGNORED_RPC(method_name, sub, key_param, why) \
+	RPC_METHOD_BARE(#method_name, handle_ignored, .flags = RPC_STARTUP | RPC_RUNTIME | RPC_IGNORES, \
+	                .doc = "Accepted for SPDK's sake, without effect: " why ".", .returns = "true"),
+static const struct rpc_method ignored_methods[] = { IGNORED_METHODS(IGNORED_RPC) };
+
+static const char *const subsystems[] = { "keyring", "iobuf", "sock", "vmd", "accel", "bdev", "scheduler" };
+
+/* One thing to write back. */
+struct kept {
+	struct list link;
+	const struct rpc_method *method;
+	bool whole;                 /* the method with all it was given; else parameters of an object */
+	struct json_object *key;    /* whole: the key's value; else an object of the naming parameters */
+	struct json_object *value;  /* whole: the parameters; else the ignored ones */
+};
+
+static const struct ignored_method *row_of(const struct rpc_method *m);
+static struct json_object *object_key(const struct rpc_method *m, struct json_object *params);
+static bool names_same_object(struct json_object *key, struct json_object *params);
+static void keep(struct rpc *rpc, const struct kept *k);
+static void kept_free(struct kept *k);
+static void merge(struct json_object *into, struct json_object *from);
+
+void rpc_add_ignored_methods(struct rpc *rpc)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ignored_methods); i++)
+		if (!registry_find(rpc, ignored_methods[i].name)) /* a module that gives it a meaning wins */
+			rpc_add_methods(rpc, &ignored_methods[i], 1, NULL);
+}
+
+const char *ignored_subsystem(size_t index)
+{
+	return index < ARRAY_SIZE(subsystems) ? subsystems[index] : NULL;
+}
+
+static void handle_ignored(struct rpc_call *call, void *args)
+{
+	const struct ignored_method *row = row_of(rpc_method_of(call));
+	struct json_object *params = rpc_given_params(call), *key = NULL;
+	bool said = false;
+
+	(void)args;
+	list_each(at, &rpc_of(call)->kept)
+		said |= list_entry(at, struct kept, link)->method == rpc_method_of(call);
+	if (!said)
+		log_notice("rpc: %s is accepted and has no effect: %s", row->name, row->why);
+	if (row->key && params)
+		key = json_object_object_get(params, row->key);
+	keep(rpc_of(call), &(struct kept){ .method = rpc_method_of(call), .whole = true, .key = json_object_get(key),
+		.value = json_object_get(params) });
+	rpc_reply_true(call);
+}
+
+void ignored_say_params(struct rpc *rpc, const struct rpc_method *m, struct json_object *ignored)
+{
+	json_object_object_foreach(ignored, name, value) {
+		bool said = false;
+
+		(void)value;
+		list_each(at, &rpc->kept) {
+			struct kept *k = list_entry(at, struct kept, link);
+
+			said |= k->method == m && !k->whole && json_object_object_get_ex(k->value, name, NULL);
+		}
+		if (!said)
+			log_notice("rpc: %s: %s is accepted and has no effect here", m->name, name);
+	}
+}
+
+void ignored_keep_params(struct rpc *rpc, const struct rpc_method *m, struct json_object *params,
+                         struct json_object *ignored)
+{
+	struct json_object *key;
+
+	if (m->flags & RPC_READS)
+		return;
+	key = object_key(m, params);
+	if (key)
+		keep(rpc, &(struct kept){ .method = m, .key = key, .value = json_object_get(ignored) });
+}
+
+void ignored_merge_params(struct rpc *rpc, struct json_object *entry)
+{
+	struct json_object *method, *params;
+
+	if (!json_object_object_get_ex(entry, "method", &method) || !json_object_object_get_ex(entry, "params", &params))
+		return;
+	list_each(at, &rpc->kept) {
+		struct kept *k = list_entry(at, struct kept, link);
+
+		if (!k->whole && strcmp(k->method->name, json_object_get_string(method)) == 0 &&
+		    names_same_object(k->key, params))
+			merge(params, k->value);
+	}
+}
+
+void ignored_save_methods(struct rpc *rpc, const char *subsystem, struct json_object *array)
+{
+	list_each(at, &rpc->kept) {
+		struct kept *k = list_entry(at, struct kept, link);
+		struct json_object *entry;
+
+		if (!k->whole || !row_of(k->method)->subsystem || strcmp(row_of(k->method)->subsystem, subsystem) != 0)
+			continue;
+		entry = json_object_new_object();
+		json_object_object_add(entry, "method", json_object_new_string(k->method->name));
+		if (k->value)
+			json_object_object_add(entry, "params", json_object_get(k->value));
+		json_object_array_add(array, entry);
+	}
+}
+
+void ignored_forget(struct rpc *rpc)
+{
+	list_each_safe(at, &rpc->kept)
+		kept_free(list_entry(at, struct kept, link));
+}
+
+static const struct ignored_method *row_of(const struct rpc_method *m)
+{
+	return &ignored_rows[m - ignored_methods];
+}
+
+/* The parameters that name the object: the required ones, and "name". NULL: the object's name was made up here, so that
+ * nothing given would find it again. */
+static struct json_object *object_key(const struct rpc_method *m, struct json_object *params)
+{
+	struct json_object *key = json_object_new_object();
+
+	for (size_t i = 0; i < m->param_count; i++) {
+		const struct rpc_param *row = &m->params[i];
+		bool is_name = strcmp(row->name, "name") == 0;
+		struct json_object *v = params_find(row, params);
+
+		if (v && !row->ignored && (row->required || is_name)) {
+			json_object_object_add(key, row->name, json_object_get(v));
+		} else if (!v && is_name) {
+			json_object_put(key);
+			return NULL;
+		}
+	}
+	return key;
+}
+
+static bool names_same_object(struct json_object *key, struct json_object *params)
+{
+	json_object_object_foreach(key, name, value) {
+		struct json_object *other;
+
+		if (!json_object_object_get_ex(params, name, &other) || !json_object_equal(value, other))
+			return false;
+	}
+	return true;
+}
+
+/* Takes the references in `k`. The latest of one key stays, in its place in the order. */
+static void keep(struct rpc *rpc, const struct kept *k)
+{
+	struct kept *mine = NULL;
+	size_t count = 0;
+
+	list_each(at, &rpc->kept) {
+		struct kept *old = list_entry(at, struct kept, link);
+
+		count++;
+		if (old->method == k->method && old->whole == k->whole && json_object_equal(old->key, k->key))
+			mine = old;
+	}
+	if (mine) {
+		json_object_put(mine->key);
+		json_object_put(mine->value);
+	} else {
+		if (count >= KEPT_MAX)
+			kept_free(list_entry(rpc->kept.next, struct kept, link));
+		mine = base_zalloc(sizeof(*mine));
+		list_add_tail(&rpc->kept, &mine->link);
+	}
+	mine->method = k->method;
+	mine->whole = k->whole;
+	mine->key = k->key;
+	mine->value = k->value;
+}
+
+static void kept_free(struct kept *k)
+{
+	list_del(&k->link);
+	json_object_put(k->key);
+	json_object_put(k->value);
+	free(k);
+}
+
+/* What the object says itself wins. */
+static void merge(struct json_object *into, struct json_object *from)
+{
+	json_object_object_foreach(from, name, value) {
+		struct json_object *mine = NULL;
+
+		if (!json_object_object_get_ex(into, name, &mine))
+			json_object_object_add(into, name, json_object_get(value));
+		else if (json_object_is_type(mine, json_type_object) && json_object_is_type(value, json_type_object))
+			merge(mine, value);
+	}
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ignored.h: what is accepted for SPDK's sake and has no meaning here. Private to rpc.
+ *
+ * Such a method or parameter is said once in the log and kept, so that a configuration written for SPDK comes back
+ * whole from save_config.
+ */
+#ifndef RPC_IGNORED_H
+#define RPC_IGNORED_H
+
+#include "rpc/rpc.h"
+
+/* One log line for each parameter of the method, the first time it is given. */
+void ignored_say_params(struct rpc *rpc, const struct rpc_method *m, struct json_object *ignored);
+/* Keep them for the object that the call named by its required parameters and "name". */
+void ignored_keep_params(struct rpc *rpc, const struct rpc_method *m, struct json_object *params,
+                         struct json_object *ignored);
+/* Put kept parameters into a saved {method, params} of the same object. */
+void ignored_merge_params(struct rpc *rpc, struct json_object *entry);
+/* Append the kept whole methods of one subsystem. */
+void ignored_save_methods(struct rpc *rpc, const char *subsystem, struct json_object *array);
+/* Subsystems of such methods: 0, 1, ...; NULL after the last. */
+const char *ignored_subsystem(size_t index);
+void ignored_forget(struct rpc *rpc);
+
+#endif

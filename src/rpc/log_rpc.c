@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* log_rpc.c: how much the log says. There is one level; SPDK's two names for it mean the same. SPDK's flags switch
+ * debug lines of one part on; here they are switched on together, by the flag "all". */
+#include "core/log.h"
+#include "rpc/core_rpc.h"
+
+#define LEVEL_NAME(name) #name,
+static const char *const level_names[] = { LOG_LEVELS(LEVEL_NAME) "WARN", NULL };
+
+struct set_level {
+	char *level;
+};
+
+static const struct rpc_param set_level_params[] = {
+	RPC_PARAM(struct set_level, level, .required = true, .choices = level_names,
+	          .doc = "The least important lines that are still written."),
+};
+
+static void handle_log_set_level(struct rpc_call *call, void *args)
+{
+	struct set_level *a = args;
+	enum log_level level = LOG_WARNING; /* WARN is SPDK's short name */
+
+	if (strcmp(a->level, "WARN") != 0 && !log_level_parse(a->level, &level))
+		must(!"every choice but WARN is a level");
+	log_set_level(level);
+	rpc_reply_true(call);
+}
+
+static void handle_log_get_level(struct rpc_call *call, void *args)
+{
+	rpc_reply(call, json_object_new_string(log_level_name(log_get_level())));
+}
+
+struct flag {
+	char *flag;
+};
+
+static const struct rpc_param flag_params[] = {
+	RPC_PARAM(struct flag, flag, .required = true, .doc = "\"all\"; the name of a part means the same."),
+};
+
+static void handle_log_set_flag(struct rpc_call *call, void *args)
+{
+	struct flag *a = args;
+
+	if (strcmp(a->flag, "all") != 0)
+		log_notice("rpc: there is no log flag %s of its own: debug lines of all parts are on", a->flag);
+	log_set_level(LOG_DEBUG);
+	rpc_reply_true(call);
+}
+
+static void handle_log_clear_flag(struct rpc_call *call, void *args)
+{
+	if (log_get_level() == LOG_DEBUG)
+		log_set_level(LOG_NOTICE);
+	rpc_reply_true(call);
+}
+
+static void handle_log_get_flags(struct rpc_call *call, void *args)
+{
+	struct json_object *result = json_object_new_object();
+
+	json_add_bool(result, "all", log_enabled(LOG_DEBUG));
+	rpc_reply(call, result);
+}
+
+#define BOTH (RPC_STARTUP | RPC_RUNTIME)
+static const struct rpc_method methods[] = {
+	RPC_METHOD("log_set_level", struct set_level, set_level_params, handle_log_set_level, .flags = BOTH,
+		.doc = "Set how much the log says.", .returns = "true"),
+	RPC_METHOD("log_set_print_level", struct set_level, set_level_params, handle_log_set_level, .flags = BOTH,
+		.doc = "The same as log_set_level: the log goes to one place.", .returns = "true"),
+	RPC_METHOD_BARE("log_get_level", handle_log_get_level, .flags = BOTH | RPC_READS,
+		.doc = "How much the log says.", .returns = "\"NOTICE\""),
+	RPC_METHOD_BARE("log_get_print_level", handle_log_get_level, .flags = BOTH | RPC_READS,
+		.doc = "The same as log_get_level.", .returns = "\"NOTICE\""),
+	RPC_METHOD("log_set_flag", struct flag, flag_params, handle_log_set_flag, .flags = BOTH,
+		.doc = "Write debug lines.", .returns = "true"),
+	RPC_METHOD("log_clear_flag", struct flag, flag_params, handle_log_clear_flag, .flags = BOTH,
+		.doc = "Write no debug lines.", .returns = "true"),
+	RPC_METHOD_BARE("log_get_flags", handle_log_get_flags, .flags = BOTH | RPC_READS,
+		.doc = "Whether debug lines are written.", .returns = "{all: false}"),
+};
+
+void log_rpc_add(struct rpc_core_methods *m)
+{
+	rpc_add_methods(m->rpc, methods, ARRAY_SIZE(methods), m);
+}
