@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* malloc_io.c: a RAM disk's reads, writes and compares: each ends within submit(). */
+#include "backends/malloc/malloc_disk.h"
+
+static enum bdev_status read_copy(struct malloc_disk *d, struct bdev_io *io);
+static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io);
+static enum bdev_status write_blocks(struct malloc_disk *d, struct bdev_io *io);
+static enum bdev_status compare(struct malloc_disk *d, struct bdev_io *io);
+static enum bdev_status lba_status(struct malloc_disk *d, struct bdev_io *io);
+
+void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct malloc_disk *d = container_of(bdev_channel_bdev(ch), struct malloc_disk, bdev);
+	enum bdev_status st = BDEV_ST_OK;
+
+	switch (io->op) {
+	case BDEV_READ:
+		st = io->flags & BDEV_IO_LEND ? read_lend(d, io) : read_copy(d, io);
+		break;
+	case BDEV_WRITE:
+		st = write_blocks(d, io);
+		io->consumed = true;
+		break;
+	case BDEV_COMPARE:
+		st = compare(d, io);
+		break;
+	case BDEV_GET_LBA_STATUS:
+		st = lba_status(d, io);
+		break;
+	case BDEV_UNMAP:
+	case BDEV_WRITE_ZEROES:
+	case BDEV_COPY:
+		malloc_long_submit(d, io);
+		return;
+	default: /* flush, reset, verify: memory keeps what it has and cannot be bad */
+		break;
+	}
+	bdev_io_done(io, st);
+}
+
+/* --- reads -------------------------------------------------------------------------------------------------------- */
+
+static void read_md(const struct malloc_disk *d, const struct piece *p, const char *page, struct iov_cursor *md)
+{
+	size_t bytes = (size_t)p->count * d->md_bytes;
+
+	if (page)
+		iov_copy_in(md, page + d->md_at + (size_t)p->first * d->md_bytes, bytes);
+	else
+		iov_zero(md, bytes);
+}
+
+static enum bdev_status read_copy(struct malloc_disk *d, struct bdev_io *io)
+{
+	struct iov_cursor data = iov_cursor_over(io->iovs, io->iov_count);
+	struct iov_cursor md = iov_cursor_over(io->md_iovs, io->md_iov_count);
+	struct piece p;
+
+	for (uint64_t done = 0; done < io->count; done += p.count) {
+		char *page;
+
+		p = piece_at(d, io->lba + done, io->count - done);
+		page = page_pin_slot(d->pages, p.slot);
+		if (page)
+			iov_copy_in(&data, page + (size_t)p.first * d->block_bytes, (size_t)p.count * d->block_bytes);
+		else
+			iov_zero(&data, (size_t)p.count * d->block_bytes);
+		if (unlikely(io->md_iovs != NULL))
+			read_md(d, &p, page, &md);
+		page_unpin(d->pages, page);
+	}
+	return BDEV_ST_OK;
+}
+
+/* A hole is lent from the zeroes; a run of holes, and pages that lie side by side, in one iovec. */
+static bool lend_piece(const struct malloc_disk *d, struct bdev_io *io, uint16_t *used, char *at, size_t len)
+{
+	const char *zero = pages_zero(d->pages);
+	struct iovec *last = *used ? &io->iovs[*used - 1] : NULL;
+	bool is_hole = !at, after_hole = last && last->iov_base == (void *)(uintptr_t)zero;
+
+	if (is_hole)
+		at = (char *)(uintptr_t)zero;
+	if (is_hole && after_hole && last->iov_len + len <= PAGES_ZERO_BYTES) {
+		last->iov_len += len;
+		return true;
+	}
+	if (!is_hole && last && !after_hole && (char *)last->iov_base + last->iov_len == at) {
+		last->iov_len += len;
+		return true;
+	}
+	if (*used == io->iov_max)
+		return false;
+	io->iovs[(*used)++] = (struct iovec){ .iov_base = at, .iov_len = len };
+	return true;
+}
+
+static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io)
+{
+	struct iov_cursor md = iov_cursor_over(io->md_iovs, io->md_iov_count);
+	uint16_t used = 0;
+	struct piece p;
+
+	for (uint64_t done = 0; done < io->count; done += p.count) {
+		char *page, *at;
+
+		p = piece_at(d, io->lba + done, io->count - done);
+		page = page_pin_slot(d->pages, p.slot);
+		at = page ? page + (size_t)p.first * d->block_bytes : NULL;
+		if (unlikely(!lend_piece(d, io, &used, at, (size_t)p.count * d->block_bytes))) {
+			page_unpin(d->pages, page);
+			d->bdev.ops->release(&d->bdev, io->iovs, used);
+			return BDEV_ST_BAD_FIELD; /* fewer iovecs than bdev_lend_iovs_max() */
+		}
+		if (unlikely(io->md_iovs != NULL))
+			read_md(d, &p, page, &md);
+	}
+	io->iov_count = used;
+	io->lent = true;
+	return BDEV_ST_OK;
+}
+
+/* --- writes ------------------------------------------------------------------------------------------------------- */
+
+static void put_blocks(const struct malloc_disk *d, const struct piece *p, char *page, struct contents *from)
+{
+	size_t bytes = (size_t)p->count * d->block_bytes, md_bytes = (size_t)p->count * d->md_bytes;
+	char *at = page + (size_t)p->first * d->block_bytes;
+
+	if (likely(from->has_data))
+		iov_copy_out(at, &from->data, bytes);
+	else
+		memset(at, 0, bytes);
+	if (likely(!md_bytes))
+		return;
+	at = page + d->md_at + (size_t)p->first * d->md_bytes;
+	if (from->has_md)
+		iov_copy_out(at, &from->md, md_bytes);
+	else
+		memset(at, 0, md_bytes);
+}
+
+/* The bytes of a page's blocks around a piece, from the page before or zeroes. */
+static void keep_rest(char *page, const char *old, size_t total, size_t from, size_t to)
+{
+	if (old) {
+		memcpy(page, old, from);
+		memcpy(page + to, old + to, total - to);
+	} else {
+		memset(page, 0, from);
+		memset(page + to, 0, total - to);
+	}
+}
+
+/* Blocks that share a page with others: the others' latest contents go into the fresh page; when somebody
+ * else replaced the page meanwhile, once more. */
+static void put_part(struct malloc_disk *d, const struct piece *p, char *page, struct contents *from)
+{
+	size_t n = d->blocks_per_page, first = p->first, end = first + p->count;
+	struct contents again = *from;
+
+	for (;;) {
+		char *old = page_pin_slot(d->pages, p->slot);
+		bool replaced;
+
+		keep_rest(page, old, n * d->block_bytes, first * d->block_bytes, end * d->block_bytes);
+		if (d->md_bytes)
+			keep_rest(page + d->md_at, old ? old + d->md_at : NULL, n * d->md_bytes,
+			          first * d->md_bytes, end * d->md_bytes);
+		put_blocks(d, p, page, from);
+		replaced = page_replace(d->pages, p->slot, old, page);
+		page_unpin(d->pages, old);
+		if (replaced) {
+			page_unpin(d->pages, old); /* the slot's */
+			return;
+		}
+		*from = again;
+	}
+}
+
+bool malloc_put(struct malloc_disk *d, const struct piece *p, struct contents *from)
+{
+	char *page = page_take(d->pages);
+
+	if (unlikely(!page))
+		return false;
+	if (piece_is_page(d, p)) {
+		put_blocks(d, p, page, from);
+		page_unpin(d->pages, page_exchange(d->pages, p->slot, page));
+	} else {
+		put_part(d, p, page, from);
+	}
+	return true;
+}
+
+static enum bdev_status write_blocks(struct malloc_disk *d, struct bdev_io *io)
+{
+	struct contents from = {
+		.data = iov_cursor_over(io->iovs, io->iov_count), .has_data = true,
+		.md = iov_cursor_over(io->md_iovs, io->md_iov_count), .has_md = io->md_iovs != NULL,
+	};
+	struct piece p;
+
+	for (uint64_t done = 0; done < io->count; done += p.count) {
+		p = piece_at(d, io->lba + done, io->count - done);
+		if (unlikely(!malloc_put(d, &p, &from)))
+			return BDEV_ST_NO_SPACE;
+	}
+	return BDEV_ST_OK;
+}
+
+uint32_t malloc_zero(struct malloc_disk *d, const struct piece *p, bool deallocate)
+{
+	struct contents zeroes = { .has_data = false };
+
+	if (!atomic_load_explicit(p->slot, memory_order_relaxed))
+		return MALLOC_COST_HOLE; /* reads as zeroes already */
+	if (deallocate && piece_is_page(d, p)) {
+		page_unpin(d->pages, page_exchange(d->pages, p->slot, NULL));
+		return MALLOC_COST_FREE;
+	}
+	return malloc_put(d, p, &zeroes) ? MALLOC_COST_COPY : 0;
+}
+
+/* --- the others --------------------------------------------------------------------------------------------------- */
+
+static enum bdev_status compare(struct malloc_disk *d, struct bdev_io *io)
+{
+	struct iov_cursor data = iov_cursor_over(io->iovs, io->iov_count);
+	struct iov_cursor md = iov_cursor_over(io->md_iovs, io->md_iov_count);
+	uint64_t offset = 0;
+	struct piece p;
+
+	for (uint64_t done = 0; done < io->count; done += p.count) {
+		size_t len, equal, md_equal = 0, md_len = 0;
+		const char *at;
+		char *page;
+
+		p = piece_at(d, io->lba + done, io->count - done);
+		page = page_pin_slot(d->pages, p.slot);
+		at = page ? page : pages_zero(d->pages);
+		len = (size_t)p.count * d->block_bytes;
+		equal = iov_equal(&data, at + (size_t)p.first * d->block_bytes, len);
+		if (equal == len && io->md_iovs) {
+			md_len = (size_t)p.count * d->md_bytes;
+			md_equal = iov_equal(&md, at + d->md_at + (size_t)p.first * d->md_bytes, md_len);
+		}
+		page_unpin(d->pages, page);
+		if (equal != len || md_equal != md_len) {
+			io->miscompare_offset = (uint32_t)(offset + (equal != len ? equal : 0));
+			return BDEV_ST_MISCOMPARE;
+		}
+		offset += len;
+	}
+	return BDEV_ST_OK;
+}
+
+/* A run that is longer than what one look covers is told in parts: the answer may be short. */
+static enum bdev_status lba_status(struct malloc_disk *d, struct bdev_io *io)
+{
+	struct piece p = piece_at(d, io->lba, io->count);
+	bool mapped = atomic_load_explicit(p.slot, memory_order_relaxed) != NULL;
+	uint64_t done = p.count;
+
+	for (uint32_t looks = 0; looks < MALLOC_PASS_BUDGET && done < io->count; looks++, done += p.count) {
+		p = piece_at(d, io->lba + done, io->count - done);
+		if ((atomic_load_explicit(p.slot, memory_order_relaxed) != NULL) != mapped)
+			break;
+	}
+	io->lba_status.ret_mapped = mapped;
+	io->lba_status.ret_blocks = done;
+	return BDEV_ST_OK;
+}
