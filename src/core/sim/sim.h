@@ -19,8 +19,8 @@ uint64_t sim_end(void);
 
 /* Call fn(arg) as the given reactor (reactor_self() is it meanwhile), between passes. */
 void sim_as(struct reactor *r, void (*fn)(void *arg), void *arg);
-/* Run until `until` returns true, or nobody has anything to do ever again, or virtual time passed
- * `limit_ns`. Returns whether `until` was true. */
+/* Run until `until` returns true (NULL: never), or nobody has anything to do ever again, or `limit_ns` of virtual
+ * time went by. Returns whether `until` was true. */
 bool sim_run(bool (*until)(void *arg), void *arg, uint64_t limit_ns);
 /* One scheduling decision; false when there was nothing to do at the present time. */
 bool sim_step(void);
@@ -30,8 +30,11 @@ uint64_t sim_now_ns(void);
 uint64_t sim_draw(uint64_t n);
 bool sim_chance(uint32_t percent);
 
-/* Run fn(arg) at a virtual time, outside any reactor: faults, deliveries of the simulated network. */
-struct sim_event {
+/* Mix a value into the hash that sim_end() returns: what a workload or a checker saw. No addresses. */
+void sim_note(uint64_t v);
+
+/* Run fn(e) at a virtual time, outside any reactor: faults, deliveries of the simulated network. */
+struct sim_event { /* zeroed at first */
 	uint64_t at_ns, sequence;
 	void (*fn)(struct sim_event *e);
 	struct list link;

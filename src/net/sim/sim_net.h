@@ -24,6 +24,9 @@ struct sim_net_opts {
 void sim_net_start(const struct sim_net_opts *opts);
 void sim_net_end(void); /* closes what is left; returns to an empty network */
 
+/* What the kernel does when a process ends: close all sockets and listeners of this core. Before core_free(). */
+void sim_net_close_core(struct core *core);
+
 /* Cut both directions of the n-th live connection (sim_net_connections() of them): peers see a reset; or
  * silently: nothing arrives any more. */
 uint32_t sim_net_connections(void);

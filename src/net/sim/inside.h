@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* inside.h: the simulated network's inside. Private to net/sim.
+ *
+ * A connection is two pipes, one a direction. What is sent lies in its pipe at once and arrives later:
+ *
+ *     read by the receiver | arrived, readable | in flight | room for the sender
+ *     0                 head               arrived        tail            head + size
+ */
+#ifndef NET_SIM_INSIDE_H
+#define NET_SIM_INSIDE_H
+
+#include "net/sim/sim_net.h"
+
+struct conn;
+
+/* Bytes up to `end`, and what comes after them. */
+struct flight {
+	struct list link;
+	uint64_t end, at_ns;
+	bool fin, reset;
+};
+
+struct pipe {
+	struct conn *conn;
+	uint8_t side;                  /* of the sender */
+	bool fin_sent, fin_arrived;
+	bool timing;                   /* silent connection: the event is the sender's time-out */
+	uint8_t *bytes;
+	uint32_t size;
+	uint64_t head, arrived, tail;
+	struct list flights;
+	struct sim_event event;
+};
+
+enum conn_state { CONN_ASKING, CONN_ANSWERING, CONN_OPEN, CONN_CUT };
+
+struct conn {
+	struct list link;              /* sim_net.conns */
+	enum conn_state state;
+	bool silent;                   /* nothing arrives any more */
+	int answer;                    /* to the one who connects: 0 or negative errno */
+	struct sim_event connect;
+	struct sock *sock[2];          /* 0: who connected, 1: who accepted; NULL: closed, or not there yet */
+	struct pipe pipe[2];           /* [side of the sender] */
+	struct net_addr addr[2];
+};
+
+struct sock {
+	struct conn *conn;
+	uint8_t side;
+	struct list link;              /* listener->queue until it is accepted */
+	struct core *core;             /* of the daemon whose it is */
+	struct reactor *reactor;       /* NULL: detached */
+	sock_ready_fn *ready;
+	void *arg;
+	struct sim_ready node;
+	bool *gone;                    /* set when it is closed from within ready() */
+	uint64_t id;                   /* for traces: addresses differ from run to run */
+	uint32_t ack_timeout_ms;
+	int error;
+	bool connecting, connected;    /* connected: still to be told */
+	bool want_read, want_write;
+	bool ended, failed, reported, progress;
+};
+
+struct listener {
+	struct list link;              /* sim_net.listeners */
+	struct reactor *reactor;
+	struct net_addr addr;
+	listener_fn *fn;
+	void *arg;
+	uint32_t backlog, queued;
+	struct list queue;             /* socks not accepted yet */
+	struct sim_ready node;
+	bool *gone;
+};
+
+struct sim_net {
+	bool on;
+	struct sim_net_opts opts;
+	enum sim_net_connect how;
+	struct list conns, listeners;
+	uint64_t last_id;
+	uint16_t last_port;
+};
+extern struct sim_net sim_net;
+
+uint64_t net_latency_ns(void);
+uint16_t net_free_port(void);
+
+/* conn.c */
+struct conn *conn_make(const struct net_addr *to, const struct net_addr *from);
+void conn_free(struct conn *c);
+/* Side `side` closes; the connection goes with the last of them. */
+void conn_leave(struct conn *c, uint8_t side, bool reset);
+/* A sender's verbs. */
+uint32_t pipe_room(const struct pipe *p);
+void pipe_put(struct pipe *p, const void *bytes, uint32_t len);
+void pipe_send(struct pipe *p, bool fin, bool reset); /* all that was put so far departs */
+void pipe_drop_flights(struct pipe *p);
+/* The receiver's. */
+static inline uint32_t pipe_readable(const struct pipe *p) { return (uint32_t)(p->arrived - p->head); }
+void pipe_get(struct pipe *p, void *bytes, uint32_t len);
+static inline struct pipe *sock_out(const struct sock *s) { return &s->conn->pipe[s->side]; }
+static inline struct pipe *sock_in(const struct sock *s) { return &s->conn->pipe[!s->side]; }
+
+/* sock.c */
+struct sock *sim_sock_make(struct conn *c, uint8_t side);
+void sim_sock_free(struct sock *s);
+void sim_sock_fail(struct sock *s, int error);
+/* Something changed that `ready` may have to tell. */
+void sim_sock_update(struct sock *s);
+
+/* listener.c */
+struct listener *listener_find(const struct net_addr *addr);
+/* False when its queue is full. */
+bool listener_take(struct listener *l, struct conn *c);
+
+#endif

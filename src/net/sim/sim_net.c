@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* sim_net.c: the simulated network as a whole: its beginning, its end, and what goes wrong in between. */
+#include "net/sim/inside.h"
+
+#define BUFFER_BYTES (64 * KIB)
+#define PORT_FIRST 32768u
+
+struct sim_net sim_net;
+
+static void forget_reactor(struct sock *s);
+static struct conn *conn_of_core(const struct core *core);
+static bool is_live(const struct conn *c);
+
+void sim_net_start(const struct sim_net_opts *opts)
+{
+	must(!sim_net.on);
+	memset(&sim_net, 0, sizeof(sim_net));
+	sim_net.on = true;
+	sim_net.opts = *opts;
+	if (!sim_net.opts.buffer_bytes)
+		sim_net.opts.buffer_bytes = BUFFER_BYTES;
+	assert(opts->latency_ns_min <= opts->latency_ns_max);
+	list_init(&sim_net.conns);
+	list_init(&sim_net.listeners);
+}
+
+/* The cores may be gone already: nobody is told anything. */
+void sim_net_end(void)
+{
+	must(sim_net.on);
+	list_each(l, &sim_net.conns) {
+		struct conn *c = list_entry(l, struct conn, link);
+
+		for (int side = 0; side < 2; side++)
+			if (c->sock[side])
+				forget_reactor(c->sock[side]);
+	}
+	while (!list_empty(&sim_net.listeners))
+		listener_close(list_entry(sim_net.listeners.next, struct listener, link));
+	while (!list_empty(&sim_net.conns)) {
+		struct conn *c = list_entry(sim_net.conns.next, struct conn, link);
+
+		for (int side = 0; side < 2; side++)
+			if (c->sock[side])
+				sim_sock_free(c->sock[side]);
+		conn_free(c);
+	}
+	sim_net.on = false;
+}
+
+static void forget_reactor(struct sock *s)
+{
+	sim_ready_cancel(&s->node);
+	s->reactor = NULL;
+}
+
+void sim_net_close_core(struct core *core)
+{
+	list_each_safe(l, &sim_net.listeners) {
+		struct listener *listener = list_entry(l, struct listener, link);
+
+		if (reactor_core(listener->reactor) == core)
+			listener_close(listener);
+	}
+	/* Each round may free its connection. */
+	for (struct conn *c; (c = conn_of_core(core));)
+		sock_close(c->sock[c->sock[0] && c->sock[0]->core == core ? 0 : 1]);
+}
+
+static struct conn *conn_of_core(const struct core *core)
+{
+	list_each(l, &sim_net.conns) {
+		struct conn *c = list_entry(l, struct conn, link);
+
+		for (int side = 0; side < 2; side++)
+			if (c->sock[side] && c->sock[side]->core == core)
+				return c;
+	}
+	return NULL;
+}
+
+uint64_t net_latency_ns(void)
+{
+	const struct sim_net_opts *o = &sim_net.opts;
+
+	return o->latency_ns_min + sim_draw(o->latency_ns_max - o->latency_ns_min + 1);
+}
+
+/* Of a client, or of a listener that left the choice to us. */
+uint16_t net_free_port(void)
+{
+	sim_net.last_port++;
+	if (sim_net.last_port < PORT_FIRST)
+		sim_net.last_port = PORT_FIRST;
+	return sim_net.last_port;
+}
+
+/* Both ends are there and no cut or reset is on its way. */
+static bool is_live(const struct conn *c)
+{
+	return c->state == CONN_OPEN && !c->silent && c->sock[0] && c->sock[1] && !c->sock[0]->failed &&
+	       !c->sock[1]->failed;
+}
+
+uint32_t sim_net_connections(void)
+{
+	uint32_t count = 0;
+
+	list_each(l, &sim_net.conns)
+		count += is_live(list_entry(l, struct conn, link));
+	return count;
+}
+
+void sim_net_cut(uint32_t n, bool silent)
+{
+	list_each(l, &sim_net.conns) {
+		struct conn *c = list_entry(l, struct conn, link);
+
+		if (!is_live(c) || n-- > 0)
+			continue;
+		sim_note(silent);
+		c->silent = silent;
+		if (silent)
+			return;
+		c->state = CONN_CUT;
+		for (int side = 0; side < 2; side++) {
+			pipe_drop_flights(&c->pipe[side]);
+			pipe_send(&c->pipe[side], false, true);
+		}
+		return;
+	}
+}
+
+void sim_net_set_connect(enum sim_net_connect how)
+{
+	sim_net.how = how;
+}
+
+/* Nobody will receive what was sent to an end that is closed or has failed. */
+uint64_t sim_net_in_flight(void)
+{
+	uint64_t bytes = 0;
+
+	list_each(l, &sim_net.conns) {
+		const struct conn *c = list_entry(l, struct conn, link);
+
+		for (int side = 0; side < 2; side++)
+			if (c->sock[!side] && !c->sock[!side]->failed)
+				bytes += c->pipe[side].tail - c->pipe[side].head;
+	}
+	return bytes;
+}
