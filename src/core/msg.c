@@ -3,12 +3,15 @@
  *
  * Each pair of reactors has a ring with one producer and one consumer. A sender whose ring is full keeps
  * his messages, linked through themselves, and moves them when there is room; so sending cannot fail and
- * order is kept. Foreign threads share one intrusive queue per receiver. A receiver that sleeps is woken
- * once per batch: when the sender's pass ends, or at once by a foreign thread.
+ * order is kept. What was sent becomes visible in batches, at the end of a phase of the sender's pass or
+ * every few messages: with a store for each message the two cores would fight over the line of the tail.
+ * Foreign threads share one intrusive queue per receiver. A receiver that sleeps is woken once per batch:
+ * when the sender's pass ends, or at once by a foreign thread.
  */
 #include "core/reactor.h"
 #include "core/trace.h"
 
+#define PUBLISH_EVERY 32u      /* messages of one sender to one receiver */
 #define BATCH 32u              /* messages taken from a ring at once, and timed together */
 #define RING_BUDGET 512u       /* of one ring in one pass */
 #define FOREIGN_BUDGET 1024u   /* of the foreign queue in one pass */
@@ -30,22 +33,48 @@ void msg_send(struct reactor *to, struct msg *m, msg_fn *fn)
 		wake(to);
 }
 
+/* The producer's half of the ring: base/ring.h's spsc_push() with the tail kept private. */
+static bool ring_put(struct outbox *out, struct spsc *ring, struct msg *m)
+{
+	if (out->tail - ring->head_seen > ring->mask) {
+		ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
+		if (out->tail - ring->head_seen > ring->mask)
+			return false;
+	}
+	ring->slots[out->tail++ & ring->mask] = m;
+	out->unpublished++;
+	return true;
+}
+
+/* Sequentially consistent: then `sleeping` is read, see reactor.c. The line is mostly the sender's own, so
+ * that this costs less than a read-modify-write of the receiver's flag. */
+static void ring_publish(struct outbox *out, struct spsc *ring)
+{
+	atomic_store(&ring->tail, out->tail);
+	out->unpublished = 0;
+}
+
 static void send_on_ring(struct reactor *from, struct reactor *to, struct msg *m)
 {
-	struct msg_queue *over = &from->overflow[to->index];
+	struct outbox *out = &from->out[to->index];
 	struct inbox *in = &to->in[from->index];
-	uint64_t *dirty = &from->out_dirty[to->index / 64], bit = 1ull << to->index % 64;
+	uint32_t word = to->index / 64;
+	uint64_t bit = 1ull << to->index % 64;
 
-	if (!(*dirty & bit)) {
-		*dirty |= bit;
+	if (!(from->out_dirty[word] & bit)) {
+		from->out_dirty[word] |= bit;
 		if (from->stats.passes % AGE_SAMPLE == 0 &&
 		    !atomic_load_explicit(&in->sampled_ns, memory_order_relaxed))
 			atomic_store_explicit(&in->sampled_ns, from->now_ns, memory_order_relaxed);
 	}
-	if (likely(!over->first && spsc_push(&in->ring, m)))
+	if (likely(!out->overflow.first && ring_put(out, &in->ring, m))) {
+		from->out_new[word] |= bit;
+		if (out->unpublished >= PUBLISH_EVERY)
+			ring_publish(out, &in->ring);
 		return;
-	from->overflows += !over->first;
-	msg_queue_push(over, m);
+	}
+	from->overflows += !out->overflow.first;
+	msg_queue_push(&out->overflow, m);
 }
 
 /* Only one of those who find it sleeping makes the system call. */
@@ -55,51 +84,59 @@ static void wake(struct reactor *r)
 		platform_wake(r->pr);
 }
 
-/* --- the sender's end of pass -------------------------------------------------------------------- */
+/* --- the sender's end of a phase, and of the pass ------------------------------------------------- */
 
-static void drain_overflow(struct reactor *r)
+void msg_publish(struct reactor *r)
 {
-	for (uint32_t to = 0; to <= r->core->count; to++) {
-		struct msg_queue *over = &r->overflow[to];
-		struct mpsc_link *l;
+	for (uint32_t word = 0; word < ARRAY_SIZE(r->out_new); word++) {
+		uint64_t bits = r->out_new[word];
 
-		if (!over->first)
-			continue;
-		while ((l = over->first)) {
-			struct mpsc_link *next = l->next;
+		r->out_new[word] = 0;
+		for (; bits; bits &= bits - 1) {
+			uint32_t to = word * 64 + (uint32_t)__builtin_ctzll(bits);
 
-			if (!spsc_push(&r->core->reactors[to]->in[r->index].ring, container_of(l, struct msg, link)))
-				break;
-			over->first = next;
-			r->out_dirty[to / 64] |= 1ull << to % 64;
-		}
-		if (!over->first) {
-			msg_queue_init(over);
-			r->overflows--;
+			if (r->out[to].unpublished)
+				ring_publish(&r->out[to], &r->core->reactors[to]->in[r->index].ring);
 		}
 	}
 }
 
-/* The tail is stored once more, sequentially consistent, before `sleeping` is read: see reactor.c. The line
- * is the sender's own, so this costs less than a read-modify-write of the receiver's flag. */
-static void flush_to(struct reactor *r, struct reactor *to)
+static void drain_overflow(struct reactor *r)
 {
-	struct spsc *ring = &to->in[r->index].ring;
+	for (uint32_t to = 0; to <= r->core->count; to++) {
+		struct outbox *out = &r->out[to];
+		struct spsc *ring = &r->core->reactors[to]->in[r->index].ring;
+		struct mpsc_link *l;
 
-	atomic_store(&ring->tail, atomic_load_explicit(&ring->tail, memory_order_relaxed));
-	wake(to);
+		if (!out->overflow.first)
+			continue;
+		while ((l = out->overflow.first)) {
+			struct mpsc_link *next = l->next;
+
+			if (!ring_put(out, ring, container_of(l, struct msg, link)))
+				break;
+			out->overflow.first = next;
+			r->out_new[to / 64] |= 1ull << to % 64;
+			r->out_dirty[to / 64] |= 1ull << to % 64;
+		}
+		if (!out->overflow.first) {
+			msg_queue_init(&out->overflow);
+			r->overflows--;
+		}
+	}
 }
 
 void msg_flush(struct reactor *r)
 {
 	if (unlikely(r->overflows))
 		drain_overflow(r);
+	msg_publish(r);
 	for (uint32_t word = 0; word < ARRAY_SIZE(r->out_dirty); word++) {
 		uint64_t bits = r->out_dirty[word];
 
 		r->out_dirty[word] = 0;
 		for (; bits; bits &= bits - 1)
-			flush_to(r, r->core->reactors[word * 64 + (uint32_t)__builtin_ctzll(bits)]);
+			wake(r->core->reactors[word * 64 + (uint32_t)__builtin_ctzll(bits)]);
 	}
 }
 
@@ -226,8 +263,11 @@ static inline bool pending(const struct reactor *r, memory_order order)
 		return true;
 	for (uint32_t from = 0; from <= r->core->count; from++) {
 		const struct spsc *ring = &r->in[from].ring;
+		uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 
-		if (atomic_load_explicit(&ring->tail, order) != atomic_load_explicit(&ring->head, memory_order_relaxed))
+		/* the slot's line comes beside the tail's, not after it */
+		__builtin_prefetch(&ring->slots[head & ring->mask]);
+		if (atomic_load_explicit(&ring->tail, order) != head)
 			return true;
 	}
 	return false;
@@ -241,10 +281,10 @@ void msg_init(struct reactor *r)
 	uint32_t count = r->core->count + 1;
 
 	r->in = base_zalloc_aligned(CACHE_LINE, count * sizeof(r->in[0]));
-	r->overflow = base_zalloc(count * sizeof(r->overflow[0]));
+	r->out = base_zalloc(count * sizeof(r->out[0]));
 	for (uint32_t i = 0; i < count; i++) {
 		spsc_init(&r->in[i].ring, i == r->index ? 2 : REACTOR_RING_SLOTS);
-		msg_queue_init(&r->overflow[i]);
+		msg_queue_init(&r->out[i].overflow);
 	}
 	msg_queue_init(&r->own);
 }
@@ -254,7 +294,7 @@ void msg_fini(struct reactor *r)
 	for (uint32_t i = 0; r->in && i <= r->core->count; i++)
 		spsc_fini(&r->in[i].ring);
 	free(r->in);
-	free(r->overflow);
+	free(r->out);
 }
 
 /* --- every reactor ------------------------------------------------------------------------------- */

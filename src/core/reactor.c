@@ -9,7 +9,7 @@
 
 _Thread_local struct reactor *reactor_current;
 
-#define SPIN_LOOKS 8 /* looks for messages between two looks at the descriptors, which cost a system call */
+#define SPIN_LOOKS 8 /* looks for messages between two passes that may cost a system call and read the clock */
 
 static bool pass(struct reactor *r, uint64_t timeout_ns);
 static uint64_t sleep_ns(struct reactor *r);
@@ -22,7 +22,7 @@ bool reactor_pass(struct reactor *r)
 
 void reactor_loop_once(struct reactor *r)
 {
-	if (!pass(r, sleep_ns(r)) && r->source_count && r->mode != CORE_INTERRUPT)
+	if (!pass(r, sleep_ns(r)) && r->mode != CORE_INTERRUPT && !r->poller_count)
 		spin(r);
 }
 
@@ -42,6 +42,7 @@ static bool pass(struct reactor *r, uint64_t timeout_ns)
 	reactor_current = r;
 	pass_begin(r);
 	work = msg_run(r);
+	msg_publish(r);
 	work += run_sources(r, work ? 0 : timeout_ns);
 	if (r->timers)
 		work += timer_run_due(r);
@@ -122,6 +123,7 @@ void reactor_source_ready(struct reactor *r, struct source *s, uint32_t events)
 	stat_add(&r->stats.fd_events, 1);
 	fn(s, events);
 	call_ran(r, (void *)fn, name);
+	msg_publish(r);
 }
 
 /* Each poller once: the list turns round, so that any may stop itself or another one meanwhile. */
@@ -240,8 +242,8 @@ static void spin(struct reactor *r)
 
 bool reactor_has_work(const struct reactor *r)
 {
-	return msg_pending(r) || r->poller_count || r->overflows || !queue_empty(&r->defers) ||
-	       !queue_empty(&r->lasts) || !queue_empty(&r->ends);
+	return msg_pending(r) || r->poller_count || r->overflows || r->out_dirty[0] || r->out_dirty[1] ||
+	       !queue_empty(&r->defers) || !queue_empty(&r->lasts) || !queue_empty(&r->ends);
 }
 
 uint64_t reactor_deadline(const struct reactor *r)

@@ -19,6 +19,13 @@ struct msg_queue {
 	struct mpsc_link *first, **last;
 };
 
+/* What one reactor sends to another one: the sender's private side of the receiver's inbox. */
+struct outbox {
+	uint32_t tail;             /* of the ring, published to the receiver now and then */
+	uint32_t unpublished;
+	struct msg_queue overflow; /* sent while the ring was full */
+};
+
 /* What one reactor receives from another one. */
 struct inbox {
 	struct spsc ring;
@@ -48,9 +55,9 @@ struct reactor {
 	enum core_mode mode;
 	bool more;                               /* a budget ran out: no sleep before the next pass */
 	struct inbox *in;                        /* [from]: core->count + 1 of them */
-	struct msg_queue *overflow;              /* [to]: sent while the ring was full */
-	uint32_t overflows;                      /* how many of these hold something */
-	uint64_t out_dirty[2];                   /* bit per reactor pushed to since the last flush */
+	struct outbox *out;                      /* [to] */
+	uint32_t overflows;                      /* how many outboxes have overflow */
+	uint64_t out_new[2], out_dirty[2];       /* bit per receiver: something to publish; to look at, whether it sleeps */
 	struct msg_queue own;                    /* messages to itself */
 	struct mpsc_link *foreign_left;          /* taken from `foreign`, over the budget of a pass */
 	struct queue defers, lasts, ends;        /* ends: versions, after the end-of-pass calls */
@@ -116,7 +123,8 @@ static inline bool core_stopping(struct core *core) { return atomic_load(&core->
 
 /* Parts of the pass, in their own files; each returns how much it did. */
 uint32_t msg_run(struct reactor *r);
-void msg_flush(struct reactor *r);            /* drain overflow, wake who sleeps */
+void msg_publish(struct reactor *r);          /* let receivers see what was sent so far: at the end of a phase */
+void msg_flush(struct reactor *r);            /* end of pass: overflow too, and wake who sleeps */
 bool msg_pending(const struct reactor *r);    /* cheap look, for spinning */
 bool msg_pending_sc(struct reactor *r);       /* sequentially consistent, after `sleeping` was set */
 void msg_init(struct reactor *r);

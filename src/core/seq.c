@@ -32,7 +32,7 @@ static void run(struct seq *s)
 		}
 		result = step(s);
 		if (result == SEQ_WAIT && s->resumed)
-			result = s->resumed_code ? SEQ_FAILED : SEQ_NEXT;
+			result = s->resumed_code && !s->undoing ? SEQ_FAILED : SEQ_NEXT;
 		s->resumed = false;
 		if (!settle(s, result))
 			return;
@@ -105,6 +105,6 @@ void seq_resume(struct seq *s, int code)
 	}
 	must(s->waiting);
 	s->waiting = false;
-	settle(s, code ? SEQ_FAILED : SEQ_NEXT);
+	settle(s, code && !s->undoing ? SEQ_FAILED : SEQ_NEXT);
 	run(s);
 }
