@@ -2,6 +2,8 @@
 /* path_test.c: transport ids as people write them. */
 #include <stdarg.h>
 #include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <cmocka.h>
 
 #include "nvme/nvme.h"
