@@ -162,7 +162,12 @@ enum {
 	NVME_CTRATT_MDS = 1 << 10,
 	NVME_CTRATT_ELBAS = 1 << 15,
 };
-enum { NVME_OACS_SECURITY = 1 << 0, NVME_OACS_FORMAT = 1 << 1, NVME_OACS_NS_MGMT = 1 << 3, NVME_OACS_LBA_STATUS = 1 << 9 };
+enum {
+	NVME_OACS_SECURITY = 1 << 0,
+	NVME_OACS_FORMAT = 1 << 1,
+	NVME_OACS_NS_MGMT = 1 << 3,
+	NVME_OACS_LBA_STATUS = 1 << 9,
+};
 enum { NVME_LPA_SMART_PER_NS = 1 << 0, NVME_LPA_CMD_EFFECTS = 1 << 1, NVME_LPA_EXTENDED = 1 << 2 };
 enum {
 	NVME_ANACAP_OPTIMIZED = 1 << 0,
@@ -262,7 +267,13 @@ enum {
 };
 enum { NVME_FLBAS_EXTENDED = 1 << 4 };
 enum { NVME_MC_EXTENDED = 1 << 0, NVME_MC_SEPARATE = 1 << 1 };
-enum { NVME_DPC_TYPE1 = 1 << 0, NVME_DPC_TYPE2 = 1 << 1, NVME_DPC_TYPE3 = 1 << 2, NVME_DPC_FIRST = 1 << 3, NVME_DPC_LAST = 1 << 4 };
+enum {
+	NVME_DPC_TYPE1 = 1 << 0,
+	NVME_DPC_TYPE2 = 1 << 1,
+	NVME_DPC_TYPE3 = 1 << 2,
+	NVME_DPC_FIRST = 1 << 3,
+	NVME_DPC_LAST = 1 << 4,
+};
 enum { NVME_DPS_FIRST = 1 << 3 };
 enum { NVME_NMIC_SHARED = 1 << 0 };
 enum {

@@ -60,8 +60,10 @@ static void pdu_type_must_be_one_for_this_side(void **state)
 	struct nvme_tcp_receiver controller = receiver(NVME_TCP_CONTROLLER), host = receiver(NVME_TCP_HOST);
 
 	for (int type = 0; type < 256; type++) {
-		struct nvme_tcp_hdr h = header((uint8_t)type, 0, nvme_tcp_hlen((uint8_t)type), 0, nvme_tcp_hlen((uint8_t)type));
-		bool to_controller = type == 2 || type == 4 || type == 6, to_host = type == 3 || type == 5 || type == 7 || type == 9;
+		uint8_t hlen = nvme_tcp_hlen((uint8_t)type);
+		struct nvme_tcp_hdr h = header((uint8_t)type, 0, hlen, 0, hlen);
+		bool to_controller = type == 2 || type == 4 || type == 6;
+		bool to_host = type == 3 || type == 5 || type == 7 || type == 9;
 
 		controller.ready = type != NVME_TCP_ICREQ;
 		host.ready = type != NVME_TCP_ICRESP;
