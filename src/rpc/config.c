@@ -168,8 +168,11 @@ static char *without_comments(const char *text, size_t len)
 
 static struct json_object *parse(const char *text, size_t len, struct err *e)
 {
-	struct json_tokener *tokener;
-	struct json_object *json;
+	struct json_object *json = NULL;
+	const char *wrong = NULL;
+	struct err broken = { 0 };
+	struct stream stream;
+	size_t at;
 	char *clean;
 
 	if (len > CONFIG_BYTES_MAX) {
@@ -177,24 +180,24 @@ static struct json_object *parse(const char *text, size_t len, struct err *e)
 		return NULL;
 	}
 	clean = without_comments(text, len);
-	tokener = json_tokener_new_ex(STREAM_DEPTH_MAX);
-	must(tokener);
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
-	json = json_tokener_parse_ex(tokener, clean, (int)len + 1); /* with its zero byte: the text ends there */
-	if (json) {
-		size_t end = json_tokener_get_parse_end(tokener);
-
-		end += strspn(clean + end, " \t\r\n");
-		if (end < len) {
-			say_where(clean, end, "there is more after the configuration's end", e);
-			json_object_put(json);
-			json = NULL;
-		}
-	} else {
-		say_where(clean, json_tokener_get_parse_end(tokener),
-		          json_tokener_error_desc(json_tokener_get_error(tokener)), e);
+	stream_init(&stream);
+	stream.bytes_max = stream.values_max = CONFIG_BYTES_MAX;
+	at = stream_take(&stream, clean, len, &json, &broken);
+	at += strspn(clean + at, " \t\r\n");
+	if (broken.code) {
+		wrong = broken.text;
+		at = strspn(clean, " \t\r\n") + stream.error_at;
+	} else if (!json) {
+		wrong = "the configuration ends too early; a bracket is missing, perhaps";
+	} else if (at < len) {
+		wrong = "there is more after the end of the configuration";
 	}
-	json_tokener_free(tokener);
+	if (wrong) {
+		say_where(clean, at, wrong, e);
+		json_object_put(json);
+		json = NULL;
+	}
+	stream_fini(&stream);
 	free(clean);
 	return json;
 }

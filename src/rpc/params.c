@@ -210,8 +210,8 @@ static int check_known(const struct rpc_param *rows, size_t count, struct json_o
 		if (nearest)
 			return err_set(e, ERR_BAD_PARAM, "%s: no such parameter; did you mean %s?", path_text(&at, where),
 			               nearest);
-		return err_set(e, ERR_BAD_PARAM, "%s: no such parameter; there %s", path_text(&at, where),
-		               count ? list.buf : "are none");
+		return err_set(e, ERR_BAD_PARAM, "%s: no such parameter; %s%s", path_text(&at, where),
+		               count ? "there are: " : "there are none", list.buf);
 	}
 	return 0;
 }

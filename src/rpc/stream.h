@@ -12,13 +12,17 @@
 #include "base/err.h"
 
 #define STREAM_BYTES_MAX (8u << 20)    /* of one value */
-#define STREAM_DEPTH_MAX 32            /* of nesting */
 #define STREAM_VALUES_MAX (256u << 10) /* in one value; json-c takes some 70 bytes for each */
+#define STREAM_DEPTH_MAX 32            /* of nesting */
 
 struct stream {
 	struct json_tokener *tokener;
+	size_t bytes_max, values_max;  /* may be changed after stream_init() */
 	size_t bytes, values;          /* of the value being read */
+	size_t error_at;               /* where in the value, after an error */
 	bool in_string, escaped;
+	bool negative, fraction;       /* of a number, with its digits so far */
+	uint64_t digits;
 	uint8_t utf8_left, utf8_low, utf8_high; /* bytes that a character still needs, and what the next may be */
 	bool bad;                      /* an error came: there is no place from which to go on */
 };
@@ -33,7 +37,4 @@ void stream_fini(struct stream *s);
  * Errors: sentence in `e` (RPC_ERR_PARSE); the stream stays bad.
  */
 size_t stream_take(struct stream *s, const char *bytes, size_t len, struct json_object **ret_value, struct err *e);
-/* In the middle of a value? */
-bool stream_is_inside(const struct stream *s);
-
 #endif
