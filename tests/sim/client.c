@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client.c: one host of the simulation: connects, keeps its queues full of reads, writes and other commands, asks the
+ * oracle about every answer, and connects anew when the network or the target took its connection.
+ */
+#include <stdio.h>
+
+#include "world.h"
+
+#define CLIENT_QPAIRS_MAX 4
+#define CLIENT_TASKS_MAX 16
+#define CLIENT_IO_BLOCKS_MAX 40
+#define CLIENT_RETRY_NS (20 * NS_PER_MS)
+
+enum kind { KIND_READ, KIND_WRITE, KIND_ZEROES, KIND_FLUSH };
+
+struct task {
+	struct nvme_op op;
+	struct iovec iov[3];
+	struct client *client;
+	uint8_t *buf;
+	enum kind kind;
+	uint64_t lba, read_began;
+	uint32_t count, generation;
+	bool out;
+};
+
+struct client {
+	struct world *w;
+	struct reactor *reactor;
+	uint32_t index, qpair_count, task_count, qpairs_ready, tasks_out;
+	struct nvme_path path;
+	struct nvme_host_opts opts;
+	struct nvme_ctrlr *ctrlr;
+	struct nvme_qpair *qpairs[CLIENT_QPAIRS_MAX];
+	struct task tasks[CLIENT_TASKS_MAX];
+	struct timer retry;
+	bool broken, running, over;
+};
+
+static void client_connect(struct client *c);
+static void task_next(struct task *t);
+
+/* --- an end of a connection ----------------------------------------------------------------------------------- */
+
+static void retry_now(struct timer *t)
+{
+	client_connect(container_of(t, struct client, retry));
+}
+
+static void ctrlr_closed(void *arg)
+{
+	struct client *c = arg;
+
+	c->ctrlr = NULL;
+	if (c->w->ios_left && !c->w->failed) {
+		timer_start(&c->retry, CLIENT_RETRY_NS, retry_now);
+		return;
+	}
+	c->over = true;
+	c->w->clients_running--;
+}
+
+/* Close everything; ctrlr_closed() decides what comes then. */
+static void client_disconnect(struct client *c)
+{
+	if (c->broken)
+		return;
+	c->broken = true;
+	c->running = false;
+	for (uint32_t i = 0; i < c->qpair_count; i++) {
+		if (c->qpairs[i])
+			nvme_qpair_close(c->qpairs[i]);
+		c->qpairs[i] = NULL;
+	}
+	if (c->tasks_out)
+		world_fail(c->w, "client %u: closing left %u commands without an answer", c->index, c->tasks_out);
+	nvme_ctrlr_close(c->ctrlr, ctrlr_closed, c);
+}
+
+/* --- commands --------------------------------------------------------------------------------------------------- */
+
+static void task_verify(struct task *t, bool ok)
+{
+	struct world *w = t->client->w;
+	char why[256];
+
+	switch (t->kind) {
+	case KIND_READ:
+		if (ok && !oracle_read_end(w->oracle, t->lba, t->count, t->read_began, t->buf, why, sizeof(why)))
+			world_fail(w, "client %u: %s", t->client->index, why);
+		break;
+	case KIND_WRITE:
+	case KIND_ZEROES:
+		oracle_write_end(w->oracle, t->lba, t->count, t->generation, ok);
+		break;
+	case KIND_FLUSH:
+		break;
+	}
+}
+
+static void task_done(struct nvme_op *op)
+{
+	struct task *t = container_of(op, struct task, op);
+	struct client *c = t->client;
+	uint16_t status = nvme_op_status(op);
+
+	must(t->out);
+	t->out = false;
+	c->tasks_out--;
+	task_verify(t, status == NVME_SC_SUCCESS);
+	sim_note((uint64_t)status << 32 | t->lba);
+	if (status && status != NVME_SC_HOST_PATH_ERROR && status != NVME_SC_ABORT_QUEUE)
+		world_fail(c->w, "client %u: command %02xh of LBA %llu, %u blocks: %s", c->index, op->cmd.opc,
+		           (unsigned long long)t->lba, t->count, nvme_status_text(status, false));
+	if (c->running)
+		task_next(t);
+}
+
+static void task_choose(struct task *t)
+{
+	struct world *w = t->client->w;
+	uint64_t dice = sim_draw(100);
+
+	t->kind = dice < 45 ? KIND_READ : dice < 90 ? KIND_WRITE : dice < 96 ? KIND_ZEROES : KIND_FLUSH;
+	t->count = (uint32_t)(sim_chance(70) ? 1 + sim_draw(3) : 1 + sim_draw(CLIENT_IO_BLOCKS_MAX));
+	t->lba = sim_draw(w->blocks - t->count);
+}
+
+/* The buffer in up to three pieces, as hosts' buffers are. */
+static void task_cut_buffer(struct task *t, uint32_t len)
+{
+	uint32_t at = 0;
+
+	t->op.iov_count = 0;
+	for (int i = 0; i < 3 && at < len; i++) {
+		uint32_t piece = i == 2 ? len - at : (uint32_t)(1 + sim_draw(len - at));
+
+		t->iov[t->op.iov_count++] = (struct iovec){ t->buf + at, piece };
+		at += piece;
+	}
+}
+
+static void task_submit(struct task *t)
+{
+	static const uint8_t opcodes[] = { NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_CMD_FLUSH };
+	struct client *c = t->client;
+	struct world *w = c->w;
+	uint32_t len = t->kind == KIND_READ || t->kind == KIND_WRITE ? t->count * w->block_size : 0;
+
+	t->op = (struct nvme_op){ .iovs = t->iov, .data_len = len, .done = task_done };
+	t->op.cmd = nvme_sqe_rw(opcodes[t->kind], 1, t->kind == KIND_FLUSH ? 0 : t->lba, t->kind == KIND_FLUSH ? 1 : t->count);
+	t->op.data = t->kind == KIND_READ ? NVME_OP_TO_HOST : t->kind == KIND_WRITE ? NVME_OP_TO_CTRLR : NVME_OP_NONE;
+	task_cut_buffer(t, len);
+	if (t->kind == KIND_READ)
+		t->read_began = oracle_read_begin(w->oracle);
+	else if (t->kind == KIND_WRITE)
+		t->generation = oracle_write_begin(w->oracle, t->lba, t->count, t->buf);
+	else if (t->kind == KIND_ZEROES)
+		t->generation = oracle_zeroes_begin(w->oracle, t->lba, t->count);
+	t->out = true;
+	c->tasks_out++;
+	nvme_qpair_submit(c->qpairs[sim_draw(c->qpair_count)], &t->op);
+}
+
+static void task_next(struct task *t)
+{
+	struct client *c = t->client;
+
+	if (c->w->ios_left == 0 || c->w->failed) {
+		if (c->tasks_out == 0)
+			client_disconnect(c);
+		return;
+	}
+	c->w->ios_left--;
+	task_choose(t);
+	task_submit(t);
+}
+
+/* --- connecting ----------------------------------------------------------------------------------------------------- */
+
+static void qpair_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
+{
+	(void)qp;
+	(void)e;
+	client_disconnect(arg);
+}
+
+static void qpair_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
+{
+	struct client *c = arg;
+
+	(void)qp;
+	if (e) {
+		client_disconnect(c);
+		return;
+	}
+	if (++c->qpairs_ready < c->qpair_count)
+		return;
+	c->running = true;
+	for (uint32_t i = 0; i < c->task_count && c->running; i++)
+		task_next(&c->tasks[i]);
+}
+
+static void ctrlr_gone(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg)
+{
+	(void)ctrlr;
+	(void)e;
+	client_disconnect(arg);
+}
+
+static void ctrlr_ready(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg)
+{
+	struct client *c = arg;
+	const struct nvme_ctrlr_info *info = nvme_ctrlr_info(ctrlr);
+
+	if (e) {
+		client_disconnect(c);
+		return;
+	}
+	if (info->ns_count != 1 || info->ns[0].block_size != c->w->block_size || info->ns[0].block_count != c->w->blocks)
+		world_fail(c->w, "client %u: the namespace is not what was exported", c->index);
+	c->qpairs_ready = 0;
+	for (uint16_t i = 0; i < c->qpair_count; i++)
+		c->qpairs[i] = nvme_qpair_open(ctrlr, (uint16_t)(i + 1), qpair_ready, qpair_gone, c);
+}
+
+static void client_connect(struct client *c)
+{
+	c->broken = false;
+	c->ctrlr = nvme_ctrlr_open(c->w->host, &c->path, &c->opts, ctrlr_ready, ctrlr_gone, c);
+}
+
+static void connect_first(void *arg)
+{
+	client_connect(arg);
+}
+
+struct client *client_make(struct world *w, uint32_t index)
+{
+	struct client *c = base_zalloc(sizeof(*c));
+
+	c->w = w;
+	c->index = index;
+	c->reactor = core_reactor(w->host_core, index % core_reactor_count(w->host_core));
+	must(!nvme_path_parse("trtype:TCP traddr:127.0.0.1 trsvcid:4420 subnqn:" WORLD_NQN, &c->path, NULL));
+	c->qpair_count = 1 + (uint32_t)sim_draw(CLIENT_QPAIRS_MAX);
+	c->task_count = 1 + (uint32_t)sim_draw(CLIENT_TASKS_MAX);
+	c->opts = (struct nvme_host_opts){
+		.header_digest = sim_chance(30), .data_digest = sim_chance(30), .io_queues = (uint16_t)c->qpair_count,
+		.io_queue_size = (uint16_t)(2 + sim_draw(20)), .keep_alive_ms = 2000, .connect_timeout_ms = 3000,
+	};
+	for (uint32_t i = 0; i < c->task_count; i++) {
+		c->tasks[i].client = c;
+		c->tasks[i].buf = base_zalloc((size_t)CLIENT_IO_BLOCKS_MAX * w->block_size);
+	}
+	sim_as(c->reactor, connect_first, c);
+	return c;
+}
+
+void client_free(struct client *c)
+{
+	must(c->over);
+	for (uint32_t i = 0; i < c->task_count; i++)
+		free(c->tasks[i].buf);
+	free(c);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* world.h: one simulated world: a target daemon with a RAM disk, hosts that use it, a network between them. */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include "backends/malloc/malloc.h"
+#include "core/log.h"
+#include "net/sim/sim_net.h"
+#include "nvme/nvme.h"
+#include "nvmf/nvmf.h"
+#include "oracle.h"
+
+#define WORLD_NQN "nqn.2026-01.io.gantry:sim"
+#define WORLD_CLIENTS_MAX 4
+#define WORLD_SECONDS 600 /* of virtual time; a run that needs more is stuck */
+
+struct world {
+	/* drawn */
+	uint64_t seed;
+	uint32_t target_cores, clients, block_size, blocks, ios_left, cuts_left, cut_percent;
+	/* the target */
+	struct core *target_core;
+	struct bdev_registry *reg;
+	struct nvmf_target *target;
+	struct nvmf_change change;
+	uint32_t step;
+	bool serving, stopped;
+	/* the hosts */
+	struct core *host_core;
+	struct nvme_host *host;
+	struct client *client[WORLD_CLIENTS_MAX];
+	uint32_t clients_running;
+	struct oracle *oracle;
+	/* the verdict */
+	bool failed;
+	char why[512];
+};
+
+/* Make everything from the seed; runs until the target serves. */
+void world_start(struct world *w, uint64_t seed);
+/* Take it down and check that nothing is left; returns the run's hash. */
+uint64_t world_end(struct world *w);
+void world_fail(struct world *w, const char *fmt, ...) PRINTF(2, 3);
+/* Ends the process with the first failure's sentence, if there was one. */
+void world_verdict(const struct world *w);
+
+/* client.c: one host with a controller and some queues, on one reactor of the host core. */
+struct client *client_make(struct world *w, uint32_t index);
+void client_free(struct client *c);
+
+#endif
