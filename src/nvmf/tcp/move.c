@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* move.c: freeze a connection, carry it to another core, thaw it there.
+ *
+ * While it wants to move it is not read, and waits for what a device has in hand: that ends on the core where it
+ * began. Everything else goes along: negotiated values, a half-received PDU with the data that came, R2Ts the host has yet to
+ * answer, bytes not yet sent, and commands that may wait for ever (AERs), which the target hands back and gets again.
+ * The object stays the same and keeps its address; what it is passes through struct freeze, so that the same routine
+ * can write it for another process.
+ */
+#include "bdev/iov.h"
+#include "core/freeze.h"
+#include "nvmf/tcp/tcp.h"
+
+struct tcp_move {
+	struct msg msg;
+	struct tcp_conn *conn;
+	struct reactor *from, *to, *asked_by;
+	struct freeze freeze;
+	void (*done)(void *arg);
+	void *arg;
+};
+
+#define NO_REQUEST 0xffffu
+
+static void try_move(struct defer *d);
+static bool target_let_go(struct tcp_conn *c);
+static void leave(struct tcp_conn *c);
+static void settle(struct tcp_conn *c);
+static void forget(struct tcp_conn *c);
+static void arrive(struct msg *m);
+static void move_done(struct msg *m);
+static void freeze_framing(struct freeze *f, struct tcp_conn *c);
+static void freeze_raw_output(struct freeze *f, struct tcp_conn *c);
+static void freeze_requests(struct freeze *f, struct tcp_conn *c);
+static void freeze_request(struct freeze *f, struct tcp_conn *c, uint16_t index);
+static void thaw_receiving(struct tcp_req *r, uint32_t data_len);
+static void freeze_data(struct freeze *f, struct tcp_req *r);
+static void rebuild_free_slots(struct tcp_conn *c);
+
+void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void *arg), void *arg)
+{
+	struct tcp_conn *c = conn_of(qp);
+	struct tcp_move *m = base_zalloc(sizeof(*m));
+
+	m->conn = c;
+	m->from = m->asked_by = reactor_self();
+	m->to = to;
+	m->done = done;
+	m->arg = arg;
+	if (!conn_is_live(c) || c->move || c->close_soon || to == m->from || reactor_is_control(to)) {
+		msg_send(m->asked_by, &m->msg, move_done);
+		return;
+	}
+	c->move = m;
+	tcp_conn_update_reading(c);
+	tcp_conn_move_soon(c);
+}
+
+void tcp_conn_move_soon(struct tcp_conn *c)
+{
+	defer_last(&c->try_move, try_move);
+}
+
+void tcp_conn_cancel_move(struct tcp_conn *c)
+{
+	struct tcp_move *m = c->move;
+
+	if (!m)
+		return;
+	c->move = NULL;
+	msg_send(m->asked_by, &m->msg, move_done);
+}
+
+static void move_done(struct msg *msg)
+{
+	struct tcp_move *m = container_of(msg, struct tcp_move, msg);
+
+	m->done(m->arg);
+	free(m);
+}
+
+/* --- leaving --- */
+
+static void try_move(struct defer *d)
+{
+	struct tcp_conn *c = container_of(d, struct tcp_conn, try_move);
+
+	if (!c->move || !conn_is_live(c) || c->close_soon)
+		return;
+	if (!target_let_go(c))
+		return; /* the end of a request calls again */
+	if (c->qp.executing_count) {
+		tcp_conn_move_soon(c); /* somebody looks at the qpair just now */
+		return;
+	}
+	leave(c);
+}
+
+/* False: a device has something in hand. */
+static bool target_let_go(struct tcp_conn *c)
+{
+	for (uint32_t i = 0; i < c->touched; i++)
+		if (conn_req(c, i)->state == REQ_EXECUTE && !conn_req(c, i)->req.parks)
+			return false;
+	for (uint32_t i = 0; i < c->touched; i++) {
+		struct tcp_req *r = conn_req(c, i);
+
+		if (r->state != REQ_EXECUTE)
+			continue;
+		if (!nvmf_req_withdraw(&r->req))
+			return false;
+		r->state = REQ_NEW;
+		c->executing--;
+	}
+	return true;
+}
+
+static void leave(struct tcp_conn *c)
+{
+	struct tcp_move *m = c->move;
+
+	settle(c);
+	freeze_init(&m->freeze);
+	tcp_conn_freeze(&m->freeze, c);
+	must(!m->freeze.err.code);
+	forget(c);
+	list_del(&c->link);
+	msg_send(m->to, &m->msg, arrive);
+}
+
+/* Come to rest: nothing of this core is waited for any more. */
+static void settle(struct tcp_conn *c)
+{
+	assert(!c->span_req && !c->executing);
+	timer_stop(&c->timer);
+	sock_want_write(c->sock, false);
+	sock_detach(c->sock);
+	c->blocked = false;
+	if (c->throttled)
+		mem_wait_cancel(&c->throttle);
+	c->throttled = false;
+	tcp_send_to_raw(c, true);
+	for (uint32_t i = 0; i < c->touched; i++) {
+		struct tcp_req *r = conn_req(c, i);
+
+		if (r->state != REQ_NEED_ROOM)
+			continue;
+		tcp_req_wait_cancel(r);
+		r->state = REQ_NEW;
+	}
+}
+
+/* What was frozen is given up here, so that thawing cannot lean on it. */
+static void forget(struct tcp_conn *c)
+{
+	const struct fabric_rx rx = { .state = FABRIC_RX_ON_NOTHING };
+
+	tcp_req_end_all(c);
+	assert(!c->in_use);
+	free(c->raw);
+	c->raw = NULL;
+	c->rx = rx;
+	c->tx = (struct nvme_tcp_framing){ 0 };
+	c->free = NULL;
+	c->touched = 0;
+	c->home = NULL;
+}
+
+/* --- arriving --- */
+
+static void arrive(struct msg *msg)
+{
+	struct tcp_move *m = container_of(msg, struct tcp_move, msg);
+	struct tcp_conn *c = m->conn;
+	struct freeze f;
+	int rc;
+
+	c->home = tcp_home_self(tcp_of(c->qp.transport));
+	tcp_home_begin(c->home);
+	list_add_tail(&c->home->conns, &c->link);
+	tcp_count(c->home, moved_in, 1);
+	freeze_init_thaw(&f, m->freeze.buf, m->freeze.len);
+	tcp_conn_freeze(&f, c);
+	if (f.err.code)
+		log_error("NVMe/TCP: moving a connection: %s", f.err.text);
+	must(freeze_ok(&f));
+	freeze_fini(&m->freeze);
+	c->move = NULL;
+	msg_send(m->asked_by, &m->msg, move_done);
+	rc = sock_attach(c->sock, tcp_conn_ready, c);
+	if (rc || c->home->stopping) {
+		tcp_conn_lose(c, rc ? strerror(-rc) : "the transport stops");
+		return;
+	}
+	tcp_conn_update_reading(c);
+	tcp_conn_start_timer(c);
+	if (c->raw)
+		tcp_send_soon(c);
+}
+
+/* --- both ways --- */
+
+void tcp_conn_freeze(struct freeze *f, struct tcp_conn *c)
+{
+	uint16_t rx_req = c->rx_req ? c->rx_req->index : NO_REQUEST;
+
+	freeze_u8(f, "conn.state", &c->state);
+	freeze_framing(f, c);
+	freeze_raw_output(f, c);
+	nvmf_qpair_freeze(f, &c->qp);
+	freeze_u32(f, "conn.slot_count", &c->slot_count);
+	freeze_u32(f, "conn.touched", &c->touched);
+	freeze_u16(f, "conn.rx_req", &rx_req);
+	freeze_requests(f, c);
+	if (f->thawing)
+		c->rx_req = rx_req == NO_REQUEST || f->err.code ? NULL : conn_req(c, rx_req);
+}
+
+static void freeze_framing(struct freeze *f, struct tcp_conn *c)
+{
+	struct fabric_rx *rx = &c->rx;
+	uint32_t stash_len = rx->stash_len;
+
+	if (f->thawing)
+		fabric_rx_init(rx, NVME_TCP_CONTROLLER);
+	freeze_bool(f, "tx.hdgst", &c->tx.hdgst);
+	freeze_bool(f, "tx.ddgst", &c->tx.ddgst);
+	freeze_u8(f, "tx.align", &c->tx.align_bytes);
+	freeze_bool(f, "rx.ready", &rx->as.ready);
+	freeze_bool(f, "rx.hdgst", &rx->as.framing.hdgst);
+	freeze_bool(f, "rx.ddgst", &rx->as.framing.ddgst);
+	freeze_u8(f, "rx.align", &rx->as.framing.align_bytes);
+	freeze_u32(f, "rx.icd_max", &rx->as.icd_bytes_max);
+	freeze_u32(f, "rx.h2c_max", &rx->as.h2cdata_bytes_max);
+	freeze_u8(f, "rx.type", &rx->type);
+	freeze_u8(f, "rx.state", &rx->state);
+	freeze_u8(f, "rx.pad_left", &rx->pad_left);
+	freeze_u32(f, "rx.data_len", &rx->data_len);
+	freeze_u32(f, "rx.data_left", &rx->data_left);
+	freeze_bool(f, "rx.digest_follows", &rx->digest_follows);
+	freeze_bool(f, "rx.digest_good", &rx->digest_good);
+	freeze_u32(f, "rx.crc", &rx->crc);
+	freeze_bytes(f, "rx.stash", rx->stash, &stash_len, sizeof(rx->stash));
+	rx->stash_len = (uint8_t)stash_len;
+}
+
+/* The rest of what had been said, or begun to be said. */
+static void freeze_raw_output(struct freeze *f, struct tcp_conn *c)
+{
+	uint32_t len = c->raw ? c->raw->len - c->raw->at : 0;
+
+	freeze_u32(f, "raw.len", &len);
+	if (f->thawing && !f->err.code && len) {
+		c->raw = malloc(sizeof(*c->raw) + len);
+		must(c->raw);
+		c->raw->len = len;
+		c->raw->at = 0;
+	}
+	if (len && c->raw)
+		freeze_raw(f, "raw", c->raw->bytes + c->raw->at, len);
+}
+
+static void freeze_requests(struct freeze *f, struct tcp_conn *c)
+{
+	uint32_t count = c->in_use;
+
+	freeze_u32(f, "requests", &count);
+	if (f->thawing) {
+		for (uint32_t i = 0; i < c->touched; i++)
+			tcp_req_slot_init(c, i);
+		c->in_use = c->owed = 0;
+		while (count-- && !f->err.code)
+			freeze_request(f, c, 0);
+		rebuild_free_slots(c);
+		return;
+	}
+	for (uint32_t i = 0; i < c->touched; i++)
+		if (conn_req(c, i)->state != REQ_FREE)
+			freeze_request(f, c, (uint16_t)i);
+}
+
+static void freeze_request(struct freeze *f, struct tcp_conn *c, uint16_t index)
+{
+	struct tcp_req *r;
+	uint32_t data_len;
+
+	freeze_u16(f, "req.index", &index);
+	if (f->err.code || index >= c->touched)
+		return;
+	r = conn_req(c, index);
+	data_len = r->req.data_len;
+	freeze_u8(f, "req.state", &r->state);
+	freeze_raw(f, "req.cmd", &r->req.cmd, sizeof(r->req.cmd));
+	freeze_u64(f, "req.since", &r->since_ns);
+	freeze_bool(f, "req.asked", &r->asked);
+	freeze_bool(f, "req.bad_digest", &r->bad_digest);
+	freeze_bool(f, "req.refused", &r->refused);
+	freeze_u32(f, "req.data_len", &data_len);
+	freeze_u32(f, "req.received", &r->received);
+	must(r->state == REQ_NEW || r->state == REQ_RECEIVE);
+	if (f->thawing) {
+		c->in_use++;
+		watch_arm(&c->home->watch);
+	}
+	if (r->state == REQ_NEW) {
+		if (f->thawing)
+			tcp_req_run(r);
+		return;
+	}
+	if (f->thawing)
+		thaw_receiving(r, data_len);
+	if (r->received)
+		freeze_data(f, r);
+}
+
+/* Data is under way, whatever the configuration of this core now says of the command: it is taken, then refused. */
+static void thaw_receiving(struct tcp_req *r, uint32_t data_len)
+{
+	struct tcp_conn *c = req_conn(r);
+
+	if (!nvmf_req_parse(&r->req)) {
+		r->refused = true;
+	} else if (r->req.data != NVMF_DATA_TO_CTRLR || r->req.data_len != data_len) {
+		nvmf_req_fail(&r->req, NVME_SC_TRAN_TPORT_ERROR);
+		r->refused = true;
+	}
+	r->req.data = NVMF_DATA_TO_CTRLR;
+	r->req.data_len = data_len;
+	if (r->asked) {
+		c->owed++;
+		tcp_req_hold_capsule(r); /* buffers, or heap memory: the R2T is out */
+	}
+}
+
+static void freeze_data(struct freeze *f, struct tcp_req *r)
+{
+	uint8_t *flat = malloc(r->received);
+	struct iov_cursor at;
+
+	must(flat);
+	if (f->thawing && r->hold == HOLD_NOTHING)
+		tcp_req_hold_capsule(r);
+	at = iov_cursor_over(r->req.iovs, r->req.iov_count);
+	if (!f->thawing)
+		iov_copy_out(flat, &at, r->received);
+	freeze_raw(f, "req.data", flat, r->received);
+	if (f->thawing)
+		iov_copy_in(&at, flat, r->received);
+	free(flat);
+}
+
+static void rebuild_free_slots(struct tcp_conn *c)
+{
+	c->free = NULL;
+	for (uint32_t i = c->touched; i-- > 0;) {
+		struct tcp_req *r = conn_req(c, i);
+
+		if (r->state != REQ_FREE)
+			continue;
+		r->link.next = c->free;
+		c->free = &r->link;
+	}
+}

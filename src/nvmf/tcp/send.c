@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* send.c: all that a connection has to say, in one send at the end of a pass.
+ *
+ * Answers lie where they are: payload in the device's or the request's memory, headers are written now, into the core's
+ * batch, side by side where they are neighbours on the wire. After a short send the rest is made anew when the
+ * socket is writable: writing a request twice gives the same bytes, so only a count of bytes has to be kept.
+ */
+#include <errno.h>
+
+#include "base/crc32c.h"
+#include "nvmf/tcp/tcp.h"
+
+#define REQ_BYTES_MAX (2 * FABRIC_PUT_MAX + NVME_TCP_DIGEST_SIZE)
+#define REQ_IOVS_MIN 4 /* headers, digest, response around the data */
+
+static bool send_batch(struct tcp_conn *c);
+static void batch_begin(struct tcp_batch *b);
+static bool batch_fits(const struct tcp_batch *b, const struct tcp_req *r);
+static uint32_t data_to_send(const struct tcp_req *r);
+static void batch_req(struct tcp_batch *b, struct tcp_conn *c, struct tcp_req *r);
+static void batch_answer(struct tcp_batch *b, struct tcp_conn *c, struct tcp_req *r);
+static void batch_data(struct tcp_batch *b, const struct tcp_req *r, uint32_t len);
+static void batch_headers(struct tcp_batch *b, uint32_t len);
+static void batch_trim(struct tcp_batch *b, size_t len);
+static void sent(struct tcp_conn *c, size_t len);
+static void failed(struct tcp_conn *c, int error);
+
+void tcp_send_soon(struct tcp_conn *c)
+{
+	if (!c->blocked)
+		defer_last(&c->flush, tcp_send_flush);
+}
+
+void tcp_send_flush(struct defer *d)
+{
+	struct tcp_conn *c = container_of(d, struct tcp_conn, flush);
+
+	for (uint32_t i = 0; c->sock && !c->blocked && (c->raw || !queue_empty(&c->out)); i++) {
+		if (i == TCP_BATCHES_A_PASS) {
+			defer_last(&c->flush, tcp_send_flush);
+			return;
+		}
+		if (!send_batch(c))
+			break;
+	}
+	if (c->sock && c->close_soon)
+		tcp_conn_lose(c, "the target ended it");
+}
+
+/* False: no more now. */
+static bool send_batch(struct tcp_conn *c)
+{
+	struct tcp_batch *b = c->home->batch;
+	ssize_t n;
+
+	batch_begin(b);
+	if (c->raw) {
+		b->iovs[b->count++] = (struct iovec){ c->raw->bytes + c->raw->at, c->raw->len - c->raw->at };
+		b->total = b->iovs[0].iov_len;
+	}
+	for (struct queue_link *l = c->out.first; l; l = l->next) {
+		struct tcp_req *r = container_of(l, struct tcp_req, link);
+
+		if (!batch_fits(b, r))
+			break;
+		batch_req(b, c, r);
+	}
+	if (c->head_sent) {
+		assert(!c->raw); /* what had begun would have become part of it */
+		batch_trim(b, c->head_sent);
+	}
+	n = sock_send(c->sock, b->iovs, (int)b->count);
+	tcp_count(c->home, sends, 1);
+	if (unlikely(n < 0 && n != -EAGAIN)) {
+		failed(c, (int)n);
+		return false;
+	}
+	if (n > 0) {
+		tcp_count(c->home, sent_bytes, (uint64_t)n);
+		sent(c, (size_t)n);
+	}
+	if (n == (ssize_t)b->total)
+		return true;
+	tcp_count(c->home, short_sends, 1);
+	c->blocked = true;
+	sock_want_write(c->sock, true);
+	return false;
+}
+
+/* --- putting it together --- */
+
+static void batch_begin(struct tcp_batch *b)
+{
+	b->count = b->used = 0;
+	b->total = 0;
+}
+
+static bool batch_fits(const struct tcp_batch *b, const struct tcp_req *r)
+{
+	uint32_t iovs = r->state == REQ_SEND && r->req.data == NVMF_DATA_TO_HOST ? r->req.iov_count : 0;
+
+	return b->total < TCP_BATCH_BYTES_MAX && b->used + REQ_BYTES_MAX <= sizeof(b->bytes) &&
+	       b->count + iovs + REQ_IOVS_MIN <= ARRAY_SIZE(b->iovs);
+}
+
+/* What the request has to say in its state. Said twice it is the same, to the byte. */
+static void batch_req(struct tcp_batch *b, struct tcp_conn *c, struct tcp_req *r)
+{
+	size_t before = b->total;
+
+	if (r->state == REQ_SEND) {
+		if (!r->encoded) {
+			nvmf_req_finish_cpl(&r->req);
+			if (c->tx.ddgst && data_to_send(r))
+				r->crc = fabric_data_crc(r->req.iovs, r->req.iov_count, data_to_send(r));
+			r->encoded = true;
+		}
+		batch_answer(b, c, r);
+	} else {
+		assert(r->state == REQ_ASK);
+		batch_headers(b, fabric_put_r2t(b->bytes + b->used, &c->tx, le16_get(r->req.cmd.cid), r->index, 0,
+		                                r->req.data_len));
+	}
+	r->wire_len = (uint32_t)(b->total - before);
+}
+
+static void batch_answer(struct tcp_batch *b, struct tcp_conn *c, struct tcp_req *r)
+{
+	const struct nvme_cqe *cpl = &r->req.cpl;
+	uint32_t len = data_to_send(r);
+	bool stands_for_response;
+
+	if (!len) {
+		batch_headers(b, fabric_put_rsp(b->bytes + b->used, &c->tx, cpl));
+		return;
+	}
+	stands_for_response = c->qp.transport->opts.c2h_success && !le64_get(cpl->value);
+	batch_headers(b, fabric_put_c2h_data(b->bytes + b->used, &c->tx, le16_get(cpl->cid), 0, len, NVME_TCP_LAST |
+	                                     (stands_for_response ? NVME_TCP_SUCCESS : 0)));
+	batch_data(b, r, len);
+	if (c->tx.ddgst) {
+		fabric_put_digest(b->bytes + b->used, r->crc);
+		batch_headers(b, NVME_TCP_DIGEST_SIZE);
+	}
+	if (!stands_for_response)
+		batch_headers(b, fabric_put_rsp(b->bytes + b->used, &c->tx, cpl));
+}
+
+/* Data goes with success only. */
+static uint32_t data_to_send(const struct tcp_req *r)
+{
+	if (r->req.data != NVMF_DATA_TO_HOST || (nvme_cqe_status(&r->req.cpl) & NVME_SC_CODE))
+		return 0;
+	return r->req.sent_len;
+}
+
+static void batch_data(struct tcp_batch *b, const struct tcp_req *r, uint32_t len)
+{
+	for (uint32_t i = 0; len; i++) {
+		uint32_t n = (uint32_t)min_u64(r->req.iovs[i].iov_len, len);
+
+		assert(i < r->req.iov_count);
+		b->iovs[b->count++] = (struct iovec){ r->req.iovs[i].iov_base, n };
+		b->total += n;
+		len -= n;
+	}
+}
+
+/* `len` bytes were written at the end of b->bytes. */
+static void batch_headers(struct tcp_batch *b, uint32_t len)
+{
+	uint8_t *at = b->bytes + b->used;
+	struct iovec *last = b->count ? &b->iovs[b->count - 1] : NULL;
+
+	b->used += len;
+	b->total += len;
+	if (last && (uint8_t *)last->iov_base + last->iov_len == at)
+		last->iov_len += len;
+	else
+		b->iovs[b->count++] = (struct iovec){ at, len };
+}
+
+/* The first `len` bytes are gone already. */
+static void batch_trim(struct tcp_batch *b, size_t len)
+{
+	uint32_t whole = 0;
+
+	assert(len < b->total);
+	b->total -= len;
+	for (; len >= b->iovs[whole].iov_len; whole++)
+		len -= b->iovs[whole].iov_len;
+	b->count -= whole;
+	memmove(b->iovs, b->iovs + whole, b->count * sizeof(b->iovs[0]));
+	b->iovs[0].iov_base = (uint8_t *)b->iovs[0].iov_base + len;
+	b->iovs[0].iov_len -= len;
+}
+
+/* --- taking it apart --- */
+
+static void sent(struct tcp_conn *c, size_t len)
+{
+	if (c->raw) {
+		size_t n = min_u64(len, c->raw->len - c->raw->at);
+
+		c->raw->at += (uint32_t)n;
+		len -= n;
+		if (c->raw->at < c->raw->len)
+			return;
+		free(c->raw);
+		c->raw = NULL;
+	}
+	len += c->head_sent;
+	while (!queue_empty(&c->out)) {
+		struct tcp_req *r = container_of(c->out.first, struct tcp_req, link);
+
+		/* Of a request that is not in this batch wire_len is old; but then nothing is left. */
+		if (!len || len < r->wire_len)
+			break;
+		len -= r->wire_len;
+		queue_pop(&c->out);
+		tcp_req_sent(r);
+	}
+	c->head_sent = (uint32_t)len;
+}
+
+static void failed(struct tcp_conn *c, int error)
+{
+	tcp_conn_lose(c, strerror(-error));
+}
+
+void tcp_send_to_raw(struct tcp_conn *c, bool all)
+{
+	struct tcp_batch *b = c->home->batch;
+
+	while (!queue_empty(&c->out) && (all || c->head_sent)) {
+		struct tcp_req *r = container_of(c->out.first, struct tcp_req, link);
+
+		batch_begin(b);
+		batch_req(b, c, r);
+		if (c->head_sent)
+			batch_trim(b, c->head_sent);
+		c->head_sent = 0;
+		for (uint32_t i = 0; i < b->count; i++)
+			tcp_conn_raw(c, b->iovs[i].iov_base, (uint32_t)b->iovs[i].iov_len);
+		queue_pop(&c->out);
+		tcp_req_sent(r);
+	}
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tcp.c: the transport itself: options, listeners, which core a connection goes to, and the end. Control reactor. */
+#include <errno.h>
+
+#include "nvmf/nvmf.h"
+#include "nvmf/tcp/tcp.h"
+
+struct tcp_listener {
+	struct list link;
+	struct tcp_transport *tr;
+	struct listener *listener;
+	struct net_addr addr;
+};
+
+static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e);
+static int check_opts(const struct nvmf_transport_opts *o, struct err *e);
+static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e);
+static void tcp_unlisten(struct nvmf_transport *base, const struct net_addr *addr);
+static void accepted(void *arg, struct sock *s);
+static void conn_is_gone(struct msg *m);
+static void tcp_stop(struct nvmf_transport *base, void (*done)(void *arg), void *arg);
+static void stop_on_core(struct each *e);
+static void stop_told(struct each *e);
+static void maybe_stopped(struct tcp_transport *tr);
+static void end_on_core(struct each *e);
+static void all_ended(struct each *e);
+static void tcp_free(struct nvmf_transport *base);
+static void tcp_stats(struct nvmf_transport *base, uint32_t core_index,
+                      void (*emit)(void *arg, const char *key, uint64_t v), void *arg);
+
+const struct nvmf_transport_ops nvmf_tcp_ops = {
+	.name = "TCP",
+	.trtype = NVMF_TRTYPE_TCP,
+	.make = tcp_make,
+	.stop = tcp_stop,
+	.free = tcp_free,
+	.listen = tcp_listen,
+	.unlisten = tcp_unlisten,
+	.req_done = tcp_req_done,
+	.qpair_disconnect = tcp_conn_disconnect,
+	.qpair_closed = tcp_conn_closed,
+	.qpair_sized = tcp_conn_sized,
+	.qpair_addrs = tcp_conn_addrs,
+	.qpair_move = tcp_conn_move,
+	.stats = tcp_stats,
+};
+
+/* --- making --- */
+
+static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e)
+{
+	struct core *core = reactor_core(reactor_self());
+	struct tcp_transport *tr;
+
+	if (check_opts(opts, e))
+		return NULL;
+	tr = base_zalloc(sizeof(*tr));
+	tr->base.ops = &nvmf_tcp_ops;
+	tr->base.target = t;
+	tr->base.opts = *opts;
+	tr->core = core;
+	tr->icd_bytes_max = max_u32(opts->in_capsule_data_size, NVME_TCP_ADMIN_ICD_MAX);
+	/* A read that begins and ends within pages. */
+	tr->iovs_per_array = opts->max_io_size / MEM_SMALL_BYTES + 2;
+	list_init(&tr->listeners);
+	tr->homes = base_zalloc_aligned(CACHE_LINE, core_reactor_count(core) * sizeof(*tr->homes));
+	for (uint32_t i = 0; i < core_reactor_count(core); i++) {
+		tr->homes[i].tr = tr;
+		list_init(&tr->homes[i].conns);
+	}
+	return &tr->base;
+}
+
+static int check_opts(const struct nvmf_transport_opts *o, struct err *e)
+{
+	if (o->max_io_size < MEM_SMALL_BYTES || o->max_io_size > MEM_IO_BYTES_MAX || o->max_io_size % MEM_SMALL_BYTES)
+		return err_set(e, ERR_BAD_PARAM, "max_io_size: %u is not a multiple of %u up to %u", o->max_io_size,
+		               MEM_SMALL_BYTES, MEM_IO_BYTES_MAX);
+	if (o->in_capsule_data_size > o->max_io_size || o->in_capsule_data_size % 16)
+		return err_set(e, ERR_BAD_PARAM, "in_capsule_data_size: %u is not a multiple of 16 up to max_io_size, %u",
+		               o->in_capsule_data_size, o->max_io_size);
+	if (o->max_queue_depth < 2 || o->max_aq_depth < 2)
+		return err_set(e, ERR_BAD_PARAM, "%s: a queue has at least 2 entries",
+		               o->max_queue_depth < 2 ? "max_queue_depth" : "max_aq_depth");
+	if (!o->data_timeout_ms)
+		return err_set(e, ERR_BAD_PARAM, "data_timeout_ms: 0 would end every connection at its first R2T");
+	return 0;
+}
+
+/* --- listening --- */
+
+static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e)
+{
+	struct tcp_transport *tr = tcp_of(base);
+	struct tcp_listener *l = base_zalloc(sizeof(*l));
+
+	l->tr = tr;
+	l->addr = *addr;
+	l->listener = listener_open(addr, 0, accepted, l, e);
+	if (!l->listener) {
+		free(l);
+		return e && e->code ? e->code : -EIO;
+	}
+	list_add_tail(&tr->listeners, &l->link);
+	return 0;
+}
+
+static void tcp_unlisten(struct nvmf_transport *base, const struct net_addr *addr)
+{
+	list_each_safe(p, &tcp_of(base)->listeners) {
+		struct tcp_listener *l = list_entry(p, struct tcp_listener, link);
+
+		if (!net_addr_equal(&l->addr, addr))
+			continue;
+		listener_close(l->listener);
+		list_del(&l->link);
+		free(l);
+	}
+}
+
+static void accepted(void *arg, struct sock *s)
+{
+	struct tcp_listener *l = arg;
+	struct tcp_transport *tr = l->tr;
+	const struct sock_opts opts = { .ack_timeout_ms = tr->base.opts.ack_timeout_ms,
+	                                .priority = (uint8_t)tr->base.opts.sock_priority };
+	struct tcp_conn *c;
+
+	sock_set_opts(s, &opts);
+	c = tcp_conn_make(tr, s);
+	tr->conns++;
+	msg_send(nvmf_target_place(tr->base.target, s), &c->msg, tcp_conn_arrive);
+}
+
+void tcp_conn_gone(struct tcp_transport *tr, struct tcp_conn *c)
+{
+	msg_send(core_control(tr->core), &c->msg, conn_is_gone);
+}
+
+static void conn_is_gone(struct msg *m)
+{
+	struct tcp_conn *c = container_of(m, struct tcp_conn, msg);
+	struct tcp_transport *tr = tcp_of(c->qp.transport);
+
+	free(c);
+	tr->conns--;
+	maybe_stopped(tr);
+}
+
+/* --- stopping: tell every core, wait for every connection, then take the cores' parts down --- */
+
+static void tcp_stop(struct nvmf_transport *base, void (*done)(void *arg), void *arg)
+{
+	struct tcp_transport *tr = tcp_of(base);
+
+	assert(!tr->stopping);
+	tr->stopping = true;
+	tr->stopped = done;
+	tr->stopped_arg = arg;
+	while (!list_empty(&tr->listeners))
+		tcp_unlisten(base, &list_first(&tr->listeners, struct tcp_listener, link)->addr);
+	each_core(&tr->each, tr->core, stop_on_core, stop_told);
+}
+
+static void stop_on_core(struct each *e)
+{
+	struct tcp_transport *tr = container_of(e, struct tcp_transport, each);
+	struct tcp_home *h = tcp_home_self(tr);
+
+	h->stopping = true;
+	list_each_safe(l, &h->conns)
+		tcp_conn_lose(list_entry(l, struct tcp_conn, link), "the transport stops");
+}
+
+static void stop_told(struct each *e)
+{
+	struct tcp_transport *tr = container_of(e, struct tcp_transport, each);
+
+	tr->told = true;
+	maybe_stopped(tr);
+}
+
+static void maybe_stopped(struct tcp_transport *tr)
+{
+	if (!tr->told || tr->conns)
+		return;
+	tr->told = false;
+	each_core(&tr->each, tr->core, end_on_core, all_ended);
+}
+
+static void end_on_core(struct each *e)
+{
+	tcp_home_end(tcp_home_self(container_of(e, struct tcp_transport, each)));
+}
+
+static void all_ended(struct each *e)
+{
+	struct tcp_transport *tr = container_of(e, struct tcp_transport, each);
+
+	tr->stopped(tr->stopped_arg);
+}
+
+static void tcp_free(struct nvmf_transport *base)
+{
+	struct tcp_transport *tr = tcp_of(base);
+
+	assert(!tr->conns);
+	free(tr->homes);
+	free(tr);
+}
+
+/* --- counters --- */
+
+static void tcp_stats(struct nvmf_transport *base, uint32_t core_index,
+                      void (*emit)(void *arg, const char *key, uint64_t v), void *arg)
+{
+	struct tcp_home *h = &tcp_of(base)->homes[core_index];
+
+#define EMIT(key, meaning) emit(arg, #key, __atomic_load_n(&h->counters.key, __ATOMIC_RELAXED));
+	TCP_COUNTERS(EMIT)
+}

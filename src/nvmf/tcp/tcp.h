@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tcp.h: the NVMe/TCP transport of the target (private to nvmf/tcp).
+ *
+ *     tcp.c    the transport: options, listeners, placement of connections, stop       control reactor
+ *     home.c   what a core has for all of its connections: receive and send buffers, watchdog, counters
+ *     conn.c   a connection's life: hello, trouble, goodbye
+ *     recv.c   from readiness to whole commands and data                                receive ladder
+ *     req.c    a command's life                                                         state machine
+ *     send.c   all that a connection has to say, in one sendmsg a pass                  send ladder
+ *     move.c   freeze, carry to another core, thaw
+ *
+ * A pass of a busy core: each readable connection gets one receive into the core's one receive buffer, and all of
+ * it is parsed at once; answers gather on the connection, and one sendmsg at the end of the pass sends
+ * them from where they lie. Headers are written when they are sent: what a short send left over is made again, the
+ * same bytes, so that no connection keeps headers of its own.
+ */
+#ifndef NVMF_TCP_TCP_H
+#define NVMF_TCP_TCP_H
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/trace.h"
+#include "core/watch.h"
+#include "fabric/fabric.h"
+#include "nvmf/transport.h"
+
+#define TCP_RX_BYTES (256u * 1024)     /* one receive; 64 KiB cost 31 % of writes */
+#define TCP_RX_BUFFERS_MAX 4u          /* of a core: one in use, others lent to writes a device would not consume */
+#define TCP_MAXH2CDATA (128u * 1024)   /* of one H2CData PDU */
+#define TCP_MAXR2T_OF_A_COMMAND 1u     /* one R2T asks for all data of a command: its buffers are held by then */
+#define TCP_BATCH_BYTES_MAX (1u << 20) /* one send */
+#define TCP_BATCHES_A_PASS 4u          /* of one connection, before others have their turn */
+#define TCP_BATCH_HEADER_BYTES 65536u
+#define TCP_FIRST_SLOTS 4u             /* before Connect told the queue's size */
+#define TCP_NEAR_IOVS 4u               /* lent memory described in the request itself */
+#define TCP_IOV_ARRAYS 256u            /* of a core, for larger lent reads */
+#define TCP_HELLO_MS 10000u            /* from accept to ICReq */
+#define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
+#define TCP_LINGER_MS 30000u           /* from C2HTermReq until we close: the transport specification's time */
+
+/* --- one command ----------------------------------------------------------------------------------- */
+
+#define REQ_STATES(X) \
+	X(REQ, FREE,      "no command",                      TO(REQ, NEW)) \
+	X(REQ, NEW,       "look at the command",             TO(REQ, NEED_ROOM) | TO(REQ, ASK) | TO(REQ, RECEIVE) | \
+	                                                     TO(REQ, EXECUTE) | TO(REQ, SEND)) \
+	X(REQ, NEED_ROOM, "wait for data buffers or iovecs", TO(REQ, ASK) | TO(REQ, EXECUTE) | TO(REQ, FREE)) \
+	X(REQ, ASK,       "an R2T goes out",                 TO(REQ, RECEIVE) | TO(REQ, FREE)) \
+	X(REQ, RECEIVE,   "data comes from the host",        TO(REQ, EXECUTE) | TO(REQ, SEND) | TO(REQ, FREE)) \
+	X(REQ, EXECUTE,   "the target has it",               TO(REQ, SEND) | TO(REQ, NEW) | TO(REQ, FREE)) \
+	X(REQ, SEND,      "the answer goes out",             TO(REQ, FREE))
+enum req_state { REQ_STATES(MACHINE_ENUM) REQ_STATE_COUNT };
+extern const struct machine_state tcp_req_states[];
+
+/* Whose memory a request's data lies in. */
+enum req_hold {
+	HOLD_NOTHING, /* none; or lent, described in `near` */
+	HOLD_BUFS,    /* bufs */
+	HOLD_IOVS,    /* lent, described in the core's array `held` */
+	HOLD_HEAP,    /* near[0]: in-capsule data that came when the pools were dry */
+	HOLD_RX,      /* near[0]: within the receive buffer `held` */
+};
+
+struct tcp_req {
+	struct nvmf_req req;
+	union {
+		struct mem_bufs bufs;
+		struct iovec near[TCP_NEAR_IOVS];
+		struct wait wait;     /* for bufs or held: nothing is held then */
+	};
+	struct queue_link link;       /* in the connection's out queue, or among its free slots */
+	void *held;
+	uint64_t since_ns;            /* when it came into its state, or data came last */
+	uint16_t index;               /* slot; its TTAG */
+	uint8_t state;                /* enum req_state */
+	uint8_t hold;                 /* enum req_hold */
+	bool asked;                   /* data comes by R2T, not with the capsule */
+	bool bad_digest;
+	bool waits_iovs;              /* NEED_ROOM: for an array, not for buffers */
+	bool encoded;                 /* cpl and crc are final */
+	bool refused;                 /* cpl says why; its data is still taken in */
+	uint32_t received;            /* bytes of data so far */
+	uint32_t crc;                 /* of the data to the host */
+	uint32_t wire_len;            /* what goes out in this state; set when it is encoded */
+};
+_Static_assert(sizeof(struct tcp_req) <= 480, "128 of them are reserved for every connection");
+
+/* --- one connection -------------------------------------------------------------------------------- */
+
+#define CONN_STATES(X) \
+	X(CONN, HELLO,  "ICReq is awaited",                             TO(CONN, READY) | TO(CONN, TERM) | TO(CONN, LOST)) \
+	X(CONN, READY,  "commands pass",                                TO(CONN, TERM) | TO(CONN, LOST)) \
+	X(CONN, TERM,   "C2HTermReq goes out; the host shall close",    TO(CONN, LOST)) \
+	X(CONN, LOST,   "the socket is closed; the target lets go",     0)
+enum conn_state { CONN_STATES(MACHINE_ENUM) CONN_STATE_COUNT };
+extern const struct machine_state tcp_conn_states[];
+
+/* Bytes that go out before anything else: ICResp, C2HTermReq, what a moved connection had begun to send. */
+struct tcp_raw {
+	uint32_t len, at;
+	uint8_t bytes[];
+};
+
+struct tcp_conn {
+	struct nvmf_qpair qp;
+	struct tcp_home *home;
+	struct sock *sock;            /* NULL: closed */
+	uint8_t state;                /* enum conn_state */
+	bool blocked;                 /* a send was short: SOCK_WRITABLE will come */
+	bool throttled;               /* `throttle` waits for buffers */
+	bool close_soon;              /* the target asked: when what it said has been sent */
+	bool qp_closing, qp_closed;
+	uint32_t in_use, executing;   /* slots; those in the target's hands */
+	uint32_t owed;                /* R2Ts not yet answered with all data */
+	struct fabric_rx rx;
+	struct nvme_tcp_framing tx;
+	struct tcp_req *rx_req;       /* the data being received is its; NULL: thrown away */
+	struct tcp_req *span_req;     /* all of its data lies in the feed, in `span` */
+	struct iovec span;
+	/* Slots: a few of the connection's own, then those of the queue. Touched when first used, last in first out. */
+	struct tcp_req *slots;
+	uint32_t slot_count, touched; /* TCP_FIRST_SLOTS included */
+	uint64_t slots_bytes;         /* charged */
+	struct queue_link *free;
+	struct queue out;             /* requests in ASK and SEND */
+	uint32_t head_sent;           /* bytes of the first of them that are gone */
+	struct tcp_raw *raw;
+	struct defer flush;
+	struct timer timer;           /* hello, data owed, linger: by state */
+	struct wait throttle;
+	struct list link;             /* the home's connections */
+	struct tcp_move *move;        /* wants to move, or is on its way */
+	struct defer try_move;
+	struct defer gone;
+	struct msg msg;               /* arrive, gone */
+	struct tcp_req first[TCP_FIRST_SLOTS];
+};
+
+static inline struct tcp_conn *conn_of(struct nvmf_qpair *qp) { return container_of(qp, struct tcp_conn, qp); }
+static inline struct tcp_conn *req_conn(struct tcp_req *r) { return conn_of(r->req.qpair); }
+static inline struct tcp_req *req_of(struct nvmf_req *req) { return container_of(req, struct tcp_req, req); }
+static inline struct tcp_req *conn_req(struct tcp_conn *c, uint32_t index)
+{
+	return index < TCP_FIRST_SLOTS ? &c->first[index] : &c->slots[index - TCP_FIRST_SLOTS];
+}
+static inline bool conn_is_live(const struct tcp_conn *c) { return c->state <= CONN_READY; }
+
+/* conn.c */
+struct tcp_transport;
+struct tcp_conn *tcp_conn_make(struct tcp_transport *tr, struct sock *s);     /* control */
+void tcp_conn_arrive(struct msg *m);                                         /* c->msg, on its first core */
+void tcp_conn_hello(struct tcp_conn *c, const struct nvme_tcp_icreq *icreq);
+/* What the other side did cannot be gone on with: answer C2HTermReq about the PDU at hand, then wait for it to close. */
+void tcp_conn_terminate(struct tcp_conn *c, enum nvme_tcp_fes fes, uint32_t fei);
+/* Close now; `why` for the log at debug level. */
+void tcp_conn_lose(struct tcp_conn *c, const char *why);
+void tcp_conn_owes_data(struct tcp_conn *c);    /* an R2T went out: its deadline runs */
+void tcp_conn_start_timer(struct tcp_conn *c);  /* by its state */
+void tcp_conn_update_reading(struct tcp_conn *c); /* what decides whether to read on has changed */
+void tcp_conn_raw(struct tcp_conn *c, const void *bytes, uint32_t len);       /* append */
+void tcp_conn_sized(struct nvmf_qpair *qp);
+void tcp_conn_disconnect(struct nvmf_qpair *qp);
+void tcp_conn_closed(struct nvmf_qpair *qp);
+void tcp_conn_addrs(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
+
+/* recv.c */
+void tcp_conn_ready(void *arg, uint32_t events);                              /* sock_ready_fn */
+
+/* req.c */
+struct tcp_req *tcp_req_take(struct tcp_conn *c);                             /* NULL: the host overran its queue */
+void tcp_req_run(struct tcp_req *r);                                         /* until it waits */
+void tcp_req_received(struct tcp_req *r);                                    /* RECEIVE: all data is here */
+/* Memory for in-capsule data, at any price. False: it had to come from the heap. */
+bool tcp_req_hold_capsule(struct tcp_req *r);
+void tcp_req_use_span(struct tcp_req *r, const struct iovec *span);          /* its data is here, instead of what it held */
+void tcp_req_done(struct nvmf_req *req);                                     /* the target's answer */
+void tcp_req_sent(struct tcp_req *r);                                        /* what it had in the out queue is gone */
+void tcp_req_end(struct tcp_req *r);
+void tcp_req_end_all(struct tcp_conn *c);                                    /* but those in the target's hands */
+void tcp_req_wait_cancel(struct tcp_req *r);                                 /* NEED_ROOM */
+void tcp_req_slot_init(struct tcp_conn *c, uint32_t index);
+
+/* send.c */
+void tcp_send_soon(struct tcp_conn *c);
+void tcp_send_flush(struct defer *d);
+/* Turn what is queued, or only what has begun to go out, into bytes of c->raw; those requests' part is done. */
+void tcp_send_to_raw(struct tcp_conn *c, bool all);
+
+/* move.c */
+void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void *arg), void *arg);
+void tcp_conn_move_soon(struct tcp_conn *c);    /* something ended: maybe it can go now */
+void tcp_conn_cancel_move(struct tcp_conn *c);  /* it is going for good */
+struct freeze;
+void tcp_conn_freeze(struct freeze *f, struct tcp_conn *c);
+
+/* --- one core ------------------------------------------------------------------------------------------ */
+
+/*        key                  meaning */
+#define TCP_COUNTERS(X) \
+	X(recvs,               "receive calls") \
+	X(recv_bytes,          "bytes received") \
+	X(sends,               "send calls") \
+	X(sent_bytes,          "bytes sent") \
+	X(short_sends,         "sends that could not finish") \
+	X(capsules,            "commands received") \
+	X(r2ts,                "R2Ts sent") \
+	X(h2c_pdus,            "H2CData PDUs received") \
+	X(direct_bytes,        "bytes received straight into requests' buffers") \
+	X(in_place_writes,     "writes executed from the receive buffer") \
+	X(rx_pinned,           "receive buffers a device kept for a while") \
+	X(capsules_on_heap,    "in-capsule writes that found no pool buffer") \
+	X(room_waits,          "commands that waited for buffers or iovecs") \
+	X(data_digest_errors,  "commands failed for a wrong data digest") \
+	X(terminated,          "connections ended by C2HTermReq") \
+	X(timed_out,           "connections ended for silence") \
+	X(connections,         "connections taken") \
+	X(moved_in,            "connections moved to this core")
+#define TCP_COUNTER_FIELD(key, meaning) uint64_t key;
+struct tcp_counters {
+	TCP_COUNTERS(TCP_COUNTER_FIELD)
+};
+/* One writer; any core may read. */
+#define tcp_count(home, key, n) \
+	__atomic_store_n(&(home)->counters.key, (home)->counters.key + (n), __ATOMIC_RELAXED)
+
+struct tcp_rx {
+	struct tcp_rx *next;          /* among the spare ones */
+	uint32_t pins;                /* requests whose data lies here */
+	bool retired;                 /* no longer what is received into */
+	uint8_t bytes[TCP_RX_BYTES];
+};
+
+/* What goes out in one send. */
+struct tcp_batch {
+	struct iovec iovs[SOCK_IOV_MAX];
+	uint8_t bytes[TCP_BATCH_HEADER_BYTES];
+	uint32_t count, used;
+	size_t total;
+};
+
+struct tcp_home {
+	CACHE_ALIGNED struct tcp_transport *tr;
+	struct tcp_rx *rx, *rx_spare;
+	uint32_t rx_made;
+	bool begun, stopping;
+	struct tcp_batch *batch;
+	void *iov_free;               /* arrays of tr->iovs_per_array, linked by their first word */
+	uint32_t iov_made;
+	struct waitq iov_wait;
+	struct list conns;
+	struct watch watch;
+	struct tcp_counters counters;
+};
+
+void tcp_home_begin(struct tcp_home *h);        /* its core; the first time */
+void tcp_home_end(struct tcp_home *h);          /* its core; no connection is left */
+/* May the receive buffer be kept by a device that does not consume after all? */
+static inline bool tcp_rx_may_pin(const struct tcp_home *h)
+{
+	return h->rx_spare || h->rx_made < TCP_RX_BUFFERS_MAX;
+}
+void tcp_rx_visited(struct tcp_home *h);        /* a visit is over: another buffer if this one is pinned */
+void tcp_rx_unpin(struct tcp_home *h, struct tcp_rx *rx);
+struct iovec *tcp_iovs_take(struct tcp_home *h); /* NULL: wait in iov_wait */
+void tcp_iovs_give(struct tcp_home *h, struct iovec *iovs);
+
+/* --- the transport -------------------------------------------------------------------------------------- */
+
+struct tcp_transport {
+	struct nvmf_transport base;
+	struct core *core;
+	struct tcp_home *homes;       /* by reactor_index() */
+	uint32_t iovs_per_array;
+	uint32_t icd_bytes_max;       /* of any command: admin and fabrics commands' included */
+	/* control */
+	struct list listeners;
+	uint32_t conns;               /* made and not yet freed */
+	bool stopping, told;
+	struct each each;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+};
+
+static inline struct tcp_transport *tcp_of(struct nvmf_transport *tr) { return container_of(tr, struct tcp_transport, base); }
+static inline struct tcp_home *tcp_home_self(struct tcp_transport *tr) { return &tr->homes[reactor_index(reactor_self())]; }
+void tcp_conn_gone(struct tcp_transport *tr, struct tcp_conn *c); /* its core: nothing uses it any more */
+
+#endif
