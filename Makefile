@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Makefile: the usual names for what Meson, ninja and the scripts do. `make help` lists them.
+.PHONY: all run test bench fuzz install help
+
+all: ; @tools/build
+run: ; @./run
+test: ; @./test
+bench: all ; @bench/bench.py $(ARGS)
+fuzz: ; @FUZZ_SECONDS=$${FUZZ_SECONDS:-300} ./test fuzz
+install: all ; @DESTDIR='$(DESTDIR)' meson install -C build --no-rebuild
+
+help:
+	@echo 'make            build a release in build/'
+	@echo 'make run        serve a RAM disk over NVMe/TCP on loopback until Ctrl-C'
+	@echo 'make test       all tests; ./test --list names the suites, ./test SUITE runs one'
+	@echo 'make bench      measure; ARGS= for bench/bench.py, which compares with other targets'
+	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS, 300 by default'
+	@echo 'make install    install what was built; DESTDIR= for another root'

@@ -1,0 +1,285 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""test.py: build what the tests need, run the suites in order, count. ./test installs packages and calls this.
+
+    tools/test.py [SUITE...]     all suites, or these
+    tools/test.py --list
+
+Every suite goes through, whatever the ones before it did; the last line is "N passed, N failed".
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+JOBS = str(len(os.sched_getaffinity(0)))
+FUZZ_SECONDS = int(os.environ.get('FUZZ_SECONDS', '20'))
+LOG_LINES = 60                  # of a failure
+MESON_TIMEOUT_FACTOR = 4        # sanitizers and busy machines are slow
+PYTEST_TIMEOUT_S = 45 * 60
+TSAN_MODULES = {'core', 'net', 'base'}
+
+#           directory      compiler  meson options
+TREES = {
+    'release': ('build',       None,    []),
+    'debug':   ('build-debug', None,    ['-Dbuildtype=debugoptimized']),
+    'asan':    ('build-asan',  None,    ['-Doptimization=1', '-Ddebug=true', '-Db_sanitize=address,undefined',
+                                         '-Db_ndebug=false', '-Dwerror=false']),
+    'tsan':    ('build-tsan',  None,    ['-Doptimization=1', '-Ddebug=true', '-Db_sanitize=thread',
+                                         '-Db_ndebug=false', '-Dwerror=false']),
+    'clang':   ('build-clang', 'clang', ['-Dbuildtype=debugoptimized']),
+    'fuzz':    ('build-fuzz',  'clang', ['-Dfuzz=true', '-Dbuildtype=debugoptimized', '-Dtests=disabled']),
+}
+SANITIZER_ENV = {
+    'ASAN_OPTIONS': 'detect_stack_use_after_return=1',
+    'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1',
+    'TSAN_OPTIONS': 'second_deadlock_stack=1',
+}
+
+
+@dataclass
+class Result:
+    passed: int = 0
+    skipped: int = 0
+    failures: list = field(default_factory=list)    # names
+    log: str = ''                                   # of what failed
+
+    def add(self, other):
+        self.passed += other.passed
+        self.skipped += other.skipped
+        self.failures += other.failures
+
+
+class Runner:
+    def __init__(self):
+        self.total = Result()
+        self.built = {}
+
+    def report(self, name, result, started):
+        """One line for what ran, its log when it failed. Nothing ran: nothing said."""
+        if not result.passed and not result.failures and not result.skipped:
+            return
+        words = [f'{result.passed} passed']
+        if result.failures:
+            words.append(f'{len(result.failures)} failed')
+        if result.skipped:
+            words.append(f'{result.skipped} skipped')
+        if result.failures:
+            print('\n'.join('    | ' + line for line in result.log.splitlines()[-LOG_LINES:]))
+        print(f'{name:<16} {", ".join(words)}  ({time.monotonic() - started:.0f} s)', flush=True)
+        self.total.add(Result(result.passed, result.skipped, [f'{name}: {failure}' for failure in result.failures]))
+
+    def build(self, tree, *targets):
+        """Configure and build a tree once; whether that worked. With targets only these."""
+        key = (tree, targets)
+        if key not in self.built:
+            started = time.monotonic()
+            log = self.configure(tree) or command(['ninja', '-C', TREES[tree][0], '-j', JOBS, *targets])
+            self.built[key] = not log
+            self.report(f'build {tree}', Result(0, 0, ['does not build'], log) if log else Result(1), started)
+        return self.built[key]
+
+    @staticmethod
+    def configure(tree):
+        """None, or the log of what went wrong."""
+        directory, compiler, options = TREES[tree]
+        if (ROOT / directory / 'build.ninja').exists():
+            return None
+        env = {'CC': compiler} if compiler else {}
+        return command(['meson', 'setup', directory, *options], env)
+
+    def meson(self, name, tree, wanted):
+        """The unit tests of a tree whose suite `wanted` accepts."""
+        if not self.build(tree):
+            return
+        directory = TREES[tree][0]
+        listing = subprocess.run(['meson', 'introspect', directory, '--tests'], cwd=ROOT, capture_output=True,
+                                 text=True, check=True).stdout
+        names = [test['name'] for test in json.loads(listing) if any(map(wanted, suites_of(test)))]
+        if not names:
+            return
+        started = time.monotonic()
+        wrapper = ['--wrapper', 'setarch -R'] if tree in ('asan', 'tsan') and can_fix_addresses() else []
+        report = ROOT / directory / 'meson-logs' / ('testlog-setarch.json' if wrapper else 'testlog.json')
+        report.unlink(missing_ok=True)
+        log = command(['meson', 'test', '-C', directory, '--no-rebuild', '--num-processes', JOBS,
+                       '--timeout-multiplier', str(MESON_TIMEOUT_FACTOR), *wrapper, *names], SANITIZER_ENV)
+        self.report(name, meson_result(report, log), started)
+
+    def pytest(self, suite, tree):
+        """The files tests/<suite>/test_*.py, against the programs of a tree."""
+        if not any((ROOT / 'tests' / suite).glob('test_*.py')) or not self.build(tree):
+            return
+        started = time.monotonic()
+        directory = TREES[tree][0]
+        report = ROOT / directory / f'{suite}.xml'
+        report.unlink(missing_ok=True)
+        log = command([python_with_pytest(), '-m', 'pytest', '-q', '-ra', f'--junitxml={report}', f'tests/{suite}'],
+                      {**SANITIZER_ENV, 'GANTRY_BUILD': directory}, PYTEST_TIMEOUT_S)
+        self.report(suite, pytest_result(report, log), started)
+
+    def fuzz(self):
+        targets = self.fuzz_targets()
+        if not targets or not self.build('fuzz', *[str(Path(t).relative_to(ROOT / 'build-fuzz')) for t in targets]):
+            return
+        for target in map(Path, targets):
+            started = time.monotonic()
+            found = ROOT / 'build-fuzz/corpus' / target.name
+            found.mkdir(parents=True, exist_ok=True)
+            seeds = [d for d in [ROOT / 'tests/corpus' / target.name] if d.is_dir()]
+            log = command([target, f'-max_total_time={FUZZ_SECONDS}', '-timeout=10', '-rss_limit_mb=2048',
+                           f'-artifact_prefix={ROOT}/build-fuzz/{target.name}-', '-print_final_stats=1',
+                           found, *seeds], SANITIZER_ENV, FUZZ_SECONDS + 120)
+            failures = [target.name] if log else []
+            self.report(target.name, Result(0 if log else 1, 0, failures, log or ''), started)
+
+    def fuzz_targets(self):
+        log = self.configure('fuzz')
+        if log:
+            self.report('build fuzz', Result(0, 0, ['is not configured'], log), time.monotonic())
+            return []
+        listing = subprocess.run(['meson', 'introspect', 'build-fuzz', '--targets'], cwd=ROOT, capture_output=True,
+                                 text=True, check=True).stdout
+        return sorted(t['filename'][0] for t in json.loads(listing) if t['name'].endswith('_fuzz'))
+
+
+#    suite      what it is                                                       how
+SUITES = {
+    'house':   ('layers, tidiness, the tools themselves',
+                lambda r: r.meson('house', 'release', lambda s: s == 'house')),
+    'unit':    ('unit tests, with asserts and with ASan and UBSan',
+                lambda r: (r.meson('unit', 'debug', is_unit), r.meson('unit asan', 'asan', is_unit))),
+    'tsan':    ('unit tests of core, net and base with TSan',
+                lambda r: r.meson('unit tsan', 'tsan', lambda s: s in TSAN_MODULES)),
+    'clang':   ('clang builds everything without a warning, lock annotations checked',
+                lambda r: r.build('clang')),
+    'sim':     ('the whole target in virtual time, seed by seed',
+                lambda r: (r.meson('sim', 'debug', is_sim), r.meson('sim asan', 'asan', is_sim))),
+    'proto':   ('raw conversations with the daemon',
+                lambda r: r.pytest('proto', 'asan')),
+    'config':  ('configurations saved, restarted from, saved again',
+                lambda r: r.pytest('config', 'asan')),
+    'interop': ('Linux hosts in a guest',
+                lambda r: r.pytest('interop', 'release')),
+    'fuzz':    (f'every fuzz target for {FUZZ_SECONDS} s',
+                lambda r: r.fuzz()),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Build and run the tests.')
+    parser.add_argument('suites', nargs='*', metavar='SUITE', help=', '.join(SUITES))
+    parser.add_argument('--list', action='store_true', help='name the suites')
+    args = parser.parse_args()
+    unknown = sorted(set(args.suites) - set(SUITES))
+    if unknown:
+        parser.error(f'{", ".join(unknown)}: no such suite; there are {", ".join(SUITES)}')
+    if args.list:
+        for name, (what, _) in SUITES.items():
+            print(f'{name:<10} {what}')
+        return 0
+
+    os.chdir(ROOT)
+    runner = Runner()
+    for name in args.suites or SUITES:
+        SUITES[name][1](runner)
+    total = runner.total
+    if total.failures:
+        print('\nFailed:\n' + '\n'.join(f'    {failure}' for failure in total.failures))
+    if total.skipped:
+        print(f'\nSkipped: {total.skipped}')
+    print(f'\n{total.passed} passed, {len(total.failures)} failed')
+    return 1 if total.failures else 0
+
+
+def is_sim(suite):
+    return suite == 'sim'
+
+
+def is_unit(suite):
+    return suite not in ('house', 'sim')
+
+
+def suites_of(test):
+    """Meson says "project:suite"."""
+    return [suite.split(':')[-1] for suite in test['suite']]
+
+
+def command(argv, env=None, timeout_s=None):
+    """Run it; None when it succeeded, else what it said."""
+    try:
+        done = subprocess.run([str(a) for a in argv], cwd=ROOT, env={**os.environ, **(env or {})}, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              errors='replace', timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as e:
+        said = e.stdout.decode(errors='replace') if isinstance(e.stdout, bytes) else e.stdout or ''
+        return f'{said}\n{argv[0]} took longer than {timeout_s} s'
+    except OSError as e:
+        return f'{argv[0]}: {e.strerror}'
+    return None if done.returncode == 0 else done.stdout + f'\n{argv[0]} ended with {done.returncode}'
+
+
+def meson_result(path, log):
+    """From Meson's log: cmocka's functions counted one by one, other programs as one test each."""
+    result = Result(log=log or '')
+    if not path.exists():
+        result.failures.append('meson test did not run')
+        return result
+    for line in path.read_text().splitlines():
+        test = json.loads(line)
+        name = test['name'].split('/')[-1].strip()
+        said = test.get('stdout', '') + '\n' + test.get('stderr', '')
+        failed = sorted(set(re.findall(r'^\[  FAILED  \] (\w+)$', said, re.M)))
+        skipped = len(re.findall(r'^\[  SKIPPED \] \w+$', said, re.M))
+        if test['result'] == 'SKIP':
+            result.skipped += 1
+        elif test['result'] == 'OK':
+            result.passed += len(re.findall(r'^\[       OK \] ', said, re.M)) or 1
+            result.skipped += skipped
+        else:
+            result.passed += len(re.findall(r'^\[       OK \] ', said, re.M))
+            result.failures += [f'{name}.{function}' for function in failed] or [f'{name} ({test["result"].lower()})']
+            result.log = said
+    if log and not result.failures:
+        result.failures.append('meson test ended with an error')
+    return result
+
+
+def pytest_result(path, log):
+    result = Result(log=log or '')
+    if not path.exists():
+        result.failures.append('pytest did not finish')
+        return result
+    for case in ElementTree.parse(path).getroot().iter('testcase'):
+        name = f'{case.get("classname", "").split(".")[-1]}.{case.get("name")}'
+        if case.find('failure') is not None or case.find('error') is not None:
+            result.failures.append(name)
+        elif case.find('skipped') is not None:
+            result.skipped += 1
+        else:
+            result.passed += 1
+    if log and not result.failures:
+        result.failures.append('pytest ended with an error')
+    return result
+
+
+def can_fix_addresses():
+    """Sanitizers of this age do not take every address layout that newer kernels choose."""
+    return shutil.which('setarch') and command(['setarch', '-R', 'true']) is None
+
+
+def python_with_pytest():
+    """The one that Debian's python3-pytest is for; another python3 may come first in PATH."""
+    return '/usr/bin/python3' if Path('/usr/bin/python3').exists() else sys.executable
+
+
+if __name__ == '__main__':
+    sys.exit(main())
