@@ -2,8 +2,9 @@
 /* bdev_waist.h: what the waist's own files share. Private to bdev.
  *
  * An I/O's way:  bdev_submit     checks, counts, lease
+ *                bdev_admit      range locks, for what changes data
  *                bdev_dispatch   lease again; split, emulate, or ->
- *                bdev_to_device  range locks, context, the device's submit()
+ *                bdev_to_device  context, the device's submit()
  *                bdev_io_done    the device's answer, queued on the channel
  *                drain           accounts, then io->done, in the deferred phase
  *
@@ -16,7 +17,6 @@
 
 /* io->waist */
 #define WAIST_CHILD       0x001u /* made by the waist: neither checked nor counted as a user's */
-#define WAIST_BYPASS      0x002u /* runs under the range lock it would otherwise wait for */
 #define WAIST_CHANGES     0x004u /* counted in core->changes[] ... */
 #define WAIST_CHANGES_1   0x008u /* ... of phase 1 */
 #define WAIST_LEASED      0x010u /* counted in its lease ... */
@@ -73,16 +73,16 @@ struct bdev_core {
 	CACHE_ALIGNED struct bdev *bdev;
 	struct reactor *reactor;
 	uint32_t index;
-	uint32_t changes[2];            /* I/Os that change data, in the device's hands, by phase */
-	uint8_t phase;                  /* of those that begin now */
 	bool locked;                    /* some range is locked: `locks` is not empty */
-	struct list locks;              /* struct bdev_lock's by on_core[] */
+	uint8_t phase;                  /* of I/Os that change data and begin now */
+	uint32_t changes[2];            /* those that were admitted and are not done, by phase */
+	struct list locks;              /* of struct bdev_lock_core: locks.c */
+	struct list draining, to_drain;
 	struct queue blocked;           /* I/Os that wait for a lock, by link */
-	struct list drains;             /* locks that wait for the other phase */
 	struct bdev_channel own;        /* what the device's channel_open() sees */
 	struct list channels;
 	void *ctx;
-	struct bdev_pool ctxs, emus, splits, caws;
+	struct bdev_pool ctxs, emus, splits, caws, fuas;
 	struct bdev_stats stats;
 };
 
@@ -111,16 +111,14 @@ void bdev_try_destroy(struct bdev *b);
 
 /* submit.c */
 uint32_t bdev_usable_ops(const struct bdev *b);
+void bdev_admit(struct bdev_channel *ch, struct bdev_io *io);
 void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io);
 void bdev_to_device(struct bdev_channel *ch, struct bdev_io *io);
 /* End an I/O that is not in the device's hands. */
 void bdev_io_end(struct bdev_io *io, enum bdev_status st);
 void bdev_channel_drain(struct defer *d);
 /* Start a child: op, range, iovs and done are set; the rest comes from its parent. */
-void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent, uint32_t waist_flags);
-
-/* Try again after a wait for a context. */
-void bdev_dispatch_waited(struct bdev_channel *ch, struct bdev_io *io);
+void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent);
 
 /* emu.c: false: the device can take it as it is. */
 bool bdev_emulate(struct bdev_channel *ch, struct bdev_io *io);
@@ -153,7 +151,7 @@ void bdev_lease_leave(struct bdev_lease *l, uint32_t core_index, uint8_t phase);
 /* locks.c */
 void bdev_locks_make(struct bdev *b);
 void bdev_locks_free(struct bdev *b);
-/* True: a lock covers part of what the I/O changes; it is queued and comes back to bdev_dispatch(). */
+/* True: a lock covers part of what the I/O changes; it is queued and comes back to bdev_admit(). */
 bool bdev_locks_block(struct bdev_core *core, struct bdev_io *io);
 /* The last changing I/O of the phase before has ended. */
 void bdev_locks_drained(struct bdev_core *core);

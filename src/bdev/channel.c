@@ -26,11 +26,12 @@ void bdev_cores_make(struct bdev *b)
 		c->index = i;
 		c->reactor = i + 1 == count ? core_control(core) : core_reactor(core, i);
 		list_init(&c->locks);
-		list_init(&c->drains);
+		list_init(&c->draining);
+		list_init(&c->to_drain);
 		list_init(&c->channels);
 		queue_init(&c->blocked);
 		bdev_stats_clear(&c->stats);
-		bdev_pool_init(&c->ctxs, c, "device context", b->io_ctx_bytes, CTX_CHUNK, CTX_MAX, bdev_dispatch_waited);
+		bdev_pool_init(&c->ctxs, c, "device context", b->io_ctx_bytes, CTX_CHUNK, CTX_MAX, bdev_to_device);
 		bdev_emu_init(c);
 	}
 	bdev_locks_make(b);

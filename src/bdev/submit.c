@@ -38,7 +38,7 @@ void bdev_submit(struct bdev_channel *ch, struct bdev_io *io)
 		bdev_io_end(io, st);
 		return;
 	}
-	bdev_dispatch(ch, io);
+	bdev_admit(ch, io);
 }
 
 static inline bool in_range(const struct bdev *b, uint64_t lba, uint64_t count)
@@ -152,6 +152,21 @@ uint32_t bdev_usable_ops(const struct bdev *b)
 	return ops;
 }
 
+/* Whole I/Os wait for range locks here, before they hold anything; their children do not. Compare-and-write takes
+ * a lock itself, unless the device has its own, and then nobody ever locks. */
+void bdev_admit(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct bdev_core *core = ch->core;
+
+	if (bdev_op_changes(io->op) && io->op != BDEV_COMPARE_AND_WRITE) {
+		if (unlikely(core->locked) && bdev_locks_block(core, io))
+			return;
+		core->changes[core->phase]++;
+		io->waist |= core->phase ? WAIST_CHANGES | WAIST_CHANGES_1 : WAIST_CHANGES;
+	}
+	bdev_dispatch(ch, io);
+}
+
 void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io)
 {
 	/* The last point before the media; a child or one that waited may have been overtaken by a revocation. */
@@ -164,60 +179,40 @@ void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io)
 		return;
 	}
 	if (likely((ch->simple_ops & 1u << io->op) && io->count <= ch->max_io_blocks && !(io->flags & ch->slow_flags))) {
-		if (io->op == BDEV_READ) {
-			io->waist |= WAIST_DEVICE;
-			ch->submit(ch, io);
-			return;
-		}
-	} else if (bdev_emulate(ch, io)) {
-		return;
+		io->waist |= WAIST_DEVICE;
+		ch->submit(ch, io);
+	} else if (!bdev_emulate(ch, io)) {
+		bdev_to_device(ch, io);
 	}
-	bdev_to_device(ch, io);
 }
 
-/* Its range is not locked and it is counted already when it comes back from a wait. */
-void bdev_dispatch_waited(struct bdev_channel *ch, struct bdev_io *io)
+/* With a context when the device wants one; comes here again after a wait for it. */
+void bdev_to_device(struct bdev_channel *ch, struct bdev_io *io)
 {
-	void *ctx;
+	struct bdev_pool *ctxs = &ch->core->ctxs;
 
 	if (unlikely(!bdev_io_may_land(io) || io->waist & WAIST_ABORT)) {
 		bdev_io_end(io, io->waist & WAIST_ABORT ? BDEV_ST_ABORTED : BDEV_ST_FENCED);
 		return;
 	}
-	ctx = bdev_pool_take(&ch->core->ctxs, io);
-	if (!ctx)
-		return;
-	io->device_ctx = ctx;
-	io->waist |= WAIST_CTX | WAIST_DEVICE;
-	ch->submit(ch, io);
-}
-
-void bdev_to_device(struct bdev_channel *ch, struct bdev_io *io)
-{
-	struct bdev_core *core = ch->core;
-
-	if (bdev_op_changes(io->op)) {
-		if (unlikely(core->locked) && !(io->waist & WAIST_BYPASS) && bdev_locks_block(core, io))
+	if (ctxs->size && (!ch->bdev->io_ctx_ops || ch->bdev->io_ctx_ops & 1u << io->op)) {
+		io->device_ctx = bdev_pool_take(ctxs, io);
+		if (!io->device_ctx)
 			return;
-		core->changes[core->phase]++;
-		io->waist |= core->phase ? WAIST_CHANGES | WAIST_CHANGES_1 : WAIST_CHANGES;
-	}
-	if (core->ctxs.size && (!ch->bdev->io_ctx_ops || ch->bdev->io_ctx_ops & 1u << io->op)) {
-		bdev_dispatch_waited(ch, io);
-		return;
+		io->waist |= WAIST_CTX;
 	}
 	io->waist |= WAIST_DEVICE;
 	ch->submit(ch, io);
 }
 
-void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent, uint32_t waist_flags)
+void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent)
 {
 	must(!child->active);
 	child->active = true;
 	child->consumed = false;
 	child->lent = false;
 	child->ch = parent->ch;
-	child->waist = WAIST_CHILD | waist_flags | (parent->waist & WAIST_BYPASS);
+	child->waist = WAIST_CHILD;
 	child->began_ns = parent->began_ns;
 	child->who = parent->who;
 	child->lease = parent->lease;

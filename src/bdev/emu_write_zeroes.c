@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* emu_write_zeroes.c: write zeroes: writes whose iovecs all point to one constant. */
+#include "bdev/emu.h"
+
+static const char zeroes[65536];
+
+static void write_piece(struct emu *e);
+static void piece_was_written(struct emu *e);
+
+void bdev_emu_write_zeroes(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct emu *e = emu_take(ch, io);
+
+	if (!e)
+		return;
+	/* No buffers are needed: a piece may be as large as the iovecs can say. */
+	e->piece_max = max_u32(1, MEM_IOV_MAX / 2 * sizeof(zeroes) / (ch->block_bytes + ch->bdev->md_size));
+	e->piece_max = min_u32(e->piece_max, ch->max_io_blocks);
+	write_piece(e);
+}
+
+static uint16_t describe(struct iovec *iovs, size_t len)
+{
+	uint16_t used = 0;
+
+	for (size_t n; len; len -= n) {
+		n = min_u64(len, sizeof(zeroes));
+		iovs[used++] = (struct iovec){ .iov_base = (void *)(uintptr_t)zeroes, .iov_len = n };
+	}
+	return used;
+}
+
+static void child_done(struct bdev_io *child)
+{
+	struct emu *e = container_of(child, struct emu, child);
+
+	if (child->status != BDEV_ST_OK)
+		emu_end(e, child->status);
+	else
+		piece_was_written(e);
+}
+
+static void write_piece(struct emu *e)
+{
+	const struct bdev *b = e->ch->bdev;
+	struct bdev_io *child = &e->child;
+
+	if (!emu_next_piece(e))
+		return;
+	child->op = BDEV_WRITE;
+	child->lba = e->parent->lba + e->done;
+	child->count = e->piece;
+	child->iovs = e->iovs;
+	child->iov_count = describe(e->iovs, (size_t)e->piece * e->ch->block_bytes);
+	if (b->md_size && !b->md_interleaved) {
+		child->md_iovs = e->md_iovs;
+		child->md_iov_count = describe(e->md_iovs, (size_t)e->piece * b->md_size);
+	}
+	child->done = child_done;
+	bdev_child_start(child, e->parent);
+}
+
+static void piece_was_written(struct emu *e)
+{
+	e->done += e->piece;
+	write_piece(e);
+}
