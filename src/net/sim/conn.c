@@ -7,6 +7,7 @@
 #define NOBODY_ANSWERS_NS (127 * NS_PER_S)   /* as long as Linux tries to connect */
 #define NOBODY_ACKS_NS (924 * NS_PER_S)      /* and to send, without TCP_USER_TIMEOUT */
 #define FULL_QUEUE_RETRY_NS (100 * NS_PER_MS)
+#define ROOM_PART 8u                         /* of the buffer has to be free before a sender may go on */
 #define PIECE_GAP_NS_MAX 2000u               /* between the pieces of what was sent at once */
 
 static void connect_next(struct sim_event *e);
@@ -124,16 +125,20 @@ void conn_free(struct conn *c)
 
 /* --- sending --- */
 
+/* A little room does not count while there is more to come: else ever smaller pieces would go round, as in TCP
+ * before it learnt the same. */
 uint32_t pipe_room(const struct pipe *p)
 {
-	return p->size - (uint32_t)(p->tail - p->head);
+	uint32_t room = p->size - (uint32_t)(p->tail - p->head);
+
+	return room >= div_up(p->size, ROOM_PART) ? room : 0;
 }
 
 void pipe_put(struct pipe *p, const void *bytes, uint32_t len)
 {
 	uint32_t at = (uint32_t)(p->tail % p->size), first = min_u32(len, p->size - at);
 
-	assert(len <= pipe_room(p));
+	assert(len <= p->size - (p->tail - p->head));
 	memcpy(p->bytes + at, bytes, first);
 	memcpy(p->bytes, (const uint8_t *)bytes + first, len - first);
 	p->tail += len;

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* world.c: net_test.c on the simulated network, under some seeds. */
+#include "net/sim/sim_net.h"
+#include "net/test_run.h"
+
+uint32_t world_count(void)
+{
+	return 10;
+}
+
+void world_start(uint32_t n)
+{
+	struct sim_net_opts opts = {
+		.latency_ns_min = 1000, .latency_ns_max = 30000, .short_read_percent = 30, .short_write_percent = 30,
+	};
+
+	sim_start(n);
+	sim_net_start(&opts);
+}
+
+void world_end(void)
+{
+	sim_net_end();
+	sim_end();
+}
