@@ -5,7 +5,7 @@
 all: ; @tools/build
 run: ; @./run
 test: ; @./test
-bench: all ; @bench/bench.py $(ARGS)
+bench: all ; @python3 bench/bench.py $(ARGS)
 fuzz: ; @FUZZ_SECONDS=$${FUZZ_SECONDS:-300} ./test fuzz
 install: all ; @DESTDIR='$(DESTDIR)' meson install -C build --no-rebuild
 

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = str(len(os.sched_getaffinity(0)))
 FUZZ_SECONDS = int(os.environ.get('FUZZ_SECONDS', '20'))
-LOG_LINES = 60                  # of a failure
+LOG_LINES = 50                  # of each thing that failed
 MESON_TIMEOUT_FACTOR = 4        # sanitizers and busy machines are slow
 PYTEST_TIMEOUT_S = 45 * 60
 TSAN_MODULES = {'core', 'net', 'base'}
@@ -73,7 +73,7 @@ class Runner:
         if result.skipped:
             words.append(f'{result.skipped} skipped')
         if result.failures:
-            print('\n'.join('    | ' + line for line in result.log.splitlines()[-LOG_LINES:]))
+            print('\n'.join('    | ' + line for line in result.log.splitlines()))
         print(f'{name:<16} {", ".join(words)}  ({time.monotonic() - started:.0f} s)', flush=True)
         self.total.add(Result(result.passed, result.skipped, [f'{name}: {failure}' for failure in result.failures]))
 
@@ -84,7 +84,8 @@ class Runner:
             started = time.monotonic()
             log = self.configure(tree) or command(['ninja', '-C', TREES[tree][0], '-j', JOBS, *targets])
             self.built[key] = not log
-            self.report(f'build {tree}', Result(0, 0, ['does not build'], log) if log else Result(1), started)
+            self.report(f'build {tree}', Result(0, 0, ['does not build'], from_failure(log)) if log else Result(1),
+                        started)
         return self.built[key]
 
     @staticmethod
@@ -139,12 +140,12 @@ class Runner:
                            f'-artifact_prefix={ROOT}/build-fuzz/{target.name}-', '-print_final_stats=1',
                            found, *seeds], SANITIZER_ENV, FUZZ_SECONDS + 120)
             failures = [target.name] if log else []
-            self.report(target.name, Result(0 if log else 1, 0, failures, log or ''), started)
+            self.report(target.name, Result(0 if log else 1, 0, failures, last_lines(log or '')), started)
 
     def fuzz_targets(self):
         log = self.configure('fuzz')
         if log:
-            self.report('build fuzz', Result(0, 0, ['is not configured'], log), time.monotonic())
+            self.report('build fuzz', Result(0, 0, ['is not configured'], last_lines(log)), time.monotonic())
             return []
         listing = subprocess.run(['meson', 'introspect', 'build-fuzz', '--targets'], cwd=ROOT, capture_output=True,
                                  text=True, check=True).stdout
@@ -229,10 +230,9 @@ def command(argv, env=None, timeout_s=None):
 
 def meson_result(path, log):
     """From Meson's log: cmocka's functions counted one by one, other programs as one test each."""
-    result = Result(log=log or '')
+    result = Result()
     if not path.exists():
-        result.failures.append('meson test did not run')
-        return result
+        return Result(0, 0, ['meson test did not run'], last_lines(log or ''))
     for line in path.read_text().splitlines():
         test = json.loads(line)
         name = test['name'].split('/')[-1].strip()
@@ -247,14 +247,14 @@ def meson_result(path, log):
         else:
             result.passed += len(re.findall(r'^\[       OK \] ', said, re.M))
             result.failures += [f'{name}.{function}' for function in failed] or [f'{name} ({test["result"].lower()})']
-            result.log = said
+            result.log += last_lines(said) + '\n'
     if log and not result.failures:
-        result.failures.append('meson test ended with an error')
+        return Result(result.passed, result.skipped, ['meson test ended with an error'], last_lines(log))
     return result
 
 
 def pytest_result(path, log):
-    result = Result(log=log or '')
+    result = Result(log=last_lines(log or ''))
     if not path.exists():
         result.failures.append('pytest did not finish')
         return result
@@ -269,6 +269,17 @@ def pytest_result(path, log):
     if log and not result.failures:
         result.failures.append('pytest ended with an error')
     return result
+
+
+def last_lines(log):
+    return '\n'.join(log.splitlines()[-LOG_LINES:])
+
+
+def from_failure(log):
+    """Ninja's first complaint."""
+    lines = log.splitlines()
+    at = next((i for i, line in enumerate(lines) if line.startswith('FAILED:')), max(0, len(lines) - LOG_LINES))
+    return '\n'.join(lines[at:at + LOG_LINES])
 
 
 def can_fix_addresses():
