@@ -73,6 +73,8 @@ struct nvmf_req {
 	uint8_t shift;                /* of a block, when the command was parsed */
 	struct nvmf_ns_view *ns;      /* the namespace the command uses: keeps it, and its channel, until given back */
 	struct nvmf_req *fused;       /* the other half of a fused pair */
+	uint16_t at;                  /* commands of several ranges: the one that is being done ... */
+	uint64_t at_lba;              /* ... and where it goes */
 	struct list link;             /* the qpair's list of executing requests */
 	struct queue_link done_link;  /* the core's queue of answers that are ready */
 	struct bdev_io io;
@@ -180,7 +182,8 @@ static inline void nvmf_qpair_seen(struct nvmf_qpair *qp)
 struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s);
 void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r);
 /* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old (when no request is in the
- * target's hands), then on the new core, with the same qp. */
+ * target's hands, and qp->reactor already names the new one), then on the new core, with the same qp. What is addressed to the
+ * qpair meanwhile waits or follows it. A qpair that is closing does not move. */
 struct freeze;
 void nvmf_qpair_freeze(struct freeze *f, struct nvmf_qpair *qp);
 

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* admin.c: the tables of admin and fabrics commands, and the commands that fit on a few lines. */
+#include "nvmf/target.h"
+
+static bool no_data_parse(struct nvmf_req *req)
+{
+	return true;
+}
+
+static void keep_alive_run(struct nvmf_req *req)
+{
+	/* Any traffic feeds the timer; the command's arrival has done so. */
+	nvmf_req_complete(req, NVME_SC_SUCCESS);
+}
+
+void nvmf_abort_run(struct nvmf_req *req)
+{
+	struct nvmf_qpair *qp = req->qpair;
+	struct nvmf_ctrlr *c = qp->ctrlr;
+	uint16_t sqid = le16_get(req->cmd.abort.sqid), cid = le16_get(req->cmd.abort.cid);
+
+	if (sqid == 0) {
+		req->cpl.dw0 = le32_of(!nvmf_qpair_abort(qp, cid)); /* bit 0: not aborted */
+		nvmf_req_complete(req, NVME_SC_SUCCESS);
+		return;
+	}
+	for (uint32_t i = 0; i < NVMF_ABORTS_MAX; i++) {
+		struct nvmf_abort *a = &c->aborts[i];
+
+		if (a->req)
+			continue;
+		*a = (struct nvmf_abort){ .ctrlr = c, .req = req, .sqid = sqid, .cid = cid };
+		msg_send(core_control(c->target->core), &a->msg, nvmf_abort_on_control);
+		return;
+	}
+	nvmf_req_complete(req, NVME_SC_ABORT_LIMIT);
+}
+
+#define D NVMF_ON_DISCOVERY
+#define A NVMF_ALWAYS
+static const struct nvmf_handler admin_handlers[256] = {
+	/*                           name                          parse                    run                      flags */
+	[NVME_ADMIN_GET_LOG_PAGE] = { "Get Log Page",              nvmf_log_page_parse,     nvmf_log_page_run,       D },
+	[NVME_ADMIN_IDENTIFY]     = { "Identify",                  nvmf_identify_parse,     nvmf_identify_run,       D },
+	[NVME_ADMIN_ABORT_CMD]    = { "Abort",                     no_data_parse,           nvmf_abort_run,          D },
+	[NVME_ADMIN_SET_FEATURES] = { "Set Features",              nvmf_set_features_parse, nvmf_set_features_run,   D },
+	[NVME_ADMIN_GET_FEATURES] = { "Get Features",              nvmf_get_features_parse, nvmf_get_features_run,   D },
+	[NVME_ADMIN_ASYNC_EVENT]  = { "Asynchronous Event Request", nvmf_aer_parse,         nvmf_aer_run,            D },
+	[NVME_ADMIN_KEEP_ALIVE]   = { "Keep Alive",                no_data_parse,           keep_alive_run,          D },
+};
+
+static const struct nvmf_handler fabrics_handlers[] = {
+	/*                             name             parse                run                     flags */
+	[NVME_FABRICS_PROPERTY_SET] = { "Property Set", nvmf_property_parse, nvmf_property_set_run,  D | A },
+	[NVME_FABRICS_CONNECT]      = { "Connect",      nvmf_connect_parse,  nvmf_connect_run,       D | A },
+	[NVME_FABRICS_PROPERTY_GET] = { "Property Get", nvmf_property_parse, nvmf_property_get_run,  D | A },
+};
+#undef D
+#undef A
+
+const struct nvmf_handler *nvmf_admin_handler(uint8_t opc)
+{
+	return admin_handlers[opc].run ? &admin_handlers[opc] : NULL;
+}
+
+const struct nvmf_handler *nvmf_fabrics_handler(uint8_t fctype)
+{
+	return fctype < ARRAY_SIZE(fabrics_handlers) && fabrics_handlers[fctype].run ? &fabrics_handlers[fctype] : NULL;
+}

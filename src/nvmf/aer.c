@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* aer.c: Asynchronous Event Requests: parked until something happens.
+ *
+ * Each kind of event is told once and then masked until the host reads its log page.
+ */
+#include "nvmf/target.h"
+
+struct event {
+	uint32_t wanted;  /* its bit in Asynchronous Event Configuration */
+	uint32_t result;
+};
+static const struct event events[NVMF_EVENT_COUNT] = {
+	[NVMF_EVENT_NS_CHANGED] = { NVME_OAES_NS,        NVME_AER_NOTICE_NS_CHANGED },
+	[NVMF_EVENT_ANA]        = { NVME_OAES_ANA,       NVME_AER_NOTICE_ANA },
+	[NVMF_EVENT_DISCOVERY]  = { NVME_OAES_DISCOVERY, NVME_AER_NOTICE_DISC_CHANGED },
+};
+
+bool nvmf_aer_parse(struct nvmf_req *req)
+{
+	req->parks = true;
+	return true;
+}
+
+static void tell(struct nvmf_ctrlr *c, struct nvmf_req *req, enum nvmf_event ev)
+{
+	c->aer_pending &= ~(1u << ev);
+	c->aer_masked |= 1u << ev;
+	req->cpl.dw0 = le32_of(events[ev].result);
+	nvmf_req_complete(req, NVME_SC_SUCCESS);
+}
+
+void nvmf_aer_run(struct nvmf_req *req)
+{
+	struct nvmf_ctrlr *c = req->qpair->ctrlr;
+
+	if (c->aer_count == NVMF_AERS_MAX) {
+		nvmf_req_complete(req, NVME_SC_ASYNC_LIMIT | NVME_SC_DNR);
+		return;
+	}
+	if (c->aer_pending) {
+		tell(c, req, (enum nvmf_event)__builtin_ctz(c->aer_pending));
+		return;
+	}
+	c->aers[c->aer_count++] = req;
+}
+
+void nvmf_event_raise(struct nvmf_ctrlr *c, enum nvmf_event ev)
+{
+	if (!(c->aer_config & events[ev].wanted) || (c->aer_masked & 1u << ev))
+		return;
+	if (c->aer_count)
+		tell(c, c->aers[--c->aer_count], ev);
+	else
+		c->aer_pending |= 1u << ev;
+}
+
+void nvmf_event_read(struct nvmf_ctrlr *c, enum nvmf_event ev)
+{
+	c->aer_masked &= ~(1u << ev);
+	c->aer_pending &= ~(1u << ev);
+}
+
+bool nvmf_aer_take(struct nvmf_ctrlr *c, struct nvmf_req *req)
+{
+	for (uint32_t i = 0; i < c->aer_count; i++) {
+		if (c->aers[i] == req) {
+			c->aers[i] = c->aers[--c->aer_count];
+			return true;
+		}
+	}
+	return false;
+}
+
+void nvmf_aer_drop_all(struct nvmf_ctrlr *c)
+{
+	while (c->aer_count)
+		nvmf_req_complete(c->aers[--c->aer_count], NVME_SC_ABORT_QUEUE);
+}

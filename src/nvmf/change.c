@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* change.c: changes of the configuration take turns, and the steps they are made of. */
+#include "nvmf/change.h"
+
+static void go_on(struct nvmf_target *t);
+static void go_on_msg(struct msg *m);
+static void work_done(struct seq *s);
+
+static struct nvmf_work *work_of(struct seq *s)
+{
+	return container_of(s, struct nvmf_work, seq);
+}
+
+/* --- turns -------------------------------------------------------------------------------------------- */
+
+struct nvmf_work *nvmf_work_make(struct nvmf_change *c, const char *name, const struct seq_step *steps, uint32_t count)
+{
+	struct nvmf_work *w = base_zalloc(sizeof(*w));
+
+	w->change = c;
+	w->target = c->target;
+	w->name = name;
+	w->steps = steps;
+	w->step_count = count;
+	c->work = w;
+	c->err = (struct err){ 0 };
+	return w;
+}
+
+void nvmf_work_start(struct nvmf_work *w)
+{
+	struct nvmf_target *t = w->target;
+
+	assert(reactor_is_control(reactor_self()));
+	t->changes_out++;
+	list_add_tail(&t->changes, &w->change->link);
+	go_on(t);
+}
+
+/* By message, so that `done` never runs inside of the call that asked for the change. */
+static void go_on(struct nvmf_target *t)
+{
+	if (t->changes_msg_out)
+		return;
+	t->changes_msg_out = true;
+	msg_send(core_control(t->core), &t->changes_msg, go_on_msg);
+}
+
+static void go_on_msg(struct msg *m)
+{
+	struct nvmf_target *t = container_of(m, struct nvmf_target, changes_msg);
+	struct list *l;
+	struct nvmf_work *w;
+
+	t->changes_msg_out = false;
+	if (t->changing || !(l = list_pop(&t->changes)))
+		return;
+	t->changing = list_entry(l, struct nvmf_change, link);
+	w = t->changing->work;
+	seq_start(&w->seq, w->name, w->steps, w->step_count, work_done);
+}
+
+static void turn_over(struct nvmf_work *w)
+{
+	if (w->target->changing != w->change)
+		return;
+	w->target->changing = NULL;
+	go_on(w->target);
+}
+
+static void work_done(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+	struct nvmf_target *t = w->target;
+	struct nvmf_change *c = w->change;
+
+	assert(!w->next);
+	c->err = s->err;
+	c->nsid = w->nsid;
+	c->work = NULL;
+	turn_over(w);
+	for (uint32_t i = 0; i < w->ns_count; i++)
+		nvmf_ns_unref(w->ns[i]);
+	if (w->which)
+		nvmf_ns_unref(w->which);
+	if (w->roster)
+		nvmf_roster_unref(t, w->roster);
+	free(w->ns);
+	free(w->listeners);
+	free(w);
+	nvmf_target_less(t, &t->changes_out);
+	c->done(c);
+}
+
+/* --- what later steps need to know ------------------------------------------------------------------------ */
+
+void nvmf_work_add_ns(struct nvmf_work *w, struct nvmf_ns *ns)
+{
+	w->ns = realloc(w->ns, (w->ns_count + 1) * sizeof(*w->ns));
+	must(w->ns != NULL);
+	w->ns[w->ns_count++] = ns;
+	nvmf_ns_ref(ns);
+}
+
+void nvmf_work_add_listener(struct nvmf_work *w, const struct nvmf_listener *l)
+{
+	w->listeners = realloc(w->listeners, (w->listener_count + 1) * sizeof(*w->listeners));
+	must(w->listeners != NULL);
+	w->listeners[w->listener_count++] = *l;
+}
+
+void nvmf_work_set_roster(struct nvmf_work *w, struct nvmf_roster *r)
+{
+	assert(!w->roster);
+	w->roster = r;
+	r->refs++;
+}
+
+struct nvmf_subsystem *nvmf_work_edit(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_config_find(w->next, w->nqn);
+
+	if (!s) {
+		err_set(e, -ENOENT, "nqn: there is no subsystem '%s'; nvmf_get_subsystems lists those that exist", w->nqn);
+		return NULL;
+	}
+	nvmf_work_set_roster(w, s->roster);
+	return nvmf_config_edit(w->next, s->id);
+}
+
+/* --- steps: build, publish ----------------------------------------------------------------------------------- */
+
+enum seq_result nvmf_step_build(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	if (w->target->stopping) {
+		err_set(&s->err, -ESHUTDOWN, "the target is being stopped");
+		return SEQ_FAILED;
+	}
+	w->next = nvmf_config_copy(w->target, w->target->config);
+	if (w->build(w, &s->err) == 0)
+		return SEQ_NEXT;
+	return nvmf_undo_build(s), SEQ_FAILED;
+}
+
+enum seq_result nvmf_undo_build(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	nvmf_config_drop(w->next);
+	w->next = NULL;
+	return SEQ_NEXT;
+}
+
+static void published(struct version_publish *p)
+{
+	struct nvmf_work *w = container_of(p, struct nvmf_work, publish);
+
+	turn_over(w);
+	seq_resume(&w->seq, 0);
+}
+
+enum seq_result nvmf_step_publish(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+	struct nvmf_target *t = w->target;
+
+	t->config = w->next;
+	t->configs_old++;
+	w->next = NULL;
+	version_publish(&t->slot, &w->publish, &t->config->v, published);
+	return SEQ_WAIT;
+}
+
+/* --- steps: channels of a new namespace on every core, before anyone can use it ------------------------------------ */
+
+static void open_on_core(struct each *e)
+{
+	struct nvmf_work *w = container_of(e, struct nvmf_work, each);
+	struct err err = { 0 };
+
+	if (nvmf_ns_enter(w->ns[0], reactor_index(reactor_self()), &err))
+		return;
+	if (!atomic_exchange(&w->core_failed, true))
+		w->core_err = err;
+}
+
+static void let_go_on_core(struct each *e)
+{
+	struct nvmf_work *w = container_of(e, struct nvmf_work, each);
+
+	nvmf_ns_view_put(&w->ns[0]->view[reactor_index(reactor_self())]);
+}
+
+static void every_core_done(struct each *e)
+{
+	seq_resume(&container_of(e, struct nvmf_work, each)->seq, 0);
+}
+
+enum seq_result nvmf_step_open_channels(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	w->ns[0]->cores_in = w->target->core_count;
+	each_core(&w->each, w->target->core, open_on_core, every_core_done);
+	return SEQ_WAIT;
+}
+
+enum seq_result nvmf_step_check_channels(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	if (!atomic_load(&w->core_failed))
+		return SEQ_NEXT;
+	err_set(&s->err, w->core_err.code ? w->core_err.code : -EIO, "device '%s' cannot be used on every core: %s",
+	        w->ns[0]->bdev_name, w->core_err.text);
+	return SEQ_FAILED;
+}
+
+enum seq_result nvmf_step_let_go_channels(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	each_core(&w->each, w->target->core, let_go_on_core, every_core_done);
+	return SEQ_WAIT;
+}
+
+/* --- steps: listening ------------------------------------------------------------------------------------------------ */
+
+enum seq_result nvmf_step_listen(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	for (uint32_t i = 0; i < w->listener_count; i++) {
+		if (nvmf_portal_take(w->target, w->listeners[i].transport, &w->listeners[i].addr, &s->err) == 0)
+			continue;
+		while (i--)
+			nvmf_portal_give(w->target, w->listeners[i].transport, &w->listeners[i].addr);
+		return SEQ_FAILED;
+	}
+	return SEQ_NEXT;
+}
+
+enum seq_result nvmf_step_unlisten(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	for (uint32_t i = 0; i < w->listener_count; i++)
+		nvmf_portal_give(w->target, w->listeners[i].transport, &w->listeners[i].addr);
+	return SEQ_NEXT;
+}
+
+/* --- steps: hosts ------------------------------------------------------------------------------------------------------- */
+
+enum seq_result nvmf_step_tell(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	if (w->roster)
+		nvmf_roster_tell(w->roster, NVMF_MAIL_CONFIG);
+	if (w->target->config->subs[NVMF_DISCOVERY_ID])
+		nvmf_roster_tell(w->target->config->subs[NVMF_DISCOVERY_ID]->roster, NVMF_MAIL_CONFIG);
+	return SEQ_NEXT;
+}
+
+/* Those whom the present configuration would not let in. */
+static bool unwelcome(struct nvmf_roster_wait *rw, struct nvmf_ctrlr *c)
+{
+	struct nvmf_subsystem *s = c->target->config->subs[c->sub_id];
+
+	if (!s || s->roster != c->roster)
+		return true;
+	return !nvmf_subsystem_allows_host(s, c->who.name) ||
+	       (!s->discovery && !nvmf_subsystem_listens(s, c->transport, &c->listen_addr));
+}
+
+static void unwelcome_gone(struct nvmf_roster_wait *rw)
+{
+	seq_resume(&container_of(rw, struct nvmf_work, roster_wait)->seq, 0);
+}
+
+enum seq_result nvmf_step_disconnect(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	w->roster_wait.matches = unwelcome;
+	w->roster_wait.fn = unwelcome_gone;
+	nvmf_roster_disconnect(w->roster, &w->roster_wait);
+	nvmf_roster_wait_gone(w->roster, &w->roster_wait);
+	return SEQ_WAIT;
+}
+
+/* --- steps: namespaces that were removed ------------------------------------------------------------------------------------ */
+
+/* One after the other: the order does not matter, all have to be. */
+static void ns_closed(struct nvmf_ns_wait *nw)
+{
+	struct nvmf_work *w = container_of(nw, struct nvmf_work, ns_wait);
+
+	if (++w->ns_at < w->ns_count)
+		nvmf_ns_wait_closed(w->ns[w->ns_at], nw, ns_closed);
+	else
+		seq_resume(&w->seq, 0);
+}
+
+enum seq_result nvmf_step_wait_ns(struct seq *s)
+{
+	struct nvmf_work *w = work_of(s);
+
+	if (!w->ns_count)
+		return SEQ_NEXT;
+	nvmf_ns_wait_closed(w->ns[0], &w->ns_wait, ns_closed);
+	return SEQ_WAIT;
+}

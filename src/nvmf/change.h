@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* change.h: a change of the configuration on its way (private to nvmf).
+ *
+ * Changes take turns while they build and publish; what comes after (telling hosts, waiting for I/O of what was
+ * removed) keeps nobody else. Each kind is a table of steps (change_ops.c) made from those declared here.
+ */
+#ifndef NVMF_CHANGE_H
+#define NVMF_CHANGE_H
+
+#include "nvmf/target.h"
+
+struct nvmf_work {
+	struct seq seq;
+	struct nvmf_change *change;
+	struct nvmf_target *target;
+	const char *name;
+	const struct seq_step *steps;
+	uint32_t step_count;
+	int (*build)(struct nvmf_work *w, struct err *e); /* edits w->next */
+	struct nvmf_config *next;
+	struct version_publish publish;
+	struct each each;
+	struct err core_err;              /* of the first core that had trouble */
+	_Atomic bool core_failed;
+	struct nvmf_roster *roster;       /* of the subsystem that changes; counted */
+	struct nvmf_roster_wait roster_wait;
+	struct nvmf_ns **ns;              /* added, or removed; counted */
+	uint32_t ns_count, ns_at;
+	struct nvmf_ns_wait ns_wait;
+	struct nvmf_listener *listeners;  /* to listen on, or no more */
+	uint32_t listener_count;
+	/* what was asked for */
+	char nqn[NVMF_NQN_MAX + 1], host[NVMF_NQN_MAX + 1], trtype[32];
+	char serial[64], model[64];
+	struct net_addr addr;
+	struct nvmf_subsystem_opts sub_opts;
+	struct nvmf_ns_opts ns_opts;
+	char bdev_name[256];
+	const struct nvmf_transport_ops *ops;
+	struct nvmf_transport_opts tr_opts;
+	bool allow;
+	uint32_t nsid;
+	struct nvmf_ns *which;            /* a namespace that reported something about itself; counted */
+};
+
+struct nvmf_work *nvmf_work_make(struct nvmf_change *c, const char *name, const struct seq_step *steps, uint32_t count);
+/* Queue it. */
+void nvmf_work_start(struct nvmf_work *w);
+/* Lists of it that later steps work on. */
+void nvmf_work_add_ns(struct nvmf_work *w, struct nvmf_ns *ns);
+void nvmf_work_add_listener(struct nvmf_work *w, const struct nvmf_listener *l);
+void nvmf_work_set_roster(struct nvmf_work *w, struct nvmf_roster *r);
+/* An editable copy of the subsystem that was named; NULL with a sentence. */
+struct nvmf_subsystem *nvmf_work_edit(struct nvmf_work *w, struct err *e);
+
+/* Steps. */
+enum seq_result nvmf_step_build(struct seq *s);
+enum seq_result nvmf_undo_build(struct seq *s);
+enum seq_result nvmf_step_open_channels(struct seq *s);
+enum seq_result nvmf_step_check_channels(struct seq *s);
+enum seq_result nvmf_step_let_go_channels(struct seq *s);
+enum seq_result nvmf_step_listen(struct seq *s);
+enum seq_result nvmf_step_unlisten(struct seq *s);
+enum seq_result nvmf_step_publish(struct seq *s);
+enum seq_result nvmf_step_tell(struct seq *s);
+enum seq_result nvmf_step_disconnect(struct seq *s);
+enum seq_result nvmf_step_wait_ns(struct seq *s);
+
+#endif

@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* change_ops.c: every kind of change: how it edits the next version, and its steps. */
+#include <ctype.h>
+
+#include "nvmf/change.h"
+
+#define DEFAULT_SERIAL "00000000000000000000"
+#define DEFAULT_MODEL "Gantry bdev Controller"
+#define DEFAULT_NAMESPACES 32u
+
+static void text_in(char *to, size_t size, const char *from)
+{
+	text_pad(to, size - 1, from ? from : "", 0);
+}
+
+/* --- checks of what people give ------------------------------------------------------------------------- */
+
+static bool digits(const char *s, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!isdigit((unsigned char)s[i]))
+			return false;
+	return true;
+}
+
+/* "nqn.2016-06.io.example:anything": a date, a reversed domain, a colon, a name. */
+static int check_nqn(const char *field, const char *nqn, bool needs_name, struct err *e)
+{
+	size_t len = strlen(nqn);
+	struct uuid u;
+
+	if (len > NVMF_NQN_MAX)
+		return err_set(e, ERR_BAD_PARAM, "%s: '%.32s...' has %zu characters; an NQN has at most %d", field, nqn, len,
+		               NVMF_NQN_MAX);
+	if (text_starts_with(nqn, NVME_NQN_UUID_PREFIX) && !uuid_from_text(nqn + strlen(NVME_NQN_UUID_PREFIX), &u))
+		return err_set(e, ERR_BAD_PARAM, "%s: '%s' does not end in a UUID, as names after '%s' must", field, nqn,
+		               NVME_NQN_UUID_PREFIX);
+	if (len < 12 || !text_starts_with(nqn, "nqn.") || !digits(nqn + 4, 4) || nqn[8] != '-' || !digits(nqn + 9, 2) ||
+	    nqn[11] != '.' || (needs_name && (!strchr(nqn, ':') || !strchr(nqn, ':')[1])))
+		return err_set(e, ERR_BAD_PARAM, "%s: '%s' is not an NQN; it must look like nqn.2016-06.io.example:name", field,
+		               nqn);
+	for (const char *p = nqn; *p; p++)
+		if ((unsigned char)*p < 0x20)
+			return err_set(e, ERR_BAD_PARAM, "%s: an NQN has no control characters", field);
+	return 0;
+}
+
+static int check_id_text(const char *field, const char *text, size_t max, struct err *e)
+{
+	if (strlen(text) > max)
+		return err_set(e, ERR_BAD_PARAM, "%s: '%s' is longer than %zu characters", field, text, max);
+	for (const char *p = text; *p; p++)
+		if (*p < 0x20 || *p > 0x7e)
+			return err_set(e, ERR_BAD_PARAM, "%s: only printable ASCII characters are allowed", field);
+	return 0;
+}
+
+/* --- transports ---------------------------------------------------------------------------------------------- */
+
+static enum seq_result make_transport(struct seq *s)
+{
+	struct nvmf_work *w = container_of(s, struct nvmf_work, seq);
+	struct nvmf_target *t = w->target;
+	struct nvmf_transport *tr;
+
+	if (nvmf_target_transport(t, w->ops->name)) {
+		err_set(&s->err, -EEXIST, "trtype: transport '%s' exists already", w->ops->name);
+		return SEQ_FAILED;
+	}
+	tr = t->stopping ? NULL : w->ops->make(t, &w->tr_opts, &s->err);
+	if (!tr)
+		return SEQ_FAILED;
+	tr->ops = w->ops;
+	tr->target = t;
+	list_add_tail(&t->transports, &tr->link);
+	return SEQ_NEXT;
+}
+
+static const struct seq_step add_transport_steps[] = {
+	{ "make the transport", make_transport, NULL },
+};
+
+void nvmf_add_transport(struct nvmf_change *c, const struct nvmf_transport_ops *ops, const struct nvmf_transport_opts *opts)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "create transport", add_transport_steps, ARRAY_SIZE(add_transport_steps));
+
+	w->ops = ops;
+	w->tr_opts = *opts;
+	nvmf_work_start(w);
+}
+
+/* --- subsystems --------------------------------------------------------------------------------------------------- */
+
+static int fill_subsystem(struct nvmf_subsystem *s, const struct nvmf_work *w)
+{
+	const struct nvmf_subsystem_opts *o = &w->sub_opts;
+
+	text_in(s->nqn, sizeof(s->nqn), w->nqn);
+	text_in(s->serial, sizeof(s->serial), w->serial);
+	text_in(s->model, sizeof(s->model), w->model);
+	s->allow_any_host = o->allow_any_host;
+	s->ana_reporting = o->ana_reporting;
+	s->min_cntlid = o->min_cntlid ? o->min_cntlid : 1;
+	s->max_cntlid = o->max_cntlid ? o->max_cntlid : NVME_CNTLID_MAX;
+	s->ns_max = o->max_namespaces ? o->max_namespaces : DEFAULT_NAMESPACES;
+	s->ns = base_zalloc(s->ns_max * sizeof(*s->ns));
+	s->ns_changed = base_zalloc(s->ns_max * sizeof(*s->ns_changed));
+	return 0;
+}
+
+static int build_add_subsystem(struct nvmf_work *w, struct err *e)
+{
+	const struct nvmf_subsystem_opts *o = &w->sub_opts;
+	uint16_t min = o->min_cntlid ? o->min_cntlid : 1, max = o->max_cntlid ? o->max_cntlid : NVME_CNTLID_MAX;
+	struct nvmf_subsystem *s;
+	int rc = check_nqn("nqn", w->nqn, true, e);
+
+	rc = rc ? rc : check_id_text("serial_number", w->serial, NVMF_SERIAL_SIZE, e);
+	rc = rc ? rc : check_id_text("model_number", w->model, NVMF_MODEL_SIZE, e);
+	if (rc)
+		return rc;
+	if (nvmf_config_find(w->next, w->nqn))
+		return err_set(e, -EEXIST, "nqn: subsystem '%s' exists already", w->nqn);
+	if (min > max || max > NVME_CNTLID_MAX)
+		return err_set(e, ERR_BAD_PARAM, "min_cntlid, max_cntlid: %u to %u is not a range within 1 to %u", min, max,
+		               NVME_CNTLID_MAX);
+	if (o->max_namespaces > NVMF_NSID_LIMIT)
+		return err_set(e, ERR_BAD_PARAM, "max_namespaces: %u is more than %u", o->max_namespaces, NVMF_NSID_LIMIT);
+	s = nvmf_config_add_subsystem(w->next, false);
+	if (!s)
+		return err_set(e, -ENOSPC, "nqn: there are %u subsystems already, the discovery subsystem included, which is the "
+		               "most there can be", min_u32(NVMF_SUBSYSTEMS_MAX, w->target->subsystems_max));
+	w->next->genctr++;
+	return fill_subsystem(s, w);
+}
+
+static const struct seq_step add_subsystem_steps[] = {
+	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
+	{ "publish",                nvmf_step_publish, NULL },
+	{ "tell hosts",             nvmf_step_tell,    NULL },
+};
+
+void nvmf_add_subsystem(struct nvmf_change *c, const struct nvmf_subsystem_opts *opts)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "create subsystem", add_subsystem_steps, ARRAY_SIZE(add_subsystem_steps));
+
+	text_in(w->nqn, sizeof(w->nqn), opts->nqn);
+	if (strlen(opts->nqn) > NVMF_NQN_MAX)
+		w->nqn[0] = 0; /* too long for any: the check says so in its way */
+	text_in(w->serial, sizeof(w->serial), opts->serial_number ? opts->serial_number : DEFAULT_SERIAL);
+	text_in(w->model, sizeof(w->model), opts->model_number ? opts->model_number : DEFAULT_MODEL);
+	w->sub_opts = *opts;
+	w->build = build_add_subsystem;
+	nvmf_work_start(w);
+}
+
+static int build_remove_subsystem(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_config_find(w->next, w->nqn);
+
+	if (!s || s->discovery)
+		return err_set(e, -ENOENT, s ? "nqn: the discovery subsystem '%s' cannot be deleted"
+		                             : "nqn: there is no subsystem '%s'; nvmf_get_subsystems lists those that exist", w->nqn);
+	nvmf_work_set_roster(w, s->roster);
+	for (uint32_t i = 0; i < s->ns_max; i++)
+		if (s->ns[i])
+			nvmf_work_add_ns(w, s->ns[i]);
+	for (uint32_t i = 0; i < s->listener_count; i++)
+		nvmf_work_add_listener(w, &s->listeners[i]);
+	nvmf_config_remove_subsystem(w->next, s->id);
+	w->next->genctr++;
+	return 0;
+}
+
+static const struct seq_step remove_subsystem_steps[] = {
+	{ "build the next version",      nvmf_step_build,      nvmf_undo_build },
+	{ "publish",                     nvmf_step_publish,    NULL },
+	{ "stop listening",              nvmf_step_unlisten,   NULL },
+	{ "tell hosts",                  nvmf_step_tell,       NULL },
+	{ "disconnect its controllers",  nvmf_step_disconnect, NULL },
+	{ "wait for its namespaces",     nvmf_step_wait_ns,    NULL },
+};
+
+void nvmf_remove_subsystem(struct nvmf_change *c, const char *nqn)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "delete subsystem", remove_subsystem_steps,
+	                                     ARRAY_SIZE(remove_subsystem_steps));
+
+	text_in(w->nqn, sizeof(w->nqn), nqn);
+	w->build = build_remove_subsystem;
+	nvmf_work_start(w);
+}
+
+/* --- namespaces ------------------------------------------------------------------------------------------------------- */
+
+static enum seq_result open_ns(struct seq *s)
+{
+	struct nvmf_work *w = container_of(s, struct nvmf_work, seq);
+	struct nvmf_ns *ns;
+
+	if (w->ns_opts.no_auto_visible) {
+		err_set(&s->err, -ENOTSUP, "no_auto_visible: namespaces hidden from hosts are not supported; leave it out");
+		return SEQ_FAILED;
+	}
+	ns = nvmf_ns_open(w->target, w->nqn, &w->ns_opts, &s->err);
+	if (!ns)
+		return SEQ_FAILED;
+	nvmf_work_add_ns(w, ns); /* given back when the work is over */
+	nvmf_ns_unref(ns);
+	return SEQ_NEXT;
+}
+
+static uint32_t free_nsid(const struct nvmf_subsystem *s)
+{
+	for (uint32_t i = 0; i < s->ns_max; i++)
+		if (!s->ns[i])
+			return i + 1;
+	return 0;
+}
+
+static int build_add_ns(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
+	uint32_t nsid = w->ns_opts.nsid;
+
+	if (!s)
+		return e->code;
+	if (s->discovery)
+		return err_set(e, ERR_BAD_PARAM, "nqn: the discovery subsystem has no namespaces");
+	if (nsid > s->ns_max)
+		return err_set(e, ERR_BAD_PARAM, "nsid: %u is beyond max_namespaces of '%s', which is %u", nsid, w->nqn, s->ns_max);
+	if (nsid && s->ns[nsid - 1])
+		return err_set(e, -EEXIST, "nsid: %u is in use in '%s' for device '%s'", nsid, w->nqn, s->ns[nsid - 1]->bdev_name);
+	nsid = nsid ? nsid : free_nsid(s);
+	if (!nsid)
+		return err_set(e, -ENOSPC, "nqn: '%s' has max_namespaces (%u) namespaces already", w->nqn, s->ns_max);
+	w->nsid = w->ns[0]->nsid = nsid;
+	if (!w->ns[0]->anagrpid)
+		w->ns[0]->anagrpid = nsid;
+	nvmf_subsystem_set_ns(w->next, s, nsid, w->ns[0]);
+	return 0;
+}
+
+static const struct seq_step add_ns_steps[] = {
+	{ "open the device",         open_ns,                   NULL },
+	{ "build the next version",  nvmf_step_build,           nvmf_undo_build },
+	{ "open channels",           nvmf_step_open_channels,   nvmf_step_let_go_channels },
+	{ "check channels",          nvmf_step_check_channels,  NULL },
+	{ "publish",                 nvmf_step_publish,         NULL },
+	{ "leave channels to the version", nvmf_step_let_go_channels, NULL },
+	{ "tell hosts",              nvmf_step_tell,            NULL },
+};
+
+void nvmf_add_ns(struct nvmf_change *c, const char *nqn, const struct nvmf_ns_opts *opts)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "add namespace", add_ns_steps, ARRAY_SIZE(add_ns_steps));
+
+	text_in(w->nqn, sizeof(w->nqn), nqn);
+	w->ns_opts = *opts;
+	text_in(w->bdev_name, sizeof(w->bdev_name), opts->bdev_name);
+	w->ns_opts.bdev_name = w->bdev_name;
+	w->build = build_add_ns;
+	nvmf_work_start(w);
+}
+
+static int build_remove_ns(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
+	struct nvmf_ns *ns;
+
+	if (!s)
+		return e->code;
+	ns = w->nsid && w->nsid <= s->ns_max ? s->ns[w->nsid - 1] : NULL;
+	if (!ns || (w->which && ns != w->which))
+		return err_set(e, -ENOENT, "nsid: there is no namespace %u in '%s'", w->nsid, w->nqn);
+	nvmf_work_add_ns(w, ns);
+	nvmf_subsystem_set_ns(w->next, s, w->nsid, NULL);
+	return 0;
+}
+
+static const struct seq_step remove_ns_steps[] = {
+	{ "build the next version",     nvmf_step_build,   nvmf_undo_build },
+	{ "publish",                    nvmf_step_publish, NULL },
+	{ "tell hosts",                 nvmf_step_tell,    NULL },
+	{ "wait for its last commands", nvmf_step_wait_ns, NULL },
+};
+
+static struct nvmf_work *remove_ns_work(struct nvmf_change *c, const char *nqn, uint32_t nsid)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "remove namespace", remove_ns_steps, ARRAY_SIZE(remove_ns_steps));
+
+	text_in(w->nqn, sizeof(w->nqn), nqn);
+	w->nsid = nsid;
+	w->build = build_remove_ns;
+	return w;
+}
+
+void nvmf_remove_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid)
+{
+	nvmf_work_start(remove_ns_work(c, nqn, nsid));
+}
+
+/* --- what devices report: changes that nobody asked for -------------------------------------------------------------- */
+
+static void own_change_done(struct nvmf_change *c)
+{
+	free(c);
+}
+
+static struct nvmf_change *own_change(struct nvmf_target *t)
+{
+	struct nvmf_change *c = base_zalloc(sizeof(*c));
+
+	c->target = t;
+	c->done = own_change_done;
+	return c;
+}
+
+void nvmf_change_ns_gone(struct nvmf_ns *ns)
+{
+	struct nvmf_work *w;
+
+	if (ns->gone_told)
+		return;
+	ns->gone_told = true;
+	log_notice("device '%s' goes away: removing namespace %u of %s", ns->bdev_name, ns->nsid, ns->nqn);
+	w = remove_ns_work(own_change(ns->target), ns->nqn, ns->nsid);
+	w->which = ns;
+	nvmf_ns_ref(ns);
+	nvmf_work_start(w);
+}
+
+static int build_ns_resized(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
+
+	if (!s)
+		return e->code;
+	if (w->nsid > s->ns_max || s->ns[w->nsid - 1] != w->which)
+		return err_set(e, -ENOENT, "nsid: namespace %u of '%s' has gone", w->nsid, w->nqn);
+	nvmf_subsystem_set_ns(w->next, s, w->nsid, w->which);
+	return 0;
+}
+
+static const struct seq_step ns_resized_steps[] = {
+	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
+	{ "publish",                nvmf_step_publish, NULL },
+	{ "tell hosts",             nvmf_step_tell,    NULL },
+};
+
+void nvmf_change_ns_resized(struct nvmf_ns *ns)
+{
+	struct nvmf_work *w = nvmf_work_make(own_change(ns->target), "resize namespace", ns_resized_steps,
+	                                     ARRAY_SIZE(ns_resized_steps));
+
+	text_in(w->nqn, sizeof(w->nqn), ns->nqn);
+	w->nsid = ns->nsid;
+	w->which = ns;
+	nvmf_ns_ref(ns);
+	w->build = build_ns_resized;
+	nvmf_work_start(w);
+}
+
+/* --- hosts ------------------------------------------------------------------------------------------------------------- */
+
+static int build_add_host(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s;
+
+	if (check_nqn("host", w->host, false, e) || !(s = nvmf_work_edit(w, e)))
+		return e->code;
+	if (nvmf_subsystem_host_at(s, w->host) >= 0)
+		return err_set(e, -EEXIST, "host: '%s' is allowed in '%s' already", w->host, w->nqn);
+	if (s->host_count == NVMF_HOSTS_MAX)
+		return err_set(e, -ENOSPC, "host: '%s' allows %u hosts already, which is the most there can be", w->nqn,
+		               s->host_count);
+	s->hosts = realloc(s->hosts, (s->host_count + 1) * sizeof(*s->hosts));
+	must(s->hosts != NULL);
+	memset(s->hosts[s->host_count], 0, sizeof(*s->hosts));
+	text_in(s->hosts[s->host_count++], sizeof(*s->hosts), w->host);
+	w->next->genctr++;
+	return 0;
+}
+
+static int build_remove_host(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
+	int at;
+
+	if (!s)
+		return e->code;
+	at = nvmf_subsystem_host_at(s, w->host);
+	if (at < 0)
+		return err_set(e, -ENOENT, "host: '%s' is not in the list of '%s'", w->host, w->nqn);
+	s->host_count--;
+	memmove(s->hosts[at], s->hosts[at + 1], (s->host_count - (uint32_t)at) * sizeof(*s->hosts));
+	w->next->genctr++;
+	return 0;
+}
+
+static int build_allow_any(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
+
+	if (!s)
+		return e->code;
+	s->allow_any_host = w->allow;
+	w->next->genctr++;
+	return 0;
+}
+
+static const struct seq_step hosts_steps[] = {
+	{ "build the next version",              nvmf_step_build,      nvmf_undo_build },
+	{ "publish",                             nvmf_step_publish,    NULL },
+	{ "tell hosts",                          nvmf_step_tell,       NULL },
+	{ "disconnect who is no longer allowed", nvmf_step_disconnect, NULL },
+};
+
+static struct nvmf_work *hosts_work(struct nvmf_change *c, const char *name, const char *nqn, const char *host)
+{
+	struct nvmf_work *w = nvmf_work_make(c, name, hosts_steps, ARRAY_SIZE(hosts_steps));
+
+	text_in(w->nqn, sizeof(w->nqn), nqn);
+	text_in(w->host, sizeof(w->host), host);
+	return w;
+}
+
+void nvmf_add_host(struct nvmf_change *c, const char *nqn, const char *host_nqn)
+{
+	struct nvmf_work *w = hosts_work(c, "add host", nqn, host_nqn);
+
+	w->build = build_add_host;
+	nvmf_work_start(w);
+}
+
+void nvmf_remove_host(struct nvmf_change *c, const char *nqn, const char *host_nqn)
+{
+	struct nvmf_work *w = hosts_work(c, "remove host", nqn, host_nqn);
+
+	w->build = build_remove_host;
+	nvmf_work_start(w);
+}
+
+void nvmf_allow_any_host(struct nvmf_change *c, const char *nqn, bool allow)
+{
+	struct nvmf_work *w = hosts_work(c, "allow any host", nqn, NULL);
+
+	w->allow = allow;
+	w->build = build_allow_any;
+	nvmf_work_start(w);
+}
+
+/* --- listeners --------------------------------------------------------------------------------------------------------------- */
+
+static struct nvmf_transport *find_transport(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_transport *tr = nvmf_target_transport(w->target, w->trtype);
+
+	if (!tr)
+		err_set(e, -ENOENT, "trtype: there is no transport '%s'; nvmf_create_transport makes it", w->trtype);
+	return tr;
+}
+
+static int build_add_listener(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_listener l = { .addr = w->addr };
+	struct nvmf_subsystem *s;
+
+	l.transport = find_transport(w, e);
+	if (!l.transport || !(s = nvmf_work_edit(w, e)))
+		return e->code;
+	if (nvmf_subsystem_listener_at(s, l.transport, &l.addr) >= 0)
+		return 0; /* as SPDK: there already is as good as added */
+	s->listeners = realloc(s->listeners, (s->listener_count + 1) * sizeof(*s->listeners));
+	must(s->listeners != NULL);
+	s->listeners[s->listener_count++] = l;
+	nvmf_work_add_listener(w, &l);
+	w->next->genctr++;
+	return 0;
+}
+
+static int build_remove_listener(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_transport *tr = find_transport(w, e);
+	struct nvmf_subsystem *s;
+	char text[NET_ADDR_TEXT_MAX];
+	int at;
+
+	if (!tr || !(s = nvmf_work_edit(w, e)))
+		return e->code;
+	at = nvmf_subsystem_listener_at(s, tr, &w->addr);
+	if (at < 0)
+		return err_set(e, -ENOENT, "listen_address: '%s' does not listen on %s", w->nqn, net_addr_text(&w->addr, text));
+	nvmf_work_add_listener(w, &s->listeners[at]);
+	s->listener_count--;
+	memmove(&s->listeners[at], &s->listeners[at + 1], (s->listener_count - (uint32_t)at) * sizeof(*s->listeners));
+	w->next->genctr++;
+	return 0;
+}
+
+static const struct seq_step add_listener_steps[] = {
+	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
+	{ "listen",                 nvmf_step_listen,  nvmf_step_unlisten },
+	{ "publish",                nvmf_step_publish, NULL },
+	{ "tell hosts",             nvmf_step_tell,    NULL },
+};
+static const struct seq_step remove_listener_steps[] = {
+	{ "build the next version",            nvmf_step_build,      nvmf_undo_build },
+	{ "publish",                           nvmf_step_publish,    NULL },
+	{ "stop listening",                    nvmf_step_unlisten,   NULL },
+	{ "tell hosts",                        nvmf_step_tell,       NULL },
+	{ "disconnect those who came that way", nvmf_step_disconnect, NULL },
+};
+
+static void listener_work(struct nvmf_work *w, const char *nqn, const char *trtype, const struct net_addr *addr)
+{
+	text_in(w->nqn, sizeof(w->nqn), nqn);
+	text_in(w->trtype, sizeof(w->trtype), trtype);
+	w->addr = *addr;
+	nvmf_work_start(w);
+}
+
+void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "add listener", add_listener_steps, ARRAY_SIZE(add_listener_steps));
+
+	w->build = build_add_listener;
+	listener_work(w, nqn, trtype, addr);
+}
+
+void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "remove listener", remove_listener_steps, ARRAY_SIZE(remove_listener_steps));
+
+	w->build = build_remove_listener;
+	listener_work(w, nqn, trtype, addr);
+}

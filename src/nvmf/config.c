@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* config.c: versions of the configuration: copy, change the copy, count what versions share. */
+#include "nvmf/config.h"
+#include "nvmf/target.h"
+
+static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s);
+static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s);
+static void subsystem_sum_up(struct nvmf_subsystem *s);
+
+struct nvmf_config *nvmf_config_copy(struct nvmf_target *t, const struct nvmf_config *from)
+{
+	struct nvmf_config *c = base_zalloc_aligned(CACHE_LINE, sizeof(*c));
+
+	c->target = t;
+	c->change = from ? from->change + 1 : 1;
+	c->genctr = from ? from->genctr : 0;
+	for (uint32_t i = 0; from && i < NVMF_SUBSYSTEMS_MAX; i++) {
+		c->subs[i] = from->subs[i];
+		if (c->subs[i])
+			c->subs[i]->refs++;
+	}
+	return c;
+}
+
+void nvmf_config_drop(struct nvmf_config *c)
+{
+	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
+		if (c->subs[i])
+			subsystem_unref(c->target, c->subs[i]);
+	free(c);
+}
+
+void nvmf_config_free(struct version *v)
+{
+	struct nvmf_target *t = container_of(v, struct nvmf_config, v)->target;
+
+	nvmf_config_drop(container_of(v, struct nvmf_config, v));
+	nvmf_target_less(t, &t->configs_old);
+}
+
+struct nvmf_subsystem *nvmf_config_find(const struct nvmf_config *c, const char *nqn)
+{
+	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
+		if (c->subs[i] && !strcmp(c->subs[i]->nqn, nqn))
+			return c->subs[i];
+	return NULL;
+}
+
+struct nvmf_subsystem *nvmf_config_add_subsystem(struct nvmf_config *c, bool discovery)
+{
+	struct nvmf_subsystem *s;
+	uint32_t id = NVMF_DISCOVERY_ID;
+
+	while (!discovery && ++id < NVMF_SUBSYSTEMS_MAX && c->subs[id])
+		;
+	if (id >= min_u32(NVMF_SUBSYSTEMS_MAX, c->target->subsystems_max))
+		return NULL;
+	s = base_zalloc(sizeof(*s));
+	s->refs = 1;
+	s->id = id;
+	s->discovery = discovery;
+	s->roster = nvmf_roster_make(c->target, discovery);
+	s->ops_all = ~0u;
+	c->subs[id] = s;
+	return s;
+}
+
+struct nvmf_subsystem *nvmf_config_edit(struct nvmf_config *c, uint32_t id)
+{
+	struct nvmf_subsystem *old = c->subs[id];
+
+	c->subs[id] = subsystem_copy(old);
+	subsystem_unref(c->target, old);
+	return c->subs[id];
+}
+
+void nvmf_config_remove_subsystem(struct nvmf_config *c, uint32_t id)
+{
+	subsystem_unref(c->target, c->subs[id]);
+	c->subs[id] = NULL;
+}
+
+void nvmf_subsystem_set_ns(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t nsid, struct nvmf_ns *ns)
+{
+	struct nvmf_ns **place = &s->ns[nsid - 1];
+
+	assert(nsid >= 1 && nsid <= s->ns_max);
+	if (*place != ns) {
+		if (ns)
+			nvmf_ns_ref(ns);
+		if (*place)
+			nvmf_ns_unref(*place);
+		*place = ns;
+	}
+	s->ns_changed[nsid - 1] = c->change;
+	subsystem_sum_up(s);
+}
+
+bool nvmf_subsystem_allows_host(const struct nvmf_subsystem *s, const char *host_nqn)
+{
+	return s->allow_any_host || nvmf_subsystem_host_at(s, host_nqn) >= 0;
+}
+
+int nvmf_subsystem_host_at(const struct nvmf_subsystem *s, const char *host_nqn)
+{
+	for (uint32_t i = 0; i < s->host_count; i++)
+		if (!strcmp(s->hosts[i], host_nqn))
+			return (int)i;
+	return -1;
+}
+
+int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf_transport *tr, const struct net_addr *a)
+{
+	for (uint32_t i = 0; i < s->listener_count; i++)
+		if (s->listeners[i].transport == tr && net_addr_equal(&s->listeners[i].addr, a))
+			return (int)i;
+	return -1;
+}
+
+bool nvmf_subsystem_listens(const struct nvmf_subsystem *s, const struct nvmf_transport *tr, const struct net_addr *local)
+{
+	for (uint32_t i = 0; i < s->listener_count; i++)
+		if (s->listeners[i].transport == tr && net_addr_covers(&s->listeners[i].addr, local))
+			return true;
+	return false;
+}
+
+/* --- sharing ------------------------------------------------------------------------------------- */
+
+static void *copy_of(const void *p, size_t size)
+{
+	void *copy;
+
+	if (!p || !size)
+		return NULL;
+	copy = base_zalloc(size);
+	memcpy(copy, p, size);
+	return copy;
+}
+
+static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s)
+{
+	struct nvmf_subsystem *c = copy_of(s, sizeof(*s));
+
+	c->refs = 1;
+	c->roster->refs++;
+	c->ns = copy_of(s->ns, s->ns_max * sizeof(*s->ns));
+	c->ns_changed = copy_of(s->ns_changed, s->ns_max * sizeof(*s->ns_changed));
+	c->hosts = copy_of(s->hosts, s->host_count * sizeof(*s->hosts));
+	c->listeners = copy_of(s->listeners, s->listener_count * sizeof(*s->listeners));
+	for (uint32_t i = 0; i < c->ns_max; i++)
+		if (c->ns[i])
+			nvmf_ns_ref(c->ns[i]);
+	return c;
+}
+
+static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s)
+{
+	assert(s->refs > 0);
+	if (--s->refs)
+		return;
+	for (uint32_t i = 0; i < s->ns_max; i++)
+		if (s->ns[i])
+			nvmf_ns_unref(s->ns[i]);
+	nvmf_roster_unref(t, s->roster);
+	free(s->ns);
+	free(s->ns_changed);
+	free(s->hosts);
+	free(s->listeners);
+	free(s);
+}
+
+/* What its controllers say about it as a whole. */
+static void subsystem_sum_up(struct nvmf_subsystem *s)
+{
+	s->ns_count = 0;
+	s->ops_all = ~0u;
+	s->volatile_cache = false;
+	for (uint32_t i = 0; i < s->ns_max; i++) {
+		if (!s->ns[i])
+			continue;
+		s->ns_count++;
+		s->ops_all &= s->ns[i]->info.ops;
+		s->volatile_cache |= s->ns[i]->info.cache == BDEV_CACHE_VOLATILE;
+	}
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* connect.c: the Connect command: a queue pair becomes a controller's, or founds one.
+ *
+ * The queue pair's core takes the data, the control reactor checks and decides, the answer comes back to the core, which
+ * binds the queue pair. The order of the checks and their results are those of SPDK's target where the
+ * standard leaves a choice.
+ */
+#include "nvmf/target.h"
+
+struct connect {
+	struct msg msg;
+	struct nvmf_qpair *qp;
+	struct nvmf_req *req;
+	struct nvmf_connect_data data;
+	struct net_addr local, peer;
+	/* the answer */
+	uint16_t status;
+	struct nvmf_ctrlr *ctrlr;
+	struct nvmf_seat *seat;
+};
+
+static void decide_on_control(struct msg *m);
+static void answer_on_core(struct msg *m);
+
+bool nvmf_connect_parse(struct nvmf_req *req)
+{
+	if (req->qpair->connected)
+		return nvmf_req_refuse(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+	return nvmf_req_moves(req, NVMF_DATA_TO_CTRLR, sizeof(struct nvmf_connect_data));
+}
+
+void nvmf_connect_run(struct nvmf_req *req)
+{
+	struct nvmf_qpair *qp = req->qpair;
+	struct connect *c;
+
+	if (qp->connected || qp->seat) {
+		nvmf_req_complete(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+		return;
+	}
+	c = base_zalloc(sizeof(*c));
+	c->qp = qp;
+	c->req = req;
+	nvmf_iov_read(req, 0, &c->data, sizeof(c->data));
+	qp->transport->ops->qpair_addrs(qp, &c->local, &c->peer);
+	msg_send(core_control(qp->target->core), &c->msg, decide_on_control);
+}
+
+/* --- checks: control ---------------------------------------------------------------------------------- */
+
+static uint16_t bad_param(struct connect *c, uint8_t iattr, size_t offset)
+{
+	c->req->cpl.iattr = iattr;
+	c->req->cpl.ipo = le16_of((uint16_t)offset);
+	return NVME_SC_CONNECT_INVALID_PARAM | NVME_SC_DNR;
+}
+#define BAD_CMD(c, field) bad_param(c, NVME_IATTR_SQE, offsetof(struct nvme_sqe, connect.field))
+#define BAD_DATA(c, field) bad_param(c, NVME_IATTR_DATA, offsetof(struct nvmf_connect_data, field))
+
+static bool nqn_ok(const char nqn[static NVME_NQN_FIELD_SIZE])
+{
+	return nqn[0] && memchr(nqn, 0, NVMF_NQN_MAX + 1);
+}
+
+static uint16_t check_command(struct connect *c)
+{
+	const struct nvme_connect *cmd = &c->req->cmd.connect;
+	const struct nvmf_transport_opts *opts = &c->qp->transport->opts;
+	uint16_t sqsize = le16_get(cmd->sqsize);
+	uint32_t entries_max = le16_get(cmd->qid) ? opts->max_queue_depth : opts->max_aq_depth;
+
+	if (le16_get(cmd->recfmt))
+		return NVME_SC_CONNECT_FORMAT | NVME_SC_DNR;
+	if (!sqsize || sqsize >= entries_max)
+		return BAD_CMD(c, sqsize);
+	if (!nqn_ok(c->data.subsysnqn))
+		return BAD_DATA(c, subsysnqn);
+	if (!nqn_ok(c->data.hostnqn))
+		return BAD_DATA(c, hostnqn);
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t check_access(struct connect *c, struct nvmf_subsystem *s)
+{
+	char at[NET_ADDR_TEXT_MAX];
+
+	if (!s)
+		return BAD_DATA(c, subsysnqn);
+	if (!nvmf_subsystem_allows_host(s, c->data.hostnqn)) {
+		log_warning("host %s may not use subsystem %s: nvmf_subsystem_add_host allows it", c->data.hostnqn, s->nqn);
+		return NVME_SC_CONNECT_INVALID_HOST | NVME_SC_DNR;
+	}
+	if (!s->discovery && !nvmf_subsystem_listens(s, c->qp->transport, &c->local)) {
+		log_warning("subsystem %s does not listen on %s, where host %s asked for it", s->nqn,
+		            net_addr_text(&c->local, at), c->data.hostnqn);
+		return NVME_SC_CONNECT_INVALID_HOST | NVME_SC_DNR;
+	}
+	return NVME_SC_SUCCESS;
+}
+
+static uint32_t kato_of(uint32_t kato_ms)
+{
+	return kato_ms > UINT32_MAX - NVMF_KAS_MS ? UINT32_MAX / NVMF_KAS_MS * NVMF_KAS_MS
+	                                          : (uint32_t)div_up(kato_ms, NVMF_KAS_MS) * NVMF_KAS_MS;
+}
+
+static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
+{
+	struct nvmf_ctrlr *ctrlr;
+	uint32_t kato_ms = kato_of(le32_get(c->req->cmd.connect.kato));
+
+	if (le16_get(c->data.cntlid) != NVME_CNTLID_DYNAMIC)
+		return BAD_DATA(c, cntlid);
+	ctrlr = c->qp->target->stopping ? NULL : nvmf_ctrlr_make(s, c->qp);
+	if (!ctrlr)
+		return NVME_SC_CONNECT_CTRL_BUSY;
+	memcpy(ctrlr->who.name, c->data.hostnqn, sizeof(ctrlr->who.name) - 1);
+	memcpy(ctrlr->who.host_id.b, c->data.hostid, sizeof(ctrlr->who.host_id.b));
+	ctrlr->kato_ms = kato_ms;
+	/* A discovery controller without keep-alive is not persistent: it gets no events, and goes when it falls silent. */
+	ctrlr->aer_config = s->discovery ? (kato_ms ? NVME_OAES_DISCOVERY : 0) : NVME_OAES_NS;
+	if (s->discovery && !kato_ms)
+		ctrlr->kato_ms = NVMF_DISCOVERY_KATO_MS;
+	c->ctrlr = ctrlr;
+	c->seat = nvmf_seat_make(ctrlr, c->qp, 0);
+	log_info("host %s connected to %s as controller %u", ctrlr->who.name, s->nqn, ctrlr->cntlid);
+	return NVME_SC_SUCCESS;
+}
+
+static struct nvmf_ctrlr *find_ctrlr(struct nvmf_subsystem *s, uint16_t cntlid)
+{
+	list_each(l, &s->roster->ctrlrs) {
+		struct nvmf_ctrlr *c = list_entry(l, struct nvmf_ctrlr, link);
+
+		if (c->cntlid == cntlid)
+			return c;
+	}
+	return NULL;
+}
+
+static uint16_t join_ctrlr(struct connect *c, struct nvmf_subsystem *s)
+{
+	struct nvmf_ctrlr *ctrlr = find_ctrlr(s, le16_get(c->data.cntlid));
+	uint16_t qid = le16_get(c->req->cmd.connect.qid);
+
+	if (!ctrlr)
+		return BAD_DATA(c, cntlid);
+	if (strcmp(ctrlr->who.name, c->data.hostnqn))
+		return BAD_DATA(c, hostnqn);
+	if (memcmp(ctrlr->who.host_id.b, c->data.hostid, sizeof(c->data.hostid)))
+		return BAD_DATA(c, hostid);
+	if (ctrlr->discovery || ctrlr->dying || ctrlr->resetting || !atomic_load(&ctrlr->ready))
+		return BAD_CMD(c, qid);
+	if (ctrlr->transport != c->qp->transport || nvme_cc_iosqes(atomic_load(&ctrlr->cc)) != 6 ||
+	    nvme_cc_iocqes(atomic_load(&ctrlr->cc)) != 4)
+		return BAD_CMD(c, qid);
+	if (qid > atomic_load(&ctrlr->io_queues) || ctrlr->seat_by_qid[qid])
+		return NVME_SC_QID_INVALID | NVME_SC_DNR;
+	c->ctrlr = ctrlr;
+	c->seat = nvmf_seat_make(ctrlr, c->qp, qid);
+	return NVME_SC_SUCCESS;
+}
+
+static void decide_on_control(struct msg *m)
+{
+	struct connect *c = container_of(m, struct connect, msg);
+	struct nvmf_subsystem *s = NULL;
+
+	c->status = check_command(c);
+	if (!c->status) {
+		s = nvmf_config_find(c->qp->target->config, c->data.subsysnqn);
+		c->status = check_access(c, s);
+	}
+	if (!c->status)
+		c->status = le16_get(c->req->cmd.connect.qid) ? join_ctrlr(c, s) : found_ctrlr(c, s);
+	msg_send(c->qp->reactor, m, answer_on_core);
+}
+
+/* --- the queue pair's core -------------------------------------------------------------------------------- */
+
+static void bind_qpair(struct connect *c)
+{
+	struct nvmf_qpair *qp = c->qp;
+	struct nvmf_ctrlr *ctrlr = c->ctrlr;
+	const struct nvme_connect *cmd = &c->req->cmd.connect;
+
+	assert(!qp->seat && qp->reactor == reactor_self());
+	qp->ctrlr = ctrlr;
+	qp->seat = c->seat;
+	qp->sub_id = ctrlr->sub_id;
+	qp->qid = c->seat->qid;
+	qp->size = (uint16_t)(le16_get(cmd->sqsize) + 1);
+	qp->flow_control_off = cmd->cattr & NVME_CATTR_DISABLE_SQFLOW;
+	qp->last_seen = &ctrlr->seen[qp->qid].ns;
+	qp->lease = &ctrlr->lease;
+	qp->lease_epoch = c->seat->epoch;
+	nvmf_qpair_seen(qp);
+	if (qp->closing) /* its connection went while the control reactor decided: closing gives the seat back */
+		return;
+	qp->connected = true;
+	if (qp->qid) {
+		qp->nc->io_qpairs++;
+		atomic_fetch_add_explicit(&qp->nc->current_io_qpairs, 1, memory_order_relaxed);
+	} else {
+		qp->nc->admin_qpairs++;
+		atomic_fetch_add_explicit(&qp->nc->current_admin_qpairs, 1, memory_order_relaxed);
+		nvmf_ctrlr_begin(ctrlr, qp);
+	}
+	qp->transport->ops->qpair_sized(qp);
+}
+
+static void answer_on_core(struct msg *m)
+{
+	struct connect *c = container_of(m, struct connect, msg);
+	struct nvmf_req *req = c->req;
+	uint16_t status = c->status;
+
+	if (!status) {
+		bind_qpair(c);
+		req->cpl.cntlid = le16_of(c->ctrlr->cntlid);
+		req->cpl.authreq = le16_of(0);
+	}
+	free(c);
+	nvmf_req_complete(req, status);
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ctrlr.c: a controller on its admin queue's core: enable, reset, shut down, keep-alive, what changed.
+ *
+ * A reset or a shutdown revokes the lease and sends the I/O queues away, both by the control reactor; CSTS tells the host
+ * when nothing that is older can land any more.
+ *
+ * Keep-alive costs one timer a controller. Every queue pair leaves a stamp when bytes arrive; when the timer is due it
+ * looks at the stamps and starts anew for what is left of the time since the latest.
+ */
+#include "nvmf/target.h"
+
+static void reset_begin(struct nvmf_ctrlr *c, bool shutdown);
+static void kato_start(struct nvmf_ctrlr *c);
+static void kato_due(struct timer *tm);
+
+void nvmf_ctrlr_begin(struct nvmf_ctrlr *c, struct nvmf_qpair *admin_qp)
+{
+	const struct nvmf_config *config = admin_qp->nc->config;
+
+	c->admin_qp = admin_qp;
+	c->change_seen = config ? config->change : 0;
+	c->genctr_seen = config ? config->genctr : 0;
+	c->write_cache = true;
+	c->temp_over = 0x0157;
+	kato_start(c);
+}
+
+void nvmf_ctrlr_end(struct nvmf_ctrlr *c)
+{
+	timer_stop(&c->kato);
+	atomic_store(&c->ready, false);
+	nvmf_aer_drop_all(c);
+	c->admin_qp = NULL;
+}
+
+void nvmf_ctrlr_move(struct nvmf_ctrlr *c, bool leaving)
+{
+	if (leaving)
+		timer_stop(&c->kato);
+	else
+		kato_start(c);
+}
+
+/* --- CC -------------------------------------------------------------------------------------------- */
+
+static bool cc_possible(uint32_t cc)
+{
+	return nvme_cc_shn(cc) != 3 && !nvme_cc_mps(cc) && !nvme_cc_ams(cc) && !nvme_cc_css(cc);
+}
+
+bool nvmf_ctrlr_set_cc(struct nvmf_ctrlr *c, uint32_t cc)
+{
+	uint32_t old = atomic_load(&c->cc);
+
+	if (!cc_possible(cc))
+		return false;
+	atomic_store(&c->cc, cc);
+	if (!nvme_cc_en(old) && nvme_cc_en(cc)) {
+		c->association_ends = false;
+		if (!c->resetting_here) {
+			c->csts = (uint32_t)nvme_csts_with_rdy(0, 1);
+			atomic_store(&c->ready, true);
+		}
+		kato_start(c);
+	} else if (nvme_cc_en(old) && !nvme_cc_en(cc)) {
+		reset_begin(c, false);
+	}
+	if (!nvme_cc_shn(old) && nvme_cc_shn(cc))
+		reset_begin(c, true);
+	return true;
+}
+
+static void reset_begin(struct nvmf_ctrlr *c, bool shutdown)
+{
+	atomic_store(&c->ready, false);
+	if (shutdown)
+		c->csts = (uint32_t)nvme_csts_with_shst(c->csts, 1);
+	else
+		nvmf_aer_drop_all(c);
+	c->shutting_down |= shutdown;
+	c->association_ends = true;
+	kato_start(c);
+	if (c->resetting_here)
+		return;
+	c->resetting_here = true;
+	nvmf_qpair_pin(c->admin_qp);
+	msg_send(core_control(c->target->core), &c->control_msg, nvmf_ctrlr_reset_on_control);
+}
+
+/* The I/O queues are gone and the lease is revoked. */
+void nvmf_ctrlr_reset_done(struct msg *m)
+{
+	struct nvmf_ctrlr *c = container_of(m, struct nvmf_ctrlr, home_msg);
+	uint32_t cc = atomic_load(&c->cc);
+
+	if (!nvmf_seat_here(c->admin_seat, m, nvmf_ctrlr_reset_done))
+		return;
+	c->resetting_here = false;
+	for (uint32_t qid = 1; qid <= c->io_queues_max; qid++)
+		atomic_store(&c->seen[qid].ns, 0);
+	if (c->shutting_down && nvme_cc_shn(cc))
+		c->csts = (uint32_t)nvme_csts_with_shst(c->csts, 2);
+	if (!nvme_cc_en(cc))
+		c->csts = 0;
+	c->shutting_down = false;
+	if (nvme_cc_en(cc) && !nvme_cc_shn(cc) && c->admin_qp) { /* enabled again meanwhile */
+		c->csts = (uint32_t)nvme_csts_with_rdy(0, 1);
+		atomic_store(&c->ready, true);
+	}
+	nvmf_qpair_unpin(c->admin_seat->qp);
+}
+
+/* --- keep-alive -------------------------------------------------------------------------------------- */
+
+static uint64_t last_seen_ns(const struct nvmf_ctrlr *c)
+{
+	uint64_t last = 0;
+
+	for (uint32_t i = 0; i <= c->io_queues_max; i++)
+		last = max_u64(last, atomic_load_explicit(&c->seen[i].ns, memory_order_relaxed));
+	return last;
+}
+
+static uint64_t limit_ns(const struct nvmf_ctrlr *c)
+{
+	return (c->association_ends ? NVMF_ASSOCIATION_MS : c->kato_ms) * NS_PER_MS;
+}
+
+static void kato_start(struct nvmf_ctrlr *c)
+{
+	uint64_t now = reactor_now_ns(), due = last_seen_ns(c) + limit_ns(c);
+
+	timer_stop(&c->kato);
+	if (limit_ns(c))
+		timer_start(&c->kato, due > now ? due - now : 0, kato_due);
+}
+
+static void kato_due(struct timer *tm)
+{
+	struct nvmf_ctrlr *c = container_of(tm, struct nvmf_ctrlr, kato);
+	struct nvmf_qpair *qp = c->admin_qp;
+
+	if (last_seen_ns(c) + limit_ns(c) > reactor_now_ns()) {
+		kato_start(c);
+		return;
+	}
+	if (!c->association_ends)
+		log_warning("host %s, controller %u: nothing heard for %u ms, its keep-alive timeout: disconnecting",
+		            c->who.name, c->cntlid, c->kato_ms);
+	if (!qp->closing)
+		qp->transport->ops->qpair_disconnect(qp);
+}
+
+void nvmf_ctrlr_set_kato(struct nvmf_ctrlr *c, uint32_t kato_ms)
+{
+	c->kato_ms = kato_ms;
+	kato_start(c);
+}
+
+/* --- what changed -------------------------------------------------------------------------------------- */
+
+static void changed_ns_add(struct nvmf_ctrlr *c, uint32_t nsid)
+{
+	uint32_t at = 0;
+
+	if (!c->changed_ns)
+		c->changed_ns = base_zalloc(NVMF_CHANGED_NS_MAX * sizeof(*c->changed_ns));
+	while (at < c->changed_ns_count && c->changed_ns[at] < nsid)
+		at++;
+	if (at < c->changed_ns_count && c->changed_ns[at] == nsid)
+		return;
+	if (c->changed_ns_count == NVMF_CHANGED_NS_MAX) {
+		c->changed_ns_all = true;
+		return;
+	}
+	memmove(&c->changed_ns[at + 1], &c->changed_ns[at], (c->changed_ns_count - at) * sizeof(*c->changed_ns));
+	c->changed_ns[at] = nsid;
+	c->changed_ns_count++;
+}
+
+static bool look_for_ns(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
+{
+	bool changed = false;
+
+	for (uint32_t i = 0; i < s->ns_max; i++) {
+		if (s->ns_changed[i] > c->change_seen) {
+			changed_ns_add(c, i + 1);
+			changed = true;
+		}
+	}
+	return changed;
+}
+
+void nvmf_ctrlr_look(struct nvmf_ctrlr *c)
+{
+	const struct nvmf_core *nc = c->admin_qp->nc;
+	const struct nvmf_subsystem *s = nc->subs[c->sub_id];
+
+	if (!s)
+		return;
+	if (c->discovery && nc->config->genctr != c->genctr_seen)
+		nvmf_event_raise(c, NVMF_EVENT_DISCOVERY);
+	if (!c->discovery && look_for_ns(c, s))
+		nvmf_event_raise(c, NVMF_EVENT_NS_CHANGED);
+	c->change_seen = nc->config->change;
+	c->genctr_seen = nc->config->genctr;
+}

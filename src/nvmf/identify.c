@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* identify.c: what a controller says about itself and its namespaces. Nothing is claimed that does not work. */
+#include "nvmf/target.h"
+
+typedef uint16_t identify_fn(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page);
+
+static identify_fn *const pages[256];
+static identify_fn *const discovery_pages[256];
+
+/* What is not supported is refused before any data moves. */
+bool nvmf_identify_parse(struct nvmf_req *req)
+{
+	uint8_t cns = req->cmd.identify.cns;
+
+	if (!(req->qpair->ctrlr->discovery ? discovery_pages : pages)[cns])
+		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
+	return nvmf_req_moves(req, NVMF_DATA_TO_HOST, NVME_IDENTIFY_SIZE);
+}
+
+void nvmf_identify_run(struct nvmf_req *req)
+{
+	const struct nvmf_subsystem *s = nvmf_qpair_sub(req->qpair);
+	uint8_t page[NVME_IDENTIFY_SIZE] = { 0 };
+	uint16_t status;
+
+	status = s ? (req->qpair->ctrlr->discovery ? discovery_pages : pages)[req->cmd.identify.cns](req, s, page)
+	           : NVME_SC_INTERNAL;
+	if (status)
+		nvmf_req_complete(req, status);
+	else
+		nvmf_req_complete_data(req, page, sizeof(page));
+}
+
+static uint32_t nsid_of(const struct nvmf_req *req)
+{
+	return le32_get(req->cmd.nsid);
+}
+
+/* --- the controller --------------------------------------------------------------------------------- */
+
+static uint8_t mdts(const struct nvmf_req *req)
+{
+	return (uint8_t)(31 - __builtin_clz(req->qpair->data_len_max) - 12); /* CAP.MPSMIN is 4 KiB */
+}
+
+static void ctrl_common(const struct nvmf_req *req, const struct nvmf_subsystem *s, struct nvme_id_ctrl *id)
+{
+	const struct nvmf_transport_opts *opts = &req->qpair->transport->opts;
+
+	text_pad(id->fr, sizeof(id->fr), NVMF_FIRMWARE, ' ');
+	id->mdts = mdts(req);
+	id->cntlid = le16_of(req->qpair->ctrlr->cntlid);
+	id->ver = le32_of(NVMF_VS);
+	id->aerl = NVMF_AERS_MAX - 1;
+	id->acl = NVMF_ABORTS_MAX - 1;
+	id->elpe = NVMF_ERRORS_MAX - 1;
+	id->lpa = NVME_LPA_EXTENDED;
+	id->kas = le16_of(NVMF_KAS_MS / 100);
+	id->ctratt = le32_of(NVME_CTRATT_HOSTID_128 | NVME_CTRATT_TBKAS);
+	id->maxcmd = le16_of(opts->max_queue_depth);
+	id->sgls = le32_of(NVME_SGLS_SUPPORTED | NVME_SGLS_OFFSET | NVME_SGLS_TRANSPORT);
+	text_pad(id->subnqn, sizeof(id->subnqn), s->nqn, 0);
+}
+
+static uint16_t optional_commands(const struct nvmf_subsystem *s)
+{
+	uint16_t oncs = NVME_ONCS_DSM; /* hints are always heard */
+
+	oncs |= s->ops_all & BDEV_BIT(COMPARE) ? NVME_ONCS_COMPARE : 0;
+	oncs |= s->ops_all & BDEV_BIT(WRITE_ZEROES) ? NVME_ONCS_WRITE_ZEROES : 0;
+	oncs |= s->ops_all & BDEV_BIT(VERIFY) ? NVME_ONCS_VERIFY : 0;
+	oncs |= s->ops_all & BDEV_BIT(COPY) ? NVME_ONCS_COPY : 0;
+	oncs |= s->ns_count && (s->ops_all & BDEV_BIT(WRITE_UNCORRECTABLE)) ? NVME_ONCS_WRITE_UNCOR : 0;
+	return oncs;
+}
+
+static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	const struct nvmf_transport_opts *opts = &req->qpair->transport->opts;
+	const struct nvmf_target *t = req->qpair->target;
+	struct nvme_id_ctrl *id = page;
+
+	ctrl_common(req, s, id);
+	text_pad(id->sn, sizeof(id->sn), s->serial, ' ');
+	text_pad(id->mn, sizeof(id->mn), s->model, ' ');
+	id->rab = 6;
+	id->cmic = NVME_CMIC_MULTI_PORT | NVME_CMIC_MULTI_CTRL;
+	id->oaes = le32_of(NVME_OAES_NS);
+	id->cntrltype = NVME_CNTRLTYPE_IO;
+	id->crdt1 = le16_of(t->crdt[0]);
+	id->crdt2 = le16_of(t->crdt[1]);
+	id->crdt3 = le16_of(t->crdt[2]);
+	id->frmw = 1 << 1 | 1; /* one slot, read only */
+	id->lpa |= NVME_LPA_CMD_EFFECTS;
+	id->wctemp = le16_of(0x0157); /* the standard's recommendation */
+	id->cctemp = le16_of(0x0175);
+	id->sqes = 6 << 4 | 6;
+	id->cqes = 4 << 4 | 4;
+	id->nn = le32_of(s->ns_max);
+	id->mnan = le32_of(s->ns_max);
+	id->oncs = le16_of(optional_commands(s));
+	id->ocfs = le16_of(s->ops_all & BDEV_BIT(COPY) ? 1 : 0); /* copy descriptor format 0 */
+	id->vwc = (s->volatile_cache ? NVME_VWC_PRESENT : 0) | NVME_VWC_FLUSH_NOT_ALL;
+	id->ioccsz = le32_of((uint32_t)(sizeof(struct nvme_sqe) + opts->in_capsule_data_size) / 16);
+	id->iorcsz = le32_of(sizeof(struct nvme_cqe) / 16);
+	id->msdbd = 1;
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t identify_discovery_ctrl(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	struct nvme_id_ctrl *id = page;
+
+	ctrl_common(req, s, id);
+	text_pad(id->sn, sizeof(id->sn), "", ' ');
+	text_pad(id->mn, sizeof(id->mn), "Gantry discovery", ' ');
+	id->oaes = le32_of(NVME_OAES_DISCOVERY);
+	id->cntrltype = NVME_CNTRLTYPE_DISCOVERY;
+	id->ioccsz = le32_of(sizeof(struct nvme_sqe) / 16);
+	id->iorcsz = le32_of(sizeof(struct nvme_cqe) / 16);
+	id->msdbd = 1;
+	return NVME_SC_SUCCESS;
+}
+
+/* CNS 06h: limits of single commands; 0: none but the namespace's size. */
+static uint16_t identify_ctrl_csi(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	if (req->cmd.identify.csi != NVME_CSI_NVM)
+		return NVME_SC_INVALID_FIELD | NVME_SC_DNR;
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t identify_command_sets(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	struct nvme_id_iocs *id = page;
+	uint16_t cntid = le16_get(req->cmd.identify.cntid);
+
+	if (cntid != 0xffff && cntid != req->qpair->ctrlr->cntlid)
+		return NVME_SC_INVALID_FIELD | NVME_SC_DNR;
+	id->iocsc[0] = le64_of(1 << NVME_CSI_NVM);
+	return NVME_SC_SUCCESS;
+}
+
+/* --- a namespace ---------------------------------------------------------------------------------------- */
+
+/* *ret_v NULL with success: inactive, which most pages show as zeroes. */
+static uint16_t find_ns(const struct nvmf_req *req, const struct nvmf_subsystem *s, struct nvmf_ns_view **ret_v)
+{
+	uint32_t nsid = nsid_of(req);
+
+	*ret_v = NULL;
+	if (nsid == 0 || nsid > s->ns_max)
+		return NVME_SC_INVALID_NS | NVME_SC_DNR;
+	*ret_v = nvmf_ns_find(req->qpair, nsid);
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t at_most_u16(uint64_t v)
+{
+	return (uint16_t)min_u64(v, UINT16_MAX);
+}
+
+static void ns_preferences(struct nvme_id_ns *id, const struct bdev_info *info)
+{
+	uint32_t granule = info->physical_block_size > info->block_size ? info->physical_block_size / info->block_size : 1;
+
+	if (info->optimal_io_blocks)
+		id->noiob = le16_of(at_most_u16(info->optimal_io_blocks));
+	if (granule == 1 && !info->optimal_io_blocks)
+		return;
+	id->nsfeat |= NVME_NSFEAT_IO_OPT;
+	id->npwg = id->npwa = id->npdg = id->npda = le16_of(at_most_u16(granule - 1));
+	id->nows = le16_of(at_most_u16((info->optimal_io_blocks ? info->optimal_io_blocks : granule) - 1));
+}
+
+static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struct nvmf_subsystem *s)
+{
+	const struct bdev_info *info = &ns->info;
+	uint64_t blocks = bdev_block_count(ns->desc);
+
+	id->nsze = id->ncap = id->nuse = le64_of(blocks);
+	id->lbaf[0].ds = (uint8_t)__builtin_ctz(info->block_size);
+	id->nmic = NVME_NMIC_SHARED;
+	if (info->thin)
+		id->nsfeat |= NVME_NSFEAT_THIN;
+	if (info->ops & BDEV_BIT(UNMAP))
+		id->dlfeat = NVME_DLFEAT_READS_0S | NVME_DLFEAT_WRITE_ZEROES;
+	if (info->atomic_blocks > 1) {
+		id->nsfeat |= NVME_NSFEAT_NATOMIC;
+		id->nawun = id->nawupf = le16_of(at_most_u16(info->atomic_blocks - 1));
+	}
+	ns_preferences(id, info);
+	if (info->ops & BDEV_BIT(COPY)) {
+		id->mssrl = le16_of(NVMF_COPY_BLOCKS_MAX);
+		id->mcl = le32_of(NVMF_COPY_BLOCKS_MAX * NVMF_COPY_RANGES_MAX);
+		id->msrc = NVMF_COPY_RANGES_MAX - 1;
+	}
+	if (info->read_only)
+		id->nsattr = NVME_NSATTR_WRITE_PROTECTED;
+	memcpy(id->nguid, ns->nguid, sizeof(id->nguid));
+	memcpy(id->eui64, ns->eui64, sizeof(id->eui64));
+}
+
+static uint16_t identify_ns(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	struct nvmf_ns_view *v;
+	uint16_t status = find_ns(req, s, &v);
+
+	if (v)
+		ns_page(page, v->ns, s);
+	return status;
+}
+
+/* CNS 05h for the NVM command set: protection information in its newer forms; there is none. */
+static uint16_t identify_ns_csi(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	struct nvmf_ns_view *v;
+
+	if (req->cmd.identify.csi != NVME_CSI_NVM)
+		return NVME_SC_INVALID_FIELD | NVME_SC_DNR;
+	return find_ns(req, s, &v);
+}
+
+static uint16_t identify_ns_independent(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	struct nvme_id_independent_id_ns *id = page;
+	struct nvmf_ns_view *v;
+	uint16_t status = find_ns(req, s, &v);
+
+	if (!v)
+		return status;
+	id->nmic = NVME_NMIC_SHARED;
+	id->nsattr = v->read_only ? NVME_NSATTR_WRITE_PROTECTED : 0;
+	id->nstat = v->ch ? 1 : 0;
+	return NVME_SC_SUCCESS;
+}
+
+static uint8_t *desc_add(uint8_t *at, uint8_t type, const void *value, uint8_t len)
+{
+	struct nvme_ns_id_desc *d = (struct nvme_ns_id_desc *)at;
+
+	d->nidt = type;
+	d->nidl = len;
+	memcpy(d->nid, value, len);
+	return at + sizeof(*d) + len;
+}
+
+static uint16_t identify_descs(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	static const uint8_t csi = NVME_CSI_NVM, zero[16];
+	uint8_t *at = page;
+	struct nvmf_ns_view *v;
+	uint16_t status = find_ns(req, s, &v);
+
+	if (status || !v)
+		return NVME_SC_INVALID_NS | NVME_SC_DNR;
+	if (v->ns->has_eui64)
+		at = desc_add(at, NVME_NIDT_EUI64, v->ns->eui64, NVME_NIDT_EUI64_LEN);
+	if (memcmp(v->ns->nguid, zero, sizeof(zero)))
+		at = desc_add(at, NVME_NIDT_NGUID, v->ns->nguid, NVME_NIDT_NGUID_LEN);
+	if (!uuid_is_null(&v->ns->uuid))
+		at = desc_add(at, NVME_NIDT_UUID, v->ns->uuid.b, NVME_NIDT_UUID_LEN);
+	desc_add(at, NVME_NIDT_CSI, &csi, NVME_NIDT_CSI_LEN);
+	return NVME_SC_SUCCESS;
+}
+
+/* --- lists ------------------------------------------------------------------------------------------------- */
+
+static uint16_t identify_active_list(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	struct nvme_ns_list *list = page;
+	uint32_t after = nsid_of(req), count = 0;
+
+	if (after >= NVME_NSID_ALL - 1)
+		return NVME_SC_INVALID_NS | NVME_SC_DNR;
+	for (uint32_t nsid = after + 1; nsid <= s->ns_max && count < ARRAY_SIZE(list->ns); nsid++)
+		if (s->ns[nsid - 1])
+			list->ns[count++] = le32_of(nsid);
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t identify_active_list_csi(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
+{
+	if (req->cmd.identify.csi != NVME_CSI_NVM)
+		return NVME_SC_INVALID_FIELD | NVME_SC_DNR;
+	return identify_active_list(req, s, page);
+}
+
+/* --- which page is whose -------------------------------------------------------------------------------------- */
+
+static identify_fn *const pages[256] = {
+	[NVME_CNS_NS]                    = identify_ns,
+	[NVME_CNS_CTRL]                  = identify_ctrl,
+	[NVME_CNS_NS_ACTIVE_LIST]        = identify_active_list,
+	[NVME_CNS_NS_DESC_LIST]          = identify_descs,
+	[NVME_CNS_CSI_NS]                = identify_ns_csi,
+	[NVME_CNS_CSI_CTRL]              = identify_ctrl_csi,
+	[NVME_CNS_CSI_NS_ACTIVE_LIST]    = identify_active_list_csi,
+	[NVME_CNS_CSI_INDEPENDENT_ID_NS] = identify_ns_independent,
+	[NVME_CNS_COMMAND_SET_STRUCTURE] = identify_command_sets,
+};
+static identify_fn *const discovery_pages[256] = {
+	[NVME_CNS_CTRL]                  = identify_discovery_ctrl,
+};

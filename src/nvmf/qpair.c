@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* qpair.c: a queue pair's life, and a command's way through it: parse, execute, complete, free.
+ *
+ * An answer that is ready at once waits in the core's queue until the end of the pass's deferred calls, so that the
+ * transport never hears of it from within its own call; an answer that comes from a device goes to the transport at once.
+ */
+#include "core/freeze.h"
+#include "nvmf/target.h"
+
+static void done_run(struct defer *d);
+static void closed_run(struct defer *d);
+static void fused_part(struct nvmf_req *req);
+
+void nvmf_qpair_init(struct nvmf_qpair *qp, struct nvmf_transport *tr)
+{
+	uint32_t len_max = tr->opts.max_io_size;
+
+	memset(qp, 0, sizeof(*qp));
+	qp->transport = tr;
+	qp->target = tr->target;
+	qp->reactor = reactor_self();
+	qp->nc = nvmf_core_here(tr->target);
+	qp->data_len_max = 1u << (31 - __builtin_clz(max_u32(len_max, MEM_SMALL_BYTES)));
+	qp->last_seen = &qp->last_seen_unconnected;
+	list_init(&qp->executing);
+	list_add_tail(&qp->nc->qpairs, &qp->link);
+	qp->counted = true;
+}
+
+/* --- parse: which handler, which data -------------------------------------------------------------- */
+
+bool nvmf_req_refuse(struct nvmf_req *req, uint16_t status)
+{
+	nvme_cqe_set_status(&req->cpl, status);
+	if (req->qpair->ctrlr)
+		nvmf_error_add(req);
+	fused_part(req);
+	return false;
+}
+
+bool nvmf_req_moves(struct nvmf_req *req, enum nvmf_data data, uint32_t len)
+{
+	req->data = len ? data : NVMF_DATA_NONE;
+	req->data_len = len;
+	return true;
+}
+
+static const struct nvmf_handler *find_handler(struct nvmf_req *req)
+{
+	uint8_t opc = req->cmd.opc;
+
+	if (opc == NVME_ADMIN_FABRICS)
+		return nvmf_fabrics_handler(req->cmd.fctype);
+	return req->qpair->qid ? nvmf_io_handler(opc) : nvmf_admin_handler(opc);
+}
+
+static bool parse_slow_checks(struct nvmf_req *req, const struct nvmf_handler *h)
+{
+	const struct nvmf_qpair *qp = req->qpair;
+	bool fabrics = req->cmd.opc == NVME_ADMIN_FABRICS;
+
+	if (!qp->connected)
+		return fabrics && req->cmd.fctype == NVME_FABRICS_CONNECT
+		       ? h->parse(req) : nvmf_req_refuse(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+	if (!h || (qp->ctrlr->discovery && !(h->flags & NVMF_ON_DISCOVERY)))
+		return nvmf_req_refuse(req, NVME_SC_INVALID_OPCODE | NVME_SC_DNR);
+	if (!(h->flags & NVMF_ALWAYS) && !atomic_load_explicit(&qp->ctrlr->ready, memory_order_relaxed))
+		return nvmf_req_refuse(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+	if (nvme_flags_psdt(req->cmd.flags) != 1 && !fabrics)
+		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
+	if (nvme_flags_fuse(req->cmd.flags))
+		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
+	return h->parse(req);
+}
+
+bool nvmf_req_parse(struct nvmf_req *req)
+{
+	struct nvmf_qpair *qp = req->qpair;
+	const struct nvmf_handler *h;
+
+	req->cpl = (struct nvme_cqe){ 0 };
+	req->data = NVMF_DATA_NONE;
+	req->may_lend = req->may_consume = req->parks = false;
+	req->lent = req->consumed = req->executing = req->finishing = false;
+	req->data_len = req->sent_len = 0;
+	req->lend_iovs_max = 0;
+	req->iov_count = req->iov_max = 0;
+	req->ns = NULL;
+	req->fused = NULL;
+	req->handler = h = find_handler(req);
+	if (likely(qp->connected && h && req->cmd.flags == 1 << 6 && !qp->fused_first && !qp->ctrlr->discovery &&
+	           atomic_load_explicit(&qp->ctrlr->ready, memory_order_relaxed)))
+		return h->parse(req);
+	return parse_slow_checks(req, h);
+}
+
+/* --- execute ---------------------------------------------------------------------------------------------- */
+
+void nvmf_req_execute(struct nvmf_req *req)
+{
+	struct nvmf_qpair *qp = req->qpair;
+
+	assert(!req->executing);
+	req->executing = true;
+	list_add_tail(&qp->executing, &req->link);
+	qp->executing_count++;
+	req->io.began_ns = reactor_now_ns();
+	if (!req->parks)
+		watch_arm(&qp->nc->watch);
+	if (unlikely(qp->closing))
+		nvmf_req_complete(req, NVME_SC_ABORT_QUEUE);
+	else
+		req->handler->run(req);
+}
+
+/* --- complete ----------------------------------------------------------------------------------------------- */
+
+void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
+{
+	struct nvmf_core *nc = req->qpair->nc;
+
+	assert(req->executing && !req->finishing);
+	req->finishing = true;
+	nvme_cqe_set_status(&req->cpl, status);
+	if (status && req->qpair->ctrlr && !req->qpair->closing)
+		nvmf_error_add(req);
+	queue_push(&nc->done, &req->done_link);
+	defer_run(&nc->done_defer, done_run);
+}
+
+static void done_run(struct defer *d)
+{
+	struct nvmf_core *nc = container_of(d, struct nvmf_core, done_defer);
+	struct queue_link *l = queue_take_all(&nc->done), *next;
+
+	for (; l; l = next) {
+		next = l->next;
+		nvmf_req_finish(container_of(l, struct nvmf_req, done_link));
+	}
+}
+
+void nvmf_req_finish(struct nvmf_req *req)
+{
+	struct nvmf_qpair *qp = req->qpair;
+
+	assert(req->executing);
+	req->executing = false;
+	req->finishing = true;
+	list_del(&req->link);
+	if (qp->qid)
+		qp->nc->completed_io++;
+	else
+		qp->nc->completed_admin++;
+	qp->executing_count++; /* the transport may close the queue pair from within */
+	qp->transport->ops->req_done(req);
+	qp->executing_count--;
+	nvmf_qpair_unpin(qp);
+}
+
+void nvmf_qpair_unpin(struct nvmf_qpair *qp)
+{
+	assert(qp->executing_count > 0);
+	if (--qp->executing_count == 0 && unlikely(qp->closing))
+		defer_run(&qp->closed, closed_run);
+}
+
+void nvmf_req_finish_cpl(struct nvmf_req *req)
+{
+	struct nvmf_qpair *qp = req->qpair;
+
+	req->cpl.cid = req->cmd.cid;
+	req->cpl.sqid = le16_of(qp->qid);
+	if (unlikely(qp->flow_control_off)) {
+		req->cpl.sqhd = le16_of(0xffff);
+		return;
+	}
+	if (qp->size && ++qp->sqhd >= qp->size)
+		qp->sqhd = 0;
+	req->cpl.sqhd = le16_of(qp->sqhd);
+}
+
+void nvmf_req_fail(struct nvmf_req *req, uint16_t status)
+{
+	assert(!req->executing);
+	req->sent_len = 0;
+	nvme_cqe_set_status(&req->cpl, status);
+	if (req->qpair->ctrlr)
+		nvmf_error_add(req);
+	fused_part(req);
+}
+
+bool nvmf_req_withdraw(struct nvmf_req *req)
+{
+	struct nvmf_qpair *qp = req->qpair;
+
+	if (!req->parks || !req->executing || req->finishing || !nvmf_aer_take(qp->ctrlr, req))
+		return false;
+	req->executing = false;
+	list_del(&req->link);
+	nvmf_qpair_unpin(qp);
+	return true;
+}
+
+void nvmf_req_free(struct nvmf_req *req)
+{
+	if (req->lent) {
+		req->lent = false;
+		bdev_io_release(&req->io);
+	}
+	if (req->ns) {
+		nvmf_ns_view_put(req->ns);
+		req->ns = NULL;
+	}
+	fused_part(req);
+}
+
+/* A half of a fused pair leaves before it was executed. */
+static void fused_part(struct nvmf_req *req)
+{
+	if (req->qpair->fused_first == req)
+		req->qpair->fused_first = NULL;
+	if (req->fused)
+		req->fused->fused = NULL;
+	req->fused = NULL;
+}
+
+/* --- data ------------------------------------------------------------------------------------------------------ */
+
+enum iov_way { IOV_READ, IOV_WRITE, IOV_ZERO };
+
+static void iov_copy(const struct nvmf_req *req, uint32_t offset, void *flat, uint32_t len, enum iov_way way)
+{
+	for (uint32_t i = 0; i < req->iov_count && len; i++) {
+		const struct iovec *v = &req->iovs[i];
+		uint32_t n;
+
+		if (offset >= v->iov_len) {
+			offset -= (uint32_t)v->iov_len;
+			continue;
+		}
+		n = (uint32_t)min_u64(v->iov_len - offset, len);
+		if (way == IOV_READ)
+			memcpy(flat, (char *)v->iov_base + offset, n);
+		else if (way == IOV_WRITE)
+			memcpy((char *)v->iov_base + offset, flat, n);
+		else
+			memset((char *)v->iov_base + offset, 0, n);
+		flat = flat ? (char *)flat + n : NULL;
+		len -= n;
+		offset = 0;
+	}
+	assert(len == 0);
+}
+
+void nvmf_iov_read(const struct nvmf_req *req, uint32_t offset, void *to, uint32_t len)
+{
+	iov_copy(req, offset, to, len, IOV_READ);
+}
+
+void nvmf_iov_write(struct nvmf_req *req, uint32_t offset, const void *from, uint32_t len)
+{
+	iov_copy(req, offset, (void *)(uintptr_t)from, len, IOV_WRITE);
+}
+
+void nvmf_iov_zero(struct nvmf_req *req, uint32_t offset, uint32_t len)
+{
+	iov_copy(req, offset, NULL, len, IOV_ZERO);
+}
+
+void nvmf_req_complete_data(struct nvmf_req *req, const void *data, uint32_t len)
+{
+	len = min_u32(len, req->data_len);
+	nvmf_iov_write(req, 0, data, len);
+	nvmf_iov_zero(req, len, req->data_len - len);
+	req->sent_len = req->data_len;
+	nvmf_req_complete(req, NVME_SC_SUCCESS);
+}
+
+/* --- abort, close ------------------------------------------------------------------------------------------------- */
+
+bool nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid)
+{
+	list_each(l, &qp->executing) {
+		struct nvmf_req *req = list_entry(l, struct nvmf_req, link);
+
+		if (le16_get(req->cmd.cid) != cid || req->finishing)
+			continue;
+		if (req->parks && nvmf_aer_take(qp->ctrlr, req)) {
+			nvmf_req_complete(req, NVME_SC_ABORT_REQ);
+			return true;
+		}
+		if (req->io.active && req->ns) {
+			bdev_abort(req->ns->ch, &req->io);
+			return true; /* asked for; whether in time, its own completion says */
+		}
+	}
+	return false;
+}
+
+void nvmf_qpair_close(struct nvmf_qpair *qp)
+{
+	assert(!qp->closing);
+	qp->closing = true;
+	nvmf_qpair_pin(qp);
+	if (qp->ctrlr && qp->ctrlr->admin_qp == qp)
+		nvmf_ctrlr_end(qp->ctrlr);
+	list_each_safe(l, &qp->executing) {
+		struct nvmf_req *req = list_entry(l, struct nvmf_req, link);
+
+		if (!req->finishing && req->io.active && req->ns)
+			bdev_abort(req->ns->ch, &req->io);
+	}
+	nvmf_qpair_unpin(qp);
+}
+
+static void closed_run(struct defer *d)
+{
+	struct nvmf_qpair *qp = container_of(d, struct nvmf_qpair, closed);
+	struct nvmf_core *nc = qp->nc;
+
+	if (qp->executing_count)
+		return;
+	if (qp->connected)
+		atomic_fetch_sub_explicit(qp->qid ? &nc->current_io_qpairs : &nc->current_admin_qpairs, 1, memory_order_relaxed);
+	if (qp->seat)
+		nvmf_seat_leave(qp->seat);
+	qp->seat = NULL;
+	qp->ctrlr = NULL;
+	qp->connected = false;
+	qp->last_seen = &qp->last_seen_unconnected;
+	list_del(&qp->link);
+	if (qp->counted)
+		atomic_fetch_sub_explicit(&nc->load, 1, memory_order_relaxed);
+	qp->counted = false;
+	qp->transport->ops->qpair_closed(qp);
+}
+
+/* --- moving ---------------------------------------------------------------------------------------------------------- */
+
+static void leave_core(struct nvmf_qpair *qp)
+{
+	assert(list_empty(&qp->executing) && !qp->fused_first);
+	if (qp->ctrlr && qp->ctrlr->admin_qp == qp)
+		nvmf_ctrlr_move(qp->ctrlr, true);
+	if (qp->connected)
+		atomic_fetch_sub_explicit(qp->qid ? &qp->nc->current_io_qpairs : &qp->nc->current_admin_qpairs, 1,
+		                          memory_order_relaxed);
+	list_del(&qp->link);
+	atomic_fetch_sub_explicit(&qp->nc->load, 1, memory_order_relaxed);
+	qp->nc = NULL;
+	if (qp->seat)
+		nvmf_seat_move(qp->seat, qp->reactor);
+}
+
+static void join_core(struct nvmf_qpair *qp)
+{
+	qp->reactor = reactor_self();
+	qp->nc = nvmf_core_here(qp->target);
+	list_add_tail(&qp->nc->qpairs, &qp->link);
+	atomic_fetch_add_explicit(&qp->nc->load, 1, memory_order_relaxed);
+	if (qp->connected)
+		atomic_fetch_add_explicit(qp->qid ? &qp->nc->current_io_qpairs : &qp->nc->current_admin_qpairs, 1,
+		                          memory_order_relaxed);
+	if (qp->ctrlr && qp->ctrlr->admin_qp == qp)
+		nvmf_ctrlr_move(qp->ctrlr, false);
+	if (qp->seat)
+		nvmf_seat_arrive(qp->seat);
+}
+
+void nvmf_qpair_freeze(struct freeze *f, struct nvmf_qpair *qp)
+{
+	if (!f->thawing)
+		leave_core(qp);
+	freeze_u16(f, "qid", &qp->qid);
+	freeze_u16(f, "size", &qp->size);
+	freeze_u16(f, "sqhd", &qp->sqhd);
+	freeze_bool(f, "connected", &qp->connected);
+	freeze_bool(f, "flow_control_off", &qp->flow_control_off);
+	freeze_u32(f, "lease_epoch", &qp->lease_epoch);
+	if (f->thawing)
+		join_core(qp);
+}

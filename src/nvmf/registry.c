@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* registry.c: which controllers exist and which queue pairs they have: the control reactor's side.
+ *
+ * A controller lives from the Connect of its admin queue until its last seat is free. Losing the admin queue, a
+ * keep-alive that expired, a host or subsystem that was removed: each makes it `dying`: its lease is revoked, so that
+ * nothing of it can land any more, and every queue pair is told to go. A reset does the same to the I/O queues only.
+ */
+#include "nvmf/target.h"
+
+static void ctrlr_go_on(struct nvmf_ctrlr *c);
+static void revoke(struct nvmf_ctrlr *c);
+static void revoked(struct bdev_lease_revoke *r);
+static void ctrlr_free(struct nvmf_ctrlr *c);
+static void mail_send(struct nvmf_seat *s);
+static void mail_on_core(struct msg *m);
+static void mail_back(struct msg *m);
+static void seat_gone(struct msg *m);
+static void seat_free_if_idle(struct nvmf_seat *s);
+
+/* --- rosters --------------------------------------------------------------------------------------- */
+
+struct nvmf_roster *nvmf_roster_make(struct nvmf_target *t, bool discovery)
+{
+	struct nvmf_roster *r = base_zalloc(sizeof(*r));
+
+	r->refs = 1;
+	r->discovery = discovery;
+	list_init(&r->ctrlrs);
+	list_init(&r->waiters);
+	return r;
+}
+
+void nvmf_roster_unref(struct nvmf_target *t, struct nvmf_roster *r)
+{
+	assert(r->refs > 0);
+	if (--r->refs == 0)
+		free(r);
+}
+
+static bool roster_has(struct nvmf_roster *r, struct nvmf_roster_wait *w)
+{
+	list_each(l, &r->ctrlrs)
+		if (w->matches(w, list_entry(l, struct nvmf_ctrlr, link)))
+			return true;
+	return false;
+}
+
+void nvmf_roster_disconnect(struct nvmf_roster *r, struct nvmf_roster_wait *w)
+{
+	list_each_safe(l, &r->ctrlrs) {
+		struct nvmf_ctrlr *c = list_entry(l, struct nvmf_ctrlr, link);
+
+		if (w->matches(w, c))
+			nvmf_ctrlr_disconnect(c);
+	}
+}
+
+void nvmf_roster_wait_gone(struct nvmf_roster *r, struct nvmf_roster_wait *w)
+{
+	list_init(&w->link);
+	if (roster_has(r, w))
+		list_add_tail(&r->waiters, &w->link);
+	else
+		w->fn(w);
+}
+
+void nvmf_roster_tell(struct nvmf_roster *r, uint32_t bits)
+{
+	list_each(l, &r->ctrlrs) {
+		struct nvmf_ctrlr *c = list_entry(l, struct nvmf_ctrlr, link);
+
+		if (c->seat_by_qid[0])
+			nvmf_seat_tell(c->seat_by_qid[0], bits);
+	}
+}
+
+/* --- controllers -------------------------------------------------------------------------------------- */
+
+static bool cntlid_taken(const struct nvmf_roster *r, uint16_t cntlid)
+{
+	list_each(l, &r->ctrlrs)
+		if (list_entry(l, struct nvmf_ctrlr, link)->cntlid == cntlid)
+			return true;
+	return false;
+}
+
+/* Go round, so that an id that was just given up is not used again at once. 0: none free. */
+static uint16_t cntlid_take(const struct nvmf_subsystem *s)
+{
+	struct nvmf_roster *r = s->roster;
+	uint32_t count = (uint32_t)s->max_cntlid - s->min_cntlid + 1;
+	uint16_t id = r->next_cntlid;
+
+	if (r->count >= count)
+		return 0;
+	for (uint32_t n = 0; n < count; n++, id++) {
+		if (id < s->min_cntlid || id > s->max_cntlid)
+			id = s->min_cntlid;
+		if (!cntlid_taken(r, id)) {
+			r->next_cntlid = (uint16_t)(id + 1);
+			return id;
+		}
+	}
+	return 0;
+}
+
+struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp)
+{
+	struct nvmf_target *t = qp->target;
+	uint16_t cntlid = cntlid_take(s);
+	struct nvmf_ctrlr *c;
+
+	if (!cntlid)
+		return NULL;
+	c = base_zalloc_aligned(CACHE_LINE, sizeof(*c));
+	c->target = t;
+	c->transport = qp->transport;
+	c->roster = s->roster;
+	c->roster->refs++;
+	c->roster->count++;
+	c->sub_id = s->id;
+	c->cntlid = cntlid;
+	c->discovery = s->discovery;
+	c->io_queues_max = s->discovery ? 0 : qp->transport->opts.max_io_qpairs_per_ctrlr;
+	atomic_store(&c->io_queues, c->io_queues_max);
+	c->seen = base_zalloc_aligned(CACHE_LINE, (c->io_queues_max + 1u) * sizeof(*c->seen));
+	c->seat_by_qid = base_zalloc((c->io_queues_max + 1u) * sizeof(*c->seat_by_qid));
+	qp->transport->ops->qpair_addrs(qp, &c->listen_addr, &c->peer_addr);
+	bdev_lease_init(&c->lease);
+	list_init(&c->seats);
+	list_add_tail(&c->roster->ctrlrs, &c->link);
+	c->unborn = true;
+	c->connected_us = core_wall_us();
+	t->ctrlrs_alive++;
+	return c;
+}
+
+void nvmf_ctrlr_disconnect(struct nvmf_ctrlr *c)
+{
+	if (c->dying)
+		return;
+	c->dying = true;
+	revoke(c);
+	list_each(l, &c->seats)
+		nvmf_seat_tell(list_entry(l, struct nvmf_seat, link), NVMF_MAIL_DISCONNECT);
+	ctrlr_go_on(c);
+}
+
+/* CC.EN went to 0 or CC.SHN was set; its admin queue is pinned and waits for the answer. */
+void nvmf_ctrlr_reset_on_control(struct msg *m)
+{
+	struct nvmf_ctrlr *c = container_of(m, struct nvmf_ctrlr, control_msg);
+
+	c->resetting = true;
+	revoke(c);
+	list_each(l, &c->seats) {
+		struct nvmf_seat *s = list_entry(l, struct nvmf_seat, link);
+
+		if (s->qid)
+			nvmf_seat_tell(s, NVMF_MAIL_DISCONNECT);
+	}
+	ctrlr_go_on(c);
+}
+
+static void revoke(struct nvmf_ctrlr *c)
+{
+	if (c->revoking || c->discovery)
+		return;
+	c->revoking = true;
+	bdev_lease_revoke(c->target->core, &c->lease, &c->revoke, revoked);
+}
+
+static void revoked(struct bdev_lease_revoke *r)
+{
+	struct nvmf_ctrlr *c = container_of(r, struct nvmf_ctrlr, revoke);
+
+	c->revoking = false;
+	ctrlr_go_on(c);
+}
+
+static bool io_queues_gone(const struct nvmf_ctrlr *c)
+{
+	return list_empty(&c->seats) || (c->seats.next == c->seats.prev && c->seat_by_qid[0]);
+}
+
+/* Something it may have waited for has happened. */
+static void ctrlr_go_on(struct nvmf_ctrlr *c)
+{
+	if (c->resetting && !c->revoking && io_queues_gone(c)) {
+		c->resetting = false;
+		msg_send(atomic_load(&c->admin_seat->home), &c->home_msg, nvmf_ctrlr_reset_done);
+	}
+	if (!c->seat_count && !c->revoking && !c->unborn)
+		ctrlr_free(c);
+}
+
+void nvmf_ctrlr_unmake(struct nvmf_ctrlr *c)
+{
+	assert(c->unborn && !c->seat_count);
+	ctrlr_free(c);
+}
+
+static void ctrlr_free(struct nvmf_ctrlr *c)
+{
+	struct nvmf_target *t = c->target;
+	struct nvmf_roster *r = c->roster;
+
+	assert(list_empty(&c->seats) && !c->aer_count);
+	list_del(&c->link);
+	r->count--;
+	list_each_safe(l, &r->waiters) {
+		struct nvmf_roster_wait *w = list_entry(l, struct nvmf_roster_wait, link);
+
+		if (!roster_has(r, w)) {
+			list_del(l);
+			w->fn(w);
+		}
+	}
+	nvmf_roster_unref(t, r);
+	free(c->seen);
+	free(c->seat_by_qid);
+	free(c->changed_ns);
+	free(c);
+	nvmf_target_less(t, &t->ctrlrs_alive);
+}
+
+/* --- seats ------------------------------------------------------------------------------------------------ */
+
+struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, uint16_t qid)
+{
+	struct nvmf_seat *s = base_zalloc(sizeof(*s));
+
+	assert(!c->seat_by_qid[qid]);
+	s->ctrlr = c;
+	s->qid = qid;
+	s->qp = qp;
+	atomic_store(&s->home, qp->reactor);
+	s->epoch = bdev_lease_epoch(&c->lease);
+	list_add_tail(&c->seats, &s->link);
+	c->seat_by_qid[qid] = s;
+	c->seat_count++;
+	c->unborn = false;
+	if (qid == 0)
+		c->admin_seat = s;
+	return s;
+}
+
+void nvmf_seat_leave(struct nvmf_seat *s)
+{
+	s->qp = NULL;
+	msg_send(core_control(s->ctrlr->target->core), &s->gone_msg, seat_gone);
+}
+
+static void seat_gone(struct msg *m)
+{
+	struct nvmf_seat *s = container_of(m, struct nvmf_seat, gone_msg);
+	struct nvmf_ctrlr *c = s->ctrlr;
+
+	s->gone = true;
+	list_del(&s->link);
+	c->seat_by_qid[s->qid] = NULL;
+	c->unborn = true; /* not freed under our feet */
+	if (s->qid == 0)
+		nvmf_ctrlr_disconnect(c);
+	seat_free_if_idle(s);
+	c->unborn = false;
+	ctrlr_go_on(c);
+}
+
+static void seat_free_if_idle(struct nvmf_seat *s)
+{
+	if (!s->gone || s->mail_out || s->pins)
+		return;
+	s->ctrlr->seat_count--;
+	free(s);
+}
+
+/* --- mail: control -> home -> control ---------------------------------------------------------------------------- */
+
+void nvmf_seat_tell(struct nvmf_seat *s, uint32_t bits)
+{
+	s->mail_bits |= bits;
+	if (!s->mail_out)
+		mail_send(s);
+}
+
+static void mail_send(struct nvmf_seat *s)
+{
+	s->mail_now = s->mail_bits;
+	s->mail_bits = 0;
+	s->mail_out = true;
+	msg_send(atomic_load(&s->home), &s->mail, mail_on_core);
+}
+
+static void mail_on_core(struct msg *m)
+{
+	struct nvmf_seat *s = container_of(m, struct nvmf_seat, mail);
+	struct nvmf_qpair *qp = s->qp;
+
+	if (!nvmf_seat_here(s, m, mail_on_core))
+		return;
+	if (qp && (s->mail_now & NVMF_MAIL_CONFIG) && s->ctrlr->admin_qp == qp)
+		nvmf_ctrlr_look(s->ctrlr);
+	if (qp && (s->mail_now & NVMF_MAIL_DISCONNECT) && !qp->closing)
+		qp->transport->ops->qpair_disconnect(qp);
+	msg_send(core_control(s->ctrlr->target->core), m, mail_back);
+}
+
+static void mail_back(struct msg *m)
+{
+	struct nvmf_seat *s = container_of(m, struct nvmf_seat, mail);
+	struct nvmf_ctrlr *c = s->ctrlr;
+
+	s->mail_out = false;
+	if (s->mail_bits && !s->gone) {
+		mail_send(s);
+		return;
+	}
+	seat_free_if_idle(s);
+	ctrlr_go_on(c);
+}
+
+bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn)
+{
+	struct reactor *home = atomic_load(&s->home);
+
+	if (home != reactor_self()) {
+		msg_send(home, m, fn);
+		return false;
+	}
+	if (s->qp && !s->qp->nc) {
+		must(s->early_count < ARRAY_SIZE(s->early));
+		m->fn = fn;
+		s->early[s->early_count++] = m;
+		return false;
+	}
+	return true;
+}
+
+/* Messages that reach the old home from now on follow the queue pair, behind what moves it. */
+void nvmf_seat_move(struct nvmf_seat *s, struct reactor *to)
+{
+	atomic_store(&s->home, to);
+}
+
+void nvmf_seat_arrive(struct nvmf_seat *s)
+{
+	uint32_t count = s->early_count;
+
+	s->early_count = 0;
+	for (uint32_t i = 0; i < count; i++)
+		msg_send(reactor_self(), s->early[i], s->early[i]->fn);
+}
+
+/* --- Abort: admin core -> control -> the queue's core -> control -> admin core ---------------------------------------- */
+
+static void abort_answer(struct msg *m)
+{
+	struct nvmf_abort *a = container_of(m, struct nvmf_abort, msg);
+	struct nvmf_req *req = a->req;
+
+	if (!nvmf_seat_here(a->ctrlr->admin_seat, m, abort_answer))
+		return;
+	a->req = NULL;
+	req->cpl.dw0 = le32_of(!a->found); /* bit 0: not aborted */
+	nvmf_req_complete(req, NVME_SC_SUCCESS);
+}
+
+static void abort_back(struct msg *m)
+{
+	struct nvmf_abort *a = container_of(m, struct nvmf_abort, msg);
+
+	if (a->seat) {
+		a->seat->pins--;
+		seat_free_if_idle(a->seat);
+	}
+	msg_send(atomic_load(&a->ctrlr->admin_seat->home), m, abort_answer);
+}
+
+static void abort_on_core(struct msg *m)
+{
+	struct nvmf_abort *a = container_of(m, struct nvmf_abort, msg);
+
+	if (!nvmf_seat_here(a->seat, m, abort_on_core))
+		return;
+	a->found = a->seat->qp && nvmf_qpair_abort(a->seat->qp, a->cid);
+	msg_send(core_control(a->ctrlr->target->core), m, abort_back);
+}
+
+void nvmf_abort_on_control(struct msg *m)
+{
+	struct nvmf_abort *a = container_of(m, struct nvmf_abort, msg);
+
+	a->seat = a->sqid <= a->ctrlr->io_queues_max ? a->ctrlr->seat_by_qid[a->sqid] : NULL;
+	if (!a->seat) {
+		abort_back(m);
+		return;
+	}
+	a->seat->pins++;
+	msg_send(atomic_load(&a->seat->home), m, abort_on_core);
+}

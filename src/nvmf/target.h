@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* target.h: the target's insides (private to nvmf): per-core part, controllers, commands.
+ *
+ * Who owns what:
+ *   control reactor   configuration, portals, rosters; which controllers exist and which queues they have (seats)
+ *   admin queue's core  the rest of a controller: properties, features, events, keep-alive timer
+ *   any core          its queue pairs and their requests
+ * A seat is a queue pair's place in its controller, made by the control reactor at Connect and freed by it after the queue
+ * pair said goodbye. Whoever wants something from a queue pair on another core sends its seat mail; mail follows the
+ * queue pair when it moves.
+ */
+#ifndef NVMF_TARGET_H
+#define NVMF_TARGET_H
+
+#include <errno.h>
+
+#include "base/text.h"
+#include "core/log.h"
+#include "core/seq.h"
+#include "core/watch.h"
+#include "nvmf/config.h"
+
+#define NVMF_AERS_MAX 4u          /* AERL + 1 */
+#define NVMF_ABORTS_MAX 4u        /* ACL + 1 */
+#define NVMF_ERRORS_MAX 16u       /* ELPE + 1 */
+#define NVMF_CHANGED_NS_MAX 1024u
+#define NVMF_KAS_MS 1000u         /* keep-alive granularity; KAS counts 100 ms */
+#define NVMF_DISCOVERY_KATO_MS 120000u
+#define NVMF_ASSOCIATION_MS 120000u   /* a disabled controller's connections are kept this long */
+#define NVMF_VS NVME_VERSION(1, 4, 0)
+#define NVMF_FIRMWARE "0.1"
+#define NVMF_COPY_RANGES_MAX 16u      /* MSRC + 1 */
+#define NVMF_COPY_BLOCKS_MAX 65535u   /* MSSRL: of one range */
+
+/* --- per core ------------------------------------------------------------------------------------------ */
+
+struct nvmf_core {
+	CACHE_ALIGNED struct nvmf_target *target;
+	uint32_t index;
+	struct nvmf_subsystem **subs;     /* by id, as this core's version has them */
+	struct nvmf_config *config;       /* the version itself */
+	struct list qpairs;
+	struct queue done;                /* struct nvmf_req.done_link: answers that are ready */
+	struct defer done_defer;
+	struct watch watch;
+	bool watching;
+	/* Accounts: written by the core, read by anyone. */
+	uint64_t admin_qpairs, io_qpairs, completed_io, completed_admin;
+	_Atomic uint32_t current_admin_qpairs, current_io_qpairs;
+	_Atomic uint32_t load;            /* connections placed here */
+};
+
+/* --- the target: control reactor -------------------------------------------------------------------------- */
+
+/* An address a transport listens on, for one or more subsystems. */
+struct nvmf_portal {
+	struct list link;
+	struct nvmf_transport *transport;
+	struct net_addr addr;
+	uint32_t refs;
+};
+
+/* The controllers of one subsystem. */
+struct nvmf_roster {
+	struct list ctrlrs;               /* struct nvmf_ctrlr.link */
+	uint32_t count;
+	uint16_t next_cntlid;
+	uint32_t refs;                    /* subsystem versions, and controllers */
+	bool discovery;
+	struct list waiters;              /* struct nvmf_roster_wait: until nobody they look for is left */
+};
+struct nvmf_roster_wait {
+	struct list link;
+	bool (*matches)(struct nvmf_roster_wait *w, struct nvmf_ctrlr *c);
+	void (*fn)(struct nvmf_roster_wait *w);
+};
+
+struct nvmf_target {
+	struct core *core;
+	struct bdev_registry *reg;
+	struct version_slot slot;
+	struct nvmf_config *config;       /* control's: what was published last */
+	struct version_publish first;
+	struct nvmf_core *cores;          /* by reactor_index() */
+	uint32_t core_count, place_next;
+	struct list transports, portals;
+	struct list changes;              /* struct nvmf_change: waiting for their turn */
+	struct nvmf_change *changing;     /* the one that builds now (change.c) */
+	struct msg changes_msg;
+	bool changes_msg_out;
+	uint32_t changes_out;             /* not done yet */
+	uint32_t ns_alive, ctrlrs_alive, transports_alive;
+	uint32_t configs_old;             /* versions that are still being left */
+	uint32_t subsystems_max;
+	uint16_t crdt[3];                 /* command retry delays: 100 ms */
+	/* stopping (target.c) */
+	bool stopping;
+	struct seq stop;
+	const uint32_t *stop_waits_for;   /* for this count to become 0 */
+	struct msg stop_msg;
+	bool stop_msg_out;
+	struct version_publish last;
+	struct each stop_each;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+};
+
+/* A count that stopping may wait for went down. */
+void nvmf_target_less(struct nvmf_target *t, uint32_t *count);
+struct nvmf_transport *nvmf_target_transport(const struct nvmf_target *t, const char *trtype); /* any case; NULL */
+/* Listeners come and go: the first and last one of an address reach the transport. */
+int nvmf_portal_take(struct nvmf_target *t, struct nvmf_transport *tr, const struct net_addr *addr, struct err *e);
+void nvmf_portal_give(struct nvmf_target *t, struct nvmf_transport *tr, const struct net_addr *addr);
+
+/* A device said that it goes away, or has another size. */
+void nvmf_change_ns_gone(struct nvmf_ns *ns);
+void nvmf_change_ns_resized(struct nvmf_ns *ns);
+
+/* --- controllers --------------------------------------------------------------------------------------------- */
+
+/* What a mail asks for. */
+#define NVMF_MAIL_DISCONNECT 1u
+#define NVMF_MAIL_CONFIG 2u           /* admin queue: compare the configuration with what the host was told */
+
+struct nvmf_seat {
+	struct nvmf_ctrlr *ctrlr;
+	uint16_t qid;
+	uint32_t epoch;                   /* of the lease, when the queue pair was let in */
+	_Atomic(struct reactor *) home;   /* where qp lives; written there */
+	struct nvmf_qpair *qp;            /* home's; NULL when it is gone */
+	/* control */
+	struct list link;
+	bool gone, mail_out;
+	uint32_t mail_bits, mail_now;     /* to be sent; being read at home */
+	uint32_t pins;                    /* others' messages that are on their way through it */
+	struct msg mail, gone_msg;
+	/* home: what came while the queue pair was between two cores */
+	struct msg *early[NVMF_ABORTS_MAX + 1];
+	uint32_t early_count;
+};
+
+struct nvmf_stamp {
+	CACHE_ALIGNED _Atomic uint64_t ns;
+};
+
+/* An Abort on its way to another core and back. */
+struct nvmf_abort {
+	struct nvmf_ctrlr *ctrlr;
+	struct nvmf_req *req;             /* the Abort command; NULL: free */
+	struct nvmf_seat *seat;
+	uint16_t sqid, cid;
+	bool found;
+	struct msg msg;
+};
+
+/* An entry of the error log, written by any core: whole when `number` is the same before and after it was read. */
+struct nvmf_error {
+	_Atomic uint64_t number;
+	_Atomic uint64_t words[sizeof(struct nvme_error_log_page) / 8];
+};
+
+struct nvmf_ctrlr {
+	/* Constant once made; any core. */
+	struct nvmf_target *target;
+	struct nvmf_transport *transport;
+	struct nvmf_roster *roster;
+	uint32_t sub_id;
+	uint16_t cntlid;
+	bool discovery;
+	uint16_t io_queues_max;
+	struct bdev_initiator who;        /* host NQN and id */
+	struct net_addr listen_addr, peer_addr;
+	struct nvmf_stamp *seen;          /* by qid: last traffic */
+	/* Written on the admin queue's core, read by any. */
+	_Atomic bool ready;               /* I/O and most admin commands are let through */
+	_Atomic uint32_t cc;
+	_Atomic uint32_t io_queues;       /* granted by Number of Queues; I/O qids beyond are refused */
+	struct bdev_lease lease;
+
+	/* control */
+	struct list link, seats;
+	uint32_t seat_count;
+	bool dying;                       /* no more queues; all of its own are told to go */
+	bool resetting;                   /* I/O queues are told to go; waits for them and for the lease */
+	bool revoking;                    /* the lease */
+	bool unborn;                      /* no seat yet */
+	struct nvmf_seat **seat_by_qid;
+	struct bdev_lease_revoke revoke;
+	struct msg control_msg, home_msg; /* a reset's way there and back */
+	uint64_t connected_us;
+
+	/* the admin queue's core */
+	struct nvmf_seat *admin_seat;     /* its home is this controller's */
+	struct nvmf_qpair *admin_qp;
+	uint32_t csts;
+	bool resetting_here, shutting_down; /* a reset is on its way; why */
+	bool association_ends;            /* disabled or shut down: the timer counts NVMF_ASSOCIATION_MS */
+	uint32_t kato_ms;
+	struct timer kato;
+	uint32_t aer_config;              /* Asynchronous Event Configuration */
+	uint32_t aer_masked;              /* bit per kind of event: told, not read yet */
+	uint32_t aer_pending;             /* bit per kind: no request was waiting */
+	struct nvmf_req *aers[NVMF_AERS_MAX];
+	uint32_t aer_count;
+	uint64_t change_seen, genctr_seen;
+	uint32_t *changed_ns;             /* list for the log page; made when needed */
+	uint32_t changed_ns_count;
+	bool changed_ns_all;
+	struct nvmf_abort aborts[NVMF_ABORTS_MAX];
+	uint32_t arbitration, power, error_recovery, write_atomic, host_behavior_acre;
+	uint16_t temp_over, temp_under;
+	bool write_cache;
+	/* Any core: errors of the last commands that failed (error_log.c). */
+	_Atomic uint64_t error_count;
+	struct nvmf_error errors[NVMF_ERRORS_MAX];
+};
+
+/* ctrlr.c: the admin queue's core */
+void nvmf_ctrlr_begin(struct nvmf_ctrlr *c, struct nvmf_qpair *admin_qp);   /* Connect was answered */
+void nvmf_ctrlr_end(struct nvmf_ctrlr *c);                                 /* the admin queue closes */
+void nvmf_ctrlr_move(struct nvmf_ctrlr *c, bool leaving);                  /* before and after its queue moves */
+bool nvmf_ctrlr_set_cc(struct nvmf_ctrlr *c, uint32_t cc);                 /* false: not a value CC can have */
+void nvmf_ctrlr_set_kato(struct nvmf_ctrlr *c, uint32_t kato_ms);
+void nvmf_ctrlr_look(struct nvmf_ctrlr *c);                                /* NVMF_MAIL_CONFIG */
+void nvmf_ctrlr_reset_done(struct msg *m);
+/* aer.c */
+enum nvmf_event { NVMF_EVENT_NS_CHANGED, NVMF_EVENT_ANA, NVMF_EVENT_DISCOVERY, NVMF_EVENT_COUNT };
+void nvmf_event_raise(struct nvmf_ctrlr *c, enum nvmf_event ev);
+void nvmf_event_read(struct nvmf_ctrlr *c, enum nvmf_event ev);            /* its log page was read */
+void nvmf_aer_run(struct nvmf_req *req);
+bool nvmf_aer_take(struct nvmf_ctrlr *c, struct nvmf_req *req);            /* off the list; false: not on it */
+void nvmf_aer_drop_all(struct nvmf_ctrlr *c);
+/* error_log.c */
+void nvmf_error_add(struct nvmf_req *req);
+/* Newest first; returns how many. */
+uint32_t nvmf_error_list(struct nvmf_ctrlr *c, struct nvme_error_log_page *ret_entries, uint32_t max);
+
+/* --- the register: control reactor (registry.c) ----------------------------------------------------------------- */
+
+struct nvmf_roster *nvmf_roster_make(struct nvmf_target *t, bool discovery);
+void nvmf_roster_unref(struct nvmf_target *t, struct nvmf_roster *r);
+/* Tell every controller that matches to go. */
+void nvmf_roster_disconnect(struct nvmf_roster *r, struct nvmf_roster_wait *w);
+/* fn runs, now or later, when no controller that matches is left. */
+void nvmf_roster_wait_gone(struct nvmf_roster *r, struct nvmf_roster_wait *w);
+void nvmf_ctrlr_disconnect(struct nvmf_ctrlr *c);
+void nvmf_seat_tell(struct nvmf_seat *s, uint32_t bits);
+void nvmf_roster_tell(struct nvmf_roster *r, uint32_t bits);               /* every admin queue */
+void nvmf_seat_leave(struct nvmf_seat *s);                                 /* home: the qpair is gone */
+void nvmf_seat_move(struct nvmf_seat *s, struct reactor *to);              /* old home */
+void nvmf_seat_arrive(struct nvmf_seat *s);                                /* new home */
+/* A message through a seat reached a core: is it the right one, and is the queue pair there? Otherwise it was passed on or
+ * kept. */
+bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn);
+void nvmf_ctrlr_reset_on_control(struct msg *m);
+void nvmf_abort_on_control(struct msg *m);
+struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp);
+struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, uint16_t qid);
+void nvmf_ctrlr_unmake(struct nvmf_ctrlr *c);                              /* never had a seat */
+
+/* --- commands ------------------------------------------------------------------------------------------------------ */
+
+/* A row of a command table. `parse` checks and says what data moves; `run` answers now, by nvmf_req_complete(), or later. */
+struct nvmf_handler {
+	const char *name;
+	bool (*parse)(struct nvmf_req *req);
+	void (*run)(struct nvmf_req *req);
+	uint8_t flags;
+	uint32_t effects;                 /* of the log page Commands Supported and Effects; CSUPP is implied */
+};
+#define NVMF_ON_DISCOVERY 1u          /* discovery controllers have it too */
+#define NVMF_ALWAYS 2u                /* also while the controller is not enabled */
+#define NVMF_FUSED 4u                 /* may be half of a fused pair */
+
+const struct nvmf_handler *nvmf_admin_handler(uint8_t opc);   /* NULL: no such command */
+const struct nvmf_handler *nvmf_io_handler(uint8_t opc);
+const struct nvmf_handler *nvmf_fabrics_handler(uint8_t fctype);
+
+/* Say what a command moves; parse functions end with it. */
+bool nvmf_req_moves(struct nvmf_req *req, enum nvmf_data data, uint32_t len);
+/* parse functions: refuse. Returns false. */
+bool nvmf_req_refuse(struct nvmf_req *req, uint16_t status);
+/* run functions: the answer, later in this pass. */
+void nvmf_req_complete(struct nvmf_req *req, uint16_t status);
+/* The same for a command whose data goes out: copy from a flat buffer. */
+void nvmf_req_complete_data(struct nvmf_req *req, const void *data, uint32_t len);
+/* From the callback of something asynchronous: hand it to the transport at once. */
+void nvmf_req_finish(struct nvmf_req *req);
+void nvmf_iov_read(const struct nvmf_req *req, uint32_t offset, void *to, uint32_t len);
+void nvmf_iov_write(struct nvmf_req *req, uint32_t offset, const void *from, uint32_t len);
+void nvmf_iov_zero(struct nvmf_req *req, uint32_t offset, uint32_t len);
+uint16_t nvmf_status_of(const struct bdev_io *io);
+/* The qpair cannot close before as many unpins. */
+static inline void nvmf_qpair_pin(struct nvmf_qpair *qp) { qp->executing_count++; }
+void nvmf_qpair_unpin(struct nvmf_qpair *qp);
+bool nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid);
+
+static inline struct nvmf_core *nvmf_core_here(struct nvmf_target *t) { return &t->cores[reactor_index(reactor_self())]; }
+/* This core's idea of the controller's subsystem; NULL: it was removed. */
+static inline struct nvmf_subsystem *nvmf_qpair_sub(const struct nvmf_qpair *qp) { return qp->nc->subs[qp->sub_id]; }
+
+static inline struct nvmf_ns_view *nvmf_ns_find(const struct nvmf_qpair *qp, uint32_t nsid)
+{
+	const struct nvmf_subsystem *s = nvmf_qpair_sub(qp);
+	struct nvmf_ns *ns;
+
+	if (unlikely(!s || nsid - 1 >= s->ns_max))
+		return NULL;
+	ns = s->ns[nsid - 1];
+	return likely(ns != NULL) ? &ns->view[qp->nc->index] : NULL;
+}
+
+bool nvmf_connect_parse(struct nvmf_req *req);
+void nvmf_connect_run(struct nvmf_req *req);
+bool nvmf_property_parse(struct nvmf_req *req);
+void nvmf_property_get_run(struct nvmf_req *req);
+void nvmf_property_set_run(struct nvmf_req *req);
+bool nvmf_identify_parse(struct nvmf_req *req);
+void nvmf_identify_run(struct nvmf_req *req);
+bool nvmf_log_page_parse(struct nvmf_req *req);
+void nvmf_log_page_run(struct nvmf_req *req);
+bool nvmf_set_features_parse(struct nvmf_req *req);
+void nvmf_set_features_run(struct nvmf_req *req);
+bool nvmf_get_features_parse(struct nvmf_req *req);
+void nvmf_get_features_run(struct nvmf_req *req);
+bool nvmf_aer_parse(struct nvmf_req *req);
+void nvmf_abort_run(struct nvmf_req *req);
+/* discovery.c: bytes of the discovery log page as this controller's host may see it, on its admin core. */
+struct nvmf_discovery_log *nvmf_discovery_log_make(struct nvmf_ctrlr *c, size_t *ret_len);
+
+uint64_t nvmf_cap(const struct nvmf_ctrlr *c);
+
+#endif
