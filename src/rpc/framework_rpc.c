@@ -13,6 +13,7 @@ struct waiting {
 	struct rpc_call *call;
 };
 
+static rpc_loaded_fn started;
 static void say_running(void *arg);
 static void save_scheduler(void *ctx, struct json_object *array);
 
@@ -20,8 +21,15 @@ static void handle_framework_start_init(struct rpc_call *call, void *args)
 {
 	struct rpc_core_methods *m = rpc_ctx(call);
 
-	m->host->start_init(m->host->arg);
-	rpc_reply_true(call);
+	m->host->start_init(m->host->arg, started, call);
+}
+
+static void started(void *arg, const struct err *e)
+{
+	if (e)
+		rpc_reply_err(arg, e);
+	else
+		rpc_reply_true(arg);
 }
 
 static void handle_framework_wait_init(struct rpc_call *call, void *args)

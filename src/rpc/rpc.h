@@ -11,6 +11,9 @@
  *
  * The field's C type chooses the parameter's type; a handler gets the filled struct. Handlers run on the control
  * reactor and answer now or later with exactly one rpc_reply_*().
+ *
+ * A module's methods are in <module>_rpc.c, an archive of their own, and are added by
+ * `void <module>_rpc_add(struct rpc *rpc, <the module's object>)` of <module>_rpc.h; app/modules.c calls it.
  */
 #ifndef RPC_RPC_H
 #define RPC_RPC_H

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* app.h: one daemon: what its modules hang off. Private to app. */
+#ifndef APP_APP_H
+#define APP_APP_H
+
+#include "app/options.h"
+#include "rpc/core_methods.h"
+
+struct bdev_registry;
+struct nvmf_target;
+
+struct app {
+	const struct options *options;
+	struct core *core;
+	char *config;                   /* the text of -c; NULL: none */
+	size_t config_len;
+
+	struct rpc_host host;
+	struct rpc *rpc;
+	struct rpc_core_methods *core_methods;
+	struct bdev_registry *bdevs;
+	struct nvmf_target *nvmf;
+	struct rpc_server *server;
+
+	struct source signals;
+	int signal_fd;
+	uint32_t started;               /* modules; the next to stop is the last of them */
+	uint64_t began_ns;
+	bool stopping;
+	int status;                     /* what the process will end with */
+	rpc_loaded_fn *start_done;      /* of framework_start_init */
+	void *start_done_arg;
+};
+
+/* For core_run(): runs on the control reactor. */
+void app_start(void *arg);
+/* Stop everything, then the core. The first call's status counts. */
+void app_stop(struct app *a, int status);
+
+/* --- modules.c ----------------------------------------------------------------------------------------- */
+
+/* Start all, downwards. Errors: the module's sentence; app_stop() stops those that had started. */
+int modules_start(struct app *a, struct err *e) MUST_USE;
+/* Stop the last that runs; it calls again when that is done, and at last core_stop(). */
+void modules_stop_next(struct app *a);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* modules.c: the modules of the daemon, in one list: started downwards, stopped upwards. */
+#include <errno.h>
+
+#include "app/app.h"
+#include "bdev/bdev.h"
+#include "bdev/bdev_device.h"
+
+struct app_module {
+	const char *name;
+	int (*start)(struct app *a, struct err *e);
+	bool (*stop)(struct app *a); /* false: it will call modules_stop_next() when it is done */
+};
+
+static int rpc_start(struct app *a, struct err *e);
+static bool rpc_stop(struct app *a);
+static int bdev_start(struct app *a, struct err *e);
+static bool bdev_stop(struct app *a);
+static int ignored_start(struct app *a, struct err *e);
+static int server_start(struct app *a, struct err *e);
+static bool server_stop(struct app *a);
+
+static const struct app_module modules[] = {
+	/* name          start           stop */
+	{ "rpc",         rpc_start,      rpc_stop },
+	{ "bdev",        bdev_start,     bdev_stop },
+	{ "ignored",     ignored_start,  NULL },
+	{ "server",      server_start,   server_stop },
+};
+
+int modules_start(struct app *a, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(modules); i++) {
+		uint64_t began_ns = core_clock_ns();
+		int rc = modules[i].start(a, e);
+
+		if (rc)
+			return rc;
+		a->started = (uint32_t)i + 1;
+		log_info("gantryd: %s started in %u us", modules[i].name,
+		         (unsigned)((core_clock_ns() - began_ns) / NS_PER_US));
+	}
+	return 0;
+}
+
+void modules_stop_next(struct app *a)
+{
+	while (a->started) {
+		const struct app_module *m = &modules[--a->started];
+
+		log_info("gantryd: stopping %s", m->name);
+		if (m->stop && !m->stop(a))
+			return;
+	}
+	core_stop(a->core, a->status);
+}
+
+/* --- rpc: methods; the daemon's own ------------------------------------------------------------------------- */
+
+static int rpc_start(struct app *a, struct err *e)
+{
+	a->rpc = rpc_make(a->core);
+	a->core_methods = rpc_add_core_methods(a->rpc, &a->host);
+	return 0;
+}
+
+static bool rpc_stop(struct app *a)
+{
+	rpc_core_methods_free(a->core_methods);
+	rpc_free(a->rpc);
+	return true;
+}
+
+/* --- bdev: disks --------------------------------------------------------------------------------------------- */
+
+static int bdev_start(struct app *a, struct err *e)
+{
+	a->bdevs = bdev_registry_make(a->core);
+	return 0;
+}
+
+static void bdev_gone(void *arg, int rc)
+{
+	(void)rc;
+	modules_stop_next(arg);
+}
+
+/* One disk at a time: each waits for its users, who are gone by now. */
+static bool bdev_stop(struct app *a)
+{
+	struct bdev *b = bdev_first(a->bdevs);
+
+	if (b) {
+		a->started++; /* this module again */
+		bdev_unregister(b, bdev_gone, a);
+		return false;
+	}
+	bdev_registry_free(a->bdevs);
+	return true;
+}
+
+/* --- after all methods: those of SPDK's that nobody has given a meaning --------------------------------------- */
+
+static int ignored_start(struct app *a, struct err *e)
+{
+	rpc_add_ignored_methods(a->rpc);
+	return 0;
+}
+
+/* --- server: last, so that who is answered finds everything; and stopped first --------------------------------- */
+
+static int server_start(struct app *a, struct err *e)
+{
+	if (!a->options->socket)
+		return 0;
+	a->server = rpc_server_open(a->rpc, a->options->socket, e);
+	return a->server ? 0 : -EADDRINUSE;
+}
+
+static bool server_stop(struct app *a)
+{
+	rpc_server_close(a->server);
+	return true;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* options.c: the command line: SPDK's letters where they mean something here, and ours. What is SPDK's and has no meaning
+ * is accepted and said, so that scripts written for its targets start this daemon unchanged. */
+#include "app/options.h"
+
+#include <argp.h>
+
+#include "base/text.h"
+
+#define STATUS_USAGE 2
+
+enum { /* options without a letter */
+	KEY_MODE = 256, KEY_INTERRUPT, KEY_MEMORY, KEY_WAIT, KEY_STATE_DIR, KEY_LCORES, KEY_SILENCE, KEY_NO_RPC, KEY_ALLOWED,
+	KEY_IGNORED, /* and those that follow it in the table of what is ignored */
+};
+
+enum { GROUP_RUN = 1, GROUP_CONFIG, GROUP_LOG, GROUP_SPDK };
+
+/* SPDK's, without a meaning here: long name, letter, argument. */
+static const struct ignored {
+	const char *name;
+	int letter;
+	const char *arg, *why;
+} ignored[] = {
+	{ "vhost-socket-dir", 'S', "DIR", "there is no vhost yet" },
+	{ "shm-id", 'i', "ID", "there is no shared memory" },
+	{ "tpoint-group", 'e', "MASK", "there are no trace groups" },
+	{ "no-pci", 'u', NULL, "no PCI device is ever looked for" },
+	{ "single-file-segments", 'g', NULL, "there are no hugepages" },
+	{ "mem-channels", 'n', "N", "there is no DPDK" },
+	{ "main-core", 'p', "CPU", "the control thread has no core of its own" },
+	{ "pci-blocked", 'B', "ADDRESS", "no PCI device is ever looked for" },
+	{ "pci-allowed", 'A', "ADDRESS", "no PCI device is ever looked for" },
+	{ "huge-unlink", 'R', NULL, "there are no hugepages" },
+	{ "limit-coredump", 'd', NULL, "memory is small enough" },
+	{ "huge-dir", 0, "DIR", "there are no hugepages" },
+	{ "no-huge", 0, NULL, "there are no hugepages" },
+	{ "num-trace-entries", 0, "N", "there are no trace groups" },
+	{ "iova-mode", 0, "MODE", "there is no DPDK" },
+	{ "base-virtaddr", 0, "ADDRESS", "there is no DPDK" },
+	{ "env-context", 0, "TEXT", "there is no DPDK" },
+	{ "disable-cpumask-locks", 0, NULL, "cores are not locked" },
+	{ "vfio-vf-token", 0, "UUID", "there is no VFIO yet" },
+	{ "msg-mempool-size", 0, "N", "messages need no pool" },
+	{ "enforce-numa", 0, NULL, "memory is touched where it is used" },
+};
+
+static const struct argp_option rows[] = {
+	{ NULL, 0, NULL, 0, "Running", GROUP_RUN },
+	{ "cpumask", 'm', "CPUS", 0, "CPUs to run on, one I/O reactor each: a mask (0x5) or a list ([0,2-3]); "
+	  "the first one is the default", GROUP_RUN },
+	{ "lcores", KEY_LCORES, "CPUS", 0, "The same", GROUP_RUN },
+	{ "mode", KEY_MODE, "MODE", 0, "What a reactor does when there is nothing to do: adaptive (spin some microseconds, then "
+	  "sleep; the default), poll (never sleep) or interrupt (sleep at once). RPC framework_set_mode changes it", GROUP_RUN },
+	{ "interrupt-mode", KEY_INTERRUPT, NULL, 0, "The same as --mode interrupt", GROUP_RUN },
+	{ "memory", KEY_MEMORY, "SIZE", 0, "Most memory for data in flight, such as 512M; 256M is the default. It is used "
+	  "when needed; RAM disks come on top", GROUP_RUN },
+	{ "mem-size", 's', "MB", 0, "The same in MiB", GROUP_RUN },
+
+	{ NULL, 0, NULL, 0, "Configuration", GROUP_CONFIG },
+	{ "rpc-socket", 'r', "PATH", 0, "Take RPCs at this UNIX socket; " OPTIONS_SOCKET " is the default", GROUP_CONFIG },
+	{ "no-rpc-server", KEY_NO_RPC, NULL, 0, "Take no RPCs", GROUP_CONFIG },
+	{ "config", 'c', "FILE", 0, "Begin with this configuration, as RPC save_config gives it; comments are allowed",
+	  GROUP_CONFIG },
+	{ "json", 'c', "FILE", OPTION_ALIAS, NULL, GROUP_CONFIG },
+	{ "wait-for-rpc", KEY_WAIT, NULL, 0, "Begin to run at RPC framework_start_init", GROUP_CONFIG },
+	{ "state-dir", KEY_STATE_DIR, "DIR", OPTION_HIDDEN, NULL, GROUP_CONFIG },
+	{ "rpcs-allowed", KEY_ALLOWED, "LIST", OPTION_HIDDEN, NULL, GROUP_CONFIG },
+
+	{ NULL, 0, NULL, 0, "Log (standard error)", GROUP_LOG },
+	{ "logflag", 'L', "WHAT", 0, "error, warning, notice (the default), info or debug; SPDK's flags, such as all or nvmf, mean "
+	  "debug", GROUP_LOG },
+	{ "silence-noticelog", KEY_SILENCE, NULL, 0, "Only warnings and errors", GROUP_LOG },
+	{ NULL, 'v', NULL, OPTION_HIDDEN, NULL, 0 },
+	{ 0 },
+};
+
+static const char doc[] =
+	"Serves block devices over NVMe/TCP."
+	"\v"
+	"It runs in the foreground until SIGTERM or SIGINT; a second one ends it at once. Options of SPDK's targets that "
+	"have no meaning here are accepted.\n\n"
+	"Status: 0 after a clean stop, 1 when it could not start, 2 for a wrong option.";
+
+static error_t parse_option(int key, char *arg, struct argp_state *state);
+static error_t parse_ignored(int key, char *arg, struct argp_state *state);
+static void parse_mode(struct options *o, const char *arg, struct argp_state *state);
+static void parse_memory(struct options *o, const char *arg, uint64_t unit, struct argp_state *state);
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+	static struct argp_option ignored_rows[ARRAY_SIZE(ignored) + 1];
+	static const struct argp ignored_argp = { .options = ignored_rows, .parser = parse_ignored };
+	static const struct argp_child children[] = { { .argp = &ignored_argp }, { 0 } };
+	static const struct argp argp = { .options = rows, .parser = parse_option, .doc = doc, .children = children };
+
+	*o = (struct options){ .socket = OPTIONS_SOCKET, .log_level = LOG_NOTICE };
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		ignored_rows[i] = (struct argp_option){ .name = ignored[i].name, .arg = ignored[i].arg, .flags = OPTION_HIDDEN,
+			.key = ignored[i].letter ? ignored[i].letter : KEY_IGNORED + (int)i };
+	argp_program_version = "gantryd " GANTRY_VERSION;
+	argp_err_exit_status = STATUS_USAGE;
+	argp_parse(&argp, argc, argv, 0, NULL, o);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = o;
+		break;
+	case 'm': case KEY_LCORES:
+		o->core.cpus = arg;
+		break;
+	case KEY_MODE:
+		parse_mode(o, arg, state);
+		break;
+	case KEY_INTERRUPT:
+		o->core.mode = CORE_INTERRUPT;
+		break;
+	case KEY_MEMORY:
+		parse_memory(o, arg, 1, state);
+		break;
+	case 's':
+		parse_memory(o, arg, MIB, state);
+		break;
+	case 'r':
+		o->socket = arg;
+		break;
+	case KEY_NO_RPC:
+		o->socket = NULL;
+		break;
+	case 'c':
+		o->config = arg;
+		break;
+	case KEY_WAIT:
+		o->wait_for_rpc = true;
+		break;
+	case 'L':
+		if (!log_level_parse(arg, &o->log_level))
+			o->log_level = LOG_DEBUG;
+		break;
+	case KEY_SILENCE:
+		o->log_level = LOG_WARNING;
+		break;
+	case 'v':
+		printf("%s\n", argp_program_version);
+		exit(0);
+	case KEY_STATE_DIR:
+		argp_error(state, "--state-dir: this version keeps no state; save the configuration with RPC save_config and "
+		           "begin with it by -c");
+		break;
+	case KEY_ALLOWED:
+		argp_error(state, "--rpcs-allowed: this version cannot restrict methods; the socket's mode (0600) keeps others out");
+		break;
+	case ARGP_KEY_ARG:
+		argp_error(state, "\"%s\" is not an option; all options begin with - or --", arg);
+		break;
+	case ARGP_KEY_END:
+		if (!o->socket && o->wait_for_rpc)
+			argp_error(state, "--wait-for-rpc and --no-rpc-server together would wait for ever; leave one out");
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static error_t parse_ignored(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	(void)arg;
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
+		if (key != (ignored[i].letter ? ignored[i].letter : KEY_IGNORED + (int)i))
+			continue;
+		if (o->ignored_count + 2 <= OPTIONS_IGNORED_MAX) {
+			o->ignored[o->ignored_count++] = ignored[i].name;
+			o->ignored[o->ignored_count++] = ignored[i].why;
+		}
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+static void parse_mode(struct options *o, const char *arg, struct argp_state *state)
+{
+	for (enum core_mode mode = 0; mode < CORE_MODE_COUNT; mode++) {
+		if (strcmp(core_mode_name(mode), arg) == 0) {
+			o->core.mode = mode;
+			return;
+		}
+	}
+	argp_error(state, "--mode: \"%s\" is not one of: adaptive, poll, interrupt", arg);
+}
+
+/* A bare number counts in `unit`. */
+static void parse_memory(struct options *o, const char *arg, uint64_t unit, struct argp_state *state)
+{
+	struct err e = { 0 };
+	uint64_t bytes;
+
+	if (text_parse_u64(arg, &bytes, NULL) == 0 && bytes <= UINT64_MAX / unit)
+		bytes *= unit;
+	else if (text_parse_size(arg, &bytes, &e))
+		argp_error(state, "--memory: %s", e.text);
+	o->core.memory_bytes = bytes;
+}
