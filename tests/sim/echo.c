@@ -338,5 +338,5 @@ static uint64_t echo(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	return seeds_main(argc, argv, 300, echo);
+	return seeds_main(argc, argv, 150, echo);
 }

@@ -97,7 +97,7 @@ struct local {
 
 static void local_make(struct local *l, const char *name)
 {
-	strcpy(l->dir, "/tmp/gantry-net-XXXXXX");
+	snprintf(l->dir, sizeof(l->dir), "/tmp/gantry-net-XXXXXX");
 	if (!mkdtemp(l->dir))
 		fail();
 	snprintf(l->path, sizeof(l->path), "%s/%s", l->dir, name);

@@ -2,28 +2,25 @@
 /* unix_path.c: the name of a listening UNIX socket: private from its first moment, and one owner at a time.
  *
  * Between finding that a socket is stale and having replaced it, another daemon could do the same, and one
- * would remove the other's. Whoever binds therefore holds a lock on the directory until it listens; it leaves
- * no file behind, and ends with the process.
+ * would remove the other's. Whoever binds therefore holds a lock until it listens: a socket in the abstract
+ * namespace, named after the path, which leaves no file behind and ends with the process.
  */
 #include "net/os/unix_path.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <stdio.h>
-#include <sys/file.h>
+#include <libgen.h> /* its basename() */
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/crc32c.h"
 #include "base/text.h"
 #include "net/os/sock.h"
 
-#define LOCK_TRIES 50
-#define LOCK_PAUSE_NS (10 * NS_PER_MS)
+#define PATH_SIZE sizeof(((struct sockaddr_un *)0)->sun_path)
 #define PROCESS_NAME_MAX 64
 
-static int lock_directory(const char *path, struct err *e);
+static int lock_path(const char *path, struct err *e);
 static int bind_path(int fd, const struct net_addr *addr, struct err *e);
 static int remove_stale(const struct net_addr *addr, struct err *e);
 static int say_in_use(int probe, const char *path, struct err *e);
@@ -33,7 +30,7 @@ int unix_path_listen(struct unix_path *u, int fd, const struct net_addr *addr, i
 {
 	const char *path = addr->un.sun_path;
 	struct stat st;
-	int lock = lock_directory(path, e), rc;
+	int lock = lock_path(path, e), rc;
 
 	if (lock < 0)
 		return lock;
@@ -49,30 +46,33 @@ int unix_path_listen(struct unix_path *u, int fd, const struct net_addr *addr, i
 	return 0;
 }
 
-/* The daemon starts, or a person asks for one more socket: waiting a moment for another who does the same is
- * better than failing. */
-static int lock_directory(const char *path, struct err *e)
+/* Returns the lock's descriptor. However the directory is spelt, its name here is the same. */
+static int lock_path(const char *path, struct err *e)
 {
-	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
-	char buf[sizeof(((struct sockaddr_un *)0)->sun_path)], *dir;
-	int fd;
+	struct net_addr name = { .un.sun_family = AF_UNIX };
+	char dir_buf[PATH_SIZE], base_buf[PATH_SIZE], *dir, *base;
+	struct text t = text_over(name.un.sun_path + 1, PATH_SIZE - 1);
+	struct stat st;
+	int fd, error;
 
-	memcpy(buf, path, sizeof(buf));
-	dir = dirname(buf);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
+	memcpy(dir_buf, path, PATH_SIZE);
+	memcpy(base_buf, path, PATH_SIZE);
+	dir = dirname(dir_buf);
+	base = basename(base_buf);
+	if (stat(dir, &st))
 		return err_set(e, -errno, "cannot listen on %s: directory %s: %s", path, dir, strerror(errno));
-	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB); i++) {
-		if (i == LOCK_TRIES || (errno != EWOULDBLOCK && errno != EINTR)) {
-			int error = errno;
-
-			close(fd);
-			return err_set(e, -error, "cannot listen on %s: another process holds a lock on the directory %s; "
-			               "try again", path, dir);
-		}
-		nanosleep(&pause, NULL);
-	}
-	return fd;
+	text_add(&t, "gantry-%llx-%llx-%08x", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
+	         crc32c_update(CRC32C_START, base, strlen(base)));
+	name.len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + t.len);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_set(e, -errno, "cannot listen on %s: no socket can be opened: %s", path, strerror(errno));
+	if (!bind(fd, &name.any, name.len))
+		return fd;
+	error = errno;
+	close(fd);
+	return err_set(e, -error, "cannot listen on %s: %s; try again or choose another path", path,
+	               error == EADDRINUSE ? "another process is about to" : strerror(error));
 }
 
 static int bind_path(int fd, const struct net_addr *addr, struct err *e)

@@ -9,5 +9,6 @@ int net_lookup(enum net_family family, const char *host, const char *service, st
 {
 	if (!strcmp(host, "localhost"))
 		return net_addr_parse(family, family == NET_IPV6 ? "::1" : "127.0.0.1", service, ret_addr, e);
-	return err_set(e, -ENOENT, "\"%s\" cannot be resolved to an address: the simulation knows \"localhost\" only", host);
+	return err_set(e, -ENOENT, "\"%s\" cannot be resolved to an address: the simulation knows \"localhost\" only",
+	               host);
 }

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* net_sim_test.c: what the simulated network does to connections, beside carrying their bytes.
+ *
+ * That streams behave as the kernel's do is net_test.c's; that bytes survive every fault is echo.c's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+
+#include "net/sim/sim_net.h"
+
+#define PEERS 8u
+
+struct peer {
+	struct world *world;
+	struct sock *sock;
+	uint32_t events, calls;
+	uint64_t told_ns;
+};
+
+struct world {
+	struct core *target, *host;
+	struct net_addr addr;
+	struct listener *listener;
+	struct peer clients[PEERS], servers[PEERS];
+	uint32_t accepted, wanted, passes;
+	struct sock_opts opts;
+	struct err err;
+};
+
+static struct core *make_core(void)
+{
+	struct core_opts opts = { .cpus = "0x1", .mode = CORE_INTERRUPT, .memory_bytes = 16 * MIB };
+	struct core *core = core_make(&opts, NULL);
+
+	must(core);
+	return core;
+}
+
+static void world_begin(struct world *w, uint64_t seed)
+{
+	struct sim_net_opts net = { .latency_ns_min = 1000, .latency_ns_max = 20000 };
+
+	*w = (struct world){ 0 };
+	sim_start(seed);
+	sim_net_start(&net);
+	w->target = make_core();
+	w->host = make_core();
+	must(!net_addr_parse(NET_ANY, "10.0.0.1", "4420", &w->addr, NULL));
+}
+
+static void world_close(struct world *w)
+{
+	if (w->target)
+		core_free(w->target);
+	core_free(w->host);
+	sim_net_end();
+	sim_end();
+}
+
+static void peer_ready(void *arg, uint32_t events)
+{
+	struct peer *p = arg;
+
+	p->events |= events;
+	p->calls++;
+	p->told_ns = sim_now_ns();
+}
+
+static void accepts(void *arg, struct sock *s)
+{
+	struct world *w = arg;
+	struct peer *p = &w->servers[w->accepted++];
+
+	p->sock = s;
+	must(!sock_attach(s, peer_ready, p));
+}
+
+static void listens(void *arg)
+{
+	struct world *w = arg;
+
+	w->listener = listener_open(&w->addr, 2, accepts, w, &w->err);
+}
+
+static void connects(void *arg)
+{
+	struct world *w = arg;
+
+	for (uint32_t i = 0; i < w->wanted; i++)
+		w->clients[i].sock = sock_connect(&w->addr, NULL, &w->opts, peer_ready, &w->clients[i], &w->err);
+}
+
+static void clients_send(void *arg)
+{
+	struct world *w = arg;
+	static char bytes[100];
+	struct iovec iov = { bytes, sizeof(bytes) };
+
+	for (uint32_t i = 0; i < w->wanted; i++)
+		must(sock_send(w->clients[i].sock, &iov, 1) == sizeof(bytes));
+}
+
+static bool all_connected(void *arg)
+{
+	struct world *w = arg;
+
+	for (uint32_t i = 0; i < w->wanted; i++)
+		if (!(w->clients[i].events & SOCK_WRITABLE))
+			return false;
+	return w->accepted == w->wanted;
+}
+
+static bool first_failed(void *arg)
+{
+	return ((struct world *)arg)->clients[0].events & SOCK_FAILED;
+}
+
+static void establish(struct world *w, uint32_t count)
+{
+	w->wanted = count;
+	sim_as(core_reactor(w->target, 0), listens, w);
+	sim_as(core_reactor(w->host, 0), connects, w);
+	must(sim_run(all_connected, w, 10 * NS_PER_S));
+}
+
+/* More clients than the listener's queue holds have to try again, and get in. */
+static void full_backlog_makes_clients_wait(void **state)
+{
+	struct world w;
+
+	world_begin(&w, 1);
+	establish(&w, PEERS);
+	world_close(&w);
+	assert_int_equal(w.accepted, PEERS);
+}
+
+static void cut_connection_resets_both_ends(void **state)
+{
+	struct world w;
+	bool failed;
+	uint32_t live[2];
+	int error[2];
+
+	world_begin(&w, 2);
+	establish(&w, 1);
+	live[0] = sim_net_connections();
+	sim_net_cut(0, false);
+	live[1] = sim_net_connections();
+	failed = sim_run(first_failed, &w, NS_PER_S);
+	sim_run(NULL, NULL, NS_PER_MS);
+	error[0] = sock_error(w.clients[0].sock);
+	error[1] = sock_error(w.servers[0].sock);
+	world_close(&w);
+	assert_true(failed);
+	assert_int_equal(live[0], 1);
+	assert_int_equal(live[1], 0);
+	assert_int_equal(error[0], -ECONNRESET);
+	assert_int_equal(error[1], -ECONNRESET);
+}
+
+/* Nobody is told: only who sends and hears no acknowledgement finds out, after its time. */
+static void silent_connection_times_out_for_the_sender(void **state)
+{
+	struct world w;
+	uint64_t began_ns;
+	bool quiet, failed;
+	int error;
+
+	world_begin(&w, 3);
+	w.opts.ack_timeout_ms = 2000;
+	establish(&w, 1);
+	sim_net_cut(0, true);
+	quiet = !sim_run(first_failed, &w, 60 * NS_PER_S);
+	began_ns = sim_now_ns();
+	sim_as(core_reactor(w.host, 0), clients_send, &w);
+	failed = sim_run(first_failed, &w, 60 * NS_PER_S);
+	error = sock_error(w.clients[0].sock);
+	world_close(&w);
+	assert_true(quiet && failed);
+	assert_int_equal(error, -ETIMEDOUT);
+	assert_int_equal((w.clients[0].told_ns - began_ns) / NS_PER_S, 2);
+	assert_int_equal(w.servers[0].events, 0);
+}
+
+static int connect_to(enum sim_net_connect how, uint64_t *ret_took_ns)
+{
+	struct world w;
+	uint64_t began_ns;
+	int error;
+
+	world_begin(&w, 4);
+	sim_net_set_connect(how);
+	w.wanted = 1;
+	sim_as(core_reactor(w.target, 0), listens, &w);
+	began_ns = sim_now_ns();
+	sim_as(core_reactor(w.host, 0), connects, &w);
+	must(sim_run(first_failed, &w, 600 * NS_PER_S));
+	*ret_took_ns = w.clients[0].told_ns - began_ns;
+	error = sock_error(w.clients[0].sock);
+	world_close(&w);
+	assert_int_equal(w.clients[0].events, SOCK_FAILED);
+	assert_int_equal(w.accepted, 0);
+	return error;
+}
+
+static void connects_are_refused_or_never_answered(void **state)
+{
+	uint64_t took_ns;
+
+	assert_int_equal(connect_to(SIM_NET_REFUSE, &took_ns), -ECONNREFUSED);
+	assert_true(took_ns < NS_PER_MS);
+	assert_int_equal(connect_to(SIM_NET_BLACK_HOLE, &took_ns), -ETIMEDOUT);
+	assert_int_equal(took_ns / NS_PER_S, 127);
+}
+
+/* A daemon that is killed leaves no connection open: the kernel ends them, and its clients see it. */
+static void killed_core_drops_its_connections(void **state)
+{
+	struct world w;
+	bool failed;
+	uint32_t live;
+
+	world_begin(&w, 5);
+	establish(&w, 3);
+	sim_as(core_reactor(w.host, 0), clients_send, &w);
+	sim_net_close_core(w.target);
+	core_free(w.target);
+	w.target = NULL;
+	failed = sim_run(first_failed, &w, NS_PER_S); /* what was sent meets nobody */
+	live = sim_net_connections();
+	world_close(&w);
+	assert_true(failed);
+	assert_int_equal(live, 0);
+}
+
+static void counts_pass(struct reactor *r, void *arg)
+{
+	struct world *w = arg;
+
+	w->passes++;
+}
+
+/* The checkers hang on these two: what is on its way, and a look after every pass. */
+static void bytes_in_flight_are_counted(void **state)
+{
+	struct world w;
+	uint64_t before, sent;
+
+	world_begin(&w, 6);
+	sim_after_pass(counts_pass, &w);
+	establish(&w, 2);
+	before = sim_net_in_flight();
+	sim_as(core_reactor(w.host, 0), clients_send, &w);
+	sent = sim_net_in_flight();
+	world_close(&w);
+	assert_int_equal(before, 0);
+	assert_int_equal(sent, 200);
+	assert_true(w.passes > 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(full_backlog_makes_clients_wait),
+		cmocka_unit_test(cut_connection_resets_both_ends),
+		cmocka_unit_test(silent_connection_times_out_for_the_sender),
+		cmocka_unit_test(connects_are_refused_or_never_answered),
+		cmocka_unit_test(killed_core_drops_its_connections),
+		cmocka_unit_test(bytes_in_flight_are_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
