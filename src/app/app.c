@@ -29,8 +29,10 @@ void app_start(void *arg)
 
 	a->began_ns = core_clock_ns();
 	for (uint32_t i = 0; i + 1 < a->options->ignored_count; i += 2)
-		log_notice("gantryd: --%s is accepted and has no effect: %s", a->options->ignored[i], a->options->ignored[i + 1]);
-	a->host = (struct rpc_host){ .version = GANTRY_VERSION, .pid = (uint64_t)getpid(), .start_init = begin_to_run,
+		log_notice("gantryd: --%s is accepted and has no effect: %s", a->options->ignored[i],
+		           a->options->ignored[i + 1]);
+	a->host = (struct rpc_host){ .version = GANTRY_VERSION,
+		.version_numbers = { GANTRY_VERSION_NUMBERS }, .pid = (uint64_t)getpid(), .start_init = begin_to_run,
 		.send_signal = send_signal, .arg = a };
 	start_signals(a);
 	if (modules_start(a, &e)) {

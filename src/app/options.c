@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* options.c: the command line: SPDK's letters where they mean something here, and ours. What is SPDK's and has no meaning
- * is accepted and said, so that scripts written for its targets start this daemon unchanged. */
+/* options.c: the command line: SPDK's letters where they mean something here, and ours. What is SPDK's and has no
+ * meaning is accepted and said, so that scripts written for its targets start this daemon unchanged. */
 #include "app/options.h"
 
 #include <argp.h>
@@ -10,7 +10,8 @@
 #define STATUS_USAGE 2
 
 enum { /* options without a letter */
-	KEY_MODE = 256, KEY_INTERRUPT, KEY_MEMORY, KEY_WAIT, KEY_STATE_DIR, KEY_LCORES, KEY_SILENCE, KEY_NO_RPC, KEY_ALLOWED,
+	KEY_MODE = 256, KEY_INTERRUPT, KEY_MEMORY, KEY_WAIT, KEY_STATE_DIR, KEY_LCORES, KEY_SILENCE, KEY_NO_RPC,
+	KEY_ALLOWED,
 	KEY_IGNORED, /* and those that follow it in the table of what is ignored */
 };
 
@@ -50,8 +51,9 @@ static const struct argp_option rows[] = {
 	{ "cpumask", 'm', "CPUS", 0, "CPUs to run on, one I/O reactor each: a mask (0x5) or a list ([0,2-3]); "
 	  "the first one is the default", GROUP_RUN },
 	{ "lcores", KEY_LCORES, "CPUS", 0, "The same", GROUP_RUN },
-	{ "mode", KEY_MODE, "MODE", 0, "What a reactor does when there is nothing to do: adaptive (spin some microseconds, then "
-	  "sleep; the default), poll (never sleep) or interrupt (sleep at once). RPC framework_set_mode changes it", GROUP_RUN },
+	{ "mode", KEY_MODE, "MODE", 0, "What a reactor does when there is nothing to do: adaptive (spin some microseconds, "
+	  "then sleep; the default), poll (never sleep) or interrupt (sleep at once). RPC framework_set_mode changes it",
+	  GROUP_RUN },
 	{ "interrupt-mode", KEY_INTERRUPT, NULL, 0, "The same as --mode interrupt", GROUP_RUN },
 	{ "memory", KEY_MEMORY, "SIZE", 0, "Most memory for data in flight, such as 512M; 256M is the default. It is used "
 	  "when needed; RAM disks come on top", GROUP_RUN },
@@ -68,7 +70,7 @@ static const struct argp_option rows[] = {
 	{ "rpcs-allowed", KEY_ALLOWED, "LIST", OPTION_HIDDEN, NULL, GROUP_CONFIG },
 
 	{ NULL, 0, NULL, 0, "Log (standard error)", GROUP_LOG },
-	{ "logflag", 'L', "WHAT", 0, "error, warning, notice (the default), info or debug; SPDK's flags, such as all or nvmf, mean "
+	{ "logflag", 'L', "WHAT", 0, "error, warning, notice (the default), info or debug; SPDK's flags, such as all or "
 	  "debug", GROUP_LOG },
 	{ "silence-noticelog", KEY_SILENCE, NULL, 0, "Only warnings and errors", GROUP_LOG },
 	{ NULL, 'v', NULL, OPTION_HIDDEN, NULL, 0 },
@@ -153,7 +155,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		           "begin with it by -c");
 		break;
 	case KEY_ALLOWED:
-		argp_error(state, "--rpcs-allowed: this version cannot restrict methods; the socket's mode (0600) keeps others out");
+		argp_error(state, "--rpcs-allowed: this version cannot restrict methods; the socket's mode (0600) keeps "
+		           "others out");
 		break;
 	case ARGP_KEY_ARG:
 		argp_error(state, "\"%s\" is not an option; all options begin with - or --", arg);

@@ -25,6 +25,7 @@ struct cli {
 /* --- client.c: one method after the other over a blocking socket --- */
 /* The result, the caller's. NULL: sentence in `e`; its code is the daemon's, or one of these. */
 #define CLIENT_UNREACHABLE (-40000)
+#define CLIENT_MISTYPED (-40001)
 struct json_object *client_call(struct cli *c, const char *method, struct json_object *params, struct err *e);
 void client_close(struct cli *c);
 /* The description of one method; NULL: the daemon knows none, or does not know the method. */

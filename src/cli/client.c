@@ -92,9 +92,9 @@ static int explain(struct cli *c, int error, struct err *e)
 	bool usual = strcmp(c->socket, CLI_SOCKET) == 0;
 
 	if (error == ENOENT || error == ECONNREFUSED)
-		return err_set(e, CLIENT_UNREACHABLE, "no daemon answers at %s (%s); start one with: gantryd%s%s, or name another "
-		               "socket with -s", c->socket, error == ENOENT ? "there is no such socket" : "nobody listens",
-		               usual ? "" : " -r ", usual ? "" : c->socket);
+		return err_set(e, CLIENT_UNREACHABLE, "no daemon answers at %s (%s); start one with: gantryd%s%s, or name "
+		               "another socket with -s", c->socket,
+		               error == ENOENT ? "there is no such socket" : "nobody listens", usual ? "" : " -r ", usual ? "" : c->socket);
 	if (error == EACCES)
 		return err_set(e, CLIENT_UNREACHABLE, "the socket %s belongs to another user; become that one, for instance "
 		               "with sudo", c->socket);
@@ -109,7 +109,8 @@ static int send_all(struct cli *c, const char *text, size_t len, struct err *e)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return err_set(e, CLIENT_UNREACHABLE, "the daemon at %s closed the connection: %s", c->socket, strerror(errno));
+			return err_set(e, CLIENT_UNREACHABLE, "the daemon at %s closed the connection: %s", c->socket,
+			               strerror(errno));
 		text += n;
 		len -= (size_t)n;
 	}
@@ -136,8 +137,8 @@ static struct json_object *receive(struct cli *c, struct err *e)
 		}
 		n = recv(c->fd, buf, sizeof(buf), 0);
 		if (n <= 0) {
-			err_set(e, CLIENT_UNREACHABLE, "the daemon at %s ended before it answered%s%s", c->socket, n < 0 ? ": " : "",
-			        n < 0 ? strerror(errno) : "");
+			err_set(e, CLIENT_UNREACHABLE, "the daemon at %s ended before it answered%s%s", c->socket,
+			        n < 0 ? ": " : "", n < 0 ? strerror(errno) : "");
 			return NULL;
 		}
 		answer = json_tokener_parse_ex(c->tokener, buf, (int)n);

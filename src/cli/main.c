@@ -120,8 +120,8 @@ static const struct command *find_command(const char *name)
 		names[i] = commands[i].name;
 	}
 	nearest = text_nearest(name, names, ARRAY_SIZE(names));
-	fprintf(stderr, "gantry: there is no command \"%s\"; %s%s\n", name, nearest ? "did you mean " : "gantry --help lists them",
-	        nearest ? nearest : "");
+	fprintf(stderr, "gantry: there is no command \"%s\"; %s%s\n", name,
+	        nearest ? "did you mean " : "gantry --help lists them", nearest ? nearest : "");
 	return NULL;
 }
 
@@ -130,7 +130,9 @@ static const struct command *find_command(const char *name)
 int cli_fail(const struct err *e)
 {
 	fprintf(stderr, "gantry: %s\n", e->text);
-	return e->code == CLIENT_UNREACHABLE ? CLI_UNREACHABLE : e->code == CLIENT_UNREACHABLE - 1 ? CLI_USAGE : CLI_REFUSED;
+	if (e->code == CLIENT_UNREACHABLE)
+		return CLI_UNREACHABLE;
+	return e->code == CLIENT_MISTYPED ? CLI_USAGE : CLI_REFUSED;
 }
 
 void cli_print_json(struct json_object *json)

@@ -27,7 +27,7 @@ int rpc_command(struct cli *c, int argc, char **argv)
 	if (!e.code)
 		result = client_call(c, argv[1], params, &e);
 	else
-		e.code = CLIENT_UNREACHABLE - 1; /* what was typed is wrong */
+		e.code = CLIENT_MISTYPED;
 	if (result && (c->json || !json_object_is_type(result, json_type_boolean) || !json_object_get_boolean(result)))
 		cli_print_json(result);
 	json_object_put(result);

@@ -117,9 +117,10 @@ static void show_reactors(struct sample *s)
 		double all = busy + idle ? (double)(busy + idle) : 1;
 		char lifetime[32];
 
+		text_duration((uint64_t)((double)field_u64(a, "cpu") / (rate > 0 ? rate : 1e9) * 1e9), lifetime);
 		line("%-7zu  %3lu  %-9s  %4.0f %%  %4.0f %%  %4.1f %% now, %s", i, field_u64(a, "lcore"),
-		     *field_text(a, "mode") ? field_text(a, "mode") : "poll", 100 * (double)busy / all, 100 * (double)sleep / all,
-		     100 * (double)cpu / all, text_duration((uint64_t)((double)field_u64(a, "cpu") / (rate ? rate : 1e9) * 1e9), lifetime));
+		     *field_text(a, "mode") ? field_text(a, "mode") : "poll", 100 * (double)busy / all,
+		     100 * (double)sleep / all, 100 * (double)cpu / all, lifetime);
 	}
 }
 
@@ -201,9 +202,11 @@ static void show_memory(struct sample *s)
 
 	if (!s->memory)
 		return;
-	line("\nMemory: %s in flight now (most so far: %s), %s of connections, budget %s",
-	     text_size(field_u64(s->memory, "in_use_bytes"), used), text_size(field_u64(s->memory, "in_use_bytes_max"), most),
-	     text_size(field_u64(s->memory, "charged_bytes"), charged), text_size(field_u64(s->memory, "budget_bytes"), budget));
+	text_size(field_u64(s->memory, "in_use_bytes"), used);
+	text_size(field_u64(s->memory, "in_use_bytes_max"), most);
+	text_size(field_u64(s->memory, "charged_bytes"), charged);
+	text_size(field_u64(s->memory, "budget_bytes"), budget);
+	line("\nMemory: %s in flight now (most so far: %s), %s of connections, budget %s", used, most, charged, budget);
 	if (field_u64(s->memory, "waiting"))
 		line("  %lu requests wait for memory; a larger budget: gantryd --memory", field_u64(s->memory, "waiting"));
 }

@@ -19,7 +19,8 @@
 static struct json_object *find_row(struct json_object *rows, const char *name, size_t len);
 static int add_file(struct json_object *params, const char *path, struct err *e);
 static int convert(struct json_object *row, const char *key, const char *text, struct json_object **ret, struct err *e);
-static int convert_number(bool may_be_negative, const char *key, const char *text, struct json_object **ret, struct err *e);
+static int convert_number(bool may_be_negative, const char *key, const char *text, struct json_object **ret,
+                          struct err *e);
 static int convert_bool(const char *key, const char *text, struct json_object **ret, struct err *e);
 static struct json_object *convert_list(const char *text);
 static struct json_object *convert_json(const char *text);
@@ -80,7 +81,8 @@ static struct json_object *find_row(struct json_object *rows, const char *name, 
 		struct json_object *row = json_object_array_get_idx(rows, i);
 		const char *own = field_text(row, "name"), *alias = field_text(row, "alias");
 
-		if ((strlen(own) == len && memcmp(own, name, len) == 0) || (len && strlen(alias) == len && memcmp(alias, name, len) == 0))
+		if ((strlen(own) == len && memcmp(own, name, len) == 0) ||
+		    (len && strlen(alias) == len && memcmp(alias, name, len) == 0))
 			return row;
 	}
 	return NULL;
@@ -108,7 +110,8 @@ static int convert(struct json_object *row, const char *key, const char *text, s
 
 	if (text[0] == '@' && strcmp(type, "text") != 0) {
 		*ret = json_object_from_file(text + 1);
-		return *ret ? 0 : err_set(e, -EINVAL, "%s: %s cannot be read as JSON: %s", key, text + 1, json_util_get_last_err());
+		return *ret ? 0 : err_set(e, -EINVAL, "%s: %s cannot be read as JSON: %s", key, text + 1,
+		                          json_util_get_last_err());
 	}
 	if (strcmp(type, "text") == 0 || strcmp(type, "uuid") == 0) {
 		*ret = json_object_new_string(text);
@@ -132,7 +135,8 @@ static int convert(struct json_object *row, const char *key, const char *text, s
 	               strcmp(type, "object") == 0 ? "{\"member\": value}" : "[{\"member\": value}]", key);
 }
 
-static int convert_number(bool may_be_negative, const char *key, const char *text, struct json_object **ret, struct err *e)
+static int convert_number(bool may_be_negative, const char *key, const char *text, struct json_object **ret,
+                          struct err *e)
 {
 	bool negative = may_be_negative && text[0] == '-';
 	struct err wrong = { 0 };

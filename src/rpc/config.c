@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* config.c: the whole configuration as SPDK writes it, saved and loaded.
  *
- * { "subsystems": [ { "subsystem": "bdev", "config": [ { "method": "bdev_malloc_create", "params": {...} }, ... ] }, ... ] }
+ * { "subsystems": [ { "subsystem": "bdev", "config": [ { "method": "bdev_malloc_create", "params": {} }, ... ] } ] }
  *
- * Loading calls one method after the other, in the file's order, and stops at the first error. An entry may be a list of
- * such objects too (SPDK's batches): its elements are called in order like all others.
+ * Loading calls one method after the other, in the file's order, and stops at the first error. An entry may be a list
+ * of such objects too (SPDK's batches): its elements are called in order like all others.
  */
 #include <errno.h>
 
@@ -308,7 +308,8 @@ static bool wants(struct load *l, struct json_object *entry)
 
 	if (!json_object_is_type(entry, json_type_object) || !json_object_object_get_ex(entry, "method", &method) ||
 	    !json_object_is_type(method, json_type_string)) {
-		err_set(&l->err, ERR_BAD_PARAM, "subsystem %s: an entry is not an object with \"method\": \"name\"", l->subsystem);
+		err_set(&l->err, ERR_BAD_PARAM, "subsystem %s: an entry is not an object with \"method\": \"name\"",
+		        l->subsystem);
 		return false;
 	}
 	l->method = json_object_get_string(method);
@@ -318,8 +319,8 @@ static bool wants(struct load *l, struct json_object *entry)
 		if (registry_find_saver(l->rpc, l->subsystem))
 			return true;
 		if (!l->skipped || strcmp(l->skipped, l->subsystem) != 0)
-			log_notice("config: subsystem %s does not exist here; %s and what follows it there is skipped", l->subsystem,
-			           l->method);
+			log_notice("config: subsystem %s does not exist here; %s and what follows it there is skipped",
+			           l->subsystem, l->method);
 		l->skipped = l->subsystem;
 		return false;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* config_rpc.c: the configuration over RPC. SPDK's script puts it together from framework_get_config itself; these do the
- * same in one call, in the same format. */
+/* config_rpc.c: the configuration over RPC. SPDK's script puts it together from framework_get_config itself; these do
+ * the same in one call, in the same format. */
 #include "rpc/core_rpc.h"
 
 struct get_config {

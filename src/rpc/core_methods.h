@@ -10,8 +10,9 @@
 
 struct rpc_host {
 	const char *version;                          /* "0.1.0" */
+	uint32_t version_numbers[3];
 	uint64_t pid;
-	/* framework_start_init: go from --wait-for-rpc to running, by rpc_set_running(); `done` as for rpc_load_config(). */
+	/* framework_start_init: go from --wait-for-rpc to running, by rpc_set_running(); `done` as for a configuration. */
 	void (*start_init)(void *arg, rpc_loaded_fn *done, void *done_arg);
 	/* spdk_kill_instance. */
 	void (*send_signal)(void *arg, int signal_number);

@@ -141,16 +141,14 @@ static void handle_spdk_get_version(struct rpc_call *call, void *args)
 {
 	struct rpc_core_methods *m = rpc_ctx(call);
 	struct json_object *result = json_object_new_object(), *fields;
-	unsigned major = 0, minor = 0, patch = 0;
 	char version[64];
 
-	sscanf(m->host->version, "%u.%u.%u", &major, &minor, &patch);
 	snprintf(version, sizeof(version), "Gantry v%s", m->host->version);
 	json_add_text(result, "version", version);
 	fields = json_add_object(result, "fields");
-	json_add_u64(fields, "major", major);
-	json_add_u64(fields, "minor", minor);
-	json_add_u64(fields, "patch", patch);
+	json_add_u64(fields, "major", m->host->version_numbers[0]);
+	json_add_u64(fields, "minor", m->host->version_numbers[1]);
+	json_add_u64(fields, "patch", m->host->version_numbers[2]);
 	json_add_text(fields, "suffix", "");
 	rpc_reply(call, result);
 }
@@ -161,7 +159,7 @@ static const struct rpc_method methods[] = {
 		.alias = "get_rpc_methods", .doc = "The names of all methods.", .returns = "[\"name\", ...]"),
 	RPC_METHOD("rpc_describe", struct describe, describe_params, handle_rpc_describe, .flags = ALWAYS,
 		.doc = "Methods with their parameters: types, limits, defaults and what they mean.",
-		.returns = "{methods: [{name, alias, doc, returns, states, reads, ignored, params: [{name, type, doc, required, ...}]}]}"),
+		.returns = "{methods: [{name, alias, doc, returns, states, reads, ignored, params: [{name, type, ...}]}]}"),
 	RPC_METHOD_BARE("spdk_get_version", handle_spdk_get_version, .flags = ALWAYS, .alias = "get_spdk_version",
 		.doc = "The daemon's version.", .returns = "{version, fields: {major, minor, patch, suffix}}"),
 };

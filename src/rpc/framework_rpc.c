@@ -112,7 +112,8 @@ static const char *const mode_names[] = { "adaptive", "poll", "interrupt", NULL 
 
 static const struct rpc_param set_mode_params[] = {
 	RPC_PARAM(struct set_mode, mode,    .required = true, .choices = mode_names,
-	          .doc = "What to do when there is nothing to do: spin a bounded time and then sleep, never sleep, sleep at once."),
+	          .doc = "What to do when there is nothing to do: spin a bounded time and then sleep, never sleep, "
+	                 "sleep at once."),
 	RPC_PARAM(struct set_mode, reactor, .max = CORE_REACTORS_MAX - 1,
 	          .doc = "Which I/O reactor, counted from 0; all of them when left out."),
 };
@@ -128,7 +129,8 @@ static void handle_framework_set_mode(struct rpc_call *call, void *args)
 	while (strcmp(core_mode_name(mode), a->mode) != 0)
 		mode++;
 	if (rpc_given(call, "reactor") && a->reactor >= count) {
-		rpc_reply_error(call, ERR_BAD_PARAM, "reactor: there is no reactor %u; they are 0 to %u", a->reactor, count - 1);
+		rpc_reply_error(call, ERR_BAD_PARAM, "reactor: there is no reactor %u; they are 0 to %u", a->reactor,
+		                count - 1);
 		return;
 	}
 	for (uint32_t i = 0; i < count; i++)
@@ -200,7 +202,7 @@ static void handle_spdk_kill_instance(struct rpc_call *call, void *args)
 	bool is_number = text_parse_u64(given, &number, NULL) == 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (is_number ? number != (uint64_t)numbers[i] : strcmp(given, names[i]) != 0 && strcmp(given, names[i] + 3) != 0)
+		if (is_number ? number != (uint64_t)numbers[i] : strcmp(given, names[i]) && strcmp(given, names[i] + 3))
 			continue;
 		rpc_reply_true(call);
 		m->host->send_signal(m->host->arg, numbers[i]);
@@ -235,7 +237,8 @@ static const struct rpc_method methods[] = {
 		.returns = "true"),
 	RPC_METHOD_BARE("framework_get_memory", handle_framework_get_memory, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "The memory budget (--memory): how it is divided, what is used, who waits.",
-		.returns = "{budget_bytes, buffers_bytes, in_use_bytes, in_use_bytes_max, charged_bytes, charge_bytes_max, waits, waiting}"),
+		.returns = "{budget_bytes, buffers_bytes, in_use_bytes, in_use_bytes_max, charged_bytes, charge_bytes_max, "
+		           "waits, waiting}"),
 	RPC_METHOD("spdk_kill_instance", struct kill_instance, kill_instance_params, handle_spdk_kill_instance,
 		.flags = RPC_STARTUP | RPC_RUNTIME, .doc = "Send the daemon a signal; SIGTERM and SIGINT stop it cleanly.",
 		.returns = "true"),

@@ -50,13 +50,15 @@ static const struct rpc_param rows[] = {
 	RPC_PARAM(struct disk, kind, .choices = kinds, .fallback = "TCP"),
 	RPC_PARAM(struct disk, key, .secret = true, .max = 4),
 	RPC_PARAM(struct disk, num_blocks, .required = true, .min = 1, .unit = "blocks", .doc = "How large it is."),
-	RPC_PARAM(struct disk, block_size, .min = 512, .max = 65536, .multiple_of = 512, .fallback = "4096", .unit = "bytes"),
+	RPC_PARAM(struct disk, block_size, .min = 512, .max = 65536, .multiple_of = 512, .fallback = "4096",
+	          .unit = "bytes"),
 	RPC_PARAM(struct disk, level),
 	RPC_PARAM(struct disk, offset),
 	RPC_PARAM(struct disk, delta),
 	RPC_PARAM(struct disk, uuid),
 	RPC_PARAM(struct disk, tags, .max = 5),
-	RPC_PARAM(struct disk, hosts, .params = host_rows, .param_count = ARRAY_SIZE(host_rows), .object_size = sizeof(struct host)),
+	RPC_PARAM(struct disk, hosts, .params = host_rows, .param_count = ARRAY_SIZE(host_rows),
+	          .object_size = sizeof(struct host)),
 	RPC_PARAM(struct disk, opts, .params = opts_rows, .param_count = ARRAY_SIZE(opts_rows)),
 	RPC_PARAM(struct disk, extra),
 	RPC_IGNORED("dif_type"),
@@ -95,7 +97,8 @@ static void fields_of_every_type_are_filled(void **state)
 	assert_int_equal(read("{\"name\":\"d0\",\"kind\":\"rdma\",\"num_blocks\":18446744073709551615,\"block_size\":1024,"
 	                      "\"level\":255,\"offset\":-2147483648,\"delta\":-9223372036854775808,"
 	                      "\"uuid\":\"123e4567-e89b-42d3-a456-426614174000\",\"tags\":[\"a\",\"bc\"],"
-	                      "\"hosts\":[{\"nqn\":\"h1\"},{\"nqn\":\"h2\"}],\"opts\":{\"port\":1,\"fast\":false}}", &d, &e), 0);
+	                      "\"hosts\":[{\"nqn\":\"h1\"},{\"nqn\":\"h2\"}],\"opts\":{\"port\":1,\"fast\":false}}",
+	                      &d, &e), 0);
 	assert_string_equal(d.name, "d0");
 	assert_string_equal(d.kind, "RDMA"); /* as the table spells it */
 	assert_true(d.num_blocks == UINT64_MAX); /* all 64 bits */
@@ -172,8 +175,8 @@ static void missing_and_unknown_parameters_are_named(void **state)
 {
 	refuses("{}", "num_blocks: missing, and required: How large it is.");
 	refuses("{\"num_block\":1}", "num_block: no such parameter; did you mean num_blocks?");
-	refuses("{\"zzzzzz\":1}", "zzzzzz: no such parameter; there are: name, kind, key, num_blocks, block_size, level, offset, "
-	        "delta, uuid, tags, hosts, opts, extra, dif_type");
+	refuses("{\"zzzzzz\":1}", "zzzzzz: no such parameter; there are: name, kind, key, num_blocks, block_size, level, "
+	        "offset, delta, uuid, tags, hosts, opts, extra, dif_type");
 	refuses("{\"num_blocks\":1,\"hosts\":[{\"nqn\":\"a\"},{\"nqm\":\"b\"}]}",
 	        "hosts[1].nqm: no such parameter; did you mean nqn?");
 	refuses("{\"num_blocks\":1,\"hosts\":[{\"nqn\":\"a\"},{}]}", "hosts[1].nqn: missing, and required: Its name.");
@@ -195,7 +198,8 @@ static void an_older_name_is_accepted_alone(void **state)
 
 static void what_is_ignored_is_found(void **state)
 {
-	struct json_object *json = json_tokener_parse("{\"num_blocks\":1,\"dif_type\":3,\"opts\":{\"numa_hint\":[1],\"port\":2}}");
+	struct json_object *json =
+		json_tokener_parse("{\"num_blocks\":1,\"dif_type\":3,\"opts\":{\"numa_hint\":[1],\"port\":2}}");
 	struct json_object *ignored = params_ignored(ROWS, json);
 
 	assert_string_equal(json_object_to_json_string_ext(ignored, JSON_C_TO_STRING_PLAIN),
@@ -206,7 +210,8 @@ static void what_is_ignored_is_found(void **state)
 
 static void what_was_read_is_written_and_read_again(void **state)
 {
-	static const char text[] = "{\"name\":\"d\",\"kind\":\"TCP\",\"num_blocks\":18446744073709551615,\"block_size\":512,"
+	static const char text[] = "{\"name\":\"d\",\"kind\":\"TCP\",\"num_blocks\":18446744073709551615,"
+		"\"block_size\":512,"
 		"\"offset\":-5,\"uuid\":\"123e4567-e89b-42d3-a456-426614174000\",\"tags\":[\"x\"],\"hosts\":[{\"nqn\":\"h\"}],"
 		"\"opts\":{\"port\":0,\"fast\":true}}";
 	struct json_object *json;

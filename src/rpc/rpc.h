@@ -6,7 +6,7 @@
  *
  *     static const struct rpc_param malloc_create_params[] = {
  *             RPC_PARAM(struct malloc_create, name,       .doc = "Name of the new device; made up when left out."),
- *             RPC_PARAM(struct malloc_create, num_blocks, .required = true, .min = 1, .unit = "blocks", .doc = "Size."),
+ *             RPC_PARAM(struct malloc_create, num_blocks, .required = true, .min = 1, .unit = "blocks", .doc = "..."),
  *     };
  *
  * The field's C type chooses the parameter's type; a handler gets the filled struct. Handlers run on the control
@@ -91,7 +91,8 @@ struct rpc_method {
 	const char *returns;            /* one line: the result's shape */
 };
 #define RPC_METHOD(method_name, S, rows, fn, ...) \
-	{ .name = method_name, .params = rows, .param_count = ARRAY_SIZE(rows), .args_size = sizeof(S), .handler = fn, __VA_ARGS__ }
+	{ .name = method_name, .params = rows, .param_count = ARRAY_SIZE(rows), .args_size = sizeof(S), .handler = fn, \
+	  __VA_ARGS__ }
 #define RPC_METHOD_BARE(method_name, fn, ...) { .name = method_name, .handler = fn, __VA_ARGS__ }
 
 /* --- registry: methods with the object they belong to -------------------------------------------------- */

@@ -239,7 +239,7 @@ static int check_request(struct json_object *json, struct request *req, const ch
 	json_object_object_foreach(json, key, value) {
 		(void)value;
 		if (strcmp(key, "jsonrpc") && strcmp(key, "id") && strcmp(key, "method") && strcmp(key, "params"))
-			rc = err_set(e, RPC_ERR_REQUEST, "Invalid request: it may have jsonrpc, id, method and params, nothing else");
+			rc = err_set(e, RPC_ERR_REQUEST, "Invalid request: it may have jsonrpc, id, method and params only");
 	}
 	req->has_id |= rc != 0;
 	return rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* session_test.c: JSON-RPC as clients speak it, in bytes: requests cut anywhere or run together, batches, errors, limits.
- * Methods answer at once, or when the test says so. */
+/* session_test.c: JSON-RPC as clients speak it, in bytes: requests cut anywhere or run together, batches, errors,
+ * limits. Methods answer at once, or when the test says so. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,7 +113,8 @@ static void says(struct fixture *f, const char *expected)
 static void a_request_is_answered_under_its_id(void **state)
 {
 	give(*state, ECHO("1", "a") ECHO("\"x\"", "b") ECHO("null", "c") " \n" ECHO("-12.34567890123456789012345e-2", "d"));
-	says(*state, ANSWER("1", "a") "\n" ANSWER("\"x\"", "b") "\n" ANSWER("null", "c") "\n" ANSWER("-12.34567890123456789012345e-2", "d") "\n");
+	says(*state, ANSWER("1", "a") "\n" ANSWER("\"x\"", "b") "\n" ANSWER("null", "c") "\n"
+	     ANSWER("-12.34567890123456789012345e-2", "d") "\n");
 }
 
 static void a_request_may_come_a_byte_at_a_time(void **state)
@@ -128,7 +129,8 @@ static void a_request_may_come_a_byte_at_a_time(void **state)
 
 static void a_notification_gets_no_answer(void **state)
 {
-	give(*state, "{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"params\":{\"text\":\"a\"}}{\"jsonrpc\":\"2.0\",\"method\":\"fail\"}");
+	give(*state, "{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"params\":{\"text\":\"a\"}}"
+	     "{\"jsonrpc\":\"2.0\",\"method\":\"fail\"}");
 	says(*state, "");
 }
 
@@ -151,15 +153,17 @@ static void errors_have_code_and_sentence(void **state)
 	says(f, "{\"jsonrpc\":\"2.0\",\"id\":3,\"error\":{\"code\":-32602,"
 	        "\"message\":\"text: missing, and required: What to say.\"}}\n");
 	give(f, "{\"id\":4,\"method\":\"begin\"}");
-	says(f, "{\"jsonrpc\":\"2.0\",\"id\":4,\"error\":{\"code\":-1,\"message\":\"begin: this method may only be called before "
-	        "the framework is initialized; start with --wait-for-rpc and call it before framework_start_init\"}}\n");
+	says(f, "{\"jsonrpc\":\"2.0\",\"id\":4,\"error\":{\"code\":-1,\"message\":\"begin: this method may only be called "
+	        "before the framework is initialized; start with --wait-for-rpc and call it before "
+	        "framework_start_init\"}}\n");
 }
 
 static void what_is_no_request_is_invalid(void **state)
 {
 	static const char *const wrong[] = {
 		"7 ", "\"text\"", "{}", "[]", "{\"id\":null}", "{\"method\":5}", "{\"method\":\"echo\",\"params\":3}",
-		"{\"jsonrpc\":\"1.0\",\"method\":\"echo\"}", "{\"method\":\"echo\",\"more\":1}", "{\"method\":\"echo\",\"id\":[]}",
+		"{\"jsonrpc\":\"1.0\",\"method\":\"echo\"}", "{\"method\":\"echo\",\"more\":1}",
+		"{\"method\":\"echo\",\"id\":[]}",
 	};
 	struct fixture *f = *state;
 
@@ -179,7 +183,8 @@ static void what_is_no_request_is_invalid(void **state)
 static void broken_json_is_said_and_ends_the_session(void **state)
 {
 	static const char *const broken[] = {
-		"{\"a\" 1}", "{\"a\":tru!}", "]", "{'a':1}", "{\"a\":1,}", "{/*x*/\"a\":1}", "\"\xff\"", "\"\xc0\x80\"", "null ", "\"\xed\xa0\x80\"",
+		"{\"a\" 1}", "{\"a\":tru!}", "]", "{'a':1}", "{\"a\":1,}", "{/*x*/\"a\":1}", "\"\xff\"", "\"\xc0\x80\"",
+		"null ", "\"\xed\xa0\x80\"",
 		"{\"a\":18446744073709551616}", "{\"a\":-9223372036854775809}", "{\"a\":NaN}", "{\"a\":-Infinity}",
 	};
 
@@ -238,8 +243,9 @@ static void a_request_is_bounded_in_bytes_and_values(void **state)
 static void a_batch_is_answered_by_a_list(void **state)
 {
 	give(*state, "[" ECHO("1", "a") ",5,{\"method\":\"fail\"},{\"id\":3,\"method\":\"fail\"}]");
-	says(*state, "[" ANSWER("1", "a") ",{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":\"Invalid request: "
-	        "an object with \\\"method\\\" is wanted\"}},{\"jsonrpc\":\"2.0\",\"id\":3,\"error\":{\"code\":-17,\"message\":"
+	says(*state, "[" ANSWER("1", "a") ",{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":"
+	     "\"Invalid request: an object with \\\"method\\\" is wanted\"}},"
+	     "{\"jsonrpc\":\"2.0\",\"id\":3,\"error\":{\"code\":-17,\"message\":"
 	        "\"it exists already\"}}]\n");
 }
 
@@ -267,13 +273,14 @@ static void a_batch_runs_in_order_and_waits(void **state)
 static void a_long_batch_takes_several_passes(void **state)
 {
 	struct fixture *f = *state;
-	char text[32768] = "[";
-	size_t len = 1, passes = 1;
+	char buf[32768];
+	struct text text = text_over(buf, sizeof(buf));
+	size_t passes = 1;
 
 	for (int i = 0; i < 1000; i++)
-		len += (size_t)sprintf(text + len, "%s{\"method\":\"fail\"}", i ? "," : "");
-	text[len++] = ']';
-	session_take(&f->s, text, len);
+		text_add(&text, "%s{\"method\":\"fail\"}", i ? "," : "[");
+	text_add(&text, "]");
+	session_take(&f->s, text.buf, text.len);
 	while (session_run(&f->s))
 		passes++;
 	assert_int_equal(passes, div_up(1000, SESSION_PASS_MAX));
@@ -296,13 +303,13 @@ static void too_many_requests_in_progress_are_not_taken(void **state)
 static void a_client_that_does_not_read_is_not_taken_from(void **state)
 {
 	struct fixture *f = *state;
+	static const char begin[] = "{\"id\":1,\"method\":\"echo\",\"params\":{\"text\":\"", end[] = "\"}}";
 	char *big = base_zalloc(SESSION_OUTPUT_MAX + 200);
 	const char *out;
-	int len;
 
-	len = sprintf(big, "{\"id\":1,\"method\":\"echo\",\"params\":{\"text\":\"");
-	memset(big + len, 'y', SESSION_OUTPUT_MAX);
-	strcpy(big + len + SESSION_OUTPUT_MAX, "\"}}");
+	memset(big, 'y', SESSION_OUTPUT_MAX + 100);
+	memcpy(big, begin, strlen(begin));
+	memcpy(big + SESSION_OUTPUT_MAX + 100, end, strlen(end));
 	assert_int_equal(give(f, big), strlen(big));
 	assert_int_equal(give(f, ECHO("2", "b")), 0);
 	session_sent(&f->s, session_output(&f->s, &out));

@@ -32,8 +32,8 @@ void stream_fini(struct stream *s);
 
 /* Take bytes up to the end of the next value.
  *
- * Then:   returns how many bytes were taken (all of them unless a value ended). *ret_value is the value, the caller's now,
- *         or NULL when more bytes are needed.
+ * Then:   returns how many bytes were taken (all of them unless a value ended). *ret_value is the value, the caller's
+ *         now, or NULL when more bytes are needed.
  * Errors: sentence in `e` (RPC_ERR_PARSE); the stream stays bad.
  */
 size_t stream_take(struct stream *s, const char *bytes, size_t len, struct json_object **ret_value, struct err *e);

@@ -222,7 +222,7 @@ struct set_cpumask {
 };
 
 static const struct rpc_param set_cpumask_params[] = {
-	RPC_PARAM(struct set_cpumask, id,      .required = true, .min = 1, .doc = "The thread, as thread_get_stats gives it."),
+	RPC_PARAM(struct set_cpumask, id,      .required = true, .min = 1, .doc = "The thread, as in thread_get_stats."),
 	RPC_PARAM(struct set_cpumask, cpumask, .required = true, .doc = "CPUs, as a mask in hexadecimal."),
 };
 
@@ -253,7 +253,7 @@ static void handle_thread_set_cpumask(struct rpc_call *call, void *args)
 static const struct rpc_method methods[] = {
 	RPC_METHOD_BARE("framework_get_reactors", handle_framework_get_reactors, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "The reactors: CPU, mode, and how their time was spent.",
-		.returns = "{tick_rate, pid, reactors: [{lcore, tid, busy, idle, sleep, cpu, mode, in_interrupt, lw_threads}]}"),
+		.returns = "{tick_rate, pid, reactors: [{lcore, tid, busy, idle, sleep, cpu, mode, lw_threads, ...}]}"),
 	RPC_METHOD_BARE("thread_get_stats", handle_thread_get_stats, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "Busy and idle time of every reactor and of the control thread.",
 		.returns = "{tick_rate, threads: [{name, id, cpumask, busy, idle, active_pollers_count, ...}]}"),
@@ -265,10 +265,11 @@ static const struct rpc_method methods[] = {
 		.returns = "{tick_rate, threads: [{name, io_channels: [{name, ref}]}]}"),
 	RPC_METHOD("thread_set_cpumask", struct set_cpumask, set_cpumask_params, handle_thread_set_cpumask,
 		.flags = RPC_RUNTIME,
-		.doc = "SPDK's way to move a thread. Reactors do not move: only the CPU it is on is accepted.", .returns = "true"),
+		.doc = "SPDK's way to move a thread. Reactors do not move: only the CPU it is on is accepted.",
+		.returns = "true"),
 	RPC_METHOD_BARE("gantry_get_wakeups", handle_gantry_get_wakeups, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "Why every reactor was awake: what ended its sleeps, what it did then, and what it has to poll.",
-		.returns = "{reactors: [{name, cpu, mode, busy_ns, idle_ns, sleep_ns, sleeps, wakes, work, pollers, sources, ...}]}"),
+		.returns = "{reactors: [{name, cpu, mode, busy_ns, idle_ns, sleep_ns, sleeps, wakes, work, pollers, ...}]}"),
 };
 
 void thread_rpc_add(struct rpc_core_methods *m)
