@@ -212,6 +212,10 @@ static void data_beyond_the_limit_is_refused(void **state)
 	expect_common(header(NVME_TCP_CMD, 0, 72, 72, UINT32_MAX), &r, NVME_TCP_FES_LIMIT_EXCEEDED, 0);
 	accept_common(header(NVME_TCP_H2CDATA, 0, 24, 24, 24 + 131072), &r);
 	expect_common(header(NVME_TCP_H2CDATA, 0, 24, 24, 24 + 131073), &r, NVME_TCP_FES_LIMIT_EXCEEDED, 0);
+	r.framing.ddgst = true; /* the digest does not count */
+	accept_common(header(NVME_TCP_CMD, NVME_TCP_DDGSTF, 72, 72, 72 + 8192 + 4), &r);
+	expect_common(header(NVME_TCP_CMD, NVME_TCP_DDGSTF, 72, 72, 72 + 8193 + 4), &r, NVME_TCP_FES_LIMIT_EXCEEDED, 0);
+	r.framing.ddgst = false;
 	r.icd_bytes_max = 0;
 	expect_common(header(NVME_TCP_CMD, 0, 72, 72, 73), &r, NVME_TCP_FES_LIMIT_EXCEEDED, 0);
 }
@@ -272,6 +276,7 @@ static void initialisation_response_is_checked(void **state)
 	r.dgst_asked = NVME_TCP_DGST_HEADER;
 	pdu.icresp.maxh2cdata = le32_of(4096);
 	pdu.icresp.dgst = NVME_TCP_DGST_HEADER;
+	pdu.icresp.cpda = 31;
 	expect_header(&pdu, &r, NVME_TCP_FES_NONE, 0);
 
 	pdu.icresp.maxh2cdata = le32_of(4095);
@@ -369,6 +374,7 @@ static void data_of_another_command_is_refused(void **state)
 static void c2h_data_may_end_early_but_not_late(void **state)
 {
 	expect_transfer(data_pdu(NVME_TCP_C2HDATA, NVME_TCP_LAST, 0, 512), 0, 4096, NVME_TCP_FES_NONE, 0);
+	expect_transfer(data_pdu(NVME_TCP_C2HDATA, NVME_TCP_LAST, 4096, 0), 4096, 4096, NVME_TCP_FES_NONE, 0);
 	expect_transfer(data_pdu(NVME_TCP_C2HDATA, 0, 0, 8192), 0, 4096, NVME_TCP_FES_OUT_OF_RANGE, 0);
 	expect_transfer(data_pdu(NVME_TCP_C2HDATA, 0, 512, 512), 0, 4096, NVME_TCP_FES_SEQUENCE, 0);
 }
