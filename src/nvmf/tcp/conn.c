@@ -103,6 +103,8 @@ void tcp_conn_sized(struct nvmf_qpair *qp)
 	uint64_t bytes;
 
 	assert(!c->slots);
+	timer_stop(&c->timer); /* it came */
+	tcp_conn_start_timer(c);
 	if (qp->size <= TCP_FIRST_SLOTS)
 		return;
 	bytes = (uint64_t)(qp->size - TCP_FIRST_SLOTS) * sizeof(struct tcp_req);

@@ -58,6 +58,8 @@ static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_
 	tr->base.ops = &nvmf_tcp_ops;
 	tr->base.target = t;
 	tr->base.opts = *opts;
+	if (!opts->data_timeout_ms)
+		tr->base.opts.data_timeout_ms = TCP_DATA_TIMEOUT_MS;
 	tr->core = core;
 	tr->icd_bytes_max = max_u32(opts->in_capsule_data_size, NVME_TCP_ADMIN_ICD_MAX);
 	/* A read that begins and ends within pages. */
@@ -82,8 +84,6 @@ static int check_opts(const struct nvmf_transport_opts *o, struct err *e)
 	if (o->max_queue_depth < 2 || o->max_aq_depth < 2)
 		return err_set(e, ERR_BAD_PARAM, "%s: a queue has at least 2 entries",
 		               o->max_queue_depth < 2 ? "max_queue_depth" : "max_aq_depth");
-	if (!o->data_timeout_ms)
-		return err_set(e, ERR_BAD_PARAM, "data_timeout_ms: 0 would end every connection at its first R2T");
 	return 0;
 }
 

@@ -36,6 +36,7 @@
 #define TCP_IOV_ARRAYS 256u            /* of a core, for larger lent reads */
 #define TCP_HELLO_MS 10000u            /* from accept to ICReq */
 #define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
+#define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, and between its pieces */
 #define TCP_LINGER_MS 30000u           /* from C2HTermReq until we close: the transport specification's time */
 
 /* --- one command ----------------------------------------------------------------------------------- */

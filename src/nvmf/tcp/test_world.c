@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* test_world.c: building it, and the raw host's few verbs. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "backends/malloc/malloc.h"
+#include "base/crc32c.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "nvmf/tcp/test_world.h"
+
+const struct nvmf_transport_opts world_opts = {
+	.max_queue_depth = 128, .max_io_qpairs_per_ctrlr = 8, .in_capsule_data_size = 4096, .max_io_size = 131072,
+	.max_aq_depth = 32, .c2h_success = true, .data_timeout_ms = 3000,
+};
+
+/* --- the target --- */
+
+static void serve_step(struct nvmf_change *c)
+{
+	struct test_world *w = c->arg;
+	struct net_addr addr;
+
+	if (c->err.code) {
+		fprintf(stderr, "setting up: %s\n", c->err.text);
+		must(false);
+	}
+	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "4420", &addr, NULL));
+	switch (w->step++) {
+	case 0:
+		nvmf_add_transport(c, &nvmf_tcp_ops, &w->opts);
+		break;
+	case 1:
+		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = TEST_NQN, .allow_any_host = true });
+		break;
+	case 2:
+		nvmf_add_ns(c, TEST_NQN, &(struct nvmf_ns_opts){ .bdev_name = "disk" });
+		break;
+	case 3:
+		nvmf_add_listener(c, TEST_NQN, "TCP", &addr);
+		break;
+	default:
+		w->serving = true;
+	}
+}
+
+static void serve(void *arg)
+{
+	struct test_world *w = arg;
+	const struct malloc_opts opts = { .name = "disk", .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS };
+	struct bdev *b;
+
+	w->reg = bdev_registry_make(w->core);
+	must(!malloc_create(w->reg, &opts, &b, NULL));
+	w->target = nvmf_target_make(w->core, w->reg);
+	w->change = (struct nvmf_change){ .target = w->target, .done = serve_step, .arg = w };
+	serve_step(&w->change);
+}
+
+static bool is_serving(void *arg)
+{
+	return ((struct test_world *)arg)->serving;
+}
+
+static struct core *make_core(const char *cpus)
+{
+	struct err e = { 0 };
+	struct core *core = core_make(&(struct core_opts){ .cpus = cpus, .mode = CORE_INTERRUPT, .memory_bytes = 64 * MIB }, &e);
+
+	if (!core)
+		fprintf(stderr, "%s\n", e.text);
+	must(core);
+	return core;
+}
+
+void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts *net, const struct nvmf_transport_opts *opts)
+{
+	const struct sim_net_opts plain = { .latency_ns_min = 1000, .latency_ns_max = 2000, .buffer_bytes = 256 * 1024 };
+	uint32_t cores = w->cores ? w->cores : 2;
+	char cpus[16];
+
+	memset(w, 0, sizeof(*w));
+	w->cores = cores;
+	w->opts = opts ? *opts : world_opts;
+	sim_start(seed);
+	sim_net_start(net ? net : &plain);
+	snprintf(cpus, sizeof(cpus), "[0-%u]", cores - 1);
+	w->core = make_core(cpus);
+	w->host_core = make_core("[0]");
+	sim_as(core_control(w->core), serve, w);
+	must(sim_run(is_serving, w, 10 * NS_PER_S));
+}
+
+static void unregistered(void *arg, int rc)
+{
+	struct test_world *w = arg;
+
+	bdev_registry_free(w->reg);
+	w->stopped = true;
+}
+
+static void target_stopped(void *arg)
+{
+	must(!malloc_delete(((struct test_world *)arg)->reg, "disk", unregistered, arg, NULL));
+}
+
+static void stop(void *arg)
+{
+	nvmf_target_stop(((struct test_world *)arg)->target, target_stopped, arg);
+}
+
+static bool is_stopped(void *arg)
+{
+	return ((struct test_world *)arg)->stopped;
+}
+
+void world_stop(struct test_world *w)
+{
+	struct mem_stats m;
+
+	sim_as(core_control(w->core), stop, w);
+	must(sim_run(is_stopped, w, 100 * NS_PER_S));
+	mem_get_stats(w->core, &m);
+	must(!m.in_use_bytes && !m.charged_bytes && !m.waiting);
+	sim_run(NULL, NULL, NS_PER_S);
+	core_free(w->core);
+	core_free(w->host_core);
+	sim_net_end();
+	sim_end();
+}
+
+void world_pass(uint64_t ns)
+{
+	sim_run(NULL, NULL, ns);
+}
+
+/* --- a host's socket --- */
+
+static void flush(struct host *h)
+{
+	while (h->sock && h->connected && h->out_at < h->out_len) {
+		struct iovec iov = { h->out + h->out_at, h->out_len - h->out_at };
+		ssize_t n = sock_send(h->sock, &iov, 1);
+
+		if (n <= 0) {
+			if (n == -EAGAIN)
+				sock_want_write(h->sock, true);
+			return;
+		}
+		h->out_at += (uint32_t)n;
+	}
+	if (h->sock && h->connected)
+		sock_want_write(h->sock, false);
+}
+
+static void host_on_ready(void *arg, uint32_t events)
+{
+	struct host *h = arg;
+
+	if (events & SOCK_WRITABLE) {
+		h->connected = true;
+		flush(h);
+	}
+	if (events & SOCK_READABLE) {
+		ssize_t n;
+
+		if (h->in_at == h->in_len)
+			h->in_at = h->in_len = 0;
+		must(h->in_len < HOST_IN_BYTES);
+		n = sock_recv(h->sock, h->in + h->in_len, HOST_IN_BYTES - h->in_len);
+		if (n > 0)
+			h->in_len += (uint32_t)n;
+		else if (n != -EAGAIN)
+			h->ended = true;
+	} else if (events & SOCK_FAILED) {
+		h->ended = true;
+	}
+}
+
+static void open_here(void *arg)
+{
+	struct host *h = arg;
+	struct net_addr to;
+
+	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "4420", &to, NULL));
+	h->sock = sock_connect(&to, NULL, &(struct sock_opts){ 0 }, host_on_ready, h, NULL);
+	must(h->sock);
+}
+
+void host_open(struct host *h, struct test_world *w)
+{
+	memset(h, 0, sizeof(*h));
+	h->w = w;
+	h->framing.align_bytes = 4;
+	h->in = malloc(HOST_IN_BYTES);
+	fabric_rx_init(&h->rx, NVME_TCP_HOST);
+	sim_as(core_reactor(w->host_core, 0), open_here, h);
+}
+
+static void close_here(void *arg)
+{
+	struct host *h = arg;
+
+	sock_close(h->sock);
+	h->sock = NULL;
+}
+
+void host_close(struct host *h)
+{
+	sim_as(core_reactor(h->w->host_core, 0), close_here, h);
+	free(h->in);
+	free(h->out);
+}
+
+static void flush_here(void *arg)
+{
+	flush(arg);
+}
+
+void host_send(struct host *h, const void *bytes, uint32_t len)
+{
+	h->out = realloc(h->out, h->out_len + len);
+	memcpy(h->out + h->out_len, bytes, len);
+	h->out_len += len;
+	sim_as(core_reactor(h->w->host_core, 0), flush_here, h);
+}
+
+/* --- PDUs --- */
+
+static bool whole_pdu(void *arg)
+{
+	struct host *h = arg;
+	const struct nvme_tcp_hdr *hdr = (const struct nvme_tcp_hdr *)(h->in + h->in_at);
+	uint32_t have = h->in_len - h->in_at;
+
+	return h->ended || (have >= sizeof(*hdr) && have >= le32_get(hdr->plen));
+}
+
+bool host_recv(struct host *h, union nvme_tcp_pdu *ret_pdu, const uint8_t **ret_data, uint32_t *ret_len, uint64_t ns)
+{
+	const union nvme_tcp_pdu *pdu;
+	enum fabric_rx_event ev;
+	const uint8_t *at, *end;
+
+	sim_run(whole_pdu, h, ns);
+	pdu = (const union nvme_tcp_pdu *)(h->in + h->in_at);
+	if (h->in_len - h->in_at < sizeof(pdu->h) || h->in_len - h->in_at < le32_get(pdu->h.plen))
+		return false;
+	at = h->in + h->in_at;
+	end = at + le32_get(pdu->h.plen);
+	h->in_at += le32_get(pdu->h.plen);
+	memset(ret_pdu, 0, sizeof(*ret_pdu));
+	memcpy(ret_pdu, at, pdu->h.hlen);
+	if (ret_data)
+		*ret_data = NULL;
+	if (ret_len)
+		*ret_len = 0;
+	while ((ev = fabric_rx_next(&h->rx, &at, end)) != FABRIC_RX_MORE) {
+		must(ev != FABRIC_RX_BAD);
+		if (ev == FABRIC_RX_DATA && ret_data) {
+			*ret_data = h->rx.span;
+			*ret_len = h->rx.span_len;
+		}
+		must(ev != FABRIC_RX_END || h->rx.digest_good);
+	}
+	return true;
+}
+
+bool host_hello(struct host *h, uint8_t hpda, uint8_t dgst)
+{
+	uint8_t req[FABRIC_PUT_MAX];
+	union nvme_tcp_pdu pdu;
+
+	h->rx.as.dgst_asked = dgst;
+	host_send(h, req, fabric_put_icreq(req, hpda, dgst, 0));
+	if (!host_recv(h, &pdu, NULL, NULL, NS_PER_S) || pdu.h.type != NVME_TCP_ICRESP)
+		return false;
+	h->framing = (struct nvme_tcp_framing){ pdu.icresp.dgst & NVME_TCP_DGST_HEADER, pdu.icresp.dgst & NVME_TCP_DGST_DATA,
+	                                        fabric_align_of(pdu.icresp.cpda) };
+	h->rx.as.framing = h->framing;
+	h->rx.as.framing.align_bytes = fabric_align_of(hpda);
+	h->rx.as.ready = true;
+	return true;
+}
+
+static void send_data(struct host *h, const void *data, uint32_t len)
+{
+	uint8_t digest[NVME_TCP_DIGEST_SIZE];
+
+	host_send(h, data, len);
+	if (!h->framing.ddgst)
+		return;
+	fabric_put_digest(digest, crc32c_update(CRC32C_START, data, len));
+	host_send(h, digest, sizeof(digest));
+}
+
+void host_command(struct host *h, struct nvme_sqe *sqe, const void *data, uint32_t len)
+{
+	uint8_t at[FABRIC_PUT_MAX];
+
+	sqe->flags = 1 << 6;
+	sqe->cid = le16_of(++h->cid);
+	host_send(h, at, fabric_put_cmd(at, &h->framing, sqe, len));
+	if (len)
+		send_data(h, data, len);
+}
+
+void host_h2c_data(struct host *h, uint16_t cid, uint16_t ttag, uint32_t off, const void *data, uint32_t len, bool last)
+{
+	uint8_t at[FABRIC_PUT_MAX];
+
+	host_send(h, at, fabric_put_h2c_data(at, &h->framing, cid, ttag, off, len, last ? NVME_TCP_LAST : 0));
+	send_data(h, data, len);
+}
+
+static void set_sgl(struct nvme_sqe *sqe, uint32_t len, bool in_capsule)
+{
+	sqe->sgl1.length = le32_of(len);
+	sqe->sgl1.id = in_capsule ? NVME_SGL_ID(NVME_SGL_DATA_BLOCK, NVME_SGL_OFFSET)
+	                          : NVME_SGL_ID(NVME_SGL_TRANSPORT_DATA_BLOCK, NVME_SGL_TRANSPORT);
+}
+
+uint16_t host_run(struct host *h, struct nvme_sqe *sqe, const void *data, uint32_t len, bool in_capsule, void *to,
+                  uint32_t to_len)
+{
+	union nvme_tcp_pdu pdu;
+	const uint8_t *in;
+	uint32_t in_len;
+
+	set_sgl(sqe, data ? len : to_len, data && in_capsule);
+	host_command(h, sqe, data, data && in_capsule ? len : 0);
+	while (host_recv(h, &pdu, &in, &in_len, 20 * NS_PER_S)) {
+		uint32_t off = le32_get(pdu.r2t.r2to), left = le32_get(pdu.r2t.r2tl), n;
+
+		if (pdu.h.type == NVME_TCP_RSP) {
+			must(le16_get(pdu.rsp.cqe.cid) == h->cid);
+			if (to && !in_capsule && to_len == sizeof(pdu.rsp.cqe))
+				memcpy(to, &pdu.rsp.cqe, sizeof(pdu.rsp.cqe));
+			return nvme_cqe_status(&pdu.rsp.cqe);
+		}
+		if (pdu.h.type == NVME_TCP_C2HDATA) {
+			must(le32_get(pdu.data.datao) + in_len <= to_len);
+			memcpy((char *)to + le32_get(pdu.data.datao), in, in_len);
+			if (pdu.h.flags & NVME_TCP_SUCCESS)
+				return NVME_SC_SUCCESS;
+			continue;
+		}
+		if (pdu.h.type != NVME_TCP_R2T)
+			return UINT16_MAX;
+		for (; left; left -= n, off += n) {
+			n = min_u32(left, 50000);
+			host_h2c_data(h, le16_get(pdu.r2t.cccid), le16_get(pdu.r2t.ttag), off, (const char *)data + off, n, n == left);
+		}
+	}
+	return UINT16_MAX;
+}
+
+/* --- setting up --- */
+
+uint16_t host_connect(struct host *h, uint16_t qid, uint16_t cntlid, uint16_t *ret_cntlid)
+{
+	struct nvmf_connect_data d = { .cntlid = le16_of(cntlid), .subsysnqn = TEST_NQN, .hostnqn = "nqn.2026-01.io.gantry:host" };
+	struct nvme_sqe sqe = { .opc = NVME_ADMIN_FABRICS, .fctype = NVME_FABRICS_CONNECT };
+	struct nvme_cqe cqe = { 0 };
+	uint16_t status;
+
+	memset(d.hostid, 7, sizeof(d.hostid));
+	sqe.connect.qid = le16_of(qid);
+	sqe.connect.sqsize = le16_of(qid ? 127 : 31);
+	set_sgl(&sqe, sizeof(d), true);
+	host_command(h, &sqe, &d, sizeof(d));
+	{
+		union nvme_tcp_pdu pdu;
+
+		if (!host_recv(h, &pdu, NULL, NULL, 5 * NS_PER_S) || pdu.h.type != NVME_TCP_RSP)
+			return UINT16_MAX;
+		cqe = pdu.rsp.cqe;
+		status = nvme_cqe_status(&cqe);
+	}
+	if (!status && ret_cntlid)
+		*ret_cntlid = le16_get(cqe.cntlid);
+	return status;
+}
+
+void host_ready(struct host *h, struct test_world *w, uint8_t hpda, uint8_t dgst, uint16_t qid, uint16_t *cntlid)
+{
+	struct nvme_sqe sqe = { .opc = NVME_ADMIN_FABRICS, .fctype = NVME_FABRICS_PROPERTY_SET };
+
+	host_open(h, w);
+	must(host_hello(h, hpda, dgst));
+	must(!host_connect(h, qid, qid ? *cntlid : NVME_CNTLID_DYNAMIC, cntlid));
+	if (qid)
+		return;
+	sqe.property.ofst = le32_of(NVME_REG_CC);
+	sqe.property.value = le64_of(nvme_cc_with_iosqes(nvme_cc_with_iocqes(nvme_cc_with_en(0, 1), 4), 6));
+	must(!host_run(h, &sqe, NULL, 0, false, NULL, 0));
+	world_pass(10 * NS_PER_MS);
+}
+
+struct nvme_sqe host_rw(uint8_t opc, uint64_t lba, uint32_t blocks)
+{
+	struct nvme_sqe sqe = { .opc = opc, .nsid = le32_of(1) };
+
+	sqe.rw.slba = le64_of(lba);
+	sqe.rw.nlb = le16_of((uint16_t)(blocks - 1));
+	return sqe;
+}
