@@ -51,10 +51,8 @@ static void visit_cores(struct bdev_lock *l, msg_fn *fn)
 	uint32_t cores = core_reactor_count(l->bdev->reg->core) + 1;
 
 	l->cores_left = cores;
-	for (uint32_t i = 0; i < cores; i++) {
-		l->core[i].lock = l;
+	for (uint32_t i = 0; i < cores; i++)
 		msg_send(l->bdev->cores[i].reactor, &l->core[i].msg, fn);
-	}
 }
 
 static struct bdev_lock *lock_of(struct msg *m)
@@ -76,6 +74,8 @@ void bdev_lock_take(struct bdev_lock *l, struct bdev *b, uint64_t lba, uint64_t 
 	l->count = count;
 	l->next = next;
 	l->from = reactor_self();
+	for (uint32_t i = 0; i < ARRAY_SIZE(l->core); i++)
+		l->core[i].lock = l;
 	msg_send(owner(l), &l->msg, arrived_at_owner);
 }
 
