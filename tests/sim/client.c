@@ -10,6 +10,7 @@
 #define CLIENT_TASKS_MAX 16
 #define CLIENT_IO_BLOCKS_MAX 40
 #define CLIENT_RETRY_NS (20 * NS_PER_MS)
+#define CLIENT_IO_TIMEOUT_NS (5 * NS_PER_S)
 
 enum kind { KIND_READ, KIND_WRITE, KIND_ZEROES, KIND_FLUSH };
 
@@ -33,7 +34,7 @@ struct client {
 	struct nvme_ctrlr *ctrlr;
 	struct nvme_qpair *qpairs[CLIENT_QPAIRS_MAX];
 	struct task tasks[CLIENT_TASKS_MAX];
-	struct timer retry;
+	struct timer retry, io_timeout;
 	bool broken, running, over;
 };
 
@@ -67,6 +68,7 @@ static void client_disconnect(struct client *c)
 		return;
 	c->broken = true;
 	c->running = false;
+	timer_stop(&c->io_timeout);
 	for (uint32_t i = 0; i < c->qpair_count; i++) {
 		if (c->qpairs[i])
 			nvme_qpair_close(c->qpairs[i]);
@@ -75,6 +77,12 @@ static void client_disconnect(struct client *c)
 	if (c->tasks_out)
 		world_fail(c->w, "client %u: closing left %u commands without an answer", c->index, c->tasks_out);
 	nvme_ctrlr_close(c->ctrlr, ctrlr_closed, c);
+}
+
+/* As any host has one: a connection gone silent is given up. Answers put it off. */
+static void io_timed_out(struct timer *t)
+{
+	client_disconnect(container_of(t, struct client, io_timeout));
 }
 
 /* --- commands --------------------------------------------------------------------------------------------------- */
@@ -107,6 +115,8 @@ static void task_done(struct nvme_op *op)
 	must(t->out);
 	t->out = false;
 	c->tasks_out--;
+	if (c->running)
+		timer_start(&c->io_timeout, CLIENT_IO_TIMEOUT_NS, io_timed_out);
 	task_verify(t, status == NVME_SC_SUCCESS);
 	sim_note((uint64_t)status << 32 | t->lba);
 	if (status && status != NVME_SC_HOST_PATH_ERROR && status != NVME_SC_ABORT_QUEUE)
@@ -119,10 +129,11 @@ static void task_done(struct nvme_op *op)
 static void task_choose(struct task *t)
 {
 	struct world *w = t->client->w;
+	uint32_t most = min_u32(nvme_ctrlr_info(t->client->ctrlr)->max_io_bytes / w->block_size, CLIENT_IO_BLOCKS_MAX);
 	uint64_t dice = sim_draw(100);
 
 	t->kind = dice < 45 ? KIND_READ : dice < 90 ? KIND_WRITE : dice < 96 ? KIND_ZEROES : KIND_FLUSH;
-	t->count = (uint32_t)(sim_chance(70) ? 1 + sim_draw(3) : 1 + sim_draw(CLIENT_IO_BLOCKS_MAX));
+	t->count = (uint32_t)(sim_chance(70) ? 1 + sim_draw(3) : 1 + sim_draw(most));
 	t->lba = sim_draw(w->blocks - t->count);
 }
 
@@ -197,6 +208,7 @@ static void qpair_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 	if (++c->qpairs_ready < c->qpair_count)
 		return;
 	c->running = true;
+	timer_start(&c->io_timeout, CLIENT_IO_TIMEOUT_NS, io_timed_out);
 	for (uint32_t i = 0; i < c->task_count && c->running; i++)
 		task_next(&c->tasks[i]);
 }
