@@ -339,8 +339,10 @@ static void sizes_and_durations_read_well(void **state)
 		{ 10 * GIB, "10 GiB" }, { UINT64_MAX, "16 EiB" },
 	};
 	static const struct { uint64_t ns; const char *text; } durations[] = {
-		{ 0, "0 ns" }, { 999, "999 ns" }, { 1500, "1.5 us" }, { 1500000, "1.5 ms" }, { 2 * NS_PER_S, "2 s" },
-		{ 61 * NS_PER_S, "1 min 1 s" }, { 7500 * NS_PER_S, "2 h 5 min" }, { 100000 * NS_PER_S, "1 d 3 h" },
+		{ 0, "0 ns" }, { 999, "999 ns" }, { 1000, "1 us" }, { 1500, "1.5 us" }, { NS_PER_MS, "1 ms" },
+		{ 1500000, "1.5 ms" }, { NS_PER_S, "1 s" }, { 59 * NS_PER_S, "59 s" }, { 60 * NS_PER_S, "1 min 0 s" },
+		{ 61 * NS_PER_S, "1 min 1 s" }, { 3600 * NS_PER_S, "1 h 0 min" }, { 7500 * NS_PER_S, "2 h 5 min" },
+		{ 86400 * NS_PER_S, "1 d 0 h" }, { 100000 * NS_PER_S, "1 d 3 h" },
 	};
 	char buf[32];
 
@@ -367,9 +369,31 @@ static void slip_of_the_finger_finds_the_name_meant(void **state)
 	assert_string_equal(text_nearest("bdev_malloc_craete", names, ARRAY_SIZE(names)), "bdev_malloc_create");
 	assert_string_equal(text_nearest("nam", names, ARRAY_SIZE(names)), "name");
 	assert_string_equal(text_nearest("numblocks", names, ARRAY_SIZE(names)), "num_blocks");
+	assert_string_equal(text_nearest("anme", names, ARRAY_SIZE(names)), "name"); /* one slip, not two */
 	assert_null(text_nearest("trtype", names, ARRAY_SIZE(names)));
 	assert_null(text_nearest("", names, ARRAY_SIZE(names)));
 	assert_null(text_nearest("name", NULL, 0));
+}
+
+static void names_of_any_length_are_compared_safely(void **state)
+{
+	char longest[64], too_long[65];
+	const char *names[2] = { too_long, longest };
+
+	memset(longest, 'a', 63);
+	longest[63] = 0;
+	memset(too_long, 'a', 64);
+	too_long[64] = 0;
+	assert_ptr_equal(text_nearest(longest, names, 2), longest);
+	assert_null(text_nearest(too_long, names, 2));
+}
+
+static void prefix_is_told_from_its_neighbours(void **state)
+{
+	assert_true(text_starts_with("trtype:TCP", "trtype:"));
+	assert_true(text_starts_with("x", ""));
+	assert_false(text_starts_with("trt", "trtype:"));
+	assert_false(text_starts_with("traddr:1", "trtype:"));
 }
 
 /* ---- uuid.h ---- */
@@ -428,6 +452,8 @@ int main(void)
 		cmocka_unit_test(sizes_and_durations_read_well),
 		cmocka_unit_test(fixed_fields_are_padded_without_terminator),
 		cmocka_unit_test(slip_of_the_finger_finds_the_name_meant),
+		cmocka_unit_test(names_of_any_length_are_compared_safely),
+		cmocka_unit_test(prefix_is_told_from_its_neighbours),
 		cmocka_unit_test(uuid_survives_text_and_back),
 		cmocka_unit_test(random_uuid_says_version_4),
 	};
