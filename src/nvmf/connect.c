@@ -111,7 +111,7 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 
 	if (le16_get(c->data.cntlid) != NVME_CNTLID_DYNAMIC)
 		return BAD_DATA(c, cntlid);
-	ctrlr = c->qp->target->stopping ? NULL : nvmf_ctrlr_make(s, c->qp);
+	ctrlr = c->qp->target->stopping ? NULL : nvmf_ctrlr_make(s, c->qp, &c->local);
 	if (!ctrlr)
 		return NVME_SC_CONNECT_CTRL_BUSY;
 	memcpy(ctrlr->who.name, c->data.hostnqn, sizeof(ctrlr->who.name) - 1);
@@ -173,6 +173,11 @@ static void decide_on_control(struct msg *m)
 	}
 	if (!c->status)
 		c->status = le16_get(c->req->cmd.connect.qid) ? join_ctrlr(c, s) : found_ctrlr(c, s);
+	if (c->seat) {
+		c->seat->size = (uint16_t)(le16_get(c->req->cmd.connect.sqsize) + 1);
+		c->seat->local = c->local;
+		c->seat->peer = c->peer;
+	}
 	msg_send(c->qp->reactor, m, answer_on_core);
 }
 
@@ -199,10 +204,10 @@ static void bind_qpair(struct connect *c)
 		return;
 	qp->connected = true;
 	if (qp->qid) {
-		qp->nc->io_qpairs++;
+		nvmf_count(&qp->nc->io_qpairs);
 		atomic_fetch_add_explicit(&qp->nc->current_io_qpairs, 1, memory_order_relaxed);
 	} else {
-		qp->nc->admin_qpairs++;
+		nvmf_count(&qp->nc->admin_qpairs);
 		atomic_fetch_add_explicit(&qp->nc->current_admin_qpairs, 1, memory_order_relaxed);
 		nvmf_ctrlr_begin(ctrlr, qp);
 	}

@@ -148,9 +148,9 @@ void nvmf_req_finish(struct nvmf_req *req)
 	req->finishing = true;
 	list_del(&req->link);
 	if (qp->qid)
-		qp->nc->completed_io++;
+		nvmf_count(&qp->nc->completed_io);
 	else
-		qp->nc->completed_admin++;
+		nvmf_count(&qp->nc->completed_admin);
 	qp->executing_count++; /* the transport may close the queue pair from within */
 	qp->transport->ops->req_done(req);
 	qp->executing_count--;

@@ -104,7 +104,7 @@ static uint16_t cntlid_take(const struct nvmf_subsystem *s)
 	return 0;
 }
 
-struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp)
+struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local)
 {
 	struct nvmf_target *t = qp->target;
 	uint16_t cntlid = cntlid_take(s);
@@ -125,7 +125,7 @@ struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *
 	atomic_store(&c->io_queues, c->io_queues_max);
 	c->seen = base_zalloc_aligned(CACHE_LINE, (c->io_queues_max + 1u) * sizeof(*c->seen));
 	c->seat_by_qid = base_zalloc((c->io_queues_max + 1u) * sizeof(*c->seat_by_qid));
-	qp->transport->ops->qpair_addrs(qp, &c->listen_addr, &c->peer_addr);
+	c->listen_addr = *local;
 	bdev_lease_init(&c->lease);
 	list_init(&c->seats);
 	list_add_tail(&c->roster->ctrlrs, &c->link);

@@ -44,11 +44,17 @@ struct nvmf_core {
 	struct defer done_defer;
 	struct watch watch;
 	bool watching;
-	/* Accounts: written by the core, read by anyone. */
+	/* Accounts: written by the core, read by anyone: nvmf_count(). */
 	uint64_t admin_qpairs, io_qpairs, completed_io, completed_admin;
 	_Atomic uint32_t current_admin_qpairs, current_io_qpairs;
 	_Atomic uint32_t load;            /* connections placed here */
 };
+
+static inline void nvmf_count(uint64_t *v)
+{
+	__atomic_store_n(v, __atomic_load_n(v, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+}
+static inline uint64_t nvmf_counted(const uint64_t *v) { return __atomic_load_n(v, __ATOMIC_RELAXED); }
 
 /* --- the target: control reactor -------------------------------------------------------------------------- */
 
@@ -92,6 +98,7 @@ struct nvmf_target {
 	uint32_t ns_alive, ctrlrs_alive, transports_alive;
 	uint32_t configs_old;             /* versions that are still being left */
 	uint32_t subsystems_max;
+	bool subsystems_max_set, config_set; /* over RPC: to be saved */
 	uint16_t crdt[3];                 /* command retry delays: 100 ms */
 	/* stopping (target.c) */
 	bool stopping;
@@ -126,6 +133,8 @@ struct nvmf_seat {
 	struct nvmf_ctrlr *ctrlr;
 	uint16_t qid;
 	uint32_t epoch;                   /* of the lease, when the queue pair was let in */
+	uint16_t size;
+	struct net_addr local, peer;
 	_Atomic(struct reactor *) home;   /* where qp lives; written there */
 	struct nvmf_qpair *qp;            /* home's; NULL when it is gone */
 	/* control */
@@ -169,7 +178,7 @@ struct nvmf_ctrlr {
 	bool discovery;
 	uint16_t io_queues_max;
 	struct bdev_initiator who;        /* host NQN and id */
-	struct net_addr listen_addr, peer_addr;
+	struct net_addr listen_addr;      /* where its admin queue came in */
 	struct nvmf_stamp *seen;          /* by qid: last traffic */
 	/* Written on the admin queue's core, read by any. */
 	_Atomic bool ready;               /* I/O and most admin commands are let through */
@@ -254,7 +263,7 @@ void nvmf_seat_arrive(struct nvmf_seat *s);                                /* ne
 bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn);
 void nvmf_ctrlr_reset_on_control(struct msg *m);
 void nvmf_abort_on_control(struct msg *m);
-struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp);
+struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local);
 struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, uint16_t qid);
 void nvmf_ctrlr_unmake(struct nvmf_ctrlr *c);                              /* never had a seat */
 

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nvmf_rpc.c: methods that change the target. Names, parameters and results are SPDK's. */
+#include "nvmf/nvmf_rpc.h"
+
+#include <strings.h>
+
+#include "nvmf/nvmf_rpc_priv.h"
+
+/* Transports there are; a new one is added here. */
+static const struct nvmf_transport_ops *const transports[] = { &nvmf_tcp_ops };
+
+/* A change and the call that waits for it. */
+struct change_call {
+	struct nvmf_change change;
+	struct rpc_call *call;
+	bool returns_nsid;
+};
+
+static void change_done(struct nvmf_change *c)
+{
+	struct change_call *cc = container_of(c, struct change_call, change);
+
+	if (c->err.code)
+		rpc_reply_err(cc->call, &c->err);
+	else if (cc->returns_nsid)
+		rpc_reply(cc->call, json_object_new_uint64(c->nsid));
+	else
+		rpc_reply_true(cc->call);
+	free(cc);
+}
+
+static struct change_call *change_make(struct rpc_call *call)
+{
+	struct change_call *cc = base_zalloc(sizeof(*cc));
+
+	cc->call = call;
+	cc->change.target = rpc_ctx(call);
+	cc->change.done = change_done;
+	return cc;
+}
+
+bool nvmf_rpc_target_ok(struct rpc_call *call, const char *tgt_name)
+{
+	if (!tgt_name || !strcmp(tgt_name, TGT_NAME))
+		return true;
+	rpc_reply_error(call, ERR_BAD_PARAM, "tgt_name: there is one target, '" TGT_NAME "', and no '%s'; leave it out", tgt_name);
+	return false;
+}
+
+#define TGT(S) RPC_PARAM(S, tgt_name, .doc = "Name of the target: nvmf_tgt.")
+#define NQN(S) RPC_PARAM(S, nqn, .required = true, .doc = "NQN of the subsystem.")
+
+/* --- nvmf_create_transport -------------------------------------------------------------------------------- */
+
+struct create_transport {
+	char *trtype, *tgt_name;
+	uint16_t max_queue_depth, max_io_qpairs_per_ctrlr;
+	uint32_t in_capsule_data_size, max_io_size, io_unit_size, max_aq_depth, abort_timeout_sec, ack_timeout;
+	uint32_t sock_priority, data_timeout_ms;
+	bool c2h_success, dif_insert_or_strip;
+};
+
+static const struct rpc_param create_transport_params[] = {
+#define P(field, ...) RPC_PARAM(struct create_transport, field, __VA_ARGS__)
+	P(trtype, .required = true, .doc = "Kind of the transport: TCP."),
+	TGT(struct create_transport),
+	P(max_queue_depth, .min = 2, .max = 65535, .fallback = "128", .unit = "entries", .doc = "Of an I/O queue."),
+	P(max_io_qpairs_per_ctrlr, .min = 1, .max = 65534, .fallback = "127", .doc = "I/O queues a host may have per controller."),
+	P(in_capsule_data_size, .fallback = "4096", .unit = "bytes", .doc = "Data that a write may bring along with its command."),
+	P(max_io_size, .min = 4096, .fallback = "131072", .unit = "bytes", .doc = "Largest read or write (MDTS)."),
+	P(io_unit_size, .fallback = "131072", .unit = "bytes", .doc = "Accepted; buffers are managed differently here."),
+	P(max_aq_depth, .min = 2, .max = 4096, .fallback = "128", .unit = "entries", .doc = "Of an admin queue."),
+	P(c2h_success, .fallback = "true", .doc = "End a read with its data instead of a response of its own."),
+	P(dif_insert_or_strip, .doc = "Not supported; must be false."),
+	P(sock_priority, .max = 255, .doc = "SO_PRIORITY of connections."),
+	P(abort_timeout_sec, .fallback = "1", .unit = "s", .doc = "How long an Abort may wait."),
+	P(ack_timeout, .unit = "ms", .doc = "How long sent data may stay unacknowledged; 0: the system's."),
+	P(data_timeout_ms, .fallback = "30000", .unit = "ms", .doc = "A host silent for this long after it was asked for data loses its connection."),
+#undef P
+	RPC_IGNORED("num_shared_buffers"), RPC_IGNORED("buf_cache_size"), RPC_IGNORED("iobuf_small_cache_size"),
+	RPC_IGNORED("iobuf_large_cache_size"), RPC_IGNORED("zcopy"), RPC_IGNORED("num_cqe"), RPC_IGNORED("max_srq_depth"),
+	RPC_IGNORED("no_srq"), RPC_IGNORED("acceptor_backlog"), RPC_IGNORED("no_wr_batching"), RPC_IGNORED("control_msg_num"),
+	RPC_IGNORED("disable_mappable_bar0"), RPC_IGNORED("disable_adaptive_irq"), RPC_IGNORED("disable_shadow_doorbells"),
+	RPC_IGNORED("acceptor_poll_rate"), RPC_IGNORED("data_wr_pool_size"), RPC_IGNORED("disable_command_passthru"),
+	RPC_IGNORED("kas"), RPC_IGNORED("min_kato"), RPC_IGNORED("masked_oncs"), RPC_IGNORED("masked_fuses"),
+};
+
+static const struct nvmf_transport_ops *transport_named(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(transports); i++)
+		if (!strcasecmp(transports[i]->name, name))
+			return transports[i];
+	return NULL;
+}
+
+static void handle_create_transport(struct rpc_call *call, void *args)
+{
+	struct create_transport *a = args;
+	const struct nvmf_transport_ops *ops = transport_named(a->trtype);
+	const struct nvmf_transport_opts opts = {
+		.max_queue_depth = a->max_queue_depth, .max_io_qpairs_per_ctrlr = a->max_io_qpairs_per_ctrlr,
+		.in_capsule_data_size = a->in_capsule_data_size, .max_io_size = a->max_io_size,
+		.io_unit_size = a->io_unit_size, .max_aq_depth = a->max_aq_depth, .abort_timeout_sec = a->abort_timeout_sec,
+		.ack_timeout_ms = a->ack_timeout, .c2h_success = a->c2h_success, .data_timeout_ms = a->data_timeout_ms,
+		.sock_priority = a->sock_priority,
+	};
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+		return;
+	if (!ops)
+		rpc_reply_error(call, ERR_BAD_PARAM, "trtype: there is no transport '%s' here; TCP is one", a->trtype);
+	else if (a->dif_insert_or_strip)
+		rpc_reply_error(call, ERR_BAD_PARAM, "dif_insert_or_strip: not supported; leave it out");
+	else
+		nvmf_add_transport(&change_make(call)->change, ops, &opts);
+}
+
+/* --- nvmf_create_subsystem, nvmf_delete_subsystem ------------------------------------------------------------ */
+
+struct create_subsystem {
+	char *nqn, *tgt_name, *serial_number, *model_number;
+	uint32_t max_namespaces;
+	uint16_t min_cntlid, max_cntlid;
+	bool allow_any_host, ana_reporting, passthrough, enable_nssr;
+};
+
+static const struct rpc_param create_subsystem_params[] = {
+#define P(field, ...) RPC_PARAM(struct create_subsystem, field, __VA_ARGS__)
+	NQN(struct create_subsystem),
+	TGT(struct create_subsystem),
+	P(serial_number, .doc = "Up to 20 printable characters; zeroes when left out."),
+	P(model_number, .doc = "Up to 40 printable characters; 'Gantry bdev Controller' when left out."),
+	P(max_namespaces, .max = NVMF_NSID_LIMIT, .doc = "Namespaces it can have; 0: 32."),
+	P(allow_any_host, .doc = "Let any host in; otherwise those of nvmf_subsystem_add_host."),
+	P(ana_reporting, .doc = "Tell hosts how good each path is: not supported yet, must be false."),
+	P(min_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "1", .doc = "Smallest controller id."),
+	P(max_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "65519", .doc = "Largest controller id."),
+	P(passthrough, .doc = "Not supported; must be false."),
+	P(enable_nssr, .doc = "Not supported; must be false."),
+#undef P
+	RPC_IGNORED("admin_label"), RPC_IGNORED("dmrsl"), RPC_IGNORED("wzsl"),
+};
+
+static void handle_create_subsystem(struct rpc_call *call, void *args)
+{
+	struct create_subsystem *a = args;
+	const struct nvmf_subsystem_opts opts = {
+		.nqn = a->nqn, .serial_number = a->serial_number, .model_number = a->model_number,
+		.allow_any_host = a->allow_any_host, .max_namespaces = a->max_namespaces,
+		.min_cntlid = a->min_cntlid, .max_cntlid = a->max_cntlid,
+	};
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+		return;
+	if (a->ana_reporting || a->passthrough || a->enable_nssr)
+		rpc_reply_error(call, ERR_BAD_PARAM, "%s: not supported; leave it out or give false",
+		                a->ana_reporting ? "ana_reporting" : a->passthrough ? "passthrough" : "enable_nssr");
+	else
+		nvmf_add_subsystem(&change_make(call)->change, &opts);
+}
+
+struct subsystem_args {
+	char *nqn, *tgt_name;
+};
+
+static const struct rpc_param subsystem_params[] = {
+	NQN(struct subsystem_args),
+	TGT(struct subsystem_args),
+};
+
+static void handle_delete_subsystem(struct rpc_call *call, void *args)
+{
+	struct subsystem_args *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_remove_subsystem(&change_make(call)->change, a->nqn);
+}
+
+/* --- namespaces ------------------------------------------------------------------------------------------------ */
+
+struct ns_args {
+	char *bdev_name, *nguid, *eui64;
+	uint32_t nsid, anagrpid;
+	struct uuid uuid;
+	bool no_auto_visible;
+};
+
+static const struct rpc_param ns_params[] = {
+#define P(field, ...) RPC_PARAM(struct ns_args, field, __VA_ARGS__)
+	P(bdev_name, .required = true, .doc = "Device behind the namespace."),
+	P(nsid, .max = NVMF_NSID_LIMIT, .doc = "Its number; the first that is free when left out."),
+	P(nguid, .doc = "16 bytes in hexadecimal."),
+	P(eui64, .doc = "8 bytes in hexadecimal."),
+	P(uuid, .doc = "The device's when left out."),
+	P(anagrpid, .doc = "ANA group; the nsid when left out."),
+	P(no_auto_visible, .doc = "Not supported; must be false."),
+#undef P
+	RPC_IGNORED("ptpl_file"), RPC_IGNORED("hide_metadata"),
+};
+
+struct add_ns {
+	char *nqn, *tgt_name;
+	struct ns_args namespace;
+};
+
+static const struct rpc_param add_ns_params[] = {
+	NQN(struct add_ns),
+	RPC_PARAM(struct add_ns, namespace, .required = true, .params = ns_params, .param_count = ARRAY_SIZE(ns_params),
+	          .object_size = sizeof(struct ns_args), .doc = "What the namespace is."),
+	TGT(struct add_ns),
+};
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Exactly `size` bytes as hexadecimal digits. False: answered. */
+static bool parse_hex(struct rpc_call *call, const char *field, const char *text, uint8_t *to, size_t size)
+{
+	size_t i = 0;
+
+	for (; i < 2 * size && hex_digit(text[i]) >= 0; i++)
+		to[i / 2] = (uint8_t)(i % 2 ? to[i / 2] | hex_digit(text[i]) : hex_digit(text[i]) << 4);
+	if (i == 2 * size && !text[i])
+		return true;
+	rpc_reply_error(call, ERR_BAD_PARAM, "namespace.%s: '%s' is not %zu hexadecimal digits", field, text, 2 * size);
+	return false;
+}
+
+static void handle_add_ns(struct rpc_call *call, void *args)
+{
+	struct add_ns *a = args;
+	struct ns_args *n = &a->namespace;
+	struct nvmf_ns_opts opts = { .bdev_name = n->bdev_name, .nsid = n->nsid, .uuid = n->uuid, .anagrpid = n->anagrpid,
+	                             .no_auto_visible = n->no_auto_visible, .has_nguid = n->nguid, .has_eui64 = n->eui64 };
+	struct change_call *cc;
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+		return;
+	if (n->nguid && !parse_hex(call, "nguid", n->nguid, opts.nguid, sizeof(opts.nguid)))
+		return;
+	if (n->eui64 && !parse_hex(call, "eui64", n->eui64, opts.eui64, sizeof(opts.eui64)))
+		return;
+	cc = change_make(call);
+	cc->returns_nsid = true;
+	nvmf_add_ns(&cc->change, a->nqn, &opts);
+}
+
+struct remove_ns {
+	char *nqn, *tgt_name;
+	uint32_t nsid;
+};
+
+static const struct rpc_param remove_ns_params[] = {
+	NQN(struct remove_ns),
+	RPC_PARAM(struct remove_ns, nsid, .required = true, .min = 1, .doc = "Number of the namespace."),
+	TGT(struct remove_ns),
+};
+
+static void handle_remove_ns(struct rpc_call *call, void *args)
+{
+	struct remove_ns *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_remove_ns(&change_make(call)->change, a->nqn, a->nsid);
+}
+
+/* --- hosts -------------------------------------------------------------------------------------------------------- */
+
+struct host_args {
+	char *nqn, *host, *tgt_name;
+};
+
+static const struct rpc_param host_params[] = {
+	NQN(struct host_args),
+	RPC_PARAM(struct host_args, host, .required = true, .doc = "NQN of the host."),
+	TGT(struct host_args),
+};
+
+static void handle_add_host(struct rpc_call *call, void *args)
+{
+	struct host_args *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_add_host(&change_make(call)->change, a->nqn, a->host);
+}
+
+static void handle_remove_host(struct rpc_call *call, void *args)
+{
+	struct host_args *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_remove_host(&change_make(call)->change, a->nqn, a->host);
+}
+
+struct allow_any {
+	char *nqn, *tgt_name;
+	bool allow_any_host;
+};
+
+static const struct rpc_param allow_any_params[] = {
+	NQN(struct allow_any),
+	RPC_PARAM(struct allow_any, allow_any_host, .required = true, .doc = "Let any host in."),
+	TGT(struct allow_any),
+};
+
+static void handle_allow_any(struct rpc_call *call, void *args)
+{
+	struct allow_any *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_allow_any_host(&change_make(call)->change, a->nqn, a->allow_any_host);
+}
+
+/* --- listeners ------------------------------------------------------------------------------------------------------ */
+
+static const struct rpc_param address_params[] = {
+#define P(field, ...) RPC_PARAM(struct listen_address_args, field, __VA_ARGS__)
+	P(trtype, .required = true, .doc = "Transport: TCP."),
+	P(adrfam, .doc = "ipv4 or ipv6; ipv4 when left out."),
+	P(traddr, .required = true, .doc = "Address, numeric; 0.0.0.0 or :: for all."),
+	P(trsvcid, .doc = "Port; 4420 when left out."),
+#undef P
+};
+
+struct listener_args {
+	char *nqn, *tgt_name, *ana_state;
+	struct listen_address_args listen_address;
+	bool secure_channel;
+};
+
+static const struct rpc_param add_listener_params[] = {
+	RPC_PARAM(struct listener_args, nqn, .required = true, .doc = "NQN of the subsystem, or 'discovery'."),
+	RPC_PARAM(struct listener_args, listen_address, .required = true, .params = address_params,
+	          .param_count = ARRAY_SIZE(address_params), .object_size = sizeof(struct listen_address_args),
+	          .doc = "Where to listen."),
+	TGT(struct listener_args),
+	RPC_PARAM(struct listener_args, secure_channel, .doc = "TLS: not supported yet, must be false."),
+	RPC_PARAM(struct listener_args, ana_state, .doc = "optimized is the only one yet."),
+	RPC_IGNORED("sock_impl"), RPC_IGNORED("numa_id"),
+};
+static const struct rpc_param remove_listener_params[] = {
+	RPC_PARAM(struct listener_args, nqn, .required = true, .doc = "NQN of the subsystem, or 'discovery'."),
+	RPC_PARAM(struct listener_args, listen_address, .required = true, .params = address_params,
+	          .param_count = ARRAY_SIZE(address_params), .object_size = sizeof(struct listen_address_args),
+	          .doc = "Where it listens."),
+	TGT(struct listener_args),
+};
+
+/* False: answered. */
+static bool parse_address(struct rpc_call *call, const struct listen_address_args *a, struct net_addr *ret)
+{
+	enum net_family family = NET_IPV4;
+	struct err e = { 0 };
+
+	if (a->adrfam && !strcasecmp(a->adrfam, "ipv6")) {
+		family = NET_IPV6;
+	} else if (a->adrfam && strcasecmp(a->adrfam, "ipv4")) {
+		rpc_reply_error(call, ERR_BAD_PARAM, "listen_address.adrfam: '%s' is neither ipv4 nor ipv6", a->adrfam);
+		return false;
+	}
+	if (net_addr_parse(family, a->traddr, a->trsvcid ? a->trsvcid : "4420", ret, &e) == 0)
+		return true;
+	rpc_reply_error(call, ERR_BAD_PARAM, "listen_address: %s", e.text);
+	return false;
+}
+
+static const char *nqn_or_discovery(const char *nqn)
+{
+	return strcmp(nqn, "discovery") ? nqn : NVMF_DISCOVERY_NQN;
+}
+
+static void handle_add_listener(struct rpc_call *call, void *args)
+{
+	struct listener_args *a = args;
+	struct net_addr addr;
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name) || !parse_address(call, &a->listen_address, &addr))
+		return;
+	if (a->secure_channel)
+		rpc_reply_error(call, ERR_BAD_PARAM, "secure_channel: TLS is not supported yet; leave it out");
+	else if (a->ana_state && strcmp(a->ana_state, "optimized"))
+		rpc_reply_error(call, ERR_BAD_PARAM, "ana_state: '%s' needs ANA, which is not supported yet", a->ana_state);
+	else
+		nvmf_add_listener(&change_make(call)->change, nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr);
+}
+
+static void handle_remove_listener(struct rpc_call *call, void *args)
+{
+	struct listener_args *a = args;
+	struct net_addr addr;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name) && parse_address(call, &a->listen_address, &addr))
+		nvmf_remove_listener(&change_make(call)->change, nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr);
+}
+
+/* --- before the target runs ------------------------------------------------------------------------------------------ */
+
+struct max_subsystems {
+	uint32_t max_subsystems;
+};
+
+static const struct rpc_param max_subsystems_params[] = {
+	RPC_PARAM(struct max_subsystems, max_subsystems, .required = true, .min = 1,
+	          .doc = "Most subsystems there can be, the discovery subsystem included."),
+};
+
+static void handle_set_max_subsystems(struct rpc_call *call, void *args)
+{
+	struct nvmf_target *t = rpc_ctx(call);
+
+	/* More than there is room for is as good as all of it: scripts give large figures here. */
+	t->subsystems_max = min_u32(((struct max_subsystems *)args)->max_subsystems, NVMF_SUBSYSTEMS_MAX);
+	t->subsystems_max_set = true;
+	rpc_reply_true(call);
+}
+
+static const struct rpc_param set_config_params[] = {
+	RPC_IGNORED("admin_cmd_passthru"), RPC_IGNORED("poll_groups_mask"), RPC_IGNORED("discovery_filter"),
+	RPC_IGNORED("discovery_filters"), RPC_IGNORED("dhchap_digests"), RPC_IGNORED("dhchap_dhgroups"),
+	RPC_IGNORED("dup_host_policy"),
+};
+struct no_args {
+	char unused;
+};
+
+static void handle_set_config(struct rpc_call *call, void *args)
+{
+	struct nvmf_target *t = rpc_ctx(call);
+
+	t->config_set = true;
+	rpc_reply_true(call);
+}
+
+struct crdt_args {
+	uint16_t crdt1, crdt2, crdt3;
+};
+
+static const struct rpc_param crdt_params[] = {
+	RPC_PARAM(struct crdt_args, crdt1, .unit = "100 ms", .doc = "Command retry delay 1."),
+	RPC_PARAM(struct crdt_args, crdt2, .unit = "100 ms", .doc = "Command retry delay 2."),
+	RPC_PARAM(struct crdt_args, crdt3, .unit = "100 ms", .doc = "Command retry delay 3."),
+};
+
+static void handle_set_crdt(struct rpc_call *call, void *args)
+{
+	const struct crdt_args *a = args;
+	struct nvmf_target *t = rpc_ctx(call);
+
+	t->crdt[0] = a->crdt1;
+	t->crdt[1] = a->crdt2;
+	t->crdt[2] = a->crdt3;
+	rpc_reply_true(call);
+}
+
+/* --- the table -------------------------------------------------------------------------------------------------------- */
+
+#define CHANGES .flags = RPC_RUNTIME, .returns = "true"
+static const struct rpc_method methods[] = {
+	RPC_METHOD("nvmf_create_transport", struct create_transport, create_transport_params, handle_create_transport,
+	           CHANGES, .doc = "Make a transport with the given options."),
+	RPC_METHOD("nvmf_create_subsystem", struct create_subsystem, create_subsystem_params, handle_create_subsystem,
+	           CHANGES, .doc = "Make a subsystem, which hosts see as one NVMe device."),
+	RPC_METHOD("nvmf_delete_subsystem", struct subsystem_args, subsystem_params, handle_delete_subsystem,
+	           CHANGES, .doc = "Disconnect a subsystem's hosts and delete it."),
+	RPC_METHOD("nvmf_subsystem_add_ns", struct add_ns, add_ns_params, handle_add_ns,
+	           .flags = RPC_RUNTIME, .returns = "the nsid", .doc = "Serve a device as a namespace of a subsystem."),
+	RPC_METHOD("nvmf_subsystem_remove_ns", struct remove_ns, remove_ns_params, handle_remove_ns,
+	           CHANGES, .doc = "Serve a namespace no more; its last commands are waited for."),
+	RPC_METHOD("nvmf_subsystem_add_host", struct host_args, host_params, handle_add_host,
+	           CHANGES, .doc = "Let a host use a subsystem."),
+	RPC_METHOD("nvmf_subsystem_remove_host", struct host_args, host_params, handle_remove_host,
+	           CHANGES, .doc = "Let a host use a subsystem no more; its controllers are disconnected."),
+	RPC_METHOD("nvmf_subsystem_allow_any_host", struct allow_any, allow_any_params, handle_allow_any,
+	           CHANGES, .doc = "Let any host use a subsystem, or only those of its list."),
+	RPC_METHOD("nvmf_subsystem_add_listener", struct listener_args, add_listener_params, handle_add_listener,
+	           CHANGES, .doc = "Listen for hosts of a subsystem on an address; discovery is answered there too."),
+	RPC_METHOD("nvmf_subsystem_remove_listener", struct listener_args, remove_listener_params, handle_remove_listener,
+	           CHANGES, .doc = "Listen no more; hosts that came that way are disconnected."),
+	RPC_METHOD("nvmf_set_max_subsystems", struct max_subsystems, max_subsystems_params, handle_set_max_subsystems,
+	           .flags = RPC_STARTUP, .returns = "true", .doc = "Bound the number of subsystems."),
+	RPC_METHOD("nvmf_set_config", struct no_args, set_config_params, handle_set_config,
+	           .flags = RPC_STARTUP, .returns = "true", .doc = "Accepted for SPDK's sake."),
+	RPC_METHOD("nvmf_set_crdt", struct crdt_args, crdt_params, handle_set_crdt,
+	           .flags = RPC_STARTUP, .returns = "true", .doc = "Set the command retry delays that controllers tell."),
+};
+
+void nvmf_rpc_add(struct rpc *rpc, struct nvmf_target *t)
+{
+	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), t);
+	nvmf_get_rpc_add(rpc, t);
+	rpc_add_saver(rpc, "nvmf", nvmf_save, t);
+}
