@@ -94,7 +94,8 @@ static int explain(struct cli *c, int error, struct err *e)
 	if (error == ENOENT || error == ECONNREFUSED)
 		return err_set(e, CLIENT_UNREACHABLE, "no daemon answers at %s (%s); start one with: gantryd%s%s, or name "
 		               "another socket with -s", c->socket,
-		               error == ENOENT ? "there is no such socket" : "nobody listens", usual ? "" : " -r ", usual ? "" : c->socket);
+		               error == ENOENT ? "there is no such socket" : "nobody listens",
+		               usual ? "" : " -r ", usual ? "" : c->socket);
 	if (error == EACCES)
 		return err_set(e, CLIENT_UNREACHABLE, "the socket %s belongs to another user; become that one, for instance "
 		               "with sudo", c->socket);

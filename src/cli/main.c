@@ -38,7 +38,7 @@ static const char doc[] =
 
 struct arguments {
 	struct cli cli;
-	int command_at; /* of argv */
+	int command_at, argc; /* the command's place in argv; how many are left */
 };
 
 static error_t parse_option(int key, char *arg, struct argp_state *state);
@@ -60,11 +60,11 @@ int main(int argc, char **argv)
 	command = find_command(argv[a.command_at]);
 	if (!command)
 		return CLI_USAGE;
-	if (command->run == help_command && argc - a.command_at < 2) {
+	if (command->run == help_command && a.argc - a.command_at < 2) {
 		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, (char *)"gantry");
 		return CLI_OK;
 	}
-	status = command->run(&a.cli, argc - a.command_at, argv + a.command_at);
+	status = command->run(&a.cli, a.argc - a.command_at, argv + a.command_at);
 	client_close(&a.cli);
 	return status;
 }
@@ -99,6 +99,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			state->argc--;
 			i--;
 		}
+		a->argc = state->argc;
 		state->next = state->argc;
 		break;
 	case ARGP_KEY_NO_ARGS:
@@ -120,8 +121,8 @@ static const struct command *find_command(const char *name)
 		names[i] = commands[i].name;
 	}
 	nearest = text_nearest(name, names, ARRAY_SIZE(names));
-	fprintf(stderr, "gantry: there is no command \"%s\"; %s%s\n", name,
-	        nearest ? "did you mean " : "gantry --help lists them", nearest ? nearest : "");
+	fprintf(stderr, "gantry: there is no command \"%s\"; %s%s%s\n", name, nearest ? "did you mean " : "",
+	        nearest ? nearest : "gantry --help lists them", nearest ? "?" : "");
 	return NULL;
 }
 

@@ -74,6 +74,8 @@ struct rpc_server *rpc_server_open(struct rpc *rpc, const char *path, struct err
 
 void rpc_server_serve(struct rpc_server *s)
 {
+	if (s->serving)
+		return;
 	s->serving = true;
 	list_each_safe(at, &s->clients)
 		client_attach(list_entry(at, struct client, link));

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""64 clients at once are served; one more is told why not, and has its turn when another leaves."""
+from gantry import wait_until
+from jsonrpc import Raw
+
+
+def test_the_limit_is_said(daemon):
+    clients = [Raw(daemon.socket) for _ in range(64)]
+    for i, client in enumerate(clients):
+        assert client.call("log_get_level", i)["id"] == i
+    with Raw(daemon.socket) as late:
+        error = late.answer()["error"]
+        assert "64 clients" in error["message"]
+        assert late.at_end()
+    clients.pop().__exit__()
+
+    def served():
+        with Raw(daemon.socket) as raw:
+            return "result" in raw.call("log_get_level")
+    wait_until(served, "a free place")
+    for client in clients:
+        assert client.call("log_get_level", 1)["result"] == "NOTICE"
+        client.__exit__()
+    wait_until(lambda: daemon.fd_count() < 40, "descriptors to be closed")
+
+
+def test_thousands_come_and_go(daemon):
+    fds = daemon.fd_count()
+    for _ in range(2000):
+        Raw(daemon.socket).__exit__()
+    with Raw(daemon.socket) as raw:
+        assert raw.call("log_get_level")["id"] == 1
+    wait_until(lambda: daemon.fd_count() <= fds, "descriptors to be closed")

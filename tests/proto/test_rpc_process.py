@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The process: one socket, one owner; signals; files it leaves; how fast it is there and how small it stays."""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from gantry import Daemon, gantryd_path, wait_until
+
+
+def run(*args):
+    return subprocess.run([str(a) for a in (gantryd_path(), *args)], capture_output=True, text=True, timeout=20)
+
+
+def sanitized(daemon):
+    return b"libasan" in open(f"/proc/{daemon.pid}/maps", "rb").read()
+
+
+def test_a_socket_in_use_names_its_owner(daemon):
+    done = run("-r", daemon.socket)
+    assert done.returncode == 1
+    assert str(daemon.pid) in done.stderr and str(daemon.socket) in done.stderr
+    assert daemon.rpc("log_get_level") == "NOTICE"
+
+
+def test_a_socket_left_behind_is_replaced(tmp_path):
+    daemon = Daemon(tmp_path).start()
+    daemon.process.kill()
+    daemon.process.wait()
+    daemon.process = None
+    assert daemon.socket.exists()
+    with daemon:
+        assert daemon.rpc("log_get_level") == "NOTICE"
+    assert not daemon.socket.exists()
+
+
+def test_the_socket_is_for_its_owner_only(daemon):
+    assert daemon.socket.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_ends_it_cleanly(tmp_path, name):
+    daemon = Daemon(tmp_path).start()
+    daemon.process.send_signal(getattr(signal, name))
+    assert daemon.process.wait(10) == 0
+    assert not daemon.socket.exists()
+    daemon.check_log()
+
+
+def test_an_rpc_ends_it_cleanly(tmp_path):
+    daemon = Daemon(tmp_path).start()
+    assert daemon.rpc("spdk_kill_instance", sig_name="SIGTERM") is True
+    assert daemon.process.wait(10) == 0
+    daemon.check_log()
+
+
+def test_the_limit_of_descriptors_is_raised(daemon):
+    for line in open(f"/proc/{daemon.pid}/limits"):
+        if line.startswith("Max open files"):
+            soft, hard = line.split()[3:5]
+            assert soft == hard
+
+
+def test_it_is_there_soon_and_small(tmp_path):
+    daemon = Daemon(tmp_path)
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        daemon.start()
+        times.append(time.monotonic() - began)
+        small = sanitized(daemon) or daemon.rss_kib() < 32 << 10
+        slow = sanitized(daemon)
+        daemon.stop()
+        assert small
+    assert slow or sorted(times)[2] < 0.05
+
+
+@pytest.mark.parametrize("args,status,sentence", [
+    (["--mode", "fast"], 2, '"fast" is not one of: adaptive, poll, interrupt'),
+    (["--memory", "lots"], 2, '"lots" is not a size'),
+    (["-m", "0x0"], 1, ""),
+    (["-c", "/no/such/file"], 1, "/no/such/file cannot be opened: No such file"),
+    (["--state-dir", "/tmp"], 2, "this version keeps no state"),
+    (["disk"], 2, '"disk" is not an option'),
+    (["--frobnicate"], 2, "unrecognized option"),
+])
+def test_wrong_options_are_explained(tmp_path, args, status, sentence):
+    done = run("-r", tmp_path / "s", *args)
+    assert done.returncode == status, done.stderr
+    assert sentence in done.stderr
+
+
+def test_options_of_spdk_without_a_meaning_are_said(tmp_path):
+    with Daemon(tmp_path, "-u", "-g", "-i", "1", "-e", "0xFFFF", "-S", "/tmp", "--no-huge", "-s", "512",
+                "--iova-mode", "va") as daemon:
+        log = daemon.log()
+        for name in ("no-pci", "single-file-segments", "shm-id", "tpoint-group", "vhost-socket-dir", "no-huge", "iova-mode"):
+            assert log.count(f"--{name} is accepted and has no effect") == 1
+        assert daemon.rpc("framework_get_memory")["budget_bytes"] == 512 << 20
+
+
+def test_help_and_version():
+    assert "--cpumask" in run("--help").stdout
+    assert run("--version").stdout.startswith("gantryd ")
+    assert run("-v").stdout == run("--version").stdout
+
+
+def test_log_level(tmp_path):
+    with Daemon(tmp_path, "-L", "debug") as daemon:
+        assert daemon.rpc("log_get_level") == "DEBUG"
+        assert daemon.rpc("log_set_level", level="warn") is True
+        assert daemon.rpc("log_get_print_level") == "WARNING"
+        wait_until(lambda: os.path.getsize(daemon.log_path) > 0, "the log")

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is saved can be loaded, and saved again it is the same; so is what SPDK has and we do not."""
+import json
+
+from gantry import Daemon
+
+IGNORED = [
+    ("iobuf_set_options", {"small_pool_count": 8192, "large_pool_count": 1024}),
+    ("sock_set_default_impl", {"impl_name": "posix"}),
+    ("sock_impl_set_options", {"impl_name": "posix", "enable_ktls": False}),
+    ("sock_impl_set_options", {"impl_name": "ssl", "enable_ktls": False}),
+    ("accel_set_options", {"small_cache_size": 128}),
+    ("framework_set_scheduler", {"name": "static"}),
+]
+
+
+def subsystem(config, name):
+    return next(s["config"] for s in config["subsystems"] if s["subsystem"] == name)
+
+
+def test_round_trip(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with Daemon(tmp_path / "a") as daemon:
+        for method, params in IGNORED:
+            assert daemon.rpc(method, **params) is True
+        daemon.rpc("sock_impl_set_options", impl_name="ssl", enable_ktls=True)      # the latest counts
+        daemon.rpc("framework_set_mode", mode="interrupt", reactor=0)
+        saved = daemon.rpc("save_config")
+        assert daemon.log().count("sock_impl_set_options is accepted") == 1
+    assert [e["params"]["impl_name"] for e in subsystem(saved, "sock")] == ["posix", "posix", "ssl"]
+    assert subsystem(saved, "sock")[2]["params"]["enable_ktls"] is True
+    path = tmp_path / "saved.json"
+    path.write_text(json.dumps(saved))
+    with Daemon(tmp_path / "b", "-c", path) as daemon:
+        assert daemon.rpc("save_config") == saved
+        assert daemon.rpc("framework_get_reactors")["reactors"][0]["mode"] == "interrupt"
+
+
+def test_load_over_rpc_and_as_spdk_puts_it_together(daemon):
+    config = {"subsystems": [{"subsystem": "scheduler", "config": [
+        {"method": "framework_set_mode", "params": {"mode": "poll", "reactor": 0}}]}]}
+    assert daemon.rpc("load_config", **config) is True
+    assert daemon.rpc("framework_get_reactors")["reactors"][0]["mode"] == "poll"
+    names = [s["subsystem"] for s in daemon.rpc("framework_get_subsystems")]
+    parts = [{"subsystem": n, "config": daemon.rpc("framework_get_config", name=n)} for n in names]
+    assert {"subsystems": parts} == daemon.rpc("save_config")
+    assert daemon.rpc("save_subsystem_config", name="scheduler") == \
+        {"subsystem": "scheduler", "config": config["subsystems"][0]["config"]}
+
+
+def test_dependencies_come_before_who_needs_them(daemon):
+    seen = set()
+    for s in daemon.rpc("framework_get_subsystems"):
+        assert set(s["depends_on"]) <= seen
+        seen.add(s["subsystem"])

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""--wait-for-rpc: methods are allowed in their state; framework_start_init ends the waiting, for all who wait."""
+import json
+import threading
+
+import pytest
+
+from gantry import Daemon, RpcError, wait_until
+
+
+class Waiting(Daemon):
+    def answers(self):
+        try:
+            return self.rpc("rpc_get_methods")
+        except OSError:
+            return False
+
+
+def test_from_waiting_to_running(tmp_path):
+    with Waiting(tmp_path, "--wait-for-rpc") as daemon:
+        with pytest.raises(RpcError) as error:
+            daemon.rpc("framework_get_reactors")
+        assert error.value.code == -1
+        now = daemon.rpc("rpc_get_methods", current=True)
+        assert "framework_start_init" in now and "framework_get_reactors" not in now
+        said = []
+        waiter = threading.Thread(target=lambda: said.append(daemon.rpc("framework_wait_init")))
+        waiter.start()
+        assert daemon.rpc("framework_start_init") is True
+        waiter.join(10)
+        assert said == [True]
+        assert daemon.rpc("framework_get_reactors")["reactors"]
+        assert "framework_start_init" not in daemon.rpc("rpc_get_methods", current=True)
+
+
+def test_who_still_waits_at_the_end_is_told(tmp_path):
+    said = []
+
+    def wait(daemon):
+        try:
+            daemon.rpc("framework_wait_init")
+        except (RpcError, ConnectionError) as error:
+            said.append(error)
+    with Waiting(tmp_path, "--wait-for-rpc") as daemon:
+        waiter = threading.Thread(target=wait, args=(daemon,))
+        waiter.start()
+        wait_until(lambda: waiter.is_alive(), "the waiter")
+    waiter.join(10)
+    assert len(said) == 1
+
+
+def test_both_rounds_of_a_configuration(tmp_path):
+    config = {"subsystems": [
+        {"subsystem": "sock", "config": [{"method": "sock_set_default_impl", "params": {"impl_name": "uring"}}]},
+        {"subsystem": "scheduler", "config": [{"method": "framework_set_mode", "params": {"mode": "interrupt"}}]},
+        {"subsystem": "unheard_of", "config": [{"method": "unheard_of_create", "params": {"a": 1}}]},
+        {"subsystem": "accel", "config": None},
+    ]}
+    path = tmp_path / "config.json"
+    path.write_text("// comments are\n" + json.dumps(config, indent=1) + "/* allowed */\n")
+    with Daemon(tmp_path, "-c", path) as daemon:
+        assert daemon.rpc("framework_get_reactors")["reactors"][0]["mode"] == "interrupt"
+        assert daemon.log().count("sock_set_default_impl is accepted") == 1
+        assert "unheard_of does not exist here" in daemon.log()
+
+
+@pytest.mark.parametrize("text,sentence", [
+    ('{"subsystems": [\n  {"subsystem": "scheduler", }]}', "line 2, column "),
+    ('{"subsystems": 3}', '"subsystems" must be a list'),
+    ('{"subsystems": [{"subsystem": "scheduler", "config": [{"method": "framework_set_mode", "params": {"mode": "x"}}]}]}',
+     'subsystem scheduler: framework_set_mode: mode: "x" is not one of'),
+    ('{"subsystems": [{"subsystem": "scheduler", "config": [{"method": "framework_set_mood"}]}]}',
+     "did you mean framework_set_mode?"),
+    ('{"subsystems": [', "ends too early"),
+])
+def test_a_wrong_configuration_ends_the_start(tmp_path, text, sentence):
+    import subprocess
+    from gantry import gantryd_path
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    done = subprocess.run([gantryd_path(), "-r", tmp_path / "s", "-c", path], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert not (tmp_path / "s").exists()
