@@ -5,6 +5,8 @@
 #include "app/app.h"
 #include "bdev/bdev.h"
 #include "bdev/bdev_device.h"
+#include "nvmf/nvmf.h"
+#include "nvmf/nvmf_rpc.h"
 
 struct app_module {
 	const char *name;
@@ -16,6 +18,8 @@ static int rpc_start(struct app *a, struct err *e);
 static bool rpc_stop(struct app *a);
 static int bdev_start(struct app *a, struct err *e);
 static bool bdev_stop(struct app *a);
+static int nvmf_start(struct app *a, struct err *e);
+static bool nvmf_stop(struct app *a);
 static int ignored_start(struct app *a, struct err *e);
 static int server_start(struct app *a, struct err *e);
 static bool server_stop(struct app *a);
@@ -24,6 +28,7 @@ static const struct app_module modules[] = {
 	/* name          start           stop */
 	{ "rpc",         rpc_start,      rpc_stop },
 	{ "bdev",        bdev_start,     bdev_stop },
+	{ "nvmf",        nvmf_start,     nvmf_stop },
 	{ "ignored",     ignored_start,  NULL },
 	{ "server",      server_start,   server_stop },
 };
@@ -99,8 +104,30 @@ static bool bdev_stop(struct app *a)
 	return true;
 }
 
+/* --- nvmf: subsystems and transports --------------------------------------------------------------------------- */
+
+static int nvmf_start(struct app *a, struct err *e)
+{
+	a->nvmf = nvmf_target_make(a->core, a->bdevs);
+	nvmf_rpc_add(a->rpc, a->nvmf);
+	return 0;
+}
+
+static void nvmf_gone(void *arg)
+{
+	modules_stop_next(arg);
+}
+
+static bool nvmf_stop(struct app *a)
+{
+	nvmf_target_stop(a->nvmf, nvmf_gone, a);
+	return false;
+}
+
 /* --- after all methods: those of SPDK's that nobody has given a meaning --------------------------------------- */
 
+static int nvmf_start(struct app *a, struct err *e);
+static bool nvmf_stop(struct app *a);
 static int ignored_start(struct app *a, struct err *e)
 {
 	rpc_add_ignored_methods(a->rpc);
@@ -119,6 +146,7 @@ static int server_start(struct app *a, struct err *e)
 
 static bool server_stop(struct app *a)
 {
+	rpc_core_methods_stop(a->core_methods); /* those who wait are told while they still can be */
 	rpc_server_close(a->server);
 	return true;
 }

@@ -16,7 +16,6 @@ struct rpc_core_methods {
 };
 
 void framework_rpc_add(struct rpc_core_methods *m);
-void framework_rpc_fini(struct rpc_core_methods *m);
 void thread_rpc_add(struct rpc_core_methods *m);
 void log_rpc_add(struct rpc_core_methods *m);
 void config_rpc_add(struct rpc_core_methods *m);

@@ -58,7 +58,7 @@ static void say_running(void *arg)
 	}
 }
 
-void framework_rpc_fini(struct rpc_core_methods *m)
+void rpc_core_methods_stop(struct rpc_core_methods *m)
 {
 	for (struct list *at; (at = list_pop(&m->waiting));) {
 		struct waiting *w = list_entry(at, struct waiting, link);
@@ -273,7 +273,7 @@ void rpc_core_methods_free(struct rpc_core_methods *m)
 {
 	if (!m)
 		return;
-	framework_rpc_fini(m);
+	rpc_core_methods_stop(m);
 	rpc_on_running(m->rpc, NULL, NULL);
 	free(m);
 }

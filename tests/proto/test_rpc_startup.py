@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from gantry import Daemon, RpcError, wait_until
+from gantry import Daemon, RpcError
+from jsonrpc import Raw, request
 
 
 class Waiting(Daemon):
@@ -34,19 +35,12 @@ def test_from_waiting_to_running(tmp_path):
 
 
 def test_who_still_waits_at_the_end_is_told(tmp_path):
-    said = []
-
-    def wait(daemon):
-        try:
-            daemon.rpc("framework_wait_init")
-        except (RpcError, ConnectionError) as error:
-            said.append(error)
     with Waiting(tmp_path, "--wait-for-rpc") as daemon:
-        waiter = threading.Thread(target=wait, args=(daemon,))
-        waiter.start()
-        wait_until(lambda: waiter.is_alive(), "the waiter")
-    waiter.join(10)
-    assert len(said) == 1
+        raw = Raw(daemon.socket)
+        raw.send(request("framework_wait_init", 1))
+        assert raw.call("log_get_level", 2)["id"] == 2      # the one before it has been taken
+    assert "stopping" in raw.answer()["error"]["message"]
+    assert raw.at_end()
 
 
 def test_both_rounds_of_a_configuration(tmp_path):
