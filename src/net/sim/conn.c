@@ -134,11 +134,14 @@ uint32_t pipe_room(const struct pipe *p)
 	return room >= div_up(p->size, ROOM_PART) ? room : 0;
 }
 
+/* After a cut the sender may not know yet; what it sends goes nowhere. */
 void pipe_put(struct pipe *p, const void *bytes, uint32_t len)
 {
 	uint32_t at = (uint32_t)(p->tail % p->size), first = min_u32(len, p->size - at);
 
 	assert(len <= p->size - (p->tail - p->head));
+	if (p->reset_sent)
+		return;
 	memcpy(p->bytes + at, bytes, first);
 	memcpy(p->bytes, (const uint8_t *)bytes + first, len - first);
 	p->tail += len;
@@ -146,14 +149,18 @@ void pipe_put(struct pipe *p, const void *bytes, uint32_t len)
 
 void pipe_send(struct pipe *p, bool fin, bool reset)
 {
-	struct flight *f = base_zalloc(sizeof(*f));
 	struct flight *before = list_empty(&p->flights) ? NULL : list_entry(p->flights.prev, struct flight, link);
+	struct flight *f;
 
+	if (p->reset_sent)
+		return;
+	f = base_zalloc(sizeof(*f));
 	f->end = p->tail;
 	f->at_ns = max_u64(sim_now_ns() + net_latency_ns(), before ? before->at_ns : 0);
 	f->fin = fin;
 	f->reset = reset;
 	p->fin_sent |= fin;
+	p->reset_sent |= reset;
 	list_add_tail(&p->flights, &f->link);
 	if (!before)
 		sim_event_at(&p->event, f->at_ns, pipe_next);

@@ -23,7 +23,7 @@ struct flight {
 struct pipe {
 	struct conn *conn;
 	uint8_t side;                  /* of the sender */
-	bool fin_sent, fin_arrived;
+	bool fin_sent, fin_arrived, reset_sent;
 	bool timing;                   /* silent connection: the event is the sender's time-out */
 	uint8_t *bytes;
 	uint32_t size;
