@@ -237,6 +237,7 @@ void tcp_conn_disconnect(struct nvmf_qpair *qp)
 {
 	struct tcp_conn *c = conn_of(qp);
 
+	assert(c->home && c->home == tcp_home_self(c->home->tr));
 	if (!conn_is_live(c) || c->close_soon)
 		return;
 	c->close_soon = true;

@@ -89,8 +89,8 @@ static void try_move(struct defer *d)
 		return;
 	if (!target_let_go(c))
 		return; /* the end of a request calls again */
-	if (c->qp.executing_count) {
-		tcp_conn_move_soon(c); /* somebody looks at the qpair just now */
+	if (c->qp.executing_count || c->flush.queued) {
+		tcp_conn_move_soon(c); /* somebody looks at the qpair just now, or a call is still to come */
 		return;
 	}
 	leave(c);
@@ -120,6 +120,7 @@ static void leave(struct tcp_conn *c)
 	struct tcp_move *m = c->move;
 
 	settle(c);
+	c->qp.reactor = m->to;
 	freeze_init(&m->freeze);
 	tcp_conn_freeze(&m->freeze, c);
 	must(!m->freeze.err.code);
@@ -132,14 +133,14 @@ static void leave(struct tcp_conn *c)
 static void settle(struct tcp_conn *c)
 {
 	assert(!c->span_req && !c->executing);
-	timer_stop(&c->timer);
 	sock_want_write(c->sock, false);
 	sock_detach(c->sock);
-	c->blocked = false;
+	c->blocked = true; /* nothing is sent from here any more */
+	tcp_send_to_raw(c, true);
+	timer_stop(&c->timer);
 	if (c->throttled)
 		mem_wait_cancel(&c->throttle);
 	c->throttled = false;
-	tcp_send_to_raw(c, true);
 	for (uint32_t i = 0; i < c->touched; i++) {
 		struct tcp_req *r = conn_req(c, i);
 
@@ -177,6 +178,7 @@ static void arrive(struct msg *msg)
 
 	c->home = tcp_home_self(tcp_of(c->qp.transport));
 	tcp_home_begin(c->home);
+	c->blocked = false;
 	list_add_tail(&c->home->conns, &c->link);
 	tcp_count(c->home, moved_in, 1);
 	freeze_init_thaw(&f, m->freeze.buf, m->freeze.len);
