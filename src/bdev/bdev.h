@@ -253,24 +253,33 @@ struct bdev_stats {
 	struct bdev_op_stats op[BDEV_OP_COUNT];
 	uint64_t in_flight;
 };
+/* What reading does to the counters: SPDK's modes. */
+enum bdev_stats_reset { BDEV_STATS_KEEP, BDEV_STATS_RESET_ALL, BDEV_STATS_RESET_MAXMIN, BDEV_STATS_RESET_ERRORS };
 /* Sum over all cores, gathered by messages; done runs on the calling (control) reactor. */
 struct bdev_stats_read {
 	struct each each;
 	struct bdev *bdev;
 	struct bdev_stats sum;
 	struct bdev_stats per_core[CORE_REACTORS_MAX + 1];
-	bool reset;
+	enum bdev_stats_reset reset;
 	void (*done)(struct bdev_stats_read *r);
 	void *arg;
 };
 /* Core: control. Memory: `r` yours until done. Then: done runs once, later. The device stays until then. */
-void bdev_stats_get(struct bdev_registry *reg, struct bdev *bdev, struct bdev_stats_read *r, bool reset,
-                    void (*done)(struct bdev_stats_read *r));
+void bdev_stats_get(struct bdev_registry *reg, struct bdev *bdev, struct bdev_stats_read *r,
+                    enum bdev_stats_reset reset, void (*done)(struct bdev_stats_read *r));
 
 /* --- finding ----------------------------------------------------------------------------------------------- */
 struct bdev *bdev_find(struct bdev_registry *reg, const char *name_or_alias_or_uuid);
 struct bdev *bdev_first(struct bdev_registry *reg);
 struct bdev *bdev_next(struct bdev *b);
+/* Be told of every device that is registered from now on, until it is taken off; control reactor. */
+struct bdev_arrival {
+	struct list link;
+	void (*fn)(struct bdev_arrival *a, struct bdev *b);
+};
+void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a, void (*fn)(struct bdev_arrival *a, struct bdev *b));
+void bdev_arrival_remove(struct bdev_arrival *a);
 /* bdev_get_info() without opening: control reactor. */
 void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info);
 

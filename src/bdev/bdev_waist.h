@@ -99,7 +99,7 @@ struct bdev_desc {
 
 struct bdev_registry {
 	struct core *core;
-	struct list bdevs;
+	struct list bdevs, arrivals;
 	uint64_t events;
 };
 

@@ -19,6 +19,7 @@ struct bdev_registry *bdev_registry_make(struct core *core)
 
 	reg->core = core;
 	list_init(&reg->bdevs);
+	list_init(&reg->arrivals);
 	return reg;
 }
 
@@ -62,7 +63,23 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 	b->claim = NULL;
 	bdev_cores_make(b);
 	list_add_tail(&reg->bdevs, &b->link);
+	list_each_safe(l, &reg->arrivals) {
+		struct bdev_arrival *a = list_entry(l, struct bdev_arrival, link);
+
+		a->fn(a, b);
+	}
 	return 0;
+}
+
+void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a, void (*fn)(struct bdev_arrival *a, struct bdev *b))
+{
+	a->fn = fn;
+	list_add_tail(&reg->arrivals, &a->link);
+}
+
+void bdev_arrival_remove(struct bdev_arrival *a)
+{
+	list_del(&a->link);
 }
 
 /* What the waist relies on; a back-end that gets this wrong hears of it before the first I/O does. */

@@ -12,8 +12,8 @@ void bdev_stats_clear(struct bdev_stats *s)
 		s->op[i].latency_ns_min = UINT64_MAX;
 }
 
-void bdev_stats_get(struct bdev_registry *reg, struct bdev *b, struct bdev_stats_read *r, bool reset,
-                    void (*done)(struct bdev_stats_read *r))
+void bdev_stats_get(struct bdev_registry *reg, struct bdev *b, struct bdev_stats_read *r,
+                    enum bdev_stats_reset reset, void (*done)(struct bdev_stats_read *r))
 {
 	void *arg = r->arg;
 
@@ -26,6 +26,20 @@ void bdev_stats_get(struct bdev_registry *reg, struct bdev *b, struct bdev_stats
 	each_core(&r->each, reg->core, read_on_core, read_done);
 }
 
+static void clear(struct bdev_stats *s, enum bdev_stats_reset reset)
+{
+	if (reset == BDEV_STATS_RESET_ALL)
+		bdev_stats_clear(s);
+	for (uint32_t i = 0; i < BDEV_OP_COUNT; i++) {
+		if (reset == BDEV_STATS_RESET_MAXMIN) {
+			s->op[i].latency_ns_max = 0;
+			s->op[i].latency_ns_min = UINT64_MAX;
+		} else if (reset == BDEV_STATS_RESET_ERRORS) {
+			s->op[i].errors = 0;
+		}
+	}
+}
+
 static void read_here(struct bdev_stats_read *r)
 {
 	uint32_t index = reactor_index(reactor_self());
@@ -34,8 +48,7 @@ static void read_here(struct bdev_stats_read *r)
 	r->per_core[index] = core->stats;
 	list_each(l, &core->channels)
 		r->per_core[index].in_flight += list_entry(l, struct bdev_channel, link)->in_flight;
-	if (r->reset)
-		bdev_stats_clear(&core->stats);
+	clear(&core->stats, r->reset);
 }
 
 static void read_on_core(struct each *e)

@@ -278,6 +278,15 @@ static void uncount(struct bdev_io *io)
 		bdev_pool_give(&core->ctxs, io->device_ctx);
 }
 
+static uint64_t unmapped_blocks(const struct bdev_io *io)
+{
+	uint64_t sum = io->unmap.range_count ? 0 : io->count;
+
+	for (uint32_t i = 0; i < io->unmap.range_count; i++)
+		sum += io->unmap.ranges[i].count;
+	return sum;
+}
+
 static inline void account(struct bdev_io *io, uint64_t now_ns)
 {
 	struct bdev_op_stats *s = &io->ch->core->stats.op[io->op < BDEV_OP_COUNT ? io->op : BDEV_PASSTHROUGH];
@@ -288,7 +297,7 @@ static inline void account(struct bdev_io *io, uint64_t now_ns)
 		return;
 	}
 	s->ops++;
-	s->blocks += io->count;
+	s->blocks += unlikely(io->op == BDEV_UNMAP) ? unmapped_blocks(io) : io->count;
 	s->latency_ns += took_ns;
 	if (took_ns > s->latency_ns_max)
 		s->latency_ns_max = took_ns;

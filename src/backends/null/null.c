@@ -34,9 +34,12 @@ static const struct bdev_ops null_ops = {
 
 int null_create(struct bdev_registry *reg, const struct null_opts *opts, struct bdev **ret_bdev, struct err *e)
 {
-	struct null_disk *d = base_zalloc(sizeof(*d));
+	struct null_disk *d;
 	int rc;
 
+	if (opts->md_size > 128 || (opts->md_size && (opts->md_size < 8 || !is_pow2(opts->md_size))))
+		return err_set(e, -EINVAL, "md_size: %u is none of 0, 8, 16, 32, 64, 128", opts->md_size);
+	d = base_zalloc(sizeof(*d));
 	d->bdev = (struct bdev){
 		.ops = &null_ops, .product = "Null disk", .sleeps = "inline", .uuid = opts->uuid,
 		.block_size = opts->block_size, .physical_block_size = opts->physical_block_size,

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bdev_rpc.c: methods about block devices of every kind, in SPDK's names and shapes: who is there, what they are. */
+#include "bdev/bdev_rpc.h"
+
+#include <errno.h>
+
+#include "bdev/bdev_device.h"
+#include "bdev/bdev_rpc_priv.h"
+
+/* --- bdev_get_bdevs ------------------------------------------------------------------------------------------------ */
+
+struct get_bdevs {
+	char *name;
+	uint64_t timeout;
+};
+
+static const struct rpc_param get_bdevs_params[] = {
+	RPC_PARAM(struct get_bdevs, name, .doc = "Only this one: a name, an alias or a UUID."),
+	RPC_PARAM(struct get_bdevs, timeout, .max = 86400000, .unit = "ms",
+	          .doc = "Wait as long for the device to appear."),
+};
+
+/* A caller that waits for a device. */
+struct waiting {
+	struct bdev_arrival arrival;
+	struct timer timer;
+	struct rpc_call *call;
+	const char *name;
+	struct list link;
+};
+
+static struct json_object *dump(const struct bdev *b);
+
+static void reply_one(struct rpc_call *call, const struct bdev *b)
+{
+	struct json_object *array = json_object_new_array();
+
+	json_object_array_add(array, dump(b));
+	rpc_reply(call, array);
+}
+
+static void no_such(struct rpc_call *call, const char *name)
+{
+	rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'", name);
+}
+
+static void waiting_end(struct waiting *w)
+{
+	bdev_arrival_remove(&w->arrival);
+	timer_stop(&w->timer);
+	list_del(&w->link);
+	free(w);
+}
+
+static void arrived(struct bdev_arrival *a, struct bdev *b)
+{
+	struct waiting *w = container_of(a, struct waiting, arrival);
+	struct bdev_rpc *br = rpc_ctx(w->call);
+	struct rpc_call *call = w->call;
+
+	if (bdev_find(br->reg, w->name) != b)
+		return;
+	waiting_end(w);
+	reply_one(call, b);
+}
+
+static void give_up(struct waiting *w)
+{
+	struct rpc_call *call = w->call;
+	const char *name = w->name;
+
+	waiting_end(w);
+	no_such(call, name);
+}
+
+static void too_late(struct timer *t)
+{
+	give_up(container_of(t, struct waiting, timer));
+}
+
+static void handle_get_bdevs(struct rpc_call *call, void *args)
+{
+	struct bdev_rpc *br = rpc_ctx(call);
+	struct get_bdevs *a = args;
+	struct json_object *array;
+	struct bdev *b = a->name ? bdev_find(br->reg, a->name) : NULL;
+
+	if (b) {
+		reply_one(call, b);
+	} else if (a->name && a->timeout) {
+		struct waiting *w = base_zalloc(sizeof(*w));
+
+		w->call = call;
+		w->name = a->name;
+		list_add_tail(&br->waiting, &w->link);
+		bdev_arrival_add(br->reg, &w->arrival, arrived);
+		timer_start(&w->timer, a->timeout * NS_PER_MS, too_late);
+	} else if (a->name) {
+		no_such(call, a->name);
+	} else {
+		array = json_object_new_array();
+		for (b = bdev_first(br->reg); b; b = bdev_next(b))
+			json_object_array_add(array, dump(b));
+		rpc_reply(call, array);
+	}
+}
+
+/* --- one device ------------------------------------------------------------------------------------------------------ */
+
+static void add_u64(struct json_object *o, const char *key, uint64_t v)
+{
+	json_object_object_add(o, key, json_object_new_uint64(v));
+}
+
+static void add_bool(struct json_object *o, const char *key, bool v)
+{
+	json_object_object_add(o, key, json_object_new_boolean(v));
+}
+
+static void add_text(struct json_object *o, const char *key, const char *v)
+{
+	json_object_object_add(o, key, json_object_new_string(v));
+}
+
+static void add_driver_value(void *arg, const char *key, const char *text)
+{
+	add_text(arg, key, text);
+}
+
+static struct json_object *supported(const struct bdev_info *i, const struct bdev *b)
+{
+	static const char *const never[] = { "nvme_admin", "nvme_io", "nvme_io_md", "zcopy", "get_zone_info",
+	                                     "zone_management", "zone_append", "seek_hole", "seek_data", "nvme_iov_md" };
+	static const enum bdev_op ops[] = { BDEV_READ, BDEV_WRITE, BDEV_UNMAP, BDEV_FLUSH, BDEV_RESET,
+	                                    BDEV_WRITE_ZEROES, BDEV_COMPARE, BDEV_COMPARE_AND_WRITE, BDEV_COPY,
+	                                    BDEV_WRITE_UNCORRECTABLE };
+	struct json_object *o = json_object_new_object();
+
+	for (uint32_t k = 0; k < ARRAY_SIZE(ops); k++)
+		add_bool(o, bdev_op_name(ops[k]), bdev_can(i, ops[k]));
+	add_bool(o, "abort", b->ops->abort != NULL);
+	for (uint32_t k = 0; k < ARRAY_SIZE(never); k++)
+		add_bool(o, never[k], false);
+	return o;
+}
+
+static struct json_object *rate_limits(void)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_u64(o, "rw_ios_per_sec", 0); /* none: there is no limiter yet */
+	add_u64(o, "rw_mbytes_per_sec", 0);
+	add_u64(o, "r_mbytes_per_sec", 0);
+	add_u64(o, "w_mbytes_per_sec", 0);
+	return o;
+}
+
+static struct json_object *aliases(const struct bdev *b, const char *uuid)
+{
+	struct json_object *array = json_object_new_array();
+
+	json_object_array_add(array, json_object_new_string(uuid));
+	for (uint32_t i = 0; i < BDEV_ALIASES_MAX; i++)
+		if (b->aliases[i][0])
+			json_object_array_add(array, json_object_new_string(b->aliases[i]));
+	return array;
+}
+
+static struct json_object *dump(const struct bdev *b)
+{
+	struct json_object *o = json_object_new_object(), *driver = json_object_new_object();
+	char uuid[UUID_TEXT_MAX];
+	struct bdev_info i;
+
+	bdev_info_of(b, &i);
+	uuid_to_text(&i.uuid, uuid);
+	add_text(o, "name", i.name);
+	json_object_object_add(o, "aliases", aliases(b, uuid));
+	add_text(o, "product_name", i.product);
+	add_u64(o, "block_size", i.block_size + (i.md_interleaved ? i.md_size : 0));
+	add_u64(o, "num_blocks", i.block_count);
+	add_u64(o, "physical_block_size", i.physical_block_size);
+	add_u64(o, "optimal_io_boundary", i.optimal_io_blocks);
+	add_text(o, "uuid", uuid);
+	if (i.md_size) {
+		add_u64(o, "md_size", i.md_size);
+		add_bool(o, "md_interleave", i.md_interleaved);
+		add_u64(o, "dif_type", 0);
+	}
+	json_object_object_add(o, "assigned_rate_limits", rate_limits());
+	add_bool(o, "claimed", b->claim != NULL);
+	if (b->claim)
+		add_text(o, "claim_type", "exclusive_write");
+	add_bool(o, "zoned", false);
+	json_object_object_add(o, "supported_io_types", supported(&i, b));
+	if (b->ops->describe)
+		b->ops->describe(b, add_driver_value, driver);
+	json_object_object_add(o, "driver_specific", driver);
+	return o;
+}
+
+/* --- what SPDK has and here ends at once -------------------------------------------------------------------------------- */
+
+struct one_name {
+	char *name;
+};
+
+static const struct rpc_param one_name_params[] = {
+	RPC_PARAM(struct one_name, name, .required = true, .doc = "Name of the device."),
+};
+
+static void handle_examine(struct rpc_call *call, void *args)
+{
+	struct bdev_rpc *br = rpc_ctx(call);
+	struct one_name *a = args;
+
+	if (bdev_find(br->reg, a->name))
+		rpc_reply_true(call);
+	else
+		no_such(call, a->name);
+}
+
+void bdev_rpc_deleted(void *arg, int rc)
+{
+	if (rc == 0)
+		rpc_reply_true(arg);
+	else
+		rpc_reply_error(arg, rc, "the device is being removed by somebody else");
+}
+
+/* --- saving --------------------------------------------------------------------------------------------------------------- */
+
+void bdev_rpc_add_kind(struct bdev_rpc *br, struct bdev_rpc_kind *kind)
+{
+	list_add_tail(&br->kinds, &kind->link);
+}
+
+static void save_one(const struct bdev_rpc_kind *kind, const struct bdev *b, struct json_object *array)
+{
+	struct json_object *entry = json_object_new_object(), *params = json_object_new_object();
+	char uuid[UUID_TEXT_MAX];
+
+	add_text(params, "name", b->name);
+	add_u64(params, "num_blocks", atomic_load(&b->block_count));
+	add_u64(params, "block_size", b->block_size);
+	add_u64(params, "physical_block_size", b->physical_block_size);
+	add_text(params, "uuid", uuid_to_text(&b->uuid, uuid));
+	add_u64(params, "md_size", b->md_size);
+	if (kind->params)
+		kind->params(b, params);
+	add_text(entry, "method", kind->method);
+	json_object_object_add(entry, "params", params);
+	json_object_array_add(array, entry);
+}
+
+static void save(void *ctx, struct json_object *array)
+{
+	struct bdev_rpc *br = ctx;
+
+	for (struct bdev *b = bdev_first(br->reg); b; b = bdev_next(b)) {
+		list_each(l, &br->kinds) {
+			struct bdev_rpc_kind *kind = list_entry(l, struct bdev_rpc_kind, link);
+
+			if (strcmp(kind->product, b->product) == 0 && !atomic_load(&b->removing))
+				save_one(kind, b, array);
+		}
+	}
+}
+
+/* --- all -------------------------------------------------------------------------------------------------------------------- */
+
+static const struct rpc_method methods[] = {
+	RPC_METHOD("bdev_get_bdevs", struct get_bdevs, get_bdevs_params, handle_get_bdevs, .flags = RPC_RUNTIME | RPC_READS,
+	           .doc = "List block devices.", .returns = "list of devices"),
+	RPC_METHOD("bdev_examine", struct one_name, one_name_params, handle_examine, .flags = RPC_RUNTIME,
+	           .doc = "Look at a device for others stacked on it: none are found that way here.", .returns = "true"),
+};
+
+struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
+{
+	struct bdev_rpc *br = base_zalloc(sizeof(*br));
+
+	br->rpc = rpc;
+	br->reg = reg;
+	list_init(&br->kinds);
+	list_init(&br->waiting);
+	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), br);
+	bdev_rpc_add_stats(br);
+	rpc_add_saver(rpc, "bdev", save, br);
+	return br;
+}
+
+void bdev_rpc_free(struct bdev_rpc *br)
+{
+	if (!br)
+		return;
+	list_each_safe(l, &br->waiting)
+		give_up(list_entry(l, struct waiting, link));
+	free(br);
+}
+
+struct rpc *bdev_rpc_of(struct bdev_rpc *br)
+{
+	return br->rpc;
+}
+
+struct bdev_registry *bdev_rpc_registry(struct bdev_rpc *br)
+{
+	return br->reg;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bdev_rpc_priv.h: what the files of bdev's methods share. */
+#ifndef BDEV_BDEV_RPC_PRIV_H
+#define BDEV_BDEV_RPC_PRIV_H
+
+#include "bdev/bdev_rpc.h"
+
+struct bdev_rpc {
+	struct rpc *rpc;
+	struct bdev_registry *reg;
+	struct list kinds, waiting;
+};
+
+/* stats_rpc.c */
+void bdev_rpc_add_stats(struct bdev_rpc *br);
+
+#endif
