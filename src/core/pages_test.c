@@ -20,7 +20,7 @@ static uint32_t page_bytes;
 
 static void make(uint32_t bytes, uint64_t max)
 {
-	struct core_opts opts = { .cpus = "0,1", .mode = CORE_INTERRUPT };
+	struct core_opts opts = { .cpus = "0,1", .mode = CORE_INTERRUPT, .stall_ms = 60000 };
 	struct err e = { 0 };
 
 	core = core_make(&opts, &e);
