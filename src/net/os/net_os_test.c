@@ -8,7 +8,11 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "net/os/sock.h"
+#include "net/os/unix_path.h"
 
 /* --- listeners --- */
 
@@ -195,6 +199,58 @@ static void other_file_is_left_alone(void **state)
 	local_free(l);
 }
 
+#define RIVALS 6
+
+/* A daemon of its own: tries, tells, and keeps the socket until the parent has heard everybody. */
+static void rival(const struct net_addr *addr, int tell, int wait)
+{
+	struct unix_path u = { 0 };
+	int fd = sock_open_fd(addr, NULL);
+	char won = !unix_path_listen(&u, fd, addr, 8, NULL);
+	ssize_t n = write(tell, &won, 1);
+
+	n = read(wait, &won, 1);
+	_exit(n < 0);
+}
+
+static int count_winners(const struct net_addr *addr)
+{
+	int tell[2], wait_end[2], winners = 0;
+
+	if (pipe(tell) || pipe(wait_end))
+		return -1;
+	for (int i = 0; i < RIVALS; i++) {
+		if (fork() == 0) {
+			close(wait_end[1]);
+			rival(addr, tell[1], wait_end[0]);
+		}
+	}
+	for (int i = 0; i < RIVALS; i++) {
+		char won = 0;
+
+		if (read(tell[0], &won, 1) == 1)
+			winners += won;
+	}
+	close(wait_end[1]);
+	for (int i = 0; i < RIVALS; i++)
+		(void)waitpid(-1, NULL, 0);
+	close(wait_end[0]);
+	close(tell[0]);
+	close(tell[1]);
+	return winners;
+}
+
+/* Daemons started at once over a socket left behind: without the lock one removes the other's, and both run. */
+static void one_of_many_takes_a_stale_path(void **state)
+{
+	struct local *l = base_zalloc(sizeof(*l));
+
+	local_make(l, "rpc.sock");
+	for (int round = 0; round < 30; round++)
+		assert_int_equal(count_winners(&l->addr), 1);
+	local_free(l);
+}
+
 /* --- tests: names --- */
 
 struct names {
@@ -241,6 +297,7 @@ int main(void)
 		cmocka_unit_test(unix_socket_in_use_names_its_owner),
 		cmocka_unit_test(stale_unix_socket_is_replaced),
 		cmocka_unit_test(other_file_is_left_alone),
+		cmocka_unit_test(one_of_many_takes_a_stale_path),
 		cmocka_unit_test(names_resolve_on_the_helper_pool),
 	};
 
