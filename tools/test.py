@@ -246,7 +246,9 @@ def meson_result(path, log):
             result.skipped += skipped
         else:
             result.passed += len(re.findall(r'^\[       OK \] ', said, re.M))
-            result.failures += [f'{name}.{function}' for function in failed] or [f'{name} ({test["result"].lower()})']
+            running = re.findall(r'^\[ RUN      \] (\w+)', said, re.M)
+            ended = f'{name}.{running[-1]}' if running else name
+            result.failures += [f'{name}.{function}' for function in failed] or [f'{ended} ({test["result"].lower()})']
             result.log += last_lines(said) + '\n'
     if log and not result.failures:
         return Result(result.passed, result.skipped, ['meson test ended with an error'], last_lines(log))
