@@ -116,7 +116,7 @@ static void print_row(struct json_object *row, const char *prefix)
 		text_add(&facts, ", older name %s", field_text(row, "alias"));
 	printf("  %-28s %s\n", name, facts.buf);
 	if (field_bool(row, "ignored"))
-		text_add(&doc, "Accepted without effect. ");
+		text_add(&doc, "Accepted without effect.%s", *field_text(row, "doc") ? " " : "");
 	text_add(&doc, "%s", field_text(row, "doc"));
 	for (size_t i = 0; i < list_count(choices); i++)
 		text_add(&doc, "%s%s", i ? ", " : " One of: ", json_object_get_string(json_object_array_get_idx(choices, i)));

@@ -63,6 +63,7 @@ struct kept {
 	struct json_object *value;  /* whole: the parameters; else the ignored ones */
 };
 
+static bool say_once(struct rpc *rpc, const char *method, const char *param);
 static const struct ignored_method *row_of(const struct rpc_method *m);
 static struct json_object *object_key(const struct rpc_method *m, struct json_object *params);
 static bool names_same_object(struct json_object *key, struct json_object *params);
@@ -86,12 +87,9 @@ static void handle_ignored(struct rpc_call *call, void *args)
 {
 	const struct ignored_method *row = row_of(rpc_method_of(call));
 	struct json_object *params = rpc_given_params(call), *key = NULL;
-	bool said = false;
 
 	(void)args;
-	list_each(at, &rpc_of(call)->kept)
-		said |= list_entry(at, struct kept, link)->method == rpc_method_of(call);
-	if (!said)
+	if (say_once(rpc_of(call), row->name, ""))
 		log_notice("rpc: %s is accepted and has no effect: %s", row->name, row->why);
 	if (row->key && params)
 		key = json_object_object_get(params, row->key);
@@ -103,15 +101,8 @@ static void handle_ignored(struct rpc_call *call, void *args)
 void ignored_say_params(struct rpc *rpc, const struct rpc_method *m, struct json_object *ignored)
 {
 	json_object_object_foreach(ignored, name, value) {
-		bool said = false;
-
 		(void)value;
-		list_each(at, &rpc->kept) {
-			struct kept *k = list_entry(at, struct kept, link);
-
-			said |= k->method == m && !k->whole && json_object_object_get_ex(k->value, name, NULL);
-		}
-		if (!said)
+		if (say_once(rpc, m->name, name))
 			log_notice("rpc: %s: %s is accepted and has no effect here", m->name, name);
 	}
 }
@@ -163,8 +154,24 @@ void ignored_forget(struct rpc *rpc)
 {
 	list_each_safe(at, &rpc->kept)
 		kept_free(list_entry(at, struct kept, link));
+	json_object_put(rpc->said);
+	rpc->said = NULL;
 }
 
+/* There are as many as rows: bounded. */
+static bool say_once(struct rpc *rpc, const char *method, const char *param)
+{
+	char name[256];
+	struct text t = text_over(name, sizeof(name));
+
+	text_add(&t, "%s.%s", method, param);
+	if (json_object_object_get_ex(rpc->said, name, NULL))
+		return false;
+	json_object_object_add(rpc->said, name, NULL);
+	return true;
+}
+
+static bool say_once(struct rpc *rpc, const char *method, const char *param);
 static const struct ignored_method *row_of(const struct rpc_method *m)
 {
 	return &ignored_rows[m - ignored_methods];

@@ -27,6 +27,7 @@ struct rpc *rpc_make(struct core *core)
 	rpc->core = core;
 	list_init(&rpc->calls);
 	list_init(&rpc->kept);
+	rpc->said = json_object_new_object();
 	return rpc;
 }
 

@@ -26,7 +26,8 @@ struct rpc {
 	struct rpc_saver *savers;       /* in the order in which they were added */
 	size_t saver_count;
 	struct list calls;              /* begun, not answered */
-	struct list kept;               /* ignored.c: what was accepted and ignored */
+	struct list kept;               /* ignored.c: what was accepted and ignored, ... */
+	struct json_object *said;       /* ... and what of it the log has said */
 	bool running;
 	void (*on_running)(void *arg);  /* framework_wait_init's callers */
 	void *on_running_arg;
