@@ -4,6 +4,7 @@
 #define APP_APP_H
 
 #include "app/options.h"
+#include "bdev/bdev_rpc.h"
 #include "rpc/core_methods.h"
 
 struct bdev_registry;
@@ -19,6 +20,8 @@ struct app {
 	struct rpc *rpc;
 	struct rpc_core_methods *core_methods;
 	struct bdev_registry *bdevs;
+	struct bdev_rpc *bdev_rpc;
+	struct bdev_rpc_kind malloc_kind, null_kind;
 	struct nvmf_target *nvmf;
 	struct rpc_server *server;
 

@@ -3,6 +3,8 @@
 #include <errno.h>
 
 #include "app/app.h"
+#include "backends/malloc/malloc_rpc.h"
+#include "backends/null/null_rpc.h"
 #include "bdev/bdev.h"
 #include "bdev/bdev_device.h"
 #include "nvmf/nvmf.h"
@@ -81,6 +83,9 @@ static bool rpc_stop(struct app *a)
 static int bdev_start(struct app *a, struct err *e)
 {
 	a->bdevs = bdev_registry_make(a->core);
+	a->bdev_rpc = bdev_rpc_make(a->rpc, a->bdevs);
+	malloc_rpc_add(a->bdev_rpc, &a->malloc_kind);
+	null_rpc_add(a->bdev_rpc, &a->null_kind);
 	return 0;
 }
 
@@ -100,6 +105,7 @@ static bool bdev_stop(struct app *a)
 		bdev_unregister(b, bdev_gone, a);
 		return false;
 	}
+	bdev_rpc_free(a->bdev_rpc);
 	bdev_registry_free(a->bdevs);
 	return true;
 }
