@@ -15,7 +15,7 @@ static struct net_addr parsed(enum net_family family, const char *host, const ch
 	struct err e = { 0 };
 
 	if (net_addr_parse(family, host, service, &a, &e))
-		fail_msg("%s %s: %s", host, service, e.text);
+		fail_msg("%s %s: %s", host, service ? service : "", e.text);
 	return a;
 }
 

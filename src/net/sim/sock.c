@@ -90,7 +90,7 @@ static void leave(struct sock *s, bool reset)
 	struct conn *c = s->conn;
 	uint8_t side = s->side;
 
-	assert(is_mine(s));
+	must(is_mine(s));
 	sim_sock_free(s);
 	conn_leave(c, side, reset);
 }
@@ -105,7 +105,7 @@ void sock_shutdown_send(struct sock *s)
 
 int sock_attach(struct sock *s, sock_ready_fn *ready, void *arg)
 {
-	assert(!s->reactor);
+	must(!s->reactor);
 	s->ready = ready;
 	s->arg = arg;
 	s->reactor = reactor_self();
@@ -118,7 +118,7 @@ int sock_attach(struct sock *s, sock_ready_fn *ready, void *arg)
 
 void sock_detach(struct sock *s)
 {
-	assert(s->reactor && is_mine(s) && !s->connecting);
+	must(s->reactor && is_mine(s) && !s->connecting);
 	sim_ready_cancel(&s->node);
 	s->reactor = NULL;
 }
@@ -203,7 +203,7 @@ ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count)
 	struct pipe *in = sock_in(s);
 	uint32_t left = pipe_readable(in), got = 0;
 
-	assert(is_mine(s));
+	must(is_mine(s));
 	if (!left) {
 		s->ended |= in->fin_arrived || s->failed;
 		return s->ended ? s->error : -EAGAIN;
@@ -229,7 +229,7 @@ ssize_t sock_send(struct sock *s, const struct iovec *iov, int count)
 	struct pipe *out = sock_out(s);
 	uint32_t room = pipe_room(out), sent = 0;
 
-	assert(is_mine(s) && count <= SOCK_IOV_MAX);
+	must(is_mine(s) && count <= SOCK_IOV_MAX);
 	if (s->failed || out->fin_sent)
 		return s->error ? s->error : -EPIPE;
 	if (s->connecting)
