@@ -65,6 +65,7 @@ class CheckLayers(Tree):
     def test_tests_see_their_own_and_what_is_public(self):
         self.accept('src/disk/disk_test.c', 'server/server.h')
         self.accept('src/disk/b_test.c', 'core/sim/sim.h')
+        self.accept('src/disk/test_rig.h', 'server/server.h')
         self.accept('tests/sim/a.c', 'core/sim/sim.h')
         self.expect('src/server/a_test.c', 'disk/inside.h', 'private to disk')
         self.expect('src/disk/a.c', 'core/sim/sim.h', "simulator's")
