@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rpc_fuzz.c: any bytes, cut into pieces of any size, into a session whose methods have rows of every type; and the same
- * bytes as a configuration. */
+/* rpc_fuzz.c: any bytes, cut into pieces of any size, into a session whose methods have rows of every type; and the
+ * same bytes as a configuration. */
 #include "rpc/registry.h"
 #include "rpc/session.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* server_test.c: a server and its clients in the simulator: every request is answered once, whatever the network does to
- * the bytes and whenever the clients go. Run for many seeds. */
+/* server_test.c: a server and its clients in the simulator: every request is answered once, whatever the network does
+ * to the bytes and whenever the clients go. Run for many seeds; SEED=n runs one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,13 +50,11 @@ static void client_over(struct test_client *c)
 /* Answers of batches come as one; each of their members counts. */
 static void client_count(struct test_client *c, struct json_object *answer)
 {
-	size_t count = json_object_is_type(answer, json_type_array) ? json_object_array_length(answer) : 1;
+	bool batch = json_object_is_type(answer, json_type_array);
+	size_t count = batch ? json_object_array_length(answer) : 1;
 
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *one = json_object_is_type(answer, json_type_array) ? json_object_array_get_idx(answer, i) : answer;
-
-		c->wrong |= !json_object_object_get_ex(one, "result", NULL);
-	}
+	for (size_t i = 0; i < count; i++)
+		c->wrong |= !json_object_object_get_ex(batch ? json_object_array_get_idx(answer, i) : answer, "result", NULL);
 	c->answers += count;
 	json_object_put(answer);
 }

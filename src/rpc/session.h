@@ -40,7 +40,7 @@ bool session_run(struct session *s);
 /* What to send. */
 static inline size_t session_output(const struct session *s, const char **ret_bytes)
 {
-	*ret_bytes = s->out + s->out_at;
+	*ret_bytes = s->out ? s->out + s->out_at : NULL;
 	return s->out_len - s->out_at;
 }
 void session_sent(struct session *s, size_t len);

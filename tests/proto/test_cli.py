@@ -28,7 +28,8 @@ def test_values_get_their_types(daemon):
     assert reactors["reactors"][0]["mode"] == "poll"
     names = json.loads(gantry("rpc", "rpc_get_methods", "include_aliases", socket=daemon.socket))
     assert "get_rpc_methods" in names
-    assert gantry("rpc", "iobuf_set_options", "small_pool_count=8192", "x.y=text", "list=[1,2]", socket=daemon.socket) == ""
+    assert gantry("rpc", "iobuf_set_options", "small_pool_count=8192", "x.y=text", "list=[1,2]",
+                  socket=daemon.socket) == ""
     saved = json.loads(gantry("rpc", "framework_get_config", "name=iobuf", socket=daemon.socket))
     assert saved[0]["params"] == {"small_pool_count": 8192, "x": {"y": "text"}, "list": [1, 2]}
 

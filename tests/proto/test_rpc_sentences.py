@@ -12,7 +12,8 @@ from gantry import RpcError
     ("framework_set_mode", {"mode": "poll", "reactor": "0"}, -32602,
      'reactor: "0" does not fit; a whole number is wanted, without quotes'),
     ("framework_set_mode", {"mode": "poll", "reactor": 40}, -32602, "reactor: there is no reactor 40; they are 0 to 0"),
-    ("framework_get_reactor", {}, -32601, "Method not found: framework_get_reactor; did you mean framework_get_reactors?"),
+    ("framework_get_reactor", {}, -32601,
+     "Method not found: framework_get_reactor; did you mean framework_get_reactors?"),
     ("log_get_level", {"x": 1}, -32602, "x: no such parameter; there are none"),
     ("framework_start_init", {}, -1, "may only be called before the framework is initialized"),
 ])

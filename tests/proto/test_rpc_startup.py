@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """--wait-for-rpc: methods are allowed in their state; framework_start_init ends the waiting, for all who wait."""
 import json
+import subprocess
 import threading
 
 import pytest
 
-from gantry import Daemon, RpcError
+from gantry import Daemon, RpcError, gantryd_path
 from jsonrpc import Raw, request
 
 
@@ -61,18 +62,18 @@ def test_both_rounds_of_a_configuration(tmp_path):
 @pytest.mark.parametrize("text,sentence", [
     ('{"subsystems": [\n  {"subsystem": "scheduler", }]}', "line 2, column "),
     ('{"subsystems": 3}', '"subsystems" must be a list'),
-    ('{"subsystems": [{"subsystem": "scheduler", "config": [{"method": "framework_set_mode", "params": {"mode": "x"}}]}]}',
+    ('{"subsystems": [{"subsystem": "scheduler", "config": [{"method": "framework_set_mode", "params": {"mode": "x"}}]}'
+     ']}',
      'subsystem scheduler: framework_set_mode: mode: "x" is not one of'),
     ('{"subsystems": [{"subsystem": "scheduler", "config": [{"method": "framework_set_mood"}]}]}',
      "did you mean framework_set_mode?"),
     ('{"subsystems": [', "ends too early"),
 ])
 def test_a_wrong_configuration_ends_the_start(tmp_path, text, sentence):
-    import subprocess
-    from gantry import gantryd_path
     path = tmp_path / "config.json"
     path.write_text(text)
-    done = subprocess.run([gantryd_path(), "-r", tmp_path / "s", "-c", path], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([gantryd_path(), "-r", tmp_path / "s", "-c", path], capture_output=True, text=True,
+                          timeout=20)
     assert done.returncode == 1
     assert sentence in done.stderr
     assert not (tmp_path / "s").exists()
