@@ -28,7 +28,7 @@ void part_ended(void)
 
 int run_core(void (*start)(void *arg), void *arg, int parts)
 {
-	struct core_opts opts = { .cpus = "0x3", .mode = CORE_INTERRUPT };
+	struct core_opts opts = { .cpus = world_cpus(), .mode = CORE_INTERRUPT };
 	struct err e = { 0 };
 	int rc;
 

@@ -15,6 +15,8 @@
 
 #include "net/net.h"
 
+#define TEST_SKIPPED 77 /* exit code that meson knows: this machine has not what the tests need */
+
 struct run {
 	struct core *core;
 	struct timer guard;
@@ -33,6 +35,7 @@ struct net_addr loopback(void);
 
 /* Of the world: the kernel's or the simulator's. How often the tests run in it, and what surrounds each core. */
 uint32_t world_count(void);
+const char *world_cpus(void); /* two of them; NULL: there are none */
 void world_start(uint32_t n);
 void world_end(void);
 

@@ -8,6 +8,11 @@ uint32_t world_count(void)
 	return 10;
 }
 
+const char *world_cpus(void)
+{
+	return "[0-1]";
+}
+
 void world_start(uint32_t n)
 {
 	struct sim_net_opts opts = {
