@@ -136,7 +136,7 @@ struct bdev_lease_revoke {
 void bdev_lease_revoke(struct core *core, struct bdev_lease *l, struct bdev_lease_revoke *r,
                        void (*done)(struct bdev_lease_revoke *r));
 
-/* --- one I/O ------------------------------------------------------------------------------------- */
+/* --- one I/O ---------------------------------------------------------------------------------------------- */
 
 #define BDEV_IO_FUA      0x01u /* on media before done */
 #define BDEV_IO_LEND     0x02u /* READ only: fill io->iovs (room for iov_max) with the device's own memory */
@@ -214,7 +214,7 @@ uint32_t bdev_lend_iovs_max(const struct bdev_desc *desc, uint32_t blocks);
 /* Ask the device to end an I/O early; it still ends through done, ABORTED or otherwise. Same core. */
 void bdev_abort(struct bdev_channel *ch, struct bdev_io *io);
 
-/* --- opening: control reactor only ----------------------------------------------------------------- */
+/* --- opening: control reactor only ------------------------------------------------------------------------ */
 
 struct bdev_registry *bdev_registry_make(struct core *core);
 struct core *bdev_registry_core(const struct bdev_registry *reg);
@@ -238,14 +238,15 @@ static inline bool bdev_can(const struct bdev_info *i, enum bdev_op op) { return
 /* Current size; cheap, any core. */
 uint64_t bdev_block_count(const struct bdev_desc *desc);
 
-/* --- channels: each core ------------------------------------------------------------------------------- */
+/* --- channels: each core ---------------------------------------------------------------------------------- */
 
-/* The calling core's channel of an open device; counted. May be the control reactor's too. Errors: NULL with a sentence. */
+/* The calling core's channel of an open device; counted. May be the control reactor's too.
+ * Errors: NULL with a sentence. */
 struct bdev_channel *bdev_channel_get(struct bdev_desc *desc, struct err *e);
 void bdev_channel_put(struct bdev_channel *ch); /* its I/Os have ended */
 uint32_t bdev_channel_in_flight(const struct bdev_channel *ch);
 
-/* --- statistics --------------------------------------------------------------------------------------- */
+/* --- statistics ------------------------------------------------------------------------------------------- */
 struct bdev_op_stats {
 	uint64_t ops, blocks, errors, latency_ns, latency_ns_max, latency_ns_min;
 };
@@ -269,7 +270,7 @@ struct bdev_stats_read {
 void bdev_stats_get(struct bdev_registry *reg, struct bdev *bdev, struct bdev_stats_read *r,
                     enum bdev_stats_reset reset, void (*done)(struct bdev_stats_read *r));
 
-/* --- finding ----------------------------------------------------------------------------------------------- */
+/* --- finding ---------------------------------------------------------------------------------------------- */
 struct bdev *bdev_find(struct bdev_registry *reg, const char *name_or_alias_or_uuid);
 struct bdev *bdev_first(struct bdev_registry *reg);
 struct bdev *bdev_next(struct bdev *b);
@@ -278,7 +279,8 @@ struct bdev_arrival {
 	struct list link;
 	void (*fn)(struct bdev_arrival *a, struct bdev *b);
 };
-void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a, void (*fn)(struct bdev_arrival *a, struct bdev *b));
+void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a,
+                      void (*fn)(struct bdev_arrival *a, struct bdev *b));
 void bdev_arrival_remove(struct bdev_arrival *a);
 /* bdev_get_info() without opening: control reactor. */
 void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info);

@@ -10,6 +10,8 @@
 
 #include "bdev/bdev.h"
 
+typedef void bdev_emit_fn(void *arg, const char *key, const char *text_value);
+
 struct bdev_ops {
 	/* The device's per-core state; one call per core and device. Size: bdev->channel_ctx_bytes, zeroed, in
 	 * bdev_channel_ctx(ch). Returns 0 or a negative errno with a sentence. NULL: nothing to do. */
@@ -24,11 +26,11 @@ struct bdev_ops {
 	void (*release)(struct bdev *b, const struct iovec *iovs, uint32_t count);
 	uint32_t (*lend_iovs_max)(const struct bdev *b, uint32_t blocks);
 
-	/* Last call: no channel and no descriptor is left. Control reactor. Calls bdev_destroyed(b) when ready, now or later. */
+	/* Last call: no channel and no descriptor is left. Control reactor. Calls bdev_destroyed(b), now or later. */
 	void (*destroy)(struct bdev *b);
 
 	/* For bdev_get_bdevs' "driver_specific" and save_config: one callback a value, no JSON here. NULL: nothing. */
-	void (*describe)(const struct bdev *b, void (*emit)(void *arg, const char *key, const char *text_value), void *arg);
+	void (*describe)(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 };
 
 #define BDEV_NAME_MAX 256

@@ -7,7 +7,7 @@
 #include "bdev/bdev_device.h"
 #include "bdev/bdev_rpc_priv.h"
 
-/* --- bdev_get_bdevs ------------------------------------------------------------------------------------------------ */
+/* --- bdev_get_bdevs --------------------------------------------------------------------------------------- */
 
 struct get_bdevs {
 	char *name;
@@ -105,7 +105,7 @@ static void handle_get_bdevs(struct rpc_call *call, void *args)
 	}
 }
 
-/* --- one device ------------------------------------------------------------------------------------------------------ */
+/* --- one device ------------------------------------------------------------------------------------------- */
 
 static void add_u64(struct json_object *o, const char *key, uint64_t v)
 {
@@ -199,7 +199,7 @@ static struct json_object *dump(const struct bdev *b)
 	return o;
 }
 
-/* --- what SPDK has and here ends at once -------------------------------------------------------------------------------- */
+/* --- what SPDK has and here ends at once ------------------------------------------------------------------ */
 
 struct one_name {
 	char *name;
@@ -228,7 +228,7 @@ void bdev_rpc_deleted(void *arg, int rc)
 		rpc_reply_error(arg, rc, "the device is being removed by somebody else");
 }
 
-/* --- saving --------------------------------------------------------------------------------------------------------------- */
+/* --- saving ----------------------------------------------------------------------------------------------- */
 
 void bdev_rpc_add_kind(struct bdev_rpc *br, struct bdev_rpc_kind *kind)
 {
@@ -267,10 +267,11 @@ static void save(void *ctx, struct json_object *array)
 	}
 }
 
-/* --- all -------------------------------------------------------------------------------------------------------------------- */
+/* --- all -------------------------------------------------------------------------------------------------- */
 
 static const struct rpc_method methods[] = {
-	RPC_METHOD("bdev_get_bdevs", struct get_bdevs, get_bdevs_params, handle_get_bdevs, .flags = RPC_RUNTIME | RPC_READS,
+	RPC_METHOD("bdev_get_bdevs", struct get_bdevs, get_bdevs_params, handle_get_bdevs,
+	           .flags = RPC_RUNTIME | RPC_READS,
 	           .doc = "List block devices.", .returns = "list of devices"),
 	RPC_METHOD("bdev_examine", struct one_name, one_name_params, handle_examine, .flags = RPC_RUNTIME,
 	           .doc = "Look at a device for others stacked on it: none are found that way here.", .returns = "true"),

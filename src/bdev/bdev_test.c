@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bdev_test.c: the waist over a fake device, on real reactors: what is checked, split, emulated, revoked, waited for. */
+/* bdev_test.c: the waist over a fake device, on real reactors: what is checked, split, emulated, revoked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bdev/fake_disk.h"
-#include "bdev/rig.h"
+#include "bdev/fake_disk_test.h"
+#include "bdev/rig_test.h"
 
 #define BS 512u
 
@@ -245,7 +245,7 @@ static void split_lends_in_order(void **state)
 	end();
 }
 
-/* --- emulations -------------------------------------------------------------------------------------------------------- */
+/* --- emulations ------------------------------------------------------------------------------------------- */
 
 static void emulated_compare_says_where(void **state)
 {
@@ -368,7 +368,7 @@ static void interleaved_and_separate_metadata_travel(void **state)
 	}
 }
 
-/* --- compare and write ---------------------------------------------------------------------------------------------- */
+/* --- compare and write ------------------------------------------------------------------------------------ */
 
 #define ROUNDS 300
 
@@ -485,7 +485,7 @@ static void a_lock_waits_for_older_writes_and_holds_newer_ones(void **state)
 	end();
 }
 
-/* --- leases ------------------------------------------------------------------------------------------------------------ */
+/* --- leases ----------------------------------------------------------------------------------------------- */
 
 static struct bdev_lease lease;
 static struct bdev_lease_revoke revokes[2];
@@ -564,7 +564,7 @@ static void revoke_does_not_wait_for_newer_io(void **state)
 	end();
 }
 
-/* --- waits -------------------------------------------------------------------------------------------------------------- */
+/* --- waits ------------------------------------------------------------------------------------------------ */
 
 /* A device that is used deeper than its pools are must slow down, not fail or hang. */
 static void starved_pools_only_wait(void **state)
@@ -597,8 +597,8 @@ static void starve(void *arg) { mem_starve(rig.core, *(uint32_t *)arg); }
 static void emulations_at_depth_with_starved_buffers_end(void **state)
 {
 	enum { DEPTH = 400 };
-	static const enum bdev_op ops[] = { BDEV_COPY, BDEV_VERIFY, BDEV_WRITE_ZEROES, BDEV_COMPARE_AND_WRITE, BDEV_COMPARE,
-	                                    BDEV_WRITE };
+	static const enum bdev_op ops[] = { BDEV_COPY, BDEV_VERIFY, BDEV_WRITE_ZEROES, BDEV_COMPARE_AND_WRITE,
+	                                    BDEV_COMPARE, BDEV_WRITE };
 	struct rig_io *ios = base_zalloc(DEPTH * sizeof(*ios));
 	uint32_t every = 2, ended = 0;
 
@@ -629,7 +629,7 @@ static void emulations_at_depth_with_starved_buffers_end(void **state)
 	free(ios);
 }
 
-/* --- coming and going ----------------------------------------------------------------------------------------------------- */
+/* --- coming and going ------------------------------------------------------------------------------------- */
 
 static _Atomic uint32_t removes, resizes;
 static void on_event(struct bdev_desc *d, enum bdev_event event, void *arg)

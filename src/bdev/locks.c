@@ -65,7 +65,7 @@ static bool overlap(uint64_t a, uint64_t a_count, uint64_t b, uint64_t b_count)
 	return a < b ? b - a < a_count : a - b < b_count;
 }
 
-/* --- taking ---------------------------------------------------------------------------------------------------------- */
+/* --- taking ----------------------------------------------------------------------------------------------- */
 
 void bdev_lock_take(struct bdev_lock *l, struct bdev *b, uint64_t lba, uint64_t count, bdev_lock_fn *next)
 {
@@ -162,7 +162,7 @@ static void back_at_asker(struct msg *m)
 	l->next(l);
 }
 
-/* --- waiting --------------------------------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------------------- */
 
 static bool lock_covers(const struct bdev_lock *l, const struct bdev_io *io)
 {
@@ -190,7 +190,7 @@ bool bdev_locks_block(struct bdev_core *core, struct bdev_io *io)
 	return false;
 }
 
-/* --- giving back ------------------------------------------------------------------------------------------------------ */
+/* --- giving back ------------------------------------------------------------------------------------------ */
 
 void bdev_lock_give(struct bdev_lock *l, bdev_lock_fn *next)
 {

@@ -71,7 +71,8 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 	return 0;
 }
 
-void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a, void (*fn)(struct bdev_arrival *a, struct bdev *b))
+void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a,
+                      void (*fn)(struct bdev_arrival *a, struct bdev *b))
 {
 	a->fn = fn;
 	list_add_tail(&reg->arrivals, &a->link);
@@ -153,7 +154,7 @@ static bool name_taken(struct bdev_registry *reg, const struct bdev *b, struct e
 	return false;
 }
 
-/* --- opening ---------------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------------------- */
 
 struct bdev_desc *bdev_open(struct bdev_registry *reg, const char *name, bool write, const char *owner,
                             bdev_event_fn *event, void *arg, struct err *e)
@@ -242,7 +243,7 @@ static void tell(struct bdev *b, enum bdev_event event)
 	} while (next);
 }
 
-/* --- going and changing ------------------------------------------------------------------------------------------- */
+/* --- going and changing ----------------------------------------------------------------------------------- */
 
 void bdev_unregister(struct bdev *b, void (*done)(void *arg, int rc), void *arg)
 {
@@ -294,7 +295,7 @@ int bdev_resize(struct bdev *b, uint64_t block_count, struct err *e)
 	return 0;
 }
 
-/* --- asking ------------------------------------------------------------------------------------------------------- */
+/* --- asking ----------------------------------------------------------------------------------------------- */
 
 void bdev_get_info(const struct bdev_desc *desc, struct bdev_info *ret_info)
 {

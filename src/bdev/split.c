@@ -64,7 +64,7 @@ bool bdev_split_needed(const struct bdev_channel *ch, const struct bdev_io *io)
 	case BDEV_UNMAP:
 		return ch->bdev->max_unmap_blocks && unmap_largest(io) > ch->bdev->max_unmap_blocks;
 	default:
-		return false; /* status and whole-device operations move no data; copy: emu.c; compare-and-write cannot be cut */
+		return false; /* nothing to cut; copy and compare-and-write: emu.c */
 	}
 }
 
@@ -166,9 +166,15 @@ static bool cut_data(struct split *s, struct child *c)
 		io->iov_max = (uint16_t)(s->parent->iov_max - s->lent_iovs);
 	} else if (s->parent->iovs && (io->op == BDEV_READ || io->op == BDEV_WRITE || io->op == BDEV_COMPARE)) {
 		io->iovs = c->iovs;
-		while (!(io->iov_count = (uint16_t)iov_slice(&s->data, io->count * s->ch->block_bytes, c->iovs, SPLIT_IOVS)))
+		for (;;) {
+			uint64_t len = io->count * s->ch->block_bytes;
+
+			io->iov_count = (uint16_t)iov_slice(&s->data, len, c->iovs, SPLIT_IOVS);
+			if (io->iov_count)
+				break;
 			if ((io->count /= 2) == 0)
 				return false;
+		}
 	}
 	if (!s->parent->md_iovs)
 		return true;

@@ -19,7 +19,8 @@ struct get_iostat {
 static const struct rpc_param get_iostat_params[] = {
 	RPC_PARAM(struct get_iostat, names, .doc = "Only these devices."),
 	RPC_PARAM(struct get_iostat, per_channel, .doc = "Of each core; for one device."),
-	RPC_PARAM(struct get_iostat, reset_mode, .choices = modes, .fallback = "none", .doc = "What to reset after reading."),
+	RPC_PARAM(struct get_iostat, reset_mode, .choices = modes, .fallback = "none",
+	          .doc = "What to reset after reading."),
 };
 
 struct reset_iostat {
@@ -213,9 +214,11 @@ static void handle_reset_iostat(struct rpc_call *call, void *args)
 }
 
 static const struct rpc_method methods[] = {
-	RPC_METHOD("bdev_get_iostat", struct get_iostat, get_iostat_params, handle_get_iostat, .flags = RPC_RUNTIME | RPC_READS,
+	RPC_METHOD("bdev_get_iostat", struct get_iostat, get_iostat_params, handle_get_iostat,
+	           .flags = RPC_RUNTIME | RPC_READS,
 	           .doc = "What devices did.", .returns = "tick_rate, ticks, bdevs"),
-	RPC_METHOD("bdev_reset_iostat", struct reset_iostat, reset_iostat_params, handle_reset_iostat, .flags = RPC_RUNTIME,
+	RPC_METHOD("bdev_reset_iostat", struct reset_iostat, reset_iostat_params, handle_reset_iostat,
+	           .flags = RPC_RUNTIME,
 	           .doc = "Count from zero again.", .returns = "true"),
 };
 

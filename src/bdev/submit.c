@@ -220,7 +220,7 @@ void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent)
 	bdev_dispatch(child->ch, child);
 }
 
-/* --- and back --------------------------------------------------------------------------------------------------- */
+/* --- and back --------------------------------------------------------------------------------------------- */
 
 void bdev_io_done(struct bdev_io *io, enum bdev_status st)
 {

@@ -143,7 +143,7 @@ static inline struct stack *own_stack(struct pages *p)
 	return r ? &p->stacks[reactor_index(r)] : NULL;
 }
 
-/* --- taking and publishing -------------------------------------------------------------------------------------- */
+/* --- taking and publishing -------------------------------------------------------------------------------- */
 
 void *page_take(struct pages *p)
 {
@@ -244,7 +244,7 @@ void page_unpin_run(struct pages *p, const void *at, uint64_t len)
 		page_unpin(p, page_at(p, i));
 }
 
-/* --- free pages -------------------------------------------------------------------------------------------------- */
+/* --- free pages ------------------------------------------------------------------------------------------- */
 
 static void give(struct pages *p, uint32_t index)
 {
@@ -383,7 +383,7 @@ void pages_get_stats(struct pages *p, struct pages_stats *ret_stats)
 	ret_stats->max = p->max;
 }
 
-/* --- tables ------------------------------------------------------------------------------------------------------- */
+/* --- tables ----------------------------------------------------------------------------------------------- */
 
 int page_table_init(struct page_table *t, uint64_t count, uint64_t max, struct err *e)
 {

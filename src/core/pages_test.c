@@ -46,7 +46,7 @@ static uint64_t in_use(void)
 	return s.in_use;
 }
 
-/* --- stress: who writes what is a parameter, who runs it is everybody ------------------------------------------------- */
+/* --- stress: who writes what is a parameter, who runs it is everybody ------------------------------------- */
 
 static void (*work)(uint32_t who);
 static _Atomic uint32_t trouble, running;
@@ -190,7 +190,7 @@ static void a_replaced_page_loses_nothing(void **state)
 	unmake();
 }
 
-/* --- one at a time -------------------------------------------------------------------------------------------------------- */
+/* --- one at a time ---------------------------------------------------------------------------------------- */
 
 /* A reader that is still sending old bytes must keep them while the slot moves on. */
 static void a_pin_keeps_the_old_page(void **state)

@@ -9,14 +9,15 @@
 #include "backends/malloc/malloc_disk.h"
 
 #define BLOCK_SIZE_MAX 65536u
-#define GROW_MAX 64u                 /* how many times its first size a disk's table can grow to ... */
-#define TABLE_MAX (1ull << 37)       /* ... but not beyond this without having been made so */
+#define GROW_MAX 64u                 /* a disk can grow to so many times its first size, ... */
+#define GROW_MIN (1ull << 24)        /* ... to so many pages at least, ... */
+#define TABLE_MAX (1ull << 37)       /* ... but not beyond so many without having been made so */
 #define PAGES_SPARE (1u << 16)       /* for pages that are replaced while somebody reads them */
 
 static void malloc_release(struct bdev *b, const struct iovec *iovs, uint32_t count);
 static uint32_t malloc_lend_iovs_max(const struct bdev *b, uint32_t blocks);
 static void malloc_destroy(struct bdev *b);
-static void malloc_describe(const struct bdev *b, void (*emit)(void *arg, const char *key, const char *text), void *arg);
+static void malloc_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 
 static const struct bdev_ops malloc_ops = {
 	.submit = malloc_submit,
@@ -128,7 +129,7 @@ static uint64_t slots_for(const struct malloc_disk *d, uint64_t block_count)
 static int make_memory(struct malloc_disk *d, struct core *core, struct err *e)
 {
 	uint64_t slots = slots_for(d, d->bdev.block_count);
-	uint64_t slots_max = max_u64(slots, min_u64(TABLE_MAX, slots * GROW_MAX));
+	uint64_t slots_max = max_u64(slots, min_u64(TABLE_MAX, max_u64(GROW_MIN, slots * GROW_MAX)));
 	uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / d->page_bytes;
 	uint64_t pages = min_u64(slots_max + PAGES_SPARE, max_u64(2 * machine, PAGES_SPARE));
 	int rc = page_table_init(&d->table, slots, slots_max, e);
@@ -146,7 +147,7 @@ static void free_disk(struct malloc_disk *d)
 	free(d);
 }
 
-/* --- lending ------------------------------------------------------------------------------------------------------ */
+/* --- lending ---------------------------------------------------------------------------------------------- */
 
 static void malloc_release(struct bdev *b, const struct iovec *iovs, uint32_t count)
 {
@@ -164,7 +165,7 @@ static uint32_t malloc_lend_iovs_max(const struct bdev *b, uint32_t blocks)
 	return (uint32_t)div_up(blocks, d->blocks_per_page) + (d->blocks_per_page > 1);
 }
 
-/* --- deleting, resizing -------------------------------------------------------------------------------------------- */
+/* --- deleting, resizing ----------------------------------------------------------------------------------- */
 
 static struct malloc_disk *find(struct bdev_registry *reg, const char *name, struct err *e)
 {
@@ -177,7 +178,8 @@ static struct malloc_disk *find(struct bdev_registry *reg, const char *name, str
 	return b && b->ops == &malloc_ops ? container_of(b, struct malloc_disk, bdev) : NULL;
 }
 
-int malloc_delete(struct bdev_registry *reg, const char *name, void (*done)(void *arg, int rc), void *arg, struct err *e)
+int malloc_delete(struct bdev_registry *reg, const char *name, void (*done)(void *arg, int rc), void *arg,
+                  struct err *e)
 {
 	struct err why = { 0 };
 	struct malloc_disk *d = find(reg, name, &why);
@@ -205,6 +207,9 @@ int malloc_resize(struct bdev_registry *reg, const char *name, uint64_t block_co
 	after = slots_for(d, block_count);
 	if (d->wiping && block_count != now)
 		return err_set(e, -EBUSY, "malloc disk '%s' is still giving back memory; try again", name);
+	if (after > d->table.max)
+		return err_set(e, -ENOSPC, "malloc disk '%s' can grow to %llu blocks; make a new one", name,
+		               (unsigned long long)(d->table.max * d->blocks_per_page));
 	rc = page_table_grow(&d->table, after, e);
 	if (rc == 0)
 		rc = bdev_resize(&d->bdev, block_count, e);
@@ -271,7 +276,7 @@ uint64_t malloc_bytes_in_use(const struct bdev *b)
 	return s.in_use * d->page_bytes;
 }
 
-static void malloc_describe(const struct bdev *b, void (*emit)(void *arg, const char *key, const char *text), void *arg)
+static void malloc_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg)
 {
 	char text[32];
 

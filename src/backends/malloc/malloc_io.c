@@ -38,7 +38,7 @@ void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
 	bdev_io_done(io, st);
 }
 
-/* --- reads -------------------------------------------------------------------------------------------------------- */
+/* --- reads ------------------------------------------------------------------------------------------------ */
 
 static void read_md(const struct malloc_disk *d, const struct piece *p, const char *page, struct iov_cursor *md)
 {
@@ -120,7 +120,7 @@ static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io)
 	return BDEV_ST_OK;
 }
 
-/* --- writes ------------------------------------------------------------------------------------------------------- */
+/* --- writes ----------------------------------------------------------------------------------------------- */
 
 static void put_blocks(const struct malloc_disk *d, const struct piece *p, char *page, struct contents *from)
 {
@@ -222,7 +222,7 @@ uint32_t malloc_zero(struct malloc_disk *d, const struct piece *p, bool dealloca
 	return malloc_put(d, p, &zeroes) ? MALLOC_COST_COPY : 0;
 }
 
-/* --- the others --------------------------------------------------------------------------------------------------- */
+/* --- the others ------------------------------------------------------------------------------------------- */
 
 static enum bdev_status compare(struct malloc_disk *d, struct bdev_io *io)
 {

@@ -10,7 +10,7 @@
 
 #include "backends/malloc/malloc.h"
 #include "bdev/iov.h"
-#include "bdev/rig.h"
+#include "bdev/rig_test.h"
 
 static struct rig rig;
 static struct bdev *dev;
@@ -69,7 +69,7 @@ static enum bdev_status io_do(enum bdev_op op, uint64_t lba, uint64_t count, voi
 	return rig_do(&rig, 0, chs[0], op, lba, count, buf, count * block_bytes);
 }
 
-/* --- against a model --------------------------------------------------------------------------------------------------------- */
+/* --- against a model -------------------------------------------------------------------------------------- */
 
 #define MODEL_BLOCKS 97u
 #define MODEL_STEPS 1500u
@@ -232,7 +232,7 @@ static void every_shape_is_a_disk(void **state)
 	}
 }
 
-/* --- across cores ------------------------------------------------------------------------------------------------------------- */
+/* --- across cores ----------------------------------------------------------------------------------------- */
 
 #define TORN_ROUNDS 4000u
 
@@ -351,7 +351,7 @@ static void lent_bytes_stay_as_they_were(void **state)
 	end();
 }
 
-/* --- thin --------------------------------------------------------------------------------------------------------------------- */
+/* --- thin ------------------------------------------------------------------------------------------------- */
 
 /* Memory that did not come back would make a thin disk a slow leak; a terabyte must cost nothing. */
 static void memory_comes_and_goes_with_data(void **state)
@@ -445,7 +445,8 @@ static void bad_options_get_a_sentence(void **state)
 	const struct malloc_opts bad[] = {
 		{ .block_count = 0, .block_size = 512 }, { .block_count = 1, .block_size = 513 },
 		{ .block_count = 1, .block_size = 512, .md_size = 12 }, { .block_count = UINT64_MAX, .block_size = 4096 },
-		{ .block_count = 1, .block_size = 512, .physical_block_size = 1000 }, { .name = "Malloc0", .block_count = 1, .block_size = 512 },
+		{ .block_count = 1, .block_size = 512, .physical_block_size = 1000 },
+		{ .name = "Malloc0", .block_count = 1, .block_size = 512 },
 	};
 
 	begin(1, 512, 0, false);

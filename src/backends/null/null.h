@@ -18,7 +18,8 @@ struct null_opts {
  *
  * Core:   control. Memory: `opts` is copied.
  * Then:   it can be opened. Errors: -EINVAL, -EEXIST, -ENOMEM with a sentence. */
-int null_create(struct bdev_registry *reg, const struct null_opts *opts, struct bdev **ret_bdev, struct err *e) MUST_USE;
+int null_create(struct bdev_registry *reg, const struct null_opts *opts, struct bdev **ret_bdev,
+                struct err *e) MUST_USE;
 
 /* Remove one; `done` runs when the last user has closed it. Errors: -ENODEV, -EINVAL: not a null device. */
 int null_delete(struct bdev_registry *reg, const char *name, void (*done)(void *arg, int rc), void *arg,

@@ -23,7 +23,8 @@ static const struct rpc_param create_params[] = {
 	RPC_PARAM(struct null_create, physical_block_size, .multiple_of = 512, .unit = "bytes",
 	          .doc = "What is said to be written in one go; block_size when left out."),
 	RPC_PARAM(struct null_create, uuid, .doc = "UUID of the new device; made up when left out."),
-	RPC_PARAM(struct null_create, md_size, .max = 128, .unit = "bytes", .doc = "Metadata that follow each block's data."),
+	RPC_PARAM(struct null_create, md_size, .max = 128, .unit = "bytes",
+	          .doc = "Metadata that follow each block's data."),
 	RPC_PARAM(struct null_create, dif_type, .doc = "Protection information; 0: none. Others are not there yet."),
 	RPC_IGNORED("dif_is_head_of_md", .doc = "Has a meaning with dif_type only."),
 	RPC_IGNORED("dif_pi_format", .doc = "Has a meaning with dif_type only."),
@@ -77,7 +78,8 @@ struct null_resize {
 
 static const struct rpc_param resize_params[] = {
 	RPC_PARAM(struct null_resize, name, .required = true, .doc = "Name of the device."),
-	RPC_PARAM(struct null_resize, new_size, .required = true, .min = 1, .max = 1ull << 42, .unit = "MiB", .doc = "New size."),
+	RPC_PARAM(struct null_resize, new_size, .required = true, .min = 1, .max = 1ull << 42, .unit = "MiB",
+	          .doc = "New size."),
 };
 
 static void handle_resize(struct rpc_call *call, void *args)

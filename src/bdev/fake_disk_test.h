@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fake_disk.h: a device for tests that remembers what it was asked, can keep I/Os until told to go on, and can
+/* fake_disk_test.h: a device for tests that remembers what it was asked, can keep I/Os until told to go on, and can
  * fail the n-th. Its media is one array; each I/O lands in one go under a lock, when it is let go.
  */
-#ifndef BDEV_FAKE_DISK_H
-#define BDEV_FAKE_DISK_H
+#ifndef BDEV_FAKE_DISK_TEST_H
+#define BDEV_FAKE_DISK_TEST_H
 
 #include <pthread.h>
 #include <stdio.h>

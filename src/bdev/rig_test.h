@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rig.h: a running core for tests of devices, driven from the test's own thread, so that a test reads from top to
+/* rig_test.h: a running core for tests of devices, driven from the test's own thread, so that a test reads from top to
  * bottom: each call goes to a reactor and waits for its answer. Asserts stay on the test's thread.
  */
-#ifndef BDEV_RIG_H
-#define BDEV_RIG_H
+#ifndef BDEV_RIG_TEST_H
+#define BDEV_RIG_TEST_H
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -99,7 +99,7 @@ static inline void rig_stop(struct rig *r)
 	sem_destroy(&r->started);
 }
 
-/* --- devices -------------------------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------------------- */
 
 struct rig_open {
 	struct rig *rig;
@@ -166,7 +166,7 @@ static inline void rig_put(struct rig *r, uint32_t core, struct bdev_channel *ch
 	rig_on(rig_core(r, core), rig_put_here, ch);
 }
 
-/* --- I/O --------------------------------------------------------------------------------------------------------------- */
+/* --- I/O -------------------------------------------------------------------------------------------------- */
 
 struct rig_io {
 	struct bdev_io io;
@@ -239,8 +239,8 @@ static inline enum bdev_status rig_io_run(struct rig *r, uint32_t core, struct r
 }
 
 /* The shortest way: one operation, one buffer, wait. */
-static inline enum bdev_status rig_do(struct rig *r, uint32_t core, struct bdev_channel *ch, enum bdev_op op, uint64_t lba,
-                                      uint64_t count, void *buf, size_t len)
+static inline enum bdev_status rig_do(struct rig *r, uint32_t core, struct bdev_channel *ch, enum bdev_op op,
+                                      uint64_t lba, uint64_t count, void *buf, size_t len)
 {
 	struct rig_io io;
 
