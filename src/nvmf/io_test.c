@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* io_test.c: the commands of I/O queues on real devices, and namespaces that come and go under them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bdev/bdev_device.h"
+#include "nvmf/test_rig.h"
+
+#define DNR(status) ((status) | NVME_SC_DNR)
+static struct rig rig;
+static struct rig_qp *admin, *io;
+static uint8_t out[RIG_DATA_MAX], in[RIG_DATA_MAX];
+
+static int start(void **state)
+{
+	uint16_t cntlid;
+
+	rig_start(&rig, 2);
+	admin = rig_admin(&rig, 0, &cntlid);
+	io = rig_io(&rig, 1, 1, cntlid);
+	for (size_t i = 0; i < sizeof(out); i++)
+		out[i] = (uint8_t)(i * 7 + i / 512);
+	memset(in, 0, sizeof(in));
+	return 0;
+}
+
+static int stop(void **state)
+{
+	rig_stop(&rig);
+	return 0;
+}
+
+static uint16_t rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks, void *data, uint32_t len)
+{
+	struct nvme_sqe sqe = rig_rw(opc, nsid, lba, blocks);
+
+	return rig_cmd(io, &sqe, data, len, NULL);
+}
+
+/* What was written is read, lent by the device or copied. */
+static void written_is_read(void **state)
+{
+	for (int lending = 0; lending < 2; lending++) {
+		rig.no_lending = !lending;
+		for (uint32_t blocks = 1; blocks <= 256; blocks += 85) {
+			uint32_t len = blocks * RIG_BLOCK;
+
+			assert_int_equal(rw(NVME_CMD_WRITE, 1, 3 * blocks, blocks, out, len), 0);
+			memset(in, 0xee, len);
+			assert_int_equal(rw(NVME_CMD_READ, 1, 3 * blocks, blocks, in, len), 0);
+			assert_memory_equal(in, out, len);
+		}
+	}
+	assert_int_equal(rw(NVME_CMD_READ, 2, 77, 2, in, 8192), 0);
+	assert_int_equal(in[0] | in[8191], 0);
+}
+
+static void reads_are_lent(void **state)
+{
+	struct nvme_sqe sqe = rig_rw(NVME_CMD_READ, 1, 0, 64);
+	struct rig_req *rq = rig_send(io, &sqe, in, sizeof(in));
+
+	assert_true(rig_wait(rq, NS_PER_S));
+	assert_true(rq->was_lent);
+	assert_int_equal(rq->got, 64 * RIG_BLOCK);
+	assert_int_equal(rig_end(rq), 0);
+}
+
+static void ranges_and_sizes(void **state)
+{
+	assert_int_equal(rw(NVME_CMD_READ, 1, RIG_BLOCKS, 1, in, 512), DNR(NVME_SC_LBA_RANGE));
+	assert_int_equal(rw(NVME_CMD_READ, 1, RIG_BLOCKS - 1, 2, in, 1024), DNR(NVME_SC_LBA_RANGE));
+	assert_int_equal(rw(NVME_CMD_READ, 1, UINT64_MAX, 2, in, 1024), DNR(NVME_SC_LBA_RANGE));
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, RIG_BLOCKS - 1, 2, out, 1024), DNR(NVME_SC_LBA_RANGE));
+	assert_int_equal(rw(NVME_CMD_READ, 1, RIG_BLOCKS - 1, 1, in, 512), 0);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 0, 257, in, sizeof(in)), DNR(NVME_SC_INVALID_FIELD)); /* MDTS */
+	assert_int_equal(rw(NVME_CMD_READ, 2, 0, 33, in, sizeof(in)), DNR(NVME_SC_INVALID_FIELD));
+	assert_int_equal(rw(NVME_CMD_WRITE_ZEROES, 1, 0, RIG_BLOCKS, NULL, 0), 0); /* moves no data: no MDTS */
+	assert_int_equal(rw(NVME_CMD_VERIFY, 1, RIG_BLOCKS, 1, NULL, 0), DNR(NVME_SC_LBA_RANGE));
+}
+
+static void namespaces_and_fields(void **state)
+{
+	struct nvme_sqe sqe;
+
+	assert_int_equal(rw(NVME_CMD_READ, 0, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
+	assert_int_equal(rw(NVME_CMD_READ, 3, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
+	assert_int_equal(rw(NVME_CMD_READ, 1000000, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
+	assert_int_equal(rw(NVME_CMD_FLUSH, NVME_NSID_ALL, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
+	assert_int_equal(rw(0x7e, 1, 0, 1, in, 512), DNR(NVME_SC_INVALID_OPCODE));
+	assert_int_equal(rw(NVME_CMD_RESV_REPORT, 1, 0, 1, in, 512), DNR(NVME_SC_INVALID_OPCODE));
+	sqe = rig_rw(NVME_CMD_READ, 1, 0, 1);
+	sqe.rw.control = le16_of(NVME_RW_PRCHK_GUARD);
+	assert_int_equal(rig_cmd(io, &sqe, in, 512, NULL), DNR(NVME_SC_INVALID_PI));
+	sqe = rig_rw(NVME_CMD_READ, 1, 0, 1);
+	sqe.flags = 0; /* PRPs */
+	assert_int_equal(rig_cmd(io, &sqe, in, 512, NULL), DNR(NVME_SC_INVALID_FIELD));
+	sqe = rig_rw(NVME_CMD_WRITE, 1, 0, 1);
+	sqe.rw.control = le16_of(NVME_RW_FUA);
+	assert_int_equal(rig_cmd(io, &sqe, out, 512, NULL), 0);
+	assert_int_equal(rw(NVME_CMD_FLUSH, 1, 0, 1, NULL, 0), 0);
+}
+
+static void compare_finds_differences(void **state)
+{
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 8, 16, out, 8192), 0);
+	assert_int_equal(rw(NVME_CMD_COMPARE, 1, 8, 16, out, 8192), 0);
+	memcpy(in, out, 8192);
+	in[8000] ^= 1;
+	assert_int_equal(rw(NVME_CMD_COMPARE, 1, 8, 16, in, 8192), DNR(NVME_SC_COMPARE_FAILED));
+	assert_int_equal(rw(NVME_CMD_VERIFY, 1, 8, 16, NULL, 0), 0);
+}
+
+static bool zero(const uint8_t *p, size_t len)
+{
+	while (len && !p[len - 1])
+		len--;
+	return !len;
+}
+
+static void zeroes_and_deallocation(void **state)
+{
+	struct nvme_dsm_range r[3] = { { .nlb = le32_of(8), .slba = le64_of(0) }, { .nlb = le32_of(0), .slba = le64_of(9) },
+	                               { .nlb = le32_of(8), .slba = le64_of(16) } };
+	struct nvme_sqe sqe = rig_sqe(NVME_CMD_DSM, 1);
+
+	sqe.dsm.nr = 2;
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 32, out, 32 * 512), 0);
+	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), NULL), 0); /* only hints */
+	assert_int_equal(rw(NVME_CMD_READ, 1, 0, 32, in, 32 * 512), 0);
+	assert_memory_equal(in, out, 32 * 512);
+	sqe.dsm.attributes = le32_of(NVME_DSM_AD);
+	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), NULL), 0);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 0, 32, in, 32 * 512), 0);
+	assert_true(zero(in, 4096) && zero(in + 8192, 4096));
+	assert_memory_equal(in + 4096, out + 4096, 4096);
+	r[2].slba = le64_of(RIG_BLOCKS - 4);
+	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), NULL), DNR(NVME_SC_LBA_RANGE));
+	assert_int_equal(rw(NVME_CMD_WRITE_ZEROES, 1, 8, 8, NULL, 0), 0);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 0, 32, in, 32 * 512), 0);
+	assert_true(zero(in, 12 * 1024));
+}
+
+static void copies(void **state)
+{
+	struct nvme_copy_range r[2] = { { .slba = le64_of(8), .nlb = le16_of(7) }, { .slba = le64_of(0), .nlb = le16_of(3) } };
+	struct nvme_sqe sqe = rig_sqe(NVME_CMD_COPY, 1);
+
+	sqe.copy.sdlba = le64_of(100);
+	sqe.copy.nr = 1;
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 16, out, 8192), 0);
+	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), NULL), 0);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 100, 12, in, 12 * 512), 0);
+	assert_memory_equal(in, out + 4096, 4096);
+	assert_memory_equal(in + 4096, out, 2048);
+	sqe.copy.nr = NVMF_COPY_RANGES_MAX;
+	assert_int_equal(rig_cmd(io, &sqe, in, sizeof(in), NULL), DNR(NVME_SC_CMD_SIZE_LIMIT_EXCEEDED));
+	sqe.copy.nr = 1;
+	sqe.copy.df_prinfor = 1;
+	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), NULL), DNR(NVME_SC_INVALID_FIELD));
+	sqe.copy.df_prinfor = 0;
+	sqe.copy.sdlba = le64_of(RIG_BLOCKS - 2);
+	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), NULL), DNR(NVME_SC_LBA_RANGE));
+}
+
+static void data_too_short_is_the_transports_to_refuse(void **state)
+{
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 4, out, 512), DNR(NVME_SC_SGL_INVALID_DATA));
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 4, out, 2048), 0);
+}
+
+/* --- namespaces under I/O ------------------------------------------------------------------------------- */
+
+static bool settled(void *arg)
+{
+	struct rig_req **rq = arg;
+
+	for (int i = 0; i < 32; i++)
+		if (!rq[i]->done)
+			return false;
+	return true;
+}
+
+/* Commands that began end as they would have; later ones find no namespace; nothing else notices. */
+static void namespace_removed_under_writes(void **state)
+{
+	struct rig_req *rq[32];
+	uint32_t ok = 0, gone = 0;
+
+	for (int i = 0; i < 32; i++) {
+		struct nvme_sqe sqe = rig_rw(NVME_CMD_WRITE, 1 + (i & 1), (uint64_t)i * 8, 1);
+
+		rq[i] = rig_send(io, &sqe, out, 4096);
+	}
+	assert_int_equal(rig_remove_ns(&rig, 1), 0);
+	assert_true(sim_run(settled, rq, NS_PER_S));
+	for (int i = 0; i < 32; i++) {
+		uint16_t status = rig_end(rq[i]);
+
+		ok += status == 0;
+		gone += status == DNR(NVME_SC_INVALID_NS);
+		if (i & 1)
+			assert_int_equal(status, 0);
+	}
+	assert_int_equal(ok + gone, 32);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
+	assert_int_equal(rw(NVME_CMD_READ, 2, 0, 1, in, 4096), 0);
+	assert_int_equal(rig_add_ns(&rig, "ram", 7), 0);
+	assert_int_equal(rw(NVME_CMD_READ, 7, 0, 1, in, 512), 0);
+}
+
+static void forget(void *arg, int rc)
+{
+	*(bool *)arg = rc == 0;
+}
+
+static void unregister_ram(void *arg)
+{
+	bdev_unregister(bdev_find(rig.reg, "ram"), forget, arg);
+}
+
+static bool is_true(void *arg)
+{
+	return *(bool *)arg;
+}
+
+/* A device that is pulled takes its namespace along, by itself. */
+static void device_removed(void **state)
+{
+	bool removed = false;
+
+	sim_as(core_control(rig.core), unregister_ram, &removed);
+	assert_true(sim_run(is_true, &removed, NS_PER_S));
+	assert_int_equal(rw(NVME_CMD_READ, 1, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
+	assert_int_equal(rig.target->ns_alive, 1);
+}
+
+static void abort_of_what_is_not_there(void **state)
+{
+	struct nvme_sqe sqe = rig_sqe(NVME_ADMIN_ABORT_CMD, 0);
+	struct nvme_cqe cqe;
+
+	for (uint16_t sqid = 0; sqid < 3; sqid++) {
+		sqe.abort.sqid = le16_of(sqid);
+		sqe.abort.cid = le16_of(0xbeef);
+		assert_int_equal(rig_cmd(admin, &sqe, NULL, 0, &cqe), 0);
+		assert_int_equal(le32_get(cqe.dw0), 1);
+	}
+	sqe.abort.sqid = le16_of(0xffff);
+	assert_int_equal(rig_cmd(admin, &sqe, NULL, 0, &cqe), 0);
+	assert_int_equal(le32_get(cqe.dw0), 1);
+}
+
+/* Closing waits for commands in the device's hands, and answers each once. */
+static void closed_under_writes(void **state)
+{
+	struct rig_req *rq[32];
+
+	for (int i = 0; i < 32; i++) {
+		struct nvme_sqe sqe = rig_rw(NVME_CMD_WRITE, 1, (uint64_t)i * 256 % 3840, 256);
+
+		rq[i] = rig_send(io, &sqe, out, sizeof(out));
+	}
+	rig_close(io);
+	assert_true(rig_gone(io));
+	assert_true(settled(rq));
+	for (int i = 0; i < 32; i++)
+		rig_end(rq[i]);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(namespaces_and_fields), T(compare_finds_differences),
+		T(zeroes_and_deallocation), T(copies), T(data_too_short_is_the_transports_to_refuse),
+		T(namespace_removed_under_writes), T(device_removed), T(abort_of_what_is_not_there), T(closed_under_writes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
