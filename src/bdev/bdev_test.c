@@ -39,7 +39,7 @@ static void connect_all(bool write)
 
 static void begin(void)
 {
-	rig_start(&rig, "0,1");
+	rig_start(&rig, 2);
 	fake_init(&fake, "fake");
 }
 

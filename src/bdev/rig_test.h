@@ -6,8 +6,10 @@
 #define BDEV_RIG_TEST_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 
+#include "base/text.h"
 #include "bdev/bdev_device.h"
 
 struct rig {
@@ -69,10 +71,21 @@ static void rig_make_registry(void *arg)
 	r->reg = bdev_registry_make(r->core);
 }
 
-static inline void rig_start(struct rig *r, const char *cpus)
+/* Reactors on the first CPUs this process may use: a container may have taken number 0 away. */
+static inline void rig_start(struct rig *r, uint32_t reactors)
 {
-	struct core_opts opts = { .cpus = cpus, .mode = CORE_INTERRUPT };
+	char list[64];
+	struct text t = text_over(list, sizeof(list));
+	struct core_opts opts = { .cpus = list, .mode = CORE_INTERRUPT };
 	struct err e = { 0 };
+	cpu_set_t allowed;
+
+	must(sched_getaffinity(0, sizeof(allowed), &allowed) == 0);
+	text_add(&t, "[");
+	for (uint32_t cpu = 0, taken = 0; cpu < CPU_SETSIZE && taken < reactors; cpu++)
+		if (CPU_ISSET(cpu, &allowed))
+			text_add(&t, taken++ ? ",%u" : "%u", cpu);
+	text_add(&t, "]");
 
 	memset(r, 0, sizeof(*r));
 	r->core = core_make(&opts, &e);

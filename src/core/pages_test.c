@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 
+#include "base/text.h"
 #include "core/pages.h"
 
 #define SLOTS 8u
@@ -18,9 +20,24 @@ static struct pages *pages;
 static struct page_table table;
 static uint32_t page_bytes;
 
+/* Whichever two CPUs this process may use. */
+static const char *two_cpus(void)
+{
+	static char list[32];
+	struct text t = text_over(list, sizeof(list));
+	uint32_t count = 0;
+	cpu_set_t allowed;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	for (uint32_t cpu = 0; cpu < CPU_SETSIZE && count < 2; cpu++)
+		if (CPU_ISSET(cpu, &allowed))
+			text_add(&t, count++ ? "%u]" : "[%u,", cpu);
+	return list;
+}
+
 static void make(uint32_t bytes, uint64_t max)
 {
-	struct core_opts opts = { .cpus = "0,1", .mode = CORE_INTERRUPT, .stall_ms = 60000 };
+	struct core_opts opts = { .cpus = two_cpus(), .mode = CORE_INTERRUPT, .stall_ms = 60000 };
 	struct err e = { 0 };
 
 	core = core_make(&opts, &e);

@@ -36,7 +36,7 @@ static void begin(uint64_t blocks, uint32_t block_size, uint32_t md_size, bool i
 	struct create c = { .opts = { .block_count = blocks, .block_size = block_size, .md_size = md_size,
 	                              .md_interleaved = interleaved } };
 
-	rig_start(&rig, "0,1");
+	rig_start(&rig, 2);
 	rig_on(core_control(rig.core), create_here, &c);
 	assert_int_equal(c.rc, 0);
 	block_bytes = block_size + (interleaved ? md_size : 0);
