@@ -50,14 +50,14 @@ static const struct argp_option rows[] = {
 	{ NULL, 0, NULL, 0, "Running", GROUP_RUN },
 	{ "cpumask", 'm', "CPUS", 0, "CPUs to run on, one I/O reactor each: a mask (0x5) or a list ([0,2-3]); "
 	  "the first one is the default", GROUP_RUN },
-	{ "lcores", KEY_LCORES, "CPUS", 0, "The same", GROUP_RUN },
+	{ "lcores", KEY_LCORES, "CPUS", 0, "The same as -m", GROUP_RUN },
 	{ "mode", KEY_MODE, "MODE", 0, "What a reactor does when there is nothing to do: adaptive (spin some microseconds, "
 	  "then sleep; the default), poll (never sleep) or interrupt (sleep at once). RPC framework_set_mode changes it",
 	  GROUP_RUN },
 	{ "interrupt-mode", KEY_INTERRUPT, NULL, 0, "The same as --mode interrupt", GROUP_RUN },
 	{ "memory", KEY_MEMORY, "SIZE", 0, "Most memory for data in flight, such as 512M; 256M is the default. It is used "
 	  "when needed; RAM disks come on top", GROUP_RUN },
-	{ "mem-size", 's', "MB", 0, "The same in MiB", GROUP_RUN },
+	{ "mem-size", 's', "MB", 0, "The same as --memory, in MiB", GROUP_RUN },
 
 	{ NULL, 0, NULL, 0, "Configuration", GROUP_CONFIG },
 	{ "rpc-socket", 'r', "PATH", 0, "Take RPCs at this UNIX socket; " OPTIONS_SOCKET " is the default", GROUP_CONFIG },
@@ -71,8 +71,9 @@ static const struct argp_option rows[] = {
 
 	{ NULL, 0, NULL, 0, "Log (standard error)", GROUP_LOG },
 	{ "logflag", 'L', "WHAT", 0, "error, warning, notice (the default), info or debug; SPDK's flags, such as all or "
-	  "debug", GROUP_LOG },
+	  "nvmf, mean debug", GROUP_LOG },
 	{ "silence-noticelog", KEY_SILENCE, NULL, 0, "Only warnings and errors", GROUP_LOG },
+	{ NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0 }, /* SPDK's letters for help and version */
 	{ NULL, 'v', NULL, OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
@@ -146,6 +147,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_SILENCE:
 		o->log_level = LOG_WARNING;
+		break;
+	case 'h':
+		argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
 		break;
 	case 'v':
 		printf("%s\n", argp_program_version);

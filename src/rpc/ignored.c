@@ -2,6 +2,8 @@
 /* ignored.c: what is accepted for SPDK's sake: the table of such methods, and what was given, kept for saving. */
 #include "rpc/ignored.h"
 
+#include <strings.h>
+
 #include "base/text.h"
 #include "core/log.h"
 #include "rpc/core_methods.h"
@@ -65,7 +67,7 @@ struct kept {
 
 static bool say_once(struct rpc *rpc, const char *method, const char *param);
 static const struct ignored_method *row_of(const struct rpc_method *m);
-static struct json_object *object_key(const struct rpc_method *m, struct json_object *params);
+static struct json_object *object_key(const struct rpc_param *rows, size_t count, struct json_object *params);
 static bool names_same_object(struct json_object *key, struct json_object *params);
 static void keep(struct rpc *rpc, const struct kept *k);
 static void kept_free(struct kept *k);
@@ -114,7 +116,7 @@ void ignored_keep_params(struct rpc *rpc, const struct rpc_method *m, struct jso
 
 	if (m->flags & RPC_READS)
 		return;
-	key = object_key(m, params);
+	key = object_key(m->params, m->param_count, params);
 	if (key)
 		keep(rpc, &(struct kept){ .method = m, .key = key, .value = json_object_get(ignored) });
 }
@@ -177,33 +179,46 @@ static const struct ignored_method *row_of(const struct rpc_method *m)
 	return &ignored_rows[m - ignored_methods];
 }
 
-/* The parameters that name the object: the required ones, and "name". NULL: the object's name was made up here, so that
- * nothing given would find it again. */
-static struct json_object *object_key(const struct rpc_method *m, struct json_object *params)
+/* The parameters that name the object: the required ones, and "name"; inside objects too. NULL: the name was made
+ * up here, so that nothing given would find it again. */
+static struct json_object *object_key(const struct rpc_param *rows, size_t count, struct json_object *params)
 {
 	struct json_object *key = json_object_new_object();
 
-	for (size_t i = 0; i < m->param_count; i++) {
-		const struct rpc_param *row = &m->params[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct rpc_param *row = &rows[i];
 		bool is_name = strcmp(row->name, "name") == 0;
-		struct json_object *v = params_find(row, params);
+		struct json_object *v = params_find(row, params), *part;
 
-		if (v && !row->ignored && (row->required || is_name)) {
-			json_object_object_add(key, row->name, json_object_get(v));
-		} else if (!v && is_name) {
+		if (!v && is_name) {
 			json_object_put(key);
 			return NULL;
 		}
+		if (!v || row->ignored || !(row->required || is_name))
+			continue;
+		part = row->type == RPC_OBJECT ? object_key(row->params, row->param_count, v) : json_object_get(v);
+		if (part)
+			json_object_object_add(key, row->name, part);
 	}
 	return key;
 }
 
+/* Texts of choices are saved as the table spells them: case does not count. */
 static bool names_same_object(struct json_object *key, struct json_object *params)
 {
 	json_object_object_foreach(key, name, value) {
 		struct json_object *other;
+		bool same;
 
-		if (!json_object_object_get_ex(params, name, &other) || !json_object_equal(value, other))
+		if (!json_object_object_get_ex(params, name, &other))
+			return false;
+		if (json_object_is_type(value, json_type_object))
+			same = names_same_object(value, other);
+		else if (json_object_is_type(value, json_type_string))
+			same = strcasecmp(json_object_get_string(value), json_object_get_string(other)) == 0;
+		else
+			same = json_object_equal(value, other);
+		if (!same)
 			return false;
 	}
 	return true;

@@ -5,7 +5,20 @@ import os
 import socket
 import subprocess
 
-from gantry import BUILD
+from gantry import BUILD, Daemon
+
+
+class Waiting(Daemon):
+    """A daemon started with --wait-for-rpc: it is there when it answers, not when it runs."""
+
+    def __init__(self, directory, *args):
+        super().__init__(directory, "--wait-for-rpc", *args)
+
+    def answers(self):
+        try:
+            return self.rpc("rpc_get_methods")
+        except OSError:
+            return False
 
 
 class Raw:

@@ -106,6 +106,7 @@ def test_help_and_version():
     assert "--cpumask" in run("--help").stdout
     assert run("--version").stdout.startswith("gantryd ")
     assert run("-v").stdout == run("--version").stdout
+    assert run("-h").stdout == run("--help").stdout
 
 
 def test_log_level(tmp_path):

@@ -7,19 +7,11 @@ import threading
 import pytest
 
 from gantry import Daemon, RpcError, gantryd_path
-from jsonrpc import Raw, request
-
-
-class Waiting(Daemon):
-    def answers(self):
-        try:
-            return self.rpc("rpc_get_methods")
-        except OSError:
-            return False
+from jsonrpc import Raw, Waiting, request
 
 
 def test_from_waiting_to_running(tmp_path):
-    with Waiting(tmp_path, "--wait-for-rpc") as daemon:
+    with Waiting(tmp_path) as daemon:
         with pytest.raises(RpcError) as error:
             daemon.rpc("framework_get_reactors")
         assert error.value.code == -1
@@ -36,7 +28,7 @@ def test_from_waiting_to_running(tmp_path):
 
 
 def test_who_still_waits_at_the_end_is_told(tmp_path):
-    with Waiting(tmp_path, "--wait-for-rpc") as daemon:
+    with Waiting(tmp_path) as daemon:
         raw = Raw(daemon.socket)
         raw.send(request("framework_wait_init", 1))
         assert raw.call("log_get_level", 2)["id"] == 2      # the one before it has been taken

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Save, restart, save: what every method configures comes back, the same. A method that configures something and is not
+in EXAMPLES fails the last test, so that a new one cannot be forgotten."""
+import copy
+import json
+
+import pytest
+
+from gantry import NQN, Daemon, free_port
+from jsonrpc import Waiting
+
+HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555"
+UUID = "0d3c9c8e-7d2b-4c46-9a54-0a8c7f2b9f01"
+PORT = free_port()
+ADDRESS = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(PORT)}
+
+# In an order in which they can be called.
+AT_STARTUP = [
+    ("nvmf_set_config", {"discovery_filter": "match_any"}),
+    ("nvmf_set_max_subsystems", {"max_subsystems": 512}),
+    ("nvmf_set_crdt", {"crdt1": 1, "crdt2": 2, "crdt3": 3}),
+]
+EXAMPLES = [
+    ("framework_set_mode", {"mode": "interrupt", "reactor": 0}),
+    ("bdev_malloc_create", {"name": "disk0", "num_blocks": 4096, "block_size": 4096, "uuid": UUID, "dif_type": 0}),
+    ("bdev_malloc_create", {"num_blocks": 8192, "block_size": 512}),
+    ("bdev_null_create", {"name": "null0", "num_blocks": 1 << 40, "block_size": 512}),
+    ("bdev_malloc_resize", {"name": "disk0", "new_size": 32}),
+    ("bdev_null_resize", {"name": "null0", "new_size": 1 << 20}),
+    ("nvmf_create_transport", {"trtype": "TCP", "max_queue_depth": 64, "zcopy": True}),
+    ("nvmf_create_subsystem", {"nqn": NQN, "serial_number": "S0001", "max_namespaces": 8}),
+    ("nvmf_subsystem_add_host", {"nqn": NQN, "host": HOST}),
+    ("nvmf_subsystem_add_ns", {"nqn": NQN, "namespace": {"bdev_name": "disk0", "nsid": 3, "ptpl_file": "/tmp/p"}}),
+    ("nvmf_subsystem_add_ns", {"nqn": NQN, "namespace": {"bdev_name": "null0"}}),
+    ("nvmf_subsystem_add_listener", {"nqn": NQN, "listen_address": ADDRESS}),
+    ("nvmf_create_subsystem", {"nqn": NQN + "2", "serial_number": "S0002", "allow_any_host": True}),
+    ("nvmf_subsystem_allow_any_host", {"nqn": NQN + "2", "allow_any_host": False}),
+]
+# They take away, act or only look: there is nothing to save.
+NOT_SAVED = {
+    "bdev_examine", "bdev_malloc_delete", "bdev_null_delete", "bdev_reset_iostat", "framework_start_init",
+    "framework_wait_init", "load_config", "log_clear_flag", "log_set_flag", "log_set_level", "log_set_print_level",
+    "nvmf_delete_subsystem", "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener", "nvmf_subsystem_remove_ns",
+    "spdk_kill_instance", "thread_set_cpumask",
+}
+
+
+def configure(daemon):
+    for method, params in AT_STARTUP:
+        daemon.rpc(method, **copy.deepcopy(params))
+    daemon.rpc("framework_start_init")
+    for method, params in EXAMPLES:
+        daemon.rpc(method, **copy.deepcopy(params))
+
+
+@pytest.fixture
+def directories(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def test_save_restart_save(directories):
+    with Waiting(directories / "a") as daemon:
+        configure(daemon)
+        saved = daemon.rpc("save_config")
+        subsystems = daemon.rpc("nvmf_get_subsystems")
+        bdevs = daemon.rpc("bdev_get_bdevs")
+    path = directories / "saved.json"
+    path.write_text(json.dumps(saved, indent=2))
+    with Daemon(directories / "b", "-c", path) as daemon:
+        assert daemon.rpc("save_config") == saved
+        assert daemon.rpc("nvmf_get_subsystems") == subsystems
+        assert [(b["name"], b["uuid"], b["num_blocks"], b["block_size"]) for b in daemon.rpc("bdev_get_bdevs")] == \
+               [(b["name"], b["uuid"], b["num_blocks"], b["block_size"]) for b in bdevs]
+        assert daemon.rpc("framework_get_reactors")["reactors"][0]["mode"] == "interrupt"
+
+
+def test_what_has_no_effect_is_saved_with_its_object(tmp_path):
+    with Waiting(tmp_path) as daemon:
+        configure(daemon)
+        entries = [e for s in daemon.rpc("save_config")["subsystems"] for e in s["config"]]
+    transport = next(e for e in entries if e["method"] == "nvmf_create_transport")
+    namespace = next(e for e in entries if e["method"] == "nvmf_subsystem_add_ns" and
+                     e["params"]["namespace"]["bdev_name"] == "disk0")
+    assert transport["params"]["zcopy"] is True
+    assert namespace["params"]["namespace"]["ptpl_file"] == "/tmp/p"
+
+
+def test_every_method_is_here(daemon):
+    known = {method for method, _ in AT_STARTUP + EXAMPLES} | NOT_SAVED
+    for method in daemon.rpc("rpc_describe")["methods"]:
+        if not method["reads"] and not method["ignored"]:
+            assert method["name"] in known, "is it saved? Then it belongs to EXAMPLES, else to NOT_SAVED"
