@@ -219,7 +219,12 @@ static void flush_here(void *arg)
 
 void host_send(struct host *h, const void *bytes, uint32_t len)
 {
-	h->out = realloc(h->out, h->out_len + len);
+	if (h->out_at == h->out_len)
+		h->out_at = h->out_len = 0;
+	if (h->out_len + len > h->out_cap) {
+		h->out_cap = 2 * (h->out_len + len);
+		h->out = realloc(h->out, h->out_cap);
+	}
 	memcpy(h->out + h->out_len, bytes, len);
 	h->out_len += len;
 	sim_as(core_reactor(h->w->host_core, 0), flush_here, h);

@@ -32,7 +32,7 @@ void world_stop(struct test_world *w);
 void world_pass(uint64_t ns);
 extern const struct nvmf_transport_opts world_opts;
 
-/* A connection as a host has it. `sent`: what could not be sent yet stays here. */
+/* A connection as a host has it. */
 struct host {
 	struct test_world *w;
 	struct sock *sock;
@@ -40,7 +40,7 @@ struct host {
 	struct nvme_tcp_framing framing;
 	struct fabric_rx rx;
 	uint8_t *out, *in;                 /* to be sent; received and not yet looked at */
-	uint32_t out_len, out_at, in_len, in_at;
+	uint32_t out_len, out_at, out_cap, in_len, in_at;
 	uint16_t cid;
 };
 
