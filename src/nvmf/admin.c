@@ -39,7 +39,7 @@ void nvmf_abort_run(struct nvmf_req *req)
 #define D NVMF_ON_DISCOVERY
 #define A NVMF_ALWAYS
 static const struct nvmf_handler admin_handlers[256] = {
-	/*                           name                          parse                    run                      flags */
+	/*                           name parse run flags */
 	[NVME_ADMIN_GET_LOG_PAGE] = { "Get Log Page",              nvmf_log_page_parse,     nvmf_log_page_run,       D },
 	[NVME_ADMIN_IDENTIFY]     = { "Identify",                  nvmf_identify_parse,     nvmf_identify_run,       D },
 	[NVME_ADMIN_ABORT_CMD]    = { "Abort",                     no_data_parse,           nvmf_abort_run,          D },

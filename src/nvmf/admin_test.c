@@ -320,7 +320,7 @@ static void event_request_moves(void **state)
 	assert_int_equal(rig_end(rq), 0);
 }
 
-/* --- discovery ------------------------------------------------------------------------------------------------------ */
+/* --- discovery ----------------------------------------------------------------------------------- */
 
 static void discovery_log(void **state)
 {
@@ -382,8 +382,10 @@ static void discovery_has_few_commands(void **state)
 
 static void unknown_commands(void **state)
 {
-	static const uint8_t opcodes[] = { NVME_ADMIN_DELETE_SQ, NVME_ADMIN_CREATE_SQ, NVME_ADMIN_NS_MGMT, NVME_ADMIN_FORMAT_NVM,
-	                                   NVME_ADMIN_FW_DOWNLOAD, NVME_ADMIN_SECURITY_RECV, NVME_ADMIN_DEV_SELF_TEST, 0xc0 };
+	static const uint8_t opcodes[] = {
+		NVME_ADMIN_DELETE_SQ, NVME_ADMIN_CREATE_SQ, NVME_ADMIN_NS_MGMT, NVME_ADMIN_FORMAT_NVM, NVME_ADMIN_FW_DOWNLOAD,
+		NVME_ADMIN_SECURITY_RECV, NVME_ADMIN_DEV_SELF_TEST, 0xc0,
+	};
 
 	for (size_t i = 0; i < sizeof(opcodes); i++) {
 		struct nvme_sqe sqe = rig_sqe(opcodes[i], 0);
@@ -397,7 +399,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(identify_controller), T(identify_namespaces), T(error_log), T(log_page_offsets), T(features),
-		T(namespace_changes_are_told), T(resize_is_told), T(event_requests_have_a_limit_and_an_end), T(event_request_moves),
+		T(namespace_changes_are_told), T(resize_is_told), T(event_requests_have_a_limit_and_an_end),
+		T(event_request_moves),
 		T(discovery_log), T(discovery_changes_are_told), T(discovery_has_few_commands), T(unknown_commands),
 	};
 

@@ -173,7 +173,7 @@ enum seq_result nvmf_step_publish(struct seq *s)
 	return SEQ_WAIT;
 }
 
-/* --- steps: channels of a new namespace on every core, before anyone can use it ------------------------------------ */
+/* --- steps: channels of a new namespace on every core, before anyone can use it ------------------ */
 
 static void open_on_core(struct each *e)
 {
@@ -226,7 +226,7 @@ enum seq_result nvmf_step_let_go_channels(struct seq *s)
 	return SEQ_WAIT;
 }
 
-/* --- steps: listening ------------------------------------------------------------------------------------------------ */
+/* --- steps: listening ---------------------------------------------------------------------------- */
 
 enum seq_result nvmf_step_listen(struct seq *s)
 {
@@ -251,7 +251,7 @@ enum seq_result nvmf_step_unlisten(struct seq *s)
 	return SEQ_NEXT;
 }
 
-/* --- steps: hosts ------------------------------------------------------------------------------------------------------- */
+/* --- steps: hosts -------------------------------------------------------------------------------- */
 
 enum seq_result nvmf_step_tell(struct seq *s)
 {
@@ -291,7 +291,7 @@ enum seq_result nvmf_step_disconnect(struct seq *s)
 	return SEQ_WAIT;
 }
 
-/* --- steps: namespaces that were removed ------------------------------------------------------------------------------------ */
+/* --- steps: namespaces that were removed --------------------------------------------------------- */
 
 /* One after the other: the order does not matter, all have to be. */
 static void ns_closed(struct nvmf_ns_wait *nw)

@@ -80,7 +80,8 @@ static const struct seq_step add_transport_steps[] = {
 	{ "make the transport", make_transport, NULL },
 };
 
-void nvmf_add_transport(struct nvmf_change *c, const struct nvmf_transport_ops *ops, const struct nvmf_transport_opts *opts)
+void nvmf_add_transport(struct nvmf_change *c, const struct nvmf_transport_ops *ops,
+                        const struct nvmf_transport_opts *opts)
 {
 	struct nvmf_work *w = nvmf_work_make(c, "create transport", add_transport_steps, ARRAY_SIZE(add_transport_steps));
 
@@ -128,8 +129,8 @@ static int build_add_subsystem(struct nvmf_work *w, struct err *e)
 		return err_set(e, ERR_BAD_PARAM, "max_namespaces: %u is more than %u", o->max_namespaces, NVMF_NSID_LIMIT);
 	s = nvmf_config_add_subsystem(w->next, false);
 	if (!s)
-		return err_set(e, -ENOSPC, "nqn: there are %u subsystems already, the discovery subsystem included, which is the "
-		               "most there can be", min_u32(NVMF_SUBSYSTEMS_MAX, w->target->subsystems_max));
+		return err_set(e, -ENOSPC, "nqn: there are %u subsystems already, the discovery subsystem included, which "
+		               "is the most there can be", min_u32(NVMF_SUBSYSTEMS_MAX, w->target->subsystems_max));
 	w->next->genctr++;
 	return fill_subsystem(s, w);
 }
@@ -160,7 +161,8 @@ static int build_remove_subsystem(struct nvmf_work *w, struct err *e)
 
 	if (!s || s->discovery)
 		return err_set(e, -ENOENT, s ? "nqn: the discovery subsystem '%s' cannot be deleted"
-		                             : "nqn: there is no subsystem '%s'; nvmf_get_subsystems lists those that exist", w->nqn);
+		                             : "nqn: there is no subsystem '%s'; nvmf_get_subsystems lists those that exist",
+		               w->nqn);
 	nvmf_work_set_roster(w, s->roster);
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
@@ -191,7 +193,7 @@ void nvmf_remove_subsystem(struct nvmf_change *c, const char *nqn)
 	nvmf_work_start(w);
 }
 
-/* --- namespaces ------------------------------------------------------------------------------------------------------- */
+/* --- namespaces ---------------------------------------------------------------------------------- */
 
 static enum seq_result open_ns(struct seq *s)
 {
@@ -228,9 +230,11 @@ static int build_add_ns(struct nvmf_work *w, struct err *e)
 	if (s->discovery)
 		return err_set(e, ERR_BAD_PARAM, "nqn: the discovery subsystem has no namespaces");
 	if (nsid > s->ns_max)
-		return err_set(e, ERR_BAD_PARAM, "nsid: %u is beyond max_namespaces of '%s', which is %u", nsid, w->nqn, s->ns_max);
+		return err_set(e, ERR_BAD_PARAM, "nsid: %u is beyond max_namespaces of '%s', which is %u", nsid, w->nqn,
+		               s->ns_max);
 	if (nsid && s->ns[nsid - 1])
-		return err_set(e, -EEXIST, "nsid: %u is in use in '%s' for device '%s'", nsid, w->nqn, s->ns[nsid - 1]->bdev_name);
+		return err_set(e, -EEXIST, "nsid: %u is in use in '%s' for device '%s'", nsid, w->nqn,
+		               s->ns[nsid - 1]->bdev_name);
 	nsid = nsid ? nsid : free_nsid(s);
 	if (!nsid)
 		return err_set(e, -ENOSPC, "nqn: '%s' has max_namespaces (%u) namespaces already", w->nqn, s->ns_max);
@@ -300,7 +304,7 @@ void nvmf_remove_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid)
 	nvmf_work_start(remove_ns_work(c, nqn, nsid));
 }
 
-/* --- what devices report: changes that nobody asked for -------------------------------------------------------------- */
+/* --- what devices report: changes that nobody asked for ------------------------------------------ */
 
 static void own_change_done(struct nvmf_change *c)
 {
@@ -361,7 +365,7 @@ void nvmf_change_ns_resized(struct nvmf_ns *ns)
 	nvmf_work_start(w);
 }
 
-/* --- hosts ------------------------------------------------------------------------------------------------------------- */
+/* --- hosts --------------------------------------------------------------------------------------- */
 
 static int build_add_host(struct nvmf_work *w, struct err *e)
 {
@@ -450,7 +454,7 @@ void nvmf_allow_any_host(struct nvmf_change *c, const char *nqn, bool allow)
 	nvmf_work_start(w);
 }
 
-/* --- listeners --------------------------------------------------------------------------------------------------------------- */
+/* --- listeners ----------------------------------------------------------------------------------- */
 
 static struct nvmf_transport *find_transport(struct nvmf_work *w, struct err *e)
 {
@@ -530,7 +534,8 @@ void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtyp
 
 void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr)
 {
-	struct nvmf_work *w = nvmf_work_make(c, "remove listener", remove_listener_steps, ARRAY_SIZE(remove_listener_steps));
+	struct nvmf_work *w = nvmf_work_make(c, "remove listener", remove_listener_steps,
+	                                     ARRAY_SIZE(remove_listener_steps));
 
 	w->build = build_remove_listener;
 	listener_work(w, nqn, trtype, addr);

@@ -109,7 +109,8 @@ int nvmf_subsystem_host_at(const struct nvmf_subsystem *s, const char *host_nqn)
 	return -1;
 }
 
-int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf_transport *tr, const struct net_addr *a)
+int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
+                               const struct net_addr *a)
 {
 	for (uint32_t i = 0; i < s->listener_count; i++)
 		if (s->listeners[i].transport == tr && net_addr_equal(&s->listeners[i].addr, a))
@@ -117,7 +118,8 @@ int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf
 	return -1;
 }
 
-bool nvmf_subsystem_listens(const struct nvmf_subsystem *s, const struct nvmf_transport *tr, const struct net_addr *local)
+bool nvmf_subsystem_listens(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
+                            const struct net_addr *local)
 {
 	for (uint32_t i = 0; i < s->listener_count; i++)
 		if (s->listeners[i].transport == tr && net_addr_covers(&s->listeners[i].addr, local))

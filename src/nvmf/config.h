@@ -111,9 +111,11 @@ void nvmf_config_remove_subsystem(struct nvmf_config *c, uint32_t id);
 void nvmf_subsystem_set_ns(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t nsid, struct nvmf_ns *ns);
 bool nvmf_subsystem_allows_host(const struct nvmf_subsystem *s, const char *host_nqn);
 int nvmf_subsystem_host_at(const struct nvmf_subsystem *s, const char *host_nqn); /* -1: not there */
-int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf_transport *tr, const struct net_addr *a);
+int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
+                               const struct net_addr *a);
 /* May a connection that came in at `local` reach it? */
-bool nvmf_subsystem_listens(const struct nvmf_subsystem *s, const struct nvmf_transport *tr, const struct net_addr *local);
+bool nvmf_subsystem_listens(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
+                            const struct net_addr *local);
 
 /* --- namespaces (ns.c) --- */
 /* Control. The device is opened and claimed; errors with a sentence. One reference. */
@@ -122,8 +124,8 @@ void nvmf_ns_ref(struct nvmf_ns *ns);
 void nvmf_ns_unref(struct nvmf_ns *ns);
 /* Control: fn runs when no core uses it any more and the device is closed. */
 void nvmf_ns_wait_closed(struct nvmf_ns *ns, struct nvmf_ns_wait *w, void (*fn)(struct nvmf_ns_wait *w));
-/* Each core: count this core's view in and out. The first opens the channel (false: could not; the view is counted all the
- * same and answers errors). */
+/* Each core: count this core's view in and out. The first opens the channel (false: could not; the view is counted
+ * all the same and answers errors). */
 bool nvmf_ns_enter(struct nvmf_ns *ns, uint32_t core_index, struct err *e);
 void nvmf_ns_leave_slow(struct nvmf_ns_view *view);
 static inline void nvmf_ns_view_put(struct nvmf_ns_view *view)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* connect.c: the Connect command: a queue pair becomes a controller's, or founds one.
  *
- * The queue pair's core takes the data, the control reactor checks and decides, the answer comes back to the core, which
- * binds the queue pair. The order of the checks and their results are those of SPDK's target where the
+ * The queue pair's core takes the data, the control reactor checks and decides, the answer comes back to the core,
+ * which binds the queue pair. The order of the checks and their results are those of SPDK's target where the
  * standard leaves a choice.
  */
 #include "nvmf/target.h"
@@ -119,7 +119,8 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 	memcpy(ctrlr->who.name, c->data.hostnqn, sizeof(ctrlr->who.name) - 1);
 	memcpy(ctrlr->who.host_id.b, c->data.hostid, sizeof(ctrlr->who.host_id.b));
 	ctrlr->kato_ms = kato_ms;
-	/* A discovery controller without keep-alive is not persistent: it gets no events, and goes when it falls silent. */
+	/* A discovery controller without keep-alive is not persistent: it gets no events, and goes when it falls
+	 * silent. */
 	ctrlr->aer_config = s->discovery ? (kato_ms ? NVME_OAES_DISCOVERY : 0) : NVME_OAES_NS;
 	if (s->discovery && !kato_ms)
 		ctrlr->kato_ms = NVMF_DISCOVERY_KATO_MS;

@@ -81,7 +81,7 @@ static void connect_names_the_field_that_is_wrong(void **state)
 	try(&t);
 	assert_bad(&t, 1, 512);
 	t = try_of(0, NVME_CNTLID_DYNAMIC);
-	strcpy(t.data.subsysnqn, "nqn.2026-01.io.gantry:other");
+	text_pad(t.data.subsysnqn, 256, "nqn.2026-01.io.gantry:other", 0);
 	try(&t);
 	assert_bad(&t, 1, 256);
 }
@@ -100,7 +100,7 @@ static void connect_of_a_host_or_way_not_allowed(void **state)
 	struct rig_qp *q;
 	uint16_t cntlid;
 
-	strcpy(t.data.hostnqn, "nqn.2026-01.io.gantry:stranger");
+	text_pad(t.data.hostnqn, 256, "nqn.2026-01.io.gantry:stranger", 0);
 	assert_int_equal(try(&t), NVME_SC_CONNECT_INVALID_HOST | NVME_SC_DNR);
 	assert_int_equal(rig_allow_any(&rig, true), 0);
 	assert_int_equal(try(&t), 0);
@@ -145,7 +145,7 @@ static void io_queues_join_once_and_only_when_enabled(void **state)
 	try(&t);
 	assert_bad(&t, 1, 16);
 	t = try_of(2, cntlid);
-	strcpy(t.data.hostnqn, "nqn.2026-01.io.gantry:stranger");
+	text_pad(t.data.hostnqn, 256, "nqn.2026-01.io.gantry:stranger", 0);
 	assert_int_equal(try(&t), NVME_SC_CONNECT_INVALID_HOST | NVME_SC_DNR);
 	rig_close(q);
 	assert_true(rig_gone(q));

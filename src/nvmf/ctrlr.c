@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* ctrlr.c: a controller on its admin queue's core: enable, reset, shut down, keep-alive, what changed.
  *
- * A reset or a shutdown revokes the lease and sends the I/O queues away, both by the control reactor; CSTS tells the host
- * when nothing that is older can land any more.
+ * A reset or a shutdown revokes the lease and sends the I/O queues away, both by the control reactor; CSTS tells the
+ * host when nothing that is older can land any more.
  *
  * Keep-alive costs one timer a controller. Every queue pair leaves a stamp when bytes arrive; when the timer is due it
  * looks at the stamps and starts anew for what is left of the time since the latest.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* discovery.c: the discovery log page: which subsystems a host may use, and at which addresses.
  *
- * Any listener answers discovery. An entry for each listener of each subsystem that allows the host; a listener on a wildcard
- * address is told as the address at which this host reached us.
+ * Any listener answers discovery. An entry for each listener of each subsystem that allows the host; a listener on a
+ * wildcard address is told as the address at which this host reached us.
  */
 #include "nvmf/target.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* features.c: Set Features and Get Features. A feature is a row: who has it, what it defaults to, how it is read and set. */
+/* features.c: Set Features and Get Features. A feature is a row: who has it, what it defaults to, how it is read and
+ * set. */
 #include "nvmf/target.h"
 
 struct feature {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* io.c: the commands of I/O queues.
  *
- * Parsing finds the namespace for direction and length of the data; running finds it again, because the data may have been
- * long on its way, and counts itself in the namespace's view until the device, and whoever has lent memory, is done.
+ * Parsing finds the namespace for direction and length of the data; running finds it again, because the data may have
+ * been long on its way, and counts itself in the namespace's view until the device, and whoever has lent memory, is
+ * done.
  */
 #include "nvmf/target.h"
 
@@ -399,7 +400,7 @@ static void copy_run(struct nvmf_req *req)
 	copy_submit(req);
 }
 
-/* --- the table ----------------------------------------------------------------------------------------------------- */
+/* --- the table ----------------------------------------------------------------------------------- */
 
 #define W NVME_CMD_EFFECTS_LBCC
 static const struct nvmf_handler io_handlers[256] = {

@@ -147,7 +147,8 @@ static void zeroes_and_deallocation(void **state)
 
 static void copies(void **state)
 {
-	struct nvme_copy_range r[2] = { { .slba = le64_of(8), .nlb = le16_of(7) }, { .slba = le64_of(0), .nlb = le16_of(3) } };
+	struct nvme_copy_range r[2] = { { .slba = le64_of(8), .nlb = le16_of(7) },
+	                                { .slba = le64_of(0), .nlb = le16_of(3) } };
 	struct nvme_sqe sqe = rig_sqe(NVME_CMD_COPY, 1);
 
 	sqe.copy.sdlba = le64_of(100);
@@ -276,7 +277,8 @@ static void closed_under_writes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(namespaces_and_fields), T(compare_finds_differences),
+		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(namespaces_and_fields),
+		T(compare_finds_differences),
 		T(zeroes_and_deallocation), T(copies), T(data_too_short_is_the_transports_to_refuse),
 		T(namespace_removed_under_writes), T(device_removed), T(abort_of_what_is_not_there), T(closed_under_writes),
 	};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* log_page.c: Get Log Page. A page is made whole, then the part that was asked for is copied; what lies beyond it is zero. */
+/* log_page.c: Get Log Page. A page is made whole, then the part that was asked for is copied; what lies beyond it is
+ * zero. */
 #include "nvmf/target.h"
 
 struct page {

@@ -37,8 +37,8 @@ static struct bdev_desc *open_device(struct nvmf_ns *ns, const char *name, struc
 static int check_device(const struct bdev_info *info, struct err *e)
 {
 	if (info->md_size)
-		return err_set(e, -ENOTSUP, "bdev_name: device '%s' keeps %u bytes of metadata with each block, which namespaces "
-		               "cannot show yet; make it without metadata", info->name, info->md_size);
+		return err_set(e, -ENOTSUP, "bdev_name: device '%s' keeps %u bytes of metadata with each block, which "
+		               "namespaces cannot show yet; make it without metadata", info->name, info->md_size);
 	if (!is_pow2(info->block_size) || info->block_size < 512)
 		return err_set(e, -EINVAL, "bdev_name: device '%s' has blocks of %u bytes; a namespace needs a power of two "
 		               "of at least 512", info->name, info->block_size);

@@ -30,7 +30,8 @@ struct nvmf_change {
 };
 typedef void nvmf_change_fn(struct nvmf_change *c);
 
-void nvmf_add_transport(struct nvmf_change *c, const struct nvmf_transport_ops *ops, const struct nvmf_transport_opts *opts);
+void nvmf_add_transport(struct nvmf_change *c, const struct nvmf_transport_ops *ops,
+                        const struct nvmf_transport_opts *opts);
 
 struct nvmf_subsystem_opts {
 	const char *nqn, *serial_number, *model_number; /* defaults as SPDK's, Gantry's model */

@@ -213,7 +213,7 @@ static void handle_get_listeners(struct rpc_call *call, void *args)
 	rpc_reply(call, result);
 }
 
-/* --- nvmf_get_transports -------------------------------------------------------------------------------------------- */
+/* --- nvmf_get_transports ------------------------------------------------------------------------- */
 
 static void add_transport_opts(struct json_object *o, const struct nvmf_transport *tr)
 {
@@ -264,7 +264,7 @@ static void handle_get_transports(struct rpc_call *call, void *args)
 	rpc_reply(call, result);
 }
 
-/* --- nvmf_get_stats ---------------------------------------------------------------------------------------------------- */
+/* --- nvmf_get_stats ------------------------------------------------------------------------------ */
 
 static void emit_stat(void *arg, const char *key, uint64_t v)
 {
@@ -315,7 +315,7 @@ static void handle_get_stats(struct rpc_call *call, void *args)
 	rpc_reply(call, result);
 }
 
-/* --- small ones ------------------------------------------------------------------------------------------------------- */
+/* --- small ones ---------------------------------------------------------------------------------- */
 
 static void handle_get_targets(struct rpc_call *call, void *args)
 {
@@ -333,7 +333,7 @@ static void handle_get_referrals(struct rpc_call *call, void *args)
 		rpc_reply(call, json_object_new_array());
 }
 
-/* --- saving: in an order in which it can be loaded -------------------------------------------------------------------- */
+/* --- saving: in an order in which it can be loaded ----------------------------------------------- */
 
 static struct json_object *save_call(struct json_object *array, const char *method)
 {
@@ -413,7 +413,7 @@ void nvmf_save(void *ctx, struct json_object *array)
 			save_subsystem(array, t->config->subs[i]);
 }
 
-/* --- the table ------------------------------------------------------------------------------------------------------------ */
+/* --- the table ----------------------------------------------------------------------------------- */
 
 #define READS .flags = RPC_RUNTIME | RPC_READS
 static const struct rpc_method methods[] = {
@@ -431,9 +431,10 @@ static const struct rpc_method methods[] = {
 	           READS, .returns = "tick_rate and an array of poll_groups, one for each reactor",
 	           .doc = "Count queues and commands of each reactor."),
 	RPC_METHOD("nvmf_discovery_get_referrals", struct tgt_args, tgt_params, handle_get_referrals,
-	           READS, .returns = "array of referrals: there are none yet", .doc = "List referrals to other discovery services."),
+	           READS, .returns = "array of referrals: there are none yet",
+	           .doc = "List referrals to other discovery services."),
 	RPC_METHOD_BARE("nvmf_get_targets", handle_get_targets,
-	                .flags = RPC_RUNTIME | RPC_READS, .returns = "array of names", .doc = "List the targets: there is one."),
+	                READS, .returns = "array of names", .doc = "List the targets: there is one."),
 };
 
 void nvmf_get_rpc_add(struct rpc *rpc, struct nvmf_target *t)

@@ -43,7 +43,8 @@ bool nvmf_rpc_target_ok(struct rpc_call *call, const char *tgt_name)
 {
 	if (!tgt_name || !strcmp(tgt_name, TGT_NAME))
 		return true;
-	rpc_reply_error(call, ERR_BAD_PARAM, "tgt_name: there is one target, '" TGT_NAME "', and no '%s'; leave it out", tgt_name);
+	rpc_reply_error(call, ERR_BAD_PARAM, "tgt_name: there is one target, '" TGT_NAME "', and no '%s'; leave it out",
+	                tgt_name);
 	return false;
 }
 
@@ -65,8 +66,10 @@ static const struct rpc_param create_transport_params[] = {
 	P(trtype, .required = true, .doc = "Kind of the transport: TCP."),
 	TGT(struct create_transport),
 	P(max_queue_depth, .min = 2, .max = 65535, .fallback = "128", .unit = "entries", .doc = "Of an I/O queue."),
-	P(max_io_qpairs_per_ctrlr, .min = 1, .max = 65534, .fallback = "127", .doc = "I/O queues a host may have per controller."),
-	P(in_capsule_data_size, .fallback = "4096", .unit = "bytes", .doc = "Data that a write may bring along with its command."),
+	P(max_io_qpairs_per_ctrlr, .min = 1, .max = 65534, .fallback = "127",
+	  .doc = "I/O queues a host may have per controller."),
+	P(in_capsule_data_size, .fallback = "4096", .unit = "bytes",
+	  .doc = "Data that a write may bring along with its command."),
 	P(max_io_size, .min = 4096, .fallback = "131072", .unit = "bytes", .doc = "Largest read or write (MDTS)."),
 	P(io_unit_size, .fallback = "131072", .unit = "bytes", .doc = "Accepted; buffers are managed differently here."),
 	P(max_aq_depth, .min = 2, .max = 4096, .fallback = "128", .unit = "entries", .doc = "Of an admin queue."),
@@ -75,11 +78,13 @@ static const struct rpc_param create_transport_params[] = {
 	P(sock_priority, .max = 255, .doc = "SO_PRIORITY of connections."),
 	P(abort_timeout_sec, .fallback = "1", .unit = "s", .doc = "How long an Abort may wait."),
 	P(ack_timeout, .unit = "ms", .doc = "How long sent data may stay unacknowledged; 0: the system's."),
-	P(data_timeout_ms, .fallback = "30000", .unit = "ms", .doc = "A host silent for this long after it was asked for data loses its connection."),
+	P(data_timeout_ms, .fallback = "30000", .unit = "ms",
+	  .doc = "A host silent for this long after it was asked for data loses its connection."),
 #undef P
 	RPC_IGNORED("num_shared_buffers"), RPC_IGNORED("buf_cache_size"), RPC_IGNORED("iobuf_small_cache_size"),
 	RPC_IGNORED("iobuf_large_cache_size"), RPC_IGNORED("zcopy"), RPC_IGNORED("num_cqe"), RPC_IGNORED("max_srq_depth"),
-	RPC_IGNORED("no_srq"), RPC_IGNORED("acceptor_backlog"), RPC_IGNORED("no_wr_batching"), RPC_IGNORED("control_msg_num"),
+	RPC_IGNORED("no_srq"), RPC_IGNORED("acceptor_backlog"), RPC_IGNORED("no_wr_batching"),
+	RPC_IGNORED("control_msg_num"),
 	RPC_IGNORED("disable_mappable_bar0"), RPC_IGNORED("disable_adaptive_irq"), RPC_IGNORED("disable_shadow_doorbells"),
 	RPC_IGNORED("acceptor_poll_rate"), RPC_IGNORED("data_wr_pool_size"), RPC_IGNORED("disable_command_passthru"),
 	RPC_IGNORED("kas"), RPC_IGNORED("min_kato"), RPC_IGNORED("masked_oncs"), RPC_IGNORED("masked_fuses"),
@@ -316,7 +321,7 @@ static void handle_allow_any(struct rpc_call *call, void *args)
 		nvmf_allow_any_host(&change_make(call)->change, a->nqn, a->allow_any_host);
 }
 
-/* --- listeners ------------------------------------------------------------------------------------------------------ */
+/* --- listeners ----------------------------------------------------------------------------------- */
 
 static const struct rpc_param address_params[] = {
 #define P(field, ...) RPC_PARAM(struct listen_address_args, field, __VA_ARGS__)
@@ -398,7 +403,7 @@ static void handle_remove_listener(struct rpc_call *call, void *args)
 		nvmf_remove_listener(&change_make(call)->change, nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr);
 }
 
-/* --- before the target runs ------------------------------------------------------------------------------------------ */
+/* --- before the target runs ---------------------------------------------------------------------- */
 
 struct max_subsystems {
 	uint32_t max_subsystems;
@@ -457,7 +462,7 @@ static void handle_set_crdt(struct rpc_call *call, void *args)
 	rpc_reply_true(call);
 }
 
-/* --- the table -------------------------------------------------------------------------------------------------------- */
+/* --- the table ----------------------------------------------------------------------------------- */
 
 #define CHANGES .flags = RPC_RUNTIME, .returns = "true"
 static const struct rpc_method methods[] = {

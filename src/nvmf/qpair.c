@@ -2,7 +2,8 @@
 /* qpair.c: a queue pair's life, and a command's way through it: parse, execute, complete, free.
  *
  * An answer that is ready at once waits in the core's queue until the end of the pass's deferred calls, so that the
- * transport never hears of it from within its own call; an answer that comes from a device goes to the transport at once.
+ * transport never hears of it from within its own call; an answer that comes from a device goes to the transport at
+ * once.
  */
 #include "core/freeze.h"
 #include "nvmf/target.h"
@@ -321,7 +322,8 @@ static void closed_run(struct defer *d)
 	if (qp->executing_count)
 		return;
 	if (qp->connected)
-		atomic_fetch_sub_explicit(qp->qid ? &nc->current_io_qpairs : &nc->current_admin_qpairs, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(qp->qid ? &nc->current_io_qpairs : &nc->current_admin_qpairs, 1,
+		                          memory_order_relaxed);
 	if (qp->seat)
 		nvmf_seat_leave(qp->seat);
 	qp->seat = NULL;
@@ -335,7 +337,7 @@ static void closed_run(struct defer *d)
 	qp->transport->ops->qpair_closed(qp);
 }
 
-/* --- moving ---------------------------------------------------------------------------------------------------------- */
+/* --- moving -------------------------------------------------------------------------------------- */
 
 static void leave_core(struct nvmf_qpair *qp)
 {

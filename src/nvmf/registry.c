@@ -352,7 +352,7 @@ void nvmf_seat_arrive(struct nvmf_seat *s)
 		msg_send(reactor_self(), s->early[i], s->early[i]->fn);
 }
 
-/* --- Abort: admin core -> control -> the queue's core -> control -> admin core ---------------------------------------- */
+/* --- Abort: admin core -> control -> the queue's core -> control -> admin core ------------------- */
 
 static void abort_answer(struct msg *m)
 {

@@ -5,9 +5,9 @@
  *   control reactor   configuration, portals, rosters; which controllers exist and which queues they have (seats)
  *   admin queue's core  the rest of a controller: properties, features, events, keep-alive timer
  *   any core          its queue pairs and their requests
- * A seat is a queue pair's place in its controller, made by the control reactor at Connect and freed by it after the queue
- * pair said goodbye. Whoever wants something from a queue pair on another core sends its seat mail; mail follows the
- * queue pair when it moves.
+ * A seat is a queue pair's place in its controller, made by the control reactor at Connect and freed by it after the
+ * queue pair said goodbye. Whoever wants something from a queue pair on another core sends its seat mail; mail
+ * follows the queue pair when it moves.
  */
 #ifndef NVMF_TARGET_H
 #define NVMF_TARGET_H
@@ -258,8 +258,8 @@ void nvmf_roster_tell(struct nvmf_roster *r, uint32_t bits);               /* ev
 void nvmf_seat_leave(struct nvmf_seat *s);                                 /* home: the qpair is gone */
 void nvmf_seat_move(struct nvmf_seat *s, struct reactor *to);              /* old home */
 void nvmf_seat_arrive(struct nvmf_seat *s);                                /* new home */
-/* A message through a seat reached a core: is it the right one, and is the queue pair there? Otherwise it was passed on or
- * kept. */
+/* A message through a seat reached a core: is it the right one, and is the queue pair there? Otherwise it was passed
+ * on or kept. */
 bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn);
 void nvmf_ctrlr_reset_on_control(struct msg *m);
 void nvmf_abort_on_control(struct msg *m);
@@ -267,9 +267,10 @@ struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *
 struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, uint16_t qid);
 void nvmf_ctrlr_unmake(struct nvmf_ctrlr *c);                              /* never had a seat */
 
-/* --- commands ------------------------------------------------------------------------------------------------------ */
+/* --- commands ------------------------------------------------------------------------------------ */
 
-/* A row of a command table. `parse` checks and says what data moves; `run` answers now, by nvmf_req_complete(), or later. */
+/* A row of a command table. `parse` checks and says what data moves; `run` answers now, by nvmf_req_complete(), or
+ * later. */
 struct nvmf_handler {
 	const char *name;
 	bool (*parse)(struct nvmf_req *req);
@@ -304,7 +305,10 @@ static inline void nvmf_qpair_pin(struct nvmf_qpair *qp) { qp->executing_count++
 void nvmf_qpair_unpin(struct nvmf_qpair *qp);
 bool nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid);
 
-static inline struct nvmf_core *nvmf_core_here(struct nvmf_target *t) { return &t->cores[reactor_index(reactor_self())]; }
+static inline struct nvmf_core *nvmf_core_here(struct nvmf_target *t)
+{
+	return &t->cores[reactor_index(reactor_self())];
+}
 /* This core's idea of the controller's subsystem; NULL: it was removed. */
 static inline struct nvmf_subsystem *nvmf_qpair_sub(const struct nvmf_qpair *qp) { return qp->nc->subs[qp->sub_id]; }
 

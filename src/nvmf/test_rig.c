@@ -322,7 +322,7 @@ void rig_stop(struct rig *r)
 	sim_end();
 }
 
-/* --- queue pairs ---------------------------------------------------------------------------------------------------- */
+/* --- queue pairs --------------------------------------------------------------------------------- */
 
 static void open_here(void *arg)
 {
@@ -390,7 +390,7 @@ void rig_move(struct rig_qp *q, uint32_t core)
 	freeze_fini(&out);
 }
 
-/* --- commands ------------------------------------------------------------------------------------------------------------ */
+/* --- commands ------------------------------------------------------------------------------------ */
 
 /* Data in three pieces of odd sizes, so that nobody takes one iovec for granted; devices want blocks whole. */
 static void give_buffers(struct rig_req *rq)

@@ -16,9 +16,9 @@
  * Everything happens on the qpair's own core.
  *
  * Rules both sides rely on:
- *   nvmf_req_parse() leaves nothing behind but what nvmf_req_free() undoes, so that a request can be parsed, dropped and
- *     parsed anew (on another core). It resets every field below `cmd`. PSDT and other command fields are the target's to
- *     check, SGL1 the transport's.
+ *   nvmf_req_parse() leaves nothing behind but what nvmf_req_free() undoes, so that a request can be parsed, dropped
+ *   and parsed anew (on another core). It resets every field below `cmd`. PSDT and other command fields are the
+ *   target's to check, SGL1 the transport's.
  *   sqhd advances in nvmf_req_finish_cpl(), once per request.
  *   nvmf_qpair_close() lets requests in the target's hands end through ops->req_done() as ever (parked ones too);
  *     the transport frees them and sends nothing.
@@ -55,7 +55,8 @@ struct nvmf_req {
 	bool may_lend;                /* TO_HOST: no buffers needed if the transport has room for iovecs */
 	bool may_consume;             /* TO_CTRLR: the device is done with the data when nvmf_req_execute() returns, as a
 	                               * rule: the transport may pass memory it will need again soon. When `consumed`
-	                               * is not set after all (the waist had to hold the I/O), it keeps that memory until req_done() */
+	                               * is not set after all (the waist had to hold the I/O), it keeps that memory
+	                               * until req_done() */
 	bool parks;                   /* may wait for ever with good reason (AER): not for the watchdog; moves by
 	                               * nvmf_req_withdraw() */
 	uint32_t data_len;            /* bytes the command moves; for TO_HOST at most */
@@ -96,7 +97,8 @@ struct nvmf_qpair {
 	uint32_t sub_id;              /* the controller's subsystem */
 	uint32_t data_len_max;        /* MDTS, bytes */
 	struct nvmf_req *fused_first; /* waits for the second half of its pair to be parsed */
-	/* Of any traffic; the controller's keep-alive reads it from its own core. Points into the controller once connected. */
+	/* Of any traffic; the controller's keep-alive reads it from its own core. Points into the controller once
+	 * connected. */
 	_Atomic uint64_t *last_seen;
 	_Atomic uint64_t last_seen_unconnected;
 	struct bdev_lease *lease;     /* the controller's */
@@ -137,8 +139,8 @@ struct nvmf_transport_ops {
 	void (*qpair_closed)(struct nvmf_qpair *qp);           /* answer to nvmf_qpair_close(): free it */
 	void (*qpair_sized)(struct nvmf_qpair *qp);            /* Connect told qp->size: make the slots. */
 	void (*qpair_addrs)(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
-	/* Give the qpair to another reactor. The same struct nvmf_qpair goes on living there; requests end where they began.
-	 * done runs on the calling core when it has arrived, or when it was gone or busy moving already. */
+	/* Give the qpair to another reactor. The same struct nvmf_qpair goes on living there; requests end where they
+	 * began. done runs on the calling core when it has arrived, or when it was gone or busy moving already. */
 	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void *arg), void *arg);
 	void (*stats)(struct nvmf_transport *tr, uint32_t core_index, void (*emit)(void *arg, const char *key, uint64_t v),
 	              void *arg);
@@ -155,8 +157,8 @@ struct nvmf_transport {
 
 void nvmf_qpair_init(struct nvmf_qpair *qp, struct nvmf_transport *tr);
 /* Look at the command: choose the handler, the data's direction and length. False: cpl already holds an error
- * status and there is nothing to fetch (the transport must still drop in-capsule data). SGLs are the transport's to check:
- * it compares what the SGL offers with req->data_len. */
+ * status and there is nothing to fetch (the transport must still drop in-capsule data). SGLs are the transport's to
+ * check: it compares what the SGL offers with req->data_len. */
 bool nvmf_req_parse(struct nvmf_req *req);
 /* Run it; ops->req_done(req) is called exactly once, later, never from within. */
 void nvmf_req_execute(struct nvmf_req *req);
@@ -164,8 +166,8 @@ void nvmf_req_execute(struct nvmf_req *req);
 void nvmf_req_finish_cpl(struct nvmf_req *req);
 /* A status for trouble the transport found (bad SGL, digest error): sets cpl; the transport then sends it. */
 void nvmf_req_fail(struct nvmf_req *req, uint16_t status); /* enum nvme_status, flags too */
-/* Take a parked request (req->parks, executing) back unfinished: req_done() will not come for it. The transport moves with
- * its qpair and executes the command anew on its new core. False: too late, req_done() is on its way. */
+/* Take a parked request (req->parks, executing) back unfinished: req_done() will not come for it. The transport moves
+ * with its qpair and executes the command anew on its new core. False: too late, req_done() is on its way. */
 bool nvmf_req_withdraw(struct nvmf_req *req);
 /* After the answer was sent, or can never be: gives lent data back. */
 void nvmf_req_free(struct nvmf_req *req);
@@ -177,13 +179,13 @@ static inline void nvmf_qpair_seen(struct nvmf_qpair *qp)
 {
 	atomic_store_explicit(qp->last_seen, reactor_now_ns(), memory_order_relaxed);
 }
-/* Which core a new connection should live on: the least loaded. Counts it there; nvmf_qpair_init() takes the count over, and
- * who does not get that far gives it back. */
+/* Which core a new connection should live on: the least loaded. Counts it there; nvmf_qpair_init() takes the count
+ * over, and who does not get that far gives it back. */
 struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s);
 void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r);
-/* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old (when no request is in the
- * target's hands, and qp->reactor already names the new one), then on the new core, with the same qp. What is addressed to the
- * qpair meanwhile waits or follows it. A qpair that is closing does not move. */
+/* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old (when no request is in
+ * the target's hands, and qp->reactor already names the new one), then on the new core, with the same qp. What is
+ * addressed to the qpair meanwhile waits or follows it. A qpair that is closing does not move. */
 struct freeze;
 void nvmf_qpair_freeze(struct freeze *f, struct nvmf_qpair *qp);
 
