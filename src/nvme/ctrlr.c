@@ -79,7 +79,7 @@ static enum step ctrlr_goto(struct nvme_ctrlr *c, enum ctrlr_state state)
 	return machine_goto(&c->machine, state);
 }
 
-/* --- failing and ending ------------------------------------------------------------------------------------ */
+/* --- failing and ending ----------------------------------------------------------------------- */
 
 static void ctrlr_free(struct nvme_ctrlr *c)
 {
@@ -129,7 +129,7 @@ static void deadline_passed(struct timer *t)
 	ctrlr_fail(c, -ETIMEDOUT, why);
 }
 
-/* --- asking -------------------------------------------------------------------------------------------------- */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 static void answered(struct nvme_op *op)
 {
@@ -192,7 +192,7 @@ static void ask_again(struct timer *t)
 	ask_property(c, NVME_REG_CSTS, false);
 }
 
-/* --- the states ------------------------------------------------------------------------------------------------ */
+/* --- the states ------------------------------------------------------------------------------- */
 
 static void resolved(struct net_resolve *r)
 {
@@ -412,7 +412,7 @@ static void ctrlr_run(struct nvme_ctrlr *c)
 		;
 }
 
-/* --- keep alive ------------------------------------------------------------------------------------------------- */
+/* --- keep alive ------------------------------------------------------------------------------- */
 
 static void keep_alive_send(struct timer *t);
 
@@ -445,7 +445,7 @@ static void keep_alive_begin(struct nvme_ctrlr *c)
 	timer_start(&c->keep_alive_timer, c->opts.keep_alive_ms * NS_PER_MS / 2, keep_alive_send);
 }
 
-/* --- verbs -------------------------------------------------------------------------------------------------------- */
+/* --- verbs ------------------------------------------------------------------------------------ */
 
 static void run_first(struct timer *t)
 {
@@ -468,8 +468,9 @@ static void identify_ourselves(struct nvme_ctrlr *c)
 		snprintf(c->path.hostnqn, sizeof(c->path.hostnqn), NVME_NQN_UUID_PREFIX "%s", uuid_to_text(&c->hostid, text));
 }
 
-struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *path, const struct nvme_host_opts *opts,
-                                   nvme_ctrlr_ready_fn *ready, nvme_ctrlr_gone_fn *gone, void *arg)
+struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *path,
+                                   const struct nvme_host_opts *opts, nvme_ctrlr_ready_fn *ready,
+                                   nvme_ctrlr_gone_fn *gone, void *arg)
 {
 	struct nvme_ctrlr *c = base_zalloc(sizeof(*c));
 
@@ -529,10 +530,11 @@ struct nvme_qpair *nvme_qpair_open(const struct nvme_ctrlr *c, uint16_t qid, nvm
 	};
 
 	assert(qid >= 1 && qid <= c->info.io_queues);
-	return nvme_qpair_start(c->host, &nvme_tcp, &c->addr, c->has_from ? &c->from : NULL, &c->opts, &id, ready, gone, arg);
+	return nvme_qpair_start(c->host, &nvme_tcp, &c->addr, c->has_from ? &c->from : NULL, &c->opts, &id, ready, gone,
+	                        arg);
 }
 
-/* --- the host ------------------------------------------------------------------------------------------------------- */
+/* --- the host --------------------------------------------------------------------------------- */
 
 struct nvme_host *nvme_host_make(struct core *core)
 {

@@ -18,7 +18,7 @@ struct nvme_host {
 };
 uint8_t *nvme_host_recv_buf(struct nvme_host *h);
 
-/* --- queue pairs ------------------------------------------------------------------------------------- */
+/* --- queue pairs ------------------------------------------------------------------------------ */
 
 #define QPAIR_STATES(X) \
 	X(QPAIR, CONNECTING, "the transport connects and negotiates",  TO(QPAIR, LOGGING_IN) | TO(QPAIR, DEAD)) \

@@ -93,8 +93,9 @@ typedef void nvme_ctrlr_ready_fn(struct nvme_ctrlr *c, const struct err *e, void
 typedef void nvme_ctrlr_gone_fn(struct nvme_ctrlr *c, const struct err *e, void *arg);
 
 /* Core: any; it becomes the controller's. Memory: path and opts are copied. Then: `ready`. */
-struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *path, const struct nvme_host_opts *opts,
-                                   nvme_ctrlr_ready_fn *ready, nvme_ctrlr_gone_fn *gone, void *arg);
+struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *path,
+                                   const struct nvme_host_opts *opts, nvme_ctrlr_ready_fn *ready,
+                                   nvme_ctrlr_gone_fn *gone, void *arg);
 /* Shut the controller down (CC.SHN, waited for a bounded time) and free it. Its I/O queue pairs were closed before. */
 void nvme_ctrlr_close(struct nvme_ctrlr *c, void (*done)(void *arg), void *arg);
 const struct nvme_ctrlr_info *nvme_ctrlr_info(const struct nvme_ctrlr *c);
@@ -102,8 +103,8 @@ const struct nvme_ctrlr_info *nvme_ctrlr_info(const struct nvme_ctrlr *c);
 void nvme_ctrlr_submit_admin(struct nvme_ctrlr *c, struct nvme_op *op);
 
 typedef void nvme_qpair_event_fn(struct nvme_qpair *qp, const struct err *e, void *arg);
-/* An I/O queue pair on the calling reactor; qid from 1 to info->io_queues, each once. `ready` as above; `gone` once if it
- * ends by itself after that. The controller stays open and unchanged meanwhile. */
+/* An I/O queue pair on the calling reactor; qid from 1 to info->io_queues, each once. `ready` as above; `gone`
+ * once if it ends by itself after that. The controller stays open and unchanged meanwhile. */
 struct nvme_qpair *nvme_qpair_open(const struct nvme_ctrlr *c, uint16_t qid, nvme_qpair_event_fn *ready,
                                    nvme_qpair_event_fn *gone, void *arg);
 /* Fail what is outstanding (their `done` runs before this returns) and free. Allowed within its own callbacks. */

@@ -8,7 +8,7 @@
 
 static const struct machine_state qpair_states[] = { QPAIR_STATES(MACHINE_ROW) };
 
-/* --- opening ------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static void deadline_passed(struct timer *t)
 {
@@ -126,7 +126,7 @@ void nvme_qpair_connected(struct nvme_qpair *qp)
 	submit_now(qp, &qp->connect_op);
 }
 
-/* --- commands -------------------------------------------------------------------------------------------- */
+/* --- commands --------------------------------------------------------------------------------- */
 
 static void fail_all(struct defer *d);
 
@@ -183,7 +183,7 @@ struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t b
 	return cmd;
 }
 
-/* --- the end ----------------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void op_fail(struct nvme_op *op)
 {

@@ -72,7 +72,7 @@ static void broke(struct tcp_qpair *t, int code, const char *fmt, ...)
 	nvme_qpair_broke(&t->qp, &e);
 }
 
-/* --- sending ---------------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* The bytes [at, at + len) of a command's data as iovecs; returns how many. */
 static int data_iovs(const struct nvme_op *op, uint32_t at, uint32_t len, struct iovec *iov, int max)
@@ -257,7 +257,7 @@ static void tcp_submit(struct nvme_qpair *qp, struct nvme_op *op)
 	line_up(t, s);
 }
 
-/* --- receiving ---------------------------------------------------------------------------------------------- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static void complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 {
@@ -453,7 +453,8 @@ static void receive_all(struct tcp_qpair *t)
 		if (got == -EAGAIN)
 			return;
 		if (got <= 0) {
-			broke(t, got ? (int)got : -ECONNRESET, "%s", got ? strerror((int)-got) : "the target closed the connection");
+			broke(t, got ? (int)got : -ECONNRESET, "%s",
+			      got ? strerror((int)-got) : "the target closed the connection");
 			return;
 		}
 		if (direct)
@@ -465,7 +466,7 @@ static void receive_all(struct tcp_qpair *t)
 	}
 }
 
-/* --- connection ----------------------------------------------------------------------------------------------- */
+/* --- connection ------------------------------------------------------------------------------- */
 
 static void send_icreq(struct tcp_qpair *t)
 {

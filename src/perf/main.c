@@ -12,7 +12,7 @@
 
 static void begin_workers(struct perf *p);
 
-/* --- the end, in the order in which it comes about ------------------------------------------------------ */
+/* --- the end, in the order in which it comes about -------------------------------------------- */
 
 static void ctrlr_closed(void *arg)
 {
@@ -80,7 +80,7 @@ static void worker_finished(struct msg *m)
 	close_workers(p);
 }
 
-/* --- the run ------------------------------------------------------------------------------------------------ */
+/* --- the run ---------------------------------------------------------------------------------- */
 
 static void live_tick(struct timer *t)
 {
@@ -116,7 +116,7 @@ static void worker_opened(struct msg *m)
 		begin_workers(p);
 }
 
-/* --- who does what --------------------------------------------------------------------------------------------- */
+/* --- who does what ---------------------------------------------------------------------------- */
 
 static void flow_add(struct perf *p, struct perf_worker *w, struct perf_ns *ns, uint16_t first_qid)
 {

@@ -11,7 +11,7 @@
 
 static void task_next(struct perf_task *t, uint64_t now_ns);
 
-/* --- opening --------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static void worker_say(struct perf_worker *w, msg_fn *fn)
 {
@@ -93,7 +93,7 @@ void perf_worker_open(struct perf_worker *w, msg_fn *opened)
 	msg_send(w->reactor, &w->msg, open_on_core);
 }
 
-/* --- running ----------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static void begin_on_core(struct msg *m)
 {
@@ -308,7 +308,7 @@ static void task_done(struct nvme_op *op)
 	task_next(t, now_ns);
 }
 
-/* --- closing ----------------------------------------------------------------------------------------- */
+/* --- closing ---------------------------------------------------------------------------------- */
 
 void perf_worker_close(struct perf_worker *w)
 {

@@ -41,7 +41,7 @@ struct client {
 static void client_connect(struct client *c);
 static void task_next(struct task *t);
 
-/* --- an end of a connection ----------------------------------------------------------------------------------- */
+/* --- an end of a connection ------------------------------------------------------------------- */
 
 static void retry_now(struct timer *t)
 {
@@ -85,7 +85,7 @@ static void io_timed_out(struct timer *t)
 	client_disconnect(container_of(t, struct client, io_timeout));
 }
 
-/* --- commands --------------------------------------------------------------------------------------------------- */
+/* --- commands --------------------------------------------------------------------------------- */
 
 static void task_verify(struct task *t, bool ok)
 {
@@ -153,13 +153,14 @@ static void task_cut_buffer(struct task *t, uint32_t len)
 
 static void task_submit(struct task *t)
 {
-	static const uint8_t opcodes[] = { NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES, NVME_CMD_FLUSH };
+	static const uint8_t opcodes[] = { NVME_CMD_READ, NVME_CMD_WRITE, NVME_CMD_WRITE_ZEROES };
 	struct client *c = t->client;
 	struct world *w = c->w;
 	uint32_t len = t->kind == KIND_READ || t->kind == KIND_WRITE ? t->count * w->block_size : 0;
 
 	t->op = (struct nvme_op){ .iovs = t->iov, .data_len = len, .done = task_done };
-	t->op.cmd = nvme_sqe_rw(opcodes[t->kind], 1, t->kind == KIND_FLUSH ? 0 : t->lba, t->kind == KIND_FLUSH ? 1 : t->count);
+	t->op.cmd = t->kind == KIND_FLUSH ? nvme_sqe_rw(NVME_CMD_FLUSH, 1, 0, 1)
+	                                  : nvme_sqe_rw(opcodes[t->kind], 1, t->lba, t->count);
 	t->op.data = t->kind == KIND_READ ? NVME_OP_TO_HOST : t->kind == KIND_WRITE ? NVME_OP_TO_CTRLR : NVME_OP_NONE;
 	task_cut_buffer(t, len);
 	if (t->kind == KIND_READ)
@@ -187,7 +188,7 @@ static void task_next(struct task *t)
 	task_submit(t);
 }
 
-/* --- connecting ----------------------------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------- */
 
 static void qpair_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
 {

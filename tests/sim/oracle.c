@@ -142,7 +142,7 @@ static bool block_ok(const struct oracle *o, uint64_t lba, uint64_t began, const
 	if (first ? generation_allowed(b, (uint32_t)(first >> 32), began) && first == word_of((uint32_t)(first >> 32), lba)
 	          : zeroes_allowed(b, began))
 		return true;
-	snprintf(why, size, "block %llu has generation %u, which was overwritten before this read began, or is another block's",
+	snprintf(why, size, "block %llu has generation %u: overwritten before this read began, or another block's",
 	         (unsigned long long)lba, (uint32_t)(first >> 32));
 	return false;
 }

@@ -26,7 +26,7 @@ void world_verdict(const struct world *w)
 	must(!w->failed);
 }
 
-/* --- the target, one change after the other ---------------------------------------------------------------------- */
+/* --- the target, one change after the other --------------------------------------------------- */
 
 static void serve_step(struct nvmf_change *c)
 {
@@ -121,7 +121,7 @@ void world_start(struct world *w, uint64_t seed)
 	w->host = nvme_host_make(w->host_core);
 }
 
-/* --- the end --------------------------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void unregistered(void *arg, int rc)
 {
