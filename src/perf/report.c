@@ -70,8 +70,8 @@ static void print_table(const struct perf *p, const struct figures *total)
 static void print_json(const struct perf *p, const struct figures *t)
 {
 	printf("{\"pattern\": \"%s\", \"io_bytes\": %u, \"depth\": %u, \"qpairs\": %u, \"workers\": %u, "
-	       "\"namespaces\": %u, \"ios\": %llu, \"iops\": %.1f, \"mib_per_s\": %.2f, \"errors\": %llu, \"miscompares\": %llu, "
-	       "\"latency_us\": {\"mean\": %.2f, \"min\": %.2f, \"max\": %.2f",
+	       "\"namespaces\": %u, \"ios\": %llu, \"iops\": %.1f, \"mib_per_s\": %.2f, "
+	       "\"errors\": %llu, \"miscompares\": %llu, \"latency_us\": {\"mean\": %.2f, \"min\": %.2f, \"max\": %.2f",
 	       p->opts.pattern, p->opts.io_bytes, p->opts.depth, p->opts.qpairs, p->worker_count, p->ns_count,
 	       (unsigned long long)t->hist.count, t->iops, t->mib_s, (unsigned long long)t->errors,
 	       (unsigned long long)t->miscompares, us(hist_mean(&t->hist)), us(t->hist.min), us(t->hist.max));
