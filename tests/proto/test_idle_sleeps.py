@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""An idle daemon that wakes up for nothing costs a part of a core on every machine it runs on, for ever."""
+import os
+import time
+
+import pytest
+
+from gantry import Daemon
+from load import cpu_ns, differences, tcp_counter, wakeups
+from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
+
+BACKENDS = ["malloc", "null", "skeleton"]
+IO_QUEUES = 4
+KEEP_ALIVES = 4
+KEEP_ALIVE_EVERY_S = 0.5
+KATO_MS = 2000
+WATCHDOG_LOOKS_MAX = 2      # one timer after the last command, and the one it was armed for before that
+SPIN_PASSES_MAX = 2000      # an adaptive reactor spins at most 50 us before a sleep
+CONTROL_WAKES_MAX = 16      # for the two RPCs that look
+
+
+def device(daemon, backend):
+    methods = daemon.rpc("rpc_get_methods")
+    if f"bdev_{backend}_create" not in methods:
+        pytest.skip(f"this daemon cannot make a {backend} device")
+    return daemon.tell(f"bdev_{backend}_create", name="disk", num_blocks=131072, block_size=512)
+
+
+def connected_host(served):
+    """As a Linux host sits there: queues, keep-alive, four event requests outstanding; it has done some I/O."""
+    host = Host(served.port, served.nqn, io_queues=IO_QUEUES, kato_ms=KATO_MS)
+    for _ in range(4):
+        host.admin.submit(sqe(ADMIN_ASYNC_EVENT))
+    for io in host.ios:
+        must(io.write(0, bytes(4096)))
+        io.read(0, 8)
+        must(io.write(0, bytes(65536), in_capsule=False))
+    keep_alive(host)
+    return host
+
+
+def keep_alive(host):
+    must(host.admin.command(sqe(ADMIN_KEEP_ALIVE)))
+
+
+def watch_idling(daemon, host):
+    """What woke whom while the host only keeps itself alive."""
+    before, cpu_before, began = wakeups(daemon), cpu_ns(daemon.pid), time.monotonic()
+    for _ in range(KEEP_ALIVES):
+        time.sleep(KEEP_ALIVE_EVERY_S)
+        keep_alive(host)
+    cpu = cpu_ns(daemon.pid) - cpu_before
+    elapsed_s = time.monotonic() - began
+    print(f"CPU: {cpu / elapsed_s / 1e7:.4f} % of a core")
+    return differences(before, wakeups(daemon)), elapsed_s
+
+
+@pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_only_keep_alive_wakes(tmp_path, mode, backend):
+    with Daemon(tmp_path, "--mode", mode) as daemon:
+        served = daemon.serve(device(daemon, backend))
+        with connected_host(served) as host:
+            woke, elapsed_s = watch_idling(daemon, host)
+            print(woke)
+            reactor = woke["reactor_0"]
+            assert reactor["work.fd_events"] == KEEP_ALIVES
+            assert reactor["work.messages"] <= 2                # the RPCs that ask
+            assert reactor["work.polls_busy"] == 0
+            timers = elapsed_s * 1000 / KATO_MS + 1 + WATCHDOG_LOOKS_MAX
+            assert reactor["work.timers"] <= timers
+            assert 1 <= reactor["sleeps"] <= KEEP_ALIVES + 2 + timers
+            assert reactor["passes"] <= (SPIN_PASSES_MAX if mode == "adaptive" else 4) * (reactor["sleeps"] + 1)
+            assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
+            assert [t["active_pollers_count"] for t in daemon.rpc("thread_get_stats")["threads"]] == [0, 0]
+
+
+def test_keep_alive_wakes_only_its_own_core(tmp_path):
+    """Queues lie on both cores; the one without the admin queue has nothing to do with keep-alive."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("needs two CPUs")
+    with Daemon(tmp_path, "-m", f"[{cpus[0]},{cpus[1]}]") as daemon:
+        served = daemon.serve(daemon.malloc("disk"))
+        with connected_host(served) as host:
+            woke, elapsed_s = watch_idling(daemon, host)
+            print(woke)
+            admin, other = sorted((woke["reactor_0"], woke["reactor_1"]), key=lambda r: -r["work.fd_events"])
+            assert admin["work.fd_events"] == KEEP_ALIVES and other["work.fd_events"] == 0
+            assert other["work.messages"] <= 2 and other["work.timers"] <= WATCHDOG_LOOKS_MAX
+
+
+@pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
+def test_nothing_wakes_when_nobody_is_there(tmp_path, mode):
+    with Daemon(tmp_path, "--mode", mode) as daemon:
+        served = daemon.serve(daemon.malloc("disk"))
+        Host(served.port, served.nqn).close()
+        wakeups(daemon)
+        before, cpu_before = wakeups(daemon), cpu_ns(daemon.pid)
+        time.sleep(2)
+        cpu = cpu_ns(daemon.pid) - cpu_before
+        woke = differences(before, wakeups(daemon))
+        print(f"CPU: {cpu / 2e7:.4f} % of a core", woke)
+        assert woke["reactor_0"]["sleeps"] <= 2 + WATCHDOG_LOOKS_MAX
+        assert woke["reactor_0"]["work.timers"] <= WATCHDOG_LOOKS_MAX
+        assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
+
+
+def test_polling_asks_the_kernel_nothing_but_what_is_ready(tmp_path):
+    """A polling reactor never sleeps; were it to try every idle connection, it would make a million calls a second."""
+    with Daemon(tmp_path, "--mode", "poll") as daemon:
+        served = daemon.serve(daemon.malloc("disk"))
+        with connected_host(served) as host:
+            calls = {name: tcp_counter(daemon, name) for name in ("recvs", "sends")}
+            woke, _ = watch_idling(daemon, host)
+            assert woke["reactor_0"]["sleeps"] == 0
+            assert woke["reactor_0"]["passes"] > 100
+            assert woke["reactor_0"]["work.fd_events"] == KEEP_ALIVES
+            assert tcp_counter(daemon, "recvs") - calls["recvs"] == KEEP_ALIVES
+            assert tcp_counter(daemon, "sends") - calls["sends"] == KEEP_ALIVES
+
+
+def test_every_back_end_is_in_this_test(daemon):
+    """A new back-end that has to be polled would go unnoticed."""
+    made = {m[5:-7] for m in daemon.rpc("rpc_get_methods") if m.startswith("bdev_") and m.endswith("_create")}
+    assert made <= set(BACKENDS), f"add to BACKENDS: {made - set(BACKENDS)}"
