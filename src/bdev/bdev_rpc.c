@@ -277,6 +277,15 @@ static const struct rpc_method methods[] = {
 	           .doc = "Look at a device for others stacked on it: none are found that way here.", .returns = "true"),
 };
 
+/* The daemon ends: the device will not appear. */
+static void drain(struct rpc_drain_hook *h)
+{
+	struct bdev_rpc *br = container_of(h, struct bdev_rpc, drain);
+
+	list_each_safe(l, &br->waiting)
+		give_up(list_entry(l, struct waiting, link));
+}
+
 struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 {
 	struct bdev_rpc *br = base_zalloc(sizeof(*br));
@@ -285,6 +294,8 @@ struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 	br->reg = reg;
 	list_init(&br->kinds);
 	list_init(&br->waiting);
+	br->drain.fn = drain;
+	rpc_on_drain(rpc, &br->drain);
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), br);
 	bdev_rpc_add_stats(br);
 	rpc_add_saver(rpc, "bdev", save, br);

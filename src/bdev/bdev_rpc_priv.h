@@ -9,6 +9,7 @@ struct bdev_rpc {
 	struct rpc *rpc;
 	struct bdev_registry *reg;
 	struct list kinds, waiting;
+	struct rpc_drain_hook drain;
 };
 
 /* stats_rpc.c */
