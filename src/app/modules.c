@@ -150,9 +150,16 @@ static int server_start(struct app *a, struct err *e)
 	return a->server ? 0 : -EADDRINUSE;
 }
 
+static void drained(void *arg)
+{
+	struct app *a = arg;
+
+	rpc_server_close(a->server);
+	modules_stop_next(a);
+}
+
 static bool server_stop(struct app *a)
 {
-	rpc_core_methods_stop(a->core_methods); /* those who wait are told while they still can be */
-	rpc_server_close(a->server);
-	return true;
+	rpc_drain(a->rpc, drained, a); /* while the server can still send the answers */
+	return false;
 }

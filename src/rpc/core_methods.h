@@ -22,9 +22,7 @@ struct rpc_host {
 struct rpc_core_methods;
 /* `host` stays the caller's. Add first: the savers' order is the configuration's. */
 struct rpc_core_methods *rpc_add_core_methods(struct rpc *rpc, const struct rpc_host *host);
-/* Answers those who wait for the start: there will be none. */
-void rpc_core_methods_stop(struct rpc_core_methods *m);
-/* After the server is closed, before rpc_free(). */
+/* After rpc_drain(), before rpc_free(). */
 void rpc_core_methods_free(struct rpc_core_methods *m);
 /* What is accepted and ignored for SPDK's sake. Add last: a module's own method of such a name wins. */
 void rpc_add_ignored_methods(struct rpc *rpc);

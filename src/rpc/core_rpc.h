@@ -11,6 +11,7 @@ struct rpc_core_methods {
 	struct rpc *rpc;
 	const struct rpc_host *host;
 	struct list waiting;        /* callers of framework_wait_init */
+	struct rpc_drain_hook drain;
 	uint64_t began_ns;
 	bool mode_set;              /* by framework_set_mode: to be saved */
 };

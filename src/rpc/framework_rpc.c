@@ -15,6 +15,7 @@ struct waiting {
 
 static rpc_loaded_fn started;
 static void say_running(void *arg);
+static void say_stopping(struct rpc_drain_hook *h);
 static void save_scheduler(void *ctx, struct json_object *array);
 
 static void handle_framework_start_init(struct rpc_call *call, void *args)
@@ -58,8 +59,10 @@ static void say_running(void *arg)
 	}
 }
 
-void rpc_core_methods_stop(struct rpc_core_methods *m)
+static void say_stopping(struct rpc_drain_hook *h)
 {
+	struct rpc_core_methods *m = container_of(h, struct rpc_core_methods, drain);
+
 	for (struct list *at; (at = list_pop(&m->waiting));) {
 		struct waiting *w = list_entry(at, struct waiting, link);
 
@@ -261,6 +264,8 @@ struct rpc_core_methods *rpc_add_core_methods(struct rpc *rpc, const struct rpc_
 	m->began_ns = core_clock_ns();
 	list_init(&m->waiting);
 	rpc_on_running(rpc, say_running, m);
+	m->drain.fn = say_stopping;
+	rpc_on_drain(rpc, &m->drain);
 	framework_rpc_add(m);
 	thread_rpc_add(m);
 	log_rpc_add(m);
@@ -273,7 +278,6 @@ void rpc_core_methods_free(struct rpc_core_methods *m)
 {
 	if (!m)
 		return;
-	rpc_core_methods_stop(m);
 	rpc_on_running(m->rpc, NULL, NULL);
 	free(m);
 }

@@ -4,6 +4,7 @@
  * A call is checked in the order in which a person would look for the mistake: is there such a method, may it be
  * called now, are its parameters right. Then its handler runs; its one reply ends the call.
  */
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -19,6 +20,8 @@ static struct rpc_entry *find_allowed(struct rpc *rpc, const char *name, struct 
 static struct rpc_call *call_make(struct rpc *rpc, const struct rpc_entry *entry, struct json_object *params);
 static int read_params(struct rpc_call *call, struct err *e);
 static void call_end(struct rpc_call *call, struct json_object *result, const struct err *e);
+static void check_drained(struct rpc *rpc);
+static void drained_already(void *arg);
 
 struct rpc *rpc_make(struct core *core)
 {
@@ -27,6 +30,7 @@ struct rpc *rpc_make(struct core *core)
 	rpc->core = core;
 	list_init(&rpc->calls);
 	list_init(&rpc->kept);
+	list_init(&rpc->drain_hooks);
 	rpc->said = json_object_new_object();
 	return rpc;
 }
@@ -145,6 +149,39 @@ static int entry_order(const void *a, const void *b)
 	return strcmp(((const struct rpc_entry *)a)->name, ((const struct rpc_entry *)b)->name);
 }
 
+void rpc_on_drain(struct rpc *rpc, struct rpc_drain_hook *h)
+{
+	list_add_tail(&rpc->drain_hooks, &h->link);
+}
+
+void rpc_drain(struct rpc *rpc, void (*done)(void *arg), void *arg)
+{
+	assert(!rpc->drained);
+	rpc->drained = done;
+	rpc->drained_arg = arg;
+	list_each_safe(at, &rpc->drain_hooks) {
+		struct rpc_drain_hook *h = list_entry(at, struct rpc_drain_hook, link);
+
+		h->fn(h);
+	}
+	check_drained(rpc);
+}
+
+static void check_drained(struct rpc *rpc)
+{
+	void (*done)(void *arg) = rpc->drained;
+
+	if (!done || !list_empty(&rpc->calls))
+		return;
+	rpc->drained = drained_already;
+	if (done != drained_already)
+		done(rpc->drained_arg);
+}
+
+static void drained_already(void *arg)
+{
+}
+
 /* --- one call ------------------------------------------------------------------------------------------- */
 
 void rpc_call_inside(struct rpc *rpc, const char *method, struct json_object *params, rpc_inside_fn *done, void *arg)
@@ -172,6 +209,10 @@ static struct rpc_entry *find_allowed(struct rpc *rpc, const char *name, struct 
 {
 	struct rpc_entry *entry = registry_find(rpc, name);
 
+	if (rpc->drained) {
+		err_set(e, -ESHUTDOWN, "the daemon is stopping");
+		return NULL;
+	}
 	if (!entry) {
 		registry_unknown(rpc, name, e);
 		return NULL;
@@ -242,15 +283,18 @@ static int read_params(struct rpc_call *call, struct err *e)
 
 static void call_end(struct rpc_call *call, struct json_object *result, const struct err *e)
 {
+	struct rpc *rpc = call->rpc;
+
 	list_del(&call->link);
 	if (!e && call->ignored)
-		ignored_keep_params(call->rpc, call->method, call->params, call->ignored);
+		ignored_keep_params(rpc, call->method, call->params, call->ignored);
 	call->done(call->arg, result, e);
 	rpc_params_free(call->method->params, call->method->param_count, call->args);
 	free(call->args);
 	json_object_put(call->ignored);
 	json_object_put(call->params);
 	free(call);
+	check_drained(rpc);
 }
 
 /* --- in a handler --------------------------------------------------------------------------------------- */

@@ -28,6 +28,9 @@ struct rpc {
 	struct list calls;              /* begun, not answered */
 	struct list kept;               /* ignored.c: what was accepted and ignored, ... */
 	struct json_object *said;       /* ... and what of it the log has said */
+	struct list drain_hooks;
+	void (*drained)(void *arg);     /* set: draining */
+	void *drained_arg;
 	bool running;
 	void (*on_running)(void *arg);  /* framework_wait_init's callers */
 	void *on_running_arg;

@@ -112,6 +112,15 @@ bool rpc_is_running(const struct rpc *rpc);
 void rpc_on_running(struct rpc *rpc, void (*fn)(void *arg), void *arg);
 struct core *rpc_core(const struct rpc *rpc);
 
+/* The end: calls are refused from now on; who holds calls until something happens that may never happen hears of it by
+ * a hook and answers them; `done` runs, maybe at once, when the last call that was in progress has been answered. */
+struct rpc_drain_hook {
+	struct list link;
+	void (*fn)(struct rpc_drain_hook *h);
+};
+void rpc_on_drain(struct rpc *rpc, struct rpc_drain_hook *h); /* `h` stays the caller's, as long as `rpc` lives */
+void rpc_drain(struct rpc *rpc, void (*done)(void *arg), void *arg);
+
 /* --- in a handler ---------------------------------------------------------------------------------------- */
 void *rpc_ctx(const struct rpc_call *call);
 struct rpc *rpc_of(const struct rpc_call *call);

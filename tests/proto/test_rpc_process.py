@@ -8,6 +8,7 @@ import time
 import pytest
 
 from gantry import Daemon, gantryd_path, wait_until
+from jsonrpc import Raw, request
 
 
 def run(*args):
@@ -54,6 +55,22 @@ def test_an_rpc_ends_it_cleanly(tmp_path):
     assert daemon.rpc("spdk_kill_instance", sig_name="SIGTERM") is True
     assert daemon.process.wait(10) == 0
     daemon.check_log()
+
+
+def test_it_ends_amid_calls(tmp_path):
+    """Calls in progress are answered, waiting ones told, later ones refused; nothing is left behind."""
+    for _ in range(5):
+        daemon = Daemon(tmp_path).start()
+        daemon.transport()
+        with Raw(daemon.socket) as raw, Raw(daemon.socket) as waiting:
+            waiting.send(request("bdev_get_bdevs", 1, name="never", timeout=60000))
+            assert waiting.call("log_get_level", 2)["id"] == 2
+            raw.send("".join(request("nvmf_create_subsystem", i, nqn=f"nqn.2016-06.io.gantry:{i}") for i in range(40)) +
+                     "".join(request("gantry_get_wakeups", i) for i in range(20)))
+            daemon.process.send_signal(signal.SIGTERM)
+            assert "error" in waiting.answer()
+            assert daemon.process.wait(10) == 0
+        daemon.check_log()
 
 
 def test_the_limit_of_descriptors_is_raised(daemon):
