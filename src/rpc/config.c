@@ -318,7 +318,7 @@ static bool wants(struct load *l, struct json_object *entry)
 		/* A file made for a program with more in it may be used here; but a mistake in a name is one. */
 		if (registry_find_saver(l->rpc, l->subsystem))
 			return true;
-		if (!l->skipped || strcmp(l->skipped, l->subsystem) != 0)
+		if (l->part != RPC_LOAD_RUNTIME && (!l->skipped || strcmp(l->skipped, l->subsystem) != 0))
 			log_notice("config: subsystem %s does not exist here; %s and what follows it there is skipped",
 			           l->subsystem, l->method);
 		l->skipped = l->subsystem;
