@@ -39,6 +39,7 @@ struct tcp_conn *tcp_conn_make(struct tcp_transport *tr, struct sock *s)
 	c->slot_count = TCP_FIRST_SLOTS;
 	c->tx.align_bytes = 4;
 	queue_init(&c->out);
+	queue_init(&c->turns);
 	list_init(&c->link);
 	fabric_rx_init(&c->rx, NVME_TCP_CONTROLLER);
 	c->rx.as.icd_bytes_max = tr->icd_bytes_max;

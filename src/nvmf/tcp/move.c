@@ -141,6 +141,7 @@ static void settle(struct tcp_conn *c)
 	if (c->throttled)
 		mem_wait_cancel(&c->throttle);
 	c->throttled = false;
+	queue_init(&c->turns);
 	for (uint32_t i = 0; i < c->touched; i++) {
 		struct tcp_req *r = conn_req(c, i);
 
@@ -270,7 +271,7 @@ static void freeze_requests(struct freeze *f, struct tcp_conn *c)
 	if (f->thawing) {
 		for (uint32_t i = 0; i < c->touched; i++)
 			tcp_req_slot_init(c, i);
-		c->in_use = c->owed = 0;
+		c->in_use = c->owed = c->asked_bytes = 0;
 		while (count-- && !f->err.code)
 			freeze_request(f, c, 0);
 		rebuild_free_slots(c);
@@ -330,6 +331,7 @@ static void thaw_receiving(struct tcp_req *r, uint32_t data_len)
 	r->req.data_len = data_len;
 	if (r->asked) {
 		c->owed++;
+		c->asked_bytes += data_len;
 		tcp_req_hold_capsule(r); /* buffers, or heap memory: the R2T is out */
 	}
 }

@@ -11,7 +11,9 @@
 static bool sgl_is_wrong(struct tcp_req *r);
 static bool needs_room(const struct tcp_req *r);
 static bool take_room(struct tcp_req *r);
-static void wait_for_room(struct tcp_req *r);
+static bool is_its_turn(const struct tcp_req *r);
+static enum step get_room(struct tcp_req *r);
+static void turns_go_on(struct tcp_conn *c);
 static void room_came(struct wait *w);
 static void give_room(struct tcp_req *r);
 static void pin_or_give(struct tcp_req *r);
@@ -104,8 +106,9 @@ void tcp_req_end_all(struct tcp_conn *c)
 {
 	queue_init(&c->out);
 	c->head_sent = 0;
+	queue_init(&c->turns);
 	c->rx_req = c->span_req = NULL;
-	c->owed = 0;
+	c->owed = c->asked_bytes = 0;
 	for (uint32_t i = 0; i < c->touched; i++) {
 		struct tcp_req *r = conn_req(c, i);
 
@@ -120,9 +123,9 @@ void tcp_req_end_all(struct tcp_conn *c)
 void tcp_req_wait_cancel(struct tcp_req *r)
 {
 	assert(r->state == REQ_NEED_ROOM);
-	if (r->waits_iovs)
+	if (r->waits == WAITS_IOVS)
 		waitq_remove(&req_conn(r)->home->iov_wait, &r->wait);
-	else
+	else if (r->waits == WAITS_BUFFERS)
 		mem_wait_cancel(&r->wait);
 }
 
@@ -144,9 +147,11 @@ static enum step req_on_NEW(struct tcp_req *r)
 		return req_goto(r, REQ_SEND);
 	if (req->data == NVMF_DATA_TO_CTRLR && !r->asked)
 		return req_goto(r, REQ_RECEIVE);
-	if (!take_room(r))
+	if (r->asked && !is_its_turn(r)) {
+		r->waits = WAITS_TURN;
 		return req_goto(r, REQ_NEED_ROOM);
-	return req_goto(r, r->asked ? REQ_ASK : REQ_EXECUTE);
+	}
+	return get_room(r);
 }
 
 /* What the one descriptor offers, against what the command moves. Decides, for data to the controller, whether
@@ -229,23 +234,42 @@ static bool take_room(struct tcp_req *r)
 	return true;
 }
 
-static enum step req_on_NEED_ROOM(struct tcp_req *r)
+/* A connection's buffers that wait for its host are limited; one command always has its turn. */
+static bool is_its_turn(const struct tcp_req *r)
 {
-	wait_for_room(r);
-	return STEP_WAIT;
+	const struct tcp_conn *c = container_of(r->req.qpair, struct tcp_conn, qp);
+
+	return queue_empty(&c->turns) && (!c->asked_bytes || c->asked_bytes + r->req.data_len <= TCP_ASKED_BYTES_MAX);
 }
 
-static void wait_for_room(struct tcp_req *r)
+/* It is the request's turn: have room, or wait for it. */
+static enum step get_room(struct tcp_req *r)
 {
-	struct tcp_home *h = req_conn(r)->home;
+	if (r->asked)
+		req_conn(r)->asked_bytes += r->req.data_len;
+	if (take_room(r))
+		return req_goto(r, r->asked ? REQ_ASK : REQ_EXECUTE);
+	r->waits = lends(r) ? WAITS_IOVS : WAITS_BUFFERS;
+	if (r->state != REQ_NEED_ROOM)
+		return req_goto(r, REQ_NEED_ROOM);
+	return req_on_NEED_ROOM(r);
+}
 
-	tcp_count(h, room_waits, 1);
-	r->waits_iovs = lends(r);
+static enum step req_on_NEED_ROOM(struct tcp_req *r)
+{
+	struct tcp_conn *c = req_conn(r);
+
+	tcp_count(c->home, room_waits, 1);
+	if (r->waits == WAITS_TURN) {
+		queue_push(&c->turns, &r->link);
+		return STEP_WAIT;
+	}
 	r->wait = (struct wait){ 0 }; /* `near` and `bufs` lay here */
-	if (r->waits_iovs)
-		waitq_add(&h->iov_wait, &r->wait, 1, room_came);
+	if (r->waits == WAITS_IOVS)
+		waitq_add(&c->home->iov_wait, &r->wait, 1, room_came);
 	else
 		mem_wait(&r->wait, r->req.data_len, room_came);
+	return STEP_WAIT;
 }
 
 /* `w` is no longer waiting; what is taken overwrites it. */
@@ -254,12 +278,27 @@ static void room_came(struct wait *w)
 	struct tcp_req *r = container_of(w, struct tcp_req, wait);
 
 	if (!take_room(r)) {
-		wait_for_room(r);
+		req_on_NEED_ROOM(r);
 		return;
 	}
 	r->since_ns = reactor_now_ns();
 	req_goto(r, r->asked ? REQ_ASK : REQ_EXECUTE);
 	tcp_req_run(r);
+}
+
+/* Data that was asked for has come: who waited for it may ask now. */
+static void turns_go_on(struct tcp_conn *c)
+{
+	while (!queue_empty(&c->turns)) {
+		struct tcp_req *r = container_of(c->turns.first, struct tcp_req, link);
+
+		if (c->asked_bytes && c->asked_bytes + r->req.data_len > TCP_ASKED_BYTES_MAX)
+			return;
+		queue_pop(&c->turns);
+		r->since_ns = reactor_now_ns();
+		if (get_room(r) == STEP_NEXT)
+			tcp_req_run(r);
+	}
 }
 
 static void give_room(struct tcp_req *r)
@@ -334,6 +373,9 @@ void tcp_req_received(struct tcp_req *r)
 	assert(r->state == REQ_RECEIVE && r->received == r->req.data_len);
 	if (r->asked) {
 		c->owed--;
+		c->asked_bytes -= r->req.data_len;
+		if (unlikely(!queue_empty(&c->turns)))
+			turns_go_on(c);
 		if (unlikely(c->throttled))
 			tcp_conn_update_reading(c);
 	}

@@ -31,6 +31,8 @@
 #define TCP_BATCH_BYTES_MAX (1u << 20) /* one send */
 #define TCP_BATCHES_A_PASS 4u          /* of one connection, before others have their turn */
 #define TCP_BATCH_HEADER_BYTES 65536u
+#define TCP_ASKED_BYTES_MAX (2u << 20) /* of one connection: buffers that wait for the host's data. A host that is slow to
+                                        * answer R2Ts shall not hold everybody's */
 #define TCP_FIRST_SLOTS 4u             /* before Connect told the queue's size */
 #define TCP_NEAR_IOVS 4u               /* lent memory described in the request itself */
 #define TCP_IOV_ARRAYS 256u            /* of a core, for larger lent reads */
@@ -62,6 +64,13 @@ enum req_hold {
 	HOLD_RX,      /* near[0]: within the receive buffer `held` */
 };
 
+/* What a request in NEED_ROOM waits for. */
+enum req_waits {
+	WAITS_BUFFERS,
+	WAITS_IOVS,   /* an array of the core's, to describe lent memory */
+	WAITS_TURN,   /* its connection's host to answer earlier R2Ts */
+};
+
 struct tcp_req {
 	struct nvmf_req req;
 	union {
@@ -69,7 +78,7 @@ struct tcp_req {
 		struct iovec near[TCP_NEAR_IOVS];
 		struct wait wait;     /* for bufs or held: nothing is held then */
 	};
-	struct queue_link link;       /* in the connection's out queue, or among its free slots */
+	struct queue_link link;       /* in the connection's `out` or `turns`, or among its free slots */
 	void *held;
 	uint64_t since_ns;            /* when it came into its state, or data came last */
 	uint16_t index;               /* slot; its TTAG */
@@ -77,7 +86,7 @@ struct tcp_req {
 	uint8_t hold;                 /* enum req_hold */
 	bool asked;                   /* data comes by R2T, not with the capsule */
 	bool bad_digest;
-	bool waits_iovs;              /* NEED_ROOM: for an array, not for buffers */
+	uint8_t waits;                /* NEED_ROOM: enum req_waits */
 	bool encoded;                 /* cpl and crc are final */
 	bool refused;                 /* cpl says why; its data is still taken in */
 	uint32_t received;            /* bytes of data so far */
@@ -113,6 +122,8 @@ struct tcp_conn {
 	bool qp_closing, qp_closed;
 	uint32_t in_use, executing;   /* slots; those in the target's hands */
 	uint32_t owed;                /* R2Ts not yet answered with all data */
+	uint32_t asked_bytes;         /* buffers held for such data, from before the R2T goes out */
+	struct queue turns;           /* requests that wait for that to be less */
 	struct fabric_rx rx;
 	struct nvme_tcp_framing tx;
 	struct tcp_req *rx_req;       /* the data being received is its; NULL: thrown away */

@@ -381,6 +381,25 @@ static void writes_wait_for_buffers_and_pass(void **state)
 	end();
 }
 
+/* A host that asks for much and sends nothing holds a bounded part of the buffers: others go on. */
+static void a_silent_host_does_not_hold_all_buffers(void **state)
+{
+	struct mem_stats m;
+
+	begin(0, 0, NULL);
+	for (uint32_t i = 0; i < 31; i++) {
+		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 256);
+
+		sqe.sgl1.length = le32_of(131072);
+		sqe.sgl1.id = 0x5a;
+		host_command(&io, &sqe, NULL, 0);
+	}
+	world_pass(10 * NS_PER_MS);
+	mem_get_stats(w.core, &m);
+	assert_in_range(m.in_use_bytes, 1u << 20, TCP_ASKED_BYTES_MAX + (64u << 10));
+	end();
+}
+
 /* In-capsule data is taken even when not one buffer is to be had. */
 static void capsules_pass_without_buffers(void **state)
 {
@@ -501,6 +520,7 @@ int main(void)
 		cmocka_unit_test(overrun_queue_ends_the_connection),
 		cmocka_unit_test(the_host_has_30_seconds_to_close),
 		cmocka_unit_test(writes_wait_for_buffers_and_pass),
+		cmocka_unit_test(a_silent_host_does_not_hold_all_buffers),
 		cmocka_unit_test(capsules_pass_without_buffers),
 		cmocka_unit_test(idle_connections_are_small_and_asleep),
 		cmocka_unit_test(a_connection_may_move_after_any_step),
