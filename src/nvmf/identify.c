@@ -100,6 +100,7 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	id->mnan = le32_of(s->ns_max);
 	id->oncs = le16_of(optional_commands(s));
 	id->ocfs = le16_of(s->ops_all & BDEV_BIT(COPY) ? 1 : 0); /* copy descriptor format 0 */
+	id->fuses = le16_of(s->ns_count && (s->ops_all & BDEV_BIT(COMPARE_AND_WRITE)) ? NVME_FUSES_COMPARE_AND_WRITE : 0);
 	id->vwc = (s->volatile_cache ? NVME_VWC_PRESENT : 0) | NVME_VWC_FLUSH_NOT_ALL;
 	id->ioccsz = le32_of((uint32_t)(sizeof(struct nvme_sqe) + opts->in_capsule_data_size) / 16);
 	id->iorcsz = le32_of(sizeof(struct nvme_cqe) / 16);

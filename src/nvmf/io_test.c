@@ -174,6 +174,61 @@ static void data_too_short_is_the_transports_to_refuse(void **state)
 	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 4, out, 2048), 0);
 }
 
+/* --- compare and write ------------------------------------------------------------------------------ */
+
+static struct rig_req *half(int fuse, uint8_t opc, uint64_t lba, uint32_t blocks, uint8_t *data)
+{
+	struct nvme_sqe sqe = rig_rw(opc, 1, lba, blocks);
+
+	sqe.flags |= (uint8_t)fuse;
+	return rig_send(io, &sqe, data, blocks * RIG_BLOCK);
+}
+
+static void fused_pair_writes_if_equal(void **state)
+{
+	struct rig_req *first, *second;
+
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 5, 1, out, 512), 0);
+	first = half(1, NVME_CMD_COMPARE, 5, 1, out);
+	rig_pass(NS_PER_MS);
+	assert_false(first->done); /* alone it does nothing */
+	second = half(2, NVME_CMD_WRITE, 5, 1, out + 512);
+	assert_int_equal(rig_end(first), 0);
+	assert_int_equal(rig_end(second), 0);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 5, 1, in, 512), 0);
+	assert_memory_equal(in, out + 512, 512);
+	first = half(1, NVME_CMD_COMPARE, 5, 1, out);
+	second = half(2, NVME_CMD_WRITE, 5, 1, out);
+	assert_int_equal(rig_end(first), DNR(NVME_SC_COMPARE_FAILED));
+	assert_int_equal(rig_end(second), DNR(NVME_SC_FUSED_FAIL));
+	assert_int_equal(rw(NVME_CMD_READ, 1, 5, 1, in, 512), 0);
+	assert_memory_equal(in, out + 512, 512);
+}
+
+/* Halves must follow each other, fit each other, and fail together. */
+static void fused_halves_fail_together(void **state)
+{
+	struct rig_req *first = half(1, NVME_CMD_COMPARE, 5, 1, out), *second;
+
+	assert_int_equal(rw(NVME_CMD_FLUSH, 1, 0, 1, NULL, 0), 0);
+	assert_int_equal(rig_end(first), DNR(NVME_SC_FUSED_MISSING));
+	assert_int_equal(rig_end(half(2, NVME_CMD_WRITE, 5, 1, out)), DNR(NVME_SC_FUSED_MISSING));
+	first = half(1, NVME_CMD_COMPARE, 5, 1, out);
+	second = half(2, NVME_CMD_WRITE, 6, 1, out);
+	assert_int_equal(rig_end(first), DNR(NVME_SC_FUSED_FAIL));
+	assert_int_equal(rig_end(second), DNR(NVME_SC_INVALID_FIELD));
+	assert_int_equal(rig_end(half(1, NVME_CMD_COMPARE, 5, 2, out)), DNR(NVME_SC_AWU_EXCEEDED));
+	assert_int_equal(rig_end(half(2, NVME_CMD_WRITE, 5, 2, out)), DNR(NVME_SC_FUSED_FAIL));
+	assert_int_equal(rig_end(half(1, NVME_CMD_READ, 5, 1, out)), DNR(NVME_SC_INVALID_FIELD));
+	assert_int_equal(rig_end(half(3, NVME_CMD_WRITE, 5, 1, out)), DNR(NVME_SC_INVALID_FIELD));
+	first = half(1, NVME_CMD_COMPARE, 5, 1, out);
+	second = half(1, NVME_CMD_COMPARE, 5, 1, out);
+	assert_int_equal(rig_end(first), DNR(NVME_SC_FUSED_MISSING));
+	rig_close(io);
+	assert_true(rig_gone(io));
+	assert_int_equal(rig_end(second), NVME_SC_ABORT_QUEUE);
+}
+
 /* --- namespaces under I/O ------------------------------------------------------------------------------- */
 
 static bool settled(void *arg)
@@ -280,6 +335,7 @@ int main(void)
 		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(namespaces_and_fields),
 		T(compare_finds_differences),
 		T(zeroes_and_deallocation), T(copies), T(data_too_short_is_the_transports_to_refuse),
+		T(fused_pair_writes_if_equal), T(fused_halves_fail_together),
 		T(namespace_removed_under_writes), T(device_removed), T(abort_of_what_is_not_there), T(closed_under_writes),
 	};
 

@@ -10,7 +10,6 @@
 
 static void done_run(struct defer *d);
 static void closed_run(struct defer *d);
-static void fused_part(struct nvmf_req *req);
 
 void nvmf_qpair_init(struct nvmf_qpair *qp, struct nvmf_transport *tr)
 {
@@ -35,7 +34,6 @@ bool nvmf_req_refuse(struct nvmf_req *req, uint16_t status)
 	nvme_cqe_set_status(&req->cpl, status);
 	if (req->qpair->ctrlr)
 		nvmf_error_add(req);
-	fused_part(req);
 	return false;
 }
 
@@ -63,15 +61,15 @@ static bool parse_slow_checks(struct nvmf_req *req, const struct nvmf_handler *h
 	if (!qp->connected)
 		return fabrics && req->cmd.fctype == NVME_FABRICS_CONNECT
 		       ? h->parse(req) : nvmf_req_refuse(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+	if (qp->fused_state && nvme_flags_fuse(req->cmd.flags) != 2)
+		nvmf_fused_missing(req->qpair);
 	if (!h || (qp->ctrlr->discovery && !(h->flags & NVMF_ON_DISCOVERY)))
 		return nvmf_req_refuse(req, NVME_SC_INVALID_OPCODE | NVME_SC_DNR);
 	if (!(h->flags & NVMF_ALWAYS) && !atomic_load_explicit(&qp->ctrlr->ready, memory_order_relaxed))
 		return nvmf_req_refuse(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
 	if (nvme_flags_psdt(req->cmd.flags) != 1 && !fabrics)
 		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
-	if (nvme_flags_fuse(req->cmd.flags))
-		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
-	return h->parse(req);
+	return nvme_flags_fuse(req->cmd.flags) ? nvmf_fused_parse(req) : h->parse(req);
 }
 
 bool nvmf_req_parse(struct nvmf_req *req)
@@ -88,8 +86,9 @@ bool nvmf_req_parse(struct nvmf_req *req)
 	req->iov_count = req->iov_max = 0;
 	req->ns = NULL;
 	req->fused = NULL;
+	req->fused_status = 0;
 	req->handler = h = find_handler(req);
-	if (likely(qp->connected && h && req->cmd.flags == 1 << 6 && !qp->fused_first && !qp->ctrlr->discovery &&
+	if (likely(qp->connected && h && req->cmd.flags == 1 << 6 && !qp->fused_state && !qp->ctrlr->discovery &&
 	           atomic_load_explicit(&qp->ctrlr->ready, memory_order_relaxed)))
 		return h->parse(req);
 	return parse_slow_checks(req, h);
@@ -110,6 +109,8 @@ void nvmf_req_execute(struct nvmf_req *req)
 		watch_arm(&qp->nc->watch);
 	if (unlikely(qp->closing))
 		nvmf_req_complete(req, NVME_SC_ABORT_QUEUE);
+	else if (unlikely(nvme_flags_fuse(req->cmd.flags)))
+		nvmf_fused_run(req);
 	else
 		req->handler->run(req);
 }
@@ -187,14 +188,16 @@ void nvmf_req_fail(struct nvmf_req *req, uint16_t status)
 	nvme_cqe_set_status(&req->cpl, status);
 	if (req->qpair->ctrlr)
 		nvmf_error_add(req);
-	fused_part(req);
+	nvmf_fused_part(req);
 }
 
 bool nvmf_req_withdraw(struct nvmf_req *req)
 {
 	struct nvmf_qpair *qp = req->qpair;
 
-	if (!req->parks || !req->executing || req->finishing || !nvmf_aer_take(qp->ctrlr, req))
+	if (!req->parks || !req->executing || req->finishing)
+		return false;
+	if (!nvme_flags_fuse(req->cmd.flags) && !nvmf_aer_take(qp->ctrlr, req))
 		return false;
 	req->executing = false;
 	list_del(&req->link);
@@ -212,17 +215,8 @@ void nvmf_req_free(struct nvmf_req *req)
 		nvmf_ns_view_put(req->ns);
 		req->ns = NULL;
 	}
-	fused_part(req);
-}
-
-/* A half of a fused pair leaves before it was executed. */
-static void fused_part(struct nvmf_req *req)
-{
-	if (req->qpair->fused_first == req)
-		req->qpair->fused_first = NULL;
-	if (req->fused)
-		req->fused->fused = NULL;
-	req->fused = NULL;
+	if (unlikely(req->fused || req->qpair->fused_first == req))
+		nvmf_fused_part(req);
 }
 
 /* --- data ------------------------------------------------------------------------------------------------------ */
@@ -310,6 +304,8 @@ void nvmf_qpair_close(struct nvmf_qpair *qp)
 
 		if (!req->finishing && req->io.active && req->ns)
 			bdev_abort(req->ns->ch, &req->io);
+		else if (!req->finishing && req->parks)
+			nvmf_req_complete(req, NVME_SC_ABORT_QUEUE); /* half of a fused pair */
 	}
 	nvmf_qpair_unpin(qp);
 }
@@ -341,7 +337,7 @@ static void closed_run(struct defer *d)
 
 static void leave_core(struct nvmf_qpair *qp)
 {
-	assert(list_empty(&qp->executing) && !qp->fused_first);
+	assert(list_empty(&qp->executing));
 	if (qp->ctrlr && qp->ctrlr->admin_qp == qp)
 		nvmf_ctrlr_move(qp->ctrlr, true);
 	if (qp->connected)

@@ -349,8 +349,10 @@ static void free_target(struct nvmf_target *t)
 	}
 	list_each_safe(l, &t->portals)
 		free(list_entry(l, struct nvmf_portal, link));
-	for (uint32_t i = 0; i < t->core_count; i++)
+	for (uint32_t i = 0; i < t->core_count; i++) {
 		free(t->cores[i].subs);
+		free(t->cores[i].fused_slots);
+	}
 	nvmf_config_drop(t->config);
 	free(t->cores);
 	free(t);

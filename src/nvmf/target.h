@@ -32,6 +32,14 @@
 #define NVMF_COPY_RANGES_MAX 16u      /* MSRC + 1 */
 #define NVMF_COPY_BLOCKS_MAX 65535u   /* MSSRL: of one range */
 
+/* Fused pairs: the last command of a queue was ... */
+enum nvmf_fused { NVMF_FUSED_NONE, NVMF_FUSED_HALF /* a first half */, NVMF_FUSED_REFUSED /* one that failed */ };
+#define NVMF_FUSED_SLOTS 16u
+struct nvmf_fused_slot {
+	struct nvmf_req *req;             /* NULL: free */
+	struct iovec iovs[2 * MEM_IOV_MAX];
+};
+
 /* --- per core ------------------------------------------------------------------------------------------ */
 
 struct nvmf_core {
@@ -44,6 +52,7 @@ struct nvmf_core {
 	struct defer done_defer;
 	struct watch watch;
 	bool watching;
+	struct nvmf_fused_slot *fused_slots; /* made when first needed */
 	/* Accounts: written by the core, read by anyone: nvmf_count(). */
 	uint64_t admin_qpairs, io_qpairs, completed_io, completed_admin;
 	_Atomic uint32_t current_admin_qpairs, current_io_qpairs;
@@ -322,6 +331,12 @@ static inline struct nvmf_ns_view *nvmf_ns_find(const struct nvmf_qpair *qp, uin
 	ns = s->ns[nsid - 1];
 	return likely(ns != NULL) ? &ns->view[qp->nc->index] : NULL;
 }
+
+/* fused.c */
+bool nvmf_fused_parse(struct nvmf_req *req);                                /* one half */
+void nvmf_fused_run(struct nvmf_req *req);
+void nvmf_fused_missing(struct nvmf_qpair *qp);                            /* what follows is no second half */
+void nvmf_fused_part(struct nvmf_req *req);                                /* a half leaves before it was executed */
 
 bool nvmf_connect_parse(struct nvmf_req *req);
 void nvmf_connect_run(struct nvmf_req *req);

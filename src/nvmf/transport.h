@@ -73,7 +73,8 @@ struct nvmf_req {
 	bool finishing;               /* its answer is on its way to req_done() */
 	uint8_t shift;                /* of a block, when the command was parsed */
 	struct nvmf_ns_view *ns;      /* the namespace the command uses: keeps it, and its channel, until given back */
-	struct nvmf_req *fused;       /* the other half of a fused pair */
+	struct nvmf_req *fused;       /* the other half of a fused pair ... */
+	uint16_t fused_status;        /* ... or why there is none: how this one will be answered */
 	uint16_t at;                  /* commands of several ranges: the one that is being done ... */
 	uint64_t at_lba;              /* ... and where it goes */
 	struct list link;             /* the qpair's list of executing requests */
@@ -96,6 +97,7 @@ struct nvmf_qpair {
 	struct nvmf_core *nc;         /* the target on this core */
 	uint32_t sub_id;              /* the controller's subsystem */
 	uint32_t data_len_max;        /* MDTS, bytes */
+	uint8_t fused_state;          /* enum nvmf_fused: what the next command has to be */
 	struct nvmf_req *fused_first; /* waits for the second half of its pair to be parsed */
 	/* Of any traffic; the controller's keep-alive reads it from its own core. Points into the controller once
 	 * connected. */
