@@ -16,8 +16,8 @@
 #include <sys/mman.h>
 
 #define ARENA_BYTES (2u << 20)
-#define STACK_PAGES 128u         /* free pages of one core */
-#define BATCH (STACK_PAGES / 2)  /* what moves between a stack and the store at once */
+#define STACK_PAGES 128u         /* free pages of one core ... */
+#define STACK_BYTES (512u << 10) /* ... fewer when they are large */
 #define KEEP_BYTES (8u << 20)    /* free memory of the store beyond which it goes back to the system */
 #define FILLING UINT32_MAX
 #define NONE UINT32_MAX
@@ -46,6 +46,7 @@ struct pages {
 	struct page_hdr *hdrs;
 	const char *zero;
 	uint32_t shift, max, keep;
+	uint32_t stack_max, batch;       /* pages of a stack; half of it moves between a stack and the store at once */
 	size_t base_bytes, hdrs_bytes;
 	char *base;
 	struct core *core;
@@ -72,6 +73,8 @@ struct pages *pages_make(struct core *core, uint32_t page_bytes, uint64_t max_pa
 	p->shift = (uint32_t)__builtin_ctz(page_bytes);
 	p->max = (uint32_t)max;
 	p->keep = KEEP_BYTES / page_bytes;
+	p->stack_max = max_u32(4, min_u32(STACK_PAGES, STACK_BYTES / page_bytes));
+	p->batch = p->stack_max / 2;
 	p->base_bytes = ((size_t)max << p->shift) + ARENA_BYTES;
 	p->hdrs_bytes = align_up(max * sizeof(struct page_hdr), PAGE_BYTES);
 	p->base = reserve(p->base_bytes);
@@ -156,7 +159,7 @@ void *page_take(struct pages *p)
 	} else {
 		count = atomic_load_explicit(&s->count, memory_order_relaxed);
 		if (unlikely(!count)) {
-			count = refill(p, s->at, BATCH);
+			count = refill(p, s->at, p->batch);
 			if (!count)
 				return NULL;
 		}
@@ -256,14 +259,14 @@ static void give(struct pages *p, uint32_t index)
 		return;
 	}
 	count = atomic_load_explicit(&s->count, memory_order_relaxed);
-	if (unlikely(count == STACK_PAGES)) { /* the oldest half goes: it is the coldest */
-		uint32_t batch[BATCH];
+	if (unlikely(count == p->stack_max)) { /* the oldest half goes: it is the coldest */
+		uint32_t batch[STACK_PAGES / 2];
 
-		memcpy(batch, s->at, sizeof(batch));
-		memmove(s->at, s->at + BATCH, (STACK_PAGES - BATCH) * sizeof(s->at[0]));
-		count -= BATCH;
+		memcpy(batch, s->at, p->batch * sizeof(batch[0]));
+		count -= p->batch;
+		memmove(s->at, s->at + p->batch, count * sizeof(s->at[0]));
 		atomic_store_explicit(&s->count, count, memory_order_relaxed);
-		store_give(p, batch, BATCH);
+		store_give(p, batch, p->batch);
 	}
 	s->at[count] = index;
 	atomic_store_explicit(&s->count, count + 1, memory_order_relaxed);

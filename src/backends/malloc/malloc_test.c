@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "backends/malloc/malloc.h"
 #include "bdev/iov.h"
@@ -380,6 +381,33 @@ static void memory_comes_and_goes_with_data(void **state)
 	end();
 }
 
+/* Running out of memory is an answer, not the end: what is there can be read, and what is unmapped makes room. */
+static void without_memory_a_write_is_refused(void **state)
+{
+	static char buf[1 << 20], back[1 << 20];
+	struct rlimit before, tight;
+	enum bdev_status st = BDEV_ST_OK;
+	uint64_t blocks = 0;
+
+	begin(1u << 20, 4096, 0, false);
+	memset(buf, 3, sizeof(buf));
+	assert_int_equal(getrlimit(RLIMIT_DATA, &before), 0);
+	tight = before;
+	tight.rlim_cur = 1;
+	assert_int_equal(io_do(BDEV_WRITE, 0, 256, buf), BDEV_ST_OK);
+	assert_int_equal(setrlimit(RLIMIT_DATA, &tight), 0);
+	for (blocks = 256; blocks < 8192 && st == BDEV_ST_OK; blocks += 256)
+		st = io_do(BDEV_WRITE, blocks, 256, buf);
+	assert_int_equal(io_do(BDEV_READ, 0, 256, back), BDEV_ST_OK);
+	assert_int_equal(io_do(BDEV_UNMAP, 0, 256, NULL), BDEV_ST_OK);
+	assert_int_equal(io_do(BDEV_WRITE, 100, 128, buf), BDEV_ST_OK);
+	assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
+	assert_int_equal(st, BDEV_ST_NO_SPACE);
+	assert_memory_equal(back, buf, sizeof(buf));
+	assert_int_equal(io_do(BDEV_WRITE, blocks, 256, buf), BDEV_ST_OK);
+	end();
+}
+
 /* Copied pages are shared until one of them is written to. */
 static void a_copy_costs_no_memory_until_written(void **state)
 {
@@ -467,6 +495,7 @@ int main(void)
 		cmocka_unit_test(no_block_is_ever_torn),
 		cmocka_unit_test(lent_bytes_stay_as_they_were),
 		cmocka_unit_test(memory_comes_and_goes_with_data),
+		cmocka_unit_test(without_memory_a_write_is_refused),
 		cmocka_unit_test(a_copy_costs_no_memory_until_written),
 		cmocka_unit_test(shrinking_forgets_and_growing_starts_empty),
 		cmocka_unit_test(bad_options_get_a_sentence),
