@@ -142,8 +142,9 @@ static void *copy_of(const void *p, size_t size)
 
 static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s)
 {
-	struct nvmf_subsystem *c = copy_of(s, sizeof(*s));
+	struct nvmf_subsystem *c = base_zalloc(sizeof(*c));
 
+	*c = *s;
 	c->refs = 1;
 	c->roster->refs++;
 	c->ns = copy_of(s->ns, s->ns_max * sizeof(*s->ns));

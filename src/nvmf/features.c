@@ -43,7 +43,9 @@ bool nvmf_set_features_parse(struct nvmf_req *req)
 
 void nvmf_set_features_run(struct nvmf_req *req)
 {
-	nvmf_req_complete(req, feature_of(req)->set(req, le32_get(req->cmd.features.cdw11)));
+	const struct feature *f = &features[req->cmd.features.fid]; /* parsing has looked */
+
+	nvmf_req_complete(req, f->set(req, le32_get(req->cmd.features.cdw11)));
 }
 
 /* --- get ---------------------------------------------------------------------------------------------- */
@@ -60,7 +62,7 @@ bool nvmf_get_features_parse(struct nvmf_req *req)
 
 void nvmf_get_features_run(struct nvmf_req *req)
 {
-	const struct feature *f = feature_of(req);
+	const struct feature *f = &features[req->cmd.features.fid]; /* parsing has looked */
 	uint8_t sel = req->cmd.features.sel & 7, data[512] = { 0 };
 	uint32_t value;
 

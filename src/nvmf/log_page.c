@@ -39,7 +39,7 @@ bool nvmf_log_page_parse(struct nvmf_req *req)
 
 void nvmf_log_page_run(struct nvmf_req *req)
 {
-	const struct page_kind *k = kind_of(req);
+	const struct page_kind *k = &kinds[req->cmd.get_log_page.lid]; /* parsing has looked */
 	const struct nvme_get_log_page *cmd = &req->cmd.get_log_page;
 	const struct nvmf_subsystem *s = nvmf_qpair_sub(req->qpair);
 	uint64_t offset = le64_get(cmd->lpo);
