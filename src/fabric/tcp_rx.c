@@ -35,7 +35,7 @@ enum fabric_rx_event fabric_rx_next(struct fabric_rx *rx, const uint8_t **at, co
 		if (rx->pad_left)
 			return FABRIC_RX_MORE;
 		rx->state = FABRIC_RX_ON_DATA;
-		/* fall through */
+		__attribute__((fallthrough));
 	case FABRIC_RX_ON_DATA:
 		return on_data(rx, at, end);
 	case FABRIC_RX_ON_DIGEST:

@@ -219,6 +219,8 @@ static void flush_here(void *arg)
 
 void host_send(struct host *h, const void *bytes, uint32_t len)
 {
+	if (!len)
+		return;
 	if (h->out_at == h->out_len)
 		h->out_at = h->out_len = 0;
 	if (h->out_len + len > h->out_cap) {

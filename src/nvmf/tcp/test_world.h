@@ -22,6 +22,7 @@ struct test_world {
 	struct nvmf_change change;
 	uint32_t step, cores;
 	bool serving, stopped;
+	uint16_t fuzz_cntlid;
 };
 
 /* `opts` NULL: defaults. Tests set world->opts fields before by giving their own. */
