@@ -273,6 +273,7 @@ class Conn:
         assert (term.fes, term.fei) == (fes, fei), f"{term}; expected FES {fes}, FEI {fei:#x}"
         assert len(term.quoted) <= 128, f"quotes {len(term.quoted)} bytes of the PDU"
         assert term.quoted.startswith(quoting) or quoting.startswith(term.quoted), "quotes another PDU"
+        self.sock.shutdown(socket.SHUT_WR)   # it is the host that has to close then
         self.expect_closed()
 
     def expect_closed(self, timeout_s=TIMEOUT_S):
