@@ -117,7 +117,8 @@ static void stack_init(struct stack *s, uint8_t *base, uint32_t total)
 static struct mem_pool *pool_make(uint64_t bytes, struct err *e)
 {
 	struct mem_pool *p = base_zalloc(sizeof(*p));
-	uint32_t small = (uint32_t)max_u64(SMALL_OF_POOL(bytes) / MEM_SMALL_BYTES, 2 * RESERVE_SMALL);
+	uint64_t spare = bytes - 2 * RESERVE_LARGE * MEM_LARGE_BYTES; /* an I/O of maximum size beside the reserve */
+	uint32_t small = (uint32_t)(min_u64(SMALL_OF_POOL(bytes), spare) / MEM_SMALL_BYTES);
 	uint32_t large = (uint32_t)((bytes - (uint64_t)small * MEM_SMALL_BYTES) / MEM_LARGE_BYTES);
 	uint8_t *base;
 

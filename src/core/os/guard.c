@@ -88,7 +88,7 @@ static void *guard_thread(void *arg)
 		if (any_awake(g)) {
 			atomic_store(&g->armed, true);
 			sleep_half_a_limit(g);
-			for (uint32_t i = 0; i <= core->count; i++)
+			for (uint32_t i = 0; i <= core->count && !g->stop; i++)
 				look(g, core->reactors[i]);
 			continue;
 		}
@@ -139,7 +139,7 @@ static void look(struct guard *g, struct reactor *r)
 	struct platform_reactor *pr = r->pr;
 	uint64_t seen = stat_get(&r->stats.passes) + stat_get(&pr->waits), now = platform_now_ns();
 
-	if (seen != pr->guard_seen || atomic_load(&pr->waiting)) {
+	if (!pr->guard_since_ns || seen != pr->guard_seen || atomic_load(&pr->waiting)) {
 		pr->guard_seen = seen;
 		pr->guard_since_ns = now;
 		pr->guard_told = false;

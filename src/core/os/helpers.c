@@ -24,7 +24,7 @@ void helpers_init(struct helpers *h)
 	queue_init(&h->jobs);
 }
 
-void helpers_fini(struct helpers *h)
+void helpers_stop(struct helpers *h)
 {
 	pthread_mutex_lock(&h->lock);
 	h->stop = true;
@@ -32,6 +32,11 @@ void helpers_fini(struct helpers *h)
 	while (h->threads)
 		pthread_cond_wait(&h->gone, &h->lock);
 	pthread_mutex_unlock(&h->lock);
+}
+
+void helpers_fini(struct helpers *h)
+{
+	helpers_stop(h);
 	pthread_cond_destroy(&h->job_or_stop);
 	pthread_cond_destroy(&h->gone);
 	pthread_mutex_destroy(&h->lock);
@@ -82,14 +87,14 @@ void platform_job_start(struct platform *p, struct job *j)
 /* The next job; NULL: the thread shall end. Called and returns with the lock held. */
 static struct job *next_job(struct helpers *h)
 {
-	struct queue_link *l;
+	struct queue_link *l = NULL;
 	struct timespec until;
 	int rc = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += HELPER_IDLE_S;
 	h->idle++;
-	while (!(l = queue_pop(&h->jobs)) && !h->stop && rc != ETIMEDOUT)
+	while (!h->stop && !(l = queue_pop(&h->jobs)) && rc != ETIMEDOUT)
 		rc = pthread_cond_timedwait(&h->job_or_stop, &h->lock, &until);
 	h->idle--;
 	if (l)

@@ -66,7 +66,8 @@ static inline void guard_arm(struct guard *g)
 }
 
 void helpers_init(struct helpers *h);
-/* Waits for jobs that run. */
+/* Waits for the jobs that run; those not begun yet never are, as messages on their way never arrive. */
+void helpers_stop(struct helpers *h);
 void helpers_fini(struct helpers *h);
 
 #endif

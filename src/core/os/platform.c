@@ -78,6 +78,8 @@ static void loop(struct platform_reactor *pr)
 	pr->cpu_clock = CLOCK_THREAD_CPUTIME_ID;
 	if (!pthread_getcpuclockid(pthread_self(), &pr->cpu_clock))
 		atomic_store(&pr->has_clock, true);
+	atomic_store(&pr->waiting, false);
+	guard_arm(&pr->platform->guard);
 	while (!core_stopping(pr->r->core))
 		reactor_loop_once(pr->r);
 	atomic_store(&pr->has_clock, false);
@@ -149,5 +151,6 @@ int platform_run(struct platform *p)
 	for (uint32_t i = 0; i < core->count; i++)
 		if (core->reactors[i]->pr->started)
 			pthread_join(core->reactors[i]->pr->thread, NULL);
+	helpers_stop(&p->helpers); /* they send messages, so before any reactor goes */
 	return atomic_load(&core->code);
 }

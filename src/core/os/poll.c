@@ -16,6 +16,7 @@ struct platform_reactor *platform_reactor_make(struct platform *p, struct reacto
 
 	pr->platform = p;
 	pr->r = r;
+	atomic_init(&pr->waiting, true); /* for the guard, until its thread runs */
 	pr->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	pr->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (pr->epoll_fd < 0 || pr->wake_fd < 0 || epoll_ctl(pr->epoll_fd, EPOLL_CTL_ADD, pr->wake_fd, &ev)) {

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* idle_test.c: a core with nothing to do uses no wake-ups at all; and what is told about one that is stuck. */
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "core/rig_test.h"
+#include "core/watch.h"
+
+#define LOOK_MS 300
+
+/* ThreadSanitizer has a thread of its own that wakes now and then. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SWITCHES_MAX 100
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define SWITCHES_MAX 100
+#endif
+#ifndef SWITCHES_MAX
+#define SWITCHES_MAX 2
+#endif
+
+static pthread_t observer;
+static uint64_t passes_more, switches_more;
+static uint32_t idle_tries;
+
+static uint64_t passes_all(void)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i <= core_reactor_count(rig.core); i++) {
+		struct reactor *r = i < core_reactor_count(rig.core) ? core_reactor(rig.core, i) : core_control(rig.core);
+		struct reactor_stats s;
+
+		reactor_get_stats(r, &s);
+		sum += s.passes;
+	}
+	return sum;
+}
+
+static uint64_t switches(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return (uint64_t)u.ru_nvcsw;
+}
+
+/* Wait until all sleep, the guard too, and then look for a while. The observer's own sleep is one switch. */
+static void *observe(void *arg)
+{
+	do {
+		uint64_t passes, before;
+
+		usleep(100000);
+		passes = passes_all();
+		before = switches();
+		usleep(LOOK_MS * 1000);
+		passes_more = passes_all() - passes;
+		switches_more = switches() - before;
+	} while ((passes_more || switches_more > SWITCHES_MAX) && ++idle_tries < 5);
+	core_stop(rig.core, 0);
+	return NULL;
+}
+
+static void idle_start(void *arg) { check(pthread_create(&observer, NULL, observe, NULL) == 0); }
+
+static void idle_core_uses_no_wakeups(void **state)
+{
+	static const enum core_mode modes[] = { CORE_INTERRUPT, CORE_ADAPTIVE };
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct core_opts opts = { .cpus = rig_cpus(2), .mode = modes[i], .stall_ms = 20 };
+		int code;
+
+		idle_tries = 0;
+		rig_make(&opts);
+		code = core_run(rig.core, idle_start, NULL);
+		pthread_join(observer, NULL);
+		core_free(rig.core);
+		assert_int_equal(code, 0);
+		assert_int_equal(passes_more, 0);
+		assert_in_range(switches_more, 0, SWITCHES_MAX);
+	}
+}
+
+/* --- a stuck reactor --------------------------------------------------------------------------------------------- */
+
+static struct msg stuck, asked;
+static struct reactor_stats stats;
+
+static void ask(struct msg *m)
+{
+	reactor_get_stats(core_reactor(rig.core, 0), &stats);
+	rig_stop();
+}
+
+static void get_stuck(struct msg *m)
+{
+	uint64_t until = core_clock_ns() + 400 * NS_PER_MS;
+
+	while (core_clock_ns() < until)
+		;
+	msg_send(core_control(rig.core), &asked, ask);
+}
+
+static void stuck_start(void *arg) { msg_send(core_reactor(rig.core, 0), &stuck, get_stuck); }
+
+static void stuck_reactor_is_told_and_named(void **state)
+{
+	struct core_opts opts = { .cpus = rig_cpus(1), .mode = CORE_INTERRUPT, .stall_ms = 50 };
+
+	rig_make(&opts);
+	rig_end(stuck_start);
+	assert_int_equal(stats.stalls, 1);
+}
+
+/* A callback's time is known when it has ended, so the question comes later. */
+static void ask_later(struct timer *t) { ask(NULL); }
+static void busy_100_ms(struct msg *m)
+{
+	uint64_t until = core_clock_ns() + 100 * NS_PER_MS;
+
+	while (core_clock_ns() < until)
+		;
+}
+
+static void named_start(void *arg)
+{
+	static struct timer t;
+
+	msg_send(core_reactor(rig.core, 0), &stuck, busy_100_ms);
+	timer_start(&t, 300 * NS_PER_MS, ask_later);
+}
+
+static void longest_callback_is_kept_by_name(void **state)
+{
+	rig_run(1, CORE_INTERRUPT, named_start);
+	assert_true(stats.longest_ns >= 99 * NS_PER_MS);
+	assert_string_equal(stats.longest_name, "busy_100_ms");
+}
+
+/* --- stuck I/O ---------------------------------------------------------------------------------------------------- */
+
+static struct watch watch;
+static uint32_t looks, notes;
+
+static void count_note(const struct watch_note *n, void *arg) { notes += strcmp(n->text, "request 7 in READ") == 0; }
+
+/* Outstanding for three looks, overdue in the second; then nothing is, and the timer rests. */
+static bool watch_look(struct watch *w, uint64_t now_ns, uint64_t limit_ns)
+{
+	if (++looks == 2)
+		watch_report(w, 2 * limit_ns, "request %d in %s", 7, "READ");
+	return looks < 3;
+}
+
+static void watch_end(struct timer *t)
+{
+	check(!watch.armed && watch_stuck_count(rig.core) == 1);
+	watch_visit_notes(count_note, NULL);
+	watch_stop(&watch);
+	rig_stop();
+}
+
+static void watch_begin(void *arg)
+{
+	static struct timer t;
+
+	watch_set_limit(rig.core, 20 * NS_PER_MS);
+	watch_start(&watch, "test", watch_look);
+	watch_arm(&watch);
+	watch_arm(&watch);
+	timer_start(&t, 200 * NS_PER_MS, watch_end);
+}
+
+static void stuck_io_is_reported_while_outstanding(void **state)
+{
+	rig_run(1, CORE_INTERRUPT, watch_begin);
+	assert_int_equal(looks, 3);
+	assert_int_equal(notes, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(idle_core_uses_no_wakeups),
+		cmocka_unit_test(stuck_reactor_is_told_and_named),
+		cmocka_unit_test(longest_callback_is_kept_by_name),
+		cmocka_unit_test(stuck_io_is_reported_while_outstanding),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
