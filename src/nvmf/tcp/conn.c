@@ -14,7 +14,9 @@ static void close_qpair(struct tcp_conn *c);
 static void maybe_gone(struct tcp_conn *c);
 static void gone_run(struct defer *d);
 static void timer_due(struct timer *t);
-static void check_data_deadline(struct tcp_conn *c);
+static void start_data_timer(struct tcp_conn *c);
+static void check_data_deadlines(struct tcp_conn *c);
+static const struct tcp_req *oldest_owed(struct tcp_conn *c);
 
 const struct machine_state tcp_conn_states[] = { CONN_STATES(MACHINE_ROW) };
 
@@ -151,8 +153,8 @@ void tcp_conn_start_timer(struct tcp_conn *c)
 	case CONN_READY:
 		if (!c->qp.connected)
 			timer_start(&c->timer, TCP_CONNECT_MS * NS_PER_MS, timer_due);
-		else if (c->owed)
-			check_data_deadline(c);
+		else
+			check_data_deadlines(c);
 		break;
 	case CONN_TERM:
 		timer_start(&c->timer, TCP_LINGER_MS * NS_PER_MS, timer_due);
@@ -166,6 +168,17 @@ void tcp_conn_owes_data(struct tcp_conn *c)
 {
 	if (unlikely(c->throttled))
 		tcp_conn_update_reading(c);
+	start_data_timer(c);
+}
+
+void tcp_conn_is_blocked(struct tcp_conn *c)
+{
+	c->blocked_ns = reactor_now_ns();
+	start_data_timer(c);
+}
+
+static void start_data_timer(struct tcp_conn *c)
+{
 	if (!timer_is_running(&c->timer))
 		timer_start(&c->timer, c->qp.transport->opts.data_timeout_ms * NS_PER_MS, timer_due);
 }
@@ -175,8 +188,7 @@ static void timer_due(struct timer *t)
 	struct tcp_conn *c = container_of(t, struct tcp_conn, timer);
 
 	if (c->state == CONN_READY && c->qp.connected) {
-		if (c->owed)
-			check_data_deadline(c);
+		check_data_deadlines(c);
 		return;
 	}
 	tcp_count(c->home, timed_out, 1);
@@ -184,32 +196,45 @@ static void timer_due(struct timer *t)
 	              "the host did not close after C2HTermReq");
 }
 
-/* Each R2T has its own deadline, moved by each piece of data; the timer goes by the first to come. */
-static void check_data_deadline(struct tcp_conn *c)
+/* Each R2T has its own deadline, moved by each piece of data; so has what is to be sent, by each piece that the host
+ * takes: who does not read keeps answers, and what they lie in, from others. The timer goes by the first to come. */
+static void check_data_deadlines(struct tcp_conn *c)
 {
-	uint64_t oldest = UINT64_MAX, limit = c->qp.transport->opts.data_timeout_ms * NS_PER_MS, age;
-	const struct tcp_req *late = NULL;
+	uint64_t since = c->blocked ? c->blocked_ns : UINT64_MAX, limit_ms = c->qp.transport->opts.data_timeout_ms, age;
+	const struct tcp_req *late = c->owed ? oldest_owed(c) : NULL;
+
+	if (late && late->since_ns <= since)
+		since = late->since_ns;
+	else
+		late = NULL;
+	if (since == UINT64_MAX)
+		return;
+	age = reactor_now_ns() - since;
+	if (age < limit_ms * NS_PER_MS) {
+		timer_start(&c->timer, limit_ms * NS_PER_MS - age, timer_due);
+		return;
+	}
+	if (late)
+		log_warning("NVMe/TCP: a host was silent for %u ms after R2T (queue %u, command %u, %u of %u bytes came): disconnecting",
+		            (unsigned)limit_ms, c->qp.qid, le16_get(late->req.cmd.cid), late->received, late->req.data_len);
+	else
+		log_warning("NVMe/TCP: a host took none of its answers for %u ms (queue %u): disconnecting",
+		            (unsigned)limit_ms, c->qp.qid);
+	tcp_count(c->home, timed_out, 1);
+	tcp_conn_lose(c, "data timeout");
+}
+
+static const struct tcp_req *oldest_owed(struct tcp_conn *c)
+{
+	const struct tcp_req *oldest = NULL;
 
 	for (uint32_t i = 0; i < c->touched; i++) {
 		const struct tcp_req *r = conn_req(c, i);
 
-		if (r->state == REQ_RECEIVE && r->asked && r->since_ns < oldest) {
-			oldest = r->since_ns;
-			late = r;
-		}
+		if (r->state == REQ_RECEIVE && r->asked && (!oldest || r->since_ns < oldest->since_ns))
+			oldest = r;
 	}
-	if (!late)
-		return;
-	age = reactor_now_ns() - oldest;
-	if (age < limit) {
-		timer_start(&c->timer, limit - age, timer_due);
-		return;
-	}
-	log_warning("NVMe/TCP: a host was silent for %u ms after R2T (queue %u, command %u, %u of %u bytes came): disconnecting",
-	            c->qp.transport->opts.data_timeout_ms, c->qp.qid, le16_get(late->req.cmd.cid), late->received,
-	            late->req.data_len);
-	tcp_count(c->home, timed_out, 1);
-	tcp_conn_lose(c, "data timeout");
+	return oldest;
 }
 
 /* --- ending --- */

@@ -83,6 +83,7 @@ static bool send_batch(struct tcp_conn *c)
 		return true;
 	tcp_count(c->home, short_sends, 1);
 	c->blocked = true;
+	tcp_conn_is_blocked(c);
 	sock_want_write(c->sock, true);
 	return false;
 }

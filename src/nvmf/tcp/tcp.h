@@ -38,7 +38,8 @@
 #define TCP_IOV_ARRAYS 256u            /* of a core, for larger lent reads */
 #define TCP_HELLO_MS 10000u            /* from accept to ICReq */
 #define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
-#define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, and between its pieces */
+#define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, between its pieces, and
+                                        * until the host reads more of what it is sent */
 #define TCP_LINGER_MS 30000u           /* from C2HTermReq until we close: the transport specification's time */
 
 /* --- one command ----------------------------------------------------------------------------------- */
@@ -121,6 +122,7 @@ struct tcp_conn {
 	bool close_soon;              /* the target asked: when what it said has been sent */
 	bool qp_closing, qp_closed;
 	uint32_t in_use, executing;   /* slots; those in the target's hands */
+	uint64_t blocked_ns;          /* since when `blocked` */
 	uint32_t owed;                /* R2Ts not yet answered with all data */
 	uint32_t asked_bytes;         /* buffers held for such data, from before the R2T goes out */
 	struct queue turns;           /* requests that wait for that to be less */
@@ -167,6 +169,7 @@ void tcp_conn_terminate(struct tcp_conn *c, enum nvme_tcp_fes fes, uint32_t fei)
 /* Close now; `why` for the log at debug level. */
 void tcp_conn_lose(struct tcp_conn *c, const char *why);
 void tcp_conn_owes_data(struct tcp_conn *c);    /* an R2T went out: its deadline runs */
+void tcp_conn_is_blocked(struct tcp_conn *c);   /* the host has to read: its deadline runs */
 void tcp_conn_start_timer(struct tcp_conn *c);  /* by its state */
 void tcp_conn_update_reading(struct tcp_conn *c); /* what decides whether to read on has changed */
 void tcp_conn_raw(struct tcp_conn *c, const void *bytes, uint32_t len);       /* append */
