@@ -3,6 +3,7 @@
 #include "nvmf/tcp/tcp.h"
 
 static struct tcp_rx *rx_make(struct tcp_home *h);
+static uint64_t iov_array_bytes(const struct tcp_home *h);
 static bool iovs_are_free(struct waitq *q, uint32_t need);
 static bool watch_requests(struct watch *w, uint64_t now_ns, uint64_t limit_ns);
 static void watch_one(struct watch *w, struct tcp_conn *c, struct tcp_req *r, uint64_t age_ns);
@@ -40,6 +41,8 @@ void tcp_home_end(struct tcp_home *h)
 		h->iov_free = *(void **)iovs;
 		free(iovs);
 	}
+	if (h->iov_made > TCP_IOV_ARRAYS)
+		mem_uncharge(h->tr->core, (h->iov_made - TCP_IOV_ARRAYS) * iov_array_bytes(h));
 	h->begun = false;
 }
 
@@ -86,6 +89,11 @@ void tcp_rx_unpin(struct tcp_home *h, struct tcp_rx *rx)
 
 /* --- arrays of iovecs for what a device lends --- */
 
+static uint64_t iov_array_bytes(const struct tcp_home *h)
+{
+	return h->tr->iovs_per_array * sizeof(struct iovec);
+}
+
 struct iovec *tcp_iovs_take(struct tcp_home *h)
 {
 	void *iovs = h->iov_free;
@@ -96,9 +104,10 @@ struct iovec *tcp_iovs_take(struct tcp_home *h)
 		h->iov_free = *(void **)iovs;
 		return iovs;
 	}
-	if (h->iov_made == TCP_IOV_ARRAYS)
+	/* A host that does not read its answers keeps them: as long as the budget has room, that is not felt by others. */
+	if (h->iov_made >= TCP_IOV_ARRAYS && !mem_charge(h->tr->core, iov_array_bytes(h)))
 		return NULL;
-	iovs = malloc(h->tr->iovs_per_array * sizeof(struct iovec));
+	iovs = malloc(iov_array_bytes(h));
 	must(iovs);
 	h->iov_made++;
 	return iovs;
@@ -150,7 +159,7 @@ static void watch_one(struct watch *w, struct tcp_conn *c, struct tcp_req *r, ui
 
 	if (c->sock)
 		sock_peer_addr(c->sock, &peer);
-	watch_report(w, age_ns, "%s queue %u command %u opcode %02xh: %s (%u of %u bytes came%s)", net_addr_text(&peer, text),
-	             c->qp.qid, le16_get(r->req.cmd.cid), r->req.cmd.opc, tcp_req_states[r->state].meaning, r->received,
+	watch_report(w, age_ns, "%s queue %u command %u opcode %02xh: %s (%u of %u bytes came%s)",
+	             net_addr_text(&peer, text), c->qp.qid, le16_get(r->req.cmd.cid), r->req.cmd.opc, tcp_req_states[r->state].meaning, r->received,
 	             r->req.data_len, c->blocked ? "; the host does not read" : "");
 }

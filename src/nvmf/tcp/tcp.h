@@ -31,11 +31,11 @@
 #define TCP_BATCH_BYTES_MAX (1u << 20) /* one send */
 #define TCP_BATCHES_A_PASS 4u          /* of one connection, before others have their turn */
 #define TCP_BATCH_HEADER_BYTES 65536u
-#define TCP_ASKED_BYTES_MAX (2u << 20) /* of one connection: buffers that wait for the host's data. A host that is slow to
-                                        * answer R2Ts shall not hold everybody's */
+#define TCP_ASKED_BYTES_MAX (2u << 20) /* of one connection: buffers that wait for the host's data. A host that is
+                                        * slow to answer R2Ts shall not hold everybody's */
 #define TCP_FIRST_SLOTS 4u             /* before Connect told the queue's size */
 #define TCP_NEAR_IOVS 4u               /* lent memory described in the request itself */
-#define TCP_IOV_ARRAYS 256u            /* of a core, for larger lent reads */
+#define TCP_IOV_ARRAYS 256u            /* of a core, for larger lent reads; more of them are charged to the budget */
 #define TCP_HELLO_MS 10000u            /* from accept to ICReq */
 #define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
 #define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, between its pieces, and
@@ -164,7 +164,7 @@ struct tcp_transport;
 struct tcp_conn *tcp_conn_make(struct tcp_transport *tr, struct sock *s);     /* control */
 void tcp_conn_arrive(struct msg *m);                                         /* c->msg, on its first core */
 void tcp_conn_hello(struct tcp_conn *c, const struct nvme_tcp_icreq *icreq);
-/* What the other side did cannot be gone on with: answer C2HTermReq about the PDU at hand, then wait for it to close. */
+/* What the other side did cannot be gone on with: answer C2HTermReq about the PDU at hand, then it shall close. */
 void tcp_conn_terminate(struct tcp_conn *c, enum nvme_tcp_fes fes, uint32_t fei);
 /* Close now; `why` for the log at debug level. */
 void tcp_conn_lose(struct tcp_conn *c, const char *why);
@@ -187,7 +187,7 @@ void tcp_req_run(struct tcp_req *r);                                         /* 
 void tcp_req_received(struct tcp_req *r);                                    /* RECEIVE: all data is here */
 /* Memory for in-capsule data, at any price. False: it had to come from the heap. */
 bool tcp_req_hold_capsule(struct tcp_req *r);
-void tcp_req_use_span(struct tcp_req *r, const struct iovec *span);          /* its data is here, instead of what it held */
+void tcp_req_use_span(struct tcp_req *r, const struct iovec *span);       /* its data is here, instead of what it held */
 void tcp_req_done(struct nvmf_req *req);                                     /* the target's answer */
 void tcp_req_sent(struct tcp_req *r);                                        /* what it had in the out queue is gone */
 void tcp_req_end(struct tcp_req *r);
@@ -296,8 +296,14 @@ struct tcp_transport {
 	void *stopped_arg;
 };
 
-static inline struct tcp_transport *tcp_of(struct nvmf_transport *tr) { return container_of(tr, struct tcp_transport, base); }
-static inline struct tcp_home *tcp_home_self(struct tcp_transport *tr) { return &tr->homes[reactor_index(reactor_self())]; }
+static inline struct tcp_transport *tcp_of(struct nvmf_transport *tr)
+{
+	return container_of(tr, struct tcp_transport, base);
+}
+static inline struct tcp_home *tcp_home_self(struct tcp_transport *tr)
+{
+	return &tr->homes[reactor_index(reactor_self())];
+}
 void tcp_conn_gone(struct tcp_transport *tr, struct tcp_conn *c); /* its core: nothing uses it any more */
 
 #endif
