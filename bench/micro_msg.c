@@ -177,7 +177,10 @@ static void rate_begin(struct bench *b, bool threads, uint32_t senders)
 static void pong_on_core(struct msg *m);
 static void trips_done_on_control(struct msg *m) { next_step(container_of(m, struct bench, done)); }
 
-static void ping_on_core(struct msg *m) { msg_send(core_reactor(container_of(m, struct bench, ping)->core, 0), m, pong_on_core); }
+static void ping_on_core(struct msg *m)
+{
+	msg_send(core_reactor(container_of(m, struct bench, ping)->core, 0), m, pong_on_core);
+}
 
 static void pong_on_core(struct msg *m)
 {

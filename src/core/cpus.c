@@ -12,7 +12,8 @@ struct cpu_set {
 
 static int parse_mask(const char *text, struct cpu_set *set, struct err *e);
 static int parse_list(const char *text, struct cpu_set *set, struct err *e);
-static int list_cpus(const char *text, const struct cpu_set *set, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e);
+static int list_cpus(const char *text, const struct cpu_set *set, uint32_t *ret_cpus, uint32_t *ret_count,
+                     struct err *e);
 
 int cpus_parse(const char *text, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e)
 {
@@ -84,7 +85,8 @@ static int parse_list(const char *text, struct cpu_set *set, struct err *e)
 	return 0;
 }
 
-static int list_cpus(const char *text, const struct cpu_set *set, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e)
+static int list_cpus(const char *text, const struct cpu_set *set, uint32_t *ret_cpus, uint32_t *ret_count,
+                     struct err *e)
 {
 	uint32_t count = 0;
 

@@ -63,7 +63,8 @@ static void put(struct freeze *f, const char *name, const void *data, uint32_t l
 }
 
 /* The next record's name and value; false at the end, or when the stream is cut. */
-static bool peek(const struct freeze *f, const char **ret_name, uint32_t *ret_name_len, uint32_t *ret_len, size_t *ret_at)
+static bool peek(const struct freeze *f, const char **ret_name, uint32_t *ret_name_len, uint32_t *ret_len,
+                 size_t *ret_at)
 {
 	size_t at = f->at;
 	uint32_t name_len, len;

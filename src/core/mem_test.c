@@ -5,7 +5,9 @@
 
 static void small_budget(void (*start)(void *arg))
 {
-	struct core_opts opts = { .cpus = rig_cpus(2), .mode = CORE_INTERRUPT, .memory_bytes = 12 * MIB, .stall_ms = 60000 };
+	struct core_opts opts = {
+		.cpus = rig_cpus(2), .mode = CORE_INTERRUPT, .memory_bytes = 12 * MIB, .stall_ms = 60000,
+	};
 
 	rig_make(&opts);
 	rig_end(start);
