@@ -85,7 +85,9 @@ static inline uint8_t fabric_align_of(uint8_t pda) { return (uint8_t)((pda + 1) 
 
 /* --- inline --------------------------------------------------------------------------------------- */
 
-enum fabric_rx_state { FABRIC_RX_ON_HEADER, FABRIC_RX_ON_PAD, FABRIC_RX_ON_DATA, FABRIC_RX_ON_DIGEST, FABRIC_RX_ON_NOTHING };
+enum fabric_rx_state {
+	FABRIC_RX_ON_HEADER, FABRIC_RX_ON_PAD, FABRIC_RX_ON_DATA, FABRIC_RX_ON_DIGEST, FABRIC_RX_ON_NOTHING
+};
 
 static inline uint32_t fabric_rx_direct_left(const struct fabric_rx *rx)
 {

@@ -112,7 +112,8 @@ static void begin(struct story *st, struct fabric_rx *rx, const struct nvme_tcp_
 }
 
 static const struct nvme_tcp_framing framings[] = {
-	{ false, false, 4 }, { true, false, 4 }, { false, true, 4 }, { true, true, 4 }, { true, true, 128 }, { false, false, 16 },
+	{ false, false, 4 }, { true, false, 4 }, { false, true, 4 }, { true, true, 4 }, { true, true, 128 },
+	{ false, false, 16 },
 };
 
 /* Every place to cut in two; the second part by direct receive where that is allowed. */

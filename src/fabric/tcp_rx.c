@@ -15,7 +15,8 @@ static void begin_data(struct fabric_rx *rx, const struct nvme_tcp_hdr *h);
 static void skip_pad(struct fabric_rx *rx, const uint8_t **at, const uint8_t *end);
 static enum fabric_rx_event on_data(struct fabric_rx *rx, const uint8_t **at, const uint8_t *end);
 static enum fabric_rx_event on_digest(struct fabric_rx *rx, const uint8_t **at, const uint8_t *end);
-static enum fabric_rx_event bad(struct fabric_rx *rx, const union nvme_tcp_pdu *pdu, uint8_t len, enum nvme_tcp_fes fes);
+static enum fabric_rx_event bad(struct fabric_rx *rx, const union nvme_tcp_pdu *pdu, uint8_t len,
+                                enum nvme_tcp_fes fes);
 
 void fabric_rx_init(struct fabric_rx *rx, enum nvme_tcp_side side)
 {
@@ -192,7 +193,8 @@ void fabric_rx_direct_took(struct fabric_rx *rx, const struct iovec *iovs, uint3
 /* --- trouble --- */
 
 /* Keep what was looked at of the header, to be quoted. */
-static enum fabric_rx_event bad(struct fabric_rx *rx, const union nvme_tcp_pdu *pdu, uint8_t len, enum nvme_tcp_fes fes)
+static enum fabric_rx_event bad(struct fabric_rx *rx, const union nvme_tcp_pdu *pdu, uint8_t len,
+                                enum nvme_tcp_fes fes)
 {
 	rx->fes = fes;
 	rx->type = pdu->h.type;

@@ -29,7 +29,7 @@ static void set_state(struct tcp_conn *c, enum conn_state state)
 
 /* --- beginning --- */
 
-/* The slots are not touched: an idle connection shall stay small. */
+/* The first slots are not touched: an idle connection shall stay small. */
 struct tcp_conn *tcp_conn_make(struct tcp_transport *tr, struct sock *s)
 {
 	struct tcp_conn *c = malloc(sizeof(*c));
@@ -101,7 +101,6 @@ void tcp_conn_raw(struct tcp_conn *c, const void *bytes, uint32_t len)
 /* The slots are reserved, and charged to the budget; memory is touched as the host uses its queue. */
 void tcp_conn_sized(struct nvmf_qpair *qp)
 {
-	static const char full[] = "NVMe/TCP: the command slots of all connections exceed the memory budget; raise --memory";
 	struct tcp_conn *c = conn_of(qp);
 	uint64_t bytes;
 
@@ -117,7 +116,7 @@ void tcp_conn_sized(struct nvmf_qpair *qp)
 	if (mem_charge(c->home->tr->core, bytes))
 		c->slots_bytes = bytes;
 	else
-		log_warning("%s", full);
+		log_warning("NVMe/TCP: the command slots of all connections exceed the memory budget; raise --memory");
 }
 
 void tcp_conn_addrs(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer)
@@ -215,7 +214,8 @@ static void check_data_deadlines(struct tcp_conn *c)
 		return;
 	}
 	if (late)
-		log_warning("NVMe/TCP: a host was silent for %u ms after R2T (queue %u, command %u, %u of %u bytes came): disconnecting",
+		log_warning("NVMe/TCP: a host was silent for %u ms after R2T (queue %u, command %u, %u of %u bytes came): "
+		            "disconnecting",
 		            (unsigned)limit_ms, c->qp.qid, le16_get(late->req.cmd.cid), late->received, late->req.data_len);
 	else
 		log_warning("NVMe/TCP: a host took none of its answers for %u ms (queue %u): disconnecting",

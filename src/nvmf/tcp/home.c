@@ -160,6 +160,7 @@ static void watch_one(struct watch *w, struct tcp_conn *c, struct tcp_req *r, ui
 	if (c->sock)
 		sock_peer_addr(c->sock, &peer);
 	watch_report(w, age_ns, "%s queue %u command %u opcode %02xh: %s (%u of %u bytes came%s)",
-	             net_addr_text(&peer, text), c->qp.qid, le16_get(r->req.cmd.cid), r->req.cmd.opc, tcp_req_states[r->state].meaning, r->received,
-	             r->req.data_len, c->blocked ? "; the host does not read" : "");
+	             net_addr_text(&peer, text), c->qp.qid, le16_get(r->req.cmd.cid), r->req.cmd.opc,
+	             tcp_req_states[r->state].meaning, r->received, r->req.data_len,
+	             c->blocked ? "; the host does not read" : "");
 }

@@ -2,8 +2,9 @@
 /* move.c: freeze a connection, carry it to another core, thaw it there.
  *
  * While it wants to move it is not read, and waits for what a device has in hand: that ends on the core where it
- * began. Everything else goes along: negotiated values, a half-received PDU with the data that came, R2Ts the host has yet to
- * answer, bytes not yet sent, and commands that may wait for ever (AERs), which the target hands back and gets again.
+ * began. Everything else goes along: negotiated values, a half-received PDU with the data that came, R2Ts the host
+ * has yet to answer, bytes not yet sent, and commands that may wait for ever (AERs), which the target hands back
+ * and gets again.
  * The object stays the same and keeps its address; what it is passes through struct freeze, so that the same routine
  * can write it for another process.
  */

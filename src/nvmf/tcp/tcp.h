@@ -25,6 +25,7 @@
 #include "nvmf/transport.h"
 
 #define TCP_RX_BYTES (256u * 1024)     /* one receive; 64 KiB cost 31 % of writes */
+#define TCP_FEED_OWED_BYTES 8192u       /* one receive while the host owes data */
 #define TCP_RX_BUFFERS_MAX 4u          /* of a core: one in use, others lent to writes a device would not consume */
 #define TCP_MAXH2CDATA (128u * 1024)   /* of one H2CData PDU */
 #define TCP_MAXR2T_OF_A_COMMAND 1u     /* one R2T asks for all data of a command: its buffers are held by then */
@@ -187,7 +188,7 @@ void tcp_req_run(struct tcp_req *r);                                         /* 
 void tcp_req_received(struct tcp_req *r);                                    /* RECEIVE: all data is here */
 /* Memory for in-capsule data, at any price. False: it had to come from the heap. */
 bool tcp_req_hold_capsule(struct tcp_req *r);
-void tcp_req_use_span(struct tcp_req *r, const struct iovec *span);       /* its data is here, instead of what it held */
+void tcp_req_use_span(struct tcp_req *r, const struct iovec *span);          /* its data is here */
 void tcp_req_done(struct nvmf_req *req);                                     /* the target's answer */
 void tcp_req_sent(struct tcp_req *r);                                        /* what it had in the out queue is gone */
 void tcp_req_end(struct tcp_req *r);

@@ -3,7 +3,8 @@
  *
  * The first byte says how far the host behaves before it does not: ICReq, Connect of an admin or an I/O queue, which
  * digests. The rest is pieces: a length byte and what to send. Some pieces are commands and data PDUs around fuzzed
- * fields, since valid framing would hardly be found by chance. In the end nothing may be left: no connection, no buffer.
+ * fields, since valid framing would hardly be found by chance. In the end nothing may be left:
+ * no connection, no buffer.
  */
 #include "core/log.h"
 #include "core/mem.h"
@@ -64,7 +65,8 @@ static void send_h2c_data(const uint8_t *at)
 {
 	static const uint8_t data[256 * TEST_BLOCK];
 
-	host_h2c_data(&host, (uint16_t)(host.cid - (at[0] & 3)), at[1] & 7, at[2] * TEST_BLOCK, data, at[3] * TEST_BLOCK, at[0] & 4);
+	host_h2c_data(&host, (uint16_t)(host.cid - (at[0] & 3)), at[1] & 7, at[2] * TEST_BLOCK, data, at[3] * TEST_BLOCK,
+	              at[0] & 4);
 }
 
 static void send_pieces(const uint8_t *at, const uint8_t *end)

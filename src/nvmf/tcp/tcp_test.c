@@ -68,7 +68,8 @@ static void what_is_written_is_read(void **state)
 {
 	static const uint32_t sizes[] = { 1, 2, 7, 8, 9, 31, 255, 256 };
 	static const struct { uint8_t hpda, dgst; bool success; } ways[] = {
-		{ 0, 0, true }, { 0, 1, true }, { 0, 2, true }, { 0, 3, true }, { 31, 3, true }, { 7, 0, false }, { 0, 3, false },
+		{ 0, 0, true }, { 0, 1, true }, { 0, 2, true }, { 0, 3, true }, { 31, 3, true }, { 7, 0, false },
+		{ 0, 3, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
@@ -151,7 +152,8 @@ static void wrong_data_digest_fails_the_command_only(void **state)
 		if (asked) {
 			assert_true(host_recv(&io, &pdu, NULL, NULL, NS_PER_S));
 			assert_int_equal(pdu.h.type, NVME_TCP_R2T);
-			host_send(&io, at, fabric_put_h2c_data(at, &io.framing, io.cid, le16_get(pdu.r2t.ttag), 0, 4096, NVME_TCP_LAST));
+			host_send(&io, at, fabric_put_h2c_data(at, &io.framing, io.cid, le16_get(pdu.r2t.ttag), 0, 4096,
+			                                        NVME_TCP_LAST));
 		}
 		host_send(&io, out, 4096);
 		host_send(&io, "oops", 4);
@@ -245,7 +247,13 @@ static void wrong_header_digest_ends_the_connection(void **state)
 /* Data in answer to an R2T: beyond it, out of order, of another command, LAST too early. */
 static void data_that_does_not_fit_its_r2t(void **state)
 {
-	static const struct { uint16_t cid_off, ttag_off; uint32_t off, len; bool last; uint16_t fes; uint32_t fei; } cases[] = {
+	static const struct {
+		uint16_t cid_off, ttag_off;
+		uint32_t off, len;
+		bool last;
+		uint16_t fes;
+		uint32_t fei;
+	} cases[] = {
 		{ 0, 0, 8192 - 512, 1024, true, NVME_TCP_FES_OUT_OF_RANGE, 0 },
 		{ 0, 0, 512, 512, false, NVME_TCP_FES_SEQUENCE, 0 },
 		{ 1, 0, 0, 8192, true, NVME_TCP_FES_INVALID_HEADER, NVME_TCP_FEI_CCCID },
@@ -265,8 +273,9 @@ static void data_that_does_not_fit_its_r2t(void **state)
 		assert_true(host_recv(&io, &pdu, NULL, NULL, NS_PER_S));
 		assert_int_equal(pdu.h.type, NVME_TCP_R2T);
 		assert_int_equal(le32_get(pdu.r2t.r2tl), 8192);
-		host_h2c_data(&io, (uint16_t)(io.cid + cases[i].cid_off), (uint16_t)(le16_get(pdu.r2t.ttag) + cases[i].ttag_off),
-		              cases[i].off, out, cases[i].len, cases[i].last);
+		host_h2c_data(&io, (uint16_t)(io.cid + cases[i].cid_off),
+		              (uint16_t)(le16_get(pdu.r2t.ttag) + cases[i].ttag_off), cases[i].off, out, cases[i].len,
+		              cases[i].last);
 		expect_term(&io, cases[i].fes, cases[i].fei);
 		end();
 	}
@@ -438,7 +447,7 @@ static void idle_connections_are_small_and_asleep(void **state)
 	end();
 }
 
-/* --- moving -------------------------------------------------------------------------------------------------------- */
+/* --- moving ------------------------------------------------------------------------------------------ */
 
 static uint32_t moves_done, move_percent;
 
@@ -473,8 +482,10 @@ static void find_transport(void *arg);
 static void a_connection_may_move_after_any_step(void **state)
 {
 	for (uint32_t seed = 1; seed <= 12; seed++) {
-		const struct sim_net_opts net = { .latency_ns_min = 1000, .latency_ns_max = 50000, .buffer_bytes = 20000,
-		                                  .short_read_percent = 50, .short_write_percent = 50, .chunk_bytes_max = 3000 };
+		const struct sim_net_opts net = {
+			.latency_ns_min = 1000, .latency_ns_max = 50000, .buffer_bytes = 20000,
+			.short_read_percent = 50, .short_write_percent = 50, .chunk_bytes_max = 3000,
+		};
 		struct nvme_sqe aer = { .opc = NVME_ADMIN_ASYNC_EVENT };
 
 		moves_done = 0;

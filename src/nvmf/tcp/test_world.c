@@ -65,7 +65,8 @@ static bool is_serving(void *arg)
 static struct core *make_core(const char *cpus)
 {
 	struct err e = { 0 };
-	struct core *core = core_make(&(struct core_opts){ .cpus = cpus, .mode = CORE_INTERRUPT, .memory_bytes = 64 * MIB }, &e);
+	struct core_opts opts = { .cpus = cpus, .mode = CORE_INTERRUPT, .memory_bytes = 64 * MIB };
+	struct core *core = core_make(&opts, &e);
 
 	if (!core)
 		fprintf(stderr, "%s\n", e.text);
@@ -73,7 +74,8 @@ static struct core *make_core(const char *cpus)
 	return core;
 }
 
-void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts *net, const struct nvmf_transport_opts *opts)
+void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts *net,
+                 const struct nvmf_transport_opts *opts)
 {
 	const struct sim_net_opts plain = { .latency_ns_min = 1000, .latency_ns_max = 2000, .buffer_bytes = 256 * 1024 };
 	uint32_t cores = w->cores ? w->cores : 2;
@@ -282,8 +284,9 @@ bool host_hello(struct host *h, uint8_t hpda, uint8_t dgst)
 	host_send(h, req, fabric_put_icreq(req, hpda, dgst, 0));
 	if (!host_recv(h, &pdu, NULL, NULL, NS_PER_S) || pdu.h.type != NVME_TCP_ICRESP)
 		return false;
-	h->framing = (struct nvme_tcp_framing){ pdu.icresp.dgst & NVME_TCP_DGST_HEADER, pdu.icresp.dgst & NVME_TCP_DGST_DATA,
-	                                        fabric_align_of(pdu.icresp.cpda) };
+	h->framing.hdgst = pdu.icresp.dgst & NVME_TCP_DGST_HEADER;
+	h->framing.ddgst = pdu.icresp.dgst & NVME_TCP_DGST_DATA;
+	h->framing.align_bytes = fabric_align_of(pdu.icresp.cpda);
 	h->rx.as.framing = h->framing;
 	h->rx.as.framing.align_bytes = fabric_align_of(hpda);
 	h->rx.as.ready = true;
@@ -356,7 +359,8 @@ uint16_t host_run(struct host *h, struct nvme_sqe *sqe, const void *data, uint32
 			return UINT16_MAX;
 		for (; left; left -= n, off += n) {
 			n = min_u32(left, 50000);
-			host_h2c_data(h, le16_get(pdu.r2t.cccid), le16_get(pdu.r2t.ttag), off, (const char *)data + off, n, n == left);
+			host_h2c_data(h, le16_get(pdu.r2t.cccid), le16_get(pdu.r2t.ttag), off, (const char *)data + off, n,
+			              n == left);
 		}
 	}
 	return UINT16_MAX;
@@ -366,7 +370,8 @@ uint16_t host_run(struct host *h, struct nvme_sqe *sqe, const void *data, uint32
 
 uint16_t host_connect(struct host *h, uint16_t qid, uint16_t cntlid, uint16_t *ret_cntlid)
 {
-	struct nvmf_connect_data d = { .cntlid = le16_of(cntlid), .subsysnqn = TEST_NQN, .hostnqn = "nqn.2026-01.io.gantry:host" };
+	struct nvmf_connect_data d = { .cntlid = le16_of(cntlid), .subsysnqn = TEST_NQN,
+	                               .hostnqn = "nqn.2026-01.io.gantry:host" };
 	struct nvme_sqe sqe = { .opc = NVME_ADMIN_FABRICS, .fctype = NVME_FABRICS_CONNECT };
 	struct nvme_cqe cqe = { 0 };
 	uint16_t status;

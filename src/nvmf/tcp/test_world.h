@@ -25,7 +25,7 @@ struct test_world {
 	uint16_t fuzz_cntlid;
 };
 
-/* `opts` NULL: defaults. Tests set world->opts fields before by giving their own. */
+/* NULL: a plain network, world_opts. w->cores, if set, says how many cores the target has. */
 void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts *net,
                  const struct nvmf_transport_opts *opts);
 void world_stop(struct test_world *w);
@@ -58,7 +58,8 @@ void host_command(struct host *h, struct nvme_sqe *sqe, const void *data, uint32
 /* Send it and wait for its completion; what data came is copied to `to`. Answers R2Ts with `data`. The status. */
 uint16_t host_run(struct host *h, struct nvme_sqe *sqe, const void *data, uint32_t len, bool in_capsule, void *to,
                   uint32_t to_len);
-void host_h2c_data(struct host *h, uint16_t cid, uint16_t ttag, uint32_t off, const void *data, uint32_t len, bool last);
+void host_h2c_data(struct host *h, uint16_t cid, uint16_t ttag, uint32_t off, const void *data, uint32_t len,
+                   bool last);
 uint16_t host_connect(struct host *h, uint16_t qid, uint16_t cntlid, uint16_t *ret_cntlid);
 /* Hello, Connect and, for an admin queue, enable. */
 void host_ready(struct host *h, struct test_world *w, uint8_t hpda, uint8_t dgst, uint16_t qid, uint16_t *cntlid);
