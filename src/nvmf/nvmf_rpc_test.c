@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nvmf_rpc_test.c: the methods as scripts call them: results have SPDK's shapes, errors name what was wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "nvmf/nvmf_rpc.h"
+#include "nvmf/test_rig.h"
+#include "rpc/rpc.h"
+
+#define NQN "nqn.2026-01.io.gantry:made"
+static struct rig rig;
+static struct rpc *rpc;
+
+struct ask {
+	const char *method, *params;
+	struct json_object *result;
+	struct err err;
+	bool done;
+};
+
+static void make_rpc(void *arg)
+{
+	rpc = rpc_make(rig.core);
+	nvmf_rpc_add(rpc, rig.target);
+	rpc_set_running(rpc, true);
+}
+
+static int start(void **state)
+{
+	rig_start(&rig, 4);
+	sim_as(core_control(rig.core), make_rpc, NULL);
+	return 0;
+}
+
+static void free_rpc(void *arg)
+{
+	rpc_free(rpc);
+}
+
+static int stop(void **state)
+{
+	sim_as(core_control(rig.core), free_rpc, NULL);
+	rig_stop(&rig);
+	return 0;
+}
+
+static void answered(void *arg, struct json_object *result, const struct err *e)
+{
+	struct ask *a = arg;
+
+	a->result = result ? json_object_get(result) : NULL;
+	if (e)
+		a->err = *e;
+	a->done = true;
+}
+
+static void ask_here(void *arg)
+{
+	struct ask *a = arg;
+	struct json_object *params = a->params ? json_tokener_parse(a->params) : NULL;
+
+	must(!a->params || params);
+	rpc_call_inside(rpc, a->method, params, answered, a);
+	json_object_put(params);
+}
+
+static bool is_answered(void *arg)
+{
+	return ((struct ask *)arg)->done;
+}
+
+static struct ask ask(const char *method, const char *params)
+{
+	struct ask a = { .method = method, .params = params };
+
+	sim_as(core_control(rig.core), ask_here, &a);
+	must(sim_run(is_answered, &a, 10 * NS_PER_S));
+	return a;
+}
+
+static void expect_ok(const char *method, const char *params)
+{
+	struct ask a = ask(method, params);
+
+	if (a.err.code)
+		fail_msg("%s: %s", method, a.err.text);
+	json_object_put(a.result);
+}
+
+static void expect_error(const char *method, const char *params, int code, const char *says)
+{
+	struct ask a = ask(method, params);
+
+	assert_int_equal(a.err.code, code);
+	if (!strstr(a.err.text, says))
+		fail_msg("%s says: %s", method, a.err.text);
+}
+
+static struct json_object *get(struct json_object *o, const char *key)
+{
+	struct json_object *v = NULL;
+
+	if (!json_object_object_get_ex(o, key, &v))
+		fail_msg("no '%s' in %s", key, json_object_to_json_string(o));
+	return v;
+}
+
+static void a_subsystem_from_making_to_deleting(void **state)
+{
+	struct ask a;
+	struct json_object *s;
+
+	expect_ok("nvmf_create_subsystem", "{\"nqn\":\"" NQN "\",\"serial_number\":\"S1\",\"max_namespaces\":4}");
+	a = ask("nvmf_subsystem_add_ns", "{\"nqn\":\"" NQN "\",\"namespace\":{\"bdev_name\":\"spare\",\"nsid\":3,"
+	        "\"eui64\":\"0011223344556677\"}}");
+	assert_int_equal(json_object_get_int(a.result), 3);
+	json_object_put(a.result);
+	expect_ok("nvmf_subsystem_add_host", "{\"nqn\":\"" NQN "\",\"host\":\"" RIG_HOST "\"}");
+	expect_ok("nvmf_subsystem_allow_any_host", "{\"nqn\":\"" NQN "\",\"allow_any_host\":true}");
+	expect_ok("nvmf_subsystem_add_listener", "{\"nqn\":\"" NQN "\",\"listen_address\":{\"trtype\":\"tcp\","
+	          "\"adrfam\":\"IPv4\",\"traddr\":\"127.0.0.1\",\"trsvcid\":\"4444\"}}");
+	a = ask("nvmf_get_subsystems", "{\"nqn\":\"" NQN "\"}");
+	assert_int_equal(json_object_array_length(a.result), 1);
+	s = json_object_array_get_idx(a.result, 0);
+	assert_string_equal(json_object_get_string(get(s, "subtype")), "NVMe");
+	assert_string_equal(json_object_get_string(get(s, "serial_number")), "S1");
+	assert_string_equal(json_object_get_string(get(s, "model_number")), "Gantry bdev Controller");
+	assert_true(json_object_get_boolean(get(s, "allow_any_host")));
+	assert_string_equal(json_object_get_string(get(json_object_array_get_idx(get(s, "namespaces"), 0), "eui64")),
+	                    "0011223344556677");
+	assert_string_equal(json_object_get_string(get(json_object_array_get_idx(get(s, "listen_addresses"), 0), "trsvcid")),
+	                    "4444");
+	json_object_put(a.result);
+	expect_ok("nvmf_subsystem_remove_host", "{\"nqn\":\"" NQN "\",\"host\":\"" RIG_HOST "\"}");
+	expect_ok("nvmf_subsystem_remove_ns", "{\"nqn\":\"" NQN "\",\"nsid\":3}");
+	expect_ok("nvmf_subsystem_remove_listener", "{\"nqn\":\"" NQN "\",\"listen_address\":{\"trtype\":\"TCP\","
+	          "\"adrfam\":\"ipv4\",\"traddr\":\"127.0.0.1\",\"trsvcid\":\"4444\"}}");
+	expect_ok("nvmf_delete_subsystem", "{\"nqn\":\"" NQN "\"}");
+	expect_error("nvmf_get_subsystems", "{\"nqn\":\"" NQN "\"}", -ENOENT, "nqn: there is no subsystem");
+}
+
+static void errors_name_the_field(void **state)
+{
+	expect_error("nvmf_create_subsystem", "{\"nqn\":\"x\"}", ERR_BAD_PARAM, "nqn: 'x' is not an NQN");
+	expect_error("nvmf_create_subsystem", "{\"nqn\":\"" RIG_NQN "\"}", -EEXIST, "exists already");
+	expect_error("nvmf_create_subsystem", "{\"nqn\":\"" NQN "\",\"serial_number\":\"123456789012345678901\"}", ERR_BAD_PARAM,
+	             "serial_number");
+	expect_error("nvmf_create_subsystem", "{\"nqn\":\"" NQN "\",\"tgt_name\":\"other\"}", ERR_BAD_PARAM, "tgt_name");
+	expect_error("nvmf_create_transport", "{\"trtype\":\"FC\"}", ERR_BAD_PARAM, "trtype");
+	expect_error("nvmf_create_transport", "{\"trtype\":\"TCP\"}", -EEXIST, "exists already");
+	expect_error("nvmf_subsystem_add_ns", "{\"nqn\":\"" RIG_NQN "\",\"namespace\":{\"bdev_name\":\"none\"}}", -ENODEV,
+	             "bdev_name");
+	expect_error("nvmf_subsystem_add_ns", "{\"nqn\":\"" RIG_NQN "\",\"namespace\":{\"bdev_name\":\"spare\",\"nguid\":\"12\"}}",
+	             ERR_BAD_PARAM, "nguid");
+	expect_error("nvmf_subsystem_add_listener", "{\"nqn\":\"" RIG_NQN "\",\"listen_address\":{\"trtype\":\"TCP\","
+	             "\"traddr\":\"nowhere\"}}", ERR_BAD_PARAM, "listen_address");
+	expect_error("nvmf_subsystem_remove_ns", "{\"nqn\":\"" RIG_NQN "\",\"nsid\":31}", -ENOENT, "nsid");
+}
+
+static void hosts_are_listed(void **state)
+{
+	uint16_t cntlid;
+	struct ask a;
+	struct json_object *o;
+
+	rig_io(&rig, 1, 1, (rig_admin(&rig, 0, &cntlid), cntlid));
+	a = ask("nvmf_subsystem_get_controllers", "{\"nqn\":\"" RIG_NQN "\"}");
+	o = json_object_array_get_idx(a.result, 0);
+	assert_int_equal(json_object_get_int(get(o, "cntlid")), cntlid);
+	assert_string_equal(json_object_get_string(get(o, "hostnqn")), RIG_HOST);
+	assert_int_equal(json_object_get_int(get(o, "num_io_qpairs")), 1);
+	json_object_put(a.result);
+	a = ask("nvmf_subsystem_get_qpairs", "{\"nqn\":\"" RIG_NQN "\"}");
+	assert_int_equal(json_object_array_length(a.result), 2);
+	o = json_object_array_get_idx(a.result, 1);
+	assert_int_equal(json_object_get_int(get(o, "qid")), 1);
+	assert_string_equal(json_object_get_string(get(o, "thread")), "reactor_1");
+	assert_string_equal(json_object_get_string(get(get(o, "peer_address"), "trsvcid")), "50000");
+	json_object_put(a.result);
+	a = ask("nvmf_get_stats", NULL);
+	o = json_object_array_get_idx(get(a.result, "poll_groups"), 0);
+	assert_int_equal(json_object_get_int(get(o, "current_admin_qpairs")), 1);
+	json_object_put(a.result);
+	expect_ok("nvmf_get_transports", NULL);
+	expect_ok("nvmf_get_targets", NULL);
+	expect_ok("nvmf_discovery_get_referrals", NULL);
+	expect_ok("nvmf_subsystem_get_listeners", "{\"nqn\":\"" RIG_NQN "\"}");
+}
+
+static void save_here(void *arg)
+{
+	*(struct json_object **)arg = rpc_save_subsystem(rpc, "nvmf", NULL);
+}
+
+/* What is saved names everything in an order in which it can be made again. */
+static void saved_in_order(void **state)
+{
+	static const char *const methods[] = { "nvmf_create_transport", "nvmf_create_subsystem", "nvmf_subsystem_add_host",
+	                                       "nvmf_subsystem_add_ns", "nvmf_subsystem_add_ns", "nvmf_subsystem_add_listener" };
+	struct json_object *saved;
+
+	sim_as(core_control(rig.core), save_here, &saved);
+	assert_int_equal(json_object_array_length(saved), ARRAY_SIZE(methods));
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
+		assert_string_equal(json_object_get_string(get(json_object_array_get_idx(saved, i), "method")), methods[i]);
+	json_object_put(saved);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_subsystem_from_making_to_deleting), T(errors_name_the_field), T(hosts_are_listed), T(saved_in_order),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
