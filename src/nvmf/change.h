@@ -39,6 +39,8 @@ struct nvmf_work {
 	const struct nvmf_transport_ops *ops;
 	struct nvmf_transport_opts tr_opts;
 	bool allow;
+	uint8_t ana;
+	uint32_t group;                   /* ANA */
 	uint32_t nsid;
 	struct nvmf_ns *which;            /* a namespace that reported something about itself; counted */
 };

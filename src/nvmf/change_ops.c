@@ -232,6 +232,9 @@ static int build_add_ns(struct nvmf_work *w, struct err *e)
 	if (nsid > s->ns_max)
 		return err_set(e, ERR_BAD_PARAM, "nsid: %u is beyond max_namespaces of '%s', which is %u", nsid, w->nqn,
 		               s->ns_max);
+	if (w->ns_opts.anagrpid > s->ns_max)
+		return err_set(e, ERR_BAD_PARAM, "anagrpid: %u is beyond max_namespaces of '%s', which is %u",
+		               w->ns_opts.anagrpid, w->nqn, s->ns_max);
 	if (nsid && s->ns[nsid - 1])
 		return err_set(e, -EEXIST, "nsid: %u is in use in '%s' for device '%s'", nsid, w->nqn,
 		               s->ns[nsid - 1]->bdev_name);
@@ -475,9 +478,7 @@ static int build_add_listener(struct nvmf_work *w, struct err *e)
 		return e->code;
 	if (nvmf_subsystem_listener_at(s, l.transport, &l.addr) >= 0)
 		return 0; /* as SPDK: there already is as good as added */
-	s->listeners = realloc(s->listeners, (s->listener_count + 1) * sizeof(*s->listeners));
-	must(s->listeners != NULL);
-	s->listeners[s->listener_count++] = l;
+	nvmf_subsystem_add_listener(s, &l, w->ana ? w->ana : NVME_ANA_OPTIMIZED);
 	nvmf_work_add_listener(w, &l);
 	w->next->genctr++;
 	return 0;
@@ -496,8 +497,7 @@ static int build_remove_listener(struct nvmf_work *w, struct err *e)
 	if (at < 0)
 		return err_set(e, -ENOENT, "listen_address: '%s' does not listen on %s", w->nqn, net_addr_text(&w->addr, text));
 	nvmf_work_add_listener(w, &s->listeners[at]);
-	s->listener_count--;
-	memmove(&s->listeners[at], &s->listeners[at + 1], (s->listener_count - (uint32_t)at) * sizeof(*s->listeners));
+	nvmf_subsystem_remove_listener(s, (uint32_t)at);
 	w->next->genctr++;
 	return 0;
 }
@@ -526,9 +526,16 @@ static void listener_work(struct nvmf_work *w, const char *nqn, const char *trty
 
 void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr)
 {
+	nvmf_add_listener_ana(c, nqn, trtype, addr, NVME_ANA_OPTIMIZED);
+}
+
+void nvmf_add_listener_ana(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
+                           uint8_t ana)
+{
 	struct nvmf_work *w = nvmf_work_make(c, "add listener", add_listener_steps, ARRAY_SIZE(add_listener_steps));
 
 	w->build = build_add_listener;
+	w->ana = ana;
 	listener_work(w, nqn, trtype, addr);
 }
 
@@ -538,5 +545,42 @@ void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *tr
 	                                     ARRAY_SIZE(remove_listener_steps));
 
 	w->build = build_remove_listener;
+	listener_work(w, nqn, trtype, addr);
+}
+
+static int build_set_ana(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_transport *tr = find_transport(w, e);
+	struct nvmf_subsystem *s;
+	char text[NET_ADDR_TEXT_MAX];
+	int at;
+
+	if (!tr || !(s = nvmf_work_edit(w, e)))
+		return e->code;
+	if (!s->ana_reporting)
+		return err_set(e, ERR_BAD_PARAM, "nqn: '%s' was created without ana_reporting", w->nqn);
+	at = nvmf_subsystem_listener_at(s, tr, &w->addr);
+	if (at < 0)
+		return err_set(e, -ENOENT, "listen_address: '%s' does not listen on %s", w->nqn, net_addr_text(&w->addr, text));
+	if (w->group > s->ns_max)
+		return err_set(e, ERR_BAD_PARAM, "anagrpid: %u is beyond max_namespaces, which is %u", w->group, s->ns_max);
+	nvmf_subsystem_set_ana(w->next, s, (uint32_t)at, w->group, w->ana);
+	return 0;
+}
+
+static const struct seq_step set_ana_steps[] = {
+	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
+	{ "publish",                nvmf_step_publish, NULL },
+	{ "tell hosts",             nvmf_step_tell,    NULL },
+};
+
+void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
+                        uint32_t group, uint8_t ana)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "set ANA state", set_ana_steps, ARRAY_SIZE(set_ana_steps));
+
+	w->build = build_set_ana;
+	w->group = group;
+	w->ana = ana;
 	listener_work(w, nqn, trtype, addr);
 }

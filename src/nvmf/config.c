@@ -118,13 +118,46 @@ int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf
 	return -1;
 }
 
-bool nvmf_subsystem_listens(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
-                            const struct net_addr *local)
+const struct nvmf_listener *nvmf_subsystem_way(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
+                                               const struct net_addr *local)
 {
 	for (uint32_t i = 0; i < s->listener_count; i++)
 		if (s->listeners[i].transport == tr && net_addr_covers(&s->listeners[i].addr, local))
-			return true;
-	return false;
+			return &s->listeners[i];
+	return NULL;
+}
+
+void nvmf_subsystem_add_listener(struct nvmf_subsystem *s, const struct nvmf_listener *l, uint8_t ana)
+{
+	struct nvmf_listener *added;
+
+	s->listeners = realloc(s->listeners, (s->listener_count + 1) * sizeof(*s->listeners));
+	must(s->listeners != NULL);
+	added = &s->listeners[s->listener_count++];
+	*added = *l;
+	added->ana = base_zalloc(s->ns_max + 1);
+	memset(added->ana, ana, s->ns_max);
+	subsystem_sum_up(s);
+}
+
+void nvmf_subsystem_remove_listener(struct nvmf_subsystem *s, uint32_t at)
+{
+	free(s->listeners[at].ana);
+	s->listener_count--;
+	memmove(&s->listeners[at], &s->listeners[at + 1], (s->listener_count - at) * sizeof(*s->listeners));
+	subsystem_sum_up(s);
+}
+
+void nvmf_subsystem_set_ana(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t at, uint32_t group, uint8_t ana)
+{
+	struct nvmf_listener *l = &s->listeners[at];
+
+	if (group)
+		l->ana[group - 1] = ana;
+	else
+		memset(l->ana, ana, s->ns_max);
+	l->ana_changed = c->change;
+	subsystem_sum_up(s);
 }
 
 /* --- sharing ------------------------------------------------------------------------------------- */
@@ -151,6 +184,8 @@ static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s)
 	c->ns_changed = copy_of(s->ns_changed, s->ns_max * sizeof(*s->ns_changed));
 	c->hosts = copy_of(s->hosts, s->host_count * sizeof(*s->hosts));
 	c->listeners = copy_of(s->listeners, s->listener_count * sizeof(*s->listeners));
+	for (uint32_t i = 0; i < c->listener_count; i++)
+		c->listeners[i].ana = copy_of(s->listeners[i].ana, s->ns_max + 1);
 	for (uint32_t i = 0; i < c->ns_max; i++)
 		if (c->ns[i])
 			nvmf_ns_ref(c->ns[i]);
@@ -166,6 +201,8 @@ static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s)
 		if (s->ns[i])
 			nvmf_ns_unref(s->ns[i]);
 	nvmf_roster_unref(t, s->roster);
+	for (uint32_t i = 0; i < s->listener_count; i++)
+		free(s->listeners[i].ana);
 	free(s->ns);
 	free(s->ns_changed);
 	free(s->hosts);
@@ -178,7 +215,10 @@ static void subsystem_sum_up(struct nvmf_subsystem *s)
 {
 	s->ns_count = 0;
 	s->ops_all = ~0u;
-	s->volatile_cache = false;
+	s->volatile_cache = s->ana_limited = false;
+	for (uint32_t i = 0; i < s->listener_count; i++)
+		for (uint32_t g = 0; g < s->ns_max; g++)
+			s->ana_limited |= s->listeners[i].ana[g] > NVME_ANA_NONOPTIMIZED;
 	for (uint32_t i = 0; i < s->ns_max; i++) {
 		if (!s->ns[i])
 			continue;

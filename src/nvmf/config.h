@@ -66,6 +66,8 @@ struct nvmf_ns_wait {
 struct nvmf_listener {
 	struct nvmf_transport *transport;
 	struct net_addr addr;
+	uint8_t *ana;                          /* [ANA group - 1]: enum nvme_ana_state; owned by the subsystem version */
+	uint64_t ana_changed;                  /* number of the change that last set one; 0: never */
 };
 
 struct nvmf_subsystem {
@@ -79,6 +81,7 @@ struct nvmf_subsystem {
 	uint32_t ns_count;
 	uint32_t ops_all;                      /* BDEV_BIT()s that every namespace can do; all when there is none */
 	bool volatile_cache;                   /* of any namespace */
+	bool ana_limited;                      /* some listener does not reach some group */
 	struct nvmf_roster *roster;            /* its controllers: control only */
 	struct nvmf_ns **ns;                   /* [nsid - 1]; NULL: inactive */
 	uint64_t *ns_changed;                  /* [nsid - 1]: number of the change that last added, removed or resized it */
@@ -113,9 +116,21 @@ bool nvmf_subsystem_allows_host(const struct nvmf_subsystem *s, const char *host
 int nvmf_subsystem_host_at(const struct nvmf_subsystem *s, const char *host_nqn); /* -1: not there */
 int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
                                const struct net_addr *a);
+
+/* The listener of the subsystem through which `local` came in; NULL: none any more. */
+const struct nvmf_listener *nvmf_subsystem_way(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
+                                               const struct net_addr *local);
 /* May a connection that came in at `local` reach it? */
-bool nvmf_subsystem_listens(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
-                            const struct net_addr *local);
+static inline bool nvmf_subsystem_listens(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
+                                          const struct net_addr *local)
+{
+	return nvmf_subsystem_way(s, tr, local) != NULL;
+}
+/* Append a listener that reaches every group in state `ana`. */
+void nvmf_subsystem_add_listener(struct nvmf_subsystem *s, const struct nvmf_listener *l, uint8_t ana);
+void nvmf_subsystem_remove_listener(struct nvmf_subsystem *s, uint32_t at);
+/* Group 0: all of them. */
+void nvmf_subsystem_set_ana(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t at, uint32_t group, uint8_t ana);
 
 /* --- namespaces (ns.c) --- */
 /* Control. The device is opened and claimed; errors with a sentence. One reference. */

@@ -121,7 +121,8 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 	ctrlr->kato_ms = kato_ms;
 	/* A discovery controller without keep-alive is not persistent: it gets no events, and goes when it falls
 	 * silent. */
-	ctrlr->aer_config = s->discovery ? (kato_ms ? NVME_OAES_DISCOVERY : 0) : NVME_OAES_NS;
+	ctrlr->aer_config = s->discovery ? (kato_ms ? NVME_OAES_DISCOVERY : 0)
+	                                  : NVME_OAES_NS | (s->ana_reporting ? NVME_OAES_ANA : 0);
 	if (s->discovery && !kato_ms)
 		ctrlr->kato_ms = NVMF_DISCOVERY_KATO_MS;
 	c->ctrlr = ctrlr;

@@ -20,7 +20,6 @@ void nvmf_ctrlr_begin(struct nvmf_ctrlr *c, struct nvmf_qpair *admin_qp)
 	c->admin_qp = admin_qp;
 	c->change_seen = config ? config->change : 0;
 	c->genctr_seen = config ? config->genctr : 0;
-	c->write_cache = true;
 	c->temp_over = 0x0157;
 	kato_start(c);
 }
@@ -202,6 +201,8 @@ void nvmf_ctrlr_look(struct nvmf_ctrlr *c)
 		nvmf_event_raise(c, NVMF_EVENT_DISCOVERY);
 	if (!c->discovery && look_for_ns(c, s))
 		nvmf_event_raise(c, NVMF_EVENT_NS_CHANGED);
+	if (!c->discovery && nvmf_ana_changed(c, s))
+		nvmf_event_raise(c, NVMF_EVENT_ANA);
 	c->change_seen = nc->config->change;
 	c->genctr_seen = nc->config->genctr;
 }

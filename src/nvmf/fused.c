@@ -144,7 +144,8 @@ static void go(struct nvmf_req *first, struct nvmf_req *second)
 {
 	struct nvmf_qpair *qp = second->qpair;
 	struct nvmf_fused_slot *slot = slot_take(qp->nc);
-	struct nvmf_ns_view *v = nvmf_ns_find(qp, le32_get(second->cmd.nsid));
+	uint16_t status = NVME_SC_INVALID_NS | NVME_SC_DNR;
+	struct nvmf_ns_view *v = nvmf_ns_for_io(qp, le32_get(second->cmd.nsid), &status);
 	struct bdev_io *io = &second->io;
 
 	if (!slot || first->iov_count + second->iov_count > (int)ARRAY_SIZE(slot->iovs)) {
@@ -152,7 +153,7 @@ static void go(struct nvmf_req *first, struct nvmf_req *second)
 		return;
 	}
 	if (!v || !v->ch || v->shift != second->shift) {
-		end_both(first, second, NVME_SC_INVALID_NS | NVME_SC_DNR);
+		end_both(first, second, status);
 		return;
 	}
 	v->refs++;

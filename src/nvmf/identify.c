@@ -90,6 +90,14 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	id->crdt1 = le16_of(t->crdt[0]);
 	id->crdt2 = le16_of(t->crdt[1]);
 	id->crdt3 = le16_of(t->crdt[2]);
+	if (s->ana_reporting) {
+		id->cmic |= NVME_CMIC_ANA;
+		id->oaes = le32_of(NVME_OAES_NS | NVME_OAES_ANA);
+		id->anatt = 10;
+		id->anacap = NVME_ANACAP_OPTIMIZED | NVME_ANACAP_NONOPTIMIZED | NVME_ANACAP_INACCESSIBLE |
+		             NVME_ANACAP_GRPID_NO_CHANGE;
+		id->anagrpmax = id->nanagrpid = le32_of(s->ns_max);
+	}
 	id->frmw = 1 << 1 | 1; /* one slot, read only */
 	id->lpa |= NVME_LPA_CMD_EFFECTS;
 	id->wctemp = le16_of(0x0157); /* the standard's recommendation */
@@ -198,6 +206,8 @@ static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struc
 	}
 	if (info->read_only)
 		id->nsattr = NVME_NSATTR_WRITE_PROTECTED;
+	if (s->ana_reporting)
+		id->anagrpid = le32_of(ns->anagrpid);
 	memcpy(id->nguid, ns->nguid, sizeof(id->nguid));
 	memcpy(id->eui64, ns->eui64, sizeof(id->eui64));
 }
@@ -231,6 +241,8 @@ static uint16_t identify_ns_independent(struct nvmf_req *req, const struct nvmf_
 	if (!v)
 		return status;
 	id->nmic = NVME_NMIC_SHARED;
+	if (s->ana_reporting)
+		id->anagrpid = le32_of(v->ns->anagrpid);
 	id->nsattr = v->read_only ? NVME_NSATTR_WRITE_PROTECTED : 0;
 	id->nstat = v->ch ? 1 : 0;
 	return NVME_SC_SUCCESS;

@@ -10,6 +10,17 @@
 static void read_write_done(struct bdev_io *io);
 static void plain_done(struct bdev_io *io);
 
+/* A subsystem that was removed takes its connections along: a path that ends, not a namespace that never was. */
+uint16_t nvmf_ns_refused(const struct nvmf_qpair *qp, uint32_t nsid)
+{
+	const struct nvmf_subsystem *s = nvmf_qpair_sub(qp);
+	struct nvmf_ns_view *v = nvmf_ns_find(qp, nsid);
+
+	if (!s)
+		return NVME_SC_CTRL_PATH_ERROR;
+	return v ? nvmf_ana_status(qp->ctrlr, s, v->ns) : NVME_SC_INVALID_NS | NVME_SC_DNR;
+}
+
 /* --- parsing what reads and writes have in common -------------------------------------------------------- */
 
 #define RW_PI (NVME_RW_PRACT | NVME_RW_PRCHK_REF | NVME_RW_PRCHK_APP | NVME_RW_PRCHK_GUARD | NVME_RW_STC)
@@ -17,14 +28,12 @@ static void plain_done(struct bdev_io *io);
 /* NULL: refused. */
 static inline struct nvmf_ns_view *parse_range(struct nvmf_req *req, bool writes)
 {
-	struct nvmf_ns_view *v = nvmf_ns_find(req->qpair, le32_get(req->cmd.nsid));
 	uint64_t lba = le64_get(req->cmd.rw.slba), count = le16_get(req->cmd.rw.nlb) + 1ull, blocks;
 	uint16_t control = le16_get(req->cmd.rw.control), status;
+	struct nvmf_ns_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
 
-	if (unlikely(!v)) {
-		status = NVME_SC_INVALID_NS | NVME_SC_DNR;
+	if (unlikely(!v))
 		goto refuse;
-	}
 	blocks = bdev_block_count(v->desc);
 	status = NVME_SC_LBA_RANGE | NVME_SC_DNR;
 	if (unlikely(count > blocks || lba > blocks - count))
@@ -121,8 +130,10 @@ static bool write_uncor_parse(struct nvmf_req *req)
 
 static bool flush_parse(struct nvmf_req *req)
 {
-	if (!nvmf_ns_find(req->qpair, le32_get(req->cmd.nsid)))
-		return nvmf_req_refuse(req, NVME_SC_INVALID_NS | NVME_SC_DNR);
+	uint16_t status;
+
+	if (!nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status))
+		return nvmf_req_refuse(req, status);
 	return true;
 }
 
@@ -132,10 +143,11 @@ static bool flush_parse(struct nvmf_req *req)
 static inline bool begin(struct nvmf_req *req, bdev_done_fn *done)
 {
 	struct nvmf_qpair *qp = req->qpair;
-	struct nvmf_ns_view *v = nvmf_ns_find(qp, le32_get(req->cmd.nsid));
+	uint16_t status = NVME_SC_NS_NOT_READY;
+	struct nvmf_ns_view *v = nvmf_ns_for_io(qp, le32_get(req->cmd.nsid), &status);
 
 	if (unlikely(!v || !v->ch)) {
-		nvmf_req_complete(req, v ? NVME_SC_NS_NOT_READY : NVME_SC_INVALID_NS | NVME_SC_DNR);
+		nvmf_req_complete(req, status);
 		return false;
 	}
 	v->refs++;
@@ -231,10 +243,11 @@ static void plain_done(struct bdev_io *io)
 
 static bool dsm_parse(struct nvmf_req *req)
 {
-	struct nvmf_ns_view *v = nvmf_ns_find(req->qpair, le32_get(req->cmd.nsid));
+	uint16_t status;
+	struct nvmf_ns_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
 
 	if (!v)
-		return nvmf_req_refuse(req, NVME_SC_INVALID_NS | NVME_SC_DNR);
+		return nvmf_req_refuse(req, status);
 	if (v->read_only && (le32_get(req->cmd.dsm.attributes) & NVME_DSM_AD))
 		return nvmf_req_refuse(req, NVME_SC_NS_WRITE_PROTECTED | NVME_SC_DNR);
 	return nvmf_req_moves(req, NVMF_DATA_TO_CTRLR, (req->cmd.dsm.nr + 1u) * sizeof(struct nvme_dsm_range));
@@ -314,11 +327,12 @@ static void dsm_run(struct nvmf_req *req)
 
 static bool copy_parse(struct nvmf_req *req)
 {
-	struct nvmf_ns_view *v = nvmf_ns_find(req->qpair, le32_get(req->cmd.nsid));
 	const struct nvme_copy *cmd = &req->cmd.copy;
+	uint16_t status;
+	struct nvmf_ns_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
 
 	if (!v)
-		return nvmf_req_refuse(req, NVME_SC_INVALID_NS | NVME_SC_DNR);
+		return nvmf_req_refuse(req, status);
 	if (v->read_only)
 		return nvmf_req_refuse(req, NVME_SC_NS_WRITE_PROTECTED | NVME_SC_DNR);
 	if (cmd->df_prinfor & 0xf)

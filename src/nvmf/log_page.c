@@ -20,7 +20,11 @@ static const struct page_kind *kind_of(const struct nvmf_req *req)
 {
 	const struct page_kind *k = &kinds[req->cmd.get_log_page.lid];
 
+	const struct nvmf_subsystem *s = nvmf_qpair_sub(req->qpair);
+
 	if (!k->make || !(req->qpair->ctrlr->discovery ? k->discovery : k->io))
+		return NULL;
+	if (req->cmd.get_log_page.lid == NVME_LOG_ANA && !(s && s->ana_reporting))
 		return NULL;
 	return k;
 }
@@ -146,6 +150,11 @@ static void make_effects(struct nvmf_req *req, const struct nvmf_subsystem *s, s
 	p->len = sizeof(*log);
 }
 
+static void make_ana(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
+{
+	p->data = nvmf_ana_log_make(req->qpair->ctrlr, s, req->cmd.get_log_page.lsp_rae & NVME_LOG_ANA_LSP_RGO, &p->len);
+}
+
 static void make_discovery(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
 {
 	p->data = nvmf_discovery_log_make(req->qpair->ctrlr, &p->len);
@@ -158,5 +167,6 @@ static const struct page_kind kinds[256] = {
 	[NVME_LOG_FW_SLOT]     = { make_firmware,   false,     true,  false, 0 },
 	[NVME_LOG_CHANGED_NS]  = { make_changed_ns, false,     true,  true,  NVMF_EVENT_NS_CHANGED },
 	[NVME_LOG_CMD_EFFECTS] = { make_effects,    false,     true,  false, 0 },
+	[NVME_LOG_ANA]         = { make_ana,        false,     true,  true,  NVMF_EVENT_ANA },
 	[NVME_LOG_DISCOVER]    = { make_discovery,  true,      false, true,  NVMF_EVENT_DISCOVERY },
 };

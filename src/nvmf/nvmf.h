@@ -56,7 +56,13 @@ void nvmf_add_host(struct nvmf_change *c, const char *nqn, const char *host_nqn)
 void nvmf_remove_host(struct nvmf_change *c, const char *nqn, const char *host_nqn);
 void nvmf_allow_any_host(struct nvmf_change *c, const char *nqn, bool allow);
 void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);
+/* The same, with another beginning than optimized: enum nvme_ana_state. */
+void nvmf_add_listener_ana(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
+                           uint8_t ana);
 void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);
+/* How good a listener's way to a group of namespaces is; group 0: to all. */
+void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
+                        uint32_t group, uint8_t ana);
 
 extern const struct nvmf_transport_ops nvmf_tcp_ops;
 

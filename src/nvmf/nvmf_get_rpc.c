@@ -79,7 +79,7 @@ static struct nvmf_subsystem *find_subsystem(struct rpc_call *call, const struct
 
 /* --- nvmf_get_subsystems ------------------------------------------------------------------------------------ */
 
-static void show_ns(struct json_object *array, const struct nvmf_ns *ns)
+static void show_ns(struct json_object *array, const struct nvmf_ns *ns, bool ana)
 {
 	struct json_object *o = json_append_object(array);
 
@@ -87,6 +87,8 @@ static void show_ns(struct json_object *array, const struct nvmf_ns *ns)
 	json_add_text(o, "bdev_name", ns->bdev_name);
 	json_add_text(o, "name", ns->bdev_name);
 	add_ns_ids(o, ns);
+	if (ana)
+		json_add_u64(o, "anagrpid", ns->anagrpid);
 }
 
 static void show_subsystem(struct json_object *array, const struct nvmf_subsystem *s)
@@ -112,7 +114,7 @@ static void show_subsystem(struct json_object *array, const struct nvmf_subsyste
 	list = json_add_array(o, "namespaces");
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
-			show_ns(list, s->ns[i]);
+			show_ns(list, s->ns[i], s->ana_reporting);
 }
 
 static const struct rpc_param get_subsystems_params[] = {
@@ -199,6 +201,23 @@ static void handle_get_qpairs(struct rpc_call *call, void *args)
 	rpc_reply(call, result);
 }
 
+static const char *ana_name(uint8_t state)
+{
+	return state == NVME_ANA_OPTIMIZED    ? "optimized"
+	       : state == NVME_ANA_NONOPTIMIZED ? "non_optimized"
+	                                        : "inaccessible";
+}
+
+static void show_ana_states(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_listener *l)
+{
+	for (uint32_t g = 0; g < s->ns_max; g++) {
+		struct json_object *o = json_append_object(array);
+
+		json_add_u64(o, "ana_group", g + 1);
+		json_add_text(o, "ana_state", ana_name(l->ana[g]));
+	}
+}
+
 static void handle_get_listeners(struct rpc_call *call, void *args)
 {
 	struct nvmf_subsystem *s = find_subsystem(call, args);
@@ -207,9 +226,13 @@ static void handle_get_listeners(struct rpc_call *call, void *args)
 	if (!s)
 		return;
 	result = json_object_new_array();
-	for (uint32_t i = 0; i < s->listener_count; i++)
-		add_address(json_add_object(json_append_object(result), "address"), s->listeners[i].transport,
-		            &s->listeners[i].addr);
+	for (uint32_t i = 0; i < s->listener_count; i++) {
+		struct json_object *o = json_append_object(result);
+
+		add_address(json_add_object(o, "address"), s->listeners[i].transport, &s->listeners[i].addr);
+		if (s->ana_reporting)
+			show_ana_states(json_add_array(o, "ana_states"), s, &s->listeners[i]);
+	}
 	rpc_reply(call, result);
 }
 
@@ -352,8 +375,23 @@ static void save_ns(struct json_object *array, const struct nvmf_subsystem *s, c
 	json_add_u64(n, "nsid", ns->nsid);
 	json_add_text(n, "bdev_name", ns->bdev_name);
 	add_ns_ids(n, ns);
-	if (ns->anagrpid != ns->nsid)
+	if (s->ana_reporting)
 		json_add_u64(n, "anagrpid", ns->anagrpid);
+}
+
+static void save_ana(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_listener *l)
+{
+	for (uint32_t g = 0; s->ana_reporting && g < s->ns_max; g++) {
+		struct json_object *p;
+
+		if (l->ana[g] == NVME_ANA_OPTIMIZED)
+			continue;
+		p = save_call(array, "nvmf_subsystem_listener_set_ana_state");
+		json_add_text(p, "nqn", s->nqn);
+		add_address(json_add_object(p, "listen_address"), l->transport, &l->addr);
+		json_add_text(p, "ana_state", ana_name(l->ana[g]));
+		json_add_u64(p, "anagrpid", g + 1);
+	}
 }
 
 static void save_subsystem(struct json_object *array, const struct nvmf_subsystem *s)
@@ -369,6 +407,7 @@ static void save_subsystem(struct json_object *array, const struct nvmf_subsyste
 		json_add_u64(p, "max_namespaces", s->ns_max);
 		json_add_u64(p, "min_cntlid", s->min_cntlid);
 		json_add_u64(p, "max_cntlid", s->max_cntlid);
+		json_add_bool(p, "ana_reporting", s->ana_reporting);
 	}
 	for (uint32_t i = 0; i < s->host_count; i++) {
 		p = save_call(array, "nvmf_subsystem_add_host");
@@ -382,6 +421,7 @@ static void save_subsystem(struct json_object *array, const struct nvmf_subsyste
 		p = save_call(array, "nvmf_subsystem_add_listener");
 		json_add_text(p, "nqn", s->nqn);
 		add_address(json_add_object(p, "listen_address"), s->listeners[i].transport, &s->listeners[i].addr);
+		save_ana(array, s, &s->listeners[i]);
 	}
 }
 

@@ -137,7 +137,7 @@ static const struct rpc_param create_subsystem_params[] = {
 	P(model_number, .doc = "Up to 40 printable characters; 'Gantry bdev Controller' when left out."),
 	P(max_namespaces, .max = NVMF_NSID_LIMIT, .doc = "Namespaces it can have; 0: 32."),
 	P(allow_any_host, .doc = "Let any host in; otherwise those of nvmf_subsystem_add_host."),
-	P(ana_reporting, .doc = "Tell hosts how good each path is: not supported yet, must be false."),
+	P(ana_reporting, .doc = "Tell hosts how good each path is (ANA)."),
 	P(min_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "1", .doc = "Smallest controller id."),
 	P(max_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "65519", .doc = "Largest controller id."),
 	P(passthrough, .doc = "Not supported; must be false."),
@@ -151,15 +151,15 @@ static void handle_create_subsystem(struct rpc_call *call, void *args)
 	struct create_subsystem *a = args;
 	const struct nvmf_subsystem_opts opts = {
 		.nqn = a->nqn, .serial_number = a->serial_number, .model_number = a->model_number,
-		.allow_any_host = a->allow_any_host, .max_namespaces = a->max_namespaces,
+		.allow_any_host = a->allow_any_host, .ana_reporting = a->ana_reporting, .max_namespaces = a->max_namespaces,
 		.min_cntlid = a->min_cntlid, .max_cntlid = a->max_cntlid,
 	};
 
 	if (!nvmf_rpc_target_ok(call, a->tgt_name))
 		return;
-	if (a->ana_reporting || a->passthrough || a->enable_nssr)
+	if (a->passthrough || a->enable_nssr)
 		rpc_reply_error(call, ERR_BAD_PARAM, "%s: not supported; leave it out or give false",
-		                a->ana_reporting ? "ana_reporting" : a->passthrough ? "passthrough" : "enable_nssr");
+		                a->passthrough ? "passthrough" : "enable_nssr");
 	else
 		nvmf_add_subsystem(&change_make(call)->change, &opts);
 }
@@ -332,6 +332,17 @@ static const struct rpc_param address_params[] = {
 #undef P
 };
 
+static const char *const ana_names[] = { "optimized", "non_optimized", "inaccessible", NULL };
+
+static uint8_t ana_state(const char *name)
+{
+	uint8_t i = 0;
+
+	while (name && strcmp(ana_names[i], name)) /* it is one of the choices */
+		i++;
+	return (uint8_t)(NVME_ANA_OPTIMIZED + i);
+}
+
 struct listener_args {
 	char *nqn, *tgt_name, *ana_state;
 	struct listen_address_args listen_address;
@@ -345,7 +356,8 @@ static const struct rpc_param add_listener_params[] = {
 	          .doc = "Where to listen."),
 	TGT(struct listener_args),
 	RPC_PARAM(struct listener_args, secure_channel, .doc = "TLS: not supported yet, must be false."),
-	RPC_PARAM(struct listener_args, ana_state, .doc = "optimized is the only one yet."),
+	RPC_PARAM(struct listener_args, ana_state, .choices = ana_names,
+	          .doc = "How good the way is for every ANA group at first; optimized when left out."),
 	RPC_IGNORED("sock_impl"), RPC_IGNORED("numa_id"),
 };
 static const struct rpc_param remove_listener_params[] = {
@@ -388,10 +400,9 @@ static void handle_add_listener(struct rpc_call *call, void *args)
 		return;
 	if (a->secure_channel)
 		rpc_reply_error(call, ERR_BAD_PARAM, "secure_channel: TLS is not supported yet; leave it out");
-	else if (a->ana_state && strcmp(a->ana_state, "optimized"))
-		rpc_reply_error(call, ERR_BAD_PARAM, "ana_state: '%s' needs ANA, which is not supported yet", a->ana_state);
 	else
-		nvmf_add_listener(&change_make(call)->change, nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr);
+		nvmf_add_listener_ana(&change_make(call)->change, nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr,
+		                      ana_state(a->ana_state));
 }
 
 static void handle_remove_listener(struct rpc_call *call, void *args)
@@ -401,6 +412,32 @@ static void handle_remove_listener(struct rpc_call *call, void *args)
 
 	if (nvmf_rpc_target_ok(call, a->tgt_name) && parse_address(call, &a->listen_address, &addr))
 		nvmf_remove_listener(&change_make(call)->change, nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr);
+}
+
+struct set_ana {
+	char *nqn, *tgt_name, *ana_state;
+	struct listen_address_args listen_address;
+	uint32_t anagrpid;
+};
+
+static const struct rpc_param set_ana_params[] = {
+	NQN(struct set_ana),
+	RPC_PARAM(struct set_ana, listen_address, .required = true, .params = address_params,
+	          .param_count = ARRAY_SIZE(address_params), .object_size = sizeof(struct listen_address_args),
+	          .doc = "Which listener."),
+	RPC_PARAM(struct set_ana, ana_state, .required = true, .choices = ana_names, .doc = "How good its way is now."),
+	RPC_PARAM(struct set_ana, anagrpid, .max = NVMF_NSID_LIMIT, .doc = "To which ANA group; to all when left out."),
+	TGT(struct set_ana),
+};
+
+static void handle_set_ana(struct rpc_call *call, void *args)
+{
+	struct set_ana *a = args;
+	struct net_addr addr;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name) && parse_address(call, &a->listen_address, &addr))
+		nvmf_set_ana_state(&change_make(call)->change, a->nqn, a->listen_address.trtype, &addr, a->anagrpid,
+		                   ana_state(a->ana_state));
 }
 
 /* --- before the target runs ---------------------------------------------------------------------- */
@@ -486,6 +523,8 @@ static const struct rpc_method methods[] = {
 	           CHANGES, .doc = "Listen for hosts of a subsystem on an address; discovery is answered there too."),
 	RPC_METHOD("nvmf_subsystem_remove_listener", struct listener_args, remove_listener_params, handle_remove_listener,
 	           CHANGES, .doc = "Listen no more; hosts that came that way are disconnected."),
+	RPC_METHOD("nvmf_subsystem_listener_set_ana_state", struct set_ana, set_ana_params, handle_set_ana,
+	           CHANGES, .doc = "Say how good a listener's way to an ANA group is; hosts are told."),
 	RPC_METHOD("nvmf_set_max_subsystems", struct max_subsystems, max_subsystems_params, handle_set_max_subsystems,
 	           .flags = RPC_STARTUP, .returns = "true", .doc = "Bound the number of subsystems."),
 	RPC_METHOD("nvmf_set_config", struct no_args, set_config_params, handle_set_config,

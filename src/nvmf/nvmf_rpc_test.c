@@ -132,8 +132,8 @@ static void a_subsystem_from_making_to_deleting(void **state)
 	assert_true(json_object_get_boolean(get(s, "allow_any_host")));
 	assert_string_equal(json_object_get_string(get(json_object_array_get_idx(get(s, "namespaces"), 0), "eui64")),
 	                    "0011223344556677");
-	assert_string_equal(json_object_get_string(get(json_object_array_get_idx(get(s, "listen_addresses"), 0), "trsvcid")),
-	                    "4444");
+	s = json_object_array_get_idx(get(s, "listen_addresses"), 0);
+	assert_string_equal(json_object_get_string(get(s, "trsvcid")), "4444");
 	json_object_put(a.result);
 	expect_ok("nvmf_subsystem_remove_host", "{\"nqn\":\"" NQN "\",\"host\":\"" RIG_HOST "\"}");
 	expect_ok("nvmf_subsystem_remove_ns", "{\"nqn\":\"" NQN "\",\"nsid\":3}");
@@ -147,15 +147,15 @@ static void errors_name_the_field(void **state)
 {
 	expect_error("nvmf_create_subsystem", "{\"nqn\":\"x\"}", ERR_BAD_PARAM, "nqn: 'x' is not an NQN");
 	expect_error("nvmf_create_subsystem", "{\"nqn\":\"" RIG_NQN "\"}", -EEXIST, "exists already");
-	expect_error("nvmf_create_subsystem", "{\"nqn\":\"" NQN "\",\"serial_number\":\"123456789012345678901\"}", ERR_BAD_PARAM,
-	             "serial_number");
+	expect_error("nvmf_create_subsystem", "{\"nqn\":\"" NQN "\",\"serial_number\":\"123456789012345678901\"}",
+	             ERR_BAD_PARAM, "serial_number");
 	expect_error("nvmf_create_subsystem", "{\"nqn\":\"" NQN "\",\"tgt_name\":\"other\"}", ERR_BAD_PARAM, "tgt_name");
 	expect_error("nvmf_create_transport", "{\"trtype\":\"FC\"}", ERR_BAD_PARAM, "trtype");
 	expect_error("nvmf_create_transport", "{\"trtype\":\"TCP\"}", -EEXIST, "exists already");
 	expect_error("nvmf_subsystem_add_ns", "{\"nqn\":\"" RIG_NQN "\",\"namespace\":{\"bdev_name\":\"none\"}}", -ENODEV,
 	             "bdev_name");
-	expect_error("nvmf_subsystem_add_ns", "{\"nqn\":\"" RIG_NQN "\",\"namespace\":{\"bdev_name\":\"spare\",\"nguid\":\"12\"}}",
-	             ERR_BAD_PARAM, "nguid");
+	expect_error("nvmf_subsystem_add_ns", "{\"nqn\":\"" RIG_NQN "\",\"namespace\":{\"bdev_name\":\"spare\","
+	             "\"nguid\":\"12\"}}", ERR_BAD_PARAM, "nguid");
 	expect_error("nvmf_subsystem_add_listener", "{\"nqn\":\"" RIG_NQN "\",\"listen_address\":{\"trtype\":\"TCP\","
 	             "\"traddr\":\"nowhere\"}}", ERR_BAD_PARAM, "listen_address");
 	expect_error("nvmf_subsystem_remove_ns", "{\"nqn\":\"" RIG_NQN "\",\"nsid\":31}", -ENOENT, "nsid");
@@ -199,8 +199,10 @@ static void save_here(void *arg)
 /* What is saved names everything in an order in which it can be made again. */
 static void saved_in_order(void **state)
 {
-	static const char *const methods[] = { "nvmf_create_transport", "nvmf_create_subsystem", "nvmf_subsystem_add_host",
-	                                       "nvmf_subsystem_add_ns", "nvmf_subsystem_add_ns", "nvmf_subsystem_add_listener" };
+	static const char *const methods[] = {
+		"nvmf_create_transport", "nvmf_create_subsystem", "nvmf_subsystem_add_host", "nvmf_subsystem_add_ns",
+		"nvmf_subsystem_add_ns", "nvmf_subsystem_add_listener",
+	};
 	struct json_object *saved;
 
 	sim_as(core_control(rig.core), save_here, &saved);
@@ -210,11 +212,57 @@ static void saved_in_order(void **state)
 	json_object_put(saved);
 }
 
+#define ADDRESS "\"listen_address\":{\"trtype\":\"TCP\",\"traddr\":\"127.0.0.1\",\"trsvcid\":\"4420\"}"
+
+/* A host is told that its way has become worse, reads how, and gets path errors instead of data. */
+static void ana_states(void **state)
+{
+	static uint8_t page[4096];
+	struct nvme_sqe aer = rig_sqe(NVME_ADMIN_ASYNC_EVENT, 0), get = rig_sqe(NVME_ADMIN_GET_LOG_PAGE, NVME_NSID_ALL),
+	                read = rig_rw(NVME_CMD_READ, 1, 0, 1);
+	struct nvme_ana_log *log = (struct nvme_ana_log *)page;
+	struct rig_qp *admin, *io;
+	struct rig_req *rq;
+	uint16_t cntlid;
+
+	expect_error("nvmf_subsystem_listener_set_ana_state", "{\"nqn\":\"" RIG_NQN "\"," ADDRESS ","
+	             "\"ana_state\":\"optimized\"}", ERR_BAD_PARAM, "ana_reporting");
+	expect_ok("nvmf_create_subsystem", "{\"nqn\":\"" NQN "\",\"allow_any_host\":true,\"ana_reporting\":true}");
+	expect_ok("nvmf_subsystem_add_ns", "{\"nqn\":\"" NQN "\",\"namespace\":{\"bdev_name\":\"spare\","
+	          "\"anagrpid\":2}}");
+	expect_ok("nvmf_subsystem_add_listener", "{\"nqn\":\"" NQN "\"," ADDRESS "}");
+	admin = rig_open(&rig, 0);
+	io = rig_open(&rig, 1);
+	assert_int_equal(rig_connect(admin, 0, NQN, &cntlid), 0);
+	assert_int_equal(rig_property_set(admin, NVME_REG_CC, RIG_CC_ENABLE), 0);
+	assert_int_equal(rig_connect(io, 1, NQN, &cntlid), 0);
+	assert_int_equal(rig_cmd(io, &read, page, 4096, NULL), 0);
+	rq = rig_send(admin, &aer, NULL, 0);
+	expect_ok("nvmf_subsystem_listener_set_ana_state", "{\"nqn\":\"" NQN "\"," ADDRESS ",\"anagrpid\":2,"
+	          "\"ana_state\":\"inaccessible\"}");
+	assert_true(rig_wait(rq, NS_PER_S));
+	assert_int_equal(rq->dw0, NVME_AER_NOTICE_ANA);
+	assert_int_equal(rig_end(rq), 0);
+	get.get_log_page.lid = NVME_LOG_ANA;
+	get.get_log_page.numdl = le16_of(1023);
+	assert_int_equal(rig_cmd(admin, &get, page, sizeof(page), NULL), 0);
+	assert_int_equal(le16_get(log->ngrps), 1);
+	assert_int_equal(le32_get(log->descs[0].grpid), 2);
+	assert_int_equal(log->descs[0].state, NVME_ANA_INACCESSIBLE);
+	assert_int_equal(le32_get(log->descs[0].nsids[0]), 1);
+	assert_int_equal(rig_cmd(io, &read, page, 4096, NULL), NVME_SC_ANA_INACCESSIBLE);
+	expect_ok("nvmf_subsystem_listener_set_ana_state", "{\"nqn\":\"" NQN "\"," ADDRESS ","
+	          "\"ana_state\":\"non_optimized\"}");
+	assert_int_equal(rig_cmd(io, &read, page, 4096, NULL), 0);
+	expect_ok("nvmf_subsystem_get_listeners", "{\"nqn\":\"" NQN "\"}");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_subsystem_from_making_to_deleting), T(errors_name_the_field), T(hosts_are_listed), T(saved_in_order),
+		T(ana_states),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,7 +227,6 @@ struct nvmf_ctrlr {
 	struct nvmf_abort aborts[NVMF_ABORTS_MAX];
 	uint32_t arbitration, power, error_recovery, write_atomic, host_behavior_acre;
 	uint16_t temp_over, temp_under;
-	bool write_cache;
 	/* Any core: errors of the last commands that failed (error_log.c). */
 	_Atomic uint64_t error_count;
 	struct nvmf_error errors[NVMF_ERRORS_MAX];
@@ -248,6 +247,10 @@ void nvmf_event_read(struct nvmf_ctrlr *c, enum nvmf_event ev);            /* it
 void nvmf_aer_run(struct nvmf_req *req);
 bool nvmf_aer_take(struct nvmf_ctrlr *c, struct nvmf_req *req);            /* off the list; false: not on it */
 void nvmf_aer_drop_all(struct nvmf_ctrlr *c);
+/* ana.c */
+uint16_t nvmf_ana_status(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
+bool nvmf_ana_changed(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
+void *nvmf_ana_log_make(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, bool groups_only, size_t *ret_len);
 /* error_log.c */
 void nvmf_error_add(struct nvmf_req *req);
 /* Newest first; returns how many. */
@@ -337,6 +340,18 @@ bool nvmf_fused_parse(struct nvmf_req *req);                                /* o
 void nvmf_fused_run(struct nvmf_req *req);
 void nvmf_fused_missing(struct nvmf_qpair *qp);                            /* what follows is no second half */
 void nvmf_fused_part(struct nvmf_req *req);                                /* a half leaves before it was executed */
+
+/* For commands that use the media: NULL, and why not. */
+uint16_t nvmf_ns_refused(const struct nvmf_qpair *qp, uint32_t nsid);
+static inline struct nvmf_ns_view *nvmf_ns_for_io(const struct nvmf_qpair *qp, uint32_t nsid, uint16_t *ret_status)
+{
+	const struct nvmf_subsystem *s = nvmf_qpair_sub(qp);
+
+	if (likely(s && nsid - 1 < s->ns_max && s->ns[nsid - 1] && !s->ana_limited))
+		return &s->ns[nsid - 1]->view[qp->nc->index];
+	*ret_status = nvmf_ns_refused(qp, nsid);
+	return *ret_status ? NULL : nvmf_ns_find(qp, nsid);
+}
 
 bool nvmf_connect_parse(struct nvmf_req *req);
 void nvmf_connect_run(struct nvmf_req *req);

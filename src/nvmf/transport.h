@@ -142,7 +142,8 @@ struct nvmf_transport_ops {
 	void (*qpair_sized)(struct nvmf_qpair *qp);            /* Connect told qp->size: make the slots. */
 	void (*qpair_addrs)(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
 	/* Give the qpair to another reactor. The same struct nvmf_qpair goes on living there; requests end where they
-	 * began. done runs on the calling core when it has arrived, or when it was gone or busy moving already. */
+	 * began. done runs on the calling core when it has arrived, or stays: it is gone, moves already, or slow I/O
+	 * holds it. */
 	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void *arg), void *arg);
 	void (*stats)(struct nvmf_transport *tr, uint32_t core_index, void (*emit)(void *arg, const char *key, uint64_t v),
 	              void *arg);
