@@ -247,8 +247,9 @@ void tcp_conn_terminate(struct tcp_conn *c, enum nvme_tcp_fes fes, uint32_t fei)
 	char text[NET_ADDR_TEXT_MAX];
 
 	sock_peer_addr(c->sock, &peer);
-	log_warning("NVMe/TCP: %s sent a bad %s: %s (FES %02xh, FEI %08xh): disconnecting", net_addr_text(&peer, text),
-	            nvme_tcp_type_name(c->rx.type), nvme_tcp_fes_text((uint16_t)fes), fes, fei);
+	if (log_may(&c->home->complaints))
+		log_warning("NVMe/TCP: %s sent a bad %s: %s (FES %02xh, FEI %08xh): disconnecting", net_addr_text(&peer, text),
+		            nvme_tcp_type_name(c->rx.type), nvme_tcp_fes_text((uint16_t)fes), fes, fei);
 	tcp_count(c->home, terminated, 1);
 	tcp_send_to_raw(c, false); /* what has begun to go out is finished; the rest will never be answered */
 	tcp_conn_raw(c, term, len);

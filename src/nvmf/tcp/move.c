@@ -2,9 +2,9 @@
 /* move.c: freeze a connection, carry it to another core, thaw it there.
  *
  * While it wants to move it is not read, and waits for what a device has in hand: that ends on the core where it
- * began. Everything else goes along: negotiated values, a half-received PDU with the data that came, R2Ts the host
- * has yet to answer, bytes not yet sent, and commands that may wait for ever (AERs), which the target hands back
- * and gets again.
+ * began. If that takes long it stays: a host must be heard. Everything else goes along: negotiated values, a
+ * half-received PDU with the data that came, R2Ts the host has yet to answer, bytes not yet sent, and commands
+ * that may wait for ever (AERs), which the target hands back and gets again.
  * The object stays the same and keeps its address; what it is passes through struct freeze, so that the same routine
  * can write it for another process.
  */
@@ -17,12 +17,14 @@ struct tcp_move {
 	struct tcp_conn *conn;
 	struct reactor *from, *to, *asked_by;
 	struct freeze freeze;
+	struct timer patience;
 	void (*done)(void *arg);
 	void *arg;
 };
 
 #define NO_REQUEST 0xffffu
 
+static void stay(struct timer *t);
 static void try_move(struct defer *d);
 static bool target_let_go(struct tcp_conn *c);
 static void leave(struct tcp_conn *c);
@@ -53,6 +55,7 @@ void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void 
 		return;
 	}
 	c->move = m;
+	timer_start(&m->patience, TCP_MOVE_MS * NS_PER_MS, stay);
 	tcp_conn_update_reading(c);
 	tcp_conn_move_soon(c);
 }
@@ -69,7 +72,20 @@ void tcp_conn_cancel_move(struct tcp_conn *c)
 	if (!m)
 		return;
 	c->move = NULL;
+	timer_stop(&m->patience);
 	msg_send(m->asked_by, &m->msg, move_done);
+}
+
+/* What the target had handed back already goes to it again. */
+static void stay(struct timer *t)
+{
+	struct tcp_conn *c = container_of(t, struct tcp_move, patience)->conn;
+
+	tcp_conn_cancel_move(c);
+	tcp_conn_update_reading(c);
+	for (uint32_t i = 0; i < c->touched; i++)
+		if (conn_req(c, i)->state == REQ_NEW)
+			tcp_req_run(conn_req(c, i));
 }
 
 static void move_done(struct msg *msg)
@@ -120,6 +136,7 @@ static void leave(struct tcp_conn *c)
 {
 	struct tcp_move *m = c->move;
 
+	timer_stop(&m->patience);
 	settle(c);
 	c->qp.reactor = m->to;
 	freeze_init(&m->freeze);

@@ -5,13 +5,6 @@
 #include "nvmf/nvmf.h"
 #include "nvmf/tcp/tcp.h"
 
-struct tcp_listener {
-	struct list link;
-	struct tcp_transport *tr;
-	struct listener *listener;
-	struct net_addr addr;
-};
-
 static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e);
 static int check_opts(const struct nvmf_transport_opts *o, struct err *e);
 static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e);

@@ -41,6 +41,7 @@
 #define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
 #define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, between its pieces, and
                                         * until the host reads more of what it is sent */
+#define TCP_MOVE_MS 100u               /* a connection that cannot leave its core within this time stays */
 #define TCP_LINGER_MS 30000u           /* from C2HTermReq until we close: the transport specification's time */
 
 /* --- one command ----------------------------------------------------------------------------------- */
@@ -87,6 +88,7 @@ struct tcp_req {
 	uint8_t state;                /* enum req_state */
 	uint8_t hold;                 /* enum req_hold */
 	bool asked;                   /* data comes by R2T, not with the capsule */
+	bool charged;                 /* HOLD_HEAP: to the budget */
 	bool bad_digest;
 	uint8_t waits;                /* NEED_ROOM: enum req_waits */
 	bool encoded;                 /* cpl and crc are final */
@@ -186,7 +188,7 @@ void tcp_conn_ready(void *arg, uint32_t events);                              /*
 struct tcp_req *tcp_req_take(struct tcp_conn *c);                             /* NULL: the host overran its queue */
 void tcp_req_run(struct tcp_req *r);                                         /* until it waits */
 void tcp_req_received(struct tcp_req *r);                                    /* RECEIVE: all data is here */
-/* Memory for in-capsule data, at any price. False: it had to come from the heap. */
+/* Memory for in-capsule data, at any price. False: beyond the budget. */
 bool tcp_req_hold_capsule(struct tcp_req *r);
 void tcp_req_use_span(struct tcp_req *r, const struct iovec *span);          /* its data is here */
 void tcp_req_done(struct nvmf_req *req);                                     /* the target's answer */
@@ -265,6 +267,7 @@ struct tcp_home {
 	struct waitq iov_wait;
 	struct list conns;
 	struct watch watch;
+	struct log_limit complaints;  /* about hosts */
 	struct tcp_counters counters;
 };
 
@@ -295,6 +298,13 @@ struct tcp_transport {
 	struct each each;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
+};
+
+struct tcp_listener {
+	struct list link;
+	struct tcp_transport *tr;
+	struct listener *listener;
+	struct net_addr addr;         /* as it was asked for */
 };
 
 static inline struct tcp_transport *tcp_of(struct nvmf_transport *tr)
