@@ -3,7 +3,8 @@
  *
  * Data to the controller comes with the capsule or is asked for by R2T. What comes with the capsule cannot be told to
  * wait: it is executed from the receive buffer where the device allows, else gets buffers, else memory
- * from the heap, and then the connection is not read on before buffers are to be had (recv.c), unless it owes data.
+ * from the heap; when the budget has no room for that either, the connection is not read on before buffers are to be
+ * had (recv.c), unless it owes data.
  * An R2T goes out only when all buffers for the answer are held.
  */
 #include "nvmf/tcp/tcp.h"
@@ -315,6 +316,8 @@ static void give_room(struct tcp_req *r)
 		tcp_iovs_give(h, r->held);
 		break;
 	case HOLD_HEAP:
+		if (r->charged)
+			mem_uncharge(h->tr->core, r->near[0].iov_len);
 		free(r->near[0].iov_base);
 		break;
 	case HOLD_RX:
@@ -337,7 +340,8 @@ bool tcp_req_hold_capsule(struct tcp_req *r)
 	req->iov_count = 1;
 	req->iov_max = 0;
 	tcp_count(req_conn(r)->home, capsules_on_heap, 1);
-	return false;
+	r->charged = mem_charge(req_conn(r)->home->tr->core, req->data_len);
+	return r->charged;
 }
 
 void tcp_req_use_span(struct tcp_req *r, const struct iovec *span)
