@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 JOBS = str(len(os.sched_getaffinity(0)))
 FUZZ_SECONDS = int(os.environ.get('FUZZ_SECONDS', '20'))
 LOG_LINES = 50                  # of each thing that failed
+PYTEST_LOG_LINES = 400          # of all that failed in a suite
 MESON_TIMEOUT_FACTOR = 4        # sanitizers and busy machines are slow
 PYTEST_TIMEOUT_S = 45 * 60
 TSAN_MODULES = {'core', 'net', 'base'}
@@ -115,7 +116,7 @@ class Runner:
                        '--timeout-multiplier', str(MESON_TIMEOUT_FACTOR), *wrapper, *names], SANITIZER_ENV)
         self.report(name, meson_result(report, log), started)
 
-    def pytest(self, suite, tree):
+    def pytest(self, name, suite, tree):
         """The files tests/<suite>/test_*.py, against the programs of a tree."""
         if not any((ROOT / 'tests' / suite).glob('test_*.py')) or not self.build(tree):
             return
@@ -123,9 +124,10 @@ class Runner:
         directory = TREES[tree][0]
         report = ROOT / directory / f'{suite}.xml'
         report.unlink(missing_ok=True)
-        log = command([python_with_pytest(), '-m', 'pytest', '-q', '-ra', f'--junitxml={report}', f'tests/{suite}'],
+        log = command([python_with_pytest(), '-m', 'pytest', '-q', '--tb=short', f'--junitxml={report}',
+                       f'tests/{suite}'],
                       {**SANITIZER_ENV, 'GANTRY_BUILD': directory}, PYTEST_TIMEOUT_S)
-        self.report(suite, pytest_result(report, log), started)
+        self.report(name, pytest_result(report, log), started)
 
     def fuzz(self):
         targets = self.fuzz_targets()
@@ -164,12 +166,12 @@ SUITES = {
                 lambda r: r.build('clang')),
     'sim':     ('the whole target in virtual time, seed by seed',
                 lambda r: (r.meson('sim', 'debug', is_sim), r.meson('sim asan', 'asan', is_sim))),
-    'proto':   ('raw conversations with the daemon',
-                lambda r: r.pytest('proto', 'asan')),
+    'proto':   ('raw conversations with the daemon, as released and with ASan and UBSan',
+                lambda r: (r.pytest('proto', 'proto', 'release'), r.pytest('proto asan', 'proto', 'asan'))),
     'config':  ('configurations saved, restarted from, saved again',
-                lambda r: r.pytest('config', 'asan')),
+                lambda r: r.pytest('config', 'config', 'asan')),
     'interop': ('Linux hosts in a guest',
-                lambda r: r.pytest('interop', 'release')),
+                lambda r: r.pytest('interop', 'interop', 'release')),
     'fuzz':    (f'every fuzz target for {FUZZ_SECONDS} s',
                 lambda r: r.fuzz()),
 }
@@ -256,7 +258,7 @@ def meson_result(path, log):
 
 
 def pytest_result(path, log):
-    result = Result(log=last_lines(log or ''))
+    result = Result(log=last_lines(log or '', PYTEST_LOG_LINES))
     if not path.exists():
         result.failures.append('pytest did not finish')
         return result
@@ -273,8 +275,8 @@ def pytest_result(path, log):
     return result
 
 
-def last_lines(log):
-    return '\n'.join(log.splitlines()[-LOG_LINES:])
+def last_lines(log, count=LOG_LINES):
+    return '\n'.join(log.splitlines()[-count:])
 
 
 def from_failure(log):
