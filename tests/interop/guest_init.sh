@@ -3,8 +3,8 @@
 # init of the guest: loads the modules, puts the host's root under a RAM disk of its own, and becomes an agent that runs
 # the scripts it is told of.
 #
-# The host says a name over a virtio serial port. share/NAME.sh is run at once (several may run side by side), its output
-# goes to share/NAME.out, and "NAME STATUS" is said back. See guest.py, the other end.
+# The host says a name over a virtio serial port. share/NAME.sh is run at once (several may run side by side), its
+# output goes to share/NAME.out, and "NAME STATUS" is said back. See guest.py, the other end.
 
 /bin/busybox --install -s /bin
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

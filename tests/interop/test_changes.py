@@ -2,7 +2,7 @@
 """The configuration changes while a host does I/O."""
 import pytest
 
-from conftest import fio_result
+from client import fio_result
 from gantry import NQN, wait_until
 
 LOAD = "--rw=randrw --bs=4k --iodepth=16 --time_based --runtime=120 --size=16m"
@@ -49,7 +49,8 @@ def test_namespace_added_appears(guest, daemon):
     daemon.null("disk1", mib=32)
     assert daemon.rpc("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk1", "nsid": 7}) == 7
     added = guest.disk(served, 7)
-    guest.run(f"[ $(blockdev --getsize64 {added}) = {32 << 20} ]; dd if={added} of=/dev/null bs=64k count=16 iflag=direct")
+    guest.run(f"[ $(blockdev --getsize64 {added}) = {32 << 20} ]; "
+              f"dd if={added} of=/dev/null bs=64k count=16 iflag=direct")
     goes_on(guest, disk)
     end_load(guest, job)
 

@@ -49,7 +49,7 @@ def test_identify_makes_sense(guest, daemon):
 
     listed = json.loads(guest.run("nvme list -o json"))["Devices"]
     assert [(d["DevicePath"], d["PhysicalSize"], d["SectorSize"]) for d in listed] == [(disk, 64 << 20, 4096)]
-    guest.run("nvme smart-log /dev/nvme0; nvme error-log /dev/nvme0; nvme fw-log /dev/nvme0; nvme effects-log /dev/nvme0")
+    guest.run("for log in smart-log error-log fw-log effects-log; do nvme $log /dev/nvme0; done")
 
 
 def test_host_finds_nothing_to_complain_of(guest, daemon):

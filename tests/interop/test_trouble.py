@@ -2,7 +2,7 @@
 """The daemon dies, the host hangs, a cable is cut."""
 import pytest
 
-from conftest import fio_result
+from client import fio_result
 from gantry import wait_until
 from proxy import Proxy
 from test_changes import end_load, goes_on, start_load

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from conftest import fio_result
+from client import fio_result
 from nvme_tcp import Host, must
 
 VERIFY = "--verify=crc32c --verify_fatal=1"

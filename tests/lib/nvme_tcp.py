@@ -7,8 +7,8 @@
     conn.send_pdu(CMD, header, data, plen=7)          any field wrong that one likes
     conn.expect_term(INVALID_HEADER, fei=4)           how it must end
 
-Numbers are the NVMe base, command set, fabrics and TCP transport specifications'. Independent of the project's C code on
-purpose: a mistake made there is not made here too.
+Numbers are the NVMe base, command set, fabrics and TCP transport specifications'. Independent of the project's C code
+on purpose: a mistake made there is not made here too.
 """
 import socket
 import struct
@@ -117,8 +117,9 @@ def make_pdu(kind, rest, data=b"", *, hdgst=False, ddgst=False, align=4, flags=0
     at = length + (4 if hdgst else 0)
     pad = -at % align if data else 0
     whole = at + pad + len(data) + (4 if flags & DDGSTF else 0)
-    header = struct.pack("<BBBBI", kind, flags if exact_flags is None else exact_flags, length if hlen is None else hlen,
-                         (at + pad if data else 0) if pdo is None else pdo, whole if plen is None else plen) + rest
+    header = struct.pack("<BBBBI", kind, flags if exact_flags is None else exact_flags,
+                         length if hlen is None else hlen, (at + pad if data else 0) if pdo is None else pdo,
+                         whole if plen is None else plen) + rest
     out = header
     if hdgst:
         out += struct.pack("<I", crc32c(header) if header_digest is None else header_digest)
@@ -290,8 +291,8 @@ class Conn:
     # --- commands ---
 
     def submit(self, command, data=b"", *, in_capsule=True, expect=0, **wrong):
-        """Send a command and return its CID. `data` goes with it, or after it when asked for (R2T); `expect`: bytes that
-        are to come back. A command with an SGL of its own keeps it."""
+        """Send a command and return its CID. `data` goes with it, or after it when asked for (R2T); `expect`: bytes
+        that are to come back. A command with an SGL of its own keeps it."""
         cid = self.next_cid
         self.next_cid = (self.next_cid + 1) % 0xf000
         command = with_cid(command, cid)

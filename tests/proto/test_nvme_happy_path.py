@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
-from nvme_tcp import (ADMIN_GET_FEATURES, ADMIN_KEEP_ALIVE, ADMIN_SET_FEATURES, CAP, CSTS, DISCOVERY_NQN, IO_FLUSH, OK, VS,
-                      Conn, Host, must, sqe)
+from nvme_tcp import (ADMIN_GET_FEATURES, ADMIN_KEEP_ALIVE, ADMIN_SET_FEATURES, CAP, CSTS, DISCOVERY_NQN, IO_FLUSH, OK,
+                      VS, Conn, Host, must, sqe)
 
 
 def test_connect_identify_write_read(host):
@@ -33,11 +33,15 @@ def test_connect_identify_write_read(host):
     must(admin.command(sqe(ADMIN_KEEP_ALIVE)))
 
 
-def test_queue_count_is_told(host):
+def test_queue_count_is_told(served):
     """A host would open more queues than there may be, or fewer than it may."""
-    for opcode in (ADMIN_SET_FEATURES, ADMIN_GET_FEATURES):
-        value = must(host.admin.command(sqe(opcode, cdw10=7, cdw11=3 | 3 << 16))).value
-        assert value & 0xffff >= 3 and value >> 16 & 0xffff >= 3, f"{value:#x}"
+    with Host(served.port, served.nqn, io_queues=0) as host:
+        for opcode in (ADMIN_SET_FEATURES, ADMIN_GET_FEATURES):
+            value = must(host.admin.command(sqe(opcode, cdw10=7, cdw11=3 | 3 << 16))).value
+            assert value & 0xffff >= 3 and value >> 16 & 0xffff >= 3, f"{value:#x}"
+        for _ in range(4):
+            host.add_io()
+        assert host.ios[3].read(0, 1) == bytes(512)
 
 
 @pytest.mark.parametrize("hpda", [0, 1, 15, 31])

@@ -2,8 +2,8 @@
 """The first PDU of a connection."""
 import pytest
 
-from nvme_tcp import (AT_DGST, AT_FLAGS, AT_HLEN, AT_HPDA, AT_PDO, AT_PFV, AT_PLEN, CMD, H2CDATA, INVALID_HEADER, SEQUENCE,
-                      UNSUPPORTED, Conn, make_icreq, make_pdu)
+from nvme_tcp import (AT_DGST, AT_FLAGS, AT_HLEN, AT_HPDA, AT_PDO, AT_PFV, AT_PLEN, CMD, H2CDATA, INVALID_HEADER,
+                      SEQUENCE, UNSUPPORTED, Conn, make_icreq, make_pdu)
 
 ROWS = [
     # what is wrong,               FES, FEI

@@ -4,8 +4,9 @@ import struct
 
 import pytest
 
-from nvme_tcp import (AT_FLAGS, AT_HLEN, AT_PDO, AT_PLEN, AT_TYPE, C2HDATA, C2HTERM, CMD, DDGSTF, H2CDATA, H2CTERM, HDGSTF,
-                      ICRESP, INVALID_HEADER, IO_WRITE, LAST, LIMIT_EXCEEDED, R2T, RSP, SUCCESS, rw, sgl_in_capsule)
+from nvme_tcp import (AT_FLAGS, AT_HLEN, AT_PDO, AT_PLEN, AT_TYPE, C2HDATA, C2HTERM, CMD, DDGSTF, H2CDATA, H2CTERM,
+                      HDGSTF, ICRESP, INVALID_HEADER, IO_WRITE, LAST, LIMIT_EXCEEDED, R2T, RSP, SUCCESS, rw,
+                      sgl_in_capsule)
 
 COMMAND = rw(IO_WRITE, 0, 8, sgl=sgl_in_capsule(4096))
 DATA = bytes(4096)

@@ -29,7 +29,7 @@ def test_queue_kept_full(served, digests):
             if len(outstanding) == ENTRIES - 1:
                 must(io.wait(outstanding.pop(0)))
             command = (rw(IO_READ, n % 64, 4), rw(IO_WRITE, n % 64, 1), sqe(IO_FLUSH, nsid=1))[n % 3]
-            outstanding.append(io.submit(command, *([bytes(512)] if n % 3 == 1 else []), expect=2048 if n % 3 == 0 else 0))
+            outstanding.append(io.submit(command, bytes(512) if n % 3 == 1 else b"", expect=2048 if n % 3 == 0 else 0))
         for cid in outstanding:
             must(io.wait(cid))
 
