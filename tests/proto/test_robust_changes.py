@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whoever administers a daemon changes it while it serves; what is not concerned must not notice."""
+import os
+import statistics
+import time
+
+import pytest
+
+from gantry import Daemon, RpcError, free_port, wait_until
+from load import Load, connections
+from nvme_tcp import IO_READ, Conn, Ended, Host, must, rw
+
+ROUNDS = 20
+NQN2 = "nqn.2016-06.io.gantry:changing"
+ASKED = ["framework_get_reactors", "thread_get_stats", "gantry_get_wakeups", "framework_get_memory", "nvmf_get_stats",
+         "nvmf_get_subsystems", "bdev_get_bdevs", "bdev_get_iostat", "save_config", "rpc_describe"]
+RPC_S_MAX = 2               # a hang, not a figure
+
+
+@pytest.fixture(params=[1, 2], ids=["one core", "two cores"])
+def daemon(tmp_path, request):
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < request.param:
+        pytest.skip("needs two CPUs")
+    with Daemon(tmp_path, "-m", f"[{','.join(map(str, cpus[:request.param]))}]") as running:
+        yield running
+
+
+def test_namespaces(daemon, served):
+    with Load(daemon, served, rate=10000) as load:
+        for n in range(ROUNDS):
+            daemon.malloc(f"more{n}")
+            nsid = daemon.rpc("nvmf_subsystem_add_ns", nqn=served.nqn, namespace={"bdev_name": f"more{n}"})
+            load.more_ios(50)
+            daemon.rpc("nvmf_subsystem_remove_ns", nqn=served.nqn, nsid=nsid)
+            daemon.rpc("bdev_malloc_delete", name=f"more{n}")
+            load.more_ios(50)
+
+
+def test_subsystems_with_hosts_on_them(daemon, served):
+    """A subsystem that is deleted takes its hosts' connections with it, and nobody else's."""
+    daemon.malloc("other")
+    with Load(daemon, served, rate=10000) as load:
+        for _ in range(ROUNDS):
+            daemon.rpc("nvmf_create_subsystem", nqn=NQN2, allow_any_host=True, serial_number="CHANGING")
+            daemon.rpc("nvmf_subsystem_add_ns", nqn=NQN2, namespace={"bdev_name": "other"})
+            daemon.rpc("nvmf_subsystem_add_listener", nqn=NQN2, listen_address=daemon.address(served.port))
+            hosts = [Host(served.port, NQN2, io_queues=2) for _ in range(3)]
+            for host in hosts:
+                must(host.io.write(0, bytes(4096)))
+            load.more_ios(50)
+            daemon.rpc("nvmf_delete_subsystem", nqn=NQN2)
+            for host in hosts:
+                for conn in [*host.ios, host.admin]:
+                    gone(conn)
+                host.close()
+            load.more_ios(50)
+
+
+def gone(conn):
+    """It may get an answer or an event first."""
+    try:
+        while True:
+            conn.recv_pdu()
+    except Ended:
+        pass
+
+
+def test_listeners(daemon, served):
+    with Load(daemon, served, rate=10000) as load:
+        for _ in range(ROUNDS):
+            port = free_port()
+            where = {"nqn": served.nqn, "listen_address": daemon.address(port)}
+            daemon.rpc("nvmf_subsystem_add_listener", **where)
+            with Host(port, served.nqn) as host:
+                must(host.io.write(0, bytes(512)))
+                daemon.rpc("nvmf_subsystem_remove_listener", **where)
+            with pytest.raises(OSError):
+                Conn(port)
+            load.more_ios(50)
+
+
+def test_a_device_that_is_in_use_goes(daemon, served):
+    """Deleting a device under another subsystem's I/O ends that I/O with an error, not the daemon."""
+    other = daemon.serve(daemon.malloc("goes"), nqn=NQN2, discovery=False)
+    with Load(daemon, served, rate=10000) as load, Host(other.port, other.nqn) as host:
+        for _ in range(ROUNDS):
+            cids = [host.io.submit(rw(IO_READ, n * 8, 8), expect=4096) for n in range(32)]
+            daemon.rpc("bdev_malloc_delete", name="goes")
+            for cid in cids:
+                host.io.wait(cid)
+            load.more_ios(50)
+            daemon.rpc("bdev_malloc_create", name="goes", num_blocks=131072, block_size=512)
+            try:
+                daemon.rpc("nvmf_subsystem_add_ns", nqn=other.nqn, namespace={"bdev_name": "goes", "nsid": 1})
+            except RpcError as e:
+                raise AssertionError(f"its namespace is still there: {e}") from None
+
+
+def test_rpcs_under_load(daemon, served):
+    """The control thread does no I/O: whatever the reactors do, it answers."""
+    times = {}
+    with Load(daemon, served, io_bytes=131072, depth=256, qpairs=8, rate=None):
+        for method in ASKED * 5:
+            began = time.monotonic()
+            daemon.rpc(method)
+            times.setdefault(method, []).append(time.monotonic() - began)
+    for method, took in times.items():
+        print(f"{method}: median {statistics.median(took) * 1000:.1f} ms, longest {max(took) * 1000:.1f} ms")
+        assert statistics.median(took) < RPC_S_MAX
+    wait_until(lambda: connections(daemon) == 0, "the load to go")
