@@ -32,7 +32,7 @@ def test_memory_comes_and_goes(daemon, served):
             discard(host.ios[(n + 1) % 2], (0, MIB << 11))
             wait_until(lambda: daemon.rss_kib() < full - MIB * 1024 * 0.75, f"memory to come back from {full} KiB")
             after.append(daemon.rss_kib())
-    assert after[-1] - after[0] < 1024, f"KiB after each discard: {after}"
+        assert daemon.is_sanitized or after[-1] - after[0] < 1024, f"KiB after each discard: {after}"
 
 
 @pytest.mark.parametrize("ranges", [[(0, 1)], [(7, 1), (9, 7)], [(0, 8)], [(1, 254), (256, 1)],

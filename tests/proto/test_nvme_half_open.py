@@ -14,7 +14,8 @@ def test_half_open_connections_do_not_matter(daemon, served, serves):
         conn.send([b"", b"\0", make_icreq()[:100], make_icreq()][n % 4])
         conns.append(conn)
     serves()
-    assert daemon.rss_kib() - before < 150 * 64, "KiB of 150 connections that have said nothing"
+    grown = daemon.rss_kib() - before
+    assert daemon.is_sanitized or grown < 150 * 64, f"{grown} KiB of 150 connections that have said nothing"
     for n, conn in enumerate(conns):
         conn.close() if n % 2 else conn.reset()
     serves()

@@ -26,5 +26,6 @@ def test_300_connects_leave_memory_as_before(daemon, served, serves):
         use(n)
     wait_until(lambda: controllers() == 0, "all controllers to be gone")
     wait_until(lambda: daemon.fd_count() <= descriptors, f"descriptors to be {descriptors} again")
-    assert daemon.rss_kib() - memory < 1024, f"{memory} KiB before, {daemon.rss_kib()} KiB after"
+    grown = daemon.rss_kib() - memory
+    assert daemon.is_sanitized or grown < 1024, f"{memory} KiB before, {grown} KiB more after"
     serves()
