@@ -211,6 +211,7 @@ static void reset_and_shutdown(void **state)
 	assert_int_not_equal(bdev_lease_epoch(&admin->qp.ctrlr->lease), epoch);
 	assert_int_equal(rig_property_set(admin, NVME_REG_CC, RIG_CC_ENABLE), 0);
 	assert_int_equal(rig_property_get(admin, NVME_REG_CSTS, false), 1);
+	assert_int_equal(admin->qp.ctrlr->aer_config, NVME_OAES_NS);
 	io = rig_io(&rig, 2, 1, cntlid);
 	assert_int_equal(rig_property_set(admin, NVME_REG_CC, RIG_CC_ENABLE | 1 << 14), 0);
 	assert_true(rig_gone(io));

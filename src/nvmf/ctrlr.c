@@ -18,9 +18,10 @@ void nvmf_ctrlr_begin(struct nvmf_ctrlr *c, struct nvmf_qpair *admin_qp)
 	const struct nvmf_config *config = admin_qp->nc->config;
 
 	c->admin_qp = admin_qp;
+	c->aer_default = c->aer_config;
 	c->change_seen = config ? config->change : 0;
 	c->genctr_seen = config ? config->genctr : 0;
-	c->temp_over = 0x0157;
+	c->temp_over = NVMF_TEMPERATURE_WARNING;
 	kato_start(c);
 }
 
@@ -38,6 +39,19 @@ void nvmf_ctrlr_move(struct nvmf_ctrlr *c, bool leaving)
 		timer_stop(&c->kato);
 	else
 		kato_start(c);
+}
+
+/* What a reset takes back; the keep-alive timeout is the connection's and stays. */
+static void defaults(struct nvmf_ctrlr *c)
+{
+	c->aer_config = c->aer_default;
+	c->aer_masked = c->aer_pending = 0;
+	c->changed_ns_count = 0;
+	c->changed_ns_all = false;
+	c->arbitration = c->power = c->error_recovery = c->write_atomic = c->host_behavior_acre = 0;
+	c->temp_over = NVMF_TEMPERATURE_WARNING;
+	c->temp_under = 0;
+	atomic_store(&c->io_queues, c->io_queues_max);
 }
 
 /* --- CC -------------------------------------------------------------------------------------------- */
@@ -99,6 +113,8 @@ void nvmf_ctrlr_reset_done(struct msg *m)
 		atomic_store(&c->seen[qid].ns, 0);
 	if (c->shutting_down && nvme_cc_shn(cc))
 		c->csts = (uint32_t)nvme_csts_with_shst(c->csts, 2);
+	if (!c->shutting_down || !nvme_cc_en(cc))
+		defaults(c);
 	if (!nvme_cc_en(cc))
 		c->csts = 0;
 	c->shutting_down = false;

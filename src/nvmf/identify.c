@@ -100,7 +100,7 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	}
 	id->frmw = 1 << 1 | 1; /* one slot, read only */
 	id->lpa |= NVME_LPA_CMD_EFFECTS;
-	id->wctemp = le16_of(0x0157); /* the standard's recommendation */
+	id->wctemp = le16_of(NVMF_TEMPERATURE_WARNING);
 	id->cctemp = le16_of(0x0175);
 	id->sqes = 6 << 4 | 6;
 	id->cqes = 4 << 4 | 4;

@@ -28,6 +28,7 @@
 #define NVMF_DISCOVERY_KATO_MS 120000u
 #define NVMF_ASSOCIATION_MS 120000u   /* a disabled controller's connections are kept this long */
 #define NVMF_VS NVME_VERSION(1, 4, 0)
+#define NVMF_TEMPERATURE_WARNING 0x0157 /* Kelvin: the standard's recommendation */
 #define NVMF_FIRMWARE "0.1"
 #define NVMF_COPY_RANGES_MAX 16u      /* MSRC + 1 */
 #define NVMF_COPY_BLOCKS_MAX 65535u   /* MSSRL: of one range */
@@ -215,7 +216,7 @@ struct nvmf_ctrlr {
 	bool association_ends;            /* disabled or shut down: the timer counts NVMF_ASSOCIATION_MS */
 	uint32_t kato_ms;
 	struct timer kato;
-	uint32_t aer_config;              /* Asynchronous Event Configuration */
+	uint32_t aer_config, aer_default; /* Asynchronous Event Configuration */
 	uint32_t aer_masked;              /* bit per kind of event: told, not read yet */
 	uint32_t aer_pending;             /* bit per kind: no request was waiting */
 	struct nvmf_req *aers[NVMF_AERS_MAX];
