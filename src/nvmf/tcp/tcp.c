@@ -150,8 +150,11 @@ static void tcp_stop(struct nvmf_transport *base, void (*done)(void *arg), void 
 	tr->stopping = true;
 	tr->stopped = done;
 	tr->stopped_arg = arg;
-	while (!list_empty(&tr->listeners))
-		tcp_unlisten(base, &list_first(&tr->listeners, struct tcp_listener, link)->addr);
+	while (!list_empty(&tr->listeners)) {
+		struct net_addr addr = list_first(&tr->listeners, struct tcp_listener, link)->addr; /* it goes with it */
+
+		tcp_unlisten(base, &addr);
+	}
 	each_core(&tr->each, tr->core, stop_on_core, stop_told);
 }
 
