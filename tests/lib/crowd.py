@@ -12,15 +12,15 @@ class Crowd:
 
     def __init__(self, served, count, entries=128):
         allow_descriptors(count + 100)
-        self.hosts = []
+        self.hosts, left = [], count
         try:
-            while count:
-                queues = min(QUEUES_OF_A_HOST, count - 1)
+            while left:
+                queues = min(QUEUES_OF_A_HOST, left - 1)
                 self.hosts.append(Host(served.port, served.nqn, io_queues=queues, entries=entries))
-                count -= queues + 1
-        except BaseException:
+                left -= queues + 1
+        except Exception as e:
             self.close()
-            raise
+            raise AssertionError(f"of {count} connections the target did not take the last {left}: {e}") from e
 
     def __enter__(self):
         return self
