@@ -7,7 +7,8 @@
     bench/cost.py --peer gantry=/other/build       beside another build of Gantry
     bench/cost.py idle start                       figures whose name contains one of these
 
-Repetitions alternate between the two sides; medians are printed, and with a peer the ratio of the medians.
+Repetitions alternate between the two sides; medians are printed, and with a peer the ratio of the medians. Means of
+QD1 tell of what else the machine does: go by p50 on one that is not quiet.
 Each target has the first CPU this process may use, the initiator another one: taskset chooses. SPDK wants
 hugepages (echo 600 > /proc/sys/vm/nr_hugepages), and --peer-args such as '-u --huge-dir /mnt/huge'.
 """
@@ -78,21 +79,23 @@ def figures_start(target, args):
 
 def figures_connections(target, args):
     initiator = Initiator(f"gantry={args.build}")
-    alone = latency(initiator, target, args)
+    alone = qd1(initiator, target, args)
     before = target.status_kib("VmRSS") + target.status_kib("HugetlbPages")
     began = time.monotonic()
     with Crowd(target.served, args.connections, entries=128):
         connect_us = (time.monotonic() - began) * 1e6 / args.connections
         time.sleep(QUIET_S)
         grown = target.status_kib("VmRSS") + target.status_kib("HugetlbPages") - before
-        beside = latency(initiator, target, args)
+        beside = qd1(initiator, target, args)
     n = args.connections
     return {f"memory per idle connection over {n}, KiB": grown / n, f"time to connect, of {n}, us": connect_us,
-            "QD1 mean latency, us": alone, f"QD1 beside {n} idle, us": beside, f"QD1 beside {n} idle, ratio": beside / alone}
+            "QD1, mean us": alone["latency_us"], f"QD1 beside {n} idle, mean us": beside["latency_us"],
+            "QD1, p50 us": alone["p50_us"], f"QD1 beside {n} idle, p50 us": beside["p50_us"],
+            f"QD1 beside {n} idle / alone, p50": beside["p50_us"] / alone["p50_us"]}
 
 
-def latency(initiator, target, args):
-    return initiator.run(target, case("QD1", initiators=1, depth=1), args.t)["latency_us"]
+def qd1(initiator, target, args):
+    return initiator.run(target, case("QD1", initiators=1, depth=1), args.t)
 
 
 def figures_idle(target, args):
