@@ -64,6 +64,9 @@ void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *tr
 void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
                         uint32_t group, uint8_t ana);
 
+/* The calling core's `n`-th queue pair; NULL beyond the last. For who moves them: ops->qpair_move(). */
+struct nvmf_qpair *nvmf_target_qpair(struct nvmf_target *t, uint32_t n);
+
 extern const struct nvmf_transport_ops nvmf_tcp_ops;
 
 #endif

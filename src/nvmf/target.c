@@ -212,6 +212,16 @@ static bool core_watch(struct watch *w, uint64_t now_ns, uint64_t limit_ns)
 	return busy;
 }
 
+struct nvmf_qpair *nvmf_target_qpair(struct nvmf_target *t, uint32_t n)
+{
+	struct nvmf_core *nc = nvmf_core_here(t);
+
+	list_each(l, &nc->qpairs)
+		if (n-- == 0)
+			return list_entry(l, struct nvmf_qpair, link);
+	return NULL;
+}
+
 /* --- stopping ---------------------------------------------------------------------------------------------------- */
 
 static void stop_look(struct msg *m)

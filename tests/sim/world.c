@@ -111,6 +111,7 @@ void world_start(struct world *w, uint64_t seed)
 	w->blocks = 64 + (uint32_t)sim_draw(192);
 	w->ios_left = 200 + (uint32_t)sim_draw(400);
 	w->cut_percent = sim_chance(50) ? (uint32_t)sim_draw(8) : 0;
+	w->move_permille = sim_chance(50) ? (uint32_t)sim_draw(100) : 0;
 	w->target_core = make_core(w->target_cores, sim_chance(40) ? 16 * MIB : 256 * MIB);
 	w->host_core = make_core(1 + (uint32_t)sim_draw(2), 0);
 	w->oracle = oracle_make(w->blocks, w->block_size);

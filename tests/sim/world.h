@@ -17,7 +17,7 @@
 struct world {
 	/* drawn */
 	uint64_t seed;
-	uint32_t target_cores, clients, block_size, blocks, ios_left, cuts_left, cut_percent;
+	uint32_t target_cores, clients, block_size, blocks, ios_left, cuts_left, cut_percent, move_permille;
 	/* the target */
 	struct core *target_core;
 	struct bdev_registry *reg;
@@ -31,6 +31,7 @@ struct world {
 	struct client *client[WORLD_CLIENTS_MAX];
 	uint32_t clients_running;
 	struct oracle *oracle;
+	uint64_t moves;
 	/* the verdict */
 	bool failed;
 	char why[512];
