@@ -8,8 +8,8 @@ from nvme_tcp import Host
 @pytest.mark.parametrize("cores", [2, 3])
 @pytest.mark.parametrize("queues", [1, 2, 3, 4])
 def test_io_queues_are_spread_over_cores(tmp_path, cores, queues):
-    """Hosts that each bring an admin queue and some I/O queues would find all I/O queues on one core, for the admin queues
-    do next to nothing on the others."""
+    """Hosts that each bring an admin queue and some I/O queues would find all I/O queues on one core, and the admin
+    queues, which do next to nothing, on the others."""
     def counts():
         return [g["current_io_qpairs"] for g in daemon.rpc("nvmf_get_stats")["poll_groups"]]
 
