@@ -292,12 +292,18 @@ bool nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid)
 	return false;
 }
 
+/* What an I/O queue must not read: its controller's admin queue may be ending on another core. */
+static bool is_admin(const struct nvmf_qpair *qp)
+{
+	return qp->ctrlr && !qp->qid && qp->ctrlr->admin_qp == qp;
+}
+
 void nvmf_qpair_close(struct nvmf_qpair *qp)
 {
 	assert(!qp->closing);
 	qp->closing = true;
 	nvmf_qpair_pin(qp);
-	if (qp->ctrlr && qp->ctrlr->admin_qp == qp)
+	if (is_admin(qp))
 		nvmf_ctrlr_end(qp->ctrlr);
 	list_each_safe(l, &qp->executing) {
 		struct nvmf_req *req = list_entry(l, struct nvmf_req, link);
@@ -338,7 +344,7 @@ static void closed_run(struct defer *d)
 static void leave_core(struct nvmf_qpair *qp)
 {
 	assert(list_empty(&qp->executing));
-	if (qp->ctrlr && qp->ctrlr->admin_qp == qp)
+	if (is_admin(qp))
 		nvmf_ctrlr_move(qp->ctrlr, true);
 	if (qp->connected)
 		atomic_fetch_sub_explicit(qp->qid ? &qp->nc->current_io_qpairs : &qp->nc->current_admin_qpairs, 1,
@@ -359,7 +365,7 @@ static void join_core(struct nvmf_qpair *qp)
 	if (qp->connected)
 		atomic_fetch_add_explicit(qp->qid ? &qp->nc->current_io_qpairs : &qp->nc->current_admin_qpairs, 1,
 		                          memory_order_relaxed);
-	if (qp->ctrlr && qp->ctrlr->admin_qp == qp)
+	if (is_admin(qp))
 		nvmf_ctrlr_move(qp->ctrlr, false);
 	if (qp->seat)
 		nvmf_seat_arrive(qp->seat);

@@ -299,7 +299,7 @@ static void mail_on_core(struct msg *m)
 
 	if (!nvmf_seat_here(s, m, mail_on_core))
 		return;
-	if (qp && (s->mail_now & NVMF_MAIL_CONFIG) && s->ctrlr->admin_qp == qp)
+	if (qp && (s->mail_now & NVMF_MAIL_CONFIG) && !s->qid && s->ctrlr->admin_qp == qp)
 		nvmf_ctrlr_look(s->ctrlr);
 	if (qp && (s->mail_now & NVMF_MAIL_DISCONNECT) && !qp->closing)
 		qp->transport->ops->qpair_disconnect(qp);
