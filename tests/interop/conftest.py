@@ -4,7 +4,7 @@ import pytest
 
 import guest as guests
 from client import Client
-from gantry import Daemon, gantryd_path
+from gantry import Daemon, cpus, gantryd_path
 
 
 class Clients:
@@ -60,5 +60,5 @@ def daemon(tmp_path):
     """A gantryd on two cores, so that queues of one host live on both."""
     if not gantryd_path().exists():
         pytest.fail(f"{gantryd_path()} is not there: ninja -C build, or name another build with GANTRY_BUILD")
-    with Daemon(tmp_path, "-m", "0x3") as running:
+    with Daemon(tmp_path, "-m", cpus(2)) as running:
         yield running

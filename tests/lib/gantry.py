@@ -58,6 +58,11 @@ def gantryd_path():
     return Path(os.environ.get("GANTRYD", BUILD / "gantryd"))
 
 
+def cpus(count):
+    """For option -m: the first CPUs this process may use, as many as there are up to `count`."""
+    return "[" + ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:count]) + "]"
+
+
 def free_port():
     """A TCP port nobody listens on, below those that the kernel gives to clients: it stays free across a restart."""
     for _ in range(200):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
+import os
+
 import pytest
 
-from gantry import Daemon, wait_until
+from gantry import Daemon, cpus, wait_until
 from nvme_tcp import Host
 
 
@@ -13,7 +15,9 @@ def test_io_queues_are_spread_over_cores(tmp_path, cores, queues):
     def counts():
         return [g["current_io_qpairs"] for g in daemon.rpc("nvmf_get_stats")["poll_groups"]]
 
-    with Daemon(tmp_path, "-m", hex((1 << cores) - 1)) as daemon:
+    if len(os.sched_getaffinity(0)) < cores:
+        pytest.skip(f"needs {cores} CPUs")
+    with Daemon(tmp_path, "-m", cpus(cores)) as daemon:
         served = daemon.serve(daemon.null("disk0"))
         hosts = [Host(served.port, served.nqn, io_queues=queues) for _ in range(6)]
         wait_until(lambda: sum(counts()) == 6 * queues, "all queues to be counted")
