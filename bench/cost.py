@@ -150,7 +150,7 @@ def run(args, measure):
 def show(args, figure, values):
     medians = [statistics.median(v) if v else None for v in values]
     if args.json:
-        print(json.dumps({"figure": figure, "a": medians[0], "b": medians[1] if len(medians) > 1 else None}), flush=True)
+        print(json.dumps({"figure": figure, **dict(zip("ab", medians))}), flush=True)
         return
     text = f"{figure:<52}" + "".join(f"{'-' if m is None else format(m, '.3f'):>12}" for m in medians)
     if len(medians) > 1 and None not in medians and medians[1]:

@@ -16,9 +16,8 @@ from pathlib import Path
 from gantry import BUILD, wait_until
 
 
-def path_of(served, nsid=None):
-    return (f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{served.port} subnqn:{served.nqn}" +
-            (f" ns:{nsid}" if nsid else ""))
+def path_of(served):
+    return f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{served.port} subnqn:{served.nqn}"
 
 
 def last_cpu():
@@ -26,11 +25,12 @@ def last_cpu():
     return sorted(os.sched_getaffinity(0))[-1]
 
 
-def perf_command(served, *more, depth=16, io_bytes=4096, pattern="randrw", qpairs=2, seconds=1, rate=20000, nsid=None):
+def perf_command(served, *more, depth=16, io_bytes=4096, pattern="randrw", qpairs=2, seconds=1, rate=20000):
     mix = ["-M", "50"] if pattern in ("rw", "randrw") else []
-    return [str(a) for a in (BUILD / "gantry-perf", "-r", path_of(served, nsid), "-q", depth, "-o", io_bytes, "-w", pattern,
-                             *mix, "-P", qpairs, "-t", seconds, "-c", f"[{last_cpu()}]", "--mode", "interrupt", "--json",
-                             *(["--rate", rate] if rate else []), *more)]
+    pace = ["--rate", rate] if rate else []
+    return [str(a) for a in (BUILD / "gantry-perf", "-r", path_of(served), "-q", depth, "-o", io_bytes, "-w", pattern,
+                             *mix, "-P", qpairs, "-t", seconds, "-c", f"[{last_cpu()}]", "--mode", "interrupt",
+                             "--json", *pace, *more)]
 
 
 class Load:
@@ -108,7 +108,7 @@ def tcp_counter(daemon, name):
 
 
 def wakeups(daemon):
-    """What every reactor was awake for, by name, counters only, flat: {"reactor_0": {"sleeps": 3, "wakes.fd": 1, ...}}."""
+    """What every reactor was awake for, counters only, flat: {"reactor_0": {"sleeps": 3, "wakes.fd": 1, ...}, ...}."""
     return {r["name"]: flat(r) for r in daemon.rpc("gantry_get_wakeups")["reactors"]}
 
 

@@ -73,7 +73,7 @@ def test_listeners(daemon, served):
             where = {"nqn": served.nqn, "listen_address": daemon.address(port)}
             daemon.rpc("nvmf_subsystem_add_listener", **where)
             with Host(port, served.nqn) as host:
-                must(host.io.write(0, bytes(512)))
+                host.io.read(0, 8)
                 daemon.rpc("nvmf_subsystem_remove_listener", **where)
             with pytest.raises(OSError):
                 Conn(port)

@@ -58,7 +58,7 @@ def test_it_is_let_go_at_a_deadline(daemon):
     """Alive is who reads: neither keep-alive nor a full window may keep such a connection for ever."""
     served = daemon.serve(daemon.malloc("disk"), transport={"data_timeout_ms": 500})
     hosts = deafen(daemon, served)
-    wait_until(lambda: tcp_counter(daemon, "timed_out") == CONNECTIONS, "their I/O connections to be closed", timeout_s=60)
+    wait_until(lambda: tcp_counter(daemon, "timed_out") == CONNECTIONS, "their I/O connections to be closed", 60)
     assert connections(daemon) == len(hosts), "the admin queues had nothing unread"
     close(hosts)
 

@@ -21,7 +21,7 @@ def test_start_and_rest(tmp_path):
             times.append(time.monotonic() - began)
             rss.append(daemon.rss_kib())
             sanitized = is_sanitized(daemon)
-    print(f"{gantryd_path()}: first RPC after {statistics.median(times) * 1000:.1f} ms, RSS {statistics.median(rss)} KiB")
+    print(f"{gantryd_path()}: first RPC after {statistics.median(times) * 1000:.1f} ms, RSS {max(rss)} KiB")
     assert statistics.median(times) < START_S_MAX
     assert sanitized or max(rss) < RSS_KIB_MAX
 
