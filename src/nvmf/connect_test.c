@@ -285,6 +285,21 @@ static void moving(void **state)
 	assert_true(admin->closed && io->closed);
 }
 
+/* A host that hears DNR gives an I/O up, though another path would take it. */
+static void io_of_a_lost_controller_may_be_retried(void **state)
+{
+	struct nvme_sqe flush = rig_sqe(NVME_CMD_FLUSH, 1);
+	uint16_t cntlid;
+	struct rig_qp *admin = rig_admin(&rig, 0, &cntlid), *io = rig_io(&rig, 1, 1, cntlid);
+	struct rig_req *rq;
+
+	rig_close(admin);
+	rq = rig_send(io, &flush, NULL, 0); /* before it is told to go */
+	assert_int_equal(rig_end(rq), NVME_SC_ABORT_QUEUE);
+	assert_true(rig_gone(admin));
+	assert_true(rig_gone(io));
+}
+
 /* Mail that comes between two cores is not lost. */
 static void told_to_go_while_moving(void **state)
 {
@@ -361,8 +376,8 @@ int main(void)
 		T(connect_names_the_field_that_is_wrong), T(connect_of_another_format), T(connect_of_a_host_or_way_not_allowed),
 		T(nothing_but_connect_comes_first), T(io_queues_join_once_and_only_when_enabled), T(controller_ids_differ),
 		T(properties), T(reset_and_shutdown), T(admin_queue_lost), T(connection_lost_in_connect), T(keep_alive),
-		T(moving), T(told_to_go_while_moving), T(host_removed), T(subsystem_removed), T(listener_removed),
-		T(names_are_checked),
+		T(moving), T(io_of_a_lost_controller_may_be_retried), T(told_to_go_while_moving), T(host_removed),
+		T(subsystem_removed), T(listener_removed), T(names_are_checked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

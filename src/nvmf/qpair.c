@@ -66,7 +66,8 @@ static bool parse_slow_checks(struct nvmf_req *req, const struct nvmf_handler *h
 	if (!h || (qp->ctrlr->discovery && !(h->flags & NVMF_ON_DISCOVERY)))
 		return nvmf_req_refuse(req, NVME_SC_INVALID_OPCODE | NVME_SC_DNR);
 	if (!(h->flags & NVMF_ALWAYS) && !atomic_load_explicit(&qp->ctrlr->ready, memory_order_relaxed))
-		return nvmf_req_refuse(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+		/* An I/O queue joined while it was ready: now it is about to go, and its commands may take another way. */
+		return nvmf_req_refuse(req, qp->qid ? NVME_SC_ABORT_QUEUE : NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
 	if (nvme_flags_psdt(req->cmd.flags) != 1 && !fabrics)
 		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 	return nvme_flags_fuse(req->cmd.flags) ? nvmf_fused_parse(req) : h->parse(req);
