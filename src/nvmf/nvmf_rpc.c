@@ -79,7 +79,8 @@ static const struct rpc_param create_transport_params[] = {
 	P(abort_timeout_sec, .fallback = "1", .unit = "s", .doc = "How long an Abort may wait."),
 	P(ack_timeout, .unit = "ms", .doc = "How long sent data may stay unacknowledged; 0: the system's."),
 	P(data_timeout_ms, .fallback = "30000", .unit = "ms",
-	  .doc = "A host silent for this long after it was asked for data loses its connection."),
+	  .doc = "A host that for this long sends none of the data it was asked for, or reads none of its answers, "
+	         "is disconnected."),
 #undef P
 	RPC_IGNORED("num_shared_buffers"), RPC_IGNORED("buf_cache_size"), RPC_IGNORED("iobuf_small_cache_size"),
 	RPC_IGNORED("iobuf_large_cache_size"), RPC_IGNORED("zcopy"), RPC_IGNORED("num_cqe"), RPC_IGNORED("max_srq_depth"),

@@ -121,7 +121,7 @@ struct nvmf_transport_opts {
 	uint32_t ack_timeout_ms;
 	bool c2h_success;                  /* C2HData with the SUCCESS flag: default true */
 	bool dif_insert_or_strip;
-	uint32_t data_timeout_ms;          /* a host silent after R2T loses its connection: default 30000 */
+	uint32_t data_timeout_ms;          /* a host silent after R2T, or deaf, loses its connection: default 30000 */
 	uint32_t sock_priority;
 };
 
