@@ -130,7 +130,8 @@ static void add_driver_value(void *arg, const char *key, const char *text)
 static struct json_object *supported(const struct bdev_info *i, const struct bdev *b)
 {
 	static const char *const never[] = { "nvme_admin", "nvme_io", "nvme_io_md", "zcopy", "get_zone_info",
-	                                     "zone_management", "zone_append", "seek_hole", "seek_data", "nvme_iov_md" };
+	                                     "zone_management", "zone_append", "seek_hole", "seek_data", "nvme_iov_md",
+	                                     "nvme_nssr" };
 	static const enum bdev_op ops[] = { BDEV_READ, BDEV_WRITE, BDEV_UNMAP, BDEV_FLUSH, BDEV_RESET,
 	                                    BDEV_WRITE_ZEROES, BDEV_COMPARE, BDEV_COMPARE_AND_WRITE, BDEV_COPY,
 	                                    BDEV_WRITE_UNCORRECTABLE };
@@ -153,6 +154,18 @@ static struct json_object *rate_limits(void)
 	add_u64(o, "r_mbytes_per_sec", 0);
 	add_u64(o, "w_mbytes_per_sec", 0);
 	return o;
+}
+
+/* SPDK's figures are in blocks, and 0 where a device has no wish. */
+static void add_preferences(struct json_object *o, const struct bdev_info *i)
+{
+	uint32_t granule = i->physical_block_size > i->block_size ? i->physical_block_size / i->block_size : 0;
+
+	add_u64(o, "preferred_write_alignment", granule);
+	add_u64(o, "preferred_write_granularity", granule);
+	add_u64(o, "optimal_write_size", i->optimal_io_blocks);
+	add_u64(o, "preferred_unmap_alignment", granule);
+	add_u64(o, "preferred_unmap_granularity", granule);
 }
 
 static struct json_object *aliases(const struct bdev *b, const char *uuid)
@@ -181,7 +194,9 @@ static struct json_object *dump(const struct bdev *b)
 	add_u64(o, "num_blocks", i.block_count);
 	add_u64(o, "physical_block_size", i.physical_block_size);
 	add_u64(o, "optimal_io_boundary", i.optimal_io_blocks);
+	add_preferences(o, &i);
 	add_text(o, "uuid", uuid);
+	json_object_object_add(o, "numa_id", json_object_new_int(-1)); /* of no node: memory is where it is first written */
 	if (i.md_size) {
 		add_u64(o, "md_size", i.md_size);
 		add_bool(o, "md_interleave", i.md_interleaved);

@@ -27,6 +27,9 @@ def test_a_disk_is_what_it_was_asked_to_be(daemon):
     assert disk["claimed"] is False and disk["zoned"] is False
     assert disk["supported_io_types"]["compare_and_write"] is True
     assert disk["supported_io_types"]["nvme_admin"] is False
+    assert disk["supported_io_types"]["nvme_nssr"] is False
+    assert disk["preferred_write_granularity"] == disk["preferred_unmap_alignment"] == 8  # blocks
+    assert disk["optimal_write_size"] == 0
     assert disk["assigned_rate_limits"]["rw_ios_per_sec"] == 0
     assert disk["driver_specific"]["bytes_in_use"] == "0"
 
