@@ -111,6 +111,9 @@ static void show_subsystem(struct json_object *array, const struct nvmf_subsyste
 	json_add_u64(o, "max_namespaces", s->ns_max);
 	json_add_u64(o, "min_cntlid", s->min_cntlid);
 	json_add_u64(o, "max_cntlid", s->max_cntlid);
+	json_add_bool(o, "passthrough", false);
+	json_add_u64(o, "dmrsl", 0); /* no limit but the namespace, as Identify says too */
+	json_add_u64(o, "wzsl", 0);
 	list = json_add_array(o, "namespaces");
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
@@ -257,6 +260,19 @@ static void add_transport_opts(struct json_object *o, const struct nvmf_transpor
 	json_add_u64(o, "data_timeout_ms", opts->data_timeout_ms);
 }
 
+/* Beside what is saved, what SPDK's clients look for: as it is here, whatever was asked for. */
+static void show_transport(struct json_object *o, const struct nvmf_transport *tr)
+{
+	add_transport_opts(o, tr);
+	json_add_u64(o, "iobuf_small_cache_size", 0);
+	json_add_u64(o, "iobuf_large_cache_size", 0);
+	json_add_bool(o, "zcopy", false);
+	json_add_u64(o, "data_wr_pool_size", 0);
+	json_add_bool(o, "disable_command_passthru", true);
+	json_add_u64(o, "kas", NVMF_KAS_MS / 100);
+	json_add_u64(o, "min_kato", NVMF_KAS_MS); /* a shorter timeout is rounded up to it */
+}
+
 struct get_transports {
 	char *trtype, *tgt_name;
 };
@@ -282,7 +298,7 @@ static void handle_get_transports(struct rpc_call *call, void *args)
 		struct nvmf_transport *tr = list_entry(l, struct nvmf_transport, link);
 
 		if (!a->trtype || !strcasecmp(a->trtype, tr->ops->name))
-			add_transport_opts(json_append_object(result), tr);
+			show_transport(json_append_object(result), tr);
 	}
 	rpc_reply(call, result);
 }
@@ -292,6 +308,15 @@ static void handle_get_transports(struct rpc_call *call, void *args)
 static void emit_stat(void *arg, const char *key, uint64_t v)
 {
 	json_add_u64(arg, key, v);
+}
+
+/* Connections that no Connect command has made queues yet. The counters are read one by one while they move. */
+static uint32_t unassociated(const struct nvmf_core *nc)
+{
+	uint32_t queues = atomic_load(&nc->current_admin_qpairs) + atomic_load(&nc->current_io_qpairs);
+	uint32_t all = atomic_load(&nc->load);
+
+	return all > queues ? all - queues : 0;
 }
 
 static void show_core(struct json_object *array, struct nvmf_target *t, uint32_t index)
@@ -307,6 +332,7 @@ static void show_core(struct json_object *array, struct nvmf_target *t, uint32_t
 	json_add_u64(o, "io_qpairs", nvmf_counted(&nc->io_qpairs));
 	json_add_u64(o, "current_admin_qpairs", atomic_load(&nc->current_admin_qpairs));
 	json_add_u64(o, "current_io_qpairs", atomic_load(&nc->current_io_qpairs));
+	json_add_u64(o, "current_unassociated_qpairs", unassociated(nc));
 	json_add_u64(o, "current_connections", atomic_load(&nc->load));
 	json_add_u64(o, "pending_bdev_io", 0); /* nothing waits here for a device: the waist has its own waits */
 	json_add_u64(o, "completed_nvme_io", nvmf_counted(&nc->completed_io));

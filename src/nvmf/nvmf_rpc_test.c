@@ -184,8 +184,13 @@ static void hosts_are_listed(void **state)
 	a = ask("nvmf_get_stats", NULL);
 	o = json_object_array_get_idx(get(a.result, "poll_groups"), 0);
 	assert_int_equal(json_object_get_int(get(o, "current_admin_qpairs")), 1);
+	assert_int_equal(json_object_get_int(get(o, "current_unassociated_qpairs")), 0);
 	json_object_put(a.result);
-	expect_ok("nvmf_get_transports", NULL);
+	a = ask("nvmf_get_transports", NULL);
+	o = json_object_array_get_idx(a.result, 0);
+	assert_int_equal(json_object_get_int(get(o, "kas")), 10); /* as Identify says */
+	assert_false(json_object_get_boolean(get(o, "zcopy")));
+	json_object_put(a.result);
 	expect_ok("nvmf_get_targets", NULL);
 	expect_ok("nvmf_discovery_get_referrals", NULL);
 	expect_ok("nvmf_subsystem_get_listeners", "{\"nqn\":\"" RIG_NQN "\"}");
