@@ -37,6 +37,26 @@ def test_round_trip(tmp_path):
         assert daemon.rpc("framework_get_reactors")["reactors"][0]["mode"] == "interrupt"
 
 
+def test_what_has_no_parameters_is_saved_without(tmp_path):
+    # SPDK's target refuses a file with "params": {} for a method that takes none.
+    bare = [{"subsystem": "bdev", "config": [{"method": "bdev_wait_for_examine", "params": {}}]}]
+    path = tmp_path / "bare.json"
+    path.write_text(json.dumps({"subsystems": bare}))
+    with Daemon(tmp_path, "-c", path) as daemon:
+        assert {"method": "bdev_wait_for_examine"} in subsystem(daemon.rpc("save_config"), "bdev")
+
+
+def test_what_has_no_effect_is_named_and_only_if_asked_for(daemon):
+    daemon.malloc("ram")
+    daemon.serve()
+    daemon.rpc("nvmf_create_subsystem", nqn="nqn.2026-01.io.gantry:quiet", dmrsl=1)
+    daemon.rpc("nvmf_subsystem_add_ns", nqn="nqn.2026-01.io.gantry:quiet",
+               namespace={"bdev_name": "ram", "hide_metadata": False, "ptpl_file": "x"})
+    assert "nvmf_create_subsystem: dmrsl is accepted" in daemon.log()
+    assert "namespace.ptpl_file is accepted" in daemon.log()
+    assert "hide_metadata" not in daemon.log()      # off is what it is
+
+
 def test_load_over_rpc_and_as_spdk_puts_it_together(daemon):
     config = {"subsystems": [{"subsystem": "scheduler", "config": [
         {"method": "framework_set_mode", "params": {"mode": "poll", "reactor": 0}}]}]}
