@@ -222,6 +222,27 @@ static void handle_framework_get_pci_devices(struct rpc_call *call, void *args)
 	rpc_reply(call, json_object_new_array());
 }
 
+static void handle_framework_get_governor(struct rpc_call *call, void *args)
+{
+	rpc_reply(call, json_object_new_object()); /* as SPDK without one */
+}
+
+struct no_args {
+	char unused;
+};
+
+static const struct rpc_param context_switch_params[] = {
+	RPC_IGNORED("enabled", .doc = "thread_get_stats and gantry_get_wakeups tell more."),
+};
+
+static void handle_framework_monitor_context_switch(struct rpc_call *call, void *args)
+{
+	struct json_object *result = json_object_new_object();
+
+	json_add_bool(result, "enabled", false);
+	rpc_reply(call, result);
+}
+
 static const struct rpc_method methods[] = {
 	RPC_METHOD_BARE("framework_start_init", handle_framework_start_init, .flags = RPC_STARTUP,
 		.doc = "Begin to run, after --wait-for-rpc.", .returns = "true"),
@@ -235,6 +256,11 @@ static const struct rpc_method methods[] = {
 		.returns = "{scheduler_name, scheduler_period, isolated_core_mask, scheduling_core}"),
 	RPC_METHOD_BARE("framework_get_pci_devices", handle_framework_get_pci_devices, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "PCI devices in use; none.", .returns = "[]"),
+	RPC_METHOD_BARE("framework_get_governor", handle_framework_get_governor, .flags = RPC_RUNTIME | RPC_READS,
+		.doc = "Who sets the CPUs' frequency: the kernel, nobody here.", .returns = "{}"),
+	RPC_METHOD("framework_monitor_context_switch", struct no_args, context_switch_params,
+		handle_framework_monitor_context_switch, .flags = RPC_STARTUP | RPC_RUNTIME | RPC_READS,
+		.doc = "Whether context switches are written to the log: never.", .returns = "{enabled: false}"),
 	RPC_METHOD("framework_set_mode", struct set_mode, set_mode_params, handle_framework_set_mode,
 		.flags = RPC_STARTUP | RPC_RUNTIME, .doc = "Change what reactors do when idle, while they run; no I/O is lost.",
 		.returns = "true"),
