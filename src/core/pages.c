@@ -216,6 +216,15 @@ void *page_pin_slot(struct pages *p, page_slot *slot)
 	return NULL;
 }
 
+void page_prefetch(struct pages *p, page_slot *slot)
+{
+	void *page = atomic_load_explicit(slot, memory_order_relaxed);
+
+	__builtin_prefetch(slot, 1);
+	if (page)
+		__builtin_prefetch(hdr_of(p, page), 1);
+}
+
 static inline bool is_zero(const struct pages *p, const void *page)
 {
 	return (uintptr_t)page - (uintptr_t)p->zero < PAGES_ZERO_BYTES;

@@ -20,6 +20,7 @@ static void malloc_destroy(struct bdev *b);
 static void malloc_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 
 static const struct bdev_ops malloc_ops = {
+	.channel_open = malloc_channel_open,
 	.submit = malloc_submit,
 	.abort = malloc_abort,
 	.release = malloc_release,
@@ -100,6 +101,7 @@ static void shape(struct malloc_disk *d, const struct malloc_opts *o)
 		              BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COMPARE) | BDEV_BIT(COPY) | BDEV_BIT(VERIFY) |
 		              BDEV_BIT(GET_LBA_STATUS) | BDEV_BIT(RESET),
 		.lends = true, .consumes = true, .fua = true, .thin = true, .cache = BDEV_CACHE_LOST_ANYWAY,
+		.channel_ctx_bytes = sizeof(struct malloc_channel),
 		.io_ctx_bytes = malloc_long_bytes(),
 		.io_ctx_ops = BDEV_BIT(UNMAP) | BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COPY),
 	};

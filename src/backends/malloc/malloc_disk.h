@@ -32,6 +32,12 @@ struct malloc_disk {
 };
 #define NO_SHIFT 0xff
 
+/* Of each core: writes whose page is filled and not yet in its slot. */
+struct malloc_channel {
+	struct queue filled;
+	struct defer publish;
+};
+
 /* Consecutive blocks within one page. */
 struct piece {
 	page_slot *slot;
@@ -68,6 +74,7 @@ struct contents {
 };
 
 /* malloc_io.c */
+int malloc_channel_open(struct bdev_channel *ch, struct err *e);
 void malloc_submit(struct bdev_channel *ch, struct bdev_io *io);
 /* Install new contents for a piece. False: no memory. */
 bool malloc_put(struct malloc_disk *d, const struct piece *p, struct contents *from);

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* malloc_io.c: a RAM disk's reads, writes and compares: each ends within submit(). */
+/* malloc_io.c: a RAM disk's reads, writes and compares: each ends within submit(), but for writes of one page.
+ *
+ * Putting a page into its slot is an atomic exchange, which waits until all the bytes just copied have found
+ * their way to memory. A pass's writes therefore fill their pages first and are published together at its
+ * end, when most of that has happened by itself.
+ */
 #include "backends/malloc/malloc_disk.h"
 
 static enum bdev_status read_copy(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io);
+static void write_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status write_blocks(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status compare(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status lba_status(struct malloc_disk *d, struct bdev_io *io);
@@ -18,9 +24,9 @@ void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
 		st = io->flags & BDEV_IO_LEND ? read_lend(d, io) : read_copy(d, io);
 		break;
 	case BDEV_WRITE:
-		st = write_blocks(d, io);
 		io->consumed = true;
-		break;
+		write_submit(ch, d, io);
+		return;
 	case BDEV_COMPARE:
 		st = compare(d, io);
 		break;
@@ -140,6 +146,14 @@ static void put_blocks(const struct malloc_disk *d, const struct piece *p, char 
 		memset(at, 0, md_bytes);
 }
 
+static struct contents contents_of(const struct bdev_io *io)
+{
+	return (struct contents){
+		.data = iov_cursor_over(io->iovs, io->iov_count), .has_data = true,
+		.md = iov_cursor_over(io->md_iovs, io->md_iov_count), .has_md = io->md_iovs != NULL,
+	};
+}
+
 /* The bytes of a page's blocks around a piece, from the page before or zeroes. */
 static void keep_rest(char *page, const char *old, size_t total, size_t from, size_t to)
 {
@@ -178,6 +192,51 @@ static void put_part(struct malloc_disk *d, const struct piece *p, char *page, s
 	}
 }
 
+int malloc_channel_open(struct bdev_channel *ch, struct err *e)
+{
+	struct malloc_channel *mc = bdev_channel_ctx(ch);
+
+	(void)e;
+	queue_init(&mc->filled);
+	return 0;
+}
+
+static void publish_all(struct defer *publish)
+{
+	struct malloc_channel *mc = container_of(publish, struct malloc_channel, publish);
+	struct queue_link *l = queue_take_all(&mc->filled), *next;
+
+	for (; l; l = next) {
+		struct bdev_io *io = container_of(l, struct bdev_io, link);
+		struct malloc_disk *d = container_of(bdev_channel_bdev(io->ch), struct malloc_disk, bdev);
+
+		next = l->next;
+		page_unpin(d->pages, page_exchange(d->pages, piece_at(d, io->lba, io->count).slot, io->device_ctx));
+		bdev_io_done(io, BDEV_ST_OK);
+	}
+}
+
+static void write_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io)
+{
+	struct malloc_channel *mc = bdev_channel_ctx(ch);
+	struct contents from = contents_of(io);
+	struct piece p = piece_at(d, io->lba, io->count);
+
+	if (p.count < io->count || !piece_is_page(d, &p)) {
+		bdev_io_done(io, write_blocks(d, io));
+		return;
+	}
+	page_prefetch(d->pages, p.slot);
+	io->device_ctx = page_take(d->pages);
+	if (unlikely(!io->device_ctx)) {
+		bdev_io_done(io, BDEV_ST_NO_SPACE);
+		return;
+	}
+	put_blocks(d, &p, io->device_ctx, &from);
+	queue_push(&mc->filled, &io->link);
+	defer_run(&mc->publish, publish_all);
+}
+
 bool malloc_put(struct malloc_disk *d, const struct piece *p, struct contents *from)
 {
 	char *page = page_take(d->pages);
@@ -195,10 +254,7 @@ bool malloc_put(struct malloc_disk *d, const struct piece *p, struct contents *f
 
 static enum bdev_status write_blocks(struct malloc_disk *d, struct bdev_io *io)
 {
-	struct contents from = {
-		.data = iov_cursor_over(io->iovs, io->iov_count), .has_data = true,
-		.md = iov_cursor_over(io->md_iovs, io->md_iov_count), .has_md = io->md_iovs != NULL,
-	};
+	struct contents from = contents_of(io);
 	struct piece p;
 
 	for (uint64_t done = 0; done < io->count; done += p.count) {
