@@ -11,6 +11,7 @@
 #include "nvmf/tcp/tcp.h"
 
 static void receive(struct tcp_conn *c);
+static size_t feed_bytes(const struct tcp_conn *c);
 static ssize_t receive_feed(struct tcp_conn *c, struct tcp_rx *rx);
 static ssize_t receive_direct(struct tcp_conn *c, struct tcp_rx *rx);
 static uint32_t direct_room(const struct tcp_conn *c);
@@ -64,10 +65,17 @@ static void receive(struct tcp_conn *c)
 	tcp_rx_visited(h);
 }
 
+/* A host that was asked for data sends it in long PDUs. Taken through the feed they would be copied once more than
+ * received where they belong, so that the feed is kept short then: room for what lies around the data. */
+static size_t feed_bytes(const struct tcp_conn *c)
+{
+	return c->owed ? TCP_FEED_OWED_BYTES : sizeof(c->home->rx->bytes);
+}
+
 /* Both return the bytes that are in the receive buffer, or a negative errno; -ENODATA is the peer's end. */
 static ssize_t receive_feed(struct tcp_conn *c, struct tcp_rx *rx)
 {
-	ssize_t n = sock_recv(c->sock, rx->bytes, sizeof(rx->bytes));
+	ssize_t n = sock_recv(c->sock, rx->bytes, feed_bytes(c));
 
 	if (n <= 0)
 		return n ? n : -ENODATA;
@@ -87,7 +95,7 @@ static ssize_t receive_direct(struct tcp_conn *c, struct tcp_rx *rx)
 	iov_skip(&rest, r->received);
 	count = iov_slice(&rest, room, iovs, MEM_IOV_MAX);
 	assert(count);
-	iovs[count] = (struct iovec){ rx->bytes, sizeof(rx->bytes) };
+	iovs[count] = (struct iovec){ rx->bytes, feed_bytes(c) };
 	n = sock_recvv(c->sock, iovs, (int)count + 1);
 	if (n <= 0)
 		return n ? n : -ENODATA;
