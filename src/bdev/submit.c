@@ -337,13 +337,16 @@ void bdev_release_iovs(struct bdev_desc *desc, const struct iovec *iovs, uint32_
 	desc->bdev->ops->release(desc->bdev, iovs, count);
 }
 
-void bdev_abort(struct bdev_channel *ch, struct bdev_io *io)
+bool bdev_abort(struct bdev_channel *ch, struct bdev_io *io)
 {
 	assert(ch->core->reactor == reactor_self());
 	if (!io->active || io->waist & WAIST_DONE)
-		return;
+		return false;
 	if (!(io->waist & WAIST_DEVICE))
 		io->waist |= WAIST_ABORT; /* it waits for something; looked at when that comes */
 	else if (ch->bdev->ops->abort)
 		ch->bdev->ops->abort(ch, io);
+	else
+		return false;
+	return true;
 }

@@ -295,6 +295,31 @@ static void device_removed(void **state)
 	assert_int_equal(rig.target->ns_alive, 1);
 }
 
+struct abort_try {
+	uint16_t cid;
+	bool found;
+};
+
+static void abort_here(void *arg)
+{
+	struct abort_try *a = arg;
+
+	a->found = nvmf_qpair_abort(&io->qp, a->cid);
+}
+
+/* A host that is told "aborted" would take what it wrote for not written. */
+static void abort_of_what_is_done_already(void **state)
+{
+	struct nvme_sqe sqe = rig_rw(NVME_CMD_WRITE, 1, 0, 1);
+	struct rig_req *rq = rig_send(io, &sqe, out, 512); /* its answer waits for the end of the pass */
+	struct abort_try a = { .cid = le16_get(rq->req.cmd.cid) };
+
+	assert_false(rq->done);
+	sim_as(io->qp.reactor, abort_here, &a);
+	assert_false(a.found);
+	assert_int_equal(rig_end(rq), 0);
+}
+
 static void abort_of_what_is_not_there(void **state)
 {
 	struct nvme_sqe sqe = rig_sqe(NVME_ADMIN_ABORT_CMD, 0);
@@ -336,7 +361,8 @@ int main(void)
 		T(compare_finds_differences),
 		T(zeroes_and_deallocation), T(copies), T(data_too_short_is_the_transports_to_refuse),
 		T(fused_pair_writes_if_equal), T(fused_halves_fail_together),
-		T(namespace_removed_under_writes), T(device_removed), T(abort_of_what_is_not_there), T(closed_under_writes),
+		T(namespace_removed_under_writes), T(device_removed), T(abort_of_what_is_not_there),
+		T(abort_of_what_is_done_already), T(closed_under_writes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

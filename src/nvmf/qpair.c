@@ -285,10 +285,8 @@ bool nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid)
 			nvmf_req_complete(req, NVME_SC_ABORT_REQ);
 			return true;
 		}
-		if (req->io.active && req->ns) {
-			bdev_abort(req->ns->ch, &req->io);
-			return true; /* asked for; whether in time, its own completion says */
-		}
+		if (req->io.active && req->ns)
+			return bdev_abort(req->ns->ch, &req->io); /* asked; whether in time, its own completion says */
 	}
 	return false;
 }

@@ -19,8 +19,8 @@ class Client(Guest):
     def boot(self):
         (self.share / "lib.sh").write_text(LIBRARY.read_text())
         super().boot()
-        self.run("mkdir -p /etc/nvme; nvme gen-hostnqn > /etc/nvme/hostnqn; cat /proc/sys/kernel/random/uuid > "
-                 "/etc/nvme/hostid; modprobe nvme-tcp")
+        self.run("mkdir -p /etc/nvme; id=$(cat /proc/sys/kernel/random/uuid); echo $id > /etc/nvme/hostid; "
+                 "echo nqn.2014-08.org.nvmexpress:uuid:$id > /etc/nvme/hostnqn; modprobe nvme-tcp")
 
     def connect(self, served, options="-i 2", port=None):
         """Connect, and tell the block device of namespace 1."""

@@ -18,7 +18,12 @@ def start_load(guest, disk):
 
 def goes_on(guest, disk):
     before = guest.ios_done(disk)
-    wait_until(lambda: guest.ios_done(disk) > before + 100, f"I/O on {disk} to go on", 20)
+    try:
+        wait_until(lambda: guest.ios_done(disk) > before + 100, f"I/O on {disk} to go on", 20)
+    except AssertionError:
+        print(guest.run("head /sys/block/nvme*/inflight /sys/block/nvme*/stat; grep -h . /sys/class/nvme/nvme*/state; "
+                        "ps -eo pid,stat,wchan:30,args | grep fio", check=False))
+        raise
 
 
 def end_load(guest, job):
