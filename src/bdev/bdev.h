@@ -212,7 +212,7 @@ void bdev_release_iovs(struct bdev_desc *desc, const struct iovec *iovs, uint32_
 uint32_t bdev_lend_iovs_max(const struct bdev_desc *desc, uint32_t blocks);
 
 /* Ask the device to end an I/O early; it still ends through done, ABORTED or otherwise. Same core.
- * False: nobody could be asked: it has been answered, or its device knows no abort. */
+ * False: it ends as it would have: it has been answered, or its device cannot stop it. */
 bool bdev_abort(struct bdev_channel *ch, struct bdev_io *io);
 
 /* --- opening: control reactor only ------------------------------------------------------------------------ */

@@ -20,7 +20,8 @@ struct bdev_ops {
 
 	/* One of native_ops. Same core as the channel. Sets io->consumed for a write it is done with. */
 	void (*submit)(struct bdev_channel *ch, struct bdev_io *io);
-	void (*abort)(struct bdev_channel *ch, struct bdev_io *io);                            /* NULL: cannot */
+	/* End an I/O early, with ABORTED, now or soon. False: it ends as it would have. NULL: there is no way. */
+	bool (*abort)(struct bdev_channel *ch, struct bdev_io *io);
 
 	/* Lending devices: give memory back (any core); how many iovecs a read may need. */
 	void (*release)(struct bdev *b, const struct iovec *iovs, uint32_t count);

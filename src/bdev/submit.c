@@ -342,11 +342,8 @@ bool bdev_abort(struct bdev_channel *ch, struct bdev_io *io)
 	assert(ch->core->reactor == reactor_self());
 	if (!io->active || io->waist & WAIST_DONE)
 		return false;
-	if (!(io->waist & WAIST_DEVICE))
-		io->waist |= WAIST_ABORT; /* it waits for something; looked at when that comes */
-	else if (ch->bdev->ops->abort)
-		ch->bdev->ops->abort(ch, io);
-	else
-		return false;
+	if (io->waist & WAIST_DEVICE)
+		return ch->bdev->ops->abort && ch->bdev->ops->abort(ch, io);
+	io->waist |= WAIST_ABORT; /* it waits for something; looked at when that comes */
 	return true;
 }

@@ -85,7 +85,7 @@ uint32_t malloc_zero(struct malloc_disk *d, const struct piece *p, bool dealloca
 /* malloc_long.c: operations over any number of blocks, a bounded part in each pass. */
 uint32_t malloc_long_bytes(void);
 void malloc_long_submit(struct malloc_disk *d, struct bdev_io *io);
-void malloc_abort(struct bdev_channel *ch, struct bdev_io *io);
+bool malloc_abort(struct bdev_channel *ch, struct bdev_io *io);
 
 #define MALLOC_COST_HOLE 1u
 #define MALLOC_COST_FREE 16u   /* a page given back */

@@ -34,12 +34,14 @@ void malloc_long_submit(struct malloc_disk *d, struct bdev_io *io)
 	run(&op->msg);
 }
 
-void malloc_abort(struct bdev_channel *ch, struct bdev_io *io)
+bool malloc_abort(struct bdev_channel *ch, struct bdev_io *io)
 {
 	struct long_op *op = io->device_ctx;
 
-	if (io->op == BDEV_UNMAP || io->op == BDEV_WRITE_ZEROES || io->op == BDEV_COPY)
-		op->aborted = true; /* others ended within submit() */
+	if (io->op != BDEV_UNMAP && io->op != BDEV_WRITE_ZEROES && io->op != BDEV_COPY)
+		return false; /* the others end within this pass */
+	op->aborted = true;
+	return true;
 }
 
 static void run(struct msg *m)

@@ -34,7 +34,7 @@ struct skeleton_io {
 static int skeleton_channel_open(struct bdev_channel *ch, struct err *e);
 static void skeleton_channel_close(struct bdev_channel *ch);
 static void skeleton_submit(struct bdev_channel *ch, struct bdev_io *io);
-static void skeleton_abort(struct bdev_channel *ch, struct bdev_io *io);
+static bool skeleton_abort(struct bdev_channel *ch, struct bdev_io *io);
 static void skeleton_destroy(struct bdev *b);
 static void skeleton_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 
@@ -172,10 +172,11 @@ static void time_is_up(struct timer *t)
 }
 
 /* Somebody wants it to end. It still ends through bdev_io_done(), once; who cannot stop it leaves this out. */
-static void skeleton_abort(struct bdev_channel *ch, struct bdev_io *io)
+static bool skeleton_abort(struct bdev_channel *ch, struct bdev_io *io)
 {
 	struct skeleton_io *ctx = io->device_ctx;
 
 	timer_stop(&ctx->timer);
 	bdev_io_done(io, BDEV_ST_ABORTED);
+	return true;
 }
