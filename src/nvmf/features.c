@@ -261,7 +261,8 @@ static uint16_t set_host_id(struct nvmf_req *req, uint32_t value)
 static const struct feature features[256] = {
 	[NVME_FEAT_ARBITRATION]   = { get_arbitration,    set_arbitration,    .io = true },
 	[NVME_FEAT_POWER_MGMT]    = { get_power,          set_power,          .io = true },
-	[NVME_FEAT_TEMP_THRESH]   = { get_temperature,    set_temperature,    .io = true, .fallback = NVMF_TEMPERATURE_WARNING },
+	[NVME_FEAT_TEMP_THRESH]   = { get_temperature,    set_temperature,    .io = true,
+	                              .fallback = NVMF_TEMPERATURE_WARNING },
 	[NVME_FEAT_ERR_RECOVERY]  = { get_error_recovery, set_error_recovery, .io = true, .per_ns = true },
 	[NVME_FEAT_VOLATILE_WC]   = { get_write_cache,    set_write_cache,    .io = true, .fallback = 1 },
 	[NVME_FEAT_NUM_QUEUES]    = { get_queues,         set_queues,         .io = true },
