@@ -35,6 +35,10 @@ EXAMPLES = [
     ("nvmf_subsystem_add_listener", {"nqn": NQN, "listen_address": ADDRESS}),
     ("nvmf_create_subsystem", {"nqn": NQN + "2", "serial_number": "S0002", "allow_any_host": True}),
     ("nvmf_subsystem_allow_any_host", {"nqn": NQN + "2", "allow_any_host": False}),
+    ("nvmf_create_subsystem", {"nqn": NQN + "3", "ana_reporting": True, "max_namespaces": 2}),
+    ("nvmf_subsystem_add_listener", {"nqn": NQN + "3", "listen_address": ADDRESS, "ana_state": "non_optimized"}),
+    ("nvmf_subsystem_listener_set_ana_state", {"nqn": NQN + "3", "listen_address": ADDRESS, "anagrpid": 2,
+                                               "ana_state": "inaccessible"}),
 ]
 # They take away, act or only look: there is nothing to save.
 NOT_SAVED = {
