@@ -229,6 +229,8 @@ static void send_line(struct tcp_qpair *t)
 		}
 		if (sent > 0)
 			line_advance(t, (size_t)sent);
+		if (!t->sock)
+			return; /* a command that ended with this ended the queue pair, too */
 		if (sent < 0 || (size_t)sent < bytes) {
 			t->writable = false;
 			sock_want_write(t->sock, true);
@@ -277,7 +279,8 @@ static void complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 	}
 	if (s->bad_digest && !(nvme_cqe_status(&cpl) & NVME_SC_CODE))
 		nvme_cqe_set_status(&cpl, NVME_SC_TRAN_TPORT_ERROR);
-	else if (op->data == NVME_OP_TO_HOST && op->data_len && !nvme_cqe_status(&cpl) && s->received != op->data_len) {
+	else if (op->data == NVME_OP_TO_HOST && op->data_len && !(nvme_cqe_status(&cpl) & NVME_SC_CODE) &&
+	         s->received != op->data_len) {
 		broke(t, -EPROTO, "the target ended a read after %u of %u bytes", s->received, op->data_len);
 		return;
 	}
@@ -308,7 +311,7 @@ static struct slot *slot_of(struct tcp_qpair *t, le16 cccid, enum nvme_op_data d
 {
 	struct nvme_op *op = nvme_qpair_op(&t->qp, le16_get(cccid));
 
-	if (op && op->data == data)
+	if (op && op->data == data && !t->slots[op->cid].answered)
 		return &t->slots[op->cid];
 	broke(t, -EPROTO, "the target moves data of command %u, which has none under way", le16_get(cccid));
 	return NULL;
@@ -318,10 +321,11 @@ static void on_r2t(struct tcp_qpair *t, const union nvme_tcp_pdu *pdu)
 {
 	struct slot *s = slot_of(t, pdu->r2t.cccid, NVME_OP_TO_CTRLR);
 
-	if (!s || !transfer_fits(t, pdu, s, le32_get(pdu->r2t.r2to)))
+	/* Any part may be asked for; one that begins beyond the data is for the check to find. */
+	if (!s || !transfer_fits(t, pdu, s, min_u32(le32_get(pdu->r2t.r2to), s->op->data_len)))
 		return;
-	if (s->r2t_at < s->r2t_end) {
-		broke(t, -EPROTO, "the target sent a second R2T for a command; one at a time was agreed");
+	if (s->lined) { /* what the line holds is the command itself, or the answer to an earlier R2T */
+		broke(t, -EPROTO, "the target sent an R2T for a command whose last one is not answered yet");
 		return;
 	}
 	s->ttag = le16_get(pdu->r2t.ttag);
@@ -339,6 +343,8 @@ static void on_icresp(struct tcp_qpair *t, const struct nvme_tcp_icresp *ic)
 	t->rx.as.ready = true;
 	nvme_qpair_connected(&t->qp);
 }
+
+static void on_end(struct tcp_qpair *t);
 
 static void on_header(struct tcp_qpair *t)
 {
@@ -360,6 +366,8 @@ static void on_header(struct tcp_qpair *t)
 		if (t->receiving && !transfer_fits(t, pdu, t->receiving, t->receiving->received))
 			t->receiving = NULL;
 		t->success = pdu->h.flags & NVME_TCP_SUCCESS;
+		if (!t->rx.data_len)
+			on_end(t); /* no data, so no end of it will be told */
 		break;
 	default: /* C2HTermReq: the checkers let nothing else through */
 		broke(t, -EPROTO, "the target ended the connection: %s", nvme_tcp_fes_text(le16_get(pdu->term.fes)));
