@@ -191,10 +191,24 @@ static void op_fail(struct nvme_op *op)
 	nvme_cqe_set_status(&op->cpl, NVME_SC_HOST_PATH_ERROR);
 }
 
+/* One by one: `done` may close the queue pair, which fails the rest. What is submitted meanwhile is not looked at; that
+ * would never end. */
+static void fail_waiting(struct nvme_qpair *qp)
+{
+	struct queue_link **last = qp->waiting.last;
+	bool more = true;
+
+	while (more && !queue_empty(&qp->waiting)) {
+		struct nvme_op *op = container_of(queue_pop(&qp->waiting), struct nvme_op, link);
+
+		more = &op->link.next != last;
+		op_fail(op);
+		op->done(op);
+	}
+}
+
 static void fail_outstanding(struct nvme_qpair *qp)
 {
-	struct queue_link *l, *next;
-
 	for (uint16_t cid = 0; cid < qp->cid_count; cid++) {
 		struct nvme_op *op = qp->ops[cid];
 
@@ -203,13 +217,7 @@ static void fail_outstanding(struct nvme_qpair *qp)
 		op_fail(op);
 		op_finish(qp, op);
 	}
-	for (l = queue_take_all(&qp->waiting); l; l = next) {
-		struct nvme_op *op = container_of(l, struct nvme_op, link);
-
-		next = l->next;
-		op_fail(op);
-		op->done(op);
-	}
+	fail_waiting(qp);
 }
 
 static void fail_all(struct defer *d)
