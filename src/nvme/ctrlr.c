@@ -263,6 +263,10 @@ static enum step ctrlr_on_READ_CAP(struct nvme_ctrlr *c)
 	if (!c->asked)
 		return ask_property(c, NVME_REG_CAP, true);
 	c->cap = le64_get(c->op.cpl.value);
+	if (!nvme_cap_mqes(c->cap)) {
+		ctrlr_fail(c, -EPROTO, "the controller's CAP.MQES is 0: a queue of one entry cannot hold a command");
+		return STEP_DONE;
+	}
 	c->info.io_queue_size = (uint16_t)min_u64(nvme_cap_mqes(c->cap) + 1, c->opts.io_queue_size);
 	return ctrlr_goto(c, CTRLR_ENABLE);
 }
@@ -304,14 +308,15 @@ static void field_text(char *dst, const char *field, size_t size)
 static enum step ctrlr_on_IDENTIFY(struct nvme_ctrlr *c)
 {
 	const struct nvme_id_ctrl *id = (const struct nvme_id_ctrl *)c->page;
-	uint32_t page_bytes = 1u << (12 + nvme_cap_mpsmin(c->cap));
+	uint64_t page_bytes = 1ull << (12 + nvme_cap_mpsmin(c->cap));
 
 	if (!c->asked)
 		return ask_identify(c, NVME_CNS_CTRL, 0);
 	field_text(c->info.serial, id->sn, sizeof(id->sn));
 	field_text(c->info.model, id->mn, sizeof(id->mn));
 	field_text(c->info.firmware, id->fr, sizeof(id->fr));
-	c->info.max_io_bytes = id->mdts && id->mdts < 20 ? page_bytes << id->mdts : UINT32_MAX;
+	c->info.max_io_bytes = (uint32_t)(id->mdts && id->mdts < 20 ? min_u64(page_bytes << id->mdts, UINT32_MAX) :
+	                                                               UINT32_MAX);
 	c->info.in_capsule_bytes = le32_get(id->ioccsz) > 4 ? (le32_get(id->ioccsz) - 4) * 16 : 0;
 	c->info.discovery = id->cntrltype == NVME_CNTRLTYPE_DISCOVERY || !strcmp(c->path.subnqn, NVME_DISCOVERY_NQN);
 	keep_alive_begin(c);
