@@ -40,9 +40,11 @@ static int set_one(struct nvme_path *p, const char *key, const char *value, stru
 	if (!strcasecmp(key, "adrfam"))
 		return set_family(p, value, e);
 	if (!strcasecmp(key, "ns")) {
-		uint64_t nsid;
+		uint64_t nsid = 0;
 		int rc = text_parse_u64(value, &nsid, e);
 
+		if (!rc && nsid > UINT32_MAX)
+			return err_set(e, -EINVAL, "ns: %s is more than a namespace id can be", value);
 		p->nsid = (uint32_t)nsid;
 		return rc;
 	}
