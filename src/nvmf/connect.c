@@ -211,6 +211,9 @@ static void bind_qpair(struct connect *c)
 		nvmf_count(&qp->nc->io_qpairs);
 		atomic_fetch_add_explicit(&qp->nc->current_io_qpairs, 1, memory_order_relaxed);
 	} else {
+		/* It does next to nothing: its place is an I/O queue's to take. */
+		nvmf_target_unplace(qp->target, qp->reactor);
+		qp->counted = false;
 		nvmf_count(&qp->nc->admin_qpairs);
 		atomic_fetch_add_explicit(&qp->nc->current_admin_qpairs, 1, memory_order_relaxed);
 		nvmf_ctrlr_begin(ctrlr, qp);

@@ -313,10 +313,9 @@ static void emit_stat(void *arg, const char *key, uint64_t v)
 /* Connections that no Connect command has made queues yet. The counters are read one by one while they move. */
 static uint32_t unassociated(const struct nvmf_core *nc)
 {
-	uint32_t queues = atomic_load(&nc->current_admin_qpairs) + atomic_load(&nc->current_io_qpairs);
-	uint32_t all = atomic_load(&nc->load);
+	uint32_t queues = atomic_load(&nc->current_io_qpairs), load = atomic_load(&nc->load);
 
-	return all > queues ? all - queues : 0;
+	return load > queues ? load - queues : 0;
 }
 
 static void show_core(struct json_object *array, struct nvmf_target *t, uint32_t index)
@@ -333,7 +332,7 @@ static void show_core(struct json_object *array, struct nvmf_target *t, uint32_t
 	json_add_u64(o, "current_admin_qpairs", atomic_load(&nc->current_admin_qpairs));
 	json_add_u64(o, "current_io_qpairs", atomic_load(&nc->current_io_qpairs));
 	json_add_u64(o, "current_unassociated_qpairs", unassociated(nc));
-	json_add_u64(o, "current_connections", atomic_load(&nc->load));
+	json_add_u64(o, "current_connections", atomic_load(&nc->load) + atomic_load(&nc->current_admin_qpairs));
 	json_add_u64(o, "pending_bdev_io", 0); /* nothing waits here for a device: the waist has its own waits */
 	json_add_u64(o, "completed_nvme_io", nvmf_counted(&nc->completed_io));
 	json_add_u64(o, "completed_nvme_admin", nvmf_counted(&nc->completed_admin));

@@ -349,7 +349,8 @@ static void leave_core(struct nvmf_qpair *qp)
 		atomic_fetch_sub_explicit(qp->qid ? &qp->nc->current_io_qpairs : &qp->nc->current_admin_qpairs, 1,
 		                          memory_order_relaxed);
 	list_del(&qp->link);
-	atomic_fetch_sub_explicit(&qp->nc->load, 1, memory_order_relaxed);
+	if (qp->counted)
+		atomic_fetch_sub_explicit(&qp->nc->load, 1, memory_order_relaxed);
 	qp->nc = NULL;
 	if (qp->seat)
 		nvmf_seat_move(qp->seat, qp->reactor);
@@ -360,7 +361,8 @@ static void join_core(struct nvmf_qpair *qp)
 	qp->reactor = reactor_self();
 	qp->nc = nvmf_core_here(qp->target);
 	list_add_tail(&qp->nc->qpairs, &qp->link);
-	atomic_fetch_add_explicit(&qp->nc->load, 1, memory_order_relaxed);
+	if (qp->counted)
+		atomic_fetch_add_explicit(&qp->nc->load, 1, memory_order_relaxed);
 	if (qp->connected)
 		atomic_fetch_add_explicit(qp->qid ? &qp->nc->current_io_qpairs : &qp->nc->current_admin_qpairs, 1,
 		                          memory_order_relaxed);

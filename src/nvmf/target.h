@@ -57,7 +57,7 @@ struct nvmf_core {
 	/* Accounts: written by the core, read by anyone: nvmf_count(). */
 	uint64_t admin_qpairs, io_qpairs, completed_io, completed_admin;
 	_Atomic uint32_t current_admin_qpairs, current_io_qpairs;
-	_Atomic uint32_t load;            /* connections placed here */
+	_Atomic uint32_t load; /* connections that are I/O queues, or may become one */
 };
 
 static inline void nvmf_count(uint64_t *v)
