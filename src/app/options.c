@@ -92,10 +92,10 @@ static void parse_memory(struct options *o, const char *arg, uint64_t unit, stru
 
 void options_parse(struct options *o, int argc, char **argv)
 {
-	static struct argp_option ignored_rows[ARRAY_SIZE(ignored) + 1];
-	static const struct argp ignored_argp = { .options = ignored_rows, .parser = parse_ignored };
-	static const struct argp_child children[] = { { .argp = &ignored_argp }, { 0 } };
-	static const struct argp argp = { .options = rows, .parser = parse_option, .doc = doc, .children = children };
+	struct argp_option ignored_rows[ARRAY_SIZE(ignored) + 1] = { 0 };
+	const struct argp ignored_argp = { .options = ignored_rows, .parser = parse_ignored };
+	const struct argp_child children[] = { { .argp = &ignored_argp }, { 0 } };
+	const struct argp argp = { .options = rows, .parser = parse_option, .doc = doc, .children = children };
 
 	*o = (struct options){ .socket = OPTIONS_SOCKET, .log_level = LOG_NOTICE };
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
