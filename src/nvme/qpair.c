@@ -247,6 +247,11 @@ void nvme_qpair_broke(struct nvme_qpair *qp, const struct err *e)
 	defer_run(&qp->fail_defer, fail_all);
 }
 
+void nvme_qpair_fail(struct nvme_qpair *qp, const struct err *e)
+{
+	nvme_qpair_broke(qp, e);
+}
+
 static void qpair_free(struct nvme_qpair *qp)
 {
 	free(qp->ops);

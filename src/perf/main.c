@@ -3,14 +3,10 @@
  *
  * All of this runs on the control reactor; workers answer by message.
  */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "perf/perf.h"
-
-static void begin_workers(struct perf *p);
 
 /* --- the end, in the order in which it comes about -------------------------------------------- */
 
@@ -59,7 +55,8 @@ static void judge(struct perf *p)
 		const struct perf_worker *w = &p->workers[i];
 
 		if (w->err.code) {
-			fprintf(stderr, "gantry-perf: %s\n", w->err.text);
+			if (!p->stopped) /* otherwise ctrlr_gone() has said why */
+				fprintf(stderr, "gantry-perf: %s\n", w->err.text);
 			p->code = 1;
 		}
 		for (const struct perf_flow *f = w->flows; f; f = f->next)
@@ -235,8 +232,9 @@ static void ctrlr_gone(struct nvme_ctrlr *c, const struct err *e, void *arg)
 	(void)c;
 	fprintf(stderr, "gantry-perf: %s\n", e->text);
 	p->code = 1;
-	for (uint32_t i = 0; i < p->worker_count; i++)
-		perf_worker_stop(&p->workers[i]);
+	for (uint32_t i = 0; i < p->worker_count && !p->stopped; i++)
+		perf_worker_stop(&p->workers[i], e);
+	p->stopped = true;
 }
 
 static void start(void *arg)

@@ -86,12 +86,13 @@ struct perf;
 struct perf_worker {
 	struct perf *perf;
 	struct reactor *reactor;
-	struct msg msg;
+	struct msg msg, stop_msg;
 	uint64_t random_state;
 	struct perf_flow *flows;    /* linked by next */
 	uint32_t qpairs_opening, flows_running;
 	msg_fn *opened, *finished;  /* what to tell the control reactor */
 	bool stopping;
+	struct err stop_err;        /* the control reactor's, until stop_msg was sent */
 	uint64_t measure_from_ns, end_ns, ended_ns;
 	struct err err;
 };
@@ -109,13 +110,15 @@ struct perf {
 	uint32_t worker_count, workers_ready, workers_done;
 	struct timer live_timer;
 	uint64_t live_ios, began_ns;
+	bool stopped;               /* the workers were told */
 	int code;
 };
 
 /* worker.c: on the worker's reactor, by message. Each answers with the given message to the control reactor. */
 void perf_worker_open(struct perf_worker *w, msg_fn *opened);  /* w->err tells */
 void perf_worker_begin(struct perf_worker *w, uint64_t begin_ns, msg_fn *finished);
-void perf_worker_stop(struct perf_worker *w);                  /* any reactor: end early */
+/* Control reactor, once: a controller is gone, end early. What it owes answers to would never come back by itself. */
+void perf_worker_stop(struct perf_worker *w, const struct err *e);
 /* Close queue pairs and free what perf_worker_open() made; on the worker's reactor. */
 void perf_worker_close(struct perf_worker *w);
 

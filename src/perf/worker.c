@@ -122,14 +122,25 @@ void perf_worker_begin(struct perf_worker *w, uint64_t begin_ns, msg_fn *finishe
 	msg_send(w->reactor, &w->msg, begin_on_core);
 }
 
-void perf_worker_stop(struct perf_worker *w)
+static void stop_on_core(struct msg *m)
 {
-	__atomic_store_n(&w->stopping, true, __ATOMIC_RELAXED);
+	struct perf_worker *w = container_of(m, struct perf_worker, stop_msg);
+
+	w->stopping = true;
+	for (struct perf_flow *f = w->flows; f; f = f->next)
+		for (uint32_t i = 0; i < f->qpair_count; i++)
+			nvme_qpair_fail(f->qpairs[i], &w->stop_err);
+}
+
+void perf_worker_stop(struct perf_worker *w, const struct err *e)
+{
+	w->stop_err = *e;
+	msg_send(w->reactor, &w->stop_msg, stop_on_core);
 }
 
 static bool worker_is_over(const struct perf_worker *w, uint64_t now_ns)
 {
-	return now_ns >= w->end_ns || __atomic_load_n(&w->stopping, __ATOMIC_RELAXED);
+	return now_ns >= w->end_ns || w->stopping;
 }
 
 static uint64_t random_next(struct perf_worker *w) /* splitmix64 */
