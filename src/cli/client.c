@@ -34,6 +34,8 @@ struct json_object *client_call(struct cli *c, const char *method, struct json_o
 		answer = receive(c, e);
 	if (answer)
 		result = result_of(answer, e);
+	else
+		client_close(c); /* an answer that comes too late is not the next request's */
 	json_object_put(answer);
 	json_object_put(request);
 	return result;
