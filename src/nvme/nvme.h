@@ -109,7 +109,7 @@ struct nvme_qpair *nvme_qpair_open(const struct nvme_ctrlr *c, uint16_t qid, nvm
                                    nvme_qpair_event_fn *gone, void *arg);
 /* Fail what is outstanding (their `done` runs before this returns) and free. Allowed within its own callbacks. */
 void nvme_qpair_close(struct nvme_qpair *qp);
-/* Its connection is given up, as if it had ended by itself: `ready` or `gone` follows, and what is outstanding fails. */
+/* Its connection is given up, as if it had ended by itself: `ready` or `gone` follows; what is outstanding fails. */
 void nvme_qpair_fail(struct nvme_qpair *qp, const struct err *e);
 /* Submit; more than the queue holds wait inside, in order. */
 void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op);
