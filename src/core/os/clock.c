@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* clock.c: clocks, the cheap counter for measuring callbacks, and randomness. */
 #include <errno.h>
+#include <pthread.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -37,27 +38,33 @@ uint64_t platform_ticks(void)
 #endif
 }
 
+/* Where measuring the counter began: one pair for all threads, read before any of them takes another one. */
+static uint64_t first_ticks, first_ns;
+static pthread_once_t first_once = PTHREAD_ONCE_INIT;
+
+static void first_look(void)
+{
+	first_ticks = platform_ticks();
+	first_ns = platform_now_ns();
+}
+
 /* How fast the counter runs, measured once between the first call and a millisecond later or more; until then
- * as if it ran at 1 GHz times a ratio taken from the short time known. */
+ * as if it ran at 2 GHz. */
 uint64_t platform_ticks_to_ns(uint64_t ticks)
 {
-	static _Atomic uint64_t first_ticks, first_ns, ratio_q32;
-	uint64_t q = atomic_load(&ratio_q32), since_ticks, since_ns;
+	static _Atomic uint64_t ratio_q32;
+	uint64_t q = atomic_load(&ratio_q32);
 
 	if (!q) {
-		uint64_t now_ticks = platform_ticks(), now_ns = platform_now_ns(), none = 0;
+		uint64_t since_ticks, since_ns;
 
-		if (atomic_compare_exchange_strong(&first_ticks, &none, now_ticks)) {
-			atomic_store(&first_ns, now_ns);
-			return ticks / 2;
-		}
-		since_ticks = now_ticks - atomic_load(&first_ticks);
-		since_ns = now_ns - atomic_load(&first_ns);
-		if (!since_ticks || !atomic_load(&first_ns))
+		pthread_once(&first_once, first_look);
+		since_ticks = platform_ticks() - first_ticks;
+		since_ns = platform_now_ns() - first_ns;
+		if (since_ns < NS_PER_MS || !since_ticks)
 			return ticks / 2;
 		q = (uint64_t)(((unsigned __int128)since_ns << 32) / since_ticks);
-		if (since_ns >= NS_PER_MS)
-			atomic_store(&ratio_q32, q);
+		atomic_store(&ratio_q32, q);
 	}
 	return (uint64_t)(((unsigned __int128)ticks * q) >> 32);
 }
