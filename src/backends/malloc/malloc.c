@@ -246,8 +246,13 @@ static void wipe(struct msg *m)
 {
 	struct malloc_disk *d = container_of(m, struct malloc_disk, wipe_msg);
 
-	for (uint32_t i = 0; i < MALLOC_PASS_BUDGET && d->wipe_at < d->wipe_end; i++, d->wipe_at++)
-		page_unpin(d->pages, page_exchange(d->pages, &d->table.slots[d->wipe_at], NULL));
+	for (uint32_t i = 0; i < MALLOC_PASS_BUDGET && d->wipe_at < d->wipe_end; i++, d->wipe_at++) {
+		page_slot *slot = &d->table.slots[d->wipe_at];
+
+		/* A hole is only looked at: a write would give memory to a part of the table that never had any. */
+		if (atomic_load_explicit(slot, memory_order_relaxed))
+			page_unpin(d->pages, page_exchange(d->pages, slot, NULL));
+	}
 	if (d->wipe_at < d->wipe_end) {
 		msg_send(reactor_self(), &d->wipe_msg, wipe);
 		return;
