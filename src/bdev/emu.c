@@ -156,6 +156,7 @@ void emu_move(struct emu *e, enum bdev_op op, uint64_t lba, emu_fn *next)
 	struct bdev_io *child = &e->child;
 
 	child->op = (uint8_t)op;
+	child->flags = e->parent->flags & BDEV_IO_FUA; /* left when the device keeps that promise itself */
 	child->lba = lba;
 	child->count = e->piece;
 	child->iovs = e->iovs;

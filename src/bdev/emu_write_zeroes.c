@@ -48,6 +48,7 @@ static void write_piece(struct emu *e)
 	if (!emu_next_piece(e))
 		return;
 	child->op = BDEV_WRITE;
+	child->flags = e->parent->flags & BDEV_IO_FUA; /* left when the device keeps that promise itself */
 	child->lba = e->parent->lba + e->done;
 	child->count = e->piece;
 	child->iovs = e->iovs;
