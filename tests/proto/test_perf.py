@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""gantry-perf ends, and says why, whatever becomes of the target."""
+import json
+import signal
+import subprocess
+
+from gantry import wait_until
+from load import ios_done, perf_command
+
+
+def run(served, *more, **options):
+    return subprocess.run(perf_command(served, *more, **options), capture_output=True, text=True, timeout=60)
+
+
+def start(daemon, served, *more, **options):
+    perf = subprocess.Popen(perf_command(served, *more, seconds=600, **options), stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+    before = ios_done(daemon)
+    wait_until(lambda: ios_done(daemon) > before + 100, "I/O", 30)
+    return perf
+
+
+def test_verifies_with_digests(daemon, served):
+    done = run(served, "--verify", "-H", "-I", io_bytes=65536)
+    result = json.loads(done.stdout)
+    assert done.returncode == 0 and result["ios"] and not result["errors"] and not result["miscompares"], done.stderr
+
+
+def test_target_falls_silent(daemon, served):
+    """Its kernel acknowledges whatever is sent; only Keep Alive tells. What is outstanding never comes back."""
+    perf = start(daemon, served, "--verify", "-k", "1000")
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        _, words = perf.communicate(timeout=30)
+    finally:
+        perf.kill()
+        daemon.process.send_signal(signal.SIGCONT)
+    assert perf.returncode == 1 and "does not answer Keep Alive" in words, words
+
+
+def test_target_dies(daemon, served):
+    perf = start(daemon, served)
+    daemon.kill()
+    _, words = perf.communicate(timeout=30)
+    assert perf.returncode == 1 and "gantry-perf: " in words, words
+
+
+def test_wrong_size_is_a_sentence(daemon, served):
+    done = run(served, io_bytes=1000)
+    assert done.returncode == 1 and "has blocks of" in done.stderr, done.stderr
