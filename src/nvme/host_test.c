@@ -24,7 +24,7 @@
 /* What the target does with a command of the I/O queue. */
 enum manner {
 	GOOD, DEAF, SILENT, CLOSES, TERMINATES, TWO_R2TS, R2T_BEYOND, R2T_OF_READ, DATA_OF_NOBODY, DATA_BEYOND, SHORT_DATA,
-	NO_DATA, DATA_AFTER_ANSWER, WRONG_DIGEST, ANSWERS_NOBODY, ANSWERS_TWICE, NO_QUEUE, REFUSES,
+	NO_DATA, DATA_AFTER_ANSWER, WRONG_DIGEST, ANSWERS_NOBODY, ANSWERS_TWICE, NO_QUEUE, REFUSES, NO_LISTENER, NO_WAY,
 };
 
 struct peer {                   /* a connection, as the target has it */
@@ -456,6 +456,8 @@ static void begin(struct world *w, enum manner manner)
 	w->target_core = core_make(&one, NULL);
 	w->host_core = core_make(&one, NULL);
 	must(w->target_core && w->host_core);
+	sim_net_set_connect(manner == NO_LISTENER ? SIM_NET_REFUSE :
+	                    manner == NO_WAY ? SIM_NET_BLACK_HOLE : SIM_NET_ACCEPT);
 	sim_as(core_control(w->target_core), target_open, w);
 	on_host(w, host_open);
 	sim_run(is_ctrlr_ready, w, 10 * NS_PER_S);
@@ -584,23 +586,61 @@ static void a_wrong_data_digest_fails_its_command_only(void **state)
 	end(&w);
 }
 
-static void a_target_that_says_nothing_meets_the_deadline(void **state)
+/* A controller that is never ready says why, once. */
+static void opening_fails(enum manner manner, int code)
 {
 	struct world w = { 0 };
 
-	begin(&w, DEAF);
+	begin(&w, manner);
 	assert_true(w.ctrlr_ready);
-	assert_int_equal(w.err.code, -ETIMEDOUT);
+	assert_int_equal(w.err.code, code);
 	end(&w);
 }
 
-static void a_queue_of_one_entry_is_refused(void **state)
+static void a_target_that_says_nothing_meets_the_deadline(void **state) { opening_fails(DEAF, -ETIMEDOUT); }
+static void a_connect_without_answer_meets_the_deadline(void **state) { opening_fails(NO_WAY, -ETIMEDOUT); }
+static void a_refused_connect_is_told(void **state) { opening_fails(NO_LISTENER, -ECONNREFUSED); }
+static void a_queue_of_one_entry_is_refused(void **state) { opening_fails(NO_QUEUE, -EPROTO); }
+
+static bool has_err(void *arg) { return ((struct world *)arg)->err.code; }
+
+/* What waits on I/O queues meanwhile is its owner's to end. */
+static void an_unanswered_keep_alive_ends_the_controller(void **state)
+{
+	struct world w = { .opts = { .keep_alive_ms = 2000 } };
+
+	begin_io(&w, SILENT);
+	on_host(&w, submit_read);
+	sim_run(NULL, NULL, 10 * NS_PER_S); /* while it is answered */
+	assert_int_equal(w.err.code, 0);
+	w.manner = DEAF;
+	assert_true(sim_run(has_err, &w, 4 * NS_PER_S));
+	assert_int_equal(w.err.code, -ETIMEDOUT);
+	assert_int_equal(w.ended, 0);
+	end(&w);
+}
+
+static void fail_qp(void *arg)
+{
+	struct world *w = arg;
+	struct err e = { 0 };
+
+	err_set(&e, -EIO, "given up");
+	nvme_qpair_fail(w->qp, &e);
+	nvme_qpair_fail(w->qp, &e);
+}
+
+static void a_queue_pair_that_is_given_up_ends_like_others(void **state)
 {
 	struct world w = { 0 };
 
-	begin(&w, NO_QUEUE);
-	assert_true(w.ctrlr_ready);
-	assert_int_equal(w.err.code, -EPROTO);
+	begin_io(&w, SILENT);
+	on_host(&w, submit_reads);
+	on_host(&w, fail_qp);
+	assert_true(sim_run(all_ended, &w, NS_PER_S));
+	sim_run(NULL, NULL, 10 * NS_PER_MS);
+	assert_int_equal(w.gone, 1);
+	assert_string_equal(w.qp_err.text, "given up");
 	end(&w);
 }
 
@@ -665,7 +705,11 @@ int main(void)
 		cmocka_unit_test(a_refused_command_fails_alone),
 		cmocka_unit_test(a_wrong_data_digest_fails_its_command_only),
 		cmocka_unit_test(a_target_that_says_nothing_meets_the_deadline),
+		cmocka_unit_test(a_connect_without_answer_meets_the_deadline),
+		cmocka_unit_test(a_refused_connect_is_told),
 		cmocka_unit_test(a_queue_of_one_entry_is_refused),
+		cmocka_unit_test(an_unanswered_keep_alive_ends_the_controller),
+		cmocka_unit_test(a_queue_pair_that_is_given_up_ends_like_others),
 		cmocka_unit_test(all_commands_end_once),
 		cmocka_unit_test(closing_from_within_an_end),
 		cmocka_unit_test(closing_fails_what_is_outstanding),
