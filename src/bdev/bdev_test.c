@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bdev_test.c: the waist over a fake device, on real reactors: what is checked, split, emulated, revoked. */
+/* bdev_test.c: the waist over a fake device, on real reactors: what is checked, split, emulated, revoked.
+ *
+ * Long because each ability of the waist has its tests here, over the same device. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -233,10 +236,12 @@ static void split_lends_in_order(void **state)
 	fake.bdev.max_io_blocks = 4;
 	fake.bdev.lends = true;
 	connect_all(true);
+	assert_int_equal(bdev_lend_iovs_max(desc, 4), 1);
+	assert_int_equal(bdev_lend_iovs_max(desc, 10), 3);
 	rig_io_init(&io, chs[0], BDEV_READ, 1, 10, NULL, 0);
 	io.io.flags = BDEV_IO_LEND;
 	io.io.iovs = iovs;
-	io.io.iov_max = 8;
+	io.io.iov_max = 3;
 	assert_int_equal(rig_io_run(&rig, 0, &io), BDEV_ST_OK);
 	assert_true(io.io.lent);
 	assert_int_equal(io.io.iov_count, 3);
@@ -736,6 +741,19 @@ static void claim_here(void *arg)
 	fake_fini(&twin);
 }
 
+static void a_block_that_no_buffer_holds_is_refused(void **state)
+{
+	int rc = 0;
+
+	begin();
+	fake.bdev.block_size = MEM_IO_BYTES_MAX;
+	fake.bdev.md_size = 8;
+	rig_on(core_control(rig.core), register_fake, &rc);
+	assert_int_equal(rc, -EINVAL);
+	rig_stop(&rig);
+	fake_fini(&fake);
+}
+
 static void a_claim_keeps_other_writers_out(void **state)
 {
 	struct claims c = { 0 };
@@ -802,6 +820,7 @@ int main(void)
 		cmocka_unit_test(emulations_at_depth_with_starved_buffers_end),
 		cmocka_unit_test(removal_under_io_ends_with_gone),
 		cmocka_unit_test(resize_is_told_and_checked),
+		cmocka_unit_test(a_block_that_no_buffer_holds_is_refused),
 		cmocka_unit_test(a_claim_keeps_other_writers_out),
 		cmocka_unit_test(statistics_count_what_users_asked_for),
 	};

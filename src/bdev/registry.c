@@ -94,6 +94,9 @@ static int check_shape(const struct bdev *b, struct err *e)
 		return err_set(e, -EINVAL, "a block device needs a name");
 	if (b->block_size < 512 || b->block_size % 512)
 		return err_set(e, -EINVAL, "block_size: %u is not a multiple of 512", b->block_size);
+	if ((uint64_t)b->block_size + b->md_size > MEM_IO_BYTES_MAX) /* emulations have a block in memory */
+		return err_set(e, -EINVAL, "block_size: %u bytes, and %u of metadata, are more than the %u of the largest I/O",
+		               b->block_size, b->md_size, MEM_IO_BYTES_MAX);
 	if (b->physical_block_size % 512)
 		return err_set(e, -EINVAL, "physical_block_size: %u is not a multiple of 512", b->physical_block_size);
 	if (!count || count > (1ull << 62) / (b->block_size + b->md_size))
@@ -321,13 +324,22 @@ uint64_t bdev_block_count(const struct bdev_desc *desc)
 	return atomic_load_explicit(&desc->bdev->block_count, memory_order_relaxed);
 }
 
+static uint32_t lend_iovs_of_one(const struct bdev *b, uint32_t blocks)
+{
+	return b->ops->lend_iovs_max ? b->ops->lend_iovs_max(b, blocks) : 1;
+}
+
+/* A read that is split is lent part by part. */
 uint32_t bdev_lend_iovs_max(const struct bdev_desc *desc, uint32_t blocks)
 {
 	const struct bdev *b = desc->bdev;
+	uint32_t part = b->max_io_blocks;
 
 	if (!b->lends)
 		return 0;
-	return b->ops->lend_iovs_max ? b->ops->lend_iovs_max(b, blocks) : 1;
+	if (!part || blocks <= part)
+		return lend_iovs_of_one(b, blocks);
+	return blocks / part * lend_iovs_of_one(b, part) + (blocks % part ? lend_iovs_of_one(b, blocks % part) : 0);
 }
 
 #define OP_NAME(op, name, data) name,
