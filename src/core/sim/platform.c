@@ -64,7 +64,11 @@ int platform_cpus(const char *cpus, uint32_t *ret_cpus, uint32_t *ret_count, str
 struct platform_reactor *platform_reactor_make(struct platform *p, struct reactor *r, struct err *e)
 {
 	struct platform_reactor *pr = base_zalloc(sizeof(*pr));
+	uint32_t others = 0;
 
+	list_each(l, &sim.reactors)
+		others++;
+	must(others < SIM_REACTORS_MAX); /* sim_step() has room for so many */
 	pr->platform = p;
 	pr->r = r;
 	list_init(&pr->ready);
