@@ -2,7 +2,7 @@
 /* machine.h: state machines from one table.
  *
  * A module writes one X-macro with a row per state: name, meaning, legal next states. From it come
- * the enum, the names, the prototypes, the dispatch, the transition check and the manual's diagram:
+ * the enum, the names and the check of each transition:
  *
  *     #define REQ_STATES(X) \
  *             X(REQ, NEW,     "parse the command",      TO(REQ, EXECUTE) | TO(REQ, RESPOND)) \
@@ -10,7 +10,6 @@
  *             X(REQ, RESPOND, "the answer is going out", 0)
  *     enum req_state { REQ_STATES(MACHINE_ENUM) REQ_STATE_COUNT };
  *     static const struct machine_state req_states[] = { REQ_STATES(MACHINE_ROW) };
- *     MACHINE_STEPS(req, struct req, REQ_STATES)        // prototypes  req_on_NEW(struct req *) ...
  *
  * A step returns NEXT (call the step of the state it went to), WAIT (something named will resume it)
  * or DONE (the machine ended; the object may be gone). Waiting is a return value, not a state.
