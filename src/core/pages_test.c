@@ -20,7 +20,7 @@ static struct pages *pages;
 static struct page_table table;
 static uint32_t page_bytes;
 
-/* Whichever two CPUs this process may use. */
+/* Whichever two CPUs this process may use; NULL: it has one. */
 static const char *two_cpus(void)
 {
 	static char list[32];
@@ -32,7 +32,7 @@ static const char *two_cpus(void)
 	for (uint32_t cpu = 0; cpu < CPU_SETSIZE && count < 2; cpu++)
 		if (CPU_ISSET(cpu, &allowed))
 			text_add(&t, count++ ? "%u]" : "[%u,", cpu);
-	return list;
+	return count == 2 ? list : NULL;
 }
 
 static void make(uint32_t bytes, uint64_t max)
@@ -284,5 +284,7 @@ int main(void)
 		cmocka_unit_test(the_limit_is_an_answer),
 	};
 
+	if (!two_cpus())
+		return 77; /* meson: skipped */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
