@@ -201,9 +201,23 @@ int malloc_channel_open(struct bdev_channel *ch, struct err *e)
 	return 0;
 }
 
-static void publish_all(struct defer *publish)
+/* The disk may have shrunk since: once this core has answered the barrier of malloc_resize(), what lies beyond the
+ * new end stays as the wipe leaves it. */
+static enum bdev_status publish(struct malloc_disk *d, struct bdev_io *io)
 {
-	struct malloc_channel *mc = container_of(publish, struct malloc_channel, publish);
+	void *page = io->device_ctx;
+
+	if (unlikely(io->lba + io->count > atomic_load_explicit(&d->bdev.block_count, memory_order_acquire))) {
+		page_unpin(d->pages, page);
+		return BDEV_ST_BAD_RANGE;
+	}
+	page_unpin(d->pages, page_exchange(d->pages, piece_at(d, io->lba, io->count).slot, page));
+	return BDEV_ST_OK;
+}
+
+static void publish_all(struct defer *defer)
+{
+	struct malloc_channel *mc = container_of(defer, struct malloc_channel, publish);
 	struct queue_link *l = queue_take_all(&mc->filled), *next;
 
 	for (; l; l = next) {
@@ -211,8 +225,7 @@ static void publish_all(struct defer *publish)
 		struct malloc_disk *d = container_of(bdev_channel_bdev(io->ch), struct malloc_disk, bdev);
 
 		next = l->next;
-		page_unpin(d->pages, page_exchange(d->pages, piece_at(d, io->lba, io->count).slot, io->device_ctx));
-		bdev_io_done(io, BDEV_ST_OK);
+		bdev_io_done(io, publish(d, io));
 	}
 }
 
