@@ -113,6 +113,8 @@ void world_start(struct world *w, uint64_t seed)
 	w->cut_percent = sim_chance(50) ? (uint32_t)sim_draw(8) : 0;
 	w->move_permille = sim_chance(50) ? (uint32_t)sim_draw(100) : 0;
 	w->target_core = make_core(w->target_cores, sim_chance(40) ? 16 * MIB : 256 * MIB);
+	if (sim_chance(30))
+		mem_starve(w->target_core, 2 + (uint32_t)sim_draw(6));
 	w->host_core = make_core(1 + (uint32_t)sim_draw(2), 0);
 	w->oracle = oracle_make(w->blocks, w->block_size);
 	sim_as(core_control(w->target_core), serve, w);
