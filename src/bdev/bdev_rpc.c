@@ -6,6 +6,7 @@
 
 #include "bdev/bdev_device.h"
 #include "bdev/bdev_rpc_priv.h"
+#include "rpc/json.h"
 
 /* --- bdev_get_bdevs --------------------------------------------------------------------------------------- */
 
@@ -107,24 +108,9 @@ static void handle_get_bdevs(struct rpc_call *call, void *args)
 
 /* --- one device ------------------------------------------------------------------------------------------- */
 
-static void add_u64(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_uint64(v));
-}
-
-static void add_bool(struct json_object *o, const char *key, bool v)
-{
-	json_object_object_add(o, key, json_object_new_boolean(v));
-}
-
-static void add_text(struct json_object *o, const char *key, const char *v)
-{
-	json_object_object_add(o, key, json_object_new_string(v));
-}
-
 static void add_driver_value(void *arg, const char *key, const char *text)
 {
-	add_text(arg, key, text);
+	json_add_text(arg, key, text);
 }
 
 static struct json_object *supported(const struct bdev_info *i, const struct bdev *b)
@@ -138,10 +124,10 @@ static struct json_object *supported(const struct bdev_info *i, const struct bde
 	struct json_object *o = json_object_new_object();
 
 	for (uint32_t k = 0; k < ARRAY_SIZE(ops); k++)
-		add_bool(o, bdev_op_name(ops[k]), bdev_can(i, ops[k]));
-	add_bool(o, "abort", b->ops->abort != NULL);
+		json_add_bool(o, bdev_op_name(ops[k]), bdev_can(i, ops[k]));
+	json_add_bool(o, "abort", b->ops->abort != NULL);
 	for (uint32_t k = 0; k < ARRAY_SIZE(never); k++)
-		add_bool(o, never[k], false);
+		json_add_bool(o, never[k], false);
 	return o;
 }
 
@@ -149,10 +135,10 @@ static struct json_object *rate_limits(void)
 {
 	struct json_object *o = json_object_new_object();
 
-	add_u64(o, "rw_ios_per_sec", 0); /* none: there is no limiter yet */
-	add_u64(o, "rw_mbytes_per_sec", 0);
-	add_u64(o, "r_mbytes_per_sec", 0);
-	add_u64(o, "w_mbytes_per_sec", 0);
+	json_add_u64(o, "rw_ios_per_sec", 0); /* none: there is no limiter yet */
+	json_add_u64(o, "rw_mbytes_per_sec", 0);
+	json_add_u64(o, "r_mbytes_per_sec", 0);
+	json_add_u64(o, "w_mbytes_per_sec", 0);
 	return o;
 }
 
@@ -161,11 +147,11 @@ static void add_preferences(struct json_object *o, const struct bdev_info *i)
 {
 	uint32_t granule = i->physical_block_size > i->block_size ? i->physical_block_size / i->block_size : 0;
 
-	add_u64(o, "preferred_write_alignment", granule);
-	add_u64(o, "preferred_write_granularity", granule);
-	add_u64(o, "optimal_write_size", i->optimal_io_blocks);
-	add_u64(o, "preferred_unmap_alignment", granule);
-	add_u64(o, "preferred_unmap_granularity", granule);
+	json_add_u64(o, "preferred_write_alignment", granule);
+	json_add_u64(o, "preferred_write_granularity", granule);
+	json_add_u64(o, "optimal_write_size", i->optimal_io_blocks);
+	json_add_u64(o, "preferred_unmap_alignment", granule);
+	json_add_u64(o, "preferred_unmap_granularity", granule);
 }
 
 static struct json_object *aliases(const struct bdev *b, const char *uuid)
@@ -187,26 +173,26 @@ static struct json_object *dump(const struct bdev *b)
 
 	bdev_info_of(b, &i);
 	uuid_to_text(&i.uuid, uuid);
-	add_text(o, "name", i.name);
+	json_add_text(o, "name", i.name);
 	json_object_object_add(o, "aliases", aliases(b, uuid));
-	add_text(o, "product_name", i.product);
-	add_u64(o, "block_size", i.block_size + (i.md_interleaved ? i.md_size : 0));
-	add_u64(o, "num_blocks", i.block_count);
-	add_u64(o, "physical_block_size", i.physical_block_size);
-	add_u64(o, "optimal_io_boundary", i.optimal_io_blocks);
+	json_add_text(o, "product_name", i.product);
+	json_add_u64(o, "block_size", i.block_size + (i.md_interleaved ? i.md_size : 0));
+	json_add_u64(o, "num_blocks", i.block_count);
+	json_add_u64(o, "physical_block_size", i.physical_block_size);
+	json_add_u64(o, "optimal_io_boundary", i.optimal_io_blocks);
 	add_preferences(o, &i);
-	add_text(o, "uuid", uuid);
+	json_add_text(o, "uuid", uuid);
 	json_object_object_add(o, "numa_id", json_object_new_int(-1)); /* of no node: memory is where it is first written */
 	if (i.md_size) {
-		add_u64(o, "md_size", i.md_size);
-		add_bool(o, "md_interleave", i.md_interleaved);
-		add_u64(o, "dif_type", 0);
+		json_add_u64(o, "md_size", i.md_size);
+		json_add_bool(o, "md_interleave", i.md_interleaved);
+		json_add_u64(o, "dif_type", 0);
 	}
 	json_object_object_add(o, "assigned_rate_limits", rate_limits());
-	add_bool(o, "claimed", b->claim != NULL);
+	json_add_bool(o, "claimed", b->claim != NULL);
 	if (b->claim)
-		add_text(o, "claim_type", "exclusive_write");
-	add_bool(o, "zoned", false);
+		json_add_text(o, "claim_type", "exclusive_write");
+	json_add_bool(o, "zoned", false);
 	json_object_object_add(o, "supported_io_types", supported(&i, b));
 	if (b->ops->describe)
 		b->ops->describe(b, add_driver_value, driver);
@@ -255,15 +241,15 @@ static void save_one(const struct bdev_rpc_kind *kind, const struct bdev *b, str
 	struct json_object *entry = json_object_new_object(), *params = json_object_new_object();
 	char uuid[UUID_TEXT_MAX];
 
-	add_text(params, "name", b->name);
-	add_u64(params, "num_blocks", atomic_load(&b->block_count));
-	add_u64(params, "block_size", b->block_size);
-	add_u64(params, "physical_block_size", b->physical_block_size);
-	add_text(params, "uuid", uuid_to_text(&b->uuid, uuid));
-	add_u64(params, "md_size", b->md_size);
+	json_add_text(params, "name", b->name);
+	json_add_u64(params, "num_blocks", atomic_load(&b->block_count));
+	json_add_u64(params, "block_size", b->block_size);
+	json_add_u64(params, "physical_block_size", b->physical_block_size);
+	json_add_text(params, "uuid", uuid_to_text(&b->uuid, uuid));
+	json_add_u64(params, "md_size", b->md_size);
 	if (kind->params)
 		kind->params(b, params);
-	add_text(entry, "method", kind->method);
+	json_add_text(entry, "method", kind->method);
 	json_object_object_add(entry, "params", params);
 	json_object_array_add(array, entry);
 }

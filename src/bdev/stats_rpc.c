@@ -7,6 +7,7 @@
 
 #include "bdev/bdev_device.h"
 #include "bdev/bdev_rpc_priv.h"
+#include "rpc/json.h"
 
 static const char *const modes[] = { "none", "all", "maxmin", "error", NULL }; /* as enum bdev_stats_reset */
 
@@ -55,11 +56,6 @@ static enum bdev_stats_reset mode_of(const char *text)
 	return (enum bdev_stats_reset)i;
 }
 
-static void add_u64(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_uint64(v));
-}
-
 static void add_stats(struct json_object *o, const struct bdev *b, const struct bdev_stats *s)
 {
 	const struct { const char *bytes, *ops, *sum, *max, *min; enum bdev_op op; } rows[] = {
@@ -76,20 +72,20 @@ static void add_stats(struct json_object *o, const struct bdev *b, const struct 
 	struct json_object *io_error = json_object_new_object();
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		add_u64(o, rows[i].bytes, s->op[rows[i].op].blocks * block);
-		add_u64(o, rows[i].ops, s->op[rows[i].op].ops);
+		json_add_u64(o, rows[i].bytes, s->op[rows[i].op].blocks * block);
+		json_add_u64(o, rows[i].ops, s->op[rows[i].op].ops);
 	}
 	for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct bdev_op_stats *op = &s->op[rows[i].op];
 
-		add_u64(o, rows[i].sum, op->latency_ns);
-		add_u64(o, rows[i].max, op->latency_ns_max);
-		add_u64(o, rows[i].min, op->latency_ns_min == UINT64_MAX ? 0 : op->latency_ns_min);
+		json_add_u64(o, rows[i].sum, op->latency_ns);
+		json_add_u64(o, rows[i].max, op->latency_ns_max);
+		json_add_u64(o, rows[i].min, op->latency_ns_min == UINT64_MAX ? 0 : op->latency_ns_min);
 	}
 	for (uint32_t i = 0; i < BDEV_OP_COUNT; i++)
 		errors += s->op[i].errors;
 	if (errors)
-		add_u64(io_error, "failed", errors);
+		json_add_u64(io_error, "failed", errors);
 	json_object_object_add(o, "io_error", io_error);
 }
 
@@ -102,7 +98,7 @@ static void add_channels(struct iostat *s)
 	for (uint32_t i = 0; i <= core_reactor_count(core); i++) {
 		struct json_object *o = json_object_new_object();
 
-		add_u64(o, "thread_id", i == core_reactor_count(core) ? 1 : i + 2); /* as thread_get_stats has them */
+		json_add_u64(o, "thread_id", i == core_reactor_count(core) ? 1 : i + 2); /* as thread_get_stats has them */
 		add_stats(o, s->read.bdev, &s->read.per_core[i]);
 		json_object_array_add(channels, o);
 	}
@@ -193,8 +189,8 @@ static void handle_get_iostat(struct rpc_call *call, void *args)
 	s->mode = mode_of(a->reset_mode);
 	s->per_channel = a->per_channel;
 	s->result = json_object_new_object();
-	add_u64(s->result, "tick_rate", NS_PER_S);
-	add_u64(s->result, "ticks", core_clock_ns());
+	json_add_u64(s->result, "tick_rate", NS_PER_S);
+	json_add_u64(s->result, "ticks", core_clock_ns());
 	if (!s->per_channel) {
 		s->array = json_object_new_array();
 		json_object_object_add(s->result, "bdevs", s->array);

@@ -4,6 +4,7 @@
 #define RPC_CORE_RPC_H
 
 #include "rpc/core_methods.h"
+#include "rpc/json.h"
 
 #define CORE_THREADS_MAX (CORE_REACTORS_MAX + 1) /* the control reactor is the last */
 
@@ -44,40 +45,5 @@ void gather(struct rpc_core_methods *m, struct rpc_call *call, gather_fn *make);
 const char *gathered_name(const struct gathered *g, char buf[static 32]);
 /* The CPU as SPDK writes masks: hexadecimal, without 0x; returns buf. */
 const char *gathered_mask(const struct gathered *g, char buf[static 512]);
-
-/* Shorthands for results. */
-static inline void json_add_u64(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_uint64(v));
-}
-static inline void json_add_text(struct json_object *o, const char *key, const char *v)
-{
-	json_object_object_add(o, key, json_object_new_string(v));
-}
-static inline void json_add_bool(struct json_object *o, const char *key, bool v)
-{
-	json_object_object_add(o, key, json_object_new_boolean(v));
-}
-static inline struct json_object *json_add_object(struct json_object *o, const char *key)
-{
-	struct json_object *v = json_object_new_object();
-
-	json_object_object_add(o, key, v);
-	return v;
-}
-static inline struct json_object *json_add_array(struct json_object *o, const char *key)
-{
-	struct json_object *v = json_object_new_array();
-
-	json_object_object_add(o, key, v);
-	return v;
-}
-static inline struct json_object *json_append_object(struct json_object *array)
-{
-	struct json_object *v = json_object_new_object();
-
-	json_object_array_add(array, v);
-	return v;
-}
 
 #endif
