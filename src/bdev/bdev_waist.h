@@ -112,6 +112,8 @@ void bdev_try_destroy(struct bdev *b);
 /* submit.c */
 uint32_t bdev_usable_ops(const struct bdev *b);
 void bdev_admit(struct bdev_channel *ch, struct bdev_io *io);
+/* After a wait: the device may have shrunk or gone since it was submitted. */
+void bdev_admit_again(struct bdev_channel *ch, struct bdev_io *io);
 void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io);
 void bdev_to_device(struct bdev_channel *ch, struct bdev_io *io);
 /* End an I/O that is not in the device's hands. */

@@ -215,7 +215,7 @@ static void disengaged_on_core(struct msg *m)
 		struct bdev_io *io = container_of(pos, struct bdev_io, link);
 
 		pos = pos->next;
-		bdev_admit(io->ch, io);
+		bdev_admit_again(io->ch, io);
 	}
 	msg_send(owner(l), &l->core[core->index].msg, gone_at_owner);
 }

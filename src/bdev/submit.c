@@ -167,6 +167,16 @@ void bdev_admit(struct bdev_channel *ch, struct bdev_io *io)
 	bdev_dispatch(ch, io);
 }
 
+void bdev_admit_again(struct bdev_channel *ch, struct bdev_io *io)
+{
+	enum bdev_status st = check(ch, io);
+
+	if (likely(st == BDEV_ST_OK))
+		bdev_admit(ch, io);
+	else
+		bdev_io_end(io, st);
+}
+
 void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io)
 {
 	/* The last point before the media; a child or one that waited may have been overtaken by a revocation. */
