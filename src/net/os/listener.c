@@ -138,10 +138,17 @@ static void accept_failed(struct listener *l, int error)
 	case EAGAIN:
 		l->said = false;
 		return;
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
+	case EINTR: /* errors of the one connection, which is gone already; the level calls for the next */
+	case ECONNABORTED:
+	case EPERM:
+	case EPROTO:
+	case ENOPROTOOPT:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+		return;
+	default: /* EMFILE, ENFILE, ENOBUFS, ENOMEM and what may last: trying again at once would only spin */
 		if (!l->said)
 			log_warning("%s: connections have to wait: %s%s", net_addr_text(&l->addr, text), strerror(error),
 			            error == EMFILE ? "; raise the limit of open files (ulimit -n)" : "");
@@ -149,8 +156,6 @@ static void accept_failed(struct listener *l, int error)
 		source_change(&l->source, 0);
 		timer_start(&l->pause, PAUSE_NS, resume);
 		return;
-	default:
-		return; /* that one connection is gone already; the level calls for the next */
 	}
 }
 
