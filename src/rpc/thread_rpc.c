@@ -51,42 +51,9 @@ static struct json_object *make_reactors(struct rpc_core_methods *m, const struc
 	return result;
 }
 
-static void handle_thread_get_stats(struct rpc_call *call, void *args)
-{
-	gather(rpc_ctx(call), call, make_thread_stats);
-}
-
-static struct json_object *make_thread_stats(struct rpc_core_methods *m, const struct gathered *reactors,
-                                             uint32_t count)
-{
-	struct json_object *result = json_object_new_object(), *array;
-	char name[32], mask[512];
-
-	json_add_u64(result, "tick_rate", NS_PER_S);
-	array = json_add_array(result, "threads");
-	for (uint32_t i = 0; i < count; i++) {
-		const struct gathered *g = &reactors[i];
-		struct json_object *o = json_append_object(array);
-
-		json_add_text(o, "name", gathered_name(g, name));
-		json_add_u64(o, "id", thread_id(g));
-		json_add_text(o, "cpumask", gathered_mask(g, mask));
-		json_add_u64(o, "busy", g->stats.busy_ns);
-		json_add_u64(o, "idle", g->stats.idle_ns + g->stats.sleep_ns);
-		json_add_u64(o, "active_pollers_count", g->poller_count);
-		json_add_u64(o, "timed_pollers_count", 0);
-		json_add_u64(o, "paused_pollers_count", 0);
-	}
-	return result;
-}
-
-static void handle_thread_get_pollers(struct rpc_call *call, void *args)
-{
-	gather(rpc_ctx(call), call, make_thread_pollers);
-}
-
-static struct json_object *make_thread_pollers(struct rpc_core_methods *m, const struct gathered *reactors,
-                                               uint32_t count)
+/* What all three thread_get_* say of a thread first; `show` adds its part. */
+static struct json_object *make_threads(const struct gathered *reactors, uint32_t count,
+                                        void (*show)(struct json_object *o, const struct gathered *g))
 {
 	struct json_object *result = json_object_new_object(), *array;
 	char name[32];
@@ -94,25 +61,66 @@ static struct json_object *make_thread_pollers(struct rpc_core_methods *m, const
 	json_add_u64(result, "tick_rate", NS_PER_S);
 	array = json_add_array(result, "threads");
 	for (uint32_t i = 0; i < count; i++) {
-		const struct gathered *g = &reactors[i];
-		struct json_object *o = json_append_object(array), *active;
+		struct json_object *o = json_append_object(array);
 
-		json_add_text(o, "name", gathered_name(g, name));
-		json_add_u64(o, "id", thread_id(g));
-		active = json_add_array(o, "active_pollers");
-		for (size_t k = 0; k < g->poller_count; k++) {
-			struct json_object *p = json_append_object(active);
-
-			json_add_text(p, "name", g->pollers[k].name);
-			json_add_u64(p, "id", k + 1);
-			json_add_text(p, "state", "waiting");
-			json_add_u64(p, "run_count", g->pollers[k].runs);
-			json_add_u64(p, "busy_count", g->pollers[k].busy_runs);
-		}
-		json_add_array(o, "timed_pollers");
-		json_add_array(o, "paused_pollers");
+		json_add_text(o, "name", gathered_name(&reactors[i], name));
+		show(o, &reactors[i]);
 	}
 	return result;
+}
+
+static void handle_thread_get_stats(struct rpc_call *call, void *args)
+{
+	gather(rpc_ctx(call), call, make_thread_stats);
+}
+
+static void show_stats(struct json_object *o, const struct gathered *g)
+{
+	char mask[512];
+
+	json_add_u64(o, "id", thread_id(g));
+	json_add_text(o, "cpumask", gathered_mask(g, mask));
+	json_add_u64(o, "busy", g->stats.busy_ns);
+	json_add_u64(o, "idle", g->stats.idle_ns + g->stats.sleep_ns);
+	json_add_u64(o, "active_pollers_count", g->poller_count);
+	json_add_u64(o, "timed_pollers_count", 0);
+	json_add_u64(o, "paused_pollers_count", 0);
+}
+
+static struct json_object *make_thread_stats(struct rpc_core_methods *m, const struct gathered *reactors,
+                                             uint32_t count)
+{
+	return make_threads(reactors, count, show_stats);
+}
+
+static void handle_thread_get_pollers(struct rpc_call *call, void *args)
+{
+	gather(rpc_ctx(call), call, make_thread_pollers);
+}
+
+static void show_pollers(struct json_object *o, const struct gathered *g)
+{
+	struct json_object *active;
+
+	json_add_u64(o, "id", thread_id(g));
+	active = json_add_array(o, "active_pollers");
+	for (size_t k = 0; k < g->poller_count; k++) {
+		struct json_object *p = json_append_object(active);
+
+		json_add_text(p, "name", g->pollers[k].name);
+		json_add_u64(p, "id", k + 1);
+		json_add_text(p, "state", "waiting");
+		json_add_u64(p, "run_count", g->pollers[k].runs);
+		json_add_u64(p, "busy_count", g->pollers[k].busy_runs);
+	}
+	json_add_array(o, "timed_pollers");
+	json_add_array(o, "paused_pollers");
+}
+
+static struct json_object *make_thread_pollers(struct rpc_core_methods *m, const struct gathered *reactors,
+                                               uint32_t count)
+{
+	return make_threads(reactors, count, show_pollers);
 }
 
 static void handle_thread_get_io_channels(struct rpc_call *call, void *args)
@@ -121,27 +129,22 @@ static void handle_thread_get_io_channels(struct rpc_call *call, void *args)
 }
 
 /* Descriptors that a reactor waits on are what it has in SPDK's place of I/O channels. */
+static void show_channels(struct json_object *o, const struct gathered *g)
+{
+	struct json_object *channels = json_add_array(o, "io_channels");
+
+	for (size_t k = 0; k < g->source_count; k++) {
+		struct json_object *c = json_append_object(channels);
+
+		json_add_text(c, "name", g->sources[k].name);
+		json_add_u64(c, "ref", g->sources[k].count);
+	}
+}
+
 static struct json_object *make_thread_channels(struct rpc_core_methods *m, const struct gathered *reactors,
                                                 uint32_t count)
 {
-	struct json_object *result = json_object_new_object(), *array;
-	char name[32];
-
-	json_add_u64(result, "tick_rate", NS_PER_S);
-	array = json_add_array(result, "threads");
-	for (uint32_t i = 0; i < count; i++) {
-		struct json_object *o = json_append_object(array), *channels;
-
-		json_add_text(o, "name", gathered_name(&reactors[i], name));
-		channels = json_add_array(o, "io_channels");
-		for (size_t k = 0; k < reactors[i].source_count; k++) {
-			struct json_object *c = json_append_object(channels);
-
-			json_add_text(c, "name", reactors[i].sources[k].name);
-			json_add_u64(c, "ref", reactors[i].sources[k].count);
-		}
-	}
-	return result;
+	return make_threads(reactors, count, show_channels);
 }
 
 static void handle_gantry_get_wakeups(struct rpc_call *call, void *args)
