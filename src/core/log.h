@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* log.h: lines for people. An error is logged once, where it is dealt with.
  *
- * A reactor never blocks on the log: its lines go through a bounded buffer that the control reactor
+ * An I/O reactor never blocks on the log: its lines go through a bounded buffer that the control reactor
  * writes out; what does not fit is counted and said.
  */
 #ifndef CORE_LOG_H
