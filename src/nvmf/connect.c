@@ -34,10 +34,11 @@ void nvmf_connect_run(struct nvmf_req *req)
 	struct nvmf_qpair *qp = req->qpair;
 	struct connect *c;
 
-	if (qp->connected || qp->seat) {
+	if (qp->connected || qp->connecting || qp->seat) {
 		nvmf_req_complete(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
 		return;
 	}
+	qp->connecting = true;
 	c = base_zalloc(sizeof(*c));
 	c->qp = qp;
 	c->req = req;
@@ -227,6 +228,8 @@ static void answer_on_core(struct msg *m)
 	struct nvmf_req *req = c->req;
 	uint16_t status = c->status;
 
+	assert(c->qp->connecting);
+	c->qp->connecting = false;
 	if (!status) {
 		bind_qpair(c);
 		req->cpl.cntlid = le16_of(c->ctrlr->cntlid);

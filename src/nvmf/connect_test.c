@@ -232,6 +232,23 @@ static void admin_queue_lost(void **state)
 	assert_int_equal(rig.target->ctrlrs_alive, 0);
 }
 
+/* Two Connects at once on one queue: the second is out of sequence, though the first is not answered yet. Both
+ * would found a controller, and the queue could belong to one only. */
+static void connect_while_connecting(void **state)
+{
+	struct rig_qp *q = rig_open(&rig, 0);
+	struct try t = try_of(0, NVME_CNTLID_DYNAMIC);
+	struct rig_req *first = rig_send(q, &t.sqe, &t.data, sizeof(t.data));
+	struct rig_req *second = rig_send(q, &t.sqe, &t.data, sizeof(t.data));
+
+	assert_true(rig_wait(first, NS_PER_MS) && rig_wait(second, NS_PER_MS));
+	assert_int_equal(rig_end(first), NVME_SC_SUCCESS);
+	assert_int_equal(rig_end(second), NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+	assert_int_equal(rig.target->ctrlrs_alive, 1);
+	rig_close(q);
+	assert_true(rig_gone(q));
+}
+
 /* The connection may go while the control reactor decides on its Connect. */
 static void connection_lost_in_connect(void **state)
 {
@@ -375,7 +392,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(connect_names_the_field_that_is_wrong), T(connect_of_another_format), T(connect_of_a_host_or_way_not_allowed),
 		T(nothing_but_connect_comes_first), T(io_queues_join_once_and_only_when_enabled), T(controller_ids_differ),
-		T(properties), T(reset_and_shutdown), T(admin_queue_lost), T(connection_lost_in_connect), T(keep_alive),
+		T(properties), T(reset_and_shutdown), T(admin_queue_lost), T(connect_while_connecting),
+		T(connection_lost_in_connect), T(keep_alive),
 		T(moving), T(io_of_a_lost_controller_may_be_retried), T(told_to_go_while_moving), T(host_removed),
 		T(subsystem_removed), T(listener_removed), T(names_are_checked),
 	};

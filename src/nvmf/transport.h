@@ -91,6 +91,7 @@ struct nvmf_qpair {
 	uint16_t size;                /* entries, from Connect; the transport's initial depth before */
 	uint16_t sqhd;
 	bool connected, closing, flow_control_off;
+	bool connecting;              /* the control reactor decides on its Connect */
 	struct list executing;        /* requests in the target's hands */
 	uint32_t executing_count;     /* as many, and what else has to end before the qpair may close */
 	struct list link;             /* the core's list of qpairs */
