@@ -6,7 +6,7 @@ all: ; @tools/build
 run: ; @./run
 test: ; @./test
 bench: all ; @python3 bench/bench.py $(ARGS)
-fuzz: ; @FUZZ_SECONDS=$${FUZZ_SECONDS:-300} ./test fuzz
+fuzz: ; @FUZZ_SEED=0 FUZZ_SECONDS=$${FUZZ_SECONDS:-300} ./test fuzz
 install: all ; @DESTDIR='$(DESTDIR)' meson install -C build --no-rebuild
 
 help:
@@ -14,5 +14,5 @@ help:
 	@echo 'make run        serve a RAM disk over NVMe/TCP on loopback until Ctrl-C'
 	@echo 'make test       all tests; ./test --list names the suites, ./test SUITE runs one'
 	@echo 'make bench      measure; ARGS= for bench/bench.py, which compares with other targets'
-	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS, 300 by default'
+	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS, 300 by default, a new seed'
 	@echo 'make install    install what was built; DESTDIR= for another root'

@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = str(len(os.sched_getaffinity(0)))
 FUZZ_SECONDS = int(os.environ.get('FUZZ_SECONDS', '20'))
+FUZZ_SEED = os.environ.get('FUZZ_SEED', '1')  # the same each time, so that what fails fails again; 0: a new one
 LOG_LINES = 50                  # of each thing that failed
 PYTEST_LOG_LINES = 400          # of all that failed in a suite
 MESON_TIMEOUT_FACTOR = 4        # sanitizers and busy machines are slow
@@ -138,7 +139,8 @@ class Runner:
             found = ROOT / 'build-fuzz/corpus' / target.name
             found.mkdir(parents=True, exist_ok=True)
             seeds = [d for d in [ROOT / 'tests/corpus' / target.name] if d.is_dir()]
-            log = command([target, f'-max_total_time={FUZZ_SECONDS}', '-timeout=10', '-rss_limit_mb=2048',
+            log = command([target, f'-max_total_time={FUZZ_SECONDS}', f'-seed={FUZZ_SEED}',
+                           '-timeout=10', '-rss_limit_mb=2048',
                            f'-artifact_prefix={ROOT}/build-fuzz/{target.name}-', '-print_final_stats=1',
                            found, *seeds], SANITIZER_ENV, FUZZ_SECONDS + 120)
             failures = [target.name] if log else []
