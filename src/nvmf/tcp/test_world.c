@@ -166,7 +166,7 @@ static void host_on_ready(void *arg, uint32_t events)
 	if (events & SOCK_READABLE) {
 		ssize_t n;
 
-		if (h->in_at == h->in_len)
+		if (h->in_at == h->in_len || h->ignores)
 			h->in_at = h->in_len = 0;
 		must(h->in_len < HOST_IN_BYTES);
 		n = sock_recv(h->sock, h->in + h->in_len, HOST_IN_BYTES - h->in_len);

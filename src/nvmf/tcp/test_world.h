@@ -38,6 +38,7 @@ struct host {
 	struct test_world *w;
 	struct sock *sock;
 	bool connected, ended;             /* ended: by the target */
+	bool ignores;                      /* reads what comes and forgets it */
 	struct nvme_tcp_framing framing;
 	struct fabric_rx rx;
 	uint8_t *out, *in;                 /* to be sent; received and not yet looked at */
