@@ -5,7 +5,7 @@
 
 #include <sys/uio.h>
 
-#include "base/base.h"
+#include "base/stream.h"
 
 struct iov_cursor {
 	const struct iovec *iov;
@@ -69,6 +69,16 @@ static inline void iov_copy_out(void *to, struct iov_cursor *from, size_t len)
 		const void *p = iov_next(from, len, &n);
 
 		memcpy(to, p, n);
+	}
+}
+
+/* Past the caches: stream_done() comes before others may look. */
+static inline void iov_stream_out(void *to, struct iov_cursor *from, size_t len)
+{
+	for (size_t n; len; len -= n, to = (char *)to + n) {
+		const void *p = iov_next(from, len, &n);
+
+		stream_copy(to, p, n);
 	}
 }
 

@@ -15,6 +15,8 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include "base/stream.h"
+
 #define ARENA_BYTES (2u << 20)
 #define STACK_PAGES 128u         /* free pages of one core ... */
 #define STACK_BYTES (512u << 10) /* ... fewer when they are large */
@@ -176,6 +178,7 @@ static void open_to_pins(struct pages *p, void *page)
 {
 	struct page_hdr *h = page ? hdr_of(p, page) : NULL;
 
+	stream_done();
 	if (h && atomic_load_explicit(&h->refs, memory_order_relaxed) == FILLING)
 		atomic_store_explicit(&h->refs, 1, memory_order_release);
 }
