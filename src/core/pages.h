@@ -32,8 +32,9 @@ struct pages *pages_make(struct core *core, uint32_t page_bytes, uint64_t max_pa
 /* Unmaps all pages, published ones too; nobody may hold a pin. */
 void pages_free(struct pages *p);
 
-/* A page nobody else can see, contents undefined: publish it with page_exchange() or page_replace(), or give it back
- * with page_unpin(). It may be filled by stream_copy(): publishing waits for that. NULL when max_pages are out or the system has no memory. Any thread. */
+/* A page nobody else can see, contents undefined: fill it, also by stream_copy(), and publish it with page_exchange() or
+ * page_replace(), or give it back with page_unpin(). NULL when max_pages are out or the system has no memory. Any
+ * thread. */
 void *page_take(struct pages *p);
 /* Publish `page` (or NULL: a hole) in `slot` and return what was there; its reference is now the caller's, and a
  * reference the caller had to `page` is now the slot's. */
