@@ -32,8 +32,8 @@ struct pages *pages_make(struct core *core, uint32_t page_bytes, uint64_t max_pa
 /* Unmaps all pages, published ones too; nobody may hold a pin. */
 void pages_free(struct pages *p);
 
-/* A page nobody else can see, contents undefined: fill it, also by stream_copy(), and publish it with page_exchange() or
- * page_replace(), or give it back with page_unpin(). NULL when max_pages are out or the system has no memory. Any
+/* A page nobody else can see, contents undefined: fill it, stream_copy() will do, and publish it with page_exchange()
+ * or page_replace(), or give it back with page_unpin(). NULL when max_pages are out or the system has no memory. Any
  * thread. */
 void *page_take(struct pages *p);
 /* Publish `page` (or NULL: a hole) in `slot` and return what was there; its reference is now the caller's, and a
