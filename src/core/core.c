@@ -22,6 +22,7 @@ struct core *core_make(const struct core_opts *opts, struct err *e)
 	if (!core->opts.stall_ms)
 		core->opts.stall_ms = 1000;
 	atomic_init(&core->watch_limit_ns, 30 * NS_PER_S);
+	atomic_init(&core->sched_period_ns, NS_PER_S);
 	if (make_reactors(core, opts, e) || mem_init(core, e)) {
 		core_free(core);
 		return NULL;
@@ -40,9 +41,20 @@ static int make_reactors(struct core *core, const struct core_opts *opts, struct
 	core->platform = platform_make(core, opts, e);
 	if (!core->platform)
 		return e ? e->code : -EINVAL;
-	for (uint32_t i = 0; i <= count && !rc; i++)
+	platform_topology(opts->topology_dir, &core->topology);
+	for (uint32_t i = 0; i <= count && !rc; i++) {
+		core_prefer_node(core, i < count ? core_cpu_node(core, cpus[i]) : -1);
 		rc = reactor_make(core, i, i < count ? cpus[i] : UINT32_MAX, e);
+	}
+	core_prefer_node(core, -1);
 	return rc;
+}
+
+/* What is made for a reactor shall lie near its CPU, though another thread makes it. */
+void core_prefer_node(struct core *core, int node)
+{
+	if (core->topology.nodes > 1)
+		platform_prefer_node(node);
 }
 
 static int reactor_make(struct core *core, uint32_t index, uint32_t cpu, struct err *e)
@@ -52,10 +64,11 @@ static int reactor_make(struct core *core, uint32_t index, uint32_t cpu, struct 
 	core->reactors[index] = r;
 	r->core = core;
 	r->index = index;
-	r->cpu = cpu;
+	atomic_init(&r->cpu, cpu);
 	r->is_control = index == core->count;
 	r->mode = r->is_control ? CORE_INTERRUPT : core->opts.mode;
 	atomic_init(&r->mode_wanted, r->mode);
+	atomic_init(&r->mode_asked, r->mode);
 	queue_init(&r->defers);
 	queue_init(&r->lasts);
 	queue_init(&r->ends);
@@ -100,6 +113,7 @@ void core_free(struct core *core)
 		return;
 	for (uint32_t i = 0; i <= core->count; i++)
 		reactor_free(core->reactors[i]);
+	sched_fini(core);
 	mem_fini(core);
 	platform_free(core->platform);
 	for (uint32_t i = 0; i <= core->count; i++)
@@ -116,6 +130,7 @@ static void reactor_free(struct reactor *r)
 	watch_fini(r);
 	platform_reactor_free(r->pr);
 	msg_fini(r);
+	free(r->pins);
 }
 
 struct reactor *core_reactor(struct core *core, uint32_t index)

@@ -44,6 +44,7 @@ struct core_opts {
 	uint64_t memory_bytes;        /* budget of all data buffers and slots; 0: 256 MiB */
 	uint32_t spin_us_max;         /* adaptive: longest spin before sleep; 0: 50 */
 	uint32_t stall_ms;            /* stall guard's limit; 0: 1000 */
+	const char *topology_dir;     /* where memory nodes are told; NULL: the system's. For tests */
 };
 
 /* Make the reactors; threads start in core_run().
@@ -65,13 +66,31 @@ struct reactor *core_reactor(struct core *core, uint32_t index); /* index < core
 struct reactor *core_control(struct core *core);
 uint32_t core_reactor_count(const struct core *core);            /* I/O reactors, control not counted */
 uint32_t reactor_index(const struct reactor *r);                 /* control: core_reactor_count() */
-uint32_t reactor_cpu(const struct reactor *r);                   /* the CPU it is pinned to */
+uint32_t reactor_cpu(const struct reactor *r);                   /* the CPU it is pinned to; of several the first */
+int reactor_node(const struct reactor *r);                       /* that CPU's memory node; -1: unknown */
+int core_cpu_node(const struct core *core, uint32_t cpu);
+/* Pin a reactor's thread to other CPUs than those it was started on. Memory it has stays where it is.
+ *
+ * Core: the reactor itself. Errors: not one of them may be used; nothing has changed. */
+int reactor_pin(const uint32_t *cpus, uint32_t count) MUST_USE;
+/* The CPUs it is pinned to; 0: none, it runs anywhere. Fills up to CORE_PINS_MAX. Calling reactor only. */
+#define CORE_PINS_MAX 1024u
+uint32_t reactor_pins(uint32_t *ret_cpus);
 bool reactor_is_control(const struct reactor *r);
+
+/* CPUs that a person named, as "0x5" or "5", a mask in hexadecimal, or as "[0,2-3]" or "0,2-3", a list; and as SPDK
+ * writes them: a mask without 0x (heap). In the order of their numbers. */
+int core_parse_cpus(const char *text, uint32_t max, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e) MUST_USE;
+char *core_cpus_mask(const uint32_t *cpus, uint32_t count);
+/* The I/O reactors on these CPUs, a bit each. */
+uint64_t core_reactors_on(struct core *core, const uint32_t *cpus, uint32_t count);
 
 /* Time of the current pass, monotonic; read once a pass. Only for the calling reactor. */
 uint64_t reactor_now_ns(void);
 /* Read the clock now: for measuring, not for deciding. */
 uint64_t core_clock_ns(void);
+/* How long the callback that runs has been running, in ticks of some length: to share a core's time out. */
+uint64_t core_call_ticks(void);
 /* Wall clock, microseconds since 1970. */
 uint64_t core_wall_us(void);
 /* Randomness of the whole daemon comes from here. */
@@ -178,6 +197,9 @@ void job_start(struct job *j, job_fn *work, job_fn *done);
 /* --- modes and accounts --------------------------------------------------------------------------*/
 void reactor_set_mode(struct reactor *r, enum core_mode mode); /* any thread; at the next pass */
 enum core_mode reactor_mode(const struct reactor *r);
+/* Let it sleep at once whatever its mode, and end that again: for who knows that nothing lives on it. Control. */
+void reactor_park(struct reactor *r, bool parked);
+bool reactor_is_parked(const struct reactor *r);
 
 /* Why a reactor was awake. Read from any thread; values may be a pass old. */
 struct reactor_stats {

@@ -12,15 +12,20 @@ struct cpu_set {
 
 static int parse_mask(const char *text, struct cpu_set *set, struct err *e);
 static int parse_list(const char *text, struct cpu_set *set, struct err *e);
-static int list_cpus(const char *text, const struct cpu_set *set, uint32_t *ret_cpus, uint32_t *ret_count,
-                     struct err *e);
+static int list_cpus(const char *text, const struct cpu_set *set, uint32_t max, uint32_t *ret_cpus,
+                     uint32_t *ret_count, struct err *e);
 
 int cpus_parse(const char *text, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e)
+{
+	return core_parse_cpus(text, CORE_REACTORS_MAX, ret_cpus, ret_count, e);
+}
+
+int core_parse_cpus(const char *text, uint32_t max, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e)
 {
 	struct cpu_set set = { 0 };
 	int rc = strpbrk(text, "[,-") ? parse_list(text, &set, e) : parse_mask(text, &set, e);
 
-	return rc ? rc : list_cpus(text, &set, ret_cpus, ret_count, e);
+	return rc ? rc : list_cpus(text, &set, max, ret_cpus, ret_count, e);
 }
 
 static int parse_mask(const char *text, struct cpu_set *set, struct err *e)
@@ -85,21 +90,51 @@ static int parse_list(const char *text, struct cpu_set *set, struct err *e)
 	return 0;
 }
 
-static int list_cpus(const char *text, const struct cpu_set *set, uint32_t *ret_cpus, uint32_t *ret_count,
-                     struct err *e)
+static int list_cpus(const char *text, const struct cpu_set *set, uint32_t max, uint32_t *ret_cpus,
+                     uint32_t *ret_count, struct err *e)
 {
 	uint32_t count = 0;
 
 	for (uint32_t cpu = 0; cpu < CPU_MAX; cpu++) {
 		if (!(set->bits[cpu / 64] & 1ull << cpu % 64))
 			continue;
-		if (count == CORE_REACTORS_MAX)
-			return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\" names more than %u CPUs; a daemon has at most as many "
-			               "reactors", text, CORE_REACTORS_MAX);
+		if (count == max)
+			return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\" names more than %u CPUs; no more can be used here", text,
+			               max);
 		ret_cpus[count++] = cpu;
 	}
 	if (!count)
 		return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\" names no CPU; at least one is needed", text);
 	*ret_count = count;
 	return 0;
+}
+
+char *core_cpus_mask(const uint32_t *cpus, uint32_t count)
+{
+	uint32_t last = 0, len;
+	char *text;
+
+	for (uint32_t i = 0; i < count; i++)
+		last = max_u32(last, cpus[i]);
+	len = last / 4 + 1;
+	text = base_zalloc(len + 1);
+	memset(text, '0', len);
+	for (uint32_t i = 0; i < count; i++) {
+		char *digit = &text[len - 1 - cpus[i] / 4];
+		uint32_t v = (uint32_t)(*digit <= '9' ? *digit - '0' : *digit - 'a' + 10) | 1u << cpus[i] % 4;
+
+		*digit = "0123456789abcdef"[v];
+	}
+	return text;
+}
+
+uint64_t core_reactors_on(struct core *core, const uint32_t *cpus, uint32_t count)
+{
+	uint64_t reactors = 0;
+
+	for (uint32_t i = 0; i < core->count; i++)
+		for (uint32_t k = 0; k < count; k++)
+			if (reactor_cpu(core->reactors[i]) == cpus[k])
+				reactors |= 1ull << i;
+	return reactors;
 }

@@ -98,9 +98,13 @@ int mem_init(struct core *core, struct err *e)
 	for (uint32_t i = 0; i <= core->count; i++) {
 		struct reactor *r = core->reactors[i];
 
+		core_prefer_node(core, reactor_node(r));
 		r->mem = pool_make(i < core->count ? pool_bytes : POOL_BYTES_MIN, e);
+		core_prefer_node(core, -1);
 		if (!r->mem)
 			return -ENOMEM;
+		if (core->topology.nodes > 1)
+			platform_bind_memory(r->mem->map, r->mem->map_len, reactor_node(r));
 		r->mem->region.id = ++m->last_id;
 		list_add_tail(&m->regions, &r->mem->region.link);
 	}

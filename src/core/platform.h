@@ -19,6 +19,21 @@ void platform_reactor_free(struct platform_reactor *pr);
 /* The CPUs named by opts->cpus that this process may use; fills up to CORE_REACTORS_MAX; sentence in `e`. */
 int platform_cpus(const char *cpus, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e);
 
+/* Memory nodes: how many there are, and to which one a CPU belongs; -1: nobody knows. */
+#define TOPOLOGY_CPUS_MAX 4096u
+struct topology {
+	uint32_t nodes;
+	int16_t node_of[TOPOLOGY_CPUS_MAX];
+};
+/* `dir` as sysfs has it; NULL: the system's. */
+void platform_topology(const char *dir, struct topology *ret_topology);
+/* Where memory comes from that this thread touches first from now on; -1: the system's choice again. */
+void platform_prefer_node(int node);
+/* And where pages of a mapping come from, whoever touches them. Page aligned. */
+void platform_bind_memory(void *at, size_t len, int node);
+/* Let the reactor's thread run on these CPUs only: the calling thread's, or before it starts. */
+int platform_pin(struct platform_reactor *pr, const uint32_t *cpus, uint32_t count) MUST_USE;
+
 /* Run all reactors' loops until core_stop(); the control reactor's on the calling thread. */
 int platform_run(struct platform *p);
 

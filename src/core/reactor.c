@@ -69,10 +69,15 @@ static void pass_begin(struct reactor *r)
 
 static void pass_end(struct reactor *r, bool busy)
 {
+	uint32_t watch;
+
 	__atomic_store_n(&r->running_fn, NULL, __ATOMIC_RELAXED);
 	stat_add(&r->stats.passes, 1);
 	if (busy) {
 		stat_add(&r->stats.busy_passes, 1);
+		watch = atomic_load_explicit(&r->core->sched_watch, memory_order_relaxed);
+		if (unlikely(watch))
+			sched_notice(r, watch);
 		pace_worked(&r->pace, r->now_ns, r->core->opts.spin_us_max * NS_PER_US);
 	} else {
 		pace_idle(&r->pace, r->now_ns);
@@ -256,7 +261,40 @@ uint64_t reactor_deadline(const struct reactor *r)
 struct reactor *reactor_self(void) { return reactor_current; }
 struct core *reactor_core(const struct reactor *r) { return r->core; }
 uint32_t reactor_index(const struct reactor *r) { return r->index; }
-uint32_t reactor_cpu(const struct reactor *r) { return r->cpu; }
+uint32_t reactor_cpu(const struct reactor *r) { return atomic_load_explicit(&r->cpu, memory_order_relaxed); }
+int reactor_node(const struct reactor *r) { return core_cpu_node(r->core, reactor_cpu(r)); }
+
+int core_cpu_node(const struct core *core, uint32_t cpu)
+{
+	return cpu < TOPOLOGY_CPUS_MAX ? core->topology.node_of[cpu] : -1;
+}
+
+int reactor_pin(const uint32_t *cpus, uint32_t count)
+{
+	struct reactor *r = reactor_current;
+	int rc = platform_pin(r->pr, cpus, count);
+
+	if (rc)
+		return rc;
+	free(r->pins);
+	r->pins = base_zalloc(count * sizeof(*r->pins));
+	memcpy(r->pins, cpus, count * sizeof(*r->pins));
+	r->pin_count = count;
+	atomic_store(&r->cpu, cpus[0]);
+	return 0;
+}
+
+uint32_t reactor_pins(uint32_t *ret_cpus)
+{
+	struct reactor *r = reactor_current;
+
+	for (uint32_t i = 0; i < r->pin_count; i++)
+		ret_cpus[i] = r->pins[i];
+	if (!r->pin_count && !r->is_control)
+		ret_cpus[0] = reactor_cpu(r);
+	return r->pin_count ? r->pin_count : !r->is_control;
+}
+
 bool reactor_is_control(const struct reactor *r) { return r->is_control; }
 
 uint64_t reactor_now_ns(void)
@@ -266,6 +304,7 @@ uint64_t reactor_now_ns(void)
 }
 
 uint64_t core_clock_ns(void) { return platform_now_ns(); }
+uint64_t core_call_ticks(void) { return platform_ticks() - reactor_current->ticks; }
 uint64_t core_wall_us(void) { return platform_wall_us(); }
 void core_random(void *buf, size_t len) { platform_random(buf, len); }
 
@@ -277,20 +316,39 @@ uint64_t core_random_u64(void)
 	return v;
 }
 
+static void mode_update(struct reactor *r)
+{
+	uint32_t mode = atomic_load(&r->parked) ? CORE_INTERRUPT : atomic_load(&r->mode_asked);
+
+	if (atomic_exchange(&r->mode_wanted, mode) != mode && atomic_load(&r->sleeping))
+		platform_wake(r->pr);
+}
+
 /* The control reactor always sleeps. */
 void reactor_set_mode(struct reactor *r, enum core_mode mode)
 {
 	assert(mode < CORE_MODE_COUNT);
 	if (r->is_control)
 		return;
-	atomic_store(&r->mode_wanted, mode);
-	if (atomic_load(&r->sleeping))
-		platform_wake(r->pr);
+	atomic_store(&r->mode_asked, mode);
+	mode_update(r);
+}
+
+/* Who nothing lives on sleeps at once, whatever its mode. */
+void reactor_park(struct reactor *r, bool parked)
+{
+	atomic_store(&r->parked, parked);
+	mode_update(r);
 }
 
 enum core_mode reactor_mode(const struct reactor *r)
 {
-	return atomic_load_explicit(&r->mode_wanted, memory_order_relaxed);
+	return atomic_load_explicit(&r->mode_asked, memory_order_relaxed);
+}
+
+bool reactor_is_parked(const struct reactor *r)
+{
+	return atomic_load_explicit(&r->parked, memory_order_relaxed);
 }
 
 const char *core_mode_name(enum core_mode mode)

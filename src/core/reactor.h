@@ -42,12 +42,14 @@ struct reactor {
 	/* set once */
 	struct core *core;
 	struct platform_reactor *pr;
-	uint32_t index, cpu;
+	uint32_t index;
+	_Atomic uint32_t cpu;                    /* changed by reactor_pin() only */
 	bool is_control;
 
 	/* others write */
 	CACHE_ALIGNED _Atomic uint32_t sleeping; /* seq_cst with the re-check in reactor_may_sleep() */
-	_Atomic uint32_t mode_wanted;
+	_Atomic uint32_t mode_wanted, mode_asked; /* asked for, and what is done while it is parked */
+	_Atomic bool parked;
 	CACHE_ALIGNED struct mpsc foreign;       /* messages from threads that are no reactor of this core */
 
 	/* own */
@@ -82,6 +84,14 @@ struct reactor {
 	struct log_buffer *log;                  /* log.c */
 	struct trace_ring *trace;                /* trace.c */
 	struct watch_list *watch;                /* watch.c */
+	uint32_t *pins;                          /* own; NULL: `cpu` alone, control: none */
+	uint32_t pin_count;
+	struct sched_notice {                    /* sched.c: how busy it is while the scheduler sleeps */
+		struct msg msg;
+		_Atomic bool out;                /* msg is on its way */
+		uint32_t watch;                  /* which nap of the scheduler the rest is about */
+		uint64_t since_ns, busy_ns;
+	} notice;
 };
 
 struct core {
@@ -96,6 +106,10 @@ struct core {
 	struct msg start_msg;
 	struct mem *mem;
 	_Atomic uint64_t watch_limit_ns, watch_stuck;
+	struct topology topology;
+	struct sched *sched;
+	_Atomic uint32_t sched_watch;            /* the scheduler sleeps: who becomes busy tells it; 0: it does not */
+	_Atomic uint64_t sched_period_ns;
 	/* core/sim: may messages from `from` be taken in this pass? NULL: always. */
 	bool (*msg_gate)(struct reactor *to, uint32_t from);
 };
@@ -143,11 +157,14 @@ bool pace_may_sleep(const struct pace *p, uint64_t now_ns, uint64_t spin_ns_max)
  * repetition; fills up to CORE_REACTORS_MAX (cpus.c). */
 int cpus_parse(const char *text, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e) MUST_USE;
 
+void core_prefer_node(struct core *core, int node); /* no effect where there is one node */
 int mem_init(struct core *core, struct err *e);
 void mem_fini(struct core *core);
 void log_core_fini(struct reactor *r);
 void trace_fini(struct reactor *r);
 void watch_fini(struct reactor *r);
+void sched_fini(struct core *core);
+void sched_notice(struct reactor *r, uint32_t watch);
 
 /* Accounts: one writer, any reader. */
 static inline void stat_add(uint64_t *v, uint64_t n)

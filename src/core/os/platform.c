@@ -70,6 +70,18 @@ int platform_cpus(const char *cpus, uint32_t *ret_cpus, uint32_t *ret_count, str
 	return rc ? rc : check_allowed(cpus, ret_cpus, *ret_count, e);
 }
 
+int platform_pin(struct platform_reactor *pr, const uint32_t *cpus, uint32_t count)
+{
+	cpu_set_t set;
+
+	(void)pr;
+	CPU_ZERO(&set);
+	for (uint32_t i = 0; i < count; i++)
+		if (cpus[i] < CPU_SETSIZE)
+			CPU_SET(cpus[i], &set);
+	return -pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
 /* --- threads ------------------------------------------------------------------------------------- */
 
 static void loop(struct platform_reactor *pr)

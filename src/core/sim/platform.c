@@ -61,6 +61,27 @@ int platform_cpus(const char *cpus, uint32_t *ret_cpus, uint32_t *ret_count, str
 	return cpus_parse(cpus ? cpus : "0x1", ret_cpus, ret_count, e);
 }
 
+/* Two CPUs each share a node. */
+void platform_topology(const char *dir, struct topology *t)
+{
+	t->nodes = TOPOLOGY_CPUS_MAX / 2;
+	for (uint32_t i = 0; i < TOPOLOGY_CPUS_MAX; i++)
+		t->node_of[i] = (int16_t)(i / 2);
+}
+
+void platform_prefer_node(int node)
+{
+}
+
+void platform_bind_memory(void *at, size_t len, int node)
+{
+}
+
+int platform_pin(struct platform_reactor *pr, const uint32_t *cpus, uint32_t count)
+{
+	return 0;
+}
+
 struct platform_reactor *platform_reactor_make(struct platform *p, struct reactor *r, struct err *e)
 {
 	struct platform_reactor *pr = base_zalloc(sizeof(*pr));

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* sched.h: who moves what can be moved from core to core, by load.
+ *
+ * The static scheduler does nothing. The dynamic one looks at the I/O reactors once a period: it moves things off a
+ * core that is saturated to cores that have room, and packs what is nearly idle onto few cores, so that the others
+ * sleep. It looks only while there is load: when a period found none and left nothing to do it stops its timer, and a
+ * reactor that becomes busy starts it again.
+ *
+ * What can be moved is a mover's: it offers its things on their core, with their share of the work, and moves those
+ * that the plan names. To flap is prevented by what the plan asks for: a core must be saturated for two periods, the
+ * move must leave both cores below what the first one had, cores are filled only to half the limit by packing,
+ * and a thing that moved rests for some periods.
+ */
+#ifndef CORE_SCHED_H
+#define CORE_SCHED_H
+
+#include "core/core.h"
+
+#define SCHED_MOVES_MAX 64u   /* in a period */
+#define SCHED_ITEMS_MAX 128u  /* looked at on each core in a period: those that work most */
+#define SCHED_REST_ROUNDS 5u  /* for what has just moved */
+#define SCHED_LOAD_ALL 10000u /* loads are counted in hundredths of a per cent of a core */
+
+struct sched_opts {
+	bool dynamic;
+	uint64_t period_ns;           /* 0: leave as it is */
+	uint32_t load_limit;          /* per cent: a core below it is packed onto others; 0: as it is */
+	uint32_t core_limit;          /* a core is not filled beyond it */
+	uint32_t core_busy;           /* a core at it is saturated */
+};
+
+/* One thing that could be moved. `id` is the mover's, and never used again for another thing. */
+struct sched_item {
+	uint64_t id;
+	uint64_t work;                /* since it was last offered: in any unit, the same for all of a mover */
+	uint64_t allowed;             /* bit per reactor: where it may be */
+	bool fixed;                   /* stays: it moved a moment ago, or was put there by hand */
+};
+struct sched_offers;
+/* From within offer(): one thing of this core. */
+void sched_offer(struct sched_offers *o, const struct sched_item *item);
+
+struct sched_mover {
+	uint32_t round;               /* counts periods, from 1; the scheduler's */
+	/* On an I/O reactor: offer everything that lives there. */
+	void (*offer)(struct sched_mover *m, struct sched_offers *o);
+	/* On the reactor where it was offered: move it, if it is still there; done() here, later or at once, with 0 when
+	 * it has moved. */
+	void (*move)(struct sched_mover *m, uint64_t id, struct reactor *to, void (*done)(void *arg, int rc), void *arg);
+};
+
+/* Control reactor, as all below. One mover; a second one waits for a need. */
+void sched_add_mover(struct core *core, struct sched_mover *m);
+/* It is asked nothing any more when `done` runs, maybe at once. */
+void sched_remove_mover(struct core *core, struct sched_mover *m, void (*done)(void *arg), void *arg);
+
+void sched_set(struct core *core, const struct sched_opts *opts);
+void sched_get(struct core *core, struct sched_opts *ret_opts);
+/* Cores that the scheduler leaves alone, a bit per reactor, and the one that is filled first. */
+void sched_set_cores(struct core *core, uint64_t isolated, uint32_t first);
+uint64_t sched_isolated(struct core *core);
+uint32_t sched_first_core(struct core *core);
+
+struct sched_stats {
+	uint64_t rounds, moves, failed; /* failed: asked for, but it was gone, or slow I/O held it */
+	uint64_t naps;                  /* times the timer was stopped for lack of load */
+	uint64_t parks;                 /* times a polling reactor was let sleep for lack of anything on it */
+};
+void sched_get_stats(struct core *core, struct sched_stats *ret_stats);
+
+#endif
