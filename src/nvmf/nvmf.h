@@ -67,6 +67,25 @@ void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trty
 /* The calling core's `n`-th queue pair; NULL beyond the last. For who moves them: ops->qpair_move(). */
 struct nvmf_qpair *nvmf_target_qpair(struct nvmf_target *t, uint32_t n);
 
+/* Put a queue pair of a controller on another core, where the scheduler leaves it when it is `pinned`. done() runs on
+ * the control reactor; the caller keeps the struct until then. Control reactor. */
+struct nvmf_move {
+	struct nvmf_target *target;
+	void (*done)(struct nvmf_move *m);
+	void *arg;
+	struct err err;
+	/* the target's */
+	struct nvmf_seat *seat;
+	struct reactor *to;
+	struct msg msg;
+	bool pinned;
+	int rc;
+};
+void nvmf_move_qpair(struct nvmf_move *m, const char *nqn, uint16_t cntlid, uint16_t qid, struct reactor *to,
+                     bool pinned);
+/* Cores on which connections may live, a bit per reactor; for those that come from now on. Control reactor. */
+void nvmf_set_place_mask(struct nvmf_target *t, uint64_t mask);
+
 extern const struct nvmf_transport_ops nvmf_tcp_ops;
 
 #endif

@@ -453,9 +453,15 @@ static void save_subsystem(struct json_object *array, const struct nvmf_subsyste
 static void save_startup(struct nvmf_target *t, struct json_object *array)
 {
 	struct json_object *p;
+	char *mask;
 
-	if (t->config_set)
-		save_call(array, "nvmf_set_config");
+	if (t->config_set) {
+		p = save_call(array, "nvmf_set_config");
+		mask = nvmf_rpc_poll_groups_mask(t);
+		if (t->place_mask_set)
+			json_add_text(p, "poll_groups_mask", mask);
+		free(mask);
+	}
 	if (t->subsystems_max_set)
 		json_add_u64(save_call(array, "nvmf_set_max_subsystems"), "max_subsystems", t->subsystems_max);
 	if (t->crdt[0] || t->crdt[1] || t->crdt[2]) {

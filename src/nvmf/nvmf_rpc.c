@@ -462,19 +462,26 @@ static void handle_set_max_subsystems(struct rpc_call *call, void *args)
 	rpc_reply_true(call);
 }
 
+struct set_config {
+	char *poll_groups_mask;
+};
+
 static const struct rpc_param set_config_params[] = {
-	RPC_IGNORED("admin_cmd_passthru"), RPC_IGNORED("poll_groups_mask"), RPC_IGNORED("discovery_filter"),
+	RPC_PARAM(struct set_config, poll_groups_mask,
+	          .doc = "CPUs on whose reactors connections may live: a mask or a list; all when left out."),
+	RPC_IGNORED("admin_cmd_passthru"), RPC_IGNORED("discovery_filter"),
 	RPC_IGNORED("discovery_filters"), RPC_IGNORED("dhchap_digests"), RPC_IGNORED("dhchap_dhgroups"),
 	RPC_IGNORED("dup_host_policy"),
-};
-struct no_args {
-	char unused;
 };
 
 static void handle_set_config(struct rpc_call *call, void *args)
 {
 	struct nvmf_target *t = rpc_ctx(call);
+	struct set_config *a = args;
 
+	if (a->poll_groups_mask && !nvmf_rpc_set_poll_groups_mask(call, t, a->poll_groups_mask))
+		return;
+	t->place_mask_set |= a->poll_groups_mask != NULL;
 	t->config_set = true;
 	rpc_reply_true(call);
 }
@@ -528,8 +535,8 @@ static const struct rpc_method methods[] = {
 	           CHANGES, .doc = "Say how good a listener's way to an ANA group is; hosts are told."),
 	RPC_METHOD("nvmf_set_max_subsystems", struct max_subsystems, max_subsystems_params, handle_set_max_subsystems,
 	           .flags = RPC_STARTUP, .returns = "true", .doc = "Bound the number of subsystems."),
-	RPC_METHOD("nvmf_set_config", struct no_args, set_config_params, handle_set_config,
-	           .flags = RPC_STARTUP, .returns = "true", .doc = "Accepted for SPDK's sake."),
+	RPC_METHOD("nvmf_set_config", struct set_config, set_config_params, handle_set_config,
+	           .flags = RPC_STARTUP, .returns = "true", .doc = "Which cores serve hosts."),
 	RPC_METHOD("nvmf_set_crdt", struct crdt_args, crdt_params, handle_set_crdt,
 	           .flags = RPC_STARTUP, .returns = "true", .doc = "Set the command retry delays that controllers tell."),
 };
@@ -538,5 +545,6 @@ void nvmf_rpc_add(struct rpc *rpc, struct nvmf_target *t)
 {
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), t);
 	nvmf_get_rpc_add(rpc, t);
+	nvmf_place_rpc_add(rpc, t);
 	rpc_add_saver(rpc, "nvmf", nvmf_save, t);
 }

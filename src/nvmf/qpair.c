@@ -25,6 +25,7 @@ void nvmf_qpair_init(struct nvmf_qpair *qp, struct nvmf_transport *tr)
 	list_init(&qp->executing);
 	list_add_tail(&qp->nc->qpairs, &qp->link);
 	qp->counted = true;
+	qp->id = nvmf_place_id(qp->nc);
 }
 
 /* --- parse: which handler, which data -------------------------------------------------------------- */
@@ -150,6 +151,7 @@ void nvmf_req_finish(struct nvmf_req *req)
 	req->executing = false;
 	req->finishing = true;
 	list_del(&req->link);
+	qp->work++;
 	if (qp->qid)
 		nvmf_count(&qp->nc->completed_io);
 	else

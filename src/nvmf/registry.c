@@ -275,6 +275,15 @@ static void seat_free_if_idle(struct nvmf_seat *s)
 	free(s);
 }
 
+void nvmf_seat_unpin(struct nvmf_seat *s)
+{
+	struct nvmf_ctrlr *c = s->ctrlr;
+
+	s->pins--;
+	seat_free_if_idle(s);
+	ctrlr_go_on(c);
+}
+
 /* --- mail: control -> home -> control ---------------------------------------------------------------------------- */
 
 void nvmf_seat_tell(struct nvmf_seat *s, uint32_t bits)

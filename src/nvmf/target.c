@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* target.c: the target as a whole: make it, give cores new versions, place connections, stop it. */
+/* target.c: the target as a whole: make it, give cores new versions, stop it. */
 #include <strings.h>
 
 #include "nvmf/target.h"
@@ -50,6 +50,7 @@ struct nvmf_target *nvmf_target_make(struct core *core, struct bdev_registry *re
 	list_init(&t->transports);
 	list_init(&t->portals);
 	list_init(&t->changes);
+	nvmf_place_init(t);
 	t->subsystems_max = NVMF_SUBSYSTEMS_MAX;
 	version_slot_init(&t->slot, core);
 	t->slot.enter = core_enter;
@@ -104,29 +105,6 @@ static void core_enter(struct version *v, uint32_t core_index)
 /* Entering the next version exchanged what differs; nothing is left to do. */
 static void core_leave(struct version *v, uint32_t core_index)
 {
-}
-
-/* --- where connections live ------------------------------------------------------------------------------ */
-
-struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s)
-{
-	uint32_t best = t->place_next++ % t->core_count, best_load = UINT32_MAX;
-
-	for (uint32_t n = 0, i = best; n < t->core_count; n++, i = (i + 1) % t->core_count) {
-		uint32_t load = atomic_load_explicit(&t->cores[i].load, memory_order_relaxed);
-
-		if (load < best_load) {
-			best = i;
-			best_load = load;
-		}
-	}
-	atomic_fetch_add_explicit(&t->cores[best].load, 1, memory_order_relaxed);
-	return core_reactor(t->core, best);
-}
-
-void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r)
-{
-	atomic_fetch_sub_explicit(&t->cores[reactor_index(r)].load, 1, memory_order_relaxed);
 }
 
 /* --- transports and the addresses they listen on ----------------------------------------------------------- */
@@ -212,16 +190,6 @@ static bool core_watch(struct watch *w, uint64_t now_ns, uint64_t limit_ns)
 	return busy;
 }
 
-struct nvmf_qpair *nvmf_target_qpair(struct nvmf_target *t, uint32_t n)
-{
-	struct nvmf_core *nc = nvmf_core_here(t);
-
-	list_each(l, &nc->qpairs)
-		if (n-- == 0)
-			return list_entry(l, struct nvmf_qpair, link);
-	return NULL;
-}
-
 /* --- stopping ---------------------------------------------------------------------------------------------------- */
 
 static void stop_look(struct msg *m)
@@ -251,6 +219,24 @@ static enum seq_result stop_wait(struct nvmf_target *t, const uint32_t *count)
 		return SEQ_NEXT;
 	t->stop_waits_for = count;
 	return SEQ_WAIT;
+}
+
+static void moves_stopped(void *arg)
+{
+	seq_resume(arg, 0);
+}
+
+static enum seq_result stop_moves(struct seq *s)
+{
+	nvmf_place_stop(container_of(s, struct nvmf_target, stop), moves_stopped, s);
+	return SEQ_WAIT;
+}
+
+static enum seq_result stop_hand_moves(struct seq *s)
+{
+	struct nvmf_target *t = container_of(s, struct nvmf_target, stop);
+
+	return stop_wait(t, &t->moves_out);
 }
 
 static enum seq_result stop_changes(struct seq *s)
@@ -340,6 +326,8 @@ static enum seq_result stop_watches(struct seq *s)
 }
 
 static const struct seq_step stop_steps[] = {
+	{ "move no connections",            stop_moves,      NULL },
+	{ "wait for moves by hand",        stop_hand_moves, NULL },
 	{ "wait for changes under way",     stop_changes,    NULL },
 	{ "close listeners and connections", stop_transports, NULL },
 	{ "wait for controllers",           stop_ctrlrs,     NULL },

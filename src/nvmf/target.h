@@ -16,6 +16,7 @@
 
 #include "base/text.h"
 #include "core/log.h"
+#include "core/sched.h"
 #include "core/seq.h"
 #include "core/watch.h"
 #include "nvmf/config.h"
@@ -49,6 +50,7 @@ struct nvmf_core {
 	struct nvmf_subsystem **subs;     /* by id, as this core's version has them */
 	struct nvmf_config *config;       /* the version itself */
 	struct list qpairs;
+	uint64_t last_qpair_id;
 	struct queue done;                /* struct nvmf_req.done_link: answers that are ready */
 	struct defer done_defer;
 	struct watch watch;
@@ -99,6 +101,10 @@ struct nvmf_target {
 	struct version_publish first;
 	struct nvmf_core *cores;          /* by reactor_index() */
 	uint32_t core_count, place_next;
+	_Atomic uint64_t place_mask;           /* bit per core on which connections may live */
+	bool place_mask_set;              /* over RPC: to be saved */
+	struct sched_mover mover;
+	uint32_t moves_out;               /* struct nvmf_move */
 	struct list transports, portals;
 	struct list changes;              /* struct nvmf_change: waiting for their turn */
 	struct nvmf_change *changing;     /* the one that builds now (change.c) */
@@ -129,6 +135,11 @@ struct nvmf_transport *nvmf_target_transport(const struct nvmf_target *t, const 
 int nvmf_portal_take(struct nvmf_target *t, struct nvmf_transport *tr, const struct net_addr *addr, struct err *e);
 void nvmf_portal_give(struct nvmf_target *t, struct nvmf_transport *tr, const struct net_addr *addr);
 
+/* place.c */
+void nvmf_place_init(struct nvmf_target *t);
+void nvmf_place_stop(struct nvmf_target *t, void (*done)(void *arg), void *arg);
+uint64_t nvmf_place_id(struct nvmf_core *nc);                              /* for a new qpair */
+
 /* A device said that it goes away, or has another size. */
 void nvmf_change_ns_gone(struct nvmf_ns *ns);
 void nvmf_change_ns_resized(struct nvmf_ns *ns);
@@ -152,9 +163,10 @@ struct nvmf_seat {
 	bool gone, mail_out;
 	uint32_t mail_bits, mail_now;     /* to be sent; being read at home */
 	uint32_t pins;                    /* others' messages that are on their way through it */
+	bool moving;                      /* somebody moves it by hand */
 	struct msg mail, gone_msg;
 	/* home: what came while the queue pair was between two cores */
-	struct msg *early[NVMF_ABORTS_MAX + 1];
+	struct msg *early[NVMF_ABORTS_MAX + 2]; /* Aborts, mail, a move */
 	uint32_t early_count;
 };
 
@@ -274,6 +286,7 @@ void nvmf_seat_arrive(struct nvmf_seat *s);                                /* ne
 /* A message through a seat reached a core: is it the right one, and is the queue pair there? Otherwise it was passed
  * on or kept. */
 bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn);
+void nvmf_seat_unpin(struct nvmf_seat *s);                                 /* after pins++ */
 void nvmf_ctrlr_reset_on_control(struct msg *m);
 void nvmf_abort_on_control(struct msg *m);
 struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local);

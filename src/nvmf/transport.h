@@ -109,6 +109,11 @@ struct nvmf_qpair {
 	struct nvmf_seat *seat;       /* its place in the controller's register; NULL until connected */
 	struct defer closed;
 	bool counted;                 /* in the core's load */
+	/* For the scheduler (place.c). */
+	uint64_t id;                  /* never used again for another one */
+	uint64_t work;                /* since it was last asked: ticks of its core, by nvmf_qpair_worked(), and commands */
+	uint32_t moved_round;         /* of the scheduler */
+	bool pinned;                  /* put there by hand: the scheduler leaves it */
 };
 
 struct nvmf_transport_opts {
@@ -125,6 +130,8 @@ struct nvmf_transport_opts {
 	uint32_t data_timeout_ms;          /* a host silent after R2T, or deaf, loses its connection: default 30000 */
 	uint32_t sock_priority;
 };
+
+typedef void nvmf_moved_fn(void *arg, int rc);
 
 /* The table a transport is; about ten functions. */
 struct nvmf_transport_ops {
@@ -143,9 +150,9 @@ struct nvmf_transport_ops {
 	void (*qpair_sized)(struct nvmf_qpair *qp);            /* Connect told qp->size: make the slots. */
 	void (*qpair_addrs)(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
 	/* Give the qpair to another reactor. The same struct nvmf_qpair goes on living there; requests end where they
-	 * began. done runs on the calling core when it has arrived, or stays: it is gone, moves already, or slow I/O
-	 * holds it. */
-	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void *arg), void *arg);
+	 * began. done runs on the calling core, later: 0, it has arrived; -ENOTCONN, it is gone; -EALREADY, it is there,
+	 * or moves already; -EBUSY, slow I/O held it for too long: it stays. */
+	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, nvmf_moved_fn *done, void *arg);
 	void (*stats)(struct nvmf_transport *tr, uint32_t core_index, void (*emit)(void *arg, const char *key, uint64_t v),
 	              void *arg);
 };
@@ -183,6 +190,8 @@ static inline void nvmf_qpair_seen(struct nvmf_qpair *qp)
 {
 	atomic_store_explicit(qp->last_seen, reactor_now_ns(), memory_order_relaxed);
 }
+/* At the end of a transport's callback for this qpair: what it cost. */
+static inline void nvmf_qpair_worked(struct nvmf_qpair *qp) { qp->work += core_call_ticks(); }
 /* Which core a new connection should live on: the least loaded. Counts it there; nvmf_qpair_init() takes the count
  * over, and who does not get that far gives it back. */
 struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s);

@@ -10,9 +10,9 @@
 #include "seeds.h"
 #include "world.h"
 
-static void moved(void *arg)
+static void moved(void *arg, int rc)
 {
-	((struct world *)arg)->moves++;
+	((struct world *)arg)->moves += rc == 0;
 }
 
 /* One of the core's connections, frozen wherever it is, goes on somewhere else. */

@@ -253,7 +253,7 @@ void tcp_conn_terminate(struct tcp_conn *c, enum nvme_tcp_fes fes, uint32_t fei)
 	tcp_count(c->home, terminated, 1);
 	tcp_send_to_raw(c, false); /* what has begun to go out is finished; the rest will never be answered */
 	tcp_conn_raw(c, term, len);
-	tcp_conn_cancel_move(c);
+	tcp_conn_cancel_move(c, -ENOTCONN);
 	set_state(c, CONN_TERM);
 	sock_want_read(c->sock, true); /* to hear it close */
 	tcp_conn_start_timer(c);
@@ -276,7 +276,7 @@ void tcp_conn_lose(struct tcp_conn *c, const char *why)
 	if (c->state == CONN_LOST)
 		return;
 	log_debug("NVMe/TCP: queue %u: connection ends: %s", c->qp.qid, why);
-	tcp_conn_cancel_move(c);
+	tcp_conn_cancel_move(c, -ENOTCONN);
 	set_state(c, CONN_LOST);
 	timer_stop(&c->timer);
 	sock_close(c->sock);

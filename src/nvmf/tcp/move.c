@@ -8,6 +8,8 @@
  * The object stays the same and keeps its address; what it is passes through struct freeze, so that the same routine
  * can write it for another process.
  */
+#include <errno.h>
+
 #include "bdev/iov.h"
 #include "core/freeze.h"
 #include "nvmf/tcp/tcp.h"
@@ -18,8 +20,9 @@ struct tcp_move {
 	struct reactor *from, *to, *asked_by;
 	struct freeze freeze;
 	struct timer patience;
-	void (*done)(void *arg);
+	nvmf_moved_fn *done;
 	void *arg;
+	int rc;
 };
 
 #define NO_REQUEST 0xffffu
@@ -40,7 +43,7 @@ static void thaw_receiving(struct tcp_req *r, uint32_t data_len);
 static void freeze_data(struct freeze *f, struct tcp_req *r);
 static void rebuild_free_slots(struct tcp_conn *c);
 
-void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void *arg), void *arg)
+void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, nvmf_moved_fn *done, void *arg)
 {
 	struct tcp_conn *c = conn_of(qp);
 	struct tcp_move *m = base_zalloc(sizeof(*m));
@@ -50,7 +53,12 @@ void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void 
 	m->to = to;
 	m->done = done;
 	m->arg = arg;
-	if (!conn_is_live(c) || c->move || c->close_soon || to == m->from || reactor_is_control(to)) {
+	assert(!reactor_is_control(to));
+	if (!conn_is_live(c) || c->close_soon)
+		m->rc = -ENOTCONN;
+	else if (c->move || to == m->from)
+		m->rc = -EALREADY;
+	if (m->rc) {
 		msg_send(m->asked_by, &m->msg, move_done);
 		return;
 	}
@@ -65,13 +73,14 @@ void tcp_conn_move_soon(struct tcp_conn *c)
 	defer_last(&c->try_move, try_move);
 }
 
-void tcp_conn_cancel_move(struct tcp_conn *c)
+void tcp_conn_cancel_move(struct tcp_conn *c, int why)
 {
 	struct tcp_move *m = c->move;
 
 	if (!m)
 		return;
 	c->move = NULL;
+	m->rc = why;
 	timer_stop(&m->patience);
 	msg_send(m->asked_by, &m->msg, move_done);
 }
@@ -81,7 +90,7 @@ static void stay(struct timer *t)
 {
 	struct tcp_conn *c = container_of(t, struct tcp_move, patience)->conn;
 
-	tcp_conn_cancel_move(c);
+	tcp_conn_cancel_move(c, -EBUSY);
 	tcp_conn_update_reading(c);
 	for (uint32_t i = 0; i < c->touched; i++)
 		if (conn_req(c, i)->state == REQ_NEW)
@@ -92,7 +101,7 @@ static void move_done(struct msg *msg)
 {
 	struct tcp_move *m = container_of(msg, struct tcp_move, msg);
 
-	m->done(m->arg);
+	m->done(m->arg, m->rc);
 	free(m);
 }
 

@@ -206,9 +206,10 @@ static void *host_thread(void *arg)
 
 /* --- the target's cores: nobody stays --- */
 
-static void moved(void *arg)
+static void moved(void *arg, int rc)
 {
-	atomic_fetch_add(&t.moves, 1);
+	if (!rc)
+		atomic_fetch_add(&t.moves, 1);
 }
 
 static void move_all(struct timer *timer)

@@ -43,6 +43,7 @@ void tcp_conn_ready(void *arg, uint32_t events)
 	}
 	if (events & SOCK_READABLE)
 		receive(c);
+	nvmf_qpair_worked(&c->qp);
 }
 
 static void receive(struct tcp_conn *c)

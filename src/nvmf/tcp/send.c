@@ -38,11 +38,13 @@ void tcp_send_flush(struct defer *d)
 	for (uint32_t i = 0; c->sock && !c->blocked && (c->raw || !queue_empty(&c->out)); i++) {
 		if (i == TCP_BATCHES_A_PASS) {
 			defer_last(&c->flush, tcp_send_flush);
+			nvmf_qpair_worked(&c->qp);
 			return;
 		}
 		if (!send_batch(c))
 			break;
 	}
+	nvmf_qpair_worked(&c->qp);
 	if (c->sock && c->close_soon)
 		tcp_conn_lose(c, "the target ended it");
 }

@@ -205,9 +205,9 @@ void tcp_send_flush(struct defer *d);
 void tcp_send_to_raw(struct tcp_conn *c, bool all);
 
 /* move.c */
-void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, void (*done)(void *arg), void *arg);
+void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, nvmf_moved_fn *done, void *arg);
 void tcp_conn_move_soon(struct tcp_conn *c);    /* something ended: maybe it can go now */
-void tcp_conn_cancel_move(struct tcp_conn *c);  /* it is going for good */
+void tcp_conn_cancel_move(struct tcp_conn *c, int why); /* it is going for good */
 struct freeze;
 void tcp_conn_freeze(struct freeze *f, struct tcp_conn *c);
 

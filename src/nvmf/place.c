@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* place.c: on which core a connection lives: where it begins, and who moves it.
+ *
+ * A new one goes to the core with the fewest; of equal ones to that whose CPU the network's interrupts come to, or one
+ * of the same memory node. Later the scheduler moves it (core/sched.h), or a person does.
+ */
+#include "nvmf/nvmf.h"
+#include "nvmf/target.h"
+
+static void offer(struct sched_mover *m, struct sched_offers *o);
+static void move(struct sched_mover *m, uint64_t id, struct reactor *to, void (*done)(void *arg, int rc), void *arg);
+
+void nvmf_place_init(struct nvmf_target *t)
+{
+	atomic_init(&t->place_mask, UINT64_MAX);
+	t->mover.offer = offer;
+	t->mover.move = move;
+	sched_add_mover(t->core, &t->mover);
+}
+
+void nvmf_place_stop(struct nvmf_target *t, void (*done)(void *arg), void *arg)
+{
+	sched_remove_mover(t->core, &t->mover, done, arg);
+}
+
+/* Which core it was born on, and a count there. */
+uint64_t nvmf_place_id(struct nvmf_core *nc)
+{
+	return (uint64_t)nc->index << 48 | ++nc->last_qpair_id;
+}
+
+/* --- where a connection begins ----------------------------------------------------------------------------- */
+
+/* How near a core is to where the connection's packets come in. */
+static uint32_t nearness(struct nvmf_target *t, uint32_t index, int cpu)
+{
+	const struct reactor *r = core_reactor(t->core, index);
+
+	if (cpu < 0)
+		return 0;
+	return reactor_cpu(r) == (uint32_t)cpu ? 2 : core_cpu_node(t->core, (uint32_t)cpu) == reactor_node(r);
+}
+
+struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s)
+{
+	uint32_t best = UINT32_MAX, best_load = 0, best_near = 0, first = t->place_next++ % t->core_count;
+	uint64_t mask = atomic_load_explicit(&t->place_mask, memory_order_relaxed);
+	int cpu = s && t->core_count > 1 ? sock_incoming_cpu(s) : -1;
+
+	for (uint32_t n = 0, i = first; n < t->core_count; n++, i = (i + 1) % t->core_count) {
+		uint32_t load = atomic_load_explicit(&t->cores[i].load, memory_order_relaxed), near = nearness(t, i, cpu);
+
+		if (!(mask >> i & 1))
+			continue;
+		if (best == UINT32_MAX || load < best_load || (load == best_load && near > best_near)) {
+			best = i;
+			best_load = load;
+			best_near = near;
+		}
+	}
+	atomic_fetch_add_explicit(&t->cores[best].load, 1, memory_order_relaxed);
+	return core_reactor(t->core, best);
+}
+
+void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r)
+{
+	atomic_fetch_sub_explicit(&t->cores[reactor_index(r)].load, 1, memory_order_relaxed);
+}
+
+void nvmf_set_place_mask(struct nvmf_target *t, uint64_t mask)
+{
+	assert(mask & (UINT64_MAX >> (64 - t->core_count)));
+	atomic_store(&t->place_mask, mask);
+}
+
+/* --- the scheduler's --------------------------------------------------------------------------------------- */
+
+static void offer(struct sched_mover *m, struct sched_offers *o)
+{
+	struct nvmf_target *t = container_of(m, struct nvmf_target, mover);
+	uint64_t mask = atomic_load_explicit(&t->place_mask, memory_order_relaxed);
+
+	list_each(l, &nvmf_core_here(t)->qpairs) {
+		struct nvmf_qpair *qp = list_entry(l, struct nvmf_qpair, link);
+		bool rests = qp->moved_round && m->round - qp->moved_round < SCHED_REST_ROUNDS;
+		const struct sched_item item = {
+			.id = qp->id, .work = qp->work, .allowed = mask,
+			.fixed = rests || qp->pinned || !qp->connected || qp->closing,
+		};
+
+		qp->work = 0;
+		sched_offer(o, &item);
+	}
+}
+
+static struct nvmf_qpair *find_here(struct nvmf_target *t, uint64_t id)
+{
+	list_each(l, &nvmf_core_here(t)->qpairs)
+		if (list_entry(l, struct nvmf_qpair, link)->id == id)
+			return list_entry(l, struct nvmf_qpair, link);
+	return NULL;
+}
+
+static void move(struct sched_mover *m, uint64_t id, struct reactor *to, void (*done)(void *arg, int rc), void *arg)
+{
+	struct nvmf_qpair *qp = find_here(container_of(m, struct nvmf_target, mover), id);
+
+	if (!qp || qp->closing) {
+		done(arg, -ENOTCONN);
+		return;
+	}
+	qp->moved_round = m->round;
+	qp->transport->ops->qpair_move(qp, to, done, arg);
+}
+
+/* --- by hand: control -> the qpair's core -> control ------------------------------------------------------- */
+
+static struct nvmf_seat *find_seat(struct nvmf_move *m, const char *nqn, uint16_t cntlid, uint16_t qid)
+{
+	struct nvmf_subsystem *s = nvmf_config_find(m->target->config, nqn);
+
+	if (!s) {
+		err_set(&m->err, -ENODEV, "nqn: there is no subsystem %s", nqn);
+		return NULL;
+	}
+	list_each(l, &s->roster->ctrlrs) {
+		struct nvmf_ctrlr *c = list_entry(l, struct nvmf_ctrlr, link);
+
+		if (c->cntlid == cntlid && qid <= c->io_queues_max && c->seat_by_qid[qid])
+			return c->seat_by_qid[qid];
+	}
+	err_set(&m->err, -ENODEV, "cntlid, qid: %s has no controller %u with a queue %u; nvmf_subsystem_get_qpairs tells "
+	        "which there are", nqn, cntlid, qid);
+	return NULL;
+}
+
+static void move_end(struct nvmf_move *m)
+{
+	if (m->rc == -EBUSY)
+		err_set(&m->err, -EBUSY, "the queue pair stays: a device took too long to answer what it has in hand; "
+		        "try again");
+	else if (m->rc == -EALREADY)
+		err_set(&m->err, -EBUSY, "the queue pair is being moved by the scheduler; try again");
+	else if (m->rc)
+		err_set(&m->err, m->rc, "the queue pair went away meanwhile");
+	m->done(m);
+}
+
+static void moved_on_control(struct msg *msg)
+{
+	struct nvmf_move *m = container_of(msg, struct nvmf_move, msg);
+	struct nvmf_target *t = m->target;
+
+	if (m->seat) {
+		m->seat->moving = false;
+		nvmf_seat_unpin(m->seat);
+	}
+	move_end(m);
+	nvmf_target_less(t, &t->moves_out);
+}
+
+static void moved(void *arg, int rc)
+{
+	struct nvmf_move *m = arg;
+
+	m->rc = rc;
+	msg_send(core_control(m->target->core), &m->msg, moved_on_control);
+}
+
+static void move_on_core(struct msg *msg)
+{
+	struct nvmf_move *m = container_of(msg, struct nvmf_move, msg);
+	struct nvmf_qpair *qp;
+
+	if (!nvmf_seat_here(m->seat, msg, move_on_core))
+		return;
+	qp = m->seat->qp;
+	if (!qp || qp->closing) {
+		moved(m, -ENOTCONN);
+		return;
+	}
+	qp->pinned = m->pinned;
+	if (m->to == reactor_self())
+		moved(m, 0);
+	else
+		qp->transport->ops->qpair_move(qp, m->to, moved, m);
+}
+
+void nvmf_move_qpair(struct nvmf_move *m, const char *nqn, uint16_t cntlid, uint16_t qid, struct reactor *to,
+                     bool pinned)
+{
+	m->to = to;
+	m->pinned = pinned;
+	m->rc = 0;
+	m->seat = find_seat(m, nqn, cntlid, qid);
+	if (m->seat && m->seat->moving)
+		err_set(&m->err, -EBUSY, "the queue pair is being moved already");
+	if (m->err.code) {
+		m->done(m);
+		return;
+	}
+	m->target->moves_out++;
+	m->seat->moving = true;
+	m->seat->pins++;
+	msg_send(atomic_load(&m->seat->home), &m->msg, move_on_core);
+}
+
+/* --- for tests --------------------------------------------------------------------------------------------- */
+
+struct nvmf_qpair *nvmf_target_qpair(struct nvmf_target *t, uint32_t n)
+{
+	struct nvmf_core *nc = nvmf_core_here(t);
+
+	list_each(l, &nc->qpairs)
+		if (n-- == 0)
+			return list_entry(l, struct nvmf_qpair, link);
+	return NULL;
+}
