@@ -15,10 +15,18 @@ struct rpc_core_methods {
 	struct rpc_drain_hook drain;
 	uint64_t began_ns;
 	bool mode_set;              /* by framework_set_mode: to be saved */
+	struct {                    /* as framework_set_scheduler was given them: to be saved */
+		char name[64];
+		uint64_t period;
+		uint32_t load_limit, core_limit, core_busy;
+		bool cores_set;     /* scheduler_set_options */
+	} sched;
 };
 
 void framework_rpc_add(struct rpc_core_methods *m);
 void thread_rpc_add(struct rpc_core_methods *m);
+void sched_rpc_add(struct rpc_core_methods *m);
+void sched_rpc_save(struct rpc_core_methods *m, struct json_object *array);
 void log_rpc_add(struct rpc_core_methods *m);
 void config_rpc_add(struct rpc_core_methods *m);
 void describe_rpc_add(struct rpc_core_methods *m);
@@ -34,6 +42,7 @@ struct gathered {
 	struct reactor *reactor;
 	uint64_t thread_id;
 	struct reactor_stats stats;
+	char *mask;                /* of the CPUs it is pinned to */
 	struct gathered_item *pollers, *sources;
 	size_t poller_count, source_count;
 };
@@ -43,7 +52,5 @@ typedef struct json_object *gather_fn(struct rpc_core_methods *m, const struct g
 void gather(struct rpc_core_methods *m, struct rpc_call *call, gather_fn *make);
 /* "control", "reactor_0", ...; returns buf. */
 const char *gathered_name(const struct gathered *g, char buf[static 32]);
-/* The CPU as SPDK writes masks: hexadecimal, without 0x; returns buf. */
-const char *gathered_mask(const struct gathered *g, char buf[static 512]);
 
 #endif

@@ -93,17 +93,6 @@ static void handle_framework_get_subsystems(struct rpc_call *call, void *args)
 	rpc_reply(call, result);
 }
 
-static void handle_framework_get_scheduler(struct rpc_call *call, void *args)
-{
-	struct json_object *result = json_object_new_object();
-
-	json_add_text(result, "scheduler_name", "static");
-	json_add_u64(result, "scheduler_period", 0);
-	json_add_text(result, "isolated_core_mask", "0");
-	json_add_u64(result, "scheduling_core", reactor_cpu(core_reactor(rpc_core(rpc_of(call)), 0)));
-	rpc_reply(call, result);
-}
-
 /* --- modes ------------------------------------------------------------------------------------------------- */
 
 struct set_mode {
@@ -149,6 +138,7 @@ static void save_scheduler(void *ctx, struct json_object *array)
 	struct rpc_core_methods *m = ctx;
 	struct core *core = rpc_core(m->rpc);
 
+	sched_rpc_save(m, array);
 	for (uint32_t i = 0; m->mode_set && i < core_reactor_count(core); i++) {
 		struct set_mode a = { .mode = (char *)core_mode_name(reactor_mode(core_reactor(core, i))), .reactor = i };
 		struct json_object *entry = json_append_object(array), *params;
@@ -251,9 +241,6 @@ static const struct rpc_method methods[] = {
 	RPC_METHOD_BARE("framework_get_subsystems", handle_framework_get_subsystems, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "The parts of the saved configuration, in the order in which they are loaded.",
 		.returns = "[{subsystem, depends_on: [...]}]"),
-	RPC_METHOD_BARE("framework_get_scheduler", handle_framework_get_scheduler,
-		.flags = RPC_STARTUP | RPC_RUNTIME | RPC_READS, .doc = "Always the static one: a reactor stays on its core.",
-		.returns = "{scheduler_name, scheduler_period, isolated_core_mask, scheduling_core}"),
 	RPC_METHOD_BARE("framework_get_pci_devices", handle_framework_get_pci_devices, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "PCI devices in use; none.", .returns = "[]"),
 	RPC_METHOD_BARE("framework_get_governor", handle_framework_get_governor, .flags = RPC_RUNTIME | RPC_READS,
@@ -294,6 +281,7 @@ struct rpc_core_methods *rpc_add_core_methods(struct rpc *rpc, const struct rpc_
 	rpc_on_drain(rpc, &m->drain);
 	framework_rpc_add(m);
 	thread_rpc_add(m);
+	sched_rpc_add(m);
 	log_rpc_add(m);
 	config_rpc_add(m);
 	describe_rpc_add(m);

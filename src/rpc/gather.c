@@ -36,9 +36,12 @@ static void gather_on_core(struct each *e)
 
 static void gather_self(struct gathered *g)
 {
+	uint32_t cpus[CORE_PINS_MAX];
+
 	g->reactor = reactor_self();
 	g->thread_id = (uint64_t)gettid();
 	reactor_get_stats(g->reactor, &g->stats);
+	g->mask = core_cpus_mask(cpus, reactor_pins(cpus));
 	reactor_visit_pollers(visit_poller, g);
 	reactor_visit_sources(visit_source, g);
 }
@@ -80,6 +83,7 @@ static void gather_done(struct each *e)
 	gather_self(&g->of[count - 1]); /* the control reactor: here */
 	rpc_reply(g->call, g->make(g->m, g->of, count));
 	for (uint32_t i = 0; i < count; i++) {
+		free(g->of[i].mask);
 		free(g->of[i].pollers);
 		free(g->of[i].sources);
 	}
@@ -91,17 +95,5 @@ const char *gathered_name(const struct gathered *g, char buf[static 32])
 	if (reactor_is_control(g->reactor))
 		return "control";
 	snprintf(buf, 32, "reactor_%u", reactor_index(g->reactor));
-	return buf;
-}
-
-const char *gathered_mask(const struct gathered *g, char buf[static 512])
-{
-	uint32_t cpu = reactor_cpu(g->reactor);
-
-	if (cpu / 4 > 500) /* the control reactor is pinned nowhere, and no machine has so many */
-		return "0";
-	memset(buf, '0', cpu / 4 + 1);
-	buf[0] = "1248"[cpu % 4];
-	buf[cpu / 4 + 1] = 0;
 	return buf;
 }

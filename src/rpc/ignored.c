@@ -36,8 +36,6 @@
 	X(bdev_nvme_set_options,           "bdev",       NULL,       "there is no NVMe initiator yet") \
 	X(bdev_nvme_set_hotplug,           "bdev",       NULL,       "there is no NVMe initiator yet") \
 	X(bdev_wait_for_examine,           "bdev",       NULL,       "nothing examines disks after their creation") \
-	X(framework_set_scheduler,         "scheduler",  NULL,       "a reactor stays on its core") \
-	X(scheduler_set_options,           "scheduler",  NULL,       "a reactor stays on its core") \
 	X(framework_disable_cpumask_locks, NULL,         NULL,       "cores are not locked") \
 	X(framework_enable_cpumask_locks,  NULL,         NULL,       "cores are not locked") \
 	X(log_enable_timestamps,           NULL,         NULL,       "the log decides itself")

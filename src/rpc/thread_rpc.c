@@ -3,9 +3,6 @@
  *
  * A reactor here is a reactor and its one thread there. Times are nanoseconds: tick_rate says so.
  */
-#include <errno.h>
-#include <strings.h>
-
 #include "rpc/core_rpc.h"
 
 static gather_fn make_reactors, make_thread_stats, make_thread_pollers, make_thread_channels, make_wakeups;
@@ -20,7 +17,7 @@ static void handle_framework_get_reactors(struct rpc_call *call, void *args)
 static struct json_object *make_reactors(struct rpc_core_methods *m, const struct gathered *reactors, uint32_t count)
 {
 	struct json_object *result = json_object_new_object(), *array;
-	char name[32], mask[512];
+	char name[32];
 
 	json_add_u64(result, "tick_rate", NS_PER_S);
 	json_add_u64(result, "pid", m->host->pid);
@@ -31,21 +28,22 @@ static struct json_object *make_reactors(struct rpc_core_methods *m, const struc
 		enum core_mode mode = reactor_mode(g->reactor);
 
 		json_add_u64(o, "lcore", reactor_cpu(g->reactor));
-		json_object_object_add(o, "numa_id", json_object_new_int(-1)); /* SPDK's "any" */
+		json_object_object_add(o, "numa_id", json_object_new_int(reactor_node(g->reactor))); /* -1: SPDK's "any" */
 		json_add_u64(o, "tid", g->thread_id);
 		json_add_u64(o, "busy", g->stats.busy_ns);
 		json_add_u64(o, "idle", g->stats.idle_ns + g->stats.sleep_ns);
 		json_add_u64(o, "sleep", g->stats.sleep_ns);
 		json_add_u64(o, "cpu", g->stats.cpu_ns);
 		json_add_text(o, "mode", core_mode_name(mode));
-		json_add_bool(o, "in_interrupt", mode == CORE_INTERRUPT);
+		json_add_bool(o, "in_interrupt", mode == CORE_INTERRUPT || reactor_is_parked(g->reactor));
+		json_add_bool(o, "parked", reactor_is_parked(g->reactor));
 		json_add_u64(o, "irq", 0); /* not counted, as with SPDK when it cannot read them */
 		json_add_u64(o, "sys", 0);
 		json_add_u64(o, "usr", 0);
 		t = json_append_object(json_add_array(o, "lw_threads"));
 		json_add_text(t, "name", gathered_name(g, name));
 		json_add_u64(t, "id", thread_id(g));
-		json_add_text(t, "cpumask", gathered_mask(g, mask));
+		json_add_text(t, "cpumask", g->mask);
 		json_add_u64(t, "elapsed", core_clock_ns() - m->began_ns);
 	}
 	return result;
@@ -76,10 +74,8 @@ static void handle_thread_get_stats(struct rpc_call *call, void *args)
 
 static void show_stats(struct json_object *o, const struct gathered *g)
 {
-	char mask[512];
-
 	json_add_u64(o, "id", thread_id(g));
-	json_add_text(o, "cpumask", gathered_mask(g, mask));
+	json_add_text(o, "cpumask", g->mask);
 	json_add_u64(o, "busy", g->stats.busy_ns);
 	json_add_u64(o, "idle", g->stats.idle_ns + g->stats.sleep_ns);
 	json_add_u64(o, "active_pollers_count", g->poller_count);
@@ -219,40 +215,6 @@ static uint64_t thread_id(const struct gathered *g)
 	return reactor_is_control(g->reactor) ? 1 : reactor_index(g->reactor) + 2;
 }
 
-struct set_cpumask {
-	uint64_t id;
-	char *cpumask;
-};
-
-static const struct rpc_param set_cpumask_params[] = {
-	RPC_PARAM(struct set_cpumask, id,      .required = true, .min = 1, .doc = "The thread, as in thread_get_stats."),
-	RPC_PARAM(struct set_cpumask, cpumask, .required = true, .doc = "CPUs, as a mask in hexadecimal."),
-};
-
-static void handle_thread_set_cpumask(struct rpc_call *call, void *args)
-{
-	struct set_cpumask *a = args;
-	uint32_t count = core_reactor_count(rpc_core(rpc_of(call)));
-	struct gathered g = { 0 };
-	const char *mask = a->cpumask;
-	char buf[512];
-
-	if (a->id > count + 1) {
-		rpc_reply_error(call, ERR_BAD_PARAM, "id: there is no thread %lu; the ids are 1 to %u", a->id, count + 1);
-		return;
-	}
-	if (mask[0] == '0' && (mask[1] == 'x' || mask[1] == 'X'))
-		mask += 2;
-	mask += strspn(mask, "0");
-	if (a->id >= 2)
-		g.reactor = core_reactor(rpc_core(rpc_of(call)), (uint32_t)a->id - 2);
-	if (a->id >= 2 && strcasecmp(mask, gathered_mask(&g, buf)) == 0)
-		rpc_reply_true(call); /* it is there already */
-	else
-		rpc_reply_error(call, -ENOTSUP, "cpumask: a reactor stays on the CPU on which it was started; "
-		                "choose CPUs with gantryd -m");
-}
-
 static const struct rpc_method methods[] = {
 	RPC_METHOD_BARE("framework_get_reactors", handle_framework_get_reactors, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "The reactors: CPU, mode, and how their time was spent.",
@@ -266,10 +228,6 @@ static const struct rpc_method methods[] = {
 	RPC_METHOD_BARE("thread_get_io_channels", handle_thread_get_io_channels, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "What every reactor waits on, by kind and how many.",
 		.returns = "{tick_rate, threads: [{name, io_channels: [{name, ref}]}]}"),
-	RPC_METHOD("thread_set_cpumask", struct set_cpumask, set_cpumask_params, handle_thread_set_cpumask,
-		.flags = RPC_RUNTIME,
-		.doc = "SPDK's way to move a thread. Reactors do not move: only the CPU it is on is accepted.",
-		.returns = "true"),
 	RPC_METHOD_BARE("gantry_get_wakeups", handle_gantry_get_wakeups, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "Why every reactor was awake: what ended its sleeps, what it did then, and what it has to poll.",
 		.returns = "{reactors: [{name, cpu, mode, busy_ns, idle_ns, sleep_ns, sleeps, wakes, work, pollers, ...}]}"),
