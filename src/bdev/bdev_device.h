@@ -27,6 +27,9 @@ struct bdev_ops {
 	void (*release)(struct bdev *b, const struct iovec *iovs, uint32_t count);
 	uint32_t (*lend_iovs_max)(const struct bdev *b, uint32_t blocks);
 
+	/* The device goes, its users have been told: end, with GONE, what would not end by itself, now or soon. Control
+	 * reactor. NULL: everything ends by itself. */
+	void (*remove)(struct bdev *b);
 	/* Last call: no channel and no descriptor is left. Control reactor. Calls bdev_destroyed(b), now or later. */
 	void (*destroy)(struct bdev *b);
 
@@ -49,6 +52,7 @@ struct bdev {
 	_Atomic uint64_t block_count;   /* bdev_resize() */
 	_Atomic bool removing;          /* the waist's; here because every I/O looks at both */
 	uint32_t native_ops;            /* BDEV_BIT(READ) | ... */
+	uint32_t emulated_below;        /* those of native_ops that a device under this one emulates */
 	bool lends, consumes;           /* consumes: every write is consumed within submit() */
 	bool fua, read_only, thin;
 	enum bdev_cache cache;

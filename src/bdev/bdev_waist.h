@@ -99,9 +99,17 @@ struct bdev_desc {
 
 struct bdev_registry {
 	struct core *core;
-	struct list bdevs, arrivals;
+	struct list bdevs, arrivals, qos_groups;
+	struct list throttled[CORE_REACTORS_MAX + 1]; /* each core's, of struct qos_line: those in which somebody waits */
 	uint64_t events;
+	struct list orders;             /* standing ones: stack.c */
+	struct bdev_arrival order_arrival; /* in use while there are some */
 };
+
+/* stack.c */
+struct bdev_order;
+void bdev_orders_free(struct bdev_registry *reg); /* those that wait; others there are not */
+void bdev_order_lost(struct bdev_order *o);
 
 /* channel.c */
 void bdev_cores_make(struct bdev *b);

@@ -11,6 +11,7 @@
 
 static bool name_taken(struct bdev_registry *reg, const struct bdev *b, struct err *e);
 static int check_shape(const struct bdev *b, struct err *e);
+static void announce(struct bdev_registry *reg, struct bdev *b);
 static void tell(struct bdev *b, enum bdev_event event);
 
 struct bdev_registry *bdev_registry_make(struct core *core)
@@ -20,6 +21,10 @@ struct bdev_registry *bdev_registry_make(struct core *core)
 	reg->core = core;
 	list_init(&reg->bdevs);
 	list_init(&reg->arrivals);
+	list_init(&reg->qos_groups);
+	for (uint32_t i = 0; i < ARRAY_SIZE(reg->throttled); i++)
+		list_init(&reg->throttled[i]);
+	list_init(&reg->orders);
 	return reg;
 }
 
@@ -28,6 +33,8 @@ void bdev_registry_free(struct bdev_registry *reg)
 	if (!reg)
 		return;
 	must(list_empty(&reg->bdevs));
+	bdev_qos_groups_free(reg);
+	bdev_orders_free(reg);
 	free(reg);
 }
 
@@ -63,12 +70,26 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 	b->claim = NULL;
 	bdev_cores_make(b);
 	list_add_tail(&reg->bdevs, &b->link);
-	list_each_safe(l, &reg->arrivals) {
-		struct bdev_arrival *a = list_entry(l, struct bdev_arrival, link);
-
-		a->fn(a, b);
-	}
+	announce(reg, b);
 	return 0;
+}
+
+/* A listener may register devices and take listeners off, itself and others: a mark of ours stays where we are. */
+static void announce(struct bdev_registry *reg, struct bdev *b)
+{
+	struct bdev_arrival here = { .fn = NULL };
+
+	list_add_head(&reg->arrivals, &here.link);
+	while (here.link.next != &reg->arrivals) {
+		struct list *next = here.link.next;
+		struct bdev_arrival *a = list_entry(next, struct bdev_arrival, link);
+
+		list_del(&here.link);
+		list_insert(next, &here.link);
+		if (a->fn)
+			a->fn(a, b);
+	}
+	list_del(&here.link);
 }
 
 void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a,
@@ -257,7 +278,10 @@ void bdev_unregister(struct bdev *b, void (*done)(void *arg, int rc), void *arg)
 	b->unregister_done = done;
 	b->unregister_arg = arg;
 	b->holds++; /* until everybody was told */
+	bdev_qos_removing(b);
 	tell(b, BDEV_EVENT_REMOVE);
+	if (b->ops->remove)
+		b->ops->remove(b);
 	b->holds--;
 	bdev_try_destroy(b);
 }
