@@ -99,8 +99,7 @@ struct bdev_desc {
 
 struct bdev_registry {
 	struct core *core;
-	struct list bdevs, arrivals, qos_groups;
-	struct list throttled[CORE_REACTORS_MAX + 1]; /* each core's, of struct qos_line: those in which somebody waits */
+	struct list bdevs, arrivals;
 	uint64_t events;
 	struct list orders;             /* standing ones: stack.c */
 	struct bdev_arrival order_arrival; /* in use while there are some */
