@@ -117,6 +117,7 @@ struct bdev_lease {
 		uint8_t phase;                       /* of I/Os that begin now; revoking turns it */
 		struct bdev_lease_revoke *draining;  /* wait for the other phase */
 		struct bdev_lease_revoke *queued;    /* came while those did: the next turn is theirs */
+		struct list *throttled;              /* the waist's lines in which some of them may wait for a limit */
 	} core[CORE_REACTORS_MAX + 1];
 };
 void bdev_lease_init(struct bdev_lease *l);
@@ -254,6 +255,8 @@ struct bdev_op_stats {
 struct bdev_stats {
 	struct bdev_op_stats op[BDEV_OP_COUNT];
 	uint64_t in_flight;
+	uint64_t depth_period_us;         /* 0: the queue depth is not metered, and the next two say nothing */
+	uint64_t busy_ns, weighted_ns;    /* with any I/O (of the sum only); depth times time */
 };
 /* What reading does to the counters: SPDK's modes. */
 enum bdev_stats_reset { BDEV_STATS_KEEP, BDEV_STATS_RESET_ALL, BDEV_STATS_RESET_MAXMIN, BDEV_STATS_RESET_ERRORS };

@@ -73,6 +73,10 @@ struct bdev {
 	void (*unregister_done)(void *arg, int rc);
 	void *unregister_arg;
 	struct bdev_locks *locks;       /* LBA ranges: bdev/locks.c */
+	uint32_t hist_ops;              /* operations whose latency is kept: meter.c; control's view */
+	uint64_t depth_period_us;       /* 0: the queue depth is not metered */
+	_Atomic uint64_t busy;          /* while it is: how long some core had I/O; meter.c */
+	struct bdev_qos *qos;           /* limits, its own or a group's: qos_ctl.c; NULL: there never were any */
 };
 
 /* Control reactor. `b` is the back-end's memory until destroy. Errors: -EEXIST and others with a sentence. */

@@ -45,6 +45,16 @@ static void no_such(struct rpc_call *call, const char *name)
 	rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'", name);
 }
 
+struct bdev *bdev_rpc_find(struct rpc_call *call, const char *name)
+{
+	struct bdev_rpc *br = rpc_ctx(call);
+	struct bdev *b = bdev_find(br->reg, name);
+
+	if (!b)
+		no_such(call, name);
+	return b;
+}
+
 static void waiting_end(struct waiting *w)
 {
 	bdev_arrival_remove(&w->arrival);
@@ -299,6 +309,7 @@ struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 	rpc_on_drain(rpc, &br->drain);
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), br);
 	bdev_rpc_add_stats(br);
+	bdev_rpc_add_meter(br);
 	rpc_add_saver(rpc, "bdev", save, br);
 	return br;
 }

@@ -14,5 +14,10 @@ struct bdev_rpc {
 
 /* stats_rpc.c */
 void bdev_rpc_add_stats(struct bdev_rpc *br);
+/* meter_rpc.c */
+void bdev_rpc_add_meter(struct bdev_rpc *br);
+
+/* bdev_rpc.c: the device of that name; NULL: there is none, and the caller has been told. */
+struct bdev *bdev_rpc_find(struct rpc_call *call, const char *name);
 
 #endif

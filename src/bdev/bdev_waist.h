@@ -13,6 +13,7 @@
 #ifndef BDEV_BDEV_WAIST_H
 #define BDEV_BDEV_WAIST_H
 
+#include "base/hist.h"
 #include "bdev/bdev_device.h"
 
 /* io->waist */
@@ -25,6 +26,9 @@
 #define WAIST_DEVICE      0x080u /* the device has it */
 #define WAIST_DONE        0x100u /* answered, on its way to done */
 #define WAIST_ABORT       0x200u /* asked to end while it waited */
+#define WAIST_METERED     0x400u /* counted in core->depth */
+#define WAIST_PAID        0x800u /* within its device's limits: not looked at again */
+#define WAIST_THROTTLED  0x1000u /* waits for them */
 
 /* Objects of one size for one device on one core. Grows by chunks up to a limit, never shrinks while the device
  * lives; who finds none waits in line. */
@@ -46,6 +50,23 @@ void bdev_pool_fini(struct bdev_pool *p);
 /* NULL: `io` waits, and `again` is called for it when there is one. */
 void *bdev_pool_take(struct bdev_pool *p, struct bdev_io *io);
 void bdev_pool_give(struct bdev_pool *p, void *object);
+
+/* Why whole I/Os take the long way on a core, beside the device's own needs: bdev_dispatch() finds no simple operation
+ * then, so that who wants none of it pays for none of it. */
+#define LONG_DEPTH 0x1u         /* the queue depth is metered */
+#define LONG_QOS   0x2u         /* there are limits */
+
+/* How often each latency was seen, one core's share. */
+struct bdev_tally {
+	uint32_t ops;                   /* those that are kept */
+	uint64_t count[BDEV_OP_COUNT][HIST_BUCKETS];
+};
+
+/* Depth times time up to `since_ns`: I/Os between admission and done. */
+struct bdev_depth {
+	uint32_t in_flight;
+	uint64_t since_ns, area_ns;
+};
 
 /* One user's way into a device from one core. */
 struct bdev_channel {
@@ -74,6 +95,7 @@ struct bdev_core {
 	struct reactor *reactor;
 	uint32_t index;
 	bool locked;                    /* some range is locked: `locks` is not empty */
+	uint8_t long_way;               /* LONG_* */
 	uint8_t phase;                  /* of I/Os that change data and begin now */
 	uint32_t changes[2];            /* those that were admitted and are not done, by phase */
 	struct list locks;              /* of struct bdev_lock_core: locks.c */
@@ -84,6 +106,9 @@ struct bdev_core {
 	void *ctx;
 	struct bdev_pool ctxs, emus, splits, caws, fuas;
 	struct bdev_stats stats;
+	struct bdev_tally *tally;       /* NULL: nothing is kept */
+	struct bdev_depth depth;
+	struct bdev_qos_core *qos;      /* while there are limits, and after */
 };
 
 struct bdev_desc {
@@ -99,7 +124,8 @@ struct bdev_desc {
 
 struct bdev_registry {
 	struct core *core;
-	struct list bdevs, arrivals;
+	struct list bdevs, arrivals, qos_groups;
+	struct list throttled[CORE_REACTORS_MAX + 1]; /* each core's, of struct qos_line: those in which somebody waits */
 	uint64_t events;
 	struct list orders;             /* standing ones: stack.c */
 	struct bdev_arrival order_arrival; /* in use while there are some */
@@ -113,6 +139,10 @@ void bdev_order_lost(struct bdev_order *o);
 /* channel.c */
 void bdev_cores_make(struct bdev *b);
 void bdev_cores_free(struct bdev *b);
+/* Which operations a channel hands to the device without looking further, now. */
+void bdev_channel_set_simple(struct bdev_channel *ch);
+/* Here and now: switch a reason for the long way on or off, for every channel of the core. */
+void bdev_core_long_way(struct bdev_core *core, uint8_t reason, bool on);
 /* registry.c: a descriptor or a hold went; destroy the device when it was the last. */
 void bdev_try_destroy(struct bdev *b);
 
@@ -121,6 +151,8 @@ uint32_t bdev_usable_ops(const struct bdev *b);
 void bdev_admit(struct bdev_channel *ch, struct bdev_io *io);
 /* After a wait: the device may have shrunk or gone since it was submitted. */
 void bdev_admit_again(struct bdev_channel *ch, struct bdev_io *io);
+/* The opposite of admission, for who waits for long: it counts as no change meanwhile. */
+void bdev_unadmit(struct bdev_io *io);
 void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io);
 void bdev_to_device(struct bdev_channel *ch, struct bdev_io *io);
 /* End an I/O that is not in the device's hands. */
@@ -133,6 +165,23 @@ void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent);
 bool bdev_emulate(struct bdev_channel *ch, struct bdev_io *io);
 void bdev_emu_init(struct bdev_core *core);
 void bdev_emu_fini(struct bdev_core *core);
+
+/* meter.c */
+void bdev_meter_free(struct bdev *b);
+void bdev_depth_enter(struct bdev_core *core, struct bdev_io *io);
+void bdev_depth_leave(struct bdev_core *core);
+/* Up to now: this core's depth times time, and how long the device had anything to do. */
+uint64_t bdev_depth_area_here(struct bdev_core *core);
+uint64_t bdev_busy_ns(const struct bdev *b);
+
+/* qos.c. True: the I/O waits. */
+bool bdev_qos_holds(struct bdev_channel *ch, struct bdev_io *io);
+void bdev_qos_abort(struct bdev_io *io);
+void bdev_qos_revoked(struct list *throttled, const struct bdev_lease *l);
+/* qos_ctl.c */
+void bdev_qos_removing(struct bdev *b);
+void bdev_qos_free(struct bdev *b);
+void bdev_qos_groups_free(struct bdev_registry *reg);
 
 /* stats.c */
 void bdev_stats_clear(struct bdev_stats *s);

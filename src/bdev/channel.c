@@ -45,6 +45,8 @@ void bdev_cores_free(struct bdev *b)
 		bdev_pool_fini(&b->cores[i].ctxs);
 		bdev_emu_fini(&b->cores[i]);
 	}
+	bdev_meter_free(b);
+	bdev_qos_free(b);
 	bdev_locks_free(b);
 	free(b->cores);
 	b->cores = NULL;
@@ -133,17 +135,12 @@ static struct bdev_channel *channel_make(struct bdev_desc *desc, struct bdev_cor
 {
 	struct bdev *b = core->bdev;
 	struct bdev_channel *ch = base_zalloc_aligned(CACHE_LINE, sizeof(*ch));
-	bool all_need_ctx = b->io_ctx_bytes && !b->io_ctx_ops;
 
 	ch->bdev = b;
 	ch->core = core;
 	ch->submit = b->ops->submit;
 	ch->ctx = core->ctx;
-	ch->simple_ops = b->native_ops & (BDEV_BIT(READ) | BDEV_BIT(WRITE));
-	if (all_need_ctx)
-		ch->simple_ops = 0;
-	else if (b->io_ctx_bytes)
-		ch->simple_ops &= ~b->io_ctx_ops;
+	bdev_channel_set_simple(ch);
 	ch->block_bytes = b->block_size + (b->md_interleaved ? b->md_size : 0);
 	ch->max_io_blocks = b->max_io_blocks ? b->max_io_blocks : UINT32_MAX;
 	if (b->cache == BDEV_CACHE_VOLATILE && !b->fua)
@@ -154,4 +151,21 @@ static struct bdev_channel *channel_make(struct bdev_desc *desc, struct bdev_cor
 	ch->desc = desc;
 	queue_init(&ch->doneq);
 	return ch;
+}
+
+void bdev_channel_set_simple(struct bdev_channel *ch)
+{
+	const struct bdev *b = ch->bdev;
+	uint32_t simple = b->native_ops & (BDEV_BIT(READ) | BDEV_BIT(WRITE));
+
+	if (b->io_ctx_bytes)
+		simple &= b->io_ctx_ops ? ~b->io_ctx_ops : 0;
+	ch->simple_ops = ch->core->long_way ? 0 : simple;
+}
+
+void bdev_core_long_way(struct bdev_core *core, uint8_t reason, bool on)
+{
+	core->long_way = (uint8_t)(on ? core->long_way | reason : core->long_way & ~reason);
+	list_each(l, &core->channels)
+		bdev_channel_set_simple(list_entry(l, struct bdev_channel, link));
 }

@@ -46,6 +46,8 @@ static void revoke_on_core(struct msg *m)
 	l->core[index].queued = r;
 	if (!l->core[index].draining)
 		turn(l, index);
+	if (l->core[index].throttled)
+		bdev_qos_revoked(l->core[index].throttled, l);
 }
 
 /* All that wait for a turn get this one. */

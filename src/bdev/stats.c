@@ -48,6 +48,8 @@ static void read_here(struct bdev_stats_read *r)
 	r->per_core[index] = core->stats;
 	list_each(l, &core->channels)
 		r->per_core[index].in_flight += list_entry(l, struct bdev_channel, link)->in_flight;
+	if (r->bdev->depth_period_us)
+		r->per_core[index].weighted_ns = bdev_depth_area_here(core);
 	clear(&core->stats, r->reset);
 }
 
@@ -78,7 +80,10 @@ static void read_done(struct each *e)
 		for (uint32_t op = 0; op < BDEV_OP_COUNT; op++)
 			add(&r->sum.op[op], &r->per_core[i].op[op]);
 		r->sum.in_flight += r->per_core[i].in_flight;
+		r->sum.weighted_ns += r->per_core[i].weighted_ns;
 	}
+	r->sum.depth_period_us = b->depth_period_us;
+	r->sum.busy_ns = b->depth_period_us ? bdev_busy_ns(b) : 0;
 	r->done(r);
 	b->holds--;
 	bdev_try_destroy(b);

@@ -105,6 +105,17 @@ static void add_channels(struct iostat *s)
 	json_object_object_add(s->result, "channels", channels);
 }
 
+/* Times in microseconds, as SPDK counts them in its periods. */
+static void add_depth(struct json_object *o, const struct bdev_stats *sum)
+{
+	if (!sum->depth_period_us)
+		return;
+	json_add_u64(o, "queue_depth_polling_period", sum->depth_period_us);
+	json_add_u64(o, "queue_depth", sum->in_flight);
+	json_add_u64(o, "io_time", sum->busy_ns / NS_PER_US);
+	json_add_u64(o, "weighted_io_time", sum->weighted_ns / NS_PER_US);
+}
+
 static void device_read(struct bdev_stats_read *r)
 {
 	struct iostat *s = container_of(r, struct iostat, read);
@@ -116,6 +127,7 @@ static void device_read(struct bdev_stats_read *r)
 		o = json_object_new_object();
 		json_object_object_add(o, "name", json_object_new_string(r->bdev->name));
 		add_stats(o, r->bdev, &r->sum);
+		add_depth(o, &r->sum);
 		json_object_array_add(s->array, o);
 	}
 	next_device(s);

@@ -12,7 +12,6 @@
 
 static enum bdev_status check(const struct bdev_channel *ch, const struct bdev_io *io);
 static enum bdev_status check_other(const struct bdev_channel *ch, const struct bdev_io *io);
-static void finish(struct bdev_io *io, uint64_t now_ns);
 
 void bdev_submit(struct bdev_channel *ch, struct bdev_io *io)
 {
@@ -177,6 +176,18 @@ void bdev_admit_again(struct bdev_channel *ch, struct bdev_io *io)
 		bdev_io_end(io, st);
 }
 
+/* What was asked for and concerns whole I/Os. True: it waits. */
+static bool takes_long_way(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct bdev_core *core = ch->core;
+
+	if (io->waist & WAIST_CHILD)
+		return false;
+	if (core->long_way & LONG_DEPTH && !(io->waist & WAIST_METERED))
+		bdev_depth_enter(core, io);
+	return core->long_way & LONG_QOS && bdev_qos_holds(ch, io);
+}
+
 void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io)
 {
 	/* The last point before the media; a child or one that waited may have been overtaken by a revocation. */
@@ -191,7 +202,7 @@ void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io)
 	if (likely((ch->simple_ops & 1u << io->op) && io->count <= ch->max_io_blocks && !(io->flags & ch->slow_flags))) {
 		io->waist |= WAIST_DEVICE;
 		ch->submit(ch, io);
-	} else if (!bdev_emulate(ch, io)) {
+	} else if (!(unlikely(ch->core->long_way) && takes_long_way(ch, io)) && !bdev_emulate(ch, io)) {
 		bdev_to_device(ch, io);
 	}
 }
@@ -253,22 +264,16 @@ void bdev_io_end(struct bdev_io *io, enum bdev_status st)
 	queue_push(&ch->doneq, &io->link);
 }
 
-void bdev_channel_drain(struct defer *d)
+void bdev_unadmit(struct bdev_io *io)
 {
-	struct bdev_channel *ch = container_of(d, struct bdev_channel, defer);
-	struct queue_link *link = queue_take_all(&ch->doneq);
-	uint64_t now_ns = reactor_now_ns();
+	struct bdev_core *core = io->ch->core;
+	uint8_t phase = io->waist & WAIST_CHANGES_1 ? 1 : 0;
 
-	ch->draining = true;
-	while (link) {
-		struct bdev_io *io = container_of(link, struct bdev_io, link);
-
-		link = link->next;
-		finish(io, now_ns);
-	}
-	ch->draining = false;
-	if (ch->closing) /* the last done function put the channel */
-		free(ch);
+	if (!(io->waist & WAIST_CHANGES))
+		return;
+	io->waist &= (uint16_t)~(WAIST_CHANGES | WAIST_CHANGES_1);
+	if (--core->changes[phase] == 0 && unlikely(phase != core->phase))
+		bdev_locks_drained(core);
 }
 
 /* What was counted on the way down and is not a plain read's. */
@@ -276,16 +281,14 @@ static void uncount(struct bdev_io *io)
 {
 	struct bdev_core *core = io->ch->core;
 
-	if (io->waist & WAIST_CHANGES) {
-		uint8_t phase = io->waist & WAIST_CHANGES_1 ? 1 : 0;
-
-		if (--core->changes[phase] == 0 && unlikely(phase != core->phase))
-			bdev_locks_drained(core);
-	}
+	if (io->waist & WAIST_CHANGES)
+		bdev_unadmit(io);
 	if (io->waist & WAIST_LEASED)
 		bdev_lease_leave(io->lease, core->index, io->waist & WAIST_LEASED_1 ? 1 : 0);
 	if (io->waist & WAIST_CTX)
 		bdev_pool_give(&core->ctxs, io->device_ctx);
+	if (io->waist & WAIST_METERED)
+		bdev_depth_leave(core);
 }
 
 static uint64_t unmapped_blocks(const struct bdev_io *io)
@@ -315,22 +318,57 @@ static inline void account(struct bdev_io *io, uint64_t now_ns)
 		s->latency_ns_min = took_ns;
 }
 
-static inline void finish(struct bdev_io *io, uint64_t now_ns)
+/* Only while somebody asked for it. What ended badly took a time of its own. */
+static inline void keep(struct bdev_tally *t, const struct bdev_io *io, uint64_t now_ns)
+{
+	if (io->status == BDEV_ST_OK && t->ops & 1u << io->op)
+		t->count[io->op][hist_bucket_of(now_ns - io->began_ns)]++;
+}
+
+static inline void finish(struct bdev_io *io, uint64_t now_ns, struct bdev_tally *tally)
 {
 	struct bdev_channel *ch = io->ch;
 
-	if (io->waist & (WAIST_CHANGES | WAIST_LEASED | WAIST_CTX))
+	if (io->waist & (WAIST_CHANGES | WAIST_LEASED | WAIST_CTX | WAIST_METERED))
 		uncount(io);
 	if (io->lent)
 		io->device_ctx = ch->bdev; /* for bdev_io_release(), when the channel may be gone */
 	if (likely(!(io->waist & WAIST_CHILD))) {
 		trace(IO_DONE, io->lba, io->status);
 		account(io, now_ns);
+		if (tally)
+			keep(tally, io, now_ns);
 		must(ch->in_flight > 0);
 		ch->in_flight--;
 	}
 	io->active = false;
 	io->done(io);
+}
+
+/* Twice in the code, so that who keeps no latencies has no branch for them. */
+static inline void finish_all(struct queue_link *link, uint64_t now_ns, struct bdev_tally *tally)
+{
+	while (link) {
+		struct bdev_io *io = container_of(link, struct bdev_io, link);
+
+		link = link->next;
+		finish(io, now_ns, tally);
+	}
+}
+
+void bdev_channel_drain(struct defer *d)
+{
+	struct bdev_channel *ch = container_of(d, struct bdev_channel, defer);
+	struct queue_link *link = queue_take_all(&ch->doneq);
+
+	ch->draining = true;
+	if (unlikely(ch->core->tally))
+		finish_all(link, core_clock_ns(), ch->core->tally);
+	else
+		finish_all(link, reactor_now_ns(), NULL);
+	ch->draining = false;
+	if (ch->closing) /* the last done function put the channel */
+		free(ch);
 }
 
 void bdev_io_release(struct bdev_io *io)
@@ -352,6 +390,10 @@ bool bdev_abort(struct bdev_channel *ch, struct bdev_io *io)
 	assert(ch->core->reactor == reactor_self());
 	if (!io->active || io->waist & WAIST_DONE)
 		return false;
+	if (io->waist & WAIST_THROTTLED) {
+		bdev_qos_abort(io);
+		return true;
+	}
 	if (io->waist & WAIST_DEVICE)
 		return ch->bdev->ops->abort && ch->bdev->ops->abort(ch, io);
 	io->waist |= WAIST_ABORT; /* it waits for something; looked at when that comes */
