@@ -21,6 +21,9 @@ struct bdev_registry *bdev_registry_make(struct core *core)
 	reg->core = core;
 	list_init(&reg->bdevs);
 	list_init(&reg->arrivals);
+	list_init(&reg->qos_groups);
+	for (uint32_t i = 0; i < ARRAY_SIZE(reg->throttled); i++)
+		list_init(&reg->throttled[i]);
 	list_init(&reg->orders);
 	return reg;
 }
@@ -30,6 +33,7 @@ void bdev_registry_free(struct bdev_registry *reg)
 	if (!reg)
 		return;
 	must(list_empty(&reg->bdevs));
+	bdev_qos_groups_free(reg);
 	bdev_orders_free(reg);
 	free(reg);
 }
@@ -274,6 +278,7 @@ void bdev_unregister(struct bdev *b, void (*done)(void *arg, int rc), void *arg)
 	b->unregister_done = done;
 	b->unregister_arg = arg;
 	b->holds++; /* until everybody was told */
+	bdev_qos_removing(b);
 	tell(b, BDEV_EVENT_REMOVE);
 	if (b->ops->remove)
 		b->ops->remove(b);
