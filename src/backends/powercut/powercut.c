@@ -92,11 +92,11 @@ static int check(const struct powercut_order *po, const struct bdev_info *i, str
 	uint32_t block_bytes = i->block_size + i->md_size;
 
 	if (i->md_size && !i->md_interleaved)
-		return err_set(e, -EINVAL, "base_bdev_name: device '%s' has metadata that travel apart, which a powercut has no "
-		               "place for; use one with interleaved or without metadata", i->name);
+		return err_set(e, -EINVAL, "base_bdev_name: device '%s' has metadata that travel apart, which a powercut "
+		               "has no place for; use one with interleaved or without metadata", i->name);
 	if (i->cache == BDEV_CACHE_VOLATILE && !bdev_can(i, BDEV_FLUSH))
-		return err_set(e, -EINVAL, "base_bdev_name: device '%s' has a volatile cache and no flush; nothing could be kept",
-		               i->name);
+		return err_set(e, -EINVAL, "base_bdev_name: device '%s' has a volatile cache and no flush; nothing could "
+		               "be kept; use another one", i->name);
 	if (po->cache_blocks > POWERCUT_CACHE_BYTES_MAX / block_bytes)
 		return err_set(e, -EINVAL, "cache_blocks: %u blocks of %u bytes are more than 1 GiB; at most %u are possible",
 		               po->cache_blocks, block_bytes, POWERCUT_CACHE_BYTES_MAX / block_bytes);

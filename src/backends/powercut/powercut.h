@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* powercut.h: a disk with a volatile write cache that can lose power, stacked on any device.
  *
- * What was written and not flushed is in memory. Flush and FUA move it to the base; a full cache moves some of it, in any
- * order, as a disk does. When the plug is pulled, what was not flushed is lost, torn or reordered, by a seed.
+ * What was written and not flushed is in memory. Flush and FUA move it to the base; a full cache moves some of it,
+ * in any order, as a disk does. When the plug is pulled, what was not flushed is lost, torn or reordered, by a seed.
  */
 #ifndef BACKENDS_POWERCUT_POWERCUT_H
 #define BACKENDS_POWERCUT_POWERCUT_H

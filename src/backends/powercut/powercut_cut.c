@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* powercut_cut.c: the plug: pulled, put in again, and the orderly end.
  *
- * A cut ends what waits, lets end what the base has (it can no longer be recalled: it survives), lets the seed choose what
- * else survives, and writes that to the base. Only then is the power back: nothing of before can land later.
+ * A cut ends what waits, lets end what the base has (it can no longer be recalled: it survives), lets the seed choose
+ * what else survives, and writes that to the base. Only then is the power back: nothing of before can land later.
  */
 #include <errno.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* powercut_io.c: I/O on a disk with a volatile cache: what users ask for, and the cache's own way to the base.
  *
- * A write is done when its blocks are in the cache. A read asks the base and lays what the cache has over it: blocks that
- * reach the base meanwhile are kept in the cache until that read has ended, so that it misses neither. A flush waits
- * until nothing that was written before it is owed, then flushes the base; FUA is a flush of its own blocks
+ * A write is done when its blocks are in the cache. A read asks the base and lays what the cache has over it; blocks
+ * that reach the base meanwhile are kept in the cache until that read has ended, so that it misses neither. A flush
+ * waits until nothing that was written before it is owed, then flushes the base; FUA is a flush of its own blocks
  * alone, so that who relies on it for others is found out. Unmap goes to the base at once; until that has
  * answered nothing is written back there.
  *

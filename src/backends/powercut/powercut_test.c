@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* powercut_test.c: a disk that loses power keeps what was flushed, and of the rest each block old or new, on whatever core
- * it was written; and what is under way when it happens ends as a failure.
+/* powercut_test.c: a disk that loses power keeps what was flushed, and of the rest each block old or new, on whatever
+ * core it was written; and what is under way when it happens ends as a failure.
  */
 #include <setjmp.h>
 #include <stdarg.h>
