@@ -4,6 +4,8 @@
 #define APP_APP_H
 
 #include "app/options.h"
+#include "backends/aio/aio_rpc.h"
+#include "backends/uring/uring_rpc.h"
 #include "bdev/bdev_rpc.h"
 #include "rpc/core_methods.h"
 
@@ -22,6 +24,8 @@ struct app {
 	struct bdev_registry *bdevs;
 	struct bdev_rpc *bdev_rpc;
 	struct bdev_rpc_kind malloc_kind, null_kind;
+	struct aio_rpc aio;
+	struct uring_rpc uring;
 	struct nvmf_target *nvmf;
 	struct rpc_server *server;
 

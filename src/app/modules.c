@@ -86,6 +86,8 @@ static int bdev_start(struct app *a, struct err *e)
 	a->bdev_rpc = bdev_rpc_make(a->rpc, a->bdevs);
 	malloc_rpc_add(a->bdev_rpc, &a->malloc_kind);
 	null_rpc_add(a->bdev_rpc, &a->null_kind);
+	aio_rpc_init(&a->aio, a->bdev_rpc);
+	uring_rpc_init(&a->uring, a->bdev_rpc);
 	return 0;
 }
 
@@ -105,6 +107,8 @@ static bool bdev_stop(struct app *a)
 		bdev_unregister(b, bdev_gone, a);
 		return false;
 	}
+	uring_rpc_fini(&a->uring);
+	aio_rpc_fini(&a->aio);
 	bdev_rpc_free(a->bdev_rpc);
 	bdev_registry_free(a->bdevs);
 	return true;

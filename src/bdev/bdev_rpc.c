@@ -30,13 +30,13 @@ struct waiting {
 	struct list link;
 };
 
-static struct json_object *dump(const struct bdev *b);
+static struct json_object *dump(const struct bdev_rpc *br, const struct bdev *b);
 
 static void reply_one(struct rpc_call *call, const struct bdev *b)
 {
 	struct json_object *array = json_object_new_array();
 
-	json_object_array_add(array, dump(b));
+	json_object_array_add(array, dump(rpc_ctx(call), b));
 	rpc_reply(call, array);
 }
 
@@ -111,7 +111,7 @@ static void handle_get_bdevs(struct rpc_call *call, void *args)
 	} else {
 		array = json_object_new_array();
 		for (b = bdev_first(br->reg); b; b = bdev_next(b))
-			json_object_array_add(array, dump(b));
+			json_object_array_add(array, dump(br, b));
 		rpc_reply(call, array);
 	}
 }
@@ -121,6 +121,18 @@ static void handle_get_bdevs(struct rpc_call *call, void *args)
 static void add_driver_value(void *arg, const char *key, const char *text)
 {
 	json_add_text(arg, key, text);
+}
+
+static void add_driver_specific(const struct bdev_rpc *br, const struct bdev *b, struct json_object *driver)
+{
+	if (b->ops->describe)
+		b->ops->describe(b, add_driver_value, driver);
+	list_each(l, &br->kinds) {
+		struct bdev_rpc_kind *kind = list_entry(l, struct bdev_rpc_kind, link);
+
+		if (strcmp(kind->product, b->product) == 0 && kind->driver_specific)
+			kind->driver_specific(b, driver);
+	}
 }
 
 static struct json_object *supported(const struct bdev_info *i, const struct bdev *b)
@@ -175,7 +187,7 @@ static struct json_object *aliases(const struct bdev *b, const char *uuid)
 	return array;
 }
 
-static struct json_object *dump(const struct bdev *b)
+static struct json_object *dump(const struct bdev_rpc *br, const struct bdev *b)
 {
 	struct json_object *o = json_object_new_object(), *driver = json_object_new_object();
 	char uuid[UUID_TEXT_MAX];
@@ -204,8 +216,7 @@ static struct json_object *dump(const struct bdev *b)
 		json_add_text(o, "claim_type", "exclusive_write");
 	json_add_bool(o, "zoned", false);
 	json_object_object_add(o, "supported_io_types", supported(&i, b));
-	if (b->ops->describe)
-		b->ops->describe(b, add_driver_value, driver);
+	add_driver_specific(br, b, driver);
 	json_object_object_add(o, "driver_specific", driver);
 	return o;
 }
