@@ -1,5 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* cli.h: what the parts of the command line tool share. Private to cli. */
+/* cli.h: what the parts of the command line tool share. Private to cli.
+ *
+ * A noun is a table of verbs; a verb says once what its words and options are. Parsing, help, completion, the man page
+ * and what is suggested for a mistyped word come from the tables:
+ *
+ *     static const struct cli_option create_options[] = {
+ *             { "name", "NAME", "Its name; made up when left out" },
+ *             { "read-only", NULL, "Nobody may write" },
+ *     };
+ *     static const struct cli_verb verbs[] = {
+ *             { "list", "", "all of them", run_list, .is_default = true, .example = "gantry thing list" },
+ *             { "create", "KIND [SIZE]", "make one", run_create, CLI_OPTIONS(create_options), .example = "..." },
+ *     };
+ *     const struct cli_noun thing_noun = { "thing", "what things are", verbs, ARRAY_SIZE(verbs) };
+ *
+ * A noun is added to the table in main.c.
+ */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
@@ -7,8 +23,11 @@
 
 #include "base/base.h"
 #include "base/err.h"
+#include "base/text.h"
 
 #define CLI_SOCKET "/var/tmp/spdk.sock"
+#define CLI_PORT "4420"
+#define CLI_NQN_PREFIX "nqn.2016-06.io.gantry:"
 
 /* What the process ends with. */
 enum { CLI_OK, CLI_REFUSED, CLI_USAGE, CLI_UNREACHABLE };
@@ -16,41 +35,173 @@ enum { CLI_OK, CLI_REFUSED, CLI_USAGE, CLI_UNREACHABLE };
 struct cli {
 	const char *socket;
 	bool json;             /* --json */
+	bool help;             /* --help */
 	uint32_t timeout_s;
 	int fd;                /* -1: not connected yet */
 	struct json_tokener *tokener;
 	uint64_t last_id;
+	struct json_object *methods; /* cli_methods()'s */
 };
+
+/* --- nouns and verbs --- */
+struct cli_option {
+	const char *name;      /* without the dashes; - and _ are the same */
+	const char *arg;       /* NULL: a flag; --flag=no is possible where a row stands behind it */
+	const char *doc;
+	bool many;             /* may be repeated */
+	struct json_object *row; /* of the daemon's description; NULL: the verb's own */
+};
+
+/* What was typed after the verb. Owns what it points to but the words themselves. */
+struct cli_args {
+	const struct cli_verb *verb;
+	struct cli_option *options;
+	size_t option_count;
+	const char **words;
+	size_t word_count;
+	struct cli_given {
+		const struct cli_option *option;
+		const char *value;  /* NULL: a flag */
+	} *given;
+	size_t given_count;
+	struct json_object *about; /* what the verb's describe() found; put with the rest */
+};
+
+struct cli_verb {
+	const char *name;      /* NULL: the noun's only command */
+	const char *args;      /* "DISK [SIZE] WORD...": what is not in brackets is wanted */
+	const char *doc;       /* one line */
+	int (*run)(struct cli *c, struct cli_args *a); /* returns what the process ends with */
+	const struct cli_option *options;
+	size_t option_count;
+	const char *help;      /* more of it; NULL: none */
+	const char *example;   /* lines that work as typed */
+	bool is_default;       /* the noun alone means this */
+	/* Options that the daemon knows, added to `a` with args_add_*() before the command line is read; `first` is the
+	 * first word, or NULL. */
+	int (*describe)(struct cli *c, struct cli_args *a, const char *first, struct err *e);
+	/* Help on the first word; NULL, or false: the verb's own help. */
+	bool (*help_on)(struct cli *c, struct cli_args *a, const char *first);
+	/* Its own reading of what follows: the words come as they are. */
+	bool raw;
+};
+#define CLI_OPTIONS(rows) .options = rows, .option_count = ARRAY_SIZE(rows)
+
+struct cli_noun {
+	const char *name, *doc;
+	const struct cli_verb *verbs;
+	size_t verb_count;
+};
+
+extern const struct cli_noun disk_noun, export_noun, host_noun, log_noun, status_noun, top_noun, doctor_noun, rpc_noun;
+extern const struct cli_noun completion_noun, help_noun;
+extern const struct cli_noun *const cli_nouns[]; /* main.c; ends with NULL */
+const struct cli_noun *cli_find_noun(const char *name);
+const struct cli_verb *cli_find_verb(const struct cli_noun *noun, const char *name);
+
+/* --- args.c --- */
+int args_parse(struct cli *c, const struct cli_verb *verb, int argc, char **argv, struct cli_args *ret, struct err *e)
+	MUST_USE;
+void args_free(struct cli_args *a);
+/* For describe(): the option `name`, of the daemon's `row`; both are kept as long as `a`. */
+void args_add_row(struct cli_args *a, const char *name, struct json_object *row);
+const char *args_value(const struct cli_args *a, const char *option); /* the last one; NULL: not given */
+bool args_has(const struct cli_args *a, const char *option);
+/* What was given for rows of the daemon's, into an RPC's parameters; `only`: the names of rows, NULL: all. */
+int args_to_params(const struct cli_args *a, struct json_object *rows, struct json_object *params, struct err *e)
+	MUST_USE;
+bool cli_same_name(const char *a, const char *b); /* - and _ are the same */
+/* The words of a verb's args one after the other; its length; 0: no more. */
+size_t cli_next_word(const char **at, const char **ret_word, bool *ret_wanted, bool *ret_many);
+
+/* --- usage.c: help on ourselves --- */
+void usage_all(void);
+void usage_noun(const struct cli_noun *noun);
+void usage_verb(const struct cli_noun *noun, const struct cli_verb *verb, const struct cli_args *a);
+struct json_object *usage_as_json(void);
+void print_wrapped(const char *text, size_t indent);
 
 /* --- client.c: one method after the other over a blocking socket --- */
 /* The result, the caller's. NULL: sentence in `e`; its code is the daemon's, or one of these. */
 #define CLIENT_UNREACHABLE (-40000)
 #define CLIENT_MISTYPED (-40001)
 struct json_object *client_call(struct cli *c, const char *method, struct json_object *params, struct err *e);
+/* The same with parameters that are texts: "key", "value", ..., NULL. */
+struct json_object *client_ask(struct cli *c, struct err *e, const char *method, ...) __attribute__((sentinel));
+/* For what is done rather than asked: 0, or the error's code. */
+int client_do(struct cli *c, const char *method, struct json_object *params, struct err *e) MUST_USE;
 void client_close(struct cli *c);
 /* The description of one method; NULL: the daemon knows none, or does not know the method. */
 struct json_object *client_describe(struct cli *c, const char *method);
+/* All methods' descriptions, asked once; a list, borrowed. NULL: sentence. */
+struct json_object *cli_methods(struct cli *c, struct err *e);
+struct json_object *cli_method(struct cli *c, const char *name); /* one of them, borrowed; NULL: there is none */
 
 /* --- values.c: what people type into what the daemon wants --- */
 /* Put one "key=value" into `params`; `rows` is the description's list, NULL when there is none. */
 int values_add(struct json_object *params, struct json_object *rows, const char *arg, struct err *e) MUST_USE;
+/* One value of `row`. */
+int values_convert(struct json_object *row, const char *key, const char *text, struct json_object **ret, struct err *e)
+	MUST_USE;
 
-/* --- commands: each returns what the process ends with --- */
-int status_command(struct cli *c, int argc, char **argv);
-int rpc_command(struct cli *c, int argc, char **argv);
-int help_command(struct cli *c, int argc, char **argv);
+/* --- help.c: help on methods --- */
 int help_method(struct cli *c, const char *method);
 int help_list(struct cli *c);
+/* "text, required, default x" and the sentence of a row. */
+void help_row(struct json_object *row, const char *name, size_t indent);
+
+/* --- table.c: columns that fit --- */
+struct table {
+	struct table_column { const char *title; bool right; size_t width; } *columns;
+	size_t column_count;
+	char **cells;
+	size_t cell_count;
+};
+/* "NAME KIND >SIZE": columns, > to the right, _ for a blank in a title. Kept, not copied. */
+void table_init(struct table *t, const char *titles);
+void table_cell(struct table *t, const char *fmt, ...) PRINTF(2, 3);
+size_t table_rows(const struct table *t);
+/* The title line (row 0), then the rows: no wider than `width` columns. */
+void table_fit(struct table *t, size_t width);
+void table_line(const struct table *t, size_t row, size_t width, struct text *out);
+void table_print(struct table *t); /* as wide as the terminal; frees it */
+void table_free(struct table *t);
+size_t text_columns(const char *text);
+/* At most `width` columns of a text, cut with an ellipsis. */
+void text_add_cut(struct text *t, const char *text, size_t width);
+
+/* --- disks and exports, for several nouns --- */
+/* The entry of bdev_get_bdevs, the caller's; NULL: sentence, with the nearest name. */
+struct json_object *disk_find(struct cli *c, const char *name, struct err *e);
+/* The create method's entry {method, params} in the saved configuration, the caller's; NULL: none. */
+struct json_object *disk_origin(struct cli *c, const char *name);
+/* The kind of a method "bdev_KIND_create": the length of the kind in *ret_len; NULL: it is no such method. */
+const char *disk_kind_of(const char *method, size_t *ret_len);
+/* "/path", or "/disk-name": who serves it: the subsystem's entry, borrowed from nvmf_get_subsystems' list. */
+struct json_object *export_of_disk(struct json_object *subsystems, const char *disk, struct json_object **ret_ns);
+/* By NQN, by what follows the last colon, or by disk. NULL: sentence. */
+struct json_object *export_find(struct json_object *subsystems, const char *name, struct err *e);
+bool export_is_discovery(struct json_object *subsystem);
+int disk_create(struct cli *c, struct cli_args *a);
+int disk_create_describe(struct cli *c, struct cli_args *a, const char *first, struct err *e);
+bool disk_create_help(struct cli *c, struct cli_args *a, const char *first);
 
 /* --- shared --- */
 int cli_fail(const struct err *e);
+/* Wrong use: says it, returns CLI_USAGE. */
+int cli_misuse(const char *fmt, ...) PRINTF(1, 2);
 void cli_print_json(struct json_object *json);
+/* ", did you mean x?" into `buf`, or nothing. */
+const char *cli_suggest(const char *typed, const char *const *names, size_t count, char *buf, size_t size);
 /* Members that may be missing or of another type: never NULL pointers. */
 const char *field_text(struct json_object *o, const char *key);
 uint64_t field_u64(struct json_object *o, const char *key);
 bool field_bool(struct json_object *o, const char *key);
 struct json_object *field(struct json_object *o, const char *key); /* NULL: none */
 size_t list_count(struct json_object *array);                            /* 0 for what is no list */
+struct json_object *list_at(struct json_object *array, size_t i);
+/* The member `key` of a list's objects that equals `text`: that object; NULL: none. */
+struct json_object *list_find(struct json_object *array, const char *key, const char *text);
 /* Columns of the terminal; SIZE_MAX when output is no terminal. */
 size_t cli_width(void);
 

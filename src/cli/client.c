@@ -2,6 +2,7 @@
 /* client.c: JSON-RPC 2.0 over the daemon's UNIX socket, one request at a time. */
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -41,6 +42,30 @@ struct json_object *client_call(struct cli *c, const char *method, struct json_o
 	return result;
 }
 
+struct json_object *client_ask(struct cli *c, struct err *e, const char *method, ...)
+{
+	struct json_object *params = json_object_new_object(), *result;
+	const char *key;
+	va_list ap;
+
+	va_start(ap, method);
+	while ((key = va_arg(ap, const char *)) != NULL)
+		json_object_object_add(params, key, json_object_new_string(va_arg(ap, const char *)));
+	va_end(ap);
+	result = client_call(c, method, params, e);
+	json_object_put(params);
+	return result;
+}
+
+int client_do(struct cli *c, const char *method, struct json_object *params, struct err *e)
+{
+	struct err mine = { 0 };
+	struct json_object *result = client_call(c, method, params, &mine);
+
+	json_object_put(result);
+	return result ? 0 : err_set(e, mine.code, "%s", mine.text);
+}
+
 void client_close(struct cli *c)
 {
 	if (c->fd >= 0)
@@ -63,6 +88,20 @@ struct json_object *client_describe(struct cli *c, const char *method)
 	json_object_put(all);
 	json_object_put(params);
 	return described;
+}
+
+struct json_object *cli_methods(struct cli *c, struct err *e)
+{
+	if (!c->methods)
+		c->methods = client_call(c, "rpc_describe", NULL, e);
+	return c->methods ? field(c->methods, "methods") : NULL;
+}
+
+struct json_object *cli_method(struct cli *c, const char *name)
+{
+	struct err e = { 0 };
+
+	return list_find(cli_methods(c, &e), "name", name);
 }
 
 static int client_connect(struct cli *c, struct err *e)

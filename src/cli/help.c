@@ -1,19 +1,51 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* help.c: help on methods, from the daemon's description of them. */
+/* help.c: help on methods, from the daemon's description of them; and the noun that finds any help. */
 #include <stdio.h>
 
 #include "base/text.h"
 #include "cli/cli.h"
 
-static void print_wrapped(const char *text, size_t indent);
+static int run_help(struct cli *c, struct cli_args *a);
 static void print_rows(struct json_object *rows, const char *prefix);
 static void print_row(struct json_object *row, const char *prefix);
 
-int help_command(struct cli *c, int argc, char **argv)
+static const struct cli_verb verbs[] = {
+	{ NULL, "[NOUN|METHOD] [VERB]", "help on everything, on a noun, on a verb, or on a method of the RPC", run_help,
+	  .example = "gantry help disk create\ngantry help bdev_get_bdevs" },
+};
+const struct cli_noun help_noun = { "help", "this, or help on a noun, a verb or a method", verbs, ARRAY_SIZE(verbs) };
+
+static int run_help(struct cli *c, struct cli_args *a)
 {
-	if (argc > 1 && strcmp(argv[1], "rpc") == 0)
+	const struct cli_noun *noun = a->word_count ? cli_find_noun(a->words[0]) : NULL;
+	const struct cli_verb *verb = noun && a->word_count > 1 ? cli_find_verb(noun, a->words[1]) : NULL;
+
+	if (!a->word_count && c->json) {
+		struct json_object *all = usage_as_json();
+
+		cli_print_json(all);
+		json_object_put(all);
+	} else if (!a->word_count) {
+		usage_all();
+	} else if (!noun && strchr(a->words[0], '_')) {
+		return help_method(c, a->words[0]);
+	} else if (!noun) {
+		const char *names[64];
+		size_t count = 0;
+		char near[128];
+
+		for (; cli_nouns[count]; count++)
+			names[count] = cli_nouns[count]->name;
+		return cli_misuse("there is no command \"%s\"%s; gantry --help lists them, gantry rpc --list the methods",
+		                  a->words[0], cli_suggest(a->words[0], names, count, near, sizeof(near)));
+	} else if (strcmp(noun->name, "rpc") == 0) {
 		return help_method(c, NULL);
-	return help_method(c, argv[1]);
+	} else if (verb) {
+		usage_verb(noun, verb, NULL);
+	} else {
+		usage_noun(noun);
+	}
+	return CLI_OK;
 }
 
 int help_method(struct cli *c, const char *method)
@@ -26,12 +58,15 @@ int help_method(struct cli *c, const char *method)
 		       "       gantry rpc --list             all methods\n"
 		       "       gantry rpc METHOD --help      its parameters\n\n"
 		       "  name=disk0                         text\n"
-		       "  num_blocks=1M                      a number; units as in 64k, 1.5GiB are powers of 1024\n"
+		       "  num_blocks=1M                      a number; units are powers of 1024\n"
 		       "  allow_any_host                     a bool alone is true\n"
 		       "  hosts=[a,b]                        a list\n"
 		       "  listen_address.traddr=127.0.0.1    a member of an object\n"
 		       "  namespace='{\"nsid\": 1}'            an object as JSON\n"
-		       "  subsystems=@file                   a value from a file of JSON; @file alone: all parameters\n");
+		       "  subsystems=@file                   a value from a file of JSON;\n"
+		       "                                     @file alone: all parameters\n\n"
+		       "Example:\n"
+		       "    gantry rpc bdev_get_bdevs name=disk0\n");
 		return CLI_OK;
 	}
 	params = json_object_new_object();
@@ -93,12 +128,25 @@ static void print_rows(struct json_object *rows, const char *prefix)
 
 static void print_row(struct json_object *row, const char *prefix)
 {
-	char name[256], facts_buf[512], doc_buf[1024];
+	char name[256];
+
+	snprintf(name, sizeof(name), "%s%s", prefix, field_text(row, "name"));
+	help_row(row, name, 2);
+	if (list_count(field(row, "params"))) {
+		size_t len = strlen(name);
+
+		snprintf(name + len, sizeof(name) - len, "%s", strcmp(field_text(row, "type"), "objects") == 0 ? "[]." : ".");
+		print_rows(field(row, "params"), name);
+	}
+}
+
+void help_row(struct json_object *row, const char *name, size_t indent)
+{
+	char facts_buf[512], doc_buf[1024];
 	struct text facts = text_over(facts_buf, sizeof(facts_buf)), doc = text_over(doc_buf, sizeof(doc_buf));
 	struct json_object *choices = field(row, "choices");
 	const char *type = field_text(row, "type"), *unit = field_text(row, "unit");
 
-	snprintf(name, sizeof(name), "%s%s", prefix, field_text(row, "name"));
 	text_add(&facts, "%s", type);
 	if (*unit)
 		text_add(&facts, ", %s", unit);
@@ -114,40 +162,12 @@ static void print_row(struct json_object *row, const char *prefix)
 		text_add(&facts, ", a multiple of %lu", field_u64(row, "multiple_of"));
 	if (*field_text(row, "alias"))
 		text_add(&facts, ", older name %s", field_text(row, "alias"));
-	printf("  %-28s %s\n", name, facts.buf);
+	printf("%*s%-28s %s\n", (int)indent, "", name, facts.buf);
 	if (field_bool(row, "ignored"))
 		text_add(&doc, "Accepted without effect.%s", *field_text(row, "doc") ? " " : "");
 	text_add(&doc, "%s", field_text(row, "doc"));
 	for (size_t i = 0; i < list_count(choices); i++)
 		text_add(&doc, "%s%s", i ? ", " : " One of: ", json_object_get_string(json_object_array_get_idx(choices, i)));
 	if (doc.len)
-		print_wrapped(doc.buf, 6);
-	if (list_count(field(row, "params"))) {
-		size_t len = strlen(name);
-
-		snprintf(name + len, sizeof(name) - len, "%s", strcmp(type, "objects") == 0 ? "[]." : ".");
-		print_rows(field(row, "params"), name);
-	}
-}
-
-/* At spaces, indented, as wide as the terminal but not wider than is good to read. */
-static void print_wrapped(const char *text, size_t indent)
-{
-	size_t width = min_u64(cli_width(), 100);
-
-	width = width > indent + 20 ? width - indent : 20;
-	while (*text) {
-		size_t len = strlen(text);
-
-		if (len > width) {
-			len = width;
-			while (len && text[len] != ' ')
-				len--;
-			if (!len)
-				len = strcspn(text, " ");
-		}
-		printf("%*s%.*s\n", (int)indent, "", (int)len, text);
-		text += len;
-		text += strspn(text, " ");
-	}
+		print_wrapped(doc.buf, indent + 4);
 }

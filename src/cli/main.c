@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* main.c: gantry: commands for people over the daemon's RPCs. */
-#include <argp.h>
+/* main.c: gantry: commands for people over the daemon's RPCs: options for all of them, and which one it is. */
+#include <locale.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -8,132 +9,211 @@
 #include "base/text.h"
 #include "cli/cli.h"
 
-enum { KEY_JSON = 256 };
-
-static const struct command {
-	const char *name, *args, *doc;
-	int (*run)(struct cli *c, int argc, char **argv);
-} commands[] = {
-	{ "status", "", "what runs: reactors, disks, subsystems, memory", status_command },
-	{ "rpc", "METHOD [key=value]...", "call any method; gantry rpc --list shows them", rpc_command },
-	{ "help", "[METHOD]", "this, or help on a method", help_command },
+const struct cli_noun *const cli_nouns[] = {
+	&disk_noun, &export_noun, &host_noun, &status_noun, &log_noun, &rpc_noun, &completion_noun,
+	&help_noun, NULL,
 };
 
-static const struct argp_option rows[] = {
-	{ "socket", 's', "PATH", 0, "The daemon's socket; else $GANTRY_SOCKET, else " CLI_SOCKET, 0 },
-	{ "json", KEY_JSON, NULL, 0, "Results as JSON", 0 },
-	{ "timeout", 't', "SECONDS", 0, "How long to wait for an answer; 60 is the default, 0 waits for ever", 0 },
-	{ 0 },
-};
+#define NAMES_MAX 64
 
-static const char doc[] =
-	"Looks after a gantryd."
-	"\v"
-	"Commands:\n"
-	"  status                       what runs: reactors, disks, subsystems, memory\n"
-	"  rpc METHOD [key=value]...    call any method\n"
-	"  rpc --list                   all methods\n"
-	"  help METHOD                  its parameters\n\n"
-	"Status: 0 success, 1 the daemon refused, 2 wrong use, 3 no daemon answers.";
-
-struct arguments {
-	struct cli cli;
-	int command_at, argc; /* the command's place in argv; how many are left */
-};
-
-static error_t parse_option(int key, char *arg, struct argp_state *state);
-static const struct command *find_command(const char *name);
+static int take_globals(struct cli *c, int *argc, char **argv);
+static int take_global(struct cli *c, int argc, char **argv, int *at);
+static int run_noun(struct cli *c, const struct cli_noun *noun, int argc, char **argv);
+static int run_verb(struct cli *c, const struct cli_noun *noun, const struct cli_verb *verb, int argc, char **argv);
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = { .options = rows, .parser = parse_option, .doc = doc,
-		.args_doc = "COMMAND [ARGUMENT]..." };
-	struct arguments a = { .cli = { .socket = getenv("GANTRY_SOCKET"), .timeout_s = 60, .fd = -1 } };
-	const struct command *command;
+	struct cli c = { .socket = getenv("GANTRY_SOCKET"), .timeout_s = 60, .fd = -1 };
+	const struct cli_noun *noun;
 	int status;
 
-	if (!a.cli.socket || !*a.cli.socket)
-		a.cli.socket = CLI_SOCKET;
-	argp_program_version = "gantry " GANTRY_VERSION;
-	argp_err_exit_status = CLI_USAGE;
-	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &a);
-	command = find_command(argv[a.command_at]);
-	if (!command)
-		return CLI_USAGE;
-	if (command->run == help_command && a.argc - a.command_at < 2) {
-		argp_help(&argp, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, (char *)"gantry");
+	setlocale(LC_CTYPE, "");
+	if (!c.socket || !*c.socket)
+		c.socket = CLI_SOCKET;
+	status = take_globals(&c, &argc, argv);
+	if (status >= 0)
+		return status;
+	if (argc < 2) {
+		if (!c.help)
+			return cli_misuse("what should be done? gantry --help shows all, for instance: gantry status");
+		usage_all();
 		return CLI_OK;
 	}
-	status = command->run(&a.cli, a.argc - a.command_at, argv + a.command_at);
-	client_close(&a.cli);
+	noun = cli_find_noun(argv[1]);
+	if (noun) {
+		status = run_noun(&c, noun, argc - 2, argv + 2);
+	} else {
+		const char *names[NAMES_MAX];
+		size_t count = 0;
+		char near[128];
+
+		for (; cli_nouns[count]; count++)
+			names[count] = cli_nouns[count]->name;
+		status = cli_misuse("there is no command \"%s\"%s; gantry --help lists them", argv[1],
+		                    cli_suggest(argv[1], names, count, near, sizeof(near)));
+	}
+	json_object_put(c.methods);
+	client_close(&c);
 	return status;
 }
 
-/* Options before the command are ours; what follows it is the command's. */
-static error_t parse_option(int key, char *arg, struct argp_state *state)
+/* The options that mean the same with every command may stand anywhere before "--"; they are taken out. What the
+ * process ends with, or -1: go on. */
+static int take_globals(struct cli *c, int *argc, char **argv)
 {
-	struct arguments *a = state->input;
-	struct err e = { 0 };
-	uint64_t seconds;
+	int kept = 1;
 
-	switch (key) {
-	case 's':
-		a->cli.socket = arg;
-		break;
-	case KEY_JSON:
-		a->cli.json = true;
-		break;
-	case 't':
-		if (text_parse_u64(arg, &seconds, &e) || seconds > 1000000)
-			argp_error(state, "--timeout: \"%s\" is not a number of seconds", arg);
-		a->cli.timeout_s = (uint32_t)seconds;
-		break;
-	case ARGP_KEY_ARG:
-		a->command_at = state->next - 1;
-		/* --json, a socket and so on may follow the command too. */
-		for (int i = state->next; i < state->argc; i++) {
-			if (strcmp(state->argv[i], "--json") != 0)
-				continue;
-			a->cli.json = true;
-			memmove(&state->argv[i], &state->argv[i + 1], (size_t)(state->argc - i) * sizeof(char *));
-			state->argc--;
-			i--;
+	for (int i = 1; i < *argc; i++) {
+		int at = i, taken;
+
+		if (strcmp(argv[i], "--") == 0) {
+			while (++i < *argc)
+				argv[kept++] = argv[i];
+			break;
 		}
-		a->argc = state->argc;
-		state->next = state->argc;
-		break;
-	case ARGP_KEY_NO_ARGS:
-		argp_usage(state);
-		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
+		taken = take_global(c, *argc, argv, &at);
+		if (taken >= 0)
+			return taken;
+		if (at == i && taken == -1)
+			argv[kept++] = argv[i];
+		i = at;
 	}
-	return 0;
+	*argc = kept;
+	argv[kept] = NULL;
+	return -1;
 }
 
-static const struct command *find_command(const char *name)
+/* -1: it is none of these; -2: taken; else what the process ends with. */
+static int take_global(struct cli *c, int argc, char **argv, int *at)
 {
-	const char *names[ARRAY_SIZE(commands)], *nearest;
+	const char *arg = argv[*at], *value = NULL;
+	uint64_t seconds;
 
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
-		names[i] = commands[i].name;
+	if (strcmp(arg, "--json") == 0) {
+		c->json = true;
+		return -2;
 	}
-	nearest = text_nearest(name, names, ARRAY_SIZE(names));
-	fprintf(stderr, "gantry: there is no command \"%s\"; %s%s%s\n", name, nearest ? "did you mean " : "",
-	        nearest ? nearest : "gantry --help lists them", nearest ? "?" : "");
+	if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0 || strcmp(arg, "-?") == 0) {
+		c->help = true;
+		return -2;
+	}
+	if (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0) {
+		printf("gantry %s\n", GANTRY_VERSION);
+		return CLI_OK;
+	}
+	if (text_starts_with(arg, "--socket=") || text_starts_with(arg, "--timeout="))
+		value = strchr(arg, '=') + 1;
+	else if (strcmp(arg, "-s") != 0 && strcmp(arg, "--socket") != 0 && strcmp(arg, "-t") != 0 &&
+	         strcmp(arg, "--timeout") != 0)
+		return -1;
+	if (!value && *at + 1 >= argc)
+		return cli_misuse("%s: a value is wanted", arg);
+	if (!value)
+		value = argv[++*at];
+	if (text_starts_with(arg, "-s") || text_starts_with(arg, "--s")) {
+		c->socket = value;
+		return -2;
+	}
+	if (text_parse_u64(value, &seconds, NULL) || seconds > 1000000)
+		return cli_misuse("--timeout: \"%s\" is not a number of seconds", value);
+	c->timeout_s = (uint32_t)seconds;
+	return -2;
+}
+
+const struct cli_noun *cli_find_noun(const char *name)
+{
+	for (size_t i = 0; cli_nouns[i]; i++)
+		if (strcmp(cli_nouns[i]->name, name) == 0)
+			return cli_nouns[i];
 	return NULL;
+}
+
+const struct cli_verb *cli_find_verb(const struct cli_noun *noun, const char *name)
+{
+	for (size_t i = 0; i < noun->verb_count; i++)
+		if (!noun->verbs[i].name || strcmp(noun->verbs[i].name, name) == 0)
+			return &noun->verbs[i];
+	return NULL;
+}
+
+static int run_noun(struct cli *c, const struct cli_noun *noun, int argc, char **argv)
+{
+	const struct cli_verb *verb = NULL;
+	const char *names[NAMES_MAX];
+	char near[128];
+
+	if (!noun->verbs[0].name)
+		return run_verb(c, noun, &noun->verbs[0], argc, argv);
+	if (argc > 0 && argv[0][0] != '-') {
+		verb = cli_find_verb(noun, argv[0]);
+		if (verb)
+			return run_verb(c, noun, verb, argc - 1, argv + 1);
+		for (size_t i = 0; i < noun->verb_count; i++)
+			names[i] = noun->verbs[i].name;
+		return cli_misuse("there is no \"%s %s\"%s; gantry %s --help lists what there is", noun->name, argv[0],
+		                  cli_suggest(argv[0], names, noun->verb_count, near, sizeof(near)), noun->name);
+	}
+	if (c->help) {
+		usage_noun(noun);
+		return CLI_OK;
+	}
+	for (size_t i = 0; i < noun->verb_count; i++)
+		if (noun->verbs[i].is_default)
+			return run_verb(c, noun, &noun->verbs[i], argc, argv);
+	return cli_misuse("what about the %s? gantry %s --help lists what there is", noun->name, noun->name);
+}
+
+static int run_verb(struct cli *c, const struct cli_noun *noun, const struct cli_verb *verb, int argc, char **argv)
+{
+	struct cli_args a;
+	struct err e = { 0 };
+	int status = CLI_OK;
+	const char *first = argc > 0 && argv[0][0] != '-' ? argv[0] : NULL;
+
+	if (args_parse(c, verb, argc, argv, &a, &e) && !c->help)
+		status = cli_fail(&e);
+	else if (!c->help)
+		status = verb->run(c, &a);
+	else if (!verb->help_on || !verb->help_on(c, &a, first))
+		usage_verb(noun, verb, &a);
+	args_free(&a);
+	return status;
 }
 
 /* --- shared --------------------------------------------------------------------------------------------------- */
 
 int cli_fail(const struct err *e)
 {
+	fflush(stdout);
 	fprintf(stderr, "gantry: %s\n", e->text);
 	if (e->code == CLIENT_UNREACHABLE)
 		return CLI_UNREACHABLE;
 	return e->code == CLIENT_MISTYPED ? CLI_USAGE : CLI_REFUSED;
+}
+
+int cli_misuse(const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "gantry: ");
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\n");
+	return CLI_USAGE;
+}
+
+const char *cli_suggest(const char *typed, const char *const *names, size_t count, char *buf, size_t size)
+{
+	const char *nearest = text_nearest(typed, names, count);
+
+	for (size_t i = 0; i < count && !nearest && strlen(typed) >= 3; i++)
+		if (text_starts_with(names[i], typed))
+			nearest = names[i];
+	buf[0] = 0;
+	if (nearest)
+		snprintf(buf, size, ", did you mean %s?", nearest);
+	return buf;
 }
 
 void cli_print_json(struct json_object *json)
@@ -174,6 +254,19 @@ bool field_bool(struct json_object *o, const char *key)
 size_t list_count(struct json_object *array)
 {
 	return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+}
+
+struct json_object *list_at(struct json_object *array, size_t i)
+{
+	return json_object_array_get_idx(array, i);
+}
+
+struct json_object *list_find(struct json_object *array, const char *key, const char *text)
+{
+	for (size_t i = 0; i < list_count(array); i++)
+		if (strcmp(field_text(list_at(array, i), key), text) == 0)
+			return list_at(array, i);
+	return NULL;
 }
 
 size_t cli_width(void)

@@ -4,28 +4,41 @@
 
 #include "cli/cli.h"
 
-int rpc_command(struct cli *c, int argc, char **argv)
+static int run_rpc(struct cli *c, struct cli_args *a);
+static bool help_on_method(struct cli *c, struct cli_args *a, const char *first);
+
+static const struct cli_verb verbs[] = {
+	{ NULL, "METHOD [key=value]...", "call any method; --list shows them", run_rpc, .raw = true,
+	  .help_on = help_on_method,
+	  .example = "gantry rpc --list\ngantry rpc bdev_get_bdevs --help\ngantry rpc bdev_get_bdevs name=disk0" },
+};
+const struct cli_noun rpc_noun = { "rpc", "call any method: gantry rpc METHOD [key=value]...; gantry rpc --list "
+                                   "shows all", verbs,
+                                   ARRAY_SIZE(verbs) };
+
+static bool help_on_method(struct cli *c, struct cli_args *a, const char *first)
+{
+	help_method(c, first);
+	return true;
+}
+
+static int run_rpc(struct cli *c, struct cli_args *a)
 {
 	struct json_object *method = NULL, *params, *result = NULL;
 	struct err e = { 0 };
 
-	if (argc < 2) {
-		err_set(&e, -1, "gantry rpc: a method is wanted; gantry rpc --list shows all");
-		cli_fail(&e);
-		return CLI_USAGE;
-	}
-	if (strcmp(argv[1], "--list") == 0)
+	if (!a->word_count)
+		return cli_misuse("gantry rpc: a method is wanted; gantry rpc --list shows all");
+	if (strcmp(a->words[0], "--list") == 0)
 		return help_list(c);
-	if (strcmp(argv[1], "--help") == 0 || (argc > 2 && strcmp(argv[2], "--help") == 0))
-		return help_method(c, argc > 2 ? argv[1] : NULL);
 	params = json_object_new_object();
-	if (argc > 2) /* without parameters there is nothing to describe */
-		method = client_describe(c, argv[1]);
-	for (int i = 2; i < argc && !e.code; i++)
-		if (values_add(params, field(method, "params"), argv[i], &e))
+	if (a->word_count > 1) /* without parameters there is nothing to describe */
+		method = client_describe(c, a->words[0]);
+	for (size_t i = 1; i < a->word_count && !e.code; i++)
+		if (values_add(params, field(method, "params"), a->words[i], &e))
 			break;
 	if (!e.code)
-		result = client_call(c, argv[1], params, &e);
+		result = client_call(c, a->words[0], params, &e);
 	else
 		e.code = CLIENT_MISTYPED;
 	if (result && (c->json || !json_object_is_type(result, json_type_boolean) || !json_object_get_boolean(result)))

@@ -16,6 +16,7 @@ struct sample {
 	struct json_object *version, *before, *after, *bdevs, *subsystems, *memory;
 };
 
+static int run_status(struct cli *c, struct cli_args *args);
 static int take(struct cli *c, struct sample *s, struct err *e);
 static struct json_object *ask(struct cli *c, const char *method);
 static void line(const char *fmt, ...) PRINTF(1, 2);
@@ -27,15 +28,17 @@ static void show_subsystem(struct cli *c, struct json_object *sub);
 static void show_memory(struct sample *s);
 static void print_as_json(struct sample *s);
 
-int status_command(struct cli *c, int argc, char **argv)
+static const struct cli_verb verbs[] = {
+	{ NULL, "", "what runs, on one page: reactors, disks, subsystems and who is connected, memory", run_status,
+	  .example = "gantry status" },
+};
+const struct cli_noun status_noun = { "status", "what runs, on one page", verbs, ARRAY_SIZE(verbs) };
+
+static int run_status(struct cli *c, struct cli_args *args)
 {
 	struct sample s = { 0 };
 	struct err e = { 0 };
 
-	if (argc > 1) {
-		fprintf(stderr, "gantry: status takes no \"%s\"\n", argv[1]);
-		return CLI_USAGE;
-	}
 	if (take(c, &s, &e) == 0 && c->json) {
 		print_as_json(&s);
 	} else if (!e.code) {

@@ -18,7 +18,6 @@
 
 static struct json_object *find_row(struct json_object *rows, const char *name, size_t len);
 static int add_file(struct json_object *params, const char *path, struct err *e);
-static int convert(struct json_object *row, const char *key, const char *text, struct json_object **ret, struct err *e);
 static int convert_number(bool may_be_negative, const char *key, const char *text, struct json_object **ret,
                           struct err *e);
 static int convert_bool(const char *key, const char *text, struct json_object **ret, struct err *e);
@@ -64,7 +63,7 @@ int values_add(struct json_object *params, struct json_object *rows, const char 
 	last = strndup(key, (size_t)(equals - key));
 	must(last);
 	if (*equals)
-		rc = convert(row, last, equals + 1, &value, e);
+		rc = values_convert(row, last, equals + 1, &value, e);
 	else if (!row || strcmp(field_text(row, "type"), "bool") == 0)
 		value = json_object_new_boolean(true), rc = 0;
 	else
@@ -104,7 +103,7 @@ static int add_file(struct json_object *params, const char *path, struct err *e)
 	return 0;
 }
 
-static int convert(struct json_object *row, const char *key, const char *text, struct json_object **ret, struct err *e)
+int values_convert(struct json_object *row, const char *key, const char *text, struct json_object **ret, struct err *e)
 {
 	const char *type = field_text(row, "type");
 

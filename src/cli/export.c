@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* export.c: gantry export: serve a disk over NVMe/TCP in one go, see what is served, and end it.
+ *
+ * An export is a subsystem with its namespaces, listeners and hosts. What one call of export makes is undone when
+ * a later part of it fails.
+ */
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+
+#define NAMES_MAX 256
+#define ADDRESS_MAX 64
+
+struct address {
+	char host[ADDRESS_MAX], port[8];
+	bool is_v6;
+};
+
+static int run_disk(struct cli *c, struct cli_args *a);
+static int run_list(struct cli *c, struct cli_args *a);
+static int run_show(struct cli *c, struct cli_args *a);
+static int run_remove(struct cli *c, struct cli_args *a);
+static int describe(struct cli *c, struct cli_args *a, const char *first, struct err *e);
+
+static const struct cli_option disk_options[] = {
+	{ "nqn", "NQN", "The name hosts know it by; " CLI_NQN_PREFIX "DISK when left out. An export that exists gets the "
+	  "disk as one more namespace" },
+	{ "listen", "ADDRESS:PORT", "Where to listen: 0.0.0.0 for all of IPv4, [::] for IPv6; 127.0.0.1:" CLI_PORT
+	  ", this machine only, when left out; may be repeated", .many = true },
+	{ "host", "NQN", "Only this host may connect; may be repeated. Any host when left out", .many = true },
+	{ "read-only", NULL, "Hosts may not write" },
+};
+
+static const struct cli_verb verbs[] = {
+	{ "list", "", "what is served, where, and to how many", run_list, .is_default = true,
+	  .example = "gantry export list" },
+	{ "show", "EXPORT", "one of them, with its hosts and the command with which a host connects", run_show,
+	  .help = "EXPORT is an NQN, what follows its last colon, or a disk.", .example = "gantry export show disk0" },
+	{ "disk", "DISK", "serve a disk over NVMe/TCP: everything in one go", run_disk, CLI_OPTIONS(disk_options),
+	  .describe = describe,
+	  .help = "Makes the transport, the subsystem with the disk as namespace, its listeners and its hosts, and prints "
+	          "what to type on a host.",
+	  .example = "gantry export disk disk0 --listen 127.0.0.1:4420" },
+	{ "remove", "EXPORT", "serve it no more; the disk stays", run_remove,
+	  .help = "EXPORT is an NQN, what follows its last colon, or a disk. Hosts are disconnected.",
+	  .example = "gantry export remove disk0" },
+};
+const struct cli_noun export_noun = { "export", "disks as hosts see them", verbs, ARRAY_SIZE(verbs) };
+
+/* --- what to do, in the order in which it is done --- */
+
+struct job {
+	struct cli *c;
+	struct cli_args *a;
+	struct json_object *disk, *subsystems;
+	char nqn[256];
+	struct address listen[16];
+	size_t listen_count;
+	bool made_subsystem;
+	uint64_t nsid;
+	struct err e;
+};
+
+static int prepare(struct job *j);
+static int make_transport(struct job *j);
+static int make_subsystem(struct job *j);
+static int add_namespace(struct job *j);
+static int add_listeners(struct job *j);
+static int add_hosts(struct job *j);
+static void undo(struct job *j);
+static int parse_address(const char *text, struct address *ret, struct err *e);
+static struct json_object *address_json(const struct address *at);
+static void connect_lines(struct json_object *lines, struct json_object *listeners, const char *nqn);
+static void say_how_to_connect(struct json_object *subsystem);
+static struct json_object *fresh(struct cli *c, const char *nqn, struct err *e);
+
+static int run_disk(struct cli *c, struct cli_args *a)
+{
+	struct job j = { .c = c, .a = a };
+	struct json_object *now = NULL;
+
+	if (prepare(&j) == 0 && make_transport(&j) == 0 && make_subsystem(&j) == 0) {
+		if (add_namespace(&j) || add_listeners(&j) || add_hosts(&j))
+			undo(&j);
+	}
+	if (!j.e.code)
+		now = fresh(c, j.nqn, &j.e);
+	if (now && c->json) {
+		struct json_object *lines = json_object_new_array();
+
+		connect_lines(lines, field(now, "listen_addresses"), j.nqn);
+		json_object_object_add(now, "connect", lines);
+		cli_print_json(now);
+	} else if (now) {
+		printf("Serving %s as %s, namespace %lu.\n", field_text(j.disk, "name"), j.nqn, j.nsid);
+		if (field_bool(now, "allow_any_host"))
+			printf("Any host that reaches it may connect; to choose: gantry host add HOST-NQN %s --only\n",
+			       field_text(j.disk, "name"));
+		say_how_to_connect(now);
+	}
+	json_object_put(now);
+	json_object_put(j.subsystems);
+	json_object_put(j.disk);
+	return j.e.code ? cli_fail(&j.e) : CLI_OK;
+}
+
+/* The namespace's and the subsystem's own rows are options too. */
+static int describe(struct cli *c, struct cli_args *a, const char *first, struct err *e)
+{
+	static const char *const from[] = { "nvmf_create_subsystem", "nvmf_subsystem_add_ns" };
+	struct err unheard = { 0 };
+
+	if (!cli_methods(c, &unheard))
+		return 0; /* said soon enough */
+	for (size_t m = 0; m < ARRAY_SIZE(from); m++) {
+		struct json_object *rows = field(cli_method(c, from[m]), "params");
+
+		if (m == 1)
+			rows = field(list_find(rows, "name", "namespace"), "params");
+		for (size_t i = 0; i < list_count(rows); i++) {
+			struct json_object *row = list_at(rows, i);
+			const char *name = field_text(row, "name");
+
+			if (!field_bool(row, "required") && !field_bool(row, "ignored") && strcmp(name, "tgt_name") != 0 &&
+			    strcmp(name, "allow_any_host") != 0 && strncmp(field_text(row, "doc"), "Not supported", 13) != 0)
+				args_add_row(a, name, row);
+		}
+	}
+	return 0;
+}
+
+static int prepare(struct job *j)
+{
+	const char *nqn = args_value(j->a, "nqn");
+
+	j->disk = disk_find(j->c, j->a->words[0], &j->e);
+	if (!j->disk)
+		return j->e.code;
+	snprintf(j->nqn, sizeof(j->nqn), "%s%s", nqn ? nqn : CLI_NQN_PREFIX, nqn ? "" : field_text(j->disk, "name"));
+	for (size_t i = 0; i < j->a->given_count; i++) {
+		if (strcmp(j->a->given[i].option->name, "listen") != 0)
+			continue;
+		if (j->listen_count == ARRAY_SIZE(j->listen))
+			return err_set(&j->e, CLIENT_MISTYPED, "--listen: %zu addresses at once are the most",
+			               ARRAY_SIZE(j->listen));
+		if (parse_address(j->a->given[i].value, &j->listen[j->listen_count++], &j->e))
+			return j->e.code;
+	}
+	j->subsystems = client_call(j->c, "nvmf_get_subsystems", NULL, &j->e);
+	return j->subsystems ? 0 : j->e.code;
+}
+
+static int make_transport(struct job *j)
+{
+	struct json_object *there = client_call(j->c, "nvmf_get_transports", NULL, &j->e), *params;
+	bool has_tcp = list_find(there, "trtype", "TCP") != NULL;
+	int rc = there ? 0 : j->e.code;
+
+	json_object_put(there);
+	if (rc || has_tcp)
+		return rc;
+	params = json_object_new_object();
+	json_object_object_add(params, "trtype", json_object_new_string("TCP"));
+	rc = client_do(j->c, "nvmf_create_transport", params, &j->e);
+	json_object_put(params);
+	return rc;
+}
+
+/* Different exports should not look like one device: the serial number follows the name. */
+static void make_serial(const char *nqn, char serial[static 24])
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (; *nqn; nqn++)
+		hash = (hash ^ (unsigned char)*nqn) * 0x100000001b3;
+	snprintf(serial, 24, "GTY%016lX", hash);
+}
+
+static int make_subsystem(struct job *j)
+{
+	struct json_object *there = list_find(j->subsystems, "nqn", j->nqn), *params, *rows;
+	char serial[24];
+	int rc;
+
+	if (there)
+		return 0;
+	rows = field(cli_method(j->c, "nvmf_create_subsystem"), "params");
+	params = json_object_new_object();
+	make_serial(j->nqn, serial);
+	json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
+	json_object_object_add(params, "serial_number", json_object_new_string(serial));
+	json_object_object_add(params, "allow_any_host", json_object_new_boolean(!args_has(j->a, "host")));
+	rc = args_to_params(j->a, rows, params, &j->e);
+	if (rc == 0)
+		rc = client_do(j->c, "nvmf_create_subsystem", params, &j->e);
+	j->made_subsystem = rc == 0;
+	json_object_put(params);
+	return rc;
+}
+
+static int add_namespace(struct job *j)
+{
+	struct json_object *rows = field(cli_method(j->c, "nvmf_subsystem_add_ns"), "params"), *there;
+	struct json_object *params, *ns, *result;
+	const char *disk = field_text(j->disk, "name");
+	struct err mine = { 0 };
+
+	rows = field(list_find(rows, "name", "namespace"), "params");
+	there = list_find(field(list_find(j->subsystems, "nqn", j->nqn), "namespaces"), "bdev_name", disk);
+	if (there) {
+		j->nsid = field_u64(there, "nsid");
+		return 0; /* listeners and hosts may be new */
+	}
+	params = json_object_new_object();
+	ns = json_object_new_object();
+	json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
+	json_object_object_add(params, "namespace", ns);
+	json_object_object_add(ns, "bdev_name", json_object_new_string(disk));
+	if (args_has(j->a, "read-only") && !list_find(rows, "name", "read_only")) {
+		json_object_put(params);
+		return err_set(&j->e, -95, "this daemon cannot serve a disk that can be written read-only; make the disk "
+		               "itself read-only, if its kind can: gantry disk create KIND --help");
+	}
+	if (args_has(j->a, "read-only"))
+		json_object_object_add(ns, "read_only", json_object_new_boolean(true));
+	if (args_to_params(j->a, rows, ns, &j->e)) {
+		json_object_put(params);
+		return j->e.code;
+	}
+	result = client_call(j->c, "nvmf_subsystem_add_ns", params, &mine);
+	j->nsid = json_object_get_uint64(result);
+	json_object_put(result);
+	json_object_put(params);
+	if (!result) {
+		struct json_object *ns_there, *other = export_of_disk(j->subsystems, disk, &ns_there);
+
+		return err_set(&j->e, mine.code, "%s%s%s", mine.text, other ? "; it is served as " : "",
+		               other ? field_text(other, "nqn") : "");
+	}
+	return 0;
+}
+
+static int add_listeners(struct job *j)
+{
+	struct json_object *there = field(list_find(j->subsystems, "nqn", j->nqn), "listen_addresses");
+
+	if (!j->listen_count && !list_count(there) &&
+	    parse_address("127.0.0.1:" CLI_PORT, &j->listen[j->listen_count++], &j->e))
+		return j->e.code;
+	for (size_t i = 0; i < j->listen_count; i++) {
+		struct json_object *params = json_object_new_object();
+		int rc;
+
+		json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
+		json_object_object_add(params, "listen_address", address_json(&j->listen[i]));
+		rc = client_do(j->c, "nvmf_subsystem_add_listener", params, &j->e);
+		json_object_put(params);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int add_hosts(struct job *j)
+{
+	for (size_t i = 0; i < j->a->given_count; i++) {
+		struct json_object *params;
+		int rc;
+
+		if (strcmp(j->a->given[i].option->name, "host") != 0)
+			continue;
+		params = json_object_new_object();
+		json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
+		json_object_object_add(params, "host", json_object_new_string(j->a->given[i].value));
+		rc = client_do(j->c, "nvmf_subsystem_add_host", params, &j->e);
+		json_object_put(params);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* A subsystem of ours goes with all it has; one that was there keeps what it had. */
+static void undo(struct job *j)
+{
+	struct json_object *params = json_object_new_object();
+	struct err ignored = { 0 };
+	int rc = 0;
+
+	json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
+	if (j->made_subsystem) {
+		rc = client_do(j->c, "nvmf_delete_subsystem", params, &ignored);
+	} else if (j->nsid && !list_find(field(list_find(j->subsystems, "nqn", j->nqn), "namespaces"), "bdev_name",
+	                                 field_text(j->disk, "name"))) {
+		json_object_object_add(params, "nsid", json_object_new_uint64(j->nsid));
+		rc = client_do(j->c, "nvmf_subsystem_remove_ns", params, &ignored);
+	}
+	if (rc)
+		fprintf(stderr, "gantry: and what was made of %s could not be removed: %s\n", j->nqn, ignored.text);
+	json_object_put(params);
+}
+
+/* --- addresses --- */
+
+/* 10.0.0.1, 10.0.0.1:4420, :4420, [fe80::1]:4420, fe80::1 */
+static int parse_address(const char *text, struct address *ret, struct err *e)
+{
+	const char *colon = strrchr(text, ':'), *end = text + strlen(text), *host = text;
+	unsigned char bytes[16];
+	uint64_t port;
+
+	*ret = (struct address){ .port = CLI_PORT };
+	if (text[0] == '[' && strchr(text, ']')) {
+		host = text + 1;
+		end = strchr(text, ']');
+		colon = end[1] == ':' ? end + 1 : NULL;
+	} else if (colon && strchr(text, ':') != colon) {
+		colon = NULL; /* IPv6 without a port */
+	} else if (colon) {
+		end = colon;
+	}
+	if (colon && (text_parse_u64(colon + 1, &port, NULL) || !port || port > 65535))
+		return err_set(e, CLIENT_MISTYPED, "--listen: \"%s\" is not a port; write ADDRESS:PORT, as in 127.0.0.1:"
+		               CLI_PORT,
+		               colon + 1);
+	if (colon)
+		snprintf(ret->port, sizeof(ret->port), "%lu", port);
+	snprintf(ret->host, sizeof(ret->host), "%.*s", (int)min_u64((uint64_t)(end - host), ADDRESS_MAX - 1), host);
+	if (end == host)
+		snprintf(ret->host, sizeof(ret->host), "0.0.0.0");
+	ret->is_v6 = strchr(ret->host, ':') != NULL;
+	if (inet_pton(ret->is_v6 ? AF_INET6 : AF_INET, ret->host, bytes) != 1)
+		return err_set(e, CLIENT_MISTYPED, "--listen: \"%s\" is not an address; write one of this machine's, as in "
+		               "127.0.0.1:" CLI_PORT ", or 0.0.0.0 for all", ret->host);
+	return 0;
+}
+
+static struct json_object *address_json(const struct address *at)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "trtype", json_object_new_string("TCP"));
+	json_object_object_add(o, "adrfam", json_object_new_string(at->is_v6 ? "IPv6" : "IPv4"));
+	json_object_object_add(o, "traddr", json_object_new_string(at->host));
+	json_object_object_add(o, "trsvcid", json_object_new_string(at->port));
+	return o;
+}
+
+/* For a listener on all addresses: one by which others reach this machine, or loopback. */
+static void reachable(const char *host, char ret[static ADDRESS_MAX])
+{
+	bool is_v6 = strchr(host, ':') != NULL;
+	struct ifaddrs *all = NULL;
+
+	snprintf(ret, ADDRESS_MAX, "%s", host);
+	if (strcmp(host, "0.0.0.0") != 0 && strcmp(host, "::") != 0)
+		return;
+	snprintf(ret, ADDRESS_MAX, "%s", is_v6 ? "::1" : "127.0.0.1");
+	if (getifaddrs(&all) < 0)
+		return;
+	for (struct ifaddrs *i = all; i; i = i->ifa_next) {
+		if (!i->ifa_addr || i->ifa_addr->sa_family != (is_v6 ? AF_INET6 : AF_INET) || (i->ifa_flags & IFF_LOOPBACK))
+			continue;
+		if (is_v6 && IN6_IS_ADDR_LINKLOCAL(&((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr))
+			continue;
+		if (is_v6)
+			inet_ntop(AF_INET6, &((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr, ret, ADDRESS_MAX);
+		else
+			inet_ntop(AF_INET, &((struct sockaddr_in *)i->ifa_addr)->sin_addr, ret, ADDRESS_MAX);
+		break;
+	}
+	freeifaddrs(all);
+}
+
+static void connect_lines(struct json_object *lines, struct json_object *listeners, const char *nqn)
+{
+	for (size_t i = 0; i < list_count(listeners); i++) {
+		struct json_object *l = list_at(listeners, i);
+		char line[512], host[ADDRESS_MAX];
+
+		reachable(field_text(l, "traddr"), host);
+		snprintf(line, sizeof(line), "nvme connect -t tcp -a %s -s %s -n %s", host, field_text(l, "trsvcid"), nqn);
+		json_object_array_add(lines, json_object_new_string(line));
+	}
+}
+
+static void say_how_to_connect(struct json_object *subsystem)
+{
+	struct json_object *lines = json_object_new_array();
+
+	connect_lines(lines, field(subsystem, "listen_addresses"), field_text(subsystem, "nqn"));
+	if (list_count(lines))
+		printf("On the host, as root:\n    modprobe nvme-tcp\n");
+	for (size_t i = 0; i < list_count(lines); i++)
+		printf("    %s\n", json_object_get_string(list_at(lines, i)));
+	json_object_put(lines);
+}
+
+/* --- list, show, remove --- */
+
+static size_t connected(struct cli *c, const char *nqn)
+{
+	struct err e = { 0 };
+	struct json_object *list = client_ask(c, &e, "nvmf_subsystem_get_controllers", "nqn", nqn, NULL);
+	size_t count = list_count(list);
+
+	json_object_put(list);
+	return count;
+}
+
+static void join(struct json_object *list, const char *key, const char *second, char *buf, size_t size)
+{
+	struct text t = text_over(buf, size);
+
+	for (size_t i = 0; i < list_count(list); i++)
+		text_add(&t, "%s%s%s%s", i ? " " : "", field_text(list_at(list, i), key), second ? ":" : "",
+		         second ? field_text(list_at(list, i), second) : "");
+}
+
+static int run_list(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e);
+	struct table t;
+
+	if (!all)
+		return cli_fail(&e);
+	if (c->json) {
+		cli_print_json(all);
+		json_object_put(all);
+		return CLI_OK;
+	}
+	table_init(&t, "EXPORT DISKS LISTENS HOSTS >CONNECTED");
+	for (size_t i = 0; i < list_count(all); i++) {
+		struct json_object *s = list_at(all, i);
+		char text[1024];
+
+		if (export_is_discovery(s))
+			continue;
+		table_cell(&t, "%s", field_text(s, "nqn"));
+		join(field(s, "namespaces"), "bdev_name", NULL, text, sizeof(text));
+		table_cell(&t, "%s", text);
+		join(field(s, "listen_addresses"), "traddr", "trsvcid", text, sizeof(text));
+		table_cell(&t, "%s", text);
+		join(field(s, "hosts"), "nqn", NULL, text, sizeof(text));
+		table_cell(&t, "%s", field_bool(s, "allow_any_host") ? "any" : text);
+		table_cell(&t, "%zu", connected(c, field_text(s, "nqn")));
+	}
+	if (table_rows(&t)) {
+		table_print(&t);
+	} else {
+		printf("Nothing is served. Serve a disk: gantry export disk DISK (gantry disk list shows them)\n");
+		table_free(&t);
+	}
+	json_object_put(all);
+	return CLI_OK;
+}
+
+static int run_show(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e);
+	struct json_object *s = all ? export_find(all, a->words[0], &e) : NULL, *hosts = field(s, "hosts");
+
+	if (s && c->json) {
+		cli_print_json(s);
+	} else if (s) {
+		printf("%s\n  serial      %s\n  model       %s\n", field_text(s, "nqn"), field_text(s, "serial_number"),
+		       field_text(s, "model_number"));
+		for (size_t i = 0; i < list_count(field(s, "namespaces")); i++)
+			printf("  namespace   %lu: %s\n", field_u64(list_at(field(s, "namespaces"), i), "nsid"),
+			       field_text(list_at(field(s, "namespaces"), i), "bdev_name"));
+		if (field_bool(s, "allow_any_host"))
+			printf("  allows      any host\n");
+		for (size_t i = 0; i < list_count(hosts); i++)
+			printf("  allows      %s\n", field_text(list_at(hosts, i), "nqn"));
+		printf("  connected   %zu\n", connected(c, field_text(s, "nqn")));
+		say_how_to_connect(s);
+	}
+	json_object_put(all);
+	return e.code ? cli_fail(&e) : CLI_OK;
+}
+
+/* Named by a disk among others: only its namespace goes. */
+static int run_remove(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e), *params;
+	struct json_object *s = all ? export_find(all, a->words[0], &e) : NULL, *ns;
+	const char *nqn = field_text(s, "nqn");
+
+	if (!s) {
+		json_object_put(all);
+		return cli_fail(&e);
+	}
+	ns = list_find(field(s, "namespaces"), "bdev_name", a->words[0]);
+	params = json_object_new_object();
+	json_object_object_add(params, "nqn", json_object_new_string(nqn));
+	if (ns && list_count(field(s, "namespaces")) > 1) {
+		json_object_object_add(params, "nsid", json_object_new_uint64(field_u64(ns, "nsid")));
+		if (client_do(c, "nvmf_subsystem_remove_ns", params, &e) == 0 && !c->json)
+			printf("%s serves %s no more\n", nqn, a->words[0]);
+	} else if (client_do(c, "nvmf_delete_subsystem", params, &e) == 0 && !c->json) {
+		printf("%s is gone\n", nqn);
+	}
+	json_object_put(params);
+	json_object_put(all);
+	return e.code ? cli_fail(&e) : CLI_OK;
+}
+
+/* --- for others --- */
+
+static struct json_object *fresh(struct cli *c, const char *nqn, struct err *e)
+{
+	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, e), *s = list_find(all, "nqn", nqn);
+
+	json_object_get(s);
+	json_object_put(all);
+	return s;
+}
+
+bool export_is_discovery(struct json_object *subsystem)
+{
+	return strcmp(field_text(subsystem, "subtype"), "Discovery") == 0;
+}
+
+struct json_object *export_of_disk(struct json_object *subsystems, const char *disk, struct json_object **ret_ns)
+{
+	for (size_t i = 0; i < list_count(subsystems); i++) {
+		*ret_ns = list_find(field(list_at(subsystems, i), "namespaces"), "bdev_name", disk);
+		if (*ret_ns)
+			return list_at(subsystems, i);
+	}
+	*ret_ns = NULL;
+	return NULL;
+}
+
+struct json_object *export_find(struct json_object *subsystems, const char *name, struct err *e)
+{
+	struct json_object *ns, *found = list_find(subsystems, "nqn", name);
+	const char *names[NAMES_MAX];
+	size_t count = 0;
+	char near[300];
+
+	if (!found)
+		found = export_of_disk(subsystems, name, &ns);
+	for (size_t i = 0; i < list_count(subsystems) && !found; i++) {
+		struct json_object *s = list_at(subsystems, i), *spaces = field(s, "namespaces");
+		const char *colon = strrchr(field_text(s, "nqn"), ':');
+
+		if (export_is_discovery(s))
+			continue;
+		if (colon && strcmp(colon + 1, name) == 0)
+			found = s;
+		if (colon && count < NAMES_MAX)
+			names[count++] = colon + 1;
+		for (size_t n = 0; n < list_count(spaces) && count < NAMES_MAX; n++)
+			names[count++] = field_text(list_at(spaces, n), "bdev_name");
+	}
+	if (!found || export_is_discovery(found)) {
+		err_set(e, -2, "nothing is served as \"%s\"%s; gantry export list shows all", name,
+		        cli_suggest(name, names, count, near, sizeof(near)));
+		return NULL;
+	}
+	return found;
+}

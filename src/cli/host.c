@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* host.c: gantry host: who may connect, and who is. */
+#include <stdio.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+
+static int run_list(struct cli *c, struct cli_args *a);
+static int run_show(struct cli *c, struct cli_args *a);
+static int run_add(struct cli *c, struct cli_args *a);
+static int run_remove(struct cli *c, struct cli_args *a);
+
+static const struct cli_option add_options[] = {
+	{ "only", NULL, "Only those that were added, and no longer any host" },
+};
+
+#define EXPORT_HELP \
+	"EXPORT is an NQN, what follows its last colon, or a disk. A host's own NQN is in its /etc/nvme/hostnqn."
+static const struct cli_verb verbs[] = {
+	{ "list", "", "who may connect to what, and who is connected", run_list, .is_default = true,
+	  .example = "gantry host list" },
+	{ "show", "HOST", "a host: what it is connected to, from where, and on which cores", run_show,
+	  .example = "gantry host show nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc" },
+	{ "add", "HOST EXPORT", "let a host connect; HOST any lets all", run_add, CLI_OPTIONS(add_options),
+	  .help = EXPORT_HELP,
+	  .example = "gantry host add nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0" },
+	{ "remove", "HOST EXPORT", "let a host connect no more and disconnect it; HOST any leaves those that were added",
+	  run_remove, .help = EXPORT_HELP,
+	  .example = "gantry host remove nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0" },
+};
+const struct cli_noun host_noun = { "host", "who may use what is exported, and who does", verbs, ARRAY_SIZE(verbs) };
+
+static void add_hosts_of(struct cli *c, struct json_object *subsystem, struct json_object *into);
+static struct json_object *host_entry(struct json_object *list, const char *host, const char *nqn);
+static struct json_object *take_all(struct cli *c, struct err *e);
+
+/* --- list, show: {host, export, allowed, controllers, queues, addresses, cores} --- */
+
+static int run_list(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *all = take_all(c, &e);
+	struct table t;
+
+	if (!all)
+		return cli_fail(&e);
+	if (c->json) {
+		cli_print_json(all);
+	} else if (!list_count(all)) {
+		printf("No hosts, since nothing is exported: gantry export disk DISK\n");
+	} else {
+		table_init(&t, "HOST EXPORT ALLOWED FROM >QUEUES");
+		for (size_t i = 0; i < list_count(all); i++) {
+			struct json_object *h = list_at(all, i);
+
+			table_cell(&t, "%s", field_text(h, "host"));
+			table_cell(&t, "%s", field_text(h, "export"));
+			table_cell(&t, "%s", field_bool(h, "allowed") ? "yes" : "as any");
+			table_cell(&t, "%s", field_u64(h, "controllers") ? field_text(h, "from") : "-");
+			table_cell(&t, "%lu", field_u64(h, "queues"));
+		}
+		table_print(&t);
+	}
+	json_object_put(all);
+	return CLI_OK;
+}
+
+static int run_show(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *all = take_all(c, &e), *mine = json_object_new_array();
+	const char *names[256];
+	size_t count = 0;
+	char near[300];
+
+	for (size_t i = 0; i < list_count(all); i++) {
+		const char *host = field_text(list_at(all, i), "host");
+
+		if (strcmp(host, a->words[0]) == 0)
+			json_object_array_add(mine, json_object_get(list_at(all, i)));
+		if (count < ARRAY_SIZE(names))
+			names[count++] = host;
+	}
+	if (all && !list_count(mine))
+		err_set(&e, -2, "no host \"%s\" is connected or was added%s; gantry host list shows all", a->words[0],
+		        cli_suggest(a->words[0], names, count, near, sizeof(near)));
+	else if (all && c->json)
+		cli_print_json(mine);
+	else if (all)
+		printf("%s\n", a->words[0]);
+	for (size_t i = 0; i < list_count(mine) && !c->json; i++) {
+		struct json_object *h = list_at(mine, i);
+
+		printf("  %s\n    allowed     %s\n", field_text(h, "export"),
+		       field_bool(h, "allowed") ? "by name" : "as any host");
+		if (field_u64(h, "controllers"))
+			printf("    connected   from %s, %lu controllers, %lu I/O queues on %s\n", field_text(h, "from"),
+			       field_u64(h, "controllers"), field_u64(h, "queues"), field_text(h, "cores"));
+		else
+			printf("    connected   no\n");
+	}
+	json_object_put(mine);
+	json_object_put(all);
+	return e.code ? cli_fail(&e) : CLI_OK;
+}
+
+static struct json_object *take_all(struct cli *c, struct err *e)
+{
+	struct json_object *subsystems = client_call(c, "nvmf_get_subsystems", NULL, e), *all;
+
+	if (!subsystems)
+		return NULL;
+	all = json_object_new_array();
+	for (size_t i = 0; i < list_count(subsystems); i++)
+		if (!export_is_discovery(list_at(subsystems, i)))
+			add_hosts_of(c, list_at(subsystems, i), all);
+	json_object_put(subsystems);
+	return all;
+}
+
+static void add_hosts_of(struct cli *c, struct json_object *subsystem, struct json_object *into)
+{
+	const char *nqn = field_text(subsystem, "nqn");
+	struct err e = { 0 };
+	struct json_object *qpairs = client_ask(c, &e, "nvmf_subsystem_get_qpairs", "nqn", nqn, NULL);
+	struct json_object *hosts = field(subsystem, "hosts");
+
+	if (field_bool(subsystem, "allow_any_host"))
+		json_object_object_add(host_entry(into, "any", nqn), "allowed", json_object_new_boolean(true));
+	for (size_t i = 0; i < list_count(hosts); i++)
+		json_object_object_add(host_entry(into, field_text(list_at(hosts, i), "nqn"), nqn), "allowed",
+		                       json_object_new_boolean(true));
+	for (size_t i = 0; i < list_count(qpairs); i++) {
+		struct json_object *q = list_at(qpairs, i), *h = host_entry(into, field_text(q, "hostnqn"), nqn);
+		const char *core = field_text(q, "thread"), *cores = field_text(h, "cores");
+		char more[512];
+
+		json_object_object_add(h, "from", json_object_new_string(field_text(field(q, "peer_address"), "traddr")));
+		if (field_u64(q, "qid") == 0) {
+			json_object_object_add(h, "controllers", json_object_new_uint64(field_u64(h, "controllers") + 1));
+			continue;
+		}
+		json_object_object_add(h, "queues", json_object_new_uint64(field_u64(h, "queues") + 1));
+		snprintf(more, sizeof(more), "%s%s%s", cores, *cores ? ", " : "", core);
+		if (!strstr(cores, core))
+			json_object_object_add(h, "cores", json_object_new_string(more));
+	}
+	json_object_put(qpairs);
+}
+
+static struct json_object *host_entry(struct json_object *list, const char *host, const char *nqn)
+{
+	struct json_object *h;
+
+	for (size_t i = 0; i < list_count(list); i++) {
+		h = list_at(list, i);
+		if (strcmp(field_text(h, "host"), host) == 0 && strcmp(field_text(h, "export"), nqn) == 0)
+			return h;
+	}
+	h = json_object_new_object();
+	json_object_object_add(h, "host", json_object_new_string(host));
+	json_object_object_add(h, "export", json_object_new_string(nqn));
+	json_object_object_add(h, "allowed", json_object_new_boolean(false));
+	json_object_object_add(h, "controllers", json_object_new_uint64(0));
+	json_object_object_add(h, "queues", json_object_new_uint64(0));
+	json_object_object_add(h, "from", json_object_new_string(""));
+	json_object_object_add(h, "cores", json_object_new_string(""));
+	json_object_array_add(list, h);
+	return h;
+}
+
+/* --- add, remove --- */
+
+static int allow_any(struct cli *c, const char *nqn, bool any, struct err *e)
+{
+	struct json_object *params = json_object_new_object();
+	int rc;
+
+	json_object_object_add(params, "nqn", json_object_new_string(nqn));
+	json_object_object_add(params, "allow_any_host", json_object_new_boolean(any));
+	rc = client_do(c, "nvmf_subsystem_allow_any_host", params, e);
+	json_object_put(params);
+	return rc;
+}
+
+static int change_host(struct cli *c, const char *method, const char *nqn, const char *host, struct err *e)
+{
+	struct json_object *params = json_object_new_object();
+	int rc;
+
+	json_object_object_add(params, "nqn", json_object_new_string(nqn));
+	json_object_object_add(params, "host", json_object_new_string(host));
+	rc = client_do(c, method, params, e);
+	json_object_put(params);
+	return rc;
+}
+
+static int run_add(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e);
+	struct json_object *export = all ? export_find(all, a->words[1], &e) : NULL;
+	const char *nqn = field_text(export, "nqn"), *host = a->words[0];
+
+	if (export && strcmp(host, "any") == 0) {
+		allow_any(c, nqn, true, &e);
+	} else if (export && (list_find(field(export, "hosts"), "nqn", host) ||
+	                      change_host(c, "nvmf_subsystem_add_host", nqn, host, &e) == 0)) {
+		if (args_has(a, "only"))
+			allow_any(c, nqn, false, &e);
+		else if (field_bool(export, "allow_any_host") && !c->json)
+			printf("Any host may still connect; to let in only those that were added: gantry host remove any %s\n",
+			       a->words[1]);
+	}
+	json_object_put(all);
+	return e.code ? cli_fail(&e) : CLI_OK;
+}
+
+static int run_remove(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e);
+	struct json_object *export = all ? export_find(all, a->words[1], &e) : NULL;
+	const char *nqn = field_text(export, "nqn"), *host = a->words[0];
+
+	if (export && strcmp(host, "any") == 0)
+		allow_any(c, nqn, false, &e);
+	else if (export)
+		change_host(c, "nvmf_subsystem_remove_host", nqn, host, &e);
+	if (export && !e.code && strcmp(host, "any") != 0 && field_bool(export, "allow_any_host") && !c->json)
+		printf("Any host may connect, this one too; to let in only those that were added: gantry host remove any %s\n",
+		       a->words[1]);
+	json_object_put(all);
+	return e.code ? cli_fail(&e) : CLI_OK;
+}
