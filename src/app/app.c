@@ -6,6 +6,7 @@
  * stop:   a signal, an RPC or a failure -> modules, upwards -> core_stop()
  */
 #include "app/app.h"
+#include "app/systemd.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -49,6 +50,7 @@ void app_stop(struct app *a, int status)
 		return;
 	a->stopping = true;
 	a->status = status;
+	systemd_stopping();
 	modules_stop_next(a);
 }
 
@@ -108,7 +110,8 @@ static void serve(struct app *a, const char *how)
 {
 	if (a->server)
 		rpc_server_serve(a->server);
-	log_notice("gantryd: %s, RPC on %s", how, a->server ? a->options->socket : "no socket");
+	systemd_ready(how);
+	log_notice("gantryd: %s, RPC on %s", how, a->rpc_at ? a->rpc_at : "no socket");
 }
 
 /* --- signals ------------------------------------------------------------------------------------------------ */

@@ -28,6 +28,7 @@ struct app {
 	struct uring_rpc uring;
 	struct nvmf_target *nvmf;
 	struct rpc_server *server;
+	const char *rpc_at;             /* where it serves, for people; NULL: nowhere */
 
 	struct source signals;
 	int signal_fd;

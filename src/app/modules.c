@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "app/app.h"
+#include "app/systemd.h"
 #include "backends/malloc/malloc_rpc.h"
 #include "backends/null/null_rpc.h"
 #include "bdev/bdev.h"
@@ -148,10 +149,14 @@ static int ignored_start(struct app *a, struct err *e)
 
 static int server_start(struct app *a, struct err *e)
 {
-	if (!a->options->socket)
-		return 0;
-	a->server = rpc_server_open(a->rpc, a->options->socket, e);
-	return a->server ? 0 : -EADDRINUSE;
+	int fd = systemd_rpc_socket();
+
+	a->rpc_at = fd >= 0 ? "the service manager's socket" : a->options->socket;
+	if (fd >= 0)
+		a->server = rpc_server_adopt(a->rpc, fd, e);
+	else if (a->options->socket)
+		a->server = rpc_server_open(a->rpc, a->options->socket, e);
+	return e->code;
 }
 
 static void drained(void *arg)

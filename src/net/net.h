@@ -126,6 +126,9 @@ typedef void listener_fn(void *arg, struct sock *s);
  * names it, a dead one is replaced. */
 struct listener *listener_open(const struct net_addr *addr, uint32_t backlog, listener_fn *fn, void *arg,
                                struct err *e);
+/* The same over a socket that listens already and is not ours to remove: what a service manager hands over. It is taken
+ * in any case. Not in the simulator. */
+struct listener *listener_adopt(int fd, listener_fn *fn, void *arg, struct err *e);
 void listener_close(struct listener *l);
 void listener_addr(const struct listener *l, struct net_addr *ret_addr);
 

@@ -172,6 +172,8 @@ struct rpc_server;
 /* JSON-RPC 2.0 over a UNIX socket, as SPDK's clients speak it. Control reactor. The socket takes connections at once
  * (so that one in use is found early) and answers when serving begins. */
 struct rpc_server *rpc_server_open(struct rpc *rpc, const char *path, struct err *e);
+/* The same at a socket that listens already (listener_adopt() of net.h). */
+struct rpc_server *rpc_server_adopt(struct rpc *rpc, int fd, struct err *e);
 void rpc_server_serve(struct rpc_server *s); /* once more does nothing */
 /* Requests in progress lose their client; their methods go on. */
 void rpc_server_close(struct rpc_server *s);

@@ -41,6 +41,8 @@ struct rpc_server {
 	struct log_limit full;
 };
 
+static struct rpc_server *server_make(struct rpc *rpc);
+static struct rpc_server *server_begin(struct rpc_server *s, struct listener *l);
 static listener_fn client_come;
 static void client_attach(struct client *c);
 static sock_ready_fn client_ready;
@@ -61,15 +63,33 @@ struct rpc_server *rpc_server_open(struct rpc *rpc, const char *path, struct err
 
 	if (net_addr_parse(NET_UNIX, path, NULL, &addr, e))
 		return NULL;
-	s = base_zalloc(sizeof(*s));
+	s = server_make(rpc);
+	return server_begin(s, listener_open(&addr, BACKLOG, client_come, s, e));
+}
+
+struct rpc_server *rpc_server_adopt(struct rpc *rpc, int fd, struct err *e)
+{
+	struct rpc_server *s = server_make(rpc);
+
+	return server_begin(s, listener_adopt(fd, client_come, s, e));
+}
+
+static struct rpc_server *server_make(struct rpc *rpc)
+{
+	struct rpc_server *s = base_zalloc(sizeof(*s));
+
 	s->rpc = rpc;
 	list_init(&s->clients);
-	s->listener = listener_open(&addr, BACKLOG, client_come, s, e);
-	if (!s->listener) {
-		free(s);
-		return NULL;
-	}
 	return s;
+}
+
+static struct rpc_server *server_begin(struct rpc_server *s, struct listener *l)
+{
+	s->listener = l;
+	if (l)
+		return s;
+	free(s);
+	return NULL;
 }
 
 void rpc_server_serve(struct rpc_server *s)

@@ -5,6 +5,7 @@
  * and the reactor busy. It is said once, until the queue has been emptied again.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ struct listener {
 	struct net_addr addr;
 };
 
+static struct listener *start(struct listener *l, int fd, listener_fn *fn, void *arg, struct err *e);
 static int listen_tcp(int fd, const struct net_addr *addr, int backlog, struct err *e);
 static int bind_failed(const struct net_addr *addr, int error, struct err *e);
 static void on_events(struct source *source, uint32_t events);
@@ -41,15 +43,38 @@ struct listener *listener_open(const struct net_addr *addr, uint32_t backlog, li
 	if (fd < 0)
 		return NULL;
 	l = base_zalloc(sizeof(*l));
-	l->fn = fn;
-	l->arg = arg;
 	backlog = min_u32(backlog ? backlog : SOMAXCONN, INT32_MAX);
 	if (net_addr_family(addr) == NET_UNIX)
 		rc = unix_path_listen(&l->path, fd, addr, (int)backlog, e);
 	else
 		rc = listen_tcp(fd, addr, (int)backlog, e);
-	if (rc)
-		goto fail;
+	if (!rc)
+		return start(l, fd, fn, arg, e);
+	close(fd);
+	free(l);
+	return NULL;
+}
+
+struct listener *listener_adopt(int fd, listener_fn *fn, void *arg, struct err *e)
+{
+	int listens = 0, flags = fcntl(fd, F_GETFL);
+	socklen_t len = sizeof(listens);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) || !listens || flags < 0 ||
+	    fcntl(fd, F_SETFL, flags | O_NONBLOCK)) {
+		err_set(e, -ENOTSOCK, "descriptor %d is not a socket that listens", fd);
+		close(fd);
+		return NULL;
+	}
+	return start(base_zalloc(sizeof(struct listener)), fd, fn, arg, e);
+}
+
+static struct listener *start(struct listener *l, int fd, listener_fn *fn, void *arg, struct err *e)
+{
+	int rc;
+
+	l->fn = fn;
+	l->arg = arg;
 	l->addr.len = sizeof(l->addr.un);
 	(void)getsockname(fd, &l->addr.any, &l->addr.len);
 	rc = source_start(&l->source, fd, EPOLLIN, "listener", on_events);
@@ -57,7 +82,6 @@ struct listener *listener_open(const struct net_addr *addr, uint32_t backlog, li
 		return l;
 	err_set(e, rc, "the listening socket cannot be watched: %s", strerror(-rc));
 	unix_path_remove(&l->path);
-fail:
 	close(fd);
 	free(l);
 	return NULL;

@@ -34,6 +34,12 @@ struct listener *listener_open(const struct net_addr *addr, uint32_t backlog, li
 	return l;
 }
 
+struct listener *listener_adopt(int fd, listener_fn *fn, void *arg, struct err *e)
+{
+	err_set(e, -EOPNOTSUPP, "the simulated network has no descriptors");
+	return NULL;
+}
+
 void listener_close(struct listener *l)
 {
 	if (l->gone)
