@@ -153,17 +153,6 @@ static struct json_object *supported(const struct bdev_info *i, const struct bde
 	return o;
 }
 
-static struct json_object *rate_limits(void)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_add_u64(o, "rw_ios_per_sec", 0); /* none: there is no limiter yet */
-	json_add_u64(o, "rw_mbytes_per_sec", 0);
-	json_add_u64(o, "r_mbytes_per_sec", 0);
-	json_add_u64(o, "w_mbytes_per_sec", 0);
-	return o;
-}
-
 /* SPDK's figures are in blocks, and 0 where a device has no wish. */
 static void add_preferences(struct json_object *o, const struct bdev_info *i)
 {
@@ -210,7 +199,7 @@ static struct json_object *dump(const struct bdev_rpc *br, const struct bdev *b)
 		json_add_bool(o, "md_interleave", i.md_interleaved);
 		json_add_u64(o, "dif_type", 0);
 	}
-	json_object_object_add(o, "assigned_rate_limits", rate_limits());
+	json_object_object_add(o, "assigned_rate_limits", bdev_rpc_rate_limits(b));
 	json_add_bool(o, "claimed", b->claim != NULL);
 	if (b->claim)
 		json_add_text(o, "claim_type", "exclusive_write");
@@ -287,6 +276,7 @@ static void save(void *ctx, struct json_object *array)
 				save_one(kind, b, array);
 		}
 	}
+	bdev_rpc_save_qos(br, array);
 }
 
 /* --- all -------------------------------------------------------------------------------------------------- */
@@ -321,6 +311,7 @@ struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), br);
 	bdev_rpc_add_stats(br);
 	bdev_rpc_add_meter(br);
+	bdev_rpc_add_qos(br);
 	rpc_add_saver(rpc, "bdev", save, br);
 	return br;
 }
