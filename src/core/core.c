@@ -23,6 +23,7 @@ struct core *core_make(const struct core_opts *opts, struct err *e)
 		core->opts.stall_ms = 1000;
 	atomic_init(&core->watch_limit_ns, 30 * NS_PER_S);
 	atomic_init(&core->sched_period_ns, NS_PER_S);
+	notify_init(core);
 	if (make_reactors(core, opts, e) || mem_init(core, e)) {
 		core_free(core);
 		return NULL;
@@ -118,6 +119,7 @@ void core_free(struct core *core)
 	platform_free(core->platform);
 	for (uint32_t i = 0; i <= core->count; i++)
 		free(core->reactors[i]);
+	notify_fini(core);
 	free(core);
 }
 
@@ -128,6 +130,7 @@ static void reactor_free(struct reactor *r)
 	log_core_fini(r);
 	trace_fini(r);
 	watch_fini(r);
+	waits_fini(r);
 	platform_reactor_free(r->pr);
 	msg_fini(r);
 	free(r->pins);

@@ -92,6 +92,7 @@ struct reactor {
 		uint32_t watch;                  /* which nap of the scheduler the rest is about */
 		uint64_t since_ns, busy_ns;
 	} notice;
+	struct waits *waits;                     /* waits.c */
 };
 
 struct core {
@@ -110,6 +111,9 @@ struct core {
 	struct sched *sched;
 	_Atomic uint32_t sched_watch;            /* the scheduler sleeps: who becomes busy tells it; 0: it does not */
 	_Atomic uint64_t sched_period_ns;
+	struct notify_hub *notify;               /* notify.c */
+	struct trace_sharer *trace_sharer;       /* trace.c */
+	bool trace_is_shared;                    /* the reactors' rings are the sharer's */
 	/* core/sim: may messages from `from` be taken in this pass? NULL: always. */
 	bool (*msg_gate)(struct reactor *to, uint32_t from);
 };
@@ -165,6 +169,9 @@ void trace_fini(struct reactor *r);
 void watch_fini(struct reactor *r);
 void sched_fini(struct core *core);
 void sched_notice(struct reactor *r, uint32_t watch);
+void waits_fini(struct reactor *r);
+void notify_init(struct core *core);
+void notify_fini(struct core *core);
 
 /* Accounts: one writer, any reader. */
 static inline void stat_add(uint64_t *v, uint64_t n)

@@ -2,6 +2,7 @@
 /* waitq.c: lines of those who wait for a resource, served in order of arrival by whoever gives back. */
 #include "core/mem.h"
 #include "core/reactor.h"
+#include "core/waits.h"
 
 static void serve(struct defer *d);
 
@@ -19,6 +20,7 @@ void waitq_add(struct waitq *q, struct wait *w, uint32_t need, wait_fn *fn)
 	w->since_ns = reactor_now_ns();
 	list_add_tail(&q->waiters, &w->link);
 	q->waits++;
+	wait_began(q->name);
 	stat_add(&q->depth, 1); /* mem_get_stats() reads it from elsewhere */
 	q->depth_max = max_u64(q->depth_max, q->depth);
 }
@@ -28,6 +30,7 @@ void waitq_remove(struct waitq *q, struct wait *w)
 	if (!list_linked(&w->link))
 		return;
 	list_del(&w->link);
+	wait_ended(q->name, w->since_ns);
 	stat_add(&q->depth, -1ull);
 	waitq_wake(q); /* who was behind it may need less */
 }
@@ -50,6 +53,7 @@ static void serve(struct defer *d)
 		if (!q->ready(q, w->need))
 			return;
 		list_del(&w->link);
+		wait_ended(q->name, w->since_ns);
 		stat_add(&q->depth, -1ull);
 		q->wakes++;
 		q->granting = true;

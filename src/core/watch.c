@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "core/log.h"
+#include "core/notify.h"
 #include "core/reactor.h"
 
 #define LOOKS_PER_LIMIT 4 /* so that what is stuck is told within five quarters of the limit */
@@ -94,6 +95,7 @@ void watch_report(struct watch *w, uint64_t age_ns, const char *fmt, ...)
 	va_end(ap);
 	atomic_fetch_add(&reactor_current->core->watch_stuck, 1);
 	log_warning("stuck for %s: %s: %s", text_duration(age_ns, age), w->name, n->text);
+	notify(reactor_current->core, NOTIFY_IO_STUCK, "%s: %s: %s", age, w->name, n->text);
 }
 
 void watch_visit_notes(void (*visit)(const struct watch_note *n, void *arg), void *arg)

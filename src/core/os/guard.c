@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "core/log.h"
+#include "core/notify.h"
 #include "core/os/os.h"
 
 #define FRAMES_MAX 48
@@ -130,6 +131,8 @@ static void tell(struct reactor *r, uint64_t stuck_ns)
 	log_warning("%s %u has been in one callback (%s) for %s; its backtrace follows",
 	            r->is_control ? "the control reactor," : "reactor", r->index, name ? name : "unnamed",
 	            text_duration(stuck_ns, duration));
+	notify(r->core, NOTIFY_REACTOR_STALLED, "%s %u: %s: %s", r->is_control ? "control" : "reactor", r->index,
+	       name ? name : "unnamed", duration);
 	pthread_kill(r->pr->thread, GUARD_SIGNAL);
 }
 

@@ -157,7 +157,7 @@ static void pass(struct platform_reactor *pr)
 
 	pr->state = SIM_AWAKE;
 	worked = reactor_pass(r);
-	if (trace_on)
+	if (trace_mask)
 		note_trace(r);
 	sim.now_ns += 1 + sim_draw(PASS_NS_MAX);
 	if (!worked && !reactor_has_work(r) && list_empty(&pr->ready) && reactor_deadline(r) > sim.now_ns)

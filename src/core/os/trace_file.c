@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* trace_file.c: /dev/shm/gantry_trace.<id>: made when tracing is switched on for the first time, removed at the end. A
+ * daemon that was killed leaves it, to be read. */
+#include "core/os/trace_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+static struct trace_ring *share(struct trace_sharer *s, uint32_t count, struct err *e);
+static void write_header(struct trace_file_header *h, uint32_t rings);
+static void copy_name(char dst[static 32], const char *src);
+
+void trace_file_init(struct trace_file *f, struct core *core, int shm_id)
+{
+	struct text t = text_over(f->sharer.path, sizeof(f->sharer.path));
+
+	f->sharer.share = share;
+	f->map = NULL;
+	if (shm_id >= 0)
+		text_add(&t, "/dev/shm/gantry_trace.%d", shm_id);
+	else
+		text_add(&t, "/dev/shm/gantry_trace.pid%d", (int)getpid());
+	trace_set_sharer(core, &f->sharer);
+}
+
+static struct trace_ring *share(struct trace_sharer *s, uint32_t count, struct err *e)
+{
+	struct trace_file *f = container_of(s, struct trace_file, sharer);
+	int fd;
+
+	f->bytes = TRACE_FILE_RINGS_AT + count * sizeof(struct trace_ring);
+	unlink(s->path); /* an earlier daemon of this id left it; who reads that one keeps it */
+	fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		err_set(e, -errno, "the trace file %s cannot be made: %s; another -i names another one", s->path,
+		        strerror(errno));
+		return NULL;
+	}
+	f->map = MAP_FAILED;
+	if (ftruncate(fd, (off_t)f->bytes) == 0)
+		f->map = mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (f->map == MAP_FAILED) {
+		err_set(e, -errno, "the trace file %s cannot have %zu bytes: %s", s->path, f->bytes, strerror(errno));
+		f->map = NULL;
+		unlink(s->path);
+	}
+	close(fd);
+	if (!f->map)
+		return NULL;
+	write_header(f->map, count);
+	return (struct trace_ring *)((char *)f->map + TRACE_FILE_RINGS_AT);
+}
+
+static void write_header(struct trace_file_header *h, uint32_t rings)
+{
+	h->version = TRACE_FILE_VERSION;
+	h->rings = rings;
+	h->ring_records = TRACE_RING_RECORDS;
+	h->point_count = TRACE_POINT_COUNT;
+	h->pid = (uint64_t)getpid();
+	h->began_ns = core_clock_ns();
+	h->began_wall_us = core_wall_us();
+	for (uint32_t i = 0; i < TRACE_POINT_COUNT; i++) {
+		struct trace_point_info info = trace_point_info(i);
+
+		copy_name(h->points[i].name, info.name);
+		copy_name(h->points[i].group, trace_group_name(info.group));
+		copy_name(h->points[i].a, info.a);
+		copy_name(h->points[i].b, info.b);
+	}
+	memcpy(h->magic, TRACE_FILE_MAGIC, sizeof(h->magic));
+}
+
+static void copy_name(char dst[static 32], const char *src)
+{
+	struct text t = text_over(dst, 32);
+
+	text_add(&t, "%s", src);
+}
+
+void trace_file_end(struct trace_file *f)
+{
+	if (!f->map)
+		return;
+	munmap(f->map, f->bytes);
+	unlink(f->sharer.path);
+	f->map = NULL;
+}
