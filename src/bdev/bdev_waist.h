@@ -15,6 +15,7 @@
 
 #include "base/hist.h"
 #include "bdev/bdev_device.h"
+#include "core/waits.h"
 
 /* io->waist */
 #define WAIST_CHILD       0x001u /* made by the waist: neither checked nor counted as a user's */
@@ -145,6 +146,14 @@ void bdev_channel_set_simple(struct bdev_channel *ch);
 void bdev_core_long_way(struct bdev_core *core, uint8_t reason, bool on);
 /* registry.c: a descriptor or a hold went; destroy the device when it was the last. */
 void bdev_try_destroy(struct bdev *b);
+
+/* An I/O waits in a line of the waist, and goes on. */
+static inline void bdev_wait_begins(const char *name) { wait_began(name); }
+static inline void bdev_wait_ends(const char *name, struct bdev_io *io)
+{
+	wait_ended(name, io->began_ns);
+	io->waited += (uint32_t)((reactor_now_ns() - io->began_ns) >> 10);
+}
 
 /* submit.c */
 uint32_t bdev_usable_ops(const struct bdev *b);

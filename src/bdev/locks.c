@@ -185,6 +185,7 @@ bool bdev_locks_block(struct bdev_core *core, struct bdev_io *io)
 		if (!lock_covers(c->lock, io))
 			continue;
 		queue_push(&core->blocked, &io->link);
+		bdev_wait_begins("range locks");
 		return true;
 	}
 	return false;
@@ -215,6 +216,7 @@ static void disengaged_on_core(struct msg *m)
 		struct bdev_io *io = container_of(pos, struct bdev_io, link);
 
 		pos = pos->next;
+		bdev_wait_ends("range locks", io);
 		bdev_admit_again(io->ch, io);
 	}
 	msg_send(owner(l), &l->core[core->index].msg, gone_at_owner);

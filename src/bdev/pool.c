@@ -43,6 +43,7 @@ void *bdev_pool_take(struct bdev_pool *p, struct bdev_io *io)
 	/* First come, first served: who has not waited does not pass those who do. */
 	if (unlikely((!queue_empty(&p->waiting) && !p->granting) || (!p->free && !grow(p)))) {
 		p->waits++;
+		bdev_wait_begins(p->name);
 		queue_push(&p->waiting, &io->link);
 		return NULL;
 	}
@@ -72,6 +73,7 @@ static void wake(struct defer *d)
 	while (p->free && !queue_empty(&p->waiting)) {
 		struct bdev_io *io = container_of(queue_pop(&p->waiting), struct bdev_io, link);
 
+		bdev_wait_ends(p->name, io);
 		p->granting = true;
 		p->again(io->ch, io);
 		p->granting = false;

@@ -5,6 +5,7 @@
  * new I/O with GONE meanwhile, and is destroyed when the last descriptor is closed.
  */
 #include "bdev/bdev_waist.h"
+#include "core/notify.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -70,6 +71,7 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 	b->claim = NULL;
 	bdev_cores_make(b);
 	list_add_tail(&reg->bdevs, &b->link);
+	notify(reg->core, NOTIFY_BDEV_REGISTER, "%s", b->name);
 	announce(reg, b);
 	return 0;
 }
@@ -77,20 +79,19 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 /* A listener may register devices and take listeners off, itself and others: a mark of ours stays where we are. */
 static void announce(struct bdev_registry *reg, struct bdev *b)
 {
-	struct bdev_arrival *here = base_zalloc(sizeof(*here)); /* not on the stack: compilers warn of such lists */
+	struct bdev_arrival here = { .fn = NULL };
 
-	list_add_head(&reg->arrivals, &here->link);
-	while (here->link.next != &reg->arrivals) {
-		struct list *next = here->link.next;
+	list_add_head(&reg->arrivals, &here.link);
+	while (here.link.next != &reg->arrivals) {
+		struct list *next = here.link.next;
 		struct bdev_arrival *a = list_entry(next, struct bdev_arrival, link);
 
-		list_del(&here->link);
-		list_insert(next, &here->link);
+		list_del(&here.link);
+		list_insert(next, &here.link);
 		if (a->fn)
 			a->fn(a, b);
 	}
-	list_del(&here->link);
-	free(here);
+	list_del(&here.link);
 }
 
 void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a,
@@ -276,6 +277,7 @@ void bdev_unregister(struct bdev *b, void (*done)(void *arg, int rc), void *arg)
 		done(arg, -EBUSY); /* somebody else removes it already */
 		return;
 	}
+	notify(b->reg->core, NOTIFY_BDEV_UNREGISTER, "%s", b->name);
 	b->unregister_done = done;
 	b->unregister_arg = arg;
 	b->holds++; /* until everybody was told */
@@ -315,6 +317,7 @@ int bdev_resize(struct bdev *b, uint64_t block_count, struct err *e)
 		return err_set(e, -EINVAL, "block device '%s' cannot have %llu blocks: 1 to %llu are possible", b->name,
 		               (unsigned long long)block_count, (unsigned long long)max);
 	if (atomic_exchange(&b->block_count, block_count) != block_count) {
+		notify(b->reg->core, NOTIFY_BDEV_RESIZE, "%s", b->name);
 		b->holds++;
 		tell(b, BDEV_EVENT_RESIZE);
 		b->holds--;
