@@ -5,6 +5,7 @@
  * which binds the queue pair. The order of the checks and their results are those of SPDK's target where the
  * standard leaves a choice.
  */
+#include "core/notify.h"
 #include "nvmf/target.h"
 
 struct connect {
@@ -128,6 +129,7 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 		ctrlr->kato_ms = NVMF_DISCOVERY_KATO_MS;
 	c->ctrlr = ctrlr;
 	c->seat = nvmf_seat_make(ctrlr, c->qp, 0);
+	notify(c->qp->target->core, NOTIFY_HOST_CONNECTED, "%s %s", ctrlr->who.name, s->nqn);
 	log_info("host %s connected to %s as controller %u", ctrlr->who.name, s->nqn, ctrlr->cntlid);
 	return NVME_SC_SUCCESS;
 }

@@ -136,6 +136,8 @@ static void close_if_unused(struct nvmf_ns *ns)
 	if (--ns->refs)
 		return;
 	t->ns_alive--;
+	for (uint32_t i = 0; i < ns->view_count; i++)
+		free(ns->view[i].stages);
 	free(ns);
 }
 

@@ -482,6 +482,7 @@ void nvmf_save(void *ctx, struct json_object *array)
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
 		if (t->config->subs[i])
 			save_subsystem(array, t->config->subs[i]);
+	nvmf_flight_save(t, array);
 }
 
 /* --- the table ----------------------------------------------------------------------------------- */

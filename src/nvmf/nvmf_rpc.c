@@ -544,6 +544,7 @@ static const struct rpc_method methods[] = {
 void nvmf_rpc_add(struct rpc *rpc, struct nvmf_target *t)
 {
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), t);
+	nvmf_flight_rpc_add(rpc, t);
 	nvmf_get_rpc_add(rpc, t);
 	nvmf_place_rpc_add(rpc, t);
 	rpc_add_saver(rpc, "nvmf", nvmf_save, t);

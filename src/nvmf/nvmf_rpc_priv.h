@@ -13,6 +13,8 @@ struct listen_address_args {
 	char *trtype, *adrfam, *traddr, *trsvcid;
 };
 
+void nvmf_flight_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_flight_save(struct nvmf_target *t, struct json_object *array);
 void nvmf_get_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_place_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 /* False: answered. */

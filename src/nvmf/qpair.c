@@ -107,6 +107,8 @@ void nvmf_req_execute(struct nvmf_req *req)
 	list_add_tail(&qp->executing, &req->link);
 	qp->executing_count++;
 	req->io.began_ns = reactor_now_ns();
+	req->io.waited = 0;
+	req->began = (uint32_t)min_u64((req->io.began_ns - req->came_ns) >> 10, NVMF_NOT_BEGUN - 1);
 	if (!req->parks)
 		watch_arm(&qp->nc->watch);
 	if (unlikely(qp->closing))
@@ -327,6 +329,7 @@ static void closed_run(struct defer *d)
 	if (qp->connected)
 		atomic_fetch_sub_explicit(qp->qid ? &nc->current_io_qpairs : &nc->current_admin_qpairs, 1,
 		                          memory_order_relaxed);
+	nvmf_stages_close(qp);
 	if (qp->seat)
 		nvmf_seat_leave(qp->seat);
 	qp->seat = NULL;

@@ -5,6 +5,7 @@
  * keep-alive that expired, a host or subsystem that was removed: each makes it `dying`: its lease is revoked, so that
  * nothing of it can land any more, and every queue pair is told to go. A reset does the same to the I/O queues only.
  */
+#include "core/notify.h"
 #include "nvmf/target.h"
 
 static void ctrlr_go_on(struct nvmf_ctrlr *c);
@@ -119,6 +120,7 @@ struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *
 	c->roster->refs++;
 	c->roster->count++;
 	c->sub_id = s->id;
+	memcpy(c->nqn, s->nqn, sizeof(c->nqn));
 	c->cntlid = cntlid;
 	c->discovery = s->discovery;
 	c->io_queues_max = s->discovery ? 0 : qp->transport->opts.max_io_qpairs_per_ctrlr;
@@ -208,6 +210,8 @@ static void ctrlr_free(struct nvmf_ctrlr *c)
 	assert(list_empty(&c->seats) && !c->aer_count);
 	list_del(&c->link);
 	r->count--;
+	if (!c->unborn)
+		notify(t->core, NOTIFY_HOST_DISCONNECTED, "%s %s", c->who.name, c->nqn);
 	list_each_safe(l, &r->waiters) {
 		struct nvmf_roster_wait *w = list_entry(l, struct nvmf_roster_wait, link);
 

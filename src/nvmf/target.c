@@ -350,6 +350,7 @@ static void free_target(struct nvmf_target *t)
 	for (uint32_t i = 0; i < t->core_count; i++) {
 		free(t->cores[i].subs);
 		free(t->cores[i].fused_slots);
+		nvmf_stages_fini(&t->cores[i]);
 	}
 	nvmf_config_drop(t->config);
 	free(t->cores);

@@ -20,6 +20,7 @@
 #include "core/seq.h"
 #include "core/watch.h"
 #include "nvmf/config.h"
+#include "nvmf/stages.h"
 
 #define NVMF_AERS_MAX 4u          /* AERL + 1 */
 #define NVMF_ABORTS_MAX 4u        /* ACL + 1 */
@@ -55,6 +56,10 @@ struct nvmf_core {
 	struct defer done_defer;
 	struct watch watch;
 	bool watching;
+	struct nvmf_flight flight;
+	struct nvmf_host_counts *hosts;   /* what queue pairs that ended had counted */
+	uint32_t host_count, error_count;
+	struct nvmf_error_count errors[NVMF_EYES_ERRORS];
 	struct nvmf_fused_slot *fused_slots; /* made when first needed */
 	/* Accounts: written by the core, read by anyone: nvmf_count(). */
 	uint64_t admin_qpairs, io_qpairs, completed_io, completed_admin;
@@ -115,6 +120,7 @@ struct nvmf_target {
 	uint32_t configs_old;             /* versions that are still being left */
 	uint32_t subsystems_max;
 	bool subsystems_max_set, config_set; /* over RPC: to be saved */
+	_Atomic uint64_t slow_limit_ns;   /* 0: adaptive */
 	uint16_t crdt[3];                 /* command retry delays: 100 ms */
 	/* stopping (target.c) */
 	bool stopping;
@@ -200,6 +206,7 @@ struct nvmf_ctrlr {
 	bool discovery;
 	uint16_t io_queues_max;
 	struct bdev_initiator who;        /* host NQN and id */
+	char nqn[NVMF_NQN_MAX + 1];       /* of its subsystem */
 	struct net_addr listen_addr;      /* where its admin queue came in */
 	struct nvmf_stamp *seen;          /* by qid: last traffic */
 	/* Written on the admin queue's core, read by any. */

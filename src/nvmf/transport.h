@@ -75,6 +75,9 @@ struct nvmf_req {
 	struct nvmf_ns_view *ns;      /* the namespace the command uses: keeps it, and its channel, until given back */
 	struct nvmf_req *fused;       /* the other half of a fused pair ... */
 	uint16_t fused_status;        /* ... or why there is none: how this one will be answered */
+	/* When, for stages.c: nvmf_req_came(), nvmf_req_waited(). Units of 1024 ns. */
+	uint32_t began, waited;       /* since it came: executed (or not: NVMF_NOT_BEGUN); thereof in line for room */
+	uint64_t came_ns;
 	uint16_t at;                  /* commands of several ranges: the one that is being done ... */
 	uint64_t at_lba;              /* ... and where it goes */
 	struct list link;             /* the qpair's list of executing requests */
@@ -82,6 +85,9 @@ struct nvmf_req {
 	struct bdev_io io;
 };
 
+#define NVMF_NOT_BEGUN UINT32_MAX
+
+struct nvmf_stage_counts;
 struct nvmf_qpair {
 	struct nvmf_transport *transport;
 	struct nvmf_target *target;
@@ -109,6 +115,7 @@ struct nvmf_qpair {
 	struct nvmf_seat *seat;       /* its place in the controller's register; NULL until connected */
 	struct defer closed;
 	bool counted;                 /* in the core's load */
+	struct nvmf_stage_counts *stages; /* of an I/O queue that was used: stages.h */
 	/* For the scheduler (place.c). */
 	uint64_t id;                  /* never used again for another one */
 	uint64_t work;                /* since it was last asked: ticks of its core, by nvmf_qpair_worked(), and commands */
@@ -167,6 +174,20 @@ struct nvmf_transport {
 /* --- the target's verbs for transports ------------------------------------------------------------------------ */
 
 void nvmf_qpair_init(struct nvmf_qpair *qp, struct nvmf_transport *tr);
+/* The command's first bytes came; it waited for room since then. */
+static inline void nvmf_req_came(struct nvmf_req *req)
+{
+	req->came_ns = reactor_now_ns();
+	req->began = NVMF_NOT_BEGUN;
+	req->waited = 0;
+}
+static inline void nvmf_req_waited(struct nvmf_req *req, uint64_t since_ns)
+{
+	req->waited += (uint32_t)((reactor_now_ns() - since_ns) >> 10);
+}
+/* The last byte of the answer, which req_done() brought at `done_ns`, was handed on; or, lost, never will be. Before
+ * nvmf_req_free(). */
+void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost);
 /* Look at the command: choose the handler, the data's direction and length. False: cpl already holds an error
  * status and there is nothing to fetch (the transport must still drop in-capsule data). SGLs are the transport's to
  * check: it compares what the SGL offers with req->data_len. */

@@ -322,6 +322,9 @@ static void freeze_request(struct freeze *f, struct tcp_conn *c, uint16_t index)
 	freeze_u8(f, "req.state", &r->state);
 	freeze_raw(f, "req.cmd", &r->req.cmd, sizeof(r->req.cmd));
 	freeze_u64(f, "req.since", &r->since_ns);
+	freeze_u64(f, "req.came", &r->req.came_ns);
+	freeze_u32(f, "req.began", &r->req.began);
+	freeze_u32(f, "req.waited", &r->req.waited);
 	freeze_bool(f, "req.asked", &r->asked);
 	freeze_bool(f, "req.bad_digest", &r->bad_digest);
 	freeze_bool(f, "req.refused", &r->refused);

@@ -7,7 +7,10 @@
  * had (recv.c), unless it owes data.
  * An R2T goes out only when all buffers for the answer are held.
  */
+#include "core/waits.h"
 #include "nvmf/tcp/tcp.h"
+
+#define TURN "its host to answer earlier R2Ts" /* the name of a wait */
 
 static bool sgl_is_wrong(struct tcp_req *r);
 static bool needs_room(const struct tcp_req *r);
@@ -33,6 +36,7 @@ static inline enum step req_goto(struct tcp_req *r, enum req_state state)
 {
 	must(tcp_req_states[r->state].next & 1ull << state);
 	r->state = (uint8_t)state;
+	trace(REQ_STATE, r->index, state);
 	return STEP_NEXT;
 }
 
@@ -79,6 +83,7 @@ struct tcp_req *tcp_req_take(struct tcp_conn *c)
 	r->asked = r->bad_digest = r->encoded = r->refused = false;
 	r->received = 0;
 	r->since_ns = reactor_now_ns();
+	nvmf_req_came(&r->req);
 	req_goto(r, REQ_NEW);
 	watch_arm(&c->home->watch);
 	return r;
@@ -117,6 +122,8 @@ void tcp_req_end_all(struct tcp_conn *c)
 			continue;
 		if (r->state == REQ_NEED_ROOM)
 			tcp_req_wait_cancel(r);
+		if (!c->move) /* else it lives on, on another core */
+			nvmf_stages_count(&r->req, r->state == REQ_SEND ? r->since_ns : reactor_now_ns(), true);
 		tcp_req_end(r);
 	}
 }
@@ -124,6 +131,10 @@ void tcp_req_end_all(struct tcp_conn *c)
 void tcp_req_wait_cancel(struct tcp_req *r)
 {
 	assert(r->state == REQ_NEED_ROOM);
+	nvmf_req_waited(&r->req, r->since_ns);
+	if (r->waits == WAITS_TURN)
+		wait_ended(TURN, r->since_ns);
+	r->since_ns = reactor_now_ns();
 	if (r->waits == WAITS_IOVS)
 		waitq_remove(&req_conn(r)->home->iov_wait, &r->wait);
 	else if (r->waits == WAITS_BUFFERS)
@@ -262,6 +273,7 @@ static enum step req_on_NEED_ROOM(struct tcp_req *r)
 
 	tcp_count(c->home, room_waits, 1);
 	if (r->waits == WAITS_TURN) {
+		wait_began(TURN);
 		queue_push(&c->turns, &r->link);
 		return STEP_WAIT;
 	}
@@ -282,6 +294,7 @@ static void room_came(struct wait *w)
 		req_on_NEED_ROOM(r);
 		return;
 	}
+	nvmf_req_waited(&r->req, r->since_ns);
 	r->since_ns = reactor_now_ns();
 	req_goto(r, r->asked ? REQ_ASK : REQ_EXECUTE);
 	tcp_req_run(r);
@@ -296,6 +309,8 @@ static void turns_go_on(struct tcp_conn *c)
 		if (c->asked_bytes && c->asked_bytes + r->req.data_len > TCP_ASKED_BYTES_MAX)
 			return;
 		queue_pop(&c->turns);
+		wait_ended(TURN, r->since_ns);
+		nvmf_req_waited(&r->req, r->since_ns);
 		r->since_ns = reactor_now_ns();
 		if (get_room(r) == STEP_NEXT)
 			tcp_req_run(r);
@@ -434,6 +449,7 @@ void tcp_req_done(struct nvmf_req *req)
 	trace(REQ_DONE, c->qp.qid, nvme_cqe_status(&req->cpl));
 	req_goto(r, REQ_SEND);
 	if (unlikely(!conn_is_live(c))) {
+		nvmf_stages_count(&r->req, r->since_ns, true);
 		tcp_req_end(r);
 		return;
 	}
@@ -460,6 +476,7 @@ void tcp_req_sent(struct tcp_req *r)
 	struct tcp_conn *c = req_conn(r);
 
 	if (r->state == REQ_SEND) {
+		nvmf_stages_count(&r->req, r->since_ns, false);
 		tcp_req_end(r);
 		return;
 	}

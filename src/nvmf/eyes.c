@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* eyes.c: copies of what one core of the target has counted, with names, bounded. */
+#include "nvmf/nvmf_eyes.h"
+
+#include "nvmf/stages.h"
+#include "nvmf/target.h"
+
+static void read_hosts(struct nvmf_core *nc, struct nvmf_eyes *eyes);
+static void read_queues(struct nvmf_core *nc, struct nvmf_eyes *eyes);
+static void read_namespaces(struct nvmf_core *nc, struct nvmf_eyes *eyes);
+static struct nvmf_eyes_row *host_row(struct nvmf_eyes *eyes, const char *name);
+static void set_name(char *to, size_t size, const char *from);
+
+void nvmf_eyes_read(struct nvmf_target *t, struct nvmf_eyes *eyes)
+{
+	struct nvmf_core *nc = nvmf_core_here(t);
+
+	memset(eyes, 0, sizeof(*eyes));
+	eyes->index = nc->index;
+	eyes->hosts = base_zalloc((NVMF_EYES_HOSTS + 1) * sizeof(*eyes->hosts));
+	eyes->queues = base_zalloc(NVMF_EYES_QUEUES * sizeof(*eyes->queues));
+	eyes->namespaces = base_zalloc(NVMF_EYES_NAMESPACES * sizeof(*eyes->namespaces));
+	read_hosts(nc, eyes);
+	read_queues(nc, eyes);
+	read_namespaces(nc, eyes);
+	eyes->error_count = nc->error_count;
+	for (uint32_t i = 0; i < nc->error_count; i++)
+		eyes->errors[i] = nc->errors[i];
+	eyes->slow_ios = nc->flight.slow_count;
+	eyes->slow_limit_ns = nc->flight.limit_ns;
+	eyes->admin_queues = atomic_load_explicit(&nc->current_admin_qpairs, memory_order_relaxed);
+	eyes->io_queues = atomic_load_explicit(&nc->current_io_qpairs, memory_order_relaxed);
+	eyes->admin_queues_ever = nvmf_counted(&nc->admin_qpairs);
+	eyes->io_queues_ever = nvmf_counted(&nc->io_qpairs);
+	eyes->admin_commands = nvmf_counted(&nc->completed_admin);
+	eyes->io_commands = nvmf_counted(&nc->completed_io);
+}
+
+void nvmf_eyes_free(struct nvmf_eyes *eyes)
+{
+	free(eyes->hosts);
+	free(eyes->queues);
+	free(eyes->namespaces);
+	memset(eyes, 0, sizeof(*eyes));
+}
+
+/* Of those that have gone; read_queues() adds the living. */
+static void read_hosts(struct nvmf_core *nc, struct nvmf_eyes *eyes)
+{
+	for (const struct nvmf_host_counts *h = nc->hosts; h; h = h->next)
+		nvmf_stage_counts_add(&host_row(eyes, h->name)->counts, &h->counts);
+}
+
+static void read_queues(struct nvmf_core *nc, struct nvmf_eyes *eyes)
+{
+	list_each(l, &nc->qpairs) {
+		const struct nvmf_qpair *qp = list_entry(l, struct nvmf_qpair, link);
+		struct nvmf_eyes_row *row;
+
+		if (!qp->stages || !qp->ctrlr)
+			continue;
+		nvmf_stage_counts_add(&host_row(eyes, qp->ctrlr->who.name)->counts, qp->stages);
+		if (eyes->queue_count == NVMF_EYES_QUEUES) {
+			eyes->left_out++;
+			continue;
+		}
+		row = &eyes->queues[eyes->queue_count++];
+		set_name(row->host, sizeof(row->host), qp->ctrlr->who.name);
+		set_name(row->nqn, sizeof(row->nqn), qp->ctrlr->nqn);
+		row->cntlid = qp->ctrlr->cntlid;
+		row->qid = qp->qid;
+		row->counts = *qp->stages;
+	}
+}
+
+static void read_namespace(struct nvmf_core *nc, struct nvmf_eyes *eyes, const struct nvmf_ns *ns)
+{
+	const struct nvmf_ns_view *v = &ns->view[nc->index];
+	struct nvmf_eyes_row *row;
+
+	if (!v->stages)
+		return;
+	if (eyes->namespace_count == NVMF_EYES_NAMESPACES) {
+		eyes->left_out++;
+		return;
+	}
+	row = &eyes->namespaces[eyes->namespace_count++];
+	set_name(row->nqn, sizeof(row->nqn), ns->nqn);
+	set_name(row->device, sizeof(row->device), ns->bdev_name);
+	row->nsid = ns->nsid;
+	row->counts = *v->stages;
+}
+
+static void read_namespaces(struct nvmf_core *nc, struct nvmf_eyes *eyes)
+{
+	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++) {
+		const struct nvmf_subsystem *s = nc->subs[i];
+
+		for (uint32_t n = 0; s && n < s->ns_max; n++)
+			if (s->ns[n])
+				read_namespace(nc, eyes, s->ns[n]);
+	}
+}
+
+/* One row more than are told apart: it takes the rest. */
+static struct nvmf_eyes_row *host_row(struct nvmf_eyes *eyes, const char *name)
+{
+	struct nvmf_eyes_row *row;
+
+	for (uint32_t i = 0; i < eyes->host_count; i++)
+		if (strcmp(eyes->hosts[i].host, name) == 0)
+			return &eyes->hosts[i];
+	if (eyes->host_count > NVMF_EYES_HOSTS)
+		return &eyes->hosts[NVMF_EYES_HOSTS];
+	row = &eyes->hosts[eyes->host_count];
+	set_name(row->host, sizeof(row->host), eyes->host_count++ == NVMF_EYES_HOSTS ? NVMF_EYES_OTHERS : name);
+	return row;
+}
+
+static void set_name(char *to, size_t size, const char *from)
+{
+	struct text t = text_over(to, size);
+
+	text_add(&t, "%s", from);
+}
+
+/* --- transports --- */
+
+struct passing {
+	void (*emit)(void *arg, const char *transport, const char *key, uint64_t v);
+	void *arg;
+	const char *name;
+};
+
+static void pass_on(void *arg, const char *key, uint64_t v)
+{
+	const struct passing *p = arg;
+
+	p->emit(p->arg, p->name, key, v);
+}
+
+void nvmf_eyes_transports(struct nvmf_target *t, uint32_t core_index,
+                          void (*emit)(void *arg, const char *transport, const char *key, uint64_t v), void *arg)
+{
+	list_each(l, &t->transports) {
+		struct nvmf_transport *tr = list_entry(l, struct nvmf_transport, link);
+		struct passing p = { .emit = emit, .arg = arg, .name = tr->ops->name };
+
+		if (tr->ops->stats)
+			tr->ops->stats(tr, core_index, pass_on, &p);
+	}
+}

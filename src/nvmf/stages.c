@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* stages.c: counting I/O commands and the time of their stages, when the last byte of the answer is gone. */
+#include "nvmf/stages.h"
+
+#include "nvmf/target.h"
+
+#define UNIT_BITS 10u /* of the times in struct nvmf_req: 1.024 us */
+
+static struct nvmf_stage_counts *make_counts(struct nvmf_stage_counts **at);
+static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *qp, struct nvmf_stage_counts *ns,
+                        uint64_t done_ns, bool lost);
+static void times_of(const struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns, uint64_t ns[NVMF_STAGE_COUNT]);
+static void count_error(struct nvmf_core *nc, uint16_t status);
+static struct nvmf_host_counts *host_of(struct nvmf_core *nc, const char *name);
+
+static inline enum nvmf_kind kind_of(uint8_t opc)
+{
+	return opc == NVME_CMD_READ ? NVMF_KIND_READ : opc == NVME_CMD_WRITE ? NVMF_KIND_WRITE : NVMF_KIND_OTHER;
+}
+
+void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost)
+{
+	struct nvmf_qpair *qp = req->qpair;
+	enum nvmf_kind kind = kind_of(req->cmd.opc);
+	struct nvmf_stage_counts *q = qp->stages, *n = NULL;
+	struct nvmf_ns_view *v;
+	uint16_t status;
+
+	if (unlikely(!qp->qid || !qp->ctrlr || !qp->nc))
+		return;
+	if (unlikely(!q))
+		q = make_counts(&qp->stages);
+	v = nvmf_ns_find(qp, le32_get(req->cmd.nsid));
+	if (likely(v != NULL))
+		n = likely(v->stages != NULL) ? v->stages : make_counts(&v->stages);
+	status = nvme_cqe_status(&req->cpl) & NVME_SC_CODE;
+	if (unlikely(status || lost)) {
+		q->errors++;
+		if (n)
+			n->errors++;
+		count_error(qp->nc, lost ? NVME_SC_ABORT_QUEUE : status);
+	} else {
+		q->ios[kind]++;
+		q->bytes[kind] += req->data_len;
+		if (n) {
+			n->ios[kind]++;
+			n->bytes[kind] += req->data_len;
+		}
+	}
+	if (likely(reactor_now_ns() == req->came_ns)) {
+		q->at_once++;
+		if (n)
+			n->at_once++;
+	} else {
+		count_times(req, q, n, done_ns, lost);
+	}
+}
+
+/* A page of memory or two once somebody works: an idle connection shall stay small. */
+static struct nvmf_stage_counts *make_counts(struct nvmf_stage_counts **at)
+{
+	*at = base_zalloc(sizeof(**at));
+	return *at;
+}
+
+static inline void add_time(struct nvmf_stage_counts *c, enum nvmf_stage stage, uint64_t ns)
+{
+	uint64_t units = ns >> UNIT_BITS;
+	uint32_t bucket = units ? 64 - (uint32_t)__builtin_clzll(units) : 0;
+
+	c->stage[stage].sum_ns += ns;
+	c->stage[stage].bucket[min_u32(bucket, NVMF_STAGE_BUCKETS - 1)]++;
+}
+
+static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *q, struct nvmf_stage_counts *n,
+                        uint64_t done_ns, bool lost)
+{
+	struct nvmf_flight *f = &req->qpair->nc->flight;
+	uint64_t now_ns = reactor_now_ns(), total_ns = now_ns - req->came_ns, ns[NVMF_STAGE_COUNT];
+
+	times_of(req, done_ns, now_ns, ns);
+	for (uint32_t i = 0; i < NVMF_STAGE_COUNT; i++) {
+		add_time(q, i, ns[i]);
+		if (n)
+			add_time(n, i, ns[i]);
+	}
+	if (unlikely(nvmf_flight_may_note(f, total_ns, now_ns)))
+		nvmf_flight_note(req, ns, total_ns, lost);
+	f->mean_ns += (uint64_t)((int64_t)(total_ns - f->mean_ns) / 64);
+}
+
+/* What was never executed has no back-end's time; what was not answered is still in it, or was never. */
+static void times_of(const struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns, uint64_t ns[NVMF_STAGE_COUNT])
+{
+	uint64_t waited = (uint64_t)req->waited << UNIT_BITS, held = (uint64_t)req->io.waited << UNIT_BITS;
+	uint64_t until = done_ns > req->came_ns ? done_ns : req->came_ns;
+	uint64_t began = req->began == NVMF_NOT_BEGUN ? until : req->came_ns + ((uint64_t)req->began << UNIT_BITS);
+	uint64_t worked;
+
+	began = min_u64(began, until);
+	waited = min_u64(waited, began - req->came_ns);
+	worked = until - began;
+	held = min_u64(held, worked);
+	ns[NVMF_STAGE_RECEIVE] = began - req->came_ns - waited;
+	ns[NVMF_STAGE_WAIT] = waited + held;
+	ns[NVMF_STAGE_BACKEND] = worked - held;
+	ns[NVMF_STAGE_SEND] = now_ns - until;
+}
+
+static void count_error(struct nvmf_core *nc, uint16_t status)
+{
+	uint32_t i = 0;
+
+	while (i < nc->error_count && nc->errors[i].status != status)
+		i++;
+	if (i == nc->error_count) {
+		if (i == NVMF_EYES_ERRORS) {
+			i--; /* the last place is everybody's */
+		} else {
+			nc->errors[i].status = status;
+			nc->error_count++;
+		}
+	}
+	nc->errors[i].count++;
+}
+
+/* --- ends --- */
+
+void nvmf_stages_close(struct nvmf_qpair *qp)
+{
+	if (qp->stages && qp->ctrlr)
+		nvmf_stage_counts_add(&host_of(qp->nc, qp->ctrlr->who.name)->counts, qp->stages);
+	free(qp->stages);
+	qp->stages = NULL;
+}
+
+/* The last of them stands for all that came when there were many. */
+static struct nvmf_host_counts *host_of(struct nvmf_core *nc, const char *name)
+{
+	struct nvmf_host_counts *h = nc->hosts;
+	struct text t;
+
+	for (; h; h = h->next)
+		if (strcmp(h->name, name) == 0)
+			return h;
+	if (nc->host_count == NVMF_EYES_HOSTS) {
+		for (h = nc->hosts; strcmp(h->name, NVMF_EYES_OTHERS) != 0; h = h->next)
+			;
+		return h;
+	}
+	if (++nc->host_count == NVMF_EYES_HOSTS)
+		name = NVMF_EYES_OTHERS;
+	h = base_zalloc(sizeof(*h));
+	t = text_over(h->name, sizeof(h->name));
+	text_add(&t, "%s", name);
+	h->next = nc->hosts;
+	nc->hosts = h;
+	return h;
+}
+
+void nvmf_stages_fini(struct nvmf_core *nc)
+{
+	while (nc->hosts) {
+		struct nvmf_host_counts *h = nc->hosts;
+
+		nc->hosts = h->next;
+		free(h);
+	}
+	nvmf_flight_fini(&nc->flight);
+}
+
+void nvmf_stage_counts_add(struct nvmf_stage_counts *into, const struct nvmf_stage_counts *from)
+{
+	for (uint32_t i = 0; i < NVMF_KIND_COUNT; i++) {
+		into->ios[i] += from->ios[i];
+		into->bytes[i] += from->bytes[i];
+	}
+	into->errors += from->errors;
+	into->at_once += from->at_once;
+	for (uint32_t s = 0; s < NVMF_STAGE_COUNT; s++) {
+		into->stage[s].sum_ns += from->stage[s].sum_ns;
+		for (uint32_t i = 0; i < NVMF_STAGE_BUCKETS; i++)
+			into->stage[s].bucket[i] += from->stage[s].bucket[i];
+	}
+}
+
+const char *nvmf_stage_name(enum nvmf_stage stage)
+{
+#define STAGE_NAME(id, name, doc) name,
+	static const char *const names[] = { NVMF_STAGES(STAGE_NAME) };
+
+	return stage < NVMF_STAGE_COUNT ? names[stage] : "unknown";
+}
+
+const char *nvmf_kind_name(enum nvmf_kind kind)
+{
+	static const char *const names[] = { "read", "write", "other" };
+
+	return kind < NVMF_KIND_COUNT ? names[kind] : "unknown";
+}
