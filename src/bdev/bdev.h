@@ -250,6 +250,20 @@ void bdev_channel_put(struct bdev_channel *ch); /* its I/Os have ended */
 uint32_t bdev_channel_in_flight(const struct bdev_channel *ch);
 
 /* --- statistics ------------------------------------------------------------------------------------------- */
+/* What I/O waits for in the waist, and how often it had to; or as many as do now. */
+/*   wait             name */
+#define BDEV_WAITS(X) \
+	X(READ_LIMIT,      "rate limit of reads") \
+	X(WRITE_LIMIT,     "rate limit of writes") \
+	X(CTX,             "device context") \
+	X(EMU,             "emulation context") \
+	X(SPLIT,           "split context") \
+	X(CAW,             "compare-and-write context") \
+	X(FUA,             "FUA context")
+#define BDEV_WAIT_ENUM(wait, name) BDEV_WAIT_##wait,
+enum bdev_wait { BDEV_WAITS(BDEV_WAIT_ENUM) BDEV_WAIT_COUNT };
+const char *bdev_wait_name(enum bdev_wait w);
+
 struct bdev_op_stats {
 	uint64_t ops, blocks, errors, latency_ns, latency_ns_max, latency_ns_min;
 };
@@ -258,6 +272,7 @@ struct bdev_stats {
 	uint64_t in_flight;
 	uint64_t depth_period_us;         /* 0: the queue depth is not metered, and the next two say nothing */
 	uint64_t busy_ns, weighted_ns;    /* with any I/O (of the sum only); depth times time */
+	struct bdev_wait_stats { uint64_t waits, waiting; } waits[BDEV_WAIT_COUNT];
 };
 /* What reading does to the counters: SPDK's modes. */
 enum bdev_stats_reset { BDEV_STATS_KEEP, BDEV_STATS_RESET_ALL, BDEV_STATS_RESET_MAXMIN, BDEV_STATS_RESET_ERRORS };

@@ -30,13 +30,13 @@ struct waiting {
 	struct list link;
 };
 
-static struct json_object *dump(const struct bdev *b);
+static struct json_object *dump(const struct bdev_rpc *br, const struct bdev *b);
 
 static void reply_one(struct rpc_call *call, const struct bdev *b)
 {
 	struct json_object *array = json_object_new_array();
 
-	json_object_array_add(array, dump(b));
+	json_object_array_add(array, dump(rpc_ctx(call), b));
 	rpc_reply(call, array);
 }
 
@@ -111,7 +111,7 @@ static void handle_get_bdevs(struct rpc_call *call, void *args)
 	} else {
 		array = json_object_new_array();
 		for (b = bdev_first(br->reg); b; b = bdev_next(b))
-			json_object_array_add(array, dump(b));
+			json_object_array_add(array, dump(br, b));
 		rpc_reply(call, array);
 	}
 }
@@ -121,6 +121,18 @@ static void handle_get_bdevs(struct rpc_call *call, void *args)
 static void add_driver_value(void *arg, const char *key, const char *text)
 {
 	json_add_text(arg, key, text);
+}
+
+static void add_driver_specific(const struct bdev_rpc *br, const struct bdev *b, struct json_object *driver)
+{
+	if (b->ops->describe)
+		b->ops->describe(b, add_driver_value, driver);
+	list_each(l, &br->kinds) {
+		struct bdev_rpc_kind *kind = list_entry(l, struct bdev_rpc_kind, link);
+
+		if (strcmp(kind->product, b->product) == 0 && kind->driver_specific)
+			kind->driver_specific(b, driver);
+	}
 }
 
 static struct json_object *supported(const struct bdev_info *i, const struct bdev *b)
@@ -138,17 +150,6 @@ static struct json_object *supported(const struct bdev_info *i, const struct bde
 	json_add_bool(o, "abort", b->ops->abort != NULL);
 	for (uint32_t k = 0; k < ARRAY_SIZE(never); k++)
 		json_add_bool(o, never[k], false);
-	return o;
-}
-
-static struct json_object *rate_limits(void)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_add_u64(o, "rw_ios_per_sec", 0); /* none: there is no limiter yet */
-	json_add_u64(o, "rw_mbytes_per_sec", 0);
-	json_add_u64(o, "r_mbytes_per_sec", 0);
-	json_add_u64(o, "w_mbytes_per_sec", 0);
 	return o;
 }
 
@@ -175,7 +176,7 @@ static struct json_object *aliases(const struct bdev *b, const char *uuid)
 	return array;
 }
 
-static struct json_object *dump(const struct bdev *b)
+static struct json_object *dump(const struct bdev_rpc *br, const struct bdev *b)
 {
 	struct json_object *o = json_object_new_object(), *driver = json_object_new_object();
 	char uuid[UUID_TEXT_MAX];
@@ -198,14 +199,13 @@ static struct json_object *dump(const struct bdev *b)
 		json_add_bool(o, "md_interleave", i.md_interleaved);
 		json_add_u64(o, "dif_type", 0);
 	}
-	json_object_object_add(o, "assigned_rate_limits", rate_limits());
+	json_object_object_add(o, "assigned_rate_limits", bdev_rpc_rate_limits(b));
 	json_add_bool(o, "claimed", b->claim != NULL);
 	if (b->claim)
 		json_add_text(o, "claim_type", "exclusive_write");
 	json_add_bool(o, "zoned", false);
 	json_object_object_add(o, "supported_io_types", supported(&i, b));
-	if (b->ops->describe)
-		b->ops->describe(b, add_driver_value, driver);
+	add_driver_specific(br, b, driver);
 	json_object_object_add(o, "driver_specific", driver);
 	return o;
 }
@@ -276,6 +276,7 @@ static void save(void *ctx, struct json_object *array)
 				save_one(kind, b, array);
 		}
 	}
+	bdev_rpc_save_qos(br, array);
 }
 
 /* --- all -------------------------------------------------------------------------------------------------- */
@@ -310,6 +311,7 @@ struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), br);
 	bdev_rpc_add_stats(br);
 	bdev_rpc_add_meter(br);
+	bdev_rpc_add_qos(br);
 	rpc_add_saver(rpc, "bdev", save, br);
 	return br;
 }

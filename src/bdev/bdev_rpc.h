@@ -20,6 +20,8 @@ struct bdev_registry *bdev_rpc_registry(struct bdev_rpc *br);
 struct bdev_rpc_kind {
 	const char *product, *method;
 	void (*params)(const struct bdev *b, struct json_object *params); /* NULL: nothing more */
+	/* Into what bdev_get_bdevs shows, where texts are not enough. NULL: nothing. */
+	void (*driver_specific)(const struct bdev *b, struct json_object *driver);
 	struct list link;                                                 /* bdev_rpc's */
 };
 void bdev_rpc_add_kind(struct bdev_rpc *br, struct bdev_rpc_kind *kind); /* `kind` stays the caller's */

@@ -16,6 +16,10 @@ struct bdev_rpc {
 void bdev_rpc_add_stats(struct bdev_rpc *br);
 /* meter_rpc.c */
 void bdev_rpc_add_meter(struct bdev_rpc *br);
+/* qos_rpc.c */
+void bdev_rpc_add_qos(struct bdev_rpc *br);
+struct json_object *bdev_rpc_rate_limits(const struct bdev *b);
+void bdev_rpc_save_qos(struct bdev_rpc *br, struct json_object *array); /* after all devices */
 
 /* bdev_rpc.c: the device of that name; NULL: there is none, and the caller has been told. */
 struct bdev *bdev_rpc_find(struct rpc_call *call, const char *name);

@@ -100,7 +100,7 @@ static void fake_submit(struct bdev_channel *ch, struct bdev_io *io)
 }
 
 /* On a core: let go what it keeps. `arg` is any channel of that core. */
-static void fake_let_go(void *arg)
+static inline void fake_let_go(void *arg)
 {
 	struct bdev_channel *ch = arg;
 	struct fake_disk *f = container_of(bdev_channel_bdev(ch), struct fake_disk, bdev);

@@ -79,19 +79,20 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 /* A listener may register devices and take listeners off, itself and others: a mark of ours stays where we are. */
 static void announce(struct bdev_registry *reg, struct bdev *b)
 {
-	struct bdev_arrival here = { .fn = NULL };
+	struct bdev_arrival *here = base_zalloc(sizeof(*here)); /* not on the stack: compilers warn of such lists */
 
-	list_add_head(&reg->arrivals, &here.link);
-	while (here.link.next != &reg->arrivals) {
-		struct list *next = here.link.next;
+	list_add_head(&reg->arrivals, &here->link);
+	while (here->link.next != &reg->arrivals) {
+		struct list *next = here->link.next;
 		struct bdev_arrival *a = list_entry(next, struct bdev_arrival, link);
 
-		list_del(&here.link);
-		list_insert(next, &here.link);
+		list_del(&here->link);
+		list_insert(next, &here->link);
 		if (a->fn)
 			a->fn(a, b);
 	}
-	list_del(&here.link);
+	list_del(&here->link);
+	free(here);
 }
 
 void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* stats.c: what a device did, summed over its cores by one message each. */
-#include "bdev/bdev_waist.h"
+#include "bdev/qos_core.h"
 
 static void read_on_core(struct each *e);
 static void read_done(struct each *e);
@@ -40,6 +40,35 @@ static void clear(struct bdev_stats *s, enum bdev_stats_reset reset)
 	}
 }
 
+#define WAIT_NAME(wait, name) name,
+const char *bdev_wait_name(enum bdev_wait w)
+{
+	static const char *const names[] = { BDEV_WAITS(WAIT_NAME) };
+
+	return names[w];
+}
+
+static struct bdev_wait_stats pool_waits(const struct bdev_pool *p)
+{
+	struct bdev_wait_stats s = { .waits = p->waits };
+
+	for (const struct queue_link *l = p->waiting.first; l; l = l->next)
+		s.waiting++;
+	return s;
+}
+
+static void read_waits(const struct bdev_core *core, struct bdev_wait_stats *waits)
+{
+	for (uint32_t i = 0; core->qos && i < QOS_LINES; i++)
+		waits[i == QOS_READS ? BDEV_WAIT_READ_LIMIT : BDEV_WAIT_WRITE_LIMIT] =
+			(struct bdev_wait_stats){ .waits = core->qos->lines[i].waits, .waiting = core->qos->lines[i].depth };
+	waits[BDEV_WAIT_CTX] = pool_waits(&core->ctxs);
+	waits[BDEV_WAIT_EMU] = pool_waits(&core->emus);
+	waits[BDEV_WAIT_SPLIT] = pool_waits(&core->splits);
+	waits[BDEV_WAIT_CAW] = pool_waits(&core->caws);
+	waits[BDEV_WAIT_FUA] = pool_waits(&core->fuas);
+}
+
 static void read_here(struct bdev_stats_read *r)
 {
 	uint32_t index = reactor_index(reactor_self());
@@ -50,6 +79,7 @@ static void read_here(struct bdev_stats_read *r)
 		r->per_core[index].in_flight += list_entry(l, struct bdev_channel, link)->in_flight;
 	if (r->bdev->depth_period_us)
 		r->per_core[index].weighted_ns = bdev_depth_area_here(core);
+	read_waits(core, r->per_core[index].waits);
 	clear(&core->stats, r->reset);
 }
 
@@ -80,6 +110,10 @@ static void read_done(struct each *e)
 		for (uint32_t op = 0; op < BDEV_OP_COUNT; op++)
 			add(&r->sum.op[op], &r->per_core[i].op[op]);
 		r->sum.in_flight += r->per_core[i].in_flight;
+		for (uint32_t w = 0; w < BDEV_WAIT_COUNT; w++) {
+			r->sum.waits[w].waits += r->per_core[i].waits[w].waits;
+			r->sum.waits[w].waiting += r->per_core[i].waits[w].waiting;
+		}
 		r->sum.weighted_ns += r->per_core[i].weighted_ns;
 	}
 	r->sum.depth_period_us = b->depth_period_us;

@@ -116,6 +116,22 @@ static void add_depth(struct json_object *o, const struct bdev_stats *sum)
 	json_add_u64(o, "weighted_io_time", sum->weighted_ns / NS_PER_US);
 }
 
+/* Only where something has waited: what for, how often, and how many do now. */
+static void add_waits(struct json_object *o, const struct bdev_stats *sum)
+{
+	struct json_object *array = NULL, *wait;
+
+	for (uint32_t i = 0; i < BDEV_WAIT_COUNT; i++) {
+		if (!sum->waits[i].waits)
+			continue;
+		array = array ? array : json_add_array(o, "waits");
+		wait = json_append_object(array);
+		json_add_text(wait, "name", bdev_wait_name((enum bdev_wait)i));
+		json_add_u64(wait, "count", sum->waits[i].waits);
+		json_add_u64(wait, "waiting", sum->waits[i].waiting);
+	}
+}
+
 static void device_read(struct bdev_stats_read *r)
 {
 	struct iostat *s = container_of(r, struct iostat, read);
@@ -128,6 +144,7 @@ static void device_read(struct bdev_stats_read *r)
 		json_object_object_add(o, "name", json_object_new_string(r->bdev->name));
 		add_stats(o, r->bdev, &r->sum);
 		add_depth(o, &r->sum);
+		add_waits(o, &r->sum);
 		json_object_array_add(s->array, o);
 	}
 	next_device(s);

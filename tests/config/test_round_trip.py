@@ -3,6 +3,7 @@
 in EXAMPLES fails the last test, so that a new one cannot be forgotten."""
 import copy
 import json
+import tempfile
 
 import pytest
 
@@ -12,6 +13,8 @@ from jsonrpc import Waiting
 HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555"
 UUID = "0d3c9c8e-7d2b-4c46-9a54-0a8c7f2b9f01"
 PORT = free_port()
+FILE = tempfile.NamedTemporaryFile(prefix="gantry-round-trip-")  # as long as the tests run
+FILE.truncate(1 << 20)
 ADDRESS = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(PORT)}
 
 # In an order in which they can be called.
@@ -25,6 +28,10 @@ EXAMPLES = [
     ("bdev_malloc_create", {"name": "disk0", "num_blocks": 4096, "block_size": 4096, "uuid": UUID, "dif_type": 0}),
     ("bdev_malloc_create", {"num_blocks": 8192, "block_size": 512}),
     ("bdev_null_create", {"name": "null0", "num_blocks": 1 << 40, "block_size": 512}),
+    ("bdev_aio_create", {"name": "aio0", "filename": FILE.name, "block_size": 512, "readonly": True, "fallocate": False,
+                         "nowait": False}),
+    ("bdev_aio_create", {"name": "aio1", "filename": FILE.name}),
+    ("bdev_uring_create", {"name": "uring0", "filename": FILE.name, "block_size": 1024, "uuid": UUID[:-1] + "2"}),
     ("bdev_malloc_resize", {"name": "disk0", "new_size": 32}),
     ("bdev_null_resize", {"name": "null0", "new_size": 1 << 20}),
     ("nvmf_create_transport", {"trtype": "TCP", "max_queue_depth": 64, "zcopy": True}),
@@ -43,7 +50,8 @@ EXAMPLES = [
 ]
 # They take away, act or only look: there is nothing to save.
 NOT_SAVED = {
-    "bdev_examine", "bdev_malloc_delete", "bdev_null_delete", "bdev_reset_iostat", "framework_start_init",
+    "bdev_aio_delete", "bdev_aio_rescan", "bdev_examine", "bdev_malloc_delete", "bdev_null_delete", "bdev_reset_iostat",
+    "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "load_config", "log_clear_flag", "log_set_flag", "log_set_level", "log_set_print_level",
     "nvmf_clear_slow_ios", "nvmf_delete_subsystem", "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
     "nvmf_subsystem_remove_ns", "spdk_kill_instance", "thread_set_cpumask",

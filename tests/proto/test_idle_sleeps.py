@@ -9,7 +9,7 @@ from gantry import Daemon
 from load import cpu_ns, differences, tcp_counter, wakeups
 from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
 
-BACKENDS = ["malloc", "null", "skeleton"]
+BACKENDS = ["aio", "malloc", "null", "skeleton", "uring"]
 IO_QUEUES = 4
 KEEP_ALIVES = 4
 KEEP_ALIVE_EVERY_S = 0.5
@@ -23,6 +23,11 @@ def device(daemon, backend):
     methods = daemon.rpc("rpc_get_methods")
     if f"bdev_{backend}_create" not in methods:
         pytest.skip(f"this daemon cannot make a {backend} device")
+    if backend in ("aio", "uring"):
+        file = daemon.directory / "disk"
+        with open(file, "wb") as f:
+            f.truncate(64 << 20)
+        return daemon.tell(f"bdev_{backend}_create", name="disk", filename=str(file), block_size=512)
     return daemon.tell(f"bdev_{backend}_create", name="disk", num_blocks=131072, block_size=512)
 
 
