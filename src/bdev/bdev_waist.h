@@ -27,9 +27,22 @@
 #define WAIST_DEVICE      0x080u /* the device has it */
 #define WAIST_DONE        0x100u /* answered, on its way to done */
 #define WAIST_ABORT       0x200u /* asked to end while it waited */
+#define WAIST_FAMILY     0x2000u /* children do its work; device_ctx is their struct bdev_family */
 #define WAIST_METERED     0x400u /* counted in core->depth */
 #define WAIST_PAID        0x800u /* within its device's limits: not looked at again */
 #define WAIST_THROTTLED  0x1000u /* waits for them */
+
+/* The beginning of every context in which the waist does an I/O by children: who aborts the one means the others. */
+struct bdev_family {
+	void (*abort)(struct bdev_family *f);
+};
+static inline void bdev_family_begin(struct bdev_io *parent, struct bdev_family *f,
+                                     void (*abort_children)(struct bdev_family *f))
+{
+	f->abort = abort_children;
+	parent->device_ctx = f; /* free: the device does not see the parent */
+	parent->waist |= WAIST_FAMILY;
+}
 
 /* Objects of one size for one device on one core. Grows by chunks up to a limit, never shrinks while the device
  * lives; who finds none waits in line. */

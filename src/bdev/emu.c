@@ -75,6 +75,8 @@ void bdev_emu_fini(struct bdev_core *core)
 
 /* --- leaves ----------------------------------------------------------------------------------------------- */
 
+static void abort_child(struct bdev_family *f);
+
 static uint32_t block_bytes_all(const struct bdev *b)
 {
 	return b->block_size + b->md_size;
@@ -94,7 +96,15 @@ struct emu *emu_take(struct bdev_channel *ch, struct bdev_io *io)
 	e->piece_max = (uint32_t)min_u64(e->piece_max, io->count);
 	e->data = iov_cursor_over(io->iovs, io->iov_count);
 	e->md = iov_cursor_over(io->md_iovs, io->md_iov_count);
+	bdev_family_begin(io, &e->family, abort_child);
 	return e;
+}
+
+static void abort_child(struct bdev_family *f)
+{
+	struct emu *e = container_of(f, struct emu, family);
+
+	bdev_abort(e->ch, &e->child);
 }
 
 void emu_end(struct emu *e, enum bdev_status st)

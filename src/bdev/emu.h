@@ -23,6 +23,7 @@
 struct emu;
 typedef void emu_fn(struct emu *e);
 struct emu {
+	struct bdev_family family;
 	struct bdev_io child;
 	struct bdev_io *parent;
 	struct bdev_channel *ch;

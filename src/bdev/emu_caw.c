@@ -7,6 +7,7 @@
 #include "bdev/emu.h"
 
 struct caw {
+	struct bdev_family family;
 	struct bdev_io child;
 	struct bdev_io *parent;
 	enum bdev_status status;
@@ -15,6 +16,7 @@ struct caw {
 	struct iovec iovs[CAW_IOVS], md_iovs[CAW_IOVS / 4];
 };
 
+static void abort_child(struct bdev_family *f);
 static void locked(struct bdev_lock *l);
 static void run_child(struct caw *c, enum bdev_op op, bdev_done_fn *done);
 static void compared(struct bdev_io *child);
@@ -37,7 +39,15 @@ void bdev_emu_caw(struct bdev_channel *ch, struct bdev_io *io)
 	c->parent = io;
 	c->data = iov_cursor_over(io->iovs, io->iov_count);
 	c->md = iov_cursor_over(io->md_iovs, io->md_iov_count);
+	bdev_family_begin(io, &c->family, abort_child);
 	bdev_lock_take(&c->lock, ch->bdev, io->lba, io->count, locked);
+}
+
+static void abort_child(struct bdev_family *f)
+{
+	struct caw *c = container_of(f, struct caw, family);
+
+	bdev_abort(c->parent->ch, &c->child);
 }
 
 static void locked(struct bdev_lock *l)

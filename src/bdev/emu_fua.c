@@ -7,11 +7,13 @@
 #include "bdev/emu.h"
 
 struct fua {
+	struct bdev_family family;
 	struct bdev_io child;
 	struct bdev_io *parent;
 	bool flushes_first;
 };
 
+static void abort_child(struct bdev_family *f);
 static void first_done(struct bdev_io *child);
 static void second_done(struct bdev_io *child);
 static void start(struct fua *f, bool flush, bdev_done_fn *done);
@@ -36,7 +38,15 @@ void bdev_emu_fua(struct bdev_channel *ch, struct bdev_io *io)
 	memset(f, 0, sizeof(*f));
 	f->parent = io;
 	f->flushes_first = !bdev_op_changes(io->op);
+	bdev_family_begin(io, &f->family, abort_child);
 	start(f, f->flushes_first, first_done);
+}
+
+static void abort_child(struct bdev_family *family)
+{
+	struct fua *f = container_of(family, struct fua, family);
+
+	bdev_abort(f->parent->ch, &f->child);
 }
 
 static void start(struct fua *f, bool flush, bdev_done_fn *done)

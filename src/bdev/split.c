@@ -17,6 +17,7 @@ struct child {
 };
 
 struct split {
+	struct bdev_family family;
 	struct bdev_io *parent;
 	struct bdev_channel *ch;
 	uint64_t max;                    /* blocks of a child */
@@ -28,6 +29,7 @@ struct split {
 	struct child children[SPLIT_CHILDREN];
 };
 
+static void abort_children(struct bdev_family *f);
 static void cut_more(struct split *s);
 static bool cut_one(struct split *s, struct child *c);
 static bool cut_unmap(struct split *s, struct bdev_io *io);
@@ -85,7 +87,17 @@ void bdev_split(struct bdev_channel *ch, struct bdev_io *io)
 		s->children[i].split = s;
 		s->children[i].busy = false;
 	}
+	bdev_family_begin(io, &s->family, abort_children);
 	cut_more(s);
+}
+
+static void abort_children(struct bdev_family *f)
+{
+	struct split *s = container_of(f, struct split, family);
+
+	for (uint32_t i = 0; i < SPLIT_CHILDREN; i++)
+		if (s->children[i].busy)
+			bdev_abort(s->ch, &s->children[i].io);
 }
 
 static void cut_more(struct split *s)

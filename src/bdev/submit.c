@@ -397,5 +397,7 @@ bool bdev_abort(struct bdev_channel *ch, struct bdev_io *io)
 	if (io->waist & WAIST_DEVICE)
 		return ch->bdev->ops->abort && ch->bdev->ops->abort(ch, io);
 	io->waist |= WAIST_ABORT; /* it waits for something; looked at when that comes */
+	if (io->waist & WAIST_FAMILY)
+		((struct bdev_family *)io->device_ctx)->abort(io->device_ctx);
 	return true;
 }
