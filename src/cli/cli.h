@@ -26,6 +26,7 @@
 #include "base/text.h"
 
 #define CLI_SOCKET "/var/tmp/spdk.sock"
+#define CLI_SERVICE_SOCKET "/run/gantry/rpc.sock" /* packaging/gantryd.socket */
 #define CLI_PORT "4420"
 #define CLI_NQN_PREFIX "nqn.2016-06.io.gantry:"
 
@@ -182,6 +183,8 @@ struct json_object *export_of_disk(struct json_object *subsystems, const char *d
 /* By NQN, by what follows the last colon, or by disk. NULL: sentence. */
 struct json_object *export_find(struct json_object *subsystems, const char *name, struct err *e);
 bool export_is_discovery(struct json_object *subsystem);
+/* Who may connect and who is: {host, export, allowed, controllers, queues, from, cores}, of the first exports. */
+struct json_object *hosts_take(struct cli *c, size_t exports_max, struct err *e);
 int disk_create(struct cli *c, struct cli_args *a);
 int disk_create_describe(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 bool disk_create_help(struct cli *c, struct cli_args *a, const char *first);

@@ -32,14 +32,13 @@ const struct cli_noun host_noun = { "host", "who may use what is exported, and w
 
 static void add_hosts_of(struct cli *c, struct json_object *subsystem, struct json_object *into);
 static struct json_object *host_entry(struct json_object *list, const char *host, const char *nqn);
-static struct json_object *take_all(struct cli *c, struct err *e);
 
 /* --- list, show: {host, export, allowed, controllers, queues, addresses, cores} --- */
 
 static int run_list(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
-	struct json_object *all = take_all(c, &e);
+	struct json_object *all = hosts_take(c, SIZE_MAX, &e);
 	struct table t;
 
 	if (!all)
@@ -68,7 +67,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 static int run_show(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
-	struct json_object *all = take_all(c, &e), *mine = json_object_new_array();
+	struct json_object *all = hosts_take(c, SIZE_MAX, &e), *mine = json_object_new_array();
 	const char *names[256];
 	size_t count = 0;
 	char near[300];
@@ -104,16 +103,19 @@ static int run_show(struct cli *c, struct cli_args *a)
 	return e.code ? cli_fail(&e) : CLI_OK;
 }
 
-static struct json_object *take_all(struct cli *c, struct err *e)
+struct json_object *hosts_take(struct cli *c, size_t exports_max, struct err *e)
 {
 	struct json_object *subsystems = client_call(c, "nvmf_get_subsystems", NULL, e), *all;
 
 	if (!subsystems)
 		return NULL;
 	all = json_object_new_array();
-	for (size_t i = 0; i < list_count(subsystems); i++)
-		if (!export_is_discovery(list_at(subsystems, i)))
-			add_hosts_of(c, list_at(subsystems, i), all);
+	for (size_t i = 0; i < list_count(subsystems) && exports_max; i++) {
+		if (export_is_discovery(list_at(subsystems, i)))
+			continue;
+		add_hosts_of(c, list_at(subsystems, i), all);
+		exports_max--;
+	}
 	json_object_put(subsystems);
 	return all;
 }

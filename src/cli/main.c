@@ -10,7 +10,7 @@
 #include "cli/cli.h"
 
 const struct cli_noun *const cli_nouns[] = {
-	&disk_noun, &export_noun, &host_noun, &status_noun, &log_noun, &rpc_noun, &completion_noun,
+	&disk_noun, &export_noun, &host_noun, &status_noun, &top_noun, &log_noun, &rpc_noun, &completion_noun,
 	&help_noun, NULL,
 };
 
@@ -29,7 +29,7 @@ int main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, "");
 	if (!c.socket || !*c.socket)
-		c.socket = CLI_SOCKET;
+		c.socket = access(CLI_SERVICE_SOCKET, F_OK) == 0 ? CLI_SERVICE_SOCKET : CLI_SOCKET;
 	status = take_globals(&c, &argc, argv);
 	if (status >= 0)
 		return status;

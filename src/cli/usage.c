@@ -9,7 +9,8 @@
 #define OPTION_COLUMN 28
 
 static const char *const global_options[][2] = {
-	{ "-s, --socket PATH", "The daemon's socket; else $GANTRY_SOCKET, else " CLI_SOCKET },
+	{ "-s, --socket PATH", "The daemon's socket; else $GANTRY_SOCKET, " CLI_SERVICE_SOCKET " if it is there, "
+	  CLI_SOCKET },
 	{ "--json", "Results as JSON, for programs" },
 	{ "-t, --timeout SECONDS", "How long to wait for an answer; 60 is the default, 0 waits for ever" },
 	{ "-?, --help", "Help on this, on a noun or on a verb" },
