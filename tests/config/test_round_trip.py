@@ -50,7 +50,6 @@ EXAMPLES = [
 ]
 # They take away, act or only look: there is nothing to save.
 NOT_SAVED = {
-    "bdev_aio_delete", "bdev_aio_rescan", "bdev_uring_delete", "bdev_uring_rescan",
     "bdev_aio_delete", "bdev_aio_rescan", "bdev_examine", "bdev_malloc_delete", "bdev_null_delete", "bdev_reset_iostat",
     "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "load_config", "log_clear_flag", "log_set_flag", "log_set_level", "log_set_print_level",
