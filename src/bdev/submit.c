@@ -264,16 +264,19 @@ void bdev_io_end(struct bdev_io *io, enum bdev_status st)
 	queue_push(&ch->doneq, &io->link);
 }
 
-void bdev_unadmit(struct bdev_io *io)
+static inline void change_ends(struct bdev_core *core, const struct bdev_io *io)
 {
-	struct bdev_core *core = io->ch->core;
 	uint8_t phase = io->waist & WAIST_CHANGES_1 ? 1 : 0;
 
-	if (!(io->waist & WAIST_CHANGES))
-		return;
-	io->waist &= (uint16_t)~(WAIST_CHANGES | WAIST_CHANGES_1);
 	if (--core->changes[phase] == 0 && unlikely(phase != core->phase))
 		bdev_locks_drained(core);
+}
+
+void bdev_unadmit(struct bdev_io *io)
+{
+	if (io->waist & WAIST_CHANGES)
+		change_ends(io->ch->core, io);
+	io->waist &= (uint16_t)~(WAIST_CHANGES | WAIST_CHANGES_1);
 }
 
 /* What was counted on the way down and is not a plain read's. */
@@ -282,7 +285,7 @@ static void uncount(struct bdev_io *io)
 	struct bdev_core *core = io->ch->core;
 
 	if (io->waist & WAIST_CHANGES)
-		bdev_unadmit(io);
+		change_ends(core, io);
 	if (io->waist & WAIST_LEASED)
 		bdev_lease_leave(io->lease, core->index, io->waist & WAIST_LEASED_1 ? 1 : 0);
 	if (io->waist & WAIST_CTX)
