@@ -141,6 +141,7 @@ void bdev_lease_revoke(struct core *core, struct bdev_lease *l, struct bdev_leas
 
 #define BDEV_IO_FUA      0x01u /* on media before done */
 #define BDEV_IO_LEND     0x02u /* READ only: fill io->iovs (room for iov_max) with the device's own memory */
+#define BDEV_IO_SRC      0x04u /* COPY only: io->copy.src names a channel of the source; taken off when that is the same device */
 #define BDEV_IO_PRCHK_GUARD  0x10u /* check protection information; a device that cannot answers UNSUPPORTED */
 #define BDEV_IO_PRCHK_APPTAG 0x20u
 #define BDEV_IO_PRCHK_REFTAG 0x40u
@@ -187,7 +188,9 @@ struct bdev_io {
 	const struct mem_region *region; /* where the data lies, when known; NULL otherwise */
 	union {
 		struct { const struct bdev_range *ranges; uint32_t range_count; } unmap; /* count 0: lba,count */
-		struct { uint64_t src_lba; } copy;             /* same device */
+		/* Of the same device; with BDEV_IO_SRC of another one, of the same shape of blocks, through a channel of
+		 * this core that stays open until done. */
+		struct { uint64_t src_lba; struct bdev_channel *src; } copy;
 		struct { uint8_t *cmd; uint32_t *result; } passthrough;
 		struct { bool ret_mapped; uint64_t ret_blocks; } lba_status; /* of the run that begins at lba */
 	};

@@ -21,12 +21,25 @@ static bdev_emu_fn *const emulations[BDEV_OP_COUNT] = {
 	[BDEV_FLUSH] = nothing_to_flush,
 };
 
+/* A source that is the same device is what devices and emulations take for granted. */
+static bool from_elsewhere(const struct bdev_channel *ch, struct bdev_io *io)
+{
+	if (!(io->flags & BDEV_IO_SRC))
+		return false;
+	if (io->copy.src->bdev != ch->bdev)
+		return true;
+	io->flags &= (uint8_t)~BDEV_IO_SRC;
+	return false;
+}
+
 bool bdev_emulate(struct bdev_channel *ch, struct bdev_io *io)
 {
 	bool native = ch->bdev->native_ops & 1u << io->op;
 
 	if (io->flags & ch->slow_flags && (bdev_op_changes(io->op) || io->op == BDEV_READ || io->op == BDEV_COMPARE))
 		bdev_emu_fua(ch, io); /* on others the flag means nothing */
+	else if (io->op == BDEV_COPY && from_elsewhere(ch, io))
+		bdev_emu_copy_from(ch, io);
 	else if (!native && emulations[io->op])
 		emulations[io->op](ch, io);
 	else if (!native)

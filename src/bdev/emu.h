@@ -25,6 +25,7 @@ typedef void emu_fn(struct emu *e);
 struct emu {
 	struct bdev_family family;
 	struct bdev_io child;
+	struct bdev_io source;       /* a copy's, on another device */
 	struct bdev_io *parent;
 	struct bdev_channel *ch;
 	uint64_t done;               /* blocks of the parent */
@@ -48,7 +49,8 @@ void emu_move(struct emu *e, enum bdev_op op, uint64_t lba, emu_fn *next);
 
 /* One file each. */
 typedef void bdev_emu_fn(struct bdev_channel *ch, struct bdev_io *io);
-bdev_emu_fn bdev_emu_compare, bdev_emu_verify, bdev_emu_copy, bdev_emu_write_zeroes, bdev_emu_caw, bdev_emu_fua;
+bdev_emu_fn bdev_emu_compare, bdev_emu_verify, bdev_emu_copy, bdev_emu_copy_from, bdev_emu_write_zeroes, bdev_emu_caw,
+            bdev_emu_fua;
 bdev_emu_fn bdev_split;
 bool bdev_split_needed(const struct bdev_channel *ch, const struct bdev_io *io);
 

@@ -105,11 +105,26 @@ static enum bdev_status check_unmap(const struct bdev *b, const struct bdev_io *
 	return BDEV_ST_OK;
 }
 
+static enum bdev_status check_source(const struct bdev_channel *ch, const struct bdev_io *io)
+{
+	const struct bdev_channel *src = io->flags & BDEV_IO_SRC ? io->copy.src : ch;
+	const struct bdev *b = src->bdev;
+
+	assert(src->core->index == ch->core->index);
+	if (is_gone(b))
+		return BDEV_ST_GONE;
+	if (src->block_bytes != ch->block_bytes || b->md_size != ch->bdev->md_size ||
+	    b->md_interleaved != ch->bdev->md_interleaved)
+		return BDEV_ST_BAD_FIELD;
+	return in_range(b, io->copy.src_lba, io->count) ? BDEV_ST_OK : BDEV_ST_BAD_RANGE;
+}
+
 /* Everything but read and write. */
 static enum bdev_status check_other(const struct bdev_channel *ch, const struct bdev_io *io)
 {
 	const struct bdev *b = ch->bdev;
 	bool compares = io->op == BDEV_COMPARE || io->op == BDEV_COMPARE_AND_WRITE;
+	enum bdev_status st;
 
 	if (io->op >= BDEV_OP_COUNT || io->flags & BDEV_IO_LEND)
 		return BDEV_ST_BAD_FIELD;
@@ -125,8 +140,10 @@ static enum bdev_status check_other(const struct bdev_channel *ch, const struct 
 		return BDEV_ST_OK;
 	if (io->op == BDEV_UNMAP)
 		return check_unmap(b, io);
-	if (!in_range(b, io->lba, io->count) || (io->op == BDEV_COPY && !in_range(b, io->copy.src_lba, io->count)))
+	if (!in_range(b, io->lba, io->count))
 		return BDEV_ST_BAD_RANGE;
+	if (io->op == BDEV_COPY && (st = check_source(ch, io)) != BDEV_ST_OK)
+		return st;
 	if (compares && !fits(ch, io, io->op == BDEV_COMPARE ? io->count : 2 * io->count))
 		return BDEV_ST_BAD_FIELD;
 	if (io->md_iovs && (!compares || !md_fits(ch, io, io->op == BDEV_COMPARE ? io->count : 2 * io->count)))
