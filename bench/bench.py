@@ -47,7 +47,7 @@ def sides_of(args, case):
     if not args.peer:
         return ours, None
     kind, path = args.peer.split("=", 1)
-    return ours, TARGETS[kind](path, args.peer_args, case)
+    return ours, TARGETS[kind](path, args.peer_args, case._replace(disk=case.peer_disk))
 
 
 def measure(target, initiators, case, seconds):

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals."""
+"""The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a file
+in memory through that back-end, "uring:disk" one on the disk below the current directory; `peer_disk` is the peer's."""
 from collections import namedtuple
 
-Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against")
+Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "
+                          "peer_disk")
 
 
 def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_bytes=4096, depth=128, qpairs=1,
-         digests=False, metric="iops", goal=None, against=None):
-    return Case(name, disk, mode, initiators, pattern, io_bytes, depth, qpairs, digests, metric, goal, against)
+         digests=False, metric="iops", goal=None, against=None, peer_disk=None):
+    return Case(name, disk, mode, initiators, pattern, io_bytes, depth, qpairs, digests, metric, goal, against,
+                peer_disk or disk)
 
 
 CASES = [
@@ -31,4 +34,8 @@ CASES = [
          metric="p50", goal=("<=", 1.1)),
     case("adaptive against poll, randwrite QD32", mode="adaptive", against="poll", pattern="randwrite", depth=32,
          goal=(">=", 0.95)),
+    *(case(f"file on {where}, {pattern} QD{depth}, against {peer}", disk=f"uring:{where}", pattern=pattern, depth=depth,
+           initiators=1, goal=(">=", 1.5 if where == "shm" else 1.0), peer_disk=f"{peer}:{where}")
+      for where in ("shm", "disk") for peer in ("uring", "aio") for pattern in ("randread", "randwrite")
+      for depth in (32, 128)),
 ]

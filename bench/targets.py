@@ -12,6 +12,7 @@ from pathlib import Path
 
 NQN = "nqn.2026-01.io.gantry:bench"
 START_DEADLINE_S = 20
+FILE_MIB = 512
 
 
 def cpus_of_this_machine():
@@ -51,7 +52,7 @@ class Target:
 
     def __init__(self, path, arguments, case):
         self.path, self.arguments, self.case = Path(path), shlex.split(arguments), case
-        self.process = None
+        self.process = self.files = None
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix="gantry-bench-")
@@ -77,6 +78,8 @@ class Target:
             self.process.kill()
             self.process.wait()
         self.log.close()
+        if self.files:
+            self.files.cleanup()
         self.directory.cleanup()
 
     def wait_until_it_answers(self):
@@ -92,7 +95,10 @@ class Target:
 
     def configure(self):
         call = self.rpc.call
-        if self.case.disk == "null":
+        if ":" in self.case.disk:
+            backend, where = self.case.disk.split(":")
+            call(f"bdev_{backend}_create", name="disk", filename=self.make_file(where), block_size=4096)
+        elif self.case.disk == "null":
             call("bdev_null_create", name="disk", num_blocks=262144, block_size=4096)
         else:
             call("bdev_malloc_create", name="disk", num_blocks=65536, block_size=4096)
@@ -102,6 +108,17 @@ class Target:
         self.port = free_port()
         call("nvmf_subsystem_add_listener", nqn=NQN, listen_address={
             "trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(self.port)})
+
+    def make_file(self, where):
+        """A file that has all its blocks: reading holes would be no measure."""
+        above = "/dev/shm" if where == "shm" else "."
+        self.files = tempfile.TemporaryDirectory(prefix="gantry-bench-", dir=above)
+        path = Path(self.files.name).resolve() / "disk"
+        with open(path, "wb") as f:
+            for _ in range(FILE_MIB):
+                f.write(os.urandom(1 << 20))
+            os.fsync(f.fileno())
+        return str(path)
 
     def path_text(self):
         return f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{self.port} subnqn:{NQN}"
