@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Makefile: the usual names for what Meson, ninja and the scripts do. `make help` lists them.
-.PHONY: all run test bench fuzz install help
+.PHONY: all run test bench fuzz coverage deb install help
 
 all: ; @tools/build
 run: ; @./run
 test: ; @./test
 bench: all ; @python3 bench/bench.py $(ARGS)
 fuzz: ; @FUZZ_SEED=0 FUZZ_SECONDS=$${FUZZ_SECONDS:-300} ./test fuzz
+coverage: ; @tools/coverage
+deb: ; @tools/deb
 install: all ; @DESTDIR='$(DESTDIR)' meson install -C build --no-rebuild
 
 help:
@@ -15,4 +17,6 @@ help:
 	@echo 'make test       all tests; ./test --list names the suites, ./test SUITE runs one'
 	@echo 'make bench      measure; ARGS= for bench/bench.py, which compares with other targets'
 	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS, 300 by default, a new seed'
+	@echo 'make coverage   which lines the unit and simulator tests reach'
+	@echo 'make deb        the Debian package, in build-deb/'
 	@echo 'make install    install what was built; DESTDIR= for another root'

@@ -174,6 +174,8 @@ SUITES = {
                 lambda r: r.pytest('config', 'config', 'asan')),
     'interop': ('Linux hosts in a guest',
                 lambda r: r.pytest('interop', 'interop', 'release')),
+    'package': ('the Debian package, installed and started by systemd in a guest',
+                lambda r: r.pytest('package', 'package', 'release')),
     'fuzz':    (f'every fuzz target for {FUZZ_SECONDS} s',
                 lambda r: r.fuzz()),
 }
