@@ -99,11 +99,11 @@ static void shape(struct malloc_disk *d, const struct malloc_opts *o)
 		.block_count = o->block_count, .optimal_io_blocks = o->optimal_io_blocks,
 		.native_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(FLUSH) | BDEV_BIT(UNMAP) |
 		              BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COMPARE) | BDEV_BIT(COPY) | BDEV_BIT(VERIFY) |
-		              BDEV_BIT(GET_LBA_STATUS) | BDEV_BIT(RESET),
+		              BDEV_BIT(GET_LBA_STATUS) | BDEV_BIT(WRITE_UNCORRECTABLE) | BDEV_BIT(RESET),
 		.lends = true, .consumes = true, .fua = true, .thin = true, .cache = BDEV_CACHE_LOST_ANYWAY,
 		.channel_ctx_bytes = sizeof(struct malloc_channel),
 		.io_ctx_bytes = malloc_long_bytes(),
-		.io_ctx_ops = BDEV_BIT(UNMAP) | BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COPY),
+		.io_ctx_ops = BDEV_BIT(UNMAP) | BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COPY) | BDEV_BIT(WRITE_UNCORRECTABLE),
 	};
 	d->block_bytes = d->bdev.md_interleaved ? all : o->block_size;
 	d->md_bytes = d->bdev.md_interleaved ? 0 : o->md_size;
@@ -144,6 +144,7 @@ static int make_memory(struct malloc_disk *d, struct core *core, struct err *e)
 
 static void free_disk(struct malloc_disk *d)
 {
+	malloc_bad_free(d);
 	pages_free(d->pages);
 	page_table_fini(&d->table);
 	free(d);
@@ -235,6 +236,8 @@ static void wipe_begin(struct each *e)
 
 	/* The page in which the disk now ends: what follows must not come back when it grows again. Without memory
 	 * for a fresh page it stays; nobody can read it meanwhile. */
+	if (malloc_has_bad(d))
+		malloc_bad_heal(d, end, d->wipe_end * d->blocks_per_page - end);
 	rest.first++;
 	rest.count--;
 	if (rest.count)

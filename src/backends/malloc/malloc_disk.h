@@ -23,6 +23,8 @@ struct malloc_disk {
 	uint32_t blocks_per_page;
 	uint8_t shift;               /* log2 of it, or NO_SHIFT */
 	uint32_t page_bytes, md_at;  /* where a page's metadata begin */
+	_Atomic uint64_t bad_count;  /* blocks declared uncorrectable: malloc_bad.c */
+	_Atomic uint64_t *_Atomic bad; /* a bit each; NULL: there never was one */
 
 	/* Giving back what lies beyond a smaller size (malloc.c). */
 	struct each barrier;
@@ -86,6 +88,18 @@ uint32_t malloc_zero(struct malloc_disk *d, const struct piece *p, bool dealloca
 uint32_t malloc_long_bytes(void);
 void malloc_long_submit(struct malloc_disk *d, struct bdev_io *io);
 bool malloc_abort(struct bdev_channel *ch, struct bdev_io *io);
+
+/* malloc_bad.c: blocks declared uncorrectable. */
+void malloc_bad_free(struct malloc_disk *d);
+/* The first ones of a range. Returns how many; 0: no memory. */
+uint32_t malloc_bad_declare(struct malloc_disk *d, uint64_t lba, uint64_t count);
+bool malloc_bad_any(struct malloc_disk *d, uint64_t lba, uint64_t count);
+/* They have been written. */
+void malloc_bad_heal(struct malloc_disk *d, uint64_t lba, uint64_t count);
+static inline bool malloc_has_bad(const struct malloc_disk *d)
+{
+	return unlikely(atomic_load_explicit(&d->bad_count, memory_order_relaxed) != 0);
+}
 
 #define MALLOC_COST_HOLE 1u
 #define MALLOC_COST_FREE 16u   /* a page given back */

@@ -25,6 +25,10 @@ void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
 
 	switch (io->op) {
 	case BDEV_READ:
+		if (malloc_has_bad(d) && malloc_bad_any(d, io->lba, io->count)) {
+			st = BDEV_ST_MEDIA_ERROR;
+			break;
+		}
 		st = io->flags & BDEV_IO_LEND ? read_lend(d, io) : read_copy(d, io);
 		break;
 	case BDEV_WRITE:
@@ -32,7 +36,11 @@ void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
 		write_submit(ch, d, io);
 		return;
 	case BDEV_COMPARE:
-		st = compare(d, io);
+	case BDEV_VERIFY:
+		if (malloc_has_bad(d) && malloc_bad_any(d, io->lba, io->count))
+			st = BDEV_ST_MEDIA_ERROR;
+		else if (io->op == BDEV_COMPARE)
+			st = compare(d, io);
 		break;
 	case BDEV_GET_LBA_STATUS:
 		st = lba_status(d, io);
@@ -40,9 +48,10 @@ void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
 	case BDEV_UNMAP:
 	case BDEV_WRITE_ZEROES:
 	case BDEV_COPY:
+	case BDEV_WRITE_UNCORRECTABLE:
 		malloc_long_submit(d, io);
 		return;
-	default: /* flush, reset, verify: memory keeps what it has and cannot be bad */
+	default: /* flush, reset: memory keeps what it has */
 		break;
 	}
 	bdev_io_done(io, st);
@@ -216,6 +225,8 @@ static enum bdev_status publish(struct malloc_disk *d, struct bdev_io *io)
 		return BDEV_ST_BAD_RANGE;
 	}
 	page_unpin(d->pages, page_exchange(d->pages, piece_at(d, io->lba, io->count).slot, page));
+	if (malloc_has_bad(d))
+		malloc_bad_heal(d, io->lba, io->count);
 	return BDEV_ST_OK;
 }
 
@@ -309,6 +320,8 @@ static enum bdev_status write_blocks(struct malloc_disk *d, struct bdev_io *io)
 		room = piece_is_page(d, &p) ? fill(d, &p, &from, &f) : malloc_put(d, &p, &from);
 	}
 	publish_filled(d, &f);
+	if (malloc_has_bad(d) && room)
+		malloc_bad_heal(d, io->lba, io->count);
 	return room ? BDEV_ST_OK : BDEV_ST_NO_SPACE;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* malloc_long.c: unmap, write zeroes and copy, which may name the whole disk with one command.
+/* malloc_long.c: unmap, write zeroes, copy and write uncorrectable, which may name the whole disk with one command.
  *
  * Each pass does a bounded part and sends itself a message for the rest, so that connections on the same core are
  * served in between. The lease is looked at before each part.
@@ -19,6 +19,7 @@ static void run(struct msg *m);
 static bool next_part(struct long_op *op, uint32_t *budget, enum bdev_status *st);
 static bool zero_part(struct long_op *op, uint64_t lba, uint64_t count, bool deallocate, uint32_t *budget,
                       enum bdev_status *st);
+static bool bad_part(struct long_op *op, uint32_t *budget, enum bdev_status *st);
 static bool copy_part(struct long_op *op, uint32_t *budget, enum bdev_status *st);
 
 uint32_t malloc_long_bytes(void)
@@ -38,7 +39,7 @@ bool malloc_abort(struct bdev_channel *ch, struct bdev_io *io)
 {
 	struct long_op *op = io->device_ctx;
 
-	if (io->op != BDEV_UNMAP && io->op != BDEV_WRITE_ZEROES && io->op != BDEV_COPY)
+	if (!(bdev_channel_bdev(ch)->io_ctx_ops & 1u << io->op))
 		return false; /* the others end within this pass */
 	op->aborted = true;
 	return true;
@@ -76,6 +77,8 @@ static bool next_part(struct long_op *op, uint32_t *budget, enum bdev_status *st
 
 	if (io->op == BDEV_COPY)
 		return copy_part(op, budget, st);
+	if (io->op == BDEV_WRITE_UNCORRECTABLE)
+		return bad_part(op, budget, st);
 	if (io->op == BDEV_WRITE_ZEROES)
 		return zero_part(op, io->lba, io->count, io->flags & BDEV_IO_DEALLOCATE, budget, st);
 	if (!io->unmap.range_count)
@@ -106,8 +109,32 @@ static bool zero_part(struct long_op *op, uint64_t lba, uint64_t count, bool dea
 		*st = BDEV_ST_NO_SPACE;
 		return false;
 	}
+	if (malloc_has_bad(op->disk))
+		malloc_bad_heal(op->disk, lba + op->done, p.count);
 	op->done += p.count;
 	spend(budget, cost);
+	return true;
+}
+
+static bool is_cut_off(const struct long_op *op)
+{
+	return op->io->lba + op->io->count > atomic_load_explicit(&op->disk->bdev.block_count, memory_order_relaxed);
+}
+
+static bool bad_part(struct long_op *op, uint32_t *budget, enum bdev_status *st)
+{
+	const struct bdev_io *io = op->io;
+	uint32_t n;
+
+	if (op->done == io->count)
+		return false;
+	n = is_cut_off(op) ? 0 : malloc_bad_declare(op->disk, io->lba + op->done, io->count - op->done);
+	if (!n) {
+		*st = is_cut_off(op) ? BDEV_ST_BAD_RANGE : BDEV_ST_NO_SPACE;
+		return false;
+	}
+	op->done += n;
+	spend(budget, MALLOC_COST_HOLE);
 	return true;
 }
 
@@ -150,6 +177,11 @@ static struct piece piece_before(const struct malloc_disk *d, uint64_t lba, uint
 	return page_lba > lba ? piece_at(d, page_lba, last - page_lba + 1) : piece_at(d, lba, left);
 }
 
+static uint64_t lba_of(const struct malloc_disk *d, const struct piece *p)
+{
+	return (uint64_t)(p->slot - d->table.slots) * d->blocks_per_page + p->first;
+}
+
 /* Ranges that overlap are copied from the end whose source would be overwritten first. */
 static bool copy_part(struct long_op *op, uint32_t *budget, enum bdev_status *st)
 {
@@ -162,7 +194,7 @@ static bool copy_part(struct long_op *op, uint32_t *budget, enum bdev_status *st
 
 	if (!left || io->lba == src_lba)
 		return false;
-	if (io->lba + io->count > atomic_load_explicit(&d->bdev.block_count, memory_order_relaxed)) {
+	if (is_cut_off(op)) {
 		*st = BDEV_ST_BAD_RANGE; /* the disk was made smaller meanwhile */
 		return false;
 	}
@@ -178,6 +210,10 @@ static bool copy_part(struct long_op *op, uint32_t *budget, enum bdev_status *st
 		dst.first += dst.count - n;
 	}
 	src.count = dst.count = n;
+	if (malloc_has_bad(d) && malloc_bad_any(d, lba_of(d, &src), n)) {
+		*st = BDEV_ST_MEDIA_ERROR;
+		return false;
+	}
 	if (share_page(d, &src, &dst)) {
 		spend(budget, MALLOC_COST_FREE);
 	} else if (copy_blocks(d, &src, &dst)) {
@@ -186,6 +222,8 @@ static bool copy_part(struct long_op *op, uint32_t *budget, enum bdev_status *st
 		*st = BDEV_ST_NO_SPACE;
 		return false;
 	}
+	if (malloc_has_bad(d))
+		malloc_bad_heal(d, lba_of(d, &dst), n);
 	op->done += n;
 	return true;
 }

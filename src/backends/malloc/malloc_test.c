@@ -524,6 +524,51 @@ static void bad_options_get_a_sentence(void **state)
 	end();
 }
 
+/* Blocks declared bad stay bad, on every core and for everything that would read them, until they are written. */
+static void uncorrectable_blocks_are_errors_until_written(void **state)
+{
+	static const uint32_t sizes[] = { 512, 4096, 65536 };
+	static char buf[16 * 65536];
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct rig_io io;
+
+		begin(1000, sizes[i], 0, false);
+		assert_int_equal(io_do(BDEV_WRITE, 0, 16, buf), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_WRITE_UNCORRECTABLE, 3, 130, NULL), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_READ, 0, 3, buf), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_READ, 0, 4, buf), BDEV_ST_MEDIA_ERROR);
+		assert_int_equal(io_do(BDEV_READ, 132, 1, buf), BDEV_ST_MEDIA_ERROR);
+		assert_int_equal(io_do(BDEV_READ, 133, 1, buf), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_COMPARE, 4, 2, buf), BDEV_ST_MEDIA_ERROR);
+		assert_int_equal(io_do(BDEV_VERIFY, 100, 500, NULL), BDEV_ST_MEDIA_ERROR);
+		assert_int_equal(rig_do(&rig, 1, chs[1], BDEV_READ, 64, 1, buf, sizes[i]), BDEV_ST_MEDIA_ERROR);
+		rig_io_init(&io, chs[0], BDEV_COPY, 500, 4, NULL, 0);
+		io.io.copy.src_lba = 2;
+		assert_int_equal(rig_io_run(&rig, 0, &io), BDEV_ST_MEDIA_ERROR);
+
+		assert_int_equal(io_do(BDEV_WRITE, 3, 1, buf), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_READ, 0, 4, buf), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_READ, 4, 1, buf), BDEV_ST_MEDIA_ERROR);
+		assert_int_equal(io_do(BDEV_WRITE, 4, 16, buf), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_WRITE_ZEROES, 20, 40, NULL), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_UNMAP, 60, 40, NULL), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_VERIFY, 0, 100, NULL), BDEV_ST_OK);
+		rig_io_init(&io, chs[0], BDEV_COPY, 100, 30, NULL, 0);
+		io.io.copy.src_lba = 0;
+		assert_int_equal(rig_io_run(&rig, 0, &io), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_VERIFY, 0, 130, NULL), BDEV_ST_OK);
+		assert_int_equal(io_do(BDEV_VERIFY, 130, 3, NULL), BDEV_ST_MEDIA_ERROR);
+
+		assert_int_equal(io_do(BDEV_WRITE_UNCORRECTABLE, 990, 10, NULL), BDEV_ST_OK);
+		assert_int_equal(resize_to(995), 0);
+		assert_int_equal(resize_to(1000), 0);
+		assert_int_equal(io_do(BDEV_READ, 994, 1, buf), BDEV_ST_MEDIA_ERROR);
+		assert_int_equal(io_do(BDEV_READ, 995, 5, buf), BDEV_ST_OK);
+		end();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -535,6 +580,7 @@ int main(void)
 		cmocka_unit_test(a_copy_costs_no_memory_until_written),
 		cmocka_unit_test(shrinking_forgets_and_growing_starts_empty),
 		cmocka_unit_test(cutting_off_holes_takes_no_memory),
+		cmocka_unit_test(uncorrectable_blocks_are_errors_until_written),
 		cmocka_unit_test(bad_options_get_a_sentence),
 	};
 
