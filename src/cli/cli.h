@@ -121,6 +121,8 @@ void usage_noun(const struct cli_noun *noun);
 void usage_verb(const struct cli_noun *noun, const struct cli_verb *verb, const struct cli_args *a);
 struct json_object *usage_as_json(void);
 void print_wrapped(const char *text, size_t indent);
+/* The same beside what stands at the left of `column` already. */
+void print_beside(const char *text, size_t column);
 
 /* --- client.c: one method after the other over a blocking socket --- */
 /* The result, the caller's. NULL: sentence in `e`; its code is the daemon's, or one of these. */

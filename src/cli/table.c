@@ -157,6 +157,14 @@ void text_add_cut(struct text *t, const char *text, size_t width)
 	if (text_columns(mark) > width)
 		mark = "";
 	room = width - text_columns(mark);
+	if (text_starts_with(text, "nqn.")) { /* what tells NQNs apart is at their end */
+		for (size_t n = columns - room; n > 0; n--)
+			do
+				text++;
+			while (((unsigned char)*text & 0xc0) == 0x80);
+		text_add(t, "%s%s", mark, text);
+		return;
+	}
 	for (size_t n = 0; n < room; n++)
 		do
 			end++;

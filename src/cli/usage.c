@@ -141,15 +141,21 @@ static void print_example(const char *lines)
 /* "  left      right", the right part wrapped beside it. */
 static void print_pair(const char *left, const char *right, size_t column)
 {
-	size_t width = min_u64(cli_width(), WIDTH_READABLE), at = 2 + text_columns(left);
+	size_t at = 2 + text_columns(left);
 
-	if (cli_width() == SIZE_MAX)
-		width = 80;
 	printf("  %s", left);
-	if (at + 2 > column) {
-		printf("\n");
-		at = 0;
-	}
+	if (at + 2 > column)
+		printf("\n%*s", (int)column, "");
+	else
+		printf("%*s", (int)(column - at), "");
+	print_beside(right, column);
+}
+
+void print_beside(const char *right, size_t column)
+{
+	size_t width = cli_width() == SIZE_MAX ? 80 : min_u64(cli_width(), WIDTH_READABLE);
+	bool is_first = true;
+
 	width = width > column + 20 ? width - column : 20;
 	while (*right) {
 		size_t len = strlen(right);
@@ -161,10 +167,10 @@ static void print_pair(const char *left, const char *right, size_t column)
 			if (!len)
 				len = strcspn(right, " ");
 		}
-		printf("%*s%.*s\n", (int)(column - at), "", (int)len, right);
+		printf("%*s%.*s\n", is_first ? 0 : (int)column, "", (int)len, right);
 		right += len;
 		right += strspn(right, " ");
-		at = 0;
+		is_first = false;
 	}
 }
 

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* doctor_daemon.c: what gantry doctor looks at in the daemon: does it answer, who has its ports, may it use its files,
+ * what has it to wait for. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "cli/doctor.h"
+
+#define WAITS_MANY 1000u   /* since the start; a few mean nothing */
+
+static const char *owner_of_port(uint64_t port, char *buf, size_t size, uint64_t *ret_pid);
+static uint64_t listening_inode(const char *table, uint64_t port);
+static bool has_socket(uint64_t pid, uint64_t inode);
+static bool next_number(DIR *dir, uint64_t *ret);
+static const char *option_of(const struct doctor *d, const char *name, char *buf, size_t size);
+
+/* --- the socket
+ * ------------------------------------------------------------------------------------------------------- */
+
+void doctor_socket(struct doctor *d)
+{
+	const char *path = d->c->socket;
+	struct stat st;
+	bool there = stat(path, &st) == 0;
+	char fix[PATH_MAX + 64], dir[PATH_MAX];
+
+	if (!d->unreachable.code) {
+		doctor_say(d, "daemon", DOCTOR_OK, NULL, "answers at %s, pid %lu", path, d->pid);
+		if (there && (st.st_mode & 0007)) {
+			snprintf(fix, sizeof(fix), "chmod 0660 %s", path);
+			doctor_say(d, "socket", DOCTOR_PROBLEM, fix, "%s is open to everybody (mode %04o): whoever can open it "
+			           "rules the "
+			           "daemon", path, st.st_mode & 07777);
+		} else {
+			doctor_say(d, "socket", DOCTOR_OK, NULL, "mode %04o", there ? st.st_mode & 07777 : 0600);
+		}
+		return;
+	}
+	if (there && access(path, R_OK | W_OK) < 0) {
+		snprintf(fix, sizeof(fix), "sudo gantry -s %s doctor", path);
+		doctor_say(d, "daemon", DOCTOR_PROBLEM, fix, "the socket %s belongs to another user (mode %04o)", path,
+		           st.st_mode & 07777);
+		return;
+	}
+	snprintf(fix, sizeof(fix), "gantryd%s%s", strcmp(path, CLI_SOCKET) == 0 ? "" : " -r ",
+	         strcmp(path, CLI_SOCKET) == 0 ? "" : path);
+	doctor_say(d, "daemon", DOCTOR_WARNING, fix, "none answers at %s%s; what follows is about one that is started "
+	           "here", path,
+	           there ? " (the socket was left behind; the next daemon replaces it)" : "");
+	snprintf(dir, sizeof(dir), "%s", path);
+	if (access(dirname(dir), W_OK | X_OK) < 0) {
+		char where[PATH_MAX + 32];
+
+		snprintf(where, sizeof(where), "gantryd -r $XDG_RUNTIME_DIR/gantry.sock");
+		doctor_say(d, "socket", DOCTOR_PROBLEM, where, "nothing can be made in %s: %s", dir, strerror(errno));
+	}
+}
+
+/* --- ports
+ * -------------------------------------------------------------------------------------------------------------- */
+
+static void look_at_port(struct doctor *d, uint64_t port, bool is_ours)
+{
+	char owner[300], fix[128];
+	uint64_t pid = 0;
+	const char *who = owner_of_port(port, owner, sizeof(owner), &pid);
+
+	if (!who && is_ours)
+		doctor_say(d, "port", DOCTOR_PROBLEM, "gantry export list", "nobody listens on port %lu, although an export "
+		           "says so",
+		           port);
+	else if (!who)
+		doctor_say(d, "port", DOCTOR_OK, NULL, "%lu is free", port);
+	else if (is_ours && (pid == d->pid || !pid))
+		doctor_say(d, "port", DOCTOR_OK, NULL, "%lu is gantryd's", port);
+	else {
+		snprintf(fix, sizeof(fix), "gantry export disk DISK --listen 127.0.0.1:%lu", port + 1);
+		doctor_say(d, "port", is_ours ? DOCTOR_PROBLEM : DOCTOR_WARNING, fix, "%lu is taken by %s", port, who);
+	}
+}
+
+/* Those that exports name; else the usual one. */
+void doctor_ports(struct doctor *d)
+{
+	uint64_t seen[64];
+	size_t count = 0;
+
+	for (size_t i = 0; i < list_count(d->subsystems); i++) {
+		struct json_object *listeners = field(list_at(d->subsystems, i), "listen_addresses");
+
+		for (size_t k = 0; k < list_count(listeners) && count < ARRAY_SIZE(seen); k++) {
+			uint64_t port = leading_number(field_text(list_at(listeners, k), "trsvcid"));
+			bool again = false;
+
+			for (size_t s = 0; s < count; s++)
+				again = again || seen[s] == port;
+			if (!again)
+				look_at_port(d, seen[count++] = port, true);
+		}
+	}
+	if (!count)
+		look_at_port(d, leading_number(CLI_PORT), false);
+}
+
+/* NULL: nobody. `*ret_pid` 0: somebody whose files we may not see. */
+static const char *owner_of_port(uint64_t port, char *buf, size_t size, uint64_t *ret_pid)
+{
+	uint64_t inode = listening_inode("/proc/net/tcp", port), pid;
+	char path[64], name[64];
+	DIR *proc;
+
+	if (!inode)
+		inode = listening_inode("/proc/net/tcp6", port);
+	if (!inode)
+		return NULL;
+	*ret_pid = 0;
+	snprintf(buf, size, "a process of another user; sudo gantry doctor tells which");
+	proc = opendir("/proc");
+	while (proc && !*ret_pid && next_number(proc, &pid)) {
+		if (!has_socket(pid, inode))
+			continue;
+		*ret_pid = pid;
+		snprintf(path, sizeof(path), "/proc/%lu/comm", pid);
+		file_line(path, name, sizeof(name));
+		snprintf(buf, size, "%s (pid %lu)", name, pid);
+	}
+	if (proc)
+		closedir(proc);
+	return buf;
+}
+
+/* "sl: ADDRESS:PORT REMOTE 0A ... inode": fields between blanks; 0A listens. */
+static uint64_t listening_inode(const char *table, uint64_t port)
+{
+	FILE *f = fopen(table, "re");
+	char line[512], wanted[16];
+	uint64_t inode = 0;
+
+	snprintf(wanted, sizeof(wanted), ":%04lX", port);
+	while (f && !inode && fgets(line, sizeof(line), f)) {
+		char *fields[12], *rest = line, *colon;
+		size_t n = 0;
+
+		while (n < ARRAY_SIZE(fields) && (fields[n] = strtok_r(rest, " \n", &rest)) != NULL)
+			n++;
+		colon = n > 9 ? strchr(fields[1], ':') : NULL;
+		if (colon && strcmp(colon, wanted) == 0 && strcmp(fields[3], "0A") == 0)
+			inode = leading_number(fields[9]);
+	}
+	if (f)
+		fclose(f);
+	return inode;
+}
+
+static bool has_socket(uint64_t pid, uint64_t inode)
+{
+	char path[64], link[128], wanted[64];
+	bool found = false;
+	uint64_t number;
+	DIR *dir;
+
+	snprintf(wanted, sizeof(wanted), "socket:[%lu]", inode);
+	snprintf(path, sizeof(path), "/proc/%lu/fd", pid);
+	dir = opendir(path);
+	while (dir && !found && next_number(dir, &number)) {
+		ssize_t len;
+
+		snprintf(path, sizeof(path), "/proc/%lu/fd/%lu", pid, number);
+		len = readlink(path, link, sizeof(link) - 1);
+		link[len > 0 ? len : 0] = 0;
+		found = strcmp(link, wanted) == 0;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static bool next_number(DIR *dir, uint64_t *ret)
+{
+	struct dirent *entry;
+
+	while ((entry = readdir(dir)) != NULL) {
+		if (!text_parse_u64(entry->d_name, ret, NULL))
+			return true;
+	}
+	return false;
+}
+
+/* --- files
+ * ------------------------------------------------------------------------------------------------------------- */
+
+/* An option of the running daemon; NULL: it has none. */
+static const char *option_of(const struct doctor *d, const char *name, char *buf, size_t size)
+{
+	char path[64], all[8192];
+	size_t len, at = 0;
+	FILE *f = d->pid ? fopen(proc_path(d, "cmdline", path), "re") : NULL;
+
+	if (!f)
+		return NULL;
+	len = fread(all, 1, sizeof(all) - 1, f);
+	all[len] = 0;
+	fclose(f);
+	for (; at < len; at += strlen(all + at) + 1) {
+		const char *arg = all + at, *value = arg + strlen(name);
+
+		if (strncmp(arg, name, strlen(name)) != 0 || (*value && *value != '='))
+			continue;
+		snprintf(buf, size, "%s", *value ? value + 1 : at + strlen(arg) + 1 < len ? arg + strlen(arg) + 1 : "");
+		return buf;
+	}
+	return NULL;
+}
+
+void doctor_state(struct doctor *d)
+{
+	char dir[PATH_MAX], fix[PATH_MAX + 64], size[32];
+	struct statvfs fs;
+
+	if (!option_of(d, "--state-dir", dir, sizeof(dir)))
+		return;
+	snprintf(fix, sizeof(fix), "install -d -m 0700 -o \"$(ps -o user= -p %lu)\" %s", d->pid, dir);
+	if (access(dir, R_OK | W_OK | X_OK) < 0)
+		doctor_say(d, "state", DOCTOR_PROBLEM, fix, "the state directory %s cannot be written: %s", dir,
+		           strerror(errno));
+	else if (statvfs(dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < 16 * MIB)
+		doctor_say(d, "state", DOCTOR_PROBLEM, "make room on its file system", "the state directory %s has only %s "
+		           "left: "
+		           "changes will be refused", dir, text_size((uint64_t)fs.f_bavail * fs.f_frsize, size));
+	else
+		doctor_say(d, "state", DOCTOR_OK, NULL, "the state directory %s can be written", dir);
+}
+
+void doctor_disks(struct doctor *d)
+{
+	static const char *const keys[] = { "filename", "path", "file" };
+
+	for (size_t i = 0; i < list_count(d->calls); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(keys); k++) {
+			const char *path = field_text(field(list_at(d->calls, i), "params"), keys[k]);
+
+			if (*path == '/')
+				doctor_disk_path(d, path);
+		}
+	if (!d->unreachable.code && d->disks && !list_count(d->disks))
+		doctor_say(d, "disks", DOCTOR_WARNING, "gantry disk create ram 1G --name disk0", "there are none yet");
+}
+
+/* Is it, or a part of it such as sda1 of sda, in use by a file system of this machine? */
+static bool is_mounted(const char *path, char *where, size_t size)
+{
+	FILE *f = fopen("/proc/mounts", "re");
+	char line[4096], *rest, *device, *at;
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		rest = line;
+		device = strtok_r(rest, " ", &rest);
+		at = strtok_r(NULL, " ", &rest);
+		found = device && at && strncmp(device, path, strlen(path)) == 0 && text_starts_with(path, "/dev/");
+		if (found)
+			snprintf(where, size, "%s", at);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+void doctor_disk_path(struct doctor *d, const char *path)
+{
+	char where[1024], fix[PATH_MAX + 128], size[32];
+	struct stat st;
+
+	snprintf(fix, sizeof(fix), "truncate -s 1G %s", path);
+	if (stat(path, &st) < 0) {
+		doctor_say(d, "disk", DOCTOR_PROBLEM, errno == ENOENT ? fix : NULL, "%s cannot be looked at: %s", path,
+		           strerror(errno));
+		return;
+	}
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+		doctor_say(d, "disk", DOCTOR_PROBLEM, NULL, "%s is neither a file nor a block device", path);
+		return;
+	}
+	snprintf(fix, sizeof(fix), "setfacl -m u:$(id -un):rw %s (as root, for the user that runs gantryd)", path);
+	if (access(path, R_OK | W_OK) < 0) {
+		doctor_say(d, "disk", DOCTOR_PROBLEM, fix, "%s cannot be read and written: %s", path, strerror(errno));
+		return;
+	}
+	snprintf(fix, sizeof(fix), "umount %s", path);
+	if (is_mounted(path, where, sizeof(where))) {
+		doctor_say(d, "disk", DOCTOR_PROBLEM, fix, "%s is mounted at %s: two who write to it destroy its data",
+		           path, where);
+		return;
+	}
+	doctor_say(d, "disk", DOCTOR_OK, NULL, "%s can be read and written%s%s", path, S_ISREG(st.st_mode) ? ", " : "",
+	           S_ISREG(st.st_mode) ? text_size((uint64_t)st.st_size, size) : "");
+}
+
+/* --- what the daemon has to say
+ * ------------------------------------------------------------------------------------------ */
+
+void doctor_waits(struct doctor *d)
+{
+	struct json_object *reactors = field(d->wakeups, "reactors");
+	uint64_t waiting = field_u64(d->memory, "waiting"), waits = field_u64(d->memory, "waits"), stalls = 0;
+	char longest[32];
+
+	if (d->memory && (waiting || waits > WAITS_MANY))
+		doctor_say(d, "waits", waiting ? DOCTOR_PROBLEM : DOCTOR_WARNING, "gantryd --memory 1G (or less of --listen, "
+		           "queues "
+		           "and hosts)", "%lu requests wait for memory now, %lu did so far", waiting, waits);
+	else if (d->memory)
+		doctor_say(d, "waits", DOCTOR_OK, NULL, "no request waits for memory, %lu did so far", waits);
+	for (size_t i = 0; i < list_count(reactors); i++) {
+		struct json_object *r = list_at(reactors, i), *pollers = field(r, "pollers");
+
+		stalls += field_u64(r, "stalls");
+		if (list_count(pollers) && strcmp(field_text(r, "mode"), "poll") != 0)
+			doctor_say(d, "sleep", DOCTOR_WARNING, "gantry rpc thread_get_pollers", "%s cannot sleep: something has "
+			           "to be "
+			           "polled", field_text(r, "name"));
+		if (field_u64(r, "stalls"))
+			doctor_say(d, "stalls", DOCTOR_WARNING, "gantry log follow", "%s was held up %lu times; the longest "
+			           "call, %s, took "
+			           "%s", field_text(r, "name"), field_u64(r, "stalls"), field_text(r, "longest_name"),
+			           text_duration(field_u64(r, "longest_ns"), longest));
+	}
+	if (d->wakeups && !stalls)
+		doctor_say(d, "stalls", DOCTOR_OK, NULL, "no reactor was held up");
+}
