@@ -24,6 +24,7 @@ struct app {
 	struct bdev_registry *bdevs;
 	struct bdev_rpc *bdev_rpc;
 	struct bdev_rpc_kind malloc_kind, null_kind;
+	struct bdev_rpc_order_kind passthru_kind, split_kind, delay_kind, error_kind;
 	struct aio_rpc aio;
 	struct uring_rpc uring;
 	struct nvmf_target *nvmf;

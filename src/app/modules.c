@@ -4,8 +4,12 @@
 
 #include "app/app.h"
 #include "app/systemd.h"
+#include "backends/delay/delay_rpc.h"
+#include "backends/error/error_rpc.h"
 #include "backends/malloc/malloc_rpc.h"
 #include "backends/null/null_rpc.h"
+#include "backends/passthru/passthru_rpc.h"
+#include "backends/split/split_rpc.h"
 #include "bdev/bdev.h"
 #include "bdev/bdev_device.h"
 #include "nvmf/nvmf.h"
@@ -87,6 +91,10 @@ static int bdev_start(struct app *a, struct err *e)
 	a->bdev_rpc = bdev_rpc_make(a->rpc, a->bdevs);
 	malloc_rpc_add(a->bdev_rpc, &a->malloc_kind);
 	null_rpc_add(a->bdev_rpc, &a->null_kind);
+	passthru_rpc_add(a->bdev_rpc, &a->passthru_kind);
+	split_rpc_add(a->bdev_rpc, &a->split_kind);
+	delay_rpc_add(a->bdev_rpc, &a->delay_kind);
+	error_rpc_add(a->bdev_rpc, &a->error_kind);
 	aio_rpc_init(&a->aio, a->bdev_rpc);
 	uring_rpc_init(&a->uring, a->bdev_rpc);
 	return 0;

@@ -3,6 +3,7 @@
 #include "bdev/bdev_rpc.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "bdev/bdev_device.h"
 #include "bdev/bdev_rpc_priv.h"
@@ -276,6 +277,7 @@ static void save(void *ctx, struct json_object *array)
 				save_one(kind, b, array);
 		}
 	}
+	bdev_rpc_save_orders(br, array);
 	bdev_rpc_save_qos(br, array);
 }
 
@@ -305,11 +307,13 @@ struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 	br->rpc = rpc;
 	br->reg = reg;
 	list_init(&br->kinds);
+	list_init(&br->order_kinds);
 	list_init(&br->waiting);
 	br->drain.fn = drain;
 	rpc_on_drain(rpc, &br->drain);
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), br);
 	bdev_rpc_add_stats(br);
+	bdev_rpc_add_fitness(br);
 	bdev_rpc_add_meter(br);
 	bdev_rpc_add_qos(br);
 	rpc_add_saver(rpc, "bdev", save, br);

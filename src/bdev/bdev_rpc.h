@@ -26,6 +26,18 @@ struct bdev_rpc_kind {
 };
 void bdev_rpc_add_kind(struct bdev_rpc *br, struct bdev_rpc_kind *kind); /* `kind` stays the caller's */
 
+/* The same for standing orders (bdev_stack.h), built or waiting: a call of `method` with what `params` says. Orders are
+ * saved behind all devices that stand on nothing. */
+struct bdev_order;
+struct bdev_order_ops;
+struct bdev_rpc_order_kind {
+	const struct bdev_order_ops *ops;
+	const char *method;
+	void (*params)(const struct bdev_order *o, struct json_object *params);
+	struct list link;                                                 /* bdev_rpc's */
+};
+void bdev_rpc_add_order_kind(struct bdev_rpc *br, struct bdev_rpc_order_kind *kind);
+
 /* What a delete method answers with: for bdev_unregister() and the like; `arg` is the call. */
 void bdev_rpc_deleted(void *arg, int rc);
 

@@ -8,10 +8,14 @@
 struct bdev_rpc {
 	struct rpc *rpc;
 	struct bdev_registry *reg;
-	struct list kinds, waiting;
+	struct list kinds, waiting, order_kinds;
 	struct rpc_drain_hook drain;
 };
 
+/* stack_rpc.c */
+void bdev_rpc_save_orders(struct bdev_rpc *br, struct json_object *array);
+/* fitness_rpc.c */
+void bdev_rpc_add_fitness(struct bdev_rpc *br);
 /* stats_rpc.c */
 void bdev_rpc_add_stats(struct bdev_rpc *br);
 /* meter_rpc.c */

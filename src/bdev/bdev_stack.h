@@ -73,6 +73,9 @@ int bdev_order_start(struct bdev_registry *reg, struct bdev_order *o, const stru
                      const char *name, const char *const *bases, uint32_t base_count, struct err *e) MUST_USE;
 /* Take its devices down and forget it; `done` runs when they are gone. -EBUSY: somebody deletes it already. */
 void bdev_order_delete(struct bdev_order *o, void (*done)(void *arg, int rc), void *arg);
+/* The same by name. Errors: -ENODEV, -EINVAL (something else has that name), with a sentence; `done` does not run then. */
+int bdev_order_delete_named(struct bdev_registry *reg, const struct bdev_order_ops *ops, const char *name,
+                            void (*done)(void *arg, int rc), void *arg, struct err *e) MUST_USE;
 /* The answer to a leave() that returned false. */
 void bdev_order_left(struct bdev_order *o);
 /* NULL: there is none of that kind and name. */
@@ -131,6 +134,9 @@ void bdev_stacked_visit(struct bdev_stacked *s, struct bdev_stack_visit *v,
                         void (*on_core)(struct bdev_stack_visit *v, struct bdev_stack_core *c),
                         void (*done)(struct bdev_stack_visit *v));
 
+/* The order a device was built for; NULL: it stands on nothing. */
+struct bdev_order *bdev_order_of(struct bdev *b);
+
 /* A table for a device that passes everything on, and its parts. */
 extern const struct bdev_ops bdev_stack_ops;
 int bdev_stack_channel_open(struct bdev_channel *ch, struct err *e);
@@ -141,6 +147,8 @@ void bdev_stack_release(struct bdev *b, const struct iovec *iovs, uint32_t count
 uint32_t bdev_stack_lend_iovs_max(const struct bdev *b, uint32_t blocks);
 void bdev_stack_remove(struct bdev *b);
 void bdev_stack_destroy(struct bdev *b);
+void bdev_stack_end_core(struct bdev_stack_visit *v, struct bdev_stack_core *c);
+void bdev_stack_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg); /* KIND.name, KIND.base_bdev_name */
 
 /* --- one I/O ---------------------------------------------------------------------------------------------- */
 

@@ -230,6 +230,22 @@ void bdev_order_delete(struct bdev_order *o, void (*done)(void *arg, int rc), vo
 		settle(o);
 }
 
+int bdev_order_delete_named(struct bdev_registry *reg, const struct bdev_order_ops *ops, const char *name,
+                            void (*done)(void *arg, int rc), void *arg, struct err *e)
+{
+	struct bdev_order *o = bdev_order_find(reg, ops, name);
+	struct bdev *b;
+
+	if (o) {
+		bdev_order_delete(o, done, arg);
+		return 0;
+	}
+	b = bdev_find(reg, name);
+	if (b)
+		return err_set(e, -EINVAL, "block device '%s' is a %s, not one of kind %s", name, b->product, ops->kind);
+	return err_set(e, -ENODEV, "there is no %s '%s', built or waiting for its base", ops->kind, name);
+}
+
 void bdev_orders_free(struct bdev_registry *reg)
 {
 	struct bdev_order *o;
@@ -260,6 +276,17 @@ struct bdev_order *bdev_order_first(struct bdev_registry *reg)
 struct bdev_order *bdev_order_next(struct bdev_order *o)
 {
 	return o->link.next == &o->reg->orders ? NULL : list_entry(o->link.next, struct bdev_order, link);
+}
+
+struct bdev_order *bdev_order_of(struct bdev *b)
+{
+	for (struct bdev_order *o = bdev_order_first(b->reg); o; o = bdev_order_next(o)) {
+		list_each(l, &o->devices) {
+			if (&list_entry(l, struct bdev_stacked, link)->bdev == b)
+				return o;
+		}
+	}
+	return NULL;
 }
 
 struct bdev_order *bdev_order_find(struct bdev_registry *reg, const struct bdev_order_ops *ops, const char *name)

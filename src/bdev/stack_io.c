@@ -5,11 +5,11 @@
  * I/O on takes no memory. A core's channel to a base lives as long as its channel to the device on top.
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "bdev/bdev_stack.h"
 #include "bdev/bdev_waist.h"
 
-static void end_out(struct bdev_stack_visit *v, struct bdev_stack_core *c);
 static void unmap_ranges(struct bdev_stack_io *x, struct bdev_channel *ch);
 
 const struct bdev_ops bdev_stack_ops = {
@@ -21,6 +21,7 @@ const struct bdev_ops bdev_stack_ops = {
 	.lend_iovs_max = bdev_stack_lend_iovs_max,
 	.remove = bdev_stack_remove,
 	.destroy = bdev_stack_destroy,
+	.describe = bdev_stack_describe,
 };
 
 static struct bdev_stacked *stacked_of(const struct bdev *b)
@@ -50,7 +51,7 @@ void bdev_stacked_init(struct bdev_stacked *s, struct bdev_order *o, uint32_t ba
 	s->order = o;
 	s->base = base;
 	s->offset = 0;
-	s->end_core = end_out;
+	s->end_core = bdev_stack_end_core;
 	s->free = free_plain;
 	s->visits = 0;
 	s->destroying = false;
@@ -282,10 +283,21 @@ uint32_t bdev_stack_lend_iovs_max(const struct bdev *b, uint32_t blocks)
 	return bdev_lend_iovs_max(base_of(b), blocks);
 }
 
+void bdev_stack_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg)
+{
+	const struct bdev_stacked *s = container_of(b, const struct bdev_stacked, bdev);
+	char key[64];
+
+	snprintf(key, sizeof(key), "%s.name", s->order->ops->kind);
+	emit(arg, key, b->name);
+	snprintf(key, sizeof(key), "%s.base_bdev_name", s->order->ops->kind);
+	emit(arg, key, s->order->bases[s->base].name);
+}
+
 /* --- going ------------------------------------------------------------------------------------------------ */
 
 /* Aborting may end several in one call, but only with their done functions called later: the list stays. */
-static void end_out(struct bdev_stack_visit *v, struct bdev_stack_core *c)
+void bdev_stack_end_core(struct bdev_stack_visit *v, struct bdev_stack_core *c)
 {
 	list_each(l, &c->out) {
 		struct bdev_stack_io *x = list_entry(l, struct bdev_stack_io, link);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* split_rpc.h: bdev_split_create and its kin. */
+#ifndef BACKENDS_SPLIT_SPLIT_RPC_H
+#define BACKENDS_SPLIT_SPLIT_RPC_H
+
+#include "bdev/bdev_rpc.h"
+
+/* Control reactor. `kind` is room for what bdev_rpc keeps; it lives as long as `br`. */
+void split_rpc_add(struct bdev_rpc *br, struct bdev_rpc_order_kind *kind);
+
+#endif
