@@ -17,6 +17,9 @@ static const char *const global_options[][2] = {
 	{ "-V, --version", "The program's version" },
 };
 
+static const char about[] = "Looks after a gantryd, the daemon that serves disks over NVMe/TCP: makes disks, exports "
+	"them to hosts, and shows what they do. Start the daemon with: gantryd";
+
 static const char example[] =
 	"gantry disk create ram 1G --name disk0\n"
 	"gantry export disk disk0\n"
@@ -37,8 +40,7 @@ static struct json_object *verb_as_json(const struct cli_verb *verb);
 void usage_all(void)
 {
 	printf("Usage: gantry [OPTION]... NOUN [VERB] [ARGUMENT]...\n\n");
-	print_wrapped("Looks after a gantryd, the daemon that serves disks over NVMe/TCP: makes disks, exports them to "
-	              "hosts, and shows what they do. Start the daemon with: gantryd", 0);
+	print_wrapped(about, 0);
 	printf("\n");
 	for (size_t i = 0; cli_nouns[i]; i++) {
 		const struct cli_noun *n = cli_nouns[i];
@@ -223,6 +225,7 @@ struct json_object *usage_as_json(void)
 		json_object_object_add(n, "verbs", verbs);
 		json_object_array_add(nouns, n);
 	}
+	json_object_object_add(o, "doc", json_object_new_string(about));
 	json_object_object_add(o, "options", globals);
 	json_object_object_add(o, "nouns", nouns);
 	json_object_object_add(o, "status", json_object_new_string(exit_statuses));
