@@ -119,9 +119,21 @@ static void handle_get_bdevs(struct rpc_call *call, void *args)
 
 /* --- one device ------------------------------------------------------------------------------------------- */
 
+/* A key may say in which object it lies: "passthru.name". */
 static void add_driver_value(void *arg, const char *key, const char *text)
 {
-	json_add_text(arg, key, text);
+	const char *dot = strchr(key, '.');
+	struct json_object *inner;
+	char outer[64];
+
+	if (!dot) {
+		json_add_text(arg, key, text);
+		return;
+	}
+	snprintf(outer, sizeof(outer), "%.*s", (int)(dot - key), key);
+	if (!json_object_object_get_ex(arg, outer, &inner))
+		inner = json_add_object(arg, outer);
+	json_add_text(inner, dot + 1, text);
 }
 
 static void add_driver_specific(const struct bdev_rpc *br, const struct bdev *b, struct json_object *driver)
