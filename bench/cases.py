@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a file
-in memory through that back-end, "uring:disk" one on the disk below the current directory; `peer_disk` is the peer's."""
+"""The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a
+file in memory through that back-end, "uring:disk" one on the disk, below the current directory; `peer_disk` is the
+peer's."""
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "

@@ -191,7 +191,8 @@ def test_sizes_follow_the_file(daemon, place, kind):
                    "the smaller size to be known")
         os.truncate(path, 32 * MIB)
         assert daemon.rpc(f"bdev_{kind}_rescan", name="f") is True
-        wait_until(lambda: host.io.command(rw(IO_READ, 65528, 8), expect=4096).status == 0, "the larger size to be known")
+        wait_until(lambda: host.io.command(rw(IO_READ, 65528, 8), expect=4096).status == 0,
+                   "the larger size to be known")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -330,7 +331,8 @@ def test_a_block_device(daemon, tmp_path):
         data = os.urandom(65536)
         with Host(served.port, served.nqn) as host:
             must(host.io.write(0, data, in_capsule=False))
-            must(host.io.command(sqe(IO_DSM, nsid=1, cdw10=0, cdw11=DEALLOCATE_ATTRIBUTE), struct.pack("<IIQ", 0, 64, 64)))
+            ranges = struct.pack("<IIQ", 0, 64, 64)
+            must(host.io.command(sqe(IO_DSM, nsid=1, cdw10=0, cdw11=DEALLOCATE_ATTRIBUTE), ranges))
             must(host.io.command(rw(IO_WRITE_ZEROES, 0, 64)))
             must(host.io.command(sqe(IO_FLUSH, nsid=1)))
             assert host.io.read(0, 64) == bytes(32768)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* aio.c: libaio as the engine of disks over files: one context for each core and all its disks.
  *
- * What is started within a pass is handed over by one system call in the pass's deferred phase; an eventfd in the core's
- * sources says what has ended. Only what is open with O_DIRECT comes here: through the page cache io_submit() does the
- * whole work before it returns. And what it would have to wait for even so (RWF_NOWAIT) is done by a helper.
+ * What is started within a pass is handed over by one system call in the pass's deferred phase; an eventfd among the
+ * core's sources says what has ended. Only what is open with O_DIRECT comes here: through the page cache io_submit()
+ * does the whole work before it returns. And what it would have to wait for even so (RWF_NOWAIT) is done by a helper.
  */
 #include "backends/aio/aio.h"
 
@@ -49,7 +49,7 @@ struct file_backend *aio_backend_make(struct bdev_registry *reg)
 	return file_backend_make(reg, "AIO disk", engines);
 }
 
-/* --- the context ----------------------------------------------------------------------------------------------------- */
+/* --- the context ------------------------------------------------------------------------------------------ */
 
 static int probe(void)
 {
@@ -99,7 +99,7 @@ static void context_close(struct file_lane *l)
 	free(c);
 }
 
-/* --- down ------------------------------------------------------------------------------------------------------------ */
+/* --- down ------------------------------------------------------------------------------------------------- */
 
 static void push(struct context *c);
 
@@ -161,7 +161,7 @@ static void push(struct context *c)
 	}
 }
 
-/* --- and back -------------------------------------------------------------------------------------------------------- */
+/* --- and back --------------------------------------------------------------------------------------------- */
 
 static void ended(struct context *c, struct file_io *f, int64_t result)
 {

@@ -51,7 +51,7 @@ void file_backend_free(struct file_backend *fb)
 	free(fb);
 }
 
-/* --- create ------------------------------------------------------------------------------------------------- */
+/* --- create ----------------------------------------------------------------------------------------------- */
 
 struct making {
 	struct job job;
@@ -174,7 +174,7 @@ static void say_what_is_less(const struct making *m)
 		log_notice("%s '%s': goes through the page cache: %s", m->fb->product, m->name, m->shape.why_buffered);
 }
 
-/* --- find, describe ------------------------------------------------------------------------------------------- */
+/* --- find, describe --------------------------------------------------------------------------------------- */
 
 static struct file_disk *find(struct file_backend *fb, const char *name, struct err *e)
 {
@@ -211,7 +211,7 @@ static void file_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg)
 	emit(arg, "state", states[atomic_load(&d->state)]);
 }
 
-/* --- look again ------------------------------------------------------------------------------------------------ */
+/* --- look again ------------------------------------------------------------------------------------------- */
 
 struct looking {
 	struct job job;
@@ -337,7 +337,7 @@ static void looked(struct job *j)
 		destroy_now(d);
 }
 
-/* --- a disk that seems gone -------------------------------------------------------------------------------------- */
+/* --- a disk that seems gone ------------------------------------------------------------------------------- */
 
 static void look_on_control(struct msg *m)
 {
@@ -361,7 +361,7 @@ void file_seems_lost(struct file_disk *d)
 	msg_send(core_control(bdev_registry_core(d->fb->reg)), &d->look_msg, look_on_control);
 }
 
-/* --- delete ------------------------------------------------------------------------------------------------------ */
+/* --- delete ----------------------------------------------------------------------------------------------- */
 
 int file_delete(struct file_backend *fb, const char *name, void (*done)(void *arg, int rc), void *arg, struct err *e)
 {

@@ -2,7 +2,7 @@
 /* file_engine.h: what moves a disk's data: io_uring, libaio, or helper threads.
  *
  * A lane is one core's way for all disks of a back-end; the engine keeps its ring or queue there. An engine makes one
- * attempt at a transfer and reports it by file_io_moved(), which goes on with what is left, tries again or ends the I/O.
+ * attempt at a transfer and reports it by file_io_moved(), which goes on with the rest, tries again or ends the I/O.
  */
 #ifndef BACKENDS_FILE_FILE_ENGINE_H
 #define BACKENDS_FILE_FILE_ENGINE_H

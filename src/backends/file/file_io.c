@@ -16,7 +16,7 @@
 
 static struct file_lane *lane_make(struct file_backend *fb);
 
-/* --- lanes ------------------------------------------------------------------------------------------------------- */
+/* --- lanes ------------------------------------------------------------------------------------------------ */
 
 int file_channel_open(struct bdev_channel *ch, struct err *e)
 {
@@ -67,7 +67,7 @@ static struct file_lane *lane_make(struct file_backend *fb)
 	}
 }
 
-/* --- down -------------------------------------------------------------------------------------------------------- */
+/* --- down ------------------------------------------------------------------------------------------------- */
 
 static void move_in_memory(struct file_disk *d, struct bdev_io *io);
 static void start(struct file_io *f);
@@ -129,9 +129,10 @@ void file_io_to_job(struct file_io *f)
 	file_job_start(f);
 }
 
-/* --- files in memory ------------------------------------------------------------------------------------------------ */
+/* --- files in memory -------------------------------------------------------------------------------------- */
 
-static ssize_t move_once(const struct file_disk *d, struct bdev_io *io, uint64_t at, const struct iovec *iovs, int count)
+static ssize_t move_once(const struct file_disk *d, struct bdev_io *io, uint64_t at, const struct iovec *iovs,
+                         int count)
 {
 	if (io->op == BDEV_READ)
 		return likely(count == 1) ? pread(d->fd, iovs->iov_base, iovs->iov_len, (off_t)at) :
@@ -181,7 +182,7 @@ static void move_in_memory(struct file_disk *d, struct bdev_io *io)
 	bdev_io_done(io, st);
 }
 
-/* --- bounce ---------------------------------------------------------------------------------------------------------- */
+/* --- bounce ----------------------------------------------------------------------------------------------- */
 
 static bool is_aligned(const struct file_disk *d, const struct bdev_io *io)
 {
@@ -239,7 +240,7 @@ static void copy_back(struct file_io *f)
 		iov_copy_in(&to, from[i].iov_base, from[i].iov_len);
 }
 
-/* --- up -------------------------------------------------------------------------------------------------------------- */
+/* --- up --------------------------------------------------------------------------------------------------- */
 
 static void go_on(struct file_io *f, uint32_t moved);
 
@@ -318,7 +319,7 @@ bool file_abort(struct bdev_channel *ch, struct bdev_io *io)
 	return false;
 }
 
-/* --- statuses ---------------------------------------------------------------------------------------------------------- */
+/* --- statuses --------------------------------------------------------------------------------------------- */
 
 /* After writing out has failed the system may forget what it could not write, and say yes the next time. */
 static void unsynced(struct file_disk *d, int error)

@@ -63,7 +63,7 @@ bool file_job_cancel(struct file_io *f)
 	return found;
 }
 
-/* --- on a helper: results are 0 or bytes, or a negative errno ---------------------------------------------------- */
+/* --- on a helper: results are 0 or bytes, or a negative errno --------------------------------------------- */
 
 static int64_t do_move(struct file_io *f);
 static int64_t do_unmap(struct file_disk *d, const struct bdev_io *io);
@@ -216,7 +216,7 @@ static int64_t do_lba_status(struct file_disk *d, struct bdev_io *io)
 	return 0;
 }
 
-/* --- back on the lane's core --------------------------------------------------------------------------------------- */
+/* --- back on the lane's core ------------------------------------------------------------------------------ */
 
 static void start_next(struct file_lane *l)
 {

@@ -57,7 +57,7 @@ int file_size(int fd, bool is_block_device, uint64_t *ret_bytes)
 	return 0;
 }
 
-/* --- the parts of a shape --- */
+/* --- the parts of a shape --------------------------------------------------------------------------------- */
 
 static void find_block_size(int fd, const struct stat *st, struct file_shape *s)
 {
@@ -70,7 +70,9 @@ static void find_block_size(int fd, const struct stat *st, struct file_shape *s)
 		return;
 	}
 	s->block_size = ioctl(fd, BLKSSZGET, &logical) == 0 && logical >= 512 ? (uint32_t)logical : 512;
-	s->physical_block_size = ioctl(fd, BLKPBSZGET, &physical) == 0 && physical > s->block_size ? physical : s->block_size;
+	s->physical_block_size = s->block_size;
+	if (ioctl(fd, BLKPBSZGET, &physical) == 0 && physical > s->block_size)
+		s->physical_block_size = physical;
 }
 
 static int take_block_size(const struct file_want *w, struct file_shape *s, struct err *e)

@@ -25,7 +25,7 @@ struct file_rig {
 
 typedef struct file_backend *file_rig_make(struct bdev_registry *reg);
 
-/* --- calls that end later ----------------------------------------------------------------------------------- */
+/* --- calls that end later --------------------------------------------------------------------------------- */
 
 struct file_rig_call {
 	struct file_rig *fr;
@@ -109,7 +109,7 @@ static inline int file_rig_rescan(struct file_rig *fr)
 	return file_rig_call(fr, NULL, file_rig_rescan_here).err.code;
 }
 
-/* --- a disk ------------------------------------------------------------------------------------------------------ */
+/* --- a disk ----------------------------------------------------------------------------------------------- */
 
 static void file_rig_make_here(void *arg)
 {
@@ -175,7 +175,8 @@ static inline void file_rig_end(struct file_rig *fr)
 	rmdir(fr->dir);
 }
 
-static inline enum bdev_status file_rig_do(struct file_rig *fr, enum bdev_op op, uint64_t lba, uint64_t count, void *buf)
+static inline enum bdev_status file_rig_do(struct file_rig *fr, enum bdev_op op, uint64_t lba, uint64_t count,
+                                           void *buf)
 {
 	return rig_do(&fr->rig, 0, fr->ch[0], op, lba, count, buf, buf ? count * fr->bdev->block_size : 0);
 }

@@ -15,7 +15,7 @@
 
 static struct file_rig fr;
 
-/* --- an engine that does as it is told ------------------------------------------------------------------------ */
+/* --- an engine that does as it is told -------------------------------------------------------------------- */
 
 static int64_t answers[16];          /* of attempts to come; MOVE: do it, MOVE + n: at most n bytes */
 static uint32_t answer_count, answer_at, attempts;
@@ -110,7 +110,7 @@ static void fill(uint8_t *buf, size_t len, uint32_t seed)
 		buf[i] = (uint8_t)((seed = seed * 1664525 + 1013904223) >> 24);
 }
 
-/* --- transfers that need more than one attempt ------------------------------------------------------------------ */
+/* --- transfers that need more than one attempt ------------------------------------------------------------ */
 
 /* In pieces, by several iovecs, interrupted: what is read is what was written. */
 static void short_transfers_go_on(void **state)
@@ -168,7 +168,7 @@ static void unaligned_memory_is_bounced(void **state)
 	file_rig_end(&fr);
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------------------- */
 
 static void errors_are_said_in_the_waists_words(void **state)
 {
@@ -246,7 +246,7 @@ static void what_was_lost_is_opened_again(void **state)
 	file_rig_end(&fr);
 }
 
-/* --- sizes ---------------------------------------------------------------------------------------------------------- */
+/* --- sizes ------------------------------------------------------------------------------------------------ */
 
 static void a_file_that_shrinks_is_a_media_error_and_then_smaller(void **state)
 {
@@ -293,7 +293,7 @@ static void a_file_that_vanishes_is_served_until_there_is_another(void **state)
 	file_rig_end(&fr);
 }
 
-/* --- ending early --------------------------------------------------------------------------------------------------- */
+/* --- ending early ----------------------------------------------------------------------------------------- */
 
 static void abort_here(void *arg) { bdev_abort(fr.ch[0], arg); }
 
@@ -312,7 +312,7 @@ static void an_aborted_io_ends_once(void **state)
 	file_rig_end(&fr);
 }
 
-/* --- what cannot be a disk -------------------------------------------------------------------------------------------- */
+/* --- what cannot be a disk -------------------------------------------------------------------------------- */
 
 static void what_is_wrong_is_said(void **state)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* uring.c: io_uring as the engine of disks over files: one ring for each core and all its disks.
  *
- * What is started within a pass is handed over by one system call in the pass's deferred phase, which also collects what
- * ended at once. The ring's descriptor is a source of the core: it is readable when something has ended, so that the core
- * may sleep. Nothing interrupts the core to complete an I/O (COOP_TASKRUN): its next system call does.
+ * What is started within a pass is handed over by one system call in the pass's deferred phase, which also collects
+ * what ended at once. The ring's descriptor is a source of the core: it is readable when something has ended, so that
+ * the core may sleep. Nothing interrupts the core to complete an I/O (COOP_TASKRUN): its next system call does.
  */
 #include "backends/uring/uring.h"
 
@@ -45,7 +45,7 @@ struct file_backend *uring_backend_make(struct bdev_registry *reg)
 	return file_backend_make(reg, "URING bdev", engines);
 }
 
-/* --- the ring ------------------------------------------------------------------------------------------------------ */
+/* --- the ring --------------------------------------------------------------------------------------------- */
 
 /* The best that the kernel knows: the flags came with 5.19 and 6.0. Not DEFER_TASKRUN: with it a ring's descriptor was
  * seen to stay silent in epoll while completions waited (6.18). */
@@ -114,7 +114,7 @@ static void ring_close(struct file_lane *l)
 		free(r);
 }
 
-/* --- down ------------------------------------------------------------------------------------------------------------ */
+/* --- down ------------------------------------------------------------------------------------------------- */
 
 static int push(struct ring *r);
 
@@ -195,7 +195,7 @@ static int push(struct ring *r)
 	return rc;
 }
 
-/* --- and back -------------------------------------------------------------------------------------------------------- */
+/* --- and back --------------------------------------------------------------------------------------------- */
 
 static void reap(struct ring *r);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* uring_test.c: real files, on the disk and in memory, through each engine: io_uring, libaio and threads. What would break
- * is data that is not what was written, holes that fill up, and rings closed over I/O that is not done. */
+/* uring_test.c: real files, on the disk and in memory, through each engine: io_uring, libaio and threads. What would
+ * break is data that is not what was written, holes that fill up, and rings closed over I/O that is not done. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,7 +40,7 @@ static void with_each(void (*test)(file_rig_make *make, const char *where))
 	}
 }
 
-/* --- data ------------------------------------------------------------------------------------------------------- */
+/* --- data ------------------------------------------------------------------------------------------------- */
 
 static void round_trip(file_rig_make *make, const char *where, uint32_t block_size)
 {
@@ -58,8 +58,8 @@ static void round_trip(file_rig_make *make, const char *where, uint32_t block_si
 		assert_int_equal(rig_io_run(&fr.rig, 0, &io), BDEV_ST_OK);
 		assert_int_equal(file_rig_do(&fr, BDEV_FLUSH, 0, 0, NULL), BDEV_ST_OK);
 		/* another core's ring, and memory that O_DIRECT does not take */
-		assert_int_equal(rig_do(&fr.rig, fr.cores - 1, fr.ch[fr.cores - 1], BDEV_READ, 3 + i, blocks, in + 1, bytes[i]),
-		                 BDEV_ST_OK);
+		rig_io_init(&io, fr.ch[fr.cores - 1], BDEV_READ, 3 + i, blocks, in + 1, bytes[i]);
+		assert_int_equal(rig_io_run(&fr.rig, fr.cores - 1, &io), BDEV_ST_OK);
 		assert_memory_equal(in + 1, out, bytes[i]);
 		assert_int_equal(file_rig_do(&fr, BDEV_COMPARE, 3 + i, blocks, out), BDEV_ST_OK);
 	}
@@ -101,7 +101,7 @@ static void many_at_once(file_rig_make *make, const char *where)
 
 static void many_ios_end_once_each(void **state) { with_each(many_at_once); }
 
-/* --- holes ------------------------------------------------------------------------------------------------------ */
+/* --- holes ------------------------------------------------------------------------------------------------ */
 
 static bool is_zero(const uint8_t *buf, size_t len)
 {
@@ -191,7 +191,7 @@ static void thick_stays_thick(void **state)
 	file_rig_end(&fr);
 }
 
-/* --- what it says it is ------------------------------------------------------------------------------------------- */
+/* --- what it says it is ----------------------------------------------------------------------------------- */
 
 static void what_it_says_is_true(void **state)
 {
@@ -230,7 +230,7 @@ static void only_reading(void **state)
 	}
 }
 
-/* --- ending early --------------------------------------------------------------------------------------------------- */
+/* --- ending early ----------------------------------------------------------------------------------------- */
 
 struct aborted {
 	struct rig_io io;
