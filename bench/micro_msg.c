@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* micro_msg.c: how many messages a second reach one reactor, from reactors and from plain threads, and how
- * long a message takes to another reactor and back.
+/* micro_msg.c: how many messages a second reach one reactor, from reactors and from plain threads, one by one and in
+ * chains, or a receiver with a thread of its own; and how long a message takes to another reactor and back.
  *
  *     micro_msg [--json] [--cpus LIST] [--seconds N]
  *
@@ -35,12 +35,31 @@ struct sender {
 	} packets[WINDOW];
 };
 
+/*   name      from             to                  */
+#define WAYS(X) \
+	X(REACTORS, "reactors",      "one reactor") \
+	X(THREADS,  "plain threads", "one reactor") \
+	X(CHAINS,   "plain threads, in chains,", "one reactor") \
+	X(OWN,      "plain threads", "a receiver with a thread") \
+	X(OWN_CHAINS, "plain threads, in chains,", "a receiver with a thread")
+#define WAY_ENUM(name, from, to) WAY_##name,
+enum way { WAYS(WAY_ENUM) WAY_COUNT };
+static const char *const way_from[] = {
+#define WAY_FROM(name, from, to) from,
+	WAYS(WAY_FROM)
+};
+static const char *const way_to[] = {
+#define WAY_TO(name, from, to) to,
+	WAYS(WAY_TO)
+};
+
 struct bench {
 	struct core *core;
 	bool json;
 	double seconds;
 	uint32_t senders, acks;
-	bool threads;
+	enum way way;
+	struct receiver *receiver;
 	_Atomic bool stop;
 	struct timer timer;
 	uint64_t began_ns, received_before;
@@ -57,13 +76,13 @@ static void next_step(struct bench *b);
 
 static void print_rate(const struct bench *b, double rate)
 {
-	const char *from = b->threads ? "plain threads" : "reactors";
+	const char *from = way_from[b->way], *to = way_to[b->way];
 
 	if (b->json)
-		printf("{\"case\": \"%s to one reactor\", \"senders\": %u, \"messages_per_second\": %.0f}\n", from, b->senders,
+		printf("{\"case\": \"%s to %s\", \"senders\": %u, \"messages_per_second\": %.0f}\n", from, to, b->senders,
 		       rate);
 	else
-		printf("%u %s to one: %.1f M messages/s in all\n", b->senders, from, rate / 1e6);
+		printf("%u %s to %s: %.1f M messages/s in all\n", b->senders, from, to, rate / 1e6);
 }
 
 static void print_round_trip(const struct bench *b, double mean_ns)
@@ -89,9 +108,24 @@ static uint32_t send_some(struct sender *s)
 {
 	uint64_t room = WINDOW - (s->sent - atomic_load_explicit(&s->received, memory_order_acquire));
 	uint32_t count = (uint32_t)min_u64(room, BATCH);
+	struct reactor *to = core_reactor(s->bench->core, 0);
+	enum way way = s->bench->way;
+	struct msg_chain chain = { 0 };
 
-	for (uint32_t i = 0; i < count; i++)
-		msg_send(core_reactor(s->bench->core, 0), &s->packets[s->sent++ % WINDOW].msg, packet_on_core);
+	for (uint32_t i = 0; i < count; i++) {
+		struct msg *m = &s->packets[s->sent++ % WINDOW].msg;
+
+		if (way == WAY_CHAINS || way == WAY_OWN_CHAINS)
+			msg_chain_add(&chain, m, packet_on_core);
+		else if (way == WAY_OWN)
+			receiver_send(s->bench->receiver, m, packet_on_core);
+		else
+			msg_send(to, m, packet_on_core);
+	}
+	if (way == WAY_CHAINS)
+		msg_send_chain(to, &chain);
+	else if (way == WAY_OWN_CHAINS)
+		receiver_send_chain(s->bench->receiver, &chain);
 	return count;
 }
 
@@ -145,7 +179,7 @@ static void rate_end(struct timer *t)
 
 	print_rate(b, (double)(received_all(b) - b->received_before) / seconds);
 	b->acks = b->senders;
-	if (!b->threads) {
+	if (b->way == WAY_REACTORS) {
 		for (uint32_t i = 0; i < b->senders; i++)
 			msg_send(core_reactor(b->core, i + 1), &b->sender[i]->control, sender_stop_on_core);
 		return;
@@ -153,18 +187,28 @@ static void rate_end(struct timer *t)
 	atomic_store(&b->stop, true);
 	for (uint32_t i = 0; i < b->senders; i++)
 		pthread_join(b->sender[i]->thread, NULL);
+	receiver_free(b->receiver);
+	b->receiver = NULL;
 	next_step(b);
 }
 
-static void rate_begin(struct bench *b, bool threads, uint32_t senders)
+static void rate_begin(struct bench *b, enum way way, uint32_t senders)
 {
-	b->threads = threads;
+	b->way = way;
+	if (way == WAY_OWN || way == WAY_OWN_CHAINS) {
+		b->receiver = receiver_make(b->core, NULL, "receiver", NULL);
+		if (!b->receiver)
+			abort();
+	}
+	/* Plain threads have the CPUs of the other reactors then. */
+	for (uint32_t i = 1; i < core_reactor_count(b->core); i++)
+		reactor_set_mode(core_reactor(b->core, i), way == WAY_REACTORS ? CORE_POLL : CORE_INTERRUPT);
 	b->senders = senders;
 	atomic_store(&b->stop, false);
 	b->received_before = received_all(b);
 	b->began_ns = core_clock_ns();
 	for (uint32_t i = 0; i < senders; i++) {
-		if (!threads)
+		if (way == WAY_REACTORS)
 			msg_send(core_reactor(b->core, i + 1), &b->sender[i]->control, sender_start_on_core);
 		else if (pthread_create(&b->sender[i]->thread, NULL, send_thread, b->sender[i]))
 			abort();
@@ -202,19 +246,19 @@ static void pong_on_core(struct msg *m)
 
 /* --- all ----------------------------------------------------------------------------------------- */
 
-/* 1 to N sending reactors, then plain threads, then the round trip. */
+/* 1 to N sending reactors, then plain threads in each way, then the round trip. */
 static void next_step(struct bench *b)
 {
 	uint32_t reactors = core_reactor_count(b->core) - 1, step = b->step++;
 
-	if (step < reactors)
-		rate_begin(b, false, step + 1);
-	else if (step < 2 * reactors)
-		rate_begin(b, true, step - reactors + 1);
-	else if (step == 2 * reactors)
+	if (step < WAY_COUNT * reactors) {
+		rate_begin(b, (enum way)(step / reactors), step % reactors + 1);
+	} else if (step == WAY_COUNT * reactors) {
+		reactor_set_mode(core_reactor(b->core, 1), CORE_POLL);
 		msg_send(core_reactor(b->core, 0), &b->ping, pong_on_core);
-	else
+	} else {
 		core_stop(b->core, 0);
+	}
 }
 
 static void start(void *arg) { next_step(arg); }

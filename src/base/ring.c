@@ -18,17 +18,19 @@ void spsc_fini(struct spsc *r)
 	r->slots = NULL;
 }
 
-bool mpsc_push(struct mpsc *q, struct mpsc_link *l)
+bool mpsc_push(struct mpsc *q, struct mpsc_link *l) { return mpsc_push_chain(q, l, l); }
+
+bool mpsc_push_chain(struct mpsc *q, struct mpsc_link *newest, struct mpsc_link *oldest)
 {
 	struct mpsc_link *top = atomic_load_explicit(&q->top, memory_order_relaxed);
 
 	/* Sequentially consistent, because the caller goes on to read the consumer's sleeping flag, and
 	 * the consumer, having set it, reads `top` again: one of the two must see the other's write. */
 	do
-		l->next = top;
-	while (!atomic_compare_exchange_weak_explicit(&q->top, &top, l, memory_order_seq_cst,
+		oldest->next = top;
+	while (!atomic_compare_exchange_weak_explicit(&q->top, &top, newest, memory_order_seq_cst,
 	                                              memory_order_relaxed));
-	/* From here on `l` is the consumer's. */
+	/* From here on they are the consumer's. */
 	return top == NULL;
 }
 

@@ -81,6 +81,8 @@ static inline void mpsc_init(struct mpsc *q) { atomic_init(&q->top, NULL); }
 
 /* True when the queue was empty before, so that the caller is the one who may have to wake. */
 bool mpsc_push(struct mpsc *q, struct mpsc_link *l);
+/* The same with a chain that was linked from its newest link to its oldest. */
+bool mpsc_push_chain(struct mpsc *q, struct mpsc_link *newest, struct mpsc_link *oldest);
 /* All links in order of arrival, as a chain ending in NULL. */
 struct mpsc_link *mpsc_take_all(struct mpsc *q);
 static inline bool mpsc_empty(struct mpsc *q) { return !atomic_load(&q->top); }

@@ -110,6 +110,22 @@ struct msg {
 /* Run m->fn on `to`, in a later pass. Any thread, foreign ones too; to the calling reactor as well. */
 void msg_send(struct reactor *to, struct msg *m, msg_fn *fn);
 
+/* Messages for one receiver, published together: one access to what others look at, and one wake-up. Zeroed is empty;
+ * whoever sends it finds it empty again. */
+struct msg_chain {
+	struct mpsc_link *newest, *oldest;
+	uint32_t count;
+};
+static inline void msg_chain_add(struct msg_chain *c, struct msg *m, msg_fn *fn)
+{
+	m->fn = fn;
+	m->link.next = c->newest;
+	c->newest = &m->link;
+	if (!c->count++)
+		c->oldest = &m->link;
+}
+void msg_send_chain(struct reactor *to, struct msg_chain *c);
+
 /* Run `on_core` on every I/O reactor, then `done` on the calling one. */
 struct each;
 typedef void each_fn(struct each *e);
@@ -121,6 +137,23 @@ struct each {
 	each_fn *on_core, *done;
 };
 void each_core(struct each *e, struct core *core, each_fn *on_core, each_fn *done);
+
+/* --- receivers -----------------------------------------------------------------------------------
+ * Where messages of foreign threads arrive, for code that has threads of its own (a client library, say) and shall not
+ * care: on a reactor, as with msg_send(); or on a dedicated thread, where functions may block, reactor_self() is NULL,
+ * and nothing is polled. Order between one sender and one receiver is kept. */
+struct receiver;
+/* `on` NULL: a thread named `name`. Core: control. Errors: no thread could be had. */
+struct receiver *receiver_make(struct core *core, struct reactor *on, const char *name, struct err *e);
+/* Nobody sends any more. What was sent has been run when it returns, if it has a thread; a reactor runs it later.
+ * Before core_free(). */
+void receiver_free(struct receiver *r);
+void receiver_send(struct receiver *r, struct msg *m, msg_fn *fn);
+void receiver_send_chain(struct receiver *r, struct msg_chain *c);
+struct receiver_stats {
+	uint64_t messages, wakes, depth_max, age_max_ns; /* of a reactor: all of its messages */
+};
+void receiver_get_stats(struct receiver *r, struct receiver_stats *ret_stats);
 
 /* --- deferred calls ------------------------------------------------------------------------------
  * Later in the same pass of the calling reactor. Scheduling one that is scheduled already does nothing. */
@@ -208,8 +241,10 @@ struct reactor_stats {
 	uint64_t sleeps;                       /* times it went to sleep */
 	uint64_t wakes_message, wakes_fd, wakes_timer; /* what ended those sleeps */
 	uint64_t messages, fd_events, timers, polls_busy, defers;
-	uint64_t message_depth_max;            /* high-water mark of waiting messages */
-	uint64_t message_age_max_ns;           /* oldest message ever seen when taken (sampled once a pass) */
+	uint64_t message_depth;                /* messages of other reactors that wait now; foreign ones count as one */
+	uint64_t message_depth_max;            /* high-water mark of what one sender, or all foreign ones, had waiting */
+	uint64_t message_age_ns;               /* how long the oldest that waits now has waited (sampled) */
+	uint64_t message_age_max_ns;           /* oldest message ever seen when taken (sampled) */
 	uint64_t longest_ns;                   /* longest single callback */
 	const char *longest_name;              /* its name; static text or a resolved symbol */
 	uint64_t stalls;                       /* times the stall guard had to speak */

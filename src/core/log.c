@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* log.c: lines to standard error; an I/O reactor's lines through a buffer that control writes out. */
+/* log.c: lines to standard error, by way of a buffer of each reactor that control writes out.
+ *
+ * Nobody waits for who reads standard error: what it does not take stays in the buffers, and is written when it takes
+ * more; what does not fit into them is counted and said. A thread that is no reactor's waits a moment.
+ */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +16,7 @@
 #include "core/reactor.h"
 
 #define LINE_MAX_BYTES 1024
+#define WAIT_MS 100 /* for standard error, of threads that are no reactor's */
 #define BUFFER_BYTES 32768u /* of one reactor's lines on their way; a power of two */
 
 /* One producer, its reactor; one consumer, control. */
@@ -20,6 +25,10 @@ struct log_buffer {
 	_Atomic bool sent;              /* msg is on its way */
 	_Atomic uint32_t head, tail;
 	_Atomic uint64_t dropped;       /* lines that did not fit */
+	bool known;                     /* to control, which owns the rest */
+	struct log_buffer *next;        /* control's: the first one that is known; of the others: the next */
+	struct source full;             /* control's: standard error takes no more at present */
+	bool waits;
 	char bytes[BUFFER_BYTES];
 };
 
@@ -30,7 +39,6 @@ static const char *const level_names[] = {
 };
 
 static size_t line_make(char *line, size_t size, enum log_level level, const char *fmt, va_list ap) PRINTF(4, 0);
-static void write_out(const char *line, size_t len);
 static void buffer_add(struct reactor *r, const char *line, size_t len);
 
 void log_line(enum log_level level, const char *fmt, ...)
@@ -45,10 +53,10 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	len = line_make(line, sizeof(line), level, fmt, ap);
 	va_end(ap);
-	if (r && !r->is_control)
+	if (r)
 		buffer_add(r, line, len);
 	else
-		write_out(line, len);
+		platform_log(line, len, WAIT_MS);
 }
 
 static size_t line_make(char *line, size_t size, enum log_level level, const char *fmt, va_list ap)
@@ -68,27 +76,39 @@ static size_t line_make(char *line, size_t size, enum log_level level, const cha
 	return t.len + 1;
 }
 
-static void write_out(const char *line, size_t len)
+static size_t PRINTF(4, 5) make(char *line, size_t size, enum log_level level, const char *fmt, ...)
 {
-	while (len) {
-		ssize_t n = write(STDERR_FILENO, line, len);
+	va_list ap;
+	size_t len;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return; /* nobody reads; there is nowhere to say so */
-		line += n;
-		len -= (size_t)n;
-	}
+	va_start(ap, fmt);
+	len = line_make(line, size, level, fmt, ap);
+	va_end(ap);
+	return len;
 }
 
 /* --- the buffer of an I/O reactor ---------------------------------------------------------------- */
 
 static void drain_on_control(struct msg *m);
+static void drain_all(struct core *core);
+static bool drain(struct log_buffer *b, int wait_ms);
+static void wait_for_stderr(struct reactor *control);
+static void takes_more(struct source *s, uint32_t events);
+
+static size_t lost_line(char *line, size_t size, uint64_t lost)
+{
+	return make(line, size, LOG_WARNING, "%llu lines of a reactor were lost: they came faster than they could be "
+	            "written", (unsigned long long)lost);
+}
+
+static struct log_buffer *buffer_of(struct reactor *r)
+{
+	return r->log ? r->log : (r->log = base_zalloc(sizeof(*r->log)));
+}
 
 static void buffer_add(struct reactor *r, const char *line, size_t len)
 {
-	struct log_buffer *b = r->log ? r->log : (r->log = base_zalloc(sizeof(*b)));
+	struct log_buffer *b = buffer_of(r);
 	uint32_t tail = atomic_load_explicit(&b->tail, memory_order_relaxed);
 
 	if (BUFFER_BYTES - (tail - atomic_load_explicit(&b->head, memory_order_acquire)) < len) {
@@ -98,26 +118,10 @@ static void buffer_add(struct reactor *r, const char *line, size_t len)
 			b->bytes[(tail + i) % BUFFER_BYTES] = line[i];
 		atomic_store_explicit(&b->tail, tail + (uint32_t)len, memory_order_release);
 	}
-	if (!atomic_exchange(&b->sent, true))
+	if (r->is_control)
+		drain_all(r->core);
+	else if (!atomic_exchange(&b->sent, true))
 		msg_send(core_control(r->core), &b->msg, drain_on_control);
-}
-
-static void drain(struct log_buffer *b)
-{
-	uint32_t head = atomic_load_explicit(&b->head, memory_order_relaxed);
-	uint32_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
-	uint64_t dropped = atomic_exchange(&b->dropped, 0);
-
-	while (head != tail) {
-		uint32_t at = head % BUFFER_BYTES, len = min_u32(tail - head, BUFFER_BYTES - at);
-
-		write_out(&b->bytes[at], len);
-		head += len;
-		atomic_store_explicit(&b->head, head, memory_order_release);
-	}
-	if (dropped)
-		log_warning("%llu lines of a reactor were lost: they came faster than they could be written",
-		            (unsigned long long)dropped);
 }
 
 static void drain_on_control(struct msg *m)
@@ -125,13 +129,76 @@ static void drain_on_control(struct msg *m)
 	struct log_buffer *b = container_of(m, struct log_buffer, msg);
 
 	atomic_store(&b->sent, false); /* from here on it may be sent again, for what comes after the drain */
-	drain(b);
+	if (!b->known) {
+		struct log_buffer *own = buffer_of(reactor_current);
+
+		b->known = true;
+		b->next = own->next;
+		own->next = b;
+	}
+	drain_all(reactor_current->core);
+}
+
+/* Control's first: that is how it has always been read. */
+static void drain_all(struct core *core)
+{
+	struct reactor *control = core_control(core);
+
+	if (buffer_of(control)->waits)
+		return;
+	for (struct log_buffer *b = control->log; b; b = b->next) {
+		if (drain(b, 0))
+			continue;
+		wait_for_stderr(control);
+		return;
+	}
+}
+
+/* False: it does not take all. */
+static bool drain(struct log_buffer *b, int wait_ms)
+{
+	uint32_t head = atomic_load_explicit(&b->head, memory_order_relaxed);
+	uint32_t tail = atomic_load_explicit(&b->tail, memory_order_acquire);
+	uint64_t dropped;
+	char line[256];
+
+	while (head != tail) {
+		uint32_t at = head % BUFFER_BYTES, len = min_u32(tail - head, BUFFER_BYTES - at);
+		size_t n = platform_log(&b->bytes[at], len, wait_ms);
+
+		head += (uint32_t)n;
+		atomic_store_explicit(&b->head, head, memory_order_release);
+		if (n < len)
+			return false;
+	}
+	dropped = atomic_exchange(&b->dropped, 0);
+	if (dropped) {
+		size_t len = lost_line(line, sizeof(line), dropped);
+
+		if (!platform_log(line, len, wait_ms))
+			atomic_fetch_add(&b->dropped, dropped);
+	}
+	return true;
+}
+
+static void wait_for_stderr(struct reactor *control)
+{
+	struct log_buffer *b = control->log;
+
+	b->waits = platform_log_wait(&b->full, takes_more) == 0;
+}
+
+static void takes_more(struct source *s, uint32_t events)
+{
+	container_of(s, struct log_buffer, full)->waits = false;
+	source_stop(s);
+	drain_all(reactor_current->core);
 }
 
 void log_core_fini(struct reactor *r)
 {
 	if (r->log)
-		drain(r->log);
+		drain(r->log, WAIT_MS);
 	free(r->log);
 }
 

@@ -18,6 +18,7 @@
 #define AGE_SAMPLE 16u         /* the age of a message is noted in one pass of so many */
 
 static void send_on_ring(struct reactor *from, struct reactor *to, struct msg *m);
+static void send_foreign(struct reactor *to, struct mpsc_link *newest, struct mpsc_link *oldest);
 static void wake(struct reactor *r);
 
 void msg_send(struct reactor *to, struct msg *m, msg_fn *fn)
@@ -29,8 +30,49 @@ void msg_send(struct reactor *to, struct msg *m, msg_fn *fn)
 		send_on_ring(from, to, m);
 	else if (from == to)
 		msg_queue_push(&to->own, m);
-	else if (mpsc_push(&to->foreign, &m->link))
+	else
+		send_foreign(to, &m->link, &m->link);
+}
+
+/* The age of one message of each pass is enough: the line is that of the queue, and a clock is dear. */
+static void send_foreign(struct reactor *to, struct mpsc_link *newest, struct mpsc_link *oldest)
+{
+	if (!atomic_load_explicit(&to->foreign_since_ns, memory_order_relaxed))
+		atomic_store_explicit(&to->foreign_since_ns, platform_now_ns(), memory_order_relaxed);
+	if (mpsc_push_chain(&to->foreign, newest, oldest))
 		wake(to);
+}
+
+/* Reactors send in batches anyway. */
+static void send_chain_here(struct reactor *to, struct mpsc_link *newest)
+{
+	struct mpsc_link *l, *next, *in_order = NULL;
+
+	for (l = newest; l; l = next) {
+		next = l->next;
+		l->next = in_order;
+		in_order = l;
+	}
+	for (l = in_order; l; l = next) {
+		struct msg *m = container_of(l, struct msg, link);
+
+		next = l->next;
+		msg_send(to, m, m->fn);
+	}
+}
+
+void msg_send_chain(struct reactor *to, struct msg_chain *c)
+{
+	struct reactor *from = reactor_current;
+	struct msg_chain all = *c;
+
+	*c = (struct msg_chain){ 0 };
+	if (!all.count)
+		return;
+	if (from && from->core == to->core)
+		send_chain_here(to, all.newest);
+	else
+		send_foreign(to, all.newest, all.oldest);
 }
 
 /* The producer's half of the ring: base/ring.h's spsc_push() with the tail kept private. */
@@ -192,14 +234,28 @@ static uint32_t run_own(struct reactor *r)
 	return count;
 }
 
+static void note_age(struct reactor *r, _Atomic uint64_t *since_ns)
+{
+	uint64_t sent = atomic_load_explicit(since_ns, memory_order_relaxed), now;
+
+	if (sent) {
+		atomic_store_explicit(since_ns, 0, memory_order_relaxed);
+		now = platform_now_ns(); /* the pass may have begun long ago */
+		if (now > sent)
+			stat_max(&r->stats.message_age_max_ns, now - sent);
+	}
+}
+
 static uint32_t run_foreign(struct reactor *r)
 {
 	struct mpsc_link *l = r->foreign_left, *next;
 	uint32_t count = 0;
 	msg_fn *fn = NULL;
 
-	if (!l)
+	if (!l) {
+		note_age(r, &r->foreign_since_ns);
 		l = mpsc_take_all(&r->foreign);
+	}
 	calls_begin(r);
 	for (; l && count < FOREIGN_BUDGET; l = next, count++) {
 		struct msg *m = container_of(l, struct msg, link);
@@ -217,17 +273,6 @@ static uint32_t run_foreign(struct reactor *r)
 	return count;
 }
 
-static void note_age(struct reactor *r, struct inbox *in)
-{
-	uint64_t sent = atomic_load_explicit(&in->sampled_ns, memory_order_relaxed);
-
-	if (sent) {
-		atomic_store_explicit(&in->sampled_ns, 0, memory_order_relaxed);
-		if (r->now_ns > sent)
-			stat_max(&r->stats.message_age_max_ns, r->now_ns - sent);
-	}
-}
-
 static uint32_t run_ring(struct reactor *r, struct inbox *in)
 {
 	void *items[BATCH];
@@ -236,12 +281,12 @@ static uint32_t run_ring(struct reactor *r, struct inbox *in)
 
 	if (likely(!count))
 		return 0;
-	/* what this look at the tail found, and the batch just taken */
-	stat_max(&r->stats.message_depth_max, count + in->ring.tail_seen -
-	         atomic_load_explicit(&in->ring.head, memory_order_relaxed));
-	note_age(r, in);
 	calls_begin(r);
 	do {
+		/* what this look at the tail found, and the batch just taken */
+		stat_max(&r->stats.message_depth_max, count + in->ring.tail_seen -
+		         atomic_load_explicit(&in->ring.head, memory_order_relaxed));
+		note_age(r, &in->sampled_ns);
 		for (uint32_t i = 0; i < count; i++)
 			__builtin_prefetch(items[i]);
 		for (uint32_t i = 0; i < count; i++) {
@@ -275,6 +320,25 @@ static inline bool pending(const struct reactor *r, memory_order order)
 
 bool msg_pending(const struct reactor *r) { return pending(r, memory_order_relaxed); }
 bool msg_pending_sc(struct reactor *r) { return pending(r, memory_order_seq_cst); }
+
+void msg_waiting(const struct reactor *r, uint64_t now_ns, uint64_t *ret_depth, uint64_t *ret_age_ns)
+{
+	uint64_t oldest = now_ns, sent = atomic_load_explicit(&r->foreign_since_ns, memory_order_relaxed);
+	bool foreign = !mpsc_empty((struct mpsc *)&r->foreign);
+
+	*ret_depth = foreign;
+	if (foreign && sent)
+		oldest = min_u64(oldest, sent);
+	for (uint32_t from = 0; from <= r->core->count; from++) {
+		uint32_t depth = spsc_depth(&r->in[from].ring);
+
+		sent = atomic_load_explicit(&r->in[from].sampled_ns, memory_order_relaxed);
+		*ret_depth += depth <= REACTOR_RING_SLOTS ? depth : 0; /* the two ends are not read at once */
+		if (depth && sent)
+			oldest = min_u64(oldest, sent);
+	}
+	*ret_age_ns = now_ns - oldest;
+}
 
 void msg_init(struct reactor *r)
 {

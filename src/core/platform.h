@@ -41,6 +41,11 @@ int platform_run(struct platform *p);
 uint64_t platform_now_ns(void);
 uint64_t platform_wall_us(void);
 void platform_random(void *buf, size_t len);
+/* Write to standard error, waiting for its reader no longer than this; returns how much it took: all when it is
+ * closed. */
+size_t platform_log(const char *bytes, size_t len, int wait_ms);
+/* Start `s` for when it takes more; negative: it can not tell. Control reactor. */
+int platform_log_wait(struct source *s, source_fn *fn);
 uint64_t platform_thread_cpu_ns(struct platform_reactor *pr);
 
 /* A cheap counter for measuring callbacks, and what a difference of two is in nanoseconds. In the simulator
@@ -62,5 +67,11 @@ void platform_source_change(struct platform_reactor *pr, struct source *s);
 void platform_source_stop(struct platform_reactor *pr, struct source *s);
 
 void platform_job_start(struct platform *p, struct job *j);
+
+/* The thread of a receiver: calls receiver_run() and sleeps when receiver_may_sleep(). NULL: none can be had. */
+struct platform_thread;
+struct platform_thread *platform_thread_start(struct platform *p, struct receiver *r);
+void platform_thread_wake(struct platform_thread *t);
+void platform_thread_stop(struct platform_thread *t); /* what was sent has been run */
 
 #endif

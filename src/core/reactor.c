@@ -376,6 +376,7 @@ void reactor_get_stats(struct reactor *r, struct reactor_stats *ret_stats)
 	COPY(messages); COPY(fd_events); COPY(timers); COPY(polls_busy); COPY(defers);
 	COPY(message_depth_max); COPY(message_age_max_ns); COPY(longest_ns); COPY(stalls);
 #undef COPY
+	msg_waiting(r, platform_now_ns(), &out->message_depth, &out->message_age_ns);
 	out->longest_name = __atomic_load_n(&s->longest_name, __ATOMIC_RELAXED);
 	if (!out->longest_name)
 		out->longest_name = platform_symbol(__atomic_load_n(&r->longest_fn, __ATOMIC_RELAXED));

@@ -51,6 +51,7 @@ struct reactor {
 	_Atomic uint32_t mode_wanted, mode_asked; /* asked for, and what is done while it is parked */
 	_Atomic bool parked;
 	CACHE_ALIGNED struct mpsc foreign;       /* messages from threads that are no reactor of this core */
+	_Atomic uint64_t foreign_since_ns;       /* when one was sent whose age shall be noted */
 
 	/* own */
 	CACHE_ALIGNED uint64_t now_ns;
@@ -141,6 +142,8 @@ static inline bool core_stopping(struct core *core) { return atomic_load(&core->
 
 /* Parts of the pass, in their own files; each returns how much it did. */
 uint32_t msg_run(struct reactor *r);
+/* Any thread: how many wait, and since when. */
+void msg_waiting(const struct reactor *r, uint64_t now_ns, uint64_t *ret_depth, uint64_t *ret_age_ns);
 void msg_publish(struct reactor *r);          /* let receivers see what was sent so far: at the end of a phase */
 void msg_flush(struct reactor *r);            /* end of pass: overflow too, and wake who sleeps */
 bool msg_pending(const struct reactor *r);    /* cheap look, for spinning */

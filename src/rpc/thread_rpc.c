@@ -37,6 +37,10 @@ static struct json_object *make_reactors(struct rpc_core_methods *m, const struc
 		json_add_text(o, "mode", core_mode_name(mode));
 		json_add_bool(o, "in_interrupt", mode == CORE_INTERRUPT || reactor_is_parked(g->reactor));
 		json_add_bool(o, "parked", reactor_is_parked(g->reactor));
+		json_add_u64(o, "message_depth", g->stats.message_depth);
+		json_add_u64(o, "message_depth_max", g->stats.message_depth_max);
+		json_add_u64(o, "message_age_ns", g->stats.message_age_ns);
+		json_add_u64(o, "message_age_max_ns", g->stats.message_age_max_ns);
 		json_add_u64(o, "irq", 0); /* not counted, as with SPDK when it cannot read them */
 		json_add_u64(o, "sys", 0);
 		json_add_u64(o, "usr", 0);
@@ -78,6 +82,10 @@ static void show_stats(struct json_object *o, const struct gathered *g)
 	json_add_text(o, "cpumask", g->mask);
 	json_add_u64(o, "busy", g->stats.busy_ns);
 	json_add_u64(o, "idle", g->stats.idle_ns + g->stats.sleep_ns);
+	json_add_u64(o, "message_depth", g->stats.message_depth);
+	json_add_u64(o, "message_depth_max", g->stats.message_depth_max);
+	json_add_u64(o, "message_age_ns", g->stats.message_age_ns);
+	json_add_u64(o, "message_age_max_ns", g->stats.message_age_max_ns);
 	json_add_u64(o, "active_pollers_count", g->poller_count);
 	json_add_u64(o, "timed_pollers_count", 0);
 	json_add_u64(o, "paused_pollers_count", 0);

@@ -5,6 +5,7 @@
  * after a delay, and their end comes to the reactor as from a foreign thread.
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "core/sim/machine.h"
 
@@ -126,6 +127,13 @@ int platform_run(struct platform *p)
 
 uint64_t platform_now_ns(void) { return sim.now_ns; }
 uint64_t platform_wall_us(void) { return WALL_START_US + sim.now_ns / NS_PER_US; }
+size_t platform_log(const char *bytes, size_t len, int wait_ms)
+{
+	fwrite(bytes, 1, len, stderr);
+	return len;
+}
+
+int platform_log_wait(struct source *s, source_fn *fn) { return -ENOTSUP; }
 uint64_t platform_thread_cpu_ns(struct platform_reactor *pr) { return 0; }
 uint64_t platform_ticks(void) { return sim.now_ns; }
 uint64_t platform_ticks_to_ns(uint64_t ticks) { return ticks; }
