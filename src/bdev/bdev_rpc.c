@@ -285,7 +285,7 @@ static void save(void *ctx, struct json_object *array)
 		list_each(l, &br->kinds) {
 			struct bdev_rpc_kind *kind = list_entry(l, struct bdev_rpc_kind, link);
 
-			if (strcmp(kind->product, b->product) == 0 && !atomic_load(&b->removing))
+			if (kind->method && strcmp(kind->product, b->product) == 0 && !atomic_load(&b->removing))
 				save_one(kind, b, array);
 		}
 	}
