@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* gpt.h: partitions of GUID partition tables, as devices of their own: <base>p1, <base>p2, ...
  *
- * Every device that comes is read once, in the background. Partitions of the types that are asked for (SPDK's own, unless
- * set otherwise) become devices, and the disk is claimed for them; a disk that somebody writes to as a whole is
- * left alone. Everything here belongs to the control reactor.
+ * Every device that comes is read once, in the background. Partitions of the types that are asked for (SPDK's own,
+ * unless set otherwise) become devices, and the disk is claimed for them; a disk that somebody writes to as a whole
+ * is left alone. Everything here belongs to the control reactor.
  */
 #ifndef BACKENDS_GPT_GPT_H
 #define BACKENDS_GPT_GPT_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* gpt_test.c: partitions come with their disk, go with it, follow its table, and take nothing from who was there. */
+/* gpt_test.c: partitions come with their disk, go with it, follow its table, and take nothing from others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -11,14 +11,13 @@ static void order_free(struct bdev_order *o);
 static int check(const struct powercut_order *po, const struct bdev_info *i, struct err *e);
 static struct powercut *disk_make(struct powercut_order *po, const struct bdev_info *i);
 static void disk_free(struct bdev_stacked *s);
-static void powercut_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 
-static const struct bdev_order_ops order_ops = {
+const struct bdev_order_ops powercut_order_ops = {
 	.kind = "powercut", .claims = true, .build = build, .resized = resized, .free = order_free,
 };
 
 static const struct bdev_ops powercut_ops = {
-	.submit = powercut_submit, .destroy = powercut_destroy, .describe = powercut_describe,
+	.submit = powercut_submit, .destroy = powercut_destroy,
 };
 
 int powercut_create(struct bdev_registry *reg, const struct powercut_opts *opts, struct err *e)
@@ -32,7 +31,7 @@ int powercut_create(struct bdev_registry *reg, const struct powercut_opts *opts,
 	po = base_zalloc(sizeof(*po));
 	po->uuid = opts->uuid;
 	po->cache_blocks = opts->cache_blocks ? opts->cache_blocks : POWERCUT_CACHE_BLOCKS;
-	return bdev_order_start(reg, &po->order, &order_ops, opts->name, &opts->base, 1, e);
+	return bdev_order_start(reg, &po->order, &powercut_order_ops, opts->name, &opts->base, 1, e);
 }
 
 static void order_free(struct bdev_order *o)
@@ -43,7 +42,7 @@ static void order_free(struct bdev_order *o)
 int powercut_delete(struct bdev_registry *reg, const char *name, void (*done)(void *arg, int rc), void *arg,
                     struct err *e)
 {
-	struct bdev_order *o = bdev_order_find(reg, &order_ops, name);
+	struct bdev_order *o = bdev_order_find(reg, &powercut_order_ops, name);
 
 	if (!o)
 		return err_set(e, -ENODEV, "there is no powercut '%s'", name);
@@ -54,7 +53,7 @@ int powercut_delete(struct bdev_registry *reg, const char *name, void (*done)(vo
 struct powercut *powercut_find(struct bdev_registry *reg, const char *name, struct err *e)
 {
 	struct bdev *b = bdev_find(reg, name);
-	struct bdev_order *o = bdev_order_find(reg, &order_ops, name);
+	struct bdev_order *o = bdev_order_find(reg, &powercut_order_ops, name);
 
 	if (b && b->ops == &powercut_ops && !atomic_load(&b->removing))
 		return powercut_of(b);
@@ -111,7 +110,7 @@ static struct powercut *disk_make(struct powercut_order *po, const struct bdev_i
 	bdev_stacked_init(&d->stacked, &po->order, 0);
 	snprintf(b->name, sizeof(b->name), "%s", po->order.name);
 	b->ops = &powercut_ops;
-	b->product = "Power-cut disk";
+	b->product = POWERCUT_PRODUCT;
 	b->uuid = uuid_is_null(&po->uuid) ? bdev_stacked_uuid(&d->stacked, "powercut", 0) : po->uuid;
 	b->native_ops = i->ops & (BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(UNMAP) | BDEV_BIT(RESET));
 	b->native_ops |= BDEV_BIT(FLUSH);
@@ -153,21 +152,21 @@ static void resized(struct bdev_order *o, uint32_t base)
 		return; /* it is going */
 }
 
-static void emit_number(bdev_emit_fn *emit, void *arg, const char *key, uint64_t v)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
-	emit(arg, key, text);
-}
-
-static void powercut_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg)
+void powercut_get_facts(const struct bdev *b, struct powercut_facts *ret_facts)
 {
 	const struct powercut *d = powercut_of(b);
 
-	emit(arg, "base_bdev_name", d->stacked.order->bases[0].name);
-	emit(arg, "power", atomic_load(&d->seen_off) ? "off" : "on");
-	emit_number(emit, arg, "cache_blocks", d->cache.slot_count);
-	emit_number(emit, arg, "unflushed_blocks", atomic_load(&d->seen_dirty));
-	emit_number(emit, arg, "power_cuts", atomic_load(&d->seen_cuts));
+	*ret_facts = (struct powercut_facts){
+		.base = d->stacked.order->bases[0].name, .has_power = !atomic_load(&d->seen_off),
+		.cache_blocks = d->cache.slot_count, .unflushed_blocks = atomic_load(&d->seen_dirty),
+		.power_cuts = atomic_load(&d->seen_cuts),
+	};
+}
+
+void powercut_get_opts(const struct bdev_order *o, struct powercut_opts *ret_opts)
+{
+	const struct powercut_order *po = container_of(o, const struct powercut_order, order);
+
+	*ret_opts = (struct powercut_opts){ .name = o->name, .base = o->bases[0].name, .uuid = po->uuid,
+	                                    .cache_blocks = po->cache_blocks };
 }

@@ -7,8 +7,9 @@
 #ifndef BACKENDS_POWERCUT_POWERCUT_H
 #define BACKENDS_POWERCUT_POWERCUT_H
 
-#include "bdev/bdev.h"
+#include "bdev/bdev_stack.h"
 
+#define POWERCUT_PRODUCT "Power-cut disk"
 #define POWERCUT_CACHE_BLOCKS 4096u      /* when left out */
 #define POWERCUT_CACHE_BLOCKS_MIN 8u
 #define POWERCUT_CACHE_BYTES_MAX (1u << 30)
@@ -31,6 +32,8 @@ struct powercut_cut_result {
 };
 typedef void powercut_cut_fn(void *arg, const struct powercut_cut_result *result);
 
+extern const struct bdev_order_ops powercut_order_ops;
+
 /* Order one: it is there as soon as its base is, and each time the base comes back.
  *
  * Core:   control. Memory: `opts` is copied. Errors: with a sentence. */
@@ -38,6 +41,15 @@ int powercut_create(struct bdev_registry *reg, const struct powercut_opts *opts,
 /* Remove it; what it holds goes to the base first. */
 int powercut_delete(struct bdev_registry *reg, const char *name, void (*done)(void *arg, int rc), void *arg,
                     struct err *e) MUST_USE;
+
+/* What was ordered, and how it is; texts lie in the order. */
+void powercut_get_opts(const struct bdev_order *o, struct powercut_opts *ret_opts);
+struct powercut_facts {
+	const char *base;
+	bool has_power;
+	uint32_t cache_blocks, unflushed_blocks, power_cuts;
+};
+void powercut_get_facts(const struct bdev *b, struct powercut_facts *ret_facts); /* of product POWERCUT_PRODUCT */
 
 /* Cut the power. I/O that is under way, or comes until the power is back, ends with FAILED.
  *

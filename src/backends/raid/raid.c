@@ -16,16 +16,14 @@ static int check_members(const struct raid_order *ro, struct err *e);
 static struct raid *disk_make(struct raid_order *ro);
 static void lay_out(struct raid *r, const struct bdev_order *o);
 static void disk_free(struct bdev_stacked *s);
-static void raid_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 
-static const struct bdev_order_ops order_ops = {
+const struct bdev_order_ops raid_order_ops = {
 	.kind = "raid", .claims = true, .build = build, .resized = resized, .free = order_free,
 };
 
 static const struct bdev_ops raid_ops = {
 	.channel_open = bdev_stack_channel_open, .channel_close = bdev_stack_channel_close,
 	.submit = raid_submit, .abort = raid_abort, .remove = bdev_stack_remove, .destroy = bdev_stack_destroy,
-	.describe = raid_describe,
 };
 
 const char *raid_level_name(enum raid_level level)
@@ -56,7 +54,7 @@ int raid_create(struct bdev_registry *reg, const struct raid_opts *opts, struct 
 		core_random(random, sizeof(random));
 		ro->uuid = uuid_from_random(random);
 	}
-	rc = bdev_order_start(reg, &ro->order, &order_ops, opts->name, opts->members, opts->member_count, e);
+	rc = bdev_order_start(reg, &ro->order, &raid_order_ops, opts->name, opts->members, opts->member_count, e);
 	if (rc == 0 && bdev_order_waits(&ro->order)) {
 		for (uint32_t i = 0; i < opts->member_count; i++)
 			if (!bdev_find(reg, opts->members[i]))
@@ -85,7 +83,7 @@ static void order_free(struct bdev_order *o)
 
 int raid_delete(struct bdev_registry *reg, const char *name, void (*done)(void *arg, int rc), void *arg, struct err *e)
 {
-	struct bdev_order *o = bdev_order_find(reg, &order_ops, name);
+	struct bdev_order *o = bdev_order_find(reg, &raid_order_ops, name);
 
 	if (!o)
 		return err_set(e, -ENODEV, "there is no raid '%s'; bdev_raid_get_bdevs lists those there are", name);
@@ -97,7 +95,7 @@ struct raid_order *raid_next(struct bdev_registry *reg, struct raid_order *after
 {
 	struct bdev_order *o = after ? bdev_order_next(&after->order) : bdev_order_first(reg);
 
-	while (o && o->ops != &order_ops)
+	while (o && o->ops != &raid_order_ops)
 		o = bdev_order_next(o);
 	return o ? of(o) : NULL;
 }
@@ -187,7 +185,7 @@ static struct raid *disk_make(struct raid_order *ro)
 	r->stacked.free = disk_free;
 	snprintf(b->name, sizeof(b->name), "%s", o->name);
 	b->ops = &raid_ops;
-	b->product = "Raid Volume";
+	b->product = RAID_PRODUCT;
 	b->uuid = ro->uuid;
 	b->native_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(FLUSH) | BDEV_BIT(UNMAP) | BDEV_BIT(WRITE_ZEROES) |
 	                BDEV_BIT(RESET);
@@ -261,19 +259,9 @@ static void resized(struct bdev_order *o, uint32_t base)
 		r->each = blocks;
 }
 
-static void raid_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg)
+struct raid_order *raid_order_of(const struct bdev *b)
 {
-	const struct raid *r = raid_of(b);
-	const struct bdev_order *o = r->stacked.order;
-	char text[32];
-
-	emit(arg, "raid_level", raid_level_name(r->level));
-	snprintf(text, sizeof(text), "%u", container_of(o, const struct raid_order, order)->strip_kib);
-	emit(arg, "strip_size_kb", text);
-	for (uint32_t i = 0; i < o->base_count; i++) {
-		snprintf(text, sizeof(text), "base_bdev_%u", i);
-		emit(arg, text, o->bases[i].name);
-	}
+	return of(raid_of(b)->stacked.order);
 }
 
 /* --- where blocks lie ------------------------------------------------------------------------------------- */

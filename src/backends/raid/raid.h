@@ -9,6 +9,7 @@
 #include "bdev/bdev_stack.h"
 
 #define RAID_MEMBERS_MAX 255u
+#define RAID_PRODUCT "Raid Volume" /* as SPDK calls it */
 
 enum raid_level { RAID_CONCAT, RAID_0 };
 const char *raid_level_name(enum raid_level level); /* "concat", "raid0" */
@@ -30,6 +31,8 @@ struct raid_order {
 	uint32_t strip_kib;
 };
 
+extern const struct bdev_order_ops raid_order_ops;
+
 /* Order one: it is there as soon as its members are, and each time they are.
  *
  * Core: control. Memory: `opts` is copied. Errors: with a sentence; members that are there and do not fit. */
@@ -40,6 +43,8 @@ int raid_delete(struct bdev_registry *reg, const char *name, void (*done)(void *
 
 /* All there are, in the order in which they were made; NULL after the last. Control reactor. */
 struct raid_order *raid_next(struct bdev_registry *reg, struct raid_order *after);
+/* Of a device whose product is RAID_PRODUCT. */
+struct raid_order *raid_order_of(const struct bdev *b);
 /* Its device; NULL while it is not there. */
 struct bdev *raid_device(const struct raid_order *ro);
 /* Blocks of a member that are used; 0 while the device is not there. */
