@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""gantry doctor, completion and manual pages: what helps people to help themselves."""
+import json
+import shutil
+import socket
+import subprocess
+
+import pytest
+
+from gantry import BUILD, ROOT, free_port
+from jsonrpc import gantry
+
+
+def doctor(*args, **more):
+    done = subprocess.run([BUILD / "gantry", *(["-s", str(more["socket"])] if "socket" in more else []), "doctor", "--json",
+                           *map(str, args)], capture_output=True, text=True, timeout=60)
+    findings = json.loads(done.stdout)
+    assert done.returncode == (1 if any(f["level"] == "problem" for f in findings) else 0), done.stderr
+    return {f["check"]: f for f in findings}
+
+
+def test_of_a_daemon(daemon):
+    port = free_port()
+    daemon.malloc("disk0")
+    gantry("export", "disk", "disk0", "--listen", f"127.0.0.1:{port}", socket=daemon.socket)
+    found = doctor(socket=daemon.socket)
+    assert found["daemon"]["level"] == "ok" and str(daemon.pid) in found["daemon"]["text"]
+    assert found["port"]["text"] == f"{port} is gantryd's"
+    assert found["hugepages"]["level"] == "ok"
+    assert {"kernel", "io_uring", "files", "memlock", "cpus", "memory", "waits"} <= found.keys()
+    text = gantry("doctor", socket=daemon.socket, status=None)
+    assert max(len(line) for line in text.splitlines() if "fix:" not in line) <= 80
+    assert " problems" in text.splitlines()[-1]
+
+
+def test_without_a_daemon(tmp_path):
+    found = doctor(socket=tmp_path / "nobody")
+    assert found["daemon"]["level"] == "warning" and found["daemon"]["fix"] == f"gantryd -r {tmp_path}/nobody"
+    assert found["memory"]["text"]
+
+
+def test_a_socket_that_is_open_to_all(daemon):
+    daemon.socket.chmod(0o666)
+    found = doctor(socket=daemon.socket)
+    assert found["socket"]["level"] == "problem" and found["socket"]["fix"] == f"chmod 0660 {daemon.socket}"
+
+
+def test_paths_that_are_to_become_disks(tmp_path):
+    image = tmp_path / "image"
+    image.write_bytes(b"x")
+    assert doctor(image, socket=tmp_path / "nobody")["disk"]["level"] == "ok"
+    assert doctor(tmp_path, socket=tmp_path / "nobody")["disk"]["level"] == "problem"
+    assert doctor(tmp_path / "none", socket=tmp_path / "nobody")["disk"]["fix"] == f"truncate -s 1G {tmp_path}/none"
+
+
+def test_who_has_the_port(tmp_path):
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 4420))
+            taken.listen()
+        except OSError:
+            pass    # somebody else has it: as good
+        port = doctor(socket=tmp_path / "nobody")["port"]
+        assert port["level"] == "warning" and "taken by" in port["text"] and port["fix"].endswith(":4421")
+
+
+def completed(daemon, line):
+    script = """
+        source <("$1" completion bash)
+        compopt() { :; }
+        COMP_LINE=$2 COMP_POINT=${#2}
+        _gantry
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    line = line.replace("gantry", str(BUILD / "gantry"), 1)
+    done = subprocess.run(["bash", "-c", script, "bash", BUILD / "gantry", line], capture_output=True, text=True,
+                          timeout=60, env={"PATH": "/usr/bin:/bin", "GANTRY_SOCKET": str(daemon.socket)}, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_completion(daemon):
+    daemon.malloc("disk0")
+    daemon.null("null7")
+    daemon.serve("disk0", nqn="nqn.2026-01.io.example:served")
+    assert {"disk", "export", "top", "doctor"} <= set(completed(daemon, "gantry "))
+    assert completed(daemon, "gantry disk sh") == ["show"]
+    assert completed(daemon, "gantry disk show ") == ["disk0", "null7"]
+    assert {"ram", "null"} <= set(completed(daemon, "gantry disk create "))
+    assert completed(daemon, "gantry disk create null --block") == ["--block-size"]
+    assert completed(daemon, "gantry rpc framework_set_m") == ["framework_set_mode"]
+    assert completed(daemon, "gantry rpc framework_set_mode m") == ["mode="]
+    assert completed(daemon, "gantry rpc framework_set_mode mode=p") == ["poll"]
+    assert completed(daemon, "gantry export remove nqn.2026-01.io.example:") == ["served"]
+    assert completed(daemon, f"gantry -s {daemon.socket} --json disk show d") == ["disk0"]
+
+
+def test_completion_without_a_daemon(daemon, tmp_path):
+    daemon.stop()
+    assert completed(daemon, "gantry disk show ") == []
+    assert completed(daemon, "gantry disk ") != []
+    daemon.start()
+
+
+@pytest.mark.parametrize("page, source", [("gantry.1", BUILD / "gantry"), ("gantryd.8", BUILD / "gantryd"),
+                                          ("gantry-perf.1", BUILD / "gantry-perf"),
+                                          ("gantry-rpc.7", ROOT / "docs/reference")])
+def test_manual_pages(page, source, tmp_path):
+    out = tmp_path / page
+    subprocess.run([ROOT / "tools/gen_man", page, source, out], check=True, timeout=60)
+    text = out.read_text()
+    assert ".SH NAME" in text and ".SH SEE ALSO" in text
+    assert len(text) > 1000
+    if shutil.which("mandoc"):
+        linted = subprocess.run(["mandoc", "-T", "lint", "-W", "error", out], capture_output=True, text=True, timeout=60)
+        assert linted.returncode == 0, linted.stdout
+    if shutil.which("groff"):
+        shown = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", out], capture_output=True, text=True, timeout=60)
+        assert shown.stderr == ""

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""gantry top and tables: a screen of 80 columns and 24 lines holds them, another size too, and without a terminal nothing
+is cut."""
+import json
+
+from gantry import BUILD
+from jsonrpc import gantry
+from nvme_tcp import Host, must
+from terminal import Terminal
+
+
+def top(daemon, rows=24, columns=80):
+    return Terminal([BUILD / "gantry", "-s", daemon.socket, "top"], rows, columns)
+
+
+def test_once_and_as_json(daemon):
+    served = daemon.serve(daemon.malloc("disk0"))
+    with Host(served.port, served.nqn) as host:
+        must(host.io.write(0, b"x" * 4096))
+        text = gantry("top", "--once", "--interval", "0.1", socket=daemon.socket)
+        look = json.loads(gantry("top", "--once", "--json", "--interval", "0.1", socket=daemon.socket))
+        assert "READS/S" in text and "disk0" in text and host.hostnqn in text
+        assert look["hosts"][0]["host"] == host.hostnqn and look["hosts"][0]["queues"] == 1
+    assert [d["name"] for d in look["disks"]] == ["disk0"] and look["disks"][0]["reads"] == 0
+    assert {c["name"] for c in look["cores"]} == {"reactor_0", "control"}
+    assert all(0 <= c["busy"] <= 101 and c["why"] for c in look["cores"])
+    two = gantry("top", "--json", "--count", "2", "--interval", "0.1", socket=daemon.socket)
+    assert len([json.loads(line) for line in two.splitlines()]) == 2
+
+
+def test_the_screen(daemon):
+    daemon.malloc("disk0")
+    daemon.null("other")
+    with top(daemon) as t:
+        t.wait_for("reactor_0")
+        lines = t.wait_for("READS/S*").splitlines()
+        assert len(lines) == 24 and "q quit" in lines[-1] and max(len(line) for line in lines) <= 80
+        assert "no hosts" in t.screen()
+        t.type("s")
+        t.wait_for("WRITES/S*")
+        t.type("\ts")
+        t.wait_for("CORES*")
+        t.type(" ")
+        t.wait_for("paused")
+        t.type("q")
+        assert t.end() == 0
+
+
+def test_it_follows_the_size_of_the_terminal(daemon):
+    for i in range(30):
+        daemon.null(f"disk{i:02}")
+    with top(daemon, 24, 80) as t:
+        t.wait_for("more disks")
+        t.resize(60, 100)
+        t.wait_for(lambda s: "disk29" in s and len(s.splitlines()) == 60 and "q quit" in s.splitlines()[-1])
+        t.resize(10, 40)
+        t.wait_for(lambda s: "q quit" in s.splitlines()[-1] and len(s.splitlines()) == 10)
+        assert max(len(line) for line in t.lines()) <= 40
+        t.resize(24, 80)
+        t.wait_for("disk00")
+        t.type("\x1bOB" * 30)   # down
+        t.wait_for("disk29")
+        t.type("\x03")          # Ctrl-C
+        assert t.end() == 0
+
+
+def test_a_daemon_that_ends_is_said(daemon):
+    with top(daemon) as t:
+        t.wait_for("reactor_0")
+        daemon.kill()
+        t.wait_for("daemon")
+        t.wait_for(lambda s: "no daemon answers" in s or "ended before it answered" in s or "closed the connection" in s)
+        daemon.start()
+        t.wait_for(lambda s: "gantryd" not in s and "reactor_0" in s)
+        t.type("q")
+        assert t.end() == 0
+
+
+def test_a_terminal_that_cannot(daemon):
+    command = [BUILD / "gantry", "-s", daemon.socket, "top", "--interval", "0.1"]
+    with Terminal(command, TERM="no-such-terminal") as t:
+        t.wait_for("CORE")      # text
+
+
+def test_tables_fit_the_terminal_and_are_whole_without(daemon):
+    long = "nqn.2026-01.io.example:" + "very-long-name-" * 8
+    daemon.malloc("disk0")
+    daemon.serve("disk0", nqn=long)
+    assert long in gantry("export", "list", socket=daemon.socket)
+    assert long in gantry("disk", "list", socket=daemon.socket)
+    for columns in (80, 40, 20):
+        for words in (["export", "list"], ["disk", "list"], ["host", "list"]):
+            with Terminal([BUILD / "gantry", "-s", daemon.socket, *words], 24, columns) as t:
+                assert t.end() == 0
+                shown = t.text.replace("\r", "").splitlines()
+                assert len(shown) == 2 and max(len(line) for line in shown) <= columns, shown
+                if columns == 80:
+                    assert "\u2026" in t.text
+                    if words[0] == "disk":
+                        assert " 64 MiB " in t.text     # numbers are whole
