@@ -5,6 +5,9 @@
 
 #include "app/options.h"
 #include "backends/aio/aio_rpc.h"
+#include "backends/gpt/gpt_rpc.h"
+#include "backends/powercut/powercut_rpc.h"
+#include "backends/raid/raid_rpc.h"
 #include "backends/uring/uring_rpc.h"
 #include "bdev/bdev_rpc.h"
 #include "rpc/core_methods.h"
@@ -27,6 +30,10 @@ struct app {
 	struct bdev_rpc_order_kind passthru_kind, split_kind, delay_kind, error_kind;
 	struct aio_rpc aio;
 	struct uring_rpc uring;
+	struct gpt_rpc gpt;
+	struct raid_rpc raid;
+	struct powercut_rpc powercut;
+	struct msg bdev_went;           /* one more device, when stopping */
 	struct nvmf_target *nvmf;
 	struct rpc_server *server;
 	const char *rpc_at;             /* where it serves, for people; NULL: nowhere */

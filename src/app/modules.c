@@ -97,13 +97,24 @@ static int bdev_start(struct app *a, struct err *e)
 	error_rpc_add(a->bdev_rpc, &a->error_kind);
 	aio_rpc_init(&a->aio, a->bdev_rpc);
 	uring_rpc_init(&a->uring, a->bdev_rpc);
+	gpt_rpc_init(&a->gpt, a->bdev_rpc);
+	raid_rpc_add(&a->raid, a->bdev_rpc);
+	powercut_rpc_add(&a->powercut, a->bdev_rpc);
 	return 0;
 }
 
+static void bdev_went(struct msg *m)
+{
+	modules_stop_next(container_of(m, struct app, bdev_went));
+}
+
+/* Later: whoever closed it last, a device that stood on it perhaps, is still about it. */
 static void bdev_gone(void *arg, int rc)
 {
+	struct app *a = arg;
+
 	(void)rc;
-	modules_stop_next(arg);
+	msg_send(reactor_self(), &a->bdev_went, bdev_went);
 }
 
 /* One disk at a time: each waits for its users, who are gone by now. */
@@ -116,6 +127,7 @@ static bool bdev_stop(struct app *a)
 		bdev_unregister(b, bdev_gone, a);
 		return false;
 	}
+	gpt_rpc_fini(&a->gpt);
 	uring_rpc_fini(&a->uring);
 	aio_rpc_fini(&a->aio);
 	bdev_rpc_free(a->bdev_rpc);
