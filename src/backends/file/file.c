@@ -141,12 +141,13 @@ static struct bdev *make_disk(struct making *m)
 	d->fallocate = m->opts.fallocate;
 	d->block_size_given = m->opts.block_size != 0;
 	atomic_init(&d->thin, s->thin);
+	queue_init(&d->looks);
 	d->bdev = (struct bdev){
 		.ops = &file_ops, .product = m->fb->product, .uuid = m->opts.uuid,
 		.block_size = s->block_size, .physical_block_size = s->physical_block_size,
 		.block_count = s->bytes / s->block_size, .native_ops = native_ops(m), .read_only = m->opts.read_only,
 		.thin = s->thin, .cache = s->cache, .fua = true, .consumes = s->in_memory,
-		.max_io_blocks = MEM_IO_BYTES_MAX / s->block_size,
+		.max_io_blocks = s->in_memory ? 0 : MEM_IO_BYTES_MAX / s->block_size, /* what can be bounced */
 		.max_unmap_blocks = (uint32_t)(MAX_UNMAP_BYTES / s->block_size),
 		.channel_ctx_bytes = sizeof(struct file_channel), .io_ctx_bytes = sizeof(struct file_io),
 		/* files in memory are read and written within submit() */
@@ -215,6 +216,7 @@ static void file_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg)
 
 struct looking {
 	struct job job;
+	struct queue_link link;
 	struct file_disk *disk;
 	uint64_t bytes;
 	bool opened;
@@ -224,6 +226,7 @@ struct looking {
 	void *arg;
 };
 
+static void look_next(struct file_disk *d);
 static void look_work(struct job *j);
 static void hold_again(struct file_disk *d, struct file_want *want);
 static void looked(struct job *j);
@@ -236,7 +239,16 @@ static void look(struct file_disk *d, file_looked_fn *done, void *arg)
 	l->disk = d;
 	l->done = done;
 	l->arg = arg;
-	d->jobs++;
+	queue_push(&d->looks, &l->link);
+	if (d->jobs++ == 0)
+		look_next(d);
+}
+
+/* One at a time: each goes by what the one before has found. */
+static void look_next(struct file_disk *d)
+{
+	struct looking *l = container_of(queue_pop(&d->looks), struct looking, link);
+
 	job_start(&l->job, look_work, looked);
 }
 
@@ -333,7 +345,9 @@ static void looked(struct job *j)
 	else
 		atomic_store(&d->look_asked, false);
 	free(l);
-	if (d->destroy_waits && !d->jobs && !atomic_load(&d->look_asked))
+	if (d->jobs)
+		look_next(d);
+	else if (d->destroy_waits && !atomic_load(&d->look_asked))
 		destroy_now(d);
 }
 

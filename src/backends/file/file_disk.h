@@ -53,7 +53,8 @@ struct file_disk {
 	struct msg look_msg;
 	_Atomic bool look_asked;
 	_Atomic uint64_t look_after_ns;
-	uint32_t jobs;             /* that look at it; destroy waits */
+	struct queue looks;        /* of struct looking by link: wait for the one that runs */
+	uint32_t jobs;             /* looks, waiting and running; destroy waits */
 	bool destroy_waits;
 	struct job close_job;
 };
