@@ -49,7 +49,7 @@ static void serve_step(struct nvmf_change *c)
 		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = WORLD_NQN, .allow_any_host = true });
 		break;
 	case 2:
-		nvmf_add_ns(c, WORLD_NQN, &(struct nvmf_ns_opts){ .bdev_name = "disk" });
+		nvmf_add_ns(c, WORLD_NQN, &(struct nvmf_ns_opts){ .bdev_name = w->serves });
 		break;
 	case 3:
 		nvmf_add_listener(c, WORLD_NQN, "TCP", &addr);
@@ -69,6 +69,8 @@ static void serve(void *arg)
 	w->reg = bdev_registry_make(w->target_core);
 	if (malloc_create(w->reg, &opts, &b, &e))
 		world_fail(w, "%s", e.text);
+	if (w->stack)
+		w->serves = w->stack(w);
 	w->target = nvmf_target_make(w->target_core, w->reg);
 	w->change = (struct nvmf_change){ .target = w->target, .done = serve_step, .arg = w };
 	serve_step(&w->change);
@@ -98,7 +100,12 @@ static struct core *make_core(uint32_t reactors, uint64_t memory)
 
 void world_start(struct world *w, uint64_t seed)
 {
-	*w = (struct world){ .seed = seed };
+	world_start_over(w, seed, NULL);
+}
+
+void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struct world *w))
+{
+	*w = (struct world){ .seed = seed, .serves = "disk", .stack = stack };
 	sim_start(seed);
 	sim_net_start(&(struct sim_net_opts){
 		.latency_ns_min = 1000, .latency_ns_max = 1000 + sim_draw(200000),
@@ -131,7 +138,6 @@ static void unregistered(void *arg, int rc)
 	struct world *w = arg;
 
 	(void)rc;
-	bdev_registry_free(w->reg);
 	w->stopped = true;
 }
 
@@ -174,6 +180,7 @@ uint64_t world_end(struct world *w)
 	sim_as(core_control(w->target_core), stop_target, w);
 	if (!sim_run(is_stopped, w, 60 * NS_PER_S))
 		world_fail(w, "the target does not stop");
+	bdev_registry_free(w->reg);
 	look_for_leaks(w);
 	world_verdict(w);
 	nvme_host_free(w->host);

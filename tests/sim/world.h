@@ -23,6 +23,8 @@ struct world {
 	struct bdev_registry *reg;
 	struct nvmf_target *target;
 	struct nvmf_change change;
+	const char *(*stack)(struct world *w);
+	const char *serves;             /* the device that is exported: "disk", or what stands on it */
 	uint32_t step;
 	bool serving, stopped;
 	/* the hosts */
@@ -39,6 +41,8 @@ struct world {
 
 /* Make everything from the seed; runs until the target serves. */
 void world_start(struct world *w, uint64_t seed);
+/* The same; `stack` puts a device over "disk" on the target's control reactor and tells its name, which is exported. */
+void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struct world *w));
 /* Take it down and check that nothing is left; returns the run's hash. */
 uint64_t world_end(struct world *w);
 void world_fail(struct world *w, const char *fmt, ...) PRINTF(2, 3);
