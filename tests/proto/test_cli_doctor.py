@@ -12,8 +12,8 @@ from jsonrpc import gantry
 
 
 def doctor(*args, **more):
-    done = subprocess.run([BUILD / "gantry", *(["-s", str(more["socket"])] if "socket" in more else []), "doctor", "--json",
-                           *map(str, args)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([BUILD / "gantry", "-s", more["socket"], "doctor", "--json", *args], capture_output=True,
+                          text=True, timeout=60)
     findings = json.loads(done.stdout)
     assert done.returncode == (1 if any(f["level"] == "problem" for f in findings) else 0), done.stderr
     return {f["check"]: f for f in findings}
@@ -113,8 +113,8 @@ def test_manual_pages(page, source, tmp_path):
     assert ".SH NAME" in text and ".SH SEE ALSO" in text
     assert len(text) > 1000
     if shutil.which("mandoc"):
-        linted = subprocess.run(["mandoc", "-T", "lint", "-W", "error", out], capture_output=True, text=True, timeout=60)
+        linted = subprocess.run(["mandoc", "-T", "lint", "-W", "error", out], capture_output=True, text=True)
         assert linted.returncode == 0, linted.stdout
     if shutil.which("groff"):
-        shown = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", out], capture_output=True, text=True, timeout=60)
+        shown = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", out], capture_output=True, text=True)
         assert shown.stderr == ""

@@ -97,7 +97,8 @@ def test_every_example_works_as_typed(daemon, about, tmp_path):
         if name == "disk rescan":
             if not any(re.fullmatch("bdev_(uring|aio)_create", m) for m in methods):
                 continue
-            gantry("disk", "create", "file", tmp_path / "image", "--size", "16M", "--name", "file0", socket=daemon.socket)
+            gantry("disk", "create", "file", tmp_path / "image", "--size", "16M", "--name", "file0",
+                   socket=daemon.socket)
         if noun == "config":
             continue    # another test's
         prepare(daemon, name)
