@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from gantry import Daemon, RpcError, gantryd_path, wait_until
+from gantry import Daemon, RpcError, cpus, gantryd_path, wait_until
 from nvme_tcp import (HOST_NQN, IO_DSM, IO_FLUSH, IO_READ, IO_WRITE, IO_WRITE_ZEROES, Ended, Host, must, rw,
                       sqe)
 
@@ -120,8 +120,7 @@ def test_thin_files_stay_thin(daemon, place, kind):
 
 def test_two_cores_and_many_disks_share_rings(tmp_path):
     """A ring for each disk and core would use up descriptors and locked memory."""
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    with Daemon(tmp_path, "-m", str(cores)) as daemon:
+    with Daemon(tmp_path, "-m", cpus(2)) as daemon:
         names = [daemon.tell("bdev_uring_create", name=f"f{n}", filename=make_file(tmp_path / f"f{n}"))
                  for n in range(16)]
         before = daemon.fd_count()
