@@ -265,3 +265,28 @@ static unsigned edit_distance(const char *a, const char *b)
 	}
 	return rows[strlen(a) % 3][b_len];
 }
+
+/* Length of the character at `s`; 0: it is none. Surrogates and overlong forms are none. */
+static uint32_t utf8_len(const uint8_t *s)
+{
+	uint32_t len = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 :
+	               s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+
+	for (uint32_t i = 1; i < len; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) ||
+	    (s[0] == 0xf4 && s[1] >= 0x90))
+		return 0;
+	return len;
+}
+
+void text_add_utf8(struct text *t, const char *s)
+{
+	while (*s) {
+		uint32_t len = utf8_len((const uint8_t *)s);
+
+		text_add(t, "%.*s", len ? (int)len : 1, len ? s : "?");
+		s += len ? len : 1;
+	}
+}

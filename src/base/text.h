@@ -23,6 +23,8 @@ static inline struct text text_over(char *buf, size_t cap)
 }
 
 void text_add(struct text *t, const char *fmt, ...) PRINTF(2, 3);
+/* Bytes from elsewhere: what is no UTF-8 becomes '?'. */
+void text_add_utf8(struct text *t, const char *s);
 void text_vadd(struct text *t, const char *fmt, va_list ap) PRINTF(2, 0);
 /* Make room at the end for `mark`, such as "...", and add it: shows a reader that text is missing. */
 void text_end_with(struct text *t, const char *mark);

@@ -293,6 +293,22 @@ struct bdev_stats_read {
 void bdev_stats_get(struct bdev_registry *reg, struct bdev *bdev, struct bdev_stats_read *r,
                     enum bdev_stats_reset reset, void (*done)(struct bdev_stats_read *r));
 
+/* Of many devices at once, by one message to each core. */
+struct bdev_stats_all {
+	struct each each;
+	struct bdev_registry *reg;
+	uint32_t count, left_out;     /* left_out: beyond `max`, or going */
+	struct bdev **bdevs;          /* they stay until bdev_stats_all_end() */
+	struct bdev_stats *per_core;
+	void (*done)(struct bdev_stats_all *r);
+};
+/* Core: control. Memory: `r` yours. Then: done runs once, later; bdev_stats_all_end() after it. */
+void bdev_stats_all_get(struct bdev_registry *reg, struct bdev_stats_all *r, uint32_t max,
+                        void (*done)(struct bdev_stats_all *r));
+/* From within done or after: the sum of device `at`. */
+void bdev_stats_all_sum(const struct bdev_stats_all *r, uint32_t at, struct bdev_stats *ret_sum);
+void bdev_stats_all_end(struct bdev_stats_all *r);
+
 /* --- finding ---------------------------------------------------------------------------------------------- */
 struct bdev *bdev_find(struct bdev_registry *reg, const char *name_or_alias_or_uuid);
 struct bdev *bdev_first(struct bdev_registry *reg);

@@ -91,7 +91,7 @@ static void name_in(char *to, size_t size, const char *from)
 {
 	struct text t = text_over(to, size);
 
-	text_add(&t, "%s", from);
+	text_add_utf8(&t, from);
 }
 
 /* --- reading --- */

@@ -26,7 +26,7 @@ void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost)
 	struct nvmf_ns_view *v;
 	uint16_t status;
 
-	if (unlikely(!qp->qid || !qp->ctrlr || !qp->nc))
+	if (unlikely(!qp->qid || req->cmd.opc == NVME_ADMIN_FABRICS || !qp->ctrlr || !qp->nc))
 		return;
 	if (unlikely(!q))
 		q = make_counts(&qp->stages);
