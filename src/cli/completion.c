@@ -176,7 +176,7 @@ static void offer_word(struct cli *c, const char *typed, const char *name, size_
 	static const char *const levels[] = { "error", "warning", "notice", "info", "debug" };
 	static const char *const ways[] = { "on", "off" };
 
-	if (len == 4 && memcmp(name, "DISK", 4) == 0) {
+	if (len >= 4 && memcmp(name + len - 4, "DISK", 4) == 0) { /* SIZE|PATH|DISK too */
 		offer_fields(c, typed, "bdev_get_bdevs", "name");
 	} else if (len == 6 && memcmp(name, "EXPORT", 6) == 0) {
 		offer_fields(c, typed, "nvmf_get_subsystems", "nqn");

@@ -353,10 +353,13 @@ static struct json_object *address_json(const struct address *at)
 /* For a listener on all addresses: one by which others reach this machine, or loopback. */
 static void reachable(const char *host, char ret[static ADDRESS_MAX])
 {
-	bool is_v6 = strchr(host, ':') != NULL;
+	struct text text = text_over(ret, ADDRESS_MAX);
 	struct ifaddrs *all = NULL;
+	bool is_v6;
 
-	snprintf(ret, ADDRESS_MAX, "%s", host);
+	must(host);
+	is_v6 = strchr(host, ':') != NULL;
+	text_add(&text, "%s", host);
 	if (strcmp(host, "0.0.0.0") != 0 && strcmp(host, "::") != 0)
 		return;
 	snprintf(ret, ADDRESS_MAX, "%s", is_v6 ? "::1" : "127.0.0.1");

@@ -197,8 +197,8 @@ static void draw_section(struct screen *s, size_t index, struct table *table, in
 		size_t row = section->scroll + i, more = rows - row;
 
 		line = text_over(buf, sizeof(buf));
-		if (!rows)
-			text_add(&line, i ? "" : "no %s", section->name);
+		if (!rows && i == 0)
+			text_add(&line, "no %s", section->name);
 		else if (row < rows && i + 1 == shown && more > 1)
 			text_add(&line, "and %zu more %s", more, section->name);
 		else if (row < rows)
