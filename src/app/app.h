@@ -10,9 +10,11 @@
 #include "backends/raid/raid_rpc.h"
 #include "backends/uring/uring_rpc.h"
 #include "bdev/bdev_rpc.h"
+#include "core/os/trace_file.h"
 #include "rpc/core_methods.h"
 
 struct bdev_registry;
+struct metrics;
 struct nvmf_target;
 
 struct app {
@@ -35,6 +37,9 @@ struct app {
 	struct powercut_rpc powercut;
 	struct msg bdev_went;           /* one more device, when stopping */
 	struct nvmf_target *nvmf;
+	struct metrics *metrics;
+	struct trace_file trace;
+	bool eyes_wait;                 /* for the metrics' end */
 	struct rpc_server *server;
 	const char *rpc_at;             /* where it serves, for people; NULL: nowhere */
 
@@ -52,6 +57,11 @@ struct app {
 void app_start(void *arg);
 /* Stop everything, then the core. The first call's status counts. */
 void app_stop(struct app *a, int status);
+
+/* --- eyes.c: a module ---------------------------------------------------------------------------------- */
+
+int eyes_start(struct app *a, struct err *e) MUST_USE;
+bool eyes_stop(struct app *a);
 
 /* --- modules.c ----------------------------------------------------------------------------------------- */
 

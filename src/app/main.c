@@ -37,6 +37,7 @@ int main(int argc, char **argv)
 	}
 	status = core_run(app.core, app_start, &app);
 	core_free(app.core);
+	trace_file_end(&app.trace);
 	if (app.signal_fd >= 0)
 		close(app.signal_fd);
 	free(app.config);

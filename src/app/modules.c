@@ -36,6 +36,7 @@ static const struct app_module modules[] = {
 	{ "rpc",         rpc_start,      rpc_stop },
 	{ "bdev",        bdev_start,     bdev_stop },
 	{ "nvmf",        nvmf_start,     nvmf_stop },
+	{ "eyes",        eyes_start,     eyes_stop },
 	{ "ignored",     ignored_start,  NULL },
 	{ "server",      server_start,   server_stop },
 };

@@ -11,11 +11,11 @@
 
 enum { /* options without a letter */
 	KEY_MODE = 256, KEY_INTERRUPT, KEY_MEMORY, KEY_WAIT, KEY_STATE_DIR, KEY_LCORES, KEY_SILENCE, KEY_NO_RPC,
-	KEY_ALLOWED,
+	KEY_ALLOWED, KEY_METRICS,
 	KEY_IGNORED, /* and those that follow it in the table of what is ignored */
 };
 
-enum { GROUP_RUN = 1, GROUP_CONFIG, GROUP_LOG, GROUP_SPDK };
+enum { GROUP_RUN = 1, GROUP_CONFIG, GROUP_LOG, GROUP_EYES, GROUP_SPDK };
 
 /* SPDK's, without a meaning here: long name, letter, argument. */
 static const struct ignored {
@@ -24,8 +24,6 @@ static const struct ignored {
 	const char *arg, *why;
 } ignored[] = {
 	{ "vhost-socket-dir", 'S', "DIR", "there is no vhost yet" },
-	{ "shm-id", 'i', "ID", "there is no shared memory" },
-	{ "tpoint-group", 'e', "MASK", "there are no trace groups" },
 	{ "no-pci", 'u', NULL, "no PCI device is ever looked for" },
 	{ "single-file-segments", 'g', NULL, "there are no hugepages" },
 	{ "mem-channels", 'n', "N", "there is no DPDK" },
@@ -36,7 +34,7 @@ static const struct ignored {
 	{ "limit-coredump", 'd', NULL, "memory is small enough" },
 	{ "huge-dir", 0, "DIR", "there are no hugepages" },
 	{ "no-huge", 0, NULL, "there are no hugepages" },
-	{ "num-trace-entries", 0, "N", "there are no trace groups" },
+	{ "num-trace-entries", 0, "N", "the rings have a fixed size" },
 	{ "iova-mode", 0, "MODE", "there is no DPDK" },
 	{ "base-virtaddr", 0, "ADDRESS", "there is no DPDK" },
 	{ "env-context", 0, "TEXT", "there is no DPDK" },
@@ -73,6 +71,14 @@ static const struct argp_option rows[] = {
 	{ "logflag", 'L', "WHAT", 0, "error, warning, notice (the default), info or debug; SPDK's flags, such as all or "
 	  "nvmf, mean debug", GROUP_LOG },
 	{ "silence-noticelog", KEY_SILENCE, NULL, 0, "Only warnings and errors", GROUP_LOG },
+	{ NULL, 0, NULL, 0, "Looking at it", GROUP_EYES },
+	{ "metrics", KEY_METRICS, "ADDR:PORT", 0, "Serve metrics for Prometheus by HTTP at /metrics; a port alone means "
+	  "loopback. RPC metrics_start_server does it later", GROUP_EYES },
+	{ "shm-id", 'i', "ID", 0, "Name the trace file /dev/shm/gantry_trace.ID; it is named by the process id otherwise",
+	  GROUP_EYES },
+	{ "tpoint-group", 'e', "GROUPS", 0, "Trace from the beginning: groups thread, sock, nvmf_tcp, bdev or all, with "
+	  "commas; gantry-trace shows it", GROUP_EYES },
+
 	{ NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0 }, /* SPDK's letters for help and version */
 	{ NULL, 'v', NULL, OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
@@ -88,6 +94,7 @@ static const char doc[] =
 static error_t parse_option(int key, char *arg, struct argp_state *state);
 static error_t parse_ignored(int key, char *arg, struct argp_state *state);
 static void parse_mode(struct options *o, const char *arg, struct argp_state *state);
+static void parse_shm_id(struct options *o, const char *arg, struct argp_state *state);
 static void parse_memory(struct options *o, const char *arg, uint64_t unit, struct argp_state *state);
 
 void options_parse(struct options *o, int argc, char **argv)
@@ -97,7 +104,7 @@ void options_parse(struct options *o, int argc, char **argv)
 	const struct argp_child children[] = { { .argp = &ignored_argp }, { 0 } };
 	const struct argp argp = { .options = rows, .parser = parse_option, .doc = doc, .children = children };
 
-	*o = (struct options){ .socket = OPTIONS_SOCKET, .log_level = LOG_NOTICE };
+	*o = (struct options){ .socket = OPTIONS_SOCKET, .log_level = LOG_NOTICE, .shm_id = -1 };
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		ignored_rows[i] = (struct argp_option){ .name = ignored[i].name, .arg = ignored[i].arg, .flags = OPTION_HIDDEN,
 			.key = ignored[i].letter ? ignored[i].letter : KEY_IGNORED + (int)i };
@@ -137,6 +144,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case 'c':
 		o->config = arg;
+		break;
+	case KEY_METRICS:
+		o->metrics = arg;
+		break;
+	case 'e':
+		o->tpoints = arg;
+		break;
+	case 'i':
+		parse_shm_id(o, arg, state);
 		break;
 	case KEY_WAIT:
 		o->wait_for_rpc = true;
@@ -201,6 +217,19 @@ static void parse_mode(struct options *o, const char *arg, struct argp_state *st
 		}
 	}
 	argp_error(state, "--mode: \"%s\" is not one of: adaptive, poll, interrupt", arg);
+}
+
+/* SPDK's scripts say -1 for none. */
+static void parse_shm_id(struct options *o, const char *arg, struct argp_state *state)
+{
+	uint64_t id;
+
+	if (strcmp(arg, "-1") == 0)
+		o->shm_id = -1;
+	else if (text_parse_u64(arg, &id, NULL) || id > INT32_MAX)
+		argp_error(state, "--shm-id: \"%s\" is not a number", arg);
+	else
+		o->shm_id = (int)id;
 }
 
 /* A bare number counts in `unit`. */

@@ -14,6 +14,9 @@ struct options {
 	const char *socket;           /* NULL: no RPC server */
 	const char *config;           /* NULL: none */
 	bool wait_for_rpc;
+	const char *metrics;          /* ADDR:PORT; NULL: not served */
+	const char *tpoints;          /* trace points to begin with; NULL: none */
+	int shm_id;                   /* names the trace file; negative: the process id does */
 	enum log_level log_level;
 	const char *ignored[OPTIONS_IGNORED_MAX]; /* given, without a meaning here: one line each once the log is there */
 	uint32_t ignored_count;

@@ -13,6 +13,7 @@ struct rpc_core_methods {
 	const struct rpc_host *host;
 	struct list waiting;        /* callers of framework_wait_init */
 	struct rpc_drain_hook drain;
+	struct rpc_notify *notify;  /* notify_rpc.c */
 	uint64_t began_ns;
 	bool mode_set;              /* by framework_set_mode: to be saved */
 	struct {                    /* as framework_set_scheduler was given them: to be saved */
@@ -30,6 +31,9 @@ void sched_rpc_save(struct rpc_core_methods *m, struct json_object *array);
 void log_rpc_add(struct rpc_core_methods *m);
 void config_rpc_add(struct rpc_core_methods *m);
 void describe_rpc_add(struct rpc_core_methods *m);
+void notify_rpc_add(struct rpc_core_methods *m);
+void notify_rpc_free(struct rpc_core_methods *m);
+void trace_rpc_add(struct rpc_core_methods *m);
 
 /* --- gather.c: ask every reactor, on itself ---------------------------------------------------------------- */
 

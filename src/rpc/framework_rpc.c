@@ -285,6 +285,8 @@ struct rpc_core_methods *rpc_add_core_methods(struct rpc *rpc, const struct rpc_
 	log_rpc_add(m);
 	config_rpc_add(m);
 	describe_rpc_add(m);
+	notify_rpc_add(m);
+	trace_rpc_add(m);
 	return m;
 }
 
@@ -293,5 +295,6 @@ void rpc_core_methods_free(struct rpc_core_methods *m)
 	if (!m)
 		return;
 	rpc_on_running(m->rpc, NULL, NULL);
+	notify_rpc_free(m);
 	free(m);
 }

@@ -36,6 +36,7 @@ EXAMPLES = [
     ("bdev_null_resize", {"name": "null0", "new_size": 1 << 20}),
     ("nvmf_create_transport", {"trtype": "TCP", "max_queue_depth": 64, "zcopy": True}),
     ("nvmf_set_slow_io_limit", {"limit_us": 20000}),
+    ("metrics_start_server", {"address": "127.0.0.1", "port": free_port()}),
     ("nvmf_create_subsystem", {"nqn": NQN, "serial_number": "S0001", "max_namespaces": 8}),
     ("nvmf_subsystem_add_host", {"nqn": NQN, "host": HOST}),
     ("nvmf_subsystem_add_ns", {"nqn": NQN, "namespace": {"bdev_name": "disk0", "nsid": 3, "ptpl_file": "/tmp/p"}}),
@@ -54,7 +55,9 @@ NOT_SAVED = {
     "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "load_config", "log_clear_flag", "log_set_flag", "log_set_level", "log_set_print_level",
     "nvmf_clear_slow_ios", "nvmf_delete_subsystem", "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
-    "nvmf_subsystem_remove_ns", "spdk_kill_instance", "thread_set_cpumask",
+    "nvmf_subsystem_remove_ns", "spdk_kill_instance", "metrics_stop_server",
+    "trace_enable_tpoint_group", "trace_disable_tpoint_group", "trace_set_tpoint_mask", "trace_clear_tpoint_mask",
+    "thread_set_cpumask",
 }
 
 

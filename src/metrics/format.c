@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* format.c: the table's rows with what was gathered, in Prometheus' text format 0.0.4.
+ *
+ * What is told apart by name is bounded, see metrics.h: hosts and namespaces are added up over the cores first. A
+ * label's value is UTF-8 and escaped, whatever a host calls itself.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "core/notify.h"
+#include "core/watch.h"
+#include "metrics/gather.h"
+#include "metrics/table.h"
+
+#define LABELS_MAX 2048
+
+struct row {
+	const char *name, *type, *help;
+};
+#define METRIC_ROW(id, name, type, help) { name, type, help },
+static const struct row rows[] = { METRICS(METRIC_ROW) };
+
+/* Rows of all cores as one. */
+struct merged {
+	struct nvmf_eyes_row *at;
+	uint32_t count, max, left_out;
+};
+
+static void process(FILE *f, const struct gathering *g);
+static void cores(FILE *f, const struct gathering *g);
+static void memory(FILE *f, const struct gathering *g);
+static void waits(FILE *f, const struct gathering *g);
+static void target(FILE *f, const struct gathering *g);
+static void hosts(FILE *f, const struct gathering *g);
+static void namespaces(FILE *f, const struct gathering *g);
+static void queues(FILE *f, const struct gathering *g);
+static void devices(FILE *f, const struct gathering *g);
+
+char *metrics_format(const struct gathering *g, size_t *ret_len)
+{
+	char *text = NULL;
+	FILE *f = open_memstream(&text, ret_len);
+
+	must(f);
+	process(f, g);
+	cores(f, g);
+	memory(f, g);
+	waits(f, g);
+	if (g->m->nvmf) {
+		target(f, g);
+		hosts(f, g);
+		namespaces(f, g);
+		queues(f, g);
+	}
+	devices(f, g);
+	must(fclose(f) == 0);
+	return text;
+}
+
+/* --- pieces --- */
+
+static void head(FILE *f, enum metric m)
+{
+	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", rows[m].name, rows[m].help, rows[m].name, rows[m].type);
+}
+
+/* Labels: made with label(), one after the other. */
+struct labels {
+	struct text t;
+	char buf[LABELS_MAX];
+};
+
+static void labels_init(struct labels *l)
+{
+	l->t = text_over(l->buf, sizeof(l->buf));
+}
+
+static void label(struct labels *l, const char *name, const char *value)
+{
+	char utf8[512];
+	struct text clean = text_over(utf8, sizeof(utf8));
+
+	text_add_utf8(&clean, value);
+	text_add(&l->t, "%s%s=\"", l->t.len ? "," : "", name);
+	for (const char *s = utf8; *s; s++) {
+		if (*s == '\n')
+			text_add(&l->t, "\\n");
+		else
+			text_add(&l->t, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+	}
+	text_add(&l->t, "\"");
+}
+
+static void label_u64(struct labels *l, const char *name, uint64_t value)
+{
+	text_add(&l->t, "%s%s=\"%llu\"", l->t.len ? "," : "", name, (unsigned long long)value);
+}
+
+static void put(FILE *f, enum metric m, const struct labels *l, uint64_t v)
+{
+	if (l)
+		fprintf(f, "%s{%s} %llu\n", rows[m].name, l->buf, (unsigned long long)v);
+	else
+		fprintf(f, "%s %llu\n", rows[m].name, (unsigned long long)v);
+}
+
+static void put_seconds(FILE *f, enum metric m, const struct labels *l, uint64_t ns)
+{
+	fprintf(f, "%s%s%s%s %llu.%09llu\n", rows[m].name, l ? "{" : "", l ? l->buf : "", l ? "}" : "",
+	        (unsigned long long)(ns / NS_PER_S), (unsigned long long)(ns % NS_PER_S));
+}
+
+static void one(FILE *f, enum metric m, uint64_t v)
+{
+	head(f, m);
+	put(f, m, NULL, v);
+}
+
+static const char *core_name(const struct gathered_core *c, char buf[static 16])
+{
+	struct text t = text_over(buf, 16);
+
+	if (reactor_is_control(c->reactor))
+		text_add(&t, "control");
+	else
+		text_add(&t, "%u", reactor_index(c->reactor));
+	return buf;
+}
+
+/* --- the process --- */
+
+static uint64_t field_of(const char *text, uint32_t n)
+{
+	uint64_t v = 0;
+
+	for (; n && *text; text++)
+		n -= *text == ' ';
+	for (; *text >= '0' && *text <= '9'; text++)
+		v = v * 10 + (uint64_t)(*text - '0');
+	return v;
+}
+
+static size_t read_proc(const char *path, char *buf, size_t size)
+{
+	FILE *f = fopen(path, "re");
+	size_t n = f ? fread(buf, 1, size - 1, f) : 0;
+
+	buf[n] = 0;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static uint64_t proc_start_s(void)
+{
+	char stat[1024], boot[4096];
+	const char *after, *btime;
+
+	if (!read_proc("/proc/self/stat", stat, sizeof(stat)) || !read_proc("/proc/stat", boot, sizeof(boot)))
+		return 0;
+	after = strrchr(stat, ')');
+	btime = strstr(boot, "btime ");
+	if (!after || !btime) /* with very many CPUs it lies further behind */
+		return 0;
+	return field_of(btime, 1) + field_of(after + 2, 19) / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+static uint64_t open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	uint64_t n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n > 3 ? n - 3 : 0; /* less . and .., and the directory itself */
+}
+
+static void process(FILE *f, const struct gathering *g)
+{
+	struct rusage usage = { 0 };
+	struct rlimit limit = { 0 };
+	char statm[256];
+	struct labels l;
+	uint64_t start_s = proc_start_s(), page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	labels_init(&l);
+	label(&l, "version", g->m->version);
+	head(f, METRIC_BUILD);
+	put(f, METRIC_BUILD, &l, 1);
+	if (start_s)
+		one(f, METRIC_PROC_START, start_s);
+	getrusage(RUSAGE_SELF, &usage);
+	head(f, METRIC_PROC_CPU);
+	put_seconds(f, METRIC_PROC_CPU, NULL,
+	            (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * NS_PER_S +
+	            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * NS_PER_US);
+	if (read_proc("/proc/self/statm", statm, sizeof(statm))) {
+		one(f, METRIC_PROC_VIRTUAL, field_of(statm, 0) * page);
+		one(f, METRIC_PROC_RSS, field_of(statm, 1) * page);
+	}
+	one(f, METRIC_PROC_FDS, open_fds());
+	getrlimit(RLIMIT_NOFILE, &limit);
+	one(f, METRIC_PROC_FDS_MAX, limit.rlim_cur);
+	one(f, METRIC_IO_STUCK, watch_stuck_count(g->m->core));
+	one(f, METRIC_NOTES, notify_next_id(g->m->core));
+	one(f, METRIC_NOTES_DROPPED, notify_dropped(g->m->core));
+	one(f, METRIC_SCRAPES, g->m->gathered);
+}
+
+/* --- cores --- */
+
+/* A metric of struct reactor_stats: one value a core, or several that a label tells apart. */
+struct core_row {
+	enum metric metric;
+	size_t offset;
+	bool seconds;
+	const char *label, *value;
+};
+#define CORE(field) offsetof(struct reactor_stats, field)
+static const struct core_row core_rows[] = {
+	{ METRIC_CORE_BUSY,    CORE(busy_ns),            true,  NULL, NULL },
+	{ METRIC_CORE_IDLE,    CORE(idle_ns),            true,  NULL, NULL },
+	{ METRIC_CORE_SLEEP,   CORE(sleep_ns),           true,  NULL, NULL },
+	{ METRIC_CORE_CPU,     CORE(cpu_ns),             true,  NULL, NULL },
+	{ METRIC_CORE_PASSES,  CORE(passes),             false, "found", "any" },
+	{ METRIC_CORE_PASSES,  CORE(busy_passes),        false, "found", "work" },
+	{ METRIC_CORE_SLEEPS,  CORE(sleeps),             false, NULL, NULL },
+	{ METRIC_CORE_WAKES,   CORE(wakes_message),      false, "by", "message" },
+	{ METRIC_CORE_WAKES,   CORE(wakes_fd),           false, "by", "fd" },
+	{ METRIC_CORE_WAKES,   CORE(wakes_timer),        false, "by", "timer" },
+	{ METRIC_CORE_WORK,    CORE(messages),           false, "kind", "message" },
+	{ METRIC_CORE_WORK,    CORE(fd_events),          false, "kind", "fd" },
+	{ METRIC_CORE_WORK,    CORE(timers),             false, "kind", "timer" },
+	{ METRIC_CORE_WORK,    CORE(polls_busy),         false, "kind", "poll" },
+	{ METRIC_CORE_WORK,    CORE(defers),             false, "kind", "deferred" },
+	{ METRIC_CORE_DEPTH,   CORE(message_depth_max),  false, NULL, NULL },
+	{ METRIC_CORE_AGE,     CORE(message_age_max_ns), true,  NULL, NULL },
+	{ METRIC_CORE_LONGEST, CORE(longest_ns),         true,  NULL, NULL },
+	{ METRIC_CORE_STALLS,  CORE(stalls),             false, NULL, NULL },
+};
+
+static void core_value(FILE *f, const struct core_row *row, const struct gathered_core *c)
+{
+	uint64_t v = *(const uint64_t *)((const char *)&c->stats + row->offset);
+	char name[16];
+	struct labels l;
+
+	labels_init(&l);
+	label(&l, "core", core_name(c, name));
+	if (row->label)
+		label(&l, row->label, row->value);
+	if (row->seconds)
+		put_seconds(f, row->metric, &l, v);
+	else
+		put(f, row->metric, &l, v);
+}
+
+static void cores(FILE *f, const struct gathering *g)
+{
+	struct labels l;
+	char name[16];
+
+	head(f, METRIC_CORE_MODE);
+	for (uint32_t i = 0; i < g->core_count; i++) {
+		for (enum core_mode mode = 0; mode < CORE_MODE_COUNT; mode++) {
+			labels_init(&l);
+			label(&l, "core", core_name(&g->cores[i], name));
+			label(&l, "mode", core_mode_name(mode));
+			put(f, METRIC_CORE_MODE, &l, g->cores[i].mode == mode);
+		}
+	}
+	for (uint32_t r = 0; r < ARRAY_SIZE(core_rows); r++) {
+		if (!r || core_rows[r].metric != core_rows[r - 1].metric)
+			head(f, core_rows[r].metric);
+		for (uint32_t i = 0; i < g->core_count; i++)
+			core_value(f, &core_rows[r], &g->cores[i]);
+	}
+}
+
+static void memory(FILE *f, const struct gathering *g)
+{
+	struct mem_stats s;
+
+	mem_get_stats(g->m->core, &s);
+	one(f, METRIC_MEM_BUDGET, s.budget_bytes);
+	one(f, METRIC_MEM_CHARGED, s.charged_bytes);
+	one(f, METRIC_MEM_IN_USE, s.in_use_bytes);
+	one(f, METRIC_MEM_IN_USE_MAX, s.in_use_bytes_max);
+	one(f, METRIC_MEM_WAITING, s.waiting);
+}
+
+/* --- waits --- */
+
+static void wait_value(FILE *f, enum metric m, const struct wait_account *a, const struct labels *l, uint64_t now_ns)
+{
+	switch (m) {
+	case METRIC_WAITS: put(f, m, l, a->waits); break;
+	case METRIC_WAITING: put(f, m, l, a->waiting); break;
+	case METRIC_WAIT_TIME: put_seconds(f, m, l, a->total_ns); break;
+	case METRIC_WAIT_LONGEST: put_seconds(f, m, l, a->longest_ns); break;
+	case METRIC_WAIT_ALARM: put(f, m, l, wait_alarms(a, now_ns)); break;
+	default: put(f, m, l, a->alarms); break;
+	}
+}
+
+static void waits(FILE *f, const struct gathering *g)
+{
+	uint64_t now_ns = core_clock_ns();
+	struct labels l;
+	char name[16];
+
+	for (enum metric m = METRIC_WAITS; m <= METRIC_WAIT_ALARMS; m++) {
+		head(f, m);
+		for (uint32_t i = 0; i < g->core_count; i++) {
+			for (uint32_t w = 0; w < g->cores[i].wait_count; w++) {
+				labels_init(&l);
+				label(&l, "core", core_name(&g->cores[i], name));
+				label(&l, "wait", g->cores[i].waits[w].name);
+				wait_value(f, m, &g->cores[i].waits[w], &l, now_ns);
+			}
+		}
+	}
+}
+
+/* --- the target --- */
+
+static void two_kinds(FILE *f, const struct gathering *g, enum metric m, size_t admin, size_t io)
+{
+	const char *const kinds[] = { "admin", "io" };
+	const size_t offsets[] = { admin, io };
+	struct labels l;
+	char name[16];
+
+	head(f, m);
+	for (uint32_t i = 0; i + 1 < g->core_count; i++) {
+		for (uint32_t k = 0; k < 2; k++) {
+			labels_init(&l);
+			label(&l, "core", core_name(&g->cores[i], name));
+			label(&l, "kind", kinds[k]);
+			put(f, m, &l, *(const uint64_t *)((const char *)&g->cores[i].eyes + offsets[k]));
+		}
+	}
+}
+
+static void errors(FILE *f, const struct gathering *g)
+{
+	struct labels l;
+	char name[16];
+
+	head(f, METRIC_ERRORS);
+	for (uint32_t i = 0; i + 1 < g->core_count; i++) {
+		const struct nvmf_eyes *eyes = &g->cores[i].eyes;
+
+		for (uint32_t n = 0; n < eyes->error_count; n++) {
+			labels_init(&l);
+			label(&l, "core", core_name(&g->cores[i], name));
+			label_u64(&l, "sct", eyes->errors[n].status >> 8 & 7);
+			label_u64(&l, "sc", eyes->errors[n].status & 0xff);
+			put(f, METRIC_ERRORS, &l, eyes->errors[n].count);
+		}
+	}
+}
+
+struct transport_out {
+	FILE *f;
+	const char *core;
+};
+
+static void transport_value(void *arg, const char *transport, const char *key, uint64_t v)
+{
+	const struct transport_out *o = arg;
+	struct labels l;
+
+	labels_init(&l);
+	label(&l, "core", o->core);
+	label(&l, "transport", transport);
+	label(&l, "event", key);
+	put(o->f, METRIC_TRANSPORT, &l, v);
+}
+
+static void target(FILE *f, const struct gathering *g)
+{
+	struct labels l;
+	char name[16];
+
+#define EYES(field) offsetof(struct nvmf_eyes, field)
+	two_kinds(f, g, METRIC_QUEUES, EYES(admin_queues), EYES(io_queues));
+	two_kinds(f, g, METRIC_QUEUES_EVER, EYES(admin_queues_ever), EYES(io_queues_ever));
+	two_kinds(f, g, METRIC_COMMANDS, EYES(admin_commands), EYES(io_commands));
+	errors(f, g);
+	head(f, METRIC_TRANSPORT);
+	for (uint32_t i = 0; i + 1 < g->core_count; i++) {
+		struct transport_out o = { f, core_name(&g->cores[i], name) };
+
+		nvmf_eyes_transports(g->m->nvmf, i, transport_value, &o);
+	}
+	for (enum metric m = METRIC_SLOW; m <= METRIC_SLOW_LIMIT; m++) {
+		head(f, m);
+		for (uint32_t i = 0; i + 1 < g->core_count; i++) {
+			labels_init(&l);
+			label(&l, "core", core_name(&g->cores[i], name));
+			if (m == METRIC_SLOW)
+				put(f, m, &l, g->cores[i].eyes.slow_ios);
+			else
+				put_seconds(f, m, &l, g->cores[i].eyes.slow_limit_ns);
+		}
+	}
+}
+
+/* --- what is counted by name --- */
+
+static void by_kind(FILE *f, enum metric m, const struct labels *who, const uint64_t v[NVMF_KIND_COUNT])
+{
+	for (uint32_t k = 0; k < NVMF_KIND_COUNT; k++) {
+		struct labels l;
+
+		labels_init(&l);
+		text_add(&l.t, "%s", who->buf);
+		label(&l, "op", nvmf_kind_name(k));
+		put(f, m, &l, v[k]);
+	}
+}
+
+/* Every `step`th edge is shown; buckets add up. */
+static void histogram(FILE *f, enum metric m, const struct labels *who, const struct nvmf_stage_counts *c,
+                      uint32_t step)
+{
+	for (uint32_t s = 0; s < NVMF_STAGE_COUNT; s++) {
+		const char *stage = nvmf_stage_name(s);
+		uint64_t sum = c->at_once, sum_ns = c->stage[s].sum_ns;
+
+		for (uint32_t i = 0; i < NVMF_STAGE_BUCKETS; i++) {
+			uint64_t edge_ns = 1024ull << i;
+
+			sum += c->stage[s].bucket[i];
+			if (i + 1 < NVMF_STAGE_BUCKETS && i % step == 0)
+				fprintf(f, "%s_bucket{%s,stage=\"%s\",le=\"%llu.%09llu\"} %llu\n", rows[m].name, who->buf, stage,
+				        (unsigned long long)(edge_ns / NS_PER_S), (unsigned long long)(edge_ns % NS_PER_S),
+				        (unsigned long long)sum);
+		}
+		fprintf(f, "%s_bucket{%s,stage=\"%s\",le=\"+Inf\"} %llu\n", rows[m].name, who->buf, stage,
+		        (unsigned long long)sum);
+		fprintf(f, "%s_sum{%s,stage=\"%s\"} %llu.%09llu\n", rows[m].name, who->buf, stage,
+		        (unsigned long long)(sum_ns / NS_PER_S), (unsigned long long)(sum_ns % NS_PER_S));
+		fprintf(f, "%s_count{%s,stage=\"%s\"} %llu\n", rows[m].name, who->buf, stage, (unsigned long long)sum);
+	}
+}
+
+static bool same(const struct nvmf_eyes_row *a, const struct nvmf_eyes_row *b)
+{
+	return a->nsid == b->nsid && strcmp(a->host, b->host) == 0 && strcmp(a->nqn, b->nqn) == 0;
+}
+
+static void merge(struct merged *all, const struct nvmf_eyes_row *rows_of_core, uint32_t count)
+{
+	for (uint32_t n = 0; n < count; n++) {
+		uint32_t i = 0;
+
+		while (i < all->count && !same(&all->at[i], &rows_of_core[n]))
+			i++;
+		if (i == all->max) {
+			all->left_out++;
+			i--; /* the last row is everybody's */
+		} else if (i == all->count) {
+			all->at[all->count++] = rows_of_core[n];
+			if (all->count == all->max)
+				memcpy(all->at[i].host, NVMF_EYES_OTHERS, sizeof(NVMF_EYES_OTHERS));
+			continue;
+		}
+		nvmf_stage_counts_add(&all->at[i].counts, &rows_of_core[n].counts);
+	}
+}
+
+static struct merged merged_make(uint32_t max)
+{
+	return (struct merged){ .at = base_zalloc(max * sizeof(struct nvmf_eyes_row)), .max = max };
+}
+
+enum of { OF_HOST, OF_NAMESPACE, OF_QUEUE };
+
+static void who_is(struct labels *l, enum of of, const struct nvmf_eyes_row *row)
+{
+	labels_init(l);
+	if (of != OF_NAMESPACE)
+		label(l, "host", row->host);
+	if (of == OF_HOST)
+		return;
+	label(l, "subsystem", row->nqn);
+	if (of == OF_NAMESPACE) {
+		label_u64(l, "nsid", row->nsid);
+		label(l, "bdev", row->device);
+	} else {
+		label_u64(l, "cntlid", row->cntlid);
+		label_u64(l, "qid", row->qid);
+	}
+}
+
+static void counted(FILE *f, enum of of, const struct merged *all, enum metric ios, enum metric bytes, enum metric bad,
+                    enum metric stage)
+{
+	struct labels l;
+
+	for (enum metric m = ios; m <= stage; m++) {
+		head(f, m);
+		for (uint32_t i = 0; i < all->count; i++) {
+			const struct nvmf_stage_counts *c = &all->at[i].counts;
+
+			who_is(&l, of, &all->at[i]);
+			if (m == ios)
+				by_kind(f, m, &l, c->ios);
+			else if (m == stage)
+				histogram(f, m, &l, c, of == OF_QUEUE ? 3 : 1);
+			else if (m == bytes)
+				by_kind(f, m, &l, c->bytes);
+			else if (m == bad)
+				put(f, m, &l, c->errors);
+		}
+	}
+}
+
+static void hosts(FILE *f, const struct gathering *g)
+{
+	struct merged all = merged_make(METRICS_HOSTS_MAX);
+
+	for (uint32_t i = 0; i < g->core_count; i++)
+		merge(&all, g->cores[i].eyes.hosts, g->cores[i].eyes.host_count);
+	counted(f, OF_HOST, &all, METRIC_HOST_IOS, METRIC_HOST_BYTES, METRIC_HOST_ERRORS, METRIC_HOST_STAGE);
+	free(all.at);
+}
+
+static void namespaces(FILE *f, const struct gathering *g)
+{
+	struct merged all = merged_make(METRICS_NAMESPACES_MAX);
+
+	for (uint32_t i = 0; i < g->core_count; i++)
+		merge(&all, g->cores[i].eyes.namespaces, g->cores[i].eyes.namespace_count);
+	counted(f, OF_NAMESPACE, &all, METRIC_NS_IOS, METRIC_NS_BYTES, METRIC_NS_ERRORS, METRIC_NS_STAGE);
+	free(all.at);
+}
+
+static void queues(FILE *f, const struct gathering *g)
+{
+	struct merged all = merged_make(METRICS_QUEUES_MAX);
+	uint64_t left_out = 0;
+	struct labels l;
+
+	for (uint32_t i = 0; i < g->core_count; i++) {
+		const struct nvmf_eyes *eyes = &g->cores[i].eyes;
+
+		left_out += eyes->left_out;
+		for (uint32_t n = 0; n < eyes->queue_count; n++) {
+			if (all.count < all.max)
+				all.at[all.count++] = eyes->queues[n];
+			else
+				left_out++;
+		}
+	}
+	counted(f, OF_QUEUE, &all, METRIC_QUEUE_IOS, METRIC_COUNT, METRIC_COUNT, METRIC_QUEUE_STAGE);
+	free(all.at);
+	head(f, METRIC_LEFT_OUT);
+	labels_init(&l);
+	label(&l, "kind", "queues and namespaces");
+	put(f, METRIC_LEFT_OUT, &l, left_out);
+	labels_init(&l);
+	label(&l, "kind", "devices");
+	put(f, METRIC_LEFT_OUT, &l, g->devices.left_out);
+}
+
+/* --- devices --- */
+
+static uint64_t device_value(enum metric m, const struct bdev_op_stats *s, uint64_t block)
+{
+	return m == METRIC_DEV_OPS ? s->ops : m == METRIC_DEV_BYTES ? s->blocks * block :
+	       m == METRIC_DEV_ERRORS ? s->errors : m == METRIC_DEV_LATENCY ? s->latency_ns : s->latency_ns_max;
+}
+
+static void device(FILE *f, enum metric m, const struct bdev *b, const struct bdev_stats *s)
+{
+	uint64_t block = b->block_size + (b->md_interleaved ? b->md_size : 0u);
+	struct labels l;
+
+	if (m == METRIC_DEV_IN_FLIGHT || m == METRIC_DEV_SIZE) {
+		labels_init(&l);
+		label(&l, "bdev", b->name);
+		put(f, m, &l, m == METRIC_DEV_SIZE ? atomic_load(&b->block_count) * b->block_size : s->in_flight);
+		return;
+	}
+	for (uint32_t op = 0; op < BDEV_OP_COUNT; op++) {
+		if (op > BDEV_UNMAP && !s->op[op].ops && !s->op[op].errors)
+			continue; /* of the rare ones only what happened */
+		labels_init(&l);
+		label(&l, "bdev", b->name);
+		label(&l, "op", bdev_op_name(op));
+		if (m == METRIC_DEV_LATENCY || m == METRIC_DEV_LATENCY_MAX)
+			put_seconds(f, m, &l, device_value(m, &s->op[op], block));
+		else
+			put(f, m, &l, device_value(m, &s->op[op], block));
+	}
+}
+
+static void devices(FILE *f, const struct gathering *g)
+{
+	struct bdev_stats sum;
+
+	for (enum metric m = METRIC_DEV_OPS; m <= METRIC_DEV_SIZE; m++) {
+		head(f, m);
+		for (uint32_t i = 0; i < g->devices.count; i++) {
+			bdev_stats_all_sum(&g->devices, i, &sum);
+			device(f, m, g->devices.bdevs[i], &sum);
+		}
+	}
+}

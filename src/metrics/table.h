@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* table.h: the metrics, one row each (private to metrics). Seconds and bytes are the units, as Prometheus has them. */
+#ifndef METRICS_TABLE_H
+#define METRICS_TABLE_H
+
+/*   id                name                                    type         help */
+#define METRICS(X) \
+	X(BUILD,           "gantry_build_info",                    "gauge",     "Version of the daemon; always 1.") \
+	X(PROC_START,      "process_start_time_seconds",           "gauge",     "When the process began, since 1970.") \
+	X(PROC_CPU,        "process_cpu_seconds_total",            "counter",   "CPU time of all threads.") \
+	X(PROC_RSS,        "process_resident_memory_bytes",        "gauge",     "Memory in use; RAM disks too.") \
+	X(PROC_VIRTUAL,    "process_virtual_memory_bytes",         "gauge",     "Address space.") \
+	X(PROC_FDS,        "process_open_fds",                     "gauge",     "Open file descriptors.") \
+	X(PROC_FDS_MAX,    "process_max_fds",                      "gauge",     "Most file descriptors.") \
+	X(CORE_MODE,       "gantry_core_mode",                     "gauge",     "What it does when idle; 1: this.") \
+	X(CORE_BUSY,       "gantry_core_busy_seconds_total",       "counter",   "Time in passes that found work.") \
+	X(CORE_IDLE,       "gantry_core_idle_seconds_total",       "counter",   "Time awake without work.") \
+	X(CORE_SLEEP,      "gantry_core_sleep_seconds_total",      "counter",   "Time asleep.") \
+	X(CORE_CPU,        "gantry_core_cpu_seconds_total",        "counter",   "CPU time of the core's thread.") \
+	X(CORE_PASSES,     "gantry_core_passes_total",             "counter",   "Passes, by whether they found work.") \
+	X(CORE_SLEEPS,     "gantry_core_sleeps_total",             "counter",   "Times it went to sleep.") \
+	X(CORE_WAKES,      "gantry_core_wakeups_total",            "counter",   "What ended its sleeps.") \
+	X(CORE_WORK,       "gantry_core_work_total",               "counter",   "Why it was awake: what it did, by kind.") \
+	X(CORE_DEPTH,      "gantry_core_message_depth_max",        "gauge",     "Most messages that ever waited.") \
+	X(CORE_AGE,        "gantry_core_message_age_max_seconds",  "gauge",     "Oldest message ever seen when taken.") \
+	X(CORE_LONGEST,    "gantry_core_callback_max_seconds",     "gauge",     "The longest callback ever.") \
+	X(CORE_STALLS,     "gantry_core_stalls_total",             "counter",   "Reports of the stall guard.") \
+	X(IO_STUCK,        "gantry_io_stuck_total",                "counter",   "Reports of the stuck-I/O watchdog.") \
+	X(NOTES,           "gantry_notifications_total",           "counter",   "See notify_get_notifications.") \
+	X(NOTES_DROPPED,   "gantry_notifications_dropped_total",   "counter",   "Too many at a time.") \
+	X(MEM_BUDGET,      "gantry_memory_budget_bytes",           "gauge",     "The budget (--memory).") \
+	X(MEM_CHARGED,     "gantry_memory_charged_bytes",          "gauge",     "Of it, command slots and such.") \
+	X(MEM_IN_USE,      "gantry_memory_in_use_bytes",           "gauge",     "Of it, data buffers taken now.") \
+	X(MEM_IN_USE_MAX,  "gantry_memory_in_use_max_bytes",       "gauge",     "Most buffers ever taken.") \
+	X(MEM_WAITING,     "gantry_memory_waiting",                "gauge",     "Requests that wait for buffers.") \
+	X(WAITS,           "gantry_waits_total",                   "counter",   "Waits by name, on a core.") \
+	X(WAITING,         "gantry_waiting",                       "gauge",     "How many wait now.") \
+	X(WAIT_TIME,       "gantry_wait_seconds_total",            "counter",   "Time of the waits that ended.") \
+	X(WAIT_LONGEST,    "gantry_wait_max_seconds",              "gauge",     "The longest wait that ended.") \
+	X(WAIT_ALARM,      "gantry_wait_alarm",                    "gauge",     "1 while a wait keeps growing.") \
+	X(WAIT_ALARMS,     "gantry_wait_alarms_total",             "counter",   "Periods in which it kept growing.") \
+	X(QUEUES,          "gantry_nvmf_queues",                   "gauge",     "Queue pairs connected now.") \
+	X(QUEUES_EVER,     "gantry_nvmf_queues_total",             "counter",   "Queue pairs ever connected.") \
+	X(COMMANDS,        "gantry_nvmf_commands_total",           "counter",   "Commands completed.") \
+	X(ERRORS,          "gantry_nvmf_errors_total",             "counter",   "I/O commands that failed, by status.") \
+	X(TRANSPORT,       "gantry_nvmf_transport_total",          "counter",   "Its counters, by event.") \
+	X(SLOW,            "gantry_nvmf_slow_ios_total",           "counter",   "Slow I/Os, see nvmf_get_slow_ios.") \
+	X(SLOW_LIMIT,      "gantry_nvmf_slow_io_limit_seconds",    "gauge",     "What takes longer is slow.") \
+	X(HOST_IOS,        "gantry_host_ios_total",                "counter",   "I/O commands answered to a host.") \
+	X(HOST_BYTES,      "gantry_host_bytes_total",              "counter",   "Data of these.") \
+	X(HOST_ERRORS,     "gantry_host_errors_total",             "counter",   "I/O commands that failed or were lost.") \
+	X(HOST_STAGE,      "gantry_host_stage_seconds",            "histogram", "Time of I/O commands, by stage.") \
+	X(NS_IOS,          "gantry_namespace_ios_total",           "counter",   "I/O commands to a namespace.") \
+	X(NS_BYTES,        "gantry_namespace_bytes_total",         "counter",   "Data of these.") \
+	X(NS_ERRORS,       "gantry_namespace_errors_total",        "counter",   "I/O commands that failed or were lost.") \
+	X(NS_STAGE,        "gantry_namespace_stage_seconds",       "histogram", "Time of I/O commands, by stage.") \
+	X(QUEUE_IOS,       "gantry_queue_ios_total",               "counter",   "I/O commands of a queue pair.") \
+	X(QUEUE_STAGE,     "gantry_queue_stage_seconds",           "histogram", "Time of I/O commands, by stage.") \
+	X(DEV_OPS,         "gantry_bdev_ios_total",                "counter",   "Operations of a device.") \
+	X(DEV_BYTES,       "gantry_bdev_bytes_total",              "counter",   "Data of these.") \
+	X(DEV_ERRORS,      "gantry_bdev_errors_total",             "counter",   "Operations that failed.") \
+	X(DEV_LATENCY,     "gantry_bdev_latency_seconds_total",    "counter",   "Time of the operations, added up.") \
+	X(DEV_LATENCY_MAX, "gantry_bdev_latency_max_seconds",      "gauge",     "The longest operation.") \
+	X(DEV_IN_FLIGHT,   "gantry_bdev_in_flight",                "gauge",     "Operations under way.") \
+	X(DEV_SIZE,        "gantry_bdev_size_bytes",               "gauge",     "Size of a device.") \
+	X(LEFT_OUT,        "gantry_metrics_left_out",              "gauge",     "Objects beyond the limits, by kind.") \
+	X(SCRAPES,         "gantry_metrics_gathered_total",        "counter",   "Times these metrics were gathered.")
+#define METRIC_ENUM(id, name, type, help) METRIC_##id,
+enum metric { METRICS(METRIC_ENUM) METRIC_COUNT };
+
+#endif
