@@ -16,6 +16,7 @@ static int try_up(struct bdev_order *o, struct err *e);
 static void take_down(struct bdev_order *o);
 static void settle(struct bdev_order *o);
 static void forget(struct bdev_order *o);
+static struct bdev_order_base *bases_copy(const struct bdev_order_base *bases, uint32_t count);
 static void somebody_came(struct bdev_arrival *a, struct bdev *b);
 
 int bdev_order_start(struct bdev_registry *reg, struct bdev_order *o, const struct bdev_order_ops *ops,
@@ -179,40 +180,54 @@ void bdev_order_left(struct bdev_order *o)
 	settle(o);
 }
 
-/* What was waited for may have come true. */
+/* What was waited for may have come true. Closing a base may end it, what stood on it, and with the last device all of the
+ * registry: the order is not looked at after that. */
 static void settle(struct bdev_order *o)
 {
-	if (o->busy)
-		return;
-	if (o->state == BDEV_ORDER_GOES && o->left && list_empty(&o->devices)) {
-		o->busy++;
-		for (uint32_t i = 0; i < o->base_count; i++) {
-			struct bdev_desc *desc = o->bases[i].desc;
+	struct bdev_order_base *bases = o->bases;
+	uint32_t count = o->base_count;
+	void (*done)(void *arg, int rc) = o->deleted_done;
+	void *arg = o->deleted_arg;
+	bool deleted = o->deleted;
 
-			o->bases[i].desc = NULL;
-			bdev_close(desc); /* the base may end in this call, and what stood on it in turn */
-		}
-		o->state = BDEV_ORDER_WAITS;
-		o->busy--;
-	}
-	if (o->state == BDEV_ORDER_WAITS && o->deleted)
+	if (o->busy || o->state == BDEV_ORDER_UP || (o->state == BDEV_ORDER_WAITS && !deleted))
+		return;
+	if (o->state == BDEV_ORDER_GOES && (!o->left || !list_empty(&o->devices)))
+		return;
+	o->state = BDEV_ORDER_WAITS;
+	if (deleted)
 		forget(o);
+	else
+		o->bases = bases_copy(bases, count);
+	for (uint32_t i = 0; i < count; i++)
+		bdev_close(bases[i].desc);
+	free(bases);
+	if (deleted && done)
+		done(arg, 0);
 }
 
+/* The same names, none of them open. */
+static struct bdev_order_base *bases_copy(const struct bdev_order_base *bases, uint32_t count)
+{
+	struct bdev_order_base *copy = base_zalloc(count * sizeof(*copy));
+
+	for (uint32_t i = 0; i < count; i++) {
+		copy[i] = bases[i];
+		copy[i].desc = NULL;
+	}
+	return copy;
+}
+
+/* But for its bases, which are the caller's. */
 static void forget(struct bdev_order *o)
 {
 	struct bdev_registry *reg = o->reg;
 	bool listed = list_linked(&o->link);
-	void (*done)(void *arg, int rc) = o->deleted_done;
-	void *arg = o->deleted_arg;
 
 	list_del(&o->link);
 	if (listed && list_empty(&reg->orders))
 		bdev_arrival_remove(&reg->order_arrival);
-	free(o->bases);
 	o->ops->free(o);
-	if (done)
-		done(arg, 0);
 }
 
 void bdev_order_delete(struct bdev_order *o, void (*done)(void *arg, int rc), void *arg)
@@ -251,8 +266,8 @@ void bdev_orders_free(struct bdev_registry *reg)
 	struct bdev_order *o;
 
 	while ((o = bdev_order_first(reg))) {
-		must(o->state == BDEV_ORDER_WAITS && !o->busy);
-		o->deleted = true;
+		must(o->state == BDEV_ORDER_WAITS);
+		free(o->bases);
 		forget(o);
 	}
 }

@@ -34,6 +34,13 @@ EXAMPLES = [
     ("bdev_uring_create", {"name": "uring0", "filename": FILE.name, "block_size": 1024, "uuid": UUID[:-1] + "2"}),
     ("bdev_malloc_resize", {"name": "disk0", "new_size": 32}),
     ("bdev_null_resize", {"name": "null0", "new_size": 1 << 20}),
+    ("bdev_null_create", {"name": "null1", "num_blocks": 1 << 20, "block_size": 512}),
+    ("bdev_split_create", {"base_bdev": "null1", "split_count": 2, "split_size_mb": 64}),
+    ("bdev_passthru_create", {"base_bdev_name": "null1p1", "name": "pass0"}),
+    ("bdev_error_create", {"base_name": "pass0", "uuid": UUID[:-1] + "7"}),
+    ("bdev_delay_create", {"base_bdev_name": "late", "name": "delay0", "avg_read_latency": 1, "p99_read_latency": 2,
+                           "avg_write_latency": 3, "p99_write_latency": 4}),
+    ("bdev_delay_update_latency", {"delay_bdev_name": "delay0", "latency_type": "p99_read", "latency_us": 5}),
     ("nvmf_create_transport", {"trtype": "TCP", "max_queue_depth": 64, "zcopy": True}),
     ("nvmf_set_slow_io_limit", {"limit_us": 20000}),
     ("metrics_start_server", {"address": "127.0.0.1", "port": free_port()}),
@@ -51,6 +58,8 @@ EXAMPLES = [
 ]
 # They take away, act or only look: there is nothing to save.
 NOT_SAVED = {
+    "bdev_delay_delete", "bdev_error_delete", "bdev_error_inject_error", "bdev_error_resume_pending",
+    "bdev_passthru_delete", "bdev_split_delete",
     "bdev_aio_delete", "bdev_aio_rescan", "bdev_examine", "bdev_malloc_delete", "bdev_null_delete", "bdev_reset_iostat",
     "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "load_config", "log_clear_flag", "log_set_flag", "log_set_level", "log_set_print_level",
