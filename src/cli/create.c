@@ -36,8 +36,10 @@ static int set_words(struct cli_args *a, struct json_object *rows, struct json_o
 static int set_size(struct json_object *rows, struct json_object *params, const char *size, struct err *e);
 static int set_paths(struct json_object *rows, struct json_object *params, const char *size, struct err *e);
 static void set_name(struct cli *c, struct json_object *rows, struct json_object *params, const char *kind);
+static struct json_object *name_of_new(struct cli *c, struct json_object *before, struct json_object *result);
 static void say_made(struct cli *c, struct json_object *result);
 static void example_word(struct json_object *row);
+static void print_placeholder(struct json_object *row);
 static void list_kinds(struct json_object *methods);
 
 int disk_create_describe(struct cli *c, struct cli_args *a, const char *first, struct err *e)
@@ -63,7 +65,8 @@ int disk_create(struct cli *c, struct cli_args *a)
 {
 	struct json_object *rows = field(a->about, "params"), *params = json_object_new_object(), *result = NULL;
 	const char *size = args_value(a, "size");
-	struct err e = { 0 };
+	struct err e = { 0 }, ignored = { 0 };
+	struct json_object *before = client_call(c, "bdev_get_bdevs", NULL, &ignored);
 
 	if (args_has(a, "name"))
 		json_object_object_add(params, "name", json_object_new_string(args_value(a, "name")));
@@ -72,10 +75,13 @@ int disk_create(struct cli *c, struct cli_args *a)
 		set_name(c, rows, params, a->words[0]);
 		result = client_call(c, field_text(a->about, "name"), params, &e);
 	}
+	if (json_object_is_type(result, json_type_boolean))
+		result = name_of_new(c, before, result);
 	if (result && c->json)
 		cli_print_json(result);
 	else if (result)
 		say_made(c, result);
+	json_object_put(before);
 	json_object_put(result);
 	json_object_put(params);
 	return e.code ? cli_fail(&e) : CLI_OK;
@@ -264,6 +270,24 @@ static void set_name(struct cli *c, struct json_object *rows, struct json_object
 	json_object_put(all);
 }
 
+/* A method that only says true: what was not there before is what it made. Takes `result`. */
+static struct json_object *name_of_new(struct cli *c, struct json_object *before, struct json_object *result)
+{
+	struct err e = { 0 };
+	struct json_object *now = client_call(c, "bdev_get_bdevs", NULL, &e), *names = json_object_new_array();
+
+	for (size_t i = 0; i < list_count(now); i++)
+		if (!list_find(before, "name", field_text(list_at(now, i), "name")))
+			json_object_array_add(names, json_object_get(field(list_at(now, i), "name")));
+	json_object_put(now);
+	if (list_count(names) == 1) {
+		json_object_put(result);
+		result = json_object_get(list_at(names, 0));
+	}
+	json_object_put(names);
+	return result;
+}
+
 static void say_made(struct cli *c, struct json_object *result)
 {
 	struct json_object *list = json_object_is_type(result, json_type_array) ? result : NULL;
@@ -275,7 +299,7 @@ static void say_made(struct cli *c, struct json_object *result)
 		char size[32];
 
 		if (!disk) {
-			printf("Made.\n");
+			printf("Made; it is there when what it stands on is.\n");
 			return;
 		}
 		printf("%s: %s, %s, blocks of %lu bytes\n", name, field_text(disk, "product_name"),
@@ -305,7 +329,7 @@ bool disk_create_help(struct cli *c, struct cli_args *a, const char *first)
 	printf("Usage: gantry disk create %s", first);
 	for (size_t i = 0; i < list_count(rows); i++)
 		if (is_word(list_at(rows, i)))
-			printf(" %s", is_size(list_at(rows, i)) ? "SIZE" : field_text(list_at(rows, i), "name"));
+			print_placeholder(list_at(rows, i));
 	if (list_find(rows, "name", "filename"))
 		printf(" [SIZE]");
 	printf(" [OPTION]...\n\n%s\n\n", field_text(a->about, "doc"));
@@ -345,8 +369,17 @@ static void example_word(struct json_object *row)
 		printf(" %s", json_object_get_string(list_at(field(row, "choices"), 0)));
 	else if (strstr(field_text(row, "name"), "base"))
 		printf(" disk0");
+	else if (strcmp(field_text(row, "type"), "text") == 0)
+		print_placeholder(row);
 	else
 		printf(" %lu", max_u64(field_u64(row, "min"), 1));
+}
+
+static void print_placeholder(struct json_object *row)
+{
+	putchar(' ');
+	for (const char *s = is_size(row) ? "SIZE" : field_text(row, "name"); *s; s++)
+		putchar(*s >= 'a' && *s <= 'z' ? *s - 'a' + 'A' : *s);
 }
 
 static void list_kinds(struct json_object *methods)

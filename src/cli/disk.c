@@ -21,7 +21,7 @@ static const struct cli_option create_options[] = {
 	  "is none" },
 };
 static const struct cli_option delete_options[] = {
-	{ "force", NULL, "Even while it is served: hosts lose it at once" },
+	{ "force", NULL, "Even while it is served, or another disk stands on it: they lose it at once" },
 };
 
 static const struct cli_verb verbs[] = {
@@ -44,9 +44,10 @@ const struct cli_noun disk_noun = { "disk", "block devices", verbs, ARRAY_SIZE(v
 
 static void show_use(struct json_object *subsystems, const char *name, bool claimed, char *buf, size_t size);
 static void show_facts(struct json_object *disk);
-static void show_members(struct json_object *object);
+static void show_members(struct json_object *object, size_t indent);
 static void show_exports(struct cli *c, const char *name);
 static void show_activity(struct cli *c, const char *name);
+static void delete_and_say(struct cli *c, const char *method, struct json_object *params, struct err *e);
 static int derived_method(struct cli *c, const char *disk, const char *verb, char method[static METHOD_MAX],
                           struct json_object **ret_params, struct err *e);
 
@@ -131,18 +132,26 @@ static void show_facts(struct json_object *disk)
 		printf("  can do\n");
 		print_wrapped(ops_buf, 14);
 	}
-	show_members(field(disk, "assigned_rate_limits"));
-	show_members(field(disk, "driver_specific"));
+	show_members(field(disk, "assigned_rate_limits"), 2);
+	show_members(field(disk, "driver_specific"), 2);
 }
 
 /* What the back-end tells of itself; numbers that are 0 tell nothing. */
-static void show_members(struct json_object *object)
+static void show_members(struct json_object *object, size_t indent)
 {
 	if (!json_object_is_type(object, json_type_object))
 		return;
-	json_object_object_foreach(object, key, value)
-		if (strcmp(json_object_get_string(value), "0") != 0)
-			printf("  %-11s %s\n", key, json_object_get_string(value));
+	json_object_object_foreach(object, key, value) {
+		const char *text = value ? json_object_get_string(value) : "none";
+
+		if (json_object_is_type(value, json_type_object)) {
+			printf("%*s%s\n", (int)indent, "", key);
+			show_members(value, indent + 2);
+		} else if (strcmp(text, "0") != 0) {
+			printf("%*s%-*s ", (int)indent, "", (int)(13 - min_u64(indent, 6)), key);
+			print_beside(text, max_u64(14, indent + strlen(key) + 1));
+		}
+	}
 }
 
 static void show_exports(struct cli *c, const char *name)
@@ -227,13 +236,34 @@ static int run_delete(struct cli *c, struct cli_args *a)
 	if (export && !args_has(a, "force"))
 		err_set(&e, -16, "%s is served as %s; first: gantry export remove %s (or --force)", name,
 		        field_text(export, "nqn"), name);
-	else if (derived_method(c, name, "delete", method, &params, &e) == 0 && client_do(c, method, params, &e) == 0 &&
-	         !c->json)
-		printf("%s is gone\n", name);
+	else if (!export && field_bool(disk, "claimed") && !args_has(a, "force"))
+		err_set(&e, -16, "another disk stands on %s; delete that one first (or --force); gantry disk list shows "
+		        "all", name);
+	else if (derived_method(c, name, "delete", method, &params, &e) == 0)
+		delete_and_say(c, method, params, &e);
 	json_object_put(subsystems);
 	json_object_put(params);
 	json_object_put(disk);
 	return e.code ? cli_fail(&e) : CLI_OK;
+}
+
+/* More than one may go: what a split made goes together. */
+static void delete_and_say(struct cli *c, const char *method, struct json_object *params, struct err *e)
+{
+	struct err ignored = { 0 };
+	struct json_object *before = client_call(c, "bdev_get_bdevs", NULL, &ignored), *after;
+
+	if (client_do(c, method, params, e) == 0 && !c->json) {
+		after = client_call(c, "bdev_get_bdevs", NULL, &ignored);
+		for (size_t i = 0; i < list_count(before) && after; i++) {
+			const char *name = field_text(list_at(before, i), "name");
+
+			if (!list_find(after, "name", name))
+				printf("%s is gone\n", name);
+		}
+		json_object_put(after);
+	}
+	json_object_put(before);
 }
 
 static int run_rescan(struct cli *c, struct cli_args *a)
@@ -332,6 +362,8 @@ const char *disk_kind_of(const char *method, size_t *ret_len)
 	    strcmp(method + len - strlen("_create"), "_create") != 0)
 		return NULL;
 	*ret_len = len - strlen("bdev__create");
+	if (strcmp(method + len - strlen("_group_create"), "_group_create") == 0)
+		return NULL; /* of disks that are there */
 	return method + strlen("bdev_");
 }
 

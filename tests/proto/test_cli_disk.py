@@ -17,7 +17,8 @@ def g(daemon):
 
 def kinds(daemon):
     return {m["name"][len("bdev_"):-len("_create")]: m for m in daemon.rpc("rpc_describe")["methods"]
-            if m["name"].startswith("bdev_") and m["name"].endswith("_create") and not m["ignored"]}
+            if m["name"].startswith("bdev_") and m["name"].endswith("_create") and not m["ignored"]
+            and not m["name"].endswith("_group_create")}
 
 
 def test_kinds_are_the_daemons(daemon, g):
@@ -74,8 +75,12 @@ def test_disks_on_disks_end_by_their_own_kind(daemon, g):
             continue
         made = json.loads(g("disk", "create", kind, *words, "--json"))
         assert made != "base"
+        assert "another disk stands on base" in g("disk", "delete", "base", status=1)
         g("disk", "delete", made)
         assert [d["name"] for d in daemon.rpc("bdev_get_bdevs")] == ["base"]
+    if "split" in there:
+        assert json.loads(g("disk", "create", "split", "base", "2", "--json")) == ["basep0", "basep1"]
+        assert g("disk", "delete", "basep1").splitlines() == ["basep0 is gone", "basep1 is gone"]
 
 
 def test_an_export_in_one_go(daemon, g):
