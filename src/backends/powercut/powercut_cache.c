@@ -193,14 +193,16 @@ bool powercut_cache_owes(const struct powercut_cache *c, uint64_t lba, uint64_t 
 
 /* --- power ------------------------------------------------------------------------------------------------ */
 
-/* Of the writes before `moment` all is there, of those after it nothing. */
-static bool survives(const struct powercut_slot *s, enum powercut_mode mode, uint64_t seed, uint64_t moment)
+/* TEAR: of the writes before `moment` all is there, of those after it nothing. REORDER: writes are numbered from `first`,
+ * so that the same writes meet the same fate whatever was before them. */
+static bool survives(const struct powercut_slot *s, enum powercut_mode mode, uint64_t seed, uint64_t first,
+                     uint64_t moment)
 {
 	switch (mode) {
 	case POWERCUT_TEAR:
 		return s->seq < moment || (s->seq == moment && mix(seed, s->lba) & 1);
 	case POWERCUT_REORDER:
-		return mix(seed, s->seq) % 4 <= seed % 3; /* a quarter, a half or three quarters of them */
+		return mix(seed, s->seq - first) % 4 <= seed % 3; /* a quarter, a half or three quarters of them */
 	default:
 		return false;
 	}
@@ -209,15 +211,16 @@ static bool survives(const struct powercut_slot *s, enum powercut_mode mode, uin
 uint32_t powercut_cache_cut(struct powercut_cache *c, enum powercut_mode mode, uint64_t seed)
 {
 	uint32_t dropped = 0, next;
-	uint64_t moment;
+	uint64_t first, moment;
 
 	must(c->other_first == CACHE_NONE);
 	if (!c->dirty_count)
 		return 0;
+	first = c->slots[c->dirty_first].oldest;
 	moment = c->slots[powercut_cache_draw(c, mix(seed, 0))].seq;
 	for (uint32_t i = c->dirty_first; i != CACHE_NONE; i = next) {
 		next = c->slots[i].next;
-		if (!survives(&c->slots[i], mode, seed, moment)) {
+		if (!survives(&c->slots[i], mode, seed, first, moment)) {
 			powercut_cache_drop(c, i);
 			dropped++;
 		}
