@@ -73,7 +73,8 @@ int bdev_order_start(struct bdev_registry *reg, struct bdev_order *o, const stru
                      const char *name, const char *const *bases, uint32_t base_count, struct err *e) MUST_USE;
 /* Take its devices down and forget it; `done` runs when they are gone. -EBUSY: somebody deletes it already. */
 void bdev_order_delete(struct bdev_order *o, void (*done)(void *arg, int rc), void *arg);
-/* The same by name. Errors: -ENODEV, -EINVAL (something else has that name), with a sentence; `done` does not run then. */
+/* The same by name. Errors: -ENODEV, -EINVAL (something else has that name), with a sentence; `done` does not run
+ * then. */
 int bdev_order_delete_named(struct bdev_registry *reg, const struct bdev_order_ops *ops, const char *name,
                             void (*done)(void *arg, int rc), void *arg, struct err *e) MUST_USE;
 /* The answer to a leave() that returned false. */

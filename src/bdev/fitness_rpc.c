@@ -116,8 +116,8 @@ static struct json_object *row(struct bdev *b)
 static const struct rpc_method methods[] = {
 	RPC_METHOD("bdev_get_fitness", struct get_fitness, get_fitness_params, handle_get_fitness,
 	           .flags = RPC_RUNTIME | RPC_READS,
-	           .doc = "What each device is fit for: how it sleeps, what a flush reaches, what is native, emulated or limited; "
-	                  "0 blocks: no limit.",
+	           .doc = "What each device is fit for: how it sleeps, what a flush reaches, what is native, emulated or "
+	                  "limited; 0 blocks: no limit.",
 	           .returns = "list of devices"),
 };
 

@@ -180,8 +180,8 @@ void bdev_order_left(struct bdev_order *o)
 	settle(o);
 }
 
-/* What was waited for may have come true. Closing a base may end it, what stood on it, and with the last device all of the
- * registry: the order is not looked at after that. */
+/* What was waited for may have come true. Closing a base may end it, what stood on it, and with the last device all of
+ * the registry: the order is not looked at after that. */
 static void settle(struct bdev_order *o)
 {
 	struct bdev_order_base *bases = o->bases;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* stack_rpc.c: how standing orders are saved, also those that wait for a base: in the order in which they were given. */
+/* stack_rpc.c: how standing orders are saved, also those that wait for a base: as they were given, one by one. */
 #include "bdev/bdev_rpc_priv.h"
 #include "bdev/bdev_stack.h"
 #include "rpc/json.h"

@@ -49,7 +49,8 @@ def test_errors_are_what_they_were_asked_to_be(daemon, host):
 def test_bad_blocks(daemon, host):
     inject(daemon, "read", "failure", status="MEDIA_ERROR", offset_blocks=100, num_blocks=2, num=1000)
     inject(daemon, "read", "failure", status="MEDIA_ERROR", offset_blocks=300, num_blocks=1, num=1000)
-    for lba, blocks, status in ((92, 8, OK), (93, 8, READ_ERROR), (101, 8, READ_ERROR), (102, 8, OK), (299, 3, READ_ERROR)):
+    for lba, blocks, status in ((92, 8, OK), (93, 8, READ_ERROR), (101, 8, READ_ERROR), (102, 8, OK),
+                                (299, 3, READ_ERROR)):
         assert read_status(host, lba, blocks) == status
         assert host.io.write(lba, bytes(blocks * 512)).status == OK
 

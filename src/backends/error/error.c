@@ -133,7 +133,8 @@ static struct error_device *find(struct bdev_registry *reg, const char *name, st
 		err_set(e, -EINVAL, "name: block device '%s' is a %s, not an error device; bdev_error_create makes one over it",
 		        name, b->product);
 	else if (!b && bdev_order_find(reg, &error_order_ops, name))
-		err_set(e, -ENODEV, "name: error device '%s' waits for its base; errors can be injected when that is there", name);
+		err_set(e, -ENODEV, "name: error device '%s' waits for its base; errors can be injected when that is there",
+		        name);
 	else if (!b)
 		err_set(e, -ENODEV, "name: there is no error device '%s'; its name is " PREFIX " and its base's", name);
 	else if (atomic_load(&b->removing))
@@ -184,7 +185,8 @@ static void changed(struct bdev_stack_visit *v)
 }
 
 static void publish(struct error_device *d, struct error_rules *rules,
-                    void (*on_core)(struct bdev_stack_visit *v, struct bdev_stack_core *c), error_done_fn *done, void *arg)
+                    void (*on_core)(struct bdev_stack_visit *v, struct bdev_stack_core *c), error_done_fn *done,
+                    void *arg)
 {
 	struct change *c = base_zalloc(sizeof(*c));
 

@@ -43,8 +43,8 @@ int error_delete(struct bdev_registry *reg, const char *name, void (*done)(void 
 void error_get_opts(const struct bdev_order *o, struct error_opts *ret_opts);
 
 typedef void error_done_fn(void *arg);
-/* Add a rule for what is submitted after `done`. It takes the place of those for the same blocks, as far as they are about
- * the same operations. Errors: -ENODEV (no such device, or its base is not there), -EINVAL, -ENOSPC. */
+/* Add a rule for what is submitted after `done`. It takes the place of those for the same blocks, as far as they are
+ * about the same operations. Errors: -ENODEV (no such device, or its base is not there), -EINVAL, -ENOSPC. */
 int error_inject(struct bdev_registry *reg, const char *name, const struct error_rule_opts *opts, error_done_fn *done,
                  void *arg, struct err *e) MUST_USE;
 /* Take all rules away; what is kept stays. */

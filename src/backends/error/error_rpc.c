@@ -81,8 +81,8 @@ static const struct rpc_param inject_params[] = {
 	RPC_PARAM(struct inject, io_type, .required = true, .choices = io_types,
 	          .doc = "Which operation; clear takes all rules away."),
 	RPC_PARAM(struct inject, error_type, .required = true, .choices = error_types,
-	          .doc = "What happens: an error, no answer until it is resumed, a wrong byte, an error to try again after, an "
-	                 "error by NVMe's numbers."),
+	          .doc = "What happens: an error, no answer until it is resumed, a wrong byte, an error to try again "
+	                 "after, an error by NVMe's numbers."),
 	RPC_PARAM(struct inject, num, .fallback = "1", .unit = "I/Os", .doc = "To how many; 0: to no more."),
 	RPC_PARAM(struct inject, queue_depth, .unit = "I/Os",
 	          .doc = "Only when so many of the core are with the base."),
@@ -91,7 +91,8 @@ static const struct rpc_param inject_params[] = {
 	RPC_PARAM(struct inject, nvme_sct, .max = 7, .doc = "nvme_failure: status code type."),
 	RPC_PARAM(struct inject, nvme_sc, .max = 255, .doc = "nvme_failure: status code."),
 	RPC_PARAM(struct inject, status, .choices = statuses, .doc = "failure: how the I/O ends; FAILED when left out."),
-	RPC_PARAM(struct inject, offset_blocks, .unit = "blocks", .doc = "With num_blocks: only I/O that touches these blocks."),
+	RPC_PARAM(struct inject, offset_blocks, .unit = "blocks",
+	          .doc = "With num_blocks: only I/O that touches these blocks."),
 	RPC_PARAM(struct inject, num_blocks, .unit = "blocks", .doc = "0: all of the device, and I/O without blocks."),
 };
 
@@ -206,8 +207,8 @@ static const struct rpc_method methods[] = {
 	RPC_METHOD("bdev_error_delete", struct one_name, one_name_params, handle_delete, .flags = RPC_RUNTIME,
 	           .doc = "Remove an error device.", .returns = "true"),
 	RPC_METHOD("bdev_error_inject_error", struct inject, inject_params, handle_inject, .flags = RPC_RUNTIME,
-	           .doc = "Let I/O that comes to an error device from now on fail. A rule takes the place of those about the "
-	                  "same operation and the same blocks.", .returns = "true"),
+	           .doc = "Let I/O that comes to an error device from now on fail. A rule takes the place of those about "
+	                  "the same operation and the same blocks.", .returns = "true"),
 	RPC_METHOD("bdev_error_resume_pending", struct one_name, one_name_params, handle_resume, .flags = RPC_RUNTIME,
 	           .doc = "Let the I/O that an error device keeps go on, and keep no more.", .returns = "true"),
 };
