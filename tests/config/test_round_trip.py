@@ -41,6 +41,9 @@ EXAMPLES = [
     ("bdev_delay_create", {"base_bdev_name": "late", "name": "delay0", "avg_read_latency": 1, "p99_read_latency": 2,
                            "avg_write_latency": 3, "p99_write_latency": 4}),
     ("bdev_delay_update_latency", {"delay_bdev_name": "delay0", "latency_type": "p99_read", "latency_us": 5}),
+    ("bdev_powercut_create", {"base_bdev_name": "delay0", "name": "power0", "cache_blocks": 99}),
+    ("bdev_raid_create", {"name": "raid0", "raid_level": "raid0", "strip_size_kb": 16, "base_bdevs": ["null1p0", "later"]}),
+    ("bdev_gpt_set_options", {"types": ["linux", "spdk"]}),
     ("nvmf_create_transport", {"trtype": "TCP", "max_queue_depth": 64, "zcopy": True}),
     ("nvmf_set_slow_io_limit", {"limit_us": 20000}),
     ("metrics_start_server", {"address": "127.0.0.1", "port": free_port()}),
@@ -59,7 +62,8 @@ EXAMPLES = [
 # They take away, act or only look: there is nothing to save.
 NOT_SAVED = {
     "bdev_delay_delete", "bdev_error_delete", "bdev_error_inject_error", "bdev_error_resume_pending",
-    "bdev_passthru_delete", "bdev_split_delete",
+    "bdev_passthru_delete", "bdev_split_delete", "bdev_gpt_rescan", "bdev_powercut_delete", "bdev_powercut_power_on",
+    "bdev_powercut_trigger", "bdev_raid_delete",
     "bdev_aio_delete", "bdev_aio_rescan", "bdev_examine", "bdev_malloc_delete", "bdev_null_delete", "bdev_reset_iostat",
     "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "load_config", "log_clear_flag", "log_set_flag", "log_set_level", "log_set_print_level",

@@ -10,7 +10,7 @@ from load import cpu_ns, differences, tcp_counter, wakeups
 from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
 
 BACKENDS = ["aio", "malloc", "null", "skeleton", "uring"]
-STACKED = {"passthru", "split", "error", "delay"}   # one on the other: a "tower"
+STACKED = {"passthru", "split", "error", "delay", "powercut", "raid"}   # one on the other: a "tower"
 IO_QUEUES = 4
 KEEP_ALIVES = 4
 KEEP_ALIVE_EVERY_S = 0.5
@@ -25,8 +25,11 @@ def tower(daemon):
     daemon.tell("bdev_passthru_create", base_bdev_name="base", name="p")
     daemon.tell("bdev_split_create", base_bdev="p", split_count=1)
     daemon.tell("bdev_error_create", base_name="pp0")
-    return daemon.tell("bdev_delay_create", base_bdev_name="EE_pp0", name="disk", avg_read_latency=1, p99_read_latency=1,
-                       avg_write_latency=1, p99_write_latency=1)
+    daemon.tell("bdev_delay_create", base_bdev_name="EE_pp0", name="slow", avg_read_latency=1, p99_read_latency=1,
+                avg_write_latency=1, p99_write_latency=1)
+    daemon.tell("bdev_powercut_create", base_bdev_name="slow", name="cut")
+    daemon.tell("bdev_raid_create", base_bdevs=["cut"], raid_level="concat", name="disk")
+    return "disk"
 
 
 def device(daemon, backend):

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* power_sim.c: a host writes and flushes a disk that loses power at any moment; it connects anew and looks.
  *
- * Tasks write, flush, write with FUA and read, each within blocks of its own, over several queues and cores. At a random
- * moment the plug is pulled: commands end with an error or were lost in time to begin again; the host lets all of them
- * end, closes its connections, opens new ones and reads everything. Every block must then be no older than what a
+ * Tasks write, flush, write with FUA and read, each within blocks of its own, over several queues and cores. At a
+ * random moment the plug is pulled: commands end with an error, or come when the power is back; the host lets all of
+ * them end, closes its connections, opens new ones and reads everything. Every block must then be no older than what a
  * flush or FUA that was answered had covered, no newer than what was written last, whole, and one that was
  * written there. Then it goes on.
  */

@@ -193,8 +193,8 @@ bool powercut_cache_owes(const struct powercut_cache *c, uint64_t lba, uint64_t 
 
 /* --- power ------------------------------------------------------------------------------------------------ */
 
-/* TEAR: of the writes before `moment` all is there, of those after it nothing. REORDER: writes are numbered from `first`,
- * so that the same writes meet the same fate whatever was before them. */
+/* TEAR: of the writes before `moment` all is there, of those after it nothing. REORDER: writes are numbered from
+ * `first`, so that the same writes meet the same fate whatever was before them. */
 static bool survives(const struct powercut_slot *s, enum powercut_mode mode, uint64_t seed, uint64_t first,
                      uint64_t moment)
 {

@@ -53,7 +53,7 @@ static void handle_create(struct rpc_call *call, void *args)
 	struct err e = { 0 };
 
 	if (a->superblock)
-		rpc_reply_error(call, -ENOTSUP, "superblock: not supported; leave it out, save_config keeps what belongs together");
+		rpc_reply_error(call, -ENOTSUP, "superblock: not supported; leave it out and keep the saved configuration");
 	else if (level_of(a->raid_level, &opts.level, &e) != 0 ||
 	         raid_create(bdev_rpc_registry(rpc_ctx(call)), &opts, &e) != 0)
 		rpc_reply_err(call, &e);
