@@ -10,7 +10,8 @@
 #include "core/sched.h"
 #include "rpc/core_rpc.h"
 
-#define TEXT_MAX 64 /* of a scheduler's name, kept */
+#define TEXT_MAX 64        /* of a scheduler's name, kept */
+#define PERIOD_US_MIN 1000 /* what looking costs would count as load */
 
 struct set_scheduler {
 	char *name;
@@ -24,7 +25,7 @@ static const struct rpc_param set_scheduler_params[] = {
 	  .doc = "static: connections stay where they are. dynamic: they leave saturated cores and are packed onto few "
 	         "when there is little to do. Others are taken for static."),
 	P(period, .max = UINT64_MAX / NS_PER_US, .unit = "us",
-	  .doc = "How often dynamic looks, while there is load; as before when left out, at first 1 s."),
+	  .doc = "How often dynamic looks, while there is load; as before when left out, at first 1 s; at least 1 ms."),
 	P(load_limit, .max = 100, .unit = "%",
 	  .doc = "dynamic: a core with less load is packed onto others; at first 20."),
 	P(core_limit, .max = 100, .unit = "%",
@@ -39,7 +40,8 @@ static void handle_framework_set_scheduler(struct rpc_call *call, void *args)
 	struct rpc_core_methods *m = rpc_ctx(call);
 	struct set_scheduler *a = args;
 	const struct sched_opts opts = {
-		.dynamic = !strcmp(a->name, "dynamic"), .period_ns = a->period * NS_PER_US, .load_limit = a->load_limit,
+		.dynamic = !strcmp(a->name, "dynamic"),
+		.period_ns = a->period ? max_u64(a->period, PERIOD_US_MIN) * NS_PER_US : 0, .load_limit = a->load_limit,
 		.core_limit = a->core_limit, .core_busy = a->core_busy,
 	};
 

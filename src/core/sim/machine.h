@@ -24,6 +24,7 @@ struct platform_reactor {
 	enum sim_state state;
 	bool woken;               /* platform_wake(), not taken yet */
 	bool lost_said;           /* that it sleeps while work waits */
+	uint64_t pass_ended_ns;   /* the last one */
 	uint64_t sleep_until_ns;  /* decided when it fell asleep, as the timeout of a real wait is */
 	struct list ready;        /* sim_ready that wait for its next pass */
 };

@@ -24,6 +24,7 @@ static bool can_run(const struct platform_reactor *pr);
 static bool event_due(void);
 static void run_event(void);
 static void run_reactor(struct platform_reactor *pr);
+static void end_account(struct platform_reactor *pr);
 static void fall_asleep_or_not(struct platform_reactor *pr);
 static void pass(struct platform_reactor *pr);
 static void note_trace(struct reactor *r);
@@ -130,9 +131,23 @@ static void run_reactor(struct platform_reactor *pr)
 		fall_asleep_or_not(pr);
 		return;
 	}
+	if (pr->state == SIM_ASLEEP || pr->state == SIM_SPIN)
+		end_account(pr);
 	if (pr->state == SIM_ASLEEP)
 		reactor_woke(pr->r);
 	pass(pr);
+}
+
+/* Empty passes are not made here, but the time they would take is not the last pass's. */
+static void end_account(struct platform_reactor *pr)
+{
+	struct reactor *r = pr->r;
+
+	if (!r->pass_began_ns || pr->pass_ended_ns < r->pass_began_ns)
+		return;
+	stat_add(r->pass_was_busy ? &r->stats.busy_ns : &r->stats.idle_ns, pr->pass_ended_ns - r->pass_began_ns);
+	r->pass_began_ns = pr->pass_ended_ns;
+	r->pass_was_busy = false;
 }
 
 /* The second look. What came since the last pass did not wake anybody unless it saw the flag. */
@@ -160,6 +175,7 @@ static void pass(struct platform_reactor *pr)
 	if (trace_mask)
 		note_trace(r);
 	sim.now_ns += 1 + sim_draw(PASS_NS_MAX);
+	pr->pass_ended_ns = sim.now_ns;
 	if (!worked && !reactor_has_work(r) && list_empty(&pr->ready) && reactor_deadline(r) > sim.now_ns)
 		pr->state = idle_state(r);
 	if (pr->state == SIM_DROWSY)
