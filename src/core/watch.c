@@ -108,5 +108,6 @@ void watch_visit_notes(void (*visit)(const struct watch_note *n, void *arg), voi
 }
 
 void watch_set_limit(struct core *core, uint64_t limit_ns) { atomic_store(&core->watch_limit_ns, limit_ns); }
+uint64_t watch_get_limit(struct core *core) { return atomic_load(&core->watch_limit_ns); }
 uint64_t watch_stuck_count(struct core *core) { return atomic_load(&core->watch_stuck); }
 void watch_fini(struct reactor *r) { free(r->watch); }

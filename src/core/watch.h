@@ -27,6 +27,7 @@ static inline void watch_arm(struct watch *w) { if (unlikely(!w->armed)) watch_a
 /* From within watch_fn: one line in the log, one count, kept for the RPC. */
 void watch_report(struct watch *w, uint64_t age_ns, const char *fmt, ...) PRINTF(3, 4);
 void watch_set_limit(struct core *core, uint64_t limit_ns); /* default 30 s */
+uint64_t watch_get_limit(struct core *core);
 uint64_t watch_stuck_count(struct core *core);
 /* The last reports of the calling reactor, oldest first. */
 struct watch_note {

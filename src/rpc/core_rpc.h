@@ -16,6 +16,7 @@ struct rpc_core_methods {
 	struct rpc_notify *notify;  /* notify_rpc.c */
 	uint64_t began_ns;
 	bool mode_set;              /* by framework_set_mode: to be saved */
+	uint64_t watch_limit_ms;    /* by gantry_set_watchdog: to be saved; 0: it was not */
 	struct {                    /* as framework_set_scheduler was given them: to be saved */
 		char name[64];
 		uint64_t period;
@@ -27,6 +28,8 @@ struct rpc_core_methods {
 void framework_rpc_add(struct rpc_core_methods *m);
 void thread_rpc_add(struct rpc_core_methods *m);
 void sched_rpc_add(struct rpc_core_methods *m);
+void watch_rpc_add(struct rpc_core_methods *m);
+void watch_rpc_save(struct rpc_core_methods *m, struct json_object *array);
 void sched_rpc_save(struct rpc_core_methods *m, struct json_object *array);
 void log_rpc_add(struct rpc_core_methods *m);
 void config_rpc_add(struct rpc_core_methods *m);

@@ -139,6 +139,7 @@ static void save_scheduler(void *ctx, struct json_object *array)
 	struct core *core = rpc_core(m->rpc);
 
 	sched_rpc_save(m, array);
+	watch_rpc_save(m, array);
 	for (uint32_t i = 0; m->mode_set && i < core_reactor_count(core); i++) {
 		struct set_mode a = { .mode = (char *)core_mode_name(reactor_mode(core_reactor(core, i))), .reactor = i };
 		struct json_object *entry = json_append_object(array), *params;
@@ -282,6 +283,7 @@ struct rpc_core_methods *rpc_add_core_methods(struct rpc *rpc, const struct rpc_
 	framework_rpc_add(m);
 	thread_rpc_add(m);
 	sched_rpc_add(m);
+	watch_rpc_add(m);
 	log_rpc_add(m);
 	config_rpc_add(m);
 	describe_rpc_add(m);

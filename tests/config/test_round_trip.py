@@ -3,6 +3,7 @@
 in EXAMPLES fails the last test, so that a new one cannot be forgotten."""
 import copy
 import json
+import os
 import tempfile
 
 import pytest
@@ -19,12 +20,17 @@ ADDRESS = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": 
 
 # In an order in which they can be called.
 AT_STARTUP = [
-    ("nvmf_set_config", {"discovery_filter": "match_any"}),
+    ("scheduler_set_options", {"isolated_core_mask": "0", "scheduling_core": min(os.sched_getaffinity(0))}),
+    ("nvmf_set_config", {"discovery_filter": "match_any",
+                         "poll_groups_mask": f"{1 << min(os.sched_getaffinity(0)):x}"}),
     ("nvmf_set_max_subsystems", {"max_subsystems": 512}),
     ("nvmf_set_crdt", {"crdt1": 1, "crdt2": 2, "crdt3": 3}),
 ]
 EXAMPLES = [
     ("framework_set_mode", {"mode": "interrupt", "reactor": 0}),
+    ("framework_set_scheduler", {"name": "dynamic", "period": 2000000, "load_limit": 10, "core_limit": 70,
+                                 "core_busy": 90, "mappings": "1:2"}),
+    ("gantry_set_watchdog", {"limit_ms": 5000}),
     ("bdev_malloc_create", {"name": "disk0", "num_blocks": 4096, "block_size": 4096, "uuid": UUID, "dif_type": 0}),
     ("bdev_malloc_create", {"num_blocks": 8192, "block_size": 512}),
     ("bdev_null_create", {"name": "null0", "num_blocks": 1 << 40, "block_size": 512}),
@@ -71,7 +77,7 @@ NOT_SAVED = {
     "nvmf_clear_slow_ios", "nvmf_delete_subsystem", "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
     "nvmf_subsystem_remove_ns", "spdk_kill_instance", "metrics_stop_server",
     "trace_enable_tpoint_group", "trace_disable_tpoint_group", "trace_set_tpoint_mask", "trace_clear_tpoint_mask",
-    "thread_set_cpumask",
+    "nvmf_move_qpair", "thread_set_cpumask",
 }
 
 
