@@ -91,12 +91,15 @@ static uint16_t check_access(struct connect *c, struct nvmf_subsystem *s)
 	if (!s)
 		return BAD_DATA(c, subsysnqn);
 	if (!nvmf_subsystem_allows_host(s, c->data.hostnqn)) {
-		log_warning("host %s may not use subsystem %s: nvmf_subsystem_add_host allows it", c->data.hostnqn, s->nqn);
+		if (log_may(&c->qp->target->complaints))
+			log_warning("host %s may not use subsystem %s: nvmf_subsystem_add_host allows it", c->data.hostnqn,
+			            s->nqn);
 		return NVME_SC_CONNECT_INVALID_HOST | NVME_SC_DNR;
 	}
 	if (!s->discovery && !nvmf_subsystem_listens(s, c->qp->transport, &c->local)) {
-		log_warning("subsystem %s does not listen on %s, where host %s asked for it", s->nqn,
-		            net_addr_text(&c->local, at), c->data.hostnqn);
+		if (log_may(&c->qp->target->complaints))
+			log_warning("subsystem %s does not listen on %s, where host %s asked for it", s->nqn,
+			            net_addr_text(&c->local, at), c->data.hostnqn);
 		return NVME_SC_CONNECT_INVALID_HOST | NVME_SC_DNR;
 	}
 	return NVME_SC_SUCCESS;

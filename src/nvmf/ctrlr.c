@@ -159,7 +159,7 @@ static void kato_due(struct timer *tm)
 		kato_start(c);
 		return;
 	}
-	if (!c->association_ends)
+	if (!c->association_ends && log_may(&qp->nc->complaints))
 		log_warning("host %s, controller %u: nothing heard for %u ms, its keep-alive timeout: disconnecting",
 		            c->who.name, c->cntlid, c->kato_ms);
 	if (!qp->closing)

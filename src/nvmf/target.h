@@ -56,6 +56,7 @@ struct nvmf_core {
 	struct defer done_defer;
 	struct watch watch;
 	bool watching;
+	struct log_limit complaints;      /* about hosts */
 	struct nvmf_flight flight;
 	struct nvmf_host_counts *hosts;   /* what queue pairs that ended had counted */
 	uint32_t host_count, error_count;
@@ -117,6 +118,7 @@ struct nvmf_target {
 	bool changes_msg_out;
 	uint32_t changes_out;             /* not done yet */
 	uint32_t ns_alive, ctrlrs_alive, transports_alive;
+	struct log_limit complaints;      /* about hosts */
 	uint32_t configs_old;             /* versions that are still being left */
 	uint32_t subsystems_max;
 	bool subsystems_max_set, config_set; /* over RPC: to be saved */

@@ -115,7 +115,7 @@ void tcp_conn_sized(struct nvmf_qpair *qp)
 	c->slot_count = qp->size;
 	if (mem_charge(c->home->tr->core, bytes))
 		c->slots_bytes = bytes;
-	else
+	else if (log_may(&c->home->complaints))
 		log_warning("NVMe/TCP: the command slots of all connections exceed the memory budget; raise --memory");
 }
 
@@ -213,7 +213,9 @@ static void check_data_deadlines(struct tcp_conn *c)
 		timer_start(&c->timer, limit_ms * NS_PER_MS - age, timer_due);
 		return;
 	}
-	if (late)
+	if (!log_may(&c->home->complaints))
+		; /* it is counted */
+	else if (late)
 		log_warning("NVMe/TCP: a host was silent for %u ms after R2T (queue %u, command %u, %u of %u bytes came): "
 		            "disconnecting",
 		            (unsigned)limit_ms, c->qp.qid, le16_get(late->req.cmd.cid), late->received, late->req.data_len);
