@@ -76,7 +76,8 @@ def test_cores_of_the_scheduler(tmp_path):
                     {"isolated_core_mask": "[4000]"}, {"isolated_core_mask": "cores"}):
             with pytest.raises(RpcError):
                 daemon.rpc("scheduler_set_options", **bad)
-        assert daemon.rpc("scheduler_set_options", isolated_core_mask="0x" + mask(first), scheduling_core=second) is True
+        assert daemon.rpc("scheduler_set_options", isolated_core_mask="0x" + mask(first),
+                          scheduling_core=second) is True
         scheduler = daemon.rpc("framework_get_scheduler")
         assert scheduler["isolated_core_mask"] == mask(first) and scheduler["scheduling_core"] == second
         daemon.rpc("framework_start_init")

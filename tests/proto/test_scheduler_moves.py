@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The dynamic scheduler: connections leave a saturated core and are packed onto one when there is little to do, while the
-data on them is written, read and compared; and nothing flaps."""
+"""The dynamic scheduler: connections leave a saturated core and are packed onto one when there is little to do, while
+the data on them is written, read and compared; and nothing flaps."""
 import os
 import time
 
@@ -43,7 +43,8 @@ def test_saturation_spreads_and_idleness_packs(wide):
     """Thresholds are low: what saturates a core here depends on the machine."""
     served = wide.serve(wide.malloc("disk0", mib=64))
     with Load(wide, served, qpairs=4, depth=32, rate=0, seconds=3) as load:
-        wide.rpc("framework_set_scheduler", name="dynamic", period=PERIOD_US, load_limit=1, core_limit=100, core_busy=10)
+        wide.rpc("framework_set_scheduler", name="dynamic", period=PERIOD_US, load_limit=1, core_limit=100,
+                 core_busy=10)
 
         def moved():
             """A new round of the load brings new connections, which are placed well."""
@@ -79,7 +80,8 @@ def test_idle_daemon_is_packed_and_sleeps(tmp_path, mode):
                    "everything to be on one core", 60)
         # Asking is work too: ask rarely enough.
         wait_until(lambda: did(daemon)["naps"] >= 1, "the scheduler to sleep", 60, 0.5)
-        wait_until(lambda: daemon.rpc("framework_get_reactors")["reactors"][1]["parked"], "the empty core to be parked", 60)
+        wait_until(lambda: daemon.rpc("framework_get_reactors")["reactors"][1]["parked"],
+                   "the empty core to be parked", 60)
         before, scheduler, moves = wakeups(daemon), did(daemon)["rounds"], did(daemon)["moves"]
         busy = cpu_ns(daemon.pid)
         time.sleep(1)

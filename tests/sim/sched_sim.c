@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sched_sim.c: the whole path while the dynamic scheduler moves connections by the load it finds, a person moves others by
- * hand, cores are isolated and freed, schedulers change, and connections are cut.
+/* sched_sim.c: the whole path while the dynamic scheduler moves connections by the load it finds, a person moves others
+ * by hand, cores are isolated and freed, schedulers change, and connections are cut.
  *
  * Checks what path_sim.c does: no read is stale or torn, every command is answered, nothing gets stuck, the target
  * stops in the midst of it; and over all seeds that the scheduler did move, pack and sleep.
