@@ -173,6 +173,17 @@ size_t text_columns(const char *text);
 /* At most `width` columns of a text, cut with an ellipsis. */
 void text_add_cut(struct text *t, const char *text, size_t width);
 
+/* --- metrics.c ------------------------------------------------------------------------------------------------ */
+struct metric {
+	char labels[512];      /* {core="0",...}, as they stand */
+	double value;
+};
+struct json_object *metrics_take(struct cli *c); /* a text; NULL: this daemon has none */
+/* The next line of that name, from `*at` on. */
+bool metrics_next(const char **at, const char *name, struct metric *ret);
+/* All lines of that name with label="value", added up. */
+double metrics_sum(const char *text, const char *name, const char *label, const char *value);
+
 /* --- disks and exports, for several nouns --- */
 /* The entry of bdev_get_bdevs, the caller's; NULL: sentence, with the nearest name. */
 struct json_object *disk_find(struct cli *c, const char *name, struct err *e);

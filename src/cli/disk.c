@@ -45,8 +45,10 @@ const struct cli_noun disk_noun = { "disk", "block devices", verbs, ARRAY_SIZE(v
 static void show_use(struct json_object *subsystems, const char *name, bool claimed, char *buf, size_t size);
 static void show_facts(struct json_object *disk);
 static void show_members(struct json_object *object, size_t indent);
+static void show_fitness(struct cli *c, const char *name);
 static void show_exports(struct cli *c, const char *name);
 static void show_activity(struct cli *c, const char *name);
+static void show_latencies(struct cli *c, const char *name);
 static void delete_and_say(struct cli *c, const char *method, struct json_object *params, struct err *e);
 static int derived_method(struct cli *c, const char *disk, const char *verb, char method[static METHOD_MAX],
                           struct json_object **ret_params, struct err *e);
@@ -105,6 +107,7 @@ static int run_show(struct cli *c, struct cli_args *a)
 		cli_print_json(disk);
 	} else {
 		show_facts(disk);
+		show_fitness(c, field_text(disk, "name"));
 		show_exports(c, field_text(disk, "name"));
 		show_activity(c, field_text(disk, "name"));
 	}
@@ -154,6 +157,20 @@ static void show_members(struct json_object *object, size_t indent)
 	}
 }
 
+/* What it is good for: what a flush means. */
+static void show_fitness(struct cli *c, const char *name)
+{
+	struct err e = { 0 };
+	struct json_object *all = cli_method(c, "bdev_get_fitness") ? client_call(c, "bdev_get_fitness", NULL, &e) : NULL;
+	struct json_object *f = list_find(all, "name", name);
+
+	if (*field_text(f, "flush_reaches"))
+		printf("  a flush     reaches %s\n", field_text(f, "flush_reaches"));
+	if (field_bool(f, "read_only"))
+		printf("  read-only   yes\n");
+	json_object_put(all);
+}
+
 static void show_exports(struct cli *c, const char *name)
 {
 	struct err e = { 0 };
@@ -185,6 +202,28 @@ static void show_activity(struct cli *c, const char *name)
 	}
 	json_object_put(stat);
 	json_object_put(params);
+	show_latencies(c, name);
+}
+
+/* Of disks that keep histograms. */
+static void show_latencies(struct cli *c, const char *name)
+{
+	struct err e = { 0 };
+	struct json_object *kept, *list;
+	char mean[32], p99[32], most[32];
+
+	if (!cli_method(c, "bdev_get_latencies"))
+		return;
+	kept = client_ask(c, &e, "bdev_get_latencies", "name", name, NULL);
+	list = field(kept, "latencies");
+	for (size_t i = 0; i < list_count(list); i++) {
+		struct json_object *l = list_at(list, i);
+
+		printf("  %-11s %s mean, 99 %% within %s, at most %s\n", field_text(l, "operation"),
+		       text_duration(field_u64(l, "mean_ns"), mean), text_duration(field_u64(l, "p99_ns"), p99),
+		       text_duration(field_u64(l, "max_ns"), most));
+	}
+	json_object_put(kept);
 }
 
 /* --- what is done with one --- */

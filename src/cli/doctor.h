@@ -13,6 +13,7 @@ struct doctor {
 	struct err unreachable;       /* why no daemon answers; code 0: one does */
 	uint64_t pid;                 /* the daemon's; 0: not known */
 	struct json_object *wakeups, *memory, *disks, *subsystems, *calls; /* its answers; NULL: it has none */
+	struct json_object *metrics;
 	bool worst_is_problem;
 };
 

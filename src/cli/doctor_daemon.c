@@ -19,6 +19,7 @@ static const char *owner_of_port(uint64_t port, char *buf, size_t size, uint64_t
 static uint64_t listening_inode(const char *table, uint64_t port);
 static bool has_socket(uint64_t pid, uint64_t inode);
 static bool next_number(DIR *dir, uint64_t *ret);
+static void look_at_alarms(struct doctor *d, const char *metrics);
 static const char *option_of(const struct doctor *d, const char *name, char *buf, size_t size);
 
 /* --- the socket
@@ -334,4 +335,30 @@ void doctor_waits(struct doctor *d)
 	}
 	if (d->wakeups && !stalls)
 		doctor_say(d, "stalls", DOCTOR_OK, NULL, "no reactor was held up");
+	if (d->metrics)
+		look_at_alarms(d, json_object_get_string(d->metrics));
+}
+
+/* Waits that keep growing, and I/Os that do not come back. */
+static void look_at_alarms(struct doctor *d, const char *metrics)
+{
+	const char *at = metrics;
+	struct metric m;
+	bool any = false;
+
+	while (metrics_next(&at, "gantry_wait_alarm", &m)) {
+		if (m.value <= 0)
+			continue;
+		any = true;
+		doctor_say(d, "alarm", DOCTOR_PROBLEM, "gantry top", "a wait keeps growing: %s", m.labels);
+	}
+	at = metrics;
+	if (metrics_next(&at, "gantry_io_stuck_total", &m) && m.value > 0) {
+		any = true;
+		doctor_say(d, "stuck", DOCTOR_PROBLEM, "gantry log follow", "I/Os did not come back in time, %.0f times: the "
+		           "log says "
+		           "on which disk", m.value);
+	}
+	if (!any)
+		doctor_say(d, "alarms", DOCTOR_OK, NULL, "no wait keeps growing, no I/O is stuck");
 }

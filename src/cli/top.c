@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* top.c: gantry top: what cores, disks and hosts do, again and again: on a terminal as a screen, else as text or
  * JSON. */
-#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,13 +16,16 @@ static const struct cli_option options[] = {
 	{ "once", NULL, "One look, as text" },
 	{ "count", "N", "That many looks, as text" },
 	{ "interval", "SECONDS", "How long a look takes; 1 when left out, 0.1 the least" },
+	{ "latency", NULL, "Measure latencies meanwhile; a few nanoseconds an I/O" },
 	{ "plain", NULL, "Text, on a terminal too" },
 };
 static const struct cli_verb verbs[] = {
 	{ NULL, "", "cores, disks and hosts, and what they do now", run_top, CLI_OPTIONS(options),
 	  .help = "On a terminal it is a screen that tells its keys; otherwise text, a block for each look. With --json "
 	          "every "
-	          "look is one line.",
+	          "look is one line. Latencies are shown of disks that measure them (bdev_enable_histogram), or of all "
+		"with "
+	          "--latency, which ends with it.",
 	  .example = "gantry top\ngantry top --once\ngantry top --json --count 2" },
 };
 const struct cli_noun top_noun = { "top", "cores, disks and hosts, and what they do now", verbs, ARRAY_SIZE(verbs) };
@@ -45,6 +48,8 @@ static int run_top(struct cli *c, struct cli_args *a)
 	if (args_has(a, "once"))
 		count = 1;
 	top_init(&t, c);
+	if (args_has(a, "latency"))
+		top_latencies(&t, true);
 	if (count || c->json || args_has(a, "plain") || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO) ||
 	    !top_screen(&t, interval_ms, &status))
 		status = looks(&t, count, interval_ms);
@@ -67,13 +72,24 @@ static int parse_interval(const char *text, uint64_t *ret_ms)
 	return whole > 3600 || *ret_ms < 100 ? -1 : 0;
 }
 
+static volatile sig_atomic_t stopped;
+
+static void stop(int number)
+{
+	stopped = 1;
+}
+
+/* A signal ends it in order: what was switched on for it is switched off. */
 static int looks(struct top *t, uint64_t count, uint64_t interval_ms)
 {
+	const struct sigaction action = { .sa_handler = stop };
 	struct timespec pause = { .tv_sec = (time_t)(interval_ms / 1000), .tv_nsec = (long)(interval_ms % 1000 * 1000000) };
 	struct err e = { 0 };
 	uint64_t seen = 0;
 
-	while (!count || seen < count) {
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	while (!stopped && (!count || seen < count)) {
 		struct json_object *look = top_look(t, &e);
 
 		if (e.code) {

@@ -29,10 +29,13 @@ struct top {
 	struct top_section sections[TOP_SECTIONS];
 	struct json_object *last; /* the raw answers of the look before */
 	uint64_t last_ns;
+	struct json_object *timed; /* disks whose histograms are on because of us; NULL: none */
 };
 
 void top_init(struct top *t, struct cli *c);
 void top_fini(struct top *t);
+/* Latencies are those of disks that keep histograms: let all do so, or those that did not before no longer. */
+void top_latencies(struct top *t, bool on);
 /* Look at the daemon; the rates since the last look: {version, pid, seconds, cores: [], disks: [], hosts: [], memory},
  * the caller's. The first look has none: NULL with e->code 0. */
 struct json_object *top_look(struct top *t, struct err *e);

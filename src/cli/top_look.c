@@ -19,14 +19,15 @@ static const struct top_column disk_columns[] = {
 };
 static const struct top_column host_columns[] = {
 	{ "HOST", "host", TOP_TEXT }, { "EXPORT", "export", TOP_TEXT }, { "FROM", "from", TOP_TEXT },
-	{ "QUEUES", "queues", TOP_COUNT }, { "CORES", "cores", TOP_TEXT },
+	{ "QUEUES", "queues", TOP_COUNT }, { "IO/S", "ios", TOP_COUNT }, { "DATA", "bytes", TOP_BYTES },
+	{ "CORES", "cores", TOP_TEXT },
 };
 
 static struct json_object *take(struct top *t, struct err *e);
 static struct json_object *cores(struct json_object *before, struct json_object *now);
 static void explain(struct json_object *before, struct json_object *now, double s, char *buf, size_t size);
 static struct json_object *disks(struct json_object *before, struct json_object *now, double seconds);
-static struct json_object *hosts(struct cli *c);
+static struct json_object *hosts(struct cli *c, const char *before, const char *now, double seconds);
 static double rate(struct json_object *before, struct json_object *now, const char *key, double seconds);
 static void add_number(struct json_object *o, const char *key, double v);
 
@@ -41,7 +42,39 @@ void top_init(struct top *t, struct cli *c)
 
 void top_fini(struct top *t)
 {
+	top_latencies(t, false);
 	json_object_put(t->last);
+}
+
+void top_latencies(struct top *t, bool on)
+{
+	struct err e = { 0 };
+	struct json_object *params, *disks = NULL;
+
+	if (on && !t->timed && cli_method(t->c, "bdev_enable_histogram")) {
+		disks = client_call(t->c, "bdev_get_bdevs", NULL, &e);
+		t->timed = json_object_new_array();
+	}
+	for (size_t i = 0; i < list_count(disks); i++) {
+		const char *name = field_text(list_at(disks, i), "name");
+		struct json_object *kept = client_ask(t->c, &e, "bdev_get_histogram", "name", name, NULL);
+
+		if (!kept) /* who keeps one already goes on */
+			json_object_array_add(t->timed, json_object_new_string(name));
+		json_object_put(kept);
+	}
+	json_object_put(disks);
+	for (size_t i = 0; i < list_count(t->timed); i++) {
+		params = json_object_new_object();
+		json_object_object_add(params, "name", json_object_get(list_at(t->timed, i)));
+		json_object_object_add(params, "enable", json_object_new_boolean(on));
+		json_object_put(client_call(t->c, "bdev_enable_histogram", params, &e));
+		json_object_put(params);
+	}
+	if (!on) {
+		json_object_put(t->timed);
+		t->timed = NULL;
+	}
 }
 
 struct json_object *top_look(struct top *t, struct err *e)
@@ -65,7 +98,8 @@ struct json_object *top_look(struct top *t, struct err *e)
 		add_number(look, "seconds", seconds);
 		json_object_object_add(look, "cores", cores(field(t->last, "cores"), field(now, "cores")));
 		json_object_object_add(look, "disks", disks(field(t->last, "disks"), field(now, "disks"), seconds));
-		json_object_object_add(look, "hosts", hosts(t->c));
+		json_object_object_add(look, "hosts", hosts(t->c, json_object_get_string(field(t->last, "metrics")),
+		                                             json_object_get_string(field(now, "metrics")), seconds));
 		json_object_object_add(look, "memory", json_object_get(field(now, "memory")));
 	}
 	json_object_put(t->last);
@@ -92,6 +126,7 @@ static struct json_object *take(struct top *t, struct err *e)
 	json_object_object_add(now, "disks", json_object_get(field(answer, "bdevs")));
 	json_object_put(answer);
 	json_object_object_add(now, "memory", client_call(t->c, "framework_get_memory", NULL, &ignored));
+	json_object_object_add(now, "metrics", metrics_take(t->c));
 	return now;
 }
 
@@ -194,14 +229,31 @@ static struct json_object *disks(struct json_object *before, struct json_object 
 	return array;
 }
 
-static struct json_object *hosts(struct cli *c)
+static double grown(double before, double now)
+{
+	return now > before ? now - before : 0;
+}
+
+/* A host's I/O is that of all its exports together. */
+static struct json_object *hosts(struct cli *c, const char *before, const char *now, double seconds)
 {
 	struct err e = { 0 };
 	struct json_object *all = hosts_take(c, EXPORTS_ASKED, &e), *array = json_object_new_array();
 
-	for (size_t i = 0; i < list_count(all); i++)
-		if (field_u64(list_at(all, i), "controllers"))
-			json_object_array_add(array, json_object_get(list_at(all, i)));
+	for (size_t i = 0; i < list_count(all); i++) {
+		struct json_object *h = list_at(all, i);
+		const char *nqn = field_text(h, "host");
+
+		if (!field_u64(h, "controllers"))
+			continue;
+		json_object_array_add(array, json_object_get(h));
+		if (!before || !now)
+			continue;
+		add_number(h, "ios", grown(metrics_sum(before, "gantry_host_ios_total", "host", nqn),
+		                           metrics_sum(now, "gantry_host_ios_total", "host", nqn)) / seconds);
+		add_number(h, "bytes", grown(metrics_sum(before, "gantry_host_bytes_total", "host", nqn),
+		                             metrics_sum(now, "gantry_host_bytes_total", "host", nqn)) / seconds);
+	}
 	json_object_put(all);
 	return array;
 }

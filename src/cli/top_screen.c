@@ -12,8 +12,9 @@
 #define KEY_CTRL_C 3
 #define PATIENCE_S 5 /* a daemon that does not answer does not freeze the screen for longer */
 
-static const char keys[] = "q quit  Tab section  s sort (*)  r reverse  Up/Down scroll  +/- slower/faster  Space pause";
-static const char keys_short[] = "q quit Tab section s sort r reverse Up/Dn scroll +/- interval Space pause";
+static const char keys[] = "q quit  Tab section  s sort (*)  r reverse  l latencies  Up/Down scroll  +/- "
+	"slower/faster  Space pause";
+static const char keys_short[] = "q quit Tab section s sort r reverse l latency Up/Dn scroll +/- time Spc pause";
 
 struct screen {
 	struct top *t;
@@ -135,6 +136,9 @@ static bool obey(struct screen *s, int key)
 		break;
 	case '-':
 		s->interval_ms = max_u64(s->interval_ms / 2, 100);
+		break;
+	case 'l':
+		top_latencies(s->t, !s->t->timed);
 		break;
 	case ' ': case 'p':
 		s->paused = !s->paused;

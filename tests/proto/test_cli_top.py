@@ -3,7 +3,7 @@
 nothing is cut."""
 import json
 
-from gantry import BUILD
+from gantry import BUILD, RpcError, wait_until
 from jsonrpc import gantry
 from nvme_tcp import Host, must
 from terminal import Terminal
@@ -28,6 +28,38 @@ def test_once_and_as_json(daemon):
     assert len([json.loads(line) for line in two.splitlines()]) == 2
 
 
+def test_latencies_on_demand(daemon):
+    """Those that the command switched on are off again when it ends."""
+    served = daemon.serve(daemon.malloc("disk0"))
+    if "bdev_enable_histogram" not in daemon.rpc("rpc_get_methods"):
+        return
+    with Host(served.port, served.nqn) as host, Terminal([BUILD / "gantry", "-s", daemon.socket, "top", "--latency",
+                                                          "--json", "--interval", "0.2"], 24, 4000) as t:
+        t.wait_for("disk0")
+
+        def measured(_):
+            must(host.io.write(0, b"x" * 4096))
+            return "write_us" in t.text
+        t.wait_for(measured)
+        t.type("\x03")          # Ctrl-C
+        assert t.end() == 0
+    assert not kept(daemon)
+    with top(daemon) as t:
+        t.wait_for("READS/S*")
+        t.type("l")
+        wait_until(lambda: kept(daemon), "a histogram")
+        t.type("q")
+        assert t.end() == 0
+    assert not kept(daemon)
+
+
+def kept(daemon):
+    try:
+        return daemon.rpc("bdev_get_histogram", name="disk0")
+    except RpcError:
+        return None
+
+
 def test_the_screen(daemon):
     daemon.malloc("disk0")
     daemon.null("other")
@@ -39,7 +71,7 @@ def test_the_screen(daemon):
         t.type("s")
         t.wait_for("WRITES/S*")
         t.type("\ts")
-        t.wait_for("CORES*")
+        t.wait_for("IO/S*")
         t.type(" ")
         t.wait_for("paused")
         t.type("q")
