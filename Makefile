@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Makefile: the usual names for what Meson, ninja and the scripts do. `make help` lists them.
-.PHONY: all run test bench fuzz coverage deb install help
+.PHONY: all run test bench fuzz soak coverage deb install help
 
 all: ; @tools/build
 run: ; @./run
 test: ; @./test
 bench: all ; @python3 bench/bench.py $(ARGS)
 fuzz: ; @FUZZ_SEED=0 FUZZ_SECONDS=$${FUZZ_SECONDS:-300} ./test fuzz
+soak: all ; @/usr/bin/python3 tests/soak/soak.py $(ARGS)
 coverage: ; @tools/coverage
 deb: ; @tools/deb
 install: all ; @DESTDIR='$(DESTDIR)' meson install -C build --no-rebuild
@@ -17,6 +18,7 @@ help:
 	@echo 'make test       all tests; ./test --list names the suites, ./test SUITE runs one'
 	@echo 'make bench      measure; ARGS= for bench/bench.py, which compares with other targets'
 	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS, 300 by default, a new seed'
+	@echo 'make soak       an hour of hosts that check and events that disturb; ARGS=--seconds 36000'
 	@echo 'make coverage   which lines the unit and simulator tests reach'
 	@echo 'make deb        the Debian package, in build-deb/'
 	@echo 'make install    install what was built; DESTDIR= for another root'
