@@ -288,8 +288,11 @@ static void abort_kept(struct bdev_stack_visit *v, struct bdev_stack_core *c)
 static void all_aborted(struct bdev_stack_visit *v)
 {
 	struct error_device *d = container_of(v, struct error_device, reset_visit);
-	struct error_io *x = list_entry(list_pop(&d->resets), struct error_io, link);
+	struct list *l = list_pop(&d->resets);
+	struct error_io *x;
 
+	must(l);
+	x = list_entry(l, struct error_io, link);
 	msg_send(x->from, &x->msg, reset_goes_on);
 	next_reset(d);
 }
