@@ -114,9 +114,10 @@ class Target:
         above = "/dev/shm" if where == "shm" else "."
         self.files = tempfile.TemporaryDirectory(prefix="gantry-bench-", dir=above)
         path = Path(self.files.name).resolve() / "disk"
+        piece = os.urandom(1 << 20)
         with open(path, "wb") as f:
             for _ in range(FILE_MIB):
-                f.write(os.urandom(1 << 20))
+                f.write(piece)
             os.fsync(f.fileno())
         return str(path)
 
