@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 
 static int run_help(struct cli *c, struct cli_args *a);
+static void print_example_params(struct json_object *rows, const char *prefix);
 static void print_rows(struct json_object *rows, const char *prefix);
 static void print_row(struct json_object *row, const char *prefix);
 
@@ -91,6 +92,9 @@ int help_method(struct cli *c, const char *method)
 		}
 		printf("\nResult\n");
 		print_wrapped(field_text(d, "returns"), 2);
+		printf("\nExample:\n    gantry rpc %s", field_text(d, "name"));
+		print_example_params(field(d, "params"), "");
+		printf("\n");
 	}
 	json_object_put(m);
 	return CLI_OK;
@@ -118,6 +122,44 @@ int help_list(struct cli *c)
 	}
 	json_object_put(all);
 	return CLI_OK;
+}
+
+/* What is required, with values that fit: of their kind, and, for what has a usual value, that one. */
+static void print_example_params(struct json_object *rows, const char *prefix)
+{
+	static const struct {
+		const char *name, *value;
+	} usual[] = {
+		{ "nqn", CLI_NQN_PREFIX "disk0" }, { "trtype", "TCP" }, { "traddr", "127.0.0.1" }, { "cpumask", "0x1" },
+		{ "host", "nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc" },
+		{ "filename", "/var/tmp/disk.img" }, { "block_size", "4096" }, { "num_blocks", "262144" }, { "new_size",
+				"2048" },
+		{ "flag", "all" }, { "subsystems", "@config.json" }, { "sig_name", "SIGTERM" },
+	};
+
+	for (size_t i = 0; i < list_count(rows); i++) {
+		struct json_object *row = list_at(rows, i), *choices = field(row, "choices");
+		const char *name = field_text(row, "name"), *type = field_text(row, "type"), *value = NULL;
+		char number[32], within[256];
+
+		if (!field_bool(row, "required"))
+			continue;
+		if (strcmp(type, "object") == 0) {
+			snprintf(within, sizeof(within), "%s%s.", prefix, name);
+			print_example_params(field(row, "params"), within);
+			continue;
+		}
+		for (size_t k = 0; k < ARRAY_SIZE(usual); k++)
+			if (strcmp(usual[k].name, name) == 0)
+				value = usual[k].value;
+		snprintf(number, sizeof(number), "%lu", max_u64(field_u64(row, "min"), 1));
+		if (!value && list_count(choices))
+			value = json_object_get_string(list_at(choices, 0));
+		if (!value)
+			value = strcmp(type, "bool") == 0 ? "true" : type[0] == 'i' || (type[0] == 'u' && type[1] != 'u') ? number
+			                                                                                               : "disk0";
+		printf(" %s%s=%s", prefix, name, value);
+	}
 }
 
 static void print_rows(struct json_object *rows, const char *prefix)

@@ -111,6 +111,17 @@ def test_every_example_works_as_typed(daemon, about, tmp_path):
                 run(line, daemon)
 
 
+def test_methods_have_examples_that_are_accepted(daemon):
+    """No example of a method is refused as wrong use; what it names need not be there."""
+    for method in daemon.rpc("rpc_describe")["methods"]:
+        if method["ignored"] or method["name"] in ("spdk_kill_instance", "framework_start_init", "load_config"):
+            continue
+        line = gantry("rpc", method["name"], "--help", socket=daemon.socket).rstrip().splitlines()[-1]
+        assert line.startswith(f"    gantry rpc {method['name']}")
+        for row in method["params"]:
+            assert not row["required"] or f" {row['name']}" in line
+
+
 def test_mistyped_words_get_a_suggestion(daemon):
     daemon.malloc("disk0")
     daemon.serve("disk0")
