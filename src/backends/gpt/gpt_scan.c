@@ -28,6 +28,7 @@ struct scan {
 	gpt_found_fn *found;
 	void *arg;
 	uint8_t *buf;
+	size_t buf_len;
 };
 
 static void first_blocks(struct scan *s);
@@ -53,8 +54,15 @@ static void read_done(struct bdev_io *io)
 
 static void read_blocks(struct scan *s, uint64_t lba, uint64_t count, void (*next)(struct scan *s))
 {
+	size_t len = count * s->info.block_size;
+
+	if (len > s->buf_len) { /* most devices have no table: what its entries take is for those that do */
+		free(s->buf);
+		s->buf = base_zalloc(len);
+		s->buf_len = len;
+	}
 	s->next = next;
-	s->iov = (struct iovec){ s->buf, count * s->info.block_size };
+	s->iov = (struct iovec){ s->buf, len };
 	s->io = (struct bdev_io){ .op = BDEV_READ, .lba = lba, .count = count, .iovs = &s->iov, .iov_count = 1,
 	                          .done = read_done };
 	bdev_submit(s->ch, &s->io);
@@ -81,7 +89,6 @@ void gpt_scan(struct gpt *g, struct bdev *b, gpt_found_fn *found, void *arg)
 	g->scans++;
 	snprintf(s->name, sizeof(s->name), "%s", b->name);
 	bdev_info_of(b, &s->info);
-	s->buf = base_zalloc(max_u32(2 * s->info.block_size, GPT_ENTRIES_BYTES_MAX + s->info.block_size));
 	s->desc = bdev_open(g->reg, s->name, false, "gpt", device_event, s, &e);
 	s->ch = s->desc ? bdev_channel_get(s->desc, &e) : NULL;
 	if (s->ch && s->info.block_count >= 4) {
