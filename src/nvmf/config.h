@@ -35,7 +35,7 @@ struct nvmf_ns_view {
 	uint32_t lend_iovs_small;              /* for a read of up to NVMF_LEND_SMALL bytes */
 	struct bdev_desc *desc;
 	struct nvmf_ns *ns;
-	struct nvmf_stage_counts *stages;      /* made with the first command: stages.h */
+	struct nvmf_stage_counts *stages;      /* of queue pairs that are gone: stages.h */
 	struct msg left_msg;                   /* to control: this core has left it */
 };
 #define NVMF_LEND_SMALL 4096u

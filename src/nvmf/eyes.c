@@ -9,6 +9,8 @@ static void read_hosts(struct nvmf_core *nc, struct nvmf_eyes *eyes);
 static void read_queues(struct nvmf_core *nc, struct nvmf_eyes *eyes);
 static void read_namespaces(struct nvmf_core *nc, struct nvmf_eyes *eyes);
 static struct nvmf_eyes_row *host_row(struct nvmf_eyes *eyes, const char *name);
+static void row_of_ns(struct nvmf_eyes *eyes, const char *nqn, uint32_t nsid, const char *device,
+                      const struct nvmf_stage_counts *counts);
 static void set_name(char *to, size_t size, const char *from);
 
 void nvmf_eyes_read(struct nvmf_target *t, struct nvmf_eyes *eyes)
@@ -55,50 +57,62 @@ static void read_queues(struct nvmf_core *nc, struct nvmf_eyes *eyes)
 {
 	list_each(l, &nc->qpairs) {
 		const struct nvmf_qpair *qp = list_entry(l, struct nvmf_qpair, link);
-		struct nvmf_eyes_row *row;
+		struct nvmf_eyes_row *row = NULL;
 
 		if (!qp->stages || !qp->ctrlr)
 			continue;
-		nvmf_stage_counts_add(&host_row(eyes, qp->ctrlr->who.name)->counts, qp->stages);
-		if (eyes->queue_count == NVMF_EYES_QUEUES) {
+		if (eyes->queue_count < NVMF_EYES_QUEUES) {
+			row = &eyes->queues[eyes->queue_count++];
+			set_name(row->host, sizeof(row->host), qp->ctrlr->who.name);
+			set_name(row->nqn, sizeof(row->nqn), qp->ctrlr->nqn);
+			row->cntlid = qp->ctrlr->cntlid;
+			row->qid = qp->qid;
+		} else {
 			eyes->left_out++;
-			continue;
 		}
-		row = &eyes->queues[eyes->queue_count++];
-		set_name(row->host, sizeof(row->host), qp->ctrlr->who.name);
-		set_name(row->nqn, sizeof(row->nqn), qp->ctrlr->nqn);
-		row->cntlid = qp->ctrlr->cntlid;
-		row->qid = qp->qid;
-		row->counts = *qp->stages;
+		for (const struct nvmf_queue_counts *q = qp->stages; q; q = q->next) {
+			const struct nvmf_ns_view *v = nvmf_ns_find(qp, q->nsid);
+
+			if (row)
+				nvmf_stage_counts_add(&row->counts, &q->counts);
+			nvmf_stage_counts_add(&host_row(eyes, qp->ctrlr->who.name)->counts, &q->counts);
+			row_of_ns(eyes, qp->ctrlr->nqn, q->nsid, v ? v->ns->bdev_name : NVMF_EYES_OTHERS, &q->counts);
+		}
 	}
 }
 
-static void read_namespace(struct nvmf_core *nc, struct nvmf_eyes *eyes, const struct nvmf_ns *ns)
+/* Beyond the limit it is only said that there are more. */
+static void row_of_ns(struct nvmf_eyes *eyes, const char *nqn, uint32_t nsid, const char *device,
+                      const struct nvmf_stage_counts *counts)
 {
-	const struct nvmf_ns_view *v = &ns->view[nc->index];
-	struct nvmf_eyes_row *row;
+	struct nvmf_eyes_row *row = eyes->namespaces;
+	uint32_t i = 0;
 
-	if (!v->stages)
-		return;
-	if (eyes->namespace_count == NVMF_EYES_NAMESPACES) {
+	for (; i < eyes->namespace_count; i++, row++)
+		if (row->nsid == nsid && strcmp(row->nqn, nqn) == 0)
+			break;
+	if (i == NVMF_EYES_NAMESPACES) {
 		eyes->left_out++;
 		return;
 	}
-	row = &eyes->namespaces[eyes->namespace_count++];
-	set_name(row->nqn, sizeof(row->nqn), ns->nqn);
-	set_name(row->device, sizeof(row->device), ns->bdev_name);
-	row->nsid = ns->nsid;
-	row->counts = *v->stages;
+	if (i == eyes->namespace_count) {
+		eyes->namespace_count++;
+		set_name(row->nqn, sizeof(row->nqn), nqn);
+		set_name(row->device, sizeof(row->device), device);
+		row->nsid = nsid;
+	}
+	nvmf_stage_counts_add(&row->counts, counts);
 }
 
+/* Of queue pairs that have gone. */
 static void read_namespaces(struct nvmf_core *nc, struct nvmf_eyes *eyes)
 {
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++) {
 		const struct nvmf_subsystem *s = nc->subs[i];
 
 		for (uint32_t n = 0; s && n < s->ns_max; n++)
-			if (s->ns[n])
-				read_namespace(nc, eyes, s->ns[n]);
+			if (s->ns[n] && s->ns[n]->view[nc->index].stages)
+				row_of_ns(eyes, s->nqn, s->ns[n]->nsid, s->ns[n]->bdev_name, s->ns[n]->view[nc->index].stages);
 	}
 }
 

@@ -6,9 +6,8 @@
 
 #define UNIT_BITS 10u /* of the times in struct nvmf_req: 1.024 us */
 
-static struct nvmf_stage_counts *make_counts(struct nvmf_stage_counts **at);
-static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *qp, struct nvmf_stage_counts *ns,
-                        uint64_t done_ns, bool lost);
+static struct nvmf_queue_counts *find_counts(struct nvmf_qpair *qp, uint32_t nsid);
+static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *c, uint64_t done_ns, bool lost);
 static void times_of(const struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns, uint64_t ns[NVMF_STAGE_COUNT]);
 static void count_error(struct nvmf_core *nc, uint16_t status);
 static struct nvmf_host_counts *host_of(struct nvmf_core *nc, const char *name);
@@ -22,45 +21,53 @@ void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost)
 {
 	struct nvmf_qpair *qp = req->qpair;
 	enum nvmf_kind kind = kind_of(req->cmd.opc);
-	struct nvmf_stage_counts *q = qp->stages, *n = NULL;
-	struct nvmf_ns_view *v;
+	struct nvmf_queue_counts *q = qp->stages;
+	uint32_t nsid = le32_get(req->cmd.nsid);
 	uint16_t status;
 
-	if (unlikely(!qp->qid || req->cmd.opc == NVME_ADMIN_FABRICS || !qp->ctrlr || !qp->nc))
-		return;
-	if (unlikely(!q))
-		q = make_counts(&qp->stages);
-	v = nvmf_ns_find(qp, le32_get(req->cmd.nsid));
-	if (likely(v != NULL))
-		n = likely(v->stages != NULL) ? v->stages : make_counts(&v->stages);
-	status = nvme_cqe_status(&req->cpl) & NVME_SC_CODE;
+	if (unlikely(kind == NVMF_KIND_OTHER && req->cmd.opc == NVME_ADMIN_FABRICS))
+		return; /* such as the Connect of this queue */
+	if (unlikely(!q || q->nsid != nsid)) {
+		q = find_counts(qp, nsid);
+		if (!q)
+			return;
+	}
+	status = nvme_cqe_status(&req->cpl);
 	if (unlikely(status || lost)) {
-		q->errors++;
-		if (n)
-			n->errors++;
-		count_error(qp->nc, lost ? NVME_SC_ABORT_QUEUE : status);
+		q->counts.errors++;
+		count_error(qp->nc, lost ? NVME_SC_ABORT_QUEUE : status & NVME_SC_CODE);
 	} else {
-		q->ios[kind]++;
-		q->bytes[kind] += req->data_len;
-		if (n) {
-			n->ios[kind]++;
-			n->bytes[kind] += req->data_len;
-		}
+		q->counts.ios[kind]++;
+		q->counts.bytes[kind] += req->data_len;
 	}
-	if (likely(reactor_now_ns() == req->came_ns)) {
-		q->at_once++;
-		if (n)
-			n->at_once++;
-	} else {
-		count_times(req, q, n, done_ns, lost);
-	}
+	if (likely(reactor_now_ns() == req->came_ns))
+		q->counts.at_once++;
+	else
+		count_times(req, &q->counts, done_ns, lost);
 }
 
-/* A page of memory or two once somebody works: an idle connection shall stay small. */
-static struct nvmf_stage_counts *make_counts(struct nvmf_stage_counts **at)
+/* The one used last comes first. Memory comes when somebody works: an idle connection shall stay small. NULL: it is
+ * not to be counted. */
+static struct nvmf_queue_counts *find_counts(struct nvmf_qpair *qp, uint32_t nsid)
 {
-	*at = base_zalloc(sizeof(**at));
-	return *at;
+	struct nvmf_queue_counts **at = &qp->stages, *q;
+	uint32_t count = 0;
+
+	if (!qp->qid || !qp->ctrlr || !qp->nc)
+		return NULL;
+	for (; *at && (*at)->nsid != nsid; at = &(*at)->next)
+		if (++count == NVMF_QUEUE_NAMESPACES)
+			return find_counts(qp, NVMF_NSID_OTHERS);
+	q = *at;
+	if (q) {
+		*at = q->next;
+	} else {
+		q = base_zalloc(sizeof(*q));
+		q->nsid = count == NVMF_QUEUE_NAMESPACES - 1 ? NVMF_NSID_OTHERS : nsid;
+	}
+	q->next = qp->stages;
+	qp->stages = q;
+	return q;
 }
 
 static inline void add_time(struct nvmf_stage_counts *c, enum nvmf_stage stage, uint64_t ns)
@@ -72,18 +79,14 @@ static inline void add_time(struct nvmf_stage_counts *c, enum nvmf_stage stage, 
 	c->stage[stage].bucket[min_u32(bucket, NVMF_STAGE_BUCKETS - 1)]++;
 }
 
-static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *q, struct nvmf_stage_counts *n,
-                        uint64_t done_ns, bool lost)
+static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *c, uint64_t done_ns, bool lost)
 {
 	struct nvmf_flight *f = &req->qpair->nc->flight;
 	uint64_t now_ns = reactor_now_ns(), total_ns = now_ns - req->came_ns, ns[NVMF_STAGE_COUNT];
 
 	times_of(req, done_ns, now_ns, ns);
-	for (uint32_t i = 0; i < NVMF_STAGE_COUNT; i++) {
-		add_time(q, i, ns[i]);
-		if (n)
-			add_time(n, i, ns[i]);
-	}
+	for (uint32_t i = 0; i < NVMF_STAGE_COUNT; i++)
+		add_time(c, i, ns[i]);
 	if (unlikely(nvmf_flight_may_note(f, total_ns, now_ns)))
 		nvmf_flight_note(req, ns, total_ns, lost);
 	f->mean_ns += (uint64_t)((int64_t)(total_ns - f->mean_ns) / 64);
@@ -128,10 +131,19 @@ static void count_error(struct nvmf_core *nc, uint16_t status)
 
 void nvmf_stages_close(struct nvmf_qpair *qp)
 {
-	if (qp->stages && qp->ctrlr)
-		nvmf_stage_counts_add(&host_of(qp->nc, qp->ctrlr->who.name)->counts, qp->stages);
-	free(qp->stages);
-	qp->stages = NULL;
+	while (qp->stages) {
+		struct nvmf_queue_counts *q = qp->stages;
+		struct nvmf_ns_view *v = qp->ctrlr ? nvmf_ns_find(qp, q->nsid) : NULL;
+
+		if (qp->ctrlr)
+			nvmf_stage_counts_add(&host_of(qp->nc, qp->ctrlr->who.name)->counts, &q->counts);
+		if (v && !v->stages)
+			v->stages = base_zalloc(sizeof(*v->stages));
+		if (v)
+			nvmf_stage_counts_add(v->stages, &q->counts);
+		qp->stages = q->next;
+		free(q);
+	}
 }
 
 /* The last of them stands for all that came when there were many. */

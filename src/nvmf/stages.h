@@ -7,8 +7,9 @@
  *     send       until the last byte of the answer was handed to the socket
  *
  * Time is that of the pass, so that what begins and ends in one pass took none, and costs one count. Each queue pair
- * and each namespace's view has its counts, made with the first command and touched on its core only. When a queue
- * pair ends its counts become its host's. Slow commands go to the flight recorder, see flight.c.
+ * has counts for each namespace it used, made with the first command and touched on its core only: the sums over
+ * namespaces, queues or hosts are made when somebody asks. When a queue pair ends its counts become its host's and its
+ * namespaces'. Slow commands go to the flight recorder, see flight.c.
  */
 #ifndef NVMF_STAGES_H
 #define NVMF_STAGES_H
@@ -35,8 +36,16 @@ struct nvmf_host_counts {
 	struct nvmf_stage_counts counts;
 };
 
+#define NVMF_QUEUE_NAMESPACES 32u     /* told apart on a queue pair; the rest is one */
+#define NVMF_NSID_OTHERS UINT32_MAX
+
+struct nvmf_queue_counts {
+	struct nvmf_queue_counts *next;
+	uint32_t nsid;
+	struct nvmf_stage_counts counts;
+};
+
 struct nvmf_core;
-struct nvmf_ns_view;
 
 /* The queue pair ends, or the view goes. */
 void nvmf_stages_close(struct nvmf_qpair *qp);

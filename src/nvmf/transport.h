@@ -87,7 +87,7 @@ struct nvmf_req {
 
 #define NVMF_NOT_BEGUN UINT32_MAX
 
-struct nvmf_stage_counts;
+struct nvmf_queue_counts;
 struct nvmf_qpair {
 	struct nvmf_transport *transport;
 	struct nvmf_target *target;
@@ -115,7 +115,7 @@ struct nvmf_qpair {
 	struct nvmf_seat *seat;       /* its place in the controller's register; NULL until connected */
 	struct defer closed;
 	bool counted;                 /* in the core's load */
-	struct nvmf_stage_counts *stages; /* of an I/O queue that was used: stages.h */
+	struct nvmf_queue_counts *stages; /* of the namespace used last, then others: stages.h */
 	/* For the scheduler (place.c). */
 	uint64_t id;                  /* never used again for another one */
 	uint64_t work;                /* since it was last asked: ticks of its core, by nvmf_qpair_worked(), and commands */
@@ -175,9 +175,9 @@ struct nvmf_transport {
 
 void nvmf_qpair_init(struct nvmf_qpair *qp, struct nvmf_transport *tr);
 /* The command's first bytes came; it waited for room since then. */
-static inline void nvmf_req_came(struct nvmf_req *req)
+static inline void nvmf_req_came(struct nvmf_req *req, uint64_t now_ns)
 {
-	req->came_ns = reactor_now_ns();
+	req->came_ns = now_ns;
 	req->began = NVMF_NOT_BEGUN;
 	req->waited = 0;
 }

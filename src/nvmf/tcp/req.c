@@ -83,7 +83,7 @@ struct tcp_req *tcp_req_take(struct tcp_conn *c)
 	r->asked = r->bad_digest = r->encoded = r->refused = false;
 	r->received = 0;
 	r->since_ns = reactor_now_ns();
-	nvmf_req_came(&r->req);
+	nvmf_req_came(&r->req, r->since_ns);
 	req_goto(r, REQ_NEW);
 	watch_arm(&c->home->watch);
 	return r;
