@@ -300,7 +300,8 @@ static const struct rpc_method methods[] = {
 	           .flags = RPC_RUNTIME | RPC_READS,
 	           .doc = "List block devices.", .returns = "list of devices"),
 	RPC_METHOD("bdev_examine", struct one_name, one_name_params, handle_examine, .flags = RPC_RUNTIME,
-	           .doc = "Look at a device for others stacked on it: none are found that way here.", .returns = "true"),
+	           .doc = "Look at a device for others on it: partitions and what stands on it come by themselves.",
+	           .returns = "true"),
 };
 
 /* The daemon ends: the device will not appear. */
