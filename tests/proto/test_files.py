@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import struct
 import subprocess
 import sys
@@ -318,27 +319,59 @@ def test_saved_as_spdk_saves_them(daemon, tmp_path):
         assert other.rpc("save_config") == saved
 
 
-def test_a_block_device(daemon, tmp_path):
-    """Needs a loop device, which few containers allow."""
-    path = make_file(tmp_path / "f")
-    made = subprocess.run(["losetup", "--find", "--show", path], capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"no loop device: {made.stderr.strip()}")
-    device = made.stdout.strip()
-    try:
-        served = daemon.serve(daemon.tell("bdev_uring_create", name="f", filename=device))
-        data = os.urandom(65536)
-        with Host(served.port, served.nqn) as host:
-            must(host.io.write(0, data, in_capsule=False))
-            ranges = struct.pack("<IIQ", 0, 64, 64)
-            must(host.io.command(sqe(IO_DSM, nsid=1, cdw10=0, cdw11=DEALLOCATE_ATTRIBUTE), ranges))
-            must(host.io.command(rw(IO_WRITE_ZEROES, 0, 64)))
-            must(host.io.command(sqe(IO_FLUSH, nsid=1)))
-            assert host.io.read(0, 64) == bytes(32768)
-        with pytest.raises(RpcError) as error:
-            daemon.rpc("bdev_aio_create", name="again", filename=device)
-        assert "is mounted or part of another device" in error.value.message
-        assert daemon.rpc("bdev_uring_rescan", name="f") is True
-        assert daemon.rpc("bdev_uring_delete", name="f") is True
-    finally:
+@pytest.fixture
+def loop_device(tmp_path):
+    """Makes loop devices over files, where that is possible; few containers allow it."""
+    made = []
+
+    def make(*options):
+        path = make_file(tmp_path / f"loop{len(made)}")
+        result = subprocess.run(["losetup", "--find", "--show", *options, path], capture_output=True, text=True,
+                                check=False)
+        if result.returncode:
+            pytest.skip(f"no loop device: {result.stderr.strip()}")
+        made.append(result.stdout.strip())
+        return made[-1]
+
+    if not shutil.which("losetup"):
+        pytest.skip("there is no losetup")
+    yield make
+    for device in made:
         subprocess.run(["losetup", "-d", device], check=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_block_device(daemon, loop_device, kind):
+    device = loop_device()
+    served = daemon.serve(daemon.tell(f"bdev_{kind}_create", name="f", filename=device))
+    data = os.urandom(65536)
+    with Host(served.port, served.nqn) as host:
+        must(host.io.write(0, data, in_capsule=False))
+        assert host.io.read(0, 128) == data
+        ranges = struct.pack("<IIQ", 0, 64, 64)
+        must(host.io.command(sqe(IO_DSM, nsid=1, cdw10=0, cdw11=DEALLOCATE_ATTRIBUTE), ranges))
+        must(host.io.command(rw(IO_WRITE_ZEROES, 0, 64)))
+        must(host.io.command(sqe(IO_FLUSH, nsid=1)))
+        assert host.io.read(0, 64) == bytes(32768)
+    with pytest.raises(RpcError) as error:
+        daemon.rpc("bdev_aio_create", name="again", filename=device)
+    assert "is mounted or part of another device" in error.value.message
+    assert daemon.rpc(f"bdev_{kind}_rescan", name="f") is True
+    assert daemon.rpc(f"bdev_{kind}_delete", name="f") is True
+
+
+@pytest.mark.parametrize("kind,engine", [("uring", "io_uring"), ("aio", "threads")])
+def test_through_the_page_cache(daemon, loop_device, kind, engine):
+    """Blocks smaller than O_DIRECT takes: nothing but the page cache can do that, and libaio would block in it."""
+    device = loop_device("--sector-size", "4096")
+    served = daemon.serve(daemon.tell(f"bdev_{kind}_create", name="f", filename=device, block_size=512))
+    assert "goes through the page cache: its blocks are smaller" in daemon.log()
+    assert daemon.rpc("bdev_get_bdevs", name="f")[0]["driver_specific"]["engine"] == engine
+    data = os.urandom(131072)
+    with Host(served.port, served.nqn, io_queues=2) as host:
+        for lba in range(0, 16384, 257):
+            must(host.ios[lba % 2].write(lba, data, in_capsule=False))
+            must(host.ios[lba % 2].command(with_flags(IO_WRITE, lba + 256, 1, FUA), data[:512]))
+        must(host.io.command(sqe(IO_FLUSH, nsid=1)))
+        for lba in range(0, 16384, 257):
+            assert host.ios[1 - lba % 2].read(lba, 256) == data
