@@ -2,6 +2,7 @@
 """Who says which core does what: the scheduler's options in SPDK's shapes, masks of CPUs, threads that are pinned anew,
 connections that are moved by hand."""
 import os
+import threading
 
 import pytest
 
@@ -162,3 +163,25 @@ def test_a_connection_under_load_can_be_moved(wide):
             except RpcError as e:       # between two rounds of the load there is nobody
                 assert "has no controller" in e.message or "went away" in e.message, e.message
         load.more_ios(1000)
+
+
+def test_a_connection_with_slow_commands_stays_and_says_so(wide):
+    """It cannot take along what a device has in hand, and its host must be heard."""
+    wide.malloc("disk0")
+    wide.rpc("bdev_delay_create", base_bdev_name="disk0", name="slow", avg_read_latency=2_000_000,
+             p99_read_latency=2_000_000, avg_write_latency=0, p99_write_latency=0)
+    served = wide.serve("slow")
+    with Host(served.port, served.nqn) as host:
+        cntlid = wide.rpc("nvmf_subsystem_get_qpairs", nqn=served.nqn)[0]["cntlid"]
+        before = thread_of(wide, served, 1)
+        other = CPUS[1] if before == "reactor_0" else CPUS[0]
+        done = threading.Thread(target=lambda: host.io.read(0, 8))
+        done.start()
+        with pytest.raises(RpcError, match="took too long"):
+            while True:     # until the read is with the device
+                wide.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=cntlid, qid=1, lcore=other)
+                before, other = thread_of(wide, served, 1), CPUS[0] if other == CPUS[1] else CPUS[1]
+        assert thread_of(wide, served, 1) == before
+        done.join()
+        assert wide.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=cntlid, qid=1, lcore=other) is True
+        assert host.io.read(0, 8) == bytes(4096)

@@ -11,6 +11,7 @@
 
 #include "backends/malloc/malloc.h"
 #include "core/log.h"
+#include "core/sched.h"
 #include "nvmf/nvmf.h"
 #include "nvmf/target.h"
 #include "nvmf/tcp/tcp.h"
@@ -235,6 +236,8 @@ static void mover_starts(struct msg *m)
 static void serving(void)
 {
 	t.tr = tcp_of(nvmf_target_transport(t.target, "TCP"));
+	/* It looks while others move, and moves some itself. */
+	sched_set(t.core, &(struct sched_opts){ .dynamic = true, .period_ns = 3 * NS_PER_MS, .core_busy = 60 });
 	atomic_store(&t.movers_left, 2);
 	for (uint32_t i = 0; i < 2; i++)
 		msg_send(core_reactor(t.core, i), &t.movers[i].msg, mover_starts);
