@@ -18,6 +18,7 @@
 static int run_show(struct cli *c, struct cli_args *a);
 static int run_level(struct cli *c, struct cli_args *a);
 static int run_flag(struct cli *c, struct cli_args *a);
+static int run_timestamps(struct cli *c, struct cli_args *a);
 static int run_follow(struct cli *c, struct cli_args *a);
 
 static const struct cli_verb verbs[] = {
@@ -27,6 +28,8 @@ static const struct cli_verb verbs[] = {
 	  .help = "LEVEL is error, warning, notice, info or debug.", .example = "gantry log level info" },
 	{ "flag", "FLAG [on|off]", "write debug lines, or no longer", run_flag, .help = "gantry log show names the flags.",
 	  .example = "gantry log flag all on\ngantry log flag all off" },
+	{ "timestamps", "on|off", "begin the log's lines with the time, or not", run_timestamps,
+	  .help = "A service of systemd has the journal's.", .example = "gantry log timestamps on" },
 	{ "follow", "", "the log's last lines, and new ones as they come, until Ctrl-C", run_follow,
 	  .help = "The daemon writes to its standard error. When that is a file, it is followed; for a service of "
 	          "systemd the command to type is said.",
@@ -91,6 +94,21 @@ static int run_flag(struct cli *c, struct cli_args *a)
 		return cli_misuse("a flag is on or off, not \"%s\"; for instance: gantry log flag %s on", way, a->words[0]);
 	json_object_put(client_ask(c, &e, strcmp(way, "on") == 0 ? "log_set_flag" : "log_clear_flag", "flag", a->words[0],
 	                           NULL));
+	return e.code ? cli_fail(&e) : CLI_OK;
+}
+
+static int run_timestamps(struct cli *c, struct cli_args *a)
+{
+	bool on = strcmp(a->words[0], "on") == 0;
+	struct json_object *params;
+	struct err e = { 0 };
+
+	if (!on && strcmp(a->words[0], "off") != 0)
+		return cli_misuse("timestamps are on or off, not \"%s\"", a->words[0]);
+	params = json_object_new_object();
+	json_object_object_add(params, "enabled", json_object_new_boolean(on));
+	json_object_put(client_call(c, "log_enable_timestamps", params, &e));
+	json_object_put(params);
 	return e.code ? cli_fail(&e) : CLI_OK;
 }
 

@@ -33,6 +33,7 @@ struct log_buffer {
 };
 
 static _Atomic int level_now = LOG_NOTICE;
+static _Atomic bool timestamps = true;
 static const char *const level_names[] = {
 #define LOG_LEVEL_NAME(name) #name,
 	LOG_LEVELS(LOG_LEVEL_NAME)
@@ -67,8 +68,10 @@ static size_t line_make(char *line, size_t size, enum log_level level, const cha
 	struct tm tm;
 
 	gmtime_r(&seconds, &tm);
-	text_add(&t, "[%04d-%02d-%02dT%02d:%02d:%02d.%06uZ] %s: ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-	         tm.tm_hour, tm.tm_min, tm.tm_sec, (unsigned)(us % 1000000), level_names[level]);
+	if (atomic_load_explicit(&timestamps, memory_order_relaxed))
+		text_add(&t, "[%04d-%02d-%02dT%02d:%02d:%02d.%06uZ] ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+		         tm.tm_min, tm.tm_sec, (unsigned)(us % 1000000));
+	text_add(&t, "%s: ", level_names[level]);
 	text_vadd(&t, fmt, ap);
 	if (t.cut)
 		text_end_with(&t, "...");
@@ -209,6 +212,7 @@ bool log_enabled(enum log_level level)
 	return (int)level <= atomic_load_explicit(&level_now, memory_order_relaxed);
 }
 
+void log_set_timestamps(bool on) { atomic_store(&timestamps, on); }
 void log_set_level(enum log_level level) { atomic_store(&level_now, level); }
 enum log_level log_get_level(void) { return (enum log_level)atomic_load(&level_now); }
 const char *log_level_name(enum log_level level) { return level_names[level]; }

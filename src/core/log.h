@@ -24,6 +24,8 @@ void log_line(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 bool log_enabled(enum log_level level);
 void log_set_level(enum log_level level);   /* default NOTICE */
 enum log_level log_get_level(void);
+/* Whether lines begin with the time; they do by default. */
+void log_set_timestamps(bool on);
 const char *log_level_name(enum log_level level);
 bool log_level_parse(const char *name, enum log_level *ret_level); /* any case */
 /* Repeated trouble from one place: at most one line a second per `struct log_limit`, with a count. */

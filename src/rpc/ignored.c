@@ -37,8 +37,7 @@
 	X(bdev_nvme_set_hotplug,           "bdev",       NULL,       "there is no NVMe initiator yet") \
 	X(bdev_wait_for_examine,           "bdev",       NULL,       "nothing examines disks after their creation") \
 	X(framework_disable_cpumask_locks, NULL,         NULL,       "cores are not locked") \
-	X(framework_enable_cpumask_locks,  NULL,         NULL,       "cores are not locked") \
-	X(log_enable_timestamps,           NULL,         NULL,       "the log decides itself")
+	X(framework_enable_cpumask_locks,  NULL,         NULL,       "cores are not locked")
 
 #define IGNORED_ROW(method_name, sub, key_param, why) { #method_name, sub, key_param, why },
 static const struct ignored_method {

@@ -65,6 +65,22 @@ static void handle_log_get_flags(struct rpc_call *call, void *args)
 	rpc_reply(call, result);
 }
 
+struct timestamps {
+	bool enabled;
+};
+
+static const struct rpc_param timestamps_params[] = {
+	RPC_PARAM(struct timestamps, enabled, .required = true, .doc = "Whether lines begin with the time."),
+};
+
+static void handle_log_enable_timestamps(struct rpc_call *call, void *args)
+{
+	struct timestamps *a = args;
+
+	log_set_timestamps(a->enabled);
+	rpc_reply_true(call);
+}
+
 #define BOTH (RPC_STARTUP | RPC_RUNTIME)
 static const struct rpc_method methods[] = {
 	RPC_METHOD("log_set_level", struct set_level, set_level_params, handle_log_set_level, .flags = BOTH,
@@ -81,6 +97,9 @@ static const struct rpc_method methods[] = {
 		.doc = "Write no debug lines.", .returns = "true"),
 	RPC_METHOD_BARE("log_get_flags", handle_log_get_flags, .flags = BOTH | RPC_READS,
 		.doc = "Whether debug lines are written.", .returns = "{all: false}"),
+	RPC_METHOD("log_enable_timestamps", struct timestamps, timestamps_params, handle_log_enable_timestamps, .flags =
+	           BOTH,
+		.doc = "Begin the log's lines with the time, or not.", .returns = "true"),
 };
 
 void log_rpc_add(struct rpc_core_methods *m)

@@ -144,5 +144,9 @@ def test_log_levels_while_it_runs(daemon, g):
     g("log", "flag", "all", "on")
     assert json.loads(g("log", "--json")) == {"level": "DEBUG", "flags": {"all": True}}
     g("log", "flag", "all", "off")
+    g("log", "timestamps", "off")
+    g("log", "flag", "nvmf", "on")      # said in the log: there is none of its own
+    assert any(line.startswith("NOTICE: rpc:") for line in daemon.log().splitlines())
+    g("log", "timestamps", "on")
     assert "is on or off" in g("log", "flag", "all", "maybe", status=2)
     assert "choose" in g("log", "level", "loud", status=1) or "LOUD" in g("log", "level", "loud", status=1)
