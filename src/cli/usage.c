@@ -131,7 +131,7 @@ static void print_globals(void)
 
 static void print_example(const char *lines)
 {
-	while (*lines) {
+	while (lines && *lines) {
 		size_t len = strcspn(lines, "\n");
 
 		printf("    %.*s\n", (int)len, lines);
