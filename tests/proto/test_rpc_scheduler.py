@@ -3,6 +3,7 @@
 connections that are moved by hand."""
 import os
 import threading
+import time
 
 import pytest
 
@@ -185,3 +186,27 @@ def test_a_connection_with_slow_commands_stays_and_says_so(wide):
         done.join()
         assert wide.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=cntlid, qid=1, lcore=other) is True
         assert host.io.read(0, 8) == bytes(4096)
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "poll", "interrupt"])
+def test_time_is_busy_or_idle_whatever_the_mode(tmp_path, mode):
+    """A scheduler that took spinning for work would flee from every polling core."""
+    def account():
+        reactor, = daemon.rpc("framework_get_reactors")["reactors"]
+        thread = daemon.rpc("thread_get_stats")["threads"][0]
+        assert thread["busy"] >= reactor["busy"] and thread["idle"] >= reactor["idle"]
+        return reactor["busy"], reactor["idle"], time.monotonic_ns()
+
+    with Daemon(tmp_path, "--mode", mode) as daemon:
+        served = daemon.serve(daemon.malloc("disk0", mib=64))
+        before = account()
+        time.sleep(0.5)
+        busy, idle, elapsed = (b - a for a, b in zip(before, account()))
+        assert busy < idle / 4
+        assert elapsed / 2 < busy + idle < elapsed * 2
+        with Load(daemon, served, qpairs=2, depth=32, rate=0, seconds=2) as load:
+            before = account()
+            load.more_ios(5000)
+            busy_at_work, idle, elapsed = (b - a for a, b in zip(before, account()))
+        assert busy_at_work > 5000 * 200            # 200 ns for each is little
+        assert elapsed / 2 < busy_at_work + idle < elapsed * 2
