@@ -49,6 +49,7 @@ static void show_fitness(struct cli *c, const char *name);
 static void show_exports(struct cli *c, const char *name);
 static void show_activity(struct cli *c, const char *name);
 static void show_latencies(struct cli *c, const char *name);
+static bool is_awaited(struct cli *c, const char *name);
 static void delete_and_say(struct cli *c, const char *method, struct json_object *params, struct err *e);
 static int derived_method(struct cli *c, const char *disk, const char *verb, char method[static METHOD_MAX],
                           struct json_object **ret_params, struct err *e);
@@ -267,9 +268,11 @@ static int run_delete(struct cli *c, struct cli_args *a)
 	char method[METHOD_MAX];
 	const char *name;
 
-	if (!disk)
+	if (!disk && is_awaited(c, a->words[0]))
+		e.code = 0;
+	else if (!disk)
 		return cli_fail(&e);
-	name = field_text(disk, "name");
+	name = disk ? field_text(disk, "name") : a->words[0];
 	subsystems = client_call(c, "nvmf_get_subsystems", NULL, &ignored);
 	export = export_of_disk(subsystems, name, &ns);
 	if (export && !args_has(a, "force"))
@@ -286,6 +289,16 @@ static int run_delete(struct cli *c, struct cli_args *a)
 	return e.code ? cli_fail(&e) : CLI_OK;
 }
 
+/* One that was made and waits for what it stands on. */
+static bool is_awaited(struct cli *c, const char *name)
+{
+	struct json_object *origin = disk_origin(c, name);
+	bool is = strcmp(field_text(field(origin, "params"), "name"), name) == 0;
+
+	json_object_put(origin);
+	return is;
+}
+
 /* More than one may go: what a split made goes together. */
 static void delete_and_say(struct cli *c, const char *method, struct json_object *params, struct err *e)
 {
@@ -300,6 +313,8 @@ static void delete_and_say(struct cli *c, const char *method, struct json_object
 			if (!list_find(after, "name", name))
 				printf("%s is gone\n", name);
 		}
+		if (list_count(before) == list_count(after))
+			printf("It is not waited for any more\n");
 		json_object_put(after);
 	}
 	json_object_put(before);

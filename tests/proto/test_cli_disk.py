@@ -78,6 +78,10 @@ def test_disks_on_disks_end_by_their_own_kind(daemon, g):
         assert "another disk stands on base" in g("disk", "delete", "base", status=1)
         g("disk", "delete", made)
         assert [d["name"] for d in daemon.rpc("bdev_get_bdevs")] == ["base"]
+    if "delay" in there:
+        assert "when what it stands on is" in g("disk", "create", "delay", "later", "1", "1", "1", "1", "--name", "d")
+        g("disk", "delete", "d")
+        assert "there is no disk" in g("disk", "delete", "d", status=1)
     if "split" in there:
         assert json.loads(g("disk", "create", "split", "base", "2", "--json")) == ["basep0", "basep1"]
         assert g("disk", "delete", "basep1").splitlines() == ["basep0 is gone", "basep1 is gone"]
