@@ -44,10 +44,10 @@ static void revoke_on_core(struct msg *m)
 
 	r->next[index] = l->core[index].queued;
 	l->core[index].queued = r;
+	if (l->core[index].throttled) /* before the turn: its answer may be the last that the lease waits for */
+		bdev_qos_revoked(l->core[index].throttled, l);
 	if (!l->core[index].draining)
 		turn(l, index);
-	if (l->core[index].throttled)
-		bdev_qos_revoked(l->core[index].throttled, l);
 }
 
 /* All that wait for a turn get this one. */
