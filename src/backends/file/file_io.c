@@ -247,6 +247,7 @@ static void copy_back(struct file_io *f)
 /* --- up --------------------------------------------------------------------------------------------------- */
 
 static void go_on(struct file_io *f, uint32_t moved);
+static bool was_taken_out(const struct file_disk *d);
 
 void file_io_moved(struct file_io *f, int64_t result)
 {
@@ -261,6 +262,8 @@ void file_io_moved(struct file_io *f, int64_t result)
 			file_job_start(f);
 	} else if (result < 0) {
 		file_io_end(f, file_status(d, f->io, (int)-result));
+	} else if (result == 0 && was_taken_out(d)) {
+		file_io_end(f, file_status(d, f->io, ENODEV));
 	} else if (result == 0 || (d->direct && result % 512)) {
 		if (log_may(&f->lane->said))
 			log_warning("%s '%s': '%s' ends before byte %llu: it shrank; rescan it", d->bdev.product,
@@ -335,8 +338,18 @@ static void unsynced(struct file_disk *d, int error)
 		          "it is rescanned", d->bdev.product, d->bdev.name, d->filename, strerror(error));
 }
 
+/* A block device that was taken out has no bytes left; its I/O ends in any of EIO, ENOSPC and nothing. */
+static bool was_taken_out(const struct file_disk *d)
+{
+	uint64_t bytes = 0;
+
+	return d->is_block_device && (file_size(d->fd, true, &bytes) != 0 || !bytes);
+}
+
 enum bdev_status file_status(struct file_disk *d, const struct bdev_io *io, int error)
 {
+	if (unlikely((error == EIO || error == ENOSPC) && was_taken_out(d)))
+		error = ENODEV;
 	switch (error) {
 	case ENOSPC:
 	case EDQUOT:
