@@ -196,7 +196,8 @@ class Soak:
         self.kills += 1
         self.base_fds = self.daemon.fd_count()
 
-    EVENTS = ((mode, 10), (limit, 10), (disk, 10), (histogram, 5), (crowd, 5), (garbage, 10), (half_open, 10), (kill, 2))
+    EVENTS = ((mode, 10), (limit, 10), (disk, 10), (histogram, 5), (crowd, 5), (garbage, 10), (half_open, 10),
+              (kill, 2))
 
     # --- and what must hold ---
 
