@@ -189,7 +189,9 @@ static int sim_rename(struct files *f, const char *from, const char *to)
 		return -ENOENT;
 	if (!rc || draw(s, 2)) { /* at the cut it was done, or it was not */
 		find_or_add(s->now, to)->node = n->node;
-		find(s->now, from)->node = -1;
+		n = find(s->now, from);
+		must(n); /* it was there a moment ago: for gcc, which follows both branches */
+		n->node = -1;
 	}
 	return rc ? -EIO : 0;
 }
