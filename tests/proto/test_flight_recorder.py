@@ -41,6 +41,19 @@ def test_a_slow_write_is_kept_with_its_names_and_stages(daemon):
     assert abs(slow["at_us"] / 1e6 - time.time()) < 60
 
 
+def test_a_slow_device_is_blamed(daemon):
+    """The same slowness as above, of the device: it is all in its stage."""
+    base = daemon.malloc("base")
+    daemon.tell("bdev_delay_create", name="slow", base_bdev_name=base, avg_read_latency=100_000,
+                p99_read_latency=100_000, avg_write_latency=100_000, p99_write_latency=100_000)
+    served = daemon.serve("slow")
+    with Host(served.port, served.nqn) as host:
+        must(host.io.write(32, bytes(4096)))
+        slow = [s for s in slow_ios(daemon) if s["lba"] == 32][0]
+    assert slow["bdev_name"] == "slow" and slow["stages_ns"]["backend"] >= 90_000_000
+    assert slow["stages_ns"]["backend"] > 0.9 * slow["total_ns"]
+
+
 def test_the_slowest_of_a_second_is_kept_though_it_is_not_slow(daemon):
     daemon.rpc("nvmf_set_slow_io_limit", limit_us=3600 * 1000 * 1000)
     served = daemon.serve(daemon.malloc("disk"))
