@@ -34,7 +34,8 @@ struct files {
 	const char *path; /* of the directory, for sentences */
 };
 
-/* The kernel's directory `path`, made (mode 0700) when it is not there. NULL with a sentence. Implemented by core/os. */
+/* The kernel's directory `path`, made (mode 0700) when it is not there. NULL with a sentence. Implemented by
+ * core/os. */
 struct files *files_os_open(const char *path, struct err *e);
 
 static inline void files_free(struct files *f)

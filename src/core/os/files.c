@@ -154,7 +154,8 @@ static void os_free(struct files *f)
 }
 
 static const struct files_ops os_ops = {
-	os_lock, os_open, os_read_all, os_write, os_sync, os_truncate, os_close, os_rename, os_remove, os_sync_names, os_free,
+	os_lock, os_open, os_read_all, os_write, os_sync, os_truncate, os_close, os_rename, os_remove, os_sync_names,
+	        os_free,
 };
 
 /* That the directory itself has a name is the parent's to keep. */

@@ -232,7 +232,8 @@ static void sim_free(struct files *f)
 }
 
 static const struct files_ops sim_ops = {
-	sim_lock, sim_open, sim_read_all, sim_write, sim_sync, sim_truncate, sim_close, sim_rename, sim_remove, sim_sync_names,
+	sim_lock, sim_open, sim_read_all, sim_write, sim_sync, sim_truncate, sim_close, sim_rename, sim_remove,
+	        sim_sync_names,
 	sim_free,
 };
 
