@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* app.c: a daemon's life on its control reactor: modules, configuration, readiness, signals, the end.
  *
- * start:  modules -> methods of -c for start-up -> [--wait-for-rpc: serve, wait for framework_start_init]
- *         -> running -> the other methods of -c -> serve -> "ready"
+ * start:  modules -> read the state -> methods for start-up, of the state or of -c
+ *         -> [--wait-for-rpc: serve, wait for framework_start_init] -> running -> the other methods
+ *         -> everything lasts -> serve -> "ready"
  * stop:   a signal, an RPC or a failure -> modules, upwards -> core_stop()
  */
 #include "app/app.h"
@@ -17,7 +18,8 @@
 
 static void start_signals(struct app *a);
 static void load(struct app *a, enum rpc_load part, rpc_loaded_fn *done);
-static rpc_loaded_fn startup_loaded, runtime_loaded;
+static void fail(struct app *a, const struct err *e);
+static rpc_loaded_fn state_read, startup_loaded, runtime_loaded, state_lasts;
 static void begin_to_run(void *arg, rpc_loaded_fn *done, void *done_arg);
 static void serve(struct app *a, const char *how);
 static void signal_came(struct source *s, uint32_t events);
@@ -41,7 +43,11 @@ void app_start(void *arg)
 		app_stop(a, 1);
 		return;
 	}
-	load(a, RPC_LOAD_STARTUP, startup_loaded);
+	if (a->state_files)
+		rpc_state_open(a->rpc, a->state_files, state_read, a);
+	else
+		load(a, RPC_LOAD_STARTUP, startup_loaded);
+	a->state_files = NULL;
 }
 
 void app_stop(struct app *a, int status)
@@ -56,10 +62,45 @@ void app_stop(struct app *a, int status)
 
 static void load(struct app *a, enum rpc_load part, rpc_loaded_fn *done)
 {
-	if (a->config)
-		rpc_load_config(a->rpc, a->config, a->config_len, part, done, a);
+	if (rpc_state_config(a->rpc))
+		rpc_load_json(a->rpc, rpc_state_config(a->rpc), part | RPC_LOAD_STATE, done, a);
+	else if (a->config)
+		rpc_load_config(a->rpc, a->config, a->config_len, part | RPC_LOAD_PATIENT, done, a);
 	else
 		done(a, NULL);
+}
+
+static void fail(struct app *a, const struct err *e)
+{
+	const char *from = rpc_state_config(a->rpc) ? a->options->state_dir : a->options->config;
+
+	log_error("gantryd: %s: %s", from ? from : a->options->state_dir, e->text);
+	app_stop(a, 1);
+}
+
+/* What is there wins over the file, which is for the first time. */
+static void state_read(void *arg, const struct err *e)
+{
+	struct app *a = arg;
+	const char *dir = a->options->state_dir, *file = a->options->config;
+
+	if (a->stopping)
+		return;
+	if (e) {
+		log_error("gantryd: --state-dir: %s", e->text);
+		app_stop(a, 1);
+		return;
+	}
+	if (!rpc_state_config(a->rpc))
+		log_notice("gantryd: the state in %s is empty: it begins with %s", dir, file ? file : "nothing");
+	else if (file)
+		log_notice("gantryd: the configuration is version %lu of the state in %s; -c %s is not used, for the state "
+		        "is not "
+		           "empty", (unsigned long)rpc_state_version(a->rpc), dir, file);
+	else
+		log_notice("gantryd: the configuration is version %lu of the state in %s",
+		           (unsigned long)rpc_state_version(a->rpc), dir);
+	load(a, RPC_LOAD_STARTUP, startup_loaded);
 }
 
 static void startup_loaded(void *arg, const struct err *e)
@@ -69,8 +110,7 @@ static void startup_loaded(void *arg, const struct err *e)
 	if (a->stopping)
 		return;
 	if (e) {
-		log_error("gantryd: %s: %s", a->options->config, e->text);
-		app_stop(a, 1);
+		fail(a, e);
 	} else if (a->options->wait_for_rpc) {
 		serve(a, "waiting for framework_start_init");
 	} else {
@@ -92,13 +132,22 @@ static void runtime_loaded(void *arg, const struct err *e)
 {
 	struct app *a = arg;
 
+	if (e)
+		state_lasts(a, e);
+	else
+		rpc_state_begin(a->rpc, state_lasts, a);
+}
+
+static void state_lasts(void *arg, const struct err *e)
+{
+	struct app *a = arg;
+
 	if (a->start_done)
 		a->start_done(a->start_done_arg, e);
 	if (a->stopping)
 		return;
 	if (e) {
-		log_error("gantryd: %s: %s", a->options->config, e->text);
-		app_stop(a, 1);
+		fail(a, e);
 		return;
 	}
 	free(a->config);

@@ -12,6 +12,7 @@
 #include "bdev/bdev_rpc.h"
 #include "core/os/trace_file.h"
 #include "rpc/core_methods.h"
+#include "rpc/state.h"
 
 struct bdev_registry;
 struct metrics;
@@ -22,6 +23,9 @@ struct app {
 	struct core *core;
 	char *config;                   /* the text of -c; NULL: none */
 	size_t config_len;
+
+	struct files *state_files;      /* of --state-dir, until the state has them; NULL: none */
+	struct bdev_arrival arrival;
 
 	struct rpc_host host;
 	struct rpc *rpc;

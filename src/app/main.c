@@ -30,14 +30,18 @@ int main(int argc, char **argv)
 	log_set_level(options.log_level);
 	if (options.config && read_config(&app, options.config, &e))
 		return fail(&e);
-	app.core = core_make(&options.core, &e);
+	if (options.state_dir)
+		app.state_files = files_os_open(options.state_dir, &e);
+	app.core = e.code ? NULL : core_make(&options.core, &e);
 	if (!app.core) {
+		files_free(app.state_files);
 		free(app.config);
 		return fail(&e);
 	}
 	status = core_run(app.core, app_start, &app);
 	core_free(app.core);
 	trace_file_end(&app.trace);
+	files_free(app.state_files);
 	if (app.signal_fd >= 0)
 		close(app.signal_fd);
 	free(app.config);

@@ -24,10 +24,12 @@ struct app_module {
 static int rpc_start(struct app *a, struct err *e);
 static bool rpc_stop(struct app *a);
 static int bdev_start(struct app *a, struct err *e);
+static void device_came(struct bdev_arrival *arrival, struct bdev *b);
 static bool bdev_stop(struct app *a);
 static int nvmf_start(struct app *a, struct err *e);
 static bool nvmf_stop(struct app *a);
 static int ignored_start(struct app *a, struct err *e);
+static bool state_stop(struct app *a);
 static int server_start(struct app *a, struct err *e);
 static bool server_stop(struct app *a);
 
@@ -38,6 +40,7 @@ static const struct app_module modules[] = {
 	{ "nvmf",        nvmf_start,     nvmf_stop },
 	{ "eyes",        eyes_start,     eyes_stop },
 	{ "ignored",     ignored_start,  NULL },
+	{ "state",       NULL,           state_stop },
 	{ "server",      server_start,   server_stop },
 };
 
@@ -45,7 +48,7 @@ int modules_start(struct app *a, struct err *e)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(modules); i++) {
 		uint64_t began_ns = core_clock_ns();
-		int rc = modules[i].start(a, e);
+		int rc = modules[i].start ? modules[i].start(a, e) : 0;
 
 		if (rc)
 			return rc;
@@ -89,6 +92,7 @@ static bool rpc_stop(struct app *a)
 static int bdev_start(struct app *a, struct err *e)
 {
 	a->bdevs = bdev_registry_make(a->core);
+	bdev_arrival_add(a->bdevs, &a->arrival, device_came);
 	a->bdev_rpc = bdev_rpc_make(a->rpc, a->bdevs);
 	malloc_rpc_add(a->bdev_rpc, &a->malloc_kind);
 	null_rpc_add(a->bdev_rpc, &a->null_kind);
@@ -102,6 +106,17 @@ static int bdev_start(struct app *a, struct err *e)
 	raid_rpc_add(&a->raid, a->bdev_rpc);
 	powercut_rpc_add(&a->powercut, a->bdev_rpc);
 	return 0;
+}
+
+/* What waits for a device is tried when one of that name comes. */
+static void device_came(struct bdev_arrival *arrival, struct bdev *b)
+{
+	struct app *a = container_of(arrival, struct app, arrival);
+
+	rpc_state_arrived(a->rpc, b->name);
+	for (uint32_t i = 0; i < BDEV_ALIASES_MAX; i++)
+		if (b->aliases[i][0])
+			rpc_state_arrived(a->rpc, b->aliases[i]);
 }
 
 static void bdev_went(struct msg *m)
@@ -131,6 +146,7 @@ static bool bdev_stop(struct app *a)
 	gpt_rpc_fini(&a->gpt);
 	uring_rpc_fini(&a->uring);
 	aio_rpc_fini(&a->aio);
+	bdev_arrival_remove(&a->arrival);
 	bdev_rpc_free(a->bdev_rpc);
 	bdev_registry_free(a->bdevs);
 	return true;
@@ -164,6 +180,19 @@ static int ignored_start(struct app *a, struct err *e)
 {
 	rpc_add_ignored_methods(a->rpc);
 	return 0;
+}
+
+/* --- state: read when all methods are there; its last write is waited for -------------------------------------- */
+
+static void state_closed(void *arg)
+{
+	modules_stop_next(arg);
+}
+
+static bool state_stop(struct app *a)
+{
+	rpc_state_close(a->rpc, state_closed, a);
+	return false;
 }
 
 /* --- server: last, so that who is answered finds everything; and stopped first --------------------------------- */

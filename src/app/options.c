@@ -64,7 +64,9 @@ static const struct argp_option rows[] = {
 	  GROUP_CONFIG },
 	{ "json", 'c', "FILE", OPTION_ALIAS, NULL, GROUP_CONFIG },
 	{ "wait-for-rpc", KEY_WAIT, NULL, 0, "Begin to run at RPC framework_start_init", GROUP_CONFIG },
-	{ "state-dir", KEY_STATE_DIR, "DIR", OPTION_HIDDEN, NULL, GROUP_CONFIG },
+	{ "state-dir", KEY_STATE_DIR, "DIR", 0, "Keep the configuration in this directory: every change is there before "
+	        "it is "
+	  "answered. What is there wins over -c, which is for an empty one", GROUP_CONFIG },
 	{ "rpcs-allowed", KEY_ALLOWED, "LIST", OPTION_HIDDEN, NULL, GROUP_CONFIG },
 
 	{ NULL, 0, NULL, 0, "Log (standard error)", GROUP_LOG },
@@ -171,8 +173,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		printf("%s\n", argp_program_version);
 		exit(0);
 	case KEY_STATE_DIR:
-		argp_error(state, "--state-dir: this version keeps no state; save the configuration with RPC save_config and "
-		           "begin with it by -c");
+		if (!*arg)
+			argp_error(state, "--state-dir: a directory is wanted");
+		o->state_dir = arg;
 		break;
 	case KEY_ALLOWED:
 		argp_error(state, "--rpcs-allowed: this version cannot restrict methods; the socket's mode (0600) keeps "

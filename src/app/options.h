@@ -13,6 +13,7 @@ struct options {
 	struct core_opts core;
 	const char *socket;           /* NULL: no RPC server */
 	const char *config;           /* NULL: none */
+	const char *state_dir;        /* NULL: nothing is kept */
 	bool wait_for_rpc;
 	const char *metrics;          /* ADDR:PORT; NULL: not served */
 	const char *tpoints;          /* trace points to begin with; NULL: none */

@@ -11,33 +11,43 @@
 #include "base/text.h"
 #include "core/log.h"
 #include "rpc/ignored.h"
-#include "rpc/registry.h"
+#include "rpc/changes.h"
+#include "rpc/state_priv.h"
 #include "rpc/stream.h"
 
 #define CONFIG_BYTES_MAX (64u << 20)
+
+/* One method to call. */
+struct load_item {
+	const char *subsystem;      /* in `config`, as the entry */
+	struct json_object *entry;
+};
 
 struct load {
 	struct rpc *rpc;
 	struct json_object *config, *subsystems;
 	enum rpc_load part;
+	bool patient, state;        /* RPC_LOAD_PATIENT, RPC_LOAD_STATE */
 	rpc_loaded_fn *done;
 	void *arg;
-	size_t subsystem_at, entry_at, batch_at;
-	const char *subsystem, *method; /* in `config` */
-	const char *skipped;            /* a subsystem whose skipping was said */
-	bool stepping, again;           /* a reply that comes at once goes on in the loop, not deeper */
+	struct load_item *items;
+	size_t count, at;
+	size_t late;                /* items that failed in this round, moved to the front */
+	struct err late_err;        /* of the first of them */
+	const char *skipped;        /* a subsystem whose skipping was said */
+	bool stepping, again;       /* a reply that comes at once goes on in the loop, not deeper */
 	struct err err;
 };
 
 static char *without_comments(const char *text, size_t len);
-static struct json_object *parse(const char *text, size_t len, struct err *e);
 static void say_where(const char *text, size_t at, const char *what, struct err *e);
 static struct json_object *find_subsystems(struct json_object *config, struct err *e);
+static void collect_items(struct load *l);
+static void collect_list(struct load *l, const char *subsystem, struct json_object *list);
+static bool wants(struct load *l, const char *subsystem, struct json_object *entry);
 static void load_step(struct load *l);
-static struct json_object *next_entry(struct load *l);
-static struct json_object *config_of(struct load *l, struct json_object *subsystem);
-static bool wants(struct load *l, struct json_object *entry);
-static void load_replied(void *arg, struct json_object *result, const struct err *e);
+static bool next_round(struct load *l);
+static rpc_inside_fn load_replied;
 static void load_end(struct load *l);
 
 /* --- save ----------------------------------------------------------------------------------------------------- */
@@ -75,6 +85,7 @@ struct json_object *rpc_save_subsystem(struct rpc *rpc, const char *subsystem, s
 		saver->save(saver->ctx, array);
 	for (size_t i = 0; i < json_object_array_length(array); i++)
 		ignored_merge_params(rpc, json_object_array_get_idx(array, i));
+	missing_save(rpc, subsystem, array);
 	return array;
 }
 
@@ -96,10 +107,10 @@ struct json_object *rpc_save_config(struct rpc *rpc)
 
 /* --- load ----------------------------------------------------------------------------------------------------- */
 
-void rpc_load_config(struct rpc *rpc, const char *text, size_t len, enum rpc_load part, rpc_loaded_fn *done, void *arg)
+void rpc_load_config(struct rpc *rpc, const char *text, size_t len, uint32_t part, rpc_loaded_fn *done, void *arg)
 {
 	struct err e = { 0 };
-	struct json_object *config = parse(text, len, &e);
+	struct json_object *config = rpc_parse_config(text, len, &e);
 
 	if (!config) {
 		done(arg, &e);
@@ -109,7 +120,7 @@ void rpc_load_config(struct rpc *rpc, const char *text, size_t len, enum rpc_loa
 	json_object_put(config);
 }
 
-void rpc_load_json(struct rpc *rpc, struct json_object *config, enum rpc_load part, rpc_loaded_fn *done, void *arg)
+void rpc_load_json(struct rpc *rpc, struct json_object *config, uint32_t part, rpc_loaded_fn *done, void *arg)
 {
 	struct err e = { 0 };
 	struct json_object *subsystems = find_subsystems(config, &e);
@@ -123,9 +134,12 @@ void rpc_load_json(struct rpc *rpc, struct json_object *config, enum rpc_load pa
 	l->rpc = rpc;
 	l->config = json_object_get(config);
 	l->subsystems = subsystems;
-	l->part = part;
+	l->part = (enum rpc_load)(part & ~(RPC_LOAD_PATIENT | RPC_LOAD_STATE));
+	l->patient = part & RPC_LOAD_PATIENT;
+	l->state = part & RPC_LOAD_STATE;
 	l->done = done;
 	l->arg = arg;
+	collect_items(l);
 	load_step(l);
 }
 
@@ -166,7 +180,7 @@ static char *without_comments(const char *text, size_t len)
 	return out;
 }
 
-static struct json_object *parse(const char *text, size_t len, struct err *e)
+struct json_object *rpc_parse_config(const char *text, size_t len, struct err *e)
 {
 	struct json_object *json = NULL;
 	const char *wrong = NULL;
@@ -233,95 +247,70 @@ static struct json_object *find_subsystems(struct json_object *config, struct er
 	return subsystems;
 }
 
-static void load_step(struct load *l)
-{
-	l->stepping = true;
-	do {
-		struct json_object *entry = l->err.code ? NULL : next_entry(l), *params = NULL;
+/* --- what is to be called ------------------------------------------------------------------------------------ */
 
-		l->again = false;
-		if (!entry) {
-			load_end(l);
-			return;
-		}
-		if (!wants(l, entry)) {
-			l->again = true;
-			continue;
-		}
-		json_object_object_get_ex(entry, "params", &params);
-		rpc_call_inside(l->rpc, l->method, params, load_replied, l);
-	} while (l->again);
-	l->stepping = false;
-}
-
-/* The next object with a method; NULL at the end, or with l->err. Sets l->subsystem. */
-static struct json_object *next_entry(struct load *l)
+static void collect_items(struct load *l)
 {
 	size_t count = l->subsystems ? json_object_array_length(l->subsystems) : 0;
 
-	for (; l->subsystem_at < count; l->subsystem_at++, l->entry_at = 0) {
-		struct json_object *config = config_of(l, json_object_array_get_idx(l->subsystems, l->subsystem_at));
+	for (size_t i = 0; i < count && !l->err.code; i++) {
+		struct json_object *s = json_object_array_get_idx(l->subsystems, i), *name, *config = NULL;
 
-		if (l->err.code)
-			return NULL;
-		while (config && l->entry_at < json_object_array_length(config)) {
-			struct json_object *entry = json_object_array_get_idx(config, l->entry_at);
-
-			if (!json_object_is_type(entry, json_type_array)) {
-				l->entry_at++;
-				return entry;
-			}
-			if (l->batch_at < json_object_array_length(entry))
-				return json_object_array_get_idx(entry, l->batch_at++);
-			l->batch_at = 0;
-			l->entry_at++;
+		if (!json_object_is_type(s, json_type_object) || !json_object_object_get_ex(s, "subsystem", &name) ||
+		    !json_object_is_type(name, json_type_string)) {
+			err_set(&l->err, ERR_BAD_PARAM, "subsystems[%zu]: an object with \"subsystem\": \"name\" is wanted", i);
+			return;
 		}
+		json_object_object_get_ex(s, "config", &config);
+		if (config && !json_object_is_type(config, json_type_array))
+			err_set(&l->err, ERR_BAD_PARAM, "subsystem %s: \"config\" must be a list or null",
+			        json_object_get_string(name));
+		else if (config)
+			collect_list(l, json_object_get_string(name), config);
 	}
-	return NULL;
 }
 
-/* A subsystem's list of entries; NULL: none, or l->err. */
-static struct json_object *config_of(struct load *l, struct json_object *subsystem)
+static void collect_list(struct load *l, const char *subsystem, struct json_object *list)
 {
-	struct json_object *name, *config = NULL;
+	size_t count = json_object_array_length(list);
 
-	if (!json_object_is_type(subsystem, json_type_object) ||
-	    !json_object_object_get_ex(subsystem, "subsystem", &name) || !json_object_is_type(name, json_type_string)) {
-		err_set(&l->err, ERR_BAD_PARAM, "subsystems[%zu]: an object with \"subsystem\": \"name\" is wanted",
-		        l->subsystem_at);
-		return NULL;
+	for (size_t i = 0; i < count && !l->err.code; i++) {
+		struct json_object *entry = json_object_array_get_idx(list, i);
+
+		if (json_object_is_type(entry, json_type_array)) { /* SPDK's batches */
+			if (entry != list)
+				collect_list(l, subsystem, entry);
+			continue;
+		}
+		if (!wants(l, subsystem, entry))
+			continue;
+		if ((l->count & (l->count - 1)) == 0) { /* full at 0, 1, 2, 4, ... */
+			l->items = reallocarray(l->items, l->count ? 2 * l->count : 1, sizeof(*l->items));
+			must(l->items);
+		}
+		l->items[l->count++] = (struct load_item){ subsystem, entry };
 	}
-	l->subsystem = json_object_get_string(name);
-	json_object_object_get_ex(subsystem, "config", &config);
-	if (!config || json_object_is_type(config, json_type_array))
-		return config;
-	err_set(&l->err, ERR_BAD_PARAM, "subsystem %s: \"config\" must be a list or null", l->subsystem);
-	return NULL;
 }
 
-/* Is the entry for this round? Sets l->method, or l->err when it is wrong. */
-static bool wants(struct load *l, struct json_object *entry)
+/* Is the entry for this round? Sets l->err when it is wrong. */
+static bool wants(struct load *l, const char *subsystem, struct json_object *entry)
 {
-	struct json_object *method;
 	struct rpc_entry *found;
 	uint32_t states;
 
-	if (!json_object_is_type(entry, json_type_object) || !json_object_object_get_ex(entry, "method", &method) ||
-	    !json_object_is_type(method, json_type_string)) {
-		err_set(&l->err, ERR_BAD_PARAM, "subsystem %s: an entry is not an object with \"method\": \"name\"",
-		        l->subsystem);
+	if (!*entry_method(entry)) {
+		err_set(&l->err, ERR_BAD_PARAM, "subsystem %s: an entry is not an object with \"method\": \"name\"", subsystem);
 		return false;
 	}
-	l->method = json_object_get_string(method);
-	found = registry_find(l->rpc, l->method);
+	found = registry_find(l->rpc, entry_method(entry));
 	if (!found) {
 		/* A file made for a program with more in it may be used here; but a mistake in a name is one. */
-		if (registry_find_saver(l->rpc, l->subsystem))
+		if (registry_find_saver(l->rpc, subsystem))
 			return true;
-		if (l->part != RPC_LOAD_RUNTIME && (!l->skipped || strcmp(l->skipped, l->subsystem) != 0))
+		if (l->part != RPC_LOAD_RUNTIME && (!l->skipped || strcmp(l->skipped, subsystem) != 0))
 			log_notice("config: subsystem %s does not exist here; %s and what follows it there is skipped",
-			           l->subsystem, l->method);
-		l->skipped = l->subsystem;
+			           subsystem, entry_method(entry));
+		l->skipped = subsystem;
 		return false;
 	}
 	states = method_states(found->method);
@@ -332,17 +321,66 @@ static bool wants(struct load *l, struct json_object *entry)
 	return true;
 }
 
+/* --- calling ---------------------------------------------------------------------------------------------------- */
+
+static void load_step(struct load *l)
+{
+	l->stepping = true;
+	do {
+		struct json_object *entry, *params = NULL;
+
+		l->again = false;
+		if (l->err.code || (l->at == l->count && !next_round(l))) {
+			load_end(l);
+			return;
+		}
+		entry = l->items[l->at].entry;
+		json_object_object_get_ex(entry, "params", &params);
+		registry_call(l->rpc, entry_method(entry), params, RPC_CALL_NESTED, load_replied, l);
+	} while (l->again);
+	l->stepping = false;
+}
+
+bool load_lacks_something(const struct err *e)
+{
+	return e->code == -ENODEV || e->code == -ENOENT || e->code == -ENXIO;
+}
+
 static void load_replied(void *arg, struct json_object *result, const struct err *e)
 {
 	struct load *l = arg;
+	struct load_item item = l->items[l->at++];
 
 	(void)result;
-	if (e)
-		err_set(&l->err, e->code, "subsystem %s: %s: %s", l->subsystem, l->method, e->text);
+	if (e && (l->state || load_lacks_something(e))) {
+		if (!l->late)
+			l->late_err = (struct err){ 0 };
+		err_set(&l->late_err, e->code, "subsystem %s: %s: %s", item.subsystem, entry_method(item.entry), e->text);
+		l->items[l->late++] = item;
+		if (l->patient || l->state)
+			missing_keep(l->rpc, item.subsystem, item.entry, e); /* until it goes, maybe in the next round */
+	} else if (e) {
+		err_set(&l->err, e->code, "subsystem %s: %s: %s", item.subsystem, entry_method(item.entry), e->text);
+	}
 	if (l->stepping)
 		l->again = true;
 	else
 		load_step(l);
+}
+
+/* Those that failed once more, as long as that makes them fewer. False: there is nothing more to do. */
+static bool next_round(struct load *l)
+{
+	bool some_went = l->late < l->count;
+
+	l->count = l->late;
+	if (!l->count || !some_went) {
+		if (l->count && !l->patient && !l->state)
+			l->err = l->late_err;
+		return false;
+	}
+	l->at = l->late = 0;
+	return true;
 }
 
 static void load_end(struct load *l)
@@ -351,7 +389,10 @@ static void load_end(struct load *l)
 	rpc_loaded_fn *done = l->done;
 	void *arg = l->arg;
 
+	if (!e.code && l->part == RPC_LOAD_RUNTIME)
+		missing_say(l->rpc);
 	json_object_put(l->config);
+	free(l->items);
 	free(l);
 	done(arg, e.code ? &e : NULL);
 }

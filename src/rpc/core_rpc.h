@@ -37,6 +37,7 @@ void describe_rpc_add(struct rpc_core_methods *m);
 void notify_rpc_add(struct rpc_core_methods *m);
 void notify_rpc_free(struct rpc_core_methods *m);
 void trace_rpc_add(struct rpc_core_methods *m);
+void state_rpc_add(struct rpc_core_methods *m);
 
 /* --- gather.c: ask every reactor, on itself ---------------------------------------------------------------- */
 

@@ -237,7 +237,7 @@ static void handle_framework_monitor_context_switch(struct rpc_call *call, void 
 static const struct rpc_method methods[] = {
 	RPC_METHOD_BARE("framework_start_init", handle_framework_start_init, .flags = RPC_STARTUP,
 		.doc = "Begin to run, after --wait-for-rpc.", .returns = "true"),
-	RPC_METHOD_BARE("framework_wait_init", handle_framework_wait_init, .flags = RPC_STARTUP | RPC_RUNTIME,
+	RPC_METHOD_BARE("framework_wait_init", handle_framework_wait_init, .flags = RPC_STARTUP | RPC_RUNTIME | RPC_READS,
 		.doc = "Answer when the daemon runs.", .returns = "true"),
 	RPC_METHOD_BARE("framework_get_subsystems", handle_framework_get_subsystems, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "The parts of the saved configuration, in the order in which they are loaded.",
@@ -257,7 +257,8 @@ static const struct rpc_method methods[] = {
 		.returns = "{budget_bytes, buffers_bytes, in_use_bytes, in_use_bytes_max, charged_bytes, charge_bytes_max, "
 		           "waits, waiting}"),
 	RPC_METHOD("spdk_kill_instance", struct kill_instance, kill_instance_params, handle_spdk_kill_instance,
-		.flags = RPC_STARTUP | RPC_RUNTIME, .doc = "Send the daemon a signal; SIGTERM and SIGINT stop it cleanly.",
+		.flags = RPC_STARTUP | RPC_RUNTIME | RPC_READS, .doc = "Send the daemon a signal; SIGTERM and SIGINT stop "
+		        "it cleanly.",
 		.returns = "true"),
 };
 
@@ -289,6 +290,7 @@ struct rpc_core_methods *rpc_add_core_methods(struct rpc *rpc, const struct rpc_
 	describe_rpc_add(m);
 	notify_rpc_add(m);
 	trace_rpc_add(m);
+	state_rpc_add(m);
 	return m;
 }
 

@@ -172,6 +172,19 @@ void ignored_save_methods(struct rpc *rpc, const char *subsystem, struct json_ob
 	}
 }
 
+bool ignored_forget_method(struct rpc *rpc, const struct rpc_method *m, struct json_object *params)
+{
+	list_each_safe(at, &rpc->kept) {
+		struct kept *k = list_entry(at, struct kept, link);
+
+		if (k->whole && k->method == m && (json_object_equal(k->value, params) || (!params && is_empty(k->value)))) {
+			kept_free(k);
+			return true;
+		}
+	}
+	return false;
+}
+
 void ignored_forget(struct rpc *rpc)
 {
 	list_each_safe(at, &rpc->kept)

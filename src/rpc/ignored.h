@@ -20,6 +20,8 @@ void ignored_merge_params(struct rpc *rpc, struct json_object *entry);
 void ignored_save_methods(struct rpc *rpc, const char *subsystem, struct json_object *array);
 /* Subsystems of such methods: 0, 1, ...; NULL after the last. */
 const char *ignored_subsystem(size_t index);
+/* A method that was called with these parameters is not saved any more; false: it was not. */
+bool ignored_forget_method(struct rpc *rpc, const struct rpc_method *m, struct json_object *params);
 void ignored_forget(struct rpc *rpc);
 
 #endif

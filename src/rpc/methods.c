@@ -12,6 +12,7 @@
 #include "rpc/ignored.h"
 #include "rpc/params.h"
 #include "rpc/registry.h"
+#include "rpc/state_priv.h"
 
 static void add_entry(struct rpc *rpc, const char *name, const struct rpc_method *m, void *ctx);
 static void check_rows(const struct rpc_param *rows, size_t count);
@@ -19,7 +20,7 @@ static int entry_order(const void *a, const void *b);
 static struct rpc_entry *find_allowed(struct rpc *rpc, const char *name, struct err *e);
 static struct rpc_call *call_make(struct rpc *rpc, const struct rpc_entry *entry, struct json_object *params);
 static int read_params(struct rpc_call *call, struct err *e);
-static void call_end(struct rpc_call *call, struct json_object *result, const struct err *e);
+static void call_ended(struct rpc_call *call, struct json_object *result, const struct err *e);
 static void check_drained(struct rpc *rpc);
 static void drained_already(void *arg);
 
@@ -30,6 +31,8 @@ struct rpc *rpc_make(struct core *core)
 	rpc->core = core;
 	list_init(&rpc->calls);
 	list_init(&rpc->kept);
+	list_init(&rpc->missing);
+	rpc->state = state_make(rpc);
 	list_init(&rpc->drain_hooks);
 	rpc->said = json_object_new_object();
 	return rpc;
@@ -40,6 +43,8 @@ void rpc_free(struct rpc *rpc)
 	if (!rpc)
 		return;
 	assert(list_empty(&rpc->calls)); /* modules answer what they hold before they are gone */
+	missing_free(rpc);
+	state_free(rpc->state);
 	ignored_forget(rpc);
 	free(rpc->entries);
 	free(rpc->savers);
@@ -186,6 +191,12 @@ static void drained_already(void *arg)
 
 void rpc_call_inside(struct rpc *rpc, const char *method, struct json_object *params, rpc_inside_fn *done, void *arg)
 {
+	registry_call(rpc, method, params, RPC_CALL_OUTSIDE, done, arg);
+}
+
+void registry_call(struct rpc *rpc, const char *method, struct json_object *params, enum rpc_call_kind kind,
+                   rpc_inside_fn *done, void *arg)
+{
 	struct err e = { 0 };
 	struct rpc_entry *entry = find_allowed(rpc, method, &e);
 	struct rpc_call *call;
@@ -197,10 +208,15 @@ void rpc_call_inside(struct rpc *rpc, const char *method, struct json_object *pa
 	call = call_make(rpc, entry, params);
 	call->done = done;
 	call->arg = arg;
-	if (read_params(call, &e)) {
-		call_end(call, NULL, &e);
-		return;
-	}
+	call->kind = kind;
+	if (read_params(call, &e))
+		call_finish(call, NULL, &e);
+	else if (kind != RPC_CALL_OUTSIDE || !state_hold(call))
+		call_begin(call);
+}
+
+void call_begin(struct rpc_call *call)
+{
 	log_debug("rpc: %s", call->method->name);
 	call->method->handler(call, call->args);
 }
@@ -281,13 +297,26 @@ static int read_params(struct rpc_call *call, struct err *e)
 	return rc;
 }
 
-static void call_end(struct rpc_call *call, struct json_object *result, const struct err *e)
+/* The handler has answered. From outside, it is told when what was changed lasts. */
+static void call_ended(struct rpc_call *call, struct json_object *result, const struct err *e)
+{
+	bool was_missing = missing_ended(call, result, e);
+	struct json_object *yes = was_missing ? json_object_new_boolean(true) : NULL;
+
+	e = was_missing ? NULL : e;
+	result = was_missing ? yes : result;
+	if (!e && call->ignored)
+		ignored_keep_params(call->rpc, call->method, call->params, call->ignored);
+	if (call->kind != RPC_CALL_OUTSIDE || !state_ended(call, result, e))
+		call_finish(call, result, e);
+	json_object_put(yes);
+}
+
+void call_finish(struct rpc_call *call, struct json_object *result, const struct err *e)
 {
 	struct rpc *rpc = call->rpc;
 
 	list_del(&call->link);
-	if (!e && call->ignored)
-		ignored_keep_params(rpc, call->method, call->params, call->ignored);
 	call->done(call->arg, result, e);
 	rpc_params_free(call->method->params, call->method->param_count, call->args);
 	free(call->args);
@@ -330,7 +359,7 @@ bool rpc_given(const struct rpc_call *call, const char *param)
 
 void rpc_reply(struct rpc_call *call, struct json_object *result)
 {
-	call_end(call, result, NULL);
+	call_ended(call, result, NULL);
 	json_object_put(result);
 }
 
@@ -342,7 +371,7 @@ void rpc_reply_true(struct rpc_call *call)
 void rpc_reply_err(struct rpc_call *call, const struct err *e)
 {
 	assert(e->code);
-	call_end(call, NULL, e);
+	call_ended(call, NULL, e);
 }
 
 void rpc_reply_error(struct rpc_call *call, int code, const char *fmt, ...)

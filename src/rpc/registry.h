@@ -31,13 +31,24 @@ struct rpc {
 	struct list drain_hooks;
 	void (*drained)(void *arg);     /* set: draining */
 	void *drained_arg;
+	struct state *state;            /* what lasts: state_priv.h */
+	struct list missing;            /* entries that could not be made yet: missing.c */
+	struct json_object *retrying;   /* the one of them that is being tried again */
+	struct defer retry;
 	bool running;
 	void (*on_running)(void *arg);  /* framework_wait_init's callers */
 	void *on_running_arg;
 };
 
+/* Where a call comes from: nested ones are parts of another call, which answers for all that they change. */
+enum rpc_call_kind { RPC_CALL_OUTSIDE, RPC_CALL_NESTED, RPC_CALL_RETRY };
+
 struct rpc_call {
-	struct list link;
+	struct list link, state_link;
+	enum rpc_call_kind kind;
+	bool failed;                    /* with `err`: how it ended, until that is lasting */
+	struct err err;
+	struct json_object *result;
 	struct rpc *rpc;
 	const struct rpc_method *method;
 	void *ctx, *args;
@@ -46,6 +57,14 @@ struct rpc_call {
 	rpc_inside_fn *done;
 	void *arg;
 };
+
+void registry_call(struct rpc *rpc, const char *method, struct json_object *params, enum rpc_call_kind kind,
+                   rpc_inside_fn *done, void *arg);
+/* For state.c: run a call's handler; give a call's answer. */
+void call_begin(struct rpc_call *call);
+void call_finish(struct rpc_call *call, struct json_object *result, const struct err *e);
+/* Did it fail because something is not there, so that it may go later? */
+bool load_lacks_something(const struct err *e);
 
 struct rpc_entry *registry_find(struct rpc *rpc, const char *name);
 /* The sentence for a name that is none. */

@@ -71,6 +71,7 @@ typedef void rpc_handler(struct rpc_call *call, void *args);
 #define RPC_STARTUP 1u   /* allowed before framework_start_init (--wait-for-rpc) */
 #define RPC_RUNTIME 2u   /* allowed after it; a method that names neither is allowed then */
 #define RPC_READS   4u   /* changes nothing */
+#define RPC_WHOLE   16u  /* exchanges a whole configuration: other changes wait meanwhile */
 #define RPC_IGNORES 8u   /* takes any parameters and does nothing: for SPDK's sake, see ignored.h */
 
 /* JSON-RPC's own codes; SPDK's for the wrong state. Others are negative errnos, as SPDK's methods give. */
@@ -159,13 +160,20 @@ enum rpc_load {
 	RPC_LOAD_STARTUP, /* a file's first round, before rpc_set_running(): methods allowed at start-up */
 	RPC_LOAD_RUNTIME, /* its second round: the others */
 };
+/* With one of them: what lacks something in the end (a namespace its device) is kept, waits and is no error; or the
+ * same of whatever fails, for a configuration that was in force before. */
+#define RPC_LOAD_PATIENT 16u
+#define RPC_LOAD_STATE   32u
 typedef void rpc_loaded_fn(void *arg, const struct err *e);
-/* Run a saved configuration's methods one after the other. // and block comments are allowed in `text`. Subsystems
- * that do not exist here are skipped with a line in the log. `done` runs once, with the first error (NULL: none), which
- * names subsystem and method; what ran before it stays. */
-void rpc_load_config(struct rpc *rpc, const char *text, size_t len, enum rpc_load part, rpc_loaded_fn *done, void *arg);
+/* Run a saved configuration's methods one after the other; what lacks something is tried again after the others, so
+ * that their order does not matter. // and block comments are allowed in `text`. Subsystems that do not exist here are
+ * skipped with a line in the log. `part`: enum rpc_load, and one of the two above. `done` runs once, with the first
+ * error (NULL: none), which names subsystem and method; what ran before it stays. */
+void rpc_load_config(struct rpc *rpc, const char *text, size_t len, uint32_t part, rpc_loaded_fn *done, void *arg);
 /* The same from JSON; a reference is taken. */
-void rpc_load_json(struct rpc *rpc, struct json_object *config, enum rpc_load part, rpc_loaded_fn *done, void *arg);
+void rpc_load_json(struct rpc *rpc, struct json_object *config, uint32_t part, rpc_loaded_fn *done, void *arg);
+/* Text to JSON as it is read there; NULL with a sentence that says where. */
+struct json_object *rpc_parse_config(const char *text, size_t len, struct err *e);
 
 /* --- server ------------------------------------------------------------------------------------------------------ */
 struct rpc_server;

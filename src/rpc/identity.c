@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* identity.c: which object an entry of a saved configuration makes, and how it is undone.
+ *
+ * SPDK names its methods in pairs, and the one that takes away requires what names the object: so both follow from
+ * the rows, for methods that are still to come too. What does not follow is in the two tables.
+ */
+#include "base/text.h"
+#include "rpc/changes.h"
+#include "rpc/params.h"
+
+static const struct pair {
+	const char *makes, *undoes;
+} pairs[] = {
+	{ "_create", "_delete" }, { "_create", "_destroy" }, { "_add_", "_remove_" }, { "_attach_", "_detach_" },
+	{ "_construct_", "_delete_" }, { "_register", "_unregister" }, { "_start_", "_stop_" },
+};
+
+/* Methods that set something: of what, and with which value it is as if they had not been called. */
+static const struct setter {
+	const char *method, *key[4];
+	const char *neutral_param, *neutral;
+} setters[] = {
+	{ "framework_set_mode", { "reactor" }, NULL, NULL },
+	{ "nvmf_create_transport", { "trtype" }, NULL, NULL },
+	{ "nvmf_subsystem_listener_set_ana_state", { "nqn", "listen_address", "anagrpid" }, "ana_state", "optimized" },
+	{ "sock_impl_set_options", { "impl_name" }, NULL, NULL },
+	{ "accel_assign_opc", { "opname" }, NULL, NULL },
+};
+
+static const struct setter *setter_of(const char *method)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(setters); i++)
+		if (strcmp(setters[i].method, method) == 0)
+			return &setters[i];
+	return NULL;
+}
+
+const char *entry_method(struct json_object *entry)
+{
+	struct json_object *method;
+
+	if (json_object_is_type(entry, json_type_object) && json_object_object_get_ex(entry, "method", &method) &&
+	    json_object_is_type(method, json_type_string))
+		return json_object_get_string(method);
+	return "";
+}
+
+struct json_object *entry_params(struct json_object *entry)
+{
+	struct json_object *params = NULL;
+
+	if (json_object_is_type(entry, json_type_object))
+		json_object_object_get_ex(entry, "params", &params);
+	return json_object_is_type(params, json_type_object) ? params : NULL;
+}
+
+const struct rpc_method *method_undo(struct rpc *rpc, const struct rpc_method *m)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		const char *at = strstr(m->name, pairs[i].makes);
+		char name[128];
+		struct text t = text_over(name, sizeof(name));
+		struct rpc_entry *entry;
+
+		if (!at)
+			continue;
+		text_add(&t, "%.*s%s%s", (int)(at - m->name), m->name, pairs[i].undoes, at + strlen(pairs[i].makes));
+		entry = registry_find(rpc, name);
+		if (entry)
+			return entry->method;
+	}
+	return NULL;
+}
+
+/* A value by the name of its parameter: at the top, or inside an object ("nsid" of "namespace"). */
+static struct json_object *find_value(struct json_object *params, const struct rpc_param *row)
+{
+	struct json_object *v = params_find(row, params);
+
+	if (v)
+		return v;
+	json_object_object_foreach(params, name, inner) {
+		(void)name;
+		if (json_object_is_type(inner, json_type_object) && (v = params_find(row, inner)))
+			return v;
+	}
+	return NULL;
+}
+
+static struct json_object *find_named(struct json_object *params, const char *name)
+{
+	const struct rpc_param row = { .name = name };
+
+	return find_value(params, &row);
+}
+
+/* Some say TCP, some tcp. */
+static struct json_object *in_one_case(const char *name, struct json_object *v)
+{
+	struct json_object *copy;
+
+	if (json_object_is_type(v, json_type_object)) {
+		copy = json_object_new_object();
+		json_object_object_foreach(v, inner_name, inner)
+			json_object_object_add(copy, inner_name, in_one_case(inner_name, inner));
+		return copy;
+	}
+	if ((strcmp(name, "trtype") == 0 || strcmp(name, "adrfam") == 0) && json_object_is_type(v, json_type_string)) {
+		char lower[32];
+		struct text t = text_over(lower, sizeof(lower));
+
+		for (const char *c = json_object_get_string(v); *c && !t.cut; c++)
+			text_add(&t, "%c", *c >= 'A' && *c <= 'Z' ? *c + 32 : *c);
+		return json_object_new_string(lower);
+	}
+	return json_object_get(v);
+}
+
+static bool add_to_key(struct json_object *key, const char *name, struct json_object *v)
+{
+	if (v)
+		json_object_object_add(key, name, in_one_case(name, v));
+	return v != NULL;
+}
+
+struct json_object *method_key(struct rpc *rpc, const struct rpc_method *m, struct json_object *params)
+{
+	const struct setter *setter = setter_of(m->name);
+	const struct rpc_method *undo = setter ? NULL : method_undo(rpc, m);
+	struct json_object *key = json_object_new_object(), *none = params ? NULL : json_object_new_object();
+	bool complete = true;
+
+	params = params ? params : none;
+	if (setter) {
+		for (size_t i = 0; i < ARRAY_SIZE(setter->key) && setter->key[i]; i++)
+			add_to_key(key, setter->key[i], find_named(params, setter->key[i])); /* one that is absent means all */
+	} else if (undo) {
+		for (size_t i = 0; i < undo->param_count; i++)
+			if (undo->params[i].required)
+				complete &= add_to_key(key, undo->params[i].name, find_value(params, &undo->params[i]));
+	} else {
+		/* A setting of some object, or of the daemon as a whole. */
+		for (size_t i = 0; i < m->param_count; i++)
+			if (m->params[i].required && (strcmp(m->params[i].name, "name") == 0 || strcmp(m->params[i].name,
+			        "nqn") == 0))
+				complete &= add_to_key(key, m->params[i].name, find_value(params, &m->params[i]));
+	}
+	json_object_put(none);
+	if (complete)
+		return key;
+	json_object_put(key);
+	return NULL;
+}
+
+char *method_identity(struct rpc *rpc, const struct rpc_method *m, struct json_object *params)
+{
+	struct json_object *key = method_key(rpc, m, params);
+	const char *text;
+	size_t size;
+	char *identity;
+
+	if (!key)
+		return NULL;
+	text = json_object_to_json_string_ext(key, JSON_C_TO_STRING_PLAIN);
+	size = strlen(m->name) + strlen(text) + 2;
+	identity = base_zalloc(size);
+	memcpy(identity, m->name, strlen(m->name));
+	identity[strlen(m->name)] = ' ';
+	memcpy(identity + strlen(m->name) + 1, text, strlen(text));
+	json_object_put(key);
+	return identity;
+}
+
+char *entry_identity(struct rpc *rpc, struct json_object *entry)
+{
+	struct rpc_entry *found = registry_find(rpc, entry_method(entry));
+
+	return found ? method_identity(rpc, found->method, entry_params(entry)) : NULL;
+}
+
+static void add_words(struct text *t, struct json_object *v)
+{
+	if (json_object_is_type(v, json_type_object)) {
+		json_object_object_foreach(v, name, inner) {
+			if (json_object_object_length(v) < 2 || (strcmp(name, "trtype") != 0 && strcmp(name, "adrfam") != 0))
+				add_words(t, inner);
+		}
+	} else if (v) {
+		text_add(t, " %s", json_object_get_string(v));
+	}
+}
+
+char *entry_words(struct rpc *rpc, struct json_object *entry)
+{
+	struct rpc_entry *found = registry_find(rpc, entry_method(entry));
+	struct json_object *key = found ? method_key(rpc, found->method, entry_params(entry)) : NULL;
+	char buf[512];
+	struct text t = text_over(buf, sizeof(buf));
+
+	text_add(&t, "%s", entry_method(entry));
+	add_words(&t, key);
+	if (t.cut)
+		text_end_with(&t, "...");
+	json_object_put(key);
+	return base_strdup(buf);
+}
+
+struct json_object *entry_neutral(struct json_object *entry)
+{
+	const struct setter *setter = setter_of(entry_method(entry));
+	struct json_object *params = NULL;
+
+	if (!setter || !setter->neutral)
+		return NULL;
+	json_object_deep_copy(entry_params(entry), &params, NULL);
+	json_object_object_add(params, setter->neutral_param, json_object_new_string(setter->neutral));
+	return params;
+}
+
+void json_each_text(struct json_object *v, void (*visit)(void *arg, const char *text), void *arg)
+{
+	switch (json_object_get_type(v)) {
+	case json_type_string:
+		visit(arg, json_object_get_string(v));
+		break;
+	case json_type_object: {
+		json_object_object_foreach(v, name, inner) {
+			(void)name;
+			json_each_text(inner, visit, arg);
+		}
+		break;
+	}
+	case json_type_array:
+		for (size_t i = 0; i < json_object_array_length(v); i++)
+			json_each_text(json_object_array_get_idx(v, i), visit, arg);
+		break;
+	default:
+		break;
+	}
+}
