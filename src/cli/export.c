@@ -32,7 +32,6 @@ static const struct cli_option disk_options[] = {
 	{ "listen", "ADDRESS:PORT", "Where to listen: 0.0.0.0 for all of IPv4, [::] for IPv6; 127.0.0.1:" CLI_PORT
 	  ", this machine only, when left out; may be repeated", .many = true },
 	{ "host", "NQN", "Only this host may connect; may be repeated. Any host when left out", .many = true },
-	{ "read-only", NULL, "Hosts may not write" },
 };
 
 static const struct cli_verb verbs[] = {
@@ -220,13 +219,6 @@ static int add_namespace(struct job *j)
 	json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
 	json_object_object_add(params, "namespace", ns);
 	json_object_object_add(ns, "bdev_name", json_object_new_string(disk));
-	if (args_has(j->a, "read-only") && !list_find(rows, "name", "read_only")) {
-		json_object_put(params);
-		return err_set(&j->e, -95, "this daemon cannot serve a disk that can be written read-only; make the disk "
-		               "itself read-only, if its kind can: gantry disk create KIND --help");
-	}
-	if (args_has(j->a, "read-only"))
-		json_object_object_add(ns, "read_only", json_object_new_boolean(true));
 	if (args_to_params(j->a, rows, ns, &j->e)) {
 		json_object_put(params);
 		return j->e.code;

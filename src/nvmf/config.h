@@ -44,6 +44,7 @@ struct nvmf_ns_view {
 struct nvmf_ns {
 	struct nvmf_target *target;
 	uint32_t nsid, anagrpid;
+	bool made_read_only;          /* by who added it; info.read_only has the device's word in it too */
 	char bdev_name[256];
 	struct uuid uuid;
 	uint8_t nguid[16], eui64[8];

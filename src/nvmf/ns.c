@@ -15,17 +15,19 @@ static void close_if_unused(struct nvmf_ns *ns);
 
 /* --- opening: control --------------------------------------------------------------------------------- */
 
-static struct bdev_desc *open_device(struct nvmf_ns *ns, const char *name, struct err *e)
+static struct bdev_desc *open_device(struct nvmf_ns *ns, const char *name, bool read_only, struct err *e)
 {
 	struct bdev *b = bdev_find(ns->target->reg, name);
 	struct bdev_desc *desc;
+	bool write;
 
 	if (!b) {
 		err_set(e, -ENODEV, "bdev_name: there is no device '%s'; bdev_get_bdevs lists those that exist", name);
 		return NULL;
 	}
-	desc = bdev_open(ns->target->reg, name, !b->read_only, "NVMe-oF target", device_event, ns, e);
-	if (desc && !b->read_only && bdev_claim(desc, e)) {
+	write = !b->read_only && !read_only;
+	desc = bdev_open(ns->target->reg, name, write, "NVMe-oF target", device_event, ns, e);
+	if (desc && write && bdev_claim(desc, e)) {
 		bdev_close(desc);
 		return NULL;
 	}
@@ -67,12 +69,14 @@ struct nvmf_ns *nvmf_ns_open(struct nvmf_target *t, const char *nqn, const struc
 	ns->target = t;
 	ns->view_count = t->core_count;
 	list_init(&ns->waiters);
-	ns->desc = open_device(ns, opts->bdev_name, e);
+	ns->desc = open_device(ns, opts->bdev_name, opts->read_only, e);
 	if (!ns->desc) {
 		free(ns);
 		return NULL;
 	}
 	bdev_get_info(ns->desc, &ns->info);
+	ns->made_read_only = opts->read_only;
+	ns->info.read_only |= opts->read_only;
 	if (check_device(&ns->info, e)) {
 		bdev_close(ns->desc);
 		free(ns);

@@ -48,6 +48,7 @@ struct nvmf_ns_opts {
 	struct uuid uuid;        /* null: the device's */
 	uint8_t nguid[16], eui64[8];
 	bool has_nguid, has_eui64, no_auto_visible;
+	bool read_only;          /* hosts may not write, though the device could be written */
 	uint32_t anagrpid;
 };
 void nvmf_add_ns(struct nvmf_change *c, const char *nqn, const struct nvmf_ns_opts *opts);

@@ -87,6 +87,8 @@ static void show_ns(struct json_object *array, const struct nvmf_ns *ns, bool an
 	json_add_text(o, "bdev_name", ns->bdev_name);
 	json_add_text(o, "name", ns->bdev_name);
 	add_ns_ids(o, ns);
+	if (ns->info.read_only)
+		json_add_bool(o, "read_only", true);
 	if (ana)
 		json_add_u64(o, "anagrpid", ns->anagrpid);
 }
@@ -400,6 +402,8 @@ static void save_ns(struct json_object *array, const struct nvmf_subsystem *s, c
 	json_add_u64(n, "nsid", ns->nsid);
 	json_add_text(n, "bdev_name", ns->bdev_name);
 	add_ns_ids(n, ns);
+	if (ns->made_read_only)
+		json_add_bool(n, "read_only", true);
 	if (s->ana_reporting)
 		json_add_u64(n, "anagrpid", ns->anagrpid);
 }

@@ -188,7 +188,7 @@ struct ns_args {
 	char *bdev_name, *nguid, *eui64;
 	uint32_t nsid, anagrpid;
 	struct uuid uuid;
-	bool no_auto_visible;
+	bool no_auto_visible, read_only;
 };
 
 static const struct rpc_param ns_params[] = {
@@ -199,6 +199,7 @@ static const struct rpc_param ns_params[] = {
 	P(eui64, .doc = "8 bytes in hexadecimal."),
 	P(uuid, .doc = "The device's when left out."),
 	P(anagrpid, .doc = "ANA group; the nsid when left out."),
+	P(read_only, .doc = "Hosts may not write. The device stays open to others, which may write."),
 	P(no_auto_visible, .doc = "Not supported; must be false."),
 #undef P
 	RPC_IGNORED("ptpl_file"), RPC_IGNORED("hide_metadata"),
@@ -242,7 +243,8 @@ static void handle_add_ns(struct rpc_call *call, void *args)
 	struct add_ns *a = args;
 	struct ns_args *n = &a->namespace;
 	struct nvmf_ns_opts opts = { .bdev_name = n->bdev_name, .nsid = n->nsid, .uuid = n->uuid, .anagrpid = n->anagrpid,
-	                             .no_auto_visible = n->no_auto_visible, .has_nguid = n->nguid, .has_eui64 = n->eui64 };
+	                             .no_auto_visible = n->no_auto_visible, .read_only = n->read_only,
+	                             .has_nguid = n->nguid, .has_eui64 = n->eui64 };
 	struct change_call *cc;
 
 	if (!nvmf_rpc_target_ok(call, a->tgt_name))
