@@ -141,7 +141,7 @@ void bdev_lease_revoke(struct core *core, struct bdev_lease *l, struct bdev_leas
 
 #define BDEV_IO_FUA      0x01u /* on media before done */
 #define BDEV_IO_LEND     0x02u /* READ only: fill io->iovs (room for iov_max) with the device's own memory */
-#define BDEV_IO_SRC      0x04u /* COPY only: io->copy.src names a channel of the source; taken off when that is the same device */
+#define BDEV_IO_SRC      0x04u /* COPY: io->copy.src is the source's channel; taken off when that is the same device */
 #define BDEV_IO_PRCHK_GUARD  0x10u /* check protection information; a device that cannot answers UNSUPPORTED */
 #define BDEV_IO_PRCHK_APPTAG 0x20u
 #define BDEV_IO_PRCHK_REFTAG 0x40u

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* copy_test.c: copies from one device to another: lent or not, in pieces, and how they end when something goes wrong. */
+/* copy_test.c: copies from one device to another: lent or not, in pieces, and how they end when things go wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

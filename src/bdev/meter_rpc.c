@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* meter_rpc.c: latency histograms in SPDK's shape and in one for people, and metering of the queue depth.
  *
- * SPDK's histogram has 2^granularity buckets for each power of two, the first two ranges with one value each: base/hist.h
- * is the same with granularity 6 and range 0 first, so its buckets are sent as they are. Ticks are nanoseconds.
+ * SPDK's histogram has 2^granularity buckets for each power of two, the first two ranges with one value each:
+ * base/hist.h is the same with granularity 6 and range 0 first, so its buckets are sent as they are. Ticks are
+ * nanoseconds.
  */
 #include <errno.h>
 
@@ -134,7 +135,8 @@ static void histogram_read(struct bdev_hist_read *read)
 	free(r);
 }
 
-static struct reading *reading_make(struct rpc_call *call, struct bdev *b, struct json_object *(*answer)(struct reading *))
+static struct reading *reading_make(struct rpc_call *call, struct bdev *b,
+                                    struct json_object *(*answer)(struct reading *))
 {
 	struct reading *r;
 
@@ -275,7 +277,8 @@ static void handle_get_borders(struct rpc_call *call, void *args)
 	if (!b)
 		return;
 	if (!borders_ok(a->borders)) {
-		rpc_reply_error(call, -EINVAL, "borders: not an ascending list of up to %u numbers of microseconds", BORDERS_MAX);
+		rpc_reply_error(call, -EINVAL, "borders: not an ascending list of up to %u numbers of microseconds",
+		                BORDERS_MAX);
 		return;
 	}
 	r = reading_make(call, b, as_borders);

@@ -23,8 +23,8 @@ static const uint8_t limits_of[QOS_LINES][QOS_OF_A_LINE] = {
 	[QOS_WRITES] = { QOS_RW_IOS, QOS_W_IOS, QOS_RW_BYTES, QOS_W_BYTES },
 };
 
-#define LIMITED_OPS (BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COMPARE) | BDEV_BIT(VERIFY) | \
-                     BDEV_BIT(COMPARE_AND_WRITE) | BDEV_BIT(COPY) | BDEV_BIT(PASSTHROUGH))
+#define LIMITED_OPS (BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COMPARE) | \
+                     BDEV_BIT(VERIFY) | BDEV_BIT(COMPARE_AND_WRITE) | BDEV_BIT(COPY) | BDEV_BIT(PASSTHROUGH))
 
 static void line_pump(struct qos_line *line);
 static void line_emptied(struct qos_line *line);
@@ -80,7 +80,8 @@ static uint64_t lease_for(struct qos_limits *l, struct qos_bucket *b, struct qos
                           uint64_t rate, uint64_t now_ns)
 {
 	if (lease->units < need) {
-		uint64_t size = max_u64(need, min_u64(2 * lease->size, rate / SLICES)), more = max_u64(need - lease->units, size);
+		uint64_t size = max_u64(need, min_u64(2 * lease->size, rate / SLICES));
+		uint64_t more = max_u64(need - lease->units, size);
 
 		lease->from_ns = max_u64(lease->from_ns, bucket_take(l, b, more, rate, now_ns));
 		lease->units += more;

@@ -44,7 +44,8 @@ void bdev_qos_set(struct bdev *b, const struct qos_want *want, qos_done_fn *done
 bool bdev_qos_get(const struct bdev *b, struct qos_want *ret_want);
 
 /* Errors: -EEXIST, -ENODEV, -EBUSY with a sentence; then done does not run. */
-struct qos_group *qos_group_make(struct bdev_registry *reg, const char *name, const struct qos_want *want, struct err *e);
+struct qos_group *qos_group_make(struct bdev_registry *reg, const char *name, const struct qos_want *want,
+                                 struct err *e);
 struct qos_group *qos_group_find(struct bdev_registry *reg, const char *name, struct err *e);
 void qos_group_set(struct qos_group *g, const struct qos_want *want, qos_done_fn *done, void *arg);
 void qos_group_get(const struct qos_group *g, struct qos_want *ret_want);

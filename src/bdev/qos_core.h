@@ -8,7 +8,8 @@
 #include "bdev/bdev_waist.h"
 #include "bdev/qos.h"
 
-/* One limit, shared by all cores: whoever takes n units moves the time from which the next ones can be had by n / rate. */
+/* One limit, shared by all cores: whoever takes n units moves the time from which the next ones can be had by
+ * n / rate. */
 struct qos_bucket {
 	CACHE_ALIGNED _Atomic uint64_t free_at_ns;
 	_Atomic uint64_t rate;          /* units a second; 0: no limit */

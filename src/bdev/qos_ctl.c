@@ -274,7 +274,8 @@ struct qos_group *qos_group_find(struct bdev_registry *reg, const char *name, st
 	return g;
 }
 
-struct qos_group *qos_group_make(struct bdev_registry *reg, const char *name, const struct qos_want *want, struct err *e)
+struct qos_group *qos_group_make(struct bdev_registry *reg, const char *name, const struct qos_want *want,
+                                 struct err *e)
 {
 	struct qos_group *g;
 

@@ -249,7 +249,8 @@ void bdev_rpc_save_qos(struct bdev_rpc *br, struct json_object *array)
 		if (bdev_qos_get(b, &want))
 			add_rates(entry(array, "bdev_set_qos_limit", b->name), &want, false);
 		if (qos_group_of(b))
-			json_add_text(entry(array, "bdev_qos_group_add_bdev", qos_group_name(qos_group_of(b))), "bdev_name", b->name);
+			json_add_text(entry(array, "bdev_qos_group_add_bdev", qos_group_name(qos_group_of(b))), "bdev_name",
+			              b->name);
 	}
 }
 
@@ -259,7 +260,8 @@ static const struct rpc_method methods[] = {
 	RPC_METHOD("bdev_qos_group_create", struct set_limit, group_limit_params, handle_group_create,
 	           .flags = RPC_RUNTIME, .doc = "Make a group whose devices share limits.", .returns = "true"),
 	RPC_METHOD("bdev_qos_group_set_limit", struct set_limit, group_limit_params, handle_group_set,
-	           .flags = RPC_RUNTIME, .doc = "Change a group's limits; those that are not named stay.", .returns = "true"),
+	           .flags = RPC_RUNTIME, .doc = "Change a group's limits; those that are not named stay.",
+	           .returns = "true"),
 	RPC_METHOD("bdev_qos_group_add_bdev", struct member, member_params, handle_group_add, .flags = RPC_RUNTIME,
 	           .doc = "Put a device into a group; its own limits hold as well.", .returns = "true"),
 	RPC_METHOD("bdev_qos_group_remove_bdev", struct member, member_params, handle_group_remove, .flags = RPC_RUNTIME,
