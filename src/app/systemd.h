@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* systemd.h: the service manager, where there is one: the socket it hands over, and what it wants to be told. Private to
- * app. Without libsystemd at build time, or outside a service, nothing happens. */
+/* systemd.h: the service manager, where there is one: the socket it hands over, and what it wants to be told.
+ *
+ * Private to app. Without libsystemd at build time, or outside a service, nothing happens. */
 #ifndef APP_SYSTEMD_H
 #define APP_SYSTEMD_H
 
