@@ -130,6 +130,13 @@ class Runner:
                       {**SANITIZER_ENV, 'GANTRY_BUILD': directory}, PYTEST_TIMEOUT_S)
         self.report(name, pytest_result(report, log), started)
 
+    def seeds(self):
+        if not self.build('debug'):
+            return
+        started = time.monotonic()
+        log = command(['tools/seeds', '--build', TREES['debug'][0]], timeout_s=PYTEST_TIMEOUT_S)
+        self.report('seeds', Result(0 if log else 1, 0, ['seeds'] if log else [], last_lines(log or '')), started)
+
     def fuzz(self):
         targets = self.fuzz_targets()
         if not targets or not self.build('fuzz', *[str(Path(t).relative_to(ROOT / 'build-fuzz')) for t in targets]):
@@ -168,6 +175,8 @@ SUITES = {
                 lambda r: r.build('clang')),
     'sim':     ('the whole target in virtual time, seed by seed',
                 lambda r: (r.meson('sim', 'debug', is_sim), r.meson('sim asan', 'asan', is_sim))),
+    'seeds':   ('10,000 seeds of the simulations; tools/seeds 1000000 for more',
+                lambda r: r.seeds()),
     'proto':   ('raw conversations with the daemon, as released and with ASan and UBSan',
                 lambda r: (r.pytest('proto', 'proto', 'release'), r.pytest('proto asan', 'proto', 'asan'))),
     'config':  ('configurations saved, restarted from, saved again',

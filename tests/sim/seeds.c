@@ -24,8 +24,9 @@ int seeds_main(int argc, char **argv, uint64_t count, seeds_fn *scenario)
 	program = argv[0];
 	if (argc == 3 && !strcmp(argv[1], "--seed") && take_number(argv[2], &first))
 		count = 1;
-	else if (argc != 1 && !(argc == 3 && !strcmp(argv[1], "--seeds") && take_number(argv[2], &count)))
-		return fprintf(stderr, "usage: %s [--seeds COUNT | --seed SEED]\n", argv[0]), 2;
+	else if (argc != 1 && !(argc >= 3 && !strcmp(argv[1], "--seeds") && take_number(argv[2], &count) &&
+	                        (argc == 3 || (argc == 5 && !strcmp(argv[3], "--from") && take_number(argv[4], &first)))))
+		return fprintf(stderr, "usage: %s [--seeds COUNT [--from SEED] | --seed SEED]\n", argv[0]), 2;
 	signal(SIGABRT, say_seed);
 	for (uint64_t seed = first; seed < first + count; seed++) {
 		uint64_t hash;

@@ -5,7 +5,7 @@
  * one fails, the line to run it again is printed:
  *
  *     sim_echo                  the usual number of seeds
- *     sim_echo --seeds 100000   more
+ *     sim_echo --seeds 100000   more; --from 500 begins there
  *     sim_echo --seed 4711      that one
  *
  * Some seeds run twice, and must take the same course.
