@@ -104,8 +104,6 @@ static void devices_done(struct bdev_stats_all *d)
 	bdev_stats_all_end(d);
 	for (uint32_t i = 0; i < g->core_count; i++)
 		nvmf_eyes_free(&g->cores[i].eyes);
-	free(g);
-	m->gathering = NULL;
 	metrics_text_unref(m->text);
 	m->text = text;
 	while (!list_empty(&m->asks)) {
@@ -114,6 +112,8 @@ static void devices_done(struct bdev_stats_all *d)
 		list_del(&a->link);
 		give(a, text);
 	}
+	free(g);
+	m->gathering = NULL; /* not before: who got it may have been the last that the end waited for */
 	metrics_maybe_stopped(m);
 }
 

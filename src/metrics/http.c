@@ -15,8 +15,9 @@
 struct metrics_http {
 	struct metrics *m;
 	struct MHD_Daemon *daemon;
-	_Atomic uint32_t out;           /* requests on their way to control and back */
-	_Atomic bool stopping;
+	_Atomic uint32_t out;           /* requests on their way to control and back; one more until it stops */
+	_Atomic bool stopping, ending;
+	struct msg end_msg;
 };
 
 /* One request. */
@@ -37,6 +38,8 @@ static void on_end(void *cls, struct MHD_Connection *conn, void **at, enum MHD_R
 static void ask_on_control(struct msg *m);
 static void text_is_there(struct metrics_ask *a, struct metrics_text *text);
 static void go_on(struct scrape *s);
+static bool out_was_last(struct metrics_http *h);
+static void end_on_control(struct msg *m);
 static void end(struct metrics_http *h);
 
 struct metrics_http *metrics_http_start(struct metrics *m, const char *host, uint16_t port, struct err *e)
@@ -52,6 +55,8 @@ struct metrics_http *metrics_http_start(struct metrics *m, const char *host, uin
 	}
 	h = base_zalloc(sizeof(*h));
 	h->m = m;
+	atomic_init(&h->out, 1);
+	errno = 0;
 	h->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
 		(is_v4 ? 0 : MHD_USE_IPv6), port, NULL, NULL, on_request, h,
 		MHD_OPTION_SOCK_ADDR, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6,
@@ -97,8 +102,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	}
 	s->asked = true;
 	atomic_fetch_add(&h->out, 1);
-	if (atomic_load(&h->stopping)) {
-		atomic_fetch_sub(&h->out, 1);
+	if (atomic_load(&h->stopping)) { /* control may have counted on this one to end it */
+		if (out_was_last(h))
+			msg_send(core_control(h->m->core), &h->end_msg, end_on_control);
 		return answer_metrics(s);
 	}
 	MHD_suspend_connection(conn);
@@ -176,7 +182,7 @@ static void go_on(struct scrape *s)
 	struct metrics_http *h = s->http;
 
 	MHD_resume_connection(s->conn);
-	if (atomic_fetch_sub(&h->out, 1) == 1 && atomic_load(&h->stopping))
+	if (out_was_last(h))
 		end(h);
 }
 
@@ -184,8 +190,19 @@ static void go_on(struct scrape *s)
 void metrics_http_stop(struct metrics_http *h)
 {
 	atomic_store(&h->stopping, true);
-	if (!atomic_load(&h->out))
+	if (out_was_last(h))
 		end(h);
+}
+
+/* Both threads ask: true for one of them, once. */
+static bool out_was_last(struct metrics_http *h)
+{
+	return atomic_fetch_sub(&h->out, 1) == 1 && !atomic_exchange(&h->ending, true);
+}
+
+static void end_on_control(struct msg *m)
+{
+	end(container_of(m, struct metrics_http, end_msg));
 }
 
 /* Joins the thread: it waits for nothing but its sockets. */
