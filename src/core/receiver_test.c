@@ -8,6 +8,7 @@
 #define SENDERS 3u
 #define MESSAGES 30000u
 #define CHAIN 7u
+#define ENDS 3000u
 
 static struct receiver *receiver;
 static struct sender {
@@ -113,6 +114,30 @@ static void on_a_reactor(void **state)
 
 static void on_a_thread_of_its_own(void **state) { run(start_on_thread, CORE_INTERRUPT); }
 
+/* Sent at any moment of the thread's round, and then it ends. */
+static void what_was_sent_is_run_before_the_end(void **state)
+{
+	static struct numbered last;
+	struct err e = { 0 };
+
+	rig_make(&(struct core_opts){ .cpus = rig_cpus(1), .stall_ms = 60000 });
+	expected = NULL;
+	atomic_store(&arrived, 0);
+	last.sender = &senders[0];
+	for (uint32_t i = 0; i < ENDS; i++) {
+		struct receiver *r = receiver_make(rig.core, NULL, "receiver", &e);
+
+		assert_non_null(r);
+		last.number = senders[0].next;
+		for (volatile uint32_t spin = 0; spin < i * 37 % 20000; spin++)
+			;
+		receiver_send(r, &last.msg, on_receiver);
+		receiver_free(r);
+		assert_int_equal(atomic_load(&arrived), i + 1);
+	}
+	core_free(rig.core);
+}
+
 /* --- what waits for a reactor that is stuck ---------------------------------------------------------- */
 
 static struct msg stick, waiting[5], foreign[3];
@@ -183,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(on_a_reactor),
 		cmocka_unit_test(on_a_thread_of_its_own),
+		cmocka_unit_test(what_was_sent_is_run_before_the_end),
 		cmocka_unit_test(what_waits_can_be_asked_for),
 	};
 

@@ -25,9 +25,11 @@ static void *run(void *arg)
 	snprintf(name, sizeof(name), "%s", r->name);
 	pthread_setname_np(pthread_self(), name);
 	for (;;) {
+		bool stop = atomic_load(&r->stop); /* before it looks: what was sent before the end is run */
+
 		if (receiver_run(r))
 			continue;
-		if (atomic_load(&r->stop))
+		if (stop)
 			return NULL;
 		if (receiver_may_sleep(r))
 			while (read(t->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
