@@ -30,7 +30,7 @@ void trace_file_init(struct trace_file *f, struct core *core, int shm_id)
 static struct trace_ring *share(struct trace_sharer *s, uint32_t count, struct err *e)
 {
 	struct trace_file *f = container_of(s, struct trace_file, sharer);
-	int fd;
+	int fd, rc;
 
 	f->bytes = TRACE_FILE_RINGS_AT + count * sizeof(struct trace_ring);
 	unlink(s->path); /* an earlier daemon of this id left it; who reads that one keeps it */
@@ -41,10 +41,12 @@ static struct trace_ring *share(struct trace_sharer *s, uint32_t count, struct e
 		return NULL;
 	}
 	f->map = MAP_FAILED;
-	if (ftruncate(fd, (off_t)f->bytes) == 0)
+	rc = posix_fallocate(fd, 0, (off_t)f->bytes); /* not ftruncate(): where it is full a store would kill the daemon */
+	if (rc == 0)
 		f->map = mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (f->map == MAP_FAILED) {
-		err_set(e, -errno, "the trace file %s cannot have %zu bytes: %s", s->path, f->bytes, strerror(errno));
+		rc = rc ? rc : errno;
+		err_set(e, -rc, "the trace file %s cannot have %zu bytes: %s", s->path, f->bytes, strerror(rc));
 		f->map = NULL;
 		unlink(s->path);
 	}
