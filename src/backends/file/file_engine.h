@@ -27,7 +27,7 @@ struct file_io {
 	uint16_t iov_count;
 	uint8_t tries;
 	uint8_t state;             /* enum file_io_state */
-	bool sync;                 /* on media before it is answered */
+	bool sync;                 /* on media before it is answered; READ: what is in a cache goes there first */
 	const struct iovec *iovs;  /* of what is left */
 	struct iovec rest[FILE_REST_IOVS];
 	struct mem_bufs bounce;    /* where the caller's buffers are not aligned */

@@ -103,7 +103,8 @@ void file_submit(struct bdev_channel *ch, struct bdev_io *io)
 	f->left = moves ? (uint32_t)(io->count * d->bdev.block_size) : 0;
 	f->iovs = io->iovs;
 	f->iov_count = io->iov_count;
-	f->sync = io->op == BDEV_WRITE && io->flags & BDEV_IO_FUA;
+	f->sync = io->flags & BDEV_IO_FUA && (io->op == BDEV_WRITE ||
+	          (io->op == BDEV_READ && d->bdev.cache != BDEV_CACHE_NONE));
 	f->bounce.count = 0;
 	if (moves)
 		bounce_or_start(f);
@@ -117,8 +118,8 @@ static void start(struct file_io *f)
 {
 	const struct file_disk *d = file_disk_of(bdev_channel_bdev(f->io->ch));
 
-	if (unlikely(!d->direct && !f->lane->engine->buffered)) {
-		file_job_start(f);
+	if (unlikely((!d->direct && !f->lane->engine->buffered) || (f->sync && f->io->op == BDEV_READ))) {
+		file_job_start(f); /* a read from the media: what a cache holds of it is written out first */
 		return;
 	}
 	f->state = FILE_IO_ENGINE;
@@ -346,10 +347,42 @@ static bool was_taken_out(const struct file_disk *d)
 	return d->is_block_device && (file_size(d->fd, true, &bytes) != 0 || !bytes);
 }
 
+/* A flush says once what kept the system from writing out, and forgets: also that there was no room, where that shows
+ * only then. Not of that kind is what says that nothing was tried. */
+static bool flush_lost_something(int error)
+{
+	switch (error) {
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+	case ENOMEM:
+	case ENOBUFS:
+	case EROFS:
+	case EPERM:
+	case EACCES:
+	case EBADE:
+	case ETIMEDOUT:
+	case ETIME:
+		return true;
+	}
+	return false;
+}
+
+/* On the media before it is answered; past the page cache of a device an error is of its own blocks alone. */
+static bool goes_through(const struct file_disk *d, const struct bdev_io *io)
+{
+	return io->flags & BDEV_IO_FUA && !(d->is_block_device && d->direct) &&
+	       (io->op == BDEV_READ || io->op == BDEV_WRITE || io->op == BDEV_WRITE_ZEROES);
+}
+
 enum bdev_status file_status(struct file_disk *d, const struct bdev_io *io, int error)
 {
+	int cause = error;
+
 	if (unlikely((error == EIO || error == ENOSPC) && was_taken_out(d)))
 		error = ENODEV;
+	if (unlikely(io->op == BDEV_FLUSH && flush_lost_something(error)))
+		error = EIO;
 	switch (error) {
 	case ENOSPC:
 	case EDQUOT:
@@ -387,8 +420,8 @@ enum bdev_status file_status(struct file_disk *d, const struct bdev_io *io, int 
 		file_seems_lost(d);
 		return BDEV_ST_FAILED;
 	}
-	if (io->op == BDEV_FLUSH || (io->op == BDEV_WRITE && io->flags & BDEV_IO_FUA && !d->is_block_device)) {
-		unsynced(d, error);
+	if (io->op == BDEV_FLUSH || goes_through(d, io)) {
+		unsynced(d, cause);
 		return BDEV_ST_FAILED;
 	}
 	return BDEV_ST_MEDIA_ERROR;

@@ -99,6 +99,8 @@ static int64_t do_move(struct file_io *f)
 {
 	ssize_t n;
 
+	if (f->io->op == BDEV_READ && f->sync && fdatasync(f->fd))
+		return -EIO;
 	do {
 		if (f->io->op == BDEV_READ)
 			n = preadv(f->fd, f->iovs, f->iov_count, (off_t)f->at);
@@ -191,7 +193,7 @@ static int64_t do_zeroes(struct file_disk *d, const struct bdev_io *io)
 	if (rc == -EOPNOTSUPP)
 		rc = write_zeroes(d, at, len);
 	if (rc == 0 && io->flags & BDEV_IO_FUA)
-		rc = fdatasync(d->fd) ? -errno : 0;
+		rc = fdatasync(d->fd) ? -EIO : 0; /* whatever it was: it may have been of earlier writes */
 	return rc;
 }
 

@@ -209,6 +209,39 @@ static void a_failed_flush_fails_the_disk_until_it_is_opened_again(void **state)
 	file_rig_end(&fr);
 }
 
+/* Also for want of room: it is said once, of what is lost by then. */
+static void a_flush_that_found_no_room_fails_the_disk(void **state)
+{
+	const int errors[] = { ENOSPC, EDQUOT, ETIMEDOUT, EROFS };
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		begin();
+		SAY(-errors[i]);
+		assert_int_equal(file_rig_do(&fr, BDEV_FLUSH, 0, 0, NULL), BDEV_ST_FAILED);
+		assert_int_equal(file_rig_do(&fr, BDEV_FLUSH, 0, 0, NULL), BDEV_ST_FAILED);
+		assert_int_equal(attempts, 1);
+		file_rig_end(&fr);
+	}
+}
+
+/* A read from the media comes by way of a thread that writes out first, and brings what was written. */
+static void a_read_through_writes_out_first(void **state)
+{
+	static _Alignas(4096) uint8_t out[BLOCK], in[BLOCK];
+	struct rig_io io;
+
+	begin();
+	fill(out, sizeof(out), 9);
+	assert_int_equal(file_rig_do(&fr, BDEV_WRITE, 5, 1, out), BDEV_ST_OK);
+	assert_int_equal(attempts, 1);
+	rig_io_init(&io, fr.ch[0], BDEV_READ, 5, 1, in, sizeof(in));
+	io.io.flags = BDEV_IO_FUA;
+	assert_int_equal(rig_io_run(&fr.rig, 0, &io), BDEV_ST_OK);
+	assert_int_equal(attempts, 1);
+	assert_memory_equal(in, out, sizeof(in));
+	file_rig_end(&fr);
+}
+
 static void a_failed_write_through_fails_the_disk(void **state)
 {
 	static _Alignas(4096) uint8_t buf[BLOCK];
@@ -346,6 +379,8 @@ int main(void)
 		cmocka_unit_test(unaligned_memory_is_bounced),
 		cmocka_unit_test(errors_are_said_in_the_waists_words),
 		cmocka_unit_test(a_failed_flush_fails_the_disk_until_it_is_opened_again),
+		cmocka_unit_test(a_flush_that_found_no_room_fails_the_disk),
+		cmocka_unit_test(a_read_through_writes_out_first),
 		cmocka_unit_test(a_failed_write_through_fails_the_disk),
 		cmocka_unit_test(what_was_lost_is_opened_again),
 		cmocka_unit_test(a_file_that_shrinks_is_a_media_error_and_then_smaller),
