@@ -269,7 +269,8 @@ void file_rescan(struct file_backend *fb, const char *name, file_looked_fn *done
 static bool is_alike(const struct file_disk *d, const struct file_shape *s, struct err *e)
 {
 	if (s->is_block_device == d->is_block_device && s->in_memory == d->in_memory &&
-	    s->direct == d->direct && s->mem_align <= max_u32(d->mem_align, 1))
+	    s->direct == d->direct && s->mem_align <= max_u32(d->mem_align, 1) &&
+	    (s->cache == d->bdev.cache || s->cache == BDEV_CACHE_NONE)) /* who was told of no cache would not flush */
 		return true;
 	err_set(e, -EINVAL, "filename: what is at '%s' now is of another kind than it was; delete the device and make "
 	        "it again", d->filename);
