@@ -139,6 +139,7 @@ void rpc_load_json(struct rpc *rpc, struct json_object *config, uint32_t part, r
 	l->state = part & RPC_LOAD_STATE;
 	l->done = done;
 	l->arg = arg;
+	rpc->loading += l->patient || l->state;
 	collect_items(l);
 	load_step(l);
 }
@@ -391,6 +392,11 @@ static void load_end(struct load *l)
 
 	if (!e.code && l->part == RPC_LOAD_RUNTIME)
 		missing_say(l->rpc);
+	if (l->patient || l->state) {
+		l->rpc->loading--;
+		if (!e.code && !list_empty(&l->rpc->missing))
+			missing_retry(l->rpc);
+	}
 	json_object_put(l->config);
 	free(l->items);
 	free(l);

@@ -27,6 +27,13 @@ static const struct setter {
 	{ "accel_assign_opc", { "opname" }, NULL, NULL },
 };
 
+/* What is taken away by a name that follows from another parameter. */
+static const struct derived {
+	const char *method, *param, *before, *name;
+} derived[] = {
+	{ "bdev_error_create", "base_name", "EE_", "name" },
+};
+
 static const struct setter *setter_of(const char *method)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(setters); i++)
@@ -123,6 +130,23 @@ static bool add_to_key(struct json_object *key, const char *name, struct json_ob
 	return v != NULL;
 }
 
+static bool add_derived(struct json_object *key, const char *name, const struct rpc_method *m, struct json_object *params)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(derived); i++) {
+		const struct derived *d = &derived[i];
+		struct json_object *v = find_named(params, d->param);
+		char value[256];
+		struct text t = text_over(value, sizeof(value));
+
+		if (!v || strcmp(d->method, m->name) != 0 || strcmp(d->name, name) != 0)
+			continue;
+		text_add(&t, "%s%s", d->before, json_object_get_string(v));
+		json_object_object_add(key, name, json_object_new_string(value));
+		return true;
+	}
+	return false;
+}
+
 struct json_object *method_key(struct rpc *rpc, const struct rpc_method *m, struct json_object *params)
 {
 	const struct setter *setter = setter_of(m->name);
@@ -137,7 +161,8 @@ struct json_object *method_key(struct rpc *rpc, const struct rpc_method *m, stru
 	} else if (undo) {
 		for (size_t i = 0; i < undo->param_count; i++)
 			if (undo->params[i].required)
-				complete &= add_to_key(key, undo->params[i].name, find_value(params, &undo->params[i]));
+				complete &= add_to_key(key, undo->params[i].name, find_value(params, &undo->params[i])) ||
+				            add_derived(key, undo->params[i].name, m, params);
 	} else {
 		/* A setting of some object, or of the daemon as a whole. */
 		for (size_t i = 0; i < m->param_count; i++)

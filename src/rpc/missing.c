@@ -228,8 +228,13 @@ static void retry_deferred(struct defer *d)
 {
 	struct rpc *rpc = container_of(d, struct rpc, retry);
 
-	if (!rpc->retrying)
+	if (!rpc->retrying && !rpc->loading)
 		retry_next(rpc);
+}
+
+void missing_retry(struct rpc *rpc)
+{
+	defer_run(&rpc->retry, retry_deferred);
 }
 
 static void retry_next(struct rpc *rpc)

@@ -288,8 +288,11 @@ static void mark_gone(struct plan *p, struct planned *old)
 {
 	struct json_object *params = entry_params(old->entry);
 	struct rpc_entry *found = registry_find(p->rpc, entry_method(old->entry));
+	struct json_object *key = found ? method_key(p->rpc, found->method, params) : NULL;
 	struct json_object *name = params ? json_object_object_get(params, "name") : NULL;
 
+	if (!name && key) /* it follows from what is given */
+		name = json_object_object_get(key, "name");
 	old->gone = true;
 	if (old->identity)
 		set_add(p->gone_identities, old->identity);
@@ -300,6 +303,7 @@ static void mark_gone(struct plan *p, struct planned *old)
 	else if (name && strstr(entry_method(old->entry), "_attach"))
 		set_add(p->gone_names, json_object_get_string(name));
 	json_each_text(params, set_add, p->gone_texts);
+	json_object_put(key);
 }
 
 struct asked {

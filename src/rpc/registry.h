@@ -35,6 +35,7 @@ struct rpc {
 	struct list missing;            /* entries that could not be made yet: missing.c */
 	struct json_object *retrying;   /* the one of them that is being tried again */
 	struct defer retry;
+	uint32_t loading;               /* patient loads that go on: they try again themselves */
 	bool running;
 	void (*on_running)(void *arg);  /* framework_wait_init's callers */
 	void *on_running_arg;

@@ -82,6 +82,8 @@ void missing_say(struct rpc *rpc);
 /* A call ended: what it made or took away is missed no more. True: it took away what was missing, and so has not
  * failed. */
 bool missing_ended(struct rpc_call *call, struct json_object *result, const struct err *e);
+/* After a load that was patient: what it waited for may have come meanwhile. */
+void missing_retry(struct rpc *rpc);
 bool missing_forget(struct rpc *rpc, struct json_object *entry);
 void missing_free(struct rpc *rpc);
 
