@@ -27,7 +27,7 @@ struct partition {
 };
 
 static void arrived(struct bdev_arrival *a, struct bdev *b);
-static void found(struct gpt *g, const char *base, const struct gpt_table *table, void *arg);
+static void found(struct gpt *g, const char *base, const struct gpt_table *table, bool unread, void *arg);
 static int build(struct bdev_order *o, struct err *e);
 static bool leave(struct bdev_order *o);
 static void resized(struct bdev_order *o, uint32_t base);
@@ -173,7 +173,7 @@ static void keep_wanted(const struct gpt *g, const struct gpt_table *from, struc
 	}
 }
 
-static void found(struct gpt *g, const char *base, const struct gpt_table *table, void *arg)
+static void found(struct gpt *g, const char *base, const struct gpt_table *table, bool unread, void *arg)
 {
 	struct disk *d = disk_of(g, base);
 	struct err e = { 0 };
@@ -182,6 +182,8 @@ static void found(struct gpt *g, const char *base, const struct gpt_table *table
 	if (d) {
 		if (d->leaving)
 			return; /* it will be read anew when it comes back */
+		if (!table && unread)
+			return; /* nobody knows what it says now: users keep what they have */
 		keep_wanted(g, table, &d->table);
 		update(d);
 		return;
@@ -216,9 +218,9 @@ static void rescan_step(struct rescan *r)
 	free(r);
 }
 
-static void found_again(struct gpt *g, const char *base, const struct gpt_table *table, void *arg)
+static void found_again(struct gpt *g, const char *base, const struct gpt_table *table, bool unread, void *arg)
 {
-	found(g, base, table, NULL);
+	found(g, base, table, unread, NULL);
 	rescan_step(arg);
 }
 

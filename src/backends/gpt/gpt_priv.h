@@ -14,9 +14,9 @@ struct gpt {
 	uint32_t scans;              /* under way */
 };
 
-/* gpt_scan.c: read a device's table; `found` runs once, later, with NULL when there is none that can be believed. The
- * device may be going by then. */
-typedef void gpt_found_fn(struct gpt *g, const char *base, const struct gpt_table *table, void *arg);
+/* gpt_scan.c: read a device's table; `found` runs once, later, with NULL when there is none that can be believed; and
+ * then `unread` when a read failed, and there may be one. The device may be going by then. */
+typedef void gpt_found_fn(struct gpt *g, const char *base, const struct gpt_table *table, bool unread, void *arg);
 void gpt_scan(struct gpt *g, struct bdev *b, gpt_found_fn *found, void *arg);
 
 #endif

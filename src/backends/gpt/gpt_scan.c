@@ -23,6 +23,7 @@ struct scan {
 	struct bdev_info info;
 	char name[BDEV_NAME_MAX];
 	bool backup;                 /* the primary one was no good */
+	bool unread;                 /* a read failed */
 	struct gpt_header header;
 	struct gpt_table table;
 	gpt_found_fn *found;
@@ -97,6 +98,7 @@ void gpt_scan(struct gpt *g, struct bdev *b, gpt_found_fn *found, void *arg)
 	}
 	if (!s->ch)
 		log_warning("gpt: cannot look for partitions on '%s': %s", s->name, e.text);
+	s->unread = !s->ch;
 	s->next = no_channel;
 	defer_run(&s->then, went_on);
 }
@@ -105,6 +107,7 @@ static bool was_read(struct scan *s)
 {
 	if (s->io.status == BDEV_ST_OK)
 		return true;
+	s->unread = true;
 	if (s->io.status != BDEV_ST_GONE)
 		log_info("gpt: block %llu of '%s' could not be read: %s", (unsigned long long)s->io.lba, s->name,
 		         bdev_status_text((enum bdev_status)s->io.status));
@@ -173,7 +176,7 @@ static void end(struct scan *s, const struct gpt_table *table)
 
 	if (s->ch)
 		bdev_channel_put(s->ch);
-	s->found(s->g, s->name, table, s->arg);
+	s->found(s->g, s->name, table, s->unread, s->arg);
 	s->g->scans--;
 	free(s->buf);
 	free(s);

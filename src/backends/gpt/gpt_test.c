@@ -256,6 +256,24 @@ static void a_rescan_follows_the_table(void **state)
 	end();
 }
 
+/* An I/O error is not an empty table: who uses a partition would lose it for a moment's failure. */
+static void a_rescan_that_cannot_read_changes_nothing(void **state)
+{
+	begin();
+	come();
+	assert_true(look("diskp1").there);
+	atomic_store(&fake.fail_at, atomic_load(&fake.seen) + 1);
+	rescan();
+	rig_settle(&rig);
+	assert_true(look("diskp1").there);
+	memset(fake.media + BS, 0, BS); /* read, and none: the primary header is gone, and the backup one */
+	memset(fake.media + (BLOCKS - 1) * BS, 0, BS);
+	rescan();
+	rig_settle(&rig);
+	assert_false(look("diskp1").there);
+	end();
+}
+
 /* Another disk comes under the same name: the old table would cut it up. */
 static void a_disk_that_comes_back_is_read_anew(void **state)
 {
@@ -293,6 +311,7 @@ int main(void)
 		cmocka_unit_test(a_disk_in_use_is_left_alone),
 		cmocka_unit_test(the_backup_table_helps),
 		cmocka_unit_test(unreadable_disks_have_no_partitions),
+		cmocka_unit_test(a_rescan_that_cannot_read_changes_nothing),
 		cmocka_unit_test(a_rescan_follows_the_table),
 		cmocka_unit_test(a_disk_that_comes_back_is_read_anew),
 		cmocka_unit_test(types_are_named),
