@@ -257,6 +257,8 @@ static void resized(struct bdev_order *o, uint32_t base)
 		return; /* it is going, or nothing is left of the member: the member answers then */
 	if (r->level == RAID_0)
 		r->each = blocks;
+	else
+		r->starts[r->members] = count; /* for who asks; I/O does not look at it */
 }
 
 struct raid_order *raid_order_of(const struct bdev *b)
