@@ -298,8 +298,13 @@ static void go_on(struct file_io *f, uint32_t moved)
 	start(f);
 }
 
+/* Of two flushes at a time the system tells one that writing out failed, and the other that all is well. */
 void file_io_end(struct file_io *f, enum bdev_status st)
 {
+	const struct file_disk *d = file_disk_of(bdev_channel_bdev(f->io->ch));
+
+	if (f->io->op == BDEV_FLUSH && st == BDEV_ST_OK && unlikely(atomic_load(&d->state) == FILE_UNSYNCED))
+		st = BDEV_ST_FAILED;
 	if (unlikely(mem_held(&f->bounce))) {
 		if (f->io->op == BDEV_READ && st == BDEV_ST_OK)
 			copy_back(f);

@@ -242,6 +242,29 @@ static void a_read_through_writes_out_first(void **state)
 	file_rig_end(&fr);
 }
 
+static void let_go_here(void *arg)
+{
+	file_io_moved(arg, 0);
+}
+
+/* Of two that run at a time the system tells only one: the other may not say yes after it. */
+static void a_flush_beside_a_failed_one_fails(void **state)
+{
+	struct rig_io io;
+	struct file_io *first;
+
+	begin();
+	SAY(HOLD, -EIO);
+	rig_io_init(&io, fr.ch[0], BDEV_FLUSH, 0, 0, NULL, 0);
+	rig_io_start(&fr.rig, 0, &io);
+	rig_settle(&fr.rig);
+	first = held;
+	assert_int_equal(file_rig_do(&fr, BDEV_FLUSH, 0, 0, NULL), BDEV_ST_FAILED);
+	rig_on(rig_core(&fr.rig, 0), let_go_here, first);
+	assert_int_equal(rig_io_wait(&io), BDEV_ST_FAILED);
+	file_rig_end(&fr);
+}
+
 static void a_failed_write_through_fails_the_disk(void **state)
 {
 	static _Alignas(4096) uint8_t buf[BLOCK];
@@ -381,6 +404,7 @@ int main(void)
 		cmocka_unit_test(a_failed_flush_fails_the_disk_until_it_is_opened_again),
 		cmocka_unit_test(a_flush_that_found_no_room_fails_the_disk),
 		cmocka_unit_test(a_read_through_writes_out_first),
+		cmocka_unit_test(a_flush_beside_a_failed_one_fails),
 		cmocka_unit_test(a_failed_write_through_fails_the_disk),
 		cmocka_unit_test(what_was_lost_is_opened_again),
 		cmocka_unit_test(a_file_that_shrinks_is_a_media_error_and_then_smaller),
