@@ -40,14 +40,14 @@ void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost)
 		q->counts.ios[kind]++;
 		q->counts.bytes[kind] += req->data_len;
 	}
-	if (likely(reactor_now_ns() == req->came_ns))
+	if (likely(reactor_now_ns() <= req->came_ns)) /* less: it came on another core, whose pass began later */
 		q->counts.at_once++;
 	else
 		count_times(req, &q->counts, done_ns, lost);
 }
 
-/* The one used last comes first. Memory comes when somebody works: an idle connection shall stay small. NULL: it is
- * not to be counted. */
+/* The one used last comes first. Memory comes when somebody works: an idle connection shall stay small. Only what exists
+ * is told apart: a host cannot make up names. NULL: it is not to be counted. */
 static struct nvmf_queue_counts *find_counts(struct nvmf_qpair *qp, uint32_t nsid)
 {
 	struct nvmf_queue_counts **at = &qp->stages, *q;
@@ -55,6 +55,8 @@ static struct nvmf_queue_counts *find_counts(struct nvmf_qpair *qp, uint32_t nsi
 
 	if (!qp->qid || !qp->ctrlr || !qp->nc)
 		return NULL;
+	if (!nvmf_ns_find(qp, nsid))
+		nsid = NVMF_NSID_OTHERS;
 	for (; *at && (*at)->nsid != nsid; at = &(*at)->next)
 		if (++count == NVMF_QUEUE_NAMESPACES)
 			return find_counts(qp, NVMF_NSID_OTHERS);
@@ -96,7 +98,7 @@ static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *c, uint6
 static void times_of(const struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns, uint64_t ns[NVMF_STAGE_COUNT])
 {
 	uint64_t waited = (uint64_t)req->waited << UNIT_BITS, held = (uint64_t)req->io.waited << UNIT_BITS;
-	uint64_t until = done_ns > req->came_ns ? done_ns : req->came_ns;
+	uint64_t until = min_u64(max_u64(done_ns, req->came_ns), now_ns);
 	uint64_t began = req->began == NVMF_NOT_BEGUN ? until : req->came_ns + ((uint64_t)req->began << UNIT_BITS);
 	uint64_t worked;
 

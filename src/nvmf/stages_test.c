@@ -77,6 +77,7 @@ static const struct nvmf_stage_counts *counted(struct past p, uint32_t times)
 	return &eyes.queues[0].counts;
 }
 
+#define NSIDS (2 * NVMF_QUEUE_NAMESPACES)
 #define UNITS(n) ((n) * 1024ull)
 
 static void time_is_divided(void **state)
@@ -124,14 +125,48 @@ static void namespaces_of_a_queue_are_told_apart_up_to_a_limit(void **state)
 {
 	uint64_t sum = 0;
 
-	for (uint32_t nsid = 1; nsid <= 2 * NVMF_QUEUE_NAMESPACES; nsid++)
+	/* all that the subsystem has room for; the others do not exist */
+	for (uint32_t nsid = 3; nsid <= NVMF_QUEUE_NAMESPACES; nsid++)
+		assert_int_equal(rig_add_ns(&rig, "nul", nsid), 0);
+	for (uint32_t nsid = 1; nsid <= NSIDS; nsid++)
 		counted((struct past){ .nsid = nsid }, 2);
 	assert_int_equal(eyes.namespace_count, NVMF_QUEUE_NAMESPACES);
 	for (uint32_t i = 0; i < eyes.namespace_count; i++)
 		sum += eyes.namespaces[i].counts.ios[NVMF_KIND_READ];
-	assert_int_equal(sum, 4 * NVMF_QUEUE_NAMESPACES);
+	assert_int_equal(sum, 2 * NSIDS);
 	assert_int_equal(eyes.queues[0].counts.ios[NVMF_KIND_READ], sum);
 	assert_int_equal(eyes.hosts[0].counts.ios[NVMF_KIND_READ], sum);
+}
+
+/* Else their number had no limit over time, in the metrics of who collects them. */
+static void what_does_not_exist_is_not_told_apart(void **state)
+{
+	counted((struct past){ .nsid = 1 }, 1);
+	for (uint32_t i = 0; i < 1000; i++)
+		counted((struct past){ .nsid = 1000 + i * 7919, .status = NVME_SC_INVALID_FIELD }, 1);
+	assert_int_equal(eyes.namespace_count, 2);
+	assert_int_equal(eyes.queues[0].counts.errors, 1000);
+}
+
+/* The core that it moved to may have begun its pass before the one where it came. */
+static void count_ahead(void *arg)
+{
+	struct nvmf_req req = { .qpair = &io->qp, .came_ns = reactor_now_ns() + 5, .began = NVMF_NOT_BEGUN };
+
+	req.cmd.opc = NVME_CMD_READ;
+	req.cmd.nsid = le32_of(1);
+	nvmf_stages_count(&req, reactor_now_ns(), false);
+	req.came_ns = reactor_now_ns() - 100;
+	nvmf_stages_count(&req, reactor_now_ns() + 5, false);
+}
+
+static void no_time_is_negative(void **state)
+{
+	sim_as(core_reactor(rig.core, 1), count_ahead, NULL);
+	sim_as(core_reactor(rig.core, 1), read_eyes, NULL);
+	assert_int_equal(eyes.queues[0].counts.at_once, 1);
+	for (uint32_t s = 0; s < NVMF_STAGE_COUNT; s++)
+		assert_true(eyes.queues[0].counts.stage[s].sum_ns <= 100);
 }
 
 static void close_it(void *arg) { nvmf_stages_close(&io->qp); }
@@ -172,6 +207,8 @@ int main(void)
 		IN_A_RIG(within_a_pass_it_took_no_time),
 		IN_A_RIG(what_was_refused_or_lost_has_no_back_end),
 		IN_A_RIG(namespaces_of_a_queue_are_told_apart_up_to_a_limit),
+		IN_A_RIG(what_does_not_exist_is_not_told_apart),
+		IN_A_RIG(no_time_is_negative),
 		IN_A_RIG(counts_outlive_their_queue),
 		IN_A_RIG(the_recorder_is_bounded_and_keeps_the_slowest),
 	};
