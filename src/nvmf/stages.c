@@ -40,14 +40,14 @@ void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost)
 		q->counts.ios[kind]++;
 		q->counts.bytes[kind] += req->data_len;
 	}
-	if (likely(reactor_now_ns() <= req->came_ns)) /* less: it came on another core, whose pass began later */
+	if (likely(reactor_now_ns() <= req->came_ns)) /* less: it came on another core */
 		q->counts.at_once++;
 	else
 		count_times(req, &q->counts, done_ns, lost);
 }
 
-/* The one used last comes first. Memory comes when somebody works: an idle connection shall stay small. Only what exists
- * is told apart: a host cannot make up names. NULL: it is not to be counted. */
+/* The one used last comes first. Memory comes when somebody works: an idle connection shall stay small. Only what
+ * exists is told apart: a host cannot make up names. NULL: it is not to be counted. */
 static struct nvmf_queue_counts *find_counts(struct nvmf_qpair *qp, uint32_t nsid)
 {
 	struct nvmf_queue_counts **at = &qp->stages, *q;

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "backends/null/null.h"
 #include "nvmf/stages.h"
 #include "nvmf/test_rig.h"
 
@@ -121,13 +122,26 @@ static void what_was_refused_or_lost_has_no_back_end(void **state)
 	assert_true(slow[0].why & NVMF_SLOW_LOST || slow[1].why & NVMF_SLOW_LOST);
 }
 
+static void make_disk(void *arg)
+{
+	struct bdev *b;
+
+	must(!null_create(rig.reg, &(struct null_opts){ .name = arg, .block_count = 1, .block_size = 4096 }, &b, NULL));
+}
+
 static void namespaces_of_a_queue_are_told_apart_up_to_a_limit(void **state)
 {
 	uint64_t sum = 0;
+	char name[16];
 
 	/* all that the subsystem has room for; the others do not exist */
-	for (uint32_t nsid = 3; nsid <= NVMF_QUEUE_NAMESPACES; nsid++)
-		assert_int_equal(rig_add_ns(&rig, "nul", nsid), 0);
+	for (uint32_t nsid = 3; nsid <= NVMF_QUEUE_NAMESPACES; nsid++) {
+		struct text t = text_over(name, sizeof(name));
+
+		text_add(&t, "nul%u", nsid);
+		sim_as(core_control(rig.core), make_disk, name);
+		assert_int_equal(rig_add_ns(&rig, name, nsid), 0);
+	}
 	for (uint32_t nsid = 1; nsid <= NSIDS; nsid++)
 		counted((struct past){ .nsid = nsid }, 2);
 	assert_int_equal(eyes.namespace_count, NVMF_QUEUE_NAMESPACES);
