@@ -26,7 +26,8 @@ static const struct row rows[] = { METRICS(METRIC_ROW) };
 /* Rows of all cores as one. */
 struct merged {
 	struct nvmf_eyes_row *at;
-	uint32_t count, max, left_out;
+	uint32_t count, max;
+	bool any_others;                /* they lie at [max], and come last */
 };
 
 static void process(FILE *f, const struct gathering *g);
@@ -456,29 +457,47 @@ static bool same(const struct nvmf_eyes_row *a, const struct nvmf_eyes_row *b)
 	return a->nsid == b->nsid && strcmp(a->host, b->host) == 0 && strcmp(a->nqn, b->nqn) == 0;
 }
 
+static bool is_others(const struct nvmf_eyes_row *row)
+{
+	return strcmp(row->host, NVMF_EYES_OTHERS) == 0;
+}
+
+/* What there is no place for, and what a core has put together already, is one row, the last. */
 static void merge(struct merged *all, const struct nvmf_eyes_row *rows_of_core, uint32_t count)
 {
 	for (uint32_t n = 0; n < count; n++) {
-		uint32_t i = 0;
+		const struct nvmf_eyes_row *row = &rows_of_core[n];
+		uint32_t i = is_others(row) ? all->max : 0;
 
-		while (i < all->count && !same(&all->at[i], &rows_of_core[n]))
+		while (i < all->count && !same(&all->at[i], row))
 			i++;
-		if (i == all->max) {
-			all->left_out++;
-			i--; /* the last row is everybody's */
-		} else if (i == all->count) {
-			all->at[all->count++] = rows_of_core[n];
-			if (all->count == all->max)
-				memcpy(all->at[i].host, NVMF_EYES_OTHERS, sizeof(NVMF_EYES_OTHERS));
-			continue;
+		if (i < all->count) {
+			nvmf_stage_counts_add(&all->at[i].counts, &row->counts);
+		} else if (i < all->max) {
+			all->at[all->count++] = *row;
+		} else {
+			nvmf_stage_counts_add(&all->at[all->max].counts, &row->counts);
+			all->any_others = true;
 		}
-		nvmf_stage_counts_add(&all->at[i].counts, &rows_of_core[n].counts);
 	}
+}
+
+/* No label of the others is that of one of them. */
+static void merge_end(struct merged *all)
+{
+	struct nvmf_eyes_row *others = &all->at[all->max];
+
+	if (!all->any_others)
+		return;
+	memcpy(others->host, NVMF_EYES_OTHERS, sizeof(NVMF_EYES_OTHERS));
+	memcpy(others->nqn, NVMF_EYES_OTHERS, sizeof(NVMF_EYES_OTHERS));
+	memcpy(others->device, NVMF_EYES_OTHERS, sizeof(NVMF_EYES_OTHERS));
+	all->at[all->count++] = *others;
 }
 
 static struct merged merged_make(uint32_t max)
 {
-	return (struct merged){ .at = base_zalloc(max * sizeof(struct nvmf_eyes_row)), .max = max };
+	return (struct merged){ .at = base_zalloc((max + 1) * sizeof(struct nvmf_eyes_row)), .max = max };
 }
 
 enum of { OF_HOST, OF_NAMESPACE, OF_QUEUE };
@@ -529,6 +548,7 @@ static void hosts(FILE *f, const struct gathering *g)
 
 	for (uint32_t i = 0; i < g->core_count; i++)
 		merge(&all, g->cores[i].eyes.hosts, g->cores[i].eyes.host_count);
+	merge_end(&all);
 	counted(f, OF_HOST, &all, METRIC_HOST_IOS, METRIC_HOST_BYTES, METRIC_HOST_ERRORS, METRIC_HOST_STAGE);
 	free(all.at);
 }
@@ -539,6 +559,7 @@ static void namespaces(FILE *f, const struct gathering *g)
 
 	for (uint32_t i = 0; i < g->core_count; i++)
 		merge(&all, g->cores[i].eyes.namespaces, g->cores[i].eyes.namespace_count);
+	merge_end(&all);
 	counted(f, OF_NAMESPACE, &all, METRIC_NS_IOS, METRIC_NS_BYTES, METRIC_NS_ERRORS, METRIC_NS_STAGE);
 	free(all.at);
 }

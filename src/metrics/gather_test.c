@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* gather_test.c: who asks meanwhile gets the same text; and when the last thing that the end waits for is a text's
- * reader, the others that wait are answered before the metrics go. */
+ * reader, the others that wait are answered before the metrics go. Beyond the limits all names are one row, whose
+ * labels are nobody's. */
 #include "core/rig_test.h"
 #include "metrics/gather.h"
 
@@ -49,9 +50,104 @@ static void all_are_answered_before_the_end(void **state)
 	rig_run(2, CORE_ADAPTIVE, start);
 }
 
+/* --- names ------------------------------------------------------------------------------------------- */
+
+static struct gathering *two_cores(uint32_t rows)
+{
+	struct gathering *g = base_zalloc(sizeof(*g) + 3 * sizeof(g->cores[0]));
+
+	g->core_count = 3;
+	g->m = metrics;
+	for (uint32_t c = 0; c < g->core_count; c++) {
+		struct nvmf_eyes *eyes = &g->cores[c].eyes;
+
+		g->cores[c].reactor = core_reactor(rig.core, 0);
+		if (c + 1 == g->core_count)
+			continue;
+		eyes->hosts = base_zalloc(rows * sizeof(*eyes->hosts));
+		eyes->namespaces = base_zalloc(rows * sizeof(*eyes->namespaces));
+		eyes->host_count = eyes->namespace_count = rows;
+		for (uint32_t i = 0; i < rows; i++) {
+			uint32_t number = i + c * rows / 2; /* half of them on both cores */
+			struct text host = text_over(eyes->hosts[i].host, sizeof(eyes->hosts[i].host));
+			struct text nqn = text_over(eyes->namespaces[i].nqn, sizeof(eyes->namespaces[i].nqn));
+
+			if (i)
+				text_add(&host, "nqn.host-%u", number);
+			else
+				text_add(&host, "%s", NVMF_EYES_OTHERS); /* first, as a core has it */
+			text_add(&nqn, "nqn.sub-%u", number);
+			eyes->namespaces[i].nsid = 1;
+			eyes->hosts[i].counts.errors = eyes->namespaces[i].counts.errors = 1;
+		}
+	}
+	return g;
+}
+
+/* How often a series is there, and the sum of all values of its metric. */
+static uint32_t series(const char *text, const char *name, const char *labels, uint64_t *ret_sum)
+{
+	uint32_t count = 0;
+
+	*ret_sum = 0;
+	for (const char *at = text; (at = strstr(at, name)); at++) {
+		const char *end = strstr(at, "} ");
+
+		if (at[strlen(name)] != '{' || !end)
+			continue;
+		*ret_sum += strtoull(end + 2, NULL, 10);
+		count += strncmp(at + strlen(name), labels, strlen(labels)) == 0;
+	}
+	return count;
+}
+
+static struct nvmf_target *target;
+
+static void target_gone(void *arg)
+{
+	bdev_registry_free(reg);
+	rig_stop();
+}
+
+static void names_gone(void *arg)
+{
+	nvmf_target_stop(target, target_gone, NULL);
+}
+
+static void names_start(void *arg)
+{
+	struct gathering *g;
+	uint64_t sum;
+	size_t len;
+	char *text;
+
+	reg = bdev_registry_make(rig.core);
+	target = nvmf_target_make(rig.core, reg);
+	metrics = metrics_make(rig.core, reg, target, "1");
+	g = two_cores(METRICS_NAMESPACES_MAX);
+	text = metrics_format(g, &len);
+	check(series(text, "gantry_host_errors_total", "{host=\"(others)\"}", &sum) == 1);
+	check(sum == 2 * METRICS_NAMESPACES_MAX);
+	check(series(text, "gantry_namespace_errors_total", "{subsystem=\"(others)\"", &sum) == 1);
+	check(sum == 2 * METRICS_NAMESPACES_MAX);
+	free(text);
+	for (uint32_t c = 0; c < g->core_count; c++)
+		nvmf_eyes_free(&g->cores[c].eyes);
+	free(g);
+	metrics_stop(metrics, names_gone, NULL);
+}
+
+static void the_others_are_one_row(void **state)
+{
+	rig_run(2, CORE_ADAPTIVE, names_start);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(all_are_answered_before_the_end) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_are_answered_before_the_end),
+		cmocka_unit_test(the_others_are_one_row),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
