@@ -35,6 +35,8 @@ struct load {
 	size_t late;                /* items that failed in this round, moved to the front */
 	struct err late_err;        /* of the first of them */
 	const char *skipped;        /* a subsystem whose skipping was said */
+	const char *passed;         /* the first method that the present state does not allow, ... */
+	size_t passed_count;        /* ... and how many there are */
 	bool stepping, again;       /* a reply that comes at once goes on in the loop, not deeper */
 	struct err err;
 };
@@ -319,6 +321,11 @@ static bool wants(struct load *l, const char *subsystem, struct json_object *ent
 		return states & RPC_STARTUP;
 	if (l->part == RPC_LOAD_RUNTIME)
 		return !(states & RPC_STARTUP);
+	if (l->part == RPC_LOAD_ALLOWED && !registry_allows(l->rpc, found->method)) {
+		if (!l->passed_count++)
+			l->passed = found->method->name;
+		return false;
+	}
 	return true;
 }
 
@@ -392,6 +399,9 @@ static void load_end(struct load *l)
 
 	if (!e.code && l->part == RPC_LOAD_RUNTIME)
 		missing_say(l->rpc);
+	if (!e.code && l->passed_count)
+		log_notice("config: %zu calls (the first is %s) are left out: %s", l->passed_count, l->passed, l->rpc->running
+		           ? "they may only be made before framework_start_init" : "load it again after framework_start_init");
 	if (l->patient || l->state) {
 		l->rpc->loading--;
 		if (!e.code && !list_empty(&l->rpc->missing))

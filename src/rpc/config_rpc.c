@@ -80,8 +80,9 @@ static const struct rpc_method methods[] = {
 		.returns = "{subsystem, config: [{method, params}]}"),
 	RPC_METHOD("load_config", struct load_config, load_config_params, handle_load_config,
 		.flags = RPC_STARTUP | RPC_RUNTIME | RPC_WHOLE,
-		.doc = "Run the methods of a saved configuration in an order in which they go, up to the first error.",
-		        .returns = "true"),
+		.doc = "Run the methods of a saved configuration that may be called now, in an order in which they go, up to "
+		       "the first error.",
+		.returns = "true"),
 };
 
 void config_rpc_add(struct rpc_core_methods *m)

@@ -130,7 +130,8 @@ static bool add_to_key(struct json_object *key, const char *name, struct json_ob
 	return v != NULL;
 }
 
-static bool add_derived(struct json_object *key, const char *name, const struct rpc_method *m, struct json_object *params)
+static bool add_derived(struct json_object *key, const char *name, const struct rpc_method *m,
+                        struct json_object *params)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(derived); i++) {
 		const struct derived *d = &derived[i];
