@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""gantry config: what it says is what is done, all of it or nothing, and its exit status tells which."""
+import json
+
+import pytest
+
+from gantry import NQN, Daemon
+from jsonrpc import gantry
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    with Daemon(tmp_path, "--state-dir", tmp_path / "state") as running:
+        yield running
+
+
+@pytest.fixture
+def g(daemon):
+    return lambda *args, **more: gantry("config", *args, socket=daemon.socket, **more)
+
+
+@pytest.fixture
+def edited(g, tmp_path):
+    """The configuration as a file, after a look by `edit` at a subsystem's entries; its path."""
+    def write(edit, subsystem="bdev"):
+        config = json.loads(g("show"))
+        edit(next(s for s in config["subsystems"] if s["subsystem"] == subsystem)["config"])
+        path = tmp_path / "edited.json"
+        path.write_text(json.dumps(config))
+        return path
+    return write
+
+
+def null(name, **more):
+    return {"method": "bdev_null_create", "params": {"name": name, "num_blocks": 64, "block_size": 512, **more}}
+
+
+def names(daemon):
+    return [b["name"] for b in daemon.rpc("bdev_get_bdevs")]
+
+
+def version(daemon):
+    return daemon.rpc("config_get_state")["version"]
+
+
+def test_show_is_a_file_for_the_daemon(daemon, g, tmp_path):
+    daemon.null("null0")
+    assert json.loads(g("show")) == json.loads(g()) == daemon.rpc("save_config")
+    assert "null0" not in g("show", "1") and "null0" in g("show", "2")
+    path = tmp_path / "shown.json"
+    path.write_text(g("show"))
+    other = tmp_path / "other"
+    other.mkdir()
+    with Daemon(other, "-c", path) as again:
+        assert names(again) == ["null0"]
+
+
+def test_versions_say_what_changed(daemon, g):
+    daemon.null("null0")
+    daemon.rpc("bdev_null_resize", name="null0", new_size=1)
+    daemon.rpc("bdev_null_delete", name="null0")
+    first, *others = g("versions").splitlines()
+    assert first.split()[0] == "1" and first.endswith("the oldest that is kept")
+    assert [line.split(None, 3)[3] for line in others][::2] == ["add bdev_null_create null0",
+                                                                "remove bdev_null_create null0"]
+    assert "change bdev_null_create null0" in others[1]
+    assert [v["version"] for v in json.loads(g("versions", "--json"))] == [1, 2, 3, 4]
+
+
+def test_diff_with_a_file_and_since_a_version(daemon, g, edited):
+    daemon.null("null0")
+    assert g("diff", edited(lambda entries: None)) == "No difference\n"
+    assert g("diff", edited(lambda entries: entries.append(null("more")))) == "add bdev_null_create more\n"
+    assert g("diff", "1") == "add bdev_null_create null0\n"
+    assert g("diff", "2") == "No difference\n"
+    assert names(daemon) == ["null0"] and version(daemon) == 2
+
+
+def test_a_dry_run_says_what_apply_does(daemon, g, edited):
+    daemon.malloc("ram0")
+    before = version(daemon)
+
+    def edit(entries):
+        entries[:] = [e for e in entries if e["params"].get("name") != "ram0"] + [null("more")]
+    path = edited(edit)
+    said = g("apply", path, "--dry-run")
+    assert said.splitlines() == ["add bdev_null_create more", "remove bdev_malloc_create ram0 (what it holds is lost)"]
+    assert names(daemon) == ["ram0"] and version(daemon) == before
+    assert g("apply", path) == said
+    assert names(daemon) == ["more"] and version(daemon) == before + 1
+    assert g("apply", path) == "Nothing to do\n" and version(daemon) == before + 1
+    daemon.kill()
+    daemon.start()
+    assert names(daemon) == ["more"]
+
+
+def test_apply_does_all_or_nothing(daemon, g, edited):
+    daemon.null("gone")
+    daemon.serve("gone")
+    saved, before = g("show"), version(daemon)
+
+    def edit(entries):
+        entries[:] = [e for e in entries if e["params"].get("name") != "gone"]
+        entries += [null("good"), null("bad", block_size=511)]
+    assert "everything is as it was before" in g("apply", edited(edit), status=1)
+    assert g("show") == saved and version(daemon) == before
+    assert g("apply", edited(lambda entries: None)) == "Nothing to do\n"
+    lacking = edited(lambda entries: entries.append(
+        {"method": "nvmf_subsystem_add_ns", "params": {"nqn": NQN, "namespace": {"bdev_name": "no", "nsid": 9}}}),
+        "nvmf")
+    assert "there is no device 'no'" in g("apply", lacking, status=1)
+    assert g("show") == saved and version(daemon) == before
+
+
+def test_rollback_goes_back_and_forth(daemon, g):
+    daemon.null("null0")
+    daemon.serve("null0")
+    full, there = g("show"), version(daemon)
+    for words in ["--dry-run"], []:
+        assert "nvmf_create_transport tcp cannot be taken back while the daemon runs" in \
+            g("rollback", "1", *words, status=1)
+    assert g("show") == full and version(daemon) == there
+    daemon.null("null1")
+    said = g("rollback", str(there), "--dry-run")
+    assert "remove bdev_null_create null1" in said and "null1" in names(daemon)
+    assert g("rollback", str(there)) == said
+    assert g("show") == full and g("rollback", str(there)) == "Nothing to do\n"
+    assert version(daemon) > there        # going back is a change too, and can be gone back on
+
+
+def test_mistakes_are_said(daemon, g, tmp_path):
+    assert "there is no version 99; those from 1 to 1 are kept" in g("show", "99", status=1)
+    assert "there is no version 99" in g("rollback", "99", status=1)
+    assert "is no version; gantry config versions lists them" in g("rollback", "x", status=2)
+    assert "FILE is missing" in g("apply", status=2)
+    assert "cannot be read as JSON" in g("apply", tmp_path / "none", status=2)
+    path = tmp_path / "wrong.json"
+    path.write_text('{"subsystems": [')
+    assert "cannot be read as JSON" in g("diff", path, status=2)
+    path.write_text('{"bdev": []}')
+    assert "as save_config gives it" in g("apply", path, status=1)
+
+
+def test_without_a_state_there_are_no_versions(tmp_path):
+    directory = tmp_path / "plain"
+    directory.mkdir()
+    with Daemon(directory) as plain:
+        plain.null("null0")
+        assert "null0" in gantry("config", "show", socket=plain.socket)
+        for words in ["versions"], ["rollback", "1"], ["show", "1"]:
+            assert "--state-dir" in gantry("config", *words, socket=plain.socket, status=1)
