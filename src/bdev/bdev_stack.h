@@ -43,7 +43,7 @@ enum bdev_order_state { BDEV_ORDER_WAITS, BDEV_ORDER_UP, BDEV_ORDER_GOES };
 struct bdev_order_base {
 	char name[BDEV_NAME_MAX];  /* name, alias or UUID */
 	struct bdev_desc *desc;    /* open for writing while the order is not WAITING */
-	struct bdev_order *order;
+	struct bdev_order *order;  /* NULL: the order has done with it */
 };
 
 /* Embedded in the back-end's own recipe, which holds the parameters. */

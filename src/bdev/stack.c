@@ -76,6 +76,8 @@ static void base_event(struct bdev_desc *desc, enum bdev_event event, void *arg)
 	struct bdev_order_base *base = arg;
 	struct bdev_order *o = base->order;
 
+	if (!o)
+		return; /* it is being closed */
 	if (event == BDEV_EVENT_REMOVE)
 		take_down(o);
 	else if (event == BDEV_EVENT_RESIZE && o->state == BDEV_ORDER_UP && o->ops->resized)
@@ -199,6 +201,8 @@ static void settle(struct bdev_order *o)
 		forget(o);
 	else
 		o->bases = bases_copy(bases, count);
+	for (uint32_t i = 0; i < count; i++)
+		bases[i].order = NULL; /* as one is closed the next may go */
 	for (uint32_t i = 0; i < count; i++)
 		bdev_close(bases[i].desc);
 	free(bases);

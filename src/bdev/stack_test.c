@@ -182,6 +182,33 @@ static void order_of_creation_does_not_matter(void **state)
 	rig_stop(&rig);
 }
 
+static void remove_next(void *arg, int rc) { remove_here(arg); }
+
+static void delete_and_remove_both(void *arg)
+{
+	bdev_order_delete(bdev_order_find(rig.reg, &window_ops, "w"), deleted, NULL);
+	bdev_unregister(&fakes[0].bdev, remove_next, &fakes[1].bdev);
+}
+
+/* Closing its first base ends that one, and whoever waited for it removes the second, which the order has open still:
+ * it would be told of that when it is free already. */
+static void bases_may_end_one_after_the_other_as_they_are_closed(void **state)
+{
+	begin();
+	come(0, "one");
+	come(1, "two");
+	assert_int_equal(start("w", "one", "two"), 0);
+	rig_on(core_control(rig.core), delete_and_remove_both, NULL);
+	for (uint32_t i = 0; i < 2; i++)
+		while (sem_wait(&gone) != 0)
+			;
+	assert_int_equal(freed, 1);
+	assert_true(fakes[0].destroyed && fakes[1].destroyed);
+	fake_fini(&fakes[0]);
+	fake_fini(&fakes[1]);
+	rig_stop(&rig);
+}
+
 static void goes_with_its_base_and_comes_back(void **state)
 {
 	begin();
@@ -393,6 +420,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(order_of_creation_does_not_matter),
+		cmocka_unit_test(bases_may_end_one_after_the_other_as_they_are_closed),
 		cmocka_unit_test(goes_with_its_base_and_comes_back),
 		cmocka_unit_test(waits_for_all_of_its_bases),
 		cmocka_unit_test(a_build_that_fails_leaves_nothing),
