@@ -160,12 +160,16 @@ void bdev_core_long_way(struct bdev_core *core, uint8_t reason, bool on);
 /* registry.c: a descriptor or a hold went; destroy the device when it was the last. */
 void bdev_try_destroy(struct bdev *b);
 
-/* An I/O waits in a line of the waist, and goes on. */
+/* An I/O waits in a line of the waist, and goes on. Limits that somebody set are no alarm: they have no account. */
+static inline void bdev_waited(struct bdev_io *io)
+{
+	io->waited += (uint32_t)((reactor_now_ns() - io->began_ns) >> 10);
+}
 static inline void bdev_wait_begins(const char *name) { wait_began(name); }
 static inline void bdev_wait_ends(const char *name, struct bdev_io *io)
 {
 	wait_ended(name, io->began_ns);
-	io->waited += (uint32_t)((reactor_now_ns() - io->began_ns) >> 10);
+	bdev_waited(io);
 }
 
 /* submit.c */

@@ -209,6 +209,7 @@ static struct bdev_io *line_pop(struct qos_line *line)
 
 	io->waist &= (uint16_t)~WAIST_THROTTLED;
 	line->depth--;
+	bdev_waited(io);
 	return io;
 }
 
@@ -256,6 +257,7 @@ static void line_end(struct qos_line *line, bool (*ends)(const struct bdev_io *i
 		if (ends(io, arg)) {
 			io->waist &= (uint16_t)~WAIST_THROTTLED;
 			line->depth--;
+			bdev_waited(io);
 			bdev_io_end(io, st);
 		} else {
 			queue_push(&line->waiting, l);

@@ -48,6 +48,7 @@ struct agent {
 	uint64_t blocks;
 	bool stop;
 	uint64_t ended, ended_ok, by_status[BDEV_STATUS_COUNT];
+	uint64_t took_ns, waited_ns;
 	struct slot slots[DEPTH];
 };
 
@@ -103,6 +104,9 @@ static void slot_done(struct bdev_io *io)
 	a->busy--;
 	a->ended++;
 	a->ended_ok += io->status == BDEV_ST_OK;
+	a->took_ns += reactor_now_ns() - io->began_ns;
+	a->waited_ns += (uint64_t)io->waited << 10;
+	io->waited = 0;
 	a->by_status[io->status]++;
 	if (!a->stop)
 		slot_start(s);
@@ -433,6 +437,22 @@ static void what_was_not_used_can_be_spent_at_once(void **state)
 	world_free(w);
 }
 
+/* Who asks where the time went shall not hear that the device was slow. */
+static void time_under_a_limit_is_waiting_time(void **state)
+{
+	struct world *w = world_make(32);
+	struct agent *a = agent_add(w, 0, 0, BDEV_WRITE, 1, DEPTH);
+
+	w->disks[0].latency_ns = 0;
+	set_limit(w, 0, QOS_RW_IOS, 1000, QOS_BURST_MS);
+	agent_go(a);
+	run_for(NS_PER_S);
+	assert_rate(total(w), 1000);
+	assert_true(a->took_ns > 20 * NS_PER_S);
+	assert_true(a->waited_ns <= a->took_ns && a->took_ns - a->waited_ns <= a->ended * 1024);
+	world_free(w);
+}
+
 static bool never(void *arg)
 {
 	return false;
@@ -741,6 +761,7 @@ int main(void)
 		cmocka_unit_test(sizes_that_differ_add_up_to_the_bandwidth),
 		cmocka_unit_test(bursts_of_work_reach_the_limit_too),
 		cmocka_unit_test(what_was_not_used_can_be_spent_at_once),
+		cmocka_unit_test(time_under_a_limit_is_waiting_time),
 		cmocka_unit_test(an_idle_limit_sleeps),
 		cmocka_unit_test(devices_of_a_group_share_its_limit),
 		cmocka_unit_test(a_change_holds_at_once),
