@@ -14,6 +14,7 @@ struct platform *platform_make(struct core *core, const struct core_opts *opts, 
 
 	/* a peer that went away is an error of write(), not a reason to end */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is an error of writing, not the end */
 	p->core = core;
 	guard_init(&p->guard, p);
 	helpers_init(&p->helpers);
