@@ -349,14 +349,16 @@ void sched_notice(struct reactor *r, uint32_t watch)
 {
 	struct sched_notice *n = &r->notice;
 	uint64_t busy = stat_get(&r->stats.busy_ns), period = atomic_load(&r->core->sched_period_ns);
+	uint64_t elapsed = r->now_ns - n->since_ns;
+	bool works = n->watch == watch &&
+	             (busy - n->busy_ns) * (SCHED_LOAD_ALL / IDLE_LOAD) >= 2 * max_u64(period, elapsed);
 
-	if (n->watch != watch || r->now_ns - n->since_ns > period) {
+	if (!works && (n->watch != watch || elapsed > period)) { /* works: a pass may be longer than a period */
 		n->watch = watch;
 		n->since_ns = r->now_ns;
 		n->busy_ns = busy;
-		return;
 	}
-	if ((busy - n->busy_ns) * (SCHED_LOAD_ALL / IDLE_LOAD) < 2 * period || atomic_exchange(&n->out, true))
+	if (!works || atomic_exchange(&n->out, true))
 		return;
 	msg_send(core_control(r->core), &n->msg, wake_on_control);
 }
