@@ -12,6 +12,7 @@
 
 /* More than any configuration has; the oldest goes first, so that a program in a loop cannot fill memory. */
 #define KEPT_MAX 16384
+#define KEPT_BUCKETS 4096u
 
 /* method                              subsystem     key: calls that differ in it are kept apart
  *                                                               why it has no meaning here */
@@ -56,6 +57,7 @@ static const char *const subsystems[] = { "keyring", "iobuf", "sock", "vmd", "ac
 /* One thing to write back. */
 struct kept {
 	struct list link;
+	struct list same_hash;      /* in rpc->kept_index */
 	const struct rpc_method *method;
 	bool whole;                 /* the method with all it was given; else parameters of an object */
 	struct json_object *key;    /* whole: the key's value; else an object of the naming parameters */
@@ -67,7 +69,8 @@ static const struct ignored_method *row_of(const struct rpc_method *m);
 static struct json_object *object_key(const struct rpc_param *rows, size_t count, struct json_object *params);
 static bool names_same_object(struct json_object *key, struct json_object *params);
 static void keep(struct rpc *rpc, const struct kept *k);
-static void kept_free(struct kept *k);
+static struct list *bucket_of(struct rpc *rpc, const struct rpc_method *m, struct json_object *key);
+static void kept_free(struct rpc *rpc, struct kept *k);
 static void merge(struct json_object *into, struct json_object *from);
 
 void rpc_add_ignored_methods(struct rpc *rpc)
@@ -138,17 +141,23 @@ void ignored_keep_params(struct rpc *rpc, const struct rpc_method *m, struct jso
 
 void ignored_merge_params(struct rpc *rpc, struct json_object *entry)
 {
-	struct json_object *method, *params;
+	struct json_object *method, *params, *key;
+	struct rpc_entry *found;
 
-	if (!json_object_object_get_ex(entry, "method", &method) || !json_object_object_get_ex(entry, "params", &params))
+	if (!rpc->kept_count || !json_object_object_get_ex(entry, "method", &method) ||
+	    !json_object_object_get_ex(entry, "params", &params))
 		return;
-	list_each(at, &rpc->kept) {
-		struct kept *k = list_entry(at, struct kept, link);
+	found = registry_find(rpc, json_object_get_string(method));
+	key = found ? object_key(found->method->params, found->method->param_count, params) : NULL;
+	if (!key)
+		return;
+	list_each(at, bucket_of(rpc, found->method, key)) {
+		struct kept *k = list_entry(at, struct kept, same_hash);
 
-		if (!k->whole && strcmp(k->method->name, json_object_get_string(method)) == 0 &&
-		    names_same_object(k->key, params))
+		if (!k->whole && k->method == found->method && names_same_object(k->key, params))
 			merge(params, k->value);
 	}
+	json_object_put(key);
 }
 
 static bool is_empty(struct json_object *v)
@@ -178,7 +187,7 @@ bool ignored_forget_method(struct rpc *rpc, const struct rpc_method *m, struct j
 		struct kept *k = list_entry(at, struct kept, link);
 
 		if (k->whole && k->method == m && (json_object_equal(k->value, params) || (!params && is_empty(k->value)))) {
-			kept_free(k);
+			kept_free(rpc, k);
 			return true;
 		}
 	}
@@ -188,7 +197,9 @@ bool ignored_forget_method(struct rpc *rpc, const struct rpc_method *m, struct j
 void ignored_forget(struct rpc *rpc)
 {
 	list_each_safe(at, &rpc->kept)
-		kept_free(list_entry(at, struct kept, link));
+		kept_free(rpc, list_entry(at, struct kept, link));
+	free(rpc->kept_index);
+	rpc->kept_index = NULL;
 	json_object_put(rpc->said);
 	rpc->said = NULL;
 }
@@ -257,16 +268,38 @@ static bool names_same_object(struct json_object *key, struct json_object *param
 	return true;
 }
 
+/* Case does not count, as in names_same_object(). */
+static struct list *bucket_of(struct rpc *rpc, const struct rpc_method *m, struct json_object *key)
+{
+	const char *text = key ? json_object_to_json_string_ext(key, JSON_C_TO_STRING_PLAIN) : "";
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (const char *c = m->name; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 16777619u;
+	for (const char *c = text; *c; c++)
+		hash = (hash ^ (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c + 32 : *c)) * 16777619u;
+	return &rpc->kept_index[hash % KEPT_BUCKETS];
+}
+
+static void make_index(struct rpc *rpc)
+{
+	rpc->kept_index = base_zalloc(KEPT_BUCKETS * sizeof(*rpc->kept_index));
+	for (size_t i = 0; i < KEPT_BUCKETS; i++)
+		list_init(&rpc->kept_index[i]);
+}
+
 /* Takes the references in `k`. The latest of one key stays, in its place in the order. */
 static void keep(struct rpc *rpc, const struct kept *k)
 {
 	struct kept *mine = NULL;
-	size_t count = 0;
+	struct list *bucket;
 
-	list_each(at, &rpc->kept) {
-		struct kept *old = list_entry(at, struct kept, link);
+	if (!rpc->kept_index)
+		make_index(rpc);
+	bucket = bucket_of(rpc, k->method, k->key);
+	list_each(at, bucket) {
+		struct kept *old = list_entry(at, struct kept, same_hash);
 
-		count++;
 		if (old->method == k->method && old->whole == k->whole && json_object_equal(old->key, k->key))
 			mine = old;
 	}
@@ -274,10 +307,12 @@ static void keep(struct rpc *rpc, const struct kept *k)
 		json_object_put(mine->key);
 		json_object_put(mine->value);
 	} else {
-		if (count >= KEPT_MAX)
-			kept_free(list_entry(rpc->kept.next, struct kept, link));
+		if (rpc->kept_count >= KEPT_MAX)
+			kept_free(rpc, list_entry(rpc->kept.next, struct kept, link));
 		mine = base_zalloc(sizeof(*mine));
 		list_add_tail(&rpc->kept, &mine->link);
+		list_add_tail(bucket, &mine->same_hash);
+		rpc->kept_count++;
 	}
 	mine->method = k->method;
 	mine->whole = k->whole;
@@ -285,9 +320,11 @@ static void keep(struct rpc *rpc, const struct kept *k)
 	mine->value = k->value;
 }
 
-static void kept_free(struct kept *k)
+static void kept_free(struct rpc *rpc, struct kept *k)
 {
 	list_del(&k->link);
+	list_del(&k->same_hash);
+	rpc->kept_count--;
 	json_object_put(k->key);
 	json_object_put(k->value);
 	free(k);

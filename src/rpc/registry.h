@@ -27,6 +27,8 @@ struct rpc {
 	size_t saver_count;
 	struct list calls;              /* begun, not answered */
 	struct list kept;               /* ignored.c: what was accepted and ignored, ... */
+	struct list *kept_index;        /* ... found by a hash, KEPT_BUCKETS lists or NULL, ... */
+	uint32_t kept_count;
 	struct json_object *said;       /* ... and what of it the log has said */
 	struct list drain_hooks;
 	void (*drained)(void *arg);     /* set: draining */
