@@ -205,6 +205,13 @@ static bool takes_long_way(struct bdev_channel *ch, struct bdev_io *io)
 	return core->long_way & LONG_QOS && bdev_qos_holds(ch, io);
 }
 
+/* Out of line, so that the short way saves no registers for it. */
+static __attribute__((noinline)) void dispatch_long(struct bdev_channel *ch, struct bdev_io *io)
+{
+	if (!(unlikely(ch->core->long_way) && takes_long_way(ch, io)) && !bdev_emulate(ch, io))
+		bdev_to_device(ch, io);
+}
+
 void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io)
 {
 	/* The last point before the media; a child or one that waited may have been overtaken by a revocation. */
@@ -219,8 +226,8 @@ void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io)
 	if (likely((ch->simple_ops & 1u << io->op) && io->count <= ch->max_io_blocks && !(io->flags & ch->slow_flags))) {
 		io->waist |= WAIST_DEVICE;
 		ch->submit(ch, io);
-	} else if (!(unlikely(ch->core->long_way) && takes_long_way(ch, io)) && !bdev_emulate(ch, io)) {
-		bdev_to_device(ch, io);
+	} else {
+		dispatch_long(ch, io);
 	}
 }
 
@@ -297,7 +304,7 @@ void bdev_unadmit(struct bdev_io *io)
 }
 
 /* What was counted on the way down and is not a plain read's. */
-static void uncount(struct bdev_io *io)
+static inline void uncount(struct bdev_io *io)
 {
 	struct bdev_core *core = io->ch->core;
 
@@ -338,14 +345,22 @@ static inline void account(struct bdev_io *io, uint64_t now_ns)
 		s->latency_ns_min = took_ns;
 }
 
-/* Only while somebody asked for it. What ended badly took a time of its own. */
-static inline void keep(struct bdev_tally *t, const struct bdev_io *io, uint64_t now_ns)
+/* Only while somebody asked for it. What ended badly took a time of its own. A walk of its own before the done
+ * functions run, so that who keeps no latencies has nothing of it in the loop that all answers take. */
+static uint64_t keep(struct bdev_tally *t, const struct queue_link *link)
 {
-	if (io->status == BDEV_ST_OK && t->ops & 1u << io->op)
-		t->count[io->op][hist_bucket_of(now_ns - io->began_ns)]++;
+	uint64_t now_ns = core_clock_ns();
+
+	for (; link; link = link->next) {
+		const struct bdev_io *io = container_of(link, struct bdev_io, link);
+
+		if (io->status == BDEV_ST_OK && !(io->waist & WAIST_CHILD) && t->ops & 1u << io->op)
+			t->count[io->op][hist_bucket_of(now_ns - io->began_ns)]++;
+	}
+	return now_ns;
 }
 
-static inline void finish(struct bdev_io *io, uint64_t now_ns, struct bdev_tally *tally)
+static inline void finish(struct bdev_io *io, uint64_t now_ns)
 {
 	struct bdev_channel *ch = io->ch;
 
@@ -356,8 +371,6 @@ static inline void finish(struct bdev_io *io, uint64_t now_ns, struct bdev_tally
 	if (likely(!(io->waist & WAIST_CHILD))) {
 		trace(IO_DONE, io->lba, io->status);
 		account(io, now_ns);
-		if (tally)
-			keep(tally, io, now_ns);
 		must(ch->in_flight > 0);
 		ch->in_flight--;
 	}
@@ -365,27 +378,19 @@ static inline void finish(struct bdev_io *io, uint64_t now_ns, struct bdev_tally
 	io->done(io);
 }
 
-/* Twice in the code, so that who keeps no latencies has no branch for them. */
-static inline void finish_all(struct queue_link *link, uint64_t now_ns, struct bdev_tally *tally)
-{
-	while (link) {
-		struct bdev_io *io = container_of(link, struct bdev_io, link);
-
-		link = link->next;
-		finish(io, now_ns, tally);
-	}
-}
-
 void bdev_channel_drain(struct defer *d)
 {
 	struct bdev_channel *ch = container_of(d, struct bdev_channel, defer);
 	struct queue_link *link = queue_take_all(&ch->doneq);
+	uint64_t now_ns = unlikely(ch->core->tally != NULL) ? keep(ch->core->tally, link) : reactor_now_ns();
 
 	ch->draining = true;
-	if (unlikely(ch->core->tally))
-		finish_all(link, core_clock_ns(), ch->core->tally);
-	else
-		finish_all(link, reactor_now_ns(), NULL);
+	while (link) {
+		struct bdev_io *io = container_of(link, struct bdev_io, link);
+
+		link = link->next;
+		finish(io, now_ns);
+	}
 	ch->draining = false;
 	if (ch->closing) /* the last done function put the channel */
 		free(ch);
