@@ -24,6 +24,7 @@
 	X(SOCK,     "sock") \
 	X(NVMF_TCP, "nvmf_tcp") \
 	X(BDEV,     "bdev")
+/* REQ_STATE: of commands that stop on their way; REQ_START and REQ_DONE say it of the others. */
 /*   name        group     a              b */
 #define TRACE_POINTS(X) \
 	X(MSG_RUN,   THREAD,   "function",    "") \

@@ -46,6 +46,22 @@ void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost)
 		count_times(req, &q->counts, done_ns, lost);
 }
 
+/* Nearly all: a read or write of the namespace used last that went well, and in one pass. */
+void nvmf_stages_sent(struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns)
+{
+	struct nvmf_queue_counts *q = req->qpair->stages;
+	uint8_t opc = req->cmd.opc;
+
+	if (unlikely(!q || q->nsid != le32_get(req->cmd.nsid) || (opc != NVME_CMD_READ && opc != NVME_CMD_WRITE) ||
+	             nvme_cqe_status(&req->cpl) || now_ns > req->came_ns)) {
+		nvmf_stages_count(req, done_ns, false);
+		return;
+	}
+	q->counts.ios[kind_of(opc)]++;
+	q->counts.bytes[kind_of(opc)] += req->data_len;
+	q->counts.at_once++;
+}
+
 /* The one used last comes first. Memory comes when somebody works: an idle connection shall stay small. Only what
  * exists is told apart: a host cannot make up names. NULL: it is not to be counted. */
 static struct nvmf_queue_counts *find_counts(struct nvmf_qpair *qp, uint32_t nsid)

@@ -188,6 +188,8 @@ static inline void nvmf_req_waited(struct nvmf_req *req, uint64_t since_ns)
 /* The last byte of the answer, which req_done() brought at `done_ns`, was handed on; or, lost, never will be. Before
  * nvmf_req_free(). */
 void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost);
+/* The same for what was answered and is not lost; now_ns: of the pass, which a batch reads once. */
+void nvmf_stages_sent(struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns);
 /* Look at the command: choose the handler, the data's direction and length. False: cpl already holds an error
  * status and there is nothing to fetch (the transport must still drop in-capsule data). SGLs are the transport's to
  * check: it compares what the SGL offers with req->data_len. */

@@ -32,10 +32,17 @@ static enum step req_on_SEND(struct tcp_req *r);
 
 const struct machine_state tcp_req_states[] = { REQ_STATES(MACHINE_ROW) };
 
-static inline enum step req_goto(struct tcp_req *r, enum req_state state)
+/* Where another trace point says the same in the same breath: REQ_START for what executes at once, REQ_DONE. */
+static inline void req_enter(struct tcp_req *r, enum req_state state)
 {
 	must(tcp_req_states[r->state].next & 1ull << state);
 	r->state = (uint8_t)state;
+}
+
+/* Out of line: nothing of it lies on the way of a command that does not stop. */
+static __attribute__((noinline)) enum step req_goto(struct tcp_req *r, enum req_state state)
+{
+	req_enter(r, state);
 	trace(REQ_STATE, r->index, state);
 	return STEP_NEXT;
 }
@@ -84,7 +91,7 @@ struct tcp_req *tcp_req_take(struct tcp_conn *c)
 	r->received = 0;
 	r->since_ns = reactor_now_ns();
 	nvmf_req_came(&r->req, r->since_ns);
-	req_goto(r, REQ_NEW);
+	req_enter(r, REQ_NEW);
 	watch_arm(&c->home->watch);
 	return r;
 }
@@ -153,7 +160,8 @@ static enum step req_on_NEW(struct tcp_req *r)
 	if (req->data == NVMF_DATA_NONE || !req->data_len) {
 		req->iovs = NULL;
 		req->iov_count = req->iov_max = 0;
-		return req_goto(r, REQ_EXECUTE);
+		req_enter(r, REQ_EXECUTE);
+		return STEP_NEXT;
 	}
 	if (unlikely(sgl_is_wrong(r)))
 		return req_goto(r, REQ_SEND);
@@ -259,8 +267,12 @@ static enum step get_room(struct tcp_req *r)
 {
 	if (r->asked)
 		req_conn(r)->asked_bytes += r->req.data_len;
-	if (take_room(r))
-		return req_goto(r, r->asked ? REQ_ASK : REQ_EXECUTE);
+	if (likely(take_room(r))) {
+		if (r->asked || r->state != REQ_NEW)
+			return req_goto(r, r->asked ? REQ_ASK : REQ_EXECUTE);
+		req_enter(r, REQ_EXECUTE);
+		return STEP_NEXT;
+	}
 	r->waits = lends(r) ? WAITS_IOVS : WAITS_BUFFERS;
 	if (r->state != REQ_NEED_ROOM)
 		return req_goto(r, REQ_NEED_ROOM);
@@ -447,7 +459,7 @@ void tcp_req_done(struct nvmf_req *req)
 	c->executing--;
 	r->since_ns = reactor_now_ns();
 	trace(REQ_DONE, c->qp.qid, nvme_cqe_status(&req->cpl));
-	req_goto(r, REQ_SEND);
+	req_enter(r, REQ_SEND);
 	if (unlikely(!conn_is_live(c))) {
 		nvmf_stages_count(&r->req, r->since_ns, true);
 		tcp_req_end(r);
@@ -471,16 +483,16 @@ static enum step req_on_SEND(struct tcp_req *r)
 	return STEP_WAIT;
 }
 
-void tcp_req_sent(struct tcp_req *r)
+void tcp_req_sent(struct tcp_req *r, uint64_t now_ns)
 {
 	struct tcp_conn *c = req_conn(r);
 
 	if (r->state == REQ_SEND) {
-		nvmf_stages_count(&r->req, r->since_ns, false);
+		nvmf_stages_sent(&r->req, r->since_ns, now_ns);
 		tcp_req_end(r);
 		return;
 	}
-	r->since_ns = reactor_now_ns();
+	r->since_ns = now_ns;
 	tcp_count(c->home, r2ts, 1);
 	req_goto(r, REQ_RECEIVE);
 	c->owed++;

@@ -202,6 +202,8 @@ static void batch_trim(struct tcp_batch *b, size_t len)
 
 static void sent(struct tcp_conn *c, size_t len)
 {
+	uint64_t now_ns = reactor_now_ns();
+
 	if (c->raw) {
 		size_t n = min_u64(len, c->raw->len - c->raw->at);
 
@@ -221,7 +223,7 @@ static void sent(struct tcp_conn *c, size_t len)
 			break;
 		len -= r->wire_len;
 		queue_pop(&c->out);
-		tcp_req_sent(r);
+		tcp_req_sent(r, now_ns);
 	}
 	c->head_sent = (uint32_t)len;
 }
@@ -246,6 +248,6 @@ void tcp_send_to_raw(struct tcp_conn *c, bool all)
 		for (uint32_t i = 0; i < b->count; i++)
 			tcp_conn_raw(c, b->iovs[i].iov_base, (uint32_t)b->iovs[i].iov_len);
 		queue_pop(&c->out);
-		tcp_req_sent(r);
+		tcp_req_sent(r, reactor_now_ns());
 	}
 }

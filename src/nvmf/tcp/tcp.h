@@ -192,7 +192,8 @@ void tcp_req_received(struct tcp_req *r);                                    /* 
 bool tcp_req_hold_capsule(struct tcp_req *r);
 void tcp_req_use_span(struct tcp_req *r, const struct iovec *span);          /* its data is here */
 void tcp_req_done(struct nvmf_req *req);                                     /* the target's answer */
-void tcp_req_sent(struct tcp_req *r);                                        /* what it had in the out queue is gone */
+/* What it had in the out queue is gone; now_ns: of the pass, which a batch reads once. */
+void tcp_req_sent(struct tcp_req *r, uint64_t now_ns);
 void tcp_req_end(struct tcp_req *r);
 void tcp_req_end_all(struct tcp_conn *c);                                    /* but those in the target's hands */
 void tcp_req_wait_cancel(struct tcp_req *r);                                 /* NEED_ROOM */
