@@ -32,6 +32,8 @@ def parse_arguments():
     parser.add_argument("--peer", help="KIND=PATH: spdk=DIR or gantry=BUILD")
     parser.add_argument("--peer-args", default="", help="more arguments for the peer's target")
     parser.add_argument("--initiator", default=None, help="spdk=DIR: use its spdk_nvme_perf for both sides")
+    parser.add_argument("--call", action="append", default=[], metavar="METHOD[=JSON]",
+                        help="call this on A only, when its disk (\"disk\") is there: what does it cost?")
     parser.add_argument("-n", type=int, default=5, help="repetitions (default 5)")
     parser.add_argument("-t", type=int, default=4, help="seconds of each measurement (default 4)")
     parser.add_argument("--json", action="store_true", help="one JSON object a case")
@@ -42,6 +44,7 @@ def parse_arguments():
 def sides_of(args, case):
     """The two targets a case compares: A is always this build."""
     ours = TARGETS["gantry"](args.build, "", case)
+    ours.calls = [(method, json.loads(params or "{}")) for method, _, params in (c.partition("=") for c in args.call)]
     if case.against:                          # our own other mode
         return ours, TARGETS["gantry"](args.build, "", case._replace(mode=case.against))
     if not args.peer:

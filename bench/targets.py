@@ -50,6 +50,8 @@ class Rpc:
 class Target:
     """A target process with one RAM (or null) disk on one core; starts on entering, ends on leaving."""
 
+    calls = ()  # methods and parameters, once the disk is there
+
     def __init__(self, path, arguments, case):
         self.path, self.arguments, self.case = Path(path), shlex.split(arguments), case
         self.process = self.files = None
@@ -102,6 +104,8 @@ class Target:
             call("bdev_null_create", name="disk", num_blocks=262144, block_size=4096)
         else:
             call("bdev_malloc_create", name="disk", num_blocks=65536, block_size=4096)
+        for method, params in self.calls:
+            call(method, **params)
         call("nvmf_create_transport", trtype="TCP")
         call("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, serial_number="BENCH")
         call("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk"})
