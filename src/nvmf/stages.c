@@ -100,7 +100,9 @@ static inline void add_time(struct nvmf_stage_counts *c, enum nvmf_stage stage, 
 static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *c, uint64_t done_ns, bool lost)
 {
 	struct nvmf_flight *f = &req->qpair->nc->flight;
-	uint64_t now_ns = reactor_now_ns(), total_ns = now_ns - req->came_ns, ns[NVMF_STAGE_COUNT];
+	/* It may have come on a core whose pass began later than this one. */
+	uint64_t now_ns = max_u64(reactor_now_ns(), req->came_ns), total_ns = now_ns - req->came_ns;
+	uint64_t ns[NVMF_STAGE_COUNT];
 
 	times_of(req, done_ns, now_ns, ns);
 	for (uint32_t i = 0; i < NVMF_STAGE_COUNT; i++)

@@ -199,7 +199,8 @@ static void timer_due(struct timer *t)
  * takes: who does not read keeps answers, and what they lie in, from others. The timer goes by the first to come. */
 static void check_data_deadlines(struct tcp_conn *c)
 {
-	uint64_t since = c->blocked ? c->blocked_ns : UINT64_MAX, limit_ms = c->qp.transport->opts.data_timeout_ms, age;
+	uint64_t since = c->blocked ? c->blocked_ns : UINT64_MAX, limit_ms = c->qp.transport->opts.data_timeout_ms;
+	uint64_t now = reactor_now_ns(), age;
 	const struct tcp_req *late = c->owed ? oldest_owed(c) : NULL;
 
 	if (late && late->since_ns <= since)
@@ -208,7 +209,7 @@ static void check_data_deadlines(struct tcp_conn *c)
 		late = NULL;
 	if (since == UINT64_MAX)
 		return;
-	age = reactor_now_ns() - since;
+	age = now > since ? now - since : 0; /* it may have come from a core whose pass began later than ours */
 	if (age < limit_ms * NS_PER_MS) {
 		timer_start(&c->timer, limit_ms * NS_PER_MS - age, timer_due);
 		return;
