@@ -18,6 +18,7 @@
 #include "core/core.h"
 #include "net/net.h"
 #include "wire/nvme.h"
+#include "wire/nvme_fabrics.h"
 
 /* Where a subsystem is and who we are: SPDK's transport id text,
  * "trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:4420 subnqn:nqn... hostnqn:nqn... hostaddr:... ns:1". */
@@ -114,5 +115,56 @@ void nvme_qpair_fail(struct nvme_qpair *qp, const struct err *e);
 /* Submit; more than the queue holds wait inside, in order. */
 void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op);
 uint32_t nvme_qpair_outstanding(const struct nvme_qpair *qp);
+
+/* --- discovery logs: discovery.c -------------------------------------------------------------- */
+
+#define NVME_DISCOVERY_ENTRIES_MAX 4096 /* a log that claims more is refused */
+
+/* One place where a subsystem is, as the log has it. Texts are printable ASCII without padding. */
+struct nvme_discovery_entry {
+	uint8_t trtype, adrfam, subtype;   /* enum nvmf_trtype, nvmf_adrfam, nvmf_subtype: any value may come */
+	uint8_t treq, sectype;             /* sectype: of TCP; 0 otherwise */
+	uint16_t portid, cntlid, asqsz, eflags;
+	char trsvcid[33], subnqn[224], traddr[257];
+};
+
+/* False: its texts are none, and nothing should be done with it. */
+bool nvme_discovery_entry_parse(const struct nvmf_disc_log_entry *bytes, struct nvme_discovery_entry *ret_entry)
+	MUST_USE;
+int nvme_discovery_header_parse(const struct nvmf_discovery_log *bytes, uint64_t *ret_genctr, uint32_t *ret_count,
+                                struct err *e) MUST_USE;
+/* How to get there; hostnqn and hostaddr of `ret_path` stay as they were. Fails when this host has no such transport,
+ * or the entry no address. */
+int nvme_discovery_entry_path(const struct nvme_discovery_entry *entry, struct nvme_path *ret_path, struct err *e)
+	MUST_USE;
+/* As nvme-cli says them: "tcp", "ipv4", "nvme subsystem"; "unrecognized" otherwise. */
+const char *nvme_discovery_trtype_text(uint8_t trtype);
+const char *nvme_discovery_adrfam_text(uint8_t adrfam);
+const char *nvme_discovery_subtype_text(uint8_t subtype);
+const char *nvme_discovery_treq_text(uint8_t treq);
+
+/* Reading the whole log of a discovery controller that is ready, in pieces, again from the start while it changes. */
+struct nvme_discovery;
+typedef void nvme_discovery_fn(struct nvme_discovery *d);
+struct nvme_discovery {
+	/* the outcome, valid from `done` until nvme_discovery_fini() */
+	struct err err;                    /* code 0: it was read */
+	uint64_t genctr;
+	uint32_t count, left_out;          /* entries; those whose texts could not be read */
+	struct nvme_discovery_entry *entries;
+	void *arg;                         /* the caller's */
+	/* discovery.c's */
+	struct nvme_ctrlr *ctrlr;
+	nvme_discovery_fn *done;
+	struct nvme_op op;
+	struct iovec iov;
+	uint8_t *piece;
+	uint32_t records, at, tries;       /* entries in the log; those that were read */
+};
+/* Core: the controller's. Memory: `d` is the caller's until done, and fini'ed afterwards. Then: `done`, once; closing
+ * the controller ends it (with an error, at the latest within the close). It clears the discovery log's asynchronous
+ * event when all was read. */
+void nvme_discovery_read(struct nvme_discovery *d, struct nvme_ctrlr *c, nvme_discovery_fn *done);
+void nvme_discovery_fini(struct nvme_discovery *d);
 
 #endif
