@@ -116,7 +116,7 @@ void nvme_qpair_fail(struct nvme_qpair *qp, const struct err *e);
 void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op);
 uint32_t nvme_qpair_outstanding(const struct nvme_qpair *qp);
 
-/* --- discovery logs: discovery.c -------------------------------------------------------------- */
+/* --- discovery logs: discovery_log.c parses, discovery.c reads -------------------------------- */
 
 #define NVME_DISCOVERY_ENTRIES_MAX 4096 /* a log that claims more is refused */
 
