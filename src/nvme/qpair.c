@@ -13,10 +13,11 @@ static const struct machine_state qpair_states[] = { QPAIR_STATES(MACHINE_ROW) }
 static void deadline_passed(struct timer *t)
 {
 	struct nvme_qpair *qp = container_of(t, struct nvme_qpair, deadline);
+	char addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
-	err_set(&e, -ETIMEDOUT, "queue %u was not connected within %u ms; it was still at '%s'", qp->qid,
-	        qp->opts.connect_timeout_ms, qpair_states[qp->machine.state].meaning);
+	err_set(&e, -ETIMEDOUT, "queue %u to %s was not connected within %u ms; it was still at '%s'", qp->qid,
+	        net_addr_text(&qp->addr, addr), qp->opts.connect_timeout_ms, qpair_states[qp->machine.state].meaning);
 	nvme_qpair_broke(qp, &e);
 }
 
@@ -101,13 +102,14 @@ static void connect_done(struct nvme_op *op)
 {
 	struct nvme_qpair *qp = container_of(op, struct nvme_qpair, connect_op);
 	uint16_t status = nvme_op_status(op);
+	char addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
 	if (qp->machine.state == QPAIR_DEAD)
 		return;
 	if (status) {
-		err_set(&e, -ECONNREFUSED, "queue %u: the target refused Connect to %s: %s", qp->qid,
-		        qp->connect_data.subsysnqn, nvme_status_text(status, true));
+		err_set(&e, -ECONNREFUSED, "queue %u to %s: the target refused Connect to %s: %s", qp->qid,
+		        net_addr_text(&qp->addr, addr), qp->connect_data.subsysnqn, nvme_status_text(status, true));
 		nvme_qpair_broke(qp, &e);
 		return;
 	}
