@@ -11,8 +11,9 @@
 Steps, in the order in which a host takes them; every request has its own name and those of its kinds:
 
     accept  icresp  connect  cap  vs  enable  csts  identify_ctrl  identify_ns  ns_list  ns_ids  set_queues
-    set_features  get_features  log_page  aer  keep_alive  connect_io  read  write  flush  other_io  h2c (data arrives)  shutdown
-    property_get  property_set  identify  admin (all on an admin queue)  io (all on an I/O queue, but connect_io)
+    set_features  get_features  log_page  aer  keep_alive  connect_io  read  write  flush  other_io
+    h2c (data arrives)  shutdown  property_get  property_set  identify
+    admin (all on an admin queue)  io (all on an I/O queue, but connect_io)
 
 What it can do at one is in bad_ways.py. Two targets that are given the same Disks are two paths to one subsystem. A
 thread a connection: for dozens of them, not for thousands.
@@ -421,8 +422,8 @@ class Connection:
         if self.qid:
             return ({IO_READ: "read", IO_WRITE: "write", IO_FLUSH: "flush"}.get(request.opcode, "other_io"), "io")
         if request.opcode == ADMIN_IDENTIFY:
-            return ({0: "identify_ns", 1: "identify_ctrl", 2: "ns_list", 3: "ns_ids"}.get(cdw10 & 0xff, "identify_other"),
-                    "identify", "admin")
+            names = {0: "identify_ns", 1: "identify_ctrl", 2: "ns_list", 3: "ns_ids"}
+            return (names.get(cdw10 & 0xff, "identify_other"), "identify", "admin")
         if request.opcode == ADMIN_SET_FEATURES:
             return ("set_queues" if cdw10 & 0xff == FEATURE_QUEUES else "set_feature", "set_features", "admin")
         return ({ADMIN_GET_FEATURES: "get_features", ADMIN_GET_LOG_PAGE: "log_page", ADMIN_ASYNC_EVENT: "aer",
