@@ -263,6 +263,182 @@ static void bytes_in_flight_are_counted(void **state)
 	assert_true(w.passes > 4);
 }
 
+/* --- links --- */
+
+static void clients_close(void *arg)
+{
+	sock_close(((struct world *)arg)->clients[0].sock);
+}
+
+static void clients_reset(void *arg)
+{
+	sock_reset(((struct world *)arg)->clients[0].sock);
+}
+
+static bool server_hears(void *arg)
+{
+	return ((struct world *)arg)->servers[0].events;
+}
+
+static void partition(struct world *w, bool to, bool from)
+{
+	sim_net_set_link(&w->addr, &(struct sim_net_link){ .lost_to = to, .lost_from = from });
+}
+
+static void host_does(struct world *w, void (*fn)(void *arg))
+{
+	sim_as(core_reactor(w->host, 0), fn, w);
+}
+
+/* What was sent during a partition comes after it; nobody notices more than that it took time. */
+static void partition_delays_what_is_sent(void **state)
+{
+	struct world w;
+	bool heard[2];
+	uint64_t began_ns;
+
+	world_begin(&w, 7);
+	establish(&w, 1);
+	partition(&w, true, true);
+	host_does(&w, clients_send);
+	heard[0] = sim_run(server_hears, &w, 5 * NS_PER_S);
+	began_ns = sim_now_ns();
+	partition(&w, false, false);
+	heard[1] = sim_run(server_hears, &w, 100 * NS_PER_S);
+	world_close(&w);
+	assert_false(heard[0]);
+	assert_true(heard[1]);
+	assert_in_range(w.servers[0].told_ns - began_ns, 1, 7 * NS_PER_S);
+	assert_int_equal(w.clients[0].events, SOCK_WRITABLE);
+}
+
+/* The worst of it: the receiver has what the sender believes lost. */
+static void lost_acknowledgements_end_the_sender_only(void **state)
+{
+	struct world w;
+	bool heard, failed;
+
+	world_begin(&w, 8);
+	w.opts.ack_timeout_ms = 3000;
+	establish(&w, 1);
+	partition(&w, false, true);
+	host_does(&w, clients_send);
+	heard = sim_run(server_hears, &w, NS_PER_S);
+	failed = sim_run(first_failed, &w, 10 * NS_PER_S);
+	world_close(&w);
+	assert_true(heard && failed);
+	assert_int_equal(w.servers[0].events, SOCK_READABLE);
+}
+
+/* What was sent before a socket was closed is delivered long afterwards; not so when it was reset. */
+static bool arrives_after_end(void (*end)(void *arg))
+{
+	struct world w;
+	bool heard;
+
+	world_begin(&w, 9);
+	w.opts.ack_timeout_ms = 20000;
+	establish(&w, 1);
+	partition(&w, true, true);
+	host_does(&w, clients_send);
+	sim_run(NULL, NULL, NS_PER_S);
+	host_does(&w, end);
+	sim_run(NULL, NULL, NS_PER_S);
+	partition(&w, false, false);
+	heard = sim_run(server_hears, &w, 60 * NS_PER_S);
+	world_close(&w);
+	return heard;
+}
+
+static void closed_sockets_bytes_arrive_late_and_those_of_reset_ones_never(void **state)
+{
+	assert_true(arrives_after_end(clients_close));
+	assert_false(arrives_after_end(clients_reset));
+}
+
+static void lost_connects_are_asked_again(void **state)
+{
+	struct world w;
+	bool connected[2];
+	uint64_t began_ns;
+
+	world_begin(&w, 10);
+	w.wanted = 1;
+	w.opts.ack_timeout_ms = 5000;
+	partition(&w, false, true);
+	sim_as(core_reactor(w.target, 0), listens, &w);
+	began_ns = sim_now_ns();
+	host_does(&w, connects);
+	connected[0] = sim_run(all_connected, &w, 2 * NS_PER_S);
+	partition(&w, false, false);
+	connected[1] = sim_run(all_connected, &w, 10 * NS_PER_S);
+	world_close(&w);
+	assert_false(connected[0]);
+	assert_true(connected[1]);
+	assert_int_equal((w.clients[0].told_ns - began_ns) / NS_PER_S, 3);
+}
+
+/* A machine that died says nothing; when it is there again it does not know the connection. */
+static void dead_machine_resets_when_it_is_back(void **state)
+{
+	struct world w;
+	bool failed[2];
+	int error;
+
+	world_begin(&w, 11);
+	establish(&w, 1);
+	partition(&w, true, true);
+	sim_net_close_core(w.target);
+	sim_net_forget(&w.addr);
+	host_does(&w, clients_send);
+	failed[0] = sim_run(first_failed, &w, 10 * NS_PER_S);
+	partition(&w, false, false);
+	failed[1] = sim_run(first_failed, &w, 60 * NS_PER_S);
+	error = sock_error(w.clients[0].sock);
+	world_close(&w);
+	assert_false(failed[0]);
+	assert_true(failed[1]);
+	assert_int_equal(error, -ECONNRESET);
+}
+
+static void resolved(struct net_resolve *r)
+{
+	r->host[0] = 0;
+}
+
+static struct net_resolve resolve;
+
+static void resolves(void *arg)
+{
+	net_resolve(&resolve, NET_IPV4, "target", "4420", resolved);
+}
+
+static bool is_resolved(void *arg)
+{
+	return !resolve.host[0];
+}
+
+static void names_come_and_go(void **state)
+{
+	struct world w;
+	struct net_resolve found, lost;
+
+	world_begin(&w, 12);
+	sim_net_set_name("target", &w.addr);
+	host_does(&w, resolves);
+	must(sim_run(is_resolved, &w, NS_PER_S));
+	found = resolve;
+	sim_net_set_name("target", NULL);
+	sim_jobs_take(10 * NS_PER_S, 11 * NS_PER_S);
+	host_does(&w, resolves);
+	must(!sim_run(is_resolved, &w, 9 * NS_PER_S));
+	must(sim_run(is_resolved, &w, 9 * NS_PER_S));
+	lost = resolve;
+	world_close(&w);
+	assert_true(net_addr_equal(&found.addr, &w.addr));
+	assert_int_equal(lost.err.code, -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +448,12 @@ int main(void)
 		cmocka_unit_test(connects_are_refused_or_never_answered),
 		cmocka_unit_test(killed_core_drops_its_connections),
 		cmocka_unit_test(bytes_in_flight_are_counted),
+		cmocka_unit_test(partition_delays_what_is_sent),
+		cmocka_unit_test(lost_acknowledgements_end_the_sender_only),
+		cmocka_unit_test(closed_sockets_bytes_arrive_late_and_those_of_reset_ones_never),
+		cmocka_unit_test(lost_connects_are_asked_again),
+		cmocka_unit_test(dead_machine_resets_when_it_is_back),
+		cmocka_unit_test(names_come_and_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,7 @@ struct sim {
 	struct list platforms, reactors, events;
 	void (*after_pass)(struct reactor *r, void *arg);
 	void *after_pass_arg;
+	uint64_t job_ns_min, job_ns_max;
 };
 extern struct sim sim;
 

@@ -11,7 +11,6 @@
 
 #define WALL_START_US 1800000000000000ull /* 2027-01-15 */
 #define LEAVE_READY_PERCENT 10u           /* how often a poll does not report all that is ready */
-#define JOB_NS_MAX (20 * NS_PER_MS)
 
 struct sim_job {
 	struct sim_event event;
@@ -191,7 +190,7 @@ void platform_job_start(struct platform *p, struct job *job)
 
 	j->job = job;
 	list_add_tail(&p->jobs, &j->link);
-	sim_event_at(&j->event, sim.now_ns + 1 + sim_draw(JOB_NS_MAX), job_run);
+	sim_event_at(&j->event, sim.now_ns + sim.job_ns_min + sim_draw(sim.job_ns_max - sim.job_ns_min + 1), job_run);
 }
 
 static void job_run(struct sim_event *e)

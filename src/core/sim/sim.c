@@ -16,6 +16,7 @@
 #define PASS_NS_MAX 512u       /* what one pass may cost */
 #define GATE_PERCENT 25u       /* how often messages from one other reactor are not visible yet */
 #define TRACE_OF_A_PASS 256u   /* records looked at; more of one pass are left out */
+#define JOB_NS_MAX (20 * NS_PER_MS)
 #define SPIN_PERCENT 50u       /* how often an adaptive reactor goes on spinning */
 
 struct sim sim;
@@ -45,6 +46,7 @@ void sim_start(uint64_t seed)
 	list_init(&sim.reactors);
 	list_init(&sim.events);
 	sim_dice_seed(seed);
+	sim_jobs_take(1, JOB_NS_MAX);
 }
 
 uint64_t sim_end(void)
@@ -61,6 +63,13 @@ void sim_after_pass(void (*fn)(struct reactor *r, void *arg), void *arg)
 {
 	sim.after_pass = fn;
 	sim.after_pass_arg = arg;
+}
+
+void sim_jobs_take(uint64_t min_ns, uint64_t max_ns)
+{
+	assert(min_ns <= max_ns);
+	sim.job_ns_min = min_ns;
+	sim.job_ns_max = max_ns;
 }
 
 uint64_t sim_now_ns(void)

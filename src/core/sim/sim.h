@@ -52,6 +52,9 @@ struct sim_ready {
 void sim_ready_add(struct reactor *r, struct sim_ready *s, void (*fn)(struct sim_ready *s));
 void sim_ready_cancel(struct sim_ready *s);
 
+/* Jobs of the helper pool that start from now on take so long; 1 ns to 20 ms unless told otherwise. */
+void sim_jobs_take(uint64_t min_ns, uint64_t max_ns);
+
 /* Called after every pass of any reactor: checkers, freeze-and-thaw at any step. */
 void sim_after_pass(void (*fn)(struct reactor *r, void *arg), void *arg);
 

@@ -5,6 +5,8 @@
  *
  *     read by the receiver | arrived, readable | in flight | room for the sender
  *     0                 head               arrived        tail            head + size
+ *
+ * The sender knows of `acked` only, which is `arrived` unless acknowledgements are lost.
  */
 #ifndef NET_SIM_INSIDE_H
 #define NET_SIM_INSIDE_H
@@ -18,18 +20,21 @@ struct flight {
 	struct list link;
 	uint64_t end, at_ns;
 	bool fin, reset;
+	bool sure;                     /* not even a partition stops it: what cuts a connection is in the middle of it */
 };
 
 struct pipe {
 	struct conn *conn;
 	uint8_t side;                  /* of the sender */
 	bool fin_sent, fin_arrived, reset_sent;
-	bool timing;                   /* silent connection: the event is the sender's time-out */
+	bool given_up;                 /* the sending machine does not know of the connection any more */
 	uint8_t *bytes;
 	uint32_t size;
-	uint64_t head, arrived, tail;
+	uint64_t head, arrived, tail, acked;
+	uint64_t lost_since_ns, again_ns; /* 0: nothing is; how long until it is sent again */
+	uint32_t ack_timeout_ms;
 	struct list flights;
-	struct sim_event event;
+	struct sim_event event, ack;
 };
 
 enum conn_state { CONN_ASKING, CONN_ANSWERING, CONN_OPEN, CONN_CUT };
@@ -39,6 +44,7 @@ struct conn {
 	enum conn_state state;
 	bool silent;                   /* nothing arrives any more */
 	int answer;                    /* to the one who connects: 0 or negative errno */
+	uint64_t asked_ns, again_ns;   /* first; how long until it is asked again */
 	struct sim_event connect;
 	struct sock *sock[2];          /* 0: who connected, 1: who accepted; NULL: closed, or not there yet */
 	struct pipe pipe[2];           /* [side of the sender] */
@@ -75,10 +81,23 @@ struct listener {
 	bool *gone;
 };
 
+struct link {
+	struct net_addr addr;
+	struct sim_net_link how;
+};
+
+struct name {
+	char host[NET_HOST_TEXT_MAX];
+	struct net_addr addr;
+};
+
 struct sim_net {
 	bool on;
 	struct sim_net_opts opts;
-	enum sim_net_connect how;
+	struct sim_net_link any;       /* of addresses without a link of their own */
+	struct link links[SIM_NET_LINKS_MAX];
+	struct name names[SIM_NET_NAMES_MAX];
+	uint32_t link_count, name_count;
 	struct list conns, listeners;
 	uint64_t last_id;
 	uint16_t last_port;
@@ -87,16 +106,21 @@ extern struct sim_net sim_net;
 
 uint64_t net_latency_ns(void);
 uint16_t net_free_port(void);
+/* What holds for connections to this address now. */
+const struct sim_net_link *net_link(const struct net_addr *to);
 
 /* conn.c */
 struct conn *conn_make(const struct net_addr *to, const struct net_addr *from);
 void conn_free(struct conn *c);
 /* Side `side` closes; the connection goes with the last of them. */
 void conn_leave(struct conn *c, uint8_t side, bool reset);
+/* Both ends will see a reset. */
+void conn_cut(struct conn *c);
 /* A sender's verbs. */
 uint32_t pipe_room(const struct pipe *p);
 void pipe_put(struct pipe *p, const void *bytes, uint32_t len);
 void pipe_send(struct pipe *p, bool fin, bool reset); /* all that was put so far departs */
+void pipe_give_up(struct pipe *p);                    /* and nothing will any more */
 void pipe_drop_flights(struct pipe *p);
 /* The receiver's. */
 static inline uint32_t pipe_readable(const struct pipe *p) { return (uint32_t)(p->arrived - p->head); }

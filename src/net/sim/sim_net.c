@@ -120,20 +120,76 @@ void sim_net_cut(uint32_t n, bool silent)
 			continue;
 		sim_note(silent);
 		c->silent = silent;
-		if (silent)
-			return;
-		c->state = CONN_CUT;
-		for (int side = 0; side < 2; side++) {
-			pipe_drop_flights(&c->pipe[side]);
-			pipe_send(&c->pipe[side], false, true);
-		}
+		if (!silent)
+			conn_cut(c);
 		return;
 	}
 }
 
 void sim_net_set_connect(enum sim_net_connect how)
 {
-	sim_net.how = how;
+	sim_net.any.connect = how;
+}
+
+/* --- links and names --- */
+
+static struct link *find_link(const struct net_addr *addr)
+{
+	for (uint32_t i = 0; i < sim_net.link_count; i++)
+		if (net_addr_equal(&sim_net.links[i].addr, addr))
+			return &sim_net.links[i];
+	return NULL;
+}
+
+const struct sim_net_link *net_link(const struct net_addr *to)
+{
+	struct link *l = find_link(to);
+
+	return l ? &l->how : &sim_net.any;
+}
+
+void sim_net_set_link(const struct net_addr *addr, const struct sim_net_link *how)
+{
+	struct link *l = find_link(addr);
+
+	must(l || sim_net.link_count < SIM_NET_LINKS_MAX);
+	if (!l)
+		l = &sim_net.links[sim_net.link_count++];
+	*l = (struct link){ *addr, *how };
+}
+
+void sim_net_reset_link(const struct net_addr *addr)
+{
+	list_each(l, &sim_net.conns) {
+		struct conn *c = list_entry(l, struct conn, link);
+
+		if (is_live(c) && net_addr_equal(&c->addr[1], addr))
+			conn_cut(c);
+	}
+}
+
+void sim_net_forget(const struct net_addr *addr)
+{
+	list_each(l, &sim_net.conns) {
+		struct conn *c = list_entry(l, struct conn, link);
+
+		if (c->state != CONN_ASKING && net_addr_equal(&c->addr[1], addr) && !c->sock[1])
+			pipe_give_up(&c->pipe[1]);
+	}
+}
+
+void sim_net_set_name(const char *name, const struct net_addr *addr)
+{
+	struct name *n = sim_net.names;
+
+	while (n < sim_net.names + sim_net.name_count && strcmp(n->host, name))
+		n++;
+	if (n == sim_net.names + sim_net.name_count) {
+		must(sim_net.name_count < SIM_NET_NAMES_MAX && strlen(name) < sizeof(n->host));
+		sim_net.name_count++;
+		strcpy(n->host, name);
+	}
+	n->addr = addr ? *addr : (struct net_addr){ 0 };
 }
 
 /* Nobody will receive what was sent to an end that is closed or has failed. */

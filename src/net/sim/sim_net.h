@@ -5,6 +5,10 @@
  * drawn sizes, sends take a drawn part of what they are given, buffers are finite, so that every short read,
  * short write and back-pressure path runs. Addresses are plain net_addr values; all cores of the simulation
  * share one network.
+ *
+ * What is lost is sent again, as TCP does: after 200 ms, then twice as long each time, until it is acknowledged or the
+ * sender's time for that is over. So what was sent during a partition arrives after it, also when its sender has closed
+ * the socket meanwhile, though not when it has reset it.
  */
 #ifndef NET_SIM_SIM_NET_H
 #define NET_SIM_SIM_NET_H
@@ -31,9 +35,27 @@ void sim_net_close_core(struct core *core);
  * silently: nothing arrives any more. */
 uint32_t sim_net_connections(void);
 void sim_net_cut(uint32_t n, bool silent);
-/* New connects are refused, or never answered. */
+/* New connects are refused, or never answered: to addresses without a link of their own. */
 enum sim_net_connect { SIM_NET_ACCEPT, SIM_NET_REFUSE, SIM_NET_BLACK_HOLE };
 void sim_net_set_connect(enum sim_net_connect how);
+
+/* A link: all that lies between anybody and one address, for connections that were made to it or will be. */
+#define SIM_NET_LINKS_MAX 16u
+struct sim_net_link {
+	enum sim_net_connect connect; /* of new connections */
+	bool lost_to, lost_from;      /* what travels to the address, or from it, is lost */
+	uint64_t delay_ns;            /* on top of each latency */
+};
+void sim_net_set_link(const struct net_addr *addr, const struct sim_net_link *how);
+/* All connections to this address: both ends see a reset. */
+void sim_net_reset_link(const struct net_addr *addr);
+/* The machine at this address lost its memory, and what it has not delivered yet. Who sends to it will be told with a
+ * reset, once the link lets that through. Its own sockets were closed. */
+void sim_net_forget(const struct net_addr *addr);
+
+/* Names that net_resolve() knows beside "localhost"; `addr` NULL: not any more. The port is the asker's. */
+#define SIM_NET_NAMES_MAX 8u
+void sim_net_set_name(const char *name, const struct net_addr *addr);
 /* Bytes sent but not yet received, over all connections: 0 at the end of a clean run. */
 uint64_t sim_net_in_flight(void);
 

@@ -72,7 +72,7 @@ struct sock *sock_from_fd(int fd, struct err *e)
 
 void sock_set_opts(struct sock *s, const struct sock_opts *opts)
 {
-	s->ack_timeout_ms = opts->ack_timeout_ms;
+	s->ack_timeout_ms = sock_out(s)->ack_timeout_ms = opts->ack_timeout_ms;
 }
 
 void sock_close(struct sock *s)
