@@ -76,6 +76,7 @@ struct bdev {
 	uint32_t hist_ops;              /* operations whose latency is kept: meter.c; control's view */
 	uint64_t depth_period_us;       /* 0: the queue depth is not metered */
 	_Atomic uint64_t busy;          /* while it is: how long some core had I/O; meter.c */
+	uint64_t saved_stamp;           /* another one when save_config may say something else: bdev_resaved() */
 	struct bdev_qos *qos;           /* limits, its own or a group's: qos_ctl.c; NULL: there never were any */
 };
 
@@ -86,6 +87,9 @@ void bdev_unregister(struct bdev *b, void (*done)(void *arg, int rc), void *arg)
 void bdev_destroyed(struct bdev *b);
 /* New size: told to every user. Shrinking ends later I/O beyond the end with BAD_RANGE. */
 int bdev_resize(struct bdev *b, uint64_t block_count, struct err *e) MUST_USE;
+
+/* What the back-end saves of it has changed, other than by these. Control reactor. */
+void bdev_resaved(struct bdev *b);
 
 /* The device has ended an I/O: queues it for its done function in this pass. */
 void bdev_io_done(struct bdev_io *io, enum bdev_status status);

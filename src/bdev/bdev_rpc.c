@@ -259,8 +259,15 @@ void bdev_rpc_add_kind(struct bdev_rpc *br, struct bdev_rpc_kind *kind)
 	list_add_tail(&br->kinds, &kind->link);
 }
 
-static void save_one(const struct bdev_rpc_kind *kind, const struct bdev *b, struct json_object *array)
+struct device_to_save {
+	const struct bdev_rpc_kind *kind;
+	const struct bdev *bdev;
+};
+
+static void save_one(void *arg, struct json_object *array)
 {
+	const struct device_to_save *d = arg;
+	const struct bdev *b = d->bdev;
 	struct json_object *entry = json_object_new_object(), *params = json_object_new_object();
 	char uuid[UUID_TEXT_MAX];
 
@@ -270,27 +277,37 @@ static void save_one(const struct bdev_rpc_kind *kind, const struct bdev *b, str
 	json_add_u64(params, "physical_block_size", b->physical_block_size);
 	json_add_text(params, "uuid", uuid_to_text(&b->uuid, uuid));
 	json_add_u64(params, "md_size", b->md_size);
-	if (kind->params)
-		kind->params(b, params);
-	json_add_text(entry, "method", kind->method);
+	if (d->kind->params)
+		d->kind->params(b, params);
+	json_add_text(entry, "method", d->kind->method);
 	json_object_object_add(entry, "params", params);
 	json_object_array_add(array, entry);
 }
 
-static void save(void *ctx, struct json_object *array)
+/* Products are few and constant, and their names are mostly the same texts. */
+static const struct bdev_rpc_kind *kind_saved(const struct bdev_rpc *br, const struct bdev *b)
+{
+	list_each(l, &br->kinds) {
+		const struct bdev_rpc_kind *kind = list_entry(l, const struct bdev_rpc_kind, link);
+
+		if (kind->method && (kind->product == b->product || strcmp(kind->product, b->product) == 0))
+			return kind;
+	}
+	return NULL;
+}
+
+static void save(void *ctx, struct rpc_save *save)
 {
 	struct bdev_rpc *br = ctx;
 
 	for (struct bdev *b = bdev_first(br->reg); b; b = bdev_next(b)) {
-		list_each(l, &br->kinds) {
-			struct bdev_rpc_kind *kind = list_entry(l, struct bdev_rpc_kind, link);
+		struct device_to_save d = { kind_saved(br, b), b };
 
-			if (kind->method && strcmp(kind->product, b->product) == 0 && !atomic_load(&b->removing))
-				save_one(kind, b, array);
-		}
+		if (d.kind && !atomic_load(&b->removing))
+			rpc_save_object(save, d.kind->stamped ? b->saved_stamp : 0, save_one, &d);
 	}
-	bdev_rpc_save_orders(br, array);
-	bdev_rpc_save_qos(br, array);
+	bdev_rpc_save_orders(br, save);
+	bdev_rpc_save_qos(br, save);
 }
 
 /* --- all -------------------------------------------------------------------------------------------------- */
@@ -329,7 +346,7 @@ struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 	bdev_rpc_add_fitness(br);
 	bdev_rpc_add_meter(br);
 	bdev_rpc_add_qos(br);
-	rpc_add_saver(rpc, "bdev", save, br);
+	rpc_add_object_saver(rpc, "bdev", save, br);
 	return br;
 }
 

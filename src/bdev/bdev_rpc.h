@@ -20,6 +20,7 @@ struct bdev_registry *bdev_rpc_registry(struct bdev_rpc *br);
 struct bdev_rpc_kind {
 	const char *product, *method;
 	void (*params)(const struct bdev *b, struct json_object *params); /* NULL: nothing more */
+	bool stamped; /* what `params` says changes with bdev_resaved() only, so that it need not be asked each time */
 	/* Into what bdev_get_bdevs shows, where texts are not enough. NULL: nothing. */
 	void (*driver_specific)(const struct bdev *b, struct json_object *driver);
 	struct list link;                                                 /* bdev_rpc's */
@@ -34,6 +35,7 @@ struct bdev_rpc_order_kind {
 	const struct bdev_order_ops *ops;
 	const char *method;
 	void (*params)(const struct bdev_order *o, struct json_object *params);
+	bool stamped;                                                     /* ... with bdev_order_resaved() only */
 	struct list link;                                                 /* bdev_rpc's */
 };
 void bdev_rpc_add_order_kind(struct bdev_rpc *br, struct bdev_rpc_order_kind *kind);

@@ -13,7 +13,7 @@ struct bdev_rpc {
 };
 
 /* stack_rpc.c */
-void bdev_rpc_save_orders(struct bdev_rpc *br, struct json_object *array);
+void bdev_rpc_save_orders(struct bdev_rpc *br, struct rpc_save *save);
 /* fitness_rpc.c */
 void bdev_rpc_add_fitness(struct bdev_rpc *br);
 /* stats_rpc.c */
@@ -23,7 +23,7 @@ void bdev_rpc_add_meter(struct bdev_rpc *br);
 /* qos_rpc.c */
 void bdev_rpc_add_qos(struct bdev_rpc *br);
 struct json_object *bdev_rpc_rate_limits(const struct bdev *b);
-void bdev_rpc_save_qos(struct bdev_rpc *br, struct json_object *array); /* after all devices */
+void bdev_rpc_save_qos(struct bdev_rpc *br, struct rpc_save *save); /* after all devices */
 
 /* bdev_rpc.c: the device of that name; NULL: there is none, and the caller has been told. */
 struct bdev *bdev_rpc_find(struct rpc_call *call, const char *name);

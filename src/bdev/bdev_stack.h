@@ -55,6 +55,7 @@ struct bdev_order {
 	uint32_t base_count;
 	enum bdev_order_state state;
 	struct list devices;       /* of struct bdev_stacked, by link, in the order they were registered */
+	uint64_t saved_stamp;      /* as a device's: bdev_order_resaved() */
 	struct err why;            /* it waits although its bases are there: what the last attempt said */
 
 	/* The stack's own. */
@@ -79,6 +80,8 @@ int bdev_order_delete_named(struct bdev_registry *reg, const struct bdev_order_o
                             void (*done)(void *arg, int rc), void *arg, struct err *e) MUST_USE;
 /* The answer to a leave() that returned false. */
 void bdev_order_left(struct bdev_order *o);
+/* What is saved of it has changed. */
+void bdev_order_resaved(struct bdev_order *o);
 /* NULL: there is none of that kind and name. */
 struct bdev_order *bdev_order_find(struct bdev_registry *reg, const struct bdev_order_ops *ops, const char *name);
 struct bdev_order *bdev_order_first(struct bdev_registry *reg);

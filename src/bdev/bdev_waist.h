@@ -140,7 +140,7 @@ struct bdev_registry {
 	struct core *core;
 	struct list bdevs, arrivals, qos_groups;
 	struct list throttled[CORE_REACTORS_MAX + 1]; /* each core's, of struct qos_line: those in which somebody waits */
-	uint64_t events;
+	uint64_t events, saved_stamps;  /* counts of: events, changes of what is saved */
 	struct list orders;             /* standing ones: stack.c */
 	struct bdev_arrival order_arrival; /* in use while there are some */
 };

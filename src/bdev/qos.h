@@ -55,6 +55,9 @@ int qos_group_join(struct qos_group *g, struct bdev *b, qos_done_fn *done, void 
 int qos_group_leave(struct qos_group *g, struct bdev *b, qos_done_fn *done, void *arg, struct err *e) MUST_USE;
 struct qos_group *qos_group_of(const struct bdev *b);
 int qos_group_free(struct qos_group *g, struct err *e) MUST_USE; /* no device is in it */
+/* Other ones when other limits or another group are to be saved; of a device that has had limits. */
+uint64_t qos_group_stamp(const struct qos_group *g);
+uint64_t bdev_qos_stamp(const struct bdev *b);
 struct qos_group *qos_group_first(struct bdev_registry *reg);
 struct qos_group *qos_group_next(struct qos_group *g);
 

@@ -63,6 +63,7 @@ struct bdev_qos {
 	struct qos_limits own;
 	struct qos_want want;              /* as they were set */
 	struct qos_group *group;
+	uint64_t saved_stamp;              /* of the two: bdev_resaved()'s numbers */
 	struct list group_link;
 	struct bdev_qos_core *cores;
 	/* One visit of all cores at a time. */

@@ -16,6 +16,7 @@ struct qos_group {
 	struct bdev_registry *reg;
 	char name[BDEV_NAME_MAX];
 	struct list members;             /* of struct bdev_qos */
+	uint64_t saved_stamp;
 	uint32_t leaving;                /* devices whose cores may still look at it */
 	struct list link;
 };
@@ -55,6 +56,11 @@ struct qos_limits *bdev_qos_group_limits(struct qos_group *g)
 
 /* --- a device's limiter ----------------------------------------------------------------------------------- */
 
+static void resaved(struct bdev_qos *q)
+{
+	q->saved_stamp = ++q->bdev->reg->saved_stamps;
+}
+
 static struct bdev_qos *qos_of(struct bdev *b)
 {
 	uint32_t count = core_reactor_count(b->reg->core) + 1;
@@ -82,6 +88,7 @@ static struct bdev_qos *qos_of(struct bdev *b)
 		}
 	}
 	b->qos = q;
+	resaved(q);
 	return q;
 }
 
@@ -233,6 +240,7 @@ void bdev_qos_set(struct bdev *b, const struct qos_want *want, qos_done_fn *done
 	struct bdev_qos *q = qos_of(b);
 
 	q->want = *want;
+	resaved(q);
 	limits_store(&q->own, want);
 	visit(q, QOS_VISIT_LIMITS, done, arg);
 }
@@ -293,6 +301,7 @@ struct qos_group *qos_group_make(struct bdev_registry *reg, const char *name, co
 	list_init(&g->members);
 	list_add_tail(&reg->qos_groups, &g->link);
 	g->want = *want;
+	g->saved_stamp = ++reg->saved_stamps;
 	limits_store(&g->limits, want);
 	limits_begin(&g->limits);
 	return g;
@@ -323,6 +332,7 @@ void qos_group_set(struct qos_group *g, const struct qos_want *want, qos_done_fn
 	c->done = done;
 	c->arg = arg;
 	g->want = *want;
+	g->saved_stamp = ++g->reg->saved_stamps;
 	limits_store(&g->limits, want);
 	list_each(l, &g->members) {
 		c->left++;
@@ -349,6 +359,7 @@ int qos_group_join(struct qos_group *g, struct bdev *b, qos_done_fn *done, void 
 		return err_set(e, -EBUSY, "block device '%s' is in QoS group '%s'; take it out first", b->name,
 		               q->group->name);
 	q->group = g;
+	resaved(q);
 	list_add_tail(&g->members, &q->group_link);
 	visit(q, QOS_VISIT_LIMITS, done, arg);
 	return 0;
@@ -380,6 +391,7 @@ int qos_group_leave(struct qos_group *g, struct bdev *b, qos_done_fn *done, void
 	l = base_zalloc(sizeof(*l));
 	*l = (struct leaving){ .group = g, .done = done, .arg = arg };
 	q->group = NULL;
+	resaved(q);
 	list_del(&q->group_link);
 	g->leaving++;
 	visit(q, QOS_VISIT_LIMITS, left, l);
@@ -401,6 +413,16 @@ int qos_group_free(struct qos_group *g, struct err *e)
 	list_del(&g->link);
 	free(g);
 	return 0;
+}
+
+uint64_t qos_group_stamp(const struct qos_group *g)
+{
+	return g->saved_stamp;
+}
+
+uint64_t bdev_qos_stamp(const struct bdev *b)
+{
+	return b->qos->saved_stamp;
 }
 
 struct qos_group *qos_group_first(struct bdev_registry *reg)

@@ -235,23 +235,32 @@ static struct json_object *entry(struct json_object *array, const char *method, 
 	return params;
 }
 
-void bdev_rpc_save_qos(struct bdev_rpc *br, struct json_object *array)
+static void save_group(void *arg, struct json_object *array)
 {
 	struct qos_want want;
 
-	for (struct qos_group *g = qos_group_first(br->reg); g; g = qos_group_next(g)) {
-		qos_group_get(g, &want);
-		add_rates(entry(array, "bdev_qos_group_create", qos_group_name(g)), &want, false);
-	}
-	for (struct bdev *b = bdev_first(br->reg); b; b = bdev_next(b)) {
-		if (atomic_load(&b->removing))
-			continue;
-		if (bdev_qos_get(b, &want))
-			add_rates(entry(array, "bdev_set_qos_limit", b->name), &want, false);
-		if (qos_group_of(b))
-			json_add_text(entry(array, "bdev_qos_group_add_bdev", qos_group_name(qos_group_of(b))), "bdev_name",
-			              b->name);
-	}
+	qos_group_get(arg, &want);
+	add_rates(entry(array, "bdev_qos_group_create", qos_group_name(arg)), &want, false);
+}
+
+static void save_device(void *arg, struct json_object *array)
+{
+	const struct bdev *b = arg;
+	struct qos_want want;
+
+	if (bdev_qos_get(b, &want))
+		add_rates(entry(array, "bdev_set_qos_limit", b->name), &want, false);
+	if (qos_group_of(b))
+		json_add_text(entry(array, "bdev_qos_group_add_bdev", qos_group_name(qos_group_of(b))), "bdev_name", b->name);
+}
+
+void bdev_rpc_save_qos(struct bdev_rpc *br, struct rpc_save *save)
+{
+	for (struct qos_group *g = qos_group_first(br->reg); g; g = qos_group_next(g))
+		rpc_save_object(save, qos_group_stamp(g), save_group, g);
+	for (struct bdev *b = bdev_first(br->reg); b; b = bdev_next(b))
+		if (b->qos && !atomic_load(&b->removing))
+			rpc_save_object(save, bdev_qos_stamp(b), save_device, b);
 }
 
 static const struct rpc_method methods[] = {

@@ -71,6 +71,7 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 	b->claim = NULL;
 	bdev_cores_make(b);
 	list_add_tail(&reg->bdevs, &b->link);
+	bdev_resaved(b);
 	notify(reg->core, NOTIFY_BDEV_REGISTER, "%s", b->name);
 	announce(reg, b);
 	return 0;
@@ -278,6 +279,7 @@ void bdev_unregister(struct bdev *b, void (*done)(void *arg, int rc), void *arg)
 		done(arg, -EBUSY); /* somebody else removes it already */
 		return;
 	}
+	bdev_resaved(b);
 	notify(b->reg->core, NOTIFY_BDEV_UNREGISTER, "%s", b->name);
 	b->unregister_done = done;
 	b->unregister_arg = arg;
@@ -308,6 +310,11 @@ void bdev_destroyed(struct bdev *b)
 		b->unregister_done(b->unregister_arg, 0);
 }
 
+void bdev_resaved(struct bdev *b)
+{
+	b->saved_stamp = ++b->reg->saved_stamps;
+}
+
 int bdev_resize(struct bdev *b, uint64_t block_count, struct err *e)
 {
 	uint64_t max = (1ull << 62) / (b->block_size + b->md_size);
@@ -318,6 +325,7 @@ int bdev_resize(struct bdev *b, uint64_t block_count, struct err *e)
 		return err_set(e, -EINVAL, "block device '%s' cannot have %llu blocks: 1 to %llu are possible", b->name,
 		               (unsigned long long)block_count, (unsigned long long)max);
 	if (atomic_exchange(&b->block_count, block_count) != block_count) {
+		bdev_resaved(b);
 		notify(b->reg->core, NOTIFY_BDEV_RESIZE, "%s", b->name);
 		b->holds++;
 		tell(b, BDEV_EVENT_RESIZE);

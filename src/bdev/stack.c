@@ -31,6 +31,7 @@ int bdev_order_start(struct bdev_registry *reg, struct bdev_order *o, const stru
 	o->busy = 0;
 	o->left = o->deleted = false;
 	o->deleted_done = NULL;
+	bdev_order_resaved(o);
 	list_init(&o->devices);
 	list_init(&o->link);
 	snprintf(o->name, sizeof(o->name), "%s", name);
@@ -54,6 +55,11 @@ int bdev_order_start(struct bdev_registry *reg, struct bdev_order *o, const stru
 	o->deleted = true;
 	settle(o);
 	return rc;
+}
+
+void bdev_order_resaved(struct bdev_order *o)
+{
+	o->saved_stamp = ++o->reg->saved_stamps;
 }
 
 static int check(struct bdev_registry *reg, const struct bdev_order *o, struct err *e)

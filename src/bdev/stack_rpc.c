@@ -20,17 +20,26 @@ static const struct bdev_rpc_order_kind *kind_of(const struct bdev_rpc *br, cons
 	return NULL;
 }
 
-void bdev_rpc_save_orders(struct bdev_rpc *br, struct json_object *array)
+struct order_to_save {
+	const struct bdev_rpc_order_kind *kind;
+	const struct bdev_order *order;
+};
+
+static void save_order(void *arg, struct json_object *array)
+{
+	const struct order_to_save *os = arg;
+	struct json_object *entry = json_append_object(array);
+
+	json_add_text(entry, "method", os->kind->method);
+	os->kind->params(os->order, json_add_object(entry, "params"));
+}
+
+void bdev_rpc_save_orders(struct bdev_rpc *br, struct rpc_save *save)
 {
 	for (struct bdev_order *o = bdev_order_first(br->reg); o; o = bdev_order_next(o)) {
-		const struct bdev_rpc_order_kind *kind = kind_of(br, o);
-		struct json_object *entry;
+		struct order_to_save os = { kind_of(br, o), o };
 
-		if (!kind || o->deleted)
-			continue;
-		entry = json_object_new_object();
-		json_add_text(entry, "method", kind->method);
-		kind->params(o, json_add_object(entry, "params"));
-		json_object_array_add(array, entry);
+		if (os.kind && !o->deleted)
+			rpc_save_object(save, os.kind->stamped ? o->saved_stamp : 0, save_order, &os);
 	}
 }

@@ -57,6 +57,7 @@ struct nvmf_subsystem *nvmf_config_add_subsystem(struct nvmf_config *c, bool dis
 		return NULL;
 	s = base_zalloc(sizeof(*s));
 	s->refs = 1;
+	s->stamp = ++c->target->stamps;
 	s->id = id;
 	s->discovery = discovery;
 	s->roster = nvmf_roster_make(c->target, discovery);
@@ -70,6 +71,7 @@ struct nvmf_subsystem *nvmf_config_edit(struct nvmf_config *c, uint32_t id)
 	struct nvmf_subsystem *old = c->subs[id];
 
 	c->subs[id] = subsystem_copy(old);
+	c->subs[id]->stamp = ++c->target->stamps;
 	subsystem_unref(c->target, old);
 	return c->subs[id];
 }

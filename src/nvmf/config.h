@@ -74,6 +74,7 @@ struct nvmf_listener {
 
 struct nvmf_subsystem {
 	uint32_t refs;                         /* control: versions that hold it */
+	uint64_t stamp;                        /* no other subsystem, and no other version of this one, has it */
 	uint32_t id;
 	char nqn[NVMF_NQN_MAX + 1];
 	char serial[NVMF_SERIAL_SIZE + 1], model[NVMF_MODEL_SIZE + 1];

@@ -423,8 +423,9 @@ static void save_ana(struct json_object *array, const struct nvmf_subsystem *s, 
 	}
 }
 
-static void save_subsystem(struct json_object *array, const struct nvmf_subsystem *s)
+static void save_subsystem(void *arg, struct json_object *array)
 {
+	const struct nvmf_subsystem *s = arg;
 	struct json_object *p;
 
 	if (!s->discovery) {
@@ -476,8 +477,9 @@ static void save_startup(struct nvmf_target *t, struct json_object *array)
 	}
 }
 
-void nvmf_save(void *ctx, struct json_object *array)
+void nvmf_save(void *ctx, struct rpc_save *save)
 {
+	struct json_object *array = rpc_save_array(save);
 	struct nvmf_target *t = ctx;
 
 	save_startup(t, array);
@@ -485,7 +487,7 @@ void nvmf_save(void *ctx, struct json_object *array)
 		add_transport_opts(save_call(array, "nvmf_create_transport"), list_entry(l, struct nvmf_transport, link));
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
 		if (t->config->subs[i])
-			save_subsystem(array, t->config->subs[i]);
+			rpc_save_object(save, t->config->subs[i]->stamp, save_subsystem, t->config->subs[i]);
 	nvmf_flight_save(t, array);
 }
 

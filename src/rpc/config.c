@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* config.c: the whole configuration as SPDK writes it, saved and loaded.
+/* config.c: the whole configuration as SPDK writes it, loaded; saving.c saves it.
  *
  * { "subsystems": [ { "subsystem": "bdev", "config": [ { "method": "bdev_malloc_create", "params": {} }, ... ] } ] }
  *
@@ -10,7 +10,6 @@
 
 #include "base/text.h"
 #include "core/log.h"
-#include "rpc/ignored.h"
 #include "rpc/changes.h"
 #include "rpc/state_priv.h"
 #include "rpc/stream.h"
@@ -51,61 +50,6 @@ static void load_step(struct load *l);
 static bool next_round(struct load *l);
 static rpc_inside_fn load_replied;
 static void load_end(struct load *l);
-
-/* --- save ----------------------------------------------------------------------------------------------------- */
-
-const char *rpc_subsystem_name(struct rpc *rpc, size_t index)
-{
-	const char *name;
-
-	/* SPDK's that exist only as ignored methods come first, as there: they configure what the others use. */
-	for (size_t i = 0; (name = ignored_subsystem(i)); i++) {
-		if (registry_find_saver(rpc, name))
-			continue;
-		if (index-- == 0)
-			return name;
-	}
-	return index < rpc->saver_count ? rpc->savers[index].subsystem : NULL;
-}
-
-struct json_object *rpc_save_subsystem(struct rpc *rpc, const char *subsystem, struct err *e)
-{
-	struct rpc_saver *saver = registry_find_saver(rpc, subsystem);
-	struct json_object *array;
-	const char *name = saver ? subsystem : NULL;
-
-	for (size_t i = 0; !name && ignored_subsystem(i); i++)
-		if (strcmp(ignored_subsystem(i), subsystem) == 0)
-			name = subsystem;
-	if (!name) {
-		err_set(e, ERR_BAD_PARAM, "name: there is no subsystem %.64s; framework_get_subsystems lists them", subsystem);
-		return NULL;
-	}
-	array = json_object_new_array();
-	ignored_save_methods(rpc, subsystem, array);
-	if (saver)
-		saver->save(saver->ctx, array);
-	for (size_t i = 0; i < json_object_array_length(array); i++)
-		ignored_merge_params(rpc, json_object_array_get_idx(array, i));
-	missing_save(rpc, subsystem, array);
-	return array;
-}
-
-struct json_object *rpc_save_config(struct rpc *rpc)
-{
-	struct json_object *config = json_object_new_object(), *subsystems = json_object_new_array();
-	const char *name;
-
-	json_object_object_add(config, "subsystems", subsystems);
-	for (size_t i = 0; (name = rpc_subsystem_name(rpc, i)); i++) {
-		struct json_object *s = json_object_new_object();
-
-		json_object_object_add(s, "subsystem", json_object_new_string(name));
-		json_object_object_add(s, "config", rpc_save_subsystem(rpc, name, NULL));
-		json_object_array_add(subsystems, s);
-	}
-	return config;
-}
 
 /* --- load ----------------------------------------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 /* More than any configuration has; the oldest goes first, so that a program in a loop cannot fill memory. */
 #define KEPT_MAX 16384
 #define KEPT_BUCKETS 4096u
+#define NO_BUCKET UINT32_MAX
 
 /* method                              subsystem     key: calls that differ in it are kept apart
  *                                                               why it has no meaning here */
@@ -54,10 +55,17 @@ static const struct rpc_method ignored_methods[] = { IGNORED_METHODS(IGNORED_RPC
 
 static const char *const subsystems[] = { "keyring", "iobuf", "sock", "vmd", "accel", "bdev", "scheduler" };
 
+/* Of those that have a hash in common. */
+struct kept_bucket {
+	struct list list;           /* of struct kept by same_hash */
+	uint64_t version;           /* counts its changes */
+};
+
 /* One thing to write back. */
 struct kept {
 	struct list link;
-	struct list same_hash;      /* in rpc->kept_index */
+	struct list same_hash;      /* in its bucket of rpc->kept_index */
+	struct kept_bucket *bucket;
 	const struct rpc_method *method;
 	bool whole;                 /* the method with all it was given; else parameters of an object */
 	struct json_object *key;    /* whole: the key's value; else an object of the naming parameters */
@@ -69,9 +77,10 @@ static const struct ignored_method *row_of(const struct rpc_method *m);
 static struct json_object *object_key(const struct rpc_param *rows, size_t count, struct json_object *params);
 static bool names_same_object(struct json_object *key, struct json_object *params);
 static void keep(struct rpc *rpc, const struct kept *k);
-static struct list *bucket_of(struct rpc *rpc, const struct rpc_method *m, struct json_object *key);
+static uint32_t hash_of(const struct rpc_method *m, struct json_object *key);
 static void kept_free(struct rpc *rpc, struct kept *k);
 static void merge(struct json_object *into, struct json_object *from);
+static void merge_kept(struct kept_bucket *b, const struct rpc_method *m, struct json_object *params);
 
 void rpc_add_ignored_methods(struct rpc *rpc)
 {
@@ -139,25 +148,44 @@ void ignored_keep_params(struct rpc *rpc, const struct rpc_method *m, struct jso
 		keep(rpc, &(struct kept){ .method = m, .key = key, .value = json_object_get(ignored) });
 }
 
-void ignored_merge_params(struct rpc *rpc, struct json_object *entry)
+void ignored_merge_params(struct rpc *rpc, struct json_object *entry, struct ignored_seen *ret_seen)
 {
 	struct json_object *method, *params, *key;
 	struct rpc_entry *found;
+	uint32_t hash;
 
-	if (!rpc->kept_count || !json_object_object_get_ex(entry, "method", &method) ||
+	if (ret_seen)
+		ret_seen->bucket = NO_BUCKET;
+	if ((!rpc->kept_count && !ret_seen) || !json_object_object_get_ex(entry, "method", &method) ||
 	    !json_object_object_get_ex(entry, "params", &params))
 		return;
 	found = registry_find(rpc, json_object_get_string(method));
 	key = found ? object_key(found->method->params, found->method->param_count, params) : NULL;
 	if (!key)
 		return;
-	list_each(at, bucket_of(rpc, found->method, key)) {
+	hash = hash_of(found->method, key);
+	if (ret_seen)
+		*ret_seen = (struct ignored_seen){ hash, rpc->kept_index ? rpc->kept_index[hash].version : 0 };
+	if (rpc->kept_index)
+		merge_kept(&rpc->kept_index[hash], found->method, params);
+	json_object_put(key);
+}
+
+static void merge_kept(struct kept_bucket *b, const struct rpc_method *m, struct json_object *params)
+{
+	list_each(at, &b->list) {
 		struct kept *k = list_entry(at, struct kept, same_hash);
 
-		if (!k->whole && k->method == found->method && names_same_object(k->key, params))
+		if (!k->whole && k->method == m && names_same_object(k->key, params))
 			merge(params, k->value);
 	}
-	json_object_put(key);
+}
+
+bool ignored_same(const struct rpc *rpc, const struct ignored_seen *seen)
+{
+	if (seen->bucket == NO_BUCKET)
+		return true;
+	return seen->version == (rpc->kept_index ? rpc->kept_index[seen->bucket].version : 0);
 }
 
 static bool is_empty(struct json_object *v)
@@ -269,7 +297,7 @@ static bool names_same_object(struct json_object *key, struct json_object *param
 }
 
 /* Case does not count, as in names_same_object(). */
-static struct list *bucket_of(struct rpc *rpc, const struct rpc_method *m, struct json_object *key)
+static uint32_t hash_of(const struct rpc_method *m, struct json_object *key)
 {
 	const char *text = key ? json_object_to_json_string_ext(key, JSON_C_TO_STRING_PLAIN) : "";
 	uint32_t hash = 2166136261u; /* FNV-1a */
@@ -278,26 +306,26 @@ static struct list *bucket_of(struct rpc *rpc, const struct rpc_method *m, struc
 		hash = (hash ^ (uint8_t)*c) * 16777619u;
 	for (const char *c = text; *c; c++)
 		hash = (hash ^ (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c + 32 : *c)) * 16777619u;
-	return &rpc->kept_index[hash % KEPT_BUCKETS];
+	return hash % KEPT_BUCKETS;
 }
 
 static void make_index(struct rpc *rpc)
 {
 	rpc->kept_index = base_zalloc(KEPT_BUCKETS * sizeof(*rpc->kept_index));
 	for (size_t i = 0; i < KEPT_BUCKETS; i++)
-		list_init(&rpc->kept_index[i]);
+		list_init(&rpc->kept_index[i].list);
 }
 
 /* Takes the references in `k`. The latest of one key stays, in its place in the order. */
 static void keep(struct rpc *rpc, const struct kept *k)
 {
 	struct kept *mine = NULL;
-	struct list *bucket;
+	struct kept_bucket *bucket;
 
 	if (!rpc->kept_index)
 		make_index(rpc);
-	bucket = bucket_of(rpc, k->method, k->key);
-	list_each(at, bucket) {
+	bucket = &rpc->kept_index[hash_of(k->method, k->key)];
+	list_each(at, &bucket->list) {
 		struct kept *old = list_entry(at, struct kept, same_hash);
 
 		if (old->method == k->method && old->whole == k->whole && json_object_equal(old->key, k->key))
@@ -311,9 +339,11 @@ static void keep(struct rpc *rpc, const struct kept *k)
 			kept_free(rpc, list_entry(rpc->kept.next, struct kept, link));
 		mine = base_zalloc(sizeof(*mine));
 		list_add_tail(&rpc->kept, &mine->link);
-		list_add_tail(bucket, &mine->same_hash);
+		list_add_tail(&bucket->list, &mine->same_hash);
+		mine->bucket = bucket;
 		rpc->kept_count++;
 	}
+	bucket->version++;
 	mine->method = k->method;
 	mine->whole = k->whole;
 	mine->key = k->key;
@@ -324,6 +354,7 @@ static void kept_free(struct rpc *rpc, struct kept *k)
 {
 	list_del(&k->link);
 	list_del(&k->same_hash);
+	k->bucket->version++;
 	rpc->kept_count--;
 	json_object_put(k->key);
 	json_object_put(k->value);

@@ -14,8 +14,14 @@ void ignored_say_params(struct rpc *rpc, const struct rpc_method *m, struct json
 /* Keep them for the object that the call named by its required parameters and "name". */
 void ignored_keep_params(struct rpc *rpc, const struct rpc_method *m, struct json_object *params,
                          struct json_object *ignored);
-/* Put kept parameters into a saved {method, params} of the same object. */
-void ignored_merge_params(struct rpc *rpc, struct json_object *entry);
+/* Put kept parameters into a saved {method, params} of the same object. `ret_seen`, unless NULL: what that depended on;
+ * as long as ignored_same() says so it would have the same result. */
+struct ignored_seen {
+	uint32_t bucket;
+	uint64_t version;
+};
+void ignored_merge_params(struct rpc *rpc, struct json_object *entry, struct ignored_seen *ret_seen);
+bool ignored_same(const struct rpc *rpc, const struct ignored_seen *seen);
 /* Append the kept whole methods of one subsystem. */
 void ignored_save_methods(struct rpc *rpc, const char *subsystem, struct json_object *array);
 /* Subsystems of such methods: 0, 1, ...; NULL after the last. */

@@ -12,6 +12,7 @@
 #include "rpc/ignored.h"
 #include "rpc/params.h"
 #include "rpc/registry.h"
+#include "rpc/saving.h"
 #include "rpc/state_priv.h"
 
 static void add_entry(struct rpc *rpc, const char *name, const struct rpc_method *m, void *ctx);
@@ -46,6 +47,7 @@ void rpc_free(struct rpc *rpc)
 	missing_free(rpc);
 	state_free(rpc->state);
 	ignored_forget(rpc);
+	saving_forget(rpc);
 	free(rpc->entries);
 	free(rpc->savers);
 	free(rpc);
@@ -69,7 +71,13 @@ void rpc_add_saver(struct rpc *rpc, const char *subsystem, rpc_save_fn *save, vo
 	assert(!registry_find_saver(rpc, subsystem));
 	rpc->savers = reallocarray(rpc->savers, rpc->saver_count + 1, sizeof(*rpc->savers));
 	must(rpc->savers);
-	rpc->savers[rpc->saver_count++] = (struct rpc_saver){ subsystem, save, ctx };
+	rpc->savers[rpc->saver_count++] = (struct rpc_saver){ .subsystem = subsystem, .save = save, .ctx = ctx };
+}
+
+void rpc_add_object_saver(struct rpc *rpc, const char *subsystem, rpc_save_objects_fn *save, void *ctx)
+{
+	rpc_add_saver(rpc, subsystem, NULL, ctx);
+	rpc->savers[rpc->saver_count - 1].save_objects = save;
 }
 
 void rpc_set_running(struct rpc *rpc, bool running)

@@ -15,8 +15,10 @@ struct rpc_entry {
 
 struct rpc_saver {
 	const char *subsystem;
-	rpc_save_fn *save;
+	rpc_save_fn *save;              /* one of the two */
+	rpc_save_objects_fn *save_objects;
 	void *ctx;
+	struct saved_units *units;      /* saving.c: what its objects gave last time */
 };
 
 struct rpc {
@@ -27,13 +29,14 @@ struct rpc {
 	size_t saver_count;
 	struct list calls;              /* begun, not answered */
 	struct list kept;               /* ignored.c: what was accepted and ignored, ... */
-	struct list *kept_index;        /* ... found by a hash, KEPT_BUCKETS lists or NULL, ... */
+	struct kept_bucket *kept_index; /* ... found by a hash, KEPT_BUCKETS of them or NULL, ... */
 	uint32_t kept_count;
 	struct json_object *said;       /* ... and what of it the log has said */
 	struct list drain_hooks;
 	void (*drained)(void *arg);     /* set: draining */
 	void *drained_arg;
 	struct state *state;            /* what lasts: state_priv.h */
+	uint64_t saves;                 /* of changes: saving.c */
 	struct list missing;            /* entries that could not be made yet: missing.c */
 	struct json_object *retrying;   /* the one of them that is being tried again */
 	struct defer retry;

@@ -106,6 +106,16 @@ void rpc_add_methods(struct rpc *rpc, const struct rpc_method *methods, size_t c
  * `array` in an order in which they can be loaded. `subsystem` is SPDK's name ("bdev", "nvmf", ...). */
 typedef void rpc_save_fn(void *ctx, struct json_object *array);
 void rpc_add_saver(struct rpc *rpc, const char *subsystem, rpc_save_fn *save, void *ctx);
+/* The same for a saver of many objects, which gives each one's entries with the object's stamp: a number above 0 that
+ * no other object of this saver has or ever had, and that is another one as soon as the object's entries may be others.
+ * What was saved under the same stamp last time is used again, so that a change costs what it changes. Stamp 0: always
+ * made anew. What belongs to no object is appended to rpc_save_array(). */
+struct rpc_save;
+typedef void rpc_save_objects_fn(void *ctx, struct rpc_save *save);
+typedef void rpc_save_object_fn(void *arg, struct json_object *array);
+void rpc_add_object_saver(struct rpc *rpc, const char *subsystem, rpc_save_objects_fn *save, void *ctx);
+void rpc_save_object(struct rpc_save *save, uint64_t stamp, rpc_save_object_fn *fn, void *arg);
+struct json_object *rpc_save_array(struct rpc_save *save);
 /* From --wait-for-rpc to running. */
 void rpc_set_running(struct rpc *rpc, bool running);
 bool rpc_is_running(const struct rpc *rpc);

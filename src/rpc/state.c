@@ -17,6 +17,7 @@
 #include "core/log.h"
 #include "rpc/changes.h"
 #include "rpc/json.h"
+#include "rpc/saving.h"
 #include "rpc/state_priv.h"
 
 #define WORDS_MAX 20u
@@ -156,7 +157,7 @@ static void state_go(struct state *s)
 		answer_batch(s, NULL);
 		return;
 	}
-	s->next = rpc_save_config(s->rpc);
+	s->next = saving_changes(s->rpc);
 	parts = changes_parts(s->saved, s->next);
 	if (!parts && s->saved) {
 		json_object_put(s->next);
@@ -589,13 +590,15 @@ void rpc_state_begin(struct rpc *rpc, rpc_loaded_fn *done, void *arg)
 	}
 	s->keeping = true;
 	if (s->saved) {
-		now = rpc_save_config(rpc);
+		now = saving_changes(rpc);
 		parts = changes_parts(s->saved, now);
-		json_object_put(now);
 		if (!parts) {
+			json_object_put(s->saved);
+			s->saved = now; /* the same, and what changes next shares entries with it */
 			done(arg, NULL);
 			return;
 		}
+		json_object_put(now);
 		json_object_put(parts);
 	}
 	s->begun = done;

@@ -46,6 +46,47 @@ def test_what_was_made_is_there_after_a_kill(kept):
     kept.stop()
 
 
+CHANGES = [
+    ("bdev_malloc_resize", {"name": "disk0", "new_size": 32}),
+    ("bdev_null_resize", {"name": "null0", "new_size": 48}),
+    ("bdev_set_qos_limit", {"name": "disk0", "rw_ios_per_sec": 5000}),
+    ("bdev_set_qos_limit", {"name": "disk0", "rw_ios_per_sec": 7000}),
+    ("bdev_set_qos_limit", {"name": "null0", "rw_ios_per_sec": 8000}),
+    ("bdev_qos_group_create", {"name": "group0", "rw_mbytes_per_sec": 10}),
+    ("bdev_qos_group_set_limit", {"name": "group0", "rw_mbytes_per_sec": 20}),
+    ("bdev_qos_group_add_bdev", {"name": "group0", "bdev_name": "disk0"}),
+    ("bdev_qos_group_remove_bdev", {"name": "group0", "bdev_name": "disk0"}),
+    ("bdev_delay_update_latency", {"delay_bdev_name": "delay0", "latency_type": "p99_read", "latency_us": 77}),
+    ("nvmf_subsystem_allow_any_host", {"nqn": NQN, "allow_any_host": False}),
+    ("nvmf_subsystem_add_host", {"nqn": NQN, "host": "nqn.2016-06.io.example:host"}),
+    ("nvmf_subsystem_remove_host", {"nqn": NQN, "host": "nqn.2016-06.io.example:host"}),
+    ("nvmf_subsystem_remove_ns", {"nqn": NQN, "nsid": 1}),
+    ("nvmf_subsystem_add_ns", {"nqn": NQN, "namespace": {"nsid": 3, "bdev_name": "disk0"}}),
+    ("bdev_delay_delete", {"name": "delay0"}),
+    ("bdev_null_delete", {"name": "null0"}),
+]
+
+
+def test_each_change_of_what_is_there_is_kept(kept):
+    """Only what changed is looked at when a change is written: it must be all that did."""
+    kept.start()
+    configure(kept)
+    kept.rpc("bdev_null_create", name="null0", num_blocks=8192, block_size=4096)
+    kept.rpc("bdev_delay_create", base_bdev_name="null0", name="delay0", avg_read_latency=1, p99_read_latency=2,
+             avg_write_latency=3, p99_write_latency=4)
+    before = kept.rpc("save_config")
+    for method, params in CHANGES:
+        kept.rpc(method, **params)
+        saved = kept.rpc("save_config")
+        assert saved != before, f"{method} changed nothing: what does this test?"
+        assert kept.rpc("config_get", version=kept.rpc("config_get_state")["version"]) == saved, method
+        before = saved
+    kept.kill()
+    kept.start()
+    assert kept.rpc("save_config") == before
+    kept.stop()
+
+
 def test_without_it_nothing_is_kept(daemon):
     configure(daemon)
     assert daemon.rpc("config_get_state")["state_dir"] == ""

@@ -121,7 +121,7 @@ void aio_rpc_init(struct aio_rpc *ar, struct bdev_rpc *br)
 	ar->br = br;
 	ar->files = aio_backend_make(bdev_rpc_registry(br));
 	ar->kind = (struct bdev_rpc_kind){ .product = "AIO disk", .method = "bdev_aio_create", .params = save_params,
-	                                   .driver_specific = driver_specific };
+	                                   .driver_specific = driver_specific, .stamped = true };
 	bdev_rpc_add_kind(br, &ar->kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), ar);
 }

@@ -111,6 +111,7 @@ int delay_update(struct bdev_registry *reg, const char *name, enum delay_latency
 	if (!o)
 		return err_set(e, -ENODEV, "there is no delay '%s', built or waiting for its base", name);
 	atomic_store(&container_of(o, struct delay_order, order)->latency_us[which], latency_us);
+	bdev_order_resaved(o);
 	return 0;
 }
 

@@ -115,7 +115,8 @@ static const struct rpc_method methods[] = {
 
 void delay_rpc_add(struct bdev_rpc *br, struct bdev_rpc_order_kind *kind)
 {
-	*kind = (struct bdev_rpc_order_kind){ .ops = &delay_order_ops, .method = "bdev_delay_create", .params = params };
+	*kind = (struct bdev_rpc_order_kind){ .ops = &delay_order_ops, .method = "bdev_delay_create", .params = params,
+	                                      .stamped = true };
 	bdev_rpc_add_order_kind(br, kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), br);
 }

@@ -117,7 +117,8 @@ static void save_params(const struct bdev *b, struct json_object *params)
 
 void malloc_rpc_add(struct bdev_rpc *br, struct bdev_rpc_kind *kind)
 {
-	*kind = (struct bdev_rpc_kind){ .product = "Malloc disk", .method = "bdev_malloc_create", .params = save_params };
+	*kind = (struct bdev_rpc_kind){ .product = "Malloc disk", .method = "bdev_malloc_create", .params = save_params,
+	                                .stamped = true };
 	bdev_rpc_add_kind(br, kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), br);
 }

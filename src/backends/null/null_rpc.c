@@ -107,7 +107,7 @@ static const struct rpc_method methods[] = {
 
 void null_rpc_add(struct bdev_rpc *br, struct bdev_rpc_kind *kind)
 {
-	*kind = (struct bdev_rpc_kind){ .product = "Null disk", .method = "bdev_null_create" };
+	*kind = (struct bdev_rpc_kind){ .product = "Null disk", .method = "bdev_null_create", .stamped = true };
 	bdev_rpc_add_kind(br, kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), br);
 }

@@ -67,7 +67,7 @@ static const struct rpc_method methods[] = {
 void passthru_rpc_add(struct bdev_rpc *br, struct bdev_rpc_order_kind *kind)
 {
 	*kind = (struct bdev_rpc_order_kind){ .ops = &passthru_order_ops, .method = "bdev_passthru_create",
-	                                      .params = params };
+	                                      .params = params, .stamped = true };
 	bdev_rpc_add_order_kind(br, kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), br);
 }

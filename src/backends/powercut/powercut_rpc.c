@@ -153,7 +153,7 @@ void powercut_rpc_add(struct powercut_rpc *pr, struct bdev_rpc *br)
 {
 	pr->kind = (struct bdev_rpc_kind){ .product = POWERCUT_PRODUCT, .driver_specific = driver_specific };
 	pr->order_kind = (struct bdev_rpc_order_kind){ .ops = &powercut_order_ops, .method = "bdev_powercut_create",
-	                                               .params = params };
+	                                               .params = params, .stamped = true };
 	bdev_rpc_add_kind(br, &pr->kind);
 	bdev_rpc_add_order_kind(br, &pr->order_kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), br);

@@ -192,7 +192,7 @@ void raid_rpc_add(struct raid_rpc *rr, struct bdev_rpc *br)
 {
 	rr->kind = (struct bdev_rpc_kind){ .product = RAID_PRODUCT, .driver_specific = driver_specific };
 	rr->order_kind = (struct bdev_rpc_order_kind){ .ops = &raid_order_ops, .method = "bdev_raid_create",
-	                                               .params = params };
+	                                               .params = params, .stamped = true };
 	bdev_rpc_add_kind(br, &rr->kind);
 	bdev_rpc_add_order_kind(br, &rr->order_kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), br);

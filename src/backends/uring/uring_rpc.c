@@ -108,7 +108,7 @@ void uring_rpc_init(struct uring_rpc *ur, struct bdev_rpc *br)
 	ur->br = br;
 	ur->files = uring_backend_make(bdev_rpc_registry(br));
 	ur->kind = (struct bdev_rpc_kind){ .product = "URING bdev", .method = "bdev_uring_create", .params = save_params,
-	                                   .driver_specific = driver_specific };
+	                                   .driver_specific = driver_specific, .stamped = true };
 	bdev_rpc_add_kind(br, &ur->kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), ur);
 }
