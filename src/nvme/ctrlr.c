@@ -47,8 +47,6 @@ struct nvme_ctrlr {
 	struct nvme_host_opts opts;
 	struct nvme_ctrlr_info info;
 	struct uuid hostid;
-	struct net_addr addr, from;
-	bool has_from;
 	struct machine machine;
 	bool asked;                     /* the state's command is out or answered */
 	bool told;                      /* `ready` was called */
@@ -58,7 +56,14 @@ struct nvme_ctrlr {
 	struct iovec iov;
 	uint8_t *page;                  /* 4 KiB for Identify */
 	uint64_t cap;
-	uint32_t nsids[NVME_HOST_NAMESPACES_MAX], nsid_count, nsid_at, polls_left;
+	uint32_t *nsids, nsid_count, nsid_at, polls_left;
+	struct nvme_ns_info *ns;        /* info.ns */
+	struct nvme_login login;
+	_Atomic uint64_t alive_ns;      /* where the path has none */
+	enum nvme_reason reason;
+	bool *gone_flag;                /* set when it is freed within a callback of ours */
+	void (*reached)(struct nvme_ctrlr *c, void *arg);
+	void *reached_arg;
 	struct nvme_op keep_alive_op;
 	struct timer keep_alive_timer, deadline, poll_timer;
 	bool keep_alive_out;
@@ -86,6 +91,8 @@ static void ctrlr_free(struct nvme_ctrlr *c)
 	void (*closed)(void *arg) = c->closed;
 	void *arg = c->closed_arg;
 
+	if (c->gone_flag)
+		*c->gone_flag = true;
 	timer_stop(&c->deadline);
 	timer_stop(&c->keep_alive_timer);
 	timer_stop(&c->poll_timer);
@@ -94,11 +101,13 @@ static void ctrlr_free(struct nvme_ctrlr *c)
 	if (c->admin)
 		nvme_qpair_close(c->admin);
 	free(c->page);
+	free(c->nsids);
+	free(c->ns);
 	free(c);
 	closed(arg);
 }
 
-static void ctrlr_fail(struct nvme_ctrlr *c, int code, const char *why)
+static void ctrlr_fail(struct nvme_ctrlr *c, enum nvme_reason reason, int code, const char *why)
 {
 	char subject[600];
 
@@ -106,6 +115,7 @@ static void ctrlr_fail(struct nvme_ctrlr *c, int code, const char *why)
 		return;
 	snprintf(subject, sizeof(subject), "%s at %s port %s", c->path.subnqn, c->path.traddr, c->path.trsvcid);
 	err_set(&c->err, code, "%s: %s (while: %s)", subject, why, ctrlr_states[c->machine.state].meaning);
+	c->reason = reason;
 	timer_stop(&c->deadline);
 	timer_stop(&c->keep_alive_timer);
 	timer_stop(&c->poll_timer);
@@ -126,7 +136,8 @@ static void deadline_passed(struct timer *t)
 	char why[64];
 
 	snprintf(why, sizeof(why), "not ready within %u ms", c->opts.connect_timeout_ms);
-	ctrlr_fail(c, -ETIMEDOUT, why);
+	ctrlr_fail(c, c->machine.state == CTRLR_RESOLVE ? NVME_REASON_RESOLVE : NVME_REASON_LOGIN_TIMEOUT, -ETIMEDOUT,
+	           why);
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */
@@ -146,7 +157,7 @@ static void answered(struct nvme_op *op)
 	if (nvme_qpair_is_dead(c->admin))
 		return; /* admin_gone() says why */
 	snprintf(why, sizeof(why), "the target answered '%s'", nvme_status_text(status, op->cmd.opc == NVME_ADMIN_FABRICS));
-	ctrlr_fail(c, -EIO, why);
+	ctrlr_fail(c, NVME_REASON_BAD_ANSWER, -EIO, why);
 }
 
 static enum step ask(struct nvme_ctrlr *c, const struct nvme_sqe *cmd, enum nvme_op_data data, uint32_t len)
@@ -194,6 +205,23 @@ static void ask_again(struct timer *t)
 
 /* --- the states ------------------------------------------------------------------------------- */
 
+/* False: the controller was closed by the one who was told. */
+static bool tell_reached(struct nvme_ctrlr *c)
+{
+	void (*reached)(struct nvme_ctrlr *c, void *arg) = c->reached;
+	bool gone = false;
+
+	c->reached = NULL;
+	if (!reached)
+		return true;
+	c->gone_flag = &gone;
+	reached(c, c->reached_arg);
+	if (gone)
+		return false;
+	c->gone_flag = NULL;
+	return c->machine.state != CTRLR_FAILED;
+}
+
 static void resolved(struct net_resolve *r)
 {
 	struct lookup *l = container_of(r, struct lookup, resolve);
@@ -201,22 +229,23 @@ static void resolved(struct net_resolve *r)
 	struct err e = r->err;
 
 	if (c) {
-		c->addr = r->addr;
+		c->login.addr = r->addr;
 		c->lookup = NULL;
 	}
 	free(l);
 	if (!c || c->machine.state != CTRLR_RESOLVE)
 		return;
-	if (e.code)
-		ctrlr_fail(c, e.code, e.text);
-	else
+	if (e.code) {
+		ctrlr_fail(c, NVME_REASON_RESOLVE, e.code, e.text);
+		return;
+	}
+	ctrlr_goto(c, CTRLR_CONNECT);
+	if (c->opts.probe || tell_reached(c))
 		ctrlr_run(c);
 }
 
 static enum step ctrlr_on_RESOLVE(struct nvme_ctrlr *c)
 {
-	if (c->asked)
-		return ctrlr_goto(c, CTRLR_CONNECT);
 	c->asked = true;
 	c->lookup = base_zalloc(sizeof(*c->lookup));
 	c->lookup->ctrlr = c;
@@ -229,7 +258,7 @@ static void admin_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 	struct nvme_ctrlr *c = arg;
 
 	if (e) {
-		ctrlr_fail(c, e->code, e->text);
+		ctrlr_fail(c, qp->reason, e->code, e->text);
 		return;
 	}
 	c->info.cntlid = qp->cntlid;
@@ -238,23 +267,35 @@ static void admin_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 
 static void admin_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
 {
+	ctrlr_fail(arg, qp->reason, e->code, e->text);
+}
+
+static void admin_held(struct nvme_qpair *qp, void *arg)
+{
+	struct nvme_ctrlr *c = arg;
+
 	(void)qp;
-	ctrlr_fail(arg, e->code, e->text);
+	timer_stop(&c->deadline);
+	if (c->reached)
+		tell_reached(c);
+	else
+		nvme_ctrlr_proceed(c);
 }
 
 static enum step ctrlr_on_CONNECT(struct nvme_ctrlr *c)
 {
-	struct qpair_identity id = {
-		.subnqn = c->path.subnqn, .hostnqn = c->path.hostnqn, .hostid = c->hostid,
-		.cntlid = NVME_CNTLID_DYNAMIC, .size = CTRLR_ADMIN_QUEUE_SIZE,
-		.keep_alive_ms = c->opts.keep_alive_ms, .in_capsule_bytes = NVME_TCP_ADMIN_ICD_MAX,
+	struct qpair_start start = {
+		.keep_alive_ms = c->opts.keep_alive_ms, .held = c->opts.probe ? admin_held : NULL, .ready = admin_ready,
+		.gone = admin_gone, .arg = c,
 	};
+	struct nvme_login login = c->login;
 
 	if (c->asked)
 		return ctrlr_goto(c, CTRLR_READ_CAP);
 	c->asked = true;
-	c->admin = nvme_qpair_start(c->host, &nvme_tcp, &c->addr, c->has_from ? &c->from : NULL, &c->opts, &id,
-	                            admin_ready, admin_gone, c);
+	login.size = CTRLR_ADMIN_QUEUE_SIZE;
+	login.in_capsule_bytes = NVME_TCP_ADMIN_ICD_MAX;
+	c->admin = nvme_qpair_start(c->host, &nvme_tcp, &login, &start);
 	return STEP_WAIT;
 }
 
@@ -264,7 +305,7 @@ static enum step ctrlr_on_READ_CAP(struct nvme_ctrlr *c)
 		return ask_property(c, NVME_REG_CAP, true);
 	c->cap = le64_get(c->op.cpl.value);
 	if (!nvme_cap_mqes(c->cap)) {
-		ctrlr_fail(c, -EPROTO, "the controller's CAP.MQES is 0: a queue of one entry cannot hold a command");
+		ctrlr_fail(c, NVME_REASON_BAD_ANSWER, -EPROTO, "the controller's CAP.MQES is 0: a queue of one entry cannot hold a command");
 		return STEP_DONE;
 	}
 	c->info.io_queue_size = (uint16_t)min_u64(nvme_cap_mqes(c->cap) + 1, c->opts.io_queue_size);
@@ -289,7 +330,7 @@ static enum step ctrlr_on_WAIT_READY(struct nvme_ctrlr *c)
 	if (nvme_csts_rdy(csts))
 		return ctrlr_goto(c, CTRLR_IDENTIFY);
 	if (nvme_csts_cfs(csts)) {
-		ctrlr_fail(c, -EIO, "the controller reports a fatal status");
+		ctrlr_fail(c, NVME_REASON_FATAL, -EIO, "the controller reports a fatal status");
 		return STEP_DONE;
 	}
 	timer_start(&c->poll_timer, CTRLR_READY_POLL_NS, ask_again); /* until the deadline */
@@ -344,10 +385,12 @@ static enum step ctrlr_on_LIST_NS(struct nvme_ctrlr *c)
 
 	if (!c->asked)
 		return ask_identify(c, NVME_CNS_NS_ACTIVE_LIST, 0);
-	while (c->nsid_count < ARRAY_SIZE(c->nsids) && le32_get(list[c->nsid_count])) {
+	c->nsids = base_zalloc(1024 * sizeof(*c->nsids));
+	while (c->nsid_count < 1024 && le32_get(list[c->nsid_count])) {
 		c->nsids[c->nsid_count] = le32_get(list[c->nsid_count]);
 		c->nsid_count++;
 	}
+	c->info.ns = c->ns = base_zalloc((c->nsid_count + 1) * sizeof(*c->ns));
 	return ctrlr_goto(c, c->nsid_count ? CTRLR_IDENTIFY_NS : CTRLR_READY);
 }
 
@@ -357,9 +400,9 @@ static void ns_learn(struct nvme_ctrlr *c, const struct nvme_id_ns *id)
 
 	if (!le64_get(id->nsze) || format->ds < 9 || format->ds > 24)
 		return; /* it went meanwhile, or is nothing we can use */
-	c->info.ns[c->info.ns_count++] = (struct nvme_ns_info){
+	c->ns[c->info.ns_count++] = (struct nvme_ns_info){
 		.nsid = c->nsids[c->nsid_at], .block_size = 1u << format->ds, .md_size = le16_get(format->ms),
-		.block_count = le64_get(id->nsze),
+		.block_count = le64_get(id->nsze), .usable = true,
 	};
 }
 
@@ -376,6 +419,10 @@ static enum step ctrlr_on_READY(struct nvme_ctrlr *c)
 	assert(!c->told);
 	timer_stop(&c->deadline);
 	c->told = true;
+	c->login.cntlid = c->info.cntlid;
+	c->login.size = c->info.io_queue_size;
+	c->login.io_queues = c->info.io_queues;
+	c->login.in_capsule_bytes = c->info.in_capsule_bytes;
 	c->ready(c, NULL, c->arg);
 	return STEP_DONE; /* and may be gone */
 }
@@ -436,7 +483,7 @@ static void keep_alive_send(struct timer *t)
 	struct nvme_ctrlr *c = container_of(t, struct nvme_ctrlr, keep_alive_timer);
 
 	if (c->keep_alive_out) { /* half a time-out ago, and no answer: the other half is over, too */
-		ctrlr_fail(c, -ETIMEDOUT, "the target does not answer Keep Alive");
+		ctrlr_fail(c, NVME_REASON_KEEP_ALIVE, -ETIMEDOUT, "the target does not answer Keep Alive");
 		return;
 	}
 	c->keep_alive_out = true;
@@ -457,7 +504,7 @@ static void run_first(struct timer *t)
 	struct nvme_ctrlr *c = container_of(t, struct nvme_ctrlr, poll_timer);
 
 	if (c->err.code)
-		ctrlr_fail(c, c->err.code, c->err.text);
+		ctrlr_fail(c, NVME_REASON_UNREACHABLE, c->err.code, c->err.text);
 	else
 		ctrlr_run(c);
 }
@@ -467,10 +514,30 @@ static void identify_ourselves(struct nvme_ctrlr *c)
 	uint8_t random[16];
 	char text[UUID_TEXT_MAX];
 
-	core_random(random, sizeof(random));
-	c->hostid = uuid_from_random(random);
+	c->hostid = c->opts.hostid;
+	if (uuid_is_null(&c->hostid)) {
+		core_random(random, sizeof(random));
+		c->hostid = uuid_from_random(random);
+	}
 	if (!c->path.hostnqn[0])
 		snprintf(c->path.hostnqn, sizeof(c->path.hostnqn), NVME_NQN_UUID_PREFIX "%s", uuid_to_text(&c->hostid, text));
+}
+
+/* What every queue pair of ours needs; the rest is learnt. */
+static void login_begin(struct nvme_ctrlr *c)
+{
+	struct nvme_login *l = &c->login;
+
+	if (!c->opts.alive_ns)
+		c->opts.alive_ns = &c->alive_ns;
+	l->opts = c->opts;
+	l->hostid = c->hostid;
+	l->cntlid = NVME_CNTLID_DYNAMIC;
+	memcpy(l->subnqn, c->path.subnqn, sizeof(l->subnqn));
+	memcpy(l->hostnqn, c->path.hostnqn, sizeof(l->hostnqn));
+	if (c->path.hostaddr[0])
+		l->has_from = !net_addr_parse(c->path.adrfam, c->path.hostaddr,
+		                              c->path.hostsvcid[0] ? c->path.hostsvcid : "0", &l->from, &c->err);
 }
 
 struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *path,
@@ -494,8 +561,7 @@ struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *
 	c->machine = (struct machine){ .states = ctrlr_states, .name = "controller", .state = CTRLR_RESOLVE };
 	memcpy(c->info.subnqn, c->path.subnqn, sizeof(c->info.subnqn));
 	identify_ourselves(c);
-	if (path->hostaddr[0])
-		c->has_from = !net_addr_parse(path->adrfam, path->hostaddr, "0", &c->from, &c->err);
+	login_begin(c);
 	timer_start(&c->deadline, c->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
 	timer_start(&c->poll_timer, 0, run_first); /* `ready` never runs from within */
 	return c;
@@ -526,17 +592,35 @@ void nvme_ctrlr_submit_admin(struct nvme_ctrlr *c, struct nvme_op *op)
 	nvme_qpair_submit(c->admin, op);
 }
 
-struct nvme_qpair *nvme_qpair_open(const struct nvme_ctrlr *c, uint16_t qid, nvme_qpair_event_fn *ready,
-                                   nvme_qpair_event_fn *gone, void *arg)
+enum nvme_reason nvme_ctrlr_reason(const struct nvme_ctrlr *c)
 {
-	struct qpair_identity id = {
-		.subnqn = c->path.subnqn, .hostnqn = c->path.hostnqn, .hostid = c->hostid, .cntlid = c->info.cntlid,
-		.qid = qid, .size = c->info.io_queue_size, .in_capsule_bytes = c->info.in_capsule_bytes,
-	};
+	return c->reason;
+}
 
-	assert(qid >= 1 && qid <= c->info.io_queues);
-	return nvme_qpair_start(c->host, &nvme_tcp, &c->addr, c->has_from ? &c->from : NULL, &c->opts, &id, ready, gone,
-	                        arg);
+void nvme_ctrlr_fail(struct nvme_ctrlr *c, enum nvme_reason reason, const struct err *e)
+{
+	ctrlr_fail(c, reason, e->code, e->text);
+}
+
+void nvme_ctrlr_on_reached(struct nvme_ctrlr *c, void (*fn)(struct nvme_ctrlr *c, void *arg), void *arg)
+{
+	c->reached = fn;
+	c->reached_arg = arg;
+}
+
+void nvme_ctrlr_proceed(struct nvme_ctrlr *c)
+{
+	assert(c->opts.probe && c->machine.state == CTRLR_CONNECT);
+	timer_start(&c->deadline, c->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
+	nvme_qpair_negotiate(c->admin);
+}
+
+bool nvme_ctrlr_login(const struct nvme_ctrlr *c, struct nvme_login *ret_login)
+{
+	if (!c->login.addr.len)
+		return false;
+	*ret_login = c->login;
+	return true;
 }
 
 /* --- the host --------------------------------------------------------------------------------- */

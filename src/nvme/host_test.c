@@ -368,8 +368,10 @@ static void qp_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
 static void qp_open(void *arg)
 {
 	struct world *w = arg;
+	struct nvme_login login;
 
-	w->qp = nvme_qpair_open(w->ctrlr, 1, qp_ready, qp_gone, w);
+	must(nvme_ctrlr_login(w->ctrlr, &login));
+	w->qp = nvme_qpair_open(w->host, &login, 1, qp_ready, qp_gone, w);
 }
 
 /* What ended is freed at once, and all of it after a close: sanitizers see who touches it still. */
@@ -626,8 +628,8 @@ static void fail_qp(void *arg)
 	struct err e = { 0 };
 
 	err_set(&e, -EIO, "given up");
-	nvme_qpair_fail(w->qp, &e);
-	nvme_qpair_fail(w->qp, &e);
+	nvme_qpair_fail(w->qp, NVME_REASON_ASKED, &e);
+	nvme_qpair_fail(w->qp, NVME_REASON_ASKED, &e);
 }
 
 static void a_queue_pair_that_is_given_up_ends_like_others(void **state)

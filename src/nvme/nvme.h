@@ -3,8 +3,8 @@
  *
  * Nothing blocks: every verb returns at once and tells later, on the reactor that called it. A controller
  * lives on the reactor that opened it, with its admin queue; its I/O queue pairs live on the reactors that
- * open them. A queue pair whose connection ends fails every command it holds, once, with a status that says so
- * (path related, host pathing error), and tells its owner.
+ * open them, from a `struct nvme_login`, which is a value. A queue pair whose connection ends fails every command it
+ * holds, once, with a status that says so (path related, host pathing error), and tells its owner.
  *
  * Commands are the caller's memory: a `struct nvme_op` is embedded in the caller's own request, submitted, and
  * comes back through op->done.
@@ -12,6 +12,7 @@
 #ifndef NVME_NVME_H
 #define NVME_NVME_H
 
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "base/uuid.h"
@@ -20,25 +21,65 @@
 #include "wire/nvme.h"
 #include "wire/nvme_fabrics.h"
 
+/* --- why something ended -------------------------------------------------------------------------- */
+
+/* Why an attempt or a connection ended: a counter each, by its name, of every path. */
+/*        name             in JSON            for people */
+#define NVME_REASONS(X) \
+	X(NONE,            "none",            "") \
+	X(ASKED,           "asked",           "ended on request") \
+	X(RESOLVE,         "resolve",         "the name cannot be resolved") \
+	X(REFUSED,         "refused",         "nobody listens there") \
+	X(UNREACHABLE,     "unreachable",     "no way leads there") \
+	X(CONNECT_TIMEOUT, "connect_timeout", "the connection was not established in time") \
+	X(LOGIN_TIMEOUT,   "login_timeout",   "connected, but not ready in time") \
+	X(LOGIN_REFUSED,   "login_refused",   "the target refused Connect") \
+	X(BAD_ANSWER,      "bad_answer",      "an answer that cannot be used, to Identify and the like") \
+	X(PROTOCOL,        "protocol",        "a malformed or unexpected PDU") \
+	X(CLOSED,          "closed",          "the target closed the connection") \
+	X(RESET,           "reset",           "the connection was reset") \
+	X(SILENT,          "silent",          "the network did not acknowledge data in time") \
+	X(KEEP_ALIVE,      "keep_alive",      "no answer of any kind for the keep-alive time") \
+	X(ADMIN_TIMEOUT,   "admin_timeout",   "an admin command was not answered in time") \
+	X(IO_TIMEOUT,      "io_timeout",      "an I/O command was not answered in time") \
+	X(FATAL,           "fatal",           "the controller reports a fatal status")
+#define NVME_REASON_ENUM(name, key, text) NVME_REASON_##name,
+enum nvme_reason { NVME_REASONS(NVME_REASON_ENUM) NVME_REASON_COUNT };
+const char *nvme_reason_name(enum nvme_reason reason); /* the key */
+const char *nvme_reason_text(enum nvme_reason reason);
+
+/* --- where and how -------------------------------------------------------------------------------- */
+
 /* Where a subsystem is and who we are: SPDK's transport id text,
  * "trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:4420 subnqn:nqn... hostnqn:nqn... hostaddr:... ns:1". */
 struct nvme_path {
 	char trtype[8];
 	enum net_family adrfam;
-	char traddr[256], trsvcid[16], hostaddr[64];
-	char subnqn[224], hostnqn[224]; /* subnqn empty: the discovery subsystem; hostnqn empty: made from a UUID */
-	uint32_t nsid;                  /* 0: all */
+	char traddr[256], trsvcid[16];
+	char hostaddr[64], hostsvcid[16]; /* where connections come from; empty: the system's choice */
+	char subnqn[224], hostnqn[224];   /* subnqn empty: the discovery subsystem; hostnqn empty: made from a UUID */
+	uint32_t nsid;                    /* 0: all */
 };
 int nvme_path_parse(const char *text, struct nvme_path *ret_path, struct err *e) MUST_USE;
 
 struct nvme_host_opts {
 	bool header_digest, data_digest;
+	bool probe;                  /* hold once TCP stands: see nvme_ctrlr_on_reached() */
+	uint8_t priority;            /* of the sockets' packets, 0 to 6; 0: the system's */
 	uint32_t keep_alive_ms;      /* 0: 10000 */
 	uint32_t connect_timeout_ms; /* name resolution to ready; 0: 5000 */
 	uint32_t ack_timeout_ms;     /* TCP_USER_TIMEOUT; 0: the connect time-out */
+	uint32_t io_timeout_ms;      /* of an I/O command, see nvme_qpair_on_timeout(); 0: none */
+	uint32_t admin_timeout_ms;   /* of an admin command, see nvme_ctrlr_on_timeout(); 0: none */
 	uint16_t io_queues;          /* how many will be opened; 0: 1 */
 	uint16_t io_queue_size;      /* entries; 0: 128; cut to what the controller allows */
+	struct uuid hostid;          /* null: random, a new one each time */
+	/* When anything was received on any queue of this path, by core_clock_ns() of a pass; written by all of them. NULL:
+	 * the controller's own. The caller's, until the last queue pair is closed. */
+	_Atomic uint64_t *alive_ns;
 };
+
+/* --- commands ------------------------------------------------------------------------------------- */
 
 struct nvme_op;
 typedef void nvme_op_fn(struct nvme_op *op);
@@ -54,14 +95,20 @@ struct nvme_op {
 	uint32_t data_len;         /* bytes */
 	nvme_op_fn *done;          /* once, later than submit; cpl is valid */
 	struct nvme_cqe cpl;
-	/* the queue pair's */
+	/* The queue pair's. */
 	struct queue_link link;
+	uint64_t began_ns;         /* when it was submitted; kept only when its queue pair has a time-out */
 	uint16_t cid;
+	bool sent;                 /* failed by the path: some byte of it may have reached the target. False: none did */
+	bool late;                 /* its time-out was told */
+	bool fused;                /* the next one goes with it */
 };
 /* An enum nvme_status without its flags; 0: success. */
 static inline uint16_t nvme_op_status(const struct nvme_op *op) { return nvme_cqe_status(&op->cpl) & NVME_SC_CODE; }
 /* A read, write or the like of `blocks` (1 to 65536) at `lba`; cid and SGL are the queue pair's. */
 struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks);
+
+/* --- controllers ---------------------------------------------------------------------------------- */
 
 struct nvme_host;  /* what controllers of one daemon share: a receive buffer per core */
 struct nvme_ctrlr;
@@ -70,22 +117,44 @@ struct nvme_qpair;
 struct nvme_host *nvme_host_make(struct core *core);
 void nvme_host_free(struct nvme_host *h); /* all controllers were closed */
 
-#define NVME_HOST_NAMESPACES_MAX 64 /* looked at when a controller is opened */
-
+/* Counts and sizes are plain numbers here, never 0's based; 0: not told or no limit. */
 struct nvme_ns_info {
 	uint32_t nsid, block_size, md_size;
 	uint64_t block_count;
+	bool usable;                 /* false: its format is none we can use (no size, block size out of range) */
+	uint8_t nsfeat, nmic, nsattr, dlfeat, rescap, flbas, dps, csi;
+	uint32_t ana_group;          /* 0: none */
+	uint16_t io_boundary_blocks; /* noiob */
+	uint16_t write_granularity_blocks, write_alignment_blocks;     /* npwg, npwa */
+	uint16_t discard_granularity_blocks, discard_alignment_blocks; /* npdg, npda */
+	uint16_t optimal_write_blocks;                                 /* nows */
+	uint16_t copy_range_blocks_max;                                /* mssrl */
+	uint32_t copy_blocks_max;                                      /* mcl */
+	uint16_t copy_ranges_max;                                      /* msrc */
+	uint16_t atomic_write_blocks, atomic_compare_blocks;           /* nawupf, nacwu; of the controller where 0 */
+	bool has_uuid, has_nguid, has_eui64;
+	struct uuid uuid;
+	uint8_t nguid[16], eui64[8];
 };
 
-/* What opening a controller learned; constant while it is open. */
+/* What opening a controller learned. Constant but for the namespaces, which nvme_ctrlr_scan() reads anew. */
 struct nvme_ctrlr_info {
 	uint16_t cntlid, io_queues, io_queue_size;
 	uint32_t max_io_bytes;       /* from MDTS; UINT32_MAX: no limit */
 	uint32_t in_capsule_bytes;   /* of I/O queues */
 	char serial[21], model[41], firmware[9], subnqn[224];
 	bool discovery;
+	uint16_t vid, ssvid, oncs, oacs, fuses, kas_100ms, crdt_100ms[3], cqt_ms;
+	uint8_t ieee[3], cmic, cntrltype, vwc, anacap, anatt_s, lpa, aerl, mdts;
+	uint32_t version, oaes, ctratt, sgls, ana_groups_max, ana_groups; /* anagrpmax, nanagrpid */
+	uint32_t namespaces_max;                                          /* nn */
+	uint32_t keep_alive_ms;      /* what Connect asked for */
+	/* Limits of single commands; 0: none told. */
+	uint32_t verify_bytes_max, zeroes_bytes_max, uncorrectable_bytes_max;   /* vsl, wzsl, wusl */
+	uint32_t discard_ranges_max, discard_range_blocks_max;                  /* dmrl, dmrsl */
+	uint64_t discard_blocks_max;                                            /* dmsl */
 	uint32_t ns_count;
-	struct nvme_ns_info ns[NVME_HOST_NAMESPACES_MAX];
+	const struct nvme_ns_info *ns; /* in the order of their ids */
 };
 
 /* `e` is NULL when it is ready to use; otherwise the attempt ended at its deadline or sooner and the controller must
@@ -97,24 +166,121 @@ typedef void nvme_ctrlr_gone_fn(struct nvme_ctrlr *c, const struct err *e, void 
 struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *path,
                                    const struct nvme_host_opts *opts, nvme_ctrlr_ready_fn *ready,
                                    nvme_ctrlr_gone_fn *gone, void *arg);
-/* Shut the controller down (CC.SHN, waited for a bounded time) and free it. Its I/O queue pairs were closed before. */
+/* Shut the controller down (CC.SHN, waited for a bounded time) and free it. Its I/O queue pairs were closed before.
+ * One that is not ready, or gone, is freed at once: `done` runs before this returns. */
 void nvme_ctrlr_close(struct nvme_ctrlr *c, void (*done)(void *arg), void *arg);
 const struct nvme_ctrlr_info *nvme_ctrlr_info(const struct nvme_ctrlr *c);
-/* On the controller's reactor. */
+/* Why it ended; valid in ready(e != NULL), in gone, and from then on. */
+enum nvme_reason nvme_ctrlr_reason(const struct nvme_ctrlr *c);
+
+/* `fn` runs once, when the target is reached: its address is known, and nvme_ctrlr_login() has an answer. With
+ * opts.probe this is not before the admin queue's TCP connection stands, and the controller holds there, its deadline
+ * too, until nvme_ctrlr_proceed(). To be called right after opening. */
+void nvme_ctrlr_on_reached(struct nvme_ctrlr *c, void (*fn)(struct nvme_ctrlr *c, void *arg), void *arg);
+void nvme_ctrlr_proceed(struct nvme_ctrlr *c);
+
+/* On the controller's reactor, once it is ready. */
 void nvme_ctrlr_submit_admin(struct nvme_ctrlr *c, struct nvme_op *op);
+/* An admin command of nvme_ctrlr_submit_admin() is older than opts.admin_timeout_ms; once each. Without a function the
+ * controller ends with NVME_REASON_ADMIN_TIMEOUT. */
+void nvme_ctrlr_on_timeout(struct nvme_ctrlr *c, void (*fn)(struct nvme_ctrlr *c, struct nvme_op *op, void *arg),
+                           void *arg);
+/* Give it up as if it had ended by itself: `ready` or `gone` follows. */
+void nvme_ctrlr_fail(struct nvme_ctrlr *c, enum nvme_reason reason, const struct err *e);
+
+/* Read the list of namespaces, and each, anew into the info. One at a time; ready controllers only. An error leaves
+ * the info as it was. `done` does not run when the controller is gone before: it is told by `gone`. */
+void nvme_ctrlr_scan(struct nvme_ctrlr *c, void (*done)(struct nvme_ctrlr *c, const struct err *e, void *arg), void *arg);
+
+/* CC.EN = 0, until CSTS.RDY = 0 was seen: nothing of its queues can change data any more. It can only be closed then;
+ * `gone` is not called afterwards. `e`: it could not be disabled within the connect time-out. */
+void nvme_ctrlr_disable(struct nvme_ctrlr *c, void (*done)(struct nvme_ctrlr *c, const struct err *e, void *arg),
+                        void *arg);
+
+/* Asynchronous events: as many requests as the controller allows, at most 4, are kept out from the first call on. Reading
+ * the log page (without `retain`) is what lets the controller tell of the next of its kind. */
+typedef void nvme_event_fn(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_page, void *arg);
+void nvme_ctrlr_on_event(struct nvme_ctrlr *c, nvme_event_fn *fn, void *arg);
+
+/* --- log pages ------------------------------------------------------------------------------------ */
+
+/* One reading of a log page, in as many commands as it takes. */
+struct nvme_log_read {
+	uint8_t lid, lsp;
+	bool retain;                /* the event that pointed to it is not acknowledged */
+	uint32_t nsid;              /* 0: none */
+	uint64_t offset;            /* multiple of 4 */
+	void *buf;                  /* stays until done */
+	uint32_t len;               /* multiple of 4 */
+	void (*done)(struct nvme_log_read *r);
+	void *arg;
+	struct err err;             /* code 0: all of it was read */
+	uint16_t status;            /* of the command that failed */
+	/* ours */
+	struct nvme_ctrlr *ctrlr;
+	struct nvme_op op;
+	struct iovec iov;
+	uint32_t got;
+};
+/* Then: r->done, once, later; also when the controller goes meanwhile. */
+void nvme_ctrlr_get_log(struct nvme_ctrlr *c, struct nvme_log_read *r);
+
+/* The groups of an ANA log page, in its order. False from `fn` ends it. Errors: it is not one; a sentence. */
+struct nvme_ana_group {
+	uint32_t id, ns_count;
+	uint64_t change_count;
+	uint8_t state;              /* enum nvme_ana_state */
+	const le32 *nsids;          /* in the page */
+};
+int nvme_ana_log_each(const void *page, size_t len, bool (*fn)(const struct nvme_ana_group *g, void *arg), void *arg,
+                      struct err *e) MUST_USE;
+/* Bytes a controller's ANA log may need. */
+uint32_t nvme_ana_log_bytes_max(const struct nvme_ctrlr_info *info);
+
+/* --- I/O queue pairs ------------------------------------------------------------------------------ */
+
+/* All that a core needs to open I/O queue pairs of a controller; a value: copied into a message. */
+struct nvme_login {
+	struct net_addr addr, from;
+	bool has_from;
+	struct nvme_host_opts opts;
+	char subnqn[224], hostnqn[224];
+	struct uuid hostid;
+	uint16_t cntlid;            /* NVME_CNTLID_DYNAMIC: not known yet, nor the rest */
+	uint16_t size;              /* entries */
+	uint16_t io_queues;
+	uint32_t in_capsule_bytes;
+};
+/* False: the address is not known yet. cntlid is NVME_CNTLID_DYNAMIC until the controller is ready. */
+bool nvme_ctrlr_login(const struct nvme_ctrlr *c, struct nvme_login *ret_login);
 
 typedef void nvme_qpair_event_fn(struct nvme_qpair *qp, const struct err *e, void *arg);
-/* An I/O queue pair on the calling reactor; qid from 1 to info->io_queues, each once. `ready` as above; `gone`
- * once if it ends by itself after that. The controller stays open and unchanged meanwhile. */
-struct nvme_qpair *nvme_qpair_open(const struct nvme_ctrlr *c, uint16_t qid, nvme_qpair_event_fn *ready,
-                                   nvme_qpair_event_fn *gone, void *arg);
+/* An I/O queue pair on the calling reactor; qid from 1 to io_queues, each once. `ready` is called once, when it is ready
+ * or has ended before (`e`); `gone` once if it ends by itself after that. Commands may be submitted at once.
+ *
+ * With cntlid NVME_CNTLID_DYNAMIC it connects and negotiates within the connect time-out, and then waits for
+ * nvme_qpair_login(): made in parallel with the admin queue, or kept as a warm spare. qid is not looked at then. */
+struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login *l, uint16_t qid,
+                                   nvme_qpair_event_fn *ready, nvme_qpair_event_fn *gone, void *arg);
+/* To one opened without cntlid, once, also while it still connects. Within the connect time-out from now, then. */
+void nvme_qpair_login(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid);
+/* Negotiated, and nothing but nvme_qpair_login() is missing. */
+bool nvme_qpair_is_waiting(const struct nvme_qpair *qp);
 /* Fail what is outstanding (their `done` runs before this returns) and free. Allowed within its own callbacks. */
 void nvme_qpair_close(struct nvme_qpair *qp);
 /* Its connection is given up, as if it had ended by itself: `ready` or `gone` follows; what is outstanding fails. */
-void nvme_qpair_fail(struct nvme_qpair *qp, const struct err *e);
+void nvme_qpair_fail(struct nvme_qpair *qp, enum nvme_reason reason, const struct err *e);
+/* Why it ended; NVME_REASON_NONE: it has not. */
+enum nvme_reason nvme_qpair_reason(const struct nvme_qpair *qp);
 /* Submit; more than the queue holds wait inside, in order. */
 void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op);
-uint32_t nvme_qpair_outstanding(const struct nvme_qpair *qp);
+/* Two that the controller takes as one, compare and write say; the queue has at least three entries. Each is done as any other. */
+void nvme_qpair_submit_fused(struct nvme_qpair *qp, struct nvme_op *first, struct nvme_op *second);
+/* A command is older than opts.io_timeout_ms; once each, it stays outstanding. Without a function the queue pair ends
+ * with NVME_REASON_IO_TIMEOUT. `fn` may close or fail the queue pair. */
+void nvme_qpair_on_timeout(struct nvme_qpair *qp, void (*fn)(struct nvme_qpair *qp, struct nvme_op *op, void *arg));
+uint32_t nvme_qpair_outstanding(const struct nvme_qpair *qp); /* at the target; what waits inside is not counted */
+uint16_t nvme_qpair_id(const struct nvme_qpair *qp);
 
 /* --- discovery logs: discovery_log.c parses, discovery.c reads -------------------------------- */
 

@@ -31,6 +31,7 @@ static int set_one(struct nvme_path *p, const char *key, const char *value, stru
 	const struct { const char *key; char *field; size_t size; } texts[] = {
 		{ "trtype", p->trtype, sizeof(p->trtype) },       { "traddr", p->traddr, sizeof(p->traddr) },
 		{ "trsvcid", p->trsvcid, sizeof(p->trsvcid) },    { "hostaddr", p->hostaddr, sizeof(p->hostaddr) },
+		{ "hostsvcid", p->hostsvcid, sizeof(p->hostsvcid) },
 		{ "subnqn", p->subnqn, sizeof(p->subnqn) },       { "hostnqn", p->hostnqn, sizeof(p->hostnqn) },
 	};
 
@@ -49,7 +50,7 @@ static int set_one(struct nvme_path *p, const char *key, const char *value, stru
 		return rc;
 	}
 	return err_set(e, -EINVAL, "'%s' is no part of a path; known are trtype, adrfam, traddr, trsvcid, hostaddr, "
-	               "subnqn, hostnqn and ns", key);
+	               "hostsvcid, subnqn, hostnqn and ns", key);
 }
 
 static int check(struct nvme_path *p, struct err *e)

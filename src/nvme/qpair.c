@@ -13,12 +13,13 @@ static const struct machine_state qpair_states[] = { QPAIR_STATES(MACHINE_ROW) }
 static void deadline_passed(struct timer *t)
 {
 	struct nvme_qpair *qp = container_of(t, struct nvme_qpair, deadline);
+	bool connecting = qp->machine.state == QPAIR_CONNECTING;
 	char addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
-	err_set(&e, -ETIMEDOUT, "queue %u to %s was not connected within %u ms; it was still at '%s'", qp->qid,
+	err_set(&e, -ETIMEDOUT, "queue %u to %s: not ready within %u ms; it was %s", qp->qid,
 	        net_addr_text(&qp->addr, addr), qp->opts.connect_timeout_ms, qpair_states[qp->machine.state].meaning);
-	nvme_qpair_broke(qp, &e);
+	nvme_qpair_broke(qp, connecting ? NVME_REASON_CONNECT_TIMEOUT : NVME_REASON_LOGIN_TIMEOUT, &e);
 }
 
 static void cids_make(struct nvme_qpair *qp)
@@ -28,59 +29,106 @@ static void cids_make(struct nvme_qpair *qp)
 	qp->free_cids = base_zalloc(qp->cid_count * sizeof(*qp->free_cids));
 	for (uint16_t i = 0; i < qp->cid_count; i++)
 		qp->free_cids[i] = (uint16_t)(qp->cid_count - 1 - i);
+	qp->transport->size(qp);
 }
 
-static void connect_prepare(struct nvme_qpair *qp, const struct qpair_identity *id)
+static void connect_prepare(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid, uint32_t keep_alive_ms)
 {
 	struct nvmf_connect_data *d = &qp->connect_data;
 	struct nvme_sqe *cmd = &qp->connect_op.cmd;
 
-	memcpy(d->hostid, id->hostid.b, sizeof(d->hostid));
-	d->cntlid = le16_of(id->cntlid);
-	memcpy(d->subsysnqn, id->subnqn, strlen(id->subnqn));
-	memcpy(d->hostnqn, id->hostnqn, strlen(id->hostnqn));
+	assert(l->size >= 2);
+	qp->has_login = true;
+	qp->qid = qid;
+	qp->size = l->size;
+	qp->in_capsule_bytes = l->in_capsule_bytes;
+	memcpy(d->hostid, l->hostid.b, sizeof(d->hostid));
+	d->cntlid = le16_of(l->cntlid);
+	memcpy(d->subsysnqn, l->subnqn, strlen(l->subnqn));
+	memcpy(d->hostnqn, l->hostnqn, strlen(l->hostnqn));
 	cmd->opc = NVME_ADMIN_FABRICS;
 	cmd->fctype = NVME_FABRICS_CONNECT;
-	cmd->connect.qid = le16_of(qp->qid);
+	cmd->connect.qid = le16_of(qid);
 	cmd->connect.sqsize = le16_of((uint16_t)(qp->size - 1));
-	cmd->connect.kato = le32_of(qp->qid ? 0 : id->keep_alive_ms);
+	cmd->connect.kato = le32_of(keep_alive_ms);
 	qp->connect_iov = (struct iovec){ d, sizeof(*d) };
 	qp->connect_op.iovs = &qp->connect_iov;
 	qp->connect_op.iov_count = 1;
 	qp->connect_op.data = NVME_OP_TO_CTRLR;
 	qp->connect_op.data_len = sizeof(*d);
+	cids_make(qp);
 }
 
-struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_transport *tr, const struct net_addr *addr,
-                                    const struct net_addr *from, const struct nvme_host_opts *opts,
-                                    const struct qpair_identity *id, nvme_qpair_event_fn *ready,
-                                    nvme_qpair_event_fn *gone, void *arg)
+static struct nvme_qpair *qpair_make(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l)
 {
 	struct nvme_qpair *qp = tr->make();
-	struct err e = { 0 };
 
-	assert(id->size >= 2);
 	qp->transport = tr;
 	qp->host = h;
-	qp->opts = *opts;
-	qp->addr = *addr;
-	qp->has_from = from;
-	if (from)
-		qp->from = *from;
+	qp->opts = l->opts;
+	qp->addr = l->addr;
+	qp->from = l->from;
+	qp->has_from = l->has_from;
 	qp->machine = (struct machine){ .states = qpair_states, .name = "qpair", .state = QPAIR_CONNECTING };
-	qp->qid = id->qid;
-	qp->size = id->size;
-	qp->in_capsule_bytes = id->in_capsule_bytes;
+	queue_init(&qp->waiting);
+	return qp;
+}
+
+static void qpair_connect(struct nvme_qpair *qp)
+{
+	struct err e = { 0 };
+
+	timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
+	if (qp->transport->connect(qp, &e))
+		nvme_qpair_broke(qp, NVME_REASON_UNREACHABLE, &e);
+}
+
+struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l,
+                                    const struct qpair_start *start)
+{
+	struct nvme_qpair *qp = qpair_make(h, tr, l);
+
+	qp->held_fn = start->held;
+	qp->ready = start->ready;
+	qp->gone = start->gone;
+	qp->arg = start->arg;
+	connect_prepare(qp, l, start->qid, start->keep_alive_ms);
+	qpair_connect(qp);
+	return qp;
+}
+
+struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login *l, uint16_t qid,
+                                   nvme_qpair_event_fn *ready, nvme_qpair_event_fn *gone, void *arg)
+{
+	struct nvme_qpair *qp = qpair_make(h, &nvme_tcp, l);
+
 	qp->ready = ready;
 	qp->gone = gone;
 	qp->arg = arg;
-	queue_init(&qp->waiting);
-	cids_make(qp);
-	connect_prepare(qp, id);
-	timer_start(&qp->deadline, opts->connect_timeout_ms * NS_PER_MS, deadline_passed);
-	if (tr->connect(qp, &e))
-		nvme_qpair_broke(qp, &e);
+	if (l->cntlid != NVME_CNTLID_DYNAMIC) {
+		assert(qid >= 1 && qid <= l->io_queues);
+		connect_prepare(qp, l, qid, 0);
+	}
+	qpair_connect(qp);
 	return qp;
+}
+
+static void log_in(struct nvme_qpair *qp);
+
+void nvme_qpair_login(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid)
+{
+	assert(!qp->has_login && l->cntlid != NVME_CNTLID_DYNAMIC);
+	if (qp->machine.state == QPAIR_DEAD)
+		return; /* `ready` is about to tell */
+	connect_prepare(qp, l, qid, 0);
+	timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
+	if (qp->machine.state == QPAIR_WAITING)
+		log_in(qp);
+}
+
+bool nvme_qpair_is_waiting(const struct nvme_qpair *qp)
+{
+	return qp->machine.state == QPAIR_WAITING;
 }
 
 static void submit_now(struct nvme_qpair *qp, struct nvme_op *op)
@@ -110,7 +158,7 @@ static void connect_done(struct nvme_op *op)
 	if (status) {
 		err_set(&e, -ECONNREFUSED, "queue %u to %s: the target refused Connect to %s: %s", qp->qid,
 		        net_addr_text(&qp->addr, addr), qp->connect_data.subsysnqn, nvme_status_text(status, true));
-		nvme_qpair_broke(qp, &e);
+		nvme_qpair_broke(qp, NVME_REASON_LOGIN_REFUSED, &e);
 		return;
 	}
 	qp->cntlid = le16_get(op->cpl.cntlid);
@@ -121,11 +169,40 @@ static void connect_done(struct nvme_op *op)
 		submit_waiting(qp);
 }
 
-void nvme_qpair_connected(struct nvme_qpair *qp)
+static void log_in(struct nvme_qpair *qp)
 {
 	machine_goto(&qp->machine, QPAIR_LOGGING_IN);
 	qp->connect_op.done = connect_done;
 	submit_now(qp, &qp->connect_op);
+}
+
+void nvme_qpair_connected(struct nvme_qpair *qp)
+{
+	if (!qp->held_fn) {
+		nvme_qpair_negotiate(qp);
+		return;
+	}
+	machine_goto(&qp->machine, QPAIR_HELD);
+	timer_stop(&qp->deadline);
+	qp->held_fn(qp, qp->arg);
+}
+
+void nvme_qpair_negotiate(struct nvme_qpair *qp)
+{
+	if (qp->machine.state == QPAIR_HELD)
+		timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
+	machine_goto(&qp->machine, QPAIR_NEGOTIATING);
+	qp->transport->negotiate(qp);
+}
+
+void nvme_qpair_negotiated(struct nvme_qpair *qp)
+{
+	if (qp->has_login) {
+		log_in(qp);
+		return;
+	}
+	machine_goto(&qp->machine, QPAIR_WAITING);
+	timer_stop(&qp->deadline);
 }
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -135,6 +212,7 @@ static void fail_all(struct defer *d);
 void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op)
 {
 	assert(!qp->closed);
+	op->sent = false;
 	if (likely(qp->machine.state == QPAIR_READY && qp->free_count && queue_empty(&qp->waiting))) {
 		submit_now(qp, op);
 		return;
@@ -173,6 +251,11 @@ bool nvme_qpair_completed(struct nvme_qpair *qp, const struct nvme_cqe *cqe)
 uint32_t nvme_qpair_outstanding(const struct nvme_qpair *qp)
 {
 	return qp->outstanding;
+}
+
+uint16_t nvme_qpair_id(const struct nvme_qpair *qp)
+{
+	return qp->qid;
 }
 
 struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks)
@@ -236,7 +319,7 @@ static void fail_all(struct defer *d)
 	nvme_qpair_release(qp);
 }
 
-void nvme_qpair_broke(struct nvme_qpair *qp, const struct err *e)
+void nvme_qpair_broke(struct nvme_qpair *qp, enum nvme_reason reason, const struct err *e)
 {
 	if (qp->machine.state == QPAIR_DEAD)
 		return;
@@ -244,14 +327,20 @@ void nvme_qpair_broke(struct nvme_qpair *qp, const struct err *e)
 		qp->ready = NULL; /* it was told already; `gone` is next */
 	machine_goto(&qp->machine, QPAIR_DEAD);
 	qp->err = *e;
+	qp->reason = reason;
 	timer_stop(&qp->deadline);
 	qp->transport->disconnect(qp);
 	defer_run(&qp->fail_defer, fail_all);
 }
 
-void nvme_qpair_fail(struct nvme_qpair *qp, const struct err *e)
+void nvme_qpair_fail(struct nvme_qpair *qp, enum nvme_reason reason, const struct err *e)
 {
-	nvme_qpair_broke(qp, e);
+	nvme_qpair_broke(qp, reason, e);
+}
+
+enum nvme_reason nvme_qpair_reason(const struct nvme_qpair *qp)
+{
+	return qp->reason;
 }
 
 static void qpair_free(struct nvme_qpair *qp)

@@ -58,8 +58,10 @@ static struct tcp_qpair *tcp_of(struct nvme_qpair *qp)
 	return container_of(qp, struct tcp_qpair, qp);
 }
 
-static void broke(struct tcp_qpair *t, int code, const char *fmt, ...) PRINTF(3, 4);
-static void broke(struct tcp_qpair *t, int code, const char *fmt, ...)
+static void broke(struct tcp_qpair *t, enum nvme_reason reason, int code, const char *fmt, ...) PRINTF(4, 5);
+#define bad(t, ...) broke(t, NVME_REASON_PROTOCOL, -EPROTO, __VA_ARGS__)
+
+static void broke(struct tcp_qpair *t, enum nvme_reason reason, int code, const char *fmt, ...)
 {
 	char why[200], addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
@@ -69,7 +71,29 @@ static void broke(struct tcp_qpair *t, int code, const char *fmt, ...)
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	err_set(&e, code, "queue %u to %s: %s", t->qp.qid, net_addr_text(&t->qp.addr, addr), why);
-	nvme_qpair_broke(&t->qp, &e);
+	nvme_qpair_broke(&t->qp, reason, &e);
+}
+
+/* Of a connection that stood. */
+static enum nvme_reason reason_of(int error)
+{
+	switch (error) {
+	case -ETIMEDOUT: return NVME_REASON_SILENT;
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
+	case -ENETDOWN: return NVME_REASON_UNREACHABLE;
+	default: return NVME_REASON_RESET;
+	}
+}
+
+static enum nvme_reason connect_reason_of(int error)
+{
+	switch (error) {
+	case -ECONNREFUSED:
+	case -ECONNRESET: return NVME_REASON_REFUSED;
+	case -ETIMEDOUT: return NVME_REASON_CONNECT_TIMEOUT;
+	default: return NVME_REASON_UNREACHABLE;
+	}
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -167,6 +191,7 @@ static void line_advance(struct tcp_qpair *t, size_t sent)
 	while (!queue_empty(&t->line)) {
 		struct slot *s = container_of(t->line.first, struct slot, line);
 
+		s->op->sent |= sent > 0;
 		if (sent < pdu_len(s))
 			break;
 		sent -= pdu_len(s);
@@ -224,7 +249,7 @@ static void send_line(struct tcp_qpair *t)
 		ssize_t sent = sock_send(t->sock, iov, count);
 
 		if (sent < 0 && sent != -EAGAIN) {
-			broke(t, (int)sent, "sending failed: %s", strerror((int)-sent));
+			broke(t, reason_of((int)sent), (int)sent, "sending failed: %s", strerror((int)-sent));
 			return;
 		}
 		if (sent > 0)
@@ -268,7 +293,7 @@ static void complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 	struct slot *s;
 
 	if (!op) {
-		broke(t, -EPROTO, "the target answered command %u, which is not outstanding", le16_get(cqe->cid));
+		bad(t, "the target answered command %u, which is not outstanding", le16_get(cqe->cid));
 		return;
 	}
 	s = &t->slots[op->cid];
@@ -281,7 +306,7 @@ static void complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 		nvme_cqe_set_status(&cpl, NVME_SC_TRAN_TPORT_ERROR);
 	else if (op->data == NVME_OP_TO_HOST && op->data_len && !(nvme_cqe_status(&cpl) & NVME_SC_CODE) &&
 	         s->received != op->data_len) {
-		broke(t, -EPROTO, "the target ended a read after %u of %u bytes", s->received, op->data_len);
+		bad(t, "the target ended a read after %u of %u bytes", s->received, op->data_len);
 		return;
 	}
 	s->op = NULL;
@@ -302,7 +327,7 @@ static bool transfer_fits(struct tcp_qpair *t, const union nvme_tcp_pdu *pdu, st
 	enum nvme_tcp_fes fes = nvme_tcp_check_transfer(pdu, &transfer, &fei);
 
 	if (fes)
-		broke(t, -EPROTO, "the target's %s does not fit its command: %s", nvme_tcp_type_name(pdu->h.type),
+		bad(t, "the target's %s does not fit its command: %s", nvme_tcp_type_name(pdu->h.type),
 		      nvme_tcp_fes_text((uint16_t)fes));
 	return !fes;
 }
@@ -313,7 +338,7 @@ static struct slot *slot_of(struct tcp_qpair *t, le16 cccid, enum nvme_op_data d
 
 	if (op && op->data == data && !t->slots[op->cid].answered)
 		return &t->slots[op->cid];
-	broke(t, -EPROTO, "the target moves data of command %u, which has none under way", le16_get(cccid));
+	bad(t, "the target moves data of command %u, which has none under way", le16_get(cccid));
 	return NULL;
 }
 
@@ -325,7 +350,7 @@ static void on_r2t(struct tcp_qpair *t, const union nvme_tcp_pdu *pdu)
 	if (!s || !transfer_fits(t, pdu, s, min_u32(le32_get(pdu->r2t.r2to), s->op->data_len)))
 		return;
 	if (s->lined) { /* what the line holds is the command itself, or the answer to an earlier R2T */
-		broke(t, -EPROTO, "the target sent an R2T for a command whose last one is not answered yet");
+		bad(t, "the target sent an R2T for a command whose last one is not answered yet");
 		return;
 	}
 	s->ttag = le16_get(pdu->r2t.ttag);
@@ -341,7 +366,7 @@ static void on_icresp(struct tcp_qpair *t, const struct nvme_tcp_icresp *ic)
 	t->tx.align_bytes = fabric_align_of(ic->cpda);
 	t->h2c_data_max = le32_get(ic->maxh2cdata);
 	t->rx.as.ready = true;
-	nvme_qpair_connected(&t->qp);
+	nvme_qpair_negotiated(&t->qp);
 }
 
 static void on_end(struct tcp_qpair *t);
@@ -370,7 +395,7 @@ static void on_header(struct tcp_qpair *t)
 			on_end(t); /* no data, so no end of it will be told */
 		break;
 	default: /* C2HTermReq: the checkers let nothing else through */
-		broke(t, -EPROTO, "the target ended the connection: %s", nvme_tcp_fes_text(le16_get(pdu->term.fes)));
+		bad(t, "the target ended the connection: %s", nvme_tcp_fes_text(le16_get(pdu->term.fes)));
 	}
 }
 
@@ -417,7 +442,7 @@ static bool eat(struct tcp_qpair *t, const uint8_t *at, const uint8_t *end)
 		case FABRIC_RX_DATA: on_data(t); break;
 		case FABRIC_RX_END: on_end(t); break;
 		case FABRIC_RX_BAD:
-			broke(t, -EPROTO, "the target sent a malformed PDU: %s", nvme_tcp_fes_text((uint16_t)t->rx.fes));
+			bad(t, "the target sent a malformed PDU: %s", nvme_tcp_fes_text((uint16_t)t->rx.fes));
 			return false;
 		}
 	}
@@ -461,7 +486,7 @@ static void receive_all(struct tcp_qpair *t)
 		if (got == -EAGAIN)
 			return;
 		if (got <= 0) {
-			broke(t, got ? (int)got : -ECONNRESET, "%s",
+			broke(t, got ? reason_of((int)got) : NVME_REASON_CLOSED, got ? (int)got : -ECONNRESET, "%s",
 			      got ? strerror((int)-got) : "the target closed the connection");
 			return;
 		}
@@ -482,7 +507,7 @@ static void send_icreq(struct tcp_qpair *t)
 	ssize_t sent = sock_send(t->sock, &iov, 1);
 
 	if (sent < 0 && sent != -EAGAIN) {
-		broke(t, (int)sent, "sending failed: %s", strerror((int)-sent));
+		broke(t, reason_of((int)sent), (int)sent, "sending failed: %s", strerror((int)-sent));
 		return;
 	}
 	t->icreq_sent += sent > 0 ? (uint32_t)sent : 0;
@@ -492,7 +517,12 @@ static void send_icreq(struct tcp_qpair *t)
 
 static void on_writable(struct tcp_qpair *t)
 {
-	t->connected = true;
+	if (!t->connected) {
+		t->connected = true;
+		sock_want_write(t->sock, false);
+		nvme_qpair_connected(&t->qp);
+		return;
+	}
 	if (t->icreq_sent < t->icreq_len) {
 		send_icreq(t);
 		return;
@@ -510,7 +540,8 @@ static void sock_event(void *arg, uint32_t events)
 	if (t->sock && (events & SOCK_FAILED) && !t->connected) {
 		int error = sock_error(t->sock);
 
-		broke(t, error ? error : -ECONNREFUSED, "cannot connect: %s", strerror(error ? -error : ECONNREFUSED));
+		error = error ? error : -ECONNREFUSED;
+		broke(t, connect_reason_of(error), error, "cannot connect: %s", strerror(-error));
 	}
 	if (t->sock && (events & SOCK_WRITABLE))
 		on_writable(t);
@@ -522,16 +553,26 @@ static void sock_event(void *arg, uint32_t events)
 static int tcp_connect(struct nvme_qpair *qp, struct err *e)
 {
 	struct tcp_qpair *t = tcp_of(qp);
-	struct sock_opts opts = { .ack_timeout_ms = qp->opts.ack_timeout_ms };
+	struct sock_opts opts = { .ack_timeout_ms = qp->opts.ack_timeout_ms, .priority = qp->opts.priority };
 
 	fabric_rx_init(&t->rx, NVME_TCP_HOST);
 	t->rx.as.dgst_asked = (uint8_t)((qp->opts.header_digest ? NVME_TCP_DGST_HEADER : 0) |
 	                                      (qp->opts.data_digest ? NVME_TCP_DGST_DATA : 0));
 	t->icreq_len = fabric_put_icreq(t->icreq, 0, t->rx.as.dgst_asked, 0);
-	queue_init(&t->line);
-	t->slots = base_zalloc(qp->cid_count * sizeof(*t->slots));
 	t->sock = sock_connect(&qp->addr, qp->has_from ? &qp->from : NULL, &opts, sock_event, t, e);
 	return t->sock ? 0 : -1;
+}
+
+static void tcp_negotiate(struct nvme_qpair *qp)
+{
+	send_icreq(tcp_of(qp));
+}
+
+static void tcp_size(struct nvme_qpair *qp)
+{
+	struct tcp_qpair *t = tcp_of(qp);
+
+	t->slots = base_zalloc(qp->cid_count * sizeof(*t->slots));
 }
 
 static void tcp_disconnect(struct nvme_qpair *qp)
@@ -542,14 +583,14 @@ static void tcp_disconnect(struct nvme_qpair *qp)
 		sock_close(t->sock);
 	t->sock = NULL;
 	t->receiving = NULL;
-	if (t->slots)
-		queue_init(&t->line);
+	queue_init(&t->line);
 }
 
 static struct nvme_qpair *tcp_make(void)
 {
 	struct tcp_qpair *t = base_zalloc(sizeof(*t));
 
+	queue_init(&t->line);
 	return &t->qp;
 }
 
@@ -576,6 +617,8 @@ const struct nvme_transport nvme_tcp = {
 	.name = "TCP",
 	.make = tcp_make,
 	.connect = tcp_connect,
+	.negotiate = tcp_negotiate,
+	.size = tcp_size,
 	.submit = tcp_submit,
 	.disconnect = tcp_disconnect,
 	.free = tcp_free,

@@ -174,6 +174,7 @@ static bool ns_add(struct perf *p, uint32_t ctrlr_index, const struct nvme_ns_in
 	ns->ctrlr = c;
 	ns->ctrlr_index = ctrlr_index;
 	ns->info = *info;
+	must(nvme_ctrlr_login(c, &ns->login));
 	ns->io_blocks = o->io_bytes / info->block_size;
 	ns->io_slots = info->block_count / ns->io_blocks;
 	if (ns->io_slots < (uint64_t)(o->verify ? o->depth * p->worker_count : 1)) {
@@ -186,12 +187,17 @@ static bool ns_add(struct perf *p, uint32_t ctrlr_index, const struct nvme_ns_in
 
 static bool collect_namespaces(struct perf *p)
 {
+	uint32_t most = 0;
+
+	for (uint32_t i = 0; i < p->ctrlrs_open; i++)
+		most += nvme_ctrlr_info(p->ctrlrs[i])->ns_count;
+	p->ns = base_zalloc((most + 1) * sizeof(*p->ns));
 	for (uint32_t i = 0; i < p->ctrlrs_open; i++) {
 		const struct nvme_ctrlr_info *info = nvme_ctrlr_info(p->ctrlrs[i]);
 		uint32_t wanted = p->opts.paths[i].nsid, before = p->ns_count;
 
 		for (uint32_t n = 0; n < info->ns_count; n++)
-			if ((!wanted || wanted == info->ns[n].nsid) && !ns_add(p, i, &info->ns[n]))
+			if (info->ns[n].usable && (!wanted || wanted == info->ns[n].nsid) && !ns_add(p, i, &info->ns[n]))
 				return false;
 		if (p->ns_count == before) {
 			fprintf(stderr, "gantry-perf: %s has no namespace%s for us\n", info->subnqn, wanted ? " of that id" : "");
@@ -251,8 +257,7 @@ static void perf_init(struct perf *p)
 	p->host = nvme_host_make(p->core);
 	p->worker_count = core_reactor_count(p->core);
 	p->workers = base_zalloc(p->worker_count * sizeof(*p->workers));
-	p->ns = base_zalloc(PERF_PATHS_MAX * NVME_HOST_NAMESPACES_MAX * sizeof(*p->ns));
-	p->opts.host.io_queues = (uint16_t)min_u32(p->worker_count * p->opts.qpairs * NVME_HOST_NAMESPACES_MAX, 65535);
+	p->opts.host.io_queues = (uint16_t)min_u32(p->worker_count * p->opts.qpairs * PERF_QUEUES_PER_QPAIR, 65535);
 	for (uint32_t i = 0; i < p->worker_count; i++) {
 		p->workers[i].perf = p;
 		p->workers[i].reactor = core_reactor(p->core, i);

@@ -13,6 +13,7 @@
 #include "nvme/nvme.h"
 
 #define PERF_PATHS_MAX 64
+#define PERF_QUEUES_PER_QPAIR 64 /* namespaces of one controller that a worker may drive */
 
 struct perf_opts {
 	struct nvme_path paths[PERF_PATHS_MAX];
@@ -37,6 +38,7 @@ int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts);
 struct perf_ns {
 	const struct nvme_ctrlr *ctrlr;
 	struct nvme_ns_info info;
+	struct nvme_login login;
 	uint32_t ctrlr_index;
 	char name[256];
 	uint32_t io_blocks;

@@ -69,8 +69,8 @@ static void flow_open(struct perf_flow *flow)
 	flow->hist = base_zalloc(sizeof(*flow->hist));
 	queue_init(&flow->paced);
 	for (uint32_t i = 0; i < flow->qpair_count; i++)
-		flow->qpairs[i] = nvme_qpair_open(flow->ns->ctrlr, (uint16_t)(flow->first_qid + i), qpair_ready,
-		                                  qpair_gone, flow);
+		flow->qpairs[i] = nvme_qpair_open(flow->worker->perf->host, &flow->ns->login,
+		                                  (uint16_t)(flow->first_qid + i), qpair_ready, qpair_gone, flow);
 	for (uint32_t i = 0; i < flow->task_count; i++)
 		task_init(&flow->tasks[i], flow, i);
 }
@@ -129,7 +129,7 @@ static void stop_on_core(struct msg *m)
 	w->stopping = true;
 	for (struct perf_flow *f = w->flows; f; f = f->next)
 		for (uint32_t i = 0; i < f->qpair_count; i++)
-			nvme_qpair_fail(f->qpairs[i], &w->stop_err);
+			nvme_qpair_fail(f->qpairs[i], NVME_REASON_ASKED, &w->stop_err);
 }
 
 void perf_worker_stop(struct perf_worker *w, const struct err *e)

@@ -225,6 +225,7 @@ static void ctrlr_ready(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg
 {
 	struct client *c = arg;
 	const struct nvme_ctrlr_info *info = nvme_ctrlr_info(ctrlr);
+	struct nvme_login login;
 
 	if (e) {
 		client_disconnect(c);
@@ -232,9 +233,10 @@ static void ctrlr_ready(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg
 	}
 	if (info->ns_count != 1 || info->ns[0].block_size != c->w->block_size || info->ns[0].block_count != c->w->blocks)
 		world_fail(c->w, "client %u: the namespace is not what was exported", c->index);
+	must(nvme_ctrlr_login(ctrlr, &login));
 	c->qpairs_ready = 0;
 	for (uint16_t i = 0; i < c->qpair_count; i++)
-		c->qpairs[i] = nvme_qpair_open(ctrlr, (uint16_t)(i + 1), qpair_ready, qpair_gone, c);
+		c->qpairs[i] = nvme_qpair_open(c->w->host, &login, (uint16_t)(i + 1), qpair_ready, qpair_gone, c);
 }
 
 static void client_connect(struct client *c)

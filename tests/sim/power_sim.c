@@ -381,14 +381,16 @@ static void qpair_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 static void ctrlr_ready(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg)
 {
 	struct host *h = arg;
+	struct nvme_login login;
 
 	if (e) {
 		lost_it(h, e);
 		return;
 	}
+	must(nvme_ctrlr_login(ctrlr, &login));
 	h->ready = 0;
 	for (uint16_t i = 0; i < QPAIRS; i++)
-		h->qpairs[i] = nvme_qpair_open(ctrlr, (uint16_t)(i + 1), qpair_ready, qpair_gone, h);
+		h->qpairs[i] = nvme_qpair_open(h->w.host, &login, (uint16_t)(i + 1), qpair_ready, qpair_gone, h);
 }
 
 static void host_connect(struct host *h)
