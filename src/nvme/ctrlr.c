@@ -305,7 +305,8 @@ static enum step ctrlr_on_READ_CAP(struct nvme_ctrlr *c)
 		return ask_property(c, NVME_REG_CAP, true);
 	c->cap = le64_get(c->op.cpl.value);
 	if (!nvme_cap_mqes(c->cap)) {
-		ctrlr_fail(c, NVME_REASON_BAD_ANSWER, -EPROTO, "the controller's CAP.MQES is 0: a queue of one entry cannot hold a command");
+		ctrlr_fail(c, NVME_REASON_BAD_ANSWER, -EPROTO,
+		           "the controller's CAP.MQES is 0: a queue of one entry cannot hold a command");
 		return STEP_DONE;
 	}
 	c->info.io_queue_size = (uint16_t)min_u64(nvme_cap_mqes(c->cap) + 1, c->opts.io_queue_size);

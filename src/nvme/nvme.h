@@ -190,15 +190,15 @@ void nvme_ctrlr_fail(struct nvme_ctrlr *c, enum nvme_reason reason, const struct
 
 /* Read the list of namespaces, and each, anew into the info. One at a time; ready controllers only. An error leaves
  * the info as it was. `done` does not run when the controller is gone before: it is told by `gone`. */
-void nvme_ctrlr_scan(struct nvme_ctrlr *c, void (*done)(struct nvme_ctrlr *c, const struct err *e, void *arg), void *arg);
+typedef void nvme_ctrlr_done_fn(struct nvme_ctrlr *c, const struct err *e, void *arg);
+void nvme_ctrlr_scan(struct nvme_ctrlr *c, nvme_ctrlr_done_fn *done, void *arg);
 
 /* CC.EN = 0, until CSTS.RDY = 0 was seen: nothing of its queues can change data any more. It can only be closed then;
  * `gone` is not called afterwards. `e`: it could not be disabled within the connect time-out. */
-void nvme_ctrlr_disable(struct nvme_ctrlr *c, void (*done)(struct nvme_ctrlr *c, const struct err *e, void *arg),
-                        void *arg);
+void nvme_ctrlr_disable(struct nvme_ctrlr *c, nvme_ctrlr_done_fn *done, void *arg);
 
-/* Asynchronous events: as many requests as the controller allows, at most 4, are kept out from the first call on. Reading
- * the log page (without `retain`) is what lets the controller tell of the next of its kind. */
+/* Asynchronous events: as many requests as the controller allows, at most 4, are kept out from the first call on.
+ * Reading the log page (without `retain`) is what lets the controller tell of the next of its kind. */
 typedef void nvme_event_fn(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_page, void *arg);
 void nvme_ctrlr_on_event(struct nvme_ctrlr *c, nvme_event_fn *fn, void *arg);
 
@@ -274,7 +274,8 @@ void nvme_qpair_fail(struct nvme_qpair *qp, enum nvme_reason reason, const struc
 enum nvme_reason nvme_qpair_reason(const struct nvme_qpair *qp);
 /* Submit; more than the queue holds wait inside, in order. */
 void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op);
-/* Two that the controller takes as one, compare and write say; the queue has at least three entries. Each is done as any other. */
+/* Two that the controller takes as one, as compare and write; the queue has at least three entries. Each comes back by
+ * itself. */
 void nvme_qpair_submit_fused(struct nvme_qpair *qp, struct nvme_op *first, struct nvme_op *second);
 /* A command is older than opts.io_timeout_ms; once each, it stays outstanding. Without a function the queue pair ends
  * with NVME_REASON_IO_TIMEOUT. `fn` may close or fail the queue pair. */
