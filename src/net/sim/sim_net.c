@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* sim_net.c: the simulated network as a whole: its beginning, its end, and what goes wrong in between. */
+#include <stdio.h>
+
 #include "net/sim/inside.h"
 
 #define BUFFER_BYTES (64 * KIB)
@@ -187,7 +189,7 @@ void sim_net_set_name(const char *name, const struct net_addr *addr)
 	if (n == sim_net.names + sim_net.name_count) {
 		must(sim_net.name_count < SIM_NET_NAMES_MAX && strlen(name) < sizeof(n->host));
 		sim_net.name_count++;
-		strcpy(n->host, name);
+		snprintf(n->host, sizeof(n->host), "%s", name);
 	}
 	n->addr = addr ? *addr : (struct net_addr){ 0 };
 }
