@@ -556,7 +556,7 @@ class Connection:
         struct.pack_into("<BBHI", page, 512, 0x66, 0x44, 128, 1024)
         struct.pack_into("<H", page, 520, t.oncs)
         page[525] = t.vwc
-        struct.pack_into("<I", page, 536, 0x00200001)            # SGLS: offsets, transport
+        struct.pack_into("<II", page, 536, 0x00200001, 1024)     # SGLS: offsets, transport; MNAN
         subnqn = (DISCOVERY_NQN if self.is_discovery else t.subnqn or t.nqn).encode()
         page[768:768 + len(subnqn)] = subnqn
         struct.pack_into("<IIHBB", page, 1792, t.ioccsz, 1, 0, 0, 1)
