@@ -5,7 +5,7 @@ from pathlib import Path
 
 from guest import Guest
 
-LIBRARY = Path(__file__).with_name("guest_lib.sh")
+LIBRARIES = [Path(__file__).with_name(name) for name in ("guest_lib.sh", "nvmet_lib.sh")]
 FIO = ("fio --ioengine=libaio --direct=1 --group_reporting --output-format=json --verify_state_save=0 "
        "--allow_file_create=0")
 
@@ -17,7 +17,7 @@ class Client(Guest):
         return super().start(f". /tmp/share/lib.sh\n{script}\n")
 
     def boot(self):
-        (self.share / "lib.sh").write_text(LIBRARY.read_text())
+        (self.share / "lib.sh").write_text("".join(path.read_text() for path in LIBRARIES))
         super().boot()
         self.run("mkdir -p /etc/nvme; id=$(cat /proc/sys/kernel/random/uuid); echo $id > /etc/nvme/hostid; "
                  "echo nqn.2014-08.org.nvmexpress:uuid:$id > /etc/nvme/hostnqn; modprobe nvme-tcp")
@@ -43,8 +43,8 @@ class Client(Guest):
 
     def tidy(self):
         """As after boot."""
-        self.run("umount -A /mnt 2> /dev/null || true; nvme disconnect-all; ! ls -d /sys/class/nvme/nvme* 2> /dev/null",
-                 timeout_s=30)
+        self.run("umount -A /mnt 2> /dev/null || true; nvme disconnect-all; ! ls -d /sys/class/nvme/nvme* 2> /dev/null; "
+                 "nvmet_clear", timeout_s=30)
 
 
 def fio_result(output):

@@ -5,6 +5,7 @@ import pytest
 import guest as guests
 from client import Client
 from gantry import Daemon, cpus, gantryd_path
+from nvmet import FORWARDS, Target
 
 
 class Clients:
@@ -15,7 +16,7 @@ class Clients:
 
     def take(self):
         if self.client is None:
-            self.client = Client(self.tmp_path_factory.mktemp("guest"), self.release)
+            self.client = Client(self.tmp_path_factory.mktemp("guest"), self.release, forwards=FORWARDS)
         self.client.mark_console()
         return self.client
 
@@ -53,6 +54,17 @@ def guest(clients, daemon):
     yield client
     print(f"--- the guest's console\n{client.console_tail(60)}\n--- the daemon's log\n{daemon.log_tail(40)}")
     clients.give()
+
+
+@pytest.fixture
+def target(clients):
+    """The guest's kernel as an NVMe target, with nothing exported."""
+    guest = clients.take()
+    try:
+        yield Target(guest)
+    finally:
+        print(f"--- the guest's console\n{guest.console_tail(60)}")
+        clients.give()
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@
         job.wait()
 
 The guest sees the host's root read-only under an overlay, so every program of the host is there, and reaches the host's
-loopback at HOST. Nothing of it survives close(). It is emulated: slow, no witness for speed.
+loopback at HOST. The other way, ports of the host's loopback lead to ports of the guest: `forwards`, ((address, port),
+...) in the guest, and guest.ports, what they are on the host. Nothing of it survives close(). It is emulated: slow, no
+witness for speed.
 """
 import itertools
 import lzma
@@ -21,6 +23,8 @@ import stat
 import subprocess
 import threading
 from pathlib import Path
+
+from gantry import free_port
 
 HOST = "10.0.2.2"
 BOOT_TIMEOUT_S = 60
@@ -156,10 +160,12 @@ class Job:
 class Guest:
     """One running guest. Its files are in `directory`: console.log, qemu.log, share/."""
 
-    def __init__(self, directory, release=None, kernel_args=""):
+    def __init__(self, directory, release=None, kernel_args="", forwards=()):
         self.directory = Path(directory)
         self.release = release or kernels()[-1]
         self.kernel_args = kernel_args
+        self.forwards = forwards
+        self.ports = [free_port() for _ in forwards]
         self.share = self.directory / "share"
         self.share.mkdir(parents=True)
         self.numbers = itertools.count(1)
@@ -199,6 +205,8 @@ class Guest:
 
     def command_line(self, initramfs):
         d = self.directory
+        forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-{address}:{inside}"
+                           for port, (address, inside) in zip(self.ports, self.forwards))
         return ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
                 "-smp", str(CPUS), "-m", str(MEMORY_MIB),
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
@@ -207,7 +215,7 @@ class Guest:
                 "-serial", f"file:{d}/console.log",
                 "-device", "virtio-serial", "-chardev", f"socket,id=agent,path={d}/agent",
                 "-device", "virtserialport,chardev=agent",
-                "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net",
+                "-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net",
                 "-virtfs", f"local,path={self.share},mount_tag=share,security_model=none,multidevs=remap",
                 "-virtfs", "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap"]
 
