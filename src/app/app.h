@@ -16,6 +16,7 @@
 
 struct bdev_registry;
 struct metrics;
+struct nvme_rpc;
 struct nvmf_target;
 
 struct app {
@@ -40,6 +41,7 @@ struct app {
 	struct raid_rpc raid;
 	struct powercut_rpc powercut;
 	struct msg bdev_went;           /* one more device, when stopping */
+	struct nvme_rpc *nvme;
 	struct nvmf_target *nvmf;
 	struct metrics *metrics;
 	struct trace_file trace;

@@ -12,6 +12,7 @@
 #include "backends/split/split_rpc.h"
 #include "bdev/bdev.h"
 #include "bdev/bdev_device.h"
+#include "nvme/nvme_rpc.h"
 #include "nvmf/nvmf.h"
 #include "nvmf/nvmf_rpc.h"
 
@@ -26,6 +27,8 @@ static bool rpc_stop(struct app *a);
 static int bdev_start(struct app *a, struct err *e);
 static void device_came(struct bdev_arrival *arrival, struct bdev *b);
 static bool bdev_stop(struct app *a);
+static int nvme_start(struct app *a, struct err *e);
+static bool nvme_stop(struct app *a);
 static int nvmf_start(struct app *a, struct err *e);
 static bool nvmf_stop(struct app *a);
 static int ignored_start(struct app *a, struct err *e);
@@ -37,6 +40,7 @@ static const struct app_module modules[] = {
 	/* name          start           stop */
 	{ "rpc",         rpc_start,      rpc_stop },
 	{ "bdev",        bdev_start,     bdev_stop },
+	{ "nvme",        nvme_start,     nvme_stop },
 	{ "nvmf",        nvmf_start,     nvmf_stop },
 	{ "eyes",        eyes_start,     eyes_stop },
 	{ "ignored",     ignored_start,  NULL },
@@ -149,6 +153,20 @@ static bool bdev_stop(struct app *a)
 	bdev_arrival_remove(&a->arrival);
 	bdev_rpc_free(a->bdev_rpc);
 	bdev_registry_free(a->bdevs);
+	return true;
+}
+
+/* --- nvme: looking at remote subsystems ----------------------------------------------------------------------- */
+
+static int nvme_start(struct app *a, struct err *e)
+{
+	a->nvme = nvme_rpc_make(a->rpc, a->core);
+	return 0;
+}
+
+static bool nvme_stop(struct app *a)
+{
+	nvme_rpc_free(a->nvme);
 	return true;
 }
 

@@ -95,7 +95,7 @@ struct cli_noun {
 };
 
 extern const struct cli_noun disk_noun, export_noun, host_noun, log_noun, status_noun, top_noun, doctor_noun, rpc_noun;
-extern const struct cli_noun completion_noun, config_noun, help_noun;
+extern const struct cli_noun completion_noun, config_noun, help_noun, nvme_noun;
 extern const struct cli_noun *const cli_nouns[]; /* main.c; ends with NULL */
 const struct cli_noun *cli_find_noun(const char *name);
 const struct cli_verb *cli_find_verb(const struct cli_noun *noun, const char *name);

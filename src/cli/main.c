@@ -10,7 +10,7 @@
 #include "cli/cli.h"
 
 const struct cli_noun *const cli_nouns[] = {
-	&disk_noun, &export_noun, &host_noun, &config_noun,
+	&disk_noun, &export_noun, &host_noun, &nvme_noun, &config_noun,
 	&status_noun, &top_noun, &log_noun, &doctor_noun, &rpc_noun, &completion_noun,
 	&help_noun, NULL,
 };

@@ -43,8 +43,8 @@ class Client(Guest):
 
     def tidy(self):
         """As after boot."""
-        self.run("umount -A /mnt 2> /dev/null || true; nvme disconnect-all; ! ls -d /sys/class/nvme/nvme* 2> /dev/null; "
-                 "nvmet_clear", timeout_s=30)
+        self.run("umount -A /mnt 2> /dev/null || true; nvmet_clear; nvme disconnect-all; "
+                 "! ls -d /sys/class/nvme/nvme* 2> /dev/null", timeout_s=30)
 
 
 def fio_result(output):

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nvme.c: gantry nvme: what remote targets have, and which of it the daemon has attached. The daemon asks them: it has
+ * the network, the address and the name that it would attach with. */
+#include <stdio.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+
+static int run_list(struct cli *c, struct cli_args *a);
+static int run_discover(struct cli *c, struct cli_args *a);
+static int run_identify(struct cli *c, struct cli_args *a);
+static int describe_discover(struct cli *c, struct cli_args *a, const char *first, struct err *e);
+static int describe_identify(struct cli *c, struct cli_args *a, const char *first, struct err *e);
+
+#define ADDRESS_HELP(port) \
+	"ADDRESS is a name or an address, with a port or without: HOST, HOST:PORT, [IPv6]:PORT. Without, it is " port \
+	". Nothing is attached."
+static const struct cli_verb verbs[] = {
+	{ "list", "", "the remote controllers that are attached, and how they are", run_list, .is_default = true,
+	  .example = "gantry nvme list" },
+	{ "discover", "ADDRESS", "ask a discovery service what is served where", run_discover,
+	  .describe = describe_discover, .help = ADDRESS_HELP("8009; many targets answer on 4420 too"),
+	  .example = "gantry nvme discover 127.0.0.1:4420" },
+	{ "identify", "ADDRESS NQN", "what a remote subsystem is, and its namespaces", run_identify,
+	  .describe = describe_identify, .help = ADDRESS_HELP("4420"),
+	  .example = "gantry nvme identify 127.0.0.1:4420 nqn.2016-06.io.gantry:disk0" },
+};
+const struct cli_noun nvme_noun = { "nvme", "remote NVMe targets", verbs, ARRAY_SIZE(verbs) };
+
+static int describe(struct cli *c, struct cli_args *a, const char *method, const char *word);
+static struct json_object *ask(struct cli *c, struct cli_args *a, const char *method, const char *nqn, struct err *e);
+static void print_log(struct json_object *log);
+static void print_subsystem(struct json_object *found);
+
+/* --- list --- */
+
+static int run_list(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *groups = client_call(c, "bdev_nvme_get_controllers", NULL, &e);
+	struct table t;
+
+	if (!groups)
+		return cli_fail(&e);
+	if (c->json) {
+		cli_print_json(groups);
+	} else if (!list_count(groups)) {
+		printf("No remote controllers are attached. To see what a target serves: gantry nvme discover ADDRESS\n");
+	} else {
+		table_init(&t, "NAME STATE ADDRESS PORT SUBSYSTEM");
+		for (size_t i = 0; i < list_count(groups); i++) {
+			struct json_object *paths = field(list_at(groups, i), "ctrlrs");
+
+			for (size_t p = 0; p < list_count(paths); p++) {
+				struct json_object *trid = field(list_at(paths, p), "trid");
+
+				table_cell(&t, "%s", field_text(list_at(groups, i), "name"));
+				table_cell(&t, "%s", field_text(list_at(paths, p), "state"));
+				table_cell(&t, "%s", field_text(trid, "traddr"));
+				table_cell(&t, "%s", field_text(trid, "trsvcid"));
+				table_cell(&t, "%s", field_text(trid, "subnqn"));
+			}
+		}
+		table_print(&t);
+	}
+	json_object_put(groups);
+	return CLI_OK;
+}
+
+/* --- discover --- */
+
+static int describe_discover(struct cli *c, struct cli_args *a, const char *first, struct err *e)
+{
+	return describe(c, a, "nvme_discover", "");
+}
+
+static int run_discover(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *log = ask(c, a, "nvme_discover", NULL, &e);
+
+	if (!log)
+		return cli_fail(&e);
+	if (c->json)
+		cli_print_json(log);
+	else
+		print_log(log);
+	json_object_put(log);
+	return CLI_OK;
+}
+
+static void print_log(struct json_object *log)
+{
+	struct json_object *records = field(log, "records");
+	struct table t;
+
+	if (list_count(records)) {
+		table_init(&t, "SUBSYSTEM KIND TRANSPORT ADDRESS PORT SECURITY");
+		for (size_t i = 0; i < list_count(records); i++) {
+			struct json_object *r = list_at(records, i);
+			const char *kind = field_text(r, "subtype");
+
+			table_cell(&t, "%s", field_text(r, "subnqn"));
+			table_cell(&t, "%s", text_starts_with(kind, "nvme") ? "disks" :
+			                     text_starts_with(kind, "current") ? "this one" :
+			                     text_starts_with(kind, "discovery") ? "discovery" : kind);
+			table_cell(&t, "%s", field_text(r, "trtype"));
+			table_cell(&t, "%s", field_text(r, "traddr"));
+			table_cell(&t, "%s", field_text(r, "trsvcid"));
+			table_cell(&t, "%s", *field_text(r, "sectype") ? field_text(r, "sectype") : "-");
+		}
+		table_print(&t);
+	} else {
+		printf("It serves nothing to this host.\n");
+	}
+	if (field_u64(log, "unreadable_records"))
+		printf("%lu more could not be read.\n", field_u64(log, "unreadable_records"));
+}
+
+/* --- identify --- */
+
+static int describe_identify(struct cli *c, struct cli_args *a, const char *first, struct err *e)
+{
+	return describe(c, a, "nvme_identify", "subnqn");
+}
+
+static int run_identify(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *found = ask(c, a, "nvme_identify", a->words[1], &e);
+
+	if (!found)
+		return cli_fail(&e);
+	if (c->json)
+		cli_print_json(found);
+	else
+		print_subsystem(found);
+	json_object_put(found);
+	return CLI_OK;
+}
+
+static void print_size(const char *title, uint64_t bytes, const char *without)
+{
+	char size[32];
+
+	text_size(bytes, size);
+	printf("  %-14s%s\n", title, bytes ? size : without);
+}
+
+static void print_subsystem(struct json_object *found)
+{
+	struct json_object *d = field(found, "ctrlr_data"), *list = field(found, "namespaces");
+	struct table t;
+
+	printf("%s\n", field_text(d, "subnqn"));
+	printf("  %-14s%s\n  %-14s%s\n  %-14s%s\n", "model", field_text(d, "model_number"), "serial",
+	       field_text(d, "serial_number"), "firmware", field_text(d, "firmware_revision"));
+	printf("  %-14s%s, NVMe %s, id %lu\n", "controller", field_text(d, "type"), field_text(d, "nvme_version"),
+	       field_u64(d, "cntlid"));
+	printf("  %-14s%s%s\n", "paths", field_bool(d, "multi_ctrlr") ? "several are possible" : "one",
+	       field_bool(d, "ana_reporting") ? ", ANA tells which to use" : "");
+	print_size("largest I/O", field_u64(d, "max_io_bytes"), "no limit told");
+	print_size("in capsules", field_u64(d, "in_capsule_bytes"), "none");
+	printf("\n");
+	if (!list_count(list)) {
+		printf("No namespaces for this host.\n");
+		return;
+	}
+	table_init(&t, ">NSID >SIZE >BLOCK >METADATA SHARED UUID");
+	for (size_t i = 0; i < list_count(list); i++) {
+		struct json_object *n = list_at(list, i);
+		char size[32];
+
+		text_size(field_u64(n, "num_blocks") * field_u64(n, "block_size"), size);
+		table_cell(&t, "%lu", field_u64(n, "id"));
+		table_cell(&t, "%s", size);
+		table_cell(&t, "%lu", field_u64(n, "block_size"));
+		table_cell(&t, "%lu", field_u64(n, "md_size"));
+		table_cell(&t, "%s", field_bool(n, "can_share") ? "yes" : "no");
+		table_cell(&t, "%s", *field_text(n, "uuid") ? field_text(n, "uuid") : "-");
+	}
+	table_print(&t);
+}
+
+/* --- both --- */
+
+/* The method's rows are options, but for those that are words; `word`: one more of these. */
+static int describe(struct cli *c, struct cli_args *a, const char *method, const char *word)
+{
+	struct err unheard = { 0 };
+	struct json_object *rows;
+
+	if (!cli_methods(c, &unheard))
+		return 0; /* said soon enough */
+	rows = field(cli_method(c, method), "params");
+	for (size_t i = 0; i < list_count(rows); i++) {
+		const char *name = field_text(list_at(rows, i), "name");
+
+		if (strcmp(name, "traddr") != 0 && strcmp(name, "trsvcid") != 0 && strcmp(name, word) != 0)
+			args_add_row(a, name, list_at(rows, i));
+	}
+	return 0;
+}
+
+/* HOST, HOST:PORT, IPv6 as it is, [IPv6], [IPv6]:PORT; the daemon knows whether they are any good. */
+static void add_address(struct json_object *params, const char *text)
+{
+	bool bracket = *text == '[';
+	const char *host = text + bracket, *end = bracket ? strchr(host, ']') : strchr(host, ':'), *port = NULL;
+
+	if (!end || (!bracket && strchr(end + 1, ':')))
+		end = host + strlen(host);
+	else if (end[bracket] == ':')
+		port = end + bracket + 1;
+	json_object_object_add(params, "traddr", json_object_new_string_len(host, (int)(end - host)));
+	if (port)
+		json_object_object_add(params, "trsvcid", json_object_new_string(port));
+}
+
+static struct json_object *ask(struct cli *c, struct cli_args *a, const char *method, const char *nqn, struct err *e)
+{
+	struct json_object *params = json_object_new_object(), *result = NULL;
+
+	add_address(params, a->words[0]);
+	if (nqn)
+		json_object_object_add(params, "subnqn", json_object_new_string(nqn));
+	if (args_to_params(a, field(cli_method(c, method), "params"), params, e) == 0)
+		result = client_call(c, method, params, e);
+	json_object_put(params);
+	return result;
+}

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""gantry nvme: what remote targets have, asked by the daemon; here of itself."""
+import json
+import socket
+
+import pytest
+
+from gantry import RpcError, free_port, wait_until
+from jsonrpc import gantry
+
+DISCOVERY = "nqn.2014-08.org.nvmexpress.discovery"
+UUID = "5c2f6b0e-62a7-4c6e-a3f8-0d5d5a6f1e11"
+
+
+def test_discover_shows_every_place(daemon):
+    """A subsystem that is served would not be seen, or be seen elsewhere."""
+    served = daemon.serve(daemon.malloc("disk0"), ports=2)
+    text = gantry("nvme", "discover", f"127.0.0.1:{served.port}", socket=daemon.socket)
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[0][:2] == ["SUBSYSTEM", "KIND"]
+    assert {line[4] for line in lines if line[0] == served.nqn} == {str(p) for p in served.ports}
+    assert all(line[1:4] == ["disks", "tcp", "127.0.0.1"] for line in lines if line[0] == served.nqn)
+
+    log = json.loads(gantry("nvme", "discover", f"127.0.0.1:{served.ports[1]}", "--json", socket=daemon.socket))
+    mine = [r for r in log["records"] if r["subnqn"] == served.nqn]
+    assert {r["trsvcid"] for r in mine} == {str(p) for p in served.ports} and log["unreadable_records"] == 0
+    assert {(r["trtype"], r["adrfam"], r["subtype"], r["traddr"]) for r in mine} == \
+        {("tcp", "ipv4", "nvme subsystem", "127.0.0.1")}
+
+
+def test_a_long_log_is_whole(daemon):
+    """Of many subsystems only those of the first piece would be seen."""
+    served = daemon.serve(daemon.malloc("disk0"))
+    for i in range(60):
+        daemon.rpc("nvmf_create_subsystem", nqn=f"nqn.2026-01.io.gantry:many{i}", allow_any_host=True)
+        daemon.rpc("nvmf_subsystem_add_listener", nqn=f"nqn.2026-01.io.gantry:many{i}",
+                   listen_address=daemon.address(served.port))
+    log = daemon.rpc("nvme_discover", traddr="localhost", trsvcid=str(served.port), adrfam="ipv4", hdgst=True,
+                     ddgst=True)
+    names = [r["subnqn"] for r in log["records"] if r["subtype"] == "nvme subsystem"]
+    assert len(names) == len(set(names)) == 61
+
+
+def test_identify_tells_what_is_there(daemon):
+    """What attaching would bring would be known only after attaching."""
+    served = daemon.serve(daemon.malloc("disk0", mib=64, block_size=4096, uuid=UUID), daemon.null("disk1", mib=32),
+                          serial_number="SER0001", model_number="A model")
+    text = gantry("nvme", "identify", f"127.0.0.1:{served.port}", served.nqn, socket=daemon.socket)
+    assert text.startswith(served.nqn + "\n") and "A model" in text and "SER0001" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+    found = json.loads(gantry("nvme", "identify", f"127.0.0.1:{served.port}", served.nqn, "--json",
+                              socket=daemon.socket))
+    assert found["ctrlr_data"]["serial_number"] == "SER0001" and found["ctrlr_data"]["type"] == "io"
+    assert [(n["id"], n["block_size"], n["num_blocks"]) for n in found["namespaces"]] == \
+        [(1, 4096, 64 * 256), (2, 512, 32 * 2048)]
+    wait_until(lambda: daemon.rpc("nvmf_subsystem_get_controllers", nqn=served.nqn) == [], "its controller to be gone")
+
+
+def test_a_discovery_service_can_be_identified(daemon):
+    served = daemon.serve(daemon.malloc("disk0"))
+    found = daemon.rpc("nvme_identify", traddr="127.0.0.1", trsvcid=str(served.port), subnqn=DISCOVERY)
+    assert found["ctrlr_data"]["type"] == "discovery" and found["namespaces"] == []
+
+
+def test_who_may_not_connect_is_told_so(daemon):
+    """A host that was not added would see a time-out."""
+    served = daemon.serve(daemon.malloc("disk0"))
+    daemon.rpc("nvmf_subsystem_allow_any_host", nqn=served.nqn, allow_any_host=False)
+    daemon.rpc("nvmf_subsystem_add_host", nqn=served.nqn, host="nqn.2026-01.io.gantry:me")
+    where = f"127.0.0.1:{served.port}"
+    said = gantry("nvme", "identify", where, served.nqn, socket=daemon.socket, status=1)
+    assert "refused Connect" in said and served.nqn in said
+    gantry("nvme", "identify", where, served.nqn, "--hostnqn", "nqn.2026-01.io.gantry:me", socket=daemon.socket)
+
+
+@pytest.mark.parametrize("method", ["nvme_discover", "nvme_identify"])
+def test_a_target_that_is_not_there_has_a_sentence_in_time(daemon, method):
+    """A wrong address would be a hang, or an error number."""
+    where = {"traddr": "127.0.0.1", "subnqn": "nqn.2026-01.io.gantry:none", "timeout_ms": 300}
+    with pytest.raises(RpcError, match=rf"nqn.2026-01.io.gantry:none.*127.0.0.1"):
+        daemon.rpc(method, trsvcid=str(free_port()), **where)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(RpcError, match="300 ms"):
+            daemon.rpc(method, trsvcid=str(silent.getsockname()[1]), **where)
+
+
+def test_a_daemon_that_stops_does_not_wait_for_a_silent_target(daemon):
+    """systemctl stop would take as long as the longest time-out somebody gave."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(daemon.socket))
+        s.settimeout(30)
+        port = silent.getsockname()[1]
+        s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "nvme_discover", "params": {
+            "traddr": "127.0.0.1", "trsvcid": str(port), "timeout_ms": 600000}}).encode())
+        with silent.accept()[0]:
+            daemon.stop()
+        assert "stopping" in s.recv(65536).decode()
+
+
+def test_addresses_of_all_shapes(daemon):
+    """IPv6 would be cut at its colons."""
+    where = {"no port": "127.0.0.1", "v6": "::1", "brackets": "[::1]", "brackets and port": "[::1]:1",
+             "a name": "localhost:1", "nothing in brackets": "[::1"}
+    for address in where.values():
+        said = gantry("nvme", "discover", address, "--timeout-ms", "500", socket=daemon.socket, status=1)
+        assert DISCOVERY in said and "127.0.0.1" in said or "::1" in said or "localhost" in said, said
