@@ -123,7 +123,7 @@ static void context_start(struct file_lane *l, struct file_io *f)
 		io_prep_pwritev(cb, f->fd, f->iovs, f->iov_count, (long long)f->at);
 	io_set_eventfd(cb, c->event_fd);
 	cb->data = f;
-	cb->aio_rw_flags = (c->no_nowait ? 0 : RWF_NOWAIT) | (f->sync ? RWF_DSYNC : 0);
+	cb->aio_rw_flags = (c->no_nowait ? 0 : RWF_NOWAIT) | (f->through ? RWF_DSYNC : 0);
 	c->batch[c->queued++] = cb;
 	if (c->queued == BATCH_MAX)
 		push(c);

@@ -155,8 +155,10 @@ static struct bdev *make_disk(struct making *m)
 		.sleeps = s->in_memory ? "inline" :
 		          s->direct || m->engine->buffered ? m->engine->sleeps : file_threads.sleeps,
 	};
+	file_sync_init(d);
 	snprintf(d->bdev.name, sizeof(d->bdev.name), "%s", m->name);
 	if (bdev_register(m->fb->reg, &d->bdev, &m->err)) {
+		file_sync_fini(d);
 		free(d);
 		return NULL;
 	}
@@ -365,11 +367,13 @@ void file_seems_lost(struct file_disk *d)
 	uint8_t good = FILE_GOOD;
 	uint64_t now_ns = reactor_now_ns();
 
-	if (atomic_compare_exchange_strong(&d->state, &good, FILE_LOST))
+	if (atomic_compare_exchange_strong(&d->state, &good, FILE_LOST)) {
+		atomic_fetch_add(&d->sync_failures, 1);
 		log_error("%s '%s': '%s' is gone; it is opened again when it is back", d->bdev.product, d->bdev.name,
 		          d->filename);
-	else if (good != FILE_LOST)
+	} else if (good != FILE_LOST) {
 		return;
+	}
 	if (now_ns < atomic_load(&d->look_after_ns) || atomic_exchange(&d->look_asked, true))
 		return;
 	atomic_store(&d->look_after_ns, now_ns + LOOK_AGAIN_NS);
@@ -409,6 +413,7 @@ static void closed(struct job *j)
 	struct file_disk *d = container_of(j, struct file_disk, close_job);
 
 	bdev_destroyed(&d->bdev);
+	file_sync_fini(d);
 	free(d->filename);
 	free(d);
 }

@@ -48,6 +48,11 @@ struct file_disk {
 	uint32_t mem_align;
 	struct file_shape shape;
 	char *filename;
+	/* file_sync.c */
+	_Atomic uint64_t sync_tickets;    /* given out */
+	_Atomic uint32_t sync_failures;   /* to write out; other numbers later, not more */
+	struct file_io *_Atomic sync_parked;
+	struct file_sync_core *sync_cores;
 
 	/* control */
 	struct msg look_msg;
@@ -93,8 +98,16 @@ void file_channel_close(struct bdev_channel *ch);
 void file_submit(struct bdev_channel *ch, struct bdev_io *io);
 bool file_abort(struct bdev_channel *ch, struct bdev_io *io);
 void file_io_end(struct file_io *f, enum bdev_status st);
+void file_io_answer(struct file_io *f, enum bdev_status st);
 /* An errno of the system, in the waist's words; notes what it means for the disk. */
 enum bdev_status file_status(struct file_disk *d, const struct bdev_io *io, int error);
+
+/* file_sync.c: around what writes out, and what may hear of a failure to do so. False: it waits for others that run at
+ * the same time, and is answered by file_io_answer(). Otherwise *st may have become FAILED. */
+void file_sync_init(struct file_disk *d);
+void file_sync_fini(struct file_disk *d);
+void file_sync_begin(struct file_disk *d, struct file_io *f);
+bool file_sync_over(struct file_disk *d, struct file_io *f, enum bdev_status *st);
 
 /* file_job.c: on helper threads: what blocks. */
 void file_job_start(struct file_io *f);

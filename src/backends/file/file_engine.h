@@ -27,12 +27,21 @@ struct file_io {
 	uint16_t iov_count;
 	uint8_t tries;
 	uint8_t state;             /* enum file_io_state */
-	bool sync;                 /* on media before it is answered; READ: what is in a cache goes there first */
+	bool syncs;                /* writes out, at the same time as others perhaps: file_sync.c */
+	bool through;              /* on media before it is answered; READ: what is in a cache goes there first */
 	const struct iovec *iovs;  /* of what is left */
 	struct iovec rest[FILE_REST_IOVS];
 	struct mem_bufs bounce;    /* where the caller's buffers are not aligned */
 	int64_t result;            /* of a job */
+	struct {
+		struct list link;
+		uint64_t ticket;       /* its own; when it has its result: those before it are waited for */
+		uint32_t failures;     /* there had been so many when it began */
+		struct file_io *next;  /* parked */
+		struct reactor *home;
+	} sync;
 	union {
+		struct msg msg;
 		struct wait wait;
 		struct job job;
 		_Alignas(16) uint8_t engine[FILE_ENGINE_BYTES];
@@ -44,6 +53,7 @@ enum file_io_state {
 	FILE_IO_ENGINE,  /* the engine has it */
 	FILE_IO_QUEUED,  /* for a job of the lane */
 	FILE_IO_JOB,     /* a helper thread has it */
+	FILE_IO_PARKED,  /* it went well, and waits for others that write out */
 };
 
 struct file_engine {

@@ -74,6 +74,13 @@ static void move_in_memory(struct file_disk *d, struct bdev_io *io);
 static void start(struct file_io *f);
 static void bounce_or_start(struct file_io *f);
 
+/* Through the page cache, an error of which the system tells whoever asks first. */
+static bool writes_out(const struct file_disk *d, const struct file_io *f)
+{
+	return f->io->op == BDEV_FLUSH || (f->through && !d->direct) ||
+	       (f->io->op == BDEV_WRITE_ZEROES && f->io->flags & BDEV_IO_FUA);
+}
+
 void file_submit(struct bdev_channel *ch, struct bdev_io *io)
 {
 	struct file_disk *d = file_disk_of(bdev_channel_bdev(ch));
@@ -103,9 +110,12 @@ void file_submit(struct bdev_channel *ch, struct bdev_io *io)
 	f->left = moves ? (uint32_t)(io->count * d->bdev.block_size) : 0;
 	f->iovs = io->iovs;
 	f->iov_count = io->iov_count;
-	f->sync = io->flags & BDEV_IO_FUA && (io->op == BDEV_WRITE ||
+	f->through = io->flags & BDEV_IO_FUA && (io->op == BDEV_WRITE ||
 	          (io->op == BDEV_READ && d->bdev.cache != BDEV_CACHE_NONE));
 	f->bounce.count = 0;
+	f->syncs = writes_out(d, f);
+	if (f->syncs)
+		file_sync_begin(d, f);
 	if (moves)
 		bounce_or_start(f);
 	else if (io->op == BDEV_FLUSH && c->lane->engine->flushes)
@@ -118,7 +128,7 @@ static void start(struct file_io *f)
 {
 	const struct file_disk *d = file_disk_of(bdev_channel_bdev(f->io->ch));
 
-	if (unlikely((!d->direct && !f->lane->engine->buffered) || (f->sync && f->io->op == BDEV_READ))) {
+	if (unlikely((!d->direct && !f->lane->engine->buffered) || (f->through && f->io->op == BDEV_READ))) {
 		file_job_start(f); /* a read from the media: what a cache holds of it is written out first */
 		return;
 	}
@@ -298,13 +308,14 @@ static void go_on(struct file_io *f, uint32_t moved)
 	start(f);
 }
 
-/* Of two flushes at a time the system tells one that writing out failed, and the other that all is well. */
 void file_io_end(struct file_io *f, enum bdev_status st)
 {
-	const struct file_disk *d = file_disk_of(bdev_channel_bdev(f->io->ch));
+	if (!f->syncs || file_sync_over(file_disk_of(bdev_channel_bdev(f->io->ch)), f, &st))
+		file_io_answer(f, st);
+}
 
-	if (f->io->op == BDEV_FLUSH && st == BDEV_ST_OK && unlikely(atomic_load(&d->state) == FILE_UNSYNCED))
-		st = BDEV_ST_FAILED;
+void file_io_answer(struct file_io *f, enum bdev_status st)
+{
 	if (unlikely(mem_held(&f->bounce))) {
 		if (f->io->op == BDEV_READ && st == BDEV_ST_OK)
 			copy_back(f);
@@ -327,6 +338,7 @@ bool file_abort(struct bdev_channel *ch, struct bdev_io *io)
 	case FILE_IO_ENGINE:
 		return f->lane->engine->abort && f->lane->engine->abort(f->lane, f);
 	case FILE_IO_JOB:
+	case FILE_IO_PARKED:
 		return false;
 	}
 	return false;
@@ -339,6 +351,7 @@ static void unsynced(struct file_disk *d, int error)
 {
 	uint8_t good = FILE_GOOD;
 
+	atomic_fetch_add(&d->sync_failures, 1);
 	if (atomic_compare_exchange_strong(&d->state, &good, FILE_UNSYNCED))
 		log_error("%s '%s': writing out '%s' failed (%s); nobody knows what is on the media. It answers FAILED until "
 		          "it is rescanned", d->bdev.product, d->bdev.name, d->filename, strerror(error));

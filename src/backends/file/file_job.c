@@ -99,13 +99,13 @@ static int64_t do_move(struct file_io *f)
 {
 	ssize_t n;
 
-	if (f->io->op == BDEV_READ && f->sync && fdatasync(f->fd))
+	if (f->io->op == BDEV_READ && f->through && fdatasync(f->fd))
 		return -EIO;
 	do {
 		if (f->io->op == BDEV_READ)
 			n = preadv(f->fd, f->iovs, f->iov_count, (off_t)f->at);
 		else
-			n = pwritev2(f->fd, f->iovs, f->iov_count, (off_t)f->at, f->sync ? RWF_DSYNC : 0);
+			n = pwritev2(f->fd, f->iovs, f->iov_count, (off_t)f->at, f->through ? RWF_DSYNC : 0);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }

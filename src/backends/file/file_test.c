@@ -265,6 +265,116 @@ static void a_flush_beside_a_failed_one_fails(void **state)
 	file_rig_end(&fr);
 }
 
+static void fail_here(void *arg)
+{
+	file_io_moved(arg, -EIO);
+}
+
+/* The other one hears yes while the one that is told of the failure has not been heard yet: on the same core, or on
+ * another. What begins later keeps nobody waiting. */
+static void a_flush_waits_for_those_beside_it(void **state)
+{
+	for (uint32_t turn = 0; turn < 8; turn++) {
+		uint32_t core = fr.cores > 1 ? turn % 2 : 0;
+		bool fails = turn & 2, again = turn & 4;
+		struct rig_io first, second, third;
+		struct file_io *held_first, *held_third;
+
+		begin();
+		SAY(HOLD, MOVE, HOLD);
+		rig_io_init(&first, fr.ch[0], BDEV_FLUSH, 0, 0, NULL, 0);
+		rig_io_start(&fr.rig, 0, &first);
+		rig_settle(&fr.rig);
+		held_first = held;
+		rig_io_init(&second, fr.ch[core], BDEV_FLUSH, 0, 0, NULL, 0);
+		rig_io_start(&fr.rig, core, &second);
+		rig_settle(&fr.rig);
+		assert_int_equal(attempts, 2);
+		rig_io_init(&third, fr.ch[0], BDEV_FLUSH, 0, 0, NULL, 0);
+		rig_io_start(&fr.rig, 0, &third);
+		rig_settle(&fr.rig);
+		held_third = held;
+		assert_int_equal(attempts, 3);
+		assert_false(rig_io_ended(&second));
+		rig_on(rig_core(&fr.rig, 0), fails ? fail_here : let_go_here, held_first);
+		assert_int_equal(rig_io_wait(&second), fails ? BDEV_ST_FAILED : BDEV_ST_OK);
+		rig_settle(&fr.rig);
+		assert_int_equal(rig_io_ended(&first), fails); /* good: the third runs beside it, and may hear of a failure */
+		assert_false(rig_io_ended(&third));
+		if (again) /* that it is good again does not make good what was lost before */
+			assert_int_equal(file_rig_rescan(&fr), 0);
+		rig_on(rig_core(&fr.rig, 0), let_go_here, held_third);
+		assert_int_equal(rig_io_wait(&third), fails ? BDEV_ST_FAILED : BDEV_ST_OK);
+		assert_int_equal(rig_io_wait(&first), fails ? BDEV_ST_FAILED : BDEV_ST_OK);
+		if (again || !fails)
+			assert_int_equal(file_rig_do(&fr, BDEV_FLUSH, 0, 0, NULL), BDEV_ST_OK);
+		file_rig_end(&fr);
+	}
+}
+
+/* --- many at a time, on helper threads, from two cores: each ends --- */
+
+#define CROWD 8u
+#define ROUNDS 100u
+
+struct one_of_many {
+	struct bdev_io io;
+	struct bdev_channel *ch;
+	uint32_t left;
+	_Atomic uint32_t *failed;
+	sem_t *done;
+};
+
+static void again_and_again(struct bdev_io *io)
+{
+	struct one_of_many *m = container_of(io, struct one_of_many, io);
+
+	if (io->status != BDEV_ST_OK)
+		atomic_fetch_add(m->failed, 1);
+	if (--m->left)
+		bdev_submit(m->ch, io);
+	else
+		sem_post(m->done);
+}
+
+static void begin_here(void *arg)
+{
+	struct one_of_many *m = arg;
+
+	m->io = (struct bdev_io){ .op = BDEV_FLUSH, .done = again_and_again };
+	bdev_submit(m->ch, &m->io);
+}
+
+static struct file_backend *make_threads(struct bdev_registry *reg)
+{
+	static const struct file_engine *const engines[] = { NULL };
+
+	return file_backend_make(reg, "Fake disk", engines);
+}
+
+static void a_crowd_of_flushes_ends(void **state)
+{
+	static struct one_of_many crowd[2 * CROWD];
+	_Atomic uint32_t failed;
+	sem_t done;
+
+	sem_init(&done, 0, 0);
+	atomic_init(&failed, 0);
+	file_rig_disk(&fr, make_threads, ".", BLOCK * BLOCKS, BLOCK);
+	for (uint32_t i = 0; i < ARRAY_SIZE(crowd); i++) {
+		uint32_t core = fr.cores > 1 ? i % 2 : 0;
+
+		crowd[i] = (struct one_of_many){ .ch = fr.ch[core], .left = ROUNDS, .failed = &failed, .done = &done };
+		rig_on(rig_core(&fr.rig, core), begin_here, &crowd[i]);
+	}
+	for (uint32_t i = 0; i < ARRAY_SIZE(crowd); i++)
+		while (sem_wait(&done) != 0)
+			;
+	assert_int_equal(atomic_load(&failed), 0);
+	file_rig_end(&fr);
+	sem_destroy(&done);
+}
+
 static void a_failed_write_through_fails_the_disk(void **state)
 {
 	static _Alignas(4096) uint8_t buf[BLOCK];
@@ -405,6 +515,8 @@ int main(void)
 		cmocka_unit_test(a_flush_that_found_no_room_fails_the_disk),
 		cmocka_unit_test(a_read_through_writes_out_first),
 		cmocka_unit_test(a_flush_beside_a_failed_one_fails),
+		cmocka_unit_test(a_flush_waits_for_those_beside_it),
+		cmocka_unit_test(a_crowd_of_flushes_ends),
 		cmocka_unit_test(a_failed_write_through_fails_the_disk),
 		cmocka_unit_test(what_was_lost_is_opened_again),
 		cmocka_unit_test(a_file_that_shrinks_is_a_media_error_and_then_smaller),

@@ -153,7 +153,7 @@ static void ring_start(struct file_lane *l, struct file_io *f)
 			io_uring_prep_write(sqe, f->fd, iov->iov_base, (unsigned)iov->iov_len, f->at);
 		else
 			io_uring_prep_writev(sqe, f->fd, iov, f->iov_count, f->at);
-		sqe->rw_flags = f->sync ? RWF_DSYNC : 0;
+		sqe->rw_flags = f->through ? RWF_DSYNC : 0;
 	}
 	io_uring_sqe_set_data(sqe, f);
 }
