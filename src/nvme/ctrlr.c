@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ctrlr.c: a controller from address to ready: one admin command per state, one deadline over all of them.
+/* ctrlr.c: a controller from address to ready: a command per state, one deadline over all of them.
  *
- * A state asks (sends its command and waits) the first time its step runs, and reads the answer the second time.
- * Keep Alive goes out at half the time-out, with a command of its own that nothing else can use up.
+ * A state asks (sends its command and waits) the first time its step runs, and reads the answer the second time. What
+ * comes afterwards is in files of their own: scans, events, Keep Alive, and the ends.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,29 +10,10 @@
 #include "nvme/host.h"
 #include "wire/nvme_tcp.h"
 
-#define CTRLR_ADMIN_QUEUE_SIZE 32
 #define CTRLR_DEFAULT_IO_QUEUE_SIZE 128
-#define CTRLR_READY_POLL_NS (10 * NS_PER_MS)
-#define CTRLR_SHUTDOWN_POLLS 100
+#define CTRLR_DEFAULT_KEEP_ALIVE_MS 10000
+#define CTRLR_DEFAULT_CONNECT_MS 5000
 
-#define CTRLR_STATES(X) \
-	X(CTRLR, RESOLVE,     "look up the address",                 TO(CTRLR, CONNECT) | TO(CTRLR, FAILED)) \
-	X(CTRLR, CONNECT,     "connect the admin queue",             TO(CTRLR, READ_CAP) | TO(CTRLR, FAILED)) \
-	X(CTRLR, READ_CAP,    "read CAP",                            TO(CTRLR, ENABLE) | TO(CTRLR, FAILED)) \
-	X(CTRLR, ENABLE,      "set CC.EN",                           TO(CTRLR, WAIT_READY) | TO(CTRLR, FAILED)) \
-	X(CTRLR, WAIT_READY,  "read CSTS until RDY",                 TO(CTRLR, IDENTIFY) | TO(CTRLR, FAILED)) \
-	X(CTRLR, IDENTIFY,    "Identify controller",                 TO(CTRLR, SET_QUEUES) | TO(CTRLR, READY) | \
-	                                                             TO(CTRLR, FAILED)) \
-	X(CTRLR, SET_QUEUES,  "Set Features: number of queues",      TO(CTRLR, LIST_NS) | TO(CTRLR, FAILED)) \
-	X(CTRLR, LIST_NS,     "Identify active namespaces",          TO(CTRLR, IDENTIFY_NS) | TO(CTRLR, READY) | \
-	                                                             TO(CTRLR, FAILED)) \
-	X(CTRLR, IDENTIFY_NS, "Identify each namespace",             TO(CTRLR, IDENTIFY_NS) | TO(CTRLR, READY) | \
-	                                                             TO(CTRLR, FAILED)) \
-	X(CTRLR, READY,       "in use",                              TO(CTRLR, SHUTDOWN) | TO(CTRLR, FAILED)) \
-	X(CTRLR, SHUTDOWN,    "set CC.SHN",                          TO(CTRLR, WAIT_SHUT) | TO(CTRLR, FAILED)) \
-	X(CTRLR, WAIT_SHUT,   "read CSTS until SHST says complete",  TO(CTRLR, FAILED)) \
-	X(CTRLR, FAILED,      "over: failed or shut down",           0)
-enum ctrlr_state { CTRLR_STATES(MACHINE_ENUM) CTRLR_STATE_COUNT };
 static const struct machine_state ctrlr_states[] = { CTRLR_STATES(MACHINE_ROW) };
 
 /* A name look-up; outlives its controller when a name server is slow. */
@@ -41,171 +22,119 @@ struct lookup {
 	struct nvme_ctrlr *ctrlr;       /* NULL: it went meanwhile */
 };
 
-struct nvme_ctrlr {
-	struct nvme_host *host;
-	struct nvme_path path;
-	struct nvme_host_opts opts;
-	struct nvme_ctrlr_info info;
-	struct uuid hostid;
-	struct machine machine;
-	bool asked;                     /* the state's command is out or answered */
-	bool told;                      /* `ready` was called */
-	struct lookup *lookup;
-	struct nvme_qpair *admin;
-	struct nvme_op op;              /* of the state machine */
-	struct iovec iov;
-	uint8_t *page;                  /* 4 KiB for Identify */
-	uint64_t cap;
-	uint32_t *nsids, nsid_count, nsid_at, polls_left;
-	struct nvme_ns_info *ns;        /* info.ns */
-	struct nvme_login login;
-	_Atomic uint64_t alive_ns;      /* where the path has none */
-	enum nvme_reason reason;
-	bool *gone_flag;                /* set when it is freed within a callback of ours */
-	void (*reached)(struct nvme_ctrlr *c, void *arg);
-	void *reached_arg;
-	struct nvme_op keep_alive_op;
-	struct timer keep_alive_timer, deadline, poll_timer;
-	bool keep_alive_out;
-	struct err err;
-	nvme_ctrlr_ready_fn *ready;
-	nvme_ctrlr_gone_fn *gone;
-	void *arg;
-	void (*closed)(void *arg);
-	void *closed_arg;
-};
+/* --- opening ---------------------------------------------------------------------------------- */
 
-static void ctrlr_run(struct nvme_ctrlr *c);
-static void keep_alive_begin(struct nvme_ctrlr *c);
+static void run_first(struct timer *t)
+{
+	struct nvme_ctrlr *c = container_of(t, struct nvme_ctrlr, poll_timer);
 
-static enum step ctrlr_goto(struct nvme_ctrlr *c, enum ctrlr_state state)
+	if (c->err.code)
+		ctrlr_fail(c, NVME_REASON_UNREACHABLE, c->err.code, NULL);
+	else
+		ctrlr_run(c);
+}
+
+static void identify_ourselves(struct nvme_ctrlr *c)
+{
+	struct nvme_login *l = &c->login;
+	char text[UUID_TEXT_MAX];
+	uint8_t random[16];
+
+	l->hostid = c->opts.hostid;
+	if (uuid_is_null(&l->hostid)) {
+		core_random(random, sizeof(random));
+		l->hostid = uuid_from_random(random);
+	}
+	if (!c->path.hostnqn[0])
+		snprintf(c->path.hostnqn, sizeof(c->path.hostnqn), NVME_NQN_UUID_PREFIX "%s", uuid_to_text(&l->hostid, text));
+}
+
+/* What every queue pair of ours needs; the rest is learnt. */
+static void login_begin(struct nvme_ctrlr *c)
+{
+	struct nvme_login *l = &c->login;
+	const struct nvme_path *p = &c->path;
+
+	identify_ourselves(c);
+	l->opts = c->opts;
+	l->cntlid = NVME_CNTLID_DYNAMIC;
+	memcpy(l->subnqn, p->subnqn, sizeof(l->subnqn));
+	memcpy(l->hostnqn, p->hostnqn, sizeof(l->hostnqn));
+	if (p->hostaddr[0])
+		l->has_from = !net_addr_parse(p->adrfam, p->hostaddr, p->hostsvcid[0] ? p->hostsvcid : "0", &l->from, &c->err);
+}
+
+static struct nvme_host_opts opts_or_defaults(const struct nvme_host_opts *opts, struct nvme_ctrlr *c)
+{
+	struct nvme_host_opts o = *opts;
+
+	o.keep_alive_ms = o.keep_alive_ms ? o.keep_alive_ms : CTRLR_DEFAULT_KEEP_ALIVE_MS;
+	o.connect_timeout_ms = o.connect_timeout_ms ? o.connect_timeout_ms : CTRLR_DEFAULT_CONNECT_MS;
+	o.ack_timeout_ms = o.ack_timeout_ms ? o.ack_timeout_ms : o.connect_timeout_ms;
+	o.io_queues = o.io_queues ? o.io_queues : 1;
+	o.io_queue_size = o.io_queue_size ? max_u32(o.io_queue_size, 2) : CTRLR_DEFAULT_IO_QUEUE_SIZE;
+	o.alive_ns = o.alive_ns ? o.alive_ns : &c->alive_ns;
+	return o;
+}
+
+struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *path,
+                                   const struct nvme_host_opts *opts, nvme_ctrlr_ready_fn *ready,
+                                   nvme_ctrlr_gone_fn *gone, void *arg)
+{
+	struct nvme_ctrlr *c = base_zalloc(sizeof(*c));
+
+	c->host = h;
+	c->path = *path;
+	c->opts = opts_or_defaults(opts, c);
+	c->ready = ready;
+	c->gone = gone;
+	c->arg = arg;
+	c->page = base_zalloc(NVME_IDENTIFY_SIZE);
+	c->machine = (struct machine){ .states = ctrlr_states, .name = "controller", .state = CTRLR_RESOLVE };
+	c->info.keep_alive_ms = c->opts.keep_alive_ms;
+	memcpy(c->info.subnqn, c->path.subnqn, sizeof(c->info.subnqn));
+	login_begin(c);
+	c->began_ns = reactor_now_ns();
+	ctrlr_deadline_start(c);
+	timer_start(&c->poll_timer, 0, run_first); /* `ready` never runs from within */
+	return c;
+}
+
+/* --- the deadline ----------------------------------------------------------------------------- */
+
+static void deadline_passed(struct timer *t)
+{
+	struct nvme_ctrlr *c = container_of(t, struct nvme_ctrlr, deadline);
+	enum nvme_reason reason = NVME_REASON_LOGIN_TIMEOUT;
+
+	if (c->machine.state == CTRLR_RESOLVE)
+		reason = NVME_REASON_RESOLVE;
+	else if (c->machine.state == CTRLR_CONNECT && c->admin->machine.state == QPAIR_CONNECTING)
+		reason = NVME_REASON_CONNECT_TIMEOUT;
+	ctrlr_fail(c, reason, -ETIMEDOUT, "not done within %u ms", c->opts.connect_timeout_ms);
+}
+
+void ctrlr_deadline_start(struct nvme_ctrlr *c)
+{
+	timer_start(&c->deadline, c->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
+}
+
+const char *ctrlr_state_text(const struct nvme_ctrlr *c)
+{
+	if (c->scan.running)
+		return c->scan.step;
+	return ctrlr_states[c->machine.state].meaning;
+}
+
+/* --- reaching the target ---------------------------------------------------------------------- */
+
+enum step ctrlr_goto(struct nvme_ctrlr *c, enum ctrlr_state state)
 {
 	c->asked = false;
 	return machine_goto(&c->machine, state);
 }
 
-/* --- failing and ending ----------------------------------------------------------------------- */
-
-static void ctrlr_free(struct nvme_ctrlr *c)
-{
-	void (*closed)(void *arg) = c->closed;
-	void *arg = c->closed_arg;
-
-	if (c->gone_flag)
-		*c->gone_flag = true;
-	timer_stop(&c->deadline);
-	timer_stop(&c->keep_alive_timer);
-	timer_stop(&c->poll_timer);
-	if (c->lookup)
-		c->lookup->ctrlr = NULL; /* resolved() frees it */
-	if (c->admin)
-		nvme_qpair_close(c->admin);
-	free(c->page);
-	free(c->nsids);
-	free(c->ns);
-	free(c);
-	closed(arg);
-}
-
-static void ctrlr_fail(struct nvme_ctrlr *c, enum nvme_reason reason, int code, const char *why)
-{
-	char subject[600];
-
-	if (c->machine.state == CTRLR_FAILED)
-		return;
-	snprintf(subject, sizeof(subject), "%s at %s port %s", c->path.subnqn, c->path.traddr, c->path.trsvcid);
-	err_set(&c->err, code, "%s: %s (while: %s)", subject, why, ctrlr_states[c->machine.state].meaning);
-	c->reason = reason;
-	timer_stop(&c->deadline);
-	timer_stop(&c->keep_alive_timer);
-	timer_stop(&c->poll_timer);
-	ctrlr_goto(c, CTRLR_FAILED);
-	if (c->closed)
-		ctrlr_free(c); /* it was on its way out anyway */
-	else if (!c->told) {
-		c->told = true;
-		c->ready(c, &c->err, c->arg);
-	} else {
-		c->gone(c, &c->err, c->arg);
-	}
-}
-
-static void deadline_passed(struct timer *t)
-{
-	struct nvme_ctrlr *c = container_of(t, struct nvme_ctrlr, deadline);
-	char why[64];
-
-	snprintf(why, sizeof(why), "not ready within %u ms", c->opts.connect_timeout_ms);
-	ctrlr_fail(c, c->machine.state == CTRLR_RESOLVE ? NVME_REASON_RESOLVE : NVME_REASON_LOGIN_TIMEOUT, -ETIMEDOUT,
-	           why);
-}
-
-/* --- asking ----------------------------------------------------------------------------------- */
-
-static void answered(struct nvme_op *op)
-{
-	struct nvme_ctrlr *c = container_of(op, struct nvme_ctrlr, op);
-	uint16_t status = nvme_op_status(op);
-	char why[128];
-
-	if (c->machine.state == CTRLR_FAILED)
-		return;
-	if (!status) {
-		ctrlr_run(c);
-		return;
-	}
-	if (nvme_qpair_is_dead(c->admin))
-		return; /* admin_gone() says why */
-	snprintf(why, sizeof(why), "the target answered '%s'", nvme_status_text(status, op->cmd.opc == NVME_ADMIN_FABRICS));
-	ctrlr_fail(c, NVME_REASON_BAD_ANSWER, -EIO, why);
-}
-
-static enum step ask(struct nvme_ctrlr *c, const struct nvme_sqe *cmd, enum nvme_op_data data, uint32_t len)
-{
-	c->asked = true;
-	c->iov = (struct iovec){ c->page, len };
-	c->op = (struct nvme_op){ .cmd = *cmd, .iovs = &c->iov, .iov_count = len ? 1 : 0, .data = (uint8_t)data,
-		                  .data_len = len, .done = answered };
-	nvme_qpair_submit(c->admin, &c->op);
-	return STEP_WAIT;
-}
-
-static enum step ask_property(struct nvme_ctrlr *c, enum nvme_property offset, bool wide)
-{
-	struct nvme_sqe cmd = { .opc = NVME_ADMIN_FABRICS, .fctype = NVME_FABRICS_PROPERTY_GET };
-
-	cmd.property.attrib = wide;
-	cmd.property.ofst = le32_of(offset);
-	return ask(c, &cmd, NVME_OP_NONE, 0);
-}
-
-static enum step ask_to_set(struct nvme_ctrlr *c, enum nvme_property offset, uint64_t value)
-{
-	struct nvme_sqe cmd = { .opc = NVME_ADMIN_FABRICS, .fctype = NVME_FABRICS_PROPERTY_SET };
-
-	cmd.property.ofst = le32_of(offset);
-	cmd.property.value = le64_of(value);
-	return ask(c, &cmd, NVME_OP_NONE, 0);
-}
-
-static enum step ask_identify(struct nvme_ctrlr *c, enum nvme_cns cns, uint32_t nsid)
-{
-	struct nvme_sqe cmd = { .opc = NVME_ADMIN_IDENTIFY, .nsid = le32_of(nsid) };
-
-	cmd.identify.cns = (uint8_t)cns;
-	return ask(c, &cmd, NVME_OP_TO_HOST, NVME_IDENTIFY_SIZE);
-}
-
-static void ask_again(struct timer *t)
-{
-	struct nvme_ctrlr *c = container_of(t, struct nvme_ctrlr, poll_timer);
-
-	ask_property(c, NVME_REG_CSTS, false);
-}
-
-/* --- the states ------------------------------------------------------------------------------- */
-
-/* False: the controller was closed by the one who was told. */
+/* False: whoever was told has closed it, or it failed. */
 static bool tell_reached(struct nvme_ctrlr *c)
 {
 	void (*reached)(struct nvme_ctrlr *c, void *arg) = c->reached;
@@ -226,19 +155,20 @@ static void resolved(struct net_resolve *r)
 {
 	struct lookup *l = container_of(r, struct lookup, resolve);
 	struct nvme_ctrlr *c = l->ctrlr;
+	struct net_addr addr = r->addr;
 	struct err e = r->err;
 
-	if (c) {
-		c->login.addr = r->addr;
-		c->lookup = NULL;
-	}
 	free(l);
-	if (!c || c->machine.state != CTRLR_RESOLVE)
+	if (!c)
+		return;
+	c->lookup = NULL;
+	if (c->machine.state != CTRLR_RESOLVE)
 		return;
 	if (e.code) {
-		ctrlr_fail(c, NVME_REASON_RESOLVE, e.code, e.text);
+		ctrlr_fail(c, NVME_REASON_RESOLVE, e.code, "%s", e.text);
 		return;
 	}
+	c->login.addr = addr;
 	ctrlr_goto(c, CTRLR_CONNECT);
 	if (c->opts.probe || tell_reached(c))
 		ctrlr_run(c);
@@ -246,11 +176,18 @@ static void resolved(struct net_resolve *r)
 
 static enum step ctrlr_on_RESOLVE(struct nvme_ctrlr *c)
 {
-	c->asked = true;
 	c->lookup = base_zalloc(sizeof(*c->lookup));
 	c->lookup->ctrlr = c;
 	net_resolve(&c->lookup->resolve, c->path.adrfam, c->path.traddr, c->path.trsvcid, resolved);
 	return STEP_WAIT;
+}
+
+/* It outlives us; nobody waits for it any more. */
+void ctrlr_lookup_forget(struct nvme_ctrlr *c)
+{
+	if (c->lookup)
+		c->lookup->ctrlr = NULL;
+	c->lookup = NULL;
 }
 
 static void admin_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
@@ -258,7 +195,7 @@ static void admin_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 	struct nvme_ctrlr *c = arg;
 
 	if (e) {
-		ctrlr_fail(c, qp->reason, e->code, e->text);
+		ctrlr_fail(c, qp->reason, e->code, "%s", e->text);
 		return;
 	}
 	c->info.cntlid = qp->cntlid;
@@ -267,7 +204,10 @@ static void admin_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 
 static void admin_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
 {
-	ctrlr_fail(arg, qp->reason, e->code, e->text);
+	struct nvme_ctrlr *c = arg;
+
+	if (c->machine.state != CTRLR_DISABLED) /* it was done with */
+		ctrlr_fail(c, qp->reason, e->code, "%s", e->text);
 }
 
 static void admin_held(struct nvme_qpair *qp, void *arg)
@@ -282,11 +222,24 @@ static void admin_held(struct nvme_qpair *qp, void *arg)
 		nvme_ctrlr_proceed(c);
 }
 
+static void admin_timed_out(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
+{
+	struct nvme_ctrlr *c = arg;
+	bool ours = op == &c->op || op == &c->scan.op;
+
+	(void)qp;
+	if (c->timed_out && !ours)
+		c->timed_out(c, op, c->timed_out_arg);
+	else
+		ctrlr_fail(c, NVME_REASON_ADMIN_TIMEOUT, -ETIMEDOUT, "admin command %02xh (%s) was not answered within %u ms",
+		           op->cmd.opc, nvme_admin_name(op->cmd.opc), c->opts.admin_timeout_ms);
+}
+
 static enum step ctrlr_on_CONNECT(struct nvme_ctrlr *c)
 {
-	struct qpair_start start = {
-		.keep_alive_ms = c->opts.keep_alive_ms, .held = c->opts.probe ? admin_held : NULL, .ready = admin_ready,
-		.gone = admin_gone, .arg = c,
+	const struct qpair_start start = {
+		.keep_alive_ms = c->opts.keep_alive_ms, .reserved = CTRLR_CIDS_RESERVED,
+		.held = c->opts.probe ? admin_held : NULL, .ready = admin_ready, .gone = admin_gone, .arg = c,
 	};
 	struct nvme_login login = c->login;
 
@@ -295,14 +248,18 @@ static enum step ctrlr_on_CONNECT(struct nvme_ctrlr *c)
 	c->asked = true;
 	login.size = CTRLR_ADMIN_QUEUE_SIZE;
 	login.in_capsule_bytes = NVME_TCP_ADMIN_ICD_MAX;
+	login.opts.io_timeout_ms = c->opts.admin_timeout_ms;
 	c->admin = nvme_qpair_start(c->host, &nvme_tcp, &login, &start);
+	nvme_qpair_on_timeout(c->admin, admin_timed_out);
 	return STEP_WAIT;
 }
+
+/* --- talking to the controller ---------------------------------------------------------------- */
 
 static enum step ctrlr_on_READ_CAP(struct nvme_ctrlr *c)
 {
 	if (!c->asked)
-		return ask_property(c, NVME_REG_CAP, true);
+		return ctrlr_ask_property(c, NVME_REG_CAP, true);
 	c->cap = le64_get(c->op.cpl.value);
 	if (!nvme_cap_mqes(c->cap)) {
 		ctrlr_fail(c, NVME_REASON_BAD_ANSWER, -EPROTO,
@@ -315,10 +272,8 @@ static enum step ctrlr_on_READ_CAP(struct nvme_ctrlr *c)
 
 static enum step ctrlr_on_ENABLE(struct nvme_ctrlr *c)
 {
-	uint64_t cc = nvme_cc_with_en(nvme_cc_with_iosqes(nvme_cc_with_iocqes(0, 4), 6), 1);
-
 	if (!c->asked)
-		return ask_to_set(c, NVME_REG_CC, cc);
+		return ctrlr_ask_to_set(c, NVME_REG_CC, nvme_cc_with_en(CTRLR_CC, 1));
 	return ctrlr_goto(c, CTRLR_WAIT_READY);
 }
 
@@ -327,43 +282,72 @@ static enum step ctrlr_on_WAIT_READY(struct nvme_ctrlr *c)
 	uint32_t csts = le32_get(c->op.cpl.dw0);
 
 	if (!c->asked)
-		return ask_property(c, NVME_REG_CSTS, false);
-	if (nvme_csts_rdy(csts))
-		return ctrlr_goto(c, CTRLR_IDENTIFY);
+		return ctrlr_ask_property(c, NVME_REG_CSTS, false);
 	if (nvme_csts_cfs(csts)) {
 		ctrlr_fail(c, NVME_REASON_FATAL, -EIO, "the controller reports a fatal status");
 		return STEP_DONE;
 	}
-	timer_start(&c->poll_timer, CTRLR_READY_POLL_NS, ask_again); /* until the deadline */
-	return STEP_WAIT;
-}
-
-/* A fixed-size field, blank padded, as a string. */
-static void field_text(char *dst, const char *field, size_t size)
-{
-	memcpy(dst, field, size);
-	dst[size] = 0;
-	while (size && (dst[size - 1] == ' ' || !dst[size - 1]))
-		dst[--size] = 0;
+	return nvme_csts_rdy(csts) ? ctrlr_goto(c, CTRLR_IDENTIFY) : ctrlr_ask_csts_later(c); /* until the deadline */
 }
 
 static enum step ctrlr_on_IDENTIFY(struct nvme_ctrlr *c)
 {
-	const struct nvme_id_ctrl *id = (const struct nvme_id_ctrl *)c->page;
-	uint64_t page_bytes = 1ull << (12 + nvme_cap_mpsmin(c->cap));
+	const struct nvme_sqe cmd = ctrlr_identify(NVME_CNS_CTRL, 0);
 
 	if (!c->asked)
-		return ask_identify(c, NVME_CNS_CTRL, 0);
-	field_text(c->info.serial, id->sn, sizeof(id->sn));
-	field_text(c->info.model, id->mn, sizeof(id->mn));
-	field_text(c->info.firmware, id->fr, sizeof(id->fr));
-	c->info.max_io_bytes = (uint32_t)(id->mdts && id->mdts < 20 ? min_u64(page_bytes << id->mdts, UINT32_MAX) :
-	                                                               UINT32_MAX);
-	c->info.in_capsule_bytes = le32_get(id->ioccsz) > 4 ? (le32_get(id->ioccsz) - 4) * 16 : 0;
-	c->info.discovery = id->cntrltype == NVME_CNTRLTYPE_DISCOVERY || !strcmp(c->path.subnqn, NVME_DISCOVERY_NQN);
-	keep_alive_begin(c);
-	return ctrlr_goto(c, c->info.discovery ? CTRLR_READY : CTRLR_SET_QUEUES);
+		return ctrlr_ask(c, &cmd, NVME_OP_TO_HOST, NVME_IDENTIFY_SIZE);
+	nvme_learn_ctrl(&c->info, (const struct nvme_id_ctrl *)c->page, c->cap);
+	ctrlr_keep_alive_begin(c);
+	return ctrlr_goto(c, CTRLR_SET_EVENTS);
 }
+
+/* --- what need not succeed: a controller that refuses it is used without ---------------------- */
+
+static enum step ask_optional(struct nvme_ctrlr *c, const struct nvme_sqe *cmd, enum nvme_op_data data,
+                                     uint32_t len)
+{
+	c->optional = true;
+	return ctrlr_ask(c, cmd, data, len);
+}
+
+static enum step ctrlr_on_SET_EVENTS(struct nvme_ctrlr *c)
+{
+	uint32_t wanted = c->info.discovery ? NVME_OAES_DISCOVERY : NVME_OAES_NS | NVME_OAES_ANA;
+	struct nvme_sqe cmd = { .opc = NVME_ADMIN_SET_FEATURES };
+
+	cmd.features.fid = NVME_FEAT_ASYNC_EVENT;
+	cmd.features.cdw11 = le32_of(wanted & c->info.oaes);
+	if (!c->asked && (wanted & c->info.oaes))
+		return ask_optional(c, &cmd, NVME_OP_NONE, 0);
+	return ctrlr_goto(c, c->info.discovery ? CTRLR_READY : CTRLR_LIMITS);
+}
+
+static enum step ctrlr_on_LIMITS(struct nvme_ctrlr *c)
+{
+	const struct nvme_sqe cmd = ctrlr_identify(NVME_CNS_CSI_CTRL, 0);
+
+	if (!c->asked && c->info.version >= NVME_VERSION(2, 0, 0))
+		return ask_optional(c, &cmd, NVME_OP_TO_HOST, NVME_IDENTIFY_SIZE);
+	if (c->asked && !nvme_op_status(&c->op))
+		nvme_learn_limits(&c->info, (const struct nvme_id_ctrl_nvm *)c->page, c->cap);
+	return ctrlr_goto(c, CTRLR_SET_BEHAVIOR);
+}
+
+/* Without it a controller does not say how long to wait before a command is sent again. */
+static enum step ctrlr_on_SET_BEHAVIOR(struct nvme_ctrlr *c)
+{
+	struct nvme_feat_host_behavior *behavior = (struct nvme_feat_host_behavior *)c->page;
+	struct nvme_sqe cmd = { .opc = NVME_ADMIN_SET_FEATURES };
+
+	cmd.features.fid = NVME_FEAT_HOST_BEHAVIOR;
+	if (!c->asked && (c->info.crdt_100ms[0] || c->info.crdt_100ms[1] || c->info.crdt_100ms[2])) {
+		*behavior = (struct nvme_feat_host_behavior){ .acre = 1 };
+		return ask_optional(c, &cmd, NVME_OP_TO_CTRLR, sizeof(*behavior));
+	}
+	return ctrlr_goto(c, CTRLR_SET_QUEUES);
+}
+
+/* --- queues, namespaces, ready ---------------------------------------------------------------- */
 
 static enum step ctrlr_on_SET_QUEUES(struct nvme_ctrlr *c)
 {
@@ -374,45 +358,28 @@ static enum step ctrlr_on_SET_QUEUES(struct nvme_ctrlr *c)
 	cmd.features.fid = NVME_FEAT_NUM_QUEUES;
 	cmd.features.cdw11 = le32_of(wanted | (uint32_t)wanted << 16);
 	if (!c->asked)
-		return ask(c, &cmd, NVME_OP_NONE, 0);
+		return ctrlr_ask(c, &cmd, NVME_OP_NONE, 0);
 	granted = le32_get(c->op.cpl.dw0);
 	c->info.io_queues = (uint16_t)(min_u32(min_u32(granted & 0xffff, granted >> 16), wanted) + 1);
-	return ctrlr_goto(c, CTRLR_LIST_NS);
+	return ctrlr_goto(c, CTRLR_SCAN);
 }
 
-static enum step ctrlr_on_LIST_NS(struct nvme_ctrlr *c)
+static void first_scan_done(struct nvme_ctrlr *c, const struct err *e, void *arg)
 {
-	const le32 *list = (const le32 *)c->page;
-
-	if (!c->asked)
-		return ask_identify(c, NVME_CNS_NS_ACTIVE_LIST, 0);
-	c->nsids = base_zalloc(1024 * sizeof(*c->nsids));
-	while (c->nsid_count < 1024 && le32_get(list[c->nsid_count])) {
-		c->nsids[c->nsid_count] = le32_get(list[c->nsid_count]);
-		c->nsid_count++;
+	(void)arg;
+	if (e) {
+		ctrlr_fail(c, NVME_REASON_BAD_ANSWER, e->code, "%s", e->text);
+		return;
 	}
-	c->info.ns = c->ns = base_zalloc((c->nsid_count + 1) * sizeof(*c->ns));
-	return ctrlr_goto(c, c->nsid_count ? CTRLR_IDENTIFY_NS : CTRLR_READY);
+	ctrlr_goto(c, CTRLR_READY);
+	ctrlr_run(c);
 }
 
-static void ns_learn(struct nvme_ctrlr *c, const struct nvme_id_ns *id)
+static enum step ctrlr_on_SCAN(struct nvme_ctrlr *c)
 {
-	const struct nvme_lbaf *format = &id->lbaf[id->flbas & 0xf];
-
-	if (!le64_get(id->nsze) || format->ds < 9 || format->ds > 24)
-		return; /* it went meanwhile, or is nothing we can use */
-	c->ns[c->info.ns_count++] = (struct nvme_ns_info){
-		.nsid = c->nsids[c->nsid_at], .block_size = 1u << format->ds, .md_size = le16_get(format->ms),
-		.block_count = le64_get(id->nsze), .usable = true,
-	};
-}
-
-static enum step ctrlr_on_IDENTIFY_NS(struct nvme_ctrlr *c)
-{
-	if (!c->asked)
-		return ask_identify(c, NVME_CNS_NS, c->nsids[c->nsid_at]);
-	ns_learn(c, (const struct nvme_id_ns *)c->page);
-	return ctrlr_goto(c, ++c->nsid_at < c->nsid_count ? CTRLR_IDENTIFY_NS : CTRLR_READY);
+	c->asked = true;
+	ctrlr_scan_begin(c, first_scan_done, NULL);
+	return STEP_WAIT;
 }
 
 static enum step ctrlr_on_READY(struct nvme_ctrlr *c)
@@ -424,30 +391,15 @@ static enum step ctrlr_on_READY(struct nvme_ctrlr *c)
 	c->login.size = c->info.io_queue_size;
 	c->login.io_queues = c->info.io_queues;
 	c->login.in_capsule_bytes = c->info.in_capsule_bytes;
+	ctrlr_events_begin(c);
 	c->ready(c, NULL, c->arg);
 	return STEP_DONE; /* and may be gone */
 }
 
-static enum step ctrlr_on_SHUTDOWN(struct nvme_ctrlr *c)
+static enum step ctrlr_on_DISABLED(struct nvme_ctrlr *c)
 {
-	uint64_t cc = nvme_cc_with_shn(nvme_cc_with_en(nvme_cc_with_iosqes(nvme_cc_with_iocqes(0, 4), 6), 1), 1);
-
-	if (!c->asked)
-		return ask_to_set(c, NVME_REG_CC, cc);
-	return ctrlr_goto(c, CTRLR_WAIT_SHUT);
-}
-
-static enum step ctrlr_on_WAIT_SHUT(struct nvme_ctrlr *c)
-{
-	if (!c->asked)
-		return ask_property(c, NVME_REG_CSTS, false);
-	if (nvme_csts_shst(le32_get(c->op.cpl.dw0)) == 2 || --c->polls_left == 0) {
-		ctrlr_goto(c, CTRLR_FAILED);
-		ctrlr_free(c);
-		return STEP_DONE;
-	}
-	timer_start(&c->poll_timer, CTRLR_READY_POLL_NS, ask_again);
-	return STEP_WAIT;
+	(void)c;
+	return STEP_DONE;
 }
 
 static enum step ctrlr_on_FAILED(struct nvme_ctrlr *c)
@@ -456,7 +408,7 @@ static enum step ctrlr_on_FAILED(struct nvme_ctrlr *c)
 	return STEP_DONE;
 }
 
-static void ctrlr_run(struct nvme_ctrlr *c)
+void ctrlr_run(struct nvme_ctrlr *c)
 {
 #define CTRLR_STEP(M, S, meaning, next) [M##_##S] = ctrlr_on_##S,
 	static enum step (*const steps[])(struct nvme_ctrlr *) = { CTRLR_STATES(CTRLR_STEP) };
@@ -465,142 +417,11 @@ static void ctrlr_run(struct nvme_ctrlr *c)
 		;
 }
 
-/* --- keep alive ------------------------------------------------------------------------------- */
-
-static void keep_alive_send(struct timer *t);
-
-static void keep_alive_done(struct nvme_op *op)
-{
-	struct nvme_ctrlr *c = container_of(op, struct nvme_ctrlr, keep_alive_op);
-
-	c->keep_alive_out = false;
-	if (c->machine.state == CTRLR_FAILED)
-		return;
-	timer_start(&c->keep_alive_timer, c->opts.keep_alive_ms * NS_PER_MS / 2, keep_alive_send);
-}
-
-static void keep_alive_send(struct timer *t)
-{
-	struct nvme_ctrlr *c = container_of(t, struct nvme_ctrlr, keep_alive_timer);
-
-	if (c->keep_alive_out) { /* half a time-out ago, and no answer: the other half is over, too */
-		ctrlr_fail(c, NVME_REASON_KEEP_ALIVE, -ETIMEDOUT, "the target does not answer Keep Alive");
-		return;
-	}
-	c->keep_alive_out = true;
-	c->keep_alive_op = (struct nvme_op){ .cmd.opc = NVME_ADMIN_KEEP_ALIVE, .done = keep_alive_done };
-	timer_start(t, c->opts.keep_alive_ms * NS_PER_MS / 2, keep_alive_send);
-	nvme_qpair_submit(c->admin, &c->keep_alive_op);
-}
-
-static void keep_alive_begin(struct nvme_ctrlr *c)
-{
-	timer_start(&c->keep_alive_timer, c->opts.keep_alive_ms * NS_PER_MS / 2, keep_alive_send);
-}
-
 /* --- verbs ------------------------------------------------------------------------------------ */
-
-static void run_first(struct timer *t)
-{
-	struct nvme_ctrlr *c = container_of(t, struct nvme_ctrlr, poll_timer);
-
-	if (c->err.code)
-		ctrlr_fail(c, NVME_REASON_UNREACHABLE, c->err.code, c->err.text);
-	else
-		ctrlr_run(c);
-}
-
-static void identify_ourselves(struct nvme_ctrlr *c)
-{
-	uint8_t random[16];
-	char text[UUID_TEXT_MAX];
-
-	c->hostid = c->opts.hostid;
-	if (uuid_is_null(&c->hostid)) {
-		core_random(random, sizeof(random));
-		c->hostid = uuid_from_random(random);
-	}
-	if (!c->path.hostnqn[0])
-		snprintf(c->path.hostnqn, sizeof(c->path.hostnqn), NVME_NQN_UUID_PREFIX "%s", uuid_to_text(&c->hostid, text));
-}
-
-/* What every queue pair of ours needs; the rest is learnt. */
-static void login_begin(struct nvme_ctrlr *c)
-{
-	struct nvme_login *l = &c->login;
-
-	if (!c->opts.alive_ns)
-		c->opts.alive_ns = &c->alive_ns;
-	l->opts = c->opts;
-	l->hostid = c->hostid;
-	l->cntlid = NVME_CNTLID_DYNAMIC;
-	memcpy(l->subnqn, c->path.subnqn, sizeof(l->subnqn));
-	memcpy(l->hostnqn, c->path.hostnqn, sizeof(l->hostnqn));
-	if (c->path.hostaddr[0])
-		l->has_from = !net_addr_parse(c->path.adrfam, c->path.hostaddr,
-		                              c->path.hostsvcid[0] ? c->path.hostsvcid : "0", &l->from, &c->err);
-}
-
-struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *path,
-                                   const struct nvme_host_opts *opts, nvme_ctrlr_ready_fn *ready,
-                                   nvme_ctrlr_gone_fn *gone, void *arg)
-{
-	struct nvme_ctrlr *c = base_zalloc(sizeof(*c));
-
-	c->host = h;
-	c->path = *path;
-	c->opts = *opts;
-	c->opts.keep_alive_ms = opts->keep_alive_ms ? opts->keep_alive_ms : 10000;
-	c->opts.connect_timeout_ms = opts->connect_timeout_ms ? opts->connect_timeout_ms : 5000;
-	c->opts.ack_timeout_ms = opts->ack_timeout_ms ? opts->ack_timeout_ms : c->opts.connect_timeout_ms;
-	c->opts.io_queues = opts->io_queues ? opts->io_queues : 1;
-	c->opts.io_queue_size = opts->io_queue_size ? opts->io_queue_size : CTRLR_DEFAULT_IO_QUEUE_SIZE;
-	c->ready = ready;
-	c->gone = gone;
-	c->arg = arg;
-	c->page = base_zalloc(NVME_IDENTIFY_SIZE);
-	c->machine = (struct machine){ .states = ctrlr_states, .name = "controller", .state = CTRLR_RESOLVE };
-	memcpy(c->info.subnqn, c->path.subnqn, sizeof(c->info.subnqn));
-	identify_ourselves(c);
-	login_begin(c);
-	timer_start(&c->deadline, c->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
-	timer_start(&c->poll_timer, 0, run_first); /* `ready` never runs from within */
-	return c;
-}
-
-void nvme_ctrlr_close(struct nvme_ctrlr *c, void (*done)(void *arg), void *arg)
-{
-	c->closed = done;
-	c->closed_arg = arg;
-	if (c->machine.state == CTRLR_READY) {
-		c->polls_left = CTRLR_SHUTDOWN_POLLS;
-		timer_start(&c->deadline, c->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
-		ctrlr_goto(c, CTRLR_SHUTDOWN);
-		ctrlr_run(c);
-	} else {
-		c->machine.state = CTRLR_FAILED; /* whatever it was at, it is over */
-		ctrlr_free(c);
-	}
-}
 
 const struct nvme_ctrlr_info *nvme_ctrlr_info(const struct nvme_ctrlr *c)
 {
 	return &c->info;
-}
-
-void nvme_ctrlr_submit_admin(struct nvme_ctrlr *c, struct nvme_op *op)
-{
-	nvme_qpair_submit(c->admin, op);
-}
-
-enum nvme_reason nvme_ctrlr_reason(const struct nvme_ctrlr *c)
-{
-	return c->reason;
-}
-
-void nvme_ctrlr_fail(struct nvme_ctrlr *c, enum nvme_reason reason, const struct err *e)
-{
-	ctrlr_fail(c, reason, e->code, e->text);
 }
 
 void nvme_ctrlr_on_reached(struct nvme_ctrlr *c, void (*fn)(struct nvme_ctrlr *c, void *arg), void *arg)
@@ -611,8 +432,10 @@ void nvme_ctrlr_on_reached(struct nvme_ctrlr *c, void (*fn)(struct nvme_ctrlr *c
 
 void nvme_ctrlr_proceed(struct nvme_ctrlr *c)
 {
-	assert(c->opts.probe && c->machine.state == CTRLR_CONNECT);
-	timer_start(&c->deadline, c->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
+	assert(c->opts.probe);
+	if (c->machine.state != CTRLR_CONNECT || c->admin->machine.state != QPAIR_HELD)
+		return; /* it ended meanwhile, which is told */
+	ctrlr_deadline_start(c);
 	nvme_qpair_negotiate(c->admin);
 }
 
@@ -624,28 +447,14 @@ bool nvme_ctrlr_login(const struct nvme_ctrlr *c, struct nvme_login *ret_login)
 	return true;
 }
 
-/* --- the host --------------------------------------------------------------------------------- */
-
-struct nvme_host *nvme_host_make(struct core *core)
+void nvme_ctrlr_submit_admin(struct nvme_ctrlr *c, struct nvme_op *op)
 {
-	struct nvme_host *h = base_zalloc(sizeof(*h));
-
-	h->core = core;
-	return h;
+	nvme_qpair_submit(c->admin, op);
 }
 
-void nvme_host_free(struct nvme_host *h)
+void nvme_ctrlr_on_timeout(struct nvme_ctrlr *c, void (*fn)(struct nvme_ctrlr *c, struct nvme_op *op, void *arg),
+                           void *arg)
 {
-	for (uint32_t i = 0; i < ARRAY_SIZE(h->recv_buf); i++)
-		free(h->recv_buf[i]);
-	free(h);
-}
-
-uint8_t *nvme_host_recv_buf(struct nvme_host *h)
-{
-	uint32_t i = reactor_index(reactor_self());
-
-	if (!h->recv_buf[i])
-		h->recv_buf[i] = base_zalloc_aligned(4096, HOST_RECV_BYTES);
-	return h->recv_buf[i];
+	c->timed_out = fn;
+	c->timed_out_arg = arg;
 }

@@ -53,8 +53,8 @@ struct nvme_qpair {
 	struct nvme_host_opts opts;
 	struct net_addr addr, from;
 	bool has_from;
-	bool hold;                      /* admin queue of a probe: stop once connected */
 	bool has_login;                 /* what Connect says is known */
+	uint8_t reserved;               /* the last cids, for who submits with them by name */
 	struct machine machine;
 	uint16_t qid, size;             /* entries; size - 1 commands may be outstanding */
 	uint16_t cid_count, free_count;
@@ -68,9 +68,12 @@ struct nvme_qpair {
 	struct nvmf_connect_data connect_data;
 	struct iovec connect_iov;
 	uint16_t cntlid;                /* given */
-	uint64_t began_ns;              /* this step's deadline runs since then */
 	struct timer deadline;
 	struct err err;                 /* why it died */
+	/* Time-outs of commands: looked for when the oldest may be over. */
+	struct timer timeout_timer;
+	uint64_t timeout_ns;            /* 0: none */
+	uint64_t alive_told_ns;         /* when opts.alive_ns was written last */
 	enum nvme_reason reason;
 	struct defer fail_defer;        /* failing happens outside of submit */
 	void (*held_fn)(struct nvme_qpair *qp, void *arg);
@@ -84,8 +87,8 @@ struct nvme_qpair {
 /* Of the admin queue; an I/O queue's comes from its login. `held`, if not NULL, runs once it is connected, and nothing
  * goes on before nvme_qpair_negotiate(). */
 struct qpair_start {
-	uint16_t qid;
 	uint32_t keep_alive_ms;
+	uint8_t reserved;               /* cids kept for nvme_qpair_submit_reserved() */
 	void (*held)(struct nvme_qpair *qp, void *arg);
 	nvme_qpair_event_fn *ready, *gone;
 	void *arg;
@@ -93,6 +96,8 @@ struct qpair_start {
 struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l,
                                     const struct qpair_start *start);
 void nvme_qpair_negotiate(struct nvme_qpair *qp);
+/* With the n-th reserved cid, which is free; never waits, has no time-out. READY only. */
+void nvme_qpair_submit_reserved(struct nvme_qpair *qp, struct nvme_op *op, uint8_t n);
 
 static inline bool nvme_qpair_is_dead(const struct nvme_qpair *qp) { return qp->machine.state == QPAIR_DEAD; }
 
@@ -107,5 +112,161 @@ void nvme_qpair_broke(struct nvme_qpair *qp, enum nvme_reason reason, const stru
 /* Around a transport's loop that calls the above: false when the queue pair was closed meanwhile and is gone. */
 static inline void nvme_qpair_hold(struct nvme_qpair *qp) { qp->held++; }
 bool nvme_qpair_release(struct nvme_qpair *qp);
+/* Something was received. Others share the stamp: it is written now and then only. */
+#define QPAIR_ALIVE_GRAIN_NS (20 * NS_PER_MS)
+static inline void nvme_qpair_alive(struct nvme_qpair *qp)
+{
+	uint64_t now_ns = reactor_now_ns();
+
+	if (now_ns - qp->alive_told_ns < QPAIR_ALIVE_GRAIN_NS || !qp->opts.alive_ns)
+		return;
+	qp->alive_told_ns = now_ns;
+	atomic_store_explicit(qp->opts.alive_ns, now_ns, memory_order_relaxed);
+}
+
+/* --- controllers ------------------------------------------------------------------------------ */
+
+#define CTRLR_ADMIN_QUEUE_SIZE 32
+#define CTRLR_EVENTS_MAX 4
+#define CTRLR_CID_KEEP_ALIVE 0  /* of the reserved ones */
+#define CTRLR_CID_STATE 1
+#define CTRLR_CID_EVENT 2       /* and up */
+#define CTRLR_CIDS_RESERVED (CTRLR_CID_EVENT + CTRLR_EVENTS_MAX)
+#define CTRLR_NAMESPACES_MAX 65536 /* a list that goes on is refused */
+
+/* Meanings end the sentence "... (while: ...)". */
+#define CTRLR_STATES(X) \
+	X(CTRLR, RESOLVE,      "looking up the address",             TO(CTRLR, CONNECT) | TO(CTRLR, FAILED)) \
+	X(CTRLR, CONNECT,      "connecting the admin queue",         TO(CTRLR, READ_CAP) | TO(CTRLR, FAILED)) \
+	X(CTRLR, READ_CAP,     "reading CAP",                        TO(CTRLR, ENABLE) | TO(CTRLR, FAILED)) \
+	X(CTRLR, ENABLE,       "setting CC.EN",                      TO(CTRLR, WAIT_READY) | TO(CTRLR, FAILED)) \
+	X(CTRLR, WAIT_READY,   "reading CSTS until RDY",             TO(CTRLR, IDENTIFY) | TO(CTRLR, FAILED)) \
+	X(CTRLR, IDENTIFY,     "Identify controller",                TO(CTRLR, SET_EVENTS) | TO(CTRLR, FAILED)) \
+	X(CTRLR, SET_EVENTS,   "Set Features: asynchronous events",  TO(CTRLR, LIMITS) | TO(CTRLR, READY) | \
+	                                                             TO(CTRLR, FAILED)) \
+	X(CTRLR, LIMITS,       "Identify controller, command set",   TO(CTRLR, SET_BEHAVIOR) | TO(CTRLR, FAILED)) \
+	X(CTRLR, SET_BEHAVIOR, "Set Features: host behavior",        TO(CTRLR, SET_QUEUES) | TO(CTRLR, FAILED)) \
+	X(CTRLR, SET_QUEUES,   "Set Features: number of queues",     TO(CTRLR, SCAN) | TO(CTRLR, FAILED)) \
+	X(CTRLR, SCAN,         "reading the namespaces",             TO(CTRLR, READY) | TO(CTRLR, FAILED)) \
+	X(CTRLR, READY,        "in use",                             TO(CTRLR, SHUTDOWN) | TO(CTRLR, DISABLE) | \
+	                                                             TO(CTRLR, FAILED)) \
+	X(CTRLR, DISABLE,      "clearing CC.EN",                     TO(CTRLR, WAIT_IDLE) | TO(CTRLR, FAILED)) \
+	X(CTRLR, WAIT_IDLE,    "reading CSTS until RDY is 0",        TO(CTRLR, DISABLED) | TO(CTRLR, FAILED)) \
+	X(CTRLR, DISABLED,     "disabled",                           TO(CTRLR, FAILED)) \
+	X(CTRLR, SHUTDOWN,     "setting CC.SHN",                     TO(CTRLR, WAIT_SHUT) | TO(CTRLR, FAILED)) \
+	X(CTRLR, WAIT_SHUT,    "reading CSTS until SHST says complete", TO(CTRLR, FAILED)) \
+	X(CTRLR, FAILED,       "over",                               0)
+enum ctrlr_state { CTRLR_STATES(MACHINE_ENUM) CTRLR_STATE_COUNT };
+
+/* ctrlr_scan.c: the namespaces of one reading, until they replace those before. */
+struct ctrlr_scan {
+	struct nvme_op op;
+	struct iovec iov;
+	bool running, out;              /* out: its command is, and `page` has to stay */
+	uint8_t *page;
+	uint32_t *nsids;
+	struct nvme_ns_info *ns;
+	uint32_t nsid_count, ns_count, at;
+	const char *step;               /* what it is at, for the sentence */
+	struct timer deadline;
+	nvme_ctrlr_done_fn *done;
+	void *arg;
+};
+
+/* ctrlr_event.c */
+struct ctrlr_event_slot {
+	struct nvme_op op;
+	struct nvme_ctrlr *ctrlr;
+	bool out, refused;
+};
+struct ctrlr_events {
+	nvme_event_fn *fn;
+	void *arg;
+	struct ctrlr_event_slot slots[CTRLR_EVENTS_MAX];
+	uint32_t burst;                 /* events since burst_ns */
+	uint64_t burst_ns;
+	struct timer pause;
+};
+
+struct nvme_ctrlr {
+	struct nvme_host *host;
+	struct nvme_path path;
+	struct nvme_host_opts opts;
+	struct nvme_ctrlr_info info;
+	struct nvme_login login;        /* what our I/O queue pairs need */
+	struct machine machine;
+	bool asked;                     /* the state's command is out or answered */
+	bool optional;                  /* it may be refused */
+	bool told;                      /* `ready` was called */
+	struct lookup *lookup;
+	struct nvme_qpair *admin;
+	struct nvme_op op;              /* of the state machine */
+	struct iovec iov;
+	uint8_t *page;                  /* 4 KiB for it */
+	uint64_t cap, began_ns;
+	uint32_t polls_left;
+	struct timer deadline, poll_timer;
+	struct nvme_ns_info *ns;        /* info.ns */
+	struct ctrlr_scan scan;
+	struct ctrlr_events events;
+	/* Keep alive. */
+	struct nvme_op keep_alive_op;
+	struct timer keep_alive_timer;
+	bool keep_alive_out;
+	uint64_t keep_alive_sent_ns;
+	_Atomic uint64_t alive_ns;      /* where opts has none */
+	/* Who is told. */
+	struct err err;
+	enum nvme_reason reason;
+	bool *gone_flag;                /* set when it is freed within a callback of ours */
+	void (*reached)(struct nvme_ctrlr *c, void *arg);
+	void *reached_arg;
+	nvme_ctrlr_ready_fn *ready;
+	nvme_ctrlr_gone_fn *gone;
+	void *arg;
+	void (*timed_out)(struct nvme_ctrlr *c, struct nvme_op *op, void *arg);
+	void *timed_out_arg;
+	nvme_ctrlr_done_fn *disabled;
+	void *disabled_arg;
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+#define CTRLR_CC nvme_cc_with_iosqes(nvme_cc_with_iocqes(0, 4), 6) /* entries of 64 and 16 bytes; not enabled */
+
+/* ctrlr.c */
+enum step ctrlr_goto(struct nvme_ctrlr *c, enum ctrlr_state state);
+void ctrlr_run(struct nvme_ctrlr *c);
+void ctrlr_deadline_start(struct nvme_ctrlr *c);
+const char *ctrlr_state_text(const struct nvme_ctrlr *c);
+void ctrlr_lookup_forget(struct nvme_ctrlr *c);
+/* ctrlr_ask.c: the state machine's commands. */
+enum step ctrlr_ask(struct nvme_ctrlr *c, const struct nvme_sqe *cmd, enum nvme_op_data data, uint32_t len);
+enum step ctrlr_ask_property(struct nvme_ctrlr *c, enum nvme_property offset, bool wide);
+enum step ctrlr_ask_to_set(struct nvme_ctrlr *c, enum nvme_property offset, uint64_t value);
+enum step ctrlr_ask_csts_later(struct nvme_ctrlr *c);
+struct nvme_sqe ctrlr_identify(enum nvme_cns cns, uint32_t nsid);
+/* ctrlr_end.c: the states at the end, and how it ends. */
+void ctrlr_fail(struct nvme_ctrlr *c, enum nvme_reason reason, int code, const char *fmt, ...) PRINTF(4, 5);
+enum step ctrlr_on_SHUTDOWN(struct nvme_ctrlr *c);
+enum step ctrlr_on_WAIT_SHUT(struct nvme_ctrlr *c);
+enum step ctrlr_on_DISABLE(struct nvme_ctrlr *c);
+enum step ctrlr_on_WAIT_IDLE(struct nvme_ctrlr *c);
+/* ctrlr_keep_alive.c */
+void ctrlr_keep_alive_begin(struct nvme_ctrlr *c);
+/* ctrlr_event.c: once it is ready, if someone listens. */
+void ctrlr_events_begin(struct nvme_ctrlr *c);
+void ctrlr_events_end(struct nvme_ctrlr *c);
+/* ctrlr_scan.c */
+void ctrlr_scan_begin(struct nvme_ctrlr *c, nvme_ctrlr_done_fn *done, void *arg);
+void ctrlr_scan_end(struct nvme_ctrlr *c);
+
+/* identify.c: what pages of Identify say; pure. Any bytes may come. */
+void nvme_learn_ctrl(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl *id, uint64_t cap);
+void nvme_learn_limits(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl_nvm *id, uint64_t cap);
+void nvme_learn_ns(struct nvme_ns_info *ns, const struct nvme_id_ns *id);
+void nvme_learn_ns_descs(struct nvme_ns_info *ns, const uint8_t page[static NVME_IDENTIFY_SIZE]);
+/* Append a page's ids to `nsids`, of which there are *count already. False: they do not ascend, or are too many. */
+bool nvme_learn_ns_list(uint32_t *nsids, uint32_t *count, uint32_t most, const le32 page[static 1024], bool *ret_more);
 
 #endif

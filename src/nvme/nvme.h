@@ -121,17 +121,18 @@ void nvme_host_free(struct nvme_host *h); /* all controllers were closed */
 struct nvme_ns_info {
 	uint32_t nsid, block_size, md_size;
 	uint64_t block_count;
-	bool usable;                 /* false: its format is none we can use (no size, block size out of range) */
+	bool usable;                 /* false: refused (status), or its format is none we can use: no size, or odd blocks */
+	uint16_t status;             /* what Identify was answered */
 	uint8_t nsfeat, nmic, nsattr, dlfeat, rescap, flbas, dps, csi;
 	uint32_t ana_group;          /* 0: none */
 	uint16_t io_boundary_blocks; /* noiob */
-	uint16_t write_granularity_blocks, write_alignment_blocks;     /* npwg, npwa */
-	uint16_t discard_granularity_blocks, discard_alignment_blocks; /* npdg, npda */
-	uint16_t optimal_write_blocks;                                 /* nows */
-	uint16_t copy_range_blocks_max;                                /* mssrl */
+	uint32_t write_granularity_blocks, write_alignment_blocks;     /* npwg, npwa */
+	uint32_t discard_granularity_blocks, discard_alignment_blocks; /* npdg, npda */
+	uint32_t optimal_write_blocks;                                 /* nows */
+	uint32_t copy_range_blocks_max;                                /* mssrl */
 	uint32_t copy_blocks_max;                                      /* mcl */
-	uint16_t copy_ranges_max;                                      /* msrc */
-	uint16_t atomic_write_blocks, atomic_compare_blocks;           /* nawupf, nacwu; of the controller where 0 */
+	uint32_t copy_ranges_max;                                      /* msrc */
+	uint32_t atomic_write_blocks, atomic_compare_blocks;           /* nawupf, nacwu; the controller's where 0 */
 	bool has_uuid, has_nguid, has_eui64;
 	struct uuid uuid;
 	uint8_t nguid[16], eui64[8];
@@ -148,6 +149,7 @@ struct nvme_ctrlr_info {
 	uint8_t ieee[3], cmic, cntrltype, vwc, anacap, anatt_s, lpa, aerl, mdts;
 	uint32_t version, oaes, ctratt, sgls, ana_groups_max, ana_groups; /* anagrpmax, nanagrpid */
 	uint32_t namespaces_max;                                          /* nn */
+	uint32_t atomic_write_blocks, atomic_compare_blocks;              /* awupf, acwu */
 	uint32_t keep_alive_ms;      /* what Connect asked for */
 	/* Limits of single commands; 0: none told. */
 	uint32_t verify_bytes_max, zeroes_bytes_max, uncorrectable_bytes_max;   /* vsl, wzsl, wusl */
@@ -193,8 +195,9 @@ void nvme_ctrlr_fail(struct nvme_ctrlr *c, enum nvme_reason reason, const struct
 typedef void nvme_ctrlr_done_fn(struct nvme_ctrlr *c, const struct err *e, void *arg);
 void nvme_ctrlr_scan(struct nvme_ctrlr *c, nvme_ctrlr_done_fn *done, void *arg);
 
-/* CC.EN = 0, until CSTS.RDY = 0 was seen: nothing of its queues can change data any more. It can only be closed then;
- * `gone` is not called afterwards. `e`: it could not be disabled within the connect time-out. */
+/* CC.EN = 0, until CSTS.RDY = 0 was seen: nothing of its queues can change data any more, if the target is right (Linux's
+ * does not wait for its I/O). It can only be closed then; `gone` is not called afterwards. `e`: it could not be disabled
+ * within the connect time-out, or is gone. */
 void nvme_ctrlr_disable(struct nvme_ctrlr *c, nvme_ctrlr_done_fn *done, void *arg);
 
 /* Asynchronous events: as many requests as the controller allows, at most 4, are kept out from the first call on.
@@ -235,6 +238,7 @@ struct nvme_ana_group {
 int nvme_ana_log_each(const void *page, size_t len, bool (*fn)(const struct nvme_ana_group *g, void *arg), void *arg,
                       struct err *e) MUST_USE;
 /* Bytes a controller's ANA log may need. */
+#define NVME_ANA_LOG_BYTES_MAX (1 * MIB)
 uint32_t nvme_ana_log_bytes_max(const struct nvme_ctrlr_info *info);
 
 /* --- I/O queue pairs ------------------------------------------------------------------------------ */
@@ -255,8 +259,8 @@ struct nvme_login {
 bool nvme_ctrlr_login(const struct nvme_ctrlr *c, struct nvme_login *ret_login);
 
 typedef void nvme_qpair_event_fn(struct nvme_qpair *qp, const struct err *e, void *arg);
-/* An I/O queue pair on the calling reactor; qid from 1 to io_queues, each once. `ready` is called once, when it is ready
- * or has ended before (`e`); `gone` once if it ends by itself after that. Commands may be submitted at once.
+/* An I/O queue pair on the calling reactor; qid from 1 to io_queues, each once. `ready` is called once: it is ready, or
+ * has ended before (`e`); `gone` once if it ends by itself after that. Commands may be submitted at once.
  *
  * With cntlid NVME_CNTLID_DYNAMIC it connects and negotiates within the connect time-out, and then waits for
  * nvme_qpair_login(): made in parallel with the admin queue, or kept as a warm spare. qid is not looked at then. */

@@ -24,11 +24,13 @@ static void deadline_passed(struct timer *t)
 
 static void cids_make(struct nvme_qpair *qp)
 {
-	qp->cid_count = qp->free_count = (uint16_t)(qp->size - 1);
+	assert(qp->size > qp->reserved + 1);
+	qp->cid_count = (uint16_t)(qp->size - 1);
+	qp->free_count = (uint16_t)(qp->cid_count - qp->reserved);
 	qp->ops = base_zalloc(qp->cid_count * sizeof(*qp->ops));
 	qp->free_cids = base_zalloc(qp->cid_count * sizeof(*qp->free_cids));
-	for (uint16_t i = 0; i < qp->cid_count; i++)
-		qp->free_cids[i] = (uint16_t)(qp->cid_count - 1 - i);
+	for (uint16_t i = 0; i < qp->free_count; i++)
+		qp->free_cids[i] = (uint16_t)(qp->free_count - 1 - i);
 	qp->transport->size(qp);
 }
 
@@ -70,6 +72,7 @@ static struct nvme_qpair *qpair_make(struct nvme_host *h, const struct nvme_tran
 	qp->from = l->from;
 	qp->has_from = l->has_from;
 	qp->machine = (struct machine){ .states = qpair_states, .name = "qpair", .state = QPAIR_CONNECTING };
+	qp->timeout_ns = qp->opts.io_timeout_ms * NS_PER_MS;
 	queue_init(&qp->waiting);
 	return qp;
 }
@@ -89,10 +92,11 @@ struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_trans
 	struct nvme_qpair *qp = qpair_make(h, tr, l);
 
 	qp->held_fn = start->held;
+	qp->reserved = start->reserved;
 	qp->ready = start->ready;
 	qp->gone = start->gone;
 	qp->arg = start->arg;
-	connect_prepare(qp, l, start->qid, start->keep_alive_ms);
+	connect_prepare(qp, l, 0, start->keep_alive_ms);
 	qpair_connect(qp);
 	return qp;
 }
@@ -131,19 +135,35 @@ bool nvme_qpair_is_waiting(const struct nvme_qpair *qp)
 	return qp->machine.state == QPAIR_WAITING;
 }
 
+static void look_for_late(struct timer *t);
+
+static void submit_with(struct nvme_qpair *qp, struct nvme_op *op, uint16_t cid)
+{
+	op->cid = cid;
+	op->cmd.cid = le16_of(cid);
+	qp->ops[cid] = op;
+	qp->outstanding++;
+	if (op->began_ns && !timer_is_running(&qp->timeout_timer))
+		timer_start(&qp->timeout_timer, qp->timeout_ns, look_for_late);
+	qp->transport->submit(qp, op);
+}
+
 static void submit_now(struct nvme_qpair *qp, struct nvme_op *op)
 {
-	op->cid = qp->free_cids[--qp->free_count];
-	op->cmd.cid = le16_of(op->cid);
-	qp->ops[op->cid] = op;
-	qp->outstanding++;
-	qp->transport->submit(qp, op);
+	submit_with(qp, op, qp->free_cids[--qp->free_count]);
 }
 
 static void submit_waiting(struct nvme_qpair *qp)
 {
-	while (qp->machine.state == QPAIR_READY && qp->free_count && !queue_empty(&qp->waiting))
+	while (qp->machine.state == QPAIR_READY && !queue_empty(&qp->waiting)) {
+		struct nvme_op *op = container_of(qp->waiting.first, struct nvme_op, link);
+
+		if (qp->free_count < 1u + op->fused)
+			return;
 		submit_now(qp, container_of(queue_pop(&qp->waiting), struct nvme_op, link));
+		if (op->fused) /* nothing may come between them */
+			submit_now(qp, container_of(queue_pop(&qp->waiting), struct nvme_op, link));
+	}
 }
 
 static void connect_done(struct nvme_op *op)
@@ -209,10 +229,18 @@ void nvme_qpair_negotiated(struct nvme_qpair *qp)
 
 static void fail_all(struct defer *d);
 
+static void op_begin(struct nvme_qpair *qp, struct nvme_op *op)
+{
+	op->sent = op->late = op->fused = false;
+	op->began_ns = 0;
+	if (qp->timeout_ns)
+		op->began_ns = reactor_now_ns();
+}
+
 void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op)
 {
 	assert(!qp->closed);
-	op->sent = false;
+	op_begin(qp, op);
 	if (likely(qp->machine.state == QPAIR_READY && qp->free_count && queue_empty(&qp->waiting))) {
 		submit_now(qp, op);
 		return;
@@ -220,6 +248,75 @@ void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op)
 	queue_push(&qp->waiting, &op->link);
 	if (qp->machine.state == QPAIR_DEAD)
 		defer_run(&qp->fail_defer, fail_all);
+}
+
+void nvme_qpair_submit_fused(struct nvme_qpair *qp, struct nvme_op *first, struct nvme_op *second)
+{
+	assert(!qp->closed);
+	assert(!qp->cid_count || qp->cid_count - qp->reserved >= 2);
+	op_begin(qp, first);
+	op_begin(qp, second);
+	first->fused = true;
+	first->cmd.flags = (uint8_t)nvme_flags_with_fuse(first->cmd.flags, 1);
+	second->cmd.flags = (uint8_t)nvme_flags_with_fuse(second->cmd.flags, 2);
+	queue_push(&qp->waiting, &first->link);
+	queue_push(&qp->waiting, &second->link);
+	if (qp->machine.state == QPAIR_DEAD)
+		defer_run(&qp->fail_defer, fail_all);
+	else
+		submit_waiting(qp);
+}
+
+void nvme_qpair_submit_reserved(struct nvme_qpair *qp, struct nvme_op *op, uint8_t n)
+{
+	uint16_t cid = (uint16_t)(qp->cid_count - qp->reserved + n);
+
+	assert(n < qp->reserved && !qp->ops[cid]);
+	op->sent = op->late = op->fused = false;
+	op->began_ns = 0;
+	if (qp->machine.state == QPAIR_READY) {
+		submit_with(qp, op, cid);
+		return;
+	}
+	queue_push(&qp->waiting, &op->link);
+	defer_run(&qp->fail_defer, fail_all);
+}
+
+static void op_is_late(struct nvme_qpair *qp, struct nvme_op *op)
+{
+	char addr[NET_ADDR_TEXT_MAX];
+	struct err e = { 0 };
+
+	op->late = true;
+	if (qp->timed_out) {
+		qp->timed_out(qp, op, qp->arg);
+		return;
+	}
+	err_set(&e, -ETIMEDOUT, "queue %u to %s: the target did not answer command %02xh (%s) within %u ms", qp->qid,
+	        net_addr_text(&qp->addr, addr), op->cmd.opc, nvme_io_name(op->cmd.opc), qp->opts.io_timeout_ms);
+	nvme_qpair_broke(qp, NVME_REASON_IO_TIMEOUT, &e);
+}
+
+/* When the oldest may be over. It runs only while something is out; afterwards it ends by itself. */
+static void look_for_late(struct timer *t)
+{
+	struct nvme_qpair *qp = container_of(t, struct nvme_qpair, timeout_timer);
+	uint64_t now_ns = reactor_now_ns(), oldest_ns = UINT64_MAX;
+
+	nvme_qpair_hold(qp);
+	for (uint16_t cid = 0; cid < qp->cid_count && qp->machine.state == QPAIR_READY; cid++) {
+		struct nvme_op *op = qp->ops[cid];
+
+		if (!op || !op->began_ns || op->late)
+			continue;
+		if (now_ns - op->began_ns >= qp->timeout_ns)
+			op_is_late(qp, op);
+		else
+			oldest_ns = min_u64(oldest_ns, op->began_ns);
+	}
+	if (oldest_ns != UINT64_MAX && qp->machine.state == QPAIR_READY)
+		timer_start(t, oldest_ns + qp->timeout_ns - now_ns, look_for_late);
+	nvme_qpair_release(qp);
 }
 
 struct nvme_op *nvme_qpair_op(struct nvme_qpair *qp, uint16_t cid)
@@ -230,7 +327,8 @@ struct nvme_op *nvme_qpair_op(struct nvme_qpair *qp, uint16_t cid)
 static void op_finish(struct nvme_qpair *qp, struct nvme_op *op)
 {
 	qp->ops[op->cid] = NULL;
-	qp->free_cids[qp->free_count++] = op->cid;
+	if (likely(op->cid < qp->cid_count - qp->reserved))
+		qp->free_cids[qp->free_count++] = op->cid;
 	qp->outstanding--;
 	op->done(op);
 }
@@ -251,6 +349,11 @@ bool nvme_qpair_completed(struct nvme_qpair *qp, const struct nvme_cqe *cqe)
 uint32_t nvme_qpair_outstanding(const struct nvme_qpair *qp)
 {
 	return qp->outstanding;
+}
+
+void nvme_qpair_on_timeout(struct nvme_qpair *qp, void (*fn)(struct nvme_qpair *qp, struct nvme_op *op, void *arg))
+{
+	qp->timed_out = fn;
 }
 
 uint16_t nvme_qpair_id(const struct nvme_qpair *qp)
@@ -329,6 +432,7 @@ void nvme_qpair_broke(struct nvme_qpair *qp, enum nvme_reason reason, const stru
 	qp->err = *e;
 	qp->reason = reason;
 	timer_stop(&qp->deadline);
+	timer_stop(&qp->timeout_timer);
 	qp->transport->disconnect(qp);
 	defer_run(&qp->fail_defer, fail_all);
 }
@@ -372,6 +476,7 @@ void nvme_qpair_close(struct nvme_qpair *qp)
 	if (qp->machine.state != QPAIR_DEAD) {
 		machine_goto(&qp->machine, QPAIR_DEAD);
 		timer_stop(&qp->deadline);
+		timer_stop(&qp->timeout_timer);
 		qp->transport->disconnect(qp);
 	}
 	qp->closed = true;

@@ -185,6 +185,16 @@ static bool ns_add(struct perf *p, uint32_t ctrlr_index, const struct nvme_ns_in
 	return true;
 }
 
+static void say_none(const struct nvme_ctrlr_info *info, const struct nvme_path *path)
+{
+	fprintf(stderr, "gantry-perf: %s at %s port %s has no namespace%s for us\n", info->subnqn, path->traddr,
+	        path->trsvcid, path->nsid ? " of that id" : "");
+	for (uint32_t i = 0; i < info->ns_count; i++)
+		if (info->ns[i].status)
+			fprintf(stderr, "gantry-perf: to Identify namespace %u the target answered '%s'\n", info->ns[i].nsid,
+			        nvme_status_text(info->ns[i].status, false));
+}
+
 static bool collect_namespaces(struct perf *p)
 {
 	uint32_t most = 0;
@@ -200,7 +210,7 @@ static bool collect_namespaces(struct perf *p)
 			if (info->ns[n].usable && (!wanted || wanted == info->ns[n].nsid) && !ns_add(p, i, &info->ns[n]))
 				return false;
 		if (p->ns_count == before) {
-			fprintf(stderr, "gantry-perf: %s has no namespace%s for us\n", info->subnqn, wanted ? " of that id" : "");
+			say_none(info, &p->opts.paths[i]);
 			return false;
 		}
 	}

@@ -101,7 +101,10 @@ struct nvme_id_ctrl {
 	le16 domainid;
 	uint8_t rsvd358[10];
 	le128 megcap;
-	uint8_t rsvd384[128];
+	uint8_t tmpthmha;
+	uint8_t rsvd385;
+	le16 cqt; /* ms; command quiesce time */
+	uint8_t rsvd388[124];
 	uint8_t sqes;
 	uint8_t cqes;
 	le16 maxcmd;
