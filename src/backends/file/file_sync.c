@@ -4,8 +4,8 @@
  * The system says once for an open file that writing out failed: to the call that looks first. Another one, that ran
  * beside it and has to answer for the same writes, hears that all is well, and may hear it sooner. So who writes out
  * takes a ticket, and one that went well is answered when all that had a ticket by then have their results, on
- * whatever core they are; not by those that come later, so that it does not wait for ever. One that begins alone and ends
- * alone waits for nothing. If any failed since it began, it has failed too, even if the file was opened again meanwhile.
+ * whatever core they are; not by those that come later, so that it does not wait for ever. One that is alone waits for
+ * nothing. If any failed since it began it has failed too, even if the file was opened again meanwhile.
  *
  * Each core publishes the oldest ticket that has no result there. One that has to wait lies on a stack of the
  * disk's; who has a result takes the stack, sends those home that wait no more, and puts the others back. Both look
