@@ -73,8 +73,9 @@ struct bdev {
 	void (*unregister_done)(void *arg, int rc);
 	void *unregister_arg;
 	struct bdev_locks *locks;       /* LBA ranges: bdev/locks.c */
-	uint32_t hist_ops;              /* operations whose latency is kept: meter.c; control's view */
-	uint64_t depth_period_us;       /* 0: the queue depth is not metered */
+	/* Set by control and looked at by cores that it visits. */
+	_Atomic uint32_t hist_ops;      /* operations whose latency is kept: meter.c */
+	_Atomic uint64_t depth_period_us;       /* 0: the queue depth is not metered */
 	_Atomic uint64_t busy;          /* while it is: how long some core had I/O; meter.c */
 	uint64_t saved_stamp;           /* another one when save_config may say something else: bdev_resaved() */
 	struct bdev_qos *qos;           /* limits, its own or a group's: qos_ctl.c; NULL: there never were any */

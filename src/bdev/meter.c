@@ -55,12 +55,14 @@ static void set_done(struct each *e)
 
 static void tally_here(struct bdev_core *core)
 {
+	uint32_t ops = core->bdev->hist_ops;
+
 	free(core->tally);
 	core->tally = NULL;
-	if (!core->bdev->hist_ops)
+	if (!ops)
 		return;
 	core->tally = base_zalloc(sizeof(*core->tally)); /* large: only what is counted in is ever touched */
-	core->tally->ops = core->bdev->hist_ops;
+	core->tally->ops = ops;
 }
 
 void bdev_hist_set(struct bdev *b, uint32_t ops, struct bdev_meter_call *c, void (*done)(struct bdev_meter_call *c))

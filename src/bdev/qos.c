@@ -148,12 +148,18 @@ static void line_add(struct qos_line *line, struct bdev_io *io)
 	struct bdev_core *core = line->core;
 
 	bdev_unadmit(io);
-	if (queue_empty(&line->waiting))
+	if (!line->first)
 		list_add_tail(&core->bdev->reg->throttled[core->index], &line->link);
 	if (io->lease)
 		io->lease->core[core->index].throttled = &core->bdev->reg->throttled[core->index];
 	io->waist |= WAIST_THROTTLED;
-	queue_push(&line->waiting, &io->link);
+	io->device_ctx = line->last;
+	io->link.next = NULL;
+	if (line->last)
+		line->last->link.next = &io->link;
+	else
+		line->first = io;
+	line->last = io;
 	line->waits++;
 	if (++line->depth > line->depth_max)
 		line->depth_max = line->depth;
@@ -188,7 +194,7 @@ bool bdev_qos_holds(struct bdev_channel *ch, struct bdev_io *io)
 	if (!(LIMITED_OPS & 1u << io->op))
 		return false;
 	line = &q->lines[qos_line_of(io->op)];
-	if (queue_empty(&line->waiting)) {
+	if (!line->first) {
 		leases_return(line, q, now_ns);
 		at_ns = may_go_at(line, q, ch, io, now_ns);
 		if (at_ns <= now_ns) {
@@ -203,14 +209,27 @@ bool bdev_qos_holds(struct bdev_channel *ch, struct bdev_io *io)
 
 /* --- going on --------------------------------------------------------------------------------------------- */
 
-static struct bdev_io *line_pop(struct qos_line *line)
+static struct bdev_io *line_next(const struct bdev_io *io)
 {
-	struct bdev_io *io = container_of(queue_pop(&line->waiting), struct bdev_io, link);
+	return io->link.next ? container_of(io->link.next, struct bdev_io, link) : NULL;
+}
 
+/* From wherever it is: aborting one of thousands costs no more than aborting the only one. */
+static void line_take(struct qos_line *line, struct bdev_io *io)
+{
+	struct bdev_io *before = io->device_ctx, *after = line_next(io);
+
+	if (before)
+		before->link.next = io->link.next;
+	else
+		line->first = after;
+	if (after)
+		after->device_ctx = before;
+	else
+		line->last = before;
 	io->waist &= (uint16_t)~WAIST_THROTTLED;
 	line->depth--;
 	bdev_waited(io);
-	return io;
 }
 
 /* The head goes when its time has come; all do when the device goes, and hear that. */
@@ -219,8 +238,8 @@ static void line_pump(struct qos_line *line)
 	struct bdev_qos_core *q = line->core->qos;
 	uint64_t now_ns = reactor_now_ns();
 
-	while (!queue_empty(&line->waiting)) {
-		struct bdev_io *io = container_of(line->waiting.first, struct bdev_io, link);
+	while (line->first) {
+		struct bdev_io *io = line->first;
 		bool goes = atomic_load_explicit(&line->core->bdev->removing, memory_order_relaxed);
 		uint64_t at_ns = goes ? 0 : may_go_at(line, q, io->ch, io, now_ns);
 
@@ -229,8 +248,8 @@ static void line_pump(struct qos_line *line)
 			return;
 		}
 		spend(line, q, io->ch, io);
-		line_pop(line);
-		if (queue_empty(&line->waiting))
+		line_take(line, io);
+		if (!line->first)
 			line_emptied(line);
 		bdev_admit_again(io->ch, io);
 	}
@@ -242,36 +261,25 @@ static void line_emptied(struct qos_line *line)
 	list_del(&line->link);
 }
 
+static void line_end_one(struct qos_line *line, struct bdev_io *io, enum bdev_status st)
+{
+	line_take(line, io);
+	bdev_io_end(io, st);
+	if (line->first)
+		return;
+	line_emptied(line);
+	leases_return(line, line->core->qos, UINT64_MAX);
+}
+
 /* End those that `ends` chooses; the others keep their order. */
 static void line_end(struct qos_line *line, bool (*ends)(const struct bdev_io *io, const void *arg), const void *arg,
                      enum bdev_status st)
 {
-	struct queue_link *l = queue_take_all(&line->waiting), *next;
-
-	if (!l)
-		return;
-	for (; l; l = next) {
-		struct bdev_io *io = container_of(l, struct bdev_io, link);
-
-		next = l->next;
-		if (ends(io, arg)) {
-			io->waist &= (uint16_t)~WAIST_THROTTLED;
-			line->depth--;
-			bdev_waited(io);
-			bdev_io_end(io, st);
-		} else {
-			queue_push(&line->waiting, l);
-		}
+	for (struct bdev_io *io = line->first, *next; io; io = next) {
+		next = line_next(io);
+		if (ends(io, arg))
+			line_end_one(line, io, st);
 	}
-	if (queue_empty(&line->waiting)) {
-		line_emptied(line);
-		leases_return(line, line->core->qos, UINT64_MAX);
-	}
-}
-
-static bool is_it(const struct bdev_io *io, const void *arg)
-{
-	return io == arg;
 }
 
 static bool is_any(const struct bdev_io *io, const void *arg)
@@ -286,7 +294,7 @@ static bool is_revoked(const struct bdev_io *io, const void *arg)
 
 void bdev_qos_abort(struct bdev_io *io)
 {
-	line_end(&io->ch->core->qos->lines[qos_line_of(io->op)], is_it, io, BDEV_ST_ABORTED);
+	line_end_one(&io->ch->core->qos->lines[qos_line_of(io->op)], io, BDEV_ST_ABORTED);
 }
 
 void bdev_qos_revoked(struct list *throttled, const struct bdev_lease *l)

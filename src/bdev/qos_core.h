@@ -33,7 +33,7 @@ enum { QOS_READS, QOS_WRITES, QOS_LINES };
 /* Reads or writes of a device that wait on one core, first come, first served. */
 struct qos_line {
 	struct bdev_core *core;
-	struct queue waiting;              /* of struct bdev_io by link */
+	struct bdev_io *first, *last;      /* by link, and back by device_ctx, which the device has no use for yet */
 	struct timer timer;                /* for the first of them */
 	struct qos_lease leases[QOS_SETS][QOS_OF_A_LINE];
 	uint64_t waits, depth, depth_max;
@@ -62,7 +62,7 @@ struct bdev_qos {
 	struct bdev *bdev;
 	struct qos_limits own;
 	struct qos_want want;              /* as they were set */
-	struct qos_group *group;
+	struct qos_group *_Atomic group;
 	uint64_t saved_stamp;              /* of the two: bdev_resaved()'s numbers */
 	struct list group_link;
 	struct bdev_qos_core *cores;

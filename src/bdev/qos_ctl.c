@@ -83,7 +83,6 @@ static struct bdev_qos *qos_of(struct bdev *b)
 		list_init(&q->cores[i].link);
 		for (uint8_t dir = 0; dir < QOS_LINES; dir++) {
 			q->cores[i].lines[dir] = (struct qos_line){ .core = &b->cores[i], .dir = dir };
-			queue_init(&q->cores[i].lines[dir].waiting);
 			list_init(&q->cores[i].lines[dir].link);
 		}
 	}
