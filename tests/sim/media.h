@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* media.h: storage that outlives the daemons which serve it: one device for each daemon, the same blocks behind all.
+ *
+ * It may keep an I/O for long before it does it, as media do that others keep busy; a write lands in one piece, then.
+ * Somebody may look at each write at that moment, which is where one that comes too late is caught, whoever reads later.
+ */
+#ifndef TESTS_SIM_MEDIA_H
+#define TESTS_SIM_MEDIA_H
+
+#include "bdev/bdev_device.h"
+
+struct media {
+	uint32_t block_size;
+	uint64_t blocks, blocks_max;     /* now; there is room for so many */
+	uint32_t hold_percent;           /* how many I/Os it keeps, ... */
+	uint64_t hold_ns_max;            /* ... for up to so long */
+	uint8_t *bytes;
+	/* A write, or zeroes (`data` NULL), of one block is about to land. */
+	void (*lands)(void *arg, uint64_t lba, const uint8_t *data);
+	void *arg;
+	uint64_t writes, reads, held, fenced;
+};
+
+void media_init(struct media *m, uint64_t blocks, uint64_t blocks_max, uint32_t block_size);
+void media_fini(struct media *m);
+
+/* A device of that name and identity in this daemon. Core: control. The device is gone when bdev_unregister() says so. */
+struct bdev *media_export(struct media *m, struct bdev_registry *reg, const char *name, const struct uuid *uuid);
+
+#endif
