@@ -51,7 +51,7 @@ struct qp {
 	struct reactor *reactor;
 	uint16_t qid;
 	bool warm, logged_in, ready, dead;  /* dead: ready(e) or gone(e) was told */
-	uint64_t began_ns;                  /* its deadline counts from here */
+	uint64_t began_ns, ready_ns;        /* its deadline counts from the first, commands' time-outs from the second */
 	uint32_t outstanding;
 	struct task tasks[TASKS_MAX];
 	uint32_t task_count;
@@ -253,6 +253,7 @@ static void qp_ready(struct nvme_qpair *qpair, const struct err *e, void *arg)
 	if (qp->dead || qp->ready)
 		fail(qp->g->w, "guest %u: queue pair %u: told twice", qp->g->index, qp->qid);
 	qp->ready = !e;
+	qp->ready_ns = sim_now_ns();
 	qp->dead = e;
 	if (e)
 		check_told(qp->g, "connecting a queue pair", e, nvme_qpair_reason(qpair), qp->began_ns);
@@ -330,7 +331,7 @@ static void qp_check(struct qp *qp)
 	if (!g->opts.io_timeout_ms || !qp->ready)
 		return;
 	for (uint32_t i = 0; i < qp->task_count; i++)
-		if (qp->tasks[i].out && now > max_u64(qp->tasks[i].began_ns, qp->began_ns) + most_ns)
+		if (qp->tasks[i].out && now > max_u64(qp->tasks[i].began_ns, qp->ready_ns) + most_ns)
 			fail(g->w, "guest %u: a command is out for %llu ms, the time-out is %u ms", g->index,
 			     (unsigned long long)((now - qp->tasks[i].began_ns) / NS_PER_MS), g->opts.io_timeout_ms);
 }
@@ -762,6 +763,7 @@ static uint64_t world_end(struct world *w)
 	struct mem_stats stats;
 
 	sim_event_cancel(&w->chaos);
+	sim_run(NULL, NULL, 10 * NS_PER_S); /* names that were asked for are answered */
 	if (w->far.state == FAR_DOWN)
 		far_start(&w->far);
 	must(sim_run(far_is, w, 10 * NS_PER_S));
