@@ -187,3 +187,43 @@ void far_resize(struct far *f)
 	if (f->state == FAR_UP)
 		sim_as(core_control(f->core), resize, f);
 }
+
+/* --- mute ------------------------------------------------------------------------------------- */
+
+static void accepted(void *arg, struct sock *s)
+{
+	struct mute *m = arg;
+
+	if (m->count == ARRAY_SIZE(m->socks))
+		sock_reset(s);
+	else
+		m->socks[m->count++] = s;
+}
+
+static void listen_mute(void *arg)
+{
+	struct mute *m = arg;
+
+	m->listener = listener_open(&m->addr, 0, accepted, m, NULL);
+}
+
+void mute_make(struct mute *m, struct reactor *r, const char *host)
+{
+	m->reactor = r;
+	must(!net_addr_parse(NET_IPV4, host, "4420", &m->addr, NULL));
+	sim_as(r, listen_mute, m);
+}
+
+static void close_mute(void *arg)
+{
+	struct mute *m = arg;
+
+	for (uint32_t i = 0; i < m->count; i++)
+		sock_close(m->socks[i]);
+	listener_close(m->listener);
+}
+
+void mute_free(struct mute *m)
+{
+	sim_as(m->reactor, close_mute, m);
+}

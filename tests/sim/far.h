@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* far.h: remote targets: daemons in front of shared media (media.h) that serve one subsystem at addresses of theirs, and
- * that die at any moment and come back, knowing nothing of what was.
+/* far.h: remote targets: daemons in front of shared media (media.h) that serve one subsystem at addresses of theirs,
+ * and that die at any moment and come back, knowing nothing of what was. And one that is mute.
  */
 #ifndef TESTS_SIM_FAR_H
 #define TESTS_SIM_FAR_H
@@ -57,5 +57,16 @@ void far_link(struct far *f, uint32_t n, const struct sim_net_link *how);
 /* No effect while another is under way. */
 void far_set_ana(struct far *f, uint32_t n, enum nvme_ana_state state);
 void far_resize(struct far *f); /* to what the media has now */
+
+/* Who accepts every connection, and says nothing. */
+struct mute {
+	struct reactor *reactor;
+	struct net_addr addr;
+	struct listener *listener;
+	struct sock *socks[64];
+	uint32_t count;
+};
+void mute_make(struct mute *m, struct reactor *r, const char *host);
+void mute_free(struct mute *m);
 
 #endif

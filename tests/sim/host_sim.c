@@ -3,7 +3,7 @@
  * the target dies and comes back, names are slow or unknown, and the host changes its mind at any moment.
  *
  * Guests live one life after the other: open a controller on the control reactor, queue pairs on others, some of them
- * before there is a controller to log in to; submit; and end it, in whatever state it is: by closing, by disabling first.
+ * before there is a controller to log in to; submit; and end it, in whatever state it is, disabled first or not.
  * Checked are
  *   - every attempt ends at its deadline, with a reason and a sentence, told once;
  *   - every command comes back once, and within a bounded time when there is an I/O time-out;
@@ -103,9 +103,7 @@ struct world {
 	struct guest guest[GUESTS_MAX];
 	struct fate fates[GENERATIONS_MAX];
 	bool fenced[1 + GUESTS_MAX * LIVES];   /* lives of which nothing may land any more */
-	struct listener *mute;                 /* accepts and says nothing */
-	struct sock *muted[64];
-	uint32_t muted_count;
+	struct mute mute;
 	struct sim_event chaos;
 	uint32_t chaos_left;
 	uint64_t lost_since_ns[FAR_ADDRS_MAX]; /* nothing comes from that address since; 0: it may */
@@ -126,7 +124,8 @@ static void fail(struct world *w, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void check_told(struct guest *g, const char *what, const struct err *e, enum nvme_reason reason, uint64_t began_ns)
+static void check_told(struct guest *g, const char *what, const struct err *e, enum nvme_reason reason,
+                       uint64_t began_ns)
 {
 	uint64_t took_ns = sim_now_ns() - began_ns;
 
@@ -326,7 +325,8 @@ static void qp_check(struct qp *qp)
 
 	if (!qp->qpair)
 		return;
-	if (!qp->ready && !qp->dead && qp->logged_in && now > qp->began_ns + g->opts.connect_timeout_ms * NS_PER_MS + SLACK_NS)
+	if (!qp->ready && !qp->dead && qp->logged_in &&
+	    now > qp->began_ns + g->opts.connect_timeout_ms * NS_PER_MS + SLACK_NS)
 		fail(g->w, "guest %u: queue pair %u neither ready nor ended at its deadline", g->index, qp->qid);
 	if (!g->opts.io_timeout_ms || !qp->ready)
 		return;
@@ -651,34 +651,6 @@ static void maybe_cut(struct reactor *r, void *arg)
 	lost_or_not(w);
 }
 
-static void accepted(void *arg, struct sock *s)
-{
-	struct world *w = arg;
-
-	if (w->muted_count == ARRAY_SIZE(w->muted))
-		sock_reset(s);
-	else
-		w->muted[w->muted_count++] = s;
-}
-
-static void listen_mute(void *arg)
-{
-	struct world *w = arg;
-	struct net_addr a;
-
-	must(!net_addr_parse(NET_IPV4, "10.0.0.9", "4420", &a, NULL));
-	w->mute = listener_open(&a, 0, accepted, w, NULL);
-}
-
-static void close_mute(void *arg)
-{
-	struct world *w = arg;
-
-	for (uint32_t i = 0; i < w->muted_count; i++)
-		sock_close(w->muted[i]);
-	listener_close(w->mute);
-}
-
 /* --- the world -------------------------------------------------------------------------------- */
 
 static bool far_is(void *arg)
@@ -748,13 +720,14 @@ static void world_begin(struct world *w)
 	must(w->core);
 	w->control = core_control(w->core);
 	w->host = nvme_host_make(w->core);
-	sim_as(w->control, listen_mute, w);
+	mute_make(&w->mute, w->control, "10.0.0.9");
 }
 
 static void verdict(struct world *w)
 {
 	if (w->failed)
-		fprintf(stderr, "seed %llu, at %.6f s: %s\n", (unsigned long long)w->seed, (double)sim_now_ns() / NS_PER_S, w->why);
+		fprintf(stderr, "seed %llu, at %.6f s: %s\n", (unsigned long long)w->seed, (double)sim_now_ns() / NS_PER_S,
+		        w->why);
 	must(!w->failed);
 }
 
@@ -775,7 +748,7 @@ static uint64_t world_end(struct world *w)
 	if (stats.in_use_bytes)
 		fail(w, "%llu bytes of data buffers were not given back", (unsigned long long)stats.in_use_bytes);
 	verdict(w);
-	sim_as(w->control, close_mute, w);
+	mute_free(&w->mute);
 	far_free(&w->far);
 	nvme_host_free(w->host);
 	core_free(w->core);

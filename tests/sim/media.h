@@ -2,7 +2,7 @@
 /* media.h: storage that outlives the daemons which serve it: one device for each daemon, the same blocks behind all.
  *
  * It may keep an I/O for long before it does it, as media do that others keep busy; a write lands in one piece, then.
- * Somebody may look at each write at that moment, which is where one that comes too late is caught, whoever reads later.
+ * Somebody may look at each write at that moment: one that comes too late is caught there, whoever reads later.
  */
 #ifndef TESTS_SIM_MEDIA_H
 #define TESTS_SIM_MEDIA_H
@@ -24,7 +24,7 @@ struct media {
 void media_init(struct media *m, uint64_t blocks, uint64_t blocks_max, uint32_t block_size);
 void media_fini(struct media *m);
 
-/* A device of that name and identity in this daemon. Core: control. The device is gone when bdev_unregister() says so. */
+/* A device of that name and identity in this daemon. Core: control. It is gone when bdev_unregister() says so. */
 struct bdev *media_export(struct media *m, struct bdev_registry *reg, const char *name, const struct uuid *uuid);
 
 #endif
