@@ -3,11 +3,17 @@
  *
  * A request waits, suspended, while a message goes to the control reactor and the text is made; then the reactor lets
  * it go on. Nothing is shared but the request itself, which is one side's or the other's. Memory, time and number of
- * connections are bounded, so that no peer can hold more than METRICS_SCRAPES_MAX of them.
+ * connections are bounded, so that no peer can hold more than METRICS_SCRAPES_MAX of them, nor for long.
+ *
+ * The library measures silence. Who sends or takes a byte now and then is ended by a timer of the control reactor's,
+ * through a descriptor of its own of the same socket, which stays what it is whenever the library closes the other.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "core/log.h"
 #include "metrics/gather.h"
@@ -17,7 +23,17 @@ struct metrics_http {
 	struct MHD_Daemon *daemon;
 	_Atomic uint32_t out;           /* requests on their way to control and back; one more until it stops */
 	_Atomic bool stopping, ending;
+	_Atomic uint32_t peers;         /* connections that control has not heard the end of; one more until it stops */
 	struct msg end_msg;
+};
+
+/* A connection; the control reactor's between two messages. */
+struct peer {
+	struct msg come_msg, gone_msg;
+	struct timer timer;
+	struct metrics_http *http;
+	int fd;                         /* its own; -1: there was none to be had */
+	_Atomic uint64_t since_ns;      /* its present request began not before that */
 };
 
 /* One request. */
@@ -32,6 +48,10 @@ struct scrape {
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
                                   const char *version, const char *data, size_t *data_len, void **at);
+static void on_peer(void *cls, struct MHD_Connection *conn, void **at, enum MHD_ConnectionNotificationCode what);
+static void peer_came(struct msg *m);
+static void peer_gone(struct msg *m);
+static void peer_less(struct metrics_http *h);
 static enum MHD_Result answer(struct MHD_Connection *conn, unsigned status, const char *type, const char *text);
 static enum MHD_Result answer_metrics(struct scrape *s);
 static void on_end(void *cls, struct MHD_Connection *conn, void **at, enum MHD_RequestTerminationCode why);
@@ -56,6 +76,7 @@ struct metrics_http *metrics_http_start(struct metrics *m, const char *host, uin
 	h = base_zalloc(sizeof(*h));
 	h->m = m;
 	atomic_init(&h->out, 1);
+	atomic_init(&h->peers, 1);
 	errno = 0;
 	h->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
 		(is_v4 ? 0 : MHD_USE_IPv6), port, NULL, NULL, on_request, h,
@@ -63,6 +84,7 @@ struct metrics_http *metrics_http_start(struct metrics *m, const char *host, uin
 		MHD_OPTION_CONNECTION_LIMIT, METRICS_SCRAPES_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, METRICS_HTTP_TIMEOUT_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)METRICS_HTTP_MEMORY,
+		MHD_OPTION_NOTIFY_CONNECTION, on_peer, h,
 		MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
 	if (!h->daemon) {
 		err_set(e, errno ? -errno : -EIO, "metrics cannot be served at %s port %u: %s", host, port,
@@ -145,10 +167,33 @@ static enum MHD_Result answer_metrics(struct scrape *s)
 	return result;
 }
 
+static void on_peer(void *cls, struct MHD_Connection *conn, void **at, enum MHD_ConnectionNotificationCode what)
+{
+	struct metrics_http *h = cls;
+	struct reactor *control = core_control(h->m->core);
+	struct peer *p = *at;
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+		if (p)
+			msg_send(control, &p->gone_msg, peer_gone);
+		return;
+	}
+	p = *at = base_zalloc(sizeof(*p));
+	p->http = h;
+	p->fd = fcntl(MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd, F_DUPFD_CLOEXEC, 0);
+	atomic_init(&p->since_ns, core_clock_ns());
+	atomic_fetch_add(&h->peers, 1);
+	msg_send(control, &p->come_msg, peer_came);
+}
+
 static void on_end(void *cls, struct MHD_Connection *conn, void **at, enum MHD_RequestTerminationCode why)
 {
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct peer *p = info ? info->socket_context : NULL;
 	struct scrape *s = *at;
 
+	if (p)
+		atomic_store(&p->since_ns, core_clock_ns()); /* another may follow */
 	if (!s)
 		return;
 	metrics_text_unref(s->text);
@@ -157,6 +202,36 @@ static void on_end(void *cls, struct MHD_Connection *conn, void **at, enum MHD_R
 }
 
 /* --- control --- */
+
+static void peer_time(struct timer *t)
+{
+	struct peer *p = container_of(t, struct peer, timer);
+	uint64_t until_ns = atomic_load(&p->since_ns) + METRICS_HTTP_TIMEOUT_S * NS_PER_S, now_ns = core_clock_ns();
+
+	if (until_ns > now_ns)
+		timer_start(&p->timer, until_ns - now_ns, peer_time);
+	else if (p->fd >= 0)
+		shutdown(p->fd, SHUT_RDWR); /* the library finds it closed */
+}
+
+static void peer_came(struct msg *m)
+{
+	struct peer *p = container_of(m, struct peer, come_msg);
+
+	timer_start(&p->timer, METRICS_HTTP_TIMEOUT_S * NS_PER_S, peer_time);
+}
+
+static void peer_gone(struct msg *m)
+{
+	struct peer *p = container_of(m, struct peer, gone_msg);
+	struct metrics_http *h = p->http;
+
+	timer_stop(&p->timer);
+	if (p->fd >= 0)
+		close(p->fd);
+	free(p);
+	peer_less(h);
+}
 
 static void ask_on_control(struct msg *m)
 {
@@ -208,9 +283,16 @@ static void end_on_control(struct msg *m)
 /* Joins the thread: it waits for nothing but its sockets. */
 static void end(struct metrics_http *h)
 {
+	MHD_stop_daemon(h->daemon);
+	peer_less(h);
+}
+
+static void peer_less(struct metrics_http *h)
+{
 	struct metrics *m = h->m;
 
-	MHD_stop_daemon(h->daemon);
+	if (atomic_fetch_sub(&h->peers, 1) != 1)
+		return;
 	free(h);
 	m->servers--;
 	metrics_maybe_stopped(m);

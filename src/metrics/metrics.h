@@ -15,7 +15,7 @@
 
 #define METRICS_FRESH_MS 500u         /* as old as this a text is still good */
 #define METRICS_SCRAPES_MAX 8u        /* HTTP connections at a time; others wait until one has ended or are refused */
-#define METRICS_HTTP_TIMEOUT_S 10u
+#define METRICS_HTTP_TIMEOUT_S 10u    /* of silence; and of a request as a whole */
 #define METRICS_HTTP_MEMORY 16384u    /* of one connection: all that a request may hold */
 #define METRICS_HOSTS_MAX 64u         /* told apart in the text; the rest is one */
 #define METRICS_NAMESPACES_MAX 256u

@@ -7,6 +7,7 @@
 
 #define FOLLOWERS_MAX 64u
 #define WAIT_MS_MAX 60000u
+#define WAIT_LEAST_NS NS_PER_S /* who has waited so long makes room for another one */
 
 struct rpc_notify {
 	struct core *core;
@@ -22,7 +23,7 @@ struct follower {
 	struct rpc_notify *n;
 	struct rpc_call *call;
 	struct timer timer;
-	uint64_t id, max;
+	uint64_t id, max, since_ns;
 };
 
 struct get_notifications {
@@ -34,7 +35,8 @@ static const struct rpc_param get_notifications_params[] = {
 	RPC_PARAM(struct get_notifications, id, .doc = "The first wanted; 0 when left out."),
 	RPC_PARAM(struct get_notifications, max, .fallback = "18446744073709551615", .doc = "Most of them."),
 	RPC_PARAM(struct get_notifications, wait_ms, .max = WAIT_MS_MAX, .unit = "ms",
-	          .doc = "How long to wait for one when there is none yet: to follow, ask again from the last id + 1."),
+	          .doc = "How long to wait for one when there is none yet: to follow, ask again from the last id + 1. "
+	                 "Where many wait it may be less."),
 };
 
 static void handle_get_types(struct rpc_call *call, void *args)
@@ -100,6 +102,15 @@ static void drain(struct rpc_drain_hook *h)
 		end(list_first(&n->followers, struct follower, link));
 }
 
+/* Perhaps nobody hears the first in line any more. One that does asks again. */
+static void make_room(struct rpc_notify *n)
+{
+	struct follower *first = list_first(&n->followers, struct follower, link);
+
+	if (first && reactor_now_ns() - first->since_ns >= WAIT_LEAST_NS)
+		end(first);
+}
+
 static void handle_get_notifications(struct rpc_call *call, void *args)
 {
 	struct rpc_core_methods *m = rpc_ctx(call);
@@ -111,6 +122,8 @@ static void handle_get_notifications(struct rpc_call *call, void *args)
 		reply(call, n->core, a->id, a->max);
 		return;
 	}
+	if (n->follower_count == FOLLOWERS_MAX)
+		make_room(n);
 	if (n->follower_count == FOLLOWERS_MAX) {
 		rpc_reply_error(call, -EBUSY, "wait_ms: %u callers wait already; try again later, or without", FOLLOWERS_MAX);
 		return;
@@ -120,6 +133,7 @@ static void handle_get_notifications(struct rpc_call *call, void *args)
 	f->call = call;
 	f->id = a->id;
 	f->max = a->max;
+	f->since_ns = reactor_now_ns();
 	list_add_tail(&n->followers, &f->link);
 	n->follower_count++;
 	timer_start(&f->timer, a->wait_ms * NS_PER_MS, waited_enough);

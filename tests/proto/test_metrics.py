@@ -204,6 +204,41 @@ def test_idle_connections_do_not_stop_the_daemon(watched):
             s.close()
 
 
+def test_tricklers_do_not_keep_their_places(watched):
+    """A byte now and then is no silence; but a request has to come to its end."""
+    port, ended = watched.metrics_port, threading.Event()
+    peers = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(8)]
+
+    def trickle():
+        for byte in (b"GET /metrics HTTP/1.1\r\nX: " + b"y" * 1000):
+            for s in peers:
+                try:
+                    s.send(bytes([byte]))
+                except OSError:
+                    pass
+            if ended.wait(0.5):
+                return
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        assert scrape(port).get("gantry_build_info") == 1
+        assert all(ends(s) for s in peers)
+    finally:
+        ended.set()
+        thread.join()
+        for s in peers:
+            s.close()
+
+
+def ends(s):
+    try:
+        while s.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
 def test_stopping_while_scraped(tmp_path, watched):
     port = watched.metrics_port
     ended = threading.Event()

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from gantry import RpcError
+from gantry import RpcError, wait_until
+from jsonrpc import Raw, request
 from nvme_tcp import HOST_NQN, Host
 
 
@@ -55,6 +56,40 @@ def test_waiting_in_vain_ends(daemon):
     assert time.monotonic() - began >= 0.19
     with pytest.raises(RpcError, match="wait_ms"):
         daemon.rpc("notify_get_notifications", wait_ms=10**9)
+
+
+def test_the_deaf_make_room(daemon):
+    """As many followers as there may be, who will never ask again: one that comes later is told all the same."""
+    with Raw(daemon.socket) as deaf:
+        for i in range(64):
+            deaf.send(request("notify_get_notifications", id=i, wait_ms=60000))
+        wait_until(lambda: busy(daemon), "the deaf to be all there")
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(follow(daemon)))
+        thread.start()
+        assert deaf.answer() == {"jsonrpc": "2.0", "id": 0, "result": []}
+        daemon.malloc("disk", mib=1)
+        thread.join(60)
+        assert [e["ctx"] for e in answers[0]] == ["disk"]
+
+
+def busy(daemon):
+    """A follower finds no place: it did not wait long enough to make room, or others just did."""
+    try:
+        daemon.rpc("notify_get_notifications", wait_ms=1)
+        return False
+    except RpcError:
+        return True
+
+
+def follow(daemon):
+    while True:
+        try:
+            found = daemon.rpc("notify_get_notifications", wait_ms=30000)
+            if found:
+                return found
+        except RpcError:
+            time.sleep(0.1)
 
 
 def test_the_daemon_stops_while_somebody_follows(daemon):
