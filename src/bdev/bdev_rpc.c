@@ -259,6 +259,11 @@ void bdev_rpc_add_kind(struct bdev_rpc *br, struct bdev_rpc_kind *kind)
 	list_add_tail(&br->kinds, &kind->link);
 }
 
+void bdev_rpc_add_saver(struct bdev_rpc *br, struct bdev_rpc_saver *saver)
+{
+	list_add_tail(&br->savers, &saver->link);
+}
+
 struct device_to_save {
 	const struct bdev_rpc_kind *kind;
 	const struct bdev *bdev;
@@ -306,6 +311,11 @@ static void save(void *ctx, struct rpc_save *save)
 		if (d.kind && !atomic_load(&b->removing))
 			rpc_save_object(save, d.kind->stamped ? b->saved_stamp : 0, save_one, &d);
 	}
+	list_each(l, &br->savers) {
+		struct bdev_rpc_saver *saver = list_entry(l, struct bdev_rpc_saver, link);
+
+		saver->save(saver->ctx, rpc_save_array(save));
+	}
 	bdev_rpc_save_orders(br, save);
 	bdev_rpc_save_qos(br, save);
 }
@@ -338,6 +348,7 @@ struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 	br->reg = reg;
 	list_init(&br->kinds);
 	list_init(&br->order_kinds);
+	list_init(&br->savers);
 	list_init(&br->waiting);
 	br->drain.fn = drain;
 	rpc_on_drain(rpc, &br->drain);

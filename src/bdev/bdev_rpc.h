@@ -40,6 +40,15 @@ struct bdev_rpc_order_kind {
 };
 void bdev_rpc_add_order_kind(struct bdev_rpc *br, struct bdev_rpc_order_kind *kind);
 
+/* For what is saved in a way of its own, as entries in the order in which they can be loaded: behind the devices above,
+ * before the orders. */
+struct bdev_rpc_saver {
+	rpc_save_fn *save;
+	void *ctx;
+	struct list link;                                                 /* bdev_rpc's */
+};
+void bdev_rpc_add_saver(struct bdev_rpc *br, struct bdev_rpc_saver *saver);
+
 /* What a delete method answers with: for bdev_unregister() and the like; `arg` is the call. */
 void bdev_rpc_deleted(void *arg, int rc);
 

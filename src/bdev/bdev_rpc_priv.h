@@ -8,7 +8,7 @@
 struct bdev_rpc {
 	struct rpc *rpc;
 	struct bdev_registry *reg;
-	struct list kinds, waiting, order_kinds;
+	struct list kinds, waiting, order_kinds, savers;
 	struct rpc_drain_hook drain;
 };
 

@@ -27,6 +27,13 @@ static const struct setter {
 	{ "accel_assign_opc", { "opname" }, NULL, NULL },
 };
 
+/* What is made in several parts of one name: what tells them apart, which the undoing method takes too. */
+static const struct part {
+	const char *method, *key[4];
+} parts[] = {
+	{ "bdev_nvme_attach_controller", { "traddr", "trsvcid", "hostaddr", "hostsvcid" } },
+};
+
 /* What is taken away by a name that follows from another parameter. */
 static const struct derived {
 	const char *method, *param, *before, *name;
@@ -130,6 +137,13 @@ static bool add_to_key(struct json_object *key, const char *name, struct json_ob
 	return v != NULL;
 }
 
+static void add_part(struct json_object *key, const struct rpc_method *m, struct json_object *params)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		for (size_t k = 0; strcmp(parts[i].method, m->name) == 0 && k < ARRAY_SIZE(parts[i].key); k++)
+			add_to_key(key, parts[i].key[k], find_named(params, parts[i].key[k]));
+}
+
 static bool add_derived(struct json_object *key, const char *name, const struct rpc_method *m,
                         struct json_object *params)
 {
@@ -164,6 +178,7 @@ struct json_object *method_key(struct rpc *rpc, const struct rpc_method *m, stru
 			if (undo->params[i].required)
 				complete &= add_to_key(key, undo->params[i].name, find_value(params, &undo->params[i])) ||
 				            add_derived(key, undo->params[i].name, m, params);
+		add_part(key, m, params);
 	} else {
 		/* A setting of some object, or of the daemon as a whole. */
 		for (size_t i = 0; i < m->param_count; i++)

@@ -365,6 +365,11 @@ bool rpc_given(const struct rpc_call *call, const char *param)
 	return false;
 }
 
+bool rpc_is_loading(const struct rpc_call *call)
+{
+	return call->kind != RPC_CALL_OUTSIDE;
+}
+
 void rpc_reply(struct rpc_call *call, struct json_object *result)
 {
 	call_ended(call, result, NULL);
