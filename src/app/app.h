@@ -8,6 +8,7 @@
 #include "backends/gpt/gpt_rpc.h"
 #include "backends/powercut/powercut_rpc.h"
 #include "backends/raid/raid_rpc.h"
+#include "backends/remote/remote_rpc.h"
 #include "backends/uring/uring_rpc.h"
 #include "bdev/bdev_rpc.h"
 #include "core/os/trace_file.h"
@@ -40,6 +41,7 @@ struct app {
 	struct gpt_rpc gpt;
 	struct raid_rpc raid;
 	struct powercut_rpc powercut;
+	struct remote_rpc remote;
 	struct msg bdev_went;           /* one more device, when stopping */
 	struct nvme_rpc *nvme;
 	struct nvmf_target *nvmf;

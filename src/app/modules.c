@@ -29,6 +29,8 @@ static void device_came(struct bdev_arrival *arrival, struct bdev *b);
 static bool bdev_stop(struct app *a);
 static int nvme_start(struct app *a, struct err *e);
 static bool nvme_stop(struct app *a);
+static int remote_start(struct app *a, struct err *e);
+static bool remote_module_stop(struct app *a);
 static int nvmf_start(struct app *a, struct err *e);
 static bool nvmf_stop(struct app *a);
 static int ignored_start(struct app *a, struct err *e);
@@ -40,6 +42,7 @@ static const struct app_module modules[] = {
 	/* name          start           stop */
 	{ "rpc",         rpc_start,      rpc_stop },
 	{ "bdev",        bdev_start,     bdev_stop },
+	{ "remote",      remote_start,   remote_module_stop },
 	{ "nvme",        nvme_start,     nvme_stop },
 	{ "nvmf",        nvmf_start,     nvmf_stop },
 	{ "eyes",        eyes_start,     eyes_stop },
@@ -112,6 +115,25 @@ static int bdev_start(struct app *a, struct err *e)
 	return 0;
 }
 
+/* --- remote: disks of remote targets ---------------------------------------------------------------------------- */
+
+static int remote_start(struct app *a, struct err *e)
+{
+	remote_rpc_init(&a->remote, a->bdev_rpc);
+	return 0;
+}
+
+static void remote_gone(void *arg)
+{
+	modules_stop_next(arg);
+}
+
+static bool remote_module_stop(struct app *a)
+{
+	remote_rpc_stop(&a->remote, remote_gone, a);
+	return false;
+}
+
 /* What waits for a device is tried when one of that name comes. */
 static void device_came(struct bdev_arrival *arrival, struct bdev *b)
 {
@@ -150,6 +172,7 @@ static bool bdev_stop(struct app *a)
 	gpt_rpc_fini(&a->gpt);
 	uring_rpc_fini(&a->uring);
 	aio_rpc_fini(&a->aio);
+	remote_rpc_fini(&a->remote);
 	bdev_arrival_remove(&a->arrival);
 	bdev_rpc_free(a->bdev_rpc);
 	bdev_registry_free(a->bdevs);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote.c: the back-end as a whole: its options, its end. */
+#include "backends/remote/remote_ctl.h"
+
+#include <stdio.h>
+
+#define TURNS_MAX 16u
+
+static void look_later(struct msg *m);
+
+#define COUNTER_NAME(id, name, text) name,
+#define COUNTER_TEXT(id, name, text) text,
+static const char *const counter_names[] = { REMOTE_LANE_COUNTERS(COUNTER_NAME) };
+static const char *const counter_texts[] = { REMOTE_LANE_COUNTERS(COUNTER_TEXT) };
+
+const char *remote_lane_counter_name(enum remote_lane_counter c)
+{
+	return counter_names[c];
+}
+
+const char *remote_lane_counter_text(enum remote_lane_counter c)
+{
+	return counter_texts[c];
+}
+
+/* What differs from SPDK's: a lost target is looked for without end, and I/O does not wait for it without end. */
+void remote_opts_default(struct remote_opts *ret_opts)
+{
+	*ret_opts = (struct remote_opts){
+		.keep_alive_timeout_ms = 10000, .bdev_retry_count = 3, .ctrlr_loss_timeout_sec = -1,
+		.reconnect_delay_sec = 2, .fast_io_fail_timeout_sec = 30, .reconnects_grow = true, .rr_min_io = 1,
+	};
+}
+
+/* Who we are for targets when nobody says it: one name for all that this daemon attaches. */
+static void name_host(struct remote *r)
+{
+	uint8_t random[16];
+	char text[UUID_TEXT_MAX];
+	struct uuid u;
+
+	core_random(random, sizeof(random));
+	u = uuid_from_random(random);
+	snprintf(r->hostnqn, sizeof(r->hostnqn), "nqn.2014-08.org.nvmexpress:uuid:%s", uuid_to_text(&u, text));
+}
+
+struct remote *remote_make(struct bdev_registry *reg)
+{
+	struct remote *r = base_zalloc(sizeof(*r));
+
+	r->reg = reg;
+	r->core = bdev_registry_core(reg);
+	r->host = nvme_host_make(r->core);
+	remote_opts_default(&r->opts);
+	name_host(r);
+	list_init(&r->groups);
+	list_init(&r->discoveries);
+	remote_turns_init(&r->turns, TURNS_MAX);
+	return r;
+}
+
+void remote_stop(struct remote *r, void (*done)(void *arg), void *arg)
+{
+	r->stopping = true;
+	r->stop_done = done;
+	r->stop_arg = arg;
+	list_each_safe(l, &r->groups)
+		remote_group_leave(list_entry(l, struct remote_group, link), NULL);
+	remote_look_stopped(r);
+}
+
+/* By message: whoever goes last is still about it. */
+void remote_look_stopped(struct remote *r)
+{
+	if (!r->stopping || r->stopped || !list_empty(&r->groups) || !list_empty(&r->discoveries))
+		return;
+	r->stopped = true;
+	msg_send(reactor_self(), &r->stop_msg, look_later);
+}
+
+static void look_later(struct msg *m)
+{
+	struct remote *r = container_of(m, struct remote, stop_msg);
+
+	r->stop_done(r->stop_arg);
+}
+
+void remote_free(struct remote *r)
+{
+	if (!r)
+		return;
+	must(list_empty(&r->groups) && list_empty(&r->discoveries));
+	nvme_host_free(r->host);
+	free(r);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote_core.h: what the core side's own files share; control never looks at it.
+ *
+ * The way of an I/O:  remote_submit   makes the command             remote_io.c, remote_cmd.c
+ *                     remote_go       a lane is chosen, or a line   remote_io.c, remote_select.c
+ *                     remote_lane_run its queue pair, or another core's   remote_lane.c, remote_forward.c
+ *                     remote_ended    answered, or failed with its path   remote_io.c
+ *                     remote_end      told to the waist
+ */
+#ifndef BACKENDS_REMOTE_REMOTE_CORE_H
+#define BACKENDS_REMOTE_REMOTE_CORE_H
+
+#include "backends/remote/remote_priv.h"
+
+/* --- remote_status.c: what to do with a status -------------------------------------------------------------- */
+
+enum remote_verdict {
+	REMOTE_FINAL,           /* that is the answer */
+	REMOTE_AGAIN,           /* the same may well work now */
+	REMOTE_AGAIN_LATER,     /* ... after a while */
+	REMOTE_OTHER_PATH,      /* this path cannot, another may */
+	REMOTE_OTHER_ANA,       /* the same, and access states have changed */
+};
+struct remote_status_row {
+	uint8_t status;         /* enum bdev_status, when it is the end of it */
+	uint8_t verdict;        /* without DNR; with it all are final */
+	bool ns_changed;        /* control looks at the namespaces */
+};
+/* `status`: an enum nvme_status without flags, of an I/O command. */
+const struct remote_status_row *remote_status_of(uint16_t status);
+
+/* --- remote_cmd.c: commands --------------------------------------------------------------------------------- */
+
+/* Everything but plain reads and writes: the command that is next, from r->at on. BDEV_ST_OK: r->op is ready.
+ * Anything else ends the I/O. *ret_nothing: nothing is left to do. */
+enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io *r, bool *ret_nothing);
+static inline bool remote_is_fused(const struct remote_io *r) { return r->io->op == BDEV_COMPARE_AND_WRITE; }
+
+/* --- remote_io.c -------------------------------------------------------------------------------------------- */
+
+static inline struct remote_channel *remote_channel_of(const struct remote_io *r)
+{
+	return bdev_channel_ctx(r->io->ch);
+}
+/* To a lane, or in line for one. */
+void remote_go(struct remote_channel *c, struct remote_io *r);
+/* The same for one that has been out or waited: its lease is looked at first. */
+void remote_go_again(struct remote_channel *c, struct remote_io *r);
+/* Hand the command to a queue pair of the calling core; `done` runs when it, or both halves of a pair, came back. */
+bool remote_op_is_half(const struct nvme_op *op); /* of a fused pair */
+void remote_hand_over(struct remote_io *r, struct nvme_qpair *qp, nvme_op_fn *done);
+/* It came back to the I/O's own core. */
+void remote_ended(struct remote_io *r);
+void remote_end(struct remote_io *r, enum bdev_status st);
+
+/* --- remote_wait.c: what waits in a channel, and the injected ----------------------------------------------- */
+
+void remote_wait_path(struct remote_channel *c, struct remote_io *r);
+void remote_wait_later(struct remote_channel *c, struct remote_io *r, uint64_t delay_ns);
+/* Out of the list it waits in. */
+void remote_unwait(struct remote_io *r);
+/* Everyone in line looks again. */
+void remote_line_run(struct remote_channel *c);
+/* The path answered that it cannot: not again before some time has passed. */
+void remote_avoid(struct remote_channel *c, uint8_t path);
+/* End what waits for a path or for its time. */
+void remote_waiting_end(struct remote_channel *c, enum bdev_status st);
+/* True: a fault was asked for, and has taken the I/O. */
+bool remote_injected(struct remote_lane *l, struct remote_io *r);
+
+/* --- remote_select.c ---------------------------------------------------------------------------------------- */
+
+/* NULL: none can be used now. */
+struct remote_lane *remote_choose(struct remote_channel *c);
+const struct remote_view_disk *remote_view_disk_of(const struct remote_channel *c); /* NULL: not in the view */
+
+/* --- remote_lane.c ------------------------------------------------------------------------------------------ */
+
+static inline struct remote_group_core *remote_core_of(const struct remote_lane *l)
+{
+	return &l->path->group->cores[l->core_index];
+}
+static inline bool remote_lane_usable(const struct remote_lane *l) { return l->state == REMOTE_LANE_OPEN_STATE; }
+struct reactor *remote_lane_reactor(const struct remote_lane *l);
+/* Somebody wants it now. It stays open until control takes the path down: a target may still know a queue whose
+ * connection has just been closed, and would refuse it. */
+void remote_lane_want(struct remote_lane *l);
+/* An I/O came back failed by the connection. */
+void remote_lane_lost(struct remote_lane *l);
+/* No channel of this core's goes this way any more. */
+void remote_lane_forget(struct remote_lane *l);
+void remote_lane_news(struct remote_lane *l, uint32_t news);
+#define REMOTE_NEWS_TROUBLE 0x1u
+#define REMOTE_NEWS_OPENED  0x2u
+#define REMOTE_NEWS_ANA     0x4u
+#define REMOTE_NEWS_NS      0x8u
+/* Ask the controller to end a command early. False: another one is being asked for. */
+bool remote_lane_abort(struct remote_lane *l, uint16_t cid, bool late);
+/* Nothing is away any more: a lane that is to go down may be. */
+void remote_lane_look_down(struct remote_lane *l);
+
+/* --- remote_forward.c --------------------------------------------------------------------------------------- */
+
+void remote_forward(struct remote_lane *l, struct remote_io *r);
+/* A new life: who came early goes on. */
+void remote_early_go(struct remote_lane *via);
+
+/* --- remote_limbo.c ----------------------------------------------------------------------------------------- */
+
+/* A command that went out and whose connection ended: true when that must not be simply repeated now; taken. */
+bool remote_limbo_takes(struct remote_io *r);
+/* Those of the lane that went out in that life, or before, cannot land any more. */
+void remote_limbo_release(struct remote_lane *l, uint32_t life);
+/* End those of the channel. */
+void remote_limbo_end(struct remote_channel *c, enum bdev_status st);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote_ctl.h: what the control side's own files share; cores never see it. Control reactor, all of it. */
+#ifndef BACKENDS_REMOTE_REMOTE_CTL_H
+#define BACKENDS_REMOTE_REMOTE_CTL_H
+
+#include "backends/remote/remote_priv.h"
+
+#define REMOTE_LIVES_MAX 8u         /* lives of a path whose writes may hang in limbo at once */
+
+/* What is to become of a path, whatever it does at the moment. */
+enum remote_want { REMOTE_WANT_UP, REMOTE_WANT_DISABLED, REMOTE_WANT_GONE };
+
+/* Who waits for a path; caller's memory, told once. `e` NULL: as wanted. */
+struct remote_path_wait {
+	struct list link;
+	void (*done)(struct remote_path_wait *w, const struct err *e);
+};
+
+struct remote_path_ctl {
+	struct remote_path *path;
+	uint8_t want;                   /* enum remote_want */
+	bool standing;                  /* a failed attempt is followed by another; else it was the only one */
+	bool was_up, at_once;           /* at_once: the next attempt does not wait */
+	bool ana_stale, ns_stale;       /* to be read again when what is being read has come */
+	bool looking;                   /* namespaces or ANA states are being read; one at a time */
+	bool reading;                   /* `log` is out; its answer comes in any case */
+	uint32_t look_round, log_round; /* what was read for a controller that has gone is of no use */
+	void (*ana_done)(struct remote_path *p), (*ana_waits)(struct remote_path *p);
+	bool fenced;                    /* the last life ended over a living admin queue: nothing can land now */
+	bool hopeless;                  /* fast_io_fail passed, or there will be no attempt: not worth waiting for */
+	uint32_t attempts;              /* since it was up last */
+	uint64_t up_ns, down_ns;        /* when it came up; since when it is not (0: it is) */
+	struct remote_turn turn;
+	struct timer delay, expiry, limbo;
+	struct list firsts, resets, offs, ends; /* remote_path_wait: next attempt's end; off; gone */
+	struct { uint32_t life; uint64_t due_ns; } lives[REMOTE_LIVES_MAX];
+	uint32_t life_count;
+	bool replaying;
+	uint32_t replaying_life;
+	struct nvme_path *alternates;   /* failover: addresses that take their turn */
+	uint32_t alternate_count;
+	struct remote_wait unpublished;
+	enum nvme_reason reason;
+	uint64_t attempts_total, ups_total;
+	struct nvme_log_read log;       /* the ANA log, the list of changed namespaces */
+	struct nvme_ns_list changed;
+	void *page;
+	uint32_t page_len;
+	uint8_t multipath;              /* enum remote_multipath: as it was attached */
+	bool failed;                    /* what is being closed was an attempt that failed */
+	bool ended, freeing;            /* told that it is gone; waits for cores to lose sight of it */
+	bool limbo_over;                /* nothing hangs in limbo whatever the time: its disks are gone */
+	uint16_t last_cntlid;
+	uint32_t kato_ms, cqt_ms;       /* of the last controller */
+	bool traffic_based;
+};
+
+/* --- remote.c ------------------------------------------------------------------------------------------------ */
+
+/* A group or a discovery service has gone: was that the last that remote_stop() waits for? */
+void remote_look_stopped(struct remote *r);
+void remote_opts_default(struct remote_opts *ret_opts);
+
+/* --- remote_turns.c ---------------------------------------------------------------------------------------- */
+
+void remote_turns_init(struct remote_turns *t, uint32_t max);
+/* Ask; `granted` runs later. */
+void remote_turn_take(struct remote_turns *t, struct remote_turn *turn, bool slow,
+                      void (*granted)(struct remote_turn *t));
+/* Given back, or not wanted any more; no effect when it has nothing. */
+void remote_turn_give(struct remote_turns *t, struct remote_turn *turn);
+
+/* --- remote_group.c ---------------------------------------------------------------------------------------- */
+
+struct remote_group *remote_group_find(struct remote *r, const char *name);
+struct remote_group *remote_group_make(struct remote *r, const char *name, const char *subnqn);
+/* Something that cores see has changed. */
+void remote_group_changed(struct remote_group *g);
+/* `w->done` runs when what is true now is what every core sees. */
+void remote_group_when_published(struct remote_group *g, struct remote_wait *w);
+/* Unregister the disks, end the paths, free it. `w` may be NULL. */
+void remote_group_leave(struct remote_group *g, struct remote_wait *w);
+/* A path or a disk has gone: frees the group when that was the last. */
+void remote_group_look(struct remote_group *g);
+uint32_t remote_group_path_count(const struct remote_group *g); /* those that are going not counted */
+const char *remote_policy_name(uint8_t policy);
+const char *remote_selector_name(uint8_t selector);
+
+/* --- remote_path.c ------------------------------------------------------------------------------------------ */
+
+struct remote_path *remote_path_make(struct remote_group *g, const struct nvme_path *where,
+                                     const struct remote_path_opts *opts, bool standing);
+void remote_path_begin(struct remote_path *p);
+/* Another address for the same path: they take turns. */
+void remote_path_add_alternate(struct remote_path *p, const struct nvme_path *where);
+void remote_path_remove_alternate(struct remote_path *p, uint32_t at);
+void remote_path_drop_address(struct remote_path *p); /* the one in use; there is an alternate */
+/* What kept a path that is gone may be over: a log page was read. */
+void remote_path_look(struct remote_path *p);
+/* The next attempt's end; at once when it is up. */
+void remote_path_when_tried(struct remote_path *p, struct remote_path_wait *w);
+void remote_path_reset(struct remote_path *p, struct remote_path_wait *w);
+void remote_path_enable(struct remote_path *p, struct remote_path_wait *w);
+void remote_path_disable(struct remote_path *p, struct remote_path_wait *w);
+/* Ends with remote_path_free_now() by itself. `w` may be NULL: told when its connections are closed. */
+void remote_path_leave(struct remote_path *p, struct remote_path_wait *w);
+/* Take back. */
+void remote_path_unwait(struct remote_path_wait *w);
+/* Is it worth waiting for? */
+bool remote_path_may_come(const struct remote_path *p);
+bool remote_path_going(const struct remote_path *p);
+uint16_t remote_path_cntlid(const struct remote_path *p);
+const char *remote_path_spdk_state(const struct remote_path *p); /* "enabled", "reconnect_is_delayed", ... */
+/* What "name at address" is called in sentences and logs. */
+const char *remote_path_text(const struct remote_path *p, char buf[static 512]);
+/* remote_scan.c: the controller's namespaces and ANA states are known. */
+void remote_path_scanned(struct remote_path *p);
+
+/* --- remote_scan.c ------------------------------------------------------------------------------------------- */
+
+/* Read what a controller that has just come up has; remote_path_scanned() follows, maybe at once. */
+void remote_scan_begin(struct remote_path *p);
+void remote_scan_end(struct remote_path *p); /* the controller goes: no answer is waited for any more */
+/* The path has gone: its disks lose it. */
+void remote_scan_path_gone(struct remote_path *p);
+struct remote_disk *remote_disk_of(const struct bdev *b); /* NULL: of another kind */
+struct remote_disk *remote_disk_find(struct remote_group *g, uint32_t nsid);
+void remote_disk_unregister(struct remote_disk *d);
+extern const char remote_product[];
+
+/* --- remote_ana.c --------------------------------------------------------------------------------------------- */
+
+/* Read the ANA log; `done` runs later with what was learned put into group->disks, or at once when there is none. */
+void remote_ana_read(struct remote_path *p, void (*done)(struct remote_path *p));
+void remote_ana_end(struct remote_path *p);
+const char *remote_ana_name(uint8_t state); /* SPDK's: "optimized", ... */
+
+/* --- remote_attach.c ------------------------------------------------------------------------------------------ */
+
+enum remote_multipath { REMOTE_MULTIPATH, REMOTE_FAILOVER, REMOTE_SINGLE };
+
+struct remote_attach_opts {
+	const char *name;
+	struct nvme_path where;
+	struct remote_path_opts path;
+	enum remote_multipath multipath;
+	bool standing;                  /* it stays although the first attempt fails: a configuration is loaded */
+	bool discovered;                /* by a discovery service, which saves it */
+	bool policy_given;
+	uint8_t policy, selector;
+	uint32_t rr_min_io;
+	uint32_t max_bdevs;
+};
+struct uuid remote_hostid(const struct nvme_path *where);
+/* Errors: the name is taken, the path is there already, another subsystem. */
+struct remote_path *remote_attach(struct remote *r, const struct remote_attach_opts *opts, struct err *e);
+
+struct remote_detach_opts {
+	const char *name;
+	struct nvme_path where;         /* empty fields: any */
+	bool has_adrfam;
+};
+/* All paths that match, and the group with its last. `w->done` when their connections are closed and, with the last,
+ * the disks are gone. Errors: -ENODEV. */
+int remote_detach(struct remote *r, const struct remote_detach_opts *opts, struct remote_wait *w,
+                  struct err *e) MUST_USE;
+/* SPDK's rules between the three; `given` in sentences. */
+int remote_check_times(int32_t loss, uint32_t delay, uint32_t fast_fail, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote_io.c: an I/O from the waist's hands to a queue pair and back, and what is done when it comes back otherwise
+ * than well.
+ *
+ * Plain reads and writes are made here, everything else in remote_cmd.c. An I/O that ends badly is told to the waist,
+ * goes out again, or waits: for another path (remote_wait.c), or until it is known that it cannot land any more
+ * (remote_limbo.c). While it waits it is in one of the channel's or the lane's lists, and each has somebody who wakes
+ * it.
+ */
+#include "backends/remote/remote_core.h"
+
+#define REFUSALS_MAX 600u       /* by paths that answer; with a tenth of a second between rounds */
+#define LATER_FIRST_NS (10 * NS_PER_MS)
+
+static void run(struct remote_lane *l, struct remote_io *r);
+static bool make_other(struct remote_channel *c, struct remote_io *r);
+static void op_done(struct nvme_op *op);
+
+/* --- down --------------------------------------------------------------------------------------------------- */
+
+static inline void make_rw(struct remote_channel *c, struct remote_io *r, const struct bdev_io *io)
+{
+	bool writes = io->op == BDEV_WRITE;
+
+	r->op.cmd = nvme_sqe_rw(writes ? NVME_CMD_WRITE : NVME_CMD_READ, c->disk->nsid, io->lba, (uint32_t)io->count);
+	if (unlikely(io->flags & BDEV_IO_FUA))
+		r->op.cmd.rw.control = le16_of(NVME_RW_FUA);
+	r->op.iovs = io->iovs;
+	r->op.iov_count = io->iov_count;
+	r->op.data = writes ? NVME_OP_TO_CTRLR : NVME_OP_TO_HOST;
+	r->op.data_len = (uint32_t)io->count * c->block_bytes;
+	r->more = false;
+}
+
+void remote_submit(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct remote_channel *c = bdev_channel_ctx(ch);
+	struct remote_io *r = io->device_ctx;
+
+	r->io = io;
+	r->aborted = r->timed_out = false;
+	r->inject = 0;
+	r->retries = r->refusals = 0;
+	r->at = 0;
+	if (likely(io->op <= BDEV_WRITE))
+		make_rw(c, r, io);
+	else if (!make_other(c, r))
+		return;
+	remote_go(c, r);
+}
+
+/* False: it has ended. */
+static bool make_other(struct remote_channel *c, struct remote_io *r)
+{
+	bool nothing = false;
+	enum bdev_status st;
+
+	if (r->io->op == BDEV_RESET) { /* what waits ends; controllers are reset by who is asked to (remote.md) */
+		remote_waiting_end(c, BDEV_ST_ABORTED);
+		remote_end(r, BDEV_ST_OK);
+		return false;
+	}
+	st = remote_make_command(c, r, &nothing);
+	if (st == BDEV_ST_OK && !nothing)
+		return true;
+	remote_end(r, st);
+	return false;
+}
+
+void remote_go(struct remote_channel *c, struct remote_io *r)
+{
+	struct remote_lane *l = c->lane;
+
+	if (unlikely(!l)) {
+		l = remote_choose(c);
+		if (!l) {
+			remote_wait_path(c, r);
+			return;
+		}
+	}
+	run(l, r);
+}
+
+void remote_go_again(struct remote_channel *c, struct remote_io *r)
+{
+	if (r->aborted)
+		remote_end(r, BDEV_ST_ABORTED);
+	else if (!bdev_io_may_land(r->io))
+		remote_end(r, BDEV_ST_FENCED);
+	else if (atomic_load_explicit(&c->disk->bdev.removing, memory_order_relaxed))
+		remote_end(r, BDEV_ST_GONE);
+	else
+		remote_go(c, r);
+}
+
+static void run(struct remote_lane *l, struct remote_io *r)
+{
+	assert(l->state == REMOTE_LANE_OPEN_STATE);
+	r->lane = l;
+	r->life = l->life;
+	r->place = REMOTE_AT_LANE;
+	r->began_ns = reactor_now_ns();
+	remote_count_add(&l->outstanding, 1);
+	remote_count_add(&l->counts[REMOTE_LANE_SUBMITTED], 1);
+	if (unlikely(atomic_load_explicit(&l->path->injections, memory_order_acquire)) && remote_injected(l, r))
+		return;
+	if (unlikely(l->via))
+		remote_forward(l, r);
+	else
+		remote_hand_over(r, l->qp, op_done);
+}
+
+/* --- and back ----------------------------------------------------------------------------------------------- */
+
+static void half_done(struct nvme_op *op);
+static void second_done(struct nvme_op *op);
+
+void remote_hand_over(struct remote_io *r, struct nvme_qpair *qp, nvme_op_fn *done)
+{
+	r->op.done = done;
+	if (likely(!remote_is_fused(r))) {
+		nvme_qpair_submit(qp, &r->op);
+		return;
+	}
+	r->halves = 2;
+	r->fused.both = done;
+	r->op.done = half_done;
+	r->fused.second.done = second_done;
+	nvme_qpair_submit_fused(qp, &r->op, &r->fused.second);
+}
+
+/* Of a pair the one that failed tells why; the other one only says that it was not done for that. */
+static void both_done(struct remote_io *r)
+{
+	struct nvme_op *first = &r->op, *second = &r->fused.second;
+	uint16_t said = nvme_op_status(first);
+
+	if (--r->halves)
+		return;
+	first->sent |= second->sent;
+	if (said == NVME_SC_SUCCESS || said == NVME_SC_FUSED_FAIL) {
+		if (!said || nvme_op_status(second))
+			first->cpl = second->cpl;
+	}
+	r->fused.both(first);
+}
+
+static void half_done(struct nvme_op *op)
+{
+	both_done(container_of(op, struct remote_io, op));
+}
+
+static void second_done(struct nvme_op *op)
+{
+	both_done(container_of(op, struct remote_io, fused.second));
+}
+
+bool remote_op_is_half(const struct nvme_op *op)
+{
+	return op->done == half_done || op->done == second_done;
+}
+
+static void op_done(struct nvme_op *op)
+{
+	remote_ended(container_of(op, struct remote_io, op));
+}
+
+void remote_end(struct remote_io *r, enum bdev_status st)
+{
+	bdev_io_done(r->io, st);
+}
+
+static void account(struct remote_channel *c, struct remote_io *r)
+{
+	struct remote_lane *l = r->lane;
+	struct remote_io_stats *s = &c->stats[l->path->index];
+	uint64_t took_ns = reactor_now_ns() - r->began_ns;
+
+	if (likely(r->io->op == BDEV_READ)) {
+		remote_count_add(&s->reads, 1);
+		remote_count_add(&s->read_bytes, r->op.data_len);
+		remote_count_add(&s->read_ns, took_ns);
+	} else if (r->io->op == BDEV_WRITE) {
+		remote_count_add(&s->writes, 1);
+		remote_count_add(&s->write_bytes, r->op.data_len);
+		remote_count_add(&s->write_ns, took_ns);
+	} else if (r->io->op == BDEV_UNMAP) {
+		remote_count_add(&s->unmaps, 1);
+		for (uint64_t i = 0; i * sizeof(r->ranges[0]) < r->op.data_len; i++)
+			remote_count_add(&s->unmap_bytes, (uint64_t)le32_get(r->ranges[i].nlb) * c->block_bytes);
+		remote_count_add(&s->unmap_ns, took_ns);
+	} else {
+		remote_count_add(&s->others, 1);
+	}
+	if (unlikely(c->latency)) /* a sixteenth of the difference; signed */
+		l->latency_ns = l->latency_ns ? l->latency_ns + (uint64_t)((int64_t)(took_ns - l->latency_ns) / 16) : took_ns;
+}
+
+static void went_wrong(struct remote_channel *c, struct remote_io *r, uint16_t status);
+static void next(struct remote_channel *c, struct remote_io *r);
+
+void remote_ended(struct remote_io *r)
+{
+	struct remote_channel *c = remote_channel_of(r);
+	struct remote_lane *l = r->lane;
+	uint16_t status = nvme_cqe_status(&r->op.cpl);
+
+	remote_count_add(&l->outstanding, (uint64_t)-1);
+	if (unlikely(r->inject)) {
+		status = r->inject;
+		r->inject = 0;
+	}
+	if (unlikely(status & NVME_SC_CODE)) {
+		went_wrong(c, r, status);
+		return;
+	}
+	remote_count_add(&l->counts[REMOTE_LANE_COMPLETED], 1);
+	account(c, r);
+	if (unlikely(r->io->op == BDEV_PASSTHROUGH) && r->io->passthrough.result)
+		*r->io->passthrough.result = le32_get(r->op.cpl.dw0);
+	if (likely(!r->more))
+		remote_end(r, BDEV_ST_OK);
+	else
+		next(c, r);
+}
+
+/* The next of an I/O's commands. */
+static void next(struct remote_channel *c, struct remote_io *r)
+{
+	bool nothing = false;
+	enum bdev_status st;
+
+	r->at += r->step;
+	st = remote_make_command(c, r, &nothing);
+	if (st == BDEV_ST_OK && !nothing)
+		remote_go_again(c, r);
+	else
+		remote_end(r, st);
+}
+
+/* --- not well ----------------------------------------------------------------------------------------------- */
+
+static void path_lost(struct remote_channel *c, struct remote_io *r)
+{
+	struct remote_lane *l = r->lane;
+
+	remote_lane_lost(l);
+	if (remote_limbo_takes(r))
+		return;
+	remote_count_add(&l->counts[REMOTE_LANE_MOVED], 1);
+	remote_go_again(c, r);
+}
+
+static void refused(struct remote_channel *c, struct remote_io *r, const struct remote_status_row *row)
+{
+	if (row->verdict == REMOTE_OTHER_ANA)
+		remote_lane_news(r->lane, REMOTE_NEWS_ANA);
+	if (++r->refusals > REFUSALS_MAX) {
+		remote_end(r, row->status);
+		return;
+	}
+	remote_count_add(&r->lane->counts[REMOTE_LANE_MOVED], 1);
+	remote_avoid(c, r->lane->path->index);
+	remote_go_again(c, r);
+}
+
+/* What the controller asks for, or a time of our own that grows. */
+static uint64_t delay_of(const struct remote_io *r, uint16_t status, const struct remote_status_row *row)
+{
+	uint32_t crd = (status & NVME_SC_CRD) >> 11;
+
+	if (crd)
+		return r->lane->path->crdt_100ms[crd - 1] * 100 * NS_PER_MS;
+	return row->verdict == REMOTE_AGAIN_LATER ? LATER_FIRST_NS << min_u32(2 * (r->retries - 1), 8) : 0;
+}
+
+static void again(struct remote_channel *c, struct remote_io *r, uint16_t status, const struct remote_status_row *row)
+{
+	int32_t max = c->disk->group->remote->opts.bdev_retry_count;
+	uint64_t delay_ns;
+
+	if (r->aborted || (max >= 0 && r->retries >= (uint32_t)max)) {
+		remote_end(r, row->status);
+		return;
+	}
+	r->retries++;
+	remote_count_add(&r->lane->counts[REMOTE_LANE_RETRIED], 1);
+	delay_ns = delay_of(r, status, row);
+	if (delay_ns)
+		remote_wait_later(c, r, delay_ns);
+	else
+		remote_go_again(c, r);
+}
+
+static __attribute__((noinline)) void went_wrong(struct remote_channel *c, struct remote_io *r, uint16_t status)
+{
+	const struct remote_status_row *row = remote_status_of(status);
+	struct remote_lane *l = r->lane;
+
+	if ((status & NVME_SC_CODE) == NVME_SC_HOST_PATH_ERROR && !(status & NVME_SC_DNR)) {
+		path_lost(c, r);
+		return;
+	}
+	remote_count_add(&l->counts[REMOTE_LANE_COMPLETED], 1);
+	remote_count_add(&l->counts[REMOTE_LANE_ERRORS], 1);
+	remote_count_add(&c->stats[l->path->index].errors, 1);
+	if (row->ns_changed)
+		remote_lane_news(l, REMOTE_NEWS_NS);
+	if ((status & NVME_SC_CODE) == NVME_SC_ABORT_REQ && (r->aborted || r->timed_out))
+		remote_end(r, r->aborted ? BDEV_ST_ABORTED : BDEV_ST_TIMED_OUT);
+	else if (status & NVME_SC_DNR || row->verdict == REMOTE_FINAL)
+		remote_end(r, row->status);
+	else if (row->verdict == REMOTE_OTHER_PATH || row->verdict == REMOTE_OTHER_ANA)
+		refused(c, r, row);
+	else
+		again(c, r, status, row);
+}
+
+/* --- abort -------------------------------------------------------------------------------------------------- */
+
+/* What waits here ends here. What the controller has ends with its answer, whatever it is asked; what may still land
+ * must not be said to have ended. */
+bool remote_abort(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct remote_io *r = io->device_ctx;
+
+	if (r->aborted)
+		return true;
+	r->aborted = true;
+	switch ((enum remote_place)r->place) {
+	case REMOTE_IN_LINE:
+	case REMOTE_LATER:
+		remote_unwait(r);
+		remote_end(r, BDEV_ST_ABORTED);
+		return true;
+	case REMOTE_IN_LIMBO:
+		return true;
+	case REMOTE_INJECTED:
+		return false;
+	case REMOTE_AT_LANE:
+		break;
+	}
+	return !remote_is_fused(r) && !r->lane->via && remote_lane_abort(r->lane, r->op.cid, false);
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote_lane.c: a path on a core: its queue pair, opened when control says that the path is up and somebody on this
+ * core wants it, closed when control says so.
+ *
+ * Control and lanes talk by messages only. Up and down alternate; down is answered when the queue pair is closed and no
+ * I/O of this core is on another core any more. A lane that ends by itself tells control, once a life, and does nothing
+ * else: control takes the whole path down and up again.
+ */
+#include "backends/remote/remote_core.h"
+
+#include <errno.h>
+
+static void up_on_core(struct msg *m);
+static void down_on_core(struct msg *m);
+static void replay_on_core(struct msg *m);
+
+/* --- control ------------------------------------------------------------------------------------------------ */
+
+struct reactor *remote_lane_reactor(const struct remote_lane *l)
+{
+	struct core *core = l->path->group->remote->core;
+
+	return l->core_index < core_reactor_count(core) ? core_reactor(core, l->core_index) : core_control(core);
+}
+
+static uint32_t lane_count(const struct remote_path *p)
+{
+	return remote_core_count(p->group->remote);
+}
+
+void remote_lanes_init(struct remote_path *p)
+{
+	for (uint32_t i = 0; i < lane_count(p); i++) {
+		struct remote_lane *l = &p->lanes[i];
+
+		l->path = p;
+		l->core_index = (uint8_t)i;
+		list_init(&l->early);
+	}
+}
+
+void remote_lanes_fini(struct remote_path *p)
+{
+	for (uint32_t i = 0; i < lane_count(p); i++) {
+		struct remote_lane *l = &p->lanes[i];
+
+		must(!l->up && !l->qp && !l->away && list_empty(&l->early));
+		must(!atomic_load(&l->news) && !atomic_load(&l->abort_busy) && !l->in_limbo);
+	}
+}
+
+void remote_lanes_up(struct remote_path *p, const struct nvme_login *login)
+{
+	const struct nvme_ctrlr_info *info = p->ctrlr ? nvme_ctrlr_info(p->ctrlr) : NULL;
+
+	assert(!p->downs_left);
+	p->login = *login;
+	p->told_life = p->life;
+	if (info)
+		memcpy(p->crdt_100ms, info->crdt_100ms, sizeof(p->crdt_100ms));
+	for (uint32_t i = 0; i < lane_count(p); i++)
+		msg_send(remote_lane_reactor(&p->lanes[i]), &p->lanes[i].up_msg, up_on_core);
+}
+
+void remote_lanes_down(struct remote_path *p, void (*done)(struct remote_path *p))
+{
+	assert(!p->downs_left);
+	p->down_done = done;
+	p->downs_left = lane_count(p);
+	for (uint32_t i = 0; i < lane_count(p); i++)
+		msg_send(remote_lane_reactor(&p->lanes[i]), &p->lanes[i].down_msg, down_on_core);
+}
+
+static void down_on_control(struct msg *m)
+{
+	struct remote_path *p = container_of(m, struct remote_lane, down_msg)->path;
+
+	if (--p->downs_left == 0)
+		p->down_done(p);
+}
+
+void remote_lanes_replay(struct remote_path *p, uint32_t life, void (*done)(struct remote_path *p))
+{
+	assert(!p->replays_left);
+	p->replay_life = life;
+	p->replay_done = done;
+	p->replays_left = lane_count(p);
+	for (uint32_t i = 0; i < lane_count(p); i++)
+		msg_send(remote_lane_reactor(&p->lanes[i]), &p->lanes[i].replay_msg, replay_on_core);
+}
+
+static void replay_on_control(struct msg *m)
+{
+	struct remote_path *p = container_of(m, struct remote_lane, replay_msg)->path;
+
+	if (--p->replays_left == 0)
+		p->replay_done(p);
+}
+
+/* --- news of a core ----------------------------------------------------------------------------------------- */
+
+static void news_on_control(struct msg *m)
+{
+	struct remote_lane *l = container_of(m, struct remote_lane, news_msg);
+	uint32_t news = atomic_exchange(&l->news, 0);
+
+	if (news & REMOTE_NEWS_OPENED)
+		remote_path_lane_opened(l->path);
+	if (news & REMOTE_NEWS_ANA)
+		remote_path_ana_changed(l->path);
+	if (news & REMOTE_NEWS_NS)
+		remote_path_ns_changed(l->path);
+	if (news & REMOTE_NEWS_TROUBLE)
+		remote_path_trouble(l->path, l->reason, &l->err);
+}
+
+void remote_lane_news(struct remote_lane *l, uint32_t news)
+{
+	struct core *core = l->path->group->remote->core;
+
+	if (atomic_fetch_or(&l->news, news) == 0)
+		msg_send(core_control(core), &l->news_msg, news_on_control);
+}
+
+static void tell_trouble(struct remote_lane *l, enum nvme_reason reason, const struct err *e)
+{
+	if (l->troubled || !l->up)
+		return;
+	l->troubled = true;
+	l->reason = reason;
+	l->err = *e;
+	remote_lane_news(l, REMOTE_NEWS_TROUBLE);
+}
+
+/* --- opening and ending ------------------------------------------------------------------------------------- */
+
+static void set_state(struct remote_lane *l, enum remote_lane_state state)
+{
+	l->state = (uint8_t)state;
+	atomic_store_explicit(&l->public_state, (uint8_t)state, memory_order_relaxed);
+}
+
+/* What waits may go this way now, and what goes another way may do better. */
+static void opened(struct remote_lane *l)
+{
+	set_state(l, REMOTE_LANE_OPEN_STATE);
+	list_each_safe(link, &remote_core_of(l)->channels) {
+		struct remote_channel *c = list_entry(link, struct remote_channel, link);
+
+		c->lane = NULL;
+		remote_line_run(c);
+	}
+}
+
+void remote_lane_forget(struct remote_lane *l)
+{
+	list_each(link, &remote_core_of(l)->channels) {
+		struct remote_channel *c = list_entry(link, struct remote_channel, link);
+
+		if (c->lane == l)
+			c->lane = NULL;
+	}
+}
+
+static void ended(struct remote_lane *l, struct nvme_qpair *qp, const struct err *e)
+{
+	enum nvme_reason reason = nvme_qpair_reason(qp);
+
+	set_state(l, REMOTE_LANE_ENDED_STATE);
+	remote_count_add(&l->counts[REMOTE_LANE_ENDED], 1);
+	remote_lane_forget(l);
+	l->qp = NULL;
+	nvme_qpair_close(qp);
+	tell_trouble(l, reason, e);
+}
+
+static void qpair_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
+{
+	struct remote_lane *l = arg;
+
+	if (e) {
+		ended(l, qp, e);
+		return;
+	}
+	remote_count_add(&l->counts[REMOTE_LANE_OPENED], 1);
+	remote_lane_news(l, REMOTE_NEWS_OPENED);
+	opened(l);
+}
+
+static void qpair_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
+{
+	ended(arg, qp, e);
+}
+
+static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg);
+
+void remote_lane_want(struct remote_lane *l)
+{
+	const struct nvme_login *login = &l->path->login;
+
+	if (likely(l->state != REMOTE_LANE_CLOSED_STATE) || !l->up)
+		return;
+	if (l->via) {
+		opened(l);
+		return;
+	}
+	set_state(l, REMOTE_LANE_OPENING_STATE);
+	l->qp = nvme_qpair_open(l->path->group->remote->host, login, (uint16_t)(l->core_index + 1), qpair_ready, qpair_gone,
+	                        l);
+	nvme_qpair_on_timeout(l->qp, took_too_long);
+}
+
+static void close_qpair(struct remote_lane *l)
+{
+	struct nvme_qpair *qp = l->qp;
+
+	set_state(l, REMOTE_LANE_CLOSED_STATE);
+	remote_lane_forget(l);
+	l->qp = NULL;
+	if (qp)
+		nvme_qpair_close(qp); /* what it holds looks for another way */
+}
+
+void remote_lane_lost(struct remote_lane *l)
+{
+	struct err e = { 0 };
+
+	if (l->state != REMOTE_LANE_OPEN_STATE)
+		return;
+	set_state(l, REMOTE_LANE_ENDED_STATE);
+	remote_lane_forget(l);
+	if (!l->qp)
+		return; /* the other core's lane tells control */
+	err_set(&e, -EIO, "the target answered with a host's own status");
+	nvme_qpair_fail(l->qp, NVME_REASON_PROTOCOL, &e); /* no effect when that is why we are here */
+}
+
+/* --- what control says, on each core ------------------------------------------------------------------------ */
+
+static void up_on_core(struct msg *m)
+{
+	struct remote_lane *l = container_of(m, struct remote_lane, up_msg);
+	uint32_t queues = max_u32(1, l->path->login.io_queues);
+
+	assert(!l->up && !l->qp);
+	l->up = true;
+	l->troubled = false;
+	l->life = l->path->told_life;
+	l->via = l->core_index < queues ? NULL : &l->path->lanes[l->core_index % queues];
+	if (!list_empty(&remote_core_of(l)->channels))
+		remote_lane_want(l);
+	remote_early_go(l);
+}
+
+static void down_on_core(struct msg *m)
+{
+	struct remote_lane *l = container_of(m, struct remote_lane, down_msg);
+
+	assert(l->up);
+	l->up = false;
+	l->down_asked = true;
+	close_qpair(l);
+	remote_lane_look_down(l);
+}
+
+void remote_lane_look_down(struct remote_lane *l)
+{
+	if (!l->down_asked || l->away)
+		return;
+	l->down_asked = false;
+	msg_send(core_control(l->path->group->remote->core), &l->down_msg, down_on_control);
+}
+
+static void replay_on_core(struct msg *m)
+{
+	struct remote_lane *l = container_of(m, struct remote_lane, replay_msg);
+
+	remote_limbo_release(l, l->path->replay_life);
+	msg_send(core_control(l->path->group->remote->core), &l->replay_msg, replay_on_control);
+}
+
+/* --- time-outs and aborts ----------------------------------------------------------------------------------- */
+
+/* Told once for each command, after the time-out; it stays with the target. */
+static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
+{
+	const struct remote_opts *opts;
+	struct remote_lane *l = arg;
+	struct err e = { 0 };
+
+	if (l->qp != qp)
+		return;
+	opts = &l->path->group->remote->opts;
+	remote_count_add(&l->counts[REMOTE_LANE_TIMED_OUT], 1);
+	if (opts->action_on_timeout == REMOTE_TIMEOUT_NONE)
+		return;
+	if (opts->action_on_timeout == REMOTE_TIMEOUT_ABORT && !remote_op_is_half(op)) {
+		container_of(op, struct remote_io, op)->timed_out = true;
+		if (remote_lane_abort(l, op->cid, true))
+			return;
+	}
+	err_set(&e, -ETIMEDOUT, "%s at %s port %s: command %02xh of queue %u was not answered within %llu us",
+	        l->path->where.subnqn, l->path->where.traddr, l->path->where.trsvcid, op->cmd.opc, nvme_qpair_id(qp),
+	        (unsigned long long)opts->timeout_us);
+	tell_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
+}
+
+/* The queue of the command is not the admin queue: it may have been answered, and its id used again, when the Abort
+ * arrives; whoever is hit then is sent again, see remote_status.c. */
+static void abort_done(struct nvme_op *op)
+{
+	struct remote_lane *l = container_of(op, struct remote_lane, abort_op);
+	bool failed = nvme_op_status(op) || le32_get(op->cpl.dw0) & 1;
+	bool late = l->abort_late;
+	struct err e = { 0 };
+
+	atomic_store(&l->abort_busy, false);
+	if (!failed || !late)
+		return;
+	err_set(&e, -ETIMEDOUT, "%s at %s port %s: a command took too long and could not be aborted", l->path->where.subnqn,
+	        l->path->where.traddr, l->path->where.trsvcid);
+	remote_path_trouble(l->path, NVME_REASON_IO_TIMEOUT, &e);
+}
+
+static void abort_on_control(struct msg *m)
+{
+	struct remote_lane *l = container_of(m, struct remote_lane, abort_msg);
+
+	l->abort_op = (struct nvme_op){ .cmd.opc = NVME_ADMIN_ABORT_CMD, .done = abort_done };
+	l->abort_op.cmd.abort.sqid = le16_of(l->abort_qid);
+	l->abort_op.cmd.abort.cid = le16_of(l->abort_cid);
+	if (l->path->ctrlr && l->path->state == REMOTE_PATH_UP)
+		nvme_ctrlr_submit_admin(l->path->ctrlr, &l->abort_op);
+	else
+		atomic_store(&l->abort_busy, false);
+}
+
+bool remote_lane_abort(struct remote_lane *l, uint16_t cid, bool late)
+{
+	if (!l->qp || l->state != REMOTE_LANE_OPEN_STATE || atomic_load(&l->abort_busy))
+		return false;
+	l->abort_cid = cid;
+	l->abort_qid = nvme_qpair_id(l->qp);
+	l->abort_late = late;
+	atomic_store(&l->abort_busy, true);
+	msg_send(core_control(l->path->group->remote->core), &l->abort_msg, abort_on_control);
+	return true;
+}

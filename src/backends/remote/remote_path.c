@@ -1,0 +1,786 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote_path.c: one path: a controller that is connected, lost, connected again, until somebody ends it.
+ *
+ *     IDLE -> REACHING -> TURN -> CONNECTING -> SCANNING -> UP -> DRAINING -> CLOSING -> DELAY -> REACHING ...
+ *                  \________\__________\____________\______________________/   |
+ *                                                                        FAILED, DISABLED, GONE
+ *
+ * Whatever happens to it sets what is wanted (up, disabled, gone) or notes why it ended, and what has begun goes on
+ * to its end: only decide(), when nothing is connected any more, chooses what comes next. So a detach at any moment
+ * is the same few lines, and takes as long as closing does, which is bounded.
+ *
+ * Three times count from the moment in which it was lost. After fast_io_fail_timeout its I/O need not wait for it any
+ * more; after ctrlr_loss_timeout it is removed; every reconnect_delay it is tried again, a quarter more or less by
+ * chance, so that hosts that lost the same target do not come back in step.
+ */
+#include "backends/remote/remote_ctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "core/log.h"
+
+#define SCAN_DEADLINE_NS (10 * NS_PER_S)
+/* After a loss the first attempt comes at once, but for this much of chance. */
+#define AT_ONCE_JITTER_NS (20 * NS_PER_MS)
+/* Up for as long as this, it has proved itself: the next delay begins small again. */
+#define PROVED_NS (10 * NS_PER_S)
+#define CTRATT_TBKAS (1u << 6)
+
+static const char *const state_names[] = {
+#define STATE_NAME(id, text) [REMOTE_PATH_##id] = #id,
+	REMOTE_PATH_STATES(STATE_NAME)
+};
+
+static void attempt(struct remote_path *p);
+static void reached(struct nvme_ctrlr *c, void *arg);
+static void granted(struct remote_turn *turn);
+static void ready(struct nvme_ctrlr *c, const struct err *e, void *arg);
+static void gone(struct nvme_ctrlr *c, const struct err *e, void *arg);
+static void scan_too_long(struct timer *t);
+static void path_down(struct remote_path *p, enum nvme_reason reason, const struct err *e);
+static void drained(struct remote_path *p);
+static void disabled(struct nvme_ctrlr *c, const struct err *e, void *arg);
+static void close_ctrlr(struct remote_path *p);
+static void closed(void *arg);
+static void decide(struct remote_path *p);
+static void kick(struct remote_path *p, const char *why);
+static void wait_and_try(struct remote_path *p, uint64_t delay_ns);
+static void delay_over(struct timer *t);
+static void lost_since(struct remote_path *p, uint64_t when_ns);
+static void expired(struct timer *t);
+static void tell(struct list *waits, const struct err *e);
+static void limbo_began(struct remote_path *p);
+static void limbo_due(struct timer *t);
+static void replay_next(struct remote_path *p);
+static void replayed(struct remote_path *p);
+static void end_now(struct remote_path *p);
+
+const char *remote_path_state_name(enum remote_path_state s)
+{
+	return state_names[s];
+}
+
+/* --- making ---------------------------------------------------------------------------------------------------- */
+
+struct remote_path *remote_path_make(struct remote_group *g, const struct nvme_path *where,
+                                     const struct remote_path_opts *opts, bool standing)
+{
+	struct remote_path *p = base_zalloc(sizeof(*p));
+	struct remote_path_ctl *ctl = base_zalloc(sizeof(*ctl));
+	uint32_t cores = remote_core_count(g->remote), i = 0;
+
+	while (g->paths[i])
+		i++;
+	must(i < REMOTE_PATHS_MAX);
+	p->group = g;
+	p->index = (uint8_t)i;
+	p->where = *where;
+	p->opts = *opts;
+	p->ctl = ctl;
+	ctl->path = p;
+	ctl->standing = standing;
+	list_init(&ctl->firsts);
+	list_init(&ctl->resets);
+	list_init(&ctl->offs);
+	list_init(&ctl->ends);
+	p->lanes = base_zalloc_aligned(CACHE_LINE, cores * sizeof(*p->lanes));
+	for (uint32_t core = 0; core < cores; core++) {
+		p->lanes[core].path = p;
+		p->lanes[core].core_index = core;
+	}
+	remote_lanes_init(p);
+	g->paths[i] = p;
+	lost_since(p, reactor_now_ns());
+	remote_group_changed(g);
+	return p;
+}
+
+void remote_path_begin(struct remote_path *p)
+{
+	assert(p->state == REMOTE_PATH_IDLE);
+	attempt(p);
+}
+
+const char *remote_path_text(const struct remote_path *p, char buf[static 512])
+{
+	snprintf(buf, 512, "%s at %s port %s", p->group->name, p->where.traddr, p->where.trsvcid);
+	return buf;
+}
+
+static void path_goto(struct remote_path *p, enum remote_path_state state)
+{
+	log_debug("remote: %s path %u: %s -> %s", p->group->name, p->index, state_names[p->state], state_names[state]);
+	p->state = state;
+}
+
+/* --- up -------------------------------------------------------------------------------------------------------- */
+
+static bool ended_in_silence(enum nvme_reason reason)
+{
+	return reason == NVME_REASON_CONNECT_TIMEOUT || reason == NVME_REASON_LOGIN_TIMEOUT;
+}
+
+static void attempt(struct remote_path *p)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+	struct nvme_host_opts opts = p->opts.host;
+
+	assert(!p->ctrlr);
+	timer_stop(&ctl->delay);
+	ctl->at_once = false;
+	ctl->attempts++;
+	ctl->attempts_total++;
+	opts.probe = true;
+	opts.alive_ns = &p->alive_ns;
+	path_goto(p, REMOTE_PATH_REACHING);
+	p->ctrlr = nvme_ctrlr_open(p->group->remote->host, &p->where, &opts, ready, gone, p);
+	nvme_ctrlr_on_reached(p->ctrlr, reached, p);
+}
+
+static void reached(struct nvme_ctrlr *c, void *arg)
+{
+	struct remote_path *p = arg;
+
+	if (p->state != REMOTE_PATH_REACHING)
+		return;
+	path_goto(p, REMOTE_PATH_TURN);
+	remote_turn_take(&p->group->remote->turns, &p->ctl->turn, ended_in_silence(p->ctl->reason), granted);
+}
+
+static void granted(struct remote_turn *turn)
+{
+	struct remote_path *p = container_of(turn, struct remote_path_ctl, turn)->path;
+
+	path_goto(p, REMOTE_PATH_CONNECTING);
+	nvme_ctrlr_proceed(p->ctrlr);
+}
+
+static int check_ctrlr(struct remote_path *p, const struct nvme_ctrlr_info *info, struct err *e)
+{
+	char text[512];
+
+	if (info->discovery)
+		return err_set(e, -EINVAL, "%s: that is a discovery controller, which has no disks; "
+		               "bdev_nvme_start_discovery "
+		               "uses it, and subnqn names a subsystem that has some", remote_path_text(p, text));
+	return 0;
+}
+
+static void learn(struct remote_path_ctl *ctl, const struct nvme_ctrlr_info *info)
+{
+	ctl->last_cntlid = info->cntlid;
+	ctl->kato_ms = info->keep_alive_ms;
+	ctl->cqt_ms = info->cqt_ms;
+	ctl->traffic_based = info->ctratt & CTRATT_TBKAS;
+}
+
+static void ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
+{
+	struct remote_path *p = arg;
+	struct err bad = { 0 };
+
+	if (e) {
+		path_down(p, nvme_ctrlr_reason(c), e);
+	} else if (check_ctrlr(p, nvme_ctrlr_info(c), &bad) != 0) {
+		path_down(p, NVME_REASON_BAD_ANSWER, &bad);
+	} else if (p->state == REMOTE_PATH_CONNECTING) {
+		learn(p->ctl, nvme_ctrlr_info(c));
+		path_goto(p, REMOTE_PATH_SCANNING);
+		timer_start(&p->ctl->delay, SCAN_DEADLINE_NS, scan_too_long);
+		remote_scan_begin(p);
+	}
+}
+
+static void scan_too_long(struct timer *t)
+{
+	struct remote_path *p = container_of(t, struct remote_path_ctl, delay)->path;
+	struct err e = { 0 };
+	char text[512];
+
+	err_set(&e, -ETIMEDOUT, "%s: the list of its namespaces did not come within %u s", remote_path_text(p, text),
+	        (unsigned)(SCAN_DEADLINE_NS / NS_PER_S));
+	path_down(p, NVME_REASON_ADMIN_TIMEOUT, &e);
+}
+
+void remote_path_scanned(struct remote_path *p)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+	struct nvme_login login;
+	char text[512];
+
+	if (p->state != REMOTE_PATH_SCANNING)
+		return;
+	timer_stop(&ctl->delay);
+	timer_stop(&ctl->expiry);
+	remote_turn_give(&p->group->remote->turns, &ctl->turn);
+	must(nvme_ctrlr_login(p->ctrlr, &login));
+	path_goto(p, REMOTE_PATH_UP);
+	if (ctl->was_up || ctl->attempts > 1)
+		log_notice("remote: %s is connected again", remote_path_text(p, text));
+	p->last_err = (struct err){ 0 };
+	p->life++;
+	ctl->was_up = ctl->standing = true;
+	ctl->hopeless = false;
+	ctl->up_ns = reactor_now_ns();
+	ctl->down_ns = 0;
+	ctl->ups_total++;
+	remote_lanes_up(p, &login);
+	remote_group_changed(p->group);
+	tell(&ctl->firsts, NULL);
+	tell(&ctl->resets, NULL);
+}
+
+void remote_path_lane_opened(struct remote_path *p)
+{
+	if (p->state == REMOTE_PATH_UP)
+		p->ctl->attempts = 0;
+}
+
+/* --- down ------------------------------------------------------------------------------------------------------ */
+
+static void gone(struct nvme_ctrlr *c, const struct err *e, void *arg)
+{
+	path_down(arg, nvme_ctrlr_reason(c), e);
+}
+
+void remote_path_trouble(struct remote_path *p, enum nvme_reason reason, const struct err *e)
+{
+	if (p->state == REMOTE_PATH_UP)
+		path_down(p, reason, e);
+}
+
+static void note(struct remote_path *p, enum nvme_reason reason, const struct err *e)
+{
+	bool again = p->ctl->attempts > 1 && p->last_err.code && p->ctl->reason == reason;
+
+	p->reasons[reason]++;
+	p->ctl->reason = reason;
+	p->last_err = *e;
+	if (reason == NVME_REASON_ASKED)
+		log_info("remote: %s", e->text);
+	else if (!again && p->ctl->standing) /* the first of a row of equal ones */
+		log_warning("remote: %s", e->text);
+}
+
+/* It ended, or is to end. */
+static void path_down(struct remote_path *p, enum nvme_reason reason, const struct err *e)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+
+	switch (p->state) {
+	case REMOTE_PATH_UP:
+		if (reactor_now_ns() - ctl->up_ns > PROVED_NS)
+			ctl->attempts = 0;
+		note(p, reason, e);
+		remote_scan_end(p);
+		ctl->at_once |= ctl->attempts == 0;
+		ctl->fenced = nvme_ctrlr_reason(p->ctrlr) == NVME_REASON_NONE;
+		lost_since(p, reactor_now_ns());
+		path_goto(p, REMOTE_PATH_DRAINING);
+		remote_group_changed(p->group);
+		remote_lanes_down(p, drained);
+		break;
+	case REMOTE_PATH_REACHING:
+	case REMOTE_PATH_TURN:
+	case REMOTE_PATH_CONNECTING:
+	case REMOTE_PATH_SCANNING:
+		note(p, reason, e);
+		remote_scan_end(p);
+		ctl->failed = true;
+		close_ctrlr(p);
+		break;
+	default:
+		break; /* on its way already */
+	}
+}
+
+/* The cores have let go. Over an admin queue that lives the controller is disabled: then nothing of what was sent can
+ * land any more. Else that takes as long as the target may need to see that we are gone. */
+static void drained(struct remote_path *p)
+{
+	if (p->ctl->fenced && nvme_ctrlr_reason(p->ctrlr) == NVME_REASON_NONE) {
+		path_goto(p, REMOTE_PATH_CLOSING);
+		nvme_ctrlr_disable(p->ctrlr, disabled, p);
+		return;
+	}
+	p->ctl->fenced = false;
+	limbo_began(p);
+	close_ctrlr(p);
+}
+
+static void disabled(struct nvme_ctrlr *c, const struct err *e, void *arg)
+{
+	struct remote_path *p = arg;
+
+	p->ctl->fenced = !e;
+	limbo_began(p);
+	close_ctrlr(p);
+}
+
+static void close_ctrlr(struct remote_path *p)
+{
+	struct nvme_ctrlr *c = p->ctrlr;
+
+	timer_stop(&p->ctl->delay);
+	remote_turn_give(&p->group->remote->turns, &p->ctl->turn);
+	path_goto(p, REMOTE_PATH_CLOSING);
+	nvme_ctrlr_close(c, closed, p);
+}
+
+static void closed(void *arg)
+{
+	struct remote_path *p = arg;
+
+	p->ctrlr = NULL;
+	decide(p);
+}
+
+/* --- what comes next ------------------------------------------------------------------------------------------- */
+
+/* SPDK's meaning of a zero: no second attempt. */
+static bool tries_again(const struct remote_path *p)
+{
+	return p->opts.reconnect_delay_sec || p->opts.ctrlr_loss_timeout_sec;
+}
+
+static uint64_t next_delay_ns(struct remote_path *p)
+{
+	uint64_t sec = p->opts.reconnect_delay_sec, ns;
+
+	for (uint32_t i = 1; p->opts.reconnects_grow && i < p->ctl->attempts && sec < REMOTE_DELAY_MAX_SEC; i++)
+		sec *= 2;
+	if (p->opts.reconnects_grow)
+		sec = min_u64(sec, max_u64(REMOTE_DELAY_MAX_SEC, p->opts.reconnect_delay_sec));
+	ns = sec * NS_PER_S;
+	return ns - ns / 4 + core_random_u64() % (ns / 2 + 1);
+}
+
+/* Failover: the next address; true: that is not the first of the round. */
+static bool next_address(struct remote_path *p)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+	struct nvme_path was = p->where;
+
+	if (!ctl->alternate_count)
+		return false;
+	p->where = ctl->alternates[0];
+	memmove(ctl->alternates, ctl->alternates + 1, (ctl->alternate_count - 1) * sizeof(was));
+	ctl->alternates[ctl->alternate_count - 1] = was;
+	return ctl->attempts % (ctl->alternate_count + 1) != 0;
+}
+
+/* Nothing is connected: what now? */
+static void decide(struct remote_path *p)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+	bool failed = ctl->failed;
+	struct err e = p->last_err;
+
+	ctl->failed = false;
+	if (ctl->want == REMOTE_WANT_GONE) {
+		path_goto(p, REMOTE_PATH_GONE);
+		end_now(p);
+		return;
+	}
+	if (ctl->want == REMOTE_WANT_DISABLED) {
+		path_goto(p, REMOTE_PATH_DISABLED);
+		timer_stop(&ctl->expiry);
+		ctl->hopeless = true;
+		remote_group_changed(p->group);
+	} else if (ctl->at_once) {
+		wait_and_try(p, failed ? 0 : core_random_u64() % AT_ONCE_JITTER_NS);
+	} else if (failed && !ctl->standing) {
+		path_goto(p, REMOTE_PATH_FAILED);
+	} else if (next_address(p)) {
+		wait_and_try(p, 0);
+	} else if (!tries_again(p)) {
+		path_goto(p, REMOTE_PATH_FAILED);
+		ctl->hopeless = true;
+		remote_group_changed(p->group);
+	} else {
+		wait_and_try(p, next_delay_ns(p));
+	}
+	if (ctl->want == REMOTE_WANT_DISABLED)
+		tell(&ctl->offs, NULL);
+	if (failed || ctl->want == REMOTE_WANT_DISABLED) {
+		tell(&ctl->firsts, &e);
+		tell(&ctl->resets, &e);
+	}
+}
+
+static void wait_and_try(struct remote_path *p, uint64_t delay_ns)
+{
+	path_goto(p, REMOTE_PATH_DELAY);
+	timer_start(&p->ctl->delay, delay_ns, delay_over);
+}
+
+static void delay_over(struct timer *t)
+{
+	attempt(container_of(t, struct remote_path_ctl, delay)->path);
+}
+
+/* What is wanted has changed. */
+static void kick(struct remote_path *p, const char *why)
+{
+	struct err e = { 0 };
+	char text[512];
+
+	switch (p->state) {
+	case REMOTE_PATH_IDLE:
+	case REMOTE_PATH_DELAY:
+	case REMOTE_PATH_FAILED:
+	case REMOTE_PATH_DISABLED:
+		timer_stop(&p->ctl->delay);
+		if (p->ctl->want == REMOTE_WANT_UP)
+			attempt(p);
+		else
+			decide(p);
+		break;
+	case REMOTE_PATH_GONE:
+		break;
+	default:
+		err_set(&e, -ECANCELED, "%s: %s", remote_path_text(p, text), why);
+		path_down(p, NVME_REASON_ASKED, &e);
+		break;
+	}
+}
+
+/* --- times ------------------------------------------------------------------------------------------------------ */
+
+static void start_expiry(struct remote_path *p)
+{
+	const struct remote_path_opts *o = &p->opts;
+	uint64_t lost_ns = p->ctl->down_ns, now = reactor_now_ns(), at = UINT64_MAX;
+
+	if (o->fast_io_fail_timeout_sec && !p->ctl->hopeless)
+		at = lost_ns + o->fast_io_fail_timeout_sec * NS_PER_S;
+	if (o->ctrlr_loss_timeout_sec > 0)
+		at = min_u64(at, lost_ns + (uint64_t)o->ctrlr_loss_timeout_sec * NS_PER_S);
+	if (at != UINT64_MAX)
+		timer_start(&p->ctl->expiry, at > now ? at - now : 0, expired);
+}
+
+static void lost_since(struct remote_path *p, uint64_t when_ns)
+{
+	if (!p->ctl->down_ns)
+		p->ctl->down_ns = when_ns;
+	start_expiry(p);
+}
+
+static void expired(struct timer *t)
+{
+	struct remote_path *p = container_of(t, struct remote_path_ctl, expiry)->path;
+	const struct remote_path_opts *o = &p->opts;
+	uint64_t lost_for = reactor_now_ns() - p->ctl->down_ns;
+	char text[512];
+
+	if (o->ctrlr_loss_timeout_sec > 0 && lost_for >= (uint64_t)o->ctrlr_loss_timeout_sec * NS_PER_S) {
+		log_warning("remote: %s: not connected again within %d s (ctrlr_loss_timeout_sec): it is removed",
+		            remote_path_text(p, text), o->ctrlr_loss_timeout_sec);
+		remote_path_leave(p, NULL);
+		return;
+	}
+	if (o->fast_io_fail_timeout_sec && lost_for >= o->fast_io_fail_timeout_sec * NS_PER_S && !p->ctl->hopeless) {
+		p->ctl->hopeless = true;
+		log_notice("remote: %s: not connected for %u s (fast_io_fail_timeout_sec): its I/O fails instead of "
+		           "waiting",
+		           remote_path_text(p, text), o->fast_io_fail_timeout_sec);
+		remote_group_changed(p->group);
+	}
+	start_expiry(p);
+}
+
+bool remote_path_may_come(const struct remote_path *p)
+{
+	return p->ctl->want == REMOTE_WANT_UP && !p->ctl->hopeless;
+}
+
+bool remote_path_going(const struct remote_path *p)
+{
+	return p->ctl->want == REMOTE_WANT_GONE;
+}
+
+/* --- asked for by people --------------------------------------------------------------------------------------- */
+
+static void tell(struct list *waits, const struct err *e)
+{
+	struct list told, *l;
+
+	list_init(&told);
+	list_splice(&told, waits);
+	while ((l = list_pop(&told))) {
+		struct remote_path_wait *w = list_entry(l, struct remote_path_wait, link);
+
+		w->done(w, e);
+	}
+}
+
+void remote_path_unwait(struct remote_path_wait *w)
+{
+	if (list_linked(&w->link))
+		list_del(&w->link);
+}
+
+void remote_path_when_tried(struct remote_path *p, struct remote_path_wait *w)
+{
+	if (p->state == REMOTE_PATH_UP) {
+		list_init(&w->link);
+		w->done(w, NULL);
+	} else {
+		list_add_tail(&p->ctl->firsts, &w->link);
+	}
+}
+
+static void refuse(struct remote_path *p, struct remote_path_wait *w, int code, const char *why)
+{
+	struct err e = { 0 };
+	char text[512];
+
+	err_set(&e, code, "%s %s", remote_path_text(p, text), why);
+	list_init(&w->link);
+	w->done(w, &e);
+}
+
+void remote_path_reset(struct remote_path *p, struct remote_path_wait *w)
+{
+	bool idle = p->state == REMOTE_PATH_DELAY || p->state == REMOTE_PATH_FAILED;
+
+	if (p->ctl->want == REMOTE_WANT_GONE) {
+		refuse(p, w, -ENODEV, "is being detached");
+		return;
+	}
+	if (p->ctl->want == REMOTE_WANT_DISABLED) {
+		refuse(p, w, -EALREADY, "is disabled; bdev_nvme_enable_controller connects it");
+		return;
+	}
+	list_add_tail(&p->ctl->resets, &w->link);
+	p->ctl->at_once = idle || p->state >= REMOTE_PATH_UP;
+	if (idle || p->state == REMOTE_PATH_UP)
+		kick(p, "reset on request");
+}
+
+void remote_path_enable(struct remote_path *p, struct remote_path_wait *w)
+{
+	if (p->ctl->want != REMOTE_WANT_DISABLED) {
+		if (p->ctl->want == REMOTE_WANT_GONE) {
+			refuse(p, w, -ENODEV, "is being detached");
+			return;
+		}
+		list_init(&w->link);
+		w->done(w, NULL);
+		return;
+	}
+	p->ctl->want = REMOTE_WANT_UP;
+	p->ctl->hopeless = false;
+	p->ctl->down_ns = 0;
+	lost_since(p, reactor_now_ns());
+	list_add_tail(&p->ctl->resets, &w->link);
+	remote_group_changed(p->group);
+	if (p->state == REMOTE_PATH_DISABLED)
+		kick(p, "");
+	else
+		p->ctl->at_once = true;
+}
+
+void remote_path_disable(struct remote_path *p, struct remote_path_wait *w)
+{
+	if (p->ctl->want == REMOTE_WANT_GONE) {
+		refuse(p, w, -ENODEV, "is being detached");
+	} else if (p->state == REMOTE_PATH_DISABLED) {
+		list_init(&w->link);
+		w->done(w, NULL);
+	} else {
+		p->ctl->want = REMOTE_WANT_DISABLED;
+		list_add_tail(&p->ctl->offs, &w->link);
+		kick(p, "disabled on request");
+	}
+}
+
+void remote_path_add_alternate(struct remote_path *p, const struct nvme_path *where)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+
+	ctl->alternates = reallocarray(ctl->alternates, ctl->alternate_count + 1, sizeof(*where));
+	must(ctl->alternates);
+	ctl->alternates[ctl->alternate_count++] = *where;
+}
+
+void remote_path_remove_alternate(struct remote_path *p, uint32_t at)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+
+	ctl->alternate_count--;
+	memmove(ctl->alternates + at, ctl->alternates + at + 1, (ctl->alternate_count - at) * sizeof(*ctl->alternates));
+}
+
+/* The address in use is not wanted any more: the next one takes its place. */
+void remote_path_drop_address(struct remote_path *p)
+{
+	p->where = p->ctl->alternates[0];
+	remote_path_remove_alternate(p, 0);
+	p->ctl->at_once = true;
+	kick(p, "its address was detached");
+}
+
+uint16_t remote_path_cntlid(const struct remote_path *p)
+{
+	return p->ctrlr && p->state >= REMOTE_PATH_SCANNING ? nvme_ctrlr_info(p->ctrlr)->cntlid : p->ctl->last_cntlid;
+}
+
+const char *remote_path_spdk_state(const struct remote_path *p)
+{
+	switch (p->state) {
+	case REMOTE_PATH_UP:
+		return "enabled";
+	case REMOTE_PATH_DELAY:
+		return "reconnect_is_delayed";
+	case REMOTE_PATH_DISABLED:
+		return "disabled";
+	case REMOTE_PATH_FAILED:
+		return "failed";
+	case REMOTE_PATH_GONE:
+		return "deleting";
+	default:
+		return p->ctl->want == REMOTE_WANT_GONE ? "deleting" : "resetting";
+	}
+}
+
+/* --- limbo: when may writes of an ended life go out again? ----------------------------------------------------- */
+
+/* How long a target may go on with what it got from a host that it does not hear any more: the keep-alive time until
+ * it can know, once more with traffic based keep alive (it may have looked just before), and once until it has acted,
+ * and then what it says it needs to quiesce its commands. */
+static uint64_t safe_after_ns(const struct remote_path *p)
+{
+	return (uint64_t)p->ctl->kato_ms * (p->ctl->traffic_based ? 3 : 2) * NS_PER_MS + p->ctl->cqt_ms * NS_PER_MS;
+}
+
+static void limbo_began(struct remote_path *p)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+	bool at_once = ctl->fenced || p->group->remote->opts.write_replay_immediate;
+	uint64_t due_ns = reactor_now_ns() + (at_once ? 0 : safe_after_ns(p));
+
+	/* A fence is of this life's controller only: older lives were other controllers' of the target, and keep
+	 * their time. */
+	if (ctl->life_count == REMOTE_LIVES_MAX)
+		ctl->life_count--;   /* the newest two together */
+	ctl->lives[ctl->life_count].life = p->life;
+	ctl->lives[ctl->life_count].due_ns = due_ns;
+	ctl->life_count++;
+	replay_next(p);
+}
+
+static void limbo_due(struct timer *t)
+{
+	replay_next(container_of(t, struct remote_path_ctl, limbo)->path);
+}
+
+/* Release the lives that are due, newest first: that releases the older ones with it. */
+static void replay_next(struct remote_path *p)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+	uint64_t now = reactor_now_ns();
+	uint32_t due = 0, life = 0;
+
+	if (ctl->replaying)
+		return;
+	/* A group that goes has no disks any more, or takes them their I/O: nothing is in limbo. */
+	while (due < ctl->life_count && (ctl->lives[due].due_ns <= now || ctl->limbo_over))
+		life = ctl->lives[due++].life;
+	if (due) {
+		ctl->life_count -= due;
+		memmove(ctl->lives, ctl->lives + due, ctl->life_count * sizeof(ctl->lives[0]));
+		ctl->replaying = true;
+		timer_stop(&ctl->limbo);
+		remote_lanes_replay(p, life, replayed);
+	} else if (ctl->life_count) {
+		timer_start(&ctl->limbo, ctl->lives[0].due_ns - now, limbo_due);
+	} else if (p->state == REMOTE_PATH_GONE) {
+		end_now(p);
+	}
+}
+
+static void replayed(struct remote_path *p)
+{
+	p->ctl->replaying = false;
+	replay_next(p);
+}
+
+/* --- gone ------------------------------------------------------------------------------------------------------ */
+
+void remote_path_leave(struct remote_path *p, struct remote_path_wait *w)
+{
+	if (w)
+		list_add_tail(&p->ctl->ends, &w->link);
+	if (p->ctl->want != REMOTE_WANT_GONE) {
+		p->ctl->want = REMOTE_WANT_GONE;
+		timer_stop(&p->ctl->expiry);
+		remote_group_changed(p->group);
+		kick(p, "detached on request");
+	} else if (p->ctl->ended) {
+		tell(&p->ctl->ends, NULL);
+	}
+}
+
+static void path_free(struct remote_wait *w)
+{
+	struct remote_path_ctl *ctl = container_of(w, struct remote_path_ctl, unpublished);
+	struct remote_path *p = ctl->path;
+	struct remote_group *g = p->group;
+	struct remote_injection *i, *next;
+
+	assert(!p->ctrlr && !ctl->life_count && !ctl->replaying);
+	timer_stop(&ctl->delay);
+	timer_stop(&ctl->expiry);
+	timer_stop(&ctl->limbo);
+	remote_lanes_fini(p);
+	for (i = atomic_load(&p->injections); i; i = next) {
+		next = i->next;
+		free(i);
+	}
+	g->paths[p->index] = NULL;
+	free(ctl->alternates);
+	free(ctl->page);
+	free(p->lanes);
+	free(ctl);
+	free(p);
+	remote_group_changed(g);
+	remote_group_look(g);
+}
+
+/* Its connections are closed: who waits is told; the memory stays while writes hang in limbo, a log page is being
+ * read, or cores see it. */
+static void end_now(struct remote_path *p)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+	struct err e = { 0 };
+	char text[512];
+
+	ctl->limbo_over |= p->group->leaving;
+	if (!ctl->ended) {
+		ctl->ended = true;
+		err_set(&e, -ENODEV, "%s was detached", remote_path_text(p, text));
+		remote_scan_path_gone(p);
+		remote_group_changed(p->group);
+		tell(&ctl->firsts, p->last_err.code ? &p->last_err : &e);
+		tell(&ctl->resets, &e);
+		tell(&ctl->offs, &e);
+		tell(&ctl->ends, NULL);
+		remote_group_look(p->group);
+		replay_next(p);
+		return;
+	}
+	if (ctl->freeing || ctl->life_count || ctl->replaying || ctl->reading)
+		return;
+	ctl->freeing = true;
+	ctl->unpublished.done = path_free;
+	remote_group_when_published(p->group, &ctl->unpublished);
+}
+
+void remote_path_look(struct remote_path *p)
+{
+	if (p->state == REMOTE_PATH_GONE && p->ctl->ended)
+		end_now(p);
+}

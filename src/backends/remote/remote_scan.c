@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote_scan.c: from what a controller has to disks: namespaces that come, grow and go.
+ *
+ * Each path tells what it has: when it comes up, and again whenever its controller says that something changed. A
+ * namespace with the same id over another path is the same disk when its identifiers say so too; when they do not,
+ * that path is not used for it, and a sentence says so. A disk goes when no path has its namespace any more; a path
+ * that is merely down still has what it had.
+ */
+#include "backends/remote/remote_ctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "core/log.h"
+
+const char remote_product[] = "NVMe disk";
+
+#define FLBAS_EXTENDED (1u << 4)
+
+static void event(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_page, void *arg);
+static void look(struct remote_path *p);
+static void changed_list_read(struct nvme_log_read *r);
+static void scanned_again(struct nvme_ctrlr *c, const struct err *e, void *arg);
+static void ana_read(struct remote_path *p);
+static void take_namespaces(struct remote_path *p);
+static void take_one(struct remote_path *p, const struct nvme_ns_info *ns);
+static void disk_make(struct remote_path *p, const struct nvme_ns_info *ns);
+static void disk_destroy(struct bdev *b);
+static void disk_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg);
+
+static const struct bdev_ops disk_ops = {
+	.channel_open = remote_channel_open, .channel_close = remote_channel_close, .submit = remote_submit,
+	.abort = remote_abort, .remove = remote_disk_remove, .destroy = disk_destroy, .describe = disk_describe,
+};
+
+/* --- looking --------------------------------------------------------------------------------------------------- */
+
+/* The controller is new: opening it has read its namespaces. */
+void remote_scan_begin(struct remote_path *p)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+
+	ctl->ns_stale = ctl->ana_stale = false;
+	nvme_ctrlr_on_event(p->ctrlr, event, p);
+	take_namespaces(p);
+	ctl->looking = true;
+	remote_ana_read(p, ana_read);
+}
+
+void remote_scan_end(struct remote_path *p)
+{
+	p->ctl->looking = false;
+	p->ctl->look_round++;
+	remote_ana_end(p);
+}
+
+static void event(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_page, void *arg)
+{
+	struct remote_path *p = arg;
+	uint32_t value = type | (uint32_t)info << 8 | (uint32_t)log_page << 16;
+
+	if (value == NVME_AER_NOTICE_NS_CHANGED)
+		p->ctl->ns_stale = true;
+	else if (value == NVME_AER_NOTICE_ANA)
+		p->ctl->ana_stale = true;
+	look(p);
+}
+
+void remote_path_ana_changed(struct remote_path *p)
+{
+	p->ctl->ana_stale = true;
+	look(p);
+}
+
+void remote_path_ns_changed(struct remote_path *p)
+{
+	p->ctl->ns_stale = true;
+	look(p);
+}
+
+/* One look at a time; what becomes stale meanwhile is looked at again afterwards. */
+static void look(struct remote_path *p)
+{
+	struct remote_path_ctl *ctl = p->ctl;
+
+	if (ctl->looking || ctl->reading || p->state != REMOTE_PATH_UP)
+		return;
+	if (ctl->ns_stale) {
+		ctl->ns_stale = false;
+		ctl->looking = ctl->reading = true;
+		ctl->log_round = ctl->look_round;
+		ctl->log = (struct nvme_log_read){ .lid = NVME_LOG_CHANGED_NS, .nsid = NVME_NSID_ALL,
+		                                  .buf = &ctl->changed,
+		                                   .len = sizeof(ctl->changed), .done = changed_list_read, .arg = p };
+		nvme_ctrlr_get_log(p->ctrlr, &ctl->log);
+	} else if (ctl->ana_stale) {
+		ctl->ana_stale = false;
+		ctl->looking = true;
+		remote_ana_read(p, ana_read);
+	}
+}
+
+/* Reading it lets the controller tell of the next change; what is in it says less than looking at all of them. */
+static void changed_list_read(struct nvme_log_read *r)
+{
+	struct remote_path *p = r->arg;
+	struct remote_path_ctl *ctl = p->ctl;
+
+	ctl->reading = false;
+	if (ctl->log_round == ctl->look_round)
+		nvme_ctrlr_scan(p->ctrlr, scanned_again, p);
+	else
+		remote_path_look(p);
+}
+
+static void scanned_again(struct nvme_ctrlr *c, const struct err *e, void *arg)
+{
+	struct remote_path *p = arg;
+
+	if (e)
+		log_warning("remote: %s", e->text);
+	else
+		take_namespaces(p);
+	remote_ana_read(p, ana_read);
+}
+
+static void ana_read(struct remote_path *p)
+{
+	p->ctl->looking = false;
+	remote_group_changed(p->group);
+	if (p->state == REMOTE_PATH_SCANNING)
+		remote_path_scanned(p);
+	look(p);
+}
+
+/* --- taking what was found ------------------------------------------------------------------------------------- */
+
+struct remote_disk *remote_disk_find(struct remote_group *g, uint32_t nsid)
+{
+	list_each(l, &g->disks) {
+		struct remote_disk *d = list_entry(l, struct remote_disk, link);
+
+		if (d->nsid == nsid)
+			return d;
+	}
+	return NULL;
+}
+
+struct remote_disk *remote_disk_of(const struct bdev *b)
+{
+	return b->ops == &disk_ops ? container_of(b, struct remote_disk, bdev) : NULL;
+}
+
+static bool is_in(const struct nvme_ctrlr_info *info, uint32_t nsid)
+{
+	for (uint32_t i = 0; i < info->ns_count; i++)
+		if (info->ns[i].nsid == nsid && info->ns[i].usable)
+			return true;
+	return false;
+}
+
+static void look_if_lost(struct remote_disk *d)
+{
+	for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++)
+		if (d->ns[i].present)
+			return;
+	remote_disk_unregister(d);
+}
+
+static void take_namespaces(struct remote_path *p)
+{
+	const struct nvme_ctrlr_info *info = nvme_ctrlr_info(p->ctrlr);
+	struct remote_group *g = p->group;
+
+	if (g->leaving)
+		return;
+	for (uint32_t i = 0; i < info->ns_count; i++)
+		if (info->ns[i].usable)
+			take_one(p, &info->ns[i]);
+		else
+			log_notice("remote: %s: namespace %u has a format that cannot be used here", g->name,
+			           info->ns[i].nsid);
+	list_each_safe(l, &g->disks) {
+		struct remote_disk *d = list_entry(l, struct remote_disk, link);
+
+		if (is_in(info, d->nsid))
+			continue;
+		d->ns[p->index].present = false;
+		look_if_lost(d);
+	}
+	remote_group_changed(g);
+}
+
+void remote_scan_path_gone(struct remote_path *p)
+{
+	list_each_safe(l, &p->group->disks) {
+		struct remote_disk *d = list_entry(l, struct remote_disk, link);
+
+		d->ns[p->index] = (struct remote_ns){ 0 };
+		if (d->preferred == p->index)
+			d->preferred = REMOTE_NO_PATH;
+		look_if_lost(d);
+	}
+}
+
+/* Two that have an identifier of the same kind must agree on it. */
+static bool same_namespace(const struct nvme_ns_info *a, const struct nvme_ns_info *b)
+{
+	if (a->has_uuid && b->has_uuid && !uuid_equal(&a->uuid, &b->uuid))
+		return false;
+	if (a->has_nguid && b->has_nguid && memcmp(a->nguid, b->nguid, sizeof(a->nguid)) != 0)
+		return false;
+	return !(a->has_eui64 && b->has_eui64) || memcmp(a->eui64, b->eui64, sizeof(a->eui64)) == 0;
+}
+
+static bool same_shape(const struct nvme_ns_info *a, const struct nvme_ns_info *b)
+{
+	return a->block_size == b->block_size && a->md_size == b->md_size &&
+	       (a->flbas & FLBAS_EXTENDED) == (b->flbas & FLBAS_EXTENDED);
+}
+
+/* What keeps a path from being used for a disk that others have; NULL: nothing. */
+static const char *difference(const struct remote_disk *d, const struct nvme_ctrlr_info *c,
+                              const struct nvme_ns_info *ns)
+{
+	if (!same_namespace(&d->info, ns))
+		return "another one than over the other paths (its UUID, NGUID or EUI-64 differs)";
+	if (!same_shape(&d->info, ns))
+		return "of another block size than over the other paths";
+	if (c->max_io_bytes < (uint64_t)d->bdev.max_io_blocks * d->bdev.block_size)
+		return "behind a controller that takes smaller commands (MDTS) than those of the other paths";
+	return NULL;
+}
+
+static void resize(struct remote_disk *d, uint64_t blocks)
+{
+	struct err e = { 0 };
+
+	if (atomic_load(&d->bdev.block_count) == blocks)
+		return;
+	if (bdev_resize(&d->bdev, blocks, &e) != 0)
+		log_warning("remote: %s", e.text);
+	else
+		log_notice("remote: %s has %llu blocks now", d->bdev.name, (unsigned long long)blocks);
+}
+
+static void take_one(struct remote_path *p, const struct nvme_ns_info *ns)
+{
+	struct remote_disk *d = remote_disk_find(p->group, ns->nsid);
+	const char *differs;
+	bool known;
+	char text[512];
+
+	if (!d) {
+		disk_make(p, ns);
+		return;
+	}
+	known = d->ns[p->index].present;
+	d->ns[p->index].present = false;
+	if (d->going)
+		return; /* looked at again when it has gone */
+	differs = difference(d, nvme_ctrlr_info(p->ctrlr), ns);
+	if (!differs) {
+		d->ns[p->index].present = true;
+		if (!known)
+			d->ns[p->index].access = REMOTE_ACCESS_OPTIMIZED; /* until the ANA log says otherwise */
+		d->info.block_count = ns->block_count;
+		resize(d, ns->block_count);
+		return;
+	}
+	log_warning("remote: %s: namespace %u is %s; this path is not used for %s", remote_path_text(p, text), ns->nsid,
+	            differs, d->bdev.name);
+	look_if_lost(d); /* the only one that had it: what was there has gone, and this comes in its place */
+}
+
+/* --- disks --------------------------------------------------------------------------------------------------- */
+
+/* The namespace's own, or one that follows from its name: the same after a restart. */
+static struct uuid disk_uuid(const struct remote_disk *d)
+{
+	struct uuid u = { { 0 } };
+	uint64_t h[2] = { 0xcbf29ce484222325ull, 0x84222325cbf29ce4ull };
+
+	if (d->info.has_nguid) {
+		memcpy(u.b, d->info.nguid, sizeof(u.b));
+		return u;
+	}
+	if (d->info.has_uuid)
+		return d->info.uuid;
+	for (uint32_t i = 0; i < 2; i++) {
+		for (const char *c = d->group->subnqn; *c; c++)
+			h[i] = (h[i] ^ (uint8_t)*c) * 0x100000001b3ull;
+		for (const char *c = d->bdev.name; *c; c++)
+			h[i] = (h[i] ^ (uint8_t)*c) * 0x100000001b3ull;
+	}
+	memcpy(u.b, h, sizeof(h));
+	return uuid_from_random(u.b);
+}
+
+static uint32_t free_index(struct remote_group *g)
+{
+	uint32_t index = 0;
+
+	for (bool taken = true; taken; index += taken) {
+		taken = false;
+		list_each(l, &g->disks)
+			taken |= list_entry(l, struct remote_disk, link)->index == index;
+	}
+	g->disk_slots = max_u32(g->disk_slots, index + 1);
+	return index;
+}
+
+static void disk_fill(struct remote_disk *d, const struct nvme_ctrlr_info *c, const struct nvme_ns_info *ns)
+{
+	struct bdev *b = &d->bdev;
+	uint32_t block = ns->block_size;
+
+	b->ops = &disk_ops;
+	snprintf(b->name, sizeof(b->name), "%sn%u", d->group->name, ns->nsid);
+	b->product = remote_product;
+	b->block_size = block;
+	b->md_size = ns->md_size;
+	b->md_interleaved = ns->md_size && ns->flbas & FLBAS_EXTENDED;
+	b->physical_block_size = ns->write_granularity_blocks > 1 ? block * ns->write_granularity_blocks : block;
+	atomic_init(&b->block_count, ns->block_count);
+	remote_disk_shape(d, c, ns);
+	b->uuid = disk_uuid(d);
+}
+
+static void disk_free(struct remote_disk *d)
+{
+	for (uint32_t i = 0; i < remote_core_count(d->group->remote); i++)
+		free(atomic_load(&d->stats[i]));
+	free(d->stats);
+	free(d);
+}
+
+static void disk_make(struct remote_path *p, const struct nvme_ns_info *ns)
+{
+	struct remote_group *g = p->group;
+	struct remote_disk *d = base_zalloc(sizeof(*d));
+	struct err e = { 0 };
+	char text[512];
+	int rc;
+
+	d->group = g;
+	d->nsid = ns->nsid;
+	d->info = *ns;
+	d->policy = g->policy;
+	d->selector = g->selector;
+	d->rr_min_io = g->rr_min_io;
+	d->preferred = REMOTE_NO_PATH;
+	d->stats = base_zalloc(remote_core_count(g->remote) * sizeof(*d->stats));
+	disk_fill(d, nvme_ctrlr_info(p->ctrlr), ns);
+	if (bdev_find(g->remote->reg, uuid_to_text(&d->bdev.uuid, text))) {
+		log_notice("remote: %s: another device has its UUID %s (the same namespace, perhaps); it gets one "
+		           "of its own",
+		           d->bdev.name, text);
+		d->info.has_nguid = d->info.has_uuid = false;
+		d->bdev.uuid = disk_uuid(d);
+		d->info.has_nguid = ns->has_nguid;
+		d->info.has_uuid = ns->has_uuid;
+	}
+	d->ns[p->index] = (struct remote_ns){ .present = true, .access = REMOTE_ACCESS_OPTIMIZED };
+	d->index = free_index(g);
+	list_add_tail(&g->disks, &d->link);
+	rc = bdev_register(g->remote->reg, &d->bdev, &e);
+	if (rc == 0)
+		return;
+	log_error("remote: %s: namespace %u: %s", remote_path_text(p, text), ns->nsid, e.text);
+	list_del(&d->link);
+	disk_free(d);
+}
+
+static void unregistered(void *arg, int rc)
+{
+	(void)arg;
+	(void)rc;
+}
+
+void remote_disk_unregister(struct remote_disk *d)
+{
+	if (d->going)
+		return;
+	d->going = true;
+	if (!atomic_load(&d->bdev.removing))
+		bdev_unregister(&d->bdev, unregistered, NULL);
+}
+
+/* Cores must not see it any more before its memory goes. */
+static void disk_unpublished(struct remote_wait *w)
+{
+	struct remote_disk *d = container_of(w, struct remote_disk, unpublished);
+	struct remote_group *g = d->group;
+
+	list_del(&d->link);
+	timer_stop(&d->reach);
+	bdev_destroyed(&d->bdev);
+	disk_free(d);
+	for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++)
+		if (g->paths[i] && g->paths[i]->state == REMOTE_PATH_UP && !g->leaving)
+			take_namespaces(g->paths[i]); /* it may have come back meanwhile,
+				or something else in its place */
+	remote_group_look(g);
+}
+
+/* Both have to be there: no user has it, and no core is about to end its I/O. */
+static void disk_leave(struct remote_disk *d)
+{
+	if (!d->destroyed || !d->removed || d->gone)
+		return;
+	d->going = d->gone = true;
+	d->unpublished.done = disk_unpublished;
+	remote_group_when_published(d->group, &d->unpublished);
+}
+
+static void disk_destroy(struct bdev *b)
+{
+	struct remote_disk *d = container_of(b, struct remote_disk, bdev);
+
+	d->destroyed = true;
+	disk_leave(d);
+}
+
+void remote_disk_removed(struct remote_disk *d)
+{
+	d->removed = true;
+	disk_leave(d);
+}
+
+static void disk_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg)
+{
+	const struct remote_disk *d = container_of(b, const struct remote_disk, bdev);
+
+	emit(arg, "mp_policy", remote_policy_name(d->policy));
+	if (d->policy == REMOTE_ACTIVE_ACTIVE)
+		emit(arg, "selector", remote_selector_name(d->selector));
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote_wait.c: I/O that waits in a channel: for a path, or for the time at which it is tried again.
+ *
+ * Who waits for a path is woken by a new view, by a lane that opens, and, when a path had just answered that it cannot,
+ * by a timer. Whether waiting makes sense at all is control's to say: the view calls a disk hopeless, and then its
+ * line ends.
+ */
+#include "backends/remote/remote_core.h"
+#include "core/waits.h"
+
+#define AVOID_NS (100 * NS_PER_MS)
+
+static const char wait_path_name[] = "path of a remote disk", wait_later_name[] = "retry of a remote disk";
+
+static bool is_hopeless(const struct remote_channel *c)
+{
+	const struct remote_view_disk *vd = remote_view_disk_of(c);
+
+	return vd && vd->hopeless;
+}
+
+void remote_wait_path(struct remote_channel *c, struct remote_io *r)
+{
+	if (is_hopeless(c)) {
+		remote_end(r, BDEV_ST_TIMED_OUT);
+		return;
+	}
+	r->place = REMOTE_IN_LINE;
+	r->began_ns = reactor_now_ns();
+	list_add_tail(&c->line, &r->link);
+	wait_began(wait_path_name);
+}
+
+static void later_due(struct timer *t)
+{
+	struct remote_io *r = container_of(t, struct remote_io, timer);
+
+	remote_unwait(r);
+	remote_go_again(remote_channel_of(r), r);
+}
+
+void remote_wait_later(struct remote_channel *c, struct remote_io *r, uint64_t delay_ns)
+{
+	r->place = REMOTE_LATER;
+	r->began_ns = reactor_now_ns();
+	list_add_tail(&c->later, &r->link);
+	wait_began(wait_later_name);
+	timer_start(&r->timer, delay_ns, later_due);
+}
+
+void remote_unwait(struct remote_io *r)
+{
+	assert(r->place == REMOTE_IN_LINE || r->place == REMOTE_LATER);
+	timer_stop(&r->timer);
+	list_del(&r->link);
+	wait_ended(r->place == REMOTE_LATER ? wait_later_name : wait_path_name, r->began_ns);
+}
+
+/* One that finds no path joins the line again. */
+void remote_line_run(struct remote_channel *c)
+{
+	struct list line, *link;
+
+	list_init(&line);
+	list_splice(&line, &c->line);
+	while ((link = list_pop(&line))) {
+		struct remote_io *r = list_entry(link, struct remote_io, link);
+
+		remote_unwait(r);
+		remote_go_again(c, r);
+	}
+}
+
+void remote_waiting_end(struct remote_channel *c, enum bdev_status st)
+{
+	struct list all, *link;
+
+	list_init(&all);
+	list_splice(&all, &c->line);
+	list_splice(&all, &c->later);
+	while ((link = list_pop(&all))) {
+		struct remote_io *r = list_entry(link, struct remote_io, link);
+
+		remote_unwait(r);
+		remote_end(r, st);
+	}
+}
+
+/* --- paths that said no ------------------------------------------------------------------------------------- */
+
+static void avoided_long_enough(struct timer *t)
+{
+	struct remote_channel *c = container_of(t, struct remote_channel, again);
+
+	c->avoid = 0;
+	c->lane = NULL;
+	remote_line_run(c);
+}
+
+void remote_avoid(struct remote_channel *c, uint8_t path)
+{
+	c->avoid |= (uint16_t)(1u << path);
+	c->lane = NULL;
+	if (!timer_is_running(&c->again))
+		timer_start(&c->again, AVOID_NS, avoided_long_enough);
+}
+
+/* --- faults that a person asked for ------------------------------------------------------------------------- */
+
+static bool take_one(struct remote_injection *x)
+{
+	uint32_t left = atomic_load_explicit(&x->left, memory_order_relaxed);
+
+	while (left)
+		if (atomic_compare_exchange_weak(&x->left, &left, left - 1))
+			return true;
+	return false;
+}
+
+static void injected_due(struct timer *t)
+{
+	struct remote_io *r = container_of(t, struct remote_io, timer);
+	struct remote_lane *l = r->lane;
+
+	r->op.sent = false;
+	r->op.cpl = (struct nvme_cqe){ 0 };
+	l->away--;
+	remote_ended(r);
+	remote_lane_look_down(l);
+}
+
+bool remote_injected(struct remote_lane *l, struct remote_io *r)
+{
+	struct remote_injection *x = atomic_load_explicit(&l->path->injections, memory_order_acquire);
+
+	while (x && (x->admin || x->opc != r->op.cmd.opc || !take_one(x)))
+		x = x->next;
+	if (!x)
+		return false;
+	r->inject = x->status;
+	if (!x->do_not_submit)
+		return false;
+	r->place = REMOTE_INJECTED;
+	l->away++;
+	timer_start(&r->timer, x->timeout_us * NS_PER_US, injected_due);
+	return true;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote_way_test.c: which way an I/O takes, by another core too, and what time-outs, aborts and faults do to it. */
+#include "backends/remote/remote_rig_test.h"
+
+static uint32_t held(struct rig *r, uint32_t path)
+{
+	struct nvme_qpair *qp = rig_qpair(r, path, 0);
+
+	return qp ? qp->count : 0;
+}
+
+/* --- choosing ----------------------------------------------------------------------------------------------- */
+
+/* One read; over which path did it go? */
+static uint32_t way_of(struct rig *r)
+{
+	uint32_t found = REMOTE_NO_PATH;
+	struct rig_io io;
+
+	rig_io(r, &io, 0, BDEV_READ, 0, 1);
+	for (uint32_t i = 0; i < RIG_PATHS; i++) {
+		if (!held(r, i))
+			continue;
+		found = i;
+		rig_answer(r, rig_qpair(r, i, 0), 0);
+	}
+	must(io.done);
+	return found;
+}
+
+static void active_passive_prefers_and_goes_back(void **state)
+{
+	struct rig r;
+
+	rig_start(&r);
+	r.access[0] = REMOTE_ACCESS_NON_OPTIMIZED;
+	rig_up(&r, 0);
+	assert_int_equal(way_of(&r), 0);
+	rig_up(&r, 2);
+	assert_int_equal(way_of(&r), 2); /* optimized */
+	rig_up(&r, 1);
+	assert_int_equal(way_of(&r), 2); /* as good as that */
+	rig_down(&r, 2);
+	assert_int_equal(way_of(&r), 1);
+	rig_up(&r, 2);
+	assert_int_equal(way_of(&r), 1);
+	r.preferred = 0;
+	rig_publish(&r);
+	assert_int_equal(way_of(&r), 0);
+	rig_down(&r, 0);
+	assert_int_equal(way_of(&r), 1);
+	rig_up(&r, 0);
+	assert_int_equal(way_of(&r), 0);
+	r.remote.opts.disable_auto_failback = true;
+	rig_down(&r, 0);
+	assert_int_equal(way_of(&r), 1);
+	rig_up(&r, 0);
+	assert_int_equal(way_of(&r), 1);
+	r.access[1] = REMOTE_ACCESS_NONE;
+	rig_publish(&r);
+	assert_int_equal(way_of(&r), 0);
+	rig_stop(&r);
+}
+
+static void round_robin_takes_turns(void **state)
+{
+	struct rig r;
+
+	rig_start(&r);
+	r.disk.policy = REMOTE_ACTIVE_ACTIVE;
+	r.disk.rr_min_io = 2;
+	r.access[1] = REMOTE_ACCESS_NON_OPTIMIZED;
+	for (uint32_t i = 0; i < RIG_PATHS; i++)
+		rig_up(&r, i);
+	way_of(&r);
+	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t a = way_of(&r), b = way_of(&r), c = way_of(&r);
+
+		assert_true(a != 1 && b != 1 && c != 1);
+		assert_true((a == b) != (b == c));
+		way_of(&r);
+	}
+	rig_stop(&r);
+}
+
+static void queue_depth_takes_the_emptiest(void **state)
+{
+	struct rig r;
+	struct rig_io a, b, c;
+
+	rig_start(&r);
+	r.disk.policy = REMOTE_ACTIVE_ACTIVE;
+	r.disk.selector = REMOTE_QUEUE_DEPTH;
+	for (uint32_t i = 0; i < RIG_PATHS; i++)
+		rig_up(&r, i);
+	rig_io(&r, &a, 0, BDEV_READ, 0, 1);
+	rig_io(&r, &b, 0, BDEV_READ, 0, 1);
+	rig_io(&r, &c, 0, BDEV_READ, 0, 1);
+	for (uint32_t i = 0; i < RIG_PATHS; i++)
+		assert_int_equal(held(&r, i), 1);
+	rig_answer(&r, rig_qpair(&r, 1, 0), 0);
+	rig_io(&r, &b, 0, BDEV_READ, 0, 1);
+	assert_int_equal(held(&r, 1), 1);
+	for (uint32_t i = 0; i < RIG_PATHS; i++)
+		rig_answer(&r, rig_qpair(&r, i, 0), 0);
+	rig_stop(&r);
+}
+
+/* Slow and fast, and now and then a look whether that has changed. */
+static void latency_takes_the_fastest(void **state)
+{
+	uint32_t ways[RIG_PATHS] = { 0 };
+	struct rig r;
+	struct rig_io io;
+
+	rig_start(&r);
+	r.disk.policy = REMOTE_ACTIVE_ACTIVE;
+	r.disk.selector = REMOTE_LATENCY;
+	rig_up(&r, 0);
+	rig_up(&r, 1);
+	for (uint32_t i = 0; i < 256; i++) {
+		uint32_t path;
+
+		rig_io(&r, &io, 0, BDEV_READ, 0, 1);
+		path = held(&r, 0) ? 0 : 1;
+		ways[path]++;
+		rig_time(&r, path ? 200 * NS_PER_US : 10 * NS_PER_MS);
+		rig_answer(&r, rig_qpair(&r, path, 0), 0);
+	}
+	assert_true(ways[1] > 200 && ways[0] >= 3);
+	rig_stop(&r);
+}
+
+static void a_path_that_refuses_is_left_for_another(void **state)
+{
+	struct rig r;
+	struct rig_io io;
+
+	rig_start(&r);
+	rig_up(&r, 0);
+	rig_up(&r, 1);
+	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
+	rig_answer(&r, rig_qpair(&r, 0, 0), NVME_SC_ANA_INACCESSIBLE);
+	assert_int_equal(r.anas, 1);
+	rig_answer(&r, rig_qpair(&r, 1, 0), NVME_SC_ANA_TRANSITION);
+	assert_false(io.done);
+	assert_int_equal(held(&r, 0) + held(&r, 1), 0); /* neither is asked again at once */
+	rig_time(&r, 200 * NS_PER_MS);
+	assert_int_equal(held(&r, 0) + held(&r, 1), 1);
+	rig_answer(&r, rig_qpair(&r, held(&r, 0) ? 0 : 1, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	rig_stop(&r);
+}
+
+/* --- fewer queues than cores -------------------------------------------------------------------------------- */
+
+static void a_core_without_queue_goes_by_another(void **state)
+{
+	struct rig r;
+	struct rig_io io, read;
+
+	rig_start(&r);
+	r.io_queues = 1;
+	rig_up(&r, 0);
+	assert_null(rig_qpair(&r, 0, 1));
+	rig_io(&r, &io, 1, BDEV_WRITE, 3, 1);
+	assert_int_equal(held(&r, 0), 1);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_int_equal(remote_count_get(&r.paths[0].lanes[1].counts[REMOTE_LANE_FORWARDED]), 1);
+	rig_io(&r, &io, 1, BDEV_COMPARE_AND_WRITE, 3, 1);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
+
+	rig_io(&r, &io, 1, BDEV_WRITE, 3, 1);
+	rig_io(&r, &read, 1, BDEV_READ, 3, 1);
+	rig_cut(&r, rig_qpair(&r, 0, 0), true);
+	assert_int_equal(r.troubles[0], 1);
+	rig_down(&r, 0);
+	assert_int_equal(r.downs, 1);
+	rig_up(&r, 0);
+	assert_int_equal(held(&r, 0), 1);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(read.done && !io.done);
+	rig_replay(&r, 0, 1);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	rig_stop(&r);
+}
+
+static void down_waits_for_what_is_with_another_core(void **state)
+{
+	struct rig r;
+	struct rig_io io;
+
+	rig_start(&r);
+	r.io_queues = 1;
+	rig_up(&r, 0);
+	rig_io(&r, &io, 1, BDEV_READ, 3, 1);
+	rig_down(&r, 0);
+	assert_int_equal(r.downs, 1);
+	assert_false(io.done);
+	rig_up(&r, 1);
+	rig_answer(&r, rig_qpair(&r, 1, 0), 0);
+	assert_true(io.done);
+	rig_stop(&r);
+}
+
+/* --- time-outs and faults ----------------------------------------------------------------------------------- */
+
+static void timeout_here(void *arg)
+{
+	struct nvme_qpair *qp = arg;
+
+	qp->timeout(qp, qp->held[0], qp->arg);
+}
+
+static void a_time_out_does_what_was_chosen(void **state)
+{
+	struct rig r;
+	struct rig_io io;
+
+	rig_start(&r);
+	rig_up(&r, 0);
+	rig_io(&r, &io, 0, BDEV_READ, 0, 1);
+	rig_as(&r, 0, timeout_here, rig_qpair(&r, 0, 0));
+	rig_settle(&r);
+	assert_int_equal(r.troubles[0] + r.aborts, 0);
+	r.remote.opts.action_on_timeout = REMOTE_TIMEOUT_ABORT;
+	rig_as(&r, 0, timeout_here, rig_qpair(&r, 0, 0));
+	rig_settle(&r);
+	assert_int_equal(r.aborts, 1);
+	r.admin->cpl = (struct nvme_cqe){ 0 };
+	r.admin->done(r.admin);
+	rig_answer(&r, rig_qpair(&r, 0, 0), NVME_SC_ABORT_REQ);
+	assert_true(io.done && io.io.status == BDEV_ST_TIMED_OUT);
+	r.remote.opts.action_on_timeout = REMOTE_TIMEOUT_RESET;
+	rig_io(&r, &io, 0, BDEV_READ, 0, 1);
+	rig_as(&r, 0, timeout_here, rig_qpair(&r, 0, 0));
+	rig_settle(&r);
+	assert_int_equal(r.troubles[0], 1);
+	assert_int_equal(r.reason, NVME_REASON_IO_TIMEOUT);
+	assert_int_equal(remote_count_get(&r.paths[0].lanes[0].counts[REMOTE_LANE_TIMED_OUT]), 3);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io.done);
+	rig_stop(&r);
+}
+
+/* Somebody else's Abort came too late and hit this one: it is sent again. */
+static void a_stray_abort_does_no_harm(void **state)
+{
+	struct rig r;
+	struct rig_io io;
+
+	rig_start(&r);
+	rig_up(&r, 0);
+	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
+	rig_answer(&r, rig_qpair(&r, 0, 0), NVME_SC_ABORT_REQ);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	rig_stop(&r);
+}
+
+static void faults_are_injected(void **state)
+{
+	struct remote_injection kept = { .opc = NVME_CMD_READ, .do_not_submit = true, .timeout_us = 1000, .left = 1,
+		                         .status = NVME_SC_READ_ERROR | NVME_SC_DNR };
+	struct remote_injection sent = { .next = &kept, .opc = NVME_CMD_WRITE, .left = 1,
+		                         .status = NVME_SC_WRITE_FAULT | NVME_SC_DNR };
+	struct rig r;
+	struct rig_io io;
+
+	rig_start(&r);
+	rig_up(&r, 0);
+	atomic_store(&r.paths[0].injections, &sent);
+	rig_io(&r, &io, 0, BDEV_READ, 0, 1);
+	assert_int_equal(held(&r, 0), 0);
+	rig_time(&r, 2 * NS_PER_MS);
+	assert_true(io.done && io.io.status == BDEV_ST_MEDIA_ERROR);
+	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_MEDIA_ERROR);
+	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	rig_stop(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(active_passive_prefers_and_goes_back),
+		cmocka_unit_test(round_robin_takes_turns),
+		cmocka_unit_test(queue_depth_takes_the_emptiest),
+		cmocka_unit_test(latency_takes_the_fastest),
+		cmocka_unit_test(a_path_that_refuses_is_left_for_another),
+		cmocka_unit_test(a_core_without_queue_goes_by_another),
+		cmocka_unit_test(down_waits_for_what_is_with_another_core),
+		cmocka_unit_test(a_time_out_does_what_was_chosen),
+		cmocka_unit_test(a_stray_abort_does_no_harm),
+		cmocka_unit_test(faults_are_injected),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
