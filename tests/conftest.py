@@ -6,6 +6,7 @@ import pytest
 
 from gantry import Daemon, gantryd_path
 from nvme_tcp import Host, must
+from remote import Target
 
 
 @pytest.fixture
@@ -16,6 +17,15 @@ def daemon(tmp_path):
     with Daemon(tmp_path) as running:
         yield running
         print(f"--- the daemon's log\n{running.log_tail()}")   # shown when the test fails
+
+
+@pytest.fixture
+def target(tmp_path):
+    """Another gantryd, to be attached by the first."""
+    (tmp_path / "target").mkdir()
+    with Target(tmp_path / "target") as running:
+        yield running
+        print(f"--- the target's log\n{running.log_tail()}")
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Two daemons for tests of the NVMe host: a target, and the one under test that attaches its disks.
+
+    target.export()                       a disk that is the same after the target was killed and started again
+    attach(daemon, target.served)         its disks, in the daemon under test
+"""
+import json
+
+from gantry import NQN, Daemon, wait_until
+
+UUID = "5a0b6c1e-3f55-4a57-9a63-0c1c9d4be1{:02x}"
+
+
+class Target(Daemon):
+    """A gantryd whose disks keep their UUIDs over replay()."""
+
+    served = None
+
+    def export(self, disks=1, mib=16, **options):
+        names = [f"m{i}" for i in range(disks)]
+        for i, name in enumerate(names):
+            self.malloc(name, mib=mib, uuid=UUID.format(i))
+        self.served = self.serve(*names, **options)
+        return self.served
+
+    def again(self):
+        """After kill()."""
+        self.start()
+        self.replay()
+
+
+def address(port, nqn=NQN):
+    return {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(port), "subnqn": nqn}
+
+
+def attach(daemon, served, name="Nvme0", port=None, **options):
+    return daemon.rpc("bdev_nvme_attach_controller", name=name, **address(port or served.port, served.nqn), **options)
+
+
+def detach(daemon, name="Nvme0", **path):
+    return daemon.rpc("bdev_nvme_detach_controller", name=name, **path)
+
+
+def paths(daemon, name="Nvme0"):
+    return daemon.rpc("bdev_nvme_get_controllers", name=name)[0]["ctrlrs"]
+
+
+def states(daemon, name="Nvme0"):
+    return [p["state"] for p in paths(daemon, name)]
+
+
+def wait_state(daemon, *wanted, name="Nvme0", timeout_s=60):
+    wait_until(lambda: states(daemon, name) == list(wanted), f"paths of {name} to be {wanted}: {json.dumps(paths(daemon, name))}",
+               timeout_s)
+
+
+def disks(daemon):
+    return sorted(b["name"] for b in daemon.rpc("bdev_get_bdevs") if b["product_name"] == "NVMe disk")
