@@ -195,9 +195,9 @@ void nvme_ctrlr_fail(struct nvme_ctrlr *c, enum nvme_reason reason, const struct
 typedef void nvme_ctrlr_done_fn(struct nvme_ctrlr *c, const struct err *e, void *arg);
 void nvme_ctrlr_scan(struct nvme_ctrlr *c, nvme_ctrlr_done_fn *done, void *arg);
 
-/* CC.EN = 0, until CSTS.RDY = 0 was seen: nothing of its queues can change data any more, if the target is right (Linux's
- * does not wait for its I/O). It can only be closed then; `gone` is not called afterwards. `e`: it could not be disabled
- * within the connect time-out, or is gone. */
+/* CC.EN = 0, until CSTS.RDY = 0 was seen: nothing of its queues can change data any more, if the target is right
+ * (Linux's does not wait for its I/O). It can only be closed then; `gone` is not called afterwards. `e`: it could not
+ * be disabled within the connect time-out, or is gone. */
 void nvme_ctrlr_disable(struct nvme_ctrlr *c, nvme_ctrlr_done_fn *done, void *arg);
 
 /* Asynchronous events: as many requests as the controller allows, at most 4, are kept out from the first call on.

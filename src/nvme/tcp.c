@@ -490,6 +490,7 @@ static void receive_all(struct tcp_qpair *t)
 			      got ? strerror((int)-got) : "the target closed the connection");
 			return;
 		}
+		nvme_qpair_alive(&t->qp);
 		if (direct)
 			took_direct(t, (uint32_t)min_u64((uint64_t)got, direct));
 		if (!eat(t, buf, buf + ((size_t)got > direct ? (size_t)got - direct : 0)))
