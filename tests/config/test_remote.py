@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Remote disks in a configuration: saved, loaded while their targets are there and while they are not, kept in a state."""
+"""Remote disks in a configuration: saved, loaded with and without their targets, kept in a state."""
 import json
 
 import pytest

@@ -4,8 +4,6 @@
     target.export()                       a disk that is the same after the target was killed and started again
     attach(daemon, target.served)         its disks, in the daemon under test
 """
-import json
-
 from gantry import NQN, Daemon, wait_until
 
 UUID = "5a0b6c1e-3f55-4a57-9a63-0c1c9d4be1{:02x}"
@@ -50,8 +48,7 @@ def states(daemon, name="Nvme0"):
 
 
 def wait_state(daemon, *wanted, name="Nvme0", timeout_s=60):
-    wait_until(lambda: states(daemon, name) == list(wanted), f"paths of {name} to be {wanted}: {json.dumps(paths(daemon, name))}",
-               timeout_s)
+    wait_until(lambda: states(daemon, name) == list(wanted), f"paths of {name} to be {wanted}", timeout_s)
 
 
 def disks(daemon):

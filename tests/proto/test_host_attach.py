@@ -141,7 +141,7 @@ def test_reset_disable_enable(daemon, target):
     ({"trtype": "RDMA"}, "RDMA"), ({"adrfam": "fc"}, "ipv4 and ipv6"), ({"subnqn": ""}, "subnqn"),
     ({"ctrlr_loss_timeout_sec": 0, "reconnect_delay_sec": 1}, "no second attempt"),
     ({"ctrlr_loss_timeout_sec": 5, "reconnect_delay_sec": 6}, "more than ctrlr_loss_timeout_sec"),
-    ({"ctrlr_loss_timeout_sec": -1, "reconnect_delay_sec": 3, "fast_io_fail_timeout_sec": 2}, "less than reconnect_delay"),
+    ({"reconnect_delay_sec": 3, "fast_io_fail_timeout_sec": 2}, "less than reconnect_delay"),
     ({"ctrlr_loss_timeout_sec": -2}, "less than -1"), ({"priority": "9"}, "priority"),
     ({"multipath_opts": {"policy": "active_passive", "selector": "queue_depth"}}, "selector"),
 ])
