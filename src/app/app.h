@@ -16,6 +16,7 @@
 #include "rpc/state.h"
 
 struct bdev_registry;
+struct load_rpc;
 struct metrics;
 struct nvme_rpc;
 struct nvmf_target;
@@ -34,6 +35,7 @@ struct app {
 	struct rpc_core_methods *core_methods;
 	struct bdev_registry *bdevs;
 	struct bdev_rpc *bdev_rpc;
+	struct load_rpc *load;
 	struct bdev_rpc_kind malloc_kind, null_kind;
 	struct bdev_rpc_order_kind passthru_kind, split_kind, delay_kind, error_kind;
 	struct aio_rpc aio;

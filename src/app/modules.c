@@ -12,6 +12,7 @@
 #include "backends/split/split_rpc.h"
 #include "bdev/bdev.h"
 #include "bdev/bdev_device.h"
+#include "load/load_rpc.h"
 #include "nvme/nvme_rpc.h"
 #include "nvmf/nvmf.h"
 #include "nvmf/nvmf_rpc.h"
@@ -101,6 +102,7 @@ static int bdev_start(struct app *a, struct err *e)
 	a->bdevs = bdev_registry_make(a->core);
 	bdev_arrival_add(a->bdevs, &a->arrival, device_came);
 	a->bdev_rpc = bdev_rpc_make(a->rpc, a->bdevs);
+	a->load = load_rpc_make(a->rpc, a->bdevs);
 	malloc_rpc_add(a->bdev_rpc, &a->malloc_kind);
 	null_rpc_add(a->bdev_rpc, &a->null_kind);
 	passthru_rpc_add(a->bdev_rpc, &a->passthru_kind);
@@ -169,6 +171,7 @@ static bool bdev_stop(struct app *a)
 		bdev_unregister(b, bdev_gone, a);
 		return false;
 	}
+	load_rpc_free(a->load);
 	gpt_rpc_fini(&a->gpt);
 	uring_rpc_fini(&a->uring);
 	aio_rpc_fini(&a->aio);

@@ -298,6 +298,8 @@ int main(int argc, char **argv)
 
 	if (perf_opts_parse(argc, argv, &p.opts))
 		return 2;
+	if (p.opts.disk)
+		return perf_disk_run(&p.opts);
 	p.core = core_make(&(struct core_opts){ .cpus = p.opts.cpus, .mode = p.opts.mode }, &e);
 	if (!p.core) {
 		fprintf(stderr, "gantry-perf: %s\n", e.text);

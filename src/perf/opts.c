@@ -6,12 +6,15 @@
 #include "base/text.h"
 #include "perf/perf.h"
 
-enum { OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET };
+enum { OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET, OPT_DISK };
 
 static const struct argp_option rows[] = {
 	{ "transport", 'r', "PATH", 0,
 	  "Remote subsystem: 'trtype:TCP adrfam:IPv4 traddr:ADDR trsvcid:PORT subnqn:NQN [hostnqn:NQN] [ns:ID]'. "
 	  "May be given several times.", 1 },
+	{ "disk", OPT_DISK, "NAME", 0, "Instead of -r: a disk of a running daemon, from the daemon's own reactors.", 1 },
+	{ "socket", 's', "PATH", 0, "Of --disk: the daemon's RPC socket; $GANTRY_SOCKET, or the usual one, when left out.",
+	  1 },
 	{ "io-depth", 'q', "N", 0, "I/Os in flight of a worker, spread over its queue pairs.", 1 },
 	{ "io-size", 'o', "BYTES", 0, "Size of an I/O; 4k, 1M are understood.", 1 },
 	{ "io-pattern", 'w', "PATTERN", 0, "read, write, randread, randwrite, rw or randrw.", 1 },
@@ -19,7 +22,8 @@ static const struct argp_option rows[] = {
 	{ "time", 't', "SECONDS", 0, "How long to measure.", 1 },
 	{ "warmup-time", 'a', "SECONDS", 0, "Run this long before measuring.", 1 },
 	{ "num-qpairs", 'P', "N", 0, "Queue pairs (connections) per worker and namespace; 1 by default.", 1 },
-	{ "core-mask", 'c', "CPUS", 0, "Workers' CPUs: a mask (0x6) or a list ([1,2]); 0x1 by default.", 1 },
+	{ "core-mask", 'c', "CPUS", 0, "Workers' CPUs: a mask (0x6) or a list ([1,2]); by default the first, or of "
+	  "--disk all that the daemon has.", 1 },
 	{ "number-ios", 'd', "N", 0, "End after this many I/Os of each worker and namespace.", 2 },
 	{ "rate", OPT_RATE, "IOPS", 0, "Each worker sends at most this many I/Os a second.", 2 },
 	{ "verify", OPT_VERIFY, NULL, 0, "Write patterns, check every read against them, read all back at the end.", 2 },
@@ -89,10 +93,14 @@ static void add_path(struct argp_state *state, struct perf_opts *o, const char *
 	o->path_count++;
 }
 
-static void check(struct argp_state *state, struct perf_opts *o, bool mix_given, uint8_t mix)
+static void check(struct argp_state *state, struct perf_opts *o, bool mix_given, uint8_t mix, const char *remote_only)
 {
-	if (!o->path_count)
-		argp_error(state, "-r is missing: which remote subsystem?");
+	if (!o->path_count && !o->disk)
+		argp_error(state, "-r is missing: which remote subsystem? Or --disk: which disk of a daemon?");
+	if (o->path_count && o->disk)
+		argp_error(state, "-r and --disk: one of them");
+	if (remote_only && o->disk)
+		argp_error(state, "%s: not with --disk; it is about connections, or about our own workers", remote_only);
 	if (!o->pattern)
 		argp_error(state, "-w is missing: which pattern?");
 	if (!o->depth)
@@ -112,16 +120,26 @@ static void check(struct argp_state *state, struct perf_opts *o, bool mix_given,
 
 struct parsing {
 	struct perf_opts *o;
+	const char *remote_only;    /* an option that --disk has no use for; NULL: none */
 	bool mix_given;
 	uint8_t mix;
 };
 
 static error_t parse_one(int key, char *arg, struct argp_state *state)
 {
+	static const struct { int key; const char *name; } remote_only[] = {
+		{ 'P', "-P" }, { 'H', "-H" }, { 'I', "-I" }, { 'k', "-k" }, { OPT_RATE, "--rate" }, { OPT_MODE, "--mode" },
+		{ OPT_IO_QUEUE_SIZE, "--io-queue-size" },
+	};
 	struct parsing *p = state->input;
 	struct perf_opts *o = p->o;
 
+	for (size_t i = 0; i < ARRAY_SIZE(remote_only); i++)
+		if (key == remote_only[i].key)
+			p->remote_only = remote_only[i].name;
 	switch (key) {
+	case OPT_DISK: o->disk = arg; break;
+	case 's': o->socket = arg; break;
 	case 'r': add_path(state, o, arg); break;
 	case 'q': o->depth = number(state, "-q", arg, 1, 65536); break;
 	case 'o': o->io_bytes = number(state, "-o", arg, 512, 16 * MIB); break;
@@ -143,7 +161,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case OPT_MODE: set_mode(state, o, arg); break;
 	case OPT_SEED: o->seed = number(state, "--seed", arg, 0, UINT32_MAX); break;
 	case OPT_IO_QUEUE_SIZE: o->host.io_queue_size = (uint16_t)number(state, "--io-queue-size", arg, 2, 65535); break;
-	case ARGP_KEY_END: check(state, o, p->mix_given, p->mix); break;
+	case ARGP_KEY_END: check(state, o, p->mix_given, p->mix, p->remote_only); break;
 	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
@@ -153,12 +171,13 @@ int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts)
 {
 	static const struct argp argp = {
 		.options = rows, .parser = parse_one,
-		.doc = "Measure or verify remote NVMe namespaces.\v"
+		.doc = "Measure or verify remote NVMe namespaces, or disks of a daemon.\v"
 		       "Example: gantry-perf -q 32 -o 4k -w randread -t 10 \\\n"
-		       "  -r 'trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:4420 subnqn:nqn.2026-01.io.gantry:disk'",
+		       "  -r 'trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:4420 subnqn:nqn.2026-01.io.gantry:disk'\n"
+		       "Within a daemon: gantry-perf --disk disk0 -q 32 -o 4k -w randread -t 10",
 	};
 	struct parsing p = { .o = ret_opts };
 
-	*ret_opts = (struct perf_opts){ .qpairs = 1, .cpus = "0x1", .mode = CORE_POLL, .seed = 1 };
+	*ret_opts = (struct perf_opts){ .qpairs = 1, .mode = CORE_POLL, .seed = 1 };
 	return argp_parse(&argp, argc, argv, 0, NULL, &p);
 }

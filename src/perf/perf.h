@@ -18,6 +18,7 @@
 struct perf_opts {
 	struct nvme_path paths[PERF_PATHS_MAX];
 	uint32_t path_count;
+	const char *disk, *socket;  /* --disk: of a daemon, instead of paths; NULL: none. --socket; NULL: the usual one */
 	const char *pattern;        /* -w */
 	bool random, verify, json, latency, quiet;
 	uint8_t read_percent;       /* -M; 100 and 0 for pure patterns */
@@ -27,7 +28,7 @@ struct perf_opts {
 	uint32_t time_s, warmup_s;  /* -t, -a */
 	uint64_t io_limit;          /* -d: per task set; 0: none */
 	uint64_t rate;              /* --rate: I/Os a second of a worker; 0: no limit */
-	const char *cpus;           /* -c */
+	const char *cpus;           /* -c; NULL: the first; of --disk: all the daemon has */
 	enum core_mode mode;
 	uint64_t seed;              /* --seed */
 	struct nvme_host_opts host;
@@ -124,13 +125,14 @@ void perf_worker_stop(struct perf_worker *w, const struct err *e);
 /* Close queue pairs and free what perf_worker_open() made; on the worker's reactor. */
 void perf_worker_close(struct perf_worker *w);
 
-/* pattern.c: bytes that say which slot, generation and word they are. */
-void perf_pattern_fill(void *buf, size_t len, uint64_t slot, uint32_t generation);
-/* Offset of the first byte that differs; len when none does. */
-size_t perf_pattern_check(const void *buf, size_t len, uint64_t slot, uint32_t generation);
-
 /* report.c */
 void perf_report(const struct perf *p);
 void perf_live_line(struct perf *p);
+void perf_print_title(void);
+void perf_print_row(const char *name, double iops, double mib_s, double mean_us, double min_us, double max_us);
+const char *perf_percentile_key(size_t i); /* NULL: no more */
+
+/* disk.c: the whole of --disk; what the process ends with. */
+int perf_disk_run(const struct perf_opts *o);
 
 #endif

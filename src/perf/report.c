@@ -38,15 +38,29 @@ static double us(uint64_t ns)
 	return (double)ns / NS_PER_US;
 }
 
+const char *perf_percentile_key(size_t i)
+{
+	return i < ARRAY_SIZE(percentiles) ? percentiles[i].key : NULL;
+}
+
+void perf_print_title(void)
+{
+	printf("%-58s  %12s %10s %10s %10s %10s\n", "Device", "IOPS", "MiB/s", "Average us", "min us", "max us");
+}
+
+void perf_print_row(const char *name, double iops, double mib_s, double mean_us, double min_us, double max_us)
+{
+	printf("%-58s: %12.2f %10.2f %10.2f %10.2f %10.2f\n", name, iops, mib_s, mean_us, min_us, max_us);
+}
+
 static void print_row(const char *name, const struct figures *fig)
 {
-	printf("%-58s: %12.2f %10.2f %10.2f %10.2f %10.2f\n", name, fig->iops, fig->mib_s, us(hist_mean(&fig->hist)),
-	       us(fig->hist.min), us(fig->hist.max));
+	perf_print_row(name, fig->iops, fig->mib_s, us(hist_mean(&fig->hist)), us(fig->hist.min), us(fig->hist.max));
 }
 
 static void print_table(const struct perf *p, const struct figures *total)
 {
-	printf("%-58s  %12s %10s %10s %10s %10s\n", "Device", "IOPS", "MiB/s", "Average us", "min us", "max us");
+	perf_print_title();
 	for (uint32_t i = 0; i < p->worker_count; i++) {
 		for (const struct perf_flow *f = p->workers[i].flows; f; f = f->next) {
 			struct figures *fig = base_zalloc(sizeof(*fig));

@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 
+#include "base/pattern.h"
 #include "perf/perf.h"
 
 static void task_next(struct perf_task *t, uint64_t now_ns);
@@ -188,7 +189,7 @@ static void task_submit(struct perf_task *t, uint64_t now_ns)
 	uint64_t lba = t->slot * f->ns->io_blocks;
 
 	if (t->generations && !t->is_read)
-		perf_pattern_fill(t->buf, t->iov.iov_len, t->slot, ++*task_generation(t));
+		pattern_fill(t->buf, t->iov.iov_len, t->slot, ++*task_generation(t));
 	t->op.cmd = nvme_sqe_rw(t->is_read ? NVME_CMD_READ : NVME_CMD_WRITE, f->ns->info.nsid, lba, f->ns->io_blocks);
 	t->op.data = t->is_read ? NVME_OP_TO_HOST : NVME_OP_TO_CTRLR;
 	t->op.data_len = (uint32_t)t->iov.iov_len;
@@ -287,7 +288,7 @@ static void task_verify(struct perf_task *t)
 
 	if (!generation)
 		return;
-	at = perf_pattern_check(t->buf, t->iov.iov_len, t->slot, generation);
+	at = pattern_check(t->buf, t->iov.iov_len, t->slot, generation);
 	if (at == t->iov.iov_len)
 		return;
 	if (f->miscompares++ == 0)

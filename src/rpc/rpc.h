@@ -140,6 +140,8 @@ struct json_object *rpc_given_params(const struct rpc_call *call); /* as they ca
 bool rpc_given(const struct rpc_call *call, const char *param); /* the caller named it, null does not count */
 /* It is an entry of a configuration that is being loaded or exchanged, not a call of somebody who waits for it. */
 bool rpc_is_loading(const struct rpc_call *call);
+/* Somebody waits for the answer still; for work that is of no use to anybody else. */
+bool rpc_is_heard(const struct rpc_call *call);
 /* The arguments struct lives until the reply. Each takes ownership of `result`. Exactly one, now or later, on
  * the control reactor. A caller that went away meanwhile is no concern of the handler's. */
 void rpc_reply(struct rpc_call *call, struct json_object *result);

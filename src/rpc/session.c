@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#include "rpc/registry.h"
+
 #define JSON_OUT (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 #define OUT_KEEP_BYTES 65536 /* a larger buffer is given back when it is empty */
 
@@ -279,6 +281,11 @@ static struct json_object *answer_make(const struct request *req, struct json_ob
 		json_object_object_add(json, "result", json_object_get(result));
 	}
 	return json;
+}
+
+bool rpc_is_heard(const struct rpc_call *call)
+{
+	return call->done != request_done || ((const struct request *)call->arg)->session;
 }
 
 /* Consumes `json`. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pattern.c: data for --verify. Every 64-bit word is a mix of its slot, generation and place, so that stale,
- * shifted, torn and foreign data all differ from what is expected. */
-#include "perf/perf.h"
+/* pattern.c: data of loads that check what they read. Every 64-bit word is a mix of its slot, generation and place, so
+ * that stale, shifted, torn and foreign data all differ from what is expected. */
+#include "base/pattern.h"
 
 static uint64_t mix(uint64_t x)
 {
@@ -11,7 +11,7 @@ static uint64_t mix(uint64_t x)
 	return x;
 }
 
-void perf_pattern_fill(void *buf, size_t len, uint64_t slot, uint32_t generation)
+void pattern_fill(void *buf, size_t len, uint64_t slot, uint32_t generation)
 {
 	uint64_t base = mix(slot * 0x100000001b3ull + generation);
 	uint8_t *at = buf;
@@ -24,7 +24,7 @@ void perf_pattern_fill(void *buf, size_t len, uint64_t slot, uint32_t generation
 	}
 }
 
-size_t perf_pattern_check(const void *buf, size_t len, uint64_t slot, uint32_t generation)
+size_t pattern_check(const void *buf, size_t len, uint64_t slot, uint32_t generation)
 {
 	uint64_t base = mix(slot * 0x100000001b3ull + generation);
 	const uint8_t *at = buf;
