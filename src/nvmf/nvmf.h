@@ -79,7 +79,7 @@ struct nvmf_move {
 	struct nvmf_seat *seat;
 	struct reactor *to;
 	struct msg msg;
-	bool pinned;
+	bool pinned, was_pinned;
 	int rc;
 };
 void nvmf_move_qpair(struct nvmf_move *m, const char *nqn, uint16_t cntlid, uint16_t qid, struct reactor *to,

@@ -159,12 +159,27 @@ static void moved_on_control(struct msg *msg)
 	nvmf_target_less(t, &t->moves_out);
 }
 
+/* It stays where it is, and free to be moved by others if it was. */
+static void not_moved_on_core(struct msg *msg)
+{
+	struct nvmf_move *m = container_of(msg, struct nvmf_move, msg);
+
+	if (!nvmf_seat_here(m->seat, msg, not_moved_on_core))
+		return;
+	if (m->seat->qp)
+		m->seat->qp->pinned = m->was_pinned;
+	msg_send(core_control(m->target->core), &m->msg, moved_on_control);
+}
+
 static void moved(void *arg, int rc)
 {
 	struct nvmf_move *m = arg;
 
 	m->rc = rc;
-	msg_send(core_control(m->target->core), &m->msg, moved_on_control);
+	if (rc)
+		not_moved_on_core(&m->msg);
+	else
+		msg_send(core_control(m->target->core), &m->msg, moved_on_control);
 }
 
 static void move_on_core(struct msg *msg)
@@ -175,6 +190,7 @@ static void move_on_core(struct msg *msg)
 	if (!nvmf_seat_here(m->seat, msg, move_on_core))
 		return;
 	qp = m->seat->qp;
+	m->was_pinned = qp && qp->pinned;
 	if (!qp || qp->closing) {
 		moved(m, -ENOTCONN);
 		return;

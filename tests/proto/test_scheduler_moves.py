@@ -8,7 +8,7 @@ import pytest
 
 from gantry import Daemon, RpcError, cpus, wait_until
 from load import Load, cpu_ns, differences, is_sanitized, wakeups
-from nvme_tcp import Host
+from nvme_tcp import IO_READ, Host, must, rw
 
 CPUS = sorted(os.sched_getaffinity(0))
 PERIOD_US = 50_000
@@ -65,6 +65,25 @@ def test_pinned_connections_stay(wide):
         wide.rpc("framework_set_scheduler", name="dynamic", period=PERIOD_US)
         wait_until(lambda: did(wide)["naps"] >= 1, "the scheduler to find nothing to do", 60)
         assert queues(wide) == [2, 2] and did(wide)["moves"] == 0
+
+
+def test_a_move_that_failed_pins_nothing(wide):
+    """A device that does not answer keeps a connection where it is; later the scheduler may move it all the same."""
+    wide.malloc("disk0")
+    wide.rpc("bdev_error_create", base_name="disk0")
+    served = wide.serve("EE_disk0")
+    with Host(served.port, served.nqn) as host:
+        cntlid = wide.rpc("nvmf_subsystem_get_qpairs", nqn=served.nqn)[0]["cntlid"]
+        wide.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=cntlid, qid=1, lcore=CPUS[1], pin=False)
+        wide.rpc("bdev_error_inject_error", name="EE_disk0", io_type="read", error_type="pending", num=1)
+        cid = host.io.submit(rw(IO_READ, 0, 8), expect=4096)
+        must(host.io.write(0, bytes(512)))      # the read has gone by
+        with pytest.raises(RpcError, match="took too long"):
+            wide.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=cntlid, qid=1, lcore=CPUS[0])
+        wide.rpc("bdev_error_resume_pending", name="EE_disk0")
+        must(host.io.wait(cid))
+        wide.rpc("framework_set_scheduler", name="dynamic", period=PERIOD_US)
+        wait_until(lambda: queues(wide) == [1, 0], "the connection to go to the first core", 60)
 
 
 @pytest.mark.parametrize("mode", ["adaptive", "interrupt", "poll"])

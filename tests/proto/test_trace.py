@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What happened last, read from shared memory: also of a daemon that died."""
+import os
 import subprocess
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def test_a_dead_daemons_trace_is_still_there(tmp_path):
         assert any("REQ_START" in line for line in lines) and any("REQ_STATE" in line for line in lines)
     finally:
         path.unlink(missing_ok=True)
+
+
+def test_two_daemons_of_one_id_do_not_share_a_file(tmp_path):
+    """The second one is told; a file that a dead one left is taken over, and one that is in use stays what it is."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    shm_id = os.getpid() % 30000 + 30000
+    path = Path(f"/dev/shm/gantry_trace.{shm_id}")
+    first = Daemon(tmp_path / "a", "-i", shm_id, "-e", "nvmf_tcp").start()
+    with Daemon(tmp_path / "b", "-i", shm_id) as second:
+        with pytest.raises(RpcError, match=f"in use by process {first.pid}; start one .* another -i"):
+            second.rpc("trace_enable_tpoint_group", name="sock")
+        work(first)
+        assert any("REQ_START" in line for line in read_trace(path))
+        first.kill()
+        second.rpc("trace_enable_tpoint_group", name="sock")
+        second.rpc("bdev_get_bdevs")
+        assert any("SOCK_RECV" in line for line in read_trace(path))
+    assert not list(Path("/dev/shm").glob(f"gantry_trace.{shm_id}*"))
 
 
 def test_what_is_no_trace_file_is_refused(tmp_path):

@@ -5,12 +5,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
 
 static struct trace_ring *share(struct trace_sharer *s, uint32_t count, struct err *e);
+static int make_file(const char *path, struct err *e);
+static bool is_left_over(const char *path, struct err *e);
 static void write_header(struct trace_file_header *h, uint32_t rings);
 static void copy_name(char dst[static 32], const char *src);
 
@@ -30,31 +34,79 @@ void trace_file_init(struct trace_file *f, struct core *core, int shm_id)
 static struct trace_ring *share(struct trace_sharer *s, uint32_t count, struct err *e)
 {
 	struct trace_file *f = container_of(s, struct trace_file, sharer);
-	int fd, rc;
+	int rc;
 
 	f->bytes = TRACE_FILE_RINGS_AT + count * sizeof(struct trace_ring);
-	unlink(s->path); /* an earlier daemon of this id left it; who reads that one keeps it */
-	fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0) {
-		err_set(e, -errno, "the trace file %s cannot be made: %s; another -i names another one", s->path,
-		        strerror(errno));
+	f->fd = make_file(s->path, e);
+	if (f->fd < 0)
 		return NULL;
-	}
 	f->map = MAP_FAILED;
-	rc = posix_fallocate(fd, 0, (off_t)f->bytes); /* not ftruncate(): where it is full a store would kill the daemon */
+	rc = posix_fallocate(f->fd, 0, (off_t)f->bytes); /* not ftruncate(): where it is full a store would kill the daemon */
 	if (rc == 0)
-		f->map = mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		f->map = mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
 	if (f->map == MAP_FAILED) {
 		rc = rc ? rc : errno;
 		err_set(e, -rc, "the trace file %s cannot have %zu bytes: %s", s->path, f->bytes, strerror(rc));
 		f->map = NULL;
 		unlink(s->path);
-	}
-	close(fd);
-	if (!f->map)
+		close(f->fd);
 		return NULL;
+	}
 	write_header(f->map, count);
 	return (struct trace_ring *)((char *)f->map + TRACE_FILE_RINGS_AT);
+}
+
+/* Locked before it has its name: who finds it unlocked finds what a dead daemon left. */
+static int make_file(const char *path, struct err *e)
+{
+	char made[sizeof(((struct trace_sharer *)0)->path) + 32];
+	struct text t = text_over(made, sizeof(made));
+	int fd, rc;
+
+	text_add(&t, "%s.new%d", path, (int)getpid());
+	unlink(made);
+	fd = open(made, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		err_set(e, -errno, "the trace file %s cannot be made: %s; another -i names another one", path,
+		        strerror(errno));
+		return -1;
+	}
+	rc = flock(fd, LOCK_EX | LOCK_NB);
+	while (rc == 0 && (rc = link(made, path)) != 0 && errno == EEXIST && is_left_over(path, e))
+		rc = 0;
+	if (rc && !e->code)
+		err_set(e, -errno, "the trace file %s cannot be made: %s; another -i names another one", path,
+		        strerror(errno));
+	unlink(made);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* By an earlier daemon of this id: taken away then; who reads it keeps it. */
+static bool is_left_over(const char *path, struct err *e)
+{
+	struct trace_file_header h = { .pid = 0 };
+	struct stat mine, named;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return errno == ENOENT;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		/* Another daemon may have done this in the meantime. */
+		if (fstat(fd, &mine) == 0 && lstat(path, &named) == 0 && mine.st_dev == named.st_dev &&
+		    mine.st_ino == named.st_ino)
+			unlink(path);
+		close(fd);
+		return true;
+	}
+	if (pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
+		h.pid = 0;
+	close(fd);
+	err_set(e, -EBUSY, "the trace file %s is in use by process %llu; start one of the two daemons with another -i", path,
+	        (unsigned long long)h.pid);
+	return false;
 }
 
 static void write_header(struct trace_file_header *h, uint32_t rings)
@@ -90,5 +142,6 @@ void trace_file_end(struct trace_file *f)
 		return;
 	munmap(f->map, f->bytes);
 	unlink(f->sharer.path);
+	close(f->fd);
 	f->map = NULL;
 }

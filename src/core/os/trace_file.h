@@ -27,6 +27,7 @@ _Static_assert(sizeof(struct trace_file_header) <= TRACE_FILE_RINGS_AT, "the rin
 struct trace_file {
 	struct trace_sharer sharer;
 	void *map;
+	int fd;          /* locked, so that another daemon leaves the file alone */
 	size_t bytes;
 };
 
