@@ -34,6 +34,9 @@ def test_save_restart_save(folders):
                    multipath_opts={"policy": "active_active", "selector": "round_robin", "min_io": 4})
             attach(daemon, served, port=served.ports[1], hostaddr="127.0.0.1")
             attach(daemon, served, port=served.ports[2], name="Spare", multipath="failover")
+            daemon.rpc("bdev_nvme_set_multipath_policy", name="Sparen1", policy="active_active", selector="latency")
+            daemon.rpc("bdev_nvme_set_preferred_path", name="Nvme0n1", traddr="127.0.0.1",
+                       trsvcid=str(served.ports[1]))
             daemon.serve("Nvme0n1")
             saved = daemon.rpc("save_config")
         path = folders / "saved.json"

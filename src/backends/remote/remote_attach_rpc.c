@@ -165,7 +165,7 @@ static int priority_from(const char *text, uint8_t *ret_priority, struct err *e)
 void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 {
 	const struct remote_opts *o = &r->opts;
-	uint32_t cores = core_reactor_count(r->core);
+	uint32_t cores = remote_core_count(r); /* control has one for commands of people, when there are enough */
 
 	h->keep_alive_ms = o->keep_alive_timeout_ms;
 	h->ack_timeout_ms = o->ack_timeout_ms;

@@ -82,6 +82,15 @@ void remote_group_when_published(struct remote_group *g, struct remote_wait *w);
 void remote_group_leave(struct remote_group *g, struct remote_wait *w);
 /* A path or a disk has gone: frees the group when that was the last. */
 void remote_group_look(struct remote_group *g);
+/* What a person wants of one namespace's disk; stays while that comes and goes. */
+struct remote_wish {
+	struct list link;
+	uint32_t nsid, rr_min_io;
+	bool policy_given;
+	uint8_t policy, selector, preferred; /* preferred: path index; REMOTE_NO_PATH: none */
+};
+struct remote_wish *remote_wish_find(const struct remote_group *g, uint32_t nsid); /* NULL: none */
+struct remote_wish *remote_wish_for(struct remote_group *g, uint32_t nsid);        /* made when there is none */
 uint32_t remote_group_path_count(const struct remote_group *g); /* those that are going not counted */
 const char *remote_policy_name(uint8_t policy);
 const char *remote_selector_name(uint8_t selector);

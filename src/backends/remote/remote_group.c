@@ -38,6 +38,7 @@ struct remote_group *remote_group_make(struct remote *r, const char *name, const
 	snprintf(g->name, sizeof(g->name), "%s", name);
 	snprintf(g->subnqn, sizeof(g->subnqn), "%s", subnqn);
 	list_init(&g->disks);
+	list_init(&g->wishes);
 	list_init(&g->published);
 	list_init(&g->published_now);
 	list_init(&g->leavers);
@@ -53,6 +54,30 @@ struct remote_group *remote_group_make(struct remote *r, const char *name, const
 	remote_group_cores_init(g);
 	list_add_tail(&r->groups, &g->link);
 	return g;
+}
+
+struct remote_wish *remote_wish_find(const struct remote_group *g, uint32_t nsid)
+{
+	list_each(l, &g->wishes) {
+		struct remote_wish *w = list_entry(l, struct remote_wish, link);
+
+		if (w->nsid == nsid)
+			return w;
+	}
+	return NULL;
+}
+
+struct remote_wish *remote_wish_for(struct remote_group *g, uint32_t nsid)
+{
+	struct remote_wish *w = remote_wish_find(g, nsid);
+
+	if (!w) {
+		w = base_zalloc(sizeof(*w));
+		w->nsid = nsid;
+		w->preferred = REMOTE_NO_PATH;
+		list_add_tail(&g->wishes, &w->link);
+	}
+	return w;
 }
 
 uint32_t remote_group_path_count(const struct remote_group *g)
@@ -253,9 +278,12 @@ static void end_paths(struct timer *t)
 {
 	struct remote_group *g = container_of(t, struct remote_group, peace);
 
-	for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++)
-		if (g->paths[i])
-			remote_path_leave(g->paths[i], NULL);
+	for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++) {
+		if (!g->paths[i])
+			continue;
+		remote_path_leave(g->paths[i], NULL);
+		remote_path_look(g->paths[i]); /* nothing of it is in limbo any more */
+	}
 	remote_group_look(g);
 }
 
@@ -303,6 +331,8 @@ static void free_later(struct msg *m)
 	list_splice(&leavers, &g->leavers);
 	list_del(&g->link);
 	log_info("remote: %s is detached", g->name);
+	while ((l = list_pop(&g->wishes)))
+		free(list_entry(l, struct remote_wish, link));
 	free(g->cores);
 	free(g);
 	while ((l = list_pop(&leavers))) {

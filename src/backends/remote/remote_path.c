@@ -768,6 +768,8 @@ static void end_now(struct remote_path *p)
 		tell(&ctl->resets, &e);
 		tell(&ctl->offs, &e);
 		tell(&ctl->ends, NULL);
+		if (!remote_group_path_count(p->group))
+			remote_group_leave(p->group, NULL); /* that was the last: its disks go too */
 		remote_group_look(p->group);
 		replay_next(p);
 		return;
@@ -781,6 +783,9 @@ static void end_now(struct remote_path *p)
 
 void remote_path_look(struct remote_path *p)
 {
-	if (p->state == REMOTE_PATH_GONE && p->ctl->ended)
-		end_now(p);
+	if (p->state != REMOTE_PATH_GONE || !p->ctl->ended)
+		return;
+	end_now(p);
+	if (p->ctl->limbo_over && p->ctl->life_count)
+		replay_next(p);
 }

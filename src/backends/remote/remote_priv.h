@@ -283,6 +283,7 @@ struct remote_group {
 	char name[128], subnqn[224];    /* subnqn: of its first path */
 	struct remote_path *paths[REMOTE_PATHS_MAX]; /* by index: a slot is used again when its path went */
 	struct list disks;              /* remote_disk.link */
+	struct list wishes;             /* CTL's: remote_wish.link */
 	uint32_t disk_slots;            /* view->disks has that many */
 	struct version_slot views;      /* struct remote_view */
 	struct remote_group_core *cores;
@@ -435,6 +436,9 @@ void remote_disk_remove(struct bdev *b);
 /* What a disk can do, from what a controller and a namespace say: native_ops, cache, fua, limits of I/O and of single
  * commands, channel and I/O context sizes, into disk->bdev and disk. Not names, sizes or identity. Core: control. */
 void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrlr, const struct nvme_ns_info *ns);
+
+/* Connect the calling core's lane unless it is; l->qp takes commands at once, and is NULL when it goes by another's. */
+void remote_lane_want(struct remote_lane *l);
 
 /* --- seam, implemented by CTL: IO calls on control (from its lanes' messages), unless said otherwise ----------- */
 

@@ -193,6 +193,12 @@ static void take_namespaces(struct remote_path *p)
 
 void remote_scan_path_gone(struct remote_path *p)
 {
+	list_each(l, &p->group->wishes) {
+		struct remote_wish *w = list_entry(l, struct remote_wish, link);
+
+		if (w->preferred == p->index)
+			w->preferred = REMOTE_NO_PATH;
+	}
 	list_each_safe(l, &p->group->disks) {
 		struct remote_disk *d = list_entry(l, struct remote_disk, link);
 
@@ -339,6 +345,7 @@ static void disk_make(struct remote_path *p, const struct nvme_ns_info *ns)
 {
 	struct remote_group *g = p->group;
 	struct remote_disk *d = base_zalloc(sizeof(*d));
+	const struct remote_wish *wish = remote_wish_find(g, ns->nsid);
 	struct err e = { 0 };
 	char text[512];
 	int rc;
@@ -349,7 +356,12 @@ static void disk_make(struct remote_path *p, const struct nvme_ns_info *ns)
 	d->policy = g->policy;
 	d->selector = g->selector;
 	d->rr_min_io = g->rr_min_io;
-	d->preferred = REMOTE_NO_PATH;
+	d->preferred = wish ? wish->preferred : REMOTE_NO_PATH;
+	if (wish && wish->policy_given) {
+		d->policy = wish->policy;
+		d->selector = wish->selector;
+		d->rr_min_io = wish->rr_min_io;
+	}
 	d->stats = base_zalloc(remote_core_count(g->remote) * sizeof(*d->stats));
 	disk_fill(d, nvme_ctrlr_info(p->ctrlr), ns);
 	if (bdev_find(g->remote->reg, uuid_to_text(&d->bdev.uuid, text))) {
