@@ -66,6 +66,7 @@ const char *bdev_op_name(enum bdev_op op);
 	X(FENCED,           "the lease the I/O carried has been revoked") \
 	X(ABORTED,          "aborted on request") \
 	X(GONE,             "the device was removed") \
+	X(SRC_GONE,         "the device to copy from was removed") \
 	X(NO_SPACE,         "a thin device has no memory or space left") \
 	X(BUSY,             "try again later") \
 	X(FAILED,           "the device failed and stays failed until it is opened again") \

@@ -200,6 +200,42 @@ static void errors_of_either_end_it(void **state)
 		}
 }
 
+static enum bdev_status copy_while_one_goes(bool source, bool midway)
+{
+	struct pair *p = base_zalloc(sizeof(*p));
+	enum bdev_status st;
+	struct rig_io io;
+
+	pair_init(p);
+	pair_start(p);
+	copy_init(p, &io, 0, 0, 4096);
+	if (midway) { /* the first piece is being read */
+		atomic_store(&p->from.holding, true);
+		rig_io_start(&p->rig, 0, &io);
+		while (!atomic_load(&p->from.held))
+			sched_yield();
+	}
+	rig_on(core_control(p->rig.core), unregister_here, source ? &p->from.bdev : &p->to.bdev);
+	if (midway) {
+		atomic_store(&p->from.holding, false);
+		rig_on(rig_core(&p->rig, 0), fake_let_go, p->src);
+	} else {
+		rig_io_start(&p->rig, 0, &io);
+	}
+	st = rig_io_wait(&io);
+	pair_stop(p);
+	free(p);
+	return st;
+}
+
+/* Who copies has to know which of the two is not there any more. */
+static void a_device_that_goes_is_named(void **state)
+{
+	assert_int_equal(copy_while_one_goes(true, false), BDEV_ST_SRC_GONE);
+	assert_int_equal(copy_while_one_goes(true, true), BDEV_ST_SRC_GONE);
+	assert_int_equal(copy_while_one_goes(false, false), BDEV_ST_GONE);
+}
+
 /* --- leases and aborts --- */
 
 static void wait_held(struct fake_disk *f, uint32_t count)
@@ -312,6 +348,7 @@ int main(void)
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(a_source_that_is_the_same_device_is_found_out),
 		cmocka_unit_test(errors_of_either_end_it),
+		cmocka_unit_test(a_device_that_goes_is_named),
 		cmocka_unit_test(a_revoked_lease_lets_nothing_land),
 		cmocka_unit_test(an_aborted_copy_ends),
 	};

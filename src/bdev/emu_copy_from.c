@@ -92,7 +92,10 @@ static void source_done(struct bdev_io *source)
 	}
 	if (source->lent)
 		bdev_io_release(source);
-	emu_end(e, source->status == BDEV_ST_OK ? BDEV_ST_ABORTED : source->status);
+	if (source->status == BDEV_ST_OK)
+		emu_end(e, BDEV_ST_ABORTED);
+	else /* the device that was written to is there, and who asked must not think otherwise */
+		emu_end(e, source->status == BDEV_ST_GONE ? BDEV_ST_SRC_GONE : source->status);
 }
 
 static void write_piece(struct emu *e)

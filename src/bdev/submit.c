@@ -112,7 +112,7 @@ static enum bdev_status check_source(const struct bdev_channel *ch, const struct
 
 	assert(src->core->index == ch->core->index);
 	if (is_gone(b))
-		return BDEV_ST_GONE;
+		return src == ch ? BDEV_ST_GONE : BDEV_ST_SRC_GONE;
 	if (src->block_bytes != ch->block_bytes || b->md_size != ch->bdev->md_size ||
 	    b->md_interleaved != ch->bdev->md_interleaved)
 		return BDEV_ST_BAD_FIELD;

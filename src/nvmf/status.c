@@ -19,6 +19,7 @@ static const uint16_t statuses[BDEV_STATUS_COUNT] = {
 	[BDEV_ST_FENCED]          = NVME_SC_ABORT_QUEUE,
 	[BDEV_ST_ABORTED]         = NVME_SC_ABORT_REQ,
 	[BDEV_ST_GONE]            = NVME_SC_INVALID_NS | FINAL,
+	[BDEV_ST_SRC_GONE]        = NVME_SC_INTERNAL | FINAL, /* the namespace that was named is there */
 	[BDEV_ST_NO_SPACE]        = NVME_SC_CAP_EXCEEDED | FINAL,
 	[BDEV_ST_BUSY]            = NVME_SC_CMD_INTERRUPTED,
 	[BDEV_ST_FAILED]          = NVME_SC_INTERNAL | FINAL,

@@ -5,10 +5,10 @@ import os
 import pytest
 
 from gantry import Daemon, RpcError
-from nvme_tcp import IO_FLUSH, IO_WRITE, Host, must, rw, sqe
+from nvme_tcp import IO_FLUSH, IO_READ, IO_WRITE, Host, must, rw, sqe
 
 FUA = 1 << 30
-INTERNAL = 0x06
+INTERNAL, INVALID_NS = 0x06, 0x0b
 BLOCK = 512
 
 
@@ -127,3 +127,20 @@ def test_stopping_in_good_order_loses_nothing(tmp_path):
             must(host.io.write(100, data))
         assert daemon.rpc("bdev_powercut_delete", name="power") is True
     assert file.read_bytes()[100 * BLOCK:108 * BLOCK] == data
+
+
+def test_it_does_not_wait_for_ever_for_its_base(daemon):
+    """The base keeps a read of a host, and later what the cache held: deleting the disk ends all the same."""
+    daemon.malloc("media", mib=4)
+    daemon.rpc("bdev_error_create", base_name="media")
+    served = daemon.serve(daemon.tell("bdev_powercut_create", name="power", base_bdev_name="EE_media"))
+    with Host(served.port, served.nqn) as host:
+        must(host.io.write(100, os.urandom(8 * BLOCK)))
+        for what in ("read", "write"):
+            daemon.rpc("bdev_error_inject_error", name="EE_media", io_type=what, error_type="pending", num=1000)
+        stuck = host.io.submit(rw(IO_READ, 0, 8), expect=8 * BLOCK)
+        must(host.io.write(0, bytes(BLOCK)))
+        assert daemon.rpc("bdev_powercut_delete", name="power") is True
+        assert host.io.wait(stuck).status == INVALID_NS
+    assert "its base does not answer" in daemon.log_tail()
+    assert [b["name"] for b in daemon.rpc("bdev_get_bdevs")] == ["media", "EE_media"]

@@ -17,6 +17,7 @@ struct disk {
 	struct gpt *g;
 	struct gpt_table table;      /* the wanted partitions */
 	bool leaving;                /* ends; what comes back is read anew */
+	bool again;                  /* somebody has read it anew meanwhile: once more when it has ended */
 	bool updating, left_waits;   /* update() needs it still; then it ends */
 };
 
@@ -180,8 +181,10 @@ static void found(struct gpt *g, const char *base, const struct gpt_table *table
 	struct bdev *b;
 
 	if (d) {
-		if (d->leaving)
-			return; /* it will be read anew when it comes back */
+		if (d->leaving) { /* it will be read anew when it comes back, if it is the device that goes */
+			d->again = true;
+			return;
+		}
 		if (!table && unread)
 			return; /* nobody knows what it says now: users keep what they have */
 		keep_wanted(g, table, &d->table);
@@ -280,9 +283,15 @@ static void resized(struct bdev_order *o, uint32_t base)
 		gpt_scan(d->g, b, found, NULL);
 }
 
+/* What kept its partitions away may be gone by now: a name that was taken, a table that had none. */
 static void disk_free(struct bdev_order *o)
 {
-	free(container_of(o, struct disk, order));
+	struct disk *d = container_of(o, struct disk, order);
+	struct bdev *b = d->again ? bdev_find(d->g->reg, o->name) : NULL;
+
+	if (b && may_have_table(b))
+		gpt_scan(d->g, b, found, NULL);
+	free(d);
 }
 
 static struct partition *partition_of(struct list *l)

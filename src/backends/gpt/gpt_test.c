@@ -289,6 +289,56 @@ static void a_disk_that_comes_back_is_read_anew(void **state)
 	end();
 }
 
+/* --- a disk whose partitions are still going ---------------------------------------------------------------- */
+
+static struct bdev_desc *holder;
+static struct bdev_arrival watch;
+static struct fake_disk taken;
+
+static void hold_first(struct bdev_arrival *a, struct bdev *b)
+{
+	if (!holder && strcmp(b->name, "diskp1") == 0)
+		holder = bdev_open(rig.reg, "diskp1", false, "test", NULL, NULL, NULL);
+}
+
+static void watch_here(void *arg)
+{
+	must(bdev_register(rig.reg, &taken.bdev, NULL) == 0);
+	bdev_arrival_add(rig.reg, &watch, hold_first);
+}
+
+static void free_name_here(void *arg)
+{
+	bdev_unregister(&taken.bdev, went, NULL);
+}
+
+static void let_go_here(void *arg)
+{
+	bdev_arrival_remove(&watch);
+	bdev_close(holder);
+	holder = NULL;
+}
+
+static void a_rescan_while_the_old_ones_go_is_not_lost(void **state)
+{
+	begin();
+	set_types("all");
+	fake_init(&taken, "diskp2"); /* so that not all partitions can be made, and none is */
+	rig_on(core_control(rig.core), watch_here, NULL);
+	come();
+	assert_non_null(holder);
+	rig_on(core_control(rig.core), free_name_here, NULL);
+	wait_for(&gone);
+	rescan();
+	assert_false(look("diskp2").there);
+	rig_on(core_control(rig.core), let_go_here, NULL);
+	while (!look("diskp2").there)
+		sched_yield();
+	assert_true(look("diskp1").there);
+	fake_fini(&taken);
+	end();
+}
+
 static void types_are_named(void **state)
 {
 	struct gpt_types t = { .count = 0 };
@@ -314,6 +364,7 @@ int main(void)
 		cmocka_unit_test(a_rescan_that_cannot_read_changes_nothing),
 		cmocka_unit_test(a_rescan_follows_the_table),
 		cmocka_unit_test(a_disk_that_comes_back_is_read_anew),
+		cmocka_unit_test(a_rescan_while_the_old_ones_go_is_not_lost),
 		cmocka_unit_test(types_are_named),
 	};
 

@@ -17,7 +17,7 @@ const struct bdev_order_ops powercut_order_ops = {
 };
 
 static const struct bdev_ops powercut_ops = {
-	.submit = powercut_submit, .destroy = powercut_destroy,
+	.submit = powercut_submit, .remove = powercut_remove, .destroy = powercut_destroy,
 };
 
 int powercut_create(struct bdev_registry *reg, const struct powercut_opts *opts, struct err *e)
@@ -131,6 +131,7 @@ static struct powercut *disk_make(struct powercut_order *po, const struct bdev_i
 	list_init(&d->owed);
 	list_init(&d->reads);
 	list_init(&d->unmaps);
+	list_init(&d->at_base);
 	for (uint32_t k = 0; k < WRITE_BACKS; k++)
 		d->write_backs[k].disk = d;
 	return d;

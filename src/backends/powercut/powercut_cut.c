@@ -138,6 +138,35 @@ static void answered(struct msg *m)
 
 /* --- the end ---------------------------------------------------------------------------------------------- */
 
+/* A base that is busy goes on answering; one that answers nothing for a while is not waited for. */
+static void looked_at_base(struct timer *t)
+{
+	struct powercut *d = container_of(t, struct powercut, patience);
+
+	if (d->base_ios && d->base_answers == d->answers_seen) {
+		log_error("powercut %s: its base does not answer, and is not waited for", d->stacked.bdev.name);
+		powercut_give_up(d);
+		return;
+	}
+	d->answers_seen = d->base_answers;
+	timer_start(&d->patience, POWERCUT_PATIENCE_NS, looked_at_base);
+}
+
+static void remove_here(struct msg *m)
+{
+	struct powercut *d = container_of(m, struct powercut, remove_msg);
+
+	d->answers_seen = d->base_answers;
+	timer_start(&d->patience, POWERCUT_PATIENCE_NS, looked_at_base);
+}
+
+void powercut_remove(struct bdev *b)
+{
+	struct powercut *d = powercut_of(b);
+
+	msg_send(d->owner, &d->remove_msg, remove_here);
+}
+
 void powercut_destroy(struct bdev *b)
 {
 	struct powercut *d = powercut_of(b);
@@ -156,6 +185,7 @@ static void close_here(struct msg *m)
 static void all_written(struct powercut *d)
 {
 	d->closing = false;
+	timer_stop(&d->patience);
 	if (d->base_ch)
 		bdev_channel_put(d->base_ch);
 	d->base_ch = NULL;
@@ -167,7 +197,7 @@ static void closed(struct msg *m)
 	struct powercut *d = container_of(m, struct powercut, close_msg);
 
 	if (d->lost)
-		log_warning("powercut %s: %u unflushed blocks were lost, because its base went first", d->stacked.bdev.name,
-		         d->lost);
+		log_warning("powercut %s: %u unflushed blocks were lost, because its base went first or did not answer",
+		            d->stacked.bdev.name, d->lost);
 	bdev_stack_destroy(&d->stacked.bdev);
 }

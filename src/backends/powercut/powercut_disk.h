@@ -14,6 +14,7 @@
 
 #define WRITE_BACKS 8u       /* under way at a time */
 #define WRITE_BACK_BLOCKS 32u
+#define POWERCUT_PATIENCE_NS (5 * NS_PER_S) /* with a base that answers nothing while the disk goes */
 
 struct powercut;
 
@@ -22,6 +23,7 @@ struct powercut_op {
 	struct bdev_io child;        /* to the base */
 	struct msg msg;              /* to the owner and back */
 	struct list link;            /* of the owner's lists */
+	struct list base_link;       /* in `at_base` while the base has the child */
 	struct powercut *disk;
 	struct bdev_io *io;
 	struct reactor *home;        /* the core it came from */
@@ -60,7 +62,7 @@ struct powercut {
 	struct bdev_stacked stacked;
 	struct reactor *owner;
 	struct powercut_pull pull;
-	struct msg close_msg;
+	struct msg close_msg, remove_msg;
 	_Atomic uint32_t seen_dirty, seen_cuts; /* for who describes it */
 	_Atomic bool seen_off;
 
@@ -73,11 +75,15 @@ struct powercut {
 	bool draining;               /* all that is in the cache goes to the base; then drained() */
 	bool cutting;                /* waits for what the base has, then for what survives */
 	bool closing;
+	struct timer patience;       /* while it goes */
+	uint64_t base_answers, answers_seen;
+	bool gave_up;                /* on the base: what is in the cache is lost */
 	void (*drained)(struct powercut *d);
 	uint32_t lost;               /* blocks that could not be written while draining */
 	struct list waiting;         /* writes without room */
 	struct list owed;            /* FLUSH, FUA: for the media */
 	struct list reads, unmaps;   /* that the base has; unmaps also those that wait for write-backs */
+	struct list at_base;         /* of struct powercut_op by base_link: those whose child the base has */
 	struct powercut_write_back write_backs[WRITE_BACKS];
 	struct bdev_io flush;        /* when drained */
 };
@@ -87,6 +93,9 @@ void powercut_submit(struct bdev_channel *ch, struct bdev_io *io);
 /* The following on the owner's core. */
 /* End everything with FAILED; what the base has then follows. */
 void powercut_fail_all(struct powercut *d);
+/* The disk goes, and its base does not answer: end with GONE what waits, abort what the base has, and give up what is in
+ * the cache. */
+void powercut_give_up(struct powercut *d);
 /* Release blocks that no read needs any more. */
 void powercut_forget_kept(struct powercut *d);
 /* Write back all that is left, flush the base, then call drained(). The base has nothing when this is called. */
@@ -94,6 +103,8 @@ void powercut_drain(struct powercut *d, void (*drained)(struct powercut *d));
 
 /* powercut_cut.c: the base has answered something; a cut or the end goes on when that was the last. */
 void powercut_step(struct powercut *d);
+/* Control: the disk goes: its base has some time. */
+void powercut_remove(struct bdev *b);
 /* Control: the disk's last call; writes back what it holds. */
 void powercut_destroy(struct bdev *b);
 

@@ -60,9 +60,9 @@ static bool may_begin(struct powercut_op *op)
 		if (!d->base_ch)
 			log_error("powercut %s: %s", d->stacked.bdev.name, e.text);
 	}
-	if (!d->off && d->base_ch)
+	if (!d->off && d->base_ch && !d->gave_up)
 		return true;
-	end(op, BDEV_ST_FAILED);
+	end(op, d->gave_up ? BDEV_ST_GONE : BDEV_ST_FAILED);
 	return false;
 }
 
@@ -114,6 +114,8 @@ static void ended(struct msg *m)
 static void end(struct powercut_op *op, enum bdev_status st)
 {
 	op->status = op->disk->off && st == BDEV_ST_OK ? BDEV_ST_FAILED : st;
+	if (op->disk->gave_up && st == BDEV_ST_ABORTED)
+		op->status = BDEV_ST_GONE; /* it was us who aborted it */
 	if (op->home == reactor_self())
 		bdev_io_done(op->io, op->status);
 	else
@@ -127,9 +129,25 @@ static void to_base(struct powercut *d, struct bdev_io *io, bdev_done_fn *done)
 	bdev_submit(d->base_ch, io);
 }
 
+/* For a user's I/O. */
+static void to_base_for(struct powercut_op *op, bdev_done_fn *done)
+{
+	list_add_tail(&op->disk->at_base, &op->base_link);
+	to_base(op->disk, &op->child, done);
+}
+
+static struct powercut_op *op_of(struct bdev_io *child)
+{
+	struct powercut_op *op = container_of(child, struct powercut_op, child);
+
+	list_del(&op->base_link);
+	return op;
+}
+
 /* After every answer of the base. */
 static void base_answered(struct powercut *d)
 {
+	d->base_answers++;
 	d->base_ios--;
 	pump(d);
 	powercut_step(d);
@@ -146,7 +164,7 @@ static void read_start(struct powercut_op *op)
 	op->child = (struct bdev_io){ .op = BDEV_READ, .lba = io->lba, .count = io->count, .iovs = io->iovs,
 	                              .iov_count = io->iov_count, .region = io->region };
 	list_add_tail(&op->disk->reads, &op->link);
-	to_base(op->disk, &op->child, read_done);
+	to_base_for(op, read_done);
 }
 
 static bool is_read(const struct powercut *d, uint64_t lba)
@@ -188,7 +206,7 @@ void powercut_forget_kept(struct powercut *d)
 
 static void read_done(struct bdev_io *child)
 {
-	struct powercut_op *op = container_of(child, struct powercut_op, child);
+	struct powercut_op *op = op_of(child);
 	struct powercut *d = op->disk;
 
 	if (child->status == BDEV_ST_OK)
@@ -244,13 +262,13 @@ static void owed_end(struct powercut *d)
 			continue;
 		list_del(&op->link);
 		op->child = (struct bdev_io){ .op = BDEV_FLUSH };
-		to_base(d, &op->child, flushed);
+		to_base_for(op, flushed);
 	}
 }
 
 static void flushed(struct bdev_io *child)
 {
-	struct powercut_op *op = container_of(child, struct powercut_op, child);
+	struct powercut_op *op = op_of(child);
 	struct powercut *d = op->disk;
 	bool has_flush = child->status != BDEV_ST_UNSUPPORTED; /* without one there is nothing to lose below */
 
@@ -302,7 +320,7 @@ static void unmaps_start(struct powercut *d)
 		op->child = (struct bdev_io){ .op = BDEV_UNMAP, .lba = op->io->lba, .count = op->io->count,
 		                              .lease = op->io->lease, .lease_epoch = op->io->lease_epoch,
 		                              .unmap = { op->io->unmap.ranges, op->io->unmap.range_count } };
-		to_base(d, &op->child, unmapped);
+		to_base_for(op, unmapped);
 	}
 }
 
@@ -323,7 +341,7 @@ static void forget_unmapped(struct powercut *d, const struct powercut_op *op)
 
 static void unmapped(struct bdev_io *child)
 {
-	struct powercut_op *op = container_of(child, struct powercut_op, child);
+	struct powercut_op *op = op_of(child);
 	struct powercut *d = op->disk;
 
 	if (child->status == BDEV_ST_OK)
@@ -335,7 +353,7 @@ static void unmapped(struct bdev_io *child)
 
 static void reset_done(struct bdev_io *child)
 {
-	struct powercut_op *op = container_of(child, struct powercut_op, child);
+	struct powercut_op *op = op_of(child);
 	struct powercut *d = op->disk;
 
 	end(op, child->status);
@@ -345,7 +363,7 @@ static void reset_done(struct bdev_io *child)
 static void reset_start(struct powercut_op *op)
 {
 	op->child = (struct bdev_io){ .op = BDEV_RESET };
-	to_base(op->disk, &op->child, reset_done);
+	to_base_for(op, reset_done);
 }
 
 /* --- to the base ------------------------------------------------------------------------------------------ */
@@ -491,15 +509,33 @@ static void drain_flushed(struct bdev_io *io)
 	d->drained(d);
 }
 
+static void give_up_cache(struct powercut *d)
+{
+	uint32_t next;
+
+	for (uint32_t i = d->cache.dirty_first; i != CACHE_NONE; i = next) {
+		next = d->cache.slots[i].next;
+		powercut_cache_drop(&d->cache, i);
+		d->lost++;
+	}
+}
+
 static void pump(struct powercut *d)
 {
 	if (!d->off) {
 		unmaps_start(d);
 		writes_start(d);
 	}
-	write_backs_start(d);
+	if (!d->gave_up)
+		write_backs_start(d);
 	if (!d->off)
 		owed_end(d);
+	if (d->draining && !d->base_ios && d->gave_up) {
+		give_up_cache(d);
+		d->draining = false;
+		d->drained(d);
+		return;
+	}
 	if (d->draining && !d->base_ios) {
 		must(!d->cache.dirty_count);
 		d->flush = (struct bdev_io){ .op = BDEV_FLUSH };
@@ -533,4 +569,26 @@ void powercut_fail_all(struct powercut *d)
 		list_del(&op->link);
 		end(op, BDEV_ST_FAILED);
 	}
+}
+
+void powercut_give_up(struct powercut *d)
+{
+	d->gave_up = true;
+	fail_waiting(d, BDEV_ST_GONE);
+	list_each_safe(l, &d->unmaps) {
+		struct powercut_op *op = list_entry(l, struct powercut_op, link);
+
+		if (op->child.active)
+			continue;
+		list_del(&op->link);
+		end(op, BDEV_ST_GONE);
+	}
+	/* Nothing of this is answered within bdev_abort(). */
+	list_each(l, &d->at_base)
+		bdev_abort(d->base_ch, &list_entry(l, struct powercut_op, base_link)->child);
+	for (uint32_t i = 0; i < WRITE_BACKS; i++)
+		if (d->write_backs[i].busy)
+			bdev_abort(d->base_ch, &d->write_backs[i].io);
+	if (d->flush.active)
+		bdev_abort(d->base_ch, &d->flush);
 }

@@ -41,7 +41,8 @@ static struct trace_ring *share(struct trace_sharer *s, uint32_t count, struct e
 	if (f->fd < 0)
 		return NULL;
 	f->map = MAP_FAILED;
-	rc = posix_fallocate(f->fd, 0, (off_t)f->bytes); /* not ftruncate(): where it is full a store would kill the daemon */
+	/* Not ftruncate(): where there is no room a store would kill the daemon. */
+	rc = posix_fallocate(f->fd, 0, (off_t)f->bytes);
 	if (rc == 0)
 		f->map = mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
 	if (f->map == MAP_FAILED) {
@@ -104,8 +105,8 @@ static bool is_left_over(const char *path, struct err *e)
 	if (pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
 		h.pid = 0;
 	close(fd);
-	err_set(e, -EBUSY, "the trace file %s is in use by process %llu; start one of the two daemons with another -i", path,
-	        (unsigned long long)h.pid);
+	err_set(e, -EBUSY, "the trace file %s is in use by process %llu; start one of the two daemons with another -i",
+	        path, (unsigned long long)h.pid);
 	return false;
 }
 
