@@ -324,9 +324,7 @@ bool remote_abort(struct bdev_channel *ch, struct bdev_io *io)
 {
 	struct remote_io *r = io->device_ctx;
 
-	if (r->aborted)
-		return true;
-	r->aborted = true;
+	(void)ch;
 	switch ((enum remote_place)r->place) {
 	case REMOTE_IN_LINE:
 	case REMOTE_LATER:
@@ -334,11 +332,18 @@ bool remote_abort(struct bdev_channel *ch, struct bdev_io *io)
 		remote_end(r, BDEV_ST_ABORTED);
 		return true;
 	case REMOTE_IN_LIMBO:
+		r->aborted = true;
 		return true;
 	case REMOTE_INJECTED:
 		return false;
 	case REMOTE_AT_LANE:
 		break;
 	}
-	return !remote_is_fused(r) && !r->lane->via && remote_lane_abort(r->lane, r->op.cid, false);
+	if (r->aborted)
+		return true;
+	/* What is not out yet has no id there. */
+	if (remote_is_fused(r) || r->lane->via || !r->op.sent || !remote_lane_abort(r->lane, r->op.cid, false))
+		return false;
+	r->aborted = true;
+	return true;
 }

@@ -51,7 +51,7 @@ void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op)
 {
 	must(!qp->closed && qp->count < RIG_HELD_MAX);
 	must(reactor_index(reactor_self()) == qp->core);
-	op->sent = false;
+	op->sent = true;
 	op->cid = (uint16_t)qp->count;
 	qp->held[qp->count++] = op;
 }
@@ -508,11 +508,16 @@ static void open_here(void *arg)
 
 void rig_start(struct rig *r)
 {
+	rig_start_seed(r, 1);
+}
+
+void rig_start_seed(struct rig *r, uint64_t seed)
+{
 	memset(r, 0, sizeof(*r));
 	rig_now = r;
 	r->io_queues = RIG_CORES + 1;
 	r->preferred = REMOTE_NO_PATH;
-	sim_start(1);
+	sim_start(seed);
 	r->core = core_make(&(struct core_opts){ .cpus = "[0-1]", .mode = CORE_INTERRUPT }, NULL);
 	must(r->core);
 	rig_as(r, RIG_CORES, start_here, r);

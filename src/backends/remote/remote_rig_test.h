@@ -70,6 +70,7 @@ struct rig_io {
 };
 
 void rig_start(struct rig *r);
+void rig_start_seed(struct rig *r, uint64_t seed); /* the order in which reactors run */
 void rig_stop(struct rig *r);
 void rig_settle(struct rig *r);
 void rig_time(struct rig *r, uint64_t ns);

@@ -189,6 +189,36 @@ static void a_core_without_queue_goes_by_another(void **state)
 	rig_stop(&r);
 }
 
+/* The cores hear of a new life one after the other, and of its end. */
+static void forwarding_begins_and_ends_in_any_order(void **state)
+{
+	for (uint64_t seed = 1; seed <= 300; seed++) {
+		struct rig r;
+		struct rig_io io, more;
+
+		rig_start_seed(&r, seed);
+		r.io_queues = 1;
+		rig_io(&r, &io, 1, BDEV_READ, 3, 1);
+		for (uint32_t life = 0; life < 3; life++) {
+			rig_up(&r, 0);
+			assert_int_equal(held(&r, 0), 1);
+			rig_down(&r, 0);
+			assert_int_equal(r.downs, life + 1);
+			assert_false(io.done);
+		}
+		rig_up(&r, 0);
+		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+		assert_true(io.done && io.io.status == BDEV_ST_OK);
+		rig_io(&r, &more, 1, BDEV_WRITE, 4, 1);
+		rig_down(&r, 0);
+		rig_replay(&r, 0, 4);
+		rig_up(&r, 0);
+		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+		assert_true(more.done && more.io.status == BDEV_ST_OK);
+		rig_stop(&r);
+	}
+}
+
 static void down_waits_for_what_is_with_another_core(void **state)
 {
 	struct rig r;
@@ -296,6 +326,7 @@ int main(void)
 		cmocka_unit_test(latency_takes_the_fastest),
 		cmocka_unit_test(a_path_that_refuses_is_left_for_another),
 		cmocka_unit_test(a_core_without_queue_goes_by_another),
+		cmocka_unit_test(forwarding_begins_and_ends_in_any_order),
 		cmocka_unit_test(down_waits_for_what_is_with_another_core),
 		cmocka_unit_test(a_time_out_does_what_was_chosen),
 		cmocka_unit_test(a_stray_abort_does_no_harm),
