@@ -103,10 +103,22 @@ static void *reserve(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* What was taken to be filled was published or came back: for those who look for leaks. */
+static inline bool any_filling(struct pages *p)
+{
+	uint32_t made = atomic_load(&p->store.made);
+
+	for (uint32_t i = 0; i < made; i++)
+		if (atomic_load_explicit(&p->hdrs[i].refs, memory_order_relaxed) == FILLING)
+			return true;
+	return false;
+}
+
 void pages_free(struct pages *p)
 {
 	if (!p)
 		return;
+	assert(!any_filling(p));
 	if (p->base)
 		munmap(p->base, p->base_bytes);
 	if (p->hdrs)
@@ -302,6 +314,12 @@ static uint32_t pop(struct pages *p, uint32_t *list, _Atomic uint32_t *length, u
 		*list = p->hdrs[*list].next;
 	}
 	atomic_fetch_sub_explicit(length, got, memory_order_relaxed);
+	for (uint32_t i = 0, j = got; i + 1 < j; i++) { /* `into` is taken from its end: last in, first out */
+		uint32_t index = into[i];
+
+		into[i] = into[--j];
+		into[j] = index;
+	}
 	return got;
 }
 
