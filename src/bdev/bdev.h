@@ -11,7 +11,8 @@
  * Data moves in one of two forms. Plain: the caller's iovecs. Lent: a read without buffers, for which the
  * device fills in iovecs over its own stable memory, to be given back by bdev_io_release() exactly
  * once, after `done`, on any core. And a write whose payload the device consumed before bdev_submit()
- * returned says so (io->consumed), so that a shared receive buffer can be reused at once.
+ * returned says so (io->consumed), so that a shared receive buffer can be reused at once. A write can be lent, too: the
+ * device brings memory for data that is still to come (bdev_write_lend()), and makes it its own without a copy.
  */
 #ifndef BDEV_BDEV_H
 #define BDEV_BDEV_H
@@ -91,6 +92,7 @@ struct bdev_info {
 	uint32_t ops;                     /* BDEV_BIT()s that work, natively or emulated */
 	uint32_t native_ops;
 	bool lends;                       /* reads may be asked for without buffers */
+	bool lends_writes;                /* bdev_write_lend() may have some */
 	bool fua;                         /* honoured natively; else write + flush */
 	bool read_only, thin;
 	enum bdev_cache cache;
@@ -143,6 +145,7 @@ void bdev_lease_revoke(struct core *core, struct bdev_lease *l, struct bdev_leas
 #define BDEV_IO_FUA      0x01u /* on media before done */
 #define BDEV_IO_LEND     0x02u /* READ only: fill io->iovs (room for iov_max) with the device's own memory */
 #define BDEV_IO_SRC      0x04u /* COPY: io->copy.src is the source's channel; taken off when that is the same device */
+#define BDEV_IO_LENT     0x08u /* WRITE only: the data lies in what bdev_write_lend() brought for this I/O */
 #define BDEV_IO_PRCHK_GUARD  0x10u /* check protection information; a device that cannot answers UNSUPPORTED */
 #define BDEV_IO_PRCHK_APPTAG 0x20u
 #define BDEV_IO_PRCHK_REFTAG 0x40u
@@ -171,7 +174,8 @@ struct bdev_io {
 	/* Set by the device or the waist. */
 	uint8_t status;                 /* enum bdev_status; valid in done */
 	bool consumed;                  /* WRITE: valid when bdev_submit() returns */
-	bool lent;                      /* READ: the iovecs are the device's; bdev_io_release() */
+	bool lent;                      /* the iovecs are the device's: bdev_io_release(). READ: it lent them; WRITE: with
+	                                 * BDEV_IO_LENT, and it has not kept them */
 	bool active;                    /* between submit and done: the contract's own check */
 	struct bdev_channel *ch;
 	struct queue_link link;         /* the device's while it has the I/O, then the channel's */
@@ -208,13 +212,25 @@ _Static_assert(sizeof(struct bdev_io) <= 160, "requests embed it");
  */
 void bdev_submit(struct bdev_channel *ch, struct bdev_io *io);
 
-/* Give lent memory back. Any core of the daemon; exactly once for every READ that ended with io->lent; `ch` may be
+/* Have memory of the device's own for a write whose data is still to come: what is put there is published as it lies.
+ * The I/O is filled in as for bdev_submit(), but for its data: io->iovs has room for iov_max, and bdev_lend_iovs_max()
+ * tells how much is enough. Nobody else can see the memory; what is in it is undefined.
+ *
+ * Core:   the one that opened `ch`.
+ * Memory: true: the iovecs are the device's, and BDEV_IO_LENT and io->lent are set. Submit the I/O as it is, when all
+ *         of the data is there, through a channel of the same device, or give the memory back: bdev_io_release().
+ * Then:   a WRITE that ends with io->lent has not used it, for what reason ever: bdev_io_release().
+ * Errors: false: not this device, not this range, not now. Use buffers of your own.
+ */
+bool bdev_write_lend(struct bdev_channel *ch, struct bdev_io *io) MUST_USE;
+
+/* Give lent memory back. Any core of the daemon; exactly once for every I/O that ended with io->lent; `ch` may be
  * closed by then, the descriptor not. */
 void bdev_io_release(struct bdev_io *io);
 /* The same from the iovecs alone, for who keeps them apart from the I/O (a frozen connection); in several calls if
  * need be, but each iovec whole and as it was lent. */
 void bdev_release_iovs(struct bdev_desc *desc, const struct iovec *iovs, uint32_t count);
-/* Most iovecs that a lent read of `blocks` blocks can need. */
+/* Most iovecs that a lent read or write of `blocks` blocks can need. */
 uint32_t bdev_lend_iovs_max(const struct bdev_desc *desc, uint32_t blocks);
 
 /* Ask the device to end an I/O early; it still ends through done, ABORTED or otherwise. Same core.

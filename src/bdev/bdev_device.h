@@ -23,7 +23,11 @@ struct bdev_ops {
 	/* End an I/O early, with ABORTED, now or soon. False: it ends as it would have. NULL: there is no way. */
 	bool (*abort)(struct bdev_channel *ch, struct bdev_io *io);
 
-	/* Lending devices: give memory back (any core); how many iovecs a read may need. */
+	/* Fresh memory, as long as a write to come, to io->iovs (at most iov_max) and io->iov_count; range and permission
+	 * were checked. Later submit() gets that write with io->lent set and clears it when it has made the
+	 * memory its own; else release() comes for it. False: nothing to lend. NULL: never. */
+	bool (*write_lend)(struct bdev_channel *ch, struct bdev_io *io);
+	/* Lending devices: give memory back (any core); how many iovecs a read, or write, may need. */
 	void (*release)(struct bdev *b, const struct iovec *iovs, uint32_t count);
 	uint32_t (*lend_iovs_max)(const struct bdev *b, uint32_t blocks);
 

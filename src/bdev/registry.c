@@ -350,7 +350,8 @@ void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info)
 		.md_size = b->md_size, .md_interleaved = b->md_interleaved,
 		.block_count = atomic_load_explicit(&b->block_count, memory_order_relaxed),
 		.ops = bdev_usable_ops(b), .native_ops = b->native_ops,
-		.lends = b->lends, .fua = b->fua, .read_only = b->read_only, .thin = b->thin, .cache = b->cache,
+		.lends = b->lends, .lends_writes = b->ops->write_lend != NULL, .fua = b->fua, .read_only = b->read_only,
+		.thin = b->thin, .cache = b->cache,
 		.optimal_io_blocks = b->optimal_io_blocks, .max_io_blocks = b->max_io_blocks,
 		.max_unmap_blocks = b->max_unmap_blocks, .atomic_blocks = b->atomic_blocks,
 	};
@@ -366,7 +367,7 @@ static uint32_t lend_iovs_of_one(const struct bdev *b, uint32_t blocks)
 	return b->ops->lend_iovs_max ? b->ops->lend_iovs_max(b, blocks) : 1;
 }
 
-/* A read that is split is lent part by part. */
+/* A read that is split is lent part by part; a write is not. */
 uint32_t bdev_lend_iovs_max(const struct bdev_desc *desc, uint32_t blocks)
 {
 	const struct bdev *b = desc->bdev;

@@ -179,7 +179,7 @@ void bdev_stack_child_init(struct bdev_stack_io *x, struct bdev_io *io)
 
 	x->parent = io;
 	child->op = io->op;
-	child->flags = io->flags;
+	child->flags = io->flags & (uint8_t)~BDEV_IO_LENT; /* that is between the parent and its device */
 	child->iov_count = io->iov_count;
 	child->iov_max = io->iov_max;
 	child->md_iov_count = io->md_iov_count;

@@ -19,11 +19,12 @@ void bdev_submit(struct bdev_channel *ch, struct bdev_io *io)
 
 	assert(ch->core->reactor == reactor_self());
 	assert(io->done);
+	assert(!(io->flags & BDEV_IO_LENT) || io->op == BDEV_WRITE);
 	must(!io->active);
 	must(ch->users > 0);
 	io->active = true;
 	io->consumed = false;
-	io->lent = false;
+	io->lent = io->flags & BDEV_IO_LENT;
 	io->ch = ch;
 	io->waist = 0;
 	io->began_ns = reactor_now_ns();
@@ -33,7 +34,7 @@ void bdev_submit(struct bdev_channel *ch, struct bdev_io *io)
 	if (likely(st == BDEV_ST_OK) && io->lease && unlikely(!bdev_lease_enter(io, ch->core->index)))
 		st = BDEV_ST_FENCED;
 	if (unlikely(st != BDEV_ST_OK)) {
-		io->consumed = true; /* nobody will look at the data any more */
+		io->consumed = !io->lent; /* nobody will look at the data any more */
 		bdev_io_end(io, st);
 		return;
 	}
@@ -270,7 +271,8 @@ void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent)
 void bdev_io_done(struct bdev_io *io, enum bdev_status st)
 {
 	must(io->active && (io->waist & (WAIST_DEVICE | WAIST_DONE)) == WAIST_DEVICE);
-	assert(!io->lent || (io->op == BDEV_READ && io->flags & BDEV_IO_LEND && st == BDEV_ST_OK));
+	assert(!io->lent || (io->op == BDEV_READ && io->flags & BDEV_IO_LEND && st == BDEV_ST_OK) ||
+	       (io->op == BDEV_WRITE && io->flags & BDEV_IO_LENT));
 	bdev_io_end(io, st);
 }
 
@@ -394,6 +396,23 @@ void bdev_channel_drain(struct defer *d)
 	ch->draining = false;
 	if (ch->closing) /* the last done function put the channel */
 		free(ch);
+}
+
+bool bdev_write_lend(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct bdev *b = ch->bdev;
+
+	assert(ch->core->reactor == reactor_self());
+	assert(io->op == BDEV_WRITE);
+	must(!io->active);
+	if (!b->ops->write_lend || io->md_iovs || is_gone(b) || !ch->may_write || !in_range(b, io->lba, io->count) ||
+	    io->count > ch->max_io_blocks || io->flags & ch->slow_flags || !b->ops->write_lend(ch, io))
+		return false;
+	assert(fits(ch, io, io->count));
+	io->flags |= BDEV_IO_LENT;
+	io->lent = true;
+	io->device_ctx = b; /* for bdev_io_release() */
+	return true;
 }
 
 void bdev_io_release(struct bdev_io *io)

@@ -23,6 +23,7 @@ static const struct bdev_ops malloc_ops = {
 	.channel_open = malloc_channel_open,
 	.submit = malloc_submit,
 	.abort = malloc_abort,
+	.write_lend = malloc_write_lend,
 	.release = malloc_release,
 	.lend_iovs_max = malloc_lend_iovs_max,
 	.destroy = malloc_destroy,

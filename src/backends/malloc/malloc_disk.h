@@ -78,6 +78,7 @@ struct contents {
 /* malloc_io.c */
 int malloc_channel_open(struct bdev_channel *ch, struct err *e);
 void malloc_submit(struct bdev_channel *ch, struct bdev_io *io);
+bool malloc_write_lend(struct bdev_channel *ch, struct bdev_io *io);
 /* Install new contents for a piece. False: no memory. */
 bool malloc_put(struct malloc_disk *d, const struct piece *p, struct contents *from);
 /* Blocks of a piece become zeroes, their page a hole where possible if `deallocate`. Returns what it cost, in

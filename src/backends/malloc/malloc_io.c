@@ -6,14 +6,19 @@
  * exchange, which waits until the bytes just copied have found their way to memory. Whole pages are therefore filled
  * first and published together, those of a long write and those of a pass's writes of one page, when most of that
  * has happened by itself (1.13 x at 128 KiB, both together).
+ *
+ * A write whose data has not come yet can have fresh pages to receive it in: then there is nothing to be copied, and
+ * publishing them is all there is to do.
  */
 #include "backends/malloc/malloc_disk.h"
 
 #define PAGES_TOGETHER 32u
+#define PAGES_AHEAD 16u /* of a lent write: looked at before they are exchanged */
 
 static enum bdev_status read_copy(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io);
 static void write_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io);
+static void write_lent(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status write_blocks(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status compare(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status lba_status(struct malloc_disk *d, struct bdev_io *io);
@@ -33,8 +38,12 @@ void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
 		break;
 	case BDEV_WRITE:
 		io->consumed = true;
-		write_submit(ch, d, io);
-		return;
+		if (!io->lent) {
+			write_submit(ch, d, io);
+			return;
+		}
+		write_lent(d, io);
+		break;
 	case BDEV_COMPARE:
 	case BDEV_VERIFY:
 		if (malloc_has_bad(d) && malloc_bad_any(d, io->lba, io->count))
@@ -91,6 +100,25 @@ static enum bdev_status read_copy(struct malloc_disk *d, struct bdev_io *io)
 	return BDEV_ST_OK;
 }
 
+static bool add_iov(struct bdev_io *io, uint16_t *used, char *at, size_t len)
+{
+	if (*used == io->iov_max)
+		return false;
+	io->iovs[(*used)++] = (struct iovec){ .iov_base = at, .iov_len = len };
+	return true;
+}
+
+/* Pages that lie side by side share an iovec. */
+static bool add_page(struct bdev_io *io, uint16_t *used, char *at, size_t len)
+{
+	struct iovec *last = *used ? &io->iovs[*used - 1] : NULL;
+
+	if (!last || (char *)last->iov_base + last->iov_len != at)
+		return add_iov(io, used, at, len);
+	last->iov_len += len;
+	return true;
+}
+
 /* A hole is lent from the zeroes; a run of holes, and pages that lie side by side, in one iovec. */
 static bool lend_piece(const struct malloc_disk *d, struct bdev_io *io, uint16_t *used, char *at, size_t len)
 {
@@ -104,14 +132,7 @@ static bool lend_piece(const struct malloc_disk *d, struct bdev_io *io, uint16_t
 		last->iov_len += len;
 		return true;
 	}
-	if (!is_hole && last && !after_hole && (char *)last->iov_base + last->iov_len == at) {
-		last->iov_len += len;
-		return true;
-	}
-	if (*used == io->iov_max)
-		return false;
-	io->iovs[(*used)++] = (struct iovec){ .iov_base = at, .iov_len = len };
-	return true;
+	return is_hole || after_hole ? add_iov(io, used, at, len) : add_page(io, used, at, len);
 }
 
 /* Whoever sends this will read it soon, and finds it on its way. */
@@ -297,9 +318,11 @@ struct filled {
 
 static void publish_filled(struct malloc_disk *d, struct filled *f)
 {
-	for (uint32_t i = 0; i < f->count; i++)
-		page_unpin(d->pages, page_exchange(d->pages, f->slots[i], f->pages[i]));
-	f->count = 0;
+	/* The last one first: see write_lent(). */
+	while (f->count) {
+		f->count--;
+		page_unpin(d->pages, page_exchange(d->pages, f->slots[f->count], f->pages[f->count]));
+	}
 }
 
 static bool fill(struct malloc_disk *d, const struct piece *p, struct contents *from, struct filled *f)
@@ -332,6 +355,54 @@ static enum bdev_status write_blocks(struct malloc_disk *d, struct bdev_io *io)
 	if (malloc_has_bad(d) && room)
 		malloc_bad_heal(d, io->lba, io->count);
 	return room ? BDEV_ST_OK : BDEV_ST_NO_SPACE;
+}
+
+/* --- writes into pages that were lent for them -------------------------------------------------------------- */
+
+/* Whole pages only, and only blocks that fill them to the last byte. */
+bool malloc_write_lend(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct malloc_disk *d = container_of(bdev_channel_bdev(ch), struct malloc_disk, bdev);
+	uint16_t used = 0;
+
+	if (d->blocks_per_page * d->block_bytes != d->page_bytes || d->md_bytes || io->lba % d->blocks_per_page ||
+	    io->count % d->blocks_per_page)
+		return false;
+	for (uint64_t left = io->count; left; left -= d->blocks_per_page) {
+		char *page = page_take(d->pages);
+
+		if (unlikely(!page || !add_page(io, &used, page, d->page_bytes))) {
+			page_unpin(d->pages, page);
+			d->bdev.ops->release(&d->bdev, io->iovs, used);
+			return false;
+		}
+	}
+	io->iov_count = used;
+	return true;
+}
+
+/* From the end to the beginning, so that pages come back to the stack in an order in which the next ones to take lie
+ * side by side again. */
+static void write_lent(struct malloc_disk *d, struct bdev_io *io)
+{
+	page_slot *slots = &d->table.slots[slot_index(d, io->lba)];
+	uint64_t at = io->count / d->blocks_per_page, looked = at;
+
+	for (uint32_t i = io->iov_count; i-- > 0;) {
+		char *first = io->iovs[i].iov_base;
+
+		for (char *page = first + io->iovs[i].iov_len; page > first;) {
+			page -= d->page_bytes;
+			for (; looked && at - looked < PAGES_AHEAD; looked--)
+				page_prefetch(d->pages, &slots[looked - 1]);
+			at--;
+			page_unpin(d->pages, page_exchange(d->pages, &slots[at], page));
+		}
+	}
+	assert(!at);
+	io->lent = false;
+	if (malloc_has_bad(d))
+		malloc_bad_heal(d, io->lba, io->count);
 }
 
 uint32_t malloc_zero(struct malloc_disk *d, const struct piece *p, bool deallocate)
