@@ -31,7 +31,7 @@ struct nvmf_ns_view {
 	CACHE_ALIGNED struct bdev_channel *ch; /* NULL: could not be opened, or closed again */
 	uint32_t refs;                         /* versions this core has entered, and commands */
 	uint8_t shift;                         /* log2 of the block size */
-	bool lends, consumes, read_only;
+	bool lends, lends_writes, consumes, read_only;
 	uint32_t lend_iovs_small;              /* for a read of up to NVMF_LEND_SMALL bytes */
 	struct bdev_desc *desc;
 	struct nvmf_ns *ns;

@@ -89,7 +89,7 @@ static bool parse_second(struct nvmf_req *req)
 		fail_half(first, NVME_SC_FUSED_FAIL | NVME_SC_DNR);
 		return false;
 	}
-	req->may_consume = false;
+	req->may_consume = req->may_lend = false;
 	req->fused = first;
 	first->fused = req;
 	return true;

@@ -65,6 +65,13 @@ static inline bool parse_data(struct nvmf_req *req, struct nvmf_ns_view *v, enum
 	return true;
 }
 
+static inline void parse_lending(struct nvmf_req *req, const struct nvmf_ns_view *v)
+{
+	req->may_lend = true;
+	req->lend_iovs_max = (uint16_t)(req->data_len <= NVMF_LEND_SMALL ? v->lend_iovs_small
+	                     : bdev_lend_iovs_max(v->desc, (uint32_t)req->io.count));
+}
+
 static bool read_parse(struct nvmf_req *req)
 {
 	struct nvmf_ns_view *v = parse_range(req, false);
@@ -72,11 +79,8 @@ static bool read_parse(struct nvmf_req *req)
 	if (unlikely(!v || !parse_data(req, v, NVMF_DATA_TO_HOST)))
 		return false;
 	req->io.op = BDEV_READ;
-	if (v->lends) {
-		req->may_lend = true;
-		req->lend_iovs_max = (uint16_t)(req->data_len <= NVMF_LEND_SMALL ? v->lend_iovs_small
-		                     : bdev_lend_iovs_max(v->desc, (uint32_t)req->io.count));
-	}
+	if (v->lends)
+		parse_lending(req, v);
 	return true;
 }
 
@@ -88,6 +92,8 @@ static bool write_parse(struct nvmf_req *req)
 		return false;
 	req->io.op = BDEV_WRITE;
 	req->may_consume = v->consumes;
+	if (v->lends_writes)
+		parse_lending(req, v);
 	return true;
 }
 
@@ -150,8 +156,13 @@ static inline bool begin(struct nvmf_req *req, bdev_done_fn *done)
 		nvmf_req_complete(req, status);
 		return false;
 	}
-	v->refs++;
-	req->ns = v;
+	if (likely(!req->ns)) {
+		v->refs++;
+		req->ns = v;
+	} else if (unlikely(v != req->ns)) {
+		nvmf_req_complete(req, NVME_SC_INVALID_NS); /* what has lent the memory is another device by now */
+		return false;
+	}
 	req->io.done = done;
 	req->io.lease = qp->lease;
 	req->io.lease_epoch = qp->lease_epoch;
@@ -166,6 +177,26 @@ static inline bool same_blocks(struct nvmf_req *req)
 		return true;
 	nvmf_req_complete(req, NVME_SC_INVALID_NS);
 	return false;
+}
+
+/* The device stays as long as its memory is here: the view is counted from now on. */
+bool nvmf_req_lend(struct nvmf_req *req)
+{
+	uint16_t status;
+	struct nvmf_ns_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
+
+	assert(req->may_lend && req->data == NVMF_DATA_TO_CTRLR && !req->ns && req->iov_max >= req->lend_iovs_max);
+	if (unlikely(!v || !v->ch || v->shift != req->shift))
+		return false;
+	req->io.iovs = req->iovs;
+	req->io.iov_max = req->iov_max;
+	if (!bdev_write_lend(v->ch, &req->io))
+		return false;
+	v->refs++;
+	req->ns = v;
+	req->lent = true;
+	req->iov_count = req->io.iov_count;
+	return true;
 }
 
 static void read_write_run(struct nvmf_req *req)
@@ -189,8 +220,8 @@ static void read_write_done(struct bdev_io *io)
 {
 	struct nvmf_req *req = container_of(io, struct nvmf_req, io);
 
+	req->lent = io->lent;
 	if (likely(io->status == BDEV_ST_OK)) {
-		req->lent = io->lent;
 		req->iov_count = io->iov_count;
 		req->sent_len = req->data == NVMF_DATA_TO_HOST ? req->data_len : 0;
 	} else {

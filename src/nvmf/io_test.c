@@ -295,6 +295,49 @@ static void device_removed(void **state)
 	assert_int_equal(rig.target->ns_alive, 1);
 }
 
+/* Memory that a device has lent for data to come keeps the device, but not the change: who waits for it is the device's
+ * removal alone. The data, when it has come, finds no namespace. */
+static void device_removed_while_its_memory_is_lent(void **state)
+{
+	struct nvme_sqe sqe = rig_rw(NVME_CMD_WRITE, 1, 64, 16);
+	bool removed = false;
+	struct rig_req *came, *lost;
+
+	rig.data_is_late = true;
+	came = rig_send(io, &sqe, out, 8192);
+	sqe = rig_rw(NVME_CMD_WRITE, 1, 128, 16);
+	lost = rig_send(io, &sqe, out, 8192);
+	rig.data_is_late = false;
+	assert_true(came->write_lent && lost->write_lent);
+	sim_as(core_control(rig.core), unregister_ram, &removed);
+	assert_false(sim_run(is_true, &removed, NS_PER_S));
+	rig_data_came(came);
+	assert_int_equal(rig_end(came), DNR(NVME_SC_INVALID_NS));
+	assert_false(removed);
+	rig_data_lost(lost);
+	rig_end(lost);
+	assert_true(sim_run(is_true, &removed, NS_PER_S));
+}
+
+/* A queue that closes meanwhile, and data that came too late for it: the memory goes back either way. */
+static void closed_while_memory_is_lent(void **state)
+{
+	struct nvme_sqe sqe = rig_rw(NVME_CMD_WRITE, 1, 64, 16);
+	struct rig_req *came, *lost;
+
+	rig.data_is_late = true;
+	lost = rig_send(io, &sqe, out, 8192);
+	came = rig_send(io, &sqe, out, 8192);
+	rig.data_is_late = false;
+	assert_true(came->write_lent && lost->write_lent);
+	rig_close(io);
+	rig_data_lost(lost);
+	rig_data_came(came);
+	rig_end(lost);
+	assert_int_equal(rig_end(came), NVME_SC_ABORT_QUEUE);
+	assert_true(rig_gone(io));
+}
+
 struct abort_try {
 	uint16_t cid;
 	bool found;
@@ -361,7 +404,8 @@ int main(void)
 		T(compare_finds_differences),
 		T(zeroes_and_deallocation), T(copies), T(data_too_short_is_the_transports_to_refuse),
 		T(fused_pair_writes_if_equal), T(fused_halves_fail_together),
-		T(namespace_removed_under_writes), T(device_removed), T(abort_of_what_is_not_there),
+		T(namespace_removed_under_writes), T(device_removed),
+		T(device_removed_while_its_memory_is_lent), T(closed_while_memory_is_lent), T(abort_of_what_is_not_there),
 		T(abort_of_what_is_done_already), T(closed_under_writes),
 	};
 

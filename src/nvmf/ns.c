@@ -56,6 +56,7 @@ static void fill_views(struct nvmf_ns *ns)
 		v->desc = ns->desc;
 		v->shift = (uint8_t)__builtin_ctz(ns->info.block_size);
 		v->lends = ns->info.lends;
+		v->lends_writes = ns->info.lends_writes;
 		v->read_only = ns->info.read_only;
 		if (v->lends)
 			v->lend_iovs_small = bdev_lend_iovs_max(ns->desc, max_u32(1, NVMF_LEND_SMALL >> v->shift));

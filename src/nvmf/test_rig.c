@@ -404,6 +404,27 @@ static void give_buffers(struct rig_req *rq)
 	req->iov_count = len > cut ? 2 : 1;
 }
 
+/* A device's memory instead of buffers, for a read's data or a write's. */
+static bool lent(struct rig_req *rq)
+{
+	struct nvmf_req *req = &rq->req;
+	uint32_t at = 0;
+
+	if (!req->may_lend || rq->q->rig->no_lending || req->lend_iovs_max > ARRAY_SIZE(rq->iovs))
+		return false;
+	req->iovs = rq->iovs;
+	req->iov_max = ARRAY_SIZE(rq->iovs);
+	if (req->data == NVMF_DATA_TO_HOST)
+		return true;
+	if (!nvmf_req_lend(req))
+		return false;
+	rq->write_lent = true;
+	for (uint32_t i = 0; i < req->iov_count; at += (uint32_t)req->iovs[i++].iov_len)
+		memcpy(req->iovs[i].iov_base, rq->data + at, req->iovs[i].iov_len);
+	must(at == req->data_len);
+	return true;
+}
+
 static void send_here(void *arg)
 {
 	struct rig_req *rq = arg;
@@ -420,13 +441,30 @@ static void send_here(void *arg)
 		answered(rq);
 		return;
 	}
-	if (req->may_lend && !rq->q->rig->no_lending && req->lend_iovs_max <= ARRAY_SIZE(rq->iovs)) {
-		req->iovs = rq->iovs;
-		req->iov_max = ARRAY_SIZE(rq->iovs);
-	} else if (req->data != NVMF_DATA_NONE) {
+	if (!lent(rq) && req->data != NVMF_DATA_NONE)
 		give_buffers(rq);
-	}
-	nvmf_req_execute(req);
+	if (!rq->q->rig->data_is_late)
+		nvmf_req_execute(req);
+}
+
+static void execute_here(void *arg)
+{
+	nvmf_req_execute(&((struct rig_req *)arg)->req);
+}
+
+void rig_data_came(struct rig_req *rq)
+{
+	sim_as(rq->q->qp.reactor, execute_here, rq);
+}
+
+static void drop_here(void *arg)
+{
+	answered(arg);
+}
+
+void rig_data_lost(struct rig_req *rq)
+{
+	sim_as(rq->q->qp.reactor, drop_here, rq);
 }
 
 struct rig_req *rig_send(struct rig_qp *q, const struct nvme_sqe *sqe, void *data, uint32_t len)

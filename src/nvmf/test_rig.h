@@ -24,6 +24,7 @@ struct rig {
 	struct nvmf_transport *fake;
 	struct nvmf_change change;
 	bool changed, stopped, no_lending;
+	bool data_is_late;                /* what is sent waits for rig_data_came() or rig_data_lost() */
 	uint32_t listens;                 /* addresses the transport listens on */
 	struct list qpairs;
 };
@@ -49,6 +50,7 @@ struct rig_req {
 	struct nvme_cqe cqe;
 	uint32_t got;                     /* bytes that came */
 	bool was_lent;
+	bool write_lent;                  /* its data was put into memory of the device */
 };
 
 /* cores: at least 2. Subsystem RIG_NQN: nsid 1 is a RAM disk, nsid 2 a null device of 4 KiB blocks. */
@@ -73,6 +75,8 @@ void rig_close(struct rig_qp *q);
 bool rig_gone(struct rig_qp *q);
 /* Start a command, wait for one, both. */
 struct rig_req *rig_send(struct rig_qp *q, const struct nvme_sqe *sqe, void *data, uint32_t len);
+void rig_data_came(struct rig_req *rq);
+void rig_data_lost(struct rig_req *rq);   /* the transport drops it */
 bool rig_wait(struct rig_req *rq, uint64_t ns);
 uint16_t rig_end(struct rig_req *rq); /* its status; frees it */
 uint16_t rig_cmd(struct rig_qp *q, const struct nvme_sqe *sqe, void *data, uint32_t len, struct nvme_cqe *ret_cqe);

@@ -52,7 +52,8 @@ struct nvmf_req {
 	struct nvme_cqe cpl;          /* status and result; cid, sqhd and sqid are filled by nvmf_req_finish_cpl() */
 	/* Set by nvmf_req_parse(). */
 	uint8_t data;                 /* enum nvmf_data */
-	bool may_lend;                /* TO_HOST: no buffers needed if the transport has room for iovecs */
+	bool may_lend;                /* no buffers needed if the transport has room for iovecs. TO_HOST: executed with an
+	                               * empty array the data is lent; TO_CTRLR: nvmf_req_lend() before the data comes */
 	bool may_consume;             /* TO_CTRLR: the device is done with the data when nvmf_req_execute() returns, as a
 	                               * rule: the transport may pass memory it will need again soon. When `consumed`
 	                               * is not set after all (the waist had to hold the I/O), it keeps that memory
@@ -61,11 +62,11 @@ struct nvmf_req {
 	                               * nvmf_req_withdraw() */
 	uint32_t data_len;            /* bytes the command moves; for TO_HOST at most */
 	uint16_t lend_iovs_max;       /* iovecs that lending may need */
-	/* Set by the transport before nvmf_req_execute(): the data, or for lending an empty array of iov_max. */
+	/* Set by the transport before nvmf_req_execute(): the data, or for lent reads an empty array of iov_max. */
 	uint16_t iov_count, iov_max;
 	struct iovec *iovs;
 	/* Set by the target before req_done(). */
-	bool lent;                    /* iovs are a device's memory, given back by nvmf_req_free() */
+	bool lent;                    /* iovs are a device's memory, given back by nvmf_req_free() unless it keeps it */
 	bool consumed;                /* TO_CTRLR: after nvmf_req_execute() returned: the data is not needed any more */
 	uint32_t sent_len;            /* TO_HOST: bytes to send; 0 with an error status */
 	/* The target's. */
@@ -196,6 +197,10 @@ void nvmf_stages_sent(struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns);
 bool nvmf_req_parse(struct nvmf_req *req);
 /* Run it; ops->req_done(req) is called exactly once, later, never from within. */
 void nvmf_req_execute(struct nvmf_req *req);
+/* TO_CTRLR and may_lend, parsed, not yet executed: have memory of the device's own to receive the data in. Fills the
+ * array at req->iovs (room for iov_max, at least lend_iovs_max) and iov_count; the array has to stay until
+ * nvmf_req_free(), or until `consumed` is set. False: there is none; buffers of the transport's will do. */
+bool nvmf_req_lend(struct nvmf_req *req);
 /* Fill in the completion's cid, sqid, sqhd just before it is sent. */
 void nvmf_req_finish_cpl(struct nvmf_req *req);
 /* A status for trouble the transport found (bad SGL, digest error): sets cpl; the transport then sends it. */

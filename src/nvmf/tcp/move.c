@@ -359,6 +359,7 @@ static void thaw_receiving(struct tcp_req *r, uint32_t data_len)
 	}
 	r->req.data = NVMF_DATA_TO_CTRLR;
 	r->req.data_len = data_len;
+	r->req.may_lend = r->req.may_lend && !r->refused;
 	if (r->asked) {
 		c->owed++;
 		c->asked_bytes += data_len;

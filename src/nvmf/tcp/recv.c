@@ -10,6 +10,8 @@
 #include "bdev/iov.h"
 #include "nvmf/tcp/tcp.h"
 
+#define DIRECT_IOVS_MAX 64u /* of one receive: pages of a RAM disk may lie far from each other */
+
 static void receive(struct tcp_conn *c);
 static size_t feed_bytes(const struct tcp_conn *c);
 static ssize_t receive_feed(struct tcp_conn *c, struct tcp_rx *rx);
@@ -88,16 +90,20 @@ static ssize_t receive_feed(struct tcp_conn *c, struct tcp_rx *rx)
 static ssize_t receive_direct(struct tcp_conn *c, struct tcp_rx *rx)
 {
 	struct tcp_req *r = c->rx_req;
-	struct iovec iovs[MEM_IOV_MAX + 1];
+	struct iovec iovs[DIRECT_IOVS_MAX + 1];
 	struct iov_cursor rest = iov_cursor_over(r->req.iovs, r->req.iov_count);
-	uint32_t room = direct_room(c), count, here;
+	uint32_t room = 0, whole = direct_room(c), count = 0, here;
 	ssize_t n;
 
 	iov_skip(&rest, r->received);
-	count = iov_slice(&rest, room, iovs, MEM_IOV_MAX);
+	for (size_t len; room < whole && count < DIRECT_IOVS_MAX; room += (uint32_t)len) {
+		iovs[count].iov_base = iov_next(&rest, whole - room, &len);
+		iovs[count++].iov_len = len;
+	}
 	assert(count);
-	iovs[count] = (struct iovec){ rx->bytes, feed_bytes(c) };
-	n = sock_recvv(c->sock, iovs, (int)count + 1);
+	if (likely(room == whole))
+		iovs[count++] = (struct iovec){ rx->bytes, feed_bytes(c) };
+	n = sock_recvv(c->sock, iovs, (int)count);
 	if (n <= 0)
 		return n ? n : -ENODATA;
 	tcp_count(c->home, recv_bytes, (uint64_t)n);
@@ -233,10 +239,12 @@ static void on_data(struct tcp_conn *c)
 	keep(c, r, c->rx.span, len);
 }
 
-/* All of the command's data is in this feed, and the device will be done with it before the feed is. */
+/* All of the command's data is in this feed, and the device will be done with it before the feed is. Memory that was
+ * lent for it is used all the same: what is copied there now is not copied later. */
 static bool may_stay_in_feed(const struct tcp_conn *c, const struct tcp_req *r)
 {
-	return r->req.may_consume && !r->received && c->rx.span_len >= r->req.data_len && tcp_rx_may_pin(c->home);
+	return r->req.may_consume && !r->req.lent && !r->received && c->rx.span_len >= r->req.data_len &&
+	       tcp_rx_may_pin(c->home);
 }
 
 static void on_end(struct tcp_conn *c)

@@ -5,7 +5,8 @@
  * wait: it is executed from the receive buffer where the device allows, else gets buffers, else memory
  * from the heap; when the budget has no room for that either, the connection is not read on before buffers are to be
  * had (recv.c), unless it owes data.
- * An R2T goes out only when all buffers for the answer are held.
+ * An R2T goes out only when all buffers for the answer are held. Better than buffers is memory that the device lends:
+ * what is received there needs no copy any more.
  */
 #include "core/waits.h"
 #include "nvmf/tcp/tcp.h"
@@ -13,7 +14,6 @@
 #define TURN "its host to answer earlier R2Ts" /* the name of a wait */
 
 static bool sgl_is_wrong(struct tcp_req *r);
-static bool needs_room(const struct tcp_req *r);
 static bool take_room(struct tcp_req *r);
 static bool is_its_turn(const struct tcp_req *r);
 static enum step get_room(struct tcp_req *r);
@@ -214,37 +214,54 @@ static bool sgl_is_wrong(struct tcp_req *r)
 
 static bool lends(const struct tcp_req *r)
 {
-	return r->req.data == NVMF_DATA_TO_HOST && r->req.may_lend &&
+	return r->req.may_lend &&
 	       r->req.lend_iovs_max <= tcp_of(r->req.qpair->transport)->iovs_per_array;
 }
 
-static bool needs_room(const struct tcp_req *r)
+/* Room to describe what is lent. */
+static bool take_iovs(struct tcp_req *r)
 {
-	return !lends(r) || r->req.lend_iovs_max > TCP_NEAR_IOVS;
+	struct nvmf_req *req = &r->req;
+	struct tcp_home *h = req_conn(r)->home;
+
+	req->iov_count = 0;
+	if (req->lend_iovs_max <= TCP_NEAR_IOVS) {
+		req->iovs = r->near;
+		req->iov_max = TCP_NEAR_IOVS;
+		return true;
+	}
+	r->held = tcp_iovs_take(h);
+	if (!r->held)
+		return false;
+	r->hold = HOLD_IOVS;
+	req->iovs = r->held;
+	req->iov_max = (uint16_t)h->tr->iovs_per_array;
+	return true;
+}
+
+/* Memory of the device's own for a write. */
+static bool take_lent(struct tcp_req *r)
+{
+	if (!take_iovs(r))
+		return false;
+	if (!nvmf_req_lend(&r->req)) {
+		give_room(r);
+		return false;
+	}
+	if (r->hold == HOLD_NOTHING)
+		r->hold = HOLD_NEAR;
+	tcp_count(req_conn(r)->home, lent_writes, 1);
+	return true;
 }
 
 static bool take_room(struct tcp_req *r)
 {
 	struct nvmf_req *req = &r->req;
 
-	if (!needs_room(r)) {
-		req->iovs = r->near;
-		req->iov_max = TCP_NEAR_IOVS;
-		req->iov_count = 0;
+	if (lends(r) && req->data == NVMF_DATA_TO_HOST)
+		return take_iovs(r);
+	if (lends(r) && take_lent(r))
 		return true;
-	}
-	if (lends(r)) {
-		struct tcp_home *h = req_conn(r)->home;
-
-		r->held = tcp_iovs_take(h);
-		if (!r->held)
-			return false;
-		r->hold = HOLD_IOVS;
-		req->iovs = r->held;
-		req->iov_max = (uint16_t)h->tr->iovs_per_array;
-		req->iov_count = 0;
-		return true;
-	}
 	if (!mem_take(&r->bufs, req->data_len))
 		return false;
 	r->hold = HOLD_BUFS;
@@ -273,7 +290,7 @@ static enum step get_room(struct tcp_req *r)
 		req_enter(r, REQ_EXECUTE);
 		return STEP_NEXT;
 	}
-	r->waits = lends(r) ? WAITS_IOVS : WAITS_BUFFERS;
+	r->waits = lends(r) && r->req.data == NVMF_DATA_TO_HOST ? WAITS_IOVS : WAITS_BUFFERS;
 	if (r->state != REQ_NEED_ROOM)
 		return req_goto(r, REQ_NEED_ROOM);
 	return req_on_NEED_ROOM(r);
@@ -336,6 +353,8 @@ static void give_room(struct tcp_req *r)
 	switch ((enum req_hold)r->hold) {
 	case HOLD_NOTHING:
 		return;
+	case HOLD_NEAR:
+		break;
 	case HOLD_BUFS:
 		mem_give(&r->bufs);
 		break;
@@ -465,7 +484,7 @@ void tcp_req_done(struct nvmf_req *req)
 		tcp_req_end(r);
 		return;
 	}
-	if (req->data == NVMF_DATA_TO_CTRLR)
+	if (req->data == NVMF_DATA_TO_CTRLR && likely(!req->lent)) /* else nvmf_req_free() still goes by the iovecs */
 		give_room(r);
 	tcp_req_run(r);
 	if (unlikely(c->move))

@@ -60,8 +60,9 @@ extern const struct machine_state tcp_req_states[];
 
 /* Whose memory a request's data lies in. */
 enum req_hold {
-	HOLD_NOTHING, /* none; or lent, described in `near` */
+	HOLD_NOTHING, /* none; or a lent read's, described in `near` */
 	HOLD_BUFS,    /* bufs */
+	HOLD_NEAR,    /* lent for a write, described in `near` */
 	HOLD_IOVS,    /* lent, described in the core's array `held` */
 	HOLD_HEAP,    /* near[0]: in-capsule data that came when the pools were dry */
 	HOLD_RX,      /* near[0]: within the receive buffer `held` */
@@ -225,6 +226,7 @@ void tcp_conn_freeze(struct freeze *f, struct tcp_conn *c);
 	X(r2ts,                "R2Ts sent") \
 	X(h2c_pdus,            "H2CData PDUs received") \
 	X(direct_bytes,        "bytes received straight into requests' buffers") \
+	X(lent_writes,         "writes received in memory of their device") \
 	X(in_place_writes,     "writes executed from the receive buffer") \
 	X(rx_pinned,           "receive buffers a device kept for a while") \
 	X(capsules_on_heap,    "in-capsule writes that found no pool buffer") \

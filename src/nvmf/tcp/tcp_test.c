@@ -281,10 +281,11 @@ static void data_that_does_not_fit_its_r2t(void **state)
 	}
 }
 
-/* A host that neither sends data after R2T nor anything else loses its connection, buffers are free again. */
+/* A host that neither sends data after R2T nor anything else loses its connection, buffers are free again. (Of what
+ * does not begin with a page the disk lends none.) */
 static void silence_after_r2t_ends_the_connection(void **state)
 {
-	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 256);
+	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 1, 256);
 	struct mem_stats m;
 	union nvme_tcp_pdu pdu;
 
@@ -369,7 +370,7 @@ static void writes_wait_for_buffers_and_pass(void **state)
 	begin(0, 0, &opts);
 	fill(out, 1u << 20, 77);
 	for (uint32_t i = 0; i < 100; i++) {
-		sqe = host_rw(NVME_CMD_WRITE, 0, 2048);
+		sqe = host_rw(NVME_CMD_WRITE, 1, 2048);
 		sqe.sgl1.length = le32_of(1u << 20);
 		sqe.sgl1.id = 0x5a;
 		host_command(&io, &sqe, NULL, 0);
@@ -386,8 +387,62 @@ static void writes_wait_for_buffers_and_pass(void **state)
 			host_h2c_data(&io, le16_get(pdu.r2t.cccid), le16_get(pdu.r2t.ttag), off, out + off, 131072,
 			              off + 131072 == 1u << 20);
 	}
-	check_blocks(&io, 0, 2048, 77);
+	check_blocks(&io, 1, 2048, 77);
 	end();
+}
+
+static uint64_t lent_writes(void)
+{
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < w.cores; i++)
+		count += tcp_of(nvmf_target_transport(w.target, "TCP"))->homes[i].counters.lent_writes;
+	return count;
+}
+
+/* Data of a write that fits the disk's pages is received in those, with every digest, however it is cut; and what
+ * does not come whole was never there. */
+static void writes_are_received_in_pages_of_the_disk(void **state)
+{
+	const struct sim_net_opts net = {
+		.latency_ns_min = 1000, .latency_ns_max = 50000, .buffer_bytes = 20000,
+		.short_read_percent = 50, .short_write_percent = 50, .chunk_bytes_max = 3000,
+	};
+	union nvme_tcp_pdu pdu;
+	struct mem_stats m;
+
+	for (uint8_t dgst = 0; dgst < 4; dgst++) {
+		uint64_t before;
+		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 64, 256);
+
+		world_start(&w, 5u + dgst, &net, NULL);
+		host_ready(&admin, &w, 0, dgst, 0, &cntlid);
+		host_ready(&io, &w, 0, dgst, 1, &cntlid);
+		before = lent_writes();
+		for (uint32_t i = 0; i < 8; i++) {
+			assert_int_equal(write_blocks(&io, 64, 16 + i * 24, false, i), 0);
+			check_blocks(&io, 64, 16 + i * 24, i);
+		}
+		assert_int_equal(lent_writes() - before, 8);
+		/* The host goes away in the middle. */
+		sqe.sgl1.length = le32_of(131072);
+		sqe.sgl1.id = 0x5a;
+		host_command(&io, &sqe, NULL, 0);
+		do
+			assert_true(host_recv(&io, &pdu, NULL, NULL, NS_PER_S));
+		while (pdu.h.type != NVME_TCP_R2T);
+		assert_int_equal(lent_writes() - before, 9);
+		mem_get_stats(w.core, &m);
+		assert_int_equal(m.in_use_bytes, 0);
+		fill(out, 131072, 99);
+		host_h2c_data(&io, io.cid, le16_get(pdu.r2t.ttag), 0, out, 65536, false);
+		world_pass(NS_PER_MS * 100);
+		host_close(&io);
+		world_pass(NS_PER_MS * 100);
+		host_ready(&io, &w, 0, dgst, 1, &cntlid);
+		check_blocks(&io, 64, 16 + 7 * 24, 7);
+		end();
+	}
 }
 
 /* A host that asks for much and sends nothing holds a bounded part of the buffers: others go on. */
@@ -397,7 +452,7 @@ static void a_silent_host_does_not_hold_all_buffers(void **state)
 
 	begin(0, 0, NULL);
 	for (uint32_t i = 0; i < 31; i++) {
-		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 256);
+		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 1, 256);
 
 		sqe.sgl1.length = le32_of(131072);
 		sqe.sgl1.id = 0x5a;
@@ -499,9 +554,9 @@ static void a_connection_may_move_after_any_step(void **state)
 		host_command(&admin, &aer, NULL, 0);
 		for (uint32_t i = 0; i < 12; i++) {
 			assert_int_equal(write_blocks(&io, i * 8, 8, true, i), 0);
-			assert_int_equal(write_blocks(&io, 200, 100 + i, false, i), 0);
+			assert_int_equal(write_blocks(&io, 200, i % 2 ? 100 + i : 64 + 8 * i, false, i), 0); /* lent or not */
 			check_blocks(&io, i * 8, 8, i);
-			check_blocks(&io, 200, 100 + i, i);
+			check_blocks(&io, 200, i % 2 ? 100 + i : 64 + 8 * i, i);
 		}
 		assert_in_range(moves_done, 10, 1u << 20);
 		sim_after_pass(NULL, NULL);
@@ -531,6 +586,7 @@ int main(void)
 		cmocka_unit_test(overrun_queue_ends_the_connection),
 		cmocka_unit_test(the_host_has_30_seconds_to_close),
 		cmocka_unit_test(writes_wait_for_buffers_and_pass),
+		cmocka_unit_test(writes_are_received_in_pages_of_the_disk),
 		cmocka_unit_test(a_silent_host_does_not_hold_all_buffers),
 		cmocka_unit_test(capsules_pass_without_buffers),
 		cmocka_unit_test(idle_connections_are_small_and_asleep),
