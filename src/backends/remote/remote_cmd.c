@@ -219,6 +219,9 @@ static uint32_t native_ops(const struct nvme_ctrlr_info *ctrlr, const struct nvm
 	return ops;
 }
 
+/* A controller that tells no limit may have one all the same: Linux's target refuses more than 4 MiB. */
+#define UNTOLD_IO_BYTES_MAX ((uint32_t)MIB)
+
 void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrlr, const struct nvme_ns_info *ns)
 {
 	struct bdev *b = &d->bdev;
@@ -229,7 +232,7 @@ void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrl
 	b->fua = true;
 	b->read_only = ns->nsattr & NVME_NSATTR_WRITE_PROTECTED;
 	b->thin = ns->nsfeat & NVME_NSFEAT_THIN;
-	b->max_io_blocks = min_u32(blocks_of(ctrlr->max_io_bytes, block_bytes), 65536);
+	b->max_io_blocks = min_u32(blocks_of(min_u32(ctrlr->max_io_bytes, UNTOLD_IO_BYTES_MAX), block_bytes), 65536);
 	if (ns->io_boundary_blocks)
 		b->optimal_io_blocks = ns->io_boundary_blocks;
 	b->atomic_blocks = max_u32(1, ns->atomic_write_blocks);
