@@ -70,7 +70,7 @@ nvmet_remove() {
 		rmdir "$dir"
 	done
 	rmdir "$NVMET/subsystems/$1"
-	rm -f /dev/shm/"${1##*:}"-*
+	rm -f /dev/shm/"${1##*:}"-[0-9]*
 }
 
 nvmet_clear() {
