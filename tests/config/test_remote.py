@@ -102,3 +102,22 @@ def test_roll_back_and_forth(folders):
         wait_state(daemon, "enabled", "enabled")
         assert states(daemon) == ["enabled", "enabled"]
         daemon.stop()
+
+
+def test_discovery_comes_back(folders):
+    with Target(folders / "a") as target:
+        served = target.export()
+        daemon = Daemon(folders / "b", "--state-dir", folders / "c").start()
+        daemon.rpc("bdev_nvme_start_discovery", name="Disc", trtype="TCP", traddr="127.0.0.1", trsvcid=str(served.port),
+                   hostnqn=HOST, wait_for_attach=True, reconnect_delay_sec=1)
+        daemon.serve("Disc0n1")
+        saved = daemon.rpc("save_config")
+        assert saved_attaches(daemon) == []
+        daemon.kill()
+        daemon.start()
+        wait_until(lambda: daemon.rpc("save_config") == saved and disks(daemon) == ["Disc0n1"], "all as before", 60)
+        daemon.rpc("bdev_nvme_stop_discovery", name="Disc")
+        daemon.kill()
+        daemon.start()
+        assert daemon.rpc("bdev_nvme_get_discovery_info") == [] and disks(daemon) == []
+        daemon.stop()

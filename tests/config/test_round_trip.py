@@ -81,7 +81,8 @@ NOT_SAVED = {
     "bdev_aio_delete", "bdev_aio_rescan", "bdev_examine", "config_apply", "config_forget", "config_rollback",
     "bdev_malloc_delete", "bdev_null_delete", "bdev_reset_iostat",
     "bdev_enable_histogram", "bdev_set_qd_sampling_period", "bdev_qos_group_remove_bdev", "bdev_qos_group_delete",
-    "bdev_nvme_send_cmd", "bdev_nvme_add_error_injection", "bdev_nvme_remove_error_injection",
+    "bdev_nvme_stop_discovery", "bdev_nvme_send_cmd", "bdev_nvme_add_error_injection",
+    "bdev_nvme_remove_error_injection",
     "bdev_nvme_detach_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
     "bdev_nvme_reset_controller", "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "load_config", "log_clear_flag", "log_enable_timestamps",
@@ -92,7 +93,8 @@ NOT_SAVED = {
     "nvmf_move_qpair", "thread_set_cpumask",
 }
 # They need a target: test_remote.py.
-ELSEWHERE = {"bdev_nvme_attach_controller", "bdev_nvme_set_multipath_policy", "bdev_nvme_set_preferred_path"}
+ELSEWHERE = {"bdev_nvme_attach_controller", "bdev_nvme_set_multipath_policy", "bdev_nvme_set_preferred_path",
+             "bdev_nvme_start_discovery"}
 
 
 def configure(daemon):

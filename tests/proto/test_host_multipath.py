@@ -159,7 +159,7 @@ def test_namespaces_come_grow_and_go(daemon, target):
     target.rpc("nvmf_subsystem_add_ns", nqn=served.nqn, namespace={"bdev_name": "more", "nsid": 7})
     wait_until(lambda: disks(daemon) == ["Nvme0n1", "Nvme0n7"], "the new namespace")
     target.rpc("bdev_malloc_resize", name="more", new_size=12)
-    wait_until(lambda: daemon.rpc("bdev_get_bdevs", name="Nvme0n7")[0]["num_blocks"] == (12 << 20) // BLOCK, "it to grow")
+    wait_until(lambda: daemon.rpc("bdev_get_bdevs", name="Nvme0n7")[0]["num_blocks"] == (12 << 20) // BLOCK, "growth")
     target.rpc("nvmf_subsystem_remove_ns", nqn=served.nqn, nsid=7)
     wait_until(lambda: disks(daemon) == ["Nvme0n1"], "the namespace to be gone")
     assert states(daemon) == ["enabled", "enabled"]

@@ -64,6 +64,12 @@ void remote_stop(struct remote *r, void (*done)(void *arg), void *arg)
 	r->stopping = true;
 	r->stop_done = done;
 	r->stop_arg = arg;
+	list_each_safe(l, &r->discoveries) {
+		struct remote_discovery *d = list_entry(l, struct remote_discovery, link);
+
+		if (!d->stopping)
+			remote_discovery_stop(d, NULL);
+	}
 	list_each_safe(l, &r->groups)
 		remote_group_leave(list_entry(l, struct remote_group, link), NULL);
 	remote_look_stopped(r);

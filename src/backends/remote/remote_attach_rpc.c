@@ -354,6 +354,12 @@ static void drain(struct rpc_drain_hook *h)
 		else
 			timer_start(&a->patience, 0, no_more_patience);
 	}
+	list_each_safe(l, &rr->remote->discoveries) {
+		struct remote_discovery *d = list_entry(l, struct remote_discovery, link);
+
+		if (d->starter && !d->stopping)
+			remote_discovery_stop(d, NULL); /* which answers */
+	}
 }
 
 /* --- bdev_nvme_detach_controller ----------------------------------------------------------------------------- */

@@ -176,4 +176,68 @@ int remote_detach(struct remote *r, const struct remote_detach_opts *opts, struc
 /* SPDK's rules between the three; `given` in sentences. */
 int remote_check_times(int32_t loss, uint32_t delay, uint32_t fast_fail, struct err *e) MUST_USE;
 
+/* --- remote_discovery.c --------------------------------------------------------------------------------------- */
+
+#define REMOTE_REFERRALS_MAX 16u
+
+/*   state        meaning */
+#define REMOTE_DISCOVERY_STATES(X) \
+	X(CONNECTING, "connects to the discovery controller") \
+	X(READING,    "reads the log") \
+	X(WATCHING,   "waits to be told of a change") \
+	X(CLOSING,    "the connection is closed") \
+	X(DELAY,      "waits before it connects again")
+#define REMOTE_DISCOVERY_STATE_ENUM(id, text) REMOTE_DISCOVERY_##id,
+enum remote_discovery_state { REMOTE_DISCOVERY_STATES(REMOTE_DISCOVERY_STATE_ENUM) };
+
+struct remote_discovery_wait {
+	void (*done)(struct remote_discovery_wait *w, const struct err *e);
+};
+
+/* One entry of the log, attached as a path of the group `name`. */
+struct remote_found {
+	struct list link;
+	struct remote_discovery *of;
+	struct nvme_path where;
+	char name[128];
+	bool listed, waits;             /* waits: `tried` is out */
+	struct remote_path_wait tried;
+};
+
+struct remote_discovery {
+	struct list link;               /* in remote->discoveries */
+	struct remote *remote;
+	char name[128];
+	struct nvme_path where;
+	struct remote_path_opts path;   /* of what is attached; host: of the discovery controller too */
+	uint8_t state;                  /* enum remote_discovery_state */
+	bool wait_for_attach, standing;
+	bool stale, stopping, ended, deadline_given;
+	struct nvme_ctrlr *ctrlr;
+	struct nvme_discovery log;
+	struct list found;              /* remote_found.link */
+	struct nvme_path referrals[REMOTE_REFERRALS_MAX];
+	uint32_t referral_count, next_number, attempts, attaching, detaching;
+	struct timer delay, deadline;
+	struct err err, attach_err;     /* why it is not connected; the first attach that failed */
+	struct remote_discovery_wait *starter, *stopper;
+	struct msg freed_msg;
+};
+
+struct remote_discovery_opts {
+	const char *name;
+	struct nvme_path where;
+	struct remote_path_opts path;
+	bool wait_for_attach, standing;
+};
+struct remote_discovery *remote_discovery_find(struct remote *r, const char *name);
+/* Errors: the name or the place is taken. */
+struct remote_discovery *remote_discovery_start(struct remote *r, const struct remote_discovery_opts *o, struct err *e);
+/* `w` is told once when all that the first log lists has been attached; or that it cannot: at the time-out, or
+ * without one (0) at the first thing that fails. Right after starting. */
+void remote_discovery_when_started(struct remote_discovery *d, uint64_t timeout_ms, struct remote_discovery_wait *w);
+/* Detach what it found, and end. Once. `w` may be NULL. */
+void remote_discovery_stop(struct remote_discovery *d, struct remote_discovery_wait *w);
+const char *remote_discovery_state_name(const struct remote_discovery *d);
+
 #endif

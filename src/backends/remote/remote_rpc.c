@@ -146,6 +146,7 @@ static void save(void *ctx, struct json_object *array)
 	remote_opts_rpc_save(ctx, array);
 	remote_attach_rpc_save(ctx, array);
 	remote_paths_rpc_save(ctx, array);
+	remote_discovery_rpc_save(ctx, array);
 }
 
 void remote_rpc_init(struct remote_rpc *rr, struct bdev_rpc *br)
@@ -161,6 +162,7 @@ void remote_rpc_init(struct remote_rpc *rr, struct bdev_rpc *br)
 	remote_show_rpc_add(rr);
 	remote_paths_rpc_add(rr);
 	remote_admin_rpc_add(rr);
+	remote_discovery_rpc_add(rr);
 }
 
 void remote_rpc_stop(struct remote_rpc *rr, void (*done)(void *arg), void *arg)
