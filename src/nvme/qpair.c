@@ -166,19 +166,41 @@ static void submit_waiting(struct nvme_qpair *qp)
 	}
 }
 
+/* What Connect was answered, if we cannot live with it: why. */
+static enum nvme_reason connect_refused(const struct nvme_qpair *qp, const struct nvme_cqe *cpl, const char **ret_why)
+{
+	uint16_t status = nvme_cqe_status(cpl) & NVME_SC_CODE;
+
+	if (status) {
+		*ret_why = nvme_status_text(status, true);
+		return NVME_REASON_LOGIN_REFUSED;
+	}
+	if (le16_get(cpl->authreq) & (NVME_AUTHREQ_ATR | NVME_AUTHREQ_ASCR)) {
+		*ret_why = "it wants authentication, which this host does not do yet";
+		return NVME_REASON_LOGIN_REFUSED;
+	}
+	if (!qp->qid && le16_get(cpl->cntlid) > NVME_CNTLID_MAX) {
+		*ret_why = "the controller id that it gives is a reserved one";
+		return NVME_REASON_BAD_ANSWER;
+	}
+	return NVME_REASON_NONE;
+}
+
 static void connect_done(struct nvme_op *op)
 {
 	struct nvme_qpair *qp = container_of(op, struct nvme_qpair, connect_op);
-	uint16_t status = nvme_op_status(op);
+	enum nvme_reason reason;
+	const char *why;
 	char addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
 	if (qp->machine.state == QPAIR_DEAD)
 		return;
-	if (status) {
+	reason = connect_refused(qp, &op->cpl, &why);
+	if (reason) {
 		err_set(&e, -ECONNREFUSED, "queue %u to %s: the target refused Connect to %s: %s", qp->qid,
-		        net_addr_text(&qp->addr, addr), qp->connect_data.subsysnqn, nvme_status_text(status, true));
-		nvme_qpair_broke(qp, NVME_REASON_LOGIN_REFUSED, &e);
+		        net_addr_text(&qp->addr, addr), qp->connect_data.subsysnqn, why);
+		nvme_qpair_broke(qp, reason, &e);
 		return;
 	}
 	qp->cntlid = le16_get(op->cpl.cntlid);
