@@ -34,6 +34,14 @@ static void print_subsystem(struct json_object *found);
 
 /* --- list --- */
 
+/* Of a path that is in use, why it was lost before says nothing. */
+static const char *why_not(struct json_object *path)
+{
+	const char *why = strcmp(field_text(path, "state"), "enabled") != 0 ? field_text(path, "why") : "";
+
+	return *why ? why : "-";
+}
+
 static int run_list(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
@@ -47,7 +55,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 	} else if (!list_count(groups)) {
 		printf("No remote controllers are attached. To see what a target serves: gantry nvme discover ADDRESS\n");
 	} else {
-		table_init(&t, "NAME STATE ADDRESS PORT SUBSYSTEM");
+		table_init(&t, "NAME STATE ADDRESS PORT SUBSYSTEM WHY");
 		for (size_t i = 0; i < list_count(groups); i++) {
 			struct json_object *paths = field(list_at(groups, i), "ctrlrs");
 
@@ -59,6 +67,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 				table_cell(&t, "%s", field_text(trid, "traddr"));
 				table_cell(&t, "%s", field_text(trid, "trsvcid"));
 				table_cell(&t, "%s", field_text(trid, "subnqn"));
+				table_cell(&t, "%s", why_not(list_at(paths, p)));
 			}
 		}
 		table_print(&t);
@@ -166,7 +175,7 @@ static void print_subsystem(struct json_object *found)
 		printf("No namespaces for this host.\n");
 		return;
 	}
-	table_init(&t, ">NSID >SIZE >BLOCK >METADATA SHARED UUID");
+	table_init(&t, ">NSID >SIZE >BLOCK >METADATA SHARED STATE UUID");
 	for (size_t i = 0; i < list_count(list); i++) {
 		struct json_object *n = list_at(list, i);
 		char size[32];
@@ -177,6 +186,7 @@ static void print_subsystem(struct json_object *found)
 		table_cell(&t, "%lu", field_u64(n, "block_size"));
 		table_cell(&t, "%lu", field_u64(n, "md_size"));
 		table_cell(&t, "%s", field_bool(n, "can_share") ? "yes" : "no");
+		table_cell(&t, "%s", *field_text(n, "ana_state") ? field_text(n, "ana_state") : "-");
 		table_cell(&t, "%s", *field_text(n, "uuid") ? field_text(n, "uuid") : "-");
 	}
 	table_print(&t);

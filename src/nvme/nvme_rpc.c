@@ -15,6 +15,8 @@
 #include "rpc/json.h"
 #include "rpc/rpc.h"
 
+#define ANA_LOG_BYTES_MAX (256u * 1024)
+
 struct nvme_rpc {
 	struct nvme_host *host;
 	struct rpc_drain_hook drain;
@@ -31,6 +33,7 @@ struct visit {
 	struct timer timer;             /* the deadline of what is asked; then: to end, outside of callbacks */
 	bool discovers;
 	struct nvme_discovery discovery;
+	struct nvme_log_read ana;       /* identify: of a controller that has one */
 	struct json_object *result;
 	struct err err;
 };
@@ -74,8 +77,11 @@ static void visit_ready(struct nvme_ctrlr *c, const struct err *e, void *arg);
 static void visit_gone(struct nvme_ctrlr *c, const struct err *e, void *arg);
 static void visit_late(struct timer *t);
 static void log_read(struct nvme_discovery *d);
+static void ana_read(struct nvme_log_read *r);
 static struct json_object *log_json(const struct nvme_discovery *d);
 static struct json_object *ctrlr_json(const struct nvme_ctrlr_info *info);
+static int add_ana(struct json_object *ctrlr, const struct nvme_ctrlr_info *info, const void *page, size_t len,
+                   struct err *e);
 static void visit_end_soon(struct visit *v);
 static void visit_end(struct timer *t);
 static void visit_closed(void *arg);
@@ -118,15 +124,26 @@ static void visit_begin(struct rpc_call *call, const struct where *w, bool disco
 static void visit_ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
 {
 	struct visit *v = arg;
+	const struct nvme_ctrlr_info *info = nvme_ctrlr_info(c);
 
 	if (e) {
 		visit_gone(c, e, v);
-	} else if (v->discovers) {
-		timer_start(&v->timer, v->opts.connect_timeout_ms * NS_PER_MS, visit_late);
+		return;
+	}
+	timer_start(&v->timer, v->opts.connect_timeout_ms * NS_PER_MS, visit_late);
+	if (v->discovers) {
 		v->discovery.arg = v;
 		nvme_discovery_read(&v->discovery, c, log_read);
+		return;
+	}
+	v->result = ctrlr_json(info);
+	if (info->cmic & NVME_CMIC_ANA && info->ns_count) {
+		uint32_t len = min_u32(nvme_ana_log_bytes_max(info), ANA_LOG_BYTES_MAX);
+
+		v->ana = (struct nvme_log_read){ .lid = NVME_LOG_ANA, .retain = true, .buf = base_zalloc(len), .len = len,
+			                         .done = ana_read, .arg = v };
+		nvme_ctrlr_get_log(c, &v->ana);
 	} else {
-		v->result = ctrlr_json(nvme_ctrlr_info(c));
 		visit_end_soon(v);
 	}
 }
@@ -146,7 +163,7 @@ static void visit_late(struct timer *t)
 	struct visit *v = container_of(t, struct visit, timer);
 	struct err e = { 0 };
 
-	err_set(&e, -ETIMEDOUT, "%s at %s port %s: connected, but the discovery log was not read within %u ms",
+	err_set(&e, -ETIMEDOUT, "%s at %s port %s: connected, but a log page was not there within %u ms",
 	        v->path.subnqn, v->path.traddr, v->path.trsvcid, v->opts.connect_timeout_ms);
 	nvme_ctrlr_fail(v->ctrlr, NVME_REASON_ADMIN_TIMEOUT, &e);
 }
@@ -161,6 +178,16 @@ static void log_read(struct nvme_discovery *d)
 	else if (!d->err.code)
 		v->result = log_json(d);
 	nvme_discovery_fini(d);
+	visit_end_soon(v);
+}
+
+static void ana_read(struct nvme_log_read *r)
+{
+	struct visit *v = r->arg;
+	struct err e = r->err;
+
+	if ((e.code || add_ana(v->result, nvme_ctrlr_info(v->ctrlr), r->buf, r->len, &e)) && !v->err.code)
+		err_set(&v->err, e.code, "%s at %s port %s: %s", v->path.subnqn, v->path.traddr, v->path.trsvcid, e.text);
 	visit_end_soon(v);
 }
 
@@ -184,10 +211,12 @@ static void visit_closed(void *arg)
 	struct visit *v = arg;
 
 	timer_stop(&v->timer);
-	if (v->result)
-		rpc_reply(v->call, v->result);
-	else
+	if (v->err.code)
 		rpc_reply_err(v->call, &v->err);
+	else
+		rpc_reply(v->call, json_object_get(v->result));
+	json_object_put(v->result);
+	free(v->ana.buf);
 	free(v);
 }
 
@@ -305,8 +334,8 @@ static struct json_object *ctrlr_json(const struct nvme_ctrlr_info *info)
 	json_add_text(c, "type", info->discovery ? "discovery" : types[info->cntrltype & 3]);
 	snprintf(text, sizeof(text), "%u.%u", info->version >> 16, info->version >> 8 & 0xff);
 	json_add_text(c, "nvme_version", text);
-	json_add_bool(c, "multi_ctrlr", info->cmic & 2);
-	json_add_bool(c, "ana_reporting", info->cmic & 8);
+	json_add_bool(c, "multi_ctrlr", info->cmic & NVME_CMIC_MULTI_CTRL);
+	json_add_bool(c, "ana_reporting", info->cmic & NVME_CMIC_ANA);
 	json_add_u64(c, "max_io_bytes", info->max_io_bytes == UINT32_MAX ? 0 : info->max_io_bytes);
 	json_add_u64(c, "in_capsule_bytes", info->in_capsule_bytes);
 	json_add_u64(c, "io_queue_size", info->io_queue_size);
@@ -315,6 +344,53 @@ static struct json_object *ctrlr_json(const struct nvme_ctrlr_info *info)
 	for (uint32_t i = 0; i < info->ns_count; i++)
 		ns_json(json_append_object(list), &info->ns[i]);
 	return o;
+}
+
+static const char *ana_text(uint8_t state)
+{
+	switch (state) {
+	case NVME_ANA_OPTIMIZED: return "optimized";
+	case NVME_ANA_NONOPTIMIZED: return "non_optimized";
+	case NVME_ANA_INACCESSIBLE: return "inaccessible";
+	case NVME_ANA_PERSISTENT_LOSS: return "persistent_loss";
+	case NVME_ANA_CHANGE: return "change";
+	default: return "unrecognized";
+	}
+}
+
+struct ana_of {
+	const struct nvme_ctrlr_info *info;
+	struct json_object *list;       /* of namespaces, in the order of `info` */
+};
+
+static int nsid_compare(const void *key, const void *member)
+{
+	uint32_t a = *(const uint32_t *)key, b = ((const struct nvme_ns_info *)member)->nsid;
+
+	return (a > b) - (a < b);
+}
+
+static bool add_ana_group(const struct nvme_ana_group *g, void *arg)
+{
+	const struct ana_of *of = arg;
+
+	for (uint32_t n = 0; n < g->ns_count; n++) {
+		uint32_t nsid = le32_get(g->nsids[n]);
+		const struct nvme_ns_info *ns = bsearch(&nsid, of->info->ns, of->info->ns_count, sizeof(*ns), nsid_compare);
+
+		if (ns)
+			json_add_text(json_object_array_get_idx(of->list, (size_t)(ns - of->info->ns)), "ana_state",
+			              ana_text(g->state));
+	}
+	return true;
+}
+
+static int add_ana(struct json_object *ctrlr, const struct nvme_ctrlr_info *info, const void *page, size_t len,
+                   struct err *e)
+{
+	struct ana_of of = { info, json_object_object_get(ctrlr, "namespaces") };
+
+	return nvme_ana_log_each(page, len, add_ana_group, &of, e);
 }
 
 /* --- methods ---------------------------------------------------------------------------------- */
@@ -329,7 +405,7 @@ static const struct rpc_method methods[] = {
 		.returns = "{ctrlr_data: {cntlid, vendor_id, model_number, serial_number, firmware_revision, subnqn, type, "
 		           "nvme_version, multi_ctrlr, ana_reporting, max_io_bytes (0: no limit), in_capsule_bytes, "
 		           "io_queue_size, namespaces_max}, namespaces: [{id, block_size, num_blocks, md_size, uuid, nguid, "
-		           "eui64, can_share, ana_group}]}"),
+		           "eui64, can_share, ana_group, ana_state}]}"),
 };
 
 static void drain(struct rpc_drain_hook *h)

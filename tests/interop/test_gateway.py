@@ -260,4 +260,8 @@ def test_methods_see_the_kernel_as_it_is(kernel, daemon, target):
         {(r["subtype"], r["subnqn"], r["traddr"], r["trsvcid"]) for r in log["records"]}
     found = daemon.rpc("nvme_identify", **kernel.address(1))
     assert found["ctrlr_data"]["model_number"] == "Linux" and found["ctrlr_data"]["ana_reporting"]
-    assert [(n["id"], n["block_size"]) for n in found["namespaces"]] == [(1, 512), (2, 4096)]
+    assert [(n["id"], n["block_size"], n["ana_state"]) for n in found["namespaces"]] == \
+        [(1, 512, "optimized"), (2, 4096, "optimized")]
+    target.ana(1, "inaccessible")
+    assert {n["ana_state"] for n in daemon.rpc("nvme_identify", **kernel.address(1))["namespaces"]} == {"inaccessible"}
+    assert {n["ana_state"] for n in daemon.rpc("nvme_identify", **kernel.address(0))["namespaces"]} == {"optimized"}

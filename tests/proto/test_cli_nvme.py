@@ -62,6 +62,22 @@ def test_a_discovery_service_can_be_identified(daemon):
     assert found["ctrlr_data"]["type"] == "discovery" and found["namespaces"] == []
 
 
+def test_list_shows_every_path(daemon):
+    """Which controllers are attached, and which of them are lost and why, could only be read from JSON."""
+    assert "No remote controllers" in gantry("nvme", "list", socket=daemon.socket)
+    served = daemon.serve(daemon.malloc("disk0"), ports=2)
+    for port in served.ports:
+        daemon.rpc("bdev_nvme_attach_controller", name="far", trtype="TCP", adrfam="IPv4", traddr="127.0.0.1",
+                   trsvcid=str(port), subnqn=served.nqn)
+    lines = [line.split() for line in gantry("nvme", socket=daemon.socket).splitlines()]
+    assert [line[:5] for line in lines[1:]] == [["far", "enabled", "127.0.0.1", str(port), served.nqn]
+                                                for port in served.ports]
+    daemon.rpc("nvmf_subsystem_remove_listener", nqn=served.nqn, listen_address=daemon.address(served.ports[1]))
+    wait_until(lambda: "-" not in gantry("nvme", socket=daemon.socket).splitlines()[2].split()[5:], "a reason", 30)
+    assert [p["state"] for p in json.loads(gantry("nvme", "--json", socket=daemon.socket))[0]["ctrlrs"]][0] == "enabled"
+    daemon.rpc("bdev_nvme_detach_controller", name="far")
+
+
 def test_who_may_not_connect_is_told_so(daemon):
     """A host that was not added would see a time-out."""
     served = daemon.serve(daemon.malloc("disk0"))
