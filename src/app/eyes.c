@@ -14,6 +14,7 @@ int eyes_start(struct app *a, struct err *e)
 	int rc;
 
 	a->metrics = metrics_make(a->core, a->bdevs, a->nvmf, a->host.version);
+	metrics_add_remote(a->metrics, a->remote.remote);
 	metrics_rpc_add(a->rpc, a->metrics);
 	trace_file_init(&a->trace, a->core, a->options->shm_id);
 	rc = start_tracing(a, e);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "backends/remote/remote.h"
 #include "base/text.h"
 #include "core/notify.h"
 #include "core/watch.h"
@@ -39,6 +40,7 @@ static void hosts(FILE *f, const struct gathering *g);
 static void namespaces(FILE *f, const struct gathering *g);
 static void queues(FILE *f, const struct gathering *g);
 static void devices(FILE *f, const struct gathering *g);
+static void remote_paths(FILE *f, const struct gathering *g);
 
 char *metrics_format(const struct gathering *g, size_t *ret_len)
 {
@@ -57,6 +59,8 @@ char *metrics_format(const struct gathering *g, size_t *ret_len)
 		queues(f, g);
 	}
 	devices(f, g);
+	if (g->m->remote)
+		remote_paths(f, g);
 	must(fclose(f) == 0);
 	return text;
 }
@@ -634,5 +638,66 @@ static void devices(FILE *f, const struct gathering *g)
 			bdev_stats_all_sum(&g->devices, i, &sum);
 			device(f, m, g->devices.bdevs[i], &sum);
 		}
+	}
+}
+
+/* --- paths of remote controllers --- */
+
+struct path_rows {
+	FILE *f;
+	enum metric m;
+	uint32_t count;
+};
+
+static void path_labels(struct labels *l, const struct remote_path_counts *c)
+{
+	labels_init(l);
+	label(l, "controller", c->name);
+	label(l, "traddr", c->traddr);
+	label(l, "trsvcid", c->trsvcid);
+}
+
+static void path_row(const struct path_rows *r, const struct remote_path_counts *c, const char *name, const char *value,
+                     uint64_t v)
+{
+	struct labels l;
+
+	path_labels(&l, c);
+	if (name)
+		label(&l, name, value);
+	put(r->f, r->m, &l, v);
+}
+
+static void remote_path(const struct remote_path_counts *c, void *arg)
+{
+	struct path_rows *r = arg;
+
+	if (r->count++ >= METRICS_PATHS_MAX)
+		return;
+	if (r->m == METRIC_PATH_UP) {
+		path_row(r, c, NULL, NULL, c->up);
+	} else if (r->m == METRIC_PATH_TRIES) {
+		path_row(r, c, "result", "tried", c->attempts);
+		path_row(r, c, "result", "ready", c->connected);
+	} else if (r->m == METRIC_PATH_OUT) {
+		path_row(r, c, NULL, NULL, c->outstanding);
+	} else if (r->m == METRIC_PATH_ENDS) {
+		for (uint32_t i = 0; i < c->end_count; i++)
+			if (c->ends[i].value) /* of the many only what happened */
+				path_row(r, c, "reason", c->ends[i].name, c->ends[i].value);
+	} else {
+		for (uint32_t i = 0; i < c->io_count; i++)
+			path_row(r, c, "event", c->io[i].name, c->io[i].value);
+	}
+}
+
+static void remote_paths(FILE *f, const struct gathering *g)
+{
+	struct path_rows r = { .f = f };
+
+	for (r.m = METRIC_PATH_UP; r.m <= METRIC_PATH_OUT; r.m++) {
+		head(f, r.m);
+		r.count = 0;
+		remote_each_path(g->m->remote, remote_path, &r);
 	}
 }

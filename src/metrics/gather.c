@@ -27,6 +27,11 @@ struct metrics *metrics_make(struct core *core, struct bdev_registry *reg, struc
 	return m;
 }
 
+void metrics_add_remote(struct metrics *m, struct remote *r)
+{
+	m->remote = r;
+}
+
 void metrics_text_unref(struct metrics_text *t)
 {
 	if (!t || atomic_fetch_sub(&t->refs, 1) != 1)

@@ -14,6 +14,7 @@ struct metrics {
 	struct core *core;
 	struct bdev_registry *reg;
 	struct nvmf_target *nvmf;
+	struct remote *remote;          /* NULL: not measured */
 	const char *version;
 	struct metrics_text *text;      /* the last; NULL: none yet */
 	struct list asks;               /* wait for the gathering that runs */

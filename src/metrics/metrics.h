@@ -21,13 +21,17 @@
 #define METRICS_NAMESPACES_MAX 256u
 #define METRICS_QUEUES_MAX 128u
 #define METRICS_DEVICES_MAX 256u
+#define METRICS_PATHS_MAX 256u        /* of remote controllers */
 
 struct nvmf_target;
+struct remote;
 struct metrics;
 
 /* What is measured; nvmf may be NULL. Core: control, as all below. */
 struct metrics *metrics_make(struct core *core, struct bdev_registry *reg, struct nvmf_target *nvmf,
                              const char *version);
+/* Remote controllers too; they live longer than the metrics. */
+void metrics_add_remote(struct metrics *m, struct remote *r);
 /* Stops the server; `done` runs when nothing is under way any more, and the metrics are gone. */
 void metrics_stop(struct metrics *m, void (*done)(void *arg), void *arg);
 

@@ -63,6 +63,11 @@
 	X(DEV_LATENCY_MAX, "gantry_bdev_latency_max_seconds",      "gauge",     "The longest operation.") \
 	X(DEV_IN_FLIGHT,   "gantry_bdev_in_flight",                "gauge",     "Operations under way.") \
 	X(DEV_SIZE,        "gantry_bdev_size_bytes",               "gauge",     "Size of a device.") \
+	X(PATH_UP,         "gantry_remote_path_up",                "gauge",     "1: its controller is connected.") \
+	X(PATH_TRIES,      "gantry_remote_connects_total",         "counter",   "Attempts to connect, and successes.") \
+	X(PATH_ENDS,       "gantry_remote_ended_total",            "counter",   "How attempts and connections ended.") \
+	X(PATH_IO,         "gantry_remote_io_total",               "counter",   "What happened to commands, by event.") \
+	X(PATH_OUT,        "gantry_remote_outstanding",            "gauge",     "Commands under way.") \
 	X(LEFT_OUT,        "gantry_metrics_left_out",              "gauge",     "Objects beyond the limits, by kind.") \
 	X(SCRAPES,         "gantry_metrics_gathered_total",        "counter",   "Times these metrics were gathered.")
 #define METRIC_ENUM(id, name, type, help) METRIC_##id,

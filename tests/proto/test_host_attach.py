@@ -9,6 +9,7 @@ from gantry import RpcError, free_port, wait_until
 from load import Load
 from nvme_tcp import IO_READ, Host, must, rw, sqe
 from remote import attach, detach, disks, paths, states, wait_state
+from scrape import scrape
 
 
 def test_disk_passes_through(daemon, target):
@@ -156,3 +157,28 @@ def test_options_before_the_first_controller(daemon, target):
     attach(daemon, target.export())
     with pytest.raises(RpcError, match="controllers attached"):
         daemon.rpc("bdev_nvme_set_options", keep_alive_timeout_ms=10000)
+
+
+def test_counters_and_events(daemon, target):
+    """What becomes of a path is in the metrics and among the notifications."""
+    port = free_port()
+    try:
+        daemon.rpc("metrics_start_server", port=port)
+    except RpcError as e:
+        pytest.skip(str(e))
+    served = target.export()
+    attach(daemon, served, reconnect_delay_sec=1)
+    gateway = daemon.serve("Nvme0n1")
+    with Host(gateway.port, gateway.nqn) as host:
+        must(host.io.write(0, bytes(4096)))
+    target.kill()
+    wait_until(lambda: paths(daemon)[0]["ended_by"].get("refused"), "an attempt in vain")
+    who = {"controller": "Nvme0", "traddr": "127.0.0.1", "trsvcid": served.port}
+    m = wait_until(lambda: (lambda m: m if m.get("gantry_remote_ended_total", reason="refused", **who) else None)
+                   (scrape(port)), "the metrics to catch up", 30, 0.1)
+    assert m.get("gantry_remote_path_up", **who) == 0
+    assert m.get("gantry_remote_connects_total", result="ready", **who) == 1
+    assert m.get("gantry_remote_connects_total", result="tried", **who) >= 2
+    assert m.get("gantry_remote_io_total", event="completed", **who) >= 1
+    events = [e["type"] for e in daemon.rpc("notify_get_notifications", id=0, max=100)]
+    assert events.index("remote_path_up") < events.index("remote_path_lost")

@@ -59,6 +59,43 @@ struct remote *remote_make(struct bdev_registry *reg)
 	return r;
 }
 
+/* --- counters ----------------------------------------------------------------------------------------------- */
+
+static void count_path(const struct remote_path *p, void (*fn)(const struct remote_path_counts *c, void *arg),
+                       void *arg)
+{
+	struct remote_count_row ends[NVME_REASON_COUNT], io[REMOTE_LANE_COUNTER_COUNT];
+	struct remote_path_counts c = {
+		.name = p->group->name, .traddr = p->where.traddr, .trsvcid = p->where.trsvcid,
+		.up = p->state == REMOTE_PATH_UP, .attempts = p->ctl->attempts_total, .connected = p->ctl->ups_total,
+		.ends = ends, .io = io, .io_count = REMOTE_LANE_COUNTER_COUNT,
+	};
+
+	for (uint32_t i = NVME_REASON_NONE + 1; i < NVME_REASON_COUNT; i++)
+		ends[c.end_count++] = (struct remote_count_row){ nvme_reason_name(i), p->reasons[i] };
+	for (uint32_t i = 0; i < REMOTE_LANE_COUNTER_COUNT; i++) {
+		io[i] = (struct remote_count_row){ remote_lane_counter_name(i), 0 };
+		for (uint32_t core = 0; core < remote_core_count(p->group->remote); core++)
+			io[i].value += remote_count_get(&p->lanes[core].counts[i]);
+	}
+	for (uint32_t core = 0; core < remote_core_count(p->group->remote); core++)
+		c.outstanding += remote_count_get(&p->lanes[core].outstanding);
+	fn(&c, arg);
+}
+
+void remote_each_path(struct remote *r, void (*fn)(const struct remote_path_counts *c, void *arg), void *arg)
+{
+	list_each(l, &r->groups) {
+		const struct remote_group *g = list_entry(l, struct remote_group, link);
+
+		for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++)
+			if (g->paths[i])
+				count_path(g->paths[i], fn, arg);
+	}
+}
+
+/* --- the end ------------------------------------------------------------------------------------------------ */
+
 void remote_stop(struct remote *r, void (*done)(void *arg), void *arg)
 {
 	r->stopping = true;

@@ -23,4 +23,19 @@ void remote_stop(struct remote *r, void (*done)(void *arg), void *arg);
 /* After remote_stop(). */
 void remote_free(struct remote *r);
 
+/* For the metrics: what is counted of a path, texts and names while `fn` runs. */
+struct remote_count_row {
+	const char *name;
+	uint64_t value;
+};
+struct remote_path_counts {
+	const char *name, *traddr, *trsvcid;
+	bool up;
+	uint64_t attempts, connected, outstanding;
+	const struct remote_count_row *ends;    /* how attempts and connections ended */
+	const struct remote_count_row *io;      /* what happened to commands and queue pairs */
+	uint32_t end_count, io_count;
+};
+void remote_each_path(struct remote *r, void (*fn)(const struct remote_path_counts *c, void *arg), void *arg);
+
 #endif

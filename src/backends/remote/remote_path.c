@@ -19,6 +19,7 @@
 #include <stdio.h>
 
 #include "core/log.h"
+#include "core/notify.h"
 
 #define SCAN_DEADLINE_NS (10 * NS_PER_S)
 /* After a loss the first attempt comes at once, but for this much of chance. */
@@ -218,6 +219,7 @@ void remote_path_scanned(struct remote_path *p)
 	path_goto(p, REMOTE_PATH_UP);
 	if (ctl->was_up || ctl->attempts > 1)
 		log_notice("remote: %s is connected again", remote_path_text(p, text));
+	notify(p->group->remote->core, NOTIFY_REMOTE_PATH_UP, "%s", remote_path_text(p, text));
 	p->last_err = (struct err){ 0 };
 	p->life++;
 	ctl->was_up = ctl->standing = true;
@@ -267,12 +269,14 @@ static void note(struct remote_path *p, enum nvme_reason reason, const struct er
 static void path_down(struct remote_path *p, enum nvme_reason reason, const struct err *e)
 {
 	struct remote_path_ctl *ctl = p->ctl;
+	char text[512];
 
 	switch (p->state) {
 	case REMOTE_PATH_UP:
 		if (reactor_now_ns() - ctl->up_ns > PROVED_NS)
 			ctl->attempts = 0;
 		note(p, reason, e);
+		notify(p->group->remote->core, NOTIFY_REMOTE_PATH_LOST, "%s: %s", remote_path_text(p, text), e->text);
 		remote_scan_end(p);
 		ctl->at_once |= ctl->attempts == 0;
 		ctl->fenced = nvme_ctrlr_reason(p->ctrlr) == NVME_REASON_NONE;
