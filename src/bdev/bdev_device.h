@@ -61,6 +61,7 @@ struct bdev {
 	bool fua, read_only, thin;
 	enum bdev_cache cache;
 	uint32_t optimal_io_blocks, max_io_blocks, max_unmap_blocks, atomic_blocks;
+	uint32_t max_nodata_blocks;     /* of WRITE_ZEROES, VERIFY, WRITE_UNCORRECTABLE and COPY; 0: max_io_blocks */
 	uint32_t channel_ctx_bytes;
 	uint32_t io_ctx_bytes;          /* of io->device_ctx; 0: none; taken from a per-channel pool with a named wait */
 	uint32_t io_ctx_ops;            /* BDEV_BIT()s of the operations that need one; 0: all */

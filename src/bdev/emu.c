@@ -46,7 +46,7 @@ bool bdev_emulate(struct bdev_channel *ch, struct bdev_io *io)
 		bdev_io_end(io, BDEV_ST_UNSUPPORTED);
 	else if (bdev_split_needed(ch, io))
 		bdev_split(ch, io);
-	else if (io->op == BDEV_COPY && io->count > ch->max_io_blocks)
+	else if (io->op == BDEV_COPY && io->count > bdev_blocks_max(ch, io->op))
 		bdev_emu_copy(ch, io);
 	else if (io->op == BDEV_COMPARE_AND_WRITE && io->count > ch->max_io_blocks)
 		bdev_io_end(io, BDEV_ST_BAD_FIELD); /* in parts it would not be one */

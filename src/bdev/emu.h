@@ -52,6 +52,8 @@ typedef void bdev_emu_fn(struct bdev_channel *ch, struct bdev_io *io);
 bdev_emu_fn bdev_emu_compare, bdev_emu_verify, bdev_emu_copy, bdev_emu_copy_from, bdev_emu_write_zeroes, bdev_emu_caw,
             bdev_emu_fua;
 bdev_emu_fn bdev_split;
+/* The most that the device takes of such an operation at once. */
+uint32_t bdev_blocks_max(const struct bdev_channel *ch, uint8_t op);
 bool bdev_split_needed(const struct bdev_channel *ch, const struct bdev_io *io);
 
 /* For the pools' sizes. */

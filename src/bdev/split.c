@@ -53,6 +53,13 @@ static uint64_t unmap_largest(const struct bdev_io *io)
 	return largest;
 }
 
+uint32_t bdev_blocks_max(const struct bdev_channel *ch, uint8_t op)
+{
+	const uint32_t nodata = BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(VERIFY) | BDEV_BIT(WRITE_UNCORRECTABLE) | BDEV_BIT(COPY);
+
+	return nodata & 1u << op && ch->bdev->max_nodata_blocks ? ch->bdev->max_nodata_blocks : ch->max_io_blocks;
+}
+
 bool bdev_split_needed(const struct bdev_channel *ch, const struct bdev_io *io)
 {
 	switch (io->op) {
@@ -62,7 +69,7 @@ bool bdev_split_needed(const struct bdev_channel *ch, const struct bdev_io *io)
 	case BDEV_COMPARE:
 	case BDEV_VERIFY:
 	case BDEV_WRITE_UNCORRECTABLE:
-		return io->count > ch->max_io_blocks;
+		return io->count > bdev_blocks_max(ch, io->op);
 	case BDEV_UNMAP:
 		return ch->bdev->max_unmap_blocks && unmap_largest(io) > ch->bdev->max_unmap_blocks;
 	default:
@@ -79,7 +86,7 @@ void bdev_split(struct bdev_channel *ch, struct bdev_io *io)
 	memset(s, 0, offsetof(struct split, children));
 	s->parent = io;
 	s->ch = ch;
-	s->max = io->op == BDEV_UNMAP ? ch->bdev->max_unmap_blocks : ch->max_io_blocks;
+	s->max = io->op == BDEV_UNMAP ? ch->bdev->max_unmap_blocks : bdev_blocks_max(ch, io->op);
 	s->data = iov_cursor_over(io->iovs, io->iov_count);
 	s->md = iov_cursor_over(io->md_iovs, io->md_iov_count);
 	for (uint32_t i = 0; i < SPLIT_CHILDREN; i++) {

@@ -10,7 +10,7 @@
 static void set_data(struct remote_io *r, const struct iovec *iovs, uint32_t iov_count, enum nvme_op_data data,
                      uint64_t len);
 static enum bdev_status make_unmap(struct remote_io *r, const struct remote_disk *d, bool *ret_nothing);
-static enum bdev_status make_copy(struct remote_io *r, const struct remote_disk *d);
+static void make_copy(struct remote_io *r, const struct remote_disk *d);
 static enum bdev_status make_fused(struct remote_channel *c, struct remote_io *r);
 static enum bdev_status make_passthrough(struct remote_io *r, uint32_t nsid);
 
@@ -55,7 +55,8 @@ enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io 
 	case BDEV_COMPARE_AND_WRITE:
 		return make_fused(c, r);
 	case BDEV_COPY:
-		return make_copy(r, d);
+		make_copy(r, d);
+		return BDEV_ST_OK;
 	case BDEV_VERIFY:
 		make_range(r, NVME_CMD_VERIFY, d->nsid, d->verify_blocks_max);
 		r->op.cmd.rw.control = le16_of(control);
@@ -113,26 +114,28 @@ static enum bdev_status make_unmap(struct remote_io *r, const struct remote_disk
 
 /* --- Copy --------------------------------------------------------------------------------------------------- */
 
-/* One source range a command. Overlapping ranges are copied as one command or not at all: the order of several would
- * show. */
-static enum bdev_status make_copy(struct remote_io *r, const struct remote_disk *d)
+/* One source range a command. Of ranges that overlap, pieces without overlap of their own, from the end whose source
+ * would be overwritten first. */
+static void make_copy(struct remote_io *r, const struct remote_disk *d)
 {
 	const struct bdev_io *io = r->io;
-	uint64_t apart = io->lba > io->copy.src_lba ? io->lba - io->copy.src_lba : io->copy.src_lba - io->lba;
-	uint32_t count = (uint32_t)min_u64(io->count - r->at, min_u32(d->copy_blocks_max, 65536));
+	bool up = io->lba > io->copy.src_lba;
+	uint64_t apart = up ? io->lba - io->copy.src_lba : io->copy.src_lba - io->lba, left = io->count - r->at, at = r->at;
+	bool overlaps = apart && apart < io->count;
 
-	if (count < io->count && apart < io->count)
-		return BDEV_ST_BAD_FIELD;
-	r->copy = (struct nvme_copy_range){ .slba = le64_of(io->copy.src_lba + r->at),
-		                            .nlb = le16_of((uint16_t)(count - 1)) };
+	r->step = min_u64(left, min_u32(d->copy_blocks_max, 65536));
+	if (overlaps)
+		r->step = min_u64(r->step, apart);
+	if (overlaps && up)
+		at = left - r->step;
+	r->copy = (struct nvme_copy_range){ .slba = le64_of(io->copy.src_lba + at),
+		                            .nlb = le16_of((uint16_t)(r->step - 1)) };
 	r->op.cmd = (struct nvme_sqe){ .opc = NVME_CMD_COPY, .nsid = le32_of(d->nsid) };
-	r->op.cmd.copy.sdlba = le64_of(io->lba + r->at);
+	r->op.cmd.copy.sdlba = le64_of(io->lba + at);
 	r->op.cmd.copy.control = le16_of(io->flags & BDEV_IO_FUA ? NVME_RW_FUA : 0);
-	r->step = count;
-	r->more = r->at + count < io->count;
+	r->more = r->step < left;
 	r->iov = (struct iovec){ &r->copy, sizeof(r->copy) };
 	set_data(r, &r->iov, 1, NVME_OP_TO_CTRLR, sizeof(r->copy));
-	return BDEV_ST_OK;
 }
 
 /* --- compare and write -------------------------------------------------------------------------------------- */
@@ -233,6 +236,7 @@ void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrl
 	b->read_only = ns->nsattr & NVME_NSATTR_WRITE_PROTECTED;
 	b->thin = ns->nsfeat & NVME_NSFEAT_THIN;
 	b->max_io_blocks = min_u32(blocks_of(min_u32(ctrlr->max_io_bytes, UNTOLD_IO_BYTES_MAX), block_bytes), 65536);
+	b->max_nodata_blocks = UINT32_MAX; /* in several commands of the limits below */
 	if (ns->io_boundary_blocks)
 		b->optimal_io_blocks = ns->io_boundary_blocks;
 	b->atomic_blocks = max_u32(1, ns->atomic_write_blocks);

@@ -113,6 +113,26 @@ static void unmap_of_many_ranges_takes_several_commands(void **state)
 	rig_stop(&r);
 }
 
+/* No data moves: the size of an I/O is no limit, that of a command is. */
+static void a_long_zeroing_is_not_cut_by_the_size_of_data(void **state)
+{
+	struct rig r;
+	struct rig_io io;
+
+	rig_start(&r);
+	r.disk.zeroes_blocks_max = UINT32_MAX;
+	rig_up(&r, 0);
+	rig_io(&r, &io, 0, BDEV_WRITE_ZEROES, 3, 70000);
+	assert_int_equal(held(&r, 0), 1);
+	assert_int_equal(le16_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.nlb), 65535);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_int_equal(le64_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.slba), 3 + 65536);
+	assert_int_equal(le16_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.nlb), 70000 - 65536 - 1);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	rig_stop(&r);
+}
+
 static void zeroes_and_copies_keep_to_the_limits(void **state)
 {
 	struct rig r;
@@ -144,9 +164,15 @@ static void zeroes_and_copies_keep_to_the_limits(void **state)
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	}
 	assert_true(io.done && io.io.status == BDEV_ST_OK);
-	io.io.copy.src_lba = 101; /* in two pieces the second would copy what the first has written */
+	io.io.copy.src_lba = 99; /* from the end: the other way round the second would copy what the first has written */
 	rig_io_go(&r, &io, 0);
-	assert_true(io.done && io.io.status == BDEV_ST_BAD_FIELD);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(le64_get(oldest(rig_qpair(&r, 0, 0))->cmd.copy.sdlba), 101 - i);
+		memcpy(&from, oldest(rig_qpair(&r, 0, 0))->iovs[0].iov_base, sizeof(from));
+		assert_int_equal(le64_get(from.slba), 100 - i);
+		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	}
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
 	rig_stop(&r);
 }
 
@@ -463,6 +489,30 @@ static void without_hope_nothing_waits(void **state)
 	rig_stop(&r);
 }
 
+/* It connects and is lost, over and over; each time there was hope. */
+static void a_path_that_never_stays_is_not_waited_for_without_end(void **state)
+{
+	struct rig r;
+	struct rig_io io;
+	uint32_t rounds = 0;
+
+	rig_start(&r);
+	r.holds_opening = true;
+	for (uint32_t i = 0; i < RIG_PATHS; i++)
+		r.paths[i].opts.fast_io_fail_timeout_sec = 5;
+	rig_io(&r, &io, 0, BDEV_READ, 0, 1);
+	for (; !io.done && rounds < 100; rounds++) {
+		rig_up(&r, 0);
+		rig_cut(&r, rig_qpair(&r, 0, 0), false);
+		rig_down(&r, 0);
+		rig_time(&r, NS_PER_S);
+	}
+	assert_true(io.done && io.io.status == BDEV_ST_TIMED_OUT);
+	assert_true(rounds >= 15 && rounds <= 30);
+	r.holds_opening = false;
+	rig_stop(&r);
+}
+
 static void unregister_here(void *arg)
 {
 	struct rig *r = arg;
@@ -551,6 +601,7 @@ int main(void)
 		cmocka_unit_test(reads_and_writes_carry_their_iovecs),
 		cmocka_unit_test(every_operation_has_its_command),
 		cmocka_unit_test(unmap_of_many_ranges_takes_several_commands),
+		cmocka_unit_test(a_long_zeroing_is_not_cut_by_the_size_of_data),
 		cmocka_unit_test(zeroes_and_copies_keep_to_the_limits),
 		cmocka_unit_test(compare_and_write_is_a_fused_pair),
 		cmocka_unit_test(passthrough_is_about_this_namespace),
@@ -565,6 +616,7 @@ int main(void)
 		cmocka_unit_test(down_moves_everything),
 		cmocka_unit_test(a_queue_that_does_not_come_is_trouble),
 		cmocka_unit_test(without_hope_nothing_waits),
+		cmocka_unit_test(a_path_that_never_stays_is_not_waited_for_without_end),
 		cmocka_unit_test(a_disk_that_goes_ends_what_waits),
 		cmocka_unit_test(an_abort_ends_what_waits_and_marks_what_is_out),
 		cmocka_unit_test(a_revoked_write_does_not_go_out_again),

@@ -9,6 +9,7 @@
 #include "core/waits.h"
 
 #define AVOID_NS (100 * NS_PER_MS)
+#define WAITS_AT_MOST 4u        /* times fast_io_fail_timeout */
 
 static const char wait_path_name[] = "path of a remote disk", wait_later_name[] = "retry of a remote disk";
 
@@ -19,9 +20,27 @@ static bool is_hopeless(const struct remote_channel *c)
 	return vd && vd->hopeless;
 }
 
+/* A path that comes and goes, and serves nothing in between, is never lost for long: control cannot call that
+ * hopeless. But nobody waits several times as long as a lost path may keep him waiting; looked at whenever he tries
+ * again. */
+static bool waited_enough(const struct remote_channel *c, const struct remote_io *r)
+{
+	const struct remote_view *v = c->core->view;
+	uint64_t longest_s = 0;
+
+	for (uint32_t i = 0; v && i < REMOTE_PATHS_MAX; i++) {
+		if (!v->paths[i])
+			continue;
+		if (!v->paths[i]->opts.fast_io_fail_timeout_sec)
+			return false;
+		longest_s = max_u64(longest_s, v->paths[i]->opts.fast_io_fail_timeout_sec);
+	}
+	return longest_s && reactor_now_ns() - r->io->began_ns > WAITS_AT_MOST * longest_s * NS_PER_S;
+}
+
 void remote_wait_path(struct remote_channel *c, struct remote_io *r)
 {
-	if (is_hopeless(c)) {
+	if (is_hopeless(c) || waited_enough(c, r)) {
 		remote_end(r, BDEV_ST_TIMED_OUT);
 		return;
 	}
