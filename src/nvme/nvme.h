@@ -99,7 +99,9 @@ struct nvme_op {
 	struct queue_link link;
 	uint64_t began_ns;         /* when it was submitted; kept only when its queue pair has a time-out */
 	uint16_t cid;
-	bool sent;                 /* failed by the path: some byte of it may have reached the target. False: none did */
+	/* Failed by the path: it may have been done, or be done still. False: it surely was not, because nothing of it went
+	 * out, or nothing of the data that it needs. */
+	bool sent;
 	bool late;                 /* its time-out was told */
 	bool fused;                /* the next one goes with it */
 };

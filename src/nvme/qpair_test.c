@@ -93,6 +93,36 @@ static void a_late_command_ends_its_queue_pair(void **state)
 	rig_end(&r);
 }
 
+static bool io_unanswered(struct rig_peer *p, const struct nvme_sqe *cmd)
+{
+	(void)cmd;
+	return p->qid && p->connected;
+}
+
+static void close_io(void *arg)
+{
+	struct rig *r = arg;
+
+	rig_bye(&r->peers[1]);
+}
+
+/* Nobody can have done a write whose data was never asked for; a read, who knows. */
+static void a_write_without_its_data_was_not_done(void **state)
+{
+	struct rig r = { .hook = io_unanswered };
+
+	go_io(&r);
+	rig_on_host(&r, rig_write);
+	rig_on_host(&r, rig_read);
+	a_while(100);
+	rig_on_target(&r, close_io);
+	a_while(100);
+	assert_int_equal(r.ended, 2);
+	assert_false(r.ops[0]->op.sent);
+	assert_true(r.ops[1]->op.sent);
+	rig_end(&r);
+}
+
 /* --- before it is ready ------------------------------------------------------------------------------------- */
 
 static void open_in_parallel(struct nvme_ctrlr *c, void *arg)
@@ -324,6 +354,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_late_command_is_told_once_and_may_still_end),
 		cmocka_unit_test(a_late_command_ends_its_queue_pair),
+		cmocka_unit_test(a_write_without_its_data_was_not_done),
 		cmocka_unit_test(queue_pairs_connect_beside_the_controller),
 		cmocka_unit_test(a_spare_that_is_closed_is_told),
 		cmocka_unit_test(a_probe_holds_once_it_is_connected),

@@ -184,6 +184,12 @@ static int pdu_iovs(struct slot *s, uint32_t skip, struct iovec *iov, int max)
 	return count;
 }
 
+/* Bytes of this PDU are out: may the target do the command now? Not before it has some of the data that it needs. */
+static inline bool lets_it_be_done(const struct slot *s)
+{
+	return s->data_len || s->op->data != NVME_OP_TO_CTRLR || !s->op->data_len;
+}
+
 /* `sent` more bytes are out: take finished PDUs from the line. */
 static void line_advance(struct tcp_qpair *t, size_t sent)
 {
@@ -191,7 +197,7 @@ static void line_advance(struct tcp_qpair *t, size_t sent)
 	while (!queue_empty(&t->line)) {
 		struct slot *s = container_of(t->line.first, struct slot, line);
 
-		s->op->sent |= sent > 0;
+		s->op->sent |= sent > 0 && lets_it_be_done(s);
 		if (sent < pdu_len(s))
 			break;
 		sent -= pdu_len(s);
