@@ -140,11 +140,13 @@ static bool remote_module_stop(struct app *a)
 static void device_came(struct bdev_arrival *arrival, struct bdev *b)
 {
 	struct app *a = container_of(arrival, struct app, arrival);
+	char uuid[UUID_TEXT_MAX];
 
-	rpc_state_arrived(a->rpc, b->name);
+	uuid_to_text(&b->uuid, uuid);
+	rpc_state_arrived(a->rpc, b->name, uuid);
 	for (uint32_t i = 0; i < BDEV_ALIASES_MAX; i++)
 		if (b->aliases[i][0])
-			rpc_state_arrived(a->rpc, b->aliases[i]);
+			rpc_state_arrived(a->rpc, b->aliases[i], uuid);
 }
 
 static void bdev_went(struct msg *m)

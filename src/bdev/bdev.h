@@ -338,6 +338,11 @@ struct bdev_arrival {
 void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a,
                       void (*fn)(struct bdev_arrival *a, struct bdev *b));
 void bdev_arrival_remove(struct bdev_arrival *a);
+/* The same of a device that goes, before those are told who have it open; one listener. */
+void bdev_on_going(struct bdev_registry *reg, void (*fn)(void *arg, struct bdev *b), void *arg);
+/* It goes, but who made it makes it again by itself when it can, with the same name and UUID (the base of a stacked
+ * device went): who has something for it may keep that. For BDEV_EVENT_REMOVE. */
+bool bdev_returns(const struct bdev_desc *desc);
 /* bdev_get_info() without opening: control reactor. */
 void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info);
 

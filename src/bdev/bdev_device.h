@@ -82,6 +82,7 @@ struct bdev {
 	_Atomic uint32_t hist_ops;      /* operations whose latency is kept: meter.c */
 	_Atomic uint64_t depth_period_us;       /* 0: the queue depth is not metered */
 	_Atomic uint64_t busy;          /* while it is: how long some core had I/O; meter.c */
+	bool returns;                   /* the back-end's, before bdev_unregister(): see bdev_returns() */
 	uint64_t saved_stamp;           /* another one when save_config may say something else: bdev_resaved() */
 	struct bdev_qos *qos;           /* limits, its own or a group's: qos_ctl.c; NULL: there never were any */
 };

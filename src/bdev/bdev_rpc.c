@@ -353,6 +353,7 @@ struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 	br->drain.fn = drain;
 	rpc_on_drain(rpc, &br->drain);
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), br);
+	bdev_on_going(reg, bdev_rpc_keep_qos, br);
 	bdev_rpc_add_stats(br);
 	bdev_rpc_add_fitness(br);
 	bdev_rpc_add_meter(br);
@@ -365,6 +366,7 @@ void bdev_rpc_free(struct bdev_rpc *br)
 {
 	if (!br)
 		return;
+	bdev_on_going(br->reg, NULL, NULL);
 	list_each_safe(l, &br->waiting)
 		give_up(list_entry(l, struct waiting, link));
 	free(br);

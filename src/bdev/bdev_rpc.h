@@ -36,6 +36,7 @@ struct bdev_rpc_order_kind {
 	const char *method;
 	void (*params)(const struct bdev_order *o, struct json_object *params);
 	bool stamped;                                                     /* ... with bdev_order_resaved() only */
+	void (*more)(const struct bdev_order *o, struct json_object *array); /* calls that follow; NULL: none */
 	struct list link;                                                 /* bdev_rpc's */
 };
 void bdev_rpc_add_order_kind(struct bdev_rpc *br, struct bdev_rpc_order_kind *kind);

@@ -24,6 +24,8 @@ void bdev_rpc_add_meter(struct bdev_rpc *br);
 void bdev_rpc_add_qos(struct bdev_rpc *br);
 struct json_object *bdev_rpc_rate_limits(const struct bdev *b);
 void bdev_rpc_save_qos(struct bdev_rpc *br, struct rpc_save *save); /* after all devices */
+/* A device that will return goes: its limits are to be set again then. */
+void bdev_rpc_keep_qos(void *arg, struct bdev *b);
 
 /* bdev_rpc.c: the device of that name; NULL: there is none, and the caller has been told. */
 struct bdev *bdev_rpc_find(struct rpc_call *call, const char *name);

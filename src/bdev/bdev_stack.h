@@ -25,6 +25,7 @@ struct bdev_stacked;
 
 struct bdev_order_ops {
 	const char *kind;   /* "passthru": names who claims in others' sentences */
+	bool found_again;   /* it deletes itself when its base goes, and is ordered again when that returns */
 	bool claims;        /* take the bases for exclusive writing; else build() may, with bdev_claim() */
 
 	/* All bases are open: make devices (bdev_stacked_init, bdev_stacked_register), now or later while the order is

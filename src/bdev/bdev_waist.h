@@ -142,6 +142,8 @@ struct bdev_registry {
 	struct list throttled[CORE_REACTORS_MAX + 1]; /* each core's, of struct qos_line: those in which somebody waits */
 	uint64_t events, saved_stamps;  /* counts of: events, changes of what is saved */
 	struct list orders;             /* standing ones: stack.c */
+	void (*going)(void *arg, struct bdev *b); /* NULL: nobody listens */
+	void *going_arg;
 	struct bdev_arrival order_arrival; /* in use while there are some */
 };
 

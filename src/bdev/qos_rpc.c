@@ -5,6 +5,7 @@
 #include "bdev/bdev_rpc_priv.h"
 #include "bdev/qos.h"
 #include "rpc/json.h"
+#include "rpc/state.h"
 
 #define MBYTES_MAX (QOS_RATE_MAX / MIB)
 
@@ -261,6 +262,23 @@ void bdev_rpc_save_qos(struct bdev_rpc *br, struct rpc_save *save)
 	for (struct bdev *b = bdev_first(br->reg); b; b = bdev_next(b))
 		if (b->qos && !atomic_load(&b->removing))
 			rpc_save_object(save, bdev_qos_stamp(b), save_device, b);
+}
+
+void bdev_rpc_keep_qos(void *arg, struct bdev *b)
+{
+	struct bdev_rpc *br = arg;
+	struct json_object *entries;
+	char uuid[UUID_TEXT_MAX];
+	struct err why = { 0 };
+
+	if (!b->returns || !b->qos)
+		return;
+	err_set(&why, -ENODEV, "block device '%s' has gone; its limits return with it", b->name);
+	entries = json_object_new_array();
+	save_device(b, entries);
+	for (size_t i = 0; i < json_object_array_length(entries); i++)
+		rpc_state_keep(br->rpc, "bdev", json_object_array_get_idx(entries, i), uuid_to_text(&b->uuid, uuid), &why);
+	json_object_put(entries);
 }
 
 static const struct rpc_method methods[] = {

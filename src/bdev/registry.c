@@ -103,6 +103,17 @@ void bdev_arrival_add(struct bdev_registry *reg, struct bdev_arrival *a,
 	list_add_tail(&reg->arrivals, &a->link);
 }
 
+void bdev_on_going(struct bdev_registry *reg, void (*fn)(void *arg, struct bdev *b), void *arg)
+{
+	reg->going = fn;
+	reg->going_arg = arg;
+}
+
+bool bdev_returns(const struct bdev_desc *desc)
+{
+	return desc->bdev->returns;
+}
+
 void bdev_arrival_remove(struct bdev_arrival *a)
 {
 	list_del(&a->link);
@@ -284,6 +295,8 @@ void bdev_unregister(struct bdev *b, void (*done)(void *arg, int rc), void *arg)
 	b->unregister_done = done;
 	b->unregister_arg = arg;
 	b->holds++; /* until everybody was told */
+	if (b->reg->going)
+		b->reg->going(b->reg->going_arg, b);
 	bdev_qos_removing(b);
 	tell(b, BDEV_EVENT_REMOVE);
 	if (b->ops->remove)

@@ -169,10 +169,13 @@ static struct bdev_stacked *one_that_stays(struct bdev_order *o)
 
 static void take_down(struct bdev_order *o)
 {
+	bool returns = !o->deleted || o->ops->found_again;
 	struct bdev_stacked *s;
 
 	if (o->state != BDEV_ORDER_UP)
 		return;
+	list_each(l, &o->devices)
+		list_entry(l, struct bdev_stacked, link)->bdev.returns = returns;
 	o->state = BDEV_ORDER_GOES;
 	o->busy++;
 	o->left = !o->ops->leave || o->ops->leave(o);

@@ -32,6 +32,8 @@ static void save_order(void *arg, struct json_object *array)
 
 	json_add_text(entry, "method", os->kind->method);
 	os->kind->params(os->order, json_add_object(entry, "params"));
+	if (os->kind->more)
+		os->kind->more(os->order, array);
 }
 
 void bdev_rpc_save_orders(struct bdev_rpc *br, struct rpc_save *save)

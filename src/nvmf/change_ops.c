@@ -282,6 +282,8 @@ static int build_remove_ns(struct nvmf_work *w, struct err *e)
 		return err_set(e, -ENOENT, "nsid: there is no namespace %u in '%s'", w->nsid, w->nqn);
 	nvmf_work_add_ns(w, ns);
 	nvmf_subsystem_set_ns(w->next, s, w->nsid, NULL);
+	if (w->which && bdev_returns(ns->desc) && w->target->ns_gone)
+		w->target->ns_gone(w->target->ns_gone_arg, s, ns); /* publishing follows at once */
 	return 0;
 }
 
@@ -321,6 +323,13 @@ static struct nvmf_change *own_change(struct nvmf_target *t)
 	c->target = t;
 	c->done = own_change_done;
 	return c;
+}
+
+void nvmf_on_ns_gone(struct nvmf_target *t,
+                     void (*fn)(void *arg, const struct nvmf_subsystem *s, const struct nvmf_ns *ns), void *arg)
+{
+	t->ns_gone = fn;
+	t->ns_gone_arg = arg;
 }
 
 void nvmf_change_ns_gone(struct nvmf_ns *ns)

@@ -65,6 +65,13 @@ void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *tr
 void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
                         uint32_t group, uint8_t ana);
 
+/* A namespace goes because its device does, which will return (bdev_returns()): told in the moment in which the
+ * configuration is without it. One listener; `s` and `ns` are nvmf's own. Control reactor. */
+struct nvmf_subsystem;
+struct nvmf_ns;
+void nvmf_on_ns_gone(struct nvmf_target *t,
+                     void (*fn)(void *arg, const struct nvmf_subsystem *s, const struct nvmf_ns *ns), void *arg);
+
 /* The calling core's `n`-th queue pair; NULL beyond the last. For who moves them: ops->qpair_move(). */
 struct nvmf_qpair *nvmf_target_qpair(struct nvmf_target *t, uint32_t n);
 

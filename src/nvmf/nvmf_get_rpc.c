@@ -393,7 +393,7 @@ static struct json_object *save_call(struct json_object *array, const char *meth
 	return json_add_object(o, "params");
 }
 
-static void save_ns(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_ns *ns)
+void nvmf_save_ns(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_ns *ns)
 {
 	struct json_object *p = save_call(array, "nvmf_subsystem_add_ns"), *n;
 
@@ -446,7 +446,7 @@ static void save_subsystem(void *arg, struct json_object *array)
 	}
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
-			save_ns(array, s, s->ns[i]);
+			nvmf_save_ns(array, s, s->ns[i]);
 	for (uint32_t i = 0; i < s->listener_count; i++) {
 		p = save_call(array, "nvmf_subsystem_add_listener");
 		json_add_text(p, "nqn", s->nqn);

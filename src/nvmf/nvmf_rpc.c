@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "nvmf/nvmf_rpc_priv.h"
+#include "rpc/state.h"
 
 /* Transports there are; a new one is added here. */
 static const struct nvmf_transport_ops *const transports[] = { &nvmf_tcp_ops };
@@ -14,12 +15,17 @@ struct change_call {
 	struct nvmf_change change;
 	struct rpc_call *call;
 	bool returns_nsid;
+	const char *nqn; /* of that namespace: the call's */
 };
+
+static void ns_replaced(struct rpc *rpc, const char *nqn, uint32_t nsid);
 
 static void change_done(struct nvmf_change *c)
 {
 	struct change_call *cc = container_of(c, struct change_call, change);
 
+	if (!c->err.code && cc->returns_nsid)
+		ns_replaced(rpc_of(cc->call), cc->nqn, c->nsid);
 	if (c->err.code)
 		rpc_reply_err(cc->call, &c->err);
 	else if (cc->returns_nsid)
@@ -255,7 +261,36 @@ static void handle_add_ns(struct rpc_call *call, void *args)
 		return;
 	cc = change_make(call);
 	cc->returns_nsid = true;
+	cc->nqn = a->nqn;
 	nvmf_add_ns(&cc->change, a->nqn, &opts);
+}
+
+/* Its device will be back, and then it will be: with the same number and names. */
+static void ns_gone(void *arg, const struct nvmf_subsystem *s, const struct nvmf_ns *ns)
+{
+	struct json_object *array = json_object_new_array();
+	char uuid[UUID_TEXT_MAX];
+	struct err why = { 0 };
+
+	nvmf_save_ns(array, s, ns);
+	err_set(&why, -ENODEV, "bdev_name: device '%s' has gone; the namespace returns with it", ns->bdev_name);
+	rpc_state_keep(arg, "nvmf", json_object_array_get_idx(array, 0), uuid_to_text(&ns->info.uuid, uuid), &why);
+	json_object_put(array);
+}
+
+/* One that has gone with its device has lost its number to another one. */
+static void ns_replaced(struct rpc *rpc, const char *nqn, uint32_t nsid)
+{
+	struct json_object *entry = json_object_new_object(), *params = json_object_new_object();
+	struct json_object *ns = json_object_new_object();
+
+	json_object_object_add(entry, "method", json_object_new_string("nvmf_subsystem_add_ns"));
+	json_object_object_add(entry, "params", params);
+	json_object_object_add(params, "nqn", json_object_new_string(nqn));
+	json_object_object_add(params, "namespace", ns);
+	json_object_object_add(ns, "nsid", json_object_new_uint64(nsid));
+	rpc_state_forget(rpc, entry);
+	json_object_put(entry);
 }
 
 struct remove_ns {
@@ -550,4 +585,5 @@ void nvmf_rpc_add(struct rpc *rpc, struct nvmf_target *t)
 	nvmf_get_rpc_add(rpc, t);
 	nvmf_place_rpc_add(rpc, t);
 	rpc_add_object_saver(rpc, "nvmf", nvmf_save, t);
+	nvmf_on_ns_gone(t, ns_gone, rpc);
 }

@@ -21,6 +21,7 @@ void nvmf_place_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 bool nvmf_rpc_set_poll_groups_mask(struct rpc_call *call, struct nvmf_target *t, const char *mask);
 char *nvmf_rpc_poll_groups_mask(struct nvmf_target *t); /* heap */
 void nvmf_save(void *ctx, struct rpc_save *save);
+void nvmf_save_ns(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
 /* Only one target exists. False: answered. */
 bool nvmf_rpc_target_ok(struct rpc_call *call, const char *tgt_name);
 

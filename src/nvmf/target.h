@@ -120,6 +120,8 @@ struct nvmf_target {
 	uint32_t ns_alive, ctrlrs_alive, transports_alive;
 	struct log_limit complaints;      /* about hosts */
 	uint64_t stamps;                  /* of subsystems */
+	void (*ns_gone)(void *arg, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
+	void *ns_gone_arg;
 	uint32_t configs_old;             /* versions that are still being left */
 	uint32_t subsystems_max;
 	bool subsystems_max_set, config_set; /* over RPC: to be saved */

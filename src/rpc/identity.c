@@ -18,11 +18,12 @@ static const struct pair {
 /* Methods that set something: of what, and with which value it is as if they had not been called. */
 static const struct setter {
 	const char *method, *key[4];
-	const char *neutral_param, *neutral;
+	const char *neutral_param, *neutral; /* NULL: the number 0 */
 } setters[] = {
 	{ "framework_set_mode", { "reactor" }, NULL, NULL },
 	{ "nvmf_create_transport", { "trtype" }, NULL, NULL },
 	{ "nvmf_subsystem_listener_set_ana_state", { "nqn", "listen_address", "anagrpid" }, "ana_state", "optimized" },
+	{ "bdev_error_inject_error", { "name", "io_type", "offset_blocks", "num_blocks" }, "num", NULL },
 	{ "sock_impl_set_options", { "impl_name" }, NULL, NULL },
 	{ "accel_assign_opc", { "opname" }, NULL, NULL },
 };
@@ -251,10 +252,11 @@ struct json_object *entry_neutral(struct json_object *entry)
 	const struct setter *setter = setter_of(entry_method(entry));
 	struct json_object *params = NULL;
 
-	if (!setter || !setter->neutral)
+	if (!setter || !setter->neutral_param)
 		return NULL;
 	json_object_deep_copy(entry_params(entry), &params, NULL);
-	json_object_object_add(params, setter->neutral_param, json_object_new_string(setter->neutral));
+	json_object_object_add(params, setter->neutral_param,
+	                       setter->neutral ? json_object_new_string(setter->neutral) : json_object_new_uint64(0));
 	return params;
 }
 

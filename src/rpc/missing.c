@@ -11,7 +11,7 @@
 #define MISSING_SAID_MAX 8u
 
 static void missing_drop(struct missing *m);
-static void mark_those_that_name(struct rpc *rpc, struct json_object *texts);
+static void mark_those_that_name(struct rpc *rpc, struct json_object *texts, const char *uuid);
 static void retry_deferred(struct defer *d);
 static void retry_next(struct rpc *rpc);
 static void retried(void *arg, struct json_object *result, const struct err *e);
@@ -24,6 +24,22 @@ static bool same_identity(struct rpc *rpc, struct json_object *a, struct json_ob
 	free(of_a);
 	free(of_b);
 	return same;
+}
+
+void rpc_state_keep(struct rpc *rpc, const char *subsystem, struct json_object *entry, const char *uuid,
+                    const struct err *why)
+{
+	if (rpc->drained)
+		return;
+	missing_keep(rpc, subsystem, entry, why);
+	text_pad(list_entry(rpc->missing.prev, struct missing, link)->uuid, UUID_TEXT_MAX - 1, uuid, 0);
+	state_touch(rpc);
+}
+
+void rpc_state_forget(struct rpc *rpc, struct json_object *entry)
+{
+	if (missing_forget(rpc, entry))
+		state_touch(rpc);
 }
 
 void missing_keep(struct rpc *rpc, const char *subsystem, struct json_object *entry, const struct err *why)
@@ -178,7 +194,7 @@ bool missing_ended(struct rpc_call *call, struct json_object *result, const stru
 		texts = json_object_new_object();
 		json_each_text(call->params, collect_text, texts);
 		json_each_text(result, collect_text, texts);
-		mark_those_that_name(rpc, texts);
+		mark_those_that_name(rpc, texts, NULL);
 		json_object_put(texts);
 	}
 	return e && dropped;
@@ -186,7 +202,7 @@ bool missing_ended(struct rpc_call *call, struct json_object *result, const stru
 
 /* --- trying again ------------------------------------------------------------------------------------------------- */
 
-void rpc_state_arrived(struct rpc *rpc, const char *name)
+void rpc_state_arrived(struct rpc *rpc, const char *name, const char *uuid)
 {
 	struct json_object *texts;
 
@@ -194,7 +210,7 @@ void rpc_state_arrived(struct rpc *rpc, const char *name)
 		return;
 	texts = json_object_new_object();
 	collect_text(texts, name);
-	mark_those_that_name(rpc, texts);
+	mark_those_that_name(rpc, texts, uuid);
 	json_object_put(texts);
 }
 
@@ -210,12 +226,15 @@ static void look(void *arg, const char *text)
 	l->found |= json_object_object_get_ex(l->texts, text, NULL);
 }
 
-static void mark_those_that_name(struct rpc *rpc, struct json_object *texts)
+/* `uuid`: of the device that came; NULL: a call ended. */
+static void mark_those_that_name(struct rpc *rpc, struct json_object *texts, const char *uuid)
 {
 	list_each(at, &rpc->missing) {
 		struct missing *m = list_entry(at, struct missing, link);
 		struct looking l = { .texts = texts };
 
+		if (m->uuid[0] && (!uuid || strcmp(m->uuid, uuid) != 0))
+			continue;
 		json_each_text(entry_params(m->entry), look, &l);
 		if (!l.found)
 			continue;
@@ -280,7 +299,7 @@ static void retried(void *arg, struct json_object *result, const struct err *e)
 
 		json_each_text(result, collect_text, texts);
 		json_each_text(made, collect_text, texts);
-		mark_those_that_name(rpc, texts);
+		mark_those_that_name(rpc, texts, NULL);
 		json_object_put(texts);
 	}
 	json_object_put(made);

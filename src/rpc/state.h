@@ -23,6 +23,12 @@ void rpc_state_begin(struct rpc *rpc, rpc_loaded_fn *done, void *arg);
 /* `done` runs, maybe at once, when nothing is being written any more. After rpc_drain(). */
 void rpc_state_close(struct rpc *rpc, void (*done)(void *arg), void *arg);
 /* A device came: entries that wait for something of this name are tried again. */
-void rpc_state_arrived(struct rpc *rpc, const char *name);
+void rpc_state_arrived(struct rpc *rpc, const char *name, const char *uuid);
+/* What `entry` made has gone with its device, for a while: it is kept as missing (config_get_missing, save_config), and
+ * made again when a device comes that it names, if that has this UUID. A reference is taken. */
+void rpc_state_keep(struct rpc *rpc, const char *subsystem, struct json_object *entry, const char *uuid,
+                    const struct err *why);
+/* Something else has its place now: it is not missing any more. */
+void rpc_state_forget(struct rpc *rpc, struct json_object *entry);
 
 #endif

@@ -72,6 +72,7 @@ struct missing {
 	char *subsystem;
 	struct json_object *entry;
 	char why[ERR_TEXT_MAX];
+	char uuid[UUID_TEXT_MAX]; /* of the only device it can be made on; empty: of any that it names */
 	bool marked;
 };
 /* Keep an entry, in place of one with the same identity. */

@@ -44,6 +44,12 @@ EXAMPLES = [
     ("bdev_split_create", {"base_bdev": "null1", "split_count": 2, "split_size_mb": 64}),
     ("bdev_passthru_create", {"base_bdev_name": "null1p1", "name": "pass0"}),
     ("bdev_error_create", {"base_name": "pass0", "uuid": UUID[:-1] + "7"}),
+    ("bdev_error_inject_error", {"name": "EE_pass0", "io_type": "all", "error_type": "failure", "num": 5,
+                                 "status": "MEDIA_ERROR", "offset_blocks": 8, "num_blocks": 2}),
+    ("bdev_error_inject_error", {"name": "EE_pass0", "io_type": "read", "error_type": "corrupt_data", "num": 7,
+                                 "offset_blocks": 8, "num_blocks": 2, "corrupt_offset": 3, "corrupt_value": 4}),
+    ("bdev_error_inject_error", {"name": "EE_pass0", "io_type": "write", "error_type": "pending", "num": 1,
+                                 "offset_blocks": 99, "num_blocks": 1, "queue_depth": 2}),
     ("bdev_delay_create", {"base_bdev_name": "late", "name": "delay0", "avg_read_latency": 1, "p99_read_latency": 2,
                            "avg_write_latency": 3, "p99_write_latency": 4}),
     ("bdev_delay_update_latency", {"delay_bdev_name": "delay0", "latency_type": "p99_read", "latency_us": 5}),
@@ -75,7 +81,7 @@ EXAMPLES = [
 ]
 # They take away, act or only look: there is nothing to save.
 NOT_SAVED = {
-    "bdev_delay_delete", "bdev_error_delete", "bdev_error_inject_error", "bdev_error_resume_pending",
+    "bdev_delay_delete", "bdev_error_delete", "bdev_error_resume_pending",
     "bdev_passthru_delete", "bdev_split_delete", "bdev_gpt_rescan", "bdev_powercut_delete", "bdev_powercut_power_on",
     "bdev_powercut_trigger", "bdev_raid_delete",
     "bdev_aio_delete", "bdev_aio_rescan", "bdev_examine", "config_apply", "config_forget", "config_rollback",

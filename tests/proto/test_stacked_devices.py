@@ -227,3 +227,76 @@ def test_a_tower_goes_under_load(daemon):
 def write(n):
 
     return rw(IO_WRITE, 8 * n, 8), bytes([n]) * 4096
+
+
+def returning(daemon, served, top):
+    """What is there of it: number and names of the namespace, limits."""
+    namespaces = daemon.rpc("nvmf_get_subsystems", nqn=served.nqn)[0]["namespaces"]
+    limits = next((b["assigned_rate_limits"]["rw_ios_per_sec"] for b in daemon.rpc("bdev_get_bdevs")
+                   if b["name"] == top), None)
+    groups = daemon.rpc("bdev_qos_get_groups")[0]["bdevs"]
+    return [{k: n[k] for k in ("nsid", "bdev_name", "uuid", "nguid")} for n in namespaces], limits, groups
+
+
+def test_what_belongs_to_it_returns_with_it(tmp_path, over):
+    """Its base goes: so do the namespace and the limits, and they are kept until it is back, over a kill too."""
+    (method, params), top, (delete, named) = over
+    base = dict(name="base", num_blocks=65536, block_size=512)
+    with Daemon(tmp_path, "--state-dir", tmp_path / "state") as daemon:
+        daemon.rpc("bdev_malloc_create", **base, uuid=UUID)
+        daemon.rpc(method, **params)
+        served = daemon.serve(top)
+        daemon.rpc("nvmf_subsystem_remove_ns", nqn=served.nqn, nsid=1)
+        daemon.rpc("nvmf_subsystem_add_ns", nqn=served.nqn, namespace={"bdev_name": top, "nsid": 3})
+        daemon.rpc("bdev_set_qos_limit", name=top, rw_ios_per_sec=12000)
+        daemon.rpc("bdev_qos_group_create", name="group", rw_mbytes_per_sec=100)
+        daemon.rpc("bdev_qos_group_add_bdev", name="group", bdev_name=top)
+        before, saved = returning(daemon, served, top), daemon.rpc("save_config")
+        assert before[0] and before[1] and before[2] == [top]
+        daemon.rpc("bdev_malloc_delete", name="base")
+        gone = daemon.rpc("save_config")
+        waiting = ["bdev_set_qos_limit", "bdev_qos_group_add_bdev", "nvmf_subsystem_add_ns"]
+        assert returning(daemon, served, top) == ([], None, [])
+        assert [m["method"] for m in daemon.rpc("config_get_missing")] == waiting
+        # Another device in its place is not the one that was served.
+        daemon.rpc("bdev_malloc_create", **base)
+        assert top in names(daemon)
+        assert returning(daemon, served, top) == ([], 0, [])
+        daemon.rpc("bdev_malloc_delete", name="base")
+        assert entries(daemon.rpc("save_config")) == entries(gone)
+        daemon.rpc("bdev_malloc_create", **base, uuid=UUID)
+        wait_until(lambda: daemon.rpc("config_get_missing") == [], "everything to be back")
+        assert returning(daemon, served, top) == before and entries(daemon.rpc("save_config")) == entries(saved)
+        with Host(served.port, served.nqn) as host:
+            must(host.io.command(rw(IO_WRITE, 0, 1, nsid=3), bytes(512)))
+            daemon.rpc("bdev_malloc_delete", name="base")
+            daemon.kill()
+        daemon.start()
+        assert [m["method"] for m in daemon.rpc("config_get_missing")] == waiting
+        daemon.rpc("bdev_malloc_create", **base, uuid=UUID)
+        wait_until(lambda: daemon.rpc("config_get_missing") == [], "everything to be back after a kill")
+        assert returning(daemon, served, top) == before
+        # Who takes the number or deletes the subsystem or the device has the last word.
+        daemon.rpc("bdev_malloc_delete", name="base")
+        daemon.null("other")
+        daemon.rpc("nvmf_subsystem_add_ns", nqn=served.nqn, namespace={"bdev_name": "other", "nsid": 3})
+        assert [m["method"] for m in daemon.rpc("config_get_missing")] == waiting[:2]
+        daemon.rpc(delete, **named)
+        daemon.rpc("bdev_malloc_create", **base, uuid=UUID)
+        assert [n["bdev_name"] for n in returning(daemon, served, top)[0]] == ["other"]
+
+
+def test_what_is_deleted_does_not_return(daemon):
+    """As with SPDK: the device that is deleted itself takes its namespace along."""
+    daemon.rpc("bdev_malloc_create", name="base", num_blocks=65536, block_size=512, uuid=UUID)
+    served = daemon.serve("base")
+    daemon.rpc("bdev_malloc_delete", name="base")
+    assert daemon.rpc("config_get_missing") == []
+    daemon.rpc("bdev_malloc_create", name="base", num_blocks=65536, block_size=512, uuid=UUID)
+    assert daemon.rpc("nvmf_get_subsystems", nqn=served.nqn)[0]["namespaces"] == []
+
+
+def entries(config):
+    """In any order: what returns is saved behind what stayed."""
+    return sorted(json.dumps([s["subsystem"], e], sort_keys=True) for s in config["subsystems"]
+                  for e in s["config"] or [])

@@ -148,3 +148,20 @@ def test_what_is_wrong_is_said(daemon, params, code, sentence):
         daemon.rpc("bdev_error_inject_error", **{"name": "EE_m", "io_type": "read", **params})
     assert error.value.code == code
     assert sentence in error.value.message
+
+
+def test_rules_stay_when_the_base_goes_and_comes(daemon):
+    daemon.malloc("m", mib=4)
+    daemon.rpc("bdev_error_create", base_name="m")
+    inject(daemon, "all", "failure", status="MEDIA_ERROR", num=1000)
+    inject(daemon, "write", "failure", num=0)
+    inject(daemon, "read", "failure", status="MEDIA_ERROR", offset_blocks=100, num_blocks=1, num=1)
+    saved = [e for e in daemon.rpc("save_subsystem_config", name="bdev")["config"] if "inject" in e["method"]]
+    assert [(e["params"]["io_type"], e["params"]["num"]) for e in saved] == [("all", 1000), ("write", 0), ("read", 1)]
+    daemon.rpc("bdev_malloc_delete", name="m")
+    daemon.malloc("m", mib=4)
+    served = daemon.serve("EE_m")
+    with Host(served.port, served.nqn) as host:
+        assert read_status(host) == READ_ERROR
+        must(host.io.write(0, bytes(512)))
+    assert [e for e in daemon.rpc("save_subsystem_config", name="bdev")["config"] if "inject" in e["method"]] == saved

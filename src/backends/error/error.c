@@ -14,6 +14,7 @@
 struct error_order {
 	struct bdev_order order;
 	struct uuid uuid;
+	struct error_rules *rules;   /* while there is no device */
 };
 
 static int build(struct bdev_order *o, struct err *e);
@@ -53,7 +54,7 @@ int error_create(struct bdev_registry *reg, const struct error_opts *opts, struc
 
 static int build(struct bdev_order *o, struct err *e)
 {
-	const struct error_order *p = container_of(o, const struct error_order, order);
+	struct error_order *p = container_of(o, struct error_order, order);
 	struct error_device *d = base_zalloc(sizeof(*d));
 	struct bdev_stacked *s = &d->stacked;
 	int rc;
@@ -72,9 +73,12 @@ static int build(struct bdev_order *o, struct err *e)
 	s->bdev.io_ctx_bytes = sizeof(struct error_io);
 	s->bdev.uuid = uuid_is_null(&p->uuid) ? bdev_stacked_uuid(s, "error", 0) : p->uuid;
 	snprintf(s->bdev.name, sizeof(s->bdev.name), "%s", o->name);
+	atomic_store(&d->rules, p->rules);
 	rc = bdev_stacked_register(s, e);
 	if (rc != 0)
 		free(d);
+	else
+		p->rules = NULL;
 	return rc;
 }
 
@@ -90,7 +94,8 @@ static void device_free(struct bdev_stacked *s)
 {
 	struct error_device *d = container_of(s, struct error_device, stacked);
 
-	rules_free(atomic_load(&d->rules));
+	/* The order is there as long as its devices. */
+	container_of(s->order, struct error_order, order)->rules = atomic_load(&d->rules);
 	free(d);
 }
 
@@ -102,7 +107,10 @@ int error_delete(struct bdev_registry *reg, const char *name, void (*done)(void 
 
 static void order_free(struct bdev_order *o)
 {
-	free(container_of(o, struct error_order, order));
+	struct error_order *p = container_of(o, struct error_order, order);
+
+	rules_free(p->rules);
+	free(p);
 }
 
 void error_get_opts(const struct bdev_order *o, struct error_opts *ret_opts)
@@ -110,6 +118,21 @@ void error_get_opts(const struct bdev_order *o, struct error_opts *ret_opts)
 	const struct error_order *p = container_of(o, const struct error_order, order);
 
 	*ret_opts = (struct error_opts){ .base = o->bases[0].name, .uuid = p->uuid };
+}
+
+bool error_get_rule(const struct bdev_order *o, uint32_t at, struct error_rule_opts *ret_rule)
+{
+	const struct bdev_stacked *s = list_first(&o->devices, const struct bdev_stacked, link);
+	const struct error_rules *rules = s ? atomic_load(&container_of(s, const struct error_device, stacked)->rules) :
+	                                  container_of(o, const struct error_order, order)->rules;
+
+	for (uint32_t i = 0; rules && i < rules->count; i++) {
+		if (!atomic_load(&rules->at[i]->left) || at--)
+			continue;
+		*ret_rule = rules->at[i]->opts;
+		return true;
+	}
+	return false;
 }
 
 static void describe(const struct bdev *b, bdev_emit_fn *emit, void *arg)
@@ -202,7 +225,7 @@ static struct error_rule *rule_make(const struct error_rule_opts *opts, uint32_t
 
 	r->opts = *opts;
 	r->opts.ops = ops;
-	atomic_store(&r->left, left);
+	atomic_store(&r->left, left); /* of opts->num */
 	return r;
 }
 

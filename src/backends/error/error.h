@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* error.h: a device that does to chosen I/Os what disks do when they fail: errors, silence, wrong bytes.
  *
- * What is injected is a rule: which operations, which blocks, how often, and what happens. Rules live as long as
- * the device; they are not saved.
+ * What is injected is a rule: which operations, which blocks, how often, and what happens. Rules live until they are
+ * used up or taken away, also while the base is not there.
  */
 #ifndef BACKENDS_ERROR_ERROR_H
 #define BACKENDS_ERROR_ERROR_H
@@ -41,6 +41,9 @@ int error_delete(struct bdev_registry *reg, const char *name, void (*done)(void 
                  struct err *e) MUST_USE;
 /* What was ordered; texts lie in the order. */
 void error_get_opts(const struct bdev_order *o, struct error_opts *ret_opts);
+
+/* The rules that are not used up, the first that counts first: 0, 1, ...; `num` as it was given. False: no more. */
+bool error_get_rule(const struct bdev_order *o, uint32_t at, struct error_rule_opts *ret_rule);
 
 typedef void error_done_fn(void *arg);
 /* Add a rule for what is submitted after `done`. It takes the place of those for the same blocks, as far as they are

@@ -9,7 +9,7 @@
 #define ERROR_IOVS 64u      /* a write in more pieces cannot be corrupted and ends with FAILED */
 
 struct error_rule {
-	struct error_rule_opts opts;    /* constant but for num */
+	struct error_rule_opts opts;    /* constant */
 	_Atomic uint32_t left;          /* I/Os to come; any core */
 	uint32_t users;                 /* rule sets it is in; control */
 };

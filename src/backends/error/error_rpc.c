@@ -201,6 +201,58 @@ static void params(const struct bdev_order *o, struct json_object *json)
 		json_add_text(json, "uuid", uuid_to_text(&opts.uuid, uuid));
 }
 
+static struct json_object *add_inject(struct json_object *array, const struct bdev_order *o,
+                                      const struct error_rule_opts *r, const char *io_type, uint32_t num)
+{
+	struct json_object *entry = json_append_object(array), *params;
+
+	json_add_text(entry, "method", "bdev_error_inject_error");
+	params = json_add_object(entry, "params");
+	json_add_text(params, "name", o->name);
+	json_add_text(params, "io_type", io_type);
+	json_add_text(params, "error_type", r->kind == ERROR_PENDING ? "pending" :
+	                                    r->kind == ERROR_CORRUPT ? "corrupt_data" : "failure");
+	json_add_u64(params, "num", num);
+	if (r->count) {
+		json_add_u64(params, "offset_blocks", r->lba);
+		json_add_u64(params, "num_blocks", r->count);
+	}
+	return params;
+}
+
+/* As it was given; or, where others have taken some operations of it, what is not its own taken off again. */
+static void save_rule(struct json_object *array, const struct bdev_order *o, const struct error_rule_opts *r)
+{
+	uint32_t all = r->kind == ERROR_CORRUPT ? BDEV_BIT(READ) | BDEV_BIT(WRITE) : ops_of("all");
+	bool one = !(r->ops & (r->ops - 1));
+	const char *io_type = one ? bdev_op_name((enum bdev_op)__builtin_ctz(r->ops)) : "all";
+	struct json_object *params = add_inject(array, o, r, io_type, r->num);
+
+	if (r->kind == ERROR_STATUS)
+		json_add_text(params, "status", bdev_status_name(r->status));
+	if (r->queue_depth)
+		json_add_u64(params, "queue_depth", r->queue_depth);
+	if (r->kind == ERROR_CORRUPT) {
+		json_add_u64(params, "corrupt_offset", r->corrupt_offset);
+		json_add_u64(params, "corrupt_value", r->corrupt_value);
+	}
+	for (uint32_t op = 0; !one && op < BDEV_OP_COUNT; op++) {
+		if (!((all & ~r->ops) & 1u << op))
+			continue;
+		params = add_inject(array, o, r, bdev_op_name((enum bdev_op)op), 0);
+		if (r->kind == ERROR_CORRUPT)
+			json_add_u64(params, "corrupt_value", r->corrupt_value);
+	}
+}
+
+static void save_rules(const struct bdev_order *o, struct json_object *array)
+{
+	struct error_rule_opts r;
+
+	for (uint32_t at = 0; error_get_rule(o, at, &r); at++)
+		save_rule(array, o, &r);
+}
+
 static const struct rpc_method methods[] = {
 	RPC_METHOD("bdev_error_create", struct error_create, create_params, handle_create, .flags = RPC_RUNTIME,
 	           .doc = "Make a device that fails on demand.", .returns = "true"),
@@ -215,7 +267,8 @@ static const struct rpc_method methods[] = {
 
 void error_rpc_add(struct bdev_rpc *br, struct bdev_rpc_order_kind *kind)
 {
-	*kind = (struct bdev_rpc_order_kind){ .ops = &error_order_ops, .method = "bdev_error_create", .params = params };
+	*kind = (struct bdev_rpc_order_kind){ .ops = &error_order_ops, .method = "bdev_error_create", .params = params,
+	                                      .more = save_rules /* they are used up by themselves: not stamped */ };
 	bdev_rpc_add_order_kind(br, kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), br);
 }

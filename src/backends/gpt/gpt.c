@@ -38,7 +38,8 @@ static int partition_make(struct disk *d, const struct gpt_part *part, struct er
 static void partition_free(struct bdev_stacked *s);
 
 static const struct bdev_order_ops order_ops = {
-	.kind = "gpt", .claims = true, .build = build, .leave = leave, .resized = resized, .free = disk_free,
+	.kind = "gpt", .claims = true, .found_again = true, .build = build, .leave = leave, .resized = resized,
+	.free = disk_free,
 };
 
 static const struct bdev_ops partition_ops = { /* its own, to be told from other devices of the stack */

@@ -93,8 +93,8 @@ void powercut_submit(struct bdev_channel *ch, struct bdev_io *io);
 /* The following on the owner's core. */
 /* End everything with FAILED; what the base has then follows. */
 void powercut_fail_all(struct powercut *d);
-/* The disk goes, and its base does not answer: end with GONE what waits, abort what the base has, and give up what is in
- * the cache. */
+/* The disk goes, and its base does not answer: end with GONE what waits, abort what the base has, and give up what
+ * is in the cache. */
 void powercut_give_up(struct powercut *d);
 /* Release blocks that no read needs any more. */
 void powercut_forget_kept(struct powercut *d);
