@@ -96,6 +96,12 @@ void remote_lane_news(struct remote_lane *l, uint32_t news);
 #define REMOTE_NEWS_NS      0x8u
 /* Ask the controller to end a command early. False: another one is being asked for. */
 bool remote_lane_abort(struct remote_lane *l, uint16_t cid, bool late);
+/* On the core of its queue pair: one that took too long is over. */
+static inline void remote_late_ended(struct remote_io *r)
+{
+	if (unlikely(r->timed_out))
+		list_del(&r->link);
+}
 /* Nothing is away any more: a lane that is to go down may be. */
 void remote_lane_look_down(struct remote_lane *l);
 

@@ -568,7 +568,7 @@ static void an_abort_ends_what_waits_and_marks_what_is_out(void **state)
 	rig_down(&r, 0);
 	rig_replay(&r, 0, 1);
 	assert_true(limbo.done && limbo.io.status == BDEV_ST_ABORTED);
-	r.admin->done(r.admin);
+	rig_abort_done(&r, 0);
 	rig_stop(&r);
 }
 

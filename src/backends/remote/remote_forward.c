@@ -23,6 +23,7 @@ static void back(struct nvme_op *op)
 {
 	struct remote_io *r = container_of(op, struct remote_io, op);
 
+	remote_late_ended(r);
 	msg_send(remote_lane_reactor(r->lane), &r->msg, came_home);
 }
 

@@ -38,7 +38,7 @@ void remote_submit(struct bdev_channel *ch, struct bdev_io *io)
 	struct remote_io *r = io->device_ctx;
 
 	r->io = io;
-	r->aborted = r->timed_out = false;
+	r->aborted = false;
 	r->inject = 0;
 	r->retries = r->refusals = 0;
 	r->at = 0;
@@ -99,6 +99,7 @@ static void run(struct remote_lane *l, struct remote_io *r)
 	r->lane = l;
 	r->life = l->life;
 	r->place = REMOTE_AT_LANE;
+	r->timed_out = false;
 	r->began_ns = reactor_now_ns();
 	remote_count_add(&l->outstanding, 1);
 	remote_count_add(&l->counts[REMOTE_LANE_SUBMITTED], 1);
@@ -162,7 +163,10 @@ bool remote_op_is_half(const struct nvme_op *op)
 
 static void op_done(struct nvme_op *op)
 {
-	remote_ended(container_of(op, struct remote_io, op));
+	struct remote_io *r = container_of(op, struct remote_io, op);
+
+	remote_late_ended(r);
+	remote_ended(r);
 }
 
 void remote_end(struct remote_io *r, enum bdev_status st)

@@ -36,6 +36,7 @@ void remote_lanes_init(struct remote_path *p)
 		l->path = p;
 		l->core_index = (uint8_t)i;
 		list_init(&l->early);
+		list_init(&l->late);
 	}
 }
 
@@ -44,7 +45,7 @@ void remote_lanes_fini(struct remote_path *p)
 	for (uint32_t i = 0; i < lane_count(p); i++) {
 		struct remote_lane *l = &p->lanes[i];
 
-		must(!l->up && !l->qp && !l->away && list_empty(&l->early));
+		must(!l->up && !l->qp && !l->away && list_empty(&l->early) && list_empty(&l->late));
 		must(!atomic_load(&l->news) && !atomic_load(&l->abort_busy) && !l->in_limbo);
 	}
 }
@@ -281,6 +282,9 @@ static void replay_on_core(struct msg *m)
 
 /* --- time-outs and aborts ----------------------------------------------------------------------------------- */
 
+static void abort_next_late(struct remote_lane *l);
+static void abort_on_control(struct msg *m);
+
 /* Told once for each command, after the time-out; it stays with the target. */
 static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
 {
@@ -295,9 +299,13 @@ static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
 	if (opts->action_on_timeout == REMOTE_TIMEOUT_NONE)
 		return;
 	if (opts->action_on_timeout == REMOTE_TIMEOUT_ABORT && !remote_op_is_half(op)) {
-		container_of(op, struct remote_io, op)->timed_out = true;
-		if (remote_lane_abort(l, op->cid, true))
-			return;
+		struct remote_io *r = container_of(op, struct remote_io, op);
+
+		r->timed_out = true;
+		r->asked = false;
+		list_add_tail(&l->late, &r->link);
+		abort_next_late(l);
+		return;
 	}
 	err_set(&e, -ETIMEDOUT, "%s at %s port %s: command %02xh of queue %u was not answered within %llu us",
 	        l->path->where.subnqn, l->path->where.traddr, l->path->where.trsvcid, op->cmd.opc, nvme_qpair_id(qp),
@@ -305,36 +313,20 @@ static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
 	tell_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
 }
 
+static void abort_next_late(struct remote_lane *l)
+{
+	list_each(link, &l->late) {
+		struct remote_io *r = list_entry(link, struct remote_io, link);
+
+		if (r->asked)
+			continue;
+		r->asked = remote_lane_abort(l, r->op.cid, true);
+		return;
+	}
+}
+
 /* The queue of the command is not the admin queue: it may have been answered, and its id used again, when the Abort
  * arrives; whoever is hit then is sent again, see remote_status.c. */
-static void abort_done(struct nvme_op *op)
-{
-	struct remote_lane *l = container_of(op, struct remote_lane, abort_op);
-	bool failed = nvme_op_status(op) || le32_get(op->cpl.dw0) & 1;
-	bool late = l->abort_late;
-	struct err e = { 0 };
-
-	atomic_store(&l->abort_busy, false);
-	if (!failed || !late)
-		return;
-	err_set(&e, -ETIMEDOUT, "%s at %s port %s: a command took too long and could not be aborted", l->path->where.subnqn,
-	        l->path->where.traddr, l->path->where.trsvcid);
-	remote_path_trouble(l->path, NVME_REASON_IO_TIMEOUT, &e);
-}
-
-static void abort_on_control(struct msg *m)
-{
-	struct remote_lane *l = container_of(m, struct remote_lane, abort_msg);
-
-	l->abort_op = (struct nvme_op){ .cmd.opc = NVME_ADMIN_ABORT_CMD, .done = abort_done };
-	l->abort_op.cmd.abort.sqid = le16_of(l->abort_qid);
-	l->abort_op.cmd.abort.cid = le16_of(l->abort_cid);
-	if (l->path->ctrlr && l->path->state == REMOTE_PATH_UP)
-		nvme_ctrlr_submit_admin(l->path->ctrlr, &l->abort_op);
-	else
-		atomic_store(&l->abort_busy, false);
-}
-
 bool remote_lane_abort(struct remote_lane *l, uint16_t cid, bool late)
 {
 	if (!l->qp || l->state != REMOTE_LANE_OPEN_STATE || atomic_load(&l->abort_busy))
@@ -345,4 +337,59 @@ bool remote_lane_abort(struct remote_lane *l, uint16_t cid, bool late)
 	atomic_store(&l->abort_busy, true);
 	msg_send(core_control(l->path->group->remote->core), &l->abort_msg, abort_on_control);
 	return true;
+}
+
+static void abort_done(struct nvme_op *op);
+
+static void abort_on_control(struct msg *m)
+{
+	struct remote_lane *l = container_of(m, struct remote_lane, abort_msg);
+
+	l->abort_op = (struct nvme_op){ .cmd.opc = NVME_ADMIN_ABORT_CMD, .done = abort_done };
+	l->abort_op.cmd.abort.sqid = le16_of(l->abort_qid);
+	l->abort_op.cmd.abort.cid = le16_of(l->abort_cid);
+	if (l->path->ctrlr && l->path->state == REMOTE_PATH_UP) {
+		nvme_ctrlr_submit_admin(l->path->ctrlr, &l->abort_op);
+	} else {
+		nvme_cqe_set_status(&l->abort_op.cpl, NVME_SC_HOST_PATH_ERROR);
+		abort_done(&l->abort_op);
+	}
+}
+
+static void abort_ended_on_core(struct msg *m);
+
+/* Back to the core: before the path can be freed, because cores are told of that later. */
+static void abort_done(struct nvme_op *op)
+{
+	struct remote_lane *l = container_of(op, struct remote_lane, abort_op);
+
+	l->abort_failed = nvme_op_status(op) || le32_get(op->cpl.dw0) & 1;
+	msg_send(remote_lane_reactor(l), &l->abort_msg, abort_ended_on_core);
+}
+
+/* One that was answered meanwhile could not be aborted, of course. */
+static bool is_still_out(const struct remote_lane *l)
+{
+	list_each(link, &l->late) {
+		const struct remote_io *r = list_entry(link, const struct remote_io, link);
+
+		if (r->asked && r->op.cid == l->abort_cid)
+			return true;
+	}
+	return false;
+}
+
+static void abort_ended_on_core(struct msg *m)
+{
+	struct remote_lane *l = container_of(m, struct remote_lane, abort_msg);
+	struct err e = { 0 };
+
+	atomic_store(&l->abort_busy, false);
+	if (!l->abort_late || !l->abort_failed || !is_still_out(l)) {
+		abort_next_late(l);
+		return;
+	}
+	err_set(&e, -ETIMEDOUT, "%s at %s port %s: a command took too long and could not be aborted", l->path->where.subnqn,
+	        l->path->where.traddr, l->path->where.trsvcid);
+	tell_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
 }

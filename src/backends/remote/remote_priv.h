@@ -165,10 +165,11 @@ struct remote_lane {
 	_Atomic uint32_t news;
 	enum nvme_reason reason;        /* of the trouble told */
 	struct err err;
+	struct list late;               /* remote_io.link: out for too long, and to be aborted */
 	/* One NVMe Abort at a time; control's while busy. */
 	_Atomic bool abort_busy;
 	uint16_t abort_cid, abort_qid;
-	bool abort_late;                /* because it took too long: if that fails the path is reset */
+	bool abort_late, abort_failed;  /* late: because it took too long; if that fails the path is reset */
 	struct nvme_op abort_op;
 };
 
@@ -210,7 +211,7 @@ struct remote_io {
 	uint8_t place;                  /* enum remote_place */
 	bool more;                      /* another command may follow */
 	bool aborted;                   /* by the user: it ends as soon as that is safe */
-	bool timed_out;
+	bool timed_out, asked;          /* timed_out: in its lane's list `late`; asked: its Abort went out */
 	uint8_t halves;                 /* of a fused pair that are still out */
 	uint16_t inject;                /* the status to answer with, whatever came; 0: none */
 	uint32_t retries, refusals;     /* after a status that allows it; by paths */

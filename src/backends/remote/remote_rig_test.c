@@ -429,6 +429,20 @@ bool rig_abort(struct rig *r, struct rig_io *io)
 	return x.asked;
 }
 
+static void abort_done_here(void *arg)
+{
+	struct nvme_op *op = arg;
+
+	op->done(op);
+}
+
+void rig_abort_done(struct rig *r, uint32_t dw0)
+{
+	r->admin->cpl = (struct nvme_cqe){ .dw0 = le32_of(dw0) };
+	rig_as(r, RIG_CORES, abort_done_here, r->admin);
+	rig_settle(r);
+}
+
 /* --- coming and going --------------------------------------------------------------------------------------- */
 
 static void disk_destroy(struct bdev *b)

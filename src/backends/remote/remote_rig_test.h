@@ -90,6 +90,7 @@ void rig_answer(struct rig *r, struct nvme_qpair *qp, uint16_t status);
 void rig_io(struct rig *r, struct rig_io *io, uint32_t core, enum bdev_op op, uint64_t lba, uint64_t count);
 void rig_io_go(struct rig *r, struct rig_io *io, uint32_t core);
 bool rig_abort(struct rig *r, struct rig_io *io);
+void rig_abort_done(struct rig *r, uint32_t dw0); /* the controller's answer to the Abort */
 void rig_as(struct rig *r, uint32_t core, void (*fn)(void *arg), void *arg);
 
 #endif

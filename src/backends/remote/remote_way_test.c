@@ -239,12 +239,15 @@ static void down_waits_for_what_is_with_another_core(void **state)
 
 /* --- time-outs and faults ----------------------------------------------------------------------------------- */
 
-static void timeout_here(void *arg)
+static void late(struct nvme_qpair *qp, uint32_t nth)
 {
-	struct nvme_qpair *qp = arg;
-
-	qp->timeout(qp, qp->held[0], qp->arg);
+	qp->timeout(qp, qp->held[nth], qp->arg);
 }
+
+static void timeout_here(void *arg) { late(arg, 0); }
+static void second_late(void *arg) { late(arg, 1); }
+static void third_late(void *arg) { late(arg, 2); }
+static void (*const nth_late[])(void *arg) = { timeout_here, second_late, third_late };
 
 static void a_time_out_does_what_was_chosen(void **state)
 {
@@ -261,8 +264,7 @@ static void a_time_out_does_what_was_chosen(void **state)
 	rig_as(&r, 0, timeout_here, rig_qpair(&r, 0, 0));
 	rig_settle(&r);
 	assert_int_equal(r.aborts, 1);
-	r.admin->cpl = (struct nvme_cqe){ 0 };
-	r.admin->done(r.admin);
+	rig_abort_done(&r, 0);
 	rig_answer(&r, rig_qpair(&r, 0, 0), NVME_SC_ABORT_REQ);
 	assert_true(io.done && io.io.status == BDEV_ST_TIMED_OUT);
 	r.remote.opts.action_on_timeout = REMOTE_TIMEOUT_RESET;
@@ -274,6 +276,44 @@ static void a_time_out_does_what_was_chosen(void **state)
 	assert_int_equal(remote_count_get(&r.paths[0].lanes[0].counts[REMOTE_LANE_TIMED_OUT]), 3);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	assert_true(io.done);
+	rig_stop(&r);
+}
+
+/* Each is aborted, one after the other; only an Abort that fails although its command is still out resets the path. */
+static void late_commands_are_aborted_one_by_one(void **state)
+{
+	struct nvme_qpair *qp;
+	struct rig_io io[3];
+	struct rig r;
+
+	rig_start(&r);
+	r.remote.opts.action_on_timeout = REMOTE_TIMEOUT_ABORT;
+	rig_up(&r, 0);
+	qp = rig_qpair(&r, 0, 0);
+	for (uint32_t i = 0; i < 3; i++)
+		rig_io(&r, &io[i], 0, BDEV_READ, i, 1);
+	for (uint32_t i = 0; i < 3; i++)
+		rig_as(&r, 0, nth_late[i], qp);
+	rig_settle(&r);
+	assert_int_equal(r.aborts, 1);
+	assert_int_equal(r.abort_cid, 0);
+	rig_answer(&r, qp, 0);          /* it came through after all */
+	assert_true(io[0].done && io[0].io.status == BDEV_ST_OK);
+	rig_abort_done(&r, 1);
+	assert_int_equal(r.troubles[0], 0);
+	assert_int_equal(r.aborts, 2);
+	assert_int_equal(r.abort_cid, 1);
+	rig_abort_done(&r, 0);
+	rig_answer(&r, qp, NVME_SC_ABORT_REQ);
+	assert_true(io[1].done && io[1].io.status == BDEV_ST_TIMED_OUT);
+	assert_int_equal(r.aborts, 3);
+	rig_abort_done(&r, 1);
+	assert_int_equal(r.troubles[0], 1);
+	rig_cut(&r, qp, true);
+	rig_down(&r, 0);
+	rig_up(&r, 0);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io[2].done && io[2].io.status == BDEV_ST_OK);
 	rig_stop(&r);
 }
 
@@ -329,6 +369,7 @@ int main(void)
 		cmocka_unit_test(forwarding_begins_and_ends_in_any_order),
 		cmocka_unit_test(down_waits_for_what_is_with_another_core),
 		cmocka_unit_test(a_time_out_does_what_was_chosen),
+		cmocka_unit_test(late_commands_are_aborted_one_by_one),
 		cmocka_unit_test(a_stray_abort_does_no_harm),
 		cmocka_unit_test(faults_are_injected),
 	};
