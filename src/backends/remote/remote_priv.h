@@ -235,9 +235,11 @@ struct remote_io {
 
 /* --- control's part ------------------------------------------------------------------------------------------ */
 
-/* Attempts to connect that run at once are limited, and those whose last try ended in silence may have only half. */
+/* Attempts to log in that run at once are limited, and those whose last try ended in silence may have only half. */
 struct remote_turn {
 	struct list link;
+	struct timer timer;
+	struct remote_turns *of;
 	bool waits, has, slow;
 	void (*granted)(struct remote_turn *t);
 };

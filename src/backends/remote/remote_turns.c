@@ -2,12 +2,17 @@
 /* remote_turns.c: how many controllers log in at once.
  *
  * A target that comes back finds all its hosts at the door; a few at a time are done sooner than all together.
- * Waiting for a SYN to be answered costs nothing and takes no turn. Whoever ended in silence the last time (`slow`)
- * may have only half of the turns, so that mute peers cannot hold up the others.
+ * Waiting for a SYN to be answered costs nothing and takes no turn. A turn is for those who get on: after a while it is
+ * over, and the attempt goes on without one. Whoever ended in silence the last time (`slow`) may have only half of the
+ * turns. So mute peers cannot hold up the others.
  */
 #include "backends/remote/remote_ctl.h"
 
+/* A login takes a few milliseconds where the target is well. */
+#define TURN_NS (100 * NS_PER_MS)
+
 static void grant_some(struct msg *m);
+static void turn_over(struct timer *t);
 
 void remote_turns_init(struct remote_turns *t, uint32_t max)
 {
@@ -43,6 +48,7 @@ void remote_turn_give(struct remote_turns *t, struct remote_turn *turn)
 		list_del(&turn->link);
 		turn->waits = false;
 	} else if (turn->has) {
+		timer_stop(&turn->timer);
 		turn->has = false;
 		t->has--;
 		t->has_slow -= turn->slow;
@@ -70,6 +76,15 @@ static void grant_some(struct msg *m)
 		turn->has = true;
 		t->has++;
 		t->has_slow += turn->slow;
+		turn->of = t;
+		timer_start(&turn->timer, TURN_NS, turn_over);
 		turn->granted(turn);
 	}
+}
+
+static void turn_over(struct timer *timer)
+{
+	struct remote_turn *turn = container_of(timer, struct remote_turn, timer);
+
+	remote_turn_give(turn->of, turn);
 }
