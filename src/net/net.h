@@ -71,7 +71,9 @@ typedef void sock_ready_fn(void *arg, uint32_t events);
 
 struct sock_opts {
 	uint32_t send_buffer, recv_buffer;    /* bytes; 0: the system's */
-	uint32_t ack_timeout_ms;              /* TCP_USER_TIMEOUT; 0: none */
+	/* What was sent has to be acknowledged within that time (TCP_USER_TIMEOUT), and a peer from which nothing comes is
+	 * asked about as often (SO_KEEPALIVE): else who only waits for answers would not find out. 0: none. */
+	uint32_t ack_timeout_ms;
 	uint8_t priority;
 };
 

@@ -175,7 +175,7 @@ static void silent_connection_times_out_for_the_sender(void **state)
 	w.opts.ack_timeout_ms = 2000;
 	establish(&w, 1);
 	sim_net_cut(0, true);
-	quiet = !sim_run(first_failed, &w, 60 * NS_PER_S);
+	quiet = !sim_run(first_failed, &w, NS_PER_S);
 	began_ns = sim_now_ns();
 	sim_as(core_reactor(w.host, 0), clients_send, &w);
 	failed = sim_run(first_failed, &w, 60 * NS_PER_S);
@@ -184,6 +184,25 @@ static void silent_connection_times_out_for_the_sender(void **state)
 	assert_true(quiet && failed);
 	assert_int_equal(error, -ETIMEDOUT);
 	assert_int_equal((w.clients[0].told_ns - began_ns) / NS_PER_S, 2);
+	assert_int_equal(w.servers[0].events, 0);
+}
+
+/* Who has nothing to send asks now and then; not who was told no time. */
+static void silence_is_noticed_by_who_only_waits(void **state)
+{
+	struct world w;
+	uint64_t began_ns;
+	bool failed;
+
+	world_begin(&w, 3);
+	w.opts.ack_timeout_ms = 2000;
+	establish(&w, 1);
+	sim_net_cut(0, true);
+	began_ns = sim_now_ns();
+	failed = sim_run(first_failed, &w, 60 * NS_PER_S);
+	world_close(&w);
+	assert_true(failed);
+	assert_in_range(w.clients[0].told_ns - began_ns, 2 * NS_PER_S, 3 * NS_PER_S);
 	assert_int_equal(w.servers[0].events, 0);
 }
 
@@ -445,6 +464,7 @@ int main(void)
 		cmocka_unit_test(full_backlog_makes_clients_wait),
 		cmocka_unit_test(cut_connection_resets_both_ends),
 		cmocka_unit_test(silent_connection_times_out_for_the_sender),
+		cmocka_unit_test(silence_is_noticed_by_who_only_waits),
 		cmocka_unit_test(connects_are_refused_or_never_answered),
 		cmocka_unit_test(killed_core_drops_its_connections),
 		cmocka_unit_test(bytes_in_flight_are_counted),

@@ -22,8 +22,10 @@
 
 /* What one closing socket throws away unread; see discard_unread(). */
 #define DISCARD_MAX (1u << 20)
+#define KEEP_IDLE_S_MAX 32767u   /* the kernel's */
 
 static int begin_connect(struct sock *s, const struct net_addr *to, const struct net_addr *from, struct err *e);
+static void set_ack_timeout(int fd, uint32_t ms);
 static void set_opt(int fd, int level, int name, int value);
 static void sock_on_events(struct source *source, uint32_t events);
 static uint32_t connect_result(struct sock *s, uint32_t events);
@@ -135,7 +137,18 @@ void sock_set_opts(struct sock *s, const struct sock_opts *opts)
 	if (opts->priority)
 		set_opt(fd, SOL_SOCKET, SO_PRIORITY, opts->priority);
 	if (opts->ack_timeout_ms && is_tcp(s))
-		set_opt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)min_u32(opts->ack_timeout_ms, INT32_MAX));
+		set_ack_timeout(fd, min_u32(opts->ack_timeout_ms, INT32_MAX));
+}
+
+/* The kernel ends a connection at the first probe whose answer is missing when the time is over. */
+static void set_ack_timeout(int fd, uint32_t ms)
+{
+	uint32_t idle_s = min_u32((uint32_t)div_up(ms, 1000), KEEP_IDLE_S_MAX);
+
+	set_opt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)ms);
+	set_opt(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)idle_s);
+	set_opt(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)div_up(idle_s, 5));
+	set_opt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 static void set_opt(int fd, int level, int name, int value)

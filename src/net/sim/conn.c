@@ -192,6 +192,10 @@ void pipe_send(struct pipe *p, bool fin, bool reset)
 
 	if (p->reset_sent || p->given_up)
 		return;
+	if (!before && p->acked == p->arrived) { /* no probe: the time counts from now */
+		p->lost_since_ns = 0;
+		sim_event_cancel(&p->ack);
+	}
 	f = base_zalloc(sizeof(*f));
 	f->end = p->tail;
 	f->at_ns = max_u64(sim_now_ns() + net_link(&p->conn->addr[1])->delay_ns + net_latency_ns(),
@@ -303,6 +307,28 @@ static void acknowledge(struct pipe *p)
 		p->acked = p->arrived;
 	} else if (!list_linked(&p->ack.link)) {
 		sim_event_at(&p->ack, sim_now_ns(), ack_next);
+	}
+}
+
+/* SO_KEEPALIVE, whose probes are of interest only when their answers do not come. */
+void conn_probe(struct conn *c)
+{
+	bool lost = is_lost(c, 0) || is_lost(c, 1);
+
+	for (int side = 0; side < 2; side++) {
+		struct pipe *p = &c->pipe[side];
+		bool idle = p->acked == p->tail && list_empty(&p->flights);
+
+		if (!p->ack_timeout_ms || !c->sock[side] || c->sock[side]->connecting || p->given_up || !idle)
+			continue;
+		if (!lost) {
+			p->lost_since_ns = 0;
+			sim_event_cancel(&p->ack);
+		} else if (!list_linked(&p->ack.link)) {
+			p->lost_since_ns = sim_now_ns();
+			p->again_ns = SEND_AGAIN_NS;
+			sim_event_at(&p->ack, sim_now_ns() + p->ack_timeout_ms * NS_PER_MS * 6 / 5, ack_next);
+		}
 	}
 }
 

@@ -122,6 +122,8 @@ void pipe_put(struct pipe *p, const void *bytes, uint32_t len);
 void pipe_send(struct pipe *p, bool fin, bool reset); /* all that was put so far departs */
 void pipe_give_up(struct pipe *p);                    /* and nothing will any more */
 void pipe_drop_flights(struct pipe *p);
+/* Loss begins or ends: who only waits finds out by asking, now and then. */
+void conn_probe(struct conn *c);
 /* The receiver's. */
 static inline uint32_t pipe_readable(const struct pipe *p) { return (uint32_t)(p->arrived - p->head); }
 void pipe_get(struct pipe *p, void *bytes, uint32_t len);

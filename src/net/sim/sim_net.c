@@ -104,25 +104,43 @@ static bool is_live(const struct conn *c)
 	       !c->sock[1]->failed;
 }
 
+/* NULL: wherever it leads. */
+static bool is_live_to(const struct conn *c, const struct net_addr *to)
+{
+	return is_live(c) && (!to || net_addr_equal(&c->addr[1], to));
+}
+
 uint32_t sim_net_connections(void)
+{
+	return sim_net_connections_to(NULL);
+}
+
+uint32_t sim_net_connections_to(const struct net_addr *to)
 {
 	uint32_t count = 0;
 
 	list_each(l, &sim_net.conns)
-		count += is_live(list_entry(l, struct conn, link));
+		count += is_live_to(list_entry(l, struct conn, link), to);
 	return count;
 }
 
 void sim_net_cut(uint32_t n, bool silent)
 {
+	sim_net_cut_to(NULL, n, silent);
+}
+
+void sim_net_cut_to(const struct net_addr *to, uint32_t n, bool silent)
+{
 	list_each(l, &sim_net.conns) {
 		struct conn *c = list_entry(l, struct conn, link);
 
-		if (!is_live(c) || n-- > 0)
+		if (!is_live_to(c, to) || n-- > 0)
 			continue;
 		sim_note(silent);
 		c->silent = silent;
-		if (!silent)
+		if (silent)
+			conn_probe(c);
+		else
 			conn_cut(c);
 		return;
 	}
@@ -158,6 +176,12 @@ void sim_net_set_link(const struct net_addr *addr, const struct sim_net_link *ho
 	if (!l)
 		l = &sim_net.links[sim_net.link_count++];
 	*l = (struct link){ *addr, *how };
+	list_each(link, &sim_net.conns) {
+		struct conn *c = list_entry(link, struct conn, link);
+
+		if (net_addr_equal(&c->addr[1], addr))
+			conn_probe(c);
+	}
 }
 
 void sim_net_reset_link(const struct net_addr *addr)
@@ -165,7 +189,7 @@ void sim_net_reset_link(const struct net_addr *addr)
 	list_each(l, &sim_net.conns) {
 		struct conn *c = list_entry(l, struct conn, link);
 
-		if (is_live(c) && net_addr_equal(&c->addr[1], addr))
+		if (is_live_to(c, addr))
 			conn_cut(c);
 	}
 }
