@@ -64,7 +64,7 @@ void remote_channel_close(struct bdev_channel *ch)
 
 /* --- views -------------------------------------------------------------------------------------------------- */
 
-/* Connect where nobody on this core has yet, look again at what waits, and give up what is hopeless. */
+/* Connect where nobody on this core has yet, and look again at what waits; what is hopeless ends there. */
 static void use_view(struct remote_channel *c)
 {
 	const struct remote_view *v = c->core->view;
@@ -82,8 +82,6 @@ static void use_view(struct remote_channel *c)
 		c->preferred = vd->preferred;
 		c->current = REMOTE_NO_PATH; /* somebody wants it to move, now */
 	}
-	if (vd->hopeless)
-		remote_limbo_end(c, BDEV_ST_TIMED_OUT);
 	remote_line_run(c);
 }
 

@@ -483,6 +483,8 @@ static void without_hope_nothing_waits(void **state)
 	r.hopeless = true;
 	rig_down(&r, 0);
 	assert_true(waits.done && waits.io.status == BDEV_ST_TIMED_OUT);
+	assert_false(limbo.done); /* it may still land */
+	rig_replay(&r, 0, 1);
 	assert_true(limbo.done && limbo.io.status == BDEV_ST_TIMED_OUT);
 	rig_io(&r, &late, 0, BDEV_READ, 0, 1);
 	assert_true(late.done && late.io.status == BDEV_ST_TIMED_OUT);

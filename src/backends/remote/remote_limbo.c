@@ -6,7 +6,8 @@
  * controller was disabled, or the target's own time-outs have passed), and only then goes out again. What cannot be
  * done twice with the same result, a compare and write say, ends with TIMED_OUT then: nobody knows whether it was done.
  *
- * Its user is answered in no case before that, unless the disk is given up: an I/O that failed may still land.
+ * Its user is answered in no case before that, unless the disk is removed: who was told that a write failed writes
+ * anew, and that must not be overwritten by the old one. So a disk without hope of a path ends nothing that is here.
  */
 #include "backends/remote/remote_core.h"
 #include "core/waits.h"
