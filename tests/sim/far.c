@@ -37,7 +37,7 @@ void far_free(struct far *f)
 static void begin(void *arg)
 {
 	struct far *f = arg;
-	struct uuid uuid = { .b = { 1, 2, 3, 4, 5, 6, 0x40, 8, 0x80, 10 } };
+	struct uuid uuid = { .b = { 1, 2, 3, 4, 5, 6, 0x40, 8, 0x80, (uint8_t)(f->index > 6) } }; /* one that is alone */
 
 	f->disk = media_export(f->media, f->reg, "far", &uuid);
 	f->target = nvmf_target_make(f->core, f->reg);

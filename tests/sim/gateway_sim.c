@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* gateway_sim.c: a gateway whose disk is remote, over two to four paths that are cut, partitioned, delayed and reset,
+ * to targets that die and come back, that change ANA states and sizes, while people reset, disable, enable, detach and
+ * attach its paths, and the media keep a command for as long as a target may.
+ *
+ * Checked are
+ *   - an acknowledged write is never lost, no read is stale, torn or another block's;
+ *   - no write lands after it was answered, whatever the answer was: neither the one that was sent first nor the one
+ *     that was sent again;
+ *   - every I/O ends once, and none fails while the policy says that it waits;
+ *   - when everything works again all I/O ends and all paths come back, within a bounded time;
+ *   - every method is answered within a bounded time;
+ *   - a second, healthy disk on the same cores is never slow;
+ *   - nothing is left behind.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "far.h"
+#include "gateway.h"
+#include "seeds.h"
+
+#define FARS_MAX 2u
+#define GENERATIONS_MAX 65536u
+#define HEALTHY_NS_MAX (50 * NS_PER_MS)
+#define CALL_NS_MAX (60 * NS_PER_S)
+#define END_SECONDS 400u            /* from the last disturbance on */
+#define WORLD_SECONDS 7200u
+
+/* What became of a write. */
+struct fate {
+	bool answered, may_land;        /* given up: it may */
+	uint8_t status;
+	uint64_t at_ns;
+};
+
+struct verb {
+	const char *method;
+	uint32_t per_mille;
+	bool fails_io;                  /* I/O may fail after it */
+};
+
+struct world {
+	uint64_t seed;
+	struct media media, healthy_media;
+	struct far fars[FARS_MAX], healthy;
+	uint32_t far_count, paths;
+	struct oracle *oracle, *healthy_oracle;
+	struct gateway g;
+	struct load load, healthy_load;
+	struct gateway_call attach[FAR_ADDRS_MAX * FARS_MAX + 1], verb;
+	struct fate fates[GENERATIONS_MAX];
+	/* drawn */
+	uint32_t keep_alive_ms, fast_fail_s;
+	bool verbs, resizes, may_fail;  /* may_fail: an error is within the policy */
+	uint32_t chaos_left;
+	uint64_t calm_ns;               /* the last disturbance; 0: not yet */
+	struct sim_event chaos, step;
+	bool attached, loaded;
+	bool failed;
+	char why[800];
+};
+
+static void fail(struct world *w, const char *fmt, ...) PRINTF(2, 3);
+static void fail(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w->failed)
+		return;
+	w->failed = true;
+	va_start(ap, fmt);
+	vsnprintf(w->why, sizeof(w->why), fmt, ap);
+	va_end(ap);
+}
+
+static void verdict(struct world *w)
+{
+	if (w->failed)
+		fprintf(stderr, "seed %llu, at %.6f s: %s\n", (unsigned long long)w->seed, (double)sim_now_ns() / NS_PER_S,
+		        w->why);
+	must(!w->failed);
+}
+
+/* --- what lands and what is answered ----------------------------------------------------------- */
+
+static void lands(void *arg, uint64_t lba, const uint8_t *data)
+{
+	struct world *w = arg;
+	struct fate *f;
+	uint64_t word;
+
+	if (!data)
+		return;
+	memcpy(&word, data, 8);
+	must(word >> 32 && word >> 32 < GENERATIONS_MAX);
+	f = &w->fates[word >> 32];
+	if (f->answered && !f->may_land)
+		fail(w, "generation %u of block %llu lands %llu us after it was answered (%s)", (uint32_t)(word >> 32),
+		     (unsigned long long)lba, (unsigned long long)((sim_now_ns() - f->at_ns) / NS_PER_US),
+		     bdev_status_name((enum bdev_status)f->status));
+}
+
+static void check_read(struct world *w, struct load *l, struct load_task *t)
+{
+	char why[256], text[128];
+
+	if (t->io.status == BDEV_ST_OK &&
+	    !oracle_read_end(l->oracle, t->io.lba, (uint32_t)t->io.count, t->read_began, t->buf, why, sizeof(why)))
+		fail(w, "%s: %s", load_text(t, text), why);
+}
+
+static void io_done(void *arg, struct load_task *t)
+{
+	struct world *w = arg;
+	enum bdev_status st = (enum bdev_status)t->io.status;
+	char text[128];
+
+	if (t->io.op == BDEV_READ)
+		check_read(w, &w->load, t);
+	if (t->io.op == BDEV_WRITE) {
+		must(t->generation < GENERATIONS_MAX);
+		w->fates[t->generation] = (struct fate){
+			.answered = true, .may_land = st == BDEV_ST_GONE, .status = t->io.status, .at_ns = sim_now_ns() };
+	}
+	if (st == BDEV_ST_OK || w->may_fail || (st == BDEV_ST_ABORTED && t->aborted) || st == BDEV_ST_GONE ||
+	    (st == BDEV_ST_BAD_RANGE && w->resizes))
+		return;
+	fail(w, "%s", load_text(t, text));
+}
+
+static void healthy_done(void *arg, struct load_task *t)
+{
+	struct world *w = arg;
+	uint64_t took_ns = sim_now_ns() - t->began_ns;
+	char text[128];
+
+	if (t->io.op == BDEV_READ)
+		check_read(w, &w->healthy_load, t);
+	if (took_ns > HEALTHY_NS_MAX || (t->io.status != BDEV_ST_OK && t->io.status != BDEV_ST_GONE))
+		fail(w, "the healthy disk: %s", load_text(t, text));
+}
+
+/* --- methods ---------------------------------------------------------------------------------- */
+
+static void attach(struct world *w, uint32_t path)
+{
+	char host[NET_ADDR_TEXT_MAX];
+	struct far *f = &w->fars[path % w->far_count];
+
+	net_addr_host(&f->addrs[path / w->far_count], host);
+	gateway_call(&w->g, &w->attach[path], "bdev_nvme_attach_controller",
+	             "{\"name\":\"n\",\"trtype\":\"TCP\",\"adrfam\":\"IPv4\",\"traddr\":\"%s\",\"trsvcid\":\"4420\","
+	             "\"subnqn\":\"" FAR_NQN "\",\"hdgst\":%s,\"ddgst\":%s,\"multipath\":\"multipath\"}",
+	             host, sim_chance(20) ? "true" : "false", sim_chance(20) ? "true" : "false");
+}
+
+static void attach_healthy(struct world *w, struct gateway_call *c)
+{
+	gateway_call(&w->g, c, "bdev_nvme_attach_controller",
+	             "{\"name\":\"h\",\"trtype\":\"TCP\",\"adrfam\":\"IPv4\",\"traddr\":\"10.0.7.1\",\"trsvcid\":\"4420\","
+	             "\"subnqn\":\"" FAR_NQN "\"}");
+}
+
+static void detach(struct world *w, uint32_t path)
+{
+	char host[NET_ADDR_TEXT_MAX];
+
+	net_addr_host(&w->fars[path % w->far_count].addrs[path / w->far_count], host);
+	gateway_call(&w->g, &w->verb, "bdev_nvme_detach_controller", "{\"name\":\"n\",\"traddr\":\"%s\"}", host);
+}
+
+static void verb_begins(struct world *w)
+{
+	static const char *const policies[] = {
+		"\"active_passive\"", "\"active_active\",\"selector\":\"round_robin\",\"rr_min_io\":3",
+		"\"active_active\",\"selector\":\"queue_depth\"", "\"active_active\",\"selector\":\"round_robin\"",
+	};
+	static const char *const plain[] = {
+		"bdev_nvme_reset_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
+	};
+	uint64_t dice = sim_draw(100);
+
+	if (dice < 40)
+		gateway_call(&w->g, &w->verb, plain[sim_draw(3)], "{\"name\":\"n\"}");
+	else if (dice < 60)
+		detach(w, (uint32_t)sim_draw(w->paths));
+	else if (dice < 65)
+		gateway_call(&w->g, &w->verb, "bdev_nvme_detach_controller", "{\"name\":\"n\"}");
+	else if (dice < 85)
+		gateway_call(&w->g, &w->verb, "bdev_nvme_set_multipath_policy", "{\"name\":\"nn1\",\"policy\":%s}",
+		             policies[sim_draw(4)]);
+	else
+		gateway_call(&w->g, &w->verb, "bdev_nvme_get_controllers", "{}");
+}
+
+static void check_call(struct world *w, struct gateway_call *c)
+{
+	if (c->out && sim_now_ns() > c->began_ns + CALL_NS_MAX)
+		fail(w, "%s %s is not answered", c->method, c->params);
+}
+
+/* --- now and then, outside of all reactors -------------------------------------------------------- */
+
+static bool is_up(struct world *w)
+{
+	for (uint32_t i = 0; i < w->far_count; i++)
+		if (w->fars[i].state != FAR_UP)
+			return false;
+	return true;
+}
+
+static void step(struct sim_event *e)
+{
+	struct world *w = container_of(e, struct world, step);
+
+	if (w->verbs && w->chaos_left && !w->verb.out && sim_draw(1000) < 20)
+		verb_begins(w);
+	check_call(w, &w->verb);
+	for (uint32_t i = 0; i < w->paths; i++) {
+		check_call(w, &w->attach[i]);
+		if (w->verbs && w->loaded && !w->attach[i].out && sim_draw(1000) < 10)
+			attach(w, i); /* refused while it is there */
+	}
+	if (w->chaos_left && sim_draw(1000) < 10)
+		load_abort_one(&w->load);
+	load_step(&w->load);
+	if (w->healthy_load.g)
+		load_step(&w->healthy_load);
+	sim_event_at(e, sim_now_ns() + 1 + sim_draw(sim_chance(50) ? 300 * NS_PER_US : 60 * NS_PER_MS), step);
+}
+
+static struct sim_net_link draw_link(void)
+{
+	struct sim_net_link l = { 0 };
+
+	switch (sim_draw(9)) {
+	case 0:
+	case 1: l.lost_to = l.lost_from = true; break;
+	case 2: l.lost_to = true; break;
+	case 3: l.lost_from = true; break;
+	case 4: l.connect = SIM_NET_REFUSE; break;
+	case 5: l.connect = SIM_NET_BLACK_HOLE; break;
+	case 6: l.delay_ns = sim_draw(200 * NS_PER_MS); break;
+	default: break; /* healed */
+	}
+	return l;
+}
+
+static void resize(struct world *w)
+{
+	w->media.blocks = sim_chance(50) ? w->media.blocks_max : w->media.blocks_max / 2;
+	for (uint32_t i = 0; i < w->far_count; i++)
+		far_resize(&w->fars[i]);
+}
+
+static void calm_down(struct world *w)
+{
+	struct sim_net_link well = { 0 };
+
+	w->calm_ns = w->calm_ns ? w->calm_ns : sim_now_ns();
+	for (uint32_t i = 0; i < w->far_count; i++) {
+		struct far *f = &w->fars[i];
+
+		if (f->state == FAR_DOWN)
+			far_start(f);
+		for (uint32_t n = 0; n < f->addr_count; n++) {
+			far_link(f, n, &well);
+			far_set_ana(f, n, NVME_ANA_OPTIMIZED);
+		}
+	}
+}
+
+static void disturb(struct world *w)
+{
+	static const enum nvme_ana_state states[] = { NVME_ANA_OPTIMIZED, NVME_ANA_OPTIMIZED, NVME_ANA_NONOPTIMIZED,
+		                                          NVME_ANA_INACCESSIBLE };
+	struct far *f = &w->fars[sim_draw(w->far_count)];
+	uint32_t n = (uint32_t)sim_draw(f->addr_count), there = sim_net_connections_to(&f->addrs[n]);
+	struct sim_net_link link = draw_link();
+	uint64_t dice = sim_draw(100);
+
+	if (f->state == FAR_DOWN)
+		far_start(f);
+	else if (dice < 12 && f->state == FAR_UP && !f->busy)
+		far_die(f);
+	else if (dice < 30 && there)
+		sim_net_cut_to(&f->addrs[n], (uint32_t)sim_draw(there), sim_chance(40));
+	else if (dice < 38)
+		sim_net_reset_link(&f->addrs[n]);
+	else if (dice < 50)
+		far_set_ana(f, n, states[sim_draw(4)]);
+	else if (dice < 55 && w->resizes)
+		resize(w);
+	else
+		far_link(f, n, &link);
+}
+
+static void chaos(struct sim_event *e)
+{
+	struct world *w = container_of(e, struct world, chaos);
+
+	if (w->chaos_left && w->load.ios_left) {
+		w->chaos_left--;
+		disturb(w);
+	} else {
+		w->chaos_left = 0;
+		calm_down(w);
+	}
+	sim_event_at(e, sim_now_ns() + 1 + sim_draw(sim_chance(50) ? 30 * NS_PER_MS : w->keep_alive_ms * 2 * NS_PER_MS),
+	             chaos);
+}
+
+/* A cut at any step. */
+static void maybe_cut(struct reactor *r, void *arg)
+{
+	struct world *w = arg;
+	const struct net_addr *to;
+	uint32_t there;
+
+	if (!w->chaos_left || sim_draw(20000) >= 2)
+		return;
+	to = &w->fars[sim_draw(w->far_count)].addrs[0];
+	there = sim_net_connections_to(to);
+	if (there)
+		sim_net_cut_to(to, (uint32_t)sim_draw(there), sim_chance(40));
+}
+
+/* --- the world -------------------------------------------------------------------------------- */
+
+static bool fars_rest(void *arg)
+{
+	struct world *w = arg;
+	bool rest = w->healthy.state == FAR_UP || w->healthy.state == FAR_DOWN;
+
+	for (uint32_t i = 0; i < w->far_count; i++)
+		rest &= (w->fars[i].state == FAR_UP || w->fars[i].state == FAR_DOWN) && !w->fars[i].busy;
+	return rest;
+}
+
+static void fars_begin(struct world *w)
+{
+	uint32_t addrs = 1 + (uint32_t)sim_draw(2);
+
+	w->far_count = addrs == 1 ? 2 : 1 + (uint32_t)sim_draw(2);
+	w->paths = addrs * w->far_count;
+	media_init(&w->media, 32 + sim_draw(64), 128, sim_chance(50) ? 4096 : 512);
+	w->media.lands = lands;
+	w->media.arg = w;
+	w->media.hold_percent = sim_chance(60) ? (uint32_t)sim_draw(30) : 0;
+	w->media.hold_ns_max = NS_PER_MS + sim_draw(w->keep_alive_ms * NS_PER_MS * 9 / 10);
+	w->oracle = oracle_make(w->media.blocks_max, w->media.block_size);
+	for (uint32_t i = 0; i < w->far_count; i++) {
+		far_make(&w->fars[i], &w->media, i, addrs, 1 + (uint32_t)sim_draw(2));
+		far_start(&w->fars[i]);
+	}
+	media_init(&w->healthy_media, 64, 64, 512);
+	w->healthy_oracle = oracle_make(64, 512);
+	far_make(&w->healthy, &w->healthy_media, 7, 1, 1);
+	far_start(&w->healthy);
+	if (!sim_run(fars_rest, w, 10 * NS_PER_S))
+		fail(w, "the targets do not come up");
+	verdict(w);
+}
+
+static bool calls_answered(void *arg)
+{
+	struct world *w = arg;
+	bool out = w->verb.out;
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(w->attach); i++)
+		out |= w->attach[i].out;
+	return !out;
+}
+
+static void expect_ok(struct world *w, struct gateway_call *c, uint64_t within_ns)
+{
+	if (!sim_run(calls_answered, w, within_ns))
+		fail(w, "%s %s is not answered", c->method, c->params);
+	else if (c->err.code)
+		fail(w, "%s %s: %s", c->method, c->params, c->err.text);
+	verdict(w);
+}
+
+static void gateway_begins(struct world *w)
+{
+	struct gateway_call *h = &w->attach[ARRAY_SIZE(w->attach) - 1];
+	uint32_t reconnect_s = 1 + (uint32_t)sim_draw(3);
+	bool late = sim_chance(30);
+
+	w->fast_fail_s = sim_chance(50) ? reconnect_s + (uint32_t)sim_draw(20) : 0;
+	w->may_fail = w->verbs || w->fast_fail_s || late;
+	gateway_make(&w->g, 1 + (uint32_t)sim_draw(4));
+	gateway_call(&w->g, &w->verb, "bdev_nvme_set_options",
+	             "{\"keep_alive_timeout_ms\":%u,\"ctrlr_loss_timeout_sec\":-1,\"reconnect_delay_sec\":%u,"
+	             "\"fast_io_fail_timeout_sec\":%u,\"bdev_retry_count\":-1,\"transport_ack_timeout\":%u,"
+	             "\"action_on_timeout\":\"%s\",\"timeout_us\":%u,\"tcp_connect_timeout_ms\":%u}",
+	             w->keep_alive_ms, reconnect_s, w->fast_fail_s, sim_chance(50) ? 9 + (uint32_t)sim_draw(7) : 0,
+	             !late ? "none" : sim_chance(50) ? "reset" : "abort", late ? 200000 + (uint32_t)sim_draw(5000000) : 0,
+	             1000 + (uint32_t)sim_draw(5000));
+	expect_ok(w, &w->verb, NS_PER_S);
+	attach_healthy(w, h);
+	expect_ok(w, h, 20 * NS_PER_S);
+	for (uint32_t i = 0; i < w->paths; i++) {
+		attach(w, i);
+		expect_ok(w, &w->attach[i], 20 * NS_PER_S);
+	}
+	load_init(&w->load, &w->g, "nn1", w->media.block_size, w->media.blocks_max, w->oracle);
+	w->load.ios_left = 300 + (uint32_t)sim_draw(1500);
+	w->load.largest = min_u32(LOAD_BLOCKS_MAX, (uint32_t)w->media.blocks / 2);
+	w->load.done = io_done;
+	w->load.arg = w;
+	load_init(&w->healthy_load, &w->g, "hn1", 512, 64, w->healthy_oracle);
+	w->healthy_load.ios_left = 1000;
+	w->healthy_load.done = healthy_done;
+	w->healthy_load.arg = w;
+	w->loaded = true;
+}
+
+static bool load_over(void *arg)
+{
+	struct world *w = arg;
+
+	if (w->failed)
+		return true;
+	if (w->calm_ns && sim_now_ns() > w->calm_ns + END_SECONDS * NS_PER_S)
+		return true;
+	return !w->load.ios_left && !load_out(&w->load) && w->calm_ns && is_up(w);
+}
+
+/* What every block holds at last. */
+static void look(struct world *w)
+{
+	uint64_t began = oracle_read_begin(w->oracle);
+	char why[256];
+
+	for (uint64_t lba = 0; lba < w->media.blocks; lba++)
+		if (!oracle_read_end(w->oracle, lba, 1, began, w->media.bytes + lba * w->media.block_size, why, sizeof(why)))
+			fail(w, "in the end: %s", why);
+}
+
+static bool let_go(void *arg)
+{
+	struct world *w = arg;
+
+	return w->g.stopped && !w->load.desc && !w->healthy_load.desc;
+}
+
+static void fars_end(struct world *w)
+{
+	struct mem_stats stats;
+
+	if (!sim_run(fars_rest, w, 60 * NS_PER_S))
+		fail(w, "the targets do not rest");
+	verdict(w);
+	for (uint32_t i = 0; i < w->far_count; i++)
+		if (w->fars[i].state == FAR_UP)
+			far_stop(&w->fars[i]);
+	far_stop(&w->healthy);
+	if (!sim_run(fars_rest, w, 600 * NS_PER_S))
+		fail(w, "the targets do not stop");
+	for (uint32_t i = 0; i < w->far_count; i++) {
+		mem_get_stats(w->fars[i].core, &stats);
+		if (stats.in_use_bytes)
+			fail(w, "%llu bytes of a target's data buffers were not given back",
+			(unsigned long long)stats.in_use_bytes);
+	}
+	verdict(w);
+	for (uint32_t i = 0; i < w->far_count; i++)
+		far_free(&w->fars[i]);
+	far_free(&w->healthy);
+}
+
+static uint64_t world_end(struct world *w)
+{
+	struct mem_stats stats;
+
+	sim_event_cancel(&w->chaos);
+	look(w);
+	verdict(w);
+	gateway_stop(&w->g);
+	if (!sim_run(let_go, w, 120 * NS_PER_S))
+		fail(w, "the gateway does not stop: %s%u and %u I/Os are out", w->g.stopped ? "" : "its paths do not end, ",
+		     load_out(&w->load), load_out(&w->healthy_load));
+	sim_event_cancel(&w->step);
+	if (!sim_run(calls_answered, w, CALL_NS_MAX))
+		fail(w, "a method is never answered");
+	verdict(w);
+	sim_run(NULL, NULL, 30 * NS_PER_S);
+	mem_get_stats(w->g.core, &stats);
+	if (stats.in_use_bytes)
+		fail(w, "%llu bytes of the gateway's buffers were not given back", (unsigned long long)stats.in_use_bytes);
+	verdict(w);
+	gateway_free(&w->g);
+	fars_end(w);
+	sim_net_end();
+	load_fini(&w->load);
+	load_fini(&w->healthy_load);
+	oracle_free(w->oracle);
+	oracle_free(w->healthy_oracle);
+	media_fini(&w->media);
+	media_fini(&w->healthy_media);
+	return sim_end();
+}
+
+static uint64_t run(uint64_t seed)
+{
+	struct world *w = base_zalloc(sizeof(*w));
+	uint64_t hash;
+
+	w->seed = seed;
+	sim_start(seed);
+	sim_net_start(&(struct sim_net_opts){
+		.latency_ns_min = 1000, .latency_ns_max = 1000 + sim_draw(300000),
+		.buffer_bytes = (uint32_t)(8192 + sim_draw(128 * KIB)), .short_read_percent = (uint32_t)sim_draw(60),
+		.short_write_percent = (uint32_t)sim_draw(60) });
+	w->keep_alive_ms = 1000 * (1 + (uint32_t)sim_draw(5));
+	w->verbs = sim_chance(50);
+	w->resizes = sim_chance(30);
+	fars_begin(w);
+	gateway_begins(w);
+	w->chaos_left = (uint32_t)sim_draw(60);
+	sim_event_at(&w->step, sim_now_ns() + 1, step);
+	sim_event_at(&w->chaos, sim_now_ns() + sim_draw(NS_PER_S), chaos);
+	sim_after_pass(maybe_cut, w);
+	if (!sim_run(load_over, w, WORLD_SECONDS * NS_PER_S) || load_out(&w->load) || w->load.ios_left)
+		fail(w, "stuck: %u I/Os are out, %u are left, %llu ended", load_out(&w->load), w->load.ios_left,
+		     (unsigned long long)w->load.ended);
+	sim_after_pass(NULL, NULL);
+	verdict(w);
+	hash = world_end(w);
+	free(w);
+	return hash;
+}
+
+int main(int argc, char **argv)
+{
+	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
+	return seeds_main(argc, argv, 60, run);
+}
