@@ -8,6 +8,10 @@
  * The count of a page:  0            free, on a stack or in the store
  *                       FILLING      taken, not published yet: only its taker knows it
  *                       1 and more   one for each slot it is in and for each pin
+ *
+ * New memory has to be opened, and the system gives it when it is touched: on a virtual machine that may take the host
+ * 5 ms for a large page, on others 100 to 200 us. A helper does both ahead of the reactors: for as much memory as is in
+ * use, at most AHEAD_BYTES. The first arena is not touched ahead: a small disk stays small.
  */
 #include "core/pages.h"
 
@@ -16,8 +20,10 @@
 #include <sys/mman.h>
 
 #include "base/stream.h"
+#include "core/reactor.h"
 
 #define ARENA_BYTES (2u << 20)
+#define AHEAD_BYTES (32u << 20)
 #define STACK_PAGES 128u         /* free pages of one core ... */
 #define STACK_BYTES (512u << 10) /* ... fewer when they are large */
 #define KEEP_BYTES (8u << 20)    /* free memory of the store beyond which it goes back to the system */
@@ -28,6 +34,8 @@ struct page_hdr {
 	_Atomic uint32_t refs;
 	uint32_t next;           /* free in the store: the next one */
 };
+
+#define HDRS_A_PAGE (PAGE_BYTES / sizeof(struct page_hdr))
 
 struct stack {
 	CACHE_ALIGNED _Atomic uint32_t count; /* written by its core; others read it for statistics */
@@ -40,6 +48,7 @@ struct store {
 	_Atomic uint32_t kept_count, bare_count;
 	_Atomic uint32_t made;           /* pages ever handed out */
 	uint32_t open;                   /* pages whose address space is open */
+	uint32_t ready;                  /* pages that were, or are being, touched ahead, or are in use */
 	bool full;                       /* the system refused to open more; said once */
 };
 
@@ -53,10 +62,14 @@ struct pages {
 	char *base;
 	struct core *core;
 	struct stack *stacks;            /* one per reactor, control last */
+	struct ahead ahead;
+	_Atomic int node;                /* of the CPU that wants them */
+	_Atomic uint32_t expected;       /* pages that may be needed: none beyond is touched ahead */
 	CACHE_ALIGNED struct store store;
 };
 
 static void *reserve(size_t bytes);
+static bool open_ahead(struct ahead *a);
 static uint32_t refill(struct pages *p, uint32_t *into, uint32_t want);
 static void give(struct pages *p, uint32_t index);
 static void store_give(struct pages *p, uint32_t *indices, uint32_t count);
@@ -85,6 +98,7 @@ struct pages *pages_make(struct core *core, uint32_t page_bytes, uint64_t max_pa
 	p->zero = mmap(NULL, PAGES_ZERO_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	pthread_mutex_init(&p->store.lock, NULL);
 	p->store.kept = p->store.bare = NONE;
+	p->ahead.step = open_ahead;
 	p->stacks = base_zalloc_aligned(CACHE_LINE, stacks * sizeof(struct stack));
 	if (!p->base || !p->hdrs || p->zero == MAP_FAILED) {
 		pages_free(p);
@@ -118,6 +132,7 @@ void pages_free(struct pages *p)
 {
 	if (!p)
 		return;
+	platform_ahead_end(p->core->platform, &p->ahead);
 	assert(!any_filling(p));
 	if (p->base)
 		munmap(p->base, p->base_bytes);
@@ -128,6 +143,11 @@ void pages_free(struct pages *p)
 	pthread_mutex_destroy(&p->store.lock);
 	free(p->stacks);
 	free(p);
+}
+
+void pages_expect(struct pages *p, uint64_t pages)
+{
+	atomic_store_explicit(&p->expected, (uint32_t)min_u64(pages, p->max), memory_order_relaxed);
 }
 
 const void *pages_zero(struct pages *p)
@@ -359,24 +379,70 @@ static void store_give(struct pages *p, uint32_t *indices, uint32_t count)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Open the next arena's pages and headers. The first one stays of small pages: a small disk stays small. */
-static bool open_arena(struct pages *p)
+/* Open the next arenas' pages and headers. The first one stays of small pages: a small disk stays small. */
+static bool open_arenas(struct pages *p, uint32_t count)
 {
 	struct store *s = &p->store;
-	uint32_t more = ARENA_BYTES >> p->shift;
+	uint32_t more = count * (ARENA_BYTES >> p->shift);
+	size_t bytes = (size_t)count * ARENA_BYTES;
 	char *hdrs = (char *)p->hdrs;
 	size_t hdrs_open = align_up((uint64_t)s->open * sizeof(struct page_hdr), PAGE_BYTES);
 	size_t hdrs_want = align_up((uint64_t)(s->open + more) * sizeof(struct page_hdr), PAGE_BYTES);
 
-	if (s->open + more > p->max)
+	if (!count || more > p->max - s->open)
 		return false;
 	if (hdrs_want > hdrs_open && mprotect(hdrs + hdrs_open, hdrs_want - hdrs_open, PROT_READ | PROT_WRITE) != 0)
 		return false;
-	if (mprotect(page_at(p, s->open), ARENA_BYTES, PROT_READ | PROT_WRITE) != 0)
+	if (mprotect(page_at(p, s->open), bytes, PROT_READ | PROT_WRITE) != 0)
 		return false;
 	if (s->open)
-		madvise(page_at(p, s->open), ARENA_BYTES, MADV_HUGEPAGE);
+		madvise(page_at(p, s->open), bytes, MADV_HUGEPAGE);
 	s->open += more;
+	return true;
+}
+
+/* Up to here memory should be ready: as much again as is in use. In whole arenas. */
+static uint32_t ahead_goal(const struct pages *p, uint32_t made)
+{
+	uint32_t arena = ARENA_BYTES >> p->shift;
+	uint32_t expected = atomic_load_explicit(&p->expected, memory_order_relaxed);
+	uint64_t goal = min_u64(made + (uint64_t)min_u32(made, AHEAD_BYTES >> p->shift), expected);
+
+	return (uint32_t)min_u64(align_up(goal, arena), p->max / arena * arena);
+}
+
+/* Half of it is gone. Not for the first arena. */
+static bool wants_ahead(const struct pages *p, uint32_t made)
+{
+	uint32_t arena = ARENA_BYTES >> p->shift, goal = ahead_goal(p, made);
+
+	return made >= arena && goal > max_u32(made, p->store.ready) &&
+	       p->store.ready - min_u32(made, p->store.ready) <= (goal - made) / 2;
+}
+
+/* A helper's step: open what there is to open, which takes microseconds, and touch one arena of it without the lock. An
+ * arena that has been begun is left to its users. */
+static bool open_ahead(struct ahead *a)
+{
+	struct pages *p = container_of(a, struct pages, ahead);
+	struct store *s = &p->store;
+	uint32_t arena = ARENA_BYTES >> p->shift, made, goal, at;
+
+	pthread_mutex_lock(&s->lock);
+	made = atomic_load_explicit(&s->made, memory_order_relaxed);
+	goal = ahead_goal(p, made);
+	if (goal > s->open)
+		open_arenas(p, (goal - s->open) / arena);
+	at = max_u32(s->ready, (uint32_t)align_up(made, arena));
+	goal = min_u32(goal, s->open);
+	s->ready = max_u32(s->ready, min_u32(at + arena, goal));
+	pthread_mutex_unlock(&s->lock);
+	if (at >= goal)
+		return false;
+	core_prefer_node(p->core, p->node);
+	platform_populate(p->hdrs + at / HDRS_A_PAGE * HDRS_A_PAGE, PAGE_BYTES); /* those of 2 MiB of small pages */
+	platform_populate(page_at(p, at), ARENA_BYTES);
+	core_prefer_node(p->core, -1);
 	return true;
 }
 
@@ -385,6 +451,7 @@ static bool open_arena(struct pages *p)
 static uint32_t refill(struct pages *p, uint32_t *into, uint32_t want)
 {
 	struct store *s = &p->store;
+	bool ahead = false;
 	uint32_t got, made;
 
 	pthread_mutex_lock(&s->lock);
@@ -392,13 +459,18 @@ static uint32_t refill(struct pages *p, uint32_t *into, uint32_t want)
 	if (!got)
 		got = pop(p, &s->bare, &s->bare_count, into, want);
 	made = atomic_load_explicit(&s->made, memory_order_relaxed);
-	if (!got && (made < s->open || open_arena(p))) {
+	if (!got && (made < s->open || open_arenas(p, 1))) {
 		got = min_u32(want, s->open - made);
 		for (uint32_t i = 0; i < got; i++)
 			into[i] = made + got - 1 - i;
 		atomic_store_explicit(&s->made, made + got, memory_order_relaxed);
+		ahead = wants_ahead(p, made + got);
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (ahead && reactor_self()) {
+		p->node = reactor_node(reactor_self());
+		platform_ahead(p->core->platform, &p->ahead);
+	}
 	return got;
 }
 

@@ -29,6 +29,9 @@ typedef _Atomic(void *) page_slot;
  *
  * Core: control. Errors: NULL with a sentence. */
 struct pages *pages_make(struct core *core, uint32_t page_bytes, uint64_t max_pages, struct err *e);
+/* How many pages may be needed, as far as one can tell now: memory is made ready ahead of use so far. Not at all unless
+ * said. Control. */
+void pages_expect(struct pages *p, uint64_t pages);
 /* Unmaps all pages, published ones too; nobody may hold a pin. */
 void pages_free(struct pages *p);
 

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "core/pages.h"
@@ -277,6 +279,55 @@ static void the_limit_is_an_answer(void **state)
 	unmake();
 }
 
+/* --- ahead of use ---------------------------------------------------------------------------------------------- */
+
+#define ARENA 512u          /* pages */
+
+static void *taken[2 * ARENA];
+static bool small_stays_small, comes_ahead, ends_there;
+
+static bool is_resident(uint32_t page)
+{
+	unsigned char there = 0;
+
+	must(!mincore((char *)taken[0] + (size_t)page * PAGE_BYTES, PAGE_BYTES, &there));
+	return there & 1;
+}
+
+static void take_much(uint32_t who)
+{
+	uint32_t have = 0;
+
+	if (who)
+		return;
+	for (; have < 400; have++)
+		taken[have] = page_take(pages); /* one behind the other */
+	usleep(20000);
+	small_stays_small = !is_resident(ARENA);
+	for (; have < ARENA + 10; have++)
+		taken[have] = page_take(pages);
+	for (uint32_t ms = 0; ms < 60000 && !comes_ahead; ms++) {
+		usleep(1000);
+		comes_ahead = is_resident(2 * ARENA) && is_resident(3 * ARENA - 1);
+	}
+	ends_there = !is_resident(3 * ARENA) && !is_resident(ARENA + 100);
+	while (have)
+		page_unpin(pages, taken[--have]);
+}
+
+/* A reactor that writes new memory shall find it there; but who uses little gets no more than that, and nobody more
+ * than the disk can have. */
+static void memory_is_ready_ahead_of_use(void **state)
+{
+	make(PAGE_BYTES, 8 * ARENA);
+	pages_expect(pages, 2 * ARENA + 100);
+	run(take_much);
+	assert_true(small_stays_small);
+	assert_true(comes_ahead);
+	assert_true(ends_there);
+	unmake();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +336,7 @@ int main(void)
 		cmocka_unit_test(a_replaced_page_loses_nothing),
 		cmocka_unit_test(memory_goes_back_beyond_what_is_kept),
 		cmocka_unit_test(the_limit_is_an_answer),
+		cmocka_unit_test(memory_is_ready_ahead_of_use),
 	};
 
 	if (!two_cpus())

@@ -67,6 +67,20 @@ void platform_source_change(struct platform_reactor *pr, struct source *s);
 void platform_source_stop(struct platform_reactor *pr, struct source *s);
 
 void platform_job_start(struct platform *p, struct job *j);
+/* Get memory ready before it is touched; page aligned. */
+void platform_populate(void *at, size_t len);
+/* Work for a helper thread, ahead of the reactors that will need it, step by step, so that who goes away waits for one
+ * step at most. The simulator has no helpers: nothing is done ahead there. */
+struct ahead {
+	struct list link;                 /* the platform's; zeroed at first */
+	bool (*step)(struct ahead *a);    /* on a helper thread; true: there is more to do */
+	bool ended;
+};
+/* Have a->step() called until it says that there is no more; no effect while it waits for its turn.
+ * Core: any reactor. Memory: `a` stays until platform_ahead_end(). */
+void platform_ahead(struct platform *p, struct ahead *a);
+/* It is not called any more; waits for the step at hand. Any thread. */
+void platform_ahead_end(struct platform *p, struct ahead *a);
 
 /* The thread of a receiver: calls receiver_run() and sleeps when receiver_may_sleep(). NULL: none can be had. */
 struct platform_thread;

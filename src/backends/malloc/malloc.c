@@ -140,6 +140,8 @@ static int make_memory(struct malloc_disk *d, struct core *core, struct err *e)
 	if (rc != 0)
 		return rc;
 	d->pages = pages_make(core, d->page_bytes, pages, e);
+	if (d->pages)
+		pages_expect(d->pages, slots);
 	return d->pages ? 0 : -ENOMEM;
 }
 
@@ -217,6 +219,8 @@ int malloc_resize(struct bdev_registry *reg, const char *name, uint64_t block_co
 	rc = page_table_grow(&d->table, after, e);
 	if (rc == 0)
 		rc = bdev_resize(&d->bdev, block_count, e);
+	if (rc == 0)
+		pages_expect(d->pages, after);
 	if (rc == 0 && block_count < now) {
 		d->wiping = true;
 		d->wipe_at = after;

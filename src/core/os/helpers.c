@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* helpers.c: threads that may block, made when all others are busy and gone when there is nothing to do. */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "core/os/os.h"
@@ -22,6 +24,7 @@ void helpers_init(struct helpers *h)
 	pthread_cond_init(&h->gone, &attr);
 	pthread_condattr_destroy(&attr);
 	queue_init(&h->jobs);
+	h->cpus_known = !sched_getaffinity(0, sizeof(h->cpus), &h->cpus);
 }
 
 void helpers_stop(struct helpers *h)
@@ -42,6 +45,21 @@ void helpers_fini(struct helpers *h)
 	pthread_mutex_destroy(&h->lock);
 }
 
+/* A thread would run on the CPU of the reactor that makes it, and keep it from its work: any other CPU of the process
+ * is better, those of no reactor best. */
+static void away_from_reactors(const struct helpers *h, pthread_attr_t *attr)
+{
+	const struct core *core = container_of(h, struct platform, helpers)->core;
+	cpu_set_t free_ones = h->cpus;
+
+	if (!h->cpus_known)
+		return;
+	for (uint32_t i = 0; i < core->count; i++)
+		if (reactor_cpu(core->reactors[i]) < CPU_SETSIZE)
+			CPU_CLR(reactor_cpu(core->reactors[i]), &free_ones);
+	pthread_attr_setaffinity_np(attr, sizeof(cpu_set_t), CPU_COUNT(&free_ones) ? &free_ones : &h->cpus);
+}
+
 static bool start_helper(struct helpers *h)
 {
 	sigset_t all, old;
@@ -52,6 +70,7 @@ static bool start_helper(struct helpers *h)
 	sigfillset(&all);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	away_from_reactors(h, &attr);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = pthread_create(&thread, &attr, helper_thread, h);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -119,4 +138,14 @@ static void *helper_thread(void *arg)
 	pthread_cond_signal(&h->gone);
 	pthread_mutex_unlock(&h->lock);
 	return NULL;
+}
+
+/* Older kernels cannot, and leave it to who touches it first. */
+void platform_populate(void *at, size_t len)
+{
+#ifdef MADV_POPULATE_WRITE
+	madvise(at, len, MADV_POPULATE_WRITE);
+#else
+	madvise(at, len, 23);
+#endif
 }

@@ -46,12 +46,25 @@ struct helpers {
 	struct queue jobs;                /* all under lock */
 	uint32_t threads, idle, queued;
 	bool stop;
+	cpu_set_t cpus;                   /* where they may run */
+	bool cpus_known;
+};
+
+/* The one job that does everybody's steps ahead. */
+struct ahead_job {
+	struct job job;
+	pthread_mutex_t lock;
+	pthread_cond_t stepped;
+	struct list wanted;               /* all under lock */
+	struct ahead *at;                 /* its step runs */
+	bool running;                     /* the job, until its done function has run */
 };
 
 struct platform {
 	struct core *core;
 	struct guard guard;
 	struct helpers helpers;
+	struct ahead_job ahead;
 };
 
 void guard_init(struct guard *g, struct platform *p);
@@ -69,5 +82,7 @@ void helpers_init(struct helpers *h);
 /* Waits for the jobs that run; those not begun yet never are, as messages on their way never arrive. */
 void helpers_stop(struct helpers *h);
 void helpers_fini(struct helpers *h);
+void ahead_init(struct ahead_job *j);
+void ahead_fini(struct ahead_job *j); /* the helpers have stopped */
 
 #endif

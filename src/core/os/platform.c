@@ -18,6 +18,7 @@ struct platform *platform_make(struct core *core, const struct core_opts *opts, 
 	p->core = core;
 	guard_init(&p->guard, p);
 	helpers_init(&p->helpers);
+	ahead_init(&p->ahead);
 	return p;
 }
 
@@ -26,6 +27,7 @@ void platform_free(struct platform *p)
 	if (!p)
 		return;
 	helpers_fini(&p->helpers);
+	ahead_fini(&p->ahead);
 	free(p);
 }
 

@@ -193,6 +193,18 @@ void platform_job_start(struct platform *p, struct job *job)
 	sim_event_at(&j->event, sim.now_ns + sim.job_ns_min + sim_draw(sim.job_ns_max - sim.job_ns_min + 1), job_run);
 }
 
+void platform_populate(void *at, size_t len)
+{
+}
+
+void platform_ahead(struct platform *p, struct ahead *a)
+{
+}
+
+void platform_ahead_end(struct platform *p, struct ahead *a)
+{
+}
+
 static void job_run(struct sim_event *e)
 {
 	struct sim_job *j = container_of(e, struct sim_job, event);
