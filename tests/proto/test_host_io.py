@@ -8,8 +8,8 @@ import pytest
 
 from gantry import cpus
 from load import Load
-from nvme_tcp import (IO_COMPARE, IO_DSM, IO_FLUSH, IO_READ, IO_WRITE, IO_WRITE_ZEROES, LBA_OUT_OF_RANGE, OK, Host, must,
-                      rw, sqe)
+from nvme_tcp import (IO_COMPARE, IO_DSM, IO_FLUSH, IO_READ, IO_WRITE, IO_WRITE_ZEROES, LBA_OUT_OF_RANGE, OK, Host,
+                      must, rw, sqe)
 from remote import attach, paths, states, wait_state
 
 IO_WRITE_UNCORRECTABLE, IO_VERIFY, IO_COPY = 0x04, 0x0c, 0x19
