@@ -43,7 +43,7 @@ enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io 
 		return make_unmap(r, d, ret_nothing);
 	case BDEV_WRITE_ZEROES:
 		make_range(r, NVME_CMD_WRITE_ZEROES, d->nsid, d->zeroes_blocks_max);
-		if (io->flags & BDEV_IO_DEALLOCATE)
+		if (io->flags & BDEV_IO_DEALLOCATE && d->info.dlfeat & NVME_DLFEAT_WRITE_ZEROES)
 			control |= NVME_RW_DEAC;
 		r->op.cmd.rw.control = le16_of(control);
 		return BDEV_ST_OK;
