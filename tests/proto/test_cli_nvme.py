@@ -35,7 +35,7 @@ def test_a_long_log_is_whole(daemon):
         daemon.rpc("nvmf_create_subsystem", nqn=f"nqn.2026-01.io.gantry:many{i}", allow_any_host=True)
         daemon.rpc("nvmf_subsystem_add_listener", nqn=f"nqn.2026-01.io.gantry:many{i}",
                    listen_address=daemon.address(served.port))
-    log = daemon.rpc("nvme_discover", traddr="localhost", trsvcid=str(served.port), adrfam="ipv4", hdgst=True,
+    log = daemon.rpc("nvme_discover", traddr="127.0.0.1", trsvcid=str(served.port), adrfam="ipv4", hdgst=True,
                      ddgst=True)
     names = [r["subnqn"] for r in log["records"] if r["subtype"] == "nvme subsystem"]
     assert len(names) == len(set(names)) == 61
