@@ -59,6 +59,7 @@ void remote_channel_close(struct bdev_channel *ch)
 
 	must(list_empty(&c->line) && list_empty(&c->later) && list_empty(&c->limbo));
 	timer_stop(&c->again);
+	defer_cancel(&c->line_more);
 	list_del(&c->link);
 }
 

@@ -491,6 +491,24 @@ static void without_hope_nothing_waits(void **state)
 	rig_stop(&r);
 }
 
+/* More than one visit deals with; all in their order. */
+static void a_long_line_goes_in_its_order(void **state)
+{
+	static struct rig_io ios[300];
+	struct rig r;
+
+	rig_start(&r);
+	for (uint32_t i = 0; i < ARRAY_SIZE(ios); i++)
+		rig_io(&r, &ios[i], 0, BDEV_READ, i, 1);
+	rig_up(&r, 0);
+	for (uint32_t i = 0; i < ARRAY_SIZE(ios); i++) {
+		assert_int_equal(le64_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.slba), i);
+		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+		assert_true(ios[i].done);
+	}
+	rig_stop(&r);
+}
+
 /* It connects and is lost, over and over; each time there was hope. */
 static void a_path_that_never_stays_is_not_waited_for_without_end(void **state)
 {
@@ -618,6 +636,7 @@ int main(void)
 		cmocka_unit_test(down_moves_everything),
 		cmocka_unit_test(a_queue_that_does_not_come_is_trouble),
 		cmocka_unit_test(without_hope_nothing_waits),
+		cmocka_unit_test(a_long_line_goes_in_its_order),
 		cmocka_unit_test(a_path_that_never_stays_is_not_waited_for_without_end),
 		cmocka_unit_test(a_disk_that_goes_ends_what_waits),
 		cmocka_unit_test(an_abort_ends_what_waits_and_marks_what_is_out),

@@ -193,6 +193,7 @@ struct remote_channel {
 	uint32_t turns;                 /* I/Os before the next choice; or since the last probe */
 	struct timer again;
 	struct list line;               /* remote_io.link: there is no path */
+	struct defer line_more;         /* there are more than one visit deals with */
 	struct list later;              /* remote_io.link: they try again when their time comes */
 	struct list limbo;              /* remote_io.link: nobody knows whether they landed, or may land still */
 	struct list link;               /* in remote_group_core.channels */

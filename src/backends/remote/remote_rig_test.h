@@ -18,7 +18,7 @@
 
 #define RIG_CORES 2u
 #define RIG_PATHS 3u
-#define RIG_HELD_MAX 64u
+#define RIG_HELD_MAX 512u
 #define RIG_BLOCK 4096u
 #define RIG_BLOCKS 100000u
 

@@ -9,6 +9,7 @@
 #include "core/waits.h"
 
 #define AVOID_NS (100 * NS_PER_MS)
+#define LINE_BUDGET 128u        /* of one visit */
 #define WAITS_AT_MOST 4u        /* times fast_io_fail_timeout */
 
 static const char wait_path_name[] = "path of a remote disk", wait_later_name[] = "retry of a remote disk";
@@ -73,21 +74,30 @@ void remote_unwait(struct remote_io *r)
 	timer_stop(&r->timer);
 	list_del(&r->link);
 	wait_ended(r->place == REMOTE_LATER ? wait_later_name : wait_path_name, r->began_ns);
+	r->place = REMOTE_AT_LANE;
 }
 
-/* One that finds no path joins the line again. */
+static void line_more(struct defer *d)
+{
+	remote_line_run(container_of(d, struct remote_channel, line_more));
+}
+
+/* In order, until one finds no path: it stays at the head, as the oldest. */
 void remote_line_run(struct remote_channel *c)
 {
-	struct list line, *link;
-
-	list_init(&line);
-	list_splice(&line, &c->line);
-	while ((link = list_pop(&line))) {
-		struct remote_io *r = list_entry(link, struct remote_io, link);
+	for (uint32_t i = 0; i < LINE_BUDGET && !list_empty(&c->line); i++) {
+		struct remote_io *r = list_first(&c->line, struct remote_io, link);
 
 		remote_unwait(r);
 		remote_go_again(c, r);
+		if (r->place == REMOTE_IN_LINE) {
+			list_del(&r->link);
+			list_add_head(&c->line, &r->link);
+			return;
+		}
 	}
+	if (!list_empty(&c->line))
+		defer_run(&c->line_more, line_more);
 }
 
 void remote_waiting_end(struct remote_channel *c, enum bdev_status st)
