@@ -28,6 +28,7 @@ int main(int argc, char **argv)
 	raise_limits();
 	block_signals();
 	log_set_level(options.log_level);
+	log_set_flags(options.log_flags);
 	if (options.config && read_config(&app, options.config, &e))
 		return fail(&e);
 	if (options.state_dir)

@@ -70,8 +70,8 @@ static const struct argp_option rows[] = {
 	{ "rpcs-allowed", KEY_ALLOWED, "LIST", OPTION_HIDDEN, NULL, GROUP_CONFIG },
 
 	{ NULL, 0, NULL, 0, "Log (standard error)", GROUP_LOG },
-	{ "logflag", 'L', "WHAT", 0, "error, warning, notice (the default), info or debug; SPDK's flags, such as all or "
-	  "nvmf, mean debug", GROUP_LOG },
+	{ "logflag", 'L', "WHAT", 0, "error, warning, notice (the default), info or debug; or a part whose debug lines are "
+	  "wanted: nvmf, nvmf_tcp, bdev, rpc, ..., all; may be repeated", GROUP_LOG },
 	{ "silence-noticelog", KEY_SILENCE, NULL, 0, "Only warnings and errors", GROUP_LOG },
 	{ NULL, 0, NULL, 0, "Looking at it", GROUP_EYES },
 	{ "metrics", KEY_METRICS, "ADDR:PORT", 0, "Serve metrics for Prometheus by HTTP at /metrics; a port alone means "
@@ -95,6 +95,7 @@ static const char doc[] =
 
 static error_t parse_option(int key, char *arg, struct argp_state *state);
 static error_t parse_ignored(int key, char *arg, struct argp_state *state);
+static void ignore(struct options *o, const char *name, const char *why);
 static void parse_mode(struct options *o, const char *arg, struct argp_state *state);
 static void parse_shm_id(struct options *o, const char *arg, struct argp_state *state);
 static void parse_memory(struct options *o, const char *arg, uint64_t unit, struct argp_state *state);
@@ -160,8 +161,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->wait_for_rpc = true;
 		break;
 	case 'L':
-		if (!log_level_parse(arg, &o->log_level))
-			o->log_level = LOG_DEBUG;
+		if (log_level_parse(arg, &o->log_level))
+			break;
+		o->log_flags |= log_flag_parse(arg);
+		if (!log_flag_parse(arg))
+			ignore(o, "logflag", "that is neither a level (error, warning, notice, info, debug) nor a part of this "
+			       "daemon; log_get_flags lists those");
 		break;
 	case KEY_SILENCE:
 		o->log_level = LOG_WARNING;
@@ -194,6 +199,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+static void ignore(struct options *o, const char *name, const char *why)
+{
+	if (o->ignored_count + 2 > OPTIONS_IGNORED_MAX)
+		return;
+	o->ignored[o->ignored_count++] = name;
+	o->ignored[o->ignored_count++] = why;
+}
+
 static error_t parse_ignored(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -202,10 +215,7 @@ static error_t parse_ignored(int key, char *arg, struct argp_state *state)
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
 		if (key != (ignored[i].letter ? ignored[i].letter : KEY_IGNORED + (int)i))
 			continue;
-		if (o->ignored_count + 2 <= OPTIONS_IGNORED_MAX) {
-			o->ignored[o->ignored_count++] = ignored[i].name;
-			o->ignored[o->ignored_count++] = ignored[i].why;
-		}
+		ignore(o, ignored[i].name, ignored[i].why);
 		return 0;
 	}
 	return ARGP_ERR_UNKNOWN;

@@ -19,6 +19,7 @@ struct options {
 	const char *tpoints;          /* trace points to begin with; NULL: none */
 	int shm_id;                   /* names the trace file; negative: the process id does */
 	enum log_level log_level;
+	uint64_t log_flags;
 	const char *ignored[OPTIONS_IGNORED_MAX]; /* given, without a meaning here: one line each once the log is there */
 	uint32_t ignored_count;
 };

@@ -5,6 +5,7 @@
  * new I/O with GONE meanwhile, and is destroyed when the last descriptor is closed.
  */
 #include "bdev/bdev_waist.h"
+#include "core/log.h"
 #include "core/notify.h"
 
 #include <errno.h>
@@ -72,6 +73,8 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 	bdev_cores_make(b);
 	list_add_tail(&reg->bdevs, &b->link);
 	bdev_resaved(b);
+	log_debug("bdev: %s '%s' comes: %llu blocks of %u bytes", b->product, b->name,
+	          (unsigned long long)atomic_load(&b->block_count), b->block_size);
 	notify(reg->core, NOTIFY_BDEV_REGISTER, "%s", b->name);
 	announce(reg, b);
 	return 0;
@@ -222,6 +225,7 @@ struct bdev_desc *bdev_open(struct bdev_registry *reg, const char *name, bool wr
 	desc->told = reg->events;
 	snprintf(desc->owner, sizeof(desc->owner), "%s", owner ? owner : "somebody");
 	list_add_tail(&b->descs, &desc->link);
+	log_debug("bdev: '%s' is opened for %s by %s", b->name, write ? "writing" : "reading", desc->owner);
 	return desc;
 }
 
@@ -255,6 +259,7 @@ void bdev_close(struct bdev_desc *desc)
 		must(!desc->channels[i]);
 	if (b->claim == desc)
 		b->claim = NULL;
+	log_debug("bdev: '%s' is closed by %s", b->name, desc->owner);
 	list_del(&desc->link);
 	free(desc);
 	bdev_try_destroy(b);
@@ -291,6 +296,7 @@ void bdev_unregister(struct bdev *b, void (*done)(void *arg, int rc), void *arg)
 		return;
 	}
 	bdev_resaved(b);
+	log_debug("bdev: %s '%s' goes", b->product, b->name);
 	notify(b->reg->core, NOTIFY_BDEV_UNREGISTER, "%s", b->name);
 	b->unregister_done = done;
 	b->unregister_arg = arg;

@@ -33,27 +33,47 @@ struct log_buffer {
 };
 
 static _Atomic int level_now = LOG_NOTICE;
+static _Atomic uint64_t flags_now;
+_Atomic bool log_debugging;
 static _Atomic bool timestamps = true;
 static const char *const level_names[] = {
 #define LOG_LEVEL_NAME(name) #name,
 	LOG_LEVELS(LOG_LEVEL_NAME)
 };
 
+static void write_line(enum log_level level, const char *fmt, va_list ap) PRINTF(2, 0);
+static bool wants_debug(const char *file);
 static size_t line_make(char *line, size_t size, enum log_level level, const char *fmt, va_list ap) PRINTF(4, 0);
 static void buffer_add(struct reactor *r, const char *line, size_t len);
 
 void log_line(enum log_level level, const char *fmt, ...)
 {
-	struct reactor *r = reactor_current;
-	char line[LINE_MAX_BYTES];
 	va_list ap;
-	size_t len;
 
 	if (!log_enabled(level))
 		return;
 	va_start(ap, fmt);
-	len = line_make(line, sizeof(line), level, fmt, ap);
+	write_line(level, fmt, ap);
 	va_end(ap);
+}
+
+void log_debug_line(const char *file, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!wants_debug(file))
+		return;
+	va_start(ap, fmt);
+	write_line(LOG_DEBUG, fmt, ap);
+	va_end(ap);
+}
+
+static void write_line(enum log_level level, const char *fmt, va_list ap)
+{
+	struct reactor *r = reactor_current;
+	char line[LINE_MAX_BYTES];
+	size_t len = line_make(line, sizeof(line), level, fmt, ap);
+
 	if (r)
 		buffer_add(r, line, len);
 	else
@@ -205,6 +225,53 @@ void log_core_fini(struct reactor *r)
 	free(r->log);
 }
 
+/* --- flags --------------------------------------------------------------------------------------- */
+
+#define LOG_FLAG_ROW(flag, path) { #flag, path },
+static const struct { const char *name, *path; } flags[] = { LOG_FLAGS(LOG_FLAG_ROW) };
+
+static bool wants_debug(const char *file)
+{
+	uint64_t on = atomic_load_explicit(&flags_now, memory_order_relaxed), mine = 0;
+	const char *src = strstr(file, "src/");
+	size_t longest = 0;
+
+	if (!on || on == LOG_FLAGS_ALL)
+		return on || log_enabled(LOG_DEBUG);
+	for (uint32_t f = 0; src && f < LOG_FLAG_COUNT; f++) {
+		size_t len = strlen(flags[f].path);
+
+		if (len < longest || strncmp(src + 4, flags[f].path, len) != 0)
+			continue;
+		mine = (len > longest ? 0 : mine) | 1ull << f;
+		longest = len;
+	}
+	return on & mine;
+}
+
+const char *log_flag_name(enum log_flag f) { return flags[f].name; }
+
+uint64_t log_flag_parse(const char *name)
+{
+	for (uint32_t f = 0; f < LOG_FLAG_COUNT; f++)
+		if (strcasecmp(name, flags[f].name) == 0)
+			return 1ull << f;
+	return strcasecmp(name, "all") == 0 ? LOG_FLAGS_ALL : 0;
+}
+
+static void debugging_set(void)
+{
+	atomic_store(&log_debugging, atomic_load(&flags_now) || log_enabled(LOG_DEBUG));
+}
+
+void log_set_flags(uint64_t on)
+{
+	atomic_store(&flags_now, on);
+	debugging_set();
+}
+
+uint64_t log_get_flags(void) { return atomic_load(&flags_now); }
+
 /* --- levels -------------------------------------------------------------------------------------- */
 
 bool log_enabled(enum log_level level)
@@ -213,7 +280,13 @@ bool log_enabled(enum log_level level)
 }
 
 void log_set_timestamps(bool on) { atomic_store(&timestamps, on); }
-void log_set_level(enum log_level level) { atomic_store(&level_now, level); }
+
+void log_set_level(enum log_level level)
+{
+	atomic_store(&level_now, level);
+	debugging_set();
+}
+
 enum log_level log_get_level(void) { return (enum log_level)atomic_load(&level_now); }
 const char *log_level_name(enum log_level level) { return level_names[level]; }
 

@@ -67,10 +67,10 @@ static void say(const struct seq *s, enum seq_result result)
 {
 	char duration[32];
 
-	if (log_enabled(LOG_DEBUG))
-		log_line(LOG_DEBUG, "%s: %s \"%s\" %s after %s", s->name, s->undoing ? "undoing" : "step", step_now(s)->name,
-		         result == SEQ_FAILED ? "failed" : "done",
-		         text_duration(core_clock_ns() - s->step_began_ns, duration));
+	if (log_debugs())
+		log_debug("%s: %s \"%s\" %s after %s", s->name, s->undoing ? "undoing" : "step", step_now(s)->name,
+		          result == SEQ_FAILED ? "failed" : "done",
+		          text_duration(core_clock_ns() - s->step_began_ns, duration));
 }
 
 /* What a step came to. False: it waits. */

@@ -183,6 +183,8 @@ static void decide_on_control(struct msg *m)
 	}
 	if (!c->status)
 		c->status = le16_get(c->req->cmd.connect.qid) ? join_ctrlr(c, s) : found_ctrlr(c, s);
+	log_debug("nvmf: connect of %.*s to queue %u of %.*s: status %03xh", (int)sizeof(c->data.hostnqn), c->data.hostnqn,
+	          le16_get(c->req->cmd.connect.qid), (int)sizeof(c->data.subsysnqn), c->data.subsysnqn, c->status);
 	if (c->seat) {
 		c->seat->size = (uint16_t)(le16_get(c->req->cmd.connect.sqsize) + 1);
 		c->seat->local = c->local;

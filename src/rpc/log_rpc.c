@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* log_rpc.c: how much the log says. There is one level; SPDK's two names for it mean the same. SPDK's flags switch
- * debug lines of one part on; here they are switched on together, by the flag "all". */
+/* log_rpc.c: how much the log says. There is one level; SPDK's two names for it mean the same. Flags choose the parts whose
+ * debug lines are written, whatever the level is. */
 #include "core/log.h"
 #include "rpc/core_rpc.h"
 
@@ -37,22 +37,32 @@ struct flag {
 };
 
 static const struct rpc_param flag_params[] = {
-	RPC_PARAM(struct flag, flag, .required = true, .doc = "\"all\"; the name of a part means the same."),
+	RPC_PARAM(struct flag, flag, .required = true, .doc = "A part, as log_get_flags lists them, or \"all\"."),
 };
+
+/* SPDK has many more; a script that switches one of those on goes on. */
+static uint64_t flags_of(const struct flag *a)
+{
+	uint64_t flags = log_flag_parse(a->flag);
+
+	if (!flags)
+		log_notice("rpc: there is no log flag %s; log_get_flags lists those there are", a->flag);
+	return flags;
+}
 
 static void handle_log_set_flag(struct rpc_call *call, void *args)
 {
-	struct flag *a = args;
-
-	if (strcmp(a->flag, "all") != 0)
-		log_notice("rpc: there is no log flag %s of its own: debug lines of all parts are on", a->flag);
-	log_set_level(LOG_DEBUG);
+	log_set_flags(log_get_flags() | flags_of(args));
 	rpc_reply_true(call);
 }
 
+/* The last one that goes, or all: no debug lines at all, as if there had never been any. */
 static void handle_log_clear_flag(struct rpc_call *call, void *args)
 {
-	if (log_get_level() == LOG_DEBUG)
+	uint64_t all = (1ull << LOG_FLAG_COUNT) - 1, left = log_get_flags() & ~flags_of(args) & all;
+
+	log_set_flags(left);
+	if (!left && log_get_level() == LOG_DEBUG)
 		log_set_level(LOG_NOTICE);
 	rpc_reply_true(call);
 }
@@ -60,8 +70,11 @@ static void handle_log_clear_flag(struct rpc_call *call, void *args)
 static void handle_log_get_flags(struct rpc_call *call, void *args)
 {
 	struct json_object *result = json_object_new_object();
+	uint64_t on = log_get_flags();
 
-	json_add_bool(result, "all", log_enabled(LOG_DEBUG));
+	json_add_bool(result, "all", on ? on == LOG_FLAGS_ALL : log_enabled(LOG_DEBUG));
+	for (uint32_t f = 0; f < LOG_FLAG_COUNT; f++)
+		json_add_bool(result, log_flag_name((enum log_flag)f), on ? on >> f & 1 : log_enabled(LOG_DEBUG));
 	rpc_reply(call, result);
 }
 
@@ -92,11 +105,11 @@ static const struct rpc_method methods[] = {
 	RPC_METHOD_BARE("log_get_print_level", handle_log_get_level, .flags = BOTH | RPC_READS,
 		.doc = "The same as log_get_level.", .returns = "\"NOTICE\""),
 	RPC_METHOD("log_set_flag", struct flag, flag_params, handle_log_set_flag, .flags = BOTH,
-		.doc = "Write debug lines.", .returns = "true"),
+		.doc = "Write debug lines of a part, beside those of others that are on.", .returns = "true"),
 	RPC_METHOD("log_clear_flag", struct flag, flag_params, handle_log_clear_flag, .flags = BOTH,
-		.doc = "Write no debug lines.", .returns = "true"),
+		.doc = "Write no debug lines of a part.", .returns = "true"),
 	RPC_METHOD_BARE("log_get_flags", handle_log_get_flags, .flags = BOTH | RPC_READS,
-		.doc = "Whether debug lines are written.", .returns = "{all: false}"),
+		.doc = "Of which parts debug lines are written.", .returns = "{all: false, nvmf: true, ...}"),
 	RPC_METHOD("log_enable_timestamps", struct timestamps, timestamps_params, handle_log_enable_timestamps, .flags =
 	           BOTH,
 		.doc = "Begin the log's lines with the time, or not.", .returns = "true"),

@@ -9,6 +9,7 @@ import pytest
 
 from gantry import Daemon, gantryd_path, wait_until
 from jsonrpc import Raw, request
+from nvme_tcp import Host
 
 
 def run(*args):
@@ -132,3 +133,45 @@ def test_log_level(tmp_path):
         assert daemon.rpc("log_set_level", level="warn") is True
         assert daemon.rpc("log_get_print_level") == "WARNING"
         wait_until(lambda: os.path.getsize(daemon.log_path) > 0, "the log")
+
+
+def debug_lines(daemon, after=0):
+    """Of the log, as (part, rest), from a line on; and how many lines there are."""
+    lines = daemon.log_tail(100000).splitlines()
+    return [line.split("DEBUG: ", 1)[1] for line in lines[after:] if "DEBUG: " in line], len(lines)
+
+
+def test_flags_choose_whose_debug_lines_are_written(daemon):
+    """A person looks for one thing, and must find it."""
+    flags = daemon.rpc("log_get_flags")
+    assert not any(flags.values()) and {"all", "rpc", "nvmf", "nvmf_tcp", "bdev", "bdev_nvme"} <= set(flags)
+
+    def seen(*on):
+        _, at = debug_lines(daemon)
+        for flag in on:
+            assert daemon.rpc("log_set_flag", flag=flag) is True
+        served = daemon.serve(daemon.malloc("disk"))
+        Host(served.port, served.nqn).close()
+        daemon.rpc("nvmf_delete_subsystem", nqn=served.nqn)
+        daemon.rpc("bdev_malloc_delete", name="disk")
+        for flag in on:
+            daemon.rpc("log_clear_flag", flag=flag)
+        return {line.split(":")[0] for line in debug_lines(daemon, at)[0]}
+    assert seen() == set()
+    assert seen("bdev") == {"bdev"}
+    assert seen("NVMF_TCP") == {"NVMe/TCP"}
+    assert seen("nvmf", "rpc") == {"nvmf", "rpc"}
+    assert {"nvmf", "NVMe/TCP", "rpc", "bdev"} < seen("all")
+    assert seen("ftl_core") == set() and "there is no log flag ftl_core" in daemon.log_tail()
+    daemon.rpc("log_set_flag", flag="all")
+    daemon.rpc("log_clear_flag", flag="rpc")
+    flags = daemon.rpc("log_get_flags")
+    assert flags["bdev"] and not flags["rpc"] and not flags["all"]
+
+
+def test_flags_of_the_command_line(tmp_path):
+    with Daemon(tmp_path, "-L", "bdev", "-L", "no_such_part") as daemon:
+        daemon.malloc("disk", mib=1)
+        lines, _ = debug_lines(daemon)
+        assert lines and all(line.startswith("bdev: ") for line in lines)
+        assert "--logflag is accepted and has no effect" in daemon.log_tail()

@@ -122,6 +122,7 @@ static void accepted(void *arg, struct sock *s)
 	sock_set_opts(s, &opts);
 	c = tcp_conn_make(tr, s);
 	tr->conns++;
+	log_debug("NVMe/TCP: a connection comes; %u are there", tr->conns);
 	msg_send(nvmf_target_place(tr->base.target, s), &c->msg, tcp_conn_arrive);
 }
 
