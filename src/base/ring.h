@@ -27,20 +27,21 @@ struct spsc {
 void spsc_init(struct spsc *r, uint32_t capacity_pow2);
 void spsc_fini(struct spsc *r);
 
-/* Producer. False when full. */
-static inline bool spsc_push(struct spsc *r, void *item)
+/* Producer, which keeps the next free place in a number of its own. False when full. */
+static inline bool spsc_put(struct spsc *r, uint32_t *tail, void *item)
 {
-	uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-
-	if (tail - r->head_seen > r->mask) {
+	if (*tail - r->head_seen > r->mask) {
 		r->head_seen = atomic_load_explicit(&r->head, memory_order_acquire);
-		if (tail - r->head_seen > r->mask)
+		if (*tail - r->head_seen > r->mask)
 			return false;
 	}
-	r->slots[tail & r->mask] = item;
-	atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
+	r->slots[(*tail)++ & r->mask] = item;
 	return true;
 }
+
+/* The consumer may see what was put, a batch at a time. Sequentially consistent, for producers that read then whether
+ * the consumer sleeps. */
+static inline void spsc_publish(struct spsc *r, uint32_t tail) { atomic_store(&r->tail, tail); }
 
 /* Consumer. Takes up to `max` items; returns how many. */
 static inline uint32_t spsc_pop(struct spsc *r, void **items, uint32_t max)

@@ -18,6 +18,16 @@
 #define MPSC_PRODUCERS 3u
 #define MPSC_ITEMS 50000u /* of each producer */
 
+static bool push(struct spsc *r, void *item)
+{
+	uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+
+	if (!spsc_put(r, &tail, item))
+		return false;
+	spsc_publish(r, tail);
+	return true;
+}
+
 static void spsc_refuses_when_full_and_wraps(void **state)
 {
 	struct spsc r;
@@ -27,14 +37,32 @@ static void spsc_refuses_when_full_and_wraps(void **state)
 	spsc_init(&r, 4);
 	for (int round = 0; round < 10; round++) {
 		for (int i = 0; i < 4; i++)
-			assert_true(spsc_push(&r, &cells[i]));
-		assert_false(spsc_push(&r, &cells[0]));
+			assert_true(push(&r, &cells[i]));
+		assert_false(push(&r, &cells[0]));
 		assert_int_equal(spsc_depth(&r), 4);
 		assert_int_equal(spsc_pop(&r, items, 3), 3);
 		assert_int_equal(spsc_pop(&r, items + 3, 8), 1);
 		for (int i = 0; i < 4; i++)
 			assert_ptr_equal(items[i], &cells[i]);
 		assert_int_equal(spsc_pop(&r, items, 8), 0);
+	}
+	spsc_fini(&r);
+}
+
+/* Nothing is seen before it is published, and then all of it. */
+static void spsc_publishes_batches(void **state)
+{
+	struct spsc r;
+	uint32_t tail = 0;
+	void *items[4];
+
+	spsc_init(&r, 4);
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < 3; i++)
+			assert_true(spsc_put(&r, &tail, &r));
+		assert_int_equal(spsc_pop(&r, items, 4), 0);
+		spsc_publish(&r, tail);
+		assert_int_equal(spsc_pop(&r, items, 4), 3);
 	}
 	spsc_fini(&r);
 }
@@ -49,8 +77,8 @@ static void spsc_indexes_may_wrap_32_bits(void **state)
 	atomic_store(&r.head, UINT32_MAX - 1);
 	r.head_seen = r.tail_seen = UINT32_MAX - 1;
 	for (int i = 0; i < 4; i++)
-		assert_true(spsc_push(&r, &r));
-	assert_false(spsc_push(&r, &r));
+		assert_true(push(&r, &r));
+	assert_false(push(&r, &r));
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(spsc_pop(&r, &item, 1), 1);
 	assert_int_equal(spsc_pop(&r, &item, 1), 0);
@@ -62,7 +90,7 @@ static void *spsc_producer(void *arg)
 	struct spsc *r = arg;
 
 	for (uintptr_t i = 1; i <= SPSC_ITEMS; i++)
-		while (!spsc_push(r, (void *)i))
+		while (!push(r, (void *)i))
 			sched_yield();
 	return NULL;
 }
@@ -173,6 +201,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(spsc_refuses_when_full_and_wraps),
+		cmocka_unit_test(spsc_publishes_batches),
 		cmocka_unit_test(spsc_indexes_may_wrap_32_bits),
 		cmocka_unit_test(spsc_keeps_order_between_threads),
 		cmocka_unit_test(mpsc_first_push_is_told_to_wake),

@@ -267,7 +267,6 @@ uint64_t bdev_block_count(const struct bdev_desc *desc);
  * Errors: NULL with a sentence. */
 struct bdev_channel *bdev_channel_get(struct bdev_desc *desc, struct err *e);
 void bdev_channel_put(struct bdev_channel *ch); /* its I/Os have ended */
-uint32_t bdev_channel_in_flight(const struct bdev_channel *ch);
 
 /* --- statistics ------------------------------------------------------------------------------------------- */
 /* What I/O waits for in the waist, and how often it had to; or as many as do now. */

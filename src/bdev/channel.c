@@ -92,11 +92,6 @@ void bdev_channel_put(struct bdev_channel *ch)
 	atomic_fetch_sub(&b->open_channels, 1); /* from here on the device may go */
 }
 
-uint32_t bdev_channel_in_flight(const struct bdev_channel *ch)
-{
-	return ch->in_flight;
-}
-
 void *bdev_channel_ctx(struct bdev_channel *ch)
 {
 	return ch->ctx;

@@ -190,19 +190,3 @@ void freeze_bool(struct freeze *f, const char *name, bool *v)
 	else
 		*v = b;
 }
-
-bool freeze_optional(struct freeze *f, const char *name)
-{
-	uint32_t len;
-	size_t at;
-
-	if (f->err.code)
-		return false;
-	if (!f->thawing)
-		put(f, name, NULL, 0);
-	else if (is_next(f, name, &len, &at) && len == 0)
-		f->at = at;
-	else
-		return false;
-	return true;
-}

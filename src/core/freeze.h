@@ -9,7 +9,7 @@
  *
  * The same state moves a connection between cores and between processes and makes the simulator's
  * checkpoints. Every value carries its name and size, so that an unknown or missing one is an error with
- * a name rather than a shifted stream; versions that add fields use freeze_optional().
+ * a name rather than a shifted stream.
  */
 #ifndef CORE_FREEZE_H
 #define CORE_FREEZE_H
@@ -39,8 +39,6 @@ void freeze_u64(struct freeze *f, const char *name, uint64_t *v);
 void freeze_raw(struct freeze *f, const char *name, void *data, size_t len);
 /* Up to `max` bytes; *len is written when thawing. */
 void freeze_bytes(struct freeze *f, const char *name, void *data, uint32_t *len, uint32_t max);
-/* Guards fields that an earlier version did not write: true when they are there (always, when freezing). */
-bool freeze_optional(struct freeze *f, const char *name);
 void freeze_text(struct freeze *f, const char *name, char *text, size_t size);
 
 #endif

@@ -44,6 +44,4 @@ static inline enum step machine_goto(struct machine *m, uint8_t state)
 	return STEP_NEXT;
 }
 
-static inline const char *machine_state_name(const struct machine *m) { return m->states[m->state].name; }
-
 #endif

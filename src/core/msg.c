@@ -75,15 +75,10 @@ void msg_send_chain(struct reactor *to, struct msg_chain *c)
 		send_foreign(to, all.newest, all.oldest);
 }
 
-/* The producer's half of the ring: base/ring.h's spsc_push() with the tail kept private. */
 static bool ring_put(struct outbox *out, struct spsc *ring, struct msg *m)
 {
-	if (out->tail - ring->head_seen > ring->mask) {
-		ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
-		if (out->tail - ring->head_seen > ring->mask)
-			return false;
-	}
-	ring->slots[out->tail++ & ring->mask] = m;
+	if (!spsc_put(ring, &out->tail, m))
+		return false;
 	out->unpublished++;
 	return true;
 }
@@ -92,7 +87,7 @@ static bool ring_put(struct outbox *out, struct spsc *ring, struct msg *m)
  * that this costs less than a read-modify-write of the receiver's flag. */
 static void ring_publish(struct outbox *out, struct spsc *ring)
 {
-	atomic_store(&ring->tail, out->tail);
+	spsc_publish(ring, out->tail);
 	out->unpublished = 0;
 }
 

@@ -9,8 +9,6 @@ _Atomic uint64_t trace_mask;
 #define TRACE_ROW(name, group, a, b) { #name, a, b, TRACE_GROUP_##group, 0 },
 static const struct trace_point_info points[] = { TRACE_POINTS(TRACE_ROW) };
 
-void trace_set(bool on) { atomic_store(&trace_mask, on ? (1ull << TRACE_POINT_COUNT) - 1 : 0); }
-
 void trace_add(enum trace_point p, uint64_t a, uint64_t b)
 {
 	struct reactor *r = reactor_current;
@@ -51,8 +49,6 @@ struct trace_point_info trace_point_info(uint32_t point)
 		info.bit += points[i].group == info.group;
 	return info;
 }
-
-const char *trace_point_name(uint32_t point) { return point < TRACE_POINT_COUNT ? points[point].name : "UNKNOWN"; }
 
 const char *trace_group_name(enum trace_group group)
 {

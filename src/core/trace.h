@@ -49,7 +49,6 @@ struct trace_record {
 };
 
 extern _Atomic uint64_t trace_mask; /* bit per point */
-void trace_set(bool on);            /* all of them */
 void trace_add(enum trace_point p, uint64_t a, uint64_t b);
 #define trace(p, a, b) \
 	do { \
@@ -65,7 +64,6 @@ struct trace_point_info {
 	uint32_t bit;
 };
 struct trace_point_info trace_point_info(uint32_t point);
-const char *trace_point_name(uint32_t point);
 const char *trace_group_name(enum trace_group group);
 uint64_t trace_group_points(enum trace_group group);                  /* bits of trace_mask */
 /* The calling reactor's last records, oldest first; returns how many. */

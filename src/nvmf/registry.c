@@ -196,12 +196,6 @@ static void ctrlr_go_on(struct nvmf_ctrlr *c)
 		ctrlr_free(c);
 }
 
-void nvmf_ctrlr_unmake(struct nvmf_ctrlr *c)
-{
-	assert(c->unborn && !c->seat_count);
-	ctrlr_free(c);
-}
-
 static void ctrlr_free(struct nvmf_ctrlr *c)
 {
 	struct nvmf_target *t = c->target;

@@ -303,7 +303,6 @@ void nvmf_ctrlr_reset_on_control(struct msg *m);
 void nvmf_abort_on_control(struct msg *m);
 struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local);
 struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, uint16_t qid);
-void nvmf_ctrlr_unmake(struct nvmf_ctrlr *c);                              /* never had a seat */
 
 /* --- commands ------------------------------------------------------------------------------------ */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* log_rpc.c: how much the log says. There is one level; SPDK's two names for it mean the same. Flags choose the parts whose
- * debug lines are written, whatever the level is. */
+/* log_rpc.c: how much the log says. There is one level; SPDK's two names for it mean the same. Flags choose the parts
+ * whose debug lines are written, whatever the level is. */
 #include "core/log.h"
 #include "rpc/core_rpc.h"
 

@@ -112,9 +112,5 @@ bool file_sync_over(struct file_disk *d, struct file_io *f, enum bdev_status *st
 /* file_job.c: on helper threads: what blocks. */
 void file_job_start(struct file_io *f);
 bool file_job_cancel(struct file_io *f);
-static inline bool file_job_takes(uint8_t op)
-{
-	return (1u << op) & (BDEV_BIT(FLUSH) | BDEV_BIT(UNMAP) | BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(GET_LBA_STATUS));
-}
 
 #endif

@@ -311,18 +311,3 @@ char *files_sim_bytes(struct files *f, const char *name, size_t *ret_len)
 	*ret_len = s->nodes[n->node].len;
 	return s->nodes[n->node].bytes;
 }
-
-void files_sim_put(struct files *f, const char *name, const char *bytes, size_t len)
-{
-	struct files_sim *s = sim_of(f);
-	struct name *n = find_or_add(s->now, name);
-	struct node *node;
-
-	if (n->node < 0)
-		n->node = s->node_count++;
-	must(s->node_count <= NODES_MAX);
-	node = &s->nodes[n->node];
-	set(&node->bytes, &node->len, bytes, len);
-	set(&node->kept, &node->kept_len, bytes, len);
-	memcpy(s->kept, s->now, sizeof(s->kept));
-}

@@ -22,6 +22,5 @@ enum files_crash { FILES_KILLED, FILES_POWER_CUT };
 void files_sim_crash(struct files *f, enum files_crash how);
 /* A file's bytes, for tests that damage them: NULL when it is not there. */
 char *files_sim_bytes(struct files *f, const char *name, size_t *ret_len);
-void files_sim_put(struct files *f, const char *name, const char *bytes, size_t len);
 
 #endif
