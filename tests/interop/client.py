@@ -44,7 +44,7 @@ class Client(Guest):
     def tidy(self):
         """As after boot."""
         self.run("umount -A /mnt 2> /dev/null || true; nvmet_clear; nvme disconnect-all; "
-                 "! ls -d /sys/class/nvme/nvme* 2> /dev/null", timeout_s=30)
+                 "! ls -d /sys/class/nvme/nvme* 2> /dev/null", timeout_s=120)
 
 
 def fio_result(output):

@@ -27,7 +27,7 @@ from pathlib import Path
 from gantry import free_port
 
 HOST = "10.0.2.2"
-BOOT_TIMEOUT_S = 60
+BOOT_TIMEOUT_S = 240
 MEMORY_MIB = 2048
 CPUS = 2
 # What init needs to reach its root and its agent's port; everything else is loaded from the host's root by modprobe.
@@ -260,7 +260,7 @@ class Guest:
         self.agent.sendall(f"{job.name}\n".encode())
         return job
 
-    def run(self, script, timeout_s=60, check=True):
+    def run(self, script, timeout_s=120, check=True):
         return self.start(script).wait(timeout_s, check)
 
     # --- the kernel's messages ---
