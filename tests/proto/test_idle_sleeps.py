@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from gantry import Daemon
+from gantry import Daemon, wait_until
 from load import cpu_ns, differences, tcp_counter, wakeups
 from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
+from remote import attach
 
 BACKENDS = ["aio", "malloc", "null", "skeleton", "uring"]
 STACKED = {"passthru", "split", "error", "delay", "powercut", "raid"}   # one on the other: a "tower"
@@ -17,7 +18,14 @@ KEEP_ALIVE_EVERY_S = 0.5
 KATO_MS = 2000
 WATCHDOG_LOOKS_MAX = 2      # one timer after the last command, and the one it was armed for before that
 SPIN_PASSES_MAX = 2000      # an adaptive reactor spins at most 50 us before a sleep
+REMOTE = 16                 # attached controllers
+REMOTE_KATO_MS = 2000       # what they tell their targets
 CONTROL_WAKES_MAX = 16      # for the two RPCs that look
+
+
+def must_read(daemon, name):
+    """Its queues are connected: I/O has gone over them."""
+    wait_until(lambda: daemon.rpc("bdev_get_iostat", names=[name])["bdevs"][0]["num_read_ops"], "a look for partitions")
 
 
 def tower(daemon):
@@ -124,6 +132,31 @@ def test_nothing_wakes_when_nobody_is_there(tmp_path, mode):
         assert woke["reactor_0"]["sleeps"] <= 2 + WATCHDOG_LOOKS_MAX
         assert woke["reactor_0"]["work.timers"] <= WATCHDOG_LOOKS_MAX
         assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
+
+
+@pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
+def test_attached_controllers_cost_only_their_keep_alive(tmp_path, target, mode):
+    """Control says that we are alive, twice in a keep-alive time; cores that carry no I/O are not woken at all."""
+    (tmp_path / "host").mkdir()
+    served = target.export()
+    with Daemon(tmp_path / "host", "--mode", mode) as daemon:
+        daemon.rpc("bdev_nvme_set_options", keep_alive_timeout_ms=REMOTE_KATO_MS)
+        for i in range(REMOTE):
+            attach(daemon, served, name=f"N{i}")
+            must_read(daemon, f"N{i}n1")
+        wakeups(daemon)
+        before, cpu_before, began = wakeups(daemon), cpu_ns(daemon.pid), time.monotonic()
+        time.sleep(4)
+        cpu = cpu_ns(daemon.pid) - cpu_before
+        elapsed_s = time.monotonic() - began
+        woke = differences(before, wakeups(daemon))
+        print(f"CPU: {cpu / elapsed_s / 1e7:.4f} % of a core", woke)
+        assert woke["reactor_0"]["work.fd_events"] == 0 and woke["reactor_0"]["work.polls_busy"] == 0
+        assert woke["reactor_0"]["work.timers"] <= WATCHDOG_LOOKS_MAX + REMOTE      # of what was done before
+        keep_alives = REMOTE * (elapsed_s * 1000 / (REMOTE_KATO_MS / 2) + 1)
+        assert woke["control"]["work.timers"] <= 2 * keep_alives + CONTROL_WAKES_MAX
+        assert woke["control"]["work.fd_events"] <= keep_alives + CONTROL_WAKES_MAX
+        assert [t["active_pollers_count"] for t in daemon.rpc("thread_get_stats")["threads"]] == [0, 0]
 
 
 def test_polling_asks_the_kernel_nothing_but_what_is_ready(tmp_path):
