@@ -725,6 +725,8 @@ void remote_path_leave(struct remote_path *p, struct remote_path_wait *w)
 		kick(p, "detached on request");
 	} else if (p->ctl->ended) {
 		tell(&p->ctl->ends, NULL);
+		p->ctl->limbo_over |= p->group->leaving; /* given up by itself before: it need not be kept for limbo now */
+		replay_next(p);
 	}
 }
 
