@@ -52,7 +52,7 @@ def test_load_survives_a_target_that_restarts(daemon, target):
             wait_state(daemon, "enabled")
             assert len(host.io.read(0, 8)) == 4096
     path, = paths(daemon)
-    assert path["connected"] == 4 and path["ended_by"]["refused"] >= 1
+    assert path["connected"] == 4 and sum(path["ended_by"].values()) >= 3     # more where an attempt came too soon
     assert disks(daemon) == ["Nvme0n1"]
 
 

@@ -46,8 +46,7 @@ def test_reads_move_at_once(daemon, pair):
     """A read that was out when its path was reset would be an error, or wait for a time-out."""
     a, b = pair
     with gateway(daemon, attach_both(daemon, pair)) as host:
-        works(host)
-        first, second = (a, b) if a.seen["read"] else (b, a)
+        first, second = (a, b) if moved(a, host) else (b, a)
         first.on("read", ways.ignore)
         cids = [host.io.submit(rw(IO_READ, n * 8, 8), expect=4096) for n in range(8)]
         wait_until(lambda: first.seen["ignored"] == 8, "reads to be out", PATIENCE_S)
@@ -158,7 +157,8 @@ def test_one_path_is_detached(daemon, pair):
         wait_until(lambda: len(controllers(daemon)) == 1, "the path to go", PATIENCE_S)
         assert disks_of(daemon) == [disk]
         works(host)
-        assert not a.connections and b.connections
+        wait_until(lambda: not a.connections, "its connections to end", PATIENCE_S)
+        assert b.connections
 
 
 # --- paths that are none -----------------------------------------------------------------------------------------
