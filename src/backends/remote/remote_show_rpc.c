@@ -79,11 +79,12 @@ static void handle_get(struct rpc_call *call, void *args)
 {
 	struct remote_rpc *rr = rpc_ctx(call);
 	const struct name *a = args;
-	struct remote_group *g = a->name ? remote_rpc_group(call, a->name) : NULL;
+	bool named = a->name;
+	struct remote_group *g = named ? remote_rpc_group(call, a->name) : NULL;
 	struct json_object *array;
 
-	if (a->name && !g)
-		return;
+	if (named && !g)
+		return; /* it was answered, and `a` is gone with it */
 	array = json_object_new_array();
 	if (g)
 		add_group(array, g);
