@@ -176,6 +176,14 @@ static void resolved(struct net_resolve *r)
 
 static enum step ctrlr_on_RESOLVE(struct nvme_ctrlr *c)
 {
+	struct net_addr addr;
+
+	/* Most addresses are numbers: no helper has to be asked, and none is under way when the daemon ends. */
+	if (!net_addr_parse(c->path.adrfam, c->path.traddr, c->path.trsvcid, &addr, NULL)) {
+		c->login.addr = addr;
+		ctrlr_goto(c, CTRLR_CONNECT);
+		return c->opts.probe || tell_reached(c) ? STEP_NEXT : STEP_DONE;
+	}
 	c->lookup = base_zalloc(sizeof(*c->lookup));
 	c->lookup->ctrlr = c;
 	net_resolve(&c->lookup->resolve, c->path.adrfam, c->path.traddr, c->path.trsvcid, resolved);

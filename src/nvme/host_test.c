@@ -88,8 +88,9 @@ static void begin(struct rig *w, enum manner manner)
 	w->deaf = manner == DEAF;
 	w->hook = misbehave;
 	w->cap = manner == NO_QUEUE ? 1ull << 32 : 127;
-	rig_begin(w, 1 + manner, manner == NO_LISTENER ? SIM_NET_REFUSE :
-	                         manner == NO_WAY ? SIM_NET_BLACK_HOLE : SIM_NET_ACCEPT);
+	/* A seed in which what is sent at once arrives at once: TWO_R2TS is about that. */
+	rig_begin(w, 21 + manner, manner == NO_LISTENER ? SIM_NET_REFUSE :
+	                          manner == NO_WAY ? SIM_NET_BLACK_HOLE : SIM_NET_ACCEPT);
 }
 
 static void begin_io(struct rig *w, enum manner manner)
