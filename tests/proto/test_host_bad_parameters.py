@@ -52,7 +52,7 @@ def test_attach(daemon, target, changed, word):
     ("bdev_nvme_detach_controller", {}), ("bdev_nvme_reset_controller", {}), ("bdev_nvme_enable_controller", {}),
     ("bdev_nvme_disable_controller", {}), ("bdev_nvme_get_controllers", {}), ("bdev_nvme_get_io_paths", {}),
     ("bdev_nvme_set_preferred_path", {"cntlid": 1}), ("bdev_nvme_set_multipath_policy", {"policy": "active_active"}),
-    ("bdev_nvme_get_controller_health_info", {})])
+    ("bdev_nvme_get_controller_health_info", {}), ("bdev_nvme_stop_discovery", {})])
 def test_nobody_of_that_name(daemon, method, more):
     assert "nobody" in sentence(daemon, method, name="nobody", **more)
 
