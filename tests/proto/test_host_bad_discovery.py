@@ -24,7 +24,8 @@ def follow(daemon, discovery, **more):
 
 def found(daemon):
     """{subnqn} of what is attached."""
-    return {c["trid"]["subnqn"] for group in daemon.rpc("bdev_nvme_get_controllers") for c in group["ctrlrs"]}
+    return {c["trid"]["subnqn"] for group in daemon.rpc("bdev_nvme_get_controllers") for c in group["ctrlrs"]
+            if c["state"] == "enabled"}
 
 
 def entries(*targets):
