@@ -9,7 +9,8 @@
     bench/bench.py --peer ... -n 5 -t 5 rand      cases whose name contains "rand"
 
 The target has one core of its own, each initiator another; the initiator is gantry-perf, or spdk_nvme_perf
-with --initiator spdk=/path. Every repetition measures A and B one after the other; a ratio is the median
+with --initiator spdk=/path. The cases called "host: ..." turn that round: one target, and gantry-perf against
+the one that --initiator names. Every repetition measures A and B one after the other; a ratio is the median
 of the repetitions' ratios. Machines differ and drift: quote ratios. SPDK wants hugepages: reserve them first
 (echo 600 > /proc/sys/vm/nr_hugepages), or give --peer-args '--no-huge -s 1024'.
 """
@@ -31,7 +32,7 @@ def parse_arguments():
     parser.add_argument("--build", default="build", help="Gantry's build tree (default: build)")
     parser.add_argument("--peer", help="KIND=PATH: spdk=DIR or gantry=BUILD")
     parser.add_argument("--peer-args", default="", help="more arguments for the peer's target")
-    parser.add_argument("--initiator", default=None, help="spdk=DIR: use its spdk_nvme_perf for both sides")
+    parser.add_argument("--initiator", default=None, help="spdk=DIR: use its spdk_nvme_perf for both sides (\"host\" cases: for B)")
     parser.add_argument("--call", action="append", default=[], metavar="METHOD[=JSON]",
                         help="call this on A only, when its disk (\"disk\") is there: what does it cost?")
     parser.add_argument("-n", type=int, default=5, help="repetitions (default 5)")
@@ -45,6 +46,8 @@ def sides_of(args, case):
     """The two targets a case compares: A is always this build."""
     ours = TARGETS["gantry"](args.build, "", case)
     ours.calls = [(method, json.loads(params or "{}")) for method, _, params in (c.partition("=") for c in args.call)]
+    if case.against == "initiator":
+        return ours, TARGETS["gantry"](args.build, "", case)
     if case.against:                          # our own other mode
         return ours, TARGETS["gantry"](args.build, "", case._replace(mode=case.against))
     if not args.peer:
@@ -61,16 +64,23 @@ def measure(target, initiators, case, seconds):
 
 def figure(result, metric):
     return {"iops": result["iops"], "latency": result["latency_us"], "p50": result["p50_us"],
-            "cpu_per_io": result["target_cpu_us_per_io"]}[metric]
+            "cpu_per_io": result["target_cpu_us_per_io"], "host_cpu_per_io": result["host_cpu_us_per_io"]}[metric]
 
 
-def run_case(args, case, initiators):
+def initiators_of(args, case):
+    """Those of A and B: the same, but where they are what is compared."""
+    ours, named = Initiator(f"gantry={args.build}"), Initiator(args.initiator or f"gantry={args.build}")
+    return (ours, named) if case.against == "initiator" else (named, named)
+
+
+def run_case(args, case):
     a_side, b_side = sides_of(args, case)
+    a_initiator, b_initiator = initiators_of(args, case)
     a_values, b_values, ratios = [], [], []
     for _ in range(args.n):
-        a_values.append(figure(measure(a_side, initiators, case, args.t), case.metric))
+        a_values.append(figure(measure(a_side, a_initiator, case, args.t), case.metric))
         if b_side:
-            b_values.append(figure(measure(b_side, initiators, case, args.t), case.metric))
+            b_values.append(figure(measure(b_side, b_initiator, case, args.t), case.metric))
             ratios.append(a_values[-1] / b_values[-1] if b_values[-1] else float("inf"))
     row = {"case": case.name, "metric": case.metric, "a": statistics.median(a_values), "a_all": a_values}
     if b_side:
@@ -98,15 +108,14 @@ def main():
         for case in cases:
             print(f"{case.name:<44} {case.metric}")
         return 0
-    cases = [c for c in cases if c.against or args.peer or args.pattern]
-    initiators = Initiator(args.initiator or f"gantry={args.build}")
+    cases = [c for c in cases if (c.against and c.against != "initiator") or args.peer or args.pattern]
     cpus = cpus_of_this_machine()
     if not args.json:
         print(f"target on CPU {cpus[0]}, initiators on {cpus[1:] or cpus}; {args.n} repetitions of {args.t} s; "
               f"load {os.getloadavg()[0]:.1f}")
-        print(f"{'case':<44} {'A: gantry':>12} {'B: ' + (args.peer or 'own').split('=')[0]:>12}  A/B (min to max)")
+        print(f"{'case':<44} {'A: gantry':>12} {'B: ' + (args.peer or args.initiator or 'own').split('=')[0]:>12}  A/B (min to max)")
     for case in cases:
-        row = run_case(args, case, initiators)
+        row = run_case(args, case)
         if args.json:
             print(json.dumps(row), flush=True)
         else:

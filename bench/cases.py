@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a
 file in memory through that back-end, "uring:disk" one on the disk, below the current directory; `peer_disk` is the
-peer's."""
+peer's. `against`: what B is, when not the peer's target: our own target in another mode, or "initiator": the same target
+driven by the peer's initiator."""
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "
-                          "peer_disk")
+                          "peer_disk target_cores host_mode")
 
 
 def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_bytes=4096, depth=128, qpairs=1,
-         digests=False, metric="iops", goal=None, against=None, peer_disk=None):
+         digests=False, metric="iops", goal=None, against=None, peer_disk=None, target_cores=1,
+         host_mode="poll"):
     return Case(name, disk, mode, initiators, pattern, io_bytes, depth, qpairs, digests, metric, goal, against,
-                peer_disk or disk)
+                peer_disk or disk, target_cores, host_mode)
+
+
+def host(name, **more):
+    """One core of ours as a host against one of the peer's; the target has two, to be no limit."""
+    return case("host: " + name, **{"disk": "null", "initiators": 1, "against": "initiator", "target_cores": 2, **more})
 
 
 CASES = [
@@ -35,6 +42,11 @@ CASES = [
          metric="p50", goal=("<=", 1.1)),
     case("adaptive against poll, randwrite QD32", mode="adaptive", against="poll", pattern="randwrite", depth=32,
          goal=(">=", 0.95)),
+    *(host(f"{pattern} QD128 over {qpairs}", pattern=pattern, qpairs=qpairs, goal=(">=", 1.3))
+      for pattern in ("randread", "randwrite") for qpairs in (1, 2)),
+    *(host(f"{pattern} QD1", pattern=pattern, depth=1, goal=(">=", 1.3)) for pattern in ("randread", "randwrite")),
+    *(host(f"{pattern} QD{depth}, its CPU per I/O", pattern=pattern, depth=depth, metric="host_cpu_per_io",
+           goal=("<=", 0.77), host_mode="interrupt") for pattern in ("randread", "randwrite") for depth in (1, 128)),
     *(case(f"file on {where}, {pattern} QD{depth}, against {peer}", disk=f"uring:{where}", pattern=pattern, depth=depth,
            initiators=1, goal=(">=", 1.5 if where == "shm" else 1.0), peer_disk=f"{peer}:{where}")
       for where in ("shm", "disk") for peer in ("uring", "aio") for pattern in ("randread", "randwrite")

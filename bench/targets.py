@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shlex
 import socket
 import subprocess
@@ -136,8 +137,8 @@ class Target:
 
 class GantryTarget(Target):
     def command(self):
-        core = cpus_of_this_machine()[0]
-        return [str(self.path / "gantryd"), "-m", f"[{core}]", "-r", str(self.socket), "--mode", self.case.mode,
+        cores = ",".join(map(str, cpus_of_this_machine()[:self.case.target_cores]))
+        return [str(self.path / "gantryd"), "-m", f"[{cores}]", "-r", str(self.socket), "--mode", self.case.mode,
                 *self.arguments]
 
 
@@ -152,6 +153,11 @@ class SpdkTarget(Target):
 TARGETS = {"gantry": GantryTarget, "spdk": SpdkTarget}
 
 
+def cpu_of_children():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 class Initiator:
     """The same load on every target: one process per initiator, each on a core of its own."""
 
@@ -163,7 +169,7 @@ class Initiator:
         if self.kind == "spdk":
             program, extra = self.path / "build/bin/spdk_nvme_perf", ["-L"]
         else:
-            program, extra = self.path / "gantry-perf", ["--json"]
+            program, extra = self.path / "gantry-perf", ["--json", "--mode", case.host_mode]
         digests = ["-H", "-I"] if case.digests else []
         return [str(program), "-r", target.path_text(), "-q", str(case.depth), "-o", str(case.io_bytes), "-w",
                 case.pattern, "-P", str(case.qpairs), "-t", str(seconds), "-c", hex(1 << cpu), *digests, *extra]
@@ -173,6 +179,8 @@ class Initiator:
             result = json.loads(output.strip().splitlines()[-1])
             return result["iops"], result["latency_us"]["mean"], result["latency_us"]["p50"]
         total = re.search(r"^Total\s*:\s*([\d.]+)\s+[\d.]+\s+([\d.]+)", output, re.M)
+        if not total:
+            raise RuntimeError(f"spdk_nvme_perf said no total: {output}")
         p50 = re.search(r"^\s*50\.\d+%\s*:\s*([\d.]+)us", output, re.M)
         return float(total[1]), float(total[2]), float(p50[1]) if p50 else 0
 
@@ -188,8 +196,8 @@ class Initiator:
     def run(self, target, case, seconds):
         self.fill(target, case)
         cpus = cpus_of_this_machine()
-        own = cpus[1:] or cpus
-        cpu_before, began = target.cpu_seconds(), time.monotonic()
+        own = cpus[case.target_cores:] or cpus
+        cpu_before, own_before, began = target.cpu_seconds(), cpu_of_children(), time.monotonic()
         running = [subprocess.Popen(self.command(target, case, own[i % len(own)], seconds), stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, text=True) for i in range(case.initiators)]
         outputs = [p.communicate(timeout=seconds + 60) for p in running]
@@ -198,7 +206,9 @@ class Initiator:
                 raise RuntimeError(f"{p.args}: {out}{errors}")
         figures = [self.parse(out) for out, _ in outputs]
         iops = sum(f[0] for f in figures)
-        busy = (target.cpu_seconds() - cpu_before) / (time.monotonic() - began)
+        took = time.monotonic() - began
+        busy, own_busy = (target.cpu_seconds() - cpu_before) / took, (cpu_of_children() - own_before) / took
         return {"iops": iops, "latency_us": sum(f[1] for f in figures) / len(figures),
                 "p50_us": sum(f[2] for f in figures) / len(figures),
-                "target_cpu_us_per_io": busy * 1e6 / iops if iops else 0}
+                "target_cpu_us_per_io": busy * 1e6 / iops if iops else 0,
+                "host_cpu_us_per_io": own_busy * 1e6 / iops if iops else 0}
