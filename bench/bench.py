@@ -32,7 +32,8 @@ def parse_arguments():
     parser.add_argument("--build", default="build", help="Gantry's build tree (default: build)")
     parser.add_argument("--peer", help="KIND=PATH: spdk=DIR or gantry=BUILD")
     parser.add_argument("--peer-args", default="", help="more arguments for the peer's target")
-    parser.add_argument("--initiator", default=None, help="spdk=DIR: use its spdk_nvme_perf for both sides (\"host\" cases: for B)")
+    parser.add_argument("--initiator", default=None,
+                        help="spdk=DIR: use its spdk_nvme_perf for both sides (\"host\" cases: for B)")
     parser.add_argument("--call", action="append", default=[], metavar="METHOD[=JSON]",
                         help="call this on A only, when its disk (\"disk\") is there: what does it cost?")
     parser.add_argument("-n", type=int, default=5, help="repetitions (default 5)")
@@ -113,7 +114,8 @@ def main():
     if not args.json:
         print(f"target on CPU {cpus[0]}, initiators on {cpus[1:] or cpus}; {args.n} repetitions of {args.t} s; "
               f"load {os.getloadavg()[0]:.1f}")
-        print(f"{'case':<44} {'A: gantry':>12} {'B: ' + (args.peer or args.initiator or 'own').split('=')[0]:>12}  A/B (min to max)")
+        other = (args.peer or args.initiator or "own").split("=")[0]
+        print(f"{'case':<44} {'A: gantry':>12} {'B: ' + other:>12}  A/B (min to max)")
     for case in cases:
         row = run_case(args, case)
         if args.json:

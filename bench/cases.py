@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a
 file in memory through that back-end, "uring:disk" one on the disk, below the current directory; `peer_disk` is the
-peer's. `against`: what B is, when not the peer's target: our own target in another mode, or "initiator": the same target
-driven by the peer's initiator."""
+peer's. `against`: what B is, when not the peer's target: our own target in another mode, or "initiator": the same
+target, driven by the peer's initiator."""
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tcp.h: what sending and receiving over NVMe/TCP share. Private to src/nvme/tcp*.c. */
+#ifndef NVME_TCP_H
+#define NVME_TCP_H
+
+#include "fabric/fabric.h"
+#include "nvme/host.h"
+
+/* What one outstanding command has under way. By cid; `line` links those with a PDU to send. */
+struct slot {
+	struct queue_link line;
+	struct nvme_op *op;
+	uint8_t header[FABRIC_PUT_MAX];
+	uint8_t digest[NVME_TCP_DIGEST_SIZE];
+	uint32_t header_len;
+	uint32_t data_at, data_len;     /* of the PDU in the line, within the command's data */
+	bool digested;                  /* a data digest follows the data */
+	/* R2T being answered. */
+	uint32_t r2t_at, r2t_end;
+	uint16_t ttag;
+	uint32_t received;              /* C2HData so far */
+	bool bad_digest;
+	bool lined;                     /* in the line: its memory must stay until the PDU is out */
+	bool answered;                  /* the answer came while it was: complete it then */
+	struct nvme_cqe answer;
+};
+
+struct tcp_qpair {
+	struct nvme_qpair qp;
+	struct sock *sock;
+	struct fabric_rx rx;
+	struct nvme_tcp_framing tx;
+	uint32_t h2c_data_max;
+	struct slot *slots;
+	struct slot *receiving;         /* whose data the PDU at hand carries */
+	bool success;                   /* and whether it stands for the response, too */
+	struct queue line;              /* slots with a PDU to send */
+	uint32_t first_sent;            /* bytes of the first one that are out */
+	struct defer send_defer;
+	bool writable, connected;
+	uint8_t icreq[FABRIC_PUT_MAX];
+	uint32_t icreq_len, icreq_sent;
+};
+
+static inline struct tcp_qpair *tcp_of(struct nvme_qpair *qp)
+{
+	return container_of(qp, struct tcp_qpair, qp);
+}
+
+/* The connection is given up: `fmt` goes on after queue and address. */
+void tcp_broke(struct tcp_qpair *t, enum nvme_reason reason, int code, const char *fmt, ...) PRINTF(4, 5);
+#define tcp_bad(t, ...) tcp_broke(t, NVME_REASON_PROTOCOL, -EPROTO, __VA_ARGS__)
+enum nvme_reason tcp_reason_of(int error); /* of a connection that stood */
+/* The bytes [at, at + len) of a command's data as iovecs; returns how many. */
+int tcp_data_iovs(const struct nvme_op *op, uint32_t at, uint32_t len, struct iovec *iov, int max);
+
+/* tcp_send.c */
+void tcp_submit(struct nvme_qpair *qp, struct nvme_op *op);
+void tcp_send_gathered(struct defer *d);
+/* The next H2CData of the R2T this slot answers. */
+void tcp_line_up_h2c(struct tcp_qpair *t, struct slot *s);
+
+/* tcp_recv.c */
+void tcp_receive_all(struct tcp_qpair *t);
+/* The command's answer. Put off while a PDU of it is in the line. */
+void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe);
+
+#endif

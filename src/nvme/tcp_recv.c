@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tcp_recv.c: answers and data in.
+ *
+ * Receiving goes through the core's shared buffer; the rest of a long C2HData is received straight into the command's
+ * own memory.
+ */
+#include <errno.h>
+
+#include "nvme/tcp.h"
+
+#define TCP_RECV_BUDGET 4u      /* receives per visit */
+
+void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
+{
+	struct nvme_op *op = nvme_qpair_op(&t->qp, le16_get(cqe->cid));
+	struct nvme_cqe cpl = *cqe;
+	struct slot *s;
+
+	if (!op) {
+		tcp_bad(t, "the target answered command %u, which is not outstanding", le16_get(cqe->cid));
+		return;
+	}
+	s = &t->slots[op->cid];
+	if (s->lined) {
+		s->answered = true;
+		s->answer = *cqe;
+		return;
+	}
+	if (s->bad_digest && !(nvme_cqe_status(&cpl) & NVME_SC_CODE))
+		nvme_cqe_set_status(&cpl, NVME_SC_TRAN_TPORT_ERROR);
+	else if (op->data == NVME_OP_TO_HOST && op->data_len && !(nvme_cqe_status(&cpl) & NVME_SC_CODE) &&
+	         s->received != op->data_len) {
+		tcp_bad(t, "the target ended a read after %u of %u bytes", s->received, op->data_len);
+		return;
+	}
+	s->op = NULL;
+	nvme_qpair_completed(&t->qp, &cpl);
+}
+
+static void complete_success(struct tcp_qpair *t, uint16_t cid)
+{
+	struct nvme_cqe cqe = { .cid = le16_of(cid) };
+
+	tcp_complete(t, &cqe);
+}
+
+static bool transfer_fits(struct tcp_qpair *t, const union nvme_tcp_pdu *pdu, struct slot *s, uint32_t next)
+{
+	struct nvme_tcp_transfer transfer = { .cccid = s->op->cid, .next = next, .end = s->op->data_len };
+	uint32_t fei = 0;
+	enum nvme_tcp_fes fes = nvme_tcp_check_transfer(pdu, &transfer, &fei);
+
+	if (fes)
+		tcp_bad(t, "the target's %s does not fit its command: %s", nvme_tcp_type_name(pdu->h.type),
+		      nvme_tcp_fes_text((uint16_t)fes));
+	return !fes;
+}
+
+static struct slot *slot_of(struct tcp_qpair *t, le16 cccid, enum nvme_op_data data)
+{
+	struct nvme_op *op = nvme_qpair_op(&t->qp, le16_get(cccid));
+
+	if (op && op->data == data && !t->slots[op->cid].answered)
+		return &t->slots[op->cid];
+	tcp_bad(t, "the target moves data of command %u, which has none under way", le16_get(cccid));
+	return NULL;
+}
+
+static void on_r2t(struct tcp_qpair *t, const union nvme_tcp_pdu *pdu)
+{
+	struct slot *s = slot_of(t, pdu->r2t.cccid, NVME_OP_TO_CTRLR);
+
+	/* Any part may be asked for; one that begins beyond the data is for the check to find. */
+	if (!s || !transfer_fits(t, pdu, s, min_u32(le32_get(pdu->r2t.r2to), s->op->data_len)))
+		return;
+	if (s->lined) { /* what the line holds is the command itself, or the answer to an earlier R2T */
+		tcp_bad(t, "the target sent an R2T for a command whose last one is not answered yet");
+		return;
+	}
+	s->ttag = le16_get(pdu->r2t.ttag);
+	s->r2t_at = le32_get(pdu->r2t.r2to);
+	s->r2t_end = s->r2t_at + le32_get(pdu->r2t.r2tl);
+	tcp_line_up_h2c(t, s);
+}
+
+static void on_icresp(struct tcp_qpair *t, const struct nvme_tcp_icresp *ic)
+{
+	t->tx.hdgst = t->rx.as.framing.hdgst = ic->dgst & NVME_TCP_DGST_HEADER;
+	t->tx.ddgst = t->rx.as.framing.ddgst = ic->dgst & NVME_TCP_DGST_DATA;
+	t->tx.align_bytes = fabric_align_of(ic->cpda);
+	t->h2c_data_max = le32_get(ic->maxh2cdata);
+	t->rx.as.ready = true;
+	nvme_qpair_negotiated(&t->qp);
+}
+
+static void on_end(struct tcp_qpair *t);
+
+static void on_header(struct tcp_qpair *t)
+{
+	const union nvme_tcp_pdu *pdu = t->rx.pdu;
+
+	t->receiving = NULL;
+	switch (pdu->h.type) {
+	case NVME_TCP_ICRESP:
+		on_icresp(t, &pdu->icresp);
+		break;
+	case NVME_TCP_RSP:
+		tcp_complete(t, &pdu->rsp.cqe);
+		break;
+	case NVME_TCP_R2T:
+		on_r2t(t, pdu);
+		break;
+	case NVME_TCP_C2HDATA:
+		t->receiving = slot_of(t, pdu->data.cccid, NVME_OP_TO_HOST);
+		if (t->receiving && !transfer_fits(t, pdu, t->receiving, t->receiving->received))
+			t->receiving = NULL;
+		t->success = pdu->h.flags & NVME_TCP_SUCCESS;
+		if (!t->rx.data_len && !t->success)
+			tcp_bad(t, "the target sent a C2HData without data, which leads nowhere");
+		else if (!t->rx.data_len)
+			on_end(t); /* no data, so no end of it will be told */
+		break;
+	default: /* C2HTermReq: the checkers let nothing else through */
+		tcp_bad(t, "the target ended the connection: %s", nvme_tcp_fes_text(le16_get(pdu->term.fes)));
+	}
+}
+
+static void on_data(struct tcp_qpair *t)
+{
+	struct slot *s = t->receiving;
+	const uint8_t *from = t->rx.span;
+	struct iovec iov[64];
+
+	if (!s)
+		return;
+	for (uint32_t left = t->rx.span_len; left;) {
+		int count = tcp_data_iovs(s->op, s->received, left, iov, ARRAY_SIZE(iov));
+
+		for (int i = 0; i < count; i++) {
+			memcpy(iov[i].iov_base, from, iov[i].iov_len);
+			from += iov[i].iov_len;
+			left -= (uint32_t)iov[i].iov_len;
+			s->received += (uint32_t)iov[i].iov_len;
+		}
+	}
+}
+
+static void on_end(struct tcp_qpair *t)
+{
+	struct slot *s = t->receiving;
+
+	t->receiving = NULL;
+	if (!s)
+		return;
+	if (!t->rx.digest_good)
+		s->bad_digest = true;
+	if (t->success)
+		complete_success(t, s->op->cid);
+}
+
+/* Everything in the feed. False: the queue pair is dead or gone. */
+static bool eat(struct tcp_qpair *t, const uint8_t *at, const uint8_t *end)
+{
+	while (t->sock && !t->qp.closed) {
+		switch (fabric_rx_next(&t->rx, &at, end)) {
+		case FABRIC_RX_MORE: return true;
+		case FABRIC_RX_HEADER: on_header(t); break;
+		case FABRIC_RX_DATA: on_data(t); break;
+		case FABRIC_RX_END: on_end(t); break;
+		case FABRIC_RX_BAD:
+			tcp_bad(t, "the target sent a malformed PDU: %s", nvme_tcp_fes_text((uint16_t)t->rx.fes));
+			return false;
+		}
+	}
+	return false;
+}
+
+/* One receive: what is left of long data goes where it belongs, the rest into the core's buffer. */
+static ssize_t receive(struct tcp_qpair *t, uint8_t *buf, size_t *ret_direct)
+{
+	uint32_t direct = t->receiving ? fabric_rx_direct_left(&t->rx) : 0;
+	struct iovec iov[64];
+	int count = 0;
+
+	if (direct)
+		count = tcp_data_iovs(t->receiving->op, t->receiving->received, direct, iov, ARRAY_SIZE(iov) - 1);
+	*ret_direct = 0;
+	for (int i = 0; i < count; i++)
+		*ret_direct += iov[i].iov_len;
+	if (*ret_direct == direct)      /* otherwise the array was too small: only as far as it goes */
+		iov[count++] = (struct iovec){ buf, HOST_RECV_BYTES };
+	return sock_recvv(t->sock, iov, count);
+}
+
+static void took_direct(struct tcp_qpair *t, uint32_t len)
+{
+	struct iovec iov[64];
+
+	tcp_data_iovs(t->receiving->op, t->receiving->received, len, iov, ARRAY_SIZE(iov));
+	fabric_rx_direct_took(&t->rx, iov, len);
+	t->receiving->received += len;
+}
+
+void tcp_receive_all(struct tcp_qpair *t)
+{
+	uint8_t *buf = nvme_host_recv_buf(t->qp.host);
+
+	for (uint32_t i = 0; i < TCP_RECV_BUDGET; i++) {
+		size_t direct;
+		ssize_t got = receive(t, buf, &direct);
+
+		if (got == -EAGAIN)
+			return;
+		if (got <= 0) {
+			tcp_broke(t, got ? tcp_reason_of((int)got) : NVME_REASON_CLOSED, got ? (int)got : -ECONNRESET, "%s",
+			      got ? strerror((int)-got) : "the target closed the connection");
+			return;
+		}
+		nvme_qpair_alive(&t->qp);
+		if (direct)
+			took_direct(t, (uint32_t)min_u64((uint64_t)got, direct));
+		if (!eat(t, buf, buf + ((size_t)got > direct ? (size_t)got - direct : 0)))
+			return;
+		if ((size_t)got < HOST_RECV_BYTES)
+			return; /* level triggered: what came meanwhile is for the next pass */
+	}
+}
