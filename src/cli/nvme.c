@@ -98,6 +98,21 @@ static int run_discover(struct cli *c, struct cli_args *a)
 	return CLI_OK;
 }
 
+/* With the first that can be. */
+static void say_how_to_attach(struct json_object *records)
+{
+	for (size_t i = 0; i < list_count(records); i++) {
+		struct json_object *r = list_at(records, i);
+
+		if (strcmp(field_text(r, "subtype"), "nvme subsystem") != 0 || strcmp(field_text(r, "trtype"), "tcp") != 0)
+			continue;
+		printf("\nTo look at one: gantry nvme identify ADDRESS:PORT SUBSYSTEM. To attach its disks:\n"
+		       "    gantry rpc bdev_nvme_attach_controller name=NAME trtype=TCP traddr=%s trsvcid=%s subnqn=%s\n",
+		       field_text(r, "traddr"), field_text(r, "trsvcid"), field_text(r, "subnqn"));
+		return;
+	}
+}
+
 static void print_log(struct json_object *log)
 {
 	struct json_object *records = field(log, "records");
@@ -122,6 +137,7 @@ static void print_log(struct json_object *log)
 	} else {
 		printf("It serves nothing to this host.\n");
 	}
+	say_how_to_attach(records);
 	if (field_u64(log, "unreadable_records"))
 		printf("%lu more could not be read.\n", field_u64(log, "unreadable_records"));
 }
