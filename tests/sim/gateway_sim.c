@@ -266,10 +266,10 @@ static void calm_down(struct world *w)
 
 		if (f->state == FAR_DOWN)
 			far_start(f);
-		for (uint32_t n = 0; n < f->addr_count; n++) {
+		for (uint32_t n = 0; n < f->addr_count; n++)
 			far_link(f, n, &well);
-			far_set_ana(f, n, NVME_ANA_OPTIMIZED);
-		}
+		/* One change at a time, so whichever the dice say; this is called again and again. */
+		far_set_ana(f, (uint32_t)sim_draw(f->addr_count), NVME_ANA_OPTIMIZED);
 	}
 }
 
