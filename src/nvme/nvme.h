@@ -108,7 +108,15 @@ struct nvme_op {
 /* An enum nvme_status without its flags; 0: success. */
 static inline uint16_t nvme_op_status(const struct nvme_op *op) { return nvme_cqe_status(&op->cpl) & NVME_SC_CODE; }
 /* A read, write or the like of `blocks` (1 to 65536) at `lba`; cid and SGL are the queue pair's. */
-struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks);
+static inline struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks)
+{
+	struct nvme_sqe cmd = { .opc = opc, .nsid = le32_of(nsid) };
+
+	assert(blocks >= 1 && blocks <= 65536);
+	cmd.rw.slba = le64_of(lba);
+	cmd.rw.nlb = le16_of((uint16_t)(blocks - 1));
+	return cmd;
+}
 
 /* --- controllers ---------------------------------------------------------------------------------- */
 

@@ -383,16 +383,6 @@ uint16_t nvme_qpair_id(const struct nvme_qpair *qp)
 	return qp->qid;
 }
 
-struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks)
-{
-	struct nvme_sqe cmd = { .opc = opc, .nsid = le32_of(nsid) };
-
-	assert(blocks >= 1 && blocks <= 65536);
-	cmd.rw.slba = le64_of(lba);
-	cmd.rw.nlb = le16_of((uint16_t)(blocks - 1));
-	return cmd;
-}
-
 /* --- the end ---------------------------------------------------------------------------------- */
 
 static void op_fail(struct nvme_op *op)

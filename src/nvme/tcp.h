@@ -6,22 +6,22 @@
 #include "fabric/fabric.h"
 #include "nvme/host.h"
 
-/* What one outstanding command has under way. By cid; `line` links those with a PDU to send. */
+/* What one outstanding command has under way. By cid; `line` links those with a PDU to send. What every command needs
+ * when it ends is in the first cache line. */
 struct slot {
 	struct queue_link line;
 	struct nvme_op *op;
-	uint8_t header[FABRIC_PUT_MAX];
-	uint8_t digest[NVME_TCP_DIGEST_SIZE];
 	uint32_t header_len;
 	uint32_t data_at, data_len;     /* of the PDU in the line, within the command's data */
-	bool digested;                  /* a data digest follows the data */
-	/* R2T being answered. */
-	uint32_t r2t_at, r2t_end;
-	uint16_t ttag;
 	uint32_t received;              /* C2HData so far */
+	uint32_t r2t_at, r2t_end;       /* R2T being answered */
+	uint16_t ttag;
+	bool digested;                  /* a data digest follows the data */
 	bool bad_digest;
 	bool lined;                     /* in the line: its memory must stay until the PDU is out */
 	bool answered;                  /* the answer came while it was: complete it then */
+	uint8_t digest[NVME_TCP_DIGEST_SIZE];
+	uint8_t header[FABRIC_PUT_MAX] CACHE_ALIGNED;
 	struct nvme_cqe answer;
 };
 

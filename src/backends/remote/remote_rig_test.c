@@ -8,16 +8,6 @@ struct rig *rig_now;
 
 /* --- what stands for src/nvme ------------------------------------------------------------------------------- */
 
-struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks)
-{
-	struct nvme_sqe cmd = { .opc = opc, .nsid = le32_of(nsid) };
-
-	must(blocks >= 1 && blocks <= 65536);
-	cmd.rw.slba = le64_of(lba);
-	cmd.rw.nlb = le16_of((uint16_t)(blocks - 1));
-	return cmd;
-}
-
 struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login *l, uint16_t qid,
                                    nvme_qpair_event_fn *ready, nvme_qpair_event_fn *gone, void *arg)
 {
