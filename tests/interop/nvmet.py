@@ -66,4 +66,4 @@ class Target:
 
     def ana(self, port, state, group=1):
         """optimized, non-optimized, inaccessible, persistent-loss, change"""
-        self.run(f"echo {state} > $NVMET/ports/{port + 1}/ana_groups/{group}/ana_state")
+        self.run(f"nvmet_ana {port + 1} {group} {state}")

@@ -51,6 +51,13 @@ nvmet_namespace() {
 nvmet_link() { ln -s "$NVMET/subsystems/$1" "$NVMET/ports/$2/subsystems/$1"; }
 nvmet_unlink() { rm "$NVMET/ports/$2/subsystems/$1"; }
 
+# nvmet_ana N GROUP STATE: the group is made when there is none
+nvmet_ana() {
+	local group=$NVMET/ports/$1/ana_groups/$2
+	[ -d "$group" ] || mkdir "$group"
+	echo "$3" > "$group/ana_state"
+}
+
 # nvmet_mute N: what is sent to the port's address is lost without a word; nvmet_speak: no longer
 nvmet_mute() { busybox ip addr del "${NVMET_ADDRESSES[$1]}/24" dev eth0; }
 nvmet_speak() {

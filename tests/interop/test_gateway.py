@@ -207,6 +207,28 @@ def test_ana_says_which_path_is_used(kernel, daemon, target):
         running.more_ios(50, SLOW_S)
 
 
+def test_every_group_has_its_own_way(kernel, daemon, target):
+    """Namespaces of one subsystem that live behind different ports would all use the same one."""
+    served = attached(daemon, kernel)
+    ports = [str(p) for p in target.guest.ports]
+    for port in (0, 1):
+        target.ana(port, "optimized" if port else "inaccessible", group=2)
+    kernel.namespace(2, "ana_grpid", 2)
+    wait_until(lambda: [ana_states(daemon, 2)[p] for p in ports] == ["inaccessible", "optimized"],
+               "the second disk to be of group 2", SLOW_S)
+    assert [ana_states(daemon, 1)[p] for p in ports] == ["optimized", "optimized"]
+    target.ana(1, "inaccessible")
+    wait_until(lambda: [ana_states(daemon, 1)[p] for p in ports] == ["optimized", "inaccessible"],
+               "the first disk to have left port 1", SLOW_S)
+    for nsid in (1, 2):
+        before = submitted(daemon)
+        result = perf(f"{path_of(served)} ns:{nsid}", "-w", "randrw", "-M", "50", "--verify", "-q", "4", "-o", "4k",
+                      "-d", "100")
+        assert result["errors"] == result["miscompares"] == 0, result
+        used = [after > then for after, then in zip(submitted(daemon), before)]
+        assert used == [nsid == 1, nsid == 2], used
+
+
 def test_io_waits_while_no_path_is_accessible(kernel, daemon, target):
     """A target that moves a namespace from one port to the other would make I/O fail."""
     served = attached(daemon, kernel)

@@ -41,6 +41,14 @@ def test_large_ios_and_small_queues(target):
     verified(path, "-q", "300", "-o", "4k", "--io-queue-size", "128", "-d", "600")
 
 
+def test_a_target_that_takes_little_data_in_capsules(target):
+    """Writes would go out unasked to a target that wants to ask for them."""
+    target.run("echo 1024 > $NVMET/ports/1/param_inline_data_size")      # what Connect needs
+    kernel = target.export()
+    verified(kernel.path() + " ns:1", "-q", "8", "-o", "1k", "-d", "200")
+    verified(kernel.path() + " ns:2", "-q", "8", "-o", "8k", "-d", "200", "-H", "-I")
+
+
 def test_what_the_target_refuses_fails_alone(target):
     """One command that the target does not like would end the connection, and all that is on it."""
     kernel = target.export()
@@ -54,6 +62,19 @@ def test_an_unknown_subsystem_is_refused_with_a_reason(target):
     kernel = target.export()
     said = perf(kernel.path() + "-not", "-q", "1", "-o", "4k", "-w", "read", "-d", "1", status=1)
     assert "refused Connect" in said, said
+
+
+def test_a_host_that_was_not_added_is_refused_with_a_reason(target):
+    kernel = target.export()
+    host = "nqn.2026-01.io.gantry:host"
+    target.run(f"echo 0 > $NVMET/subsystems/{kernel.nqn}/attr_allow_any_host; mkdir $NVMET/hosts/{host}; "
+               f"ln -s $NVMET/hosts/{host} $NVMET/subsystems/{kernel.nqn}/allowed_hosts/")
+    try:
+        said = perf(kernel.path(), "-q", "1", "-o", "4k", "-w", "read", "-d", "1", status=1)
+        assert "refused Connect" in said, said
+        verified(f"{kernel.path()} hostnqn:{host}", "-q", "1", "-o", "4k", "-d", "10")
+    finally:
+        target.run(f"rm $NVMET/subsystems/{kernel.nqn}/allowed_hosts/*; rmdir $NVMET/hosts/*")
 
 
 def test_a_port_that_is_closed_ends_the_run_with_a_reason(target):
