@@ -277,18 +277,6 @@ static struct json_object *log_json(const struct nvme_discovery *d)
 	return o;
 }
 
-/* The last byte of a text from the wire may be anything; JSON may not. */
-static void add_wire_text(struct json_object *o, const char *key, const char *text)
-{
-	char clean[256];
-	size_t i = 0;
-
-	for (; text[i] && i < sizeof(clean) - 1; i++)
-		clean[i] = text[i] >= ' ' && text[i] < 127 ? text[i] : '?';
-	clean[i] = 0;
-	json_add_text(o, key, clean);
-}
-
 static void add_hex(struct json_object *o, const char *key, const uint8_t *bytes, size_t len)
 {
 	char text[2 * 16 + 1];
@@ -327,10 +315,10 @@ static struct json_object *ctrlr_json(const struct nvme_ctrlr_info *info)
 	json_add_u64(c, "cntlid", info->cntlid);
 	snprintf(text, sizeof(text), "0x%04x", info->vid);
 	json_add_text(c, "vendor_id", text);
-	add_wire_text(c, "model_number", info->model);
-	add_wire_text(c, "serial_number", info->serial);
-	add_wire_text(c, "firmware_revision", info->firmware);
-	add_wire_text(c, "subnqn", info->subnqn);
+	json_add_text(c, "model_number", info->model);
+	json_add_text(c, "serial_number", info->serial);
+	json_add_text(c, "firmware_revision", info->firmware);
+	json_add_text(c, "subnqn", info->subnqn);
 	json_add_text(c, "type", info->discovery ? "discovery" : types[info->cntrltype & 3]);
 	snprintf(text, sizeof(text), "%u.%u", info->version >> 16, info->version >> 8 & 0xff);
 	json_add_text(c, "nvme_version", text);

@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from bad_target import BadTarget
+from bad_ways import rst, silence
 from gantry import RpcError, free_port, wait_until
 from jsonrpc import gantry
 
@@ -98,6 +100,21 @@ def test_a_target_that_is_not_there_has_a_sentence_in_time(daemon, method):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(RpcError, match="300 ms"):
             daemon.rpc(method, trsvcid=str(silent.getsockname()[1]), **where)
+
+
+@pytest.mark.parametrize("step", ["accept", "icresp", "connect", "cap", "identify_ctrl", "log_page", "shutdown"])
+def test_a_target_that_fails_half_way_has_a_sentence_in_time(daemon, step):
+    """A target in trouble would be a hang of the command, or of the daemon."""
+    for way in (silence, rst):
+        with BadTarget() as bad:
+            bad.on(step, way)
+            where = {"traddr": "127.0.0.1", "trsvcid": str(bad.port), "timeout_ms": 300}
+            try:
+                assert daemon.rpc("nvme_discover", **where)["genctr"] >= 0 and step == "shutdown"
+            except RpcError as answer:
+                assert step != "shutdown" and f"port {bad.port}" in str(answer), answer
+    with BadTarget() as bad:
+        assert daemon.rpc("nvme_identify", traddr="127.0.0.1", trsvcid=str(bad.port), subnqn=bad.nqn)["namespaces"]
 
 
 def test_a_daemon_that_stops_does_not_wait_for_a_silent_target(daemon):
