@@ -16,12 +16,6 @@
 
 static const struct machine_state ctrlr_states[] = { CTRLR_STATES(MACHINE_ROW) };
 
-/* A name look-up; outlives its controller when a name server is slow. */
-struct lookup {
-	struct net_resolve resolve;
-	struct nvme_ctrlr *ctrlr;       /* NULL: it went meanwhile */
-};
-
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static void run_first(struct timer *t)
@@ -151,24 +145,15 @@ static bool tell_reached(struct nvme_ctrlr *c)
 	return c->machine.state != CTRLR_FAILED;
 }
 
-static void resolved(struct net_resolve *r)
+void ctrlr_resolved(struct nvme_ctrlr *c, const struct net_addr *addr, const struct err *e)
 {
-	struct lookup *l = container_of(r, struct lookup, resolve);
-	struct nvme_ctrlr *c = l->ctrlr;
-	struct net_addr addr = r->addr;
-	struct err e = r->err;
-
-	free(l);
-	if (!c)
-		return;
-	c->lookup = NULL;
 	if (c->machine.state != CTRLR_RESOLVE)
 		return;
-	if (e.code) {
-		ctrlr_fail(c, NVME_REASON_RESOLVE, e.code, "%s", e.text);
+	if (e) {
+		ctrlr_fail(c, NVME_REASON_RESOLVE, e->code, "%s", e->text);
 		return;
 	}
-	c->login.addr = addr;
+	c->login.addr = *addr;
 	ctrlr_goto(c, CTRLR_CONNECT);
 	if (c->opts.probe || tell_reached(c))
 		ctrlr_run(c);
@@ -176,26 +161,8 @@ static void resolved(struct net_resolve *r)
 
 static enum step ctrlr_on_RESOLVE(struct nvme_ctrlr *c)
 {
-	struct net_addr addr;
-
-	/* Most addresses are numbers: no helper has to be asked, and none is under way when the daemon ends. */
-	if (!net_addr_parse(c->path.adrfam, c->path.traddr, c->path.trsvcid, &addr, NULL)) {
-		c->login.addr = addr;
-		ctrlr_goto(c, CTRLR_CONNECT);
-		return c->opts.probe || tell_reached(c) ? STEP_NEXT : STEP_DONE;
-	}
-	c->lookup = base_zalloc(sizeof(*c->lookup));
-	c->lookup->ctrlr = c;
-	net_resolve(&c->lookup->resolve, c->path.adrfam, c->path.traddr, c->path.trsvcid, resolved);
-	return STEP_WAIT;
-}
-
-/* It outlives us; nobody waits for it any more. */
-void ctrlr_lookup_forget(struct nvme_ctrlr *c)
-{
-	if (c->lookup)
-		c->lookup->ctrlr = NULL;
-	c->lookup = NULL;
+	ctrlr_lookup_start(c);
+	return STEP_WAIT; /* it goes on by itself, and may be gone */
 }
 
 static void admin_ready(struct nvme_qpair *qp, const struct err *e, void *arg)

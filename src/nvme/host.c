@@ -14,6 +14,7 @@ void nvme_host_free(struct nvme_host *h)
 {
 	for (uint32_t i = 0; i < ARRAY_SIZE(h->recv_buf); i++)
 		free(h->recv_buf[i]);
+	nvme_host_lookups_free(h);
 	free(h);
 }
 

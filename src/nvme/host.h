@@ -14,7 +14,9 @@
 
 struct nvme_host {
 	struct core *core;
-	uint8_t *recv_buf[CORE_REACTORS_MAX + 1]; /* by reactor_index(); made when first used */
+	/* By reactor_index(); made when first used. */
+	uint8_t *recv_buf[CORE_REACTORS_MAX + 1];
+	struct lookup_line *lookups[CORE_REACTORS_MAX + 1];
 };
 uint8_t *nvme_host_recv_buf(struct nvme_host *h);
 
@@ -239,7 +241,12 @@ enum step ctrlr_goto(struct nvme_ctrlr *c, enum ctrlr_state state);
 void ctrlr_run(struct nvme_ctrlr *c);
 void ctrlr_deadline_start(struct nvme_ctrlr *c);
 const char *ctrlr_state_text(const struct nvme_ctrlr *c);
+/* The look-up is over: on to the connection. It may be closed within. */
+void ctrlr_resolved(struct nvme_ctrlr *c, const struct net_addr *addr, const struct err *e);
+/* lookup.c: ctrlr_resolved() follows, maybe at once. */
+void ctrlr_lookup_start(struct nvme_ctrlr *c);
 void ctrlr_lookup_forget(struct nvme_ctrlr *c);
+void nvme_host_lookups_free(struct nvme_host *h);
 /* ctrlr_ask.c: the state machine's commands. */
 enum step ctrlr_ask(struct nvme_ctrlr *c, const struct nvme_sqe *cmd, enum nvme_op_data data, uint32_t len);
 enum step ctrlr_ask_property(struct nvme_ctrlr *c, enum nvme_property offset, bool wide);

@@ -306,6 +306,59 @@ static void every_failure_has_its_reason(void **state)
 	fails_with(&name, SIM_NET_ACCEPT, NVME_REASON_RESOLVE, "no.such.name");
 }
 
+static struct nvme_ctrlr *askers[20];
+static uint32_t asked, closed_askers;
+
+static void asker_ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
+{
+	(void)c;
+	(void)arg;
+	must(e);
+	asked++;
+}
+
+static void open_askers(void *arg)
+{
+	struct rig *r = arg;
+	struct nvme_path path;
+
+	must(!nvme_path_parse("trtype:TCP traddr:slow.name trsvcid:4420 subnqn:" RIG_NQN, &path, NULL));
+	for (uint32_t i = 0; i < ARRAY_SIZE(askers); i++)
+		askers[i] = nvme_ctrlr_open(r->host, &path, &r->opts, asker_ready, NULL, r);
+}
+
+static void asker_closed(void *arg)
+{
+	(void)arg;
+	closed_askers++;
+}
+
+static void close_askers(void *arg)
+{
+	for (uint32_t i = 0; i < ARRAY_SIZE(askers); i++)
+		nvme_ctrlr_close(askers[i], asker_closed, arg);
+}
+
+/* A dead name server holds up those who need it, until their deadline, and not those who don't. */
+static void slow_names_are_waited_for_in_line(void **state)
+{
+	struct rig r = { .hold_open = true };
+
+	asked = closed_askers = 0;
+	go(&r);
+	sim_jobs_take(3 * NS_PER_S, 4 * NS_PER_S);
+	rig_on_host(&r, open_askers);
+	rig_on_host(&r, rig_open);
+	assert_true(sim_run(rig_is_ready, &r, NS_PER_S));
+	assert_int_equal(r.err.code, 0);
+	a_while(1000);
+	assert_int_equal(asked, ARRAY_SIZE(askers));
+	rig_on_host(&r, close_askers);
+	assert_int_equal(closed_askers, ARRAY_SIZE(askers));
+	a_while(10 * 1000);             /* those that ran come back to nobody */
+	rig_end(&r);
+}
+
 /* --- fused -------------------------------------------------------------------------------------------------- */
 
 static bool notes_fused(struct rig_peer *p, const struct nvme_sqe *cmd)
@@ -360,6 +413,7 @@ int main(void)
 		cmocka_unit_test(a_probe_holds_once_it_is_connected),
 		cmocka_unit_test(closing_when_reached),
 		cmocka_unit_test(every_failure_has_its_reason),
+		cmocka_unit_test(slow_names_are_waited_for_in_line),
 		cmocka_unit_test(fused_commands_are_sent_together),
 	};
 

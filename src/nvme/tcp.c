@@ -108,7 +108,7 @@ static void sock_event(void *arg, uint32_t events)
 	if (t->sock && (events & SOCK_WRITABLE))
 		on_writable(t);
 	if (t->sock && (events & (SOCK_READABLE | SOCK_FAILED)) && t->connected)
-		tcp_receive_all(t);
+		tcp_receive(t);
 	nvme_qpair_release(&t->qp);
 }
 

@@ -61,7 +61,7 @@ void tcp_send_gathered(struct defer *d);
 void tcp_line_up_h2c(struct tcp_qpair *t, struct slot *s);
 
 /* tcp_recv.c */
-void tcp_receive_all(struct tcp_qpair *t);
+void tcp_receive(struct tcp_qpair *t);
 /* The command's answer. Put off while a PDU of it is in the line. */
 void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe);
 

@@ -8,8 +8,6 @@
 
 #include "nvme/tcp.h"
 
-#define TCP_RECV_BUDGET 4u      /* receives per visit */
-
 void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 {
 	struct nvme_op *op = nvme_qpair_op(&t->qp, le16_get(cqe->cid));
@@ -158,21 +156,20 @@ static void on_end(struct tcp_qpair *t)
 		complete_success(t, s->op->cid);
 }
 
-/* Everything in the feed. False: the queue pair is dead or gone. */
-static bool eat(struct tcp_qpair *t, const uint8_t *at, const uint8_t *end)
+/* Everything in the feed, as long as the connection stands. */
+static void eat(struct tcp_qpair *t, const uint8_t *at, const uint8_t *end)
 {
 	while (t->sock && !t->qp.closed) {
 		switch (fabric_rx_next(&t->rx, &at, end)) {
-		case FABRIC_RX_MORE: return true;
+		case FABRIC_RX_MORE: return;
 		case FABRIC_RX_HEADER: on_header(t); break;
 		case FABRIC_RX_DATA: on_data(t); break;
 		case FABRIC_RX_END: on_end(t); break;
 		case FABRIC_RX_BAD:
 			tcp_bad(t, "the target sent a malformed PDU: %s", nvme_tcp_fes_text((uint16_t)t->rx.fes));
-			return false;
+			return;
 		}
 	}
-	return false;
 }
 
 /* One receive: what is left of long data goes where it belongs, the rest into the core's buffer. */
@@ -201,27 +198,23 @@ static void took_direct(struct tcp_qpair *t, uint32_t len)
 	t->receiving->received += len;
 }
 
-void tcp_receive_all(struct tcp_qpair *t)
+/* Once a visit: what is left then is for the next pass, after the others. A target that sends the smallest PDUs there
+ * are takes most of a millisecond with one. */
+void tcp_receive(struct tcp_qpair *t)
 {
 	uint8_t *buf = nvme_host_recv_buf(t->qp.host);
+	size_t direct;
+	ssize_t got = receive(t, buf, &direct);
 
-	for (uint32_t i = 0; i < TCP_RECV_BUDGET; i++) {
-		size_t direct;
-		ssize_t got = receive(t, buf, &direct);
-
-		if (got == -EAGAIN)
-			return;
-		if (got <= 0) {
-			tcp_broke(t, got ? tcp_reason_of((int)got) : NVME_REASON_CLOSED, got ? (int)got : -ECONNRESET, "%s",
-			      got ? strerror((int)-got) : "the target closed the connection");
-			return;
-		}
-		nvme_qpair_alive(&t->qp);
-		if (direct)
-			took_direct(t, (uint32_t)min_u64((uint64_t)got, direct));
-		if (!eat(t, buf, buf + ((size_t)got > direct ? (size_t)got - direct : 0)))
-			return;
-		if ((size_t)got < HOST_RECV_BYTES)
-			return; /* level triggered: what came meanwhile is for the next pass */
+	if (got == -EAGAIN)
+		return;
+	if (got <= 0) {
+		tcp_broke(t, got ? tcp_reason_of((int)got) : NVME_REASON_CLOSED, got ? (int)got : -ECONNRESET, "%s",
+		          got ? strerror((int)-got) : "the target closed the connection");
+		return;
 	}
+	nvme_qpair_alive(&t->qp);
+	if (direct)
+		took_direct(t, (uint32_t)min_u64((uint64_t)got, direct));
+	eat(t, buf, buf + ((size_t)got > direct ? (size_t)got - direct : 0));
 }
