@@ -42,6 +42,10 @@ static inline struct remote_channel *remote_channel_of(const struct remote_io *r
 {
 	return bdev_channel_ctx(r->io->ch);
 }
+static inline bool remote_is_removed(const struct remote_channel *c)
+{
+	return atomic_load_explicit(&c->disk->bdev.removing, memory_order_relaxed);
+}
 /* To a lane, or in line for one. */
 void remote_go(struct remote_channel *c, struct remote_io *r);
 /* The same for one that has been out or waited: its lease is looked at first. */

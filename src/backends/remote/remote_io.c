@@ -83,12 +83,12 @@ void remote_go(struct remote_channel *c, struct remote_io *r)
 
 void remote_go_again(struct remote_channel *c, struct remote_io *r)
 {
-	if (r->aborted)
+	if (remote_is_removed(c))
+		remote_end(r, BDEV_ST_GONE); /* first: limbo ends early then, and the others would say that it cannot land */
+	else if (r->aborted)
 		remote_end(r, BDEV_ST_ABORTED);
 	else if (!bdev_io_may_land(r->io))
 		remote_end(r, BDEV_ST_FENCED);
-	else if (atomic_load_explicit(&c->disk->bdev.removing, memory_order_relaxed))
-		remote_end(r, BDEV_ST_GONE);
 	else
 		remote_go(c, r);
 }

@@ -64,7 +64,7 @@ static void release_channel(struct remote_channel *c, struct remote_lane *l, uin
 		if (r->lane != l || (int32_t)(r->life - life) > 0)
 			continue;
 		leave(r);
-		if (is_unique(r->io) && !r->aborted) {
+		if (is_unique(r->io) && !r->aborted && !remote_is_removed(c)) {
 			remote_end(r, BDEV_ST_TIMED_OUT);
 		} else {
 			remote_count_add(&l->counts[REMOTE_LANE_MOVED], 1);
