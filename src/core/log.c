@@ -74,7 +74,7 @@ static void write_line(enum log_level level, const char *fmt, va_list ap)
 	char line[LINE_MAX_BYTES];
 	size_t len = line_make(line, sizeof(line), level, fmt, ap);
 
-	if (r)
+	if (r && !platform_log_direct())
 		buffer_add(r, line, len);
 	else
 		platform_log(line, len, WAIT_MS);

@@ -44,6 +44,8 @@ void platform_random(void *buf, size_t len);
 /* Write to standard error, waiting for its reader no longer than this; returns how much it took: all when it is
  * closed. */
 size_t platform_log(const char *bytes, size_t len, int wait_ms);
+/* Lines are written at once, by whoever has them: a simulation's course must not depend on what is logged. */
+bool platform_log_direct(void);
 /* Start `s` for when it takes more; negative: it can not tell. Control reactor. */
 int platform_log_wait(struct source *s, source_fn *fn);
 uint64_t platform_thread_cpu_ns(struct platform_reactor *pr);

@@ -18,6 +18,11 @@ static bool takes_some(int wait_ms)
 	return poll(&p, 1, wait_ms) > 0;
 }
 
+bool platform_log_direct(void)
+{
+	return false;
+}
+
 size_t platform_log(const char *bytes, size_t len, int wait_ms)
 {
 	size_t done = 0;

@@ -132,6 +132,7 @@ size_t platform_log(const char *bytes, size_t len, int wait_ms)
 	return len;
 }
 
+bool platform_log_direct(void) { return true; }
 int platform_log_wait(struct source *s, source_fn *fn) { return -ENOTSUP; }
 uint64_t platform_thread_cpu_ns(struct platform_reactor *pr) { return 0; }
 uint64_t platform_ticks(void) { return sim.now_ns; }
