@@ -210,8 +210,9 @@ void remote_ended(struct remote_io *r)
 	uint16_t status = nvme_cqe_status(&r->op.cpl);
 
 	remote_count_add(&l->outstanding, (uint64_t)-1);
-	if (unlikely(r->inject)) {
-		status = r->inject;
+	if (unlikely(r->inject)) { /* in place of an answer, not of the end of a connection: it may land after that */
+		if ((status & NVME_SC_CODE) != NVME_SC_HOST_PATH_ERROR)
+			status = r->inject;
 		r->inject = 0;
 	}
 	if (unlikely(status & NVME_SC_CODE)) {
