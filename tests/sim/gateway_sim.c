@@ -26,7 +26,8 @@
 #define GENERATIONS_MAX 65536u
 #define HEALTHY_NS_MAX (50 * NS_PER_MS)
 #define CALL_NS_MAX (60 * NS_PER_S)
-#define END_SECONDS 400u            /* from the last disturbance on */
+#define BACK_SECONDS 120u           /* from the last disturbance until all paths are back and all I/O has ended */
+#define END_SECONDS 400u            /* until all that was to be done is done */
 #define WORLD_SECONDS 7200u
 
 /* What became of a write. */
@@ -34,12 +35,6 @@ struct fate {
 	bool answered, may_land;        /* given up: it may */
 	uint8_t status;
 	uint64_t at_ns;
-};
-
-struct verb {
-	const char *method;
-	uint32_t per_mille;
-	bool fails_io;                  /* I/O may fail after it */
 };
 
 struct world {
@@ -54,7 +49,8 @@ struct world {
 	struct fate fates[GENERATIONS_MAX];
 	/* drawn */
 	uint32_t keep_alive_ms, fast_fail_s;
-	bool verbs, resizes, may_fail;  /* may_fail: an error is within the policy */
+	bool verbs, resizes, named, failover, may_fail; /* may_fail: an error is within the policy */
+	uint32_t queues;                /* num_io_queues; 0: not said */
 	uint32_t chaos_left;
 	uint64_t calm_ns;               /* the last disturbance; 0: not yet */
 	struct sim_event chaos, step;
@@ -145,16 +141,26 @@ static void healthy_done(void *arg, struct load_task *t)
 
 /* --- methods ---------------------------------------------------------------------------------- */
 
+static void path_host(struct world *w, uint32_t path, char host[static NET_ADDR_TEXT_MAX])
+{
+	if (w->named)
+		snprintf(host, NET_ADDR_TEXT_MAX, "target%u", path);
+	else
+		net_addr_host(&w->fars[path % w->far_count].addrs[path / w->far_count], host);
+}
+
 static void attach(struct world *w, uint32_t path)
 {
-	char host[NET_ADDR_TEXT_MAX];
-	struct far *f = &w->fars[path % w->far_count];
+	char host[NET_ADDR_TEXT_MAX], queues[40] = "";
 
-	net_addr_host(&f->addrs[path / w->far_count], host);
+	path_host(w, path, host);
+	if (w->queues)
+		snprintf(queues, sizeof(queues), "\"num_io_queues\":%u,", w->queues);
 	gateway_call(&w->g, &w->attach[path], "bdev_nvme_attach_controller",
-	             "{\"name\":\"n\",\"trtype\":\"TCP\",\"adrfam\":\"IPv4\",\"traddr\":\"%s\",\"trsvcid\":\"4420\","
-	             "\"subnqn\":\"" FAR_NQN "\",\"hdgst\":%s,\"ddgst\":%s,\"multipath\":\"multipath\"}",
-	             host, sim_chance(20) ? "true" : "false", sim_chance(20) ? "true" : "false");
+	             "{\"name\":\"n\",\"trtype\":\"TCP\",\"adrfam\":\"IPv4\",\"traddr\":\"%s\",\"trsvcid\":\"4420\",%s"
+	             "\"subnqn\":\"" FAR_NQN "\",\"hdgst\":%s,\"ddgst\":%s,\"multipath\":\"%s\"}",
+	             host, queues, sim_chance(20) ? "true" : "false", sim_chance(20) ? "true" : "false",
+	             w->failover ? "failover" : "multipath");
 }
 
 static void attach_healthy(struct world *w, struct gateway_call *c)
@@ -168,7 +174,7 @@ static void detach(struct world *w, uint32_t path)
 {
 	char host[NET_ADDR_TEXT_MAX];
 
-	net_addr_host(&w->fars[path % w->far_count].addrs[path / w->far_count], host);
+	path_host(w, path, host);
 	gateway_call(&w->g, &w->verb, "bdev_nvme_detach_controller", "{\"name\":\"n\",\"traddr\":\"%s\"}", host);
 }
 
@@ -181,6 +187,9 @@ static void verb_begins(struct world *w)
 	static const char *const plain[] = {
 		"bdev_nvme_reset_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
 	};
+	static const char *const looks[] = {
+		"bdev_nvme_get_controllers", "bdev_nvme_get_io_paths", "bdev_nvme_get_transport_statistics", "bdev_get_bdevs",
+	};
 	uint64_t dice = sim_draw(100);
 
 	if (dice < 40)
@@ -192,8 +201,16 @@ static void verb_begins(struct world *w)
 	else if (dice < 85)
 		gateway_call(&w->g, &w->verb, "bdev_nvme_set_multipath_policy", "{\"name\":\"nn1\",\"policy\":%s}",
 		             policies[sim_draw(4)]);
+	else if (dice < 90)
+		gateway_call(&w->g, &w->verb, "bdev_nvme_add_error_injection",
+		             "{\"name\":\"n\",\"cmd_type\":\"io\",\"opc\":%u,%s,\"err_count\":3%s}", 1 + (uint32_t)sim_draw(2),
+		             sim_chance(50) ? "\"sct\":0,\"sc\":130" : "\"sct\":3,\"sc\":0", /* not ready; path error */
+		             sim_chance(50) ? ",\"do_not_submit\":true,\"timeout_in_us\":30000" : "");
+	else if (dice < 95)
+		gateway_call(&w->g, &w->verb, "bdev_nvme_set_preferred_path", "{\"name\":\"nn1\",\"cntlid\":%u}",
+		             1 + (uint32_t)sim_draw(4));
 	else
-		gateway_call(&w->g, &w->verb, "bdev_nvme_get_controllers", "{}");
+		gateway_call(&w->g, &w->verb, looks[sim_draw(ARRAY_SIZE(looks))], "{}");
 }
 
 static void check_call(struct world *w, struct gateway_call *c)
@@ -203,6 +220,23 @@ static void check_call(struct world *w, struct gateway_call *c)
 }
 
 /* --- now and then, outside of all reactors -------------------------------------------------------- */
+
+/* Long after the last disturbance nothing waits any more. */
+static void check_back(struct world *w)
+{
+	uint64_t now = sim_now_ns();
+	char text[128];
+
+	if (!w->calm_ns || now < w->calm_ns + BACK_SECONDS * NS_PER_S)
+		return;
+	for (uint32_t i = 0; i < w->load.workers; i++)
+		for (uint32_t k = 0; k < w->load.worker[i].tasks; k++) {
+			struct load_task *t = &w->load.worker[i].task[k];
+
+			if (t->out && now > t->began_ns + 20 * NS_PER_S)
+				fail(w, "all works again, but not so the %s", load_text(t, text));
+		}
+}
 
 static bool is_up(struct world *w)
 {
@@ -224,6 +258,7 @@ static void step(struct sim_event *e)
 		if (w->verbs && w->loaded && !w->attach[i].out && sim_draw(1000) < 10)
 			attach(w, i); /* refused while it is there */
 	}
+	check_back(w);
 	if (w->chaos_left && sim_draw(1000) < 10)
 		load_abort_one(&w->load);
 	load_step(&w->load);
@@ -256,11 +291,25 @@ static void resize(struct world *w)
 		far_resize(&w->fars[i]);
 }
 
+static void name_path(struct world *w, uint32_t path, bool known)
+{
+	char host[NET_ADDR_TEXT_MAX];
+
+	path_host(w, path, host);
+	sim_net_set_name(host, known ? &w->fars[path % w->far_count].addrs[path / w->far_count] : NULL);
+}
+
 static void calm_down(struct world *w)
 {
 	struct sim_net_link well = { 0 };
 
 	w->calm_ns = w->calm_ns ? w->calm_ns : sim_now_ns();
+	w->media.hold_percent = 0;
+	sim_jobs_take(1, 20 * NS_PER_MS);
+	for (uint32_t path = 0; w->named && path < w->paths; path++)
+		name_path(w, path, true);
+	if (w->verbs && !w->verb.out)
+		gateway_call(&w->g, &w->verb, "bdev_nvme_enable_controller", "{\"name\":\"n\"}");
 	for (uint32_t i = 0; i < w->far_count; i++) {
 		struct far *f = &w->fars[i];
 
@@ -294,6 +343,10 @@ static void disturb(struct world *w)
 		far_set_ana(f, n, states[sim_draw(4)]);
 	else if (dice < 55 && w->resizes)
 		resize(w);
+	else if (dice < 60 && w->named)
+		name_path(w, (uint32_t)sim_draw(w->paths), sim_chance(50));
+	else if (dice < 64 && w->named)
+		sim_jobs_take(1, 1 + sim_draw(8 * NS_PER_S));
 	else
 		far_link(f, n, &link);
 }
@@ -387,23 +440,28 @@ static void expect_ok(struct world *w, struct gateway_call *c, uint64_t within_n
 static void gateway_begins(struct world *w)
 {
 	struct gateway_call *h = &w->attach[ARRAY_SIZE(w->attach) - 1];
+	uint32_t queue_entries = sim_chance(30) ? 2 + (uint32_t)sim_draw(10) : 0;
 	uint32_t reconnect_s = 1 + (uint32_t)sim_draw(3);
+	uint32_t loss_s = w->verbs && sim_chance(20) ? w->fast_fail_s + 20 + (uint32_t)sim_draw(20) : 0;
 	bool late = sim_chance(30);
 
-	w->fast_fail_s = sim_chance(50) ? reconnect_s + (uint32_t)sim_draw(20) : 0;
 	w->may_fail = w->verbs || w->fast_fail_s || late;
 	gateway_make(&w->g, 1 + (uint32_t)sim_draw(4));
 	gateway_call(&w->g, &w->verb, "bdev_nvme_set_options",
-	             "{\"keep_alive_timeout_ms\":%u,\"ctrlr_loss_timeout_sec\":-1,\"reconnect_delay_sec\":%u,"
+	             "{\"keep_alive_timeout_ms\":%u,\"ctrlr_loss_timeout_sec\":%d,\"reconnect_delay_sec\":%u,"
 	             "\"fast_io_fail_timeout_sec\":%u,\"bdev_retry_count\":-1,\"transport_ack_timeout\":%u,"
-	             "\"action_on_timeout\":\"%s\",\"timeout_us\":%u,\"tcp_connect_timeout_ms\":%u}",
-	             w->keep_alive_ms, reconnect_s, w->fast_fail_s, sim_chance(50) ? 9 + (uint32_t)sim_draw(7) : 0,
+	             "\"action_on_timeout\":\"%s\",\"timeout_us\":%u,\"tcp_connect_timeout_ms\":%u,"
+	             "\"io_queue_requests\":%u}",
+	             w->keep_alive_ms, loss_s ? (int)loss_s : -1, reconnect_s, w->fast_fail_s,
+	             sim_chance(50) ? 9 + (uint32_t)sim_draw(7) : 0,
 	             !late ? "none" : sim_chance(50) ? "reset" : "abort", late ? 200000 + (uint32_t)sim_draw(5000000) : 0,
-	             1000 + (uint32_t)sim_draw(5000));
+	             1000 + (uint32_t)sim_draw(5000), queue_entries);
 	expect_ok(w, &w->verb, NS_PER_S);
 	attach_healthy(w, h);
 	expect_ok(w, h, 20 * NS_PER_S);
 	for (uint32_t i = 0; i < w->paths; i++) {
+		if (w->named)
+			name_path(w, i, true);
 		attach(w, i);
 		expect_ok(w, &w->attach[i], 20 * NS_PER_S);
 	}
@@ -518,7 +576,11 @@ static uint64_t run(uint64_t seed)
 		.short_write_percent = (uint32_t)sim_draw(60) });
 	w->keep_alive_ms = 1000 * (1 + (uint32_t)sim_draw(5));
 	w->verbs = sim_chance(50);
+	w->fast_fail_s = sim_chance(50) ? 3 + (uint32_t)sim_draw(20) : 0;
 	w->resizes = sim_chance(30);
+	w->named = sim_chance(30);
+	w->failover = sim_chance(15);
+	w->queues = sim_chance(30) ? 1 + (uint32_t)sim_draw(3) : 0;
 	fars_begin(w);
 	gateway_begins(w);
 	w->chaos_left = (uint32_t)sim_draw(60);
