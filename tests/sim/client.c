@@ -22,7 +22,7 @@ struct task {
 	enum kind kind;
 	uint64_t lba, read_began;
 	uint32_t count, generation;
-	bool out;
+	bool out, fua;
 };
 
 struct client {
@@ -100,10 +100,28 @@ static void task_verify(struct task *t, bool ok)
 	case KIND_WRITE:
 	case KIND_ZEROES:
 		oracle_write_end(w->oracle, t->lba, t->count, t->generation, ok);
+		if (ok && t->fua)
+			oracle_durable(w->oracle, t->lba, t->count, t->generation);
 		break;
 	case KIND_FLUSH:
+		if (ok && w->volatile_disk)
+			oracle_flush_end(w->oracle, t->read_began);
 		break;
 	}
+}
+
+/* Has the device a reason to answer so? */
+static bool is_fault(const struct world *w, uint16_t status)
+{
+	switch (status & ~NVME_SC_DNR) {
+	case NVME_SC_READ_ERROR:
+	case NVME_SC_WRITE_FAULT:
+	case NVME_SC_INTERNAL:
+	case NVME_SC_CMD_INTERRUPTED:
+	case NVME_SC_CAP_EXCEEDED:
+		return w->faulty;
+	}
+	return false;
 }
 
 static void task_done(struct nvme_op *op)
@@ -119,7 +137,7 @@ static void task_done(struct nvme_op *op)
 		timer_start(&c->io_timeout, CLIENT_IO_TIMEOUT_NS, io_timed_out);
 	task_verify(t, status == NVME_SC_SUCCESS);
 	sim_note((uint64_t)status << 32 | t->lba);
-	if (status && status != NVME_SC_HOST_PATH_ERROR && status != NVME_SC_ABORT_QUEUE)
+	if (status && status != NVME_SC_HOST_PATH_ERROR && status != NVME_SC_ABORT_QUEUE && !is_fault(c->w, status))
 		world_fail(c->w, "client %u: command %02xh of LBA %llu, %u blocks: %s", c->index, op->cmd.opc,
 		           (unsigned long long)t->lba, t->count, nvme_status_text(status, false));
 	if (c->running)
@@ -163,7 +181,10 @@ static void task_submit(struct task *t)
 	                                  : nvme_sqe_rw(opcodes[t->kind], 1, t->lba, t->count);
 	t->op.data = t->kind == KIND_READ ? NVME_OP_TO_HOST : t->kind == KIND_WRITE ? NVME_OP_TO_CTRLR : NVME_OP_NONE;
 	task_cut_buffer(t, len);
-	if (t->kind == KIND_READ)
+	t->fua = w->volatile_disk && t->kind == KIND_WRITE && sim_chance(15);
+	if (t->fua)
+		t->op.cmd.rw.control = le16_of(NVME_RW_FUA);
+	if (t->kind == KIND_READ || t->kind == KIND_FLUSH)
 		t->read_began = oracle_read_begin(w->oracle);
 	else if (t->kind == KIND_WRITE)
 		t->generation = oracle_write_begin(w->oracle, t->lba, t->count, t->buf);

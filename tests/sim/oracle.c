@@ -9,6 +9,8 @@
 struct write {
 	uint32_t generation;
 	bool zeroes;
+	bool sure;             /* it happened, before `ended` */
+	bool durable;
 	uint64_t began, ended; /* NEVER: still going on, or failed */
 };
 
@@ -18,7 +20,7 @@ struct block {
 };
 
 struct oracle {
-	uint64_t blocks, clock;
+	uint64_t blocks, clock, last_cut;
 	uint32_t block_size, last_generation;
 	struct block *at;
 };
@@ -58,7 +60,8 @@ static uint32_t write_begin(struct oracle *o, uint64_t lba, uint32_t count, bool
 			b->room = b->room ? b->room * 2 : 8;
 			b->writes = realloc(b->writes, b->room * sizeof(*b->writes));
 		}
-		b->writes[b->count++] = (struct write){ generation, zeroes, o->clock, NEVER };
+		b->writes[b->count++] = (struct write){ .generation = generation, .zeroes = zeroes,
+		                                         .began = o->clock, .ended = NEVER };
 	}
 	return generation;
 }
@@ -89,8 +92,37 @@ void oracle_write_end(struct oracle *o, uint64_t lba, uint32_t count, uint32_t g
 		return;
 	for (uint32_t i = 0; i < count; i++)
 		for (struct write *w = o->at[lba + i].writes; w < o->at[lba + i].writes + o->at[lba + i].count; w++)
-			if (w->generation == generation)
+			if (w->generation == generation) {
 				w->ended = o->clock;
+				w->sure = w->began > o->last_cut; /* or it was lost, and its answer was on its way */
+			}
+}
+
+/* --- media that lose what is not flushed --- */
+
+void oracle_durable(struct oracle *o, uint64_t lba, uint32_t count, uint32_t generation)
+{
+	for (uint32_t i = 0; i < count; i++)
+		for (struct write *w = o->at[lba + i].writes; w < o->at[lba + i].writes + o->at[lba + i].count; w++)
+			if (w->generation == generation)
+				w->durable = w->sure;
+}
+
+void oracle_flush_end(struct oracle *o, uint64_t began)
+{
+	if (began <= o->last_cut)
+		return; /* what it flushed may be what was left */
+	for (uint64_t lba = 0; lba < o->blocks; lba++)
+		for (struct write *w = o->at[lba].writes; w < o->at[lba].writes + o->at[lba].count; w++)
+			w->durable |= w->sure && w->ended <= began;
+}
+
+void oracle_power_cut(struct oracle *o)
+{
+	o->last_cut = ++o->clock;
+	for (uint64_t lba = 0; lba < o->blocks; lba++)
+		for (struct write *w = o->at[lba].writes; w < o->at[lba].writes + o->at[lba].count; w++)
+			w->sure &= w->durable;
 }
 
 uint64_t oracle_read_begin(struct oracle *o)
@@ -102,7 +134,7 @@ uint64_t oracle_read_begin(struct oracle *o)
 static bool superseded(const struct block *b, uint64_t ended, uint64_t read_began)
 {
 	for (uint32_t i = 0; i < b->count; i++)
-		if (b->writes[i].began > ended && b->writes[i].ended < read_began)
+		if (b->writes[i].sure && b->writes[i].began > ended && b->writes[i].ended < read_began)
 			return true;
 	return false;
 }

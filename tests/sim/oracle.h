@@ -4,6 +4,8 @@
  * A block's bytes all tell one generation: anything else is a torn read. A read may return write W if W began
  * before the read ended, and no other write began after W had ended and ended before the read began. A write that
  * failed may have happened or not, at any time after it began, until it is `fenced`.
+ *
+ * A power cut makes all that was not durable by then uncertain: it may have happened or not, but not later.
  */
 #ifndef TESTS_SIM_ORACLE_H
 #define TESTS_SIM_ORACLE_H
@@ -20,7 +22,13 @@ uint32_t oracle_write_begin(struct oracle *o, uint64_t lba, uint32_t count, void
 uint32_t oracle_zeroes_begin(struct oracle *o, uint64_t lba, uint32_t count);
 void oracle_write_end(struct oracle *o, uint64_t lba, uint32_t count, uint32_t generation, bool ok);
 
-/* When a read begins, and whether what it returned was allowed. False: *ret_why says block and reason. */
+/* A write that ended well is on the media; a flush ended well that began then. */
+void oracle_durable(struct oracle *o, uint64_t lba, uint32_t count, uint32_t generation);
+void oracle_flush_end(struct oracle *o, uint64_t began);
+/* The device has lost its power, and settled what survives. */
+void oracle_power_cut(struct oracle *o);
+
+/* When a read, or a flush, begins, and whether what it returned was allowed. False: *ret_why says block and reason. */
 uint64_t oracle_read_begin(struct oracle *o);
 bool oracle_read_end(struct oracle *o, uint64_t lba, uint32_t count, uint64_t began, const void *buf, char *ret_why,
                      size_t why_size);

@@ -24,6 +24,8 @@ struct world {
 	struct nvmf_target *target;
 	struct nvmf_change change;
 	const char *(*stack)(struct world *w);
+	bool faulty;                    /* its device may fail commands */
+	bool volatile_disk;             /* it may lose what was not flushed: oracle_power_cut() */
 	const char *serves;             /* the device that is exported: "disk", or what stands on it */
 	uint32_t step;
 	bool serving, stopped;
