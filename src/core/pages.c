@@ -255,7 +255,6 @@ void page_prefetch(struct pages *p, page_slot *slot)
 {
 	void *page = atomic_load_explicit(slot, memory_order_relaxed);
 
-	__builtin_prefetch(slot, 1);
 	if (page)
 		__builtin_prefetch(hdr_of(p, page), 1);
 }

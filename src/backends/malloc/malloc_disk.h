@@ -34,10 +34,12 @@ struct malloc_disk {
 };
 #define NO_SHIFT 0xff
 
-/* Of each core: writes whose page is filled and not yet in its slot. */
+/* Of each core, until the deferred phase of the pass: reads of one page that want it lent, and writes whose page is
+ * filled and not yet in its slot. */
 struct malloc_channel {
-	struct queue filled;
-	struct defer publish;
+	struct malloc_disk *disk;
+	struct queue wanted, filled;
+	struct defer lend, publish;
 };
 
 /* Consecutive blocks within one page. */

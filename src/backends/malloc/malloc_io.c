@@ -7,6 +7,10 @@
  * first and published together, those of a long write and those of a pass's writes of one page, when most of that
  * has happened by itself (1.13 x at 128 KiB, both together).
  *
+ * Where a disk is large nothing of it is in the caches: not the slot, not the page's count, not the data. So what a pass
+ * wants of single pages is gathered, and done when all of it is on its way: the slots from submit on, the counts of a few
+ * pages ahead.
+ *
  * A write whose data has not come yet can have fresh pages to receive it in: then there is nothing to be copied, and
  * publishing them is all there is to do.
  */
@@ -14,9 +18,10 @@
 
 #define PAGES_TOGETHER 32u
 #define PAGES_AHEAD 16u /* of a lent write: looked at before they are exchanged */
+#define IOS_AHEAD 6u    /* of those of single pages that are done together */
 
 static enum bdev_status read_copy(struct malloc_disk *d, struct bdev_io *io);
-static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io);
+static void lend_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io);
 static void write_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io);
 static void write_lent(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status write_blocks(struct malloc_disk *d, struct bdev_io *io);
@@ -30,11 +35,14 @@ void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
 
 	switch (io->op) {
 	case BDEV_READ:
-		if (malloc_has_bad(d) && malloc_bad_any(d, io->lba, io->count)) {
-			st = BDEV_ST_MEDIA_ERROR;
-			break;
+		if (io->flags & BDEV_IO_LEND) {
+			lend_submit(ch, d, io);
+			return;
 		}
-		st = io->flags & BDEV_IO_LEND ? read_lend(d, io) : read_copy(d, io);
+		if (malloc_has_bad(d) && malloc_bad_any(d, io->lba, io->count))
+			st = BDEV_ST_MEDIA_ERROR;
+		else
+			st = read_copy(d, io);
 		break;
 	case BDEV_WRITE:
 		io->consumed = true;
@@ -169,6 +177,62 @@ static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io)
 	return BDEV_ST_OK;
 }
 
+static inline page_slot *slot_of(const struct malloc_disk *d, const struct bdev_io *io)
+{
+	return &d->table.slots[slot_index(d, io->lba)];
+}
+
+/* Look at the next `count` of a queue, from *at on: what they will change is on its way then. */
+static inline void look_ahead(struct malloc_disk *d, struct queue_link **at, uint32_t count)
+{
+	for (; *at && count; count--, *at = (*at)->next)
+		page_prefetch(d->pages, slot_of(d, container_of(*at, struct bdev_io, link)));
+}
+
+/* The disk may have shrunk since an I/O of this pass was submitted: once this core has answered the barrier of
+ * malloc_resize(), what lies beyond the new end stays as the wipe leaves it. */
+static inline bool is_cut_off(struct malloc_disk *d, const struct bdev_io *io)
+{
+	return unlikely(io->lba + io->count > atomic_load_explicit(&d->bdev.block_count, memory_order_acquire));
+}
+
+static enum bdev_status lend(struct malloc_disk *d, struct bdev_io *io)
+{
+	if (is_cut_off(d, io))
+		return BDEV_ST_BAD_RANGE;
+	if (malloc_has_bad(d) && malloc_bad_any(d, io->lba, io->count))
+		return BDEV_ST_MEDIA_ERROR;
+	return read_lend(d, io);
+}
+
+static void lend_all(struct defer *defer)
+{
+	struct malloc_channel *mc = container_of(defer, struct malloc_channel, lend);
+	struct queue_link *l = queue_take_all(&mc->wanted), *ahead = l, *next;
+
+	look_ahead(mc->disk, &ahead, IOS_AHEAD);
+	for (; l; l = next) {
+		struct bdev_io *io = container_of(l, struct bdev_io, link);
+
+		look_ahead(mc->disk, &ahead, 1);
+		next = l->next;
+		bdev_io_done(io, lend(mc->disk, io));
+	}
+}
+
+static void lend_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io)
+{
+	struct malloc_channel *mc = bdev_channel_ctx(ch);
+
+	if (piece_at(d, io->lba, io->count).count < io->count) {
+		bdev_io_done(io, lend(d, io));
+		return;
+	}
+	__builtin_prefetch(slot_of(d, io));
+	queue_push(&mc->wanted, &io->link);
+	defer_run(&mc->lend, lend_all);
+}
+
 /* --- writes ----------------------------------------------------------------------------------------------- */
 
 static void put_blocks(const struct malloc_disk *d, const struct piece *p, char *page, struct contents *from)
@@ -240,21 +304,21 @@ int malloc_channel_open(struct bdev_channel *ch, struct err *e)
 	struct malloc_channel *mc = bdev_channel_ctx(ch);
 
 	(void)e;
+	mc->disk = container_of(bdev_channel_bdev(ch), struct malloc_disk, bdev);
+	queue_init(&mc->wanted);
 	queue_init(&mc->filled);
 	return 0;
 }
 
-/* The disk may have shrunk since: once this core has answered the barrier of malloc_resize(), what lies beyond the
- * new end stays as the wipe leaves it. */
 static enum bdev_status publish(struct malloc_disk *d, struct bdev_io *io)
 {
 	void *page = io->device_ctx;
 
-	if (unlikely(io->lba + io->count > atomic_load_explicit(&d->bdev.block_count, memory_order_acquire))) {
+	if (is_cut_off(d, io)) {
 		page_unpin(d->pages, page);
 		return BDEV_ST_BAD_RANGE;
 	}
-	page_unpin(d->pages, page_exchange(d->pages, piece_at(d, io->lba, io->count).slot, page));
+	page_unpin(d->pages, page_exchange(d->pages, slot_of(d, io), page));
 	if (malloc_has_bad(d))
 		malloc_bad_heal(d, io->lba, io->count);
 	return BDEV_ST_OK;
@@ -263,14 +327,15 @@ static enum bdev_status publish(struct malloc_disk *d, struct bdev_io *io)
 static void publish_all(struct defer *defer)
 {
 	struct malloc_channel *mc = container_of(defer, struct malloc_channel, publish);
-	struct queue_link *l = queue_take_all(&mc->filled), *next;
+	struct queue_link *l = queue_take_all(&mc->filled), *ahead = l, *next;
 
+	look_ahead(mc->disk, &ahead, IOS_AHEAD);
 	for (; l; l = next) {
 		struct bdev_io *io = container_of(l, struct bdev_io, link);
-		struct malloc_disk *d = container_of(bdev_channel_bdev(io->ch), struct malloc_disk, bdev);
 
+		look_ahead(mc->disk, &ahead, 1);
 		next = l->next;
-		bdev_io_done(io, publish(d, io));
+		bdev_io_done(io, publish(mc->disk, io));
 	}
 }
 
@@ -284,7 +349,7 @@ static void write_submit(struct bdev_channel *ch, struct malloc_disk *d, struct 
 		bdev_io_done(io, write_blocks(d, io));
 		return;
 	}
-	page_prefetch(d->pages, p.slot);
+	__builtin_prefetch(p.slot, 1);
 	io->device_ctx = page_take(d->pages);
 	if (unlikely(!io->device_ctx)) {
 		bdev_io_done(io, BDEV_ST_NO_SPACE);
