@@ -7,9 +7,9 @@
  * first and published together, those of a long write and those of a pass's writes of one page, when most of that
  * has happened by itself (1.13 x at 128 KiB, both together).
  *
- * Where a disk is large nothing of it is in the caches: not the slot, not the page's count, not the data. So what a pass
- * wants of single pages is gathered, and done when all of it is on its way: the slots from submit on, the counts of a few
- * pages ahead.
+ * Where a disk is large nothing of it is in the caches: not the slot, not the page's count, not the data. So what a
+ * pass wants of single pages is gathered, and done when all of it is on its way: the slots from submit on, the counts
+ * of a few pages ahead.
  *
  * A write whose data has not come yet can have fresh pages to receive it in: then there is nothing to be copied, and
  * publishing them is all there is to do.
