@@ -66,6 +66,8 @@ static void log_read(struct nvme_log_read *r)
 	ctl->reading = false;
 	ctl->ana_waits = NULL;
 	if (ctl->log_round != ctl->look_round) { /* its controller has gone */
+		free(ctl->page);
+		ctl->page = NULL;
 		if (waits)
 			remote_ana_read(p, waits);
 		else

@@ -22,6 +22,9 @@ struct remote_path_ctl {
 	bool standing;                  /* a failed attempt is followed by another; else it was the only one */
 	bool was_up, at_once;           /* at_once: the next attempt does not wait */
 	bool ana_stale, ns_stale;       /* to be read again when what is being read has come */
+	bool take_stale;                /* what is known may make disks now: one that was in the way has gone */
+	struct timer take;              /* the namespaces are being gone through, a few at a time */
+	uint32_t take_at;
 	bool looking;                   /* namespaces or ANA states are being read; one at a time */
 	bool reading;                   /* `log` is out; its answer comes in any case */
 	uint32_t look_round, log_round; /* what was read for a controller that has gone is of no use */
@@ -43,8 +46,7 @@ struct remote_path_ctl {
 	enum nvme_reason reason;
 	uint64_t attempts_total, ups_total;
 	struct nvme_log_read log;       /* the ANA log, the list of changed namespaces */
-	struct nvme_ns_list changed;
-	void *page;
+	void *page;                     /* what it is read into */
 	uint32_t page_len;
 	uint8_t multipath;              /* enum remote_multipath: as it was attached */
 	bool failed;                    /* what is being closed was an attempt that failed */
@@ -199,6 +201,7 @@ struct remote_found {
 	struct list link;
 	struct remote_discovery *of;
 	struct nvme_path where;
+	uint32_t hash;                  /* of where */
 	char name[128];
 	bool listed, waits;             /* waits: `tried` is out */
 	struct remote_path_wait tried;
@@ -215,6 +218,9 @@ struct remote_discovery {
 	bool stale, stopping, ended, deadline_given;
 	struct nvme_ctrlr *ctrlr;
 	struct nvme_discovery log;
+	bool taking;                    /* the log has been read, and is being gone through */
+	struct timer take;
+	uint32_t take_at;
 	struct list found;              /* remote_found.link */
 	struct nvme_path referrals[REMOTE_REFERRALS_MAX];
 	uint32_t referral_count, next_number, attempts, attaching, detaching;

@@ -18,6 +18,7 @@
 
 #define DELAY_MIN_SEC 2u
 #define DELAY_MAX_SEC 16u
+#define TAKE_AT_ONCE 4u                 /* entries of the log in one pass */
 #define SUBTYPE_REFERRAL 1
 #define SUBTYPE_NVME 2
 #define SUBTYPE_CURRENT 3
@@ -158,6 +159,10 @@ static void lost(struct remote_discovery *d, const struct err *e)
 	if (!d->err.code && !d->stopping)
 		log_warning("remote: discovery %s: %s", d->name, e->text);
 	d->err = *e;
+	if (d->taking)
+		nvme_discovery_fini(&d->log);
+	d->taking = false;
+	timer_stop(&d->take);
 	discovery_goto(d, REMOTE_DISCOVERY_CLOSING);
 	nvme_ctrlr_close(d->ctrlr, closed, d);
 }
@@ -210,18 +215,13 @@ static void log_read(struct nvme_discovery *log)
 	struct remote_discovery *d = log->arg;
 	struct err e = log->err;
 
-	if (!e.code && d->state == REMOTE_DISCOVERY_READING && !d->stopping)
+	if (!e.code && d->state == REMOTE_DISCOVERY_READING && !d->stopping) {
 		take_log(d);
-	nvme_discovery_fini(log);
-	if (d->state != REMOTE_DISCOVERY_READING)
-		return; /* being closed */
-	if (e.code) {
-		lost(d, &e);
 		return;
 	}
-	discovery_goto(d, REMOTE_DISCOVERY_WATCHING);
-	if (d->stale)
-		read_log(d);
+	nvme_discovery_fini(log);
+	if (d->state == REMOTE_DISCOVERY_READING)
+		lost(d, &e); /* else it is being closed */
 }
 
 /* --- what was found ------------------------------------------------------------------------------------------- */
@@ -232,12 +232,25 @@ static bool same_place(const struct nvme_path *a, const struct nvme_path *b)
 	                                                                                          b->subnqn) == 0;
 }
 
+static uint32_t hash_of(const struct nvme_path *where)
+{
+	const char *const texts[] = { where->traddr, where->trsvcid, where->subnqn };
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		for (const char *c = texts[i]; *c; c++)
+			h = (h ^ (uint8_t)*c) * 16777619u;
+	return h;
+}
+
 static struct remote_found *find(const struct remote_discovery *d, const struct nvme_path *where)
 {
+	uint32_t hash = hash_of(where);
+
 	list_each(l, &d->found) {
 		struct remote_found *f = list_entry(l, struct remote_found, link);
 
-		if (same_place(&f->where, where))
+		if (f->hash == hash && same_place(&f->where, where))
 			return f;
 	}
 	return NULL;
@@ -355,6 +368,7 @@ static void take_entry(struct remote_discovery *d, const struct nvme_path *where
 		f = base_zalloc(sizeof(*f));
 		f->of = d;
 		f->where = *where;
+		f->hash = hash_of(where);
 		name_it(d, f);
 		list_add_tail(&d->found, &f->link);
 	}
@@ -373,28 +387,64 @@ static void take_referral(struct remote_discovery *d, const struct nvme_path *wh
 		d->referrals[d->referral_count++] = *where;
 }
 
-static void take_log(struct remote_discovery *d)
+static void take_at(struct remote_discovery *d, uint32_t at)
 {
-	d->referral_count = 0;
-	list_each(l, &d->found)
-		list_entry(l, struct remote_found, link)->listed = false;
-	for (uint32_t i = 0; i < d->log.count; i++) {
-		const struct nvme_discovery_entry *entry = &d->log.entries[i];
-		struct nvme_path where = { .adrfam = NET_ANY };
-		struct err e = { 0 };
+	const struct nvme_discovery_entry *entry = &d->log.entries[at];
+	struct nvme_path where = { .adrfam = NET_ANY };
+	struct err e = { 0 };
 
-		if (nvme_discovery_entry_path(entry, &where, &e) != 0)
-			log_info("remote: discovery %s: %s", d->name, e.text);
-		else if (entry->subtype == SUBTYPE_NVME)
-			take_entry(d, &where);
-		else if (entry->subtype == SUBTYPE_REFERRAL || entry->subtype == SUBTYPE_CURRENT)
-			take_referral(d, &where);
+	if (nvme_discovery_entry_path(entry, &where, &e) != 0)
+		log_info("remote: discovery %s: %s", d->name, e.text);
+	else if (entry->subtype == SUBTYPE_NVME)
+		take_entry(d, &where);
+	else if (entry->subtype == SUBTYPE_REFERRAL || entry->subtype == SUBTYPE_CURRENT)
+		take_referral(d, &where);
+}
+
+/* False: there are more than go at a time. */
+static bool drop_unlisted(struct remote_discovery *d)
+{
+	uint32_t left = TAKE_AT_ONCE;
+
+	list_each_safe(l, &d->found) {
+		struct remote_found *f = list_entry(l, struct remote_found, link);
+
+		if (f->listed)
+			continue;
+		if (!left--)
+			return false;
+		detach(f);
 	}
-	list_each_safe(l, &d->found)
-		if (!list_entry(l, struct remote_found, link)->listed)
-			detach(list_entry(l, struct remote_found, link));
+	return true;
+}
+
+/* A log may have thousands of entries: a few in a pass. */
+static void take_some(struct timer *t)
+{
+	struct remote_discovery *d = container_of(t, struct remote_discovery, take);
+
+	for (uint32_t n = 0; d->take_at < d->log.count && n < TAKE_AT_ONCE; n++)
+		take_at(d, d->take_at++);
+	if (d->take_at < d->log.count || !drop_unlisted(d)) {
+		timer_start(&d->take, 0, take_some);
+		return;
+	}
+	d->taking = false;
+	nvme_discovery_fini(&d->log);
+	discovery_goto(d, REMOTE_DISCOVERY_WATCHING);
 	if (!d->attaching)
 		started(d, d->attach_err.code ? &d->attach_err : NULL);
+	if (d->state == REMOTE_DISCOVERY_WATCHING && d->stale)
+		read_log(d);
+}
+
+static void take_log(struct remote_discovery *d)
+{
+	d->referral_count = d->take_at = 0;
+	d->taking = true;
+	list_each(l, &d->found)
+		list_entry(l, struct remote_found, link)->listed = false;
+	take_some(&d->take);
 }
 
 /* --- who waits ------------------------------------------------------------------------------------------------ */

@@ -12,10 +12,12 @@
 
 /* How long I/O that is under way may take to end in peace when a group is detached. */
 #define LEAVE_PEACE_NS NS_PER_S
+#define LET_GO_AT_ONCE 8u               /* disks in one pass */
 
 static void publish_now(struct defer *d);
 static void published(struct version_publish *p);
 static void view_free(struct version *v);
+static void let_go_some(struct timer *t);
 static void end_paths(struct timer *t);
 static void free_later(struct msg *m);
 
@@ -269,9 +271,27 @@ void remote_group_leave(struct remote_group *g, struct remote_wait *w)
 	if (g->leaving)
 		return;
 	g->leaving = true;
-	list_each_safe(l, &g->disks)
-		remote_disk_unregister(list_entry(l, struct remote_disk, link));
+	let_go_some(&g->letting_go);
 	timer_start(&g->peace, list_empty(&g->disks) ? 0 : LEAVE_PEACE_NS, end_paths);
+}
+
+/* There may be thousands: a few in a pass. */
+static void let_go_some(struct timer *t)
+{
+	struct remote_group *g = container_of(t, struct remote_group, letting_go);
+	uint32_t left = LET_GO_AT_ONCE;
+
+	list_each_safe(l, &g->disks) {
+		struct remote_disk *d = list_entry(l, struct remote_disk, link);
+
+		if (d->going)
+			continue;
+		if (!left--) {
+			timer_start(&g->letting_go, 0, let_go_some);
+			return;
+		}
+		remote_disk_unregister(d);
+	}
 }
 
 static void end_paths(struct timer *t)
@@ -325,6 +345,7 @@ static void free_later(struct msg *m)
 	struct list leavers, *l;
 
 	timer_stop(&g->peace);
+	timer_stop(&g->letting_go);
 	defer_cancel(&g->publish_later);
 	remote_group_cores_fini(g);
 	list_init(&leavers);
@@ -333,6 +354,8 @@ static void free_later(struct msg *m)
 	log_info("remote: %s is detached", g->name);
 	while ((l = list_pop(&g->wishes)))
 		free(list_entry(l, struct remote_wish, link));
+	free(g->by_nsid);
+	free(g->index_used);
 	free(g->cores);
 	free(g);
 	while ((l = list_pop(&leavers))) {

@@ -768,14 +768,14 @@ static void end_now(struct remote_path *p)
 	if (!ctl->ended) {
 		ctl->ended = true;
 		err_set(&e, -ENODEV, "%s was detached", remote_path_text(p, text));
+		if (!remote_group_path_count(p->group))
+			remote_group_leave(p->group, NULL); /* that was the last: its disks go too */
 		remote_scan_path_gone(p);
 		remote_group_changed(p->group);
 		tell(&ctl->firsts, p->last_err.code ? &p->last_err : &e);
 		tell(&ctl->resets, &e);
 		tell(&ctl->offs, &e);
 		tell(&ctl->ends, NULL);
-		if (!remote_group_path_count(p->group))
-			remote_group_leave(p->group, NULL); /* that was the last: its disks go too */
 		remote_group_look(p->group);
 		replay_next(p);
 		return;

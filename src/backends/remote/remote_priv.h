@@ -287,6 +287,9 @@ struct remote_group {
 	char name[128], subnqn[224];    /* subnqn: of its first path */
 	struct remote_path *paths[REMOTE_PATHS_MAX]; /* by index: a slot is used again when its path went */
 	struct list disks;              /* remote_disk.link */
+	struct remote_disk **by_nsid;   /* the same, by number: CTL's */
+	uint8_t *index_used;            /* [disk_slots]: CTL's */
+	uint32_t disk_count;
 	struct list wishes;             /* CTL's: remote_wish.link */
 	uint32_t disk_slots;            /* view->disks has that many */
 	struct version_slot views;      /* struct remote_view */
@@ -302,7 +305,7 @@ struct remote_group {
 	struct list published, published_now; /* remote_wait: for the next publication, for this one */
 	struct defer publish_later;
 	bool leaving, ending, freed;    /* ending: the last view is taken away */
-	struct timer peace;
+	struct timer peace, letting_go;
 	struct list leavers;            /* remote_wait: for its end */
 	struct msg freed_msg;
 };

@@ -16,6 +16,7 @@
 const char remote_product[] = "NVMe disk";
 
 #define FLBAS_EXTENDED (1u << 4)
+#define TAKE_AT_ONCE 8u                 /* namespaces in one pass */
 
 static void event(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_page, void *arg);
 static void look(struct remote_path *p);
@@ -40,15 +41,15 @@ void remote_scan_begin(struct remote_path *p)
 {
 	struct remote_path_ctl *ctl = p->ctl;
 
-	ctl->ns_stale = ctl->ana_stale = false;
+	ctl->ns_stale = ctl->ana_stale = ctl->take_stale = false;
 	nvme_ctrlr_on_event(p->ctrlr, event, p);
-	take_namespaces(p);
 	ctl->looking = true;
-	remote_ana_read(p, ana_read);
+	take_namespaces(p);
 }
 
 void remote_scan_end(struct remote_path *p)
 {
+	timer_stop(&p->ctl->take);
 	p->ctl->looking = false;
 	p->ctl->look_round++;
 	remote_ana_end(p);
@@ -89,10 +90,15 @@ static void look(struct remote_path *p)
 		ctl->ns_stale = false;
 		ctl->looking = ctl->reading = true;
 		ctl->log_round = ctl->look_round;
-		ctl->log = (struct nvme_log_read){ .lid = NVME_LOG_CHANGED_NS, .nsid = NVME_NSID_ALL,
-		                                  .buf = &ctl->changed,
-		                                   .len = sizeof(ctl->changed), .done = changed_list_read, .arg = p };
+		ctl->page = base_zalloc(sizeof(struct nvme_ns_list));
+		ctl->log = (struct nvme_log_read){ .lid = NVME_LOG_CHANGED_NS, .nsid = NVME_NSID_ALL, .buf = ctl->page,
+		                                   .len = sizeof(struct nvme_ns_list), .done = changed_list_read,
+			.arg = p };
 		nvme_ctrlr_get_log(p->ctrlr, &ctl->log);
+	} else if (ctl->take_stale) {
+		ctl->take_stale = false;
+		ctl->looking = true;
+		take_namespaces(p);
 	} else if (ctl->ana_stale) {
 		ctl->ana_stale = false;
 		ctl->looking = true;
@@ -107,6 +113,8 @@ static void changed_list_read(struct nvme_log_read *r)
 	struct remote_path_ctl *ctl = p->ctl;
 
 	ctl->reading = false;
+	free(ctl->page);
+	ctl->page = NULL;
 	if (ctl->log_round == ctl->look_round)
 		nvme_ctrlr_scan(p->ctrlr, scanned_again, p);
 	else
@@ -117,11 +125,12 @@ static void scanned_again(struct nvme_ctrlr *c, const struct err *e, void *arg)
 {
 	struct remote_path *p = arg;
 
-	if (e)
+	if (e) {
 		log_warning("remote: %s", e->text);
-	else
+		remote_ana_read(p, ana_read);
+	} else {
 		take_namespaces(p);
-	remote_ana_read(p, ana_read);
+	}
 }
 
 static void ana_read(struct remote_path *p)
@@ -135,15 +144,27 @@ static void ana_read(struct remote_path *p)
 
 /* --- taking what was found ------------------------------------------------------------------------------------- */
 
+/* Where it is in by_nsid, or would be. */
+static uint32_t place_of(const struct remote_group *g, uint32_t nsid)
+{
+	uint32_t low = 0, high = g->disk_count;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (g->by_nsid[middle]->nsid < nsid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 struct remote_disk *remote_disk_find(struct remote_group *g, uint32_t nsid)
 {
-	list_each(l, &g->disks) {
-		struct remote_disk *d = list_entry(l, struct remote_disk, link);
+	uint32_t at = place_of(g, nsid);
 
-		if (d->nsid == nsid)
-			return d;
-	}
-	return NULL;
+	return at < g->disk_count && g->by_nsid[at]->nsid == nsid ? g->by_nsid[at] : NULL;
 }
 
 struct remote_disk *remote_disk_of(const struct bdev *b)
@@ -153,10 +174,17 @@ struct remote_disk *remote_disk_of(const struct bdev *b)
 
 static bool is_in(const struct nvme_ctrlr_info *info, uint32_t nsid)
 {
-	for (uint32_t i = 0; i < info->ns_count; i++)
-		if (info->ns[i].nsid == nsid && info->ns[i].usable)
-			return true;
-	return false;
+	uint32_t low = 0, high = info->ns_count;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (info->ns[middle].nsid < nsid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < info->ns_count && info->ns[low].nsid == nsid && info->ns[low].usable;
 }
 
 static void look_if_lost(struct remote_disk *d)
@@ -164,31 +192,53 @@ static void look_if_lost(struct remote_disk *d)
 	for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++)
 		if (d->ns[i].present)
 			return;
-	remote_disk_unregister(d);
+	if (!d->group->leaving) /* which lets go of all, a few at a time */
+		remote_disk_unregister(d);
 }
 
-static void take_namespaces(struct remote_path *p)
+/* Those that it has not any more; false: there are more than go at a time. */
+static bool drop_others(struct remote_path *p, const struct nvme_ctrlr_info *info)
 {
-	const struct nvme_ctrlr_info *info = nvme_ctrlr_info(p->ctrlr);
-	struct remote_group *g = p->group;
+	uint32_t left = TAKE_AT_ONCE;
 
-	if (g->leaving)
-		return;
-	for (uint32_t i = 0; i < info->ns_count; i++)
-		if (info->ns[i].usable)
-			take_one(p, &info->ns[i]);
-		else
-			log_notice("remote: %s: namespace %u has a format that cannot be used here", g->name,
-			           info->ns[i].nsid);
-	list_each_safe(l, &g->disks) {
+	list_each_safe(l, &p->group->disks) {
 		struct remote_disk *d = list_entry(l, struct remote_disk, link);
 
-		if (is_in(info, d->nsid))
+		if (!d->ns[p->index].present || is_in(info, d->nsid))
 			continue;
+		if (!left--)
+			return false;
 		d->ns[p->index].present = false;
 		look_if_lost(d);
 	}
+	return true;
+}
+
+static void take_some(struct timer *t)
+{
+	struct remote_path *p = container_of(t, struct remote_path_ctl, take)->path;
+	const struct nvme_ctrlr_info *info = nvme_ctrlr_info(p->ctrlr);
+	struct remote_group *g = p->group;
+	uint32_t *at = &p->ctl->take_at;
+
+	for (uint32_t n = 0; !g->leaving && *at < info->ns_count && n < TAKE_AT_ONCE; n++, ++*at)
+		if (info->ns[*at].usable)
+			take_one(p, &info->ns[*at]);
+		else
+			log_notice("remote: %s: namespace %u has a format that cannot be used here", g->name,
+			           info->ns[*at].nsid);
 	remote_group_changed(g);
+	if (!g->leaving && (*at < info->ns_count || !drop_others(p, info)))
+		timer_start(&p->ctl->take, 0, take_some);
+	else
+		remote_ana_read(p, ana_read);
+}
+
+/* A target may have thousands: a few in a pass. The ANA log follows. */
+static void take_namespaces(struct remote_path *p)
+{
+	p->ctl->take_at = 0;
+	take_some(&p->ctl->take);
 }
 
 void remote_scan_path_gone(struct remote_path *p)
@@ -303,17 +353,45 @@ static struct uuid disk_uuid(const struct remote_disk *d)
 	return uuid_from_random(u.b);
 }
 
-static uint32_t free_index(struct remote_group *g)
+/* The lowest that is free: views have a place for each. */
+static uint32_t take_index(struct remote_group *g)
 {
 	uint32_t index = 0;
+	uint8_t *taken = g->disk_slots ? memchr(g->index_used, 0, g->disk_slots) : NULL;
 
-	for (bool taken = true; taken; index += taken) {
-		taken = false;
-		list_each(l, &g->disks)
-			taken |= list_entry(l, struct remote_disk, link)->index == index;
+	if (taken) {
+		index = (uint32_t)(taken - g->index_used);
+	} else {
+		index = g->disk_slots++;
+		g->index_used = realloc(g->index_used, g->disk_slots);
+		must(g->index_used);
 	}
-	g->disk_slots = max_u32(g->disk_slots, index + 1);
+	g->index_used[index] = 1;
 	return index;
+}
+
+static void add_to_group(struct remote_group *g, struct remote_disk *d)
+{
+	uint32_t at = place_of(g, d->nsid);
+
+	d->index = take_index(g);
+	list_add_tail(&g->disks, &d->link);
+	g->by_nsid = reallocarray(g->by_nsid, g->disk_count + 1, sizeof(*g->by_nsid));
+	must(g->by_nsid);
+	memmove(&g->by_nsid[at + 1], &g->by_nsid[at], (g->disk_count - at) * sizeof(*g->by_nsid));
+	g->by_nsid[at] = d;
+	g->disk_count++;
+}
+
+static void take_from_group(struct remote_group *g, struct remote_disk *d)
+{
+	uint32_t at = place_of(g, d->nsid);
+
+	assert(g->by_nsid[at] == d);
+	list_del(&d->link);
+	g->index_used[d->index] = 0;
+	g->disk_count--;
+	memmove(&g->by_nsid[at], &g->by_nsid[at + 1], (g->disk_count - at) * sizeof(*g->by_nsid));
 }
 
 static void disk_fill(struct remote_disk *d, const struct nvme_ctrlr_info *c, const struct nvme_ns_info *ns)
@@ -341,6 +419,27 @@ static void disk_free(struct remote_disk *d)
 	free(d);
 }
 
+/* Another device may have its UUID: the same namespace under another name, perhaps, or what a target in this very
+ * daemon serves. Then it gets one of its own. */
+static int register_it(struct remote_disk *d, const struct nvme_ns_info *ns, struct err *e)
+{
+	struct bdev_registry *reg = d->group->remote->reg;
+	char text[UUID_TEXT_MAX];
+
+	if (bdev_register(reg, &d->bdev, NULL) == 0)
+		return 0;
+	if (bdev_find(reg, uuid_to_text(&d->bdev.uuid, text)) && !bdev_find(reg, d->bdev.name)) {
+		log_notice("remote: %s: another device has its UUID %s (the same namespace, perhaps); it gets one "
+		           "of its own",
+		           d->bdev.name, text);
+		d->info.has_nguid = d->info.has_uuid = false;
+		d->bdev.uuid = disk_uuid(d);
+		d->info.has_nguid = ns->has_nguid;
+		d->info.has_uuid = ns->has_uuid;
+	}
+	return bdev_register(reg, &d->bdev, e);
+}
+
 static void disk_make(struct remote_path *p, const struct nvme_ns_info *ns)
 {
 	struct remote_group *g = p->group;
@@ -348,7 +447,6 @@ static void disk_make(struct remote_path *p, const struct nvme_ns_info *ns)
 	const struct remote_wish *wish = remote_wish_find(g, ns->nsid);
 	struct err e = { 0 };
 	char text[512];
-	int rc;
 
 	d->group = g;
 	d->nsid = ns->nsid;
@@ -364,23 +462,12 @@ static void disk_make(struct remote_path *p, const struct nvme_ns_info *ns)
 	}
 	d->stats = base_zalloc(remote_core_count(g->remote) * sizeof(*d->stats));
 	disk_fill(d, nvme_ctrlr_info(p->ctrlr), ns);
-	if (bdev_find(g->remote->reg, uuid_to_text(&d->bdev.uuid, text))) {
-		log_notice("remote: %s: another device has its UUID %s (the same namespace, perhaps); it gets one "
-		           "of its own",
-		           d->bdev.name, text);
-		d->info.has_nguid = d->info.has_uuid = false;
-		d->bdev.uuid = disk_uuid(d);
-		d->info.has_nguid = ns->has_nguid;
-		d->info.has_uuid = ns->has_uuid;
-	}
 	d->ns[p->index] = (struct remote_ns){ .present = true, .access = REMOTE_ACCESS_OPTIMIZED };
-	d->index = free_index(g);
-	list_add_tail(&g->disks, &d->link);
-	rc = bdev_register(g->remote->reg, &d->bdev, &e);
-	if (rc == 0)
+	add_to_group(g, d);
+	if (register_it(d, ns, &e) == 0)
 		return;
 	log_error("remote: %s: namespace %u: %s", remote_path_text(p, text), ns->nsid, e.text);
-	list_del(&d->link);
+	take_from_group(g, d);
 	disk_free(d);
 }
 
@@ -405,14 +492,17 @@ static void disk_unpublished(struct remote_wait *w)
 	struct remote_disk *d = container_of(w, struct remote_disk, unpublished);
 	struct remote_group *g = d->group;
 
-	list_del(&d->link);
+	take_from_group(g, d);
 	timer_stop(&d->reach);
 	bdev_destroyed(&d->bdev);
 	disk_free(d);
-	for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++)
-		if (g->paths[i] && g->paths[i]->state == REMOTE_PATH_UP && !g->leaving)
-			take_namespaces(g->paths[i]); /* it may have come back meanwhile,
-				or something else in its place */
+	for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++) {
+		if (!g->paths[i])
+			continue;
+		g->paths[i]->ctl->take_stale = true; /* it may have come back meanwhile,
+			or something else in its place */
+		look(g->paths[i]);
+	}
 	remote_group_look(g);
 }
 
