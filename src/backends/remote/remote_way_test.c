@@ -357,6 +357,29 @@ static void faults_are_injected(void **state)
 	rig_stop(&r);
 }
 
+/* The write may still land: whatever was to be said in place of an answer, it waits until that is excluded. */
+static void an_injected_error_does_not_hide_a_lost_connection(void **state)
+{
+	struct remote_injection sent = { .opc = NVME_CMD_WRITE, .left = 1, .status = NVME_SC_ANA_INTERNAL_PATH_ERROR };
+	struct rig r;
+	struct rig_io io;
+
+	rig_start(&r);
+	rig_up(&r, 0);
+	rig_up(&r, 1);
+	atomic_store(&r.paths[0].injections, &sent);
+	atomic_store(&r.paths[1].injections, &sent);
+	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
+	rig_cut(&r, rig_qpair(&r, 0, 0), true);
+	assert_int_equal(held(&r, 1), 0);
+	rig_down(&r, 0);
+	rig_replay(&r, 0, 1);
+	assert_int_equal(held(&r, 1), 1);
+	rig_answer(&r, rig_qpair(&r, 1, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	rig_stop(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -372,6 +395,7 @@ int main(void)
 		cmocka_unit_test(late_commands_are_aborted_one_by_one),
 		cmocka_unit_test(a_stray_abort_does_no_harm),
 		cmocka_unit_test(faults_are_injected),
+		cmocka_unit_test(an_injected_error_does_not_hide_a_lost_connection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
