@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* gateway_sim.c: a gateway whose disk is remote, over two to four paths that are cut, partitioned, delayed and reset,
  * to targets that die and come back, that change ANA states and sizes, while people reset, disable, enable, detach and
- * attach its paths, and the media keep a command for as long as a target may.
+ * attach its paths, and the media keep a command for as long as a target may. Its disk is used through the waist, or
+ * by hosts of a target of its own.
  *
  * Checked are
  *   - an acknowledged write is never lost, no read is stale, torn or another block's;
@@ -19,6 +20,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "far.h"
+#include "front.h"
 #include "gateway.h"
 #include "seeds.h"
 
@@ -45,11 +47,12 @@ struct world {
 	struct oracle *oracle, *healthy_oracle;
 	struct gateway g;
 	struct load load, healthy_load;
+	struct front *front;            /* NULL: the load is the waist's */
 	struct gateway_call attach[FAR_ADDRS_MAX * FARS_MAX + 1], verb;
 	struct fate fates[GENERATIONS_MAX];
 	/* drawn */
 	uint32_t keep_alive_ms, fast_fail_s;
-	bool verbs, resizes, named, failover, may_fail; /* may_fail: an error is within the policy */
+	bool fronted, verbs, resizes, named, failover, may_fail; /* may_fail: an error is within the policy */
 	uint32_t queues;                /* num_io_queues; 0: not said */
 	uint32_t chaos_left;
 	uint64_t calm_ns;               /* the last disturbance; 0: not yet */
@@ -259,9 +262,15 @@ static void step(struct sim_event *e)
 			attach(w, i); /* refused while it is there */
 	}
 	check_back(w);
-	if (w->chaos_left && sim_draw(1000) < 10)
+	if (w->chaos_left && !w->front && sim_draw(1000) < 10)
 		load_abort_one(&w->load);
-	load_step(&w->load);
+	if (w->front) {
+		front_step(w->front);
+		if (front_failure(w->front))
+			fail(w, "a host of the gateway: %s", front_failure(w->front));
+	} else {
+		load_step(&w->load);
+	}
 	if (w->healthy_load.g)
 		load_step(&w->healthy_load);
 	sim_event_at(e, sim_now_ns() + 1 + sim_draw(sim_chance(50) ? 300 * NS_PER_US : 60 * NS_PER_MS), step);
@@ -355,7 +364,7 @@ static void chaos(struct sim_event *e)
 {
 	struct world *w = container_of(e, struct world, chaos);
 
-	if (w->chaos_left && w->load.ios_left) {
+	if (w->chaos_left && (w->front ? front_ios_left(w->front) : w->load.ios_left)) {
 		w->chaos_left--;
 		disturb(w);
 	} else {
@@ -399,7 +408,7 @@ static void fars_begin(struct world *w)
 
 	w->far_count = addrs == 1 ? 2 : 1 + (uint32_t)sim_draw(2);
 	w->paths = addrs * w->far_count;
-	media_init(&w->media, 32 + sim_draw(64), 128, sim_chance(50) ? 4096 : 512);
+	media_init(&w->media, 48 + sim_draw(64), 128, sim_chance(50) ? 4096 : 512);
 	w->media.lands = lands;
 	w->media.arg = w;
 	w->media.hold_percent = sim_chance(60) ? (uint32_t)sim_draw(30) : 0;
@@ -437,13 +446,20 @@ static void expect_ok(struct world *w, struct gateway_call *c, uint64_t within_n
 	verdict(w);
 }
 
+static bool front_is_there(void *arg)
+{
+	struct world *w = arg;
+
+	return front_serves(w->front);
+}
+
 static void gateway_begins(struct world *w)
 {
 	struct gateway_call *h = &w->attach[ARRAY_SIZE(w->attach) - 1];
 	uint32_t queue_entries = sim_chance(30) ? 2 + (uint32_t)sim_draw(10) : 0;
 	uint32_t reconnect_s = 1 + (uint32_t)sim_draw(3);
 	uint32_t loss_s = w->verbs && sim_chance(20) ? w->fast_fail_s + 20 + (uint32_t)sim_draw(20) : 0;
-	bool late = sim_chance(30);
+	bool late = !w->fronted && sim_chance(30);
 
 	w->may_fail = w->verbs || w->fast_fail_s || late;
 	gateway_make(&w->g, 1 + (uint32_t)sim_draw(4));
@@ -475,6 +491,14 @@ static void gateway_begins(struct world *w)
 	w->healthy_load.done = healthy_done;
 	w->healthy_load.arg = w;
 	w->loaded = true;
+	if (!w->fronted)
+		return;
+	w->front = front_make(&w->g, "nn1", w->media.block_size, w->media.blocks, w->oracle, w->load.ios_left);
+	w->load.ios_left = 0;
+	if (!sim_run(front_is_there, w, 10 * NS_PER_S))
+		fail(w, "the gateway does not export its disk");
+	verdict(w);
+	front_begin(w->front);
 }
 
 static bool load_over(void *arg)
@@ -485,6 +509,8 @@ static bool load_over(void *arg)
 		return true;
 	if (w->calm_ns && sim_now_ns() > w->calm_ns + END_SECONDS * NS_PER_S)
 		return true;
+	if (w->front && !front_over(w->front))
+		return false;
 	return !w->load.ios_left && !load_out(&w->load) && w->calm_ns && is_up(w);
 }
 
@@ -531,6 +557,25 @@ static void fars_end(struct world *w)
 	far_free(&w->healthy);
 }
 
+static bool front_is_gone(void *arg)
+{
+	struct world *w = arg;
+
+	return front_stopped(w->front);
+}
+
+static void front_ends(struct world *w)
+{
+	struct front *f = w->front;
+
+	front_stop(f);
+	if (!sim_run(front_is_gone, w, 60 * NS_PER_S))
+		fail(w, "the gateway's target does not stop");
+	verdict(w);
+	w->front = NULL;
+	front_free(f);
+}
+
 static uint64_t world_end(struct world *w)
 {
 	struct mem_stats stats;
@@ -538,6 +583,8 @@ static uint64_t world_end(struct world *w)
 	sim_event_cancel(&w->chaos);
 	look(w);
 	verdict(w);
+	if (w->front)
+		front_ends(w);
 	gateway_stop(&w->g);
 	if (!sim_run(let_go, w, 120 * NS_PER_S))
 		fail(w, "the gateway does not stop: %s%u and %u I/Os are out", w->g.stopped ? "" : "its paths do not end, ",
@@ -575,9 +622,10 @@ static uint64_t run(uint64_t seed)
 		.buffer_bytes = (uint32_t)(8192 + sim_draw(128 * KIB)), .short_read_percent = (uint32_t)sim_draw(60),
 		.short_write_percent = (uint32_t)sim_draw(60) });
 	w->keep_alive_ms = 1000 * (1 + (uint32_t)sim_draw(5));
-	w->verbs = sim_chance(50);
-	w->fast_fail_s = sim_chance(50) ? 3 + (uint32_t)sim_draw(20) : 0;
-	w->resizes = sim_chance(30);
+	w->fronted = sim_chance(25);
+	w->verbs = !w->fronted && sim_chance(50);
+	w->fast_fail_s = !w->fronted && sim_chance(50) ? 3 + (uint32_t)sim_draw(20) : 0;
+	w->resizes = !w->fronted && sim_chance(30);
 	w->named = sim_chance(30);
 	w->failover = sim_chance(15);
 	w->queues = sim_chance(30) ? 1 + (uint32_t)sim_draw(3) : 0;
@@ -587,9 +635,10 @@ static uint64_t run(uint64_t seed)
 	sim_event_at(&w->step, sim_now_ns() + 1, step);
 	sim_event_at(&w->chaos, sim_now_ns() + sim_draw(NS_PER_S), chaos);
 	sim_after_pass(maybe_cut, w);
-	if (!sim_run(load_over, w, WORLD_SECONDS * NS_PER_S) || load_out(&w->load) || w->load.ios_left)
-		fail(w, "stuck: %u I/Os are out, %u are left, %llu ended", load_out(&w->load), w->load.ios_left,
-		     (unsigned long long)w->load.ended);
+	if (!sim_run(load_over, w, WORLD_SECONDS * NS_PER_S) || load_out(&w->load) || w->load.ios_left ||
+	    (w->front && !front_over(w->front)))
+		fail(w, "stuck: %u I/Os are out, %u are left, %llu ended", load_out(&w->load),
+		     w->front ? front_ios_left(w->front) : w->load.ios_left, (unsigned long long)w->load.ended);
 	sim_after_pass(NULL, NULL);
 	verdict(w);
 	hash = world_end(w);
