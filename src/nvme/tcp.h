@@ -34,6 +34,7 @@ struct tcp_qpair {
 	struct slot *slots;
 	struct slot *receiving;         /* whose data the PDU at hand carries */
 	bool success;                   /* and whether it stands for the response, too */
+	bool large;                     /* data came in large PDUs of late */
 	struct queue line;              /* slots with a PDU to send */
 	uint32_t first_sent;            /* bytes of the first one that are out */
 	struct defer send_defer;

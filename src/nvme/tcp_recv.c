@@ -8,6 +8,9 @@
 
 #include "nvme/tcp.h"
 
+#define TCP_RECV_LARGE (4 * KIB)        /* received into the buffer behind a PDU with as much data as: */
+#define TCP_LARGE_DATA (32 * KIB)
+
 void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 {
 	struct nvme_op *op = nvme_qpair_op(&t->qp, le16_get(cqe->cid));
@@ -113,6 +116,7 @@ static void on_header(struct tcp_qpair *t)
 		if (t->receiving && !transfer_fits(t, pdu, t->receiving, t->receiving->received))
 			t->receiving = NULL;
 		t->success = pdu->h.flags & NVME_TCP_SUCCESS;
+		t->large = t->rx.data_len >= TCP_LARGE_DATA;
 		if (!t->rx.data_len && !t->success)
 			tcp_bad(t, "the target sent a C2HData without data, which leads nowhere");
 		else if (!t->rx.data_len)
@@ -172,21 +176,28 @@ static void eat(struct tcp_qpair *t, const uint8_t *at, const uint8_t *end)
 	}
 }
 
-/* One receive: what is left of long data goes where it belongs, the rest into the core's buffer. */
-static ssize_t receive(struct tcp_qpair *t, uint8_t *buf, size_t *ret_direct)
+/* One receive: what is left of long data goes where it belongs, the rest into the core's buffer. After large data only
+ * the next header and little more goes there, since all behind it would be copied. */
+static ssize_t receive(struct tcp_qpair *t, uint8_t *buf, size_t *ret_direct, bool *ret_all)
 {
 	uint32_t direct = t->receiving ? fabric_rx_direct_left(&t->rx) : 0;
+	size_t asked = 0;
 	struct iovec iov[64];
 	int count = 0;
+	ssize_t got;
 
 	if (direct)
 		count = tcp_data_iovs(t->receiving->op, t->receiving->received, direct, iov, ARRAY_SIZE(iov) - 1);
-	*ret_direct = 0;
 	for (int i = 0; i < count; i++)
-		*ret_direct += iov[i].iov_len;
-	if (*ret_direct == direct)      /* otherwise the array was too small: only as far as it goes */
-		iov[count++] = (struct iovec){ buf, HOST_RECV_BYTES };
-	return sock_recvv(t->sock, iov, count);
+		asked += iov[i].iov_len;
+	*ret_direct = asked;
+	if (asked == direct) {          /* otherwise the array was too small: only as far as it goes */
+		iov[count] = (struct iovec){ buf, t->large ? TCP_RECV_LARGE : HOST_RECV_BYTES };
+		asked += iov[count++].iov_len;
+	}
+	got = sock_recvv(t->sock, iov, count);
+	*ret_all = got > 0 && (size_t)got == asked;
+	return got;
 }
 
 static void took_direct(struct tcp_qpair *t, uint32_t len)
@@ -198,23 +209,35 @@ static void took_direct(struct tcp_qpair *t, uint32_t len)
 	t->receiving->received += len;
 }
 
-/* Once a visit: what is left then is for the next pass, after the others. A target that sends the smallest PDUs there
- * are takes most of a millisecond with one. */
-void tcp_receive(struct tcp_qpair *t)
+/* False: there is no more for now. */
+static bool receive_once(struct tcp_qpair *t, size_t *ret_got)
 {
 	uint8_t *buf = nvme_host_recv_buf(t->qp.host);
 	size_t direct;
-	ssize_t got = receive(t, buf, &direct);
+	bool all;
+	ssize_t got = receive(t, buf, &direct, &all);
 
 	if (got == -EAGAIN)
-		return;
+		return false;
 	if (got <= 0) {
 		tcp_broke(t, got ? tcp_reason_of((int)got) : NVME_REASON_CLOSED, got ? (int)got : -ECONNRESET, "%s",
 		          got ? strerror((int)-got) : "the target closed the connection");
-		return;
+		return false;
 	}
 	nvme_qpair_alive(&t->qp);
 	if (direct)
 		took_direct(t, (uint32_t)min_u64((uint64_t)got, direct));
 	eat(t, buf, buf + ((size_t)got > direct ? (size_t)got - direct : 0));
+	*ret_got = (size_t)got;
+	return all && t->sock;
+}
+
+/* So much a visit; what is left then is for the next pass, after the others. A target that sends the smallest PDUs there
+ * are takes most of a millisecond with that. */
+void tcp_receive(struct tcp_qpair *t)
+{
+	size_t sum = 0, got;
+
+	while (sum < HOST_RECV_BYTES && receive_once(t, &got))
+		sum += got;
 }
