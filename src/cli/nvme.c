@@ -9,12 +9,15 @@
 static int run_list(struct cli *c, struct cli_args *a);
 static int run_discover(struct cli *c, struct cli_args *a);
 static int run_identify(struct cli *c, struct cli_args *a);
+static int run_attach(struct cli *c, struct cli_args *a);
+static int run_detach(struct cli *c, struct cli_args *a);
+static int describe_attach(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 static int describe_discover(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 static int describe_identify(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 
-#define ADDRESS_HELP(port) \
-	"ADDRESS is a name or an address, with a port or without: HOST, HOST:PORT, [IPv6]:PORT. Without, it is " port \
-	". Nothing is attached."
+#define ADDRESS_FORMS(port) \
+	"ADDRESS is a name or an address, with a port or without: HOST, HOST:PORT, [IPv6]:PORT. Without, it is " port "."
+#define ADDRESS_HELP(port) ADDRESS_FORMS(port) " Nothing is attached."
 static const struct cli_verb verbs[] = {
 	{ "list", "", "the remote controllers that are attached, and how they are", run_list, .is_default = true,
 	  .example = "gantry nvme list" },
@@ -24,11 +27,19 @@ static const struct cli_verb verbs[] = {
 	{ "identify", "ADDRESS NQN", "what a remote subsystem is, and its namespaces", run_identify,
 	  .describe = describe_identify, .help = ADDRESS_HELP("4420"),
 	  .example = "gantry nvme identify 127.0.0.1:4420 nqn.2016-06.io.gantry:disk0" },
+	{ "attach", "ADDRESS NQN", "make disks of a remote subsystem's namespaces, or add a path to one", run_attach,
+	  .describe = describe_attach, .help = ADDRESS_FORMS("4420") " A subsystem that is attached already gets one more "
+	  "path, unless --name says otherwise.",
+	  .example = "gantry nvme attach 127.0.0.1:4420 nqn.2016-06.io.gantry:disk0" },
+	{ "detach", "NAME [ADDRESS]", "disconnect from a remote subsystem, or take one path away; disks go with the last",
+	  run_detach, .help = "ADDRESS is as gantry nvme list shows it: HOST:PORT.",
+	  .example = "gantry nvme detach Nvme0" },
 };
 const struct cli_noun nvme_noun = { "nvme", "remote NVMe targets", verbs, ARRAY_SIZE(verbs) };
 
 static int describe(struct cli *c, struct cli_args *a, const char *method, const char *word);
 static struct json_object *ask(struct cli *c, struct cli_args *a, const char *method, const char *nqn, struct err *e);
+static void add_address(struct json_object *params, const char *text);
 static void print_log(struct json_object *log);
 static void print_subsystem(struct json_object *found);
 
@@ -107,8 +118,8 @@ static void say_how_to_attach(struct json_object *records)
 		if (strcmp(field_text(r, "subtype"), "nvme subsystem") != 0 || strcmp(field_text(r, "trtype"), "tcp") != 0)
 			continue;
 		printf("\nTo look at one: gantry nvme identify ADDRESS:PORT SUBSYSTEM. To attach its disks:\n"
-		       "    gantry rpc bdev_nvme_attach_controller name=NAME trtype=TCP traddr=%s trsvcid=%s subnqn=%s\n",
-		       field_text(r, "traddr"), field_text(r, "trsvcid"), field_text(r, "subnqn"));
+		       "    gantry nvme attach %s:%s %s\n", field_text(r, "traddr"), field_text(r, "trsvcid"),
+		       field_text(r, "subnqn"));
 		return;
 	}
 }
@@ -208,7 +219,89 @@ static void print_subsystem(struct json_object *found)
 	table_print(&t);
 }
 
-/* --- both --- */
+/* --- attach and detach --- */
+
+static int describe_attach(struct cli *c, struct cli_args *a, const char *first, struct err *e)
+{
+	return describe(c, a, "bdev_nvme_attach_controller", "subnqn");
+}
+
+static bool is_attached(struct json_object *groups, const char *name)
+{
+	for (size_t i = 0; i < list_count(groups); i++)
+		if (strcmp(field_text(list_at(groups, i), "name"), name) == 0)
+			return true;
+	return false;
+}
+
+/* The name under which the subsystem is attached, or the first that is free. */
+static void pick_name(struct cli *c, struct json_object *params, const char *nqn)
+{
+	struct err unheard = { 0 };
+	struct json_object *groups = client_call(c, "bdev_nvme_get_controllers", NULL, &unheard);
+	char name[32];
+	unsigned n = 0;
+
+	for (size_t i = 0; i < list_count(groups); i++) {
+		struct json_object *path = list_at(field(list_at(groups, i), "ctrlrs"), 0);
+
+		if (strcmp(field_text(field(path, "trid"), "subnqn"), nqn) != 0)
+			continue;
+		json_object_object_add(params, "name", json_object_new_string(field_text(list_at(groups, i), "name")));
+		json_object_put(groups);
+		return;
+	}
+	do
+		snprintf(name, sizeof(name), "Nvme%u", n++);
+	while (is_attached(groups, name));
+	json_object_object_add(params, "name", json_object_new_string(name));
+	json_object_put(groups);
+}
+
+static int run_attach(struct cli *c, struct cli_args *a)
+{
+	struct json_object *params = json_object_new_object(), *disks = NULL;
+	struct err e = { 0 };
+
+	json_object_object_add(params, "trtype", json_object_new_string("TCP"));
+	add_address(params, a->words[0]);
+	json_object_object_add(params, "subnqn", json_object_new_string(a->words[1]));
+	if (!args_has(a, "name"))
+		pick_name(c, params, a->words[1]);
+	if (args_to_params(a, field(cli_method(c, "bdev_nvme_attach_controller"), "params"), params, &e) == 0)
+		disks = client_call(c, "bdev_nvme_attach_controller", params, &e);
+	if (disks && c->json)
+		cli_print_json(disks);
+	for (size_t i = 0; disks && !c->json && i < list_count(disks); i++)
+		printf("%s\n", json_object_get_string(list_at(disks, i)));
+	if (disks && !c->json && !list_count(disks))
+		printf("%s is attached, and has no namespaces for us yet.\n", field_text(params, "name"));
+	json_object_put(params);
+	if (!disks)
+		return cli_fail(&e);
+	json_object_put(disks);
+	return CLI_OK;
+}
+
+static int run_detach(struct cli *c, struct cli_args *a)
+{
+	struct json_object *params = json_object_new_object(), *result;
+	struct err e = { 0 };
+
+	json_object_object_add(params, "name", json_object_new_string(a->words[0]));
+	if (a->word_count > 1)
+		add_address(params, a->words[1]);
+	result = client_call(c, "bdev_nvme_detach_controller", params, &e);
+	json_object_put(params);
+	if (!result)
+		return cli_fail(&e);
+	if (c->json)
+		cli_print_json(result);
+	json_object_put(result);
+	return CLI_OK;
+}
+
+/* --- all --- */
 
 /* The method's rows are options, but for those that are words; `word`: one more of these. */
 static int describe(struct cli *c, struct cli_args *a, const char *method, const char *word)

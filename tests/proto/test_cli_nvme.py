@@ -137,3 +137,26 @@ def test_addresses_of_all_shapes(daemon):
     for address in where.values():
         said = gantry("nvme", "discover", address, "--timeout-ms", "500", socket=daemon.socket, status=1)
         assert DISCOVERY in said and "127.0.0.1" in said or "::1" in said or "localhost" in said, said
+
+
+def test_attach_and_detach(daemon, target):
+    """From what is discovered to disks, by copying what was said; and back."""
+    served = target.export(disks=2, ports=2)
+    text = gantry("nvme", "discover", f"127.0.0.1:{served.port}", socket=daemon.socket)
+    assert f"gantry nvme attach 127.0.0.1:{served.ports[0]} {served.nqn}" in text or \
+        f"gantry nvme attach 127.0.0.1:{served.ports[1]} {served.nqn}" in text
+
+    def attach(port, *more):
+        return gantry("nvme", "attach", f"127.0.0.1:{port}", served.nqn, *more, socket=daemon.socket).split()
+
+    assert attach(served.ports[0], "--hdgst") == ["Nvme0n1", "Nvme0n2"]
+    assert attach(served.ports[1]) == ["Nvme0n1", "Nvme0n2"]             # one more path
+    assert attach(served.ports[1], "--name", "Other") == ["Othern1", "Othern2"]
+    assert "already exists" in gantry("nvme", "attach", f"127.0.0.1:{served.port}", served.nqn, socket=daemon.socket,
+                                      status=1)
+    gantry("nvme", "detach", "Nvme0", f"127.0.0.1:{served.ports[0]}", socket=daemon.socket)
+    assert [len(c["ctrlrs"]) for c in daemon.rpc("bdev_nvme_get_controllers")] == [1, 1]
+    gantry("nvme", "detach", "Nvme0", socket=daemon.socket)
+    gantry("nvme", "detach", "Other", socket=daemon.socket)
+    assert daemon.rpc("bdev_nvme_get_controllers") == []
+    assert "no NVMe controller" in gantry("nvme", "detach", "Nvme0", socket=daemon.socket, status=1)
