@@ -89,7 +89,8 @@ struct bdev_channel {
 	struct bdev_core *core;
 	void (*submit)(struct bdev_channel *ch, struct bdev_io *io);
 	void *ctx;                      /* the device's */
-	uint32_t simple_ops;            /* READ and WRITE, where submit() can be called without looking further */
+	uint16_t simple_ops;            /* READ and WRITE, where submit() can be called without looking further ... */
+	uint16_t ctx_ops;               /* ... or with a context and no more */
 	uint32_t block_bytes;           /* in the data iovecs: with interleaved metadata */
 	uint32_t max_io_blocks;         /* UINT32_MAX: no limit */
 	uint32_t in_flight;

@@ -151,11 +151,12 @@ static struct bdev_channel *channel_make(struct bdev_desc *desc, struct bdev_cor
 void bdev_channel_set_simple(struct bdev_channel *ch)
 {
 	const struct bdev *b = ch->bdev;
-	uint32_t simple = b->native_ops & (BDEV_BIT(READ) | BDEV_BIT(WRITE));
+	uint32_t simple = b->native_ops & (BDEV_BIT(READ) | BDEV_BIT(WRITE)), with_ctx = 0;
 
 	if (b->io_ctx_bytes)
-		simple &= b->io_ctx_ops ? ~b->io_ctx_ops : 0;
-	ch->simple_ops = ch->core->long_way ? 0 : simple;
+		with_ctx = b->io_ctx_ops ? simple & b->io_ctx_ops : simple;
+	ch->simple_ops = (uint16_t)(ch->core->long_way ? 0 : simple & ~with_ctx);
+	ch->ctx_ops = (uint16_t)(ch->core->long_way ? 0 : with_ctx);
 }
 
 void bdev_core_long_way(struct bdev_core *core, uint8_t reason, bool on)

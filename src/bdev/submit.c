@@ -224,9 +224,13 @@ void bdev_dispatch(struct bdev_channel *ch, struct bdev_io *io)
 		bdev_io_end(io, BDEV_ST_ABORTED);
 		return;
 	}
-	if (likely((ch->simple_ops & 1u << io->op) && io->count <= ch->max_io_blocks && !(io->flags & ch->slow_flags))) {
+	if (unlikely(io->count > ch->max_io_blocks || io->flags & ch->slow_flags)) {
+		dispatch_long(ch, io);
+	} else if (likely(ch->simple_ops & 1u << io->op)) {
 		io->waist |= WAIST_DEVICE;
 		ch->submit(ch, io);
+	} else if (ch->ctx_ops & 1u << io->op) {
+		bdev_to_device(ch, io);
 	} else {
 		dispatch_long(ch, io);
 	}

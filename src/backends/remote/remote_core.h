@@ -38,10 +38,6 @@ static inline bool remote_is_fused(const struct remote_io *r) { return r->io->op
 
 /* --- remote_io.c -------------------------------------------------------------------------------------------- */
 
-static inline struct remote_channel *remote_channel_of(const struct remote_io *r)
-{
-	return bdev_channel_ctx(r->io->ch);
-}
 static inline bool remote_is_removed(const struct remote_channel *c)
 {
 	return atomic_load_explicit(&c->disk->bdev.removing, memory_order_relaxed);

@@ -38,6 +38,7 @@ void remote_submit(struct bdev_channel *ch, struct bdev_io *io)
 	struct remote_io *r = io->device_ctx;
 
 	r->io = io;
+	r->channel = c;
 	r->aborted = false;
 	r->inject = 0;
 	r->retries = r->refusals = 0;
@@ -205,7 +206,7 @@ static void next(struct remote_channel *c, struct remote_io *r);
 
 void remote_ended(struct remote_io *r)
 {
-	struct remote_channel *c = remote_channel_of(r);
+	struct remote_channel *c = r->channel;
 	struct remote_lane *l = r->lane;
 	uint16_t status = nvme_cqe_status(&r->op.cpl);
 

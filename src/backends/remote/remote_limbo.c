@@ -34,7 +34,7 @@ static bool is_unique(const struct bdev_io *io)
 
 bool remote_limbo_takes(struct remote_io *r)
 {
-	struct remote_channel *c = remote_channel_of(r);
+	struct remote_channel *c = r->channel;
 
 	if (!r->op.sent || !changes(r->io))
 		return false;

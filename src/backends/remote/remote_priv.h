@@ -207,6 +207,7 @@ enum remote_place { REMOTE_AT_LANE, REMOTE_IN_LINE, REMOTE_LATER, REMOTE_IN_LIMB
 struct remote_io {
 	struct nvme_op op;
 	struct bdev_io *io;
+	struct remote_channel *channel;
 	struct remote_lane *lane;       /* of the I/O's own core */
 	uint64_t began_ns;              /* at its lane; in its line */
 	uint8_t place;                  /* enum remote_place */

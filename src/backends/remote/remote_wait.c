@@ -56,7 +56,7 @@ static void later_due(struct timer *t)
 	struct remote_io *r = container_of(t, struct remote_io, timer);
 
 	remote_unwait(r);
-	remote_go_again(remote_channel_of(r), r);
+	remote_go_again(r->channel, r);
 }
 
 void remote_wait_later(struct remote_channel *c, struct remote_io *r, uint64_t delay_ns)
