@@ -232,8 +232,8 @@ static bool receive_once(struct tcp_qpair *t, size_t *ret_got)
 	return all && t->sock;
 }
 
-/* So much a visit; what is left then is for the next pass, after the others. A target that sends the smallest PDUs there
- * are takes most of a millisecond with that. */
+/* So much a visit; what is left then is for the next pass, after the others. A target that sends the smallest PDUs
+ * there are takes most of a millisecond with that. */
 void tcp_receive(struct tcp_qpair *t)
 {
 	size_t sum = 0, got;
