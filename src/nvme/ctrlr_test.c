@@ -463,32 +463,30 @@ static bool sum_groups(const struct nvme_ana_group *g, void *arg)
 
 static void ana_logs_are_read_within_their_bounds(void **state)
 {
-	struct {
-		struct nvme_ana_log log;
-		struct nvme_ana_group_desc one;
-		le32 ns[2];
-		struct nvme_ana_group_desc two;
-	} page = { .log.ngrps = le16_of(2) };
+	uint8_t page[sizeof(struct nvme_ana_log) + 2 * sizeof(struct nvme_ana_group_desc) + 2 * sizeof(le32)] = { 0 };
+	struct nvme_ana_log *log = (struct nvme_ana_log *)page;
+	struct nvme_ana_group_desc *one = log->descs, *two = (struct nvme_ana_group_desc *)&one->nsids[2];
 	uint32_t sum[4] = { 0 };
 	struct err e = { 0 };
 
-	page.one.grpid = le32_of(1);
-	page.one.nnsids = le32_of(2);
-	page.one.state = NVME_ANA_OPTIMIZED;
-	page.ns[0] = le32_of(10);
-	page.ns[1] = le32_of(20);
-	page.two.grpid = le32_of(2);
-	assert_int_equal(nvme_ana_log_each(&page, sizeof(page), sum_groups, sum, NULL), 0);
+	log->ngrps = le16_of(2);
+	one->grpid = le32_of(1);
+	one->nnsids = le32_of(2);
+	one->state = NVME_ANA_OPTIMIZED;
+	one->nsids[0] = le32_of(10);
+	one->nsids[1] = le32_of(20);
+	two->grpid = le32_of(2);
+	assert_int_equal(nvme_ana_log_each(page, sizeof(page), sum_groups, sum, NULL), 0);
 	assert_int_equal(sum[0], 2);
 	assert_int_equal(sum[2], 30);
 	for (size_t len = 0; len < sizeof(page); len++)
-		assert_int_equal(nvme_ana_log_each(&page, len, sum_groups, sum, NULL), -EPROTO);
-	page.one.nnsids = le32_of(0xffffffff);
-	assert_int_equal(nvme_ana_log_each(&page, sizeof(page), sum_groups, sum, &e), -EPROTO);
+		assert_int_equal(nvme_ana_log_each(page, len, sum_groups, sum, NULL), -EPROTO);
+	one->nnsids = le32_of(0xffffffff);
+	assert_int_equal(nvme_ana_log_each(page, sizeof(page), sum_groups, sum, &e), -EPROTO);
 	assert_true(e.text[0]);
-	page.one.nnsids = le32_of(2);
-	page.two.grpid = le32_of(1);
-	assert_int_equal(nvme_ana_log_each(&page, sizeof(page), sum_groups, sum, NULL), -EPROTO);
+	one->nnsids = le32_of(2);
+	two->grpid = le32_of(1);
+	assert_int_equal(nvme_ana_log_each(page, sizeof(page), sum_groups, sum, NULL), -EPROTO);
 }
 
 int main(void)

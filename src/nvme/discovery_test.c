@@ -13,13 +13,18 @@
 
 struct nvme_ctrlr {
 	struct nvme_ctrlr_info info;
-	struct { struct nvmf_discovery_log header; struct nvmf_disc_log_entry entries[LOG_MAX]; } log;
+	uint8_t log[sizeof(struct nvmf_discovery_log) + LOG_MAX * sizeof(struct nvmf_disc_log_entry)];
 	uint32_t reads, changes_left, done, letting_go;
 	uint32_t change_at;             /* the read after which an entry more is there */
 	uint32_t fail_at;
 };
 
 static struct nvme_ctrlr target;
+
+static struct nvmf_discovery_log *log_of(struct nvme_ctrlr *c)
+{
+	return (struct nvmf_discovery_log *)c->log;
+}
 
 const struct nvme_ctrlr_info *nvme_ctrlr_info(const struct nvme_ctrlr *c)
 {
@@ -34,8 +39,8 @@ static void set_text(char *field, size_t size, const char *text)
 
 static void add(struct nvme_ctrlr *c)
 {
-	uint32_t n = (uint32_t)le64_get(c->log.header.numrec);
-	struct nvmf_disc_log_entry *e = &c->log.entries[n];
+	uint32_t n = (uint32_t)le64_get(log_of(c)->numrec);
+	struct nvmf_disc_log_entry *e = &log_of(c)->entries[n];
 	char nqn[64];
 
 	snprintf(nqn, sizeof(nqn), "nqn.2026-01.io.gantry:disk%u", n);
@@ -44,8 +49,8 @@ static void add(struct nvme_ctrlr *c)
 	memcpy(e->subnqn, nqn, strlen(nqn));
 	set_text(e->traddr, sizeof(e->traddr), "192.0.2.1");
 	set_text(e->trsvcid, sizeof(e->trsvcid), "4420");
-	c->log.header.numrec = le64_of(n + 1);
-	c->log.header.genctr = le64_of(le64_get(c->log.header.genctr) + 1);
+	log_of(c)->numrec = le64_of(n + 1);
+	log_of(c)->genctr = le64_of(le64_get(log_of(c)->genctr) + 1);
 }
 
 /* Answers at once, which no real controller does; nothing here minds. */
@@ -56,12 +61,12 @@ void nvme_ctrlr_submit_admin(struct nvme_ctrlr *c, struct nvme_op *op)
 
 	must(cmd->lid == NVME_LOG_DISCOVER && op->cmd.opc == NVME_ADMIN_GET_LOG_PAGE);
 	must((le16_get(cmd->numdl) + 1u) * 4 == op->data_len && op->iovs->iov_len == op->data_len);
-	there = sizeof(c->log.header) + le64_get(c->log.header.numrec) * sizeof(c->log.entries[0]);
-	if (le64_get(c->log.header.numrec) <= LOG_MAX) {
+	there = sizeof(struct nvmf_discovery_log) + le64_get(log_of(c)->numrec) * sizeof(struct nvmf_disc_log_entry);
+	if (le64_get(log_of(c)->numrec) <= LOG_MAX) {
 		must(offset + op->data_len <= there);
-		memcpy(op->iovs->iov_base, (uint8_t *)&c->log + offset, op->data_len);
+		memcpy(op->iovs->iov_base, c->log + offset, op->data_len);
 	} else {
-		memcpy(op->iovs->iov_base, &c->log.header, sizeof(c->log.header));
+		memcpy(op->iovs->iov_base, c->log, sizeof(struct nvmf_discovery_log));
 	}
 	c->letting_go += !(cmd->lsp_rae & 0x80);
 	op->cpl = (struct nvme_cqe){ 0 };
@@ -175,11 +180,11 @@ static void what_a_log_claims_is_limited(void **state)
 {
 	struct nvme_discovery d;
 
-	target.log.header.numrec = le64_of(NVME_DISCOVERY_ENTRIES_MAX + 1);
+	log_of(&target)->numrec = le64_of(NVME_DISCOVERY_ENTRIES_MAX + 1);
 	d = read_log(0);
 	assert_int_equal(d.err.code, -EPROTO);
 	fresh(NULL);
-	target.log.header.recfmt = le16_of(1);
+	log_of(&target)->recfmt = le16_of(1);
 	d = read_log(0);
 	assert_int_equal(d.err.code, -EPROTO);
 }
@@ -190,9 +195,9 @@ static void entries_without_proper_texts_are_left_out(void **state)
 
 	for (uint32_t i = 0; i < 4; i++)
 		add(&target);
-	target.log.entries[0].subnqn[3] = '\n';
-	memset(target.log.entries[1].subnqn, 'n', sizeof(target.log.entries[1].subnqn));
-	memset(target.log.entries[2].subnqn, 0, sizeof(target.log.entries[2].subnqn));
+	log_of(&target)->entries[0].subnqn[3] = '\n';
+	memset(log_of(&target)->entries[1].subnqn, 'n', sizeof(log_of(&target)->entries[1].subnqn));
+	memset(log_of(&target)->entries[2].subnqn, 0, sizeof(log_of(&target)->entries[2].subnqn));
 	d = read_log(0);
 	assert_int_equal(d.err.code, 0);
 	assert_int_equal(d.count, 1);
