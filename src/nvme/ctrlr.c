@@ -48,14 +48,16 @@ static void login_begin(struct nvme_ctrlr *c)
 {
 	struct nvme_login *l = &c->login;
 	const struct nvme_path *p = &c->path;
+	const char *any = p->adrfam == NET_IPV6 ? "::" : "0.0.0.0";
 
 	identify_ourselves(c);
 	l->opts = c->opts;
 	l->cntlid = NVME_CNTLID_DYNAMIC;
 	memcpy(l->subnqn, p->subnqn, sizeof(l->subnqn));
 	memcpy(l->hostnqn, p->hostnqn, sizeof(l->hostnqn));
-	if (p->hostaddr[0])
-		l->has_from = !net_addr_parse(p->adrfam, p->hostaddr, p->hostsvcid[0] ? p->hostsvcid : "0", &l->from, &c->err);
+	if (p->hostaddr[0] || p->hostsvcid[0])
+		l->has_from = !net_addr_parse(p->adrfam, p->hostaddr[0] ? p->hostaddr : any,
+		                              p->hostsvcid[0] ? p->hostsvcid : "0", &l->from, &c->err);
 }
 
 static struct nvme_host_opts opts_or_defaults(const struct nvme_host_opts *opts, struct nvme_ctrlr *c)

@@ -65,6 +65,7 @@ struct nvme_qpair {
 	uint32_t outstanding;
 	uint32_t in_capsule_bytes;      /* data that may go with a command */
 	struct queue waiting;           /* no free cid, or not ready yet */
+	struct queue refused;           /* fused, and the queue holds one command at a time: to be failed */
 	/* Connect. */
 	struct nvme_op connect_op;
 	struct nvmf_connect_data connect_data;

@@ -288,8 +288,8 @@ void nvme_qpair_fail(struct nvme_qpair *qp, enum nvme_reason reason, const struc
 enum nvme_reason nvme_qpair_reason(const struct nvme_qpair *qp);
 /* Submit; more than the queue holds wait inside, in order. */
 void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op);
-/* Two that the controller takes as one, as compare and write; the queue has at least three entries. Each comes back by
- * itself. */
+/* Two that the controller takes as one, as compare and write. Each comes back by itself; from a queue of two entries,
+ * which cannot hold them, with NVME_SC_FUSED_MISSING. */
 void nvme_qpair_submit_fused(struct nvme_qpair *qp, struct nvme_op *first, struct nvme_op *second);
 /* A command is older than opts.io_timeout_ms; once each, it stays outstanding. Without a function the queue pair ends
  * with NVME_REASON_IO_TIMEOUT. `fn` may close or fail the queue pair. */

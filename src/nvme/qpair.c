@@ -74,6 +74,7 @@ static struct nvme_qpair *qpair_make(struct nvme_host *h, const struct nvme_tran
 	qp->machine = (struct machine){ .states = qpair_states, .name = "qpair", .state = QPAIR_CONNECTING };
 	qp->timeout_ns = qp->opts.io_timeout_ms * NS_PER_MS;
 	queue_init(&qp->waiting);
+	queue_init(&qp->refused);
 	return qp;
 }
 
@@ -106,6 +107,8 @@ struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login 
 {
 	struct nvme_qpair *qp = qpair_make(h, &nvme_tcp, l);
 
+	if (qp->has_from)
+		net_addr_set_port(&qp->from, 0); /* one connection only can come from that port: the admin queue's */
 	qp->ready = ready;
 	qp->gone = gone;
 	qp->arg = arg;
@@ -153,11 +156,26 @@ static void submit_now(struct nvme_qpair *qp, struct nvme_op *op)
 	submit_with(qp, op, qp->free_cids[--qp->free_count]);
 }
 
+static void fail_all(struct defer *d);
+
+/* Waiting would not help, and all others would wait behind it. */
+static bool refuse_fused(struct nvme_qpair *qp)
+{
+	if (qp->cid_count - qp->reserved >= 2)
+		return false;
+	queue_push(&qp->refused, queue_pop(&qp->waiting));
+	queue_push(&qp->refused, queue_pop(&qp->waiting));
+	defer_run(&qp->fail_defer, fail_all);
+	return true;
+}
+
 static void submit_waiting(struct nvme_qpair *qp)
 {
 	while (qp->machine.state == QPAIR_READY && !queue_empty(&qp->waiting)) {
 		struct nvme_op *op = container_of(qp->waiting.first, struct nvme_op, link);
 
+		if (op->fused && refuse_fused(qp))
+			continue;
 		if (qp->free_count < 1u + op->fused)
 			return;
 		submit_now(qp, container_of(queue_pop(&qp->waiting), struct nvme_op, link));
@@ -249,8 +267,6 @@ void nvme_qpair_negotiated(struct nvme_qpair *qp)
 
 /* --- commands --------------------------------------------------------------------------------- */
 
-static void fail_all(struct defer *d);
-
 static void op_begin(struct nvme_qpair *qp, struct nvme_op *op)
 {
 	op->sent = op->late = op->fused = false;
@@ -275,7 +291,6 @@ void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op)
 void nvme_qpair_submit_fused(struct nvme_qpair *qp, struct nvme_op *first, struct nvme_op *second)
 {
 	assert(!qp->closed);
-	assert(!qp->cid_count || qp->cid_count - qp->reserved >= 2);
 	op_begin(qp, first);
 	op_begin(qp, second);
 	first->fused = true;
@@ -385,10 +400,20 @@ uint16_t nvme_qpair_id(const struct nvme_qpair *qp)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-static void op_fail(struct nvme_op *op)
+static void op_fail(struct nvme_op *op, uint16_t status)
 {
 	op->cpl = (struct nvme_cqe){ .cid = le16_of(op->cid) };
-	nvme_cqe_set_status(&op->cpl, NVME_SC_HOST_PATH_ERROR);
+	nvme_cqe_set_status(&op->cpl, status);
+}
+
+static void fail_refused(struct nvme_qpair *qp)
+{
+	while (!queue_empty(&qp->refused)) {
+		struct nvme_op *op = container_of(queue_pop(&qp->refused), struct nvme_op, link);
+
+		op_fail(op, NVME_SC_FUSED_MISSING);
+		op->done(op);
+	}
 }
 
 /* One by one: `done` may close the queue pair, which fails the rest. What is submitted meanwhile is not looked at; that
@@ -402,19 +427,20 @@ static void fail_waiting(struct nvme_qpair *qp)
 		struct nvme_op *op = container_of(queue_pop(&qp->waiting), struct nvme_op, link);
 
 		more = &op->link.next != last;
-		op_fail(op);
+		op_fail(op, NVME_SC_HOST_PATH_ERROR);
 		op->done(op);
 	}
 }
 
 static void fail_outstanding(struct nvme_qpair *qp)
 {
+	fail_refused(qp);
 	for (uint16_t cid = 0; cid < qp->cid_count; cid++) {
 		struct nvme_op *op = qp->ops[cid];
 
 		if (!op)
 			continue;
-		op_fail(op);
+		op_fail(op, NVME_SC_HOST_PATH_ERROR);
 		op_finish(qp, op);
 	}
 	fail_waiting(qp);
@@ -423,13 +449,17 @@ static void fail_outstanding(struct nvme_qpair *qp)
 static void fail_all(struct defer *d)
 {
 	struct nvme_qpair *qp = container_of(d, struct nvme_qpair, fail_defer);
-	nvme_qpair_event_fn *tell = qp->ready ? qp->ready : qp->gone;
+	nvme_qpair_event_fn *tell;
 
 	nvme_qpair_hold(qp);
-	fail_outstanding(qp);
-	if (tell && !qp->closed) {
-		qp->ready = qp->gone = NULL;
-		tell(qp, &qp->err, qp->arg);
+	fail_refused(qp);
+	if (!qp->closed && qp->machine.state == QPAIR_DEAD) {
+		tell = qp->ready ? qp->ready : qp->gone;
+		fail_outstanding(qp);
+		if (tell && !qp->closed) {
+			qp->ready = qp->gone = NULL;
+			tell(qp, &qp->err, qp->arg);
+		}
 	}
 	nvme_qpair_release(qp);
 }

@@ -402,6 +402,19 @@ static void fused_commands_are_sent_together(void **state)
 	rig_end(&r);
 }
 
+static void a_queue_of_one_command_refuses_fused_ones(void **state)
+{
+	struct rig r = { .opts.io_queue_size = 2, .hook = notes_fused };
+
+	go_io(&r);
+	rig_on_host(&r, submit_fused);
+	assert_true(sim_run(rig_all_ended, &r, NS_PER_S));
+	assert_int_equal(saw.count, 3);
+	for (uint32_t i = 0; i < 5; i++)
+		assert_int_equal(nvme_op_status(&r.ops[i]->op), i == 2 || i == 3 ? NVME_SC_FUSED_MISSING : 0);
+	rig_end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -415,6 +428,7 @@ int main(void)
 		cmocka_unit_test(every_failure_has_its_reason),
 		cmocka_unit_test(slow_names_are_waited_for_in_line),
 		cmocka_unit_test(fused_commands_are_sent_together),
+		cmocka_unit_test(a_queue_of_one_command_refuses_fused_ones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
