@@ -46,6 +46,7 @@ static inline bool remote_is_removed(const struct remote_channel *c)
 void remote_go(struct remote_channel *c, struct remote_io *r);
 /* The same for one that has been out or waited: its lease is looked at first. */
 void remote_go_again(struct remote_channel *c, struct remote_io *r);
+void remote_go_after_loss(struct remote_channel *c, struct remote_io *r); /* its connection ended while it was out */
 /* Hand the command to a queue pair of the calling core; `done` runs when it, or both halves of a pair, came back. */
 bool remote_op_is_half(const struct nvme_op *op); /* of a fused pair */
 void remote_hand_over(struct remote_io *r, struct nvme_qpair *qp, nvme_op_fn *done);

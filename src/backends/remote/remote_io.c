@@ -41,7 +41,7 @@ void remote_submit(struct bdev_channel *ch, struct bdev_io *io)
 	r->channel = c;
 	r->aborted = false;
 	r->inject = 0;
-	r->retries = r->refusals = 0;
+	r->retries = r->refusals = r->losses = 0;
 	r->at = 0;
 	if (likely(io->op <= BDEV_WRITE))
 		make_rw(c, r, io);
@@ -254,7 +254,7 @@ static void path_lost(struct remote_channel *c, struct remote_io *r)
 	if (remote_limbo_takes(r))
 		return;
 	remote_count_add(&l->counts[REMOTE_LANE_MOVED], 1);
-	remote_go_again(c, r);
+	remote_go_after_loss(c, r);
 }
 
 static void refused(struct remote_channel *c, struct remote_io *r, const struct remote_status_row *row)

@@ -68,7 +68,7 @@ static void release_channel(struct remote_channel *c, struct remote_lane *l, uin
 			remote_end(r, BDEV_ST_TIMED_OUT);
 		} else {
 			remote_count_add(&l->counts[REMOTE_LANE_MOVED], 1);
-			remote_go_again(c, r);
+			remote_go_after_loss(c, r);
 		}
 	}
 }

@@ -217,6 +217,7 @@ struct remote_io {
 	uint8_t halves;                 /* of a fused pair that are still out */
 	uint16_t inject;                /* the status to answer with, whatever came; 0: none */
 	uint32_t retries, refusals;     /* after a status that allows it; by paths */
+	uint8_t losses;                 /* connections that ended while it was out */
 	uint32_t life;                  /* of the path, when it was sent */
 	uint64_t at;                    /* of several commands: ranges or blocks that are done */
 	uint64_t step;                  /* ... and of the one that is out */

@@ -11,6 +11,9 @@
 #define AVOID_NS (100 * NS_PER_MS)
 #define LINE_BUDGET 128u        /* of one visit */
 #define WAITS_AT_MOST 4u        /* times fast_io_fail_timeout */
+#define LOSSES_AT_ONCE 3u       /* of its connection, before an I/O waits */
+#define LOSS_DELAY_NS (100 * NS_PER_MS)
+#define LOSS_DELAY_DOUBLES 5u
 
 static const char wait_path_name[] = "path of a remote disk", wait_later_name[] = "retry of a remote disk";
 
@@ -66,6 +69,22 @@ void remote_wait_later(struct remote_channel *c, struct remote_io *r, uint64_t d
 	list_add_tail(&c->later, &r->link);
 	wait_began(wait_later_name);
 	timer_start(&r->timer, delay_ns, later_due);
+}
+
+/* Its connection ended. That one of those that were out is what ends it, each time, is rare, but then it would keep
+ * all others from getting on, for it is sent again with them. So who was out several times waits a while, each as long
+ * as chance has it. */
+void remote_go_after_loss(struct remote_channel *c, struct remote_io *r)
+{
+	uint32_t more;
+
+	r->losses = (uint8_t)min_u32(r->losses + r->op.sent, UINT8_MAX);
+	if (r->losses <= LOSSES_AT_ONCE) {
+		remote_go_again(c, r);
+		return;
+	}
+	more = min_u32(r->losses - LOSSES_AT_ONCE - 1u, LOSS_DELAY_DOUBLES);
+	remote_wait_later(c, r, core_random_u64() % (LOSS_DELAY_NS << more) + 1);
 }
 
 void remote_unwait(struct remote_io *r)
