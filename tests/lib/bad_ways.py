@@ -186,10 +186,10 @@ def c2h(offset=0, more=0, times=1, cid=None, **wrong):
 
 
 def pieces(*bounds):
-    """A read's data in pieces that end at these bytes: right."""
+    """A read's data in pieces that end at these bytes, or at these parts of it, and the rest: right."""
     def act(conn, request):
         answer, begin = conn.answer_to(request), 0
-        for end in bounds:
+        for end in [int(b if b >= 1 else b * len(answer.data)) for b in bounds] + [len(answer.data)]:
             conn.send_data(request.cid, answer.data[begin:end], begin, last=end == len(answer.data))
             begin = end
         conn.send_completion(request.cid, answer)

@@ -5,10 +5,10 @@ import time
 import pytest
 
 import bad_ways as ways
-from attached import PATIENCE_S, attach, controllers, detach, disks_of, gateway, works
-from bad_target import BadTarget
+from attached import PATIENCE_S, attach, controllers, detach, disks_of, gateway, serve, works
+from bad_target import BadTarget, Connection
 from gantry import RpcError, wait_until
-from nvme_tcp import IO_READ, rw
+from nvme_tcp import IO_READ, IO_WRITE, Host, rw
 
 FOR_EVER = {"ctrlr_loss_timeout_sec": -1, "reconnect_delay_sec": 1}
 
@@ -128,3 +128,22 @@ def test_reset_of_a_controller_that_is_away(daemon, target):
     target.start()
     wait_until(lambda: controllers(daemon)[0]["state"] == "enabled", "the controller", PATIENCE_S)
     detach(daemon)
+
+
+@pytest.mark.parametrize("opcode", ["read", "write"])
+def test_poison(daemon, target, opcode):
+    """A command that ends its connection, each time it is sent, would keep all others from getting on."""
+    daemon.rpc("bdev_nvme_set_options", keep_alive_timeout_ms=1000)
+    served = serve(daemon, attach(daemon, target, **FOR_EVER))
+    target.on(opcode, lambda conn, request: (ways.rst if request.lba == 64 else Connection.do_right)(conn, request))
+    with Host(served.port, served.nqn) as host, Host(served.port, served.nqn) as other:
+        for conn in (host.io, other.io):
+            conn.sock.settimeout(PATIENCE_S)
+        cid = host.io.submit(rw(IO_WRITE, 64, 8), bytes(4096)) if opcode == "write" else \
+            host.io.submit(rw(IO_READ, 64, 8), expect=4096)
+        wait_until(lambda: target.seen["connect_io"] > 2, "it to be sent again", PATIENCE_S)
+        for _ in range(5):
+            works(other)
+        assert cid not in host.io.done
+        target.good()
+        assert host.io.wait(cid).status == 0

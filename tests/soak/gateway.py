@@ -39,7 +39,7 @@ from attached import attach, controllers, detach, refused, serve  # noqa: E402
 from soak import BLOCK, BLOCKS, Verifier, Wrong                     # noqa: E402
 
 ROUND_S = 5                 # of gantry-perf
-STALL_MS = 2000             # of the steady one
+STALL_MS = 5000             # of the steady one: a stall is what time-outs cause, not what a busy machine does
 AWAY_MAX_S = 12             # a target that is killed or stopped; keep-alive is shorter
 KEEP_ALIVE_MS = 4000
 BACK_S = 90                 # until a controller is well again
