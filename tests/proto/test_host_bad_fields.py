@@ -34,6 +34,7 @@ def run(daemon, script, name, **options):
 
 @pytest.mark.parametrize("digests", [{}, {"hdgst": True, "ddgst": True}], ids=["plain", "digests"])
 def test_what_is_allowed_works(daemon, digests):
+    daemon.transport()
     results = in_parallel(lambda n: run(daemon, HARMLESS[n], f"r{n}", **digests), len(HARMLESS))
     failures = {s.name: r for s, r in zip(HARMLESS, results) if r is not None}
     assert not failures, failures
