@@ -10,9 +10,13 @@ def perf_command(path, *options):
     return [BUILD / "gantry-perf", "--json", "--quiet", "--mode", "interrupt", "-c", cpus(1), "-r", path, *options]
 
 
+def run_perf(path, *options, timeout_s=120):
+    return subprocess.run(perf_command(path, *options), capture_output=True, text=True, timeout=timeout_s)
+
+
 def perf(path, *options, status=0, timeout_s=120):
     """What gantry-perf measured; or what it said, when it is to fail."""
-    ran = subprocess.run(perf_command(path, *options), capture_output=True, text=True, timeout=timeout_s)
+    ran = run_perf(path, *options, timeout_s=timeout_s)
     assert ran.returncode == status, f"status {ran.returncode}: {ran.stderr}\n{ran.stdout}"
     return json.loads(ran.stdout) if status == 0 else ran.stderr
 
@@ -52,9 +56,10 @@ def test_a_target_that_takes_little_data_in_capsules(target):
 def test_what_the_target_refuses_fails_alone(target):
     """One command that the target does not like would end the connection, and all that is on it."""
     kernel = target.export()
-    # The kernel states no limit on a transfer, and has one.
-    said = perf(kernel.path() + " ns:2", "-q", "2", "-o", "8M", "-w", "read", "-d", "4", status=1)
-    assert "Data SGL Length Invalid" in said and "closed" not in said, said
+    # The kernel states no limit on a transfer, and mostly has one: its memory decides.
+    ran = run_perf(kernel.path() + " ns:2", "-q", "2", "-o", "8M", "-w", "read", "-d", "4")
+    assert "closed" not in ran.stderr, ran.stderr
+    assert ran.returncode == 0 or "Data SGL Length Invalid" in ran.stderr, ran.stderr
 
 
 def test_an_unknown_subsystem_is_refused_with_a_reason(target):
