@@ -171,7 +171,8 @@ void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 	h->ack_timeout_ms = o->ack_timeout_ms;
 	h->connect_timeout_ms = o->connect_timeout_ms;
 	h->io_timeout_ms = o->action_on_timeout == REMOTE_TIMEOUT_NONE ? 0 : (uint32_t)div_up(o->timeout_us, 1000);
-	h->admin_timeout_ms = (uint32_t)div_up(o->timeout_admin_us, 1000);
+	h->admin_timeout_ms = o->action_on_timeout == REMOTE_TIMEOUT_NONE ? 0 : (uint32_t)div_up(o->timeout_admin_us,
+	                                                                                         1000);
 	h->io_queue_size = (uint16_t)(o->io_queue_requests ? min_u32(o->io_queue_requests, 1024) : REMOTE_QUEUE_SIZE);
 	h->io_queues = (uint16_t)(h->io_queues ? min_u32(h->io_queues, cores) : cores);
 }

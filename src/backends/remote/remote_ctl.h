@@ -4,6 +4,7 @@
 #define BACKENDS_REMOTE_REMOTE_CTL_H
 
 #include "backends/remote/remote_priv.h"
+#include "core/log.h"
 
 #define REMOTE_LIVES_MAX 8u         /* lives of a path whose writes may hang in limbo at once */
 
@@ -23,6 +24,9 @@ struct remote_path_ctl {
 	bool was_up, at_once;           /* at_once: the next attempt does not wait */
 	bool ana_stale, ns_stale;       /* to be read again when what is being read has come */
 	bool take_stale;                /* what is known may make disks now: one that was in the way has gone */
+	uint64_t looked_ns;             /* when the last look began */
+	struct timer look_soon;         /* what I/O was answered with asks for one, but not again and again */
+	struct log_limit said;          /* losses and returns: a path that flaps does not fill the log */
 	struct timer take;              /* the namespaces are being gone through, a few at a time */
 	uint32_t take_at;
 	bool looking;                   /* namespaces or ANA states are being read; one at a time */
@@ -126,6 +130,16 @@ const char *remote_path_spdk_state(const struct remote_path *p); /* "enabled", "
 const char *remote_path_text(const struct remote_path *p, char buf[static 512]);
 /* remote_scan.c: the controller's namespaces and ANA states are known. */
 void remote_path_scanned(struct remote_path *p);
+/* It is asked for them, and answers in time or is lost; or has answered. */
+void remote_path_look_began(struct remote_path *p);
+void remote_path_look_ended(struct remote_path *p);
+
+/* --- remote_lives.c ---------------------------------------------------------------------------------------- */
+
+/* The cores have let go of a life: what it left in limbo is released when that is safe. */
+void remote_lives_ended(struct remote_path *p);
+/* Release what is due, or all when limbo_over; a path that is gone goes on when nothing is left. */
+void remote_lives_look(struct remote_path *p);
 
 /* --- remote_scan.c ------------------------------------------------------------------------------------------- */
 

@@ -253,7 +253,8 @@ void nvme_ctrlr_get_log(struct nvme_ctrlr *c, struct nvme_log_read *r)
 	must(c->state == FAKE_READY && !c->log);
 	r->ctrlr = c;
 	c->log = r;
-	timer_start(&c->log_timer, draw_ms(30), log_due);
+	if (sim_chance(98)) /* or it is never answered */
+		timer_start(&c->log_timer, draw_ms(30), log_due);
 }
 
 uint32_t nvme_ana_log_bytes_max(const struct nvme_ctrlr_info *info)
@@ -657,6 +658,15 @@ static void trouble_somewhere(void)
 {
 	struct err e = { 0 };
 
+	if (w.live_count && sim_chance(30)) {
+		struct remote_path *p = (struct remote_path *)(uintptr_t)w.live[sim_draw(w.live_count)];
+
+		if (sim_chance(50))
+			remote_path_ana_changed(p);
+		else
+			remote_path_ns_changed(p);
+		return;
+	}
 	err_set(&e, -EIO, "fake: a lane ended");
 	if (w.live_count)
 		remote_path_trouble((struct remote_path *)(uintptr_t)w.live[sim_draw(w.live_count)],

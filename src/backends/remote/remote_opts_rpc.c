@@ -27,7 +27,7 @@ static const struct rpc_param set_params[] = {
 	          "long."),
 	RPC_PARAM(struct set, timeout_us, .unit = "us", .doc = "From then on I/O takes too long; 0: never."),
 	RPC_PARAM(struct set, timeout_admin_us, .unit = "us",
-	          .doc = "An admin command that takes longer ends the controller's connection; 0: none does."),
+	          .doc = "With reset or abort: an admin command that takes longer ends the connection; 0: none does."),
 	RPC_PARAM(struct set, keep_alive_timeout_ms, .unit = "ms",
 	          .doc = "The target may forget us after this time without a sign of life, and we it; 10 s."),
 	RPC_PARAM(struct set, io_queue_requests, .max = 1024, .doc = "Entries of an I/O queue; 0: 128."),

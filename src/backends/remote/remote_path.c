@@ -51,10 +51,6 @@ static void delay_over(struct timer *t);
 static void lost_since(struct remote_path *p, uint64_t when_ns);
 static void expired(struct timer *t);
 static void tell(struct list *waits, const struct err *e);
-static void limbo_began(struct remote_path *p);
-static void limbo_due(struct timer *t);
-static void replay_next(struct remote_path *p);
-static void replayed(struct remote_path *p);
 static void end_now(struct remote_path *p);
 
 const char *remote_path_state_name(enum remote_path_state s)
@@ -188,9 +184,19 @@ static void ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
 	} else if (p->state == REMOTE_PATH_CONNECTING) {
 		learn(p->ctl, nvme_ctrlr_info(c));
 		path_goto(p, REMOTE_PATH_SCANNING);
-		timer_start(&p->ctl->delay, SCAN_DEADLINE_NS, scan_too_long);
 		remote_scan_begin(p);
 	}
+}
+
+/* The timer has nothing else to do while there is a controller. */
+void remote_path_look_began(struct remote_path *p)
+{
+	timer_start(&p->ctl->delay, SCAN_DEADLINE_NS, scan_too_long);
+}
+
+void remote_path_look_ended(struct remote_path *p)
+{
+	timer_stop(&p->ctl->delay);
 }
 
 static void scan_too_long(struct timer *t)
@@ -199,8 +205,8 @@ static void scan_too_long(struct timer *t)
 	struct err e = { 0 };
 	char text[512];
 
-	err_set(&e, -ETIMEDOUT, "%s: the list of its namespaces did not come within %u s", remote_path_text(p, text),
-	        (unsigned)(SCAN_DEADLINE_NS / NS_PER_S));
+	err_set(&e, -ETIMEDOUT, "%s: what it has (namespaces, ANA log) did not come within %u s",
+	        remote_path_text(p, text), (unsigned)(SCAN_DEADLINE_NS / NS_PER_S));
 	path_down(p, NVME_REASON_ADMIN_TIMEOUT, &e);
 }
 
@@ -212,12 +218,11 @@ void remote_path_scanned(struct remote_path *p)
 
 	if (p->state != REMOTE_PATH_SCANNING)
 		return;
-	timer_stop(&ctl->delay);
 	timer_stop(&ctl->expiry);
 	remote_turn_give(&p->group->remote->turns, &ctl->turn);
 	must(nvme_ctrlr_login(p->ctrlr, &login));
 	path_goto(p, REMOTE_PATH_UP);
-	if (ctl->was_up || ctl->attempts > 1)
+	if ((ctl->was_up || ctl->attempts > 1) && log_may(&ctl->said))
 		log_notice("remote: %s is connected again", remote_path_text(p, text));
 	notify(p->group->remote->core, NOTIFY_REMOTE_PATH_UP, "%s", remote_path_text(p, text));
 	p->last_err = (struct err){ 0 };
@@ -261,7 +266,7 @@ static void note(struct remote_path *p, enum nvme_reason reason, const struct er
 	p->last_err = *e;
 	if (reason == NVME_REASON_ASKED)
 		log_info("remote: %s", e->text);
-	else if (!again && p->ctl->standing) /* the first of a row of equal ones */
+	else if (!again && p->ctl->standing && log_may(&p->ctl->said)) /* the first of a row of equal ones */
 		log_warning("remote: %s", e->text);
 }
 
@@ -309,7 +314,7 @@ static void drained(struct remote_path *p)
 		return;
 	}
 	p->ctl->fenced = false;
-	limbo_began(p);
+	remote_lives_ended(p);
 	close_ctrlr(p);
 }
 
@@ -318,7 +323,7 @@ static void disabled(struct nvme_ctrlr *c, const struct err *e, void *arg)
 	struct remote_path *p = arg;
 
 	p->ctl->fenced = !e;
-	limbo_began(p);
+	remote_lives_ended(p);
 	close_ctrlr(p);
 }
 
@@ -650,68 +655,6 @@ const char *remote_path_spdk_state(const struct remote_path *p)
 	}
 }
 
-/* --- limbo: when may writes of an ended life go out again? ----------------------------------------------------- */
-
-/* How long a target may go on with what it got from a host that it does not hear any more: the keep-alive time until
- * it can know, once more with traffic based keep alive (it may have looked just before), and once until it has acted,
- * and then what it says it needs to quiesce its commands. */
-static uint64_t safe_after_ns(const struct remote_path *p)
-{
-	return (uint64_t)p->ctl->kato_ms * (p->ctl->traffic_based ? 3 : 2) * NS_PER_MS + p->ctl->cqt_ms * NS_PER_MS;
-}
-
-static void limbo_began(struct remote_path *p)
-{
-	struct remote_path_ctl *ctl = p->ctl;
-	bool at_once = ctl->fenced || p->group->remote->opts.write_replay_immediate;
-	uint64_t due_ns = reactor_now_ns() + (at_once ? 0 : safe_after_ns(p));
-
-	/* A fence is of this life's controller only: older lives were other controllers' of the target, and keep
-	 * their time. */
-	if (ctl->life_count == REMOTE_LIVES_MAX)
-		ctl->life_count--;   /* the newest two together */
-	ctl->lives[ctl->life_count].life = p->life;
-	ctl->lives[ctl->life_count].due_ns = due_ns;
-	ctl->life_count++;
-	replay_next(p);
-}
-
-static void limbo_due(struct timer *t)
-{
-	replay_next(container_of(t, struct remote_path_ctl, limbo)->path);
-}
-
-/* Release the lives that are due, newest first: that releases the older ones with it. */
-static void replay_next(struct remote_path *p)
-{
-	struct remote_path_ctl *ctl = p->ctl;
-	uint64_t now = reactor_now_ns();
-	uint32_t due = 0, life = 0;
-
-	if (ctl->replaying)
-		return;
-	/* A group that goes has no disks any more, or takes them their I/O: nothing is in limbo. */
-	while (due < ctl->life_count && (ctl->lives[due].due_ns <= now || ctl->limbo_over))
-		life = ctl->lives[due++].life;
-	if (due) {
-		ctl->life_count -= due;
-		memmove(ctl->lives, ctl->lives + due, ctl->life_count * sizeof(ctl->lives[0]));
-		ctl->replaying = true;
-		timer_stop(&ctl->limbo);
-		remote_lanes_replay(p, life, replayed);
-	} else if (ctl->life_count) {
-		timer_start(&ctl->limbo, ctl->lives[0].due_ns - now, limbo_due);
-	} else if (p->state == REMOTE_PATH_GONE) {
-		end_now(p);
-	}
-}
-
-static void replayed(struct remote_path *p)
-{
-	p->ctl->replaying = false;
-	replay_next(p);
-}
-
 /* --- gone ------------------------------------------------------------------------------------------------------ */
 
 void remote_path_leave(struct remote_path *p, struct remote_path_wait *w)
@@ -725,8 +668,9 @@ void remote_path_leave(struct remote_path *p, struct remote_path_wait *w)
 		kick(p, "detached on request");
 	} else if (p->ctl->ended) {
 		tell(&p->ctl->ends, NULL);
-		p->ctl->limbo_over |= p->group->leaving; /* given up by itself before: it need not be kept for limbo now */
-		replay_next(p);
+		/* Given up by itself before: it need not be kept for limbo now. */
+		p->ctl->limbo_over |= p->group->leaving;
+		remote_lives_look(p);
 	}
 }
 
@@ -777,7 +721,7 @@ static void end_now(struct remote_path *p)
 		tell(&ctl->offs, &e);
 		tell(&ctl->ends, NULL);
 		remote_group_look(p->group);
-		replay_next(p);
+		remote_lives_look(p);
 		return;
 	}
 	if (ctl->freeing || ctl->life_count || ctl->replaying || ctl->reading)
@@ -793,5 +737,5 @@ void remote_path_look(struct remote_path *p)
 		return;
 	end_now(p);
 	if (p->ctl->limbo_over && p->ctl->life_count)
-		replay_next(p);
+		remote_lives_look(p);
 }

@@ -16,9 +16,11 @@
 const char remote_product[] = "NVMe disk";
 
 #define FLBAS_EXTENDED (1u << 4)
+#define LOOKS_APART_NS (100 * NS_PER_MS)
 #define TAKE_AT_ONCE 8u                 /* namespaces in one pass */
 
 static void event(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_page, void *arg);
+static void look_begins(struct remote_path *p);
 static void look(struct remote_path *p);
 static void changed_list_read(struct nvme_log_read *r);
 static void scanned_again(struct nvme_ctrlr *c, const struct err *e, void *arg);
@@ -43,13 +45,15 @@ void remote_scan_begin(struct remote_path *p)
 
 	ctl->ns_stale = ctl->ana_stale = ctl->take_stale = false;
 	nvme_ctrlr_on_event(p->ctrlr, event, p);
-	ctl->looking = true;
+	look_begins(p);
 	take_namespaces(p);
 }
 
 void remote_scan_end(struct remote_path *p)
 {
 	timer_stop(&p->ctl->take);
+	timer_stop(&p->ctl->look_soon);
+	remote_path_look_ended(p);
 	p->ctl->looking = false;
 	p->ctl->look_round++;
 	remote_ana_end(p);
@@ -67,16 +71,41 @@ static void event(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_
 	look(p);
 }
 
+/* I/O says so, and may say so again at once: a target that contradicts itself is not asked without end. */
+static void look_soon(struct timer *t)
+{
+	look(container_of(t, struct remote_path_ctl, look_soon)->path);
+}
+
+static void io_asks(struct remote_path *p)
+{
+	uint64_t now = reactor_now_ns(), next = p->ctl->looked_ns + LOOKS_APART_NS;
+
+	if (p->state != REMOTE_PATH_UP || timer_is_running(&p->ctl->look_soon))
+		return;
+	if (now >= next)
+		look(p);
+	else
+		timer_start(&p->ctl->look_soon, next - now, look_soon);
+}
+
 void remote_path_ana_changed(struct remote_path *p)
 {
 	p->ctl->ana_stale = true;
-	look(p);
+	io_asks(p);
 }
 
 void remote_path_ns_changed(struct remote_path *p)
 {
 	p->ctl->ns_stale = true;
-	look(p);
+	io_asks(p);
+}
+
+static void look_begins(struct remote_path *p)
+{
+	p->ctl->looking = true;
+	p->ctl->looked_ns = reactor_now_ns();
+	remote_path_look_began(p);
 }
 
 /* One look at a time; what becomes stale meanwhile is looked at again afterwards. */
@@ -88,7 +117,8 @@ static void look(struct remote_path *p)
 		return;
 	if (ctl->ns_stale) {
 		ctl->ns_stale = false;
-		ctl->looking = ctl->reading = true;
+		look_begins(p);
+		ctl->reading = true;
 		ctl->log_round = ctl->look_round;
 		ctl->page = base_zalloc(sizeof(struct nvme_ns_list));
 		ctl->log = (struct nvme_log_read){ .lid = NVME_LOG_CHANGED_NS, .nsid = NVME_NSID_ALL, .buf = ctl->page,
@@ -97,11 +127,11 @@ static void look(struct remote_path *p)
 		nvme_ctrlr_get_log(p->ctrlr, &ctl->log);
 	} else if (ctl->take_stale) {
 		ctl->take_stale = false;
-		ctl->looking = true;
+		look_begins(p);
 		take_namespaces(p);
 	} else if (ctl->ana_stale) {
 		ctl->ana_stale = false;
-		ctl->looking = true;
+		look_begins(p);
 		remote_ana_read(p, ana_read);
 	}
 }
@@ -136,6 +166,7 @@ static void scanned_again(struct nvme_ctrlr *c, const struct err *e, void *arg)
 static void ana_read(struct remote_path *p)
 {
 	p->ctl->looking = false;
+	remote_path_look_ended(p);
 	remote_group_changed(p->group);
 	if (p->state == REMOTE_PATH_SCANNING)
 		remote_path_scanned(p);
