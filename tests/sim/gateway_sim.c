@@ -331,6 +331,14 @@ static void calm_down(struct world *w)
 	}
 }
 
+static void break_one(const struct net_addr *to, uint32_t n)
+{
+	if (sim_chance(30))
+		sim_net_stall_to(to, n, sim_draw(15 * NS_PER_S));
+	else
+		sim_net_cut_to(to, n, sim_chance(40));
+}
+
 static void disturb(struct world *w)
 {
 	static const enum nvme_ana_state states[] = { NVME_ANA_OPTIMIZED, NVME_ANA_OPTIMIZED, NVME_ANA_NONOPTIMIZED,
@@ -345,7 +353,7 @@ static void disturb(struct world *w)
 	else if (dice < 12 && f->state == FAR_UP && !f->busy)
 		far_die(f);
 	else if (dice < 30 && there)
-		sim_net_cut_to(&f->addrs[n], (uint32_t)sim_draw(there), sim_chance(40));
+		break_one(&f->addrs[n], (uint32_t)sim_draw(there));
 	else if (dice < 38)
 		sim_net_reset_link(&f->addrs[n]);
 	else if (dice < 50)
@@ -387,7 +395,7 @@ static void maybe_cut(struct reactor *r, void *arg)
 	to = &w->fars[sim_draw(w->far_count)].addrs[0];
 	there = sim_net_connections_to(to);
 	if (there)
-		sim_net_cut_to(to, (uint32_t)sim_draw(there), sim_chance(40));
+		break_one(to, (uint32_t)sim_draw(there));
 }
 
 /* --- the world -------------------------------------------------------------------------------- */

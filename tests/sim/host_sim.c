@@ -629,8 +629,10 @@ static void chaos(struct sim_event *e)
 			far_link(&w->far, n, &well);
 	else if (dice < 15 && w->far.state == FAR_UP)
 		far_die(&w->far);
-	else if (dice < 35 && sim_net_connections())
+	else if (dice < 28 && sim_net_connections())
 		sim_net_cut((uint32_t)sim_draw(sim_net_connections()), sim_chance(30));
+	else if (dice < 35 && sim_net_connections())
+		sim_net_stall_to(NULL, (uint32_t)sim_draw(sim_net_connections()), sim_draw(15 * NS_PER_S));
 	else if (dice < 45)
 		sim_net_reset_link(&w->far.addrs[n]);
 	else if (dice < 50)

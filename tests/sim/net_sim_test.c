@@ -375,6 +375,22 @@ static void closed_sockets_bytes_arrive_late_and_those_of_reset_ones_never(void 
 	assert_false(arrives_after_end(clients_reset));
 }
 
+static void stalled_connection_goes_on(void **state)
+{
+	struct world w;
+	bool heard[2];
+
+	world_begin(&w, 9);
+	establish(&w, 1);
+	sim_net_stall_to(&w.addr, 0, 5 * NS_PER_S);
+	host_does(&w, clients_send);
+	heard[0] = sim_run(server_hears, &w, 4 * NS_PER_S);
+	heard[1] = sim_run(server_hears, &w, 60 * NS_PER_S);
+	world_close(&w);
+	assert_false(heard[0]);
+	assert_true(heard[1]);
+}
+
 static void lost_connects_are_asked_again(void **state)
 {
 	struct world w;
@@ -471,6 +487,7 @@ int main(void)
 		cmocka_unit_test(partition_delays_what_is_sent),
 		cmocka_unit_test(lost_acknowledgements_end_the_sender_only),
 		cmocka_unit_test(closed_sockets_bytes_arrive_late_and_those_of_reset_ones_never),
+		cmocka_unit_test(stalled_connection_goes_on),
 		cmocka_unit_test(lost_connects_are_asked_again),
 		cmocka_unit_test(dead_machine_resets_when_it_is_back),
 		cmocka_unit_test(names_come_and_go),

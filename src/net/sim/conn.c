@@ -239,7 +239,7 @@ static bool is_lost(const struct conn *c, uint8_t side)
 {
 	const struct sim_net_link *l = net_link(&c->addr[1]);
 
-	return c->silent || (side ? l->lost_from : l->lost_to);
+	return c->silent || sim_now_ns() < c->stalled_until_ns || (side ? l->lost_from : l->lost_to);
 }
 
 /* Nobody is there who would take it, but a machine that says so. */

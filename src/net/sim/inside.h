@@ -42,7 +42,8 @@ enum conn_state { CONN_ASKING, CONN_ANSWERING, CONN_OPEN, CONN_CUT };
 struct conn {
 	struct list link;              /* sim_net.conns */
 	enum conn_state state;
-	bool silent;                   /* nothing arrives any more */
+	bool silent;                   /* nothing arrives any more, ... */
+	uint64_t stalled_until_ns;     /* ... or not before this */
 	int answer;                    /* to the one who connects: 0 or negative errno */
 	uint64_t asked_ns, again_ns;   /* first; how long until it is asked again */
 	struct sim_event connect;

@@ -129,21 +129,40 @@ void sim_net_cut(uint32_t n, bool silent)
 	sim_net_cut_to(NULL, n, silent);
 }
 
-void sim_net_cut_to(const struct net_addr *to, uint32_t n, bool silent)
+static struct conn *live_to(const struct net_addr *to, uint32_t n)
 {
 	list_each(l, &sim_net.conns) {
 		struct conn *c = list_entry(l, struct conn, link);
 
-		if (!is_live_to(c, to) || n-- > 0)
-			continue;
-		sim_note(silent);
-		c->silent = silent;
-		if (silent)
-			conn_probe(c);
-		else
-			conn_cut(c);
-		return;
+		if (is_live_to(c, to) && n-- == 0)
+			return c;
 	}
+	return NULL;
+}
+
+void sim_net_cut_to(const struct net_addr *to, uint32_t n, bool silent)
+{
+	struct conn *c = live_to(to, n);
+
+	if (!c)
+		return;
+	sim_note(silent);
+	c->silent = silent;
+	if (silent)
+		conn_probe(c);
+	else
+		conn_cut(c);
+}
+
+void sim_net_stall_to(const struct net_addr *to, uint32_t n, uint64_t ns)
+{
+	struct conn *c = live_to(to, n);
+
+	if (!c)
+		return;
+	sim_note(ns);
+	c->stalled_until_ns = sim_now_ns() + ns;
+	conn_probe(c);
 }
 
 void sim_net_set_connect(enum sim_net_connect how)

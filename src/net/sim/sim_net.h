@@ -38,6 +38,8 @@ void sim_net_cut(uint32_t n, bool silent);
 /* The same for those that were made to one address only. */
 uint32_t sim_net_connections_to(const struct net_addr *to);
 void sim_net_cut_to(const struct net_addr *to, uint32_t n, bool silent);
+/* Nothing arrives for that long, over this one connection only; then it does. */
+void sim_net_stall_to(const struct net_addr *to, uint32_t n, uint64_t ns);
 /* New connects are refused, or never answered: to addresses without a link of their own. */
 enum sim_net_connect { SIM_NET_ACCEPT, SIM_NET_REFUSE, SIM_NET_BLACK_HOLE };
 void sim_net_set_connect(enum sim_net_connect how);
