@@ -339,6 +339,15 @@ static void break_one(const struct net_addr *to, uint32_t n)
 		sim_net_cut_to(to, n, sim_chance(40));
 }
 
+/* Each for a time of its own: what was sent arrives here and there, long after its sender has given up. */
+static void stall_all(struct world *w, const struct net_addr *to)
+{
+	uint64_t most_ns = (1 + sim_draw(5)) * w->keep_alive_ms * NS_PER_MS;
+
+	for (uint32_t n = 0; n < sim_net_connections_to(to); n++)
+		sim_net_stall_to(to, n, sim_draw(most_ns));
+}
+
 static void disturb(struct world *w)
 {
 	static const enum nvme_ana_state states[] = { NVME_ANA_OPTIMIZED, NVME_ANA_OPTIMIZED, NVME_ANA_NONOPTIMIZED,
@@ -354,7 +363,9 @@ static void disturb(struct world *w)
 		far_die(f);
 	else if (dice < 30 && there)
 		break_one(&f->addrs[n], (uint32_t)sim_draw(there));
-	else if (dice < 38)
+	else if (dice < 34)
+		stall_all(w, &f->addrs[n]);
+	else if (dice < 40)
 		sim_net_reset_link(&f->addrs[n]);
 	else if (dice < 50)
 		far_set_ana(f, n, states[sim_draw(4)]);
