@@ -19,6 +19,7 @@ help:
 	@echo 'make bench      measure; ARGS= for bench/bench.py, which compares with other targets'
 	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS, 300 by default, a new seed'
 	@echo 'make soak       an hour of hosts that check and events that disturb; ARGS=--seconds 36000'
+	@echo '                tests/soak/gateway.py: ten minutes of a gateway whose targets are killed and stopped'
 	@echo 'make coverage   which lines the unit and simulator tests reach'
 	@echo 'make deb        the Debian package, in build-deb/'
 	@echo 'make install    install what was built; DESTDIR= for another root'
