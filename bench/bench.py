@@ -58,9 +58,15 @@ def sides_of(args, case):
 
 
 def measure(target, initiators, case, seconds):
-    """One figure of one side: starts the target, loads it, stops it."""
-    with target:
-        return initiators.run(target, case, seconds)
+    """One figure of one side: starts the target, loads it, stops it. On a machine that does other things an initiator
+    may give up connecting: then again."""
+    for tries_left in (2, 1, 0):
+        try:
+            with target:
+                return initiators.run(target, case, seconds)
+        except RuntimeError:
+            if not tries_left:
+                raise
 
 
 def figure(result, metric):
