@@ -236,7 +236,7 @@ static void accepted(void *arg, struct sock *s)
 	must(r->peer_count <= ARRAY_SIZE(r->peers));
 	*p = (struct rig_peer){ .rig = r, .sock = s, .tx.align_bytes = 4 };
 	fabric_rx_init(&p->rx, NVME_TCP_CONTROLLER);
-	p->rx.as.icd_bytes_max = 8192;
+	p->rx.as.icd_bytes_max = 2 * MIB; /* whatever a test lets it claim */
 	p->rx.as.h2cdata_bytes_max = 16384;
 	must(!sock_attach(s, peer_event, p));
 }
