@@ -52,7 +52,7 @@ struct world {
 	struct fate fates[GENERATIONS_MAX];
 	/* drawn */
 	uint32_t keep_alive_ms, fast_fail_s;
-	bool fronted, verbs, resizes, named, failover, may_fail; /* may_fail: an error is within the policy */
+	bool discovered, fronted, verbs, resizes, named, failover, may_fail; /* may_fail: an error is within the policy */
 	uint32_t queues;                /* num_io_queues; 0: not said */
 	uint32_t chaos_left;
 	uint64_t calm_ns;               /* the last disturbance; 0: not yet */
@@ -423,9 +423,9 @@ static bool fars_rest(void *arg)
 
 static void fars_begin(struct world *w)
 {
-	uint32_t addrs = 1 + (uint32_t)sim_draw(2);
+	uint32_t addrs = w->discovered ? 2 : 1 + (uint32_t)sim_draw(2);
 
-	w->far_count = addrs == 1 ? 2 : 1 + (uint32_t)sim_draw(2);
+	w->far_count = w->discovered ? 1 : addrs == 1 ? 2 : 1 + (uint32_t)sim_draw(2);
 	w->paths = addrs * w->far_count;
 	media_init(&w->media, 48 + sim_draw(64), 128, sim_chance(50) ? 4096 : 512);
 	w->media.lands = lands;
@@ -465,6 +465,15 @@ static void expect_ok(struct world *w, struct gateway_call *c, uint64_t within_n
 	verdict(w);
 }
 
+/* The target's own list says which paths there are; followed while it changes. */
+static void discover(struct world *w)
+{
+	gateway_call(&w->g, &w->verb, "bdev_nvme_start_discovery",
+	             "{\"name\":\"d\",\"trtype\":\"TCP\",\"adrfam\":\"IPv4\",\"traddr\":\"10.0.0.1\",\"trsvcid\":\"4420\","
+	             "\"wait_for_attach\":true}");
+	expect_ok(w, &w->verb, 20 * NS_PER_S);
+}
+
 static bool front_is_there(void *arg)
 {
 	struct world *w = arg;
@@ -494,13 +503,15 @@ static void gateway_begins(struct world *w)
 	expect_ok(w, &w->verb, NS_PER_S);
 	attach_healthy(w, h);
 	expect_ok(w, h, 20 * NS_PER_S);
-	for (uint32_t i = 0; i < w->paths; i++) {
+	if (w->discovered)
+		discover(w);
+	for (uint32_t i = 0; i < w->paths && !w->discovered; i++) {
 		if (w->named)
 			name_path(w, i, true);
 		attach(w, i);
 		expect_ok(w, &w->attach[i], 20 * NS_PER_S);
 	}
-	load_init(&w->load, &w->g, "nn1", w->media.block_size, w->media.blocks_max, w->oracle);
+	load_init(&w->load, &w->g, w->discovered ? "d0n1" : "nn1", w->media.block_size, w->media.blocks_max, w->oracle);
 	w->load.ios_left = 300 + (uint32_t)sim_draw(1500);
 	w->load.largest = min_u32(LOAD_BLOCKS_MAX, (uint32_t)w->media.blocks / 2);
 	w->load.done = io_done;
@@ -643,9 +654,10 @@ static uint64_t run(uint64_t seed)
 	w->keep_alive_ms = 1000 * (1 + (uint32_t)sim_draw(5));
 	w->fronted = sim_chance(25);
 	w->verbs = !w->fronted && sim_chance(50);
+	w->discovered = !w->fronted && !w->verbs && sim_chance(30);
 	w->fast_fail_s = !w->fronted && sim_chance(50) ? 3 + (uint32_t)sim_draw(20) : 0;
 	w->resizes = !w->fronted && sim_chance(30);
-	w->named = sim_chance(30);
+	w->named = !w->discovered && sim_chance(30);
 	w->failover = sim_chance(15);
 	w->queues = sim_chance(30) ? 1 + (uint32_t)sim_draw(3) : 0;
 	fars_begin(w);
