@@ -141,8 +141,8 @@ static void tcp_disconnect(struct nvme_qpair *qp)
 {
 	struct tcp_qpair *t = tcp_of(qp);
 
-	/* What the system has not delivered yet of commands that fail now must not go out later, after a partition say: they
-	 * may have been done again by then. */
+	/* What the system has not delivered yet of commands that fail now must not go out later, after a partition say:
+	 * they may have been done again by then. */
 	if (t->sock && qp->qid && qp->outstanding)
 		sock_reset(t->sock);
 	else if (t->sock)

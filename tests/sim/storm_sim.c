@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* storm_sim.c: all troubles at once: two to four hosts write and read the same blocks of a disk that loses power, over one
- * that fails, keeps I/O back and is slow, while connections are cut, and moved between cores.
+/* storm_sim.c: all troubles at once: two to four hosts write and read the same blocks of a disk that loses power, over
+ * one that fails, keeps I/O back and is slow, while connections are cut, and moved between cores.
  *
  * Checks that no read is torn, another block's or older than what must be there: what was answered, and after a power
  * cut what a flush or FUA that was answered had covered; that a command fails only for a reason that there is; that
