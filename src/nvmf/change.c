@@ -60,7 +60,7 @@ static void go_on_msg(struct msg *m)
 	seq_start(&w->seq, w->name, w->steps, w->step_count, work_done);
 }
 
-static void turn_over(struct nvmf_work *w)
+void nvmf_work_turn_over(struct nvmf_work *w)
 {
 	if (w->target->changing != w->change)
 		return;
@@ -78,7 +78,7 @@ static void work_done(struct seq *s)
 	c->err = s->err;
 	c->nsid = w->nsid;
 	c->work = NULL;
-	turn_over(w);
+	nvmf_work_turn_over(w);
 	for (uint32_t i = 0; i < w->ns_count; i++)
 		nvmf_ns_unref(w->ns[i]);
 	if (w->which)
@@ -157,7 +157,7 @@ static void published(struct version_publish *p)
 {
 	struct nvmf_work *w = container_of(p, struct nvmf_work, publish);
 
-	turn_over(w);
+	nvmf_work_turn_over(w);
 	seq_resume(&w->seq, 0);
 }
 

@@ -37,6 +37,7 @@ struct nvmf_work {
 	struct nvmf_ns_opts ns_opts;
 	char bdev_name[256];
 	const struct nvmf_transport_ops *ops;
+	struct nvmf_transport *transport; /* to be removed */
 	struct nvmf_transport_opts tr_opts;
 	bool allow;
 	uint8_t ana;
@@ -48,6 +49,8 @@ struct nvmf_work {
 struct nvmf_work *nvmf_work_make(struct nvmf_change *c, const char *name, const struct seq_step *steps, uint32_t count);
 /* Queue it. */
 void nvmf_work_start(struct nvmf_work *w);
+/* What follows keeps other changes no more; by itself when its version is published. */
+void nvmf_work_turn_over(struct nvmf_work *w);
 /* Lists of it that later steps work on. */
 void nvmf_work_add_ns(struct nvmf_work *w, struct nvmf_ns *ns);
 void nvmf_work_add_listener(struct nvmf_work *w, const struct nvmf_listener *l);

@@ -90,6 +90,84 @@ void nvmf_add_transport(struct nvmf_change *c, const struct nvmf_transport_ops *
 	nvmf_work_start(w);
 }
 
+/* From here on nobody finds it. */
+static enum seq_result unlist_transport(struct seq *s)
+{
+	struct nvmf_work *w = container_of(s, struct nvmf_work, seq);
+	struct nvmf_transport *tr = nvmf_target_transport(w->target, w->trtype);
+	char text[NET_ADDR_TEXT_MAX];
+
+	if (!tr || w->target->stopping) {
+		err_set(&s->err, -ENOENT, "trtype: there is no transport '%s'; nvmf_get_transports lists those there are",
+		        w->trtype);
+		return SEQ_FAILED;
+	}
+	list_each(l, &w->target->portals) {
+		const struct nvmf_portal *p = list_entry(l, const struct nvmf_portal, link);
+
+		if (p->transport != tr)
+			continue;
+		err_set(&s->err, -EBUSY, "trtype: subsystems listen on it, at %s; remove their listeners first",
+		        net_addr_text(&p->addr, text));
+		return SEQ_FAILED;
+	}
+	list_del(&tr->link);
+	w->transport = tr;
+	nvmf_work_turn_over(w);
+	return SEQ_NEXT;
+}
+
+static void transport_left(void *arg)
+{
+	struct nvmf_work *w = arg;
+
+	w->transport->left = NULL;
+	seq_resume(&w->seq, 0);
+}
+
+static enum seq_result stop_transport(struct seq *s)
+{
+	struct nvmf_work *w = container_of(s, struct nvmf_work, seq);
+
+	w->transport->ops->stop(w->transport, transport_left, w);
+	return SEQ_WAIT;
+}
+
+static enum seq_result wait_transport(struct seq *s)
+{
+	struct nvmf_work *w = container_of(s, struct nvmf_work, seq);
+
+	if (!w->transport->ctrlrs)
+		return SEQ_NEXT;
+	w->transport->left = transport_left;
+	w->transport->left_arg = w;
+	return SEQ_WAIT;
+}
+
+static enum seq_result free_transport(struct seq *s)
+{
+	struct nvmf_work *w = container_of(s, struct nvmf_work, seq);
+
+	w->transport->ops->free(w->transport);
+	return SEQ_NEXT;
+}
+
+static const struct seq_step remove_transport_steps[] = {
+	{ "take it off the list",   unlist_transport, NULL },
+	{ "close its connections",  stop_transport,   NULL },
+	{ "wait for controllers",   wait_transport,   NULL },
+	{ "free it",                free_transport,   NULL },
+};
+
+void nvmf_remove_transport(struct nvmf_change *c, const char *trtype)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "delete transport", remove_transport_steps,
+	                                     ARRAY_SIZE(remove_transport_steps));
+
+	text_in(w->trtype, sizeof(w->trtype), trtype);
+	nvmf_work_start(w);
+}
+
 /* --- subsystems --------------------------------------------------------------------------------------------------- */
 
 static int fill_subsystem(struct nvmf_subsystem *s, const struct nvmf_work *w)

@@ -65,6 +65,9 @@ void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *tr
 void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
                         uint32_t group, uint8_t ana);
 
+/* One that nobody listens on: its connections (to the discovery service) are closed first. */
+void nvmf_remove_transport(struct nvmf_change *c, const char *trtype);
+
 /* A namespace goes because its device does, which will return (bdev_returns()): told in the moment in which the
  * configuration is without it. One listener; `s` and `ns` are nvmf's own. Control reactor. */
 struct nvmf_subsystem;

@@ -127,6 +127,23 @@ static void handle_create_transport(struct rpc_call *call, void *args)
 		nvmf_add_transport(&change_make(call)->change, ops, &opts);
 }
 
+struct delete_transport {
+	char *trtype, *tgt_name;
+};
+
+static const struct rpc_param delete_transport_params[] = {
+	RPC_PARAM(struct delete_transport, trtype, .required = true, .doc = "Kind of the transport: TCP."),
+	TGT(struct delete_transport),
+};
+
+static void handle_delete_transport(struct rpc_call *call, void *args)
+{
+	const struct delete_transport *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_remove_transport(&change_make(call)->change, a->trtype);
+}
+
 /* --- nvmf_create_subsystem, nvmf_delete_subsystem ------------------------------------------------------------ */
 
 struct create_subsystem {
@@ -550,6 +567,8 @@ static void handle_set_crdt(struct rpc_call *call, void *args)
 static const struct rpc_method methods[] = {
 	RPC_METHOD("nvmf_create_transport", struct create_transport, create_transport_params, handle_create_transport,
 	           CHANGES, .doc = "Make a transport with the given options."),
+	RPC_METHOD("nvmf_delete_transport", struct delete_transport, delete_transport_params, handle_delete_transport,
+	           CHANGES, .doc = "Take a transport away on which no subsystem listens."),
 	RPC_METHOD("nvmf_create_subsystem", struct create_subsystem, create_subsystem_params, handle_create_subsystem,
 	           CHANGES, .doc = "Make a subsystem, which hosts see as one NVMe device."),
 	RPC_METHOD("nvmf_delete_subsystem", struct subsystem_args, subsystem_params, handle_delete_subsystem,

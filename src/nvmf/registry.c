@@ -116,6 +116,7 @@ struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *
 	c = base_zalloc_aligned(CACHE_LINE, sizeof(*c));
 	c->target = t;
 	c->transport = qp->transport;
+	c->transport->ctrlrs++;
 	c->roster = s->roster;
 	c->roster->refs++;
 	c->roster->count++;
@@ -218,6 +219,8 @@ static void ctrlr_free(struct nvmf_ctrlr *c)
 	free(c->seen);
 	free(c->seat_by_qid);
 	free(c->changed_ns);
+	if (--c->transport->ctrlrs == 0 && c->transport->left)
+		c->transport->left(c->transport->left_arg);
 	free(c);
 	nvmf_target_less(t, &t->ctrlrs_alive);
 }

@@ -170,6 +170,10 @@ struct nvmf_transport {
 	struct nvmf_target *target;
 	struct nvmf_transport_opts opts;
 	struct list link;
+	/* control */
+	uint32_t ctrlrs;                   /* controllers that came by it */
+	void (*left)(void *arg);           /* it is being removed: the last one went */
+	void *left_arg;
 };
 
 /* --- the target's verbs for transports ------------------------------------------------------------------------ */

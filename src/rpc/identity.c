@@ -21,7 +21,6 @@ static const struct setter {
 	const char *neutral_param, *neutral; /* NULL: the number 0 */
 } setters[] = {
 	{ "framework_set_mode", { "reactor" }, NULL, NULL },
-	{ "nvmf_create_transport", { "trtype" }, NULL, NULL },
 	{ "nvmf_subsystem_listener_set_ana_state", { "nqn", "listen_address", "anagrpid" }, "ana_state", "optimized" },
 	{ "bdev_error_inject_error", { "name", "io_type", "offset_blocks", "num_blocks" }, "num", NULL },
 	{ "sock_impl_set_options", { "impl_name" }, NULL, NULL },

@@ -47,7 +47,7 @@ static void collect_old(struct plan *p);
 static int settle_changes(struct plan *p, struct err *e);
 static void mark_gone(struct plan *p, struct planned *old);
 static void spread(struct plan *p);
-static bool belongs_to_gone(struct plan *p, struct json_object *entry, const char *identity);
+static bool belongs_to_gone(struct plan *p, struct json_object *entry, const char *identity, bool by_itself);
 static void plan_adds(struct plan *p, bool late);
 static int plan_removes(struct plan *p, struct err *e);
 static struct json_object *add_step(struct plan *p, const char *action, char *text, const char *method,
@@ -343,8 +343,14 @@ static bool names_gone(struct plan *p, struct json_object *entry)
 	return a.has;
 }
 
-/* Is it a part of something that goes, so that it goes by itself? */
-static bool belongs_to_gone(struct plan *p, struct json_object *entry, const char *identity)
+/* Does what belongs to it go with it? A transport has to be left first. */
+static bool takes_along(const char *method)
+{
+	return strcmp(method, "nvmf_create_transport") != 0;
+}
+
+/* Is it a part of something that goes, so that it goes too; `by_itself`: without being asked to? */
+static bool belongs_to_gone(struct plan *p, struct json_object *entry, const char *identity, bool by_itself)
 {
 	json_object_object_foreach(p->gone_methods, name, unused) {
 		struct rpc_entry *found = registry_find(p->rpc, name);
@@ -352,7 +358,8 @@ static bool belongs_to_gone(struct plan *p, struct json_object *entry, const cha
 		bool part;
 
 		(void)unused;
-		if (!found || !method_undo(p->rpc, found->method) || strcmp(name, entry_method(entry)) == 0)
+		if (!found || !method_undo(p->rpc, found->method) || strcmp(name, entry_method(entry)) == 0 ||
+		    (by_itself && !takes_along(name)))
 			continue;
 		whole = method_identity(p->rpc, found->method, entry_params(entry));
 		part = whole && set_has(p->gone_identities, whole) && (!identity || strcmp(whole, identity) != 0);
@@ -373,7 +380,7 @@ static void spread(struct plan *p)
 		for (size_t i = 0; i < p->old_count; i++) {
 			struct planned *old = &p->old[i];
 
-			if (old->gone || !(names_gone(p, old->entry) || belongs_to_gone(p, old->entry, old->identity)))
+			if (old->gone || !(names_gone(p, old->entry) || belongs_to_gone(p, old->entry, old->identity, false)))
 				continue;
 			mark_gone(p, old);
 			old->again = old->entry;
@@ -394,7 +401,7 @@ static int plan_removes(struct plan *p, struct err *e)
 
 		if (!old->gone)
 			continue;
-		if (belongs_to_gone(p, old->entry, old->identity)) {
+		if (belongs_to_gone(p, old->entry, old->identity, true)) {
 			step = add_step(p, "remove", change_words(p->rpc, &item), NULL, NULL);
 		} else if (undo && (key = method_key(p->rpc, found->method, entry_params(old->entry)))) {
 			step = add_step(p, "remove", change_words(p->rpc, &item), undo->name, key);

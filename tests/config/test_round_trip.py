@@ -93,7 +93,7 @@ NOT_SAVED = {
     "bdev_nvme_reset_controller", "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "load_config", "log_clear_flag", "log_enable_timestamps",
     "log_set_flag", "log_set_level", "log_set_print_level",
-    "nvmf_clear_slow_ios", "nvmf_delete_subsystem", "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
+    "nvmf_clear_slow_ios", "nvmf_delete_subsystem", "nvmf_delete_transport", "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
     "nvmf_subsystem_remove_ns", "spdk_kill_instance", "metrics_stop_server",
     "trace_enable_tpoint_group", "trace_disable_tpoint_group", "trace_set_tpoint_mask", "trace_clear_tpoint_mask",
     "nvmf_move_qpair", "thread_set_cpumask",

@@ -117,9 +117,11 @@ def test_rollback_goes_back_and_forth(daemon, g):
     daemon.serve("null0")
     full, there = g("show"), version(daemon)
     for words in ["--dry-run"], []:
-        assert "nvmf_create_transport tcp cannot be taken back while the daemon runs" in \
-            g("rollback", "1", *words, status=1)
-    assert g("show") == full and version(daemon) == there
+        assert "remove nvmf_create_transport tcp" in g("rollback", "1", *words)
+    assert names(daemon) == [] and daemon.rpc("nvmf_get_transports") == []
+    assert "add nvmf_create_transport" in g("rollback", str(there))
+    assert g("show") == full and version(daemon) == there + 2
+    there += 2
     daemon.null("null1")
     said = g("rollback", str(there), "--dry-run")
     assert "remove bdev_null_create null1" in said and "null1" in names(daemon)

@@ -8,7 +8,7 @@ import pytest
 
 from gantry import Daemon, RpcError, free_port, wait_until
 from load import Load, connections
-from nvme_tcp import IO_READ, Conn, Ended, Host, must, rw
+from nvme_tcp import CAP, DISCOVERY_NQN, IO_READ, Conn, Ended, Host, must, rw
 
 ROUNDS = 20
 NQN2 = "nqn.2016-06.io.gantry:changing"
@@ -109,3 +109,25 @@ def test_rpcs_under_load(daemon, served):
         print(f"{method}: median {statistics.median(took) * 1000:.1f} ms, longest {max(took) * 1000:.1f} ms")
         assert statistics.median(took) < RPC_S_MAX
     wait_until(lambda: connections(daemon) == 0, "the load to go")
+
+
+def test_transports_come_and_go(daemon):
+    """One that is listened on stays; else it goes with whoever is still connected, and comes again with other options."""
+    for depth in (16, 32, 64):
+        daemon.tell("nvmf_create_transport", trtype="TCP", max_queue_depth=depth)
+        served = daemon.serve(daemon.malloc(f"disk{depth}"))
+        with pytest.raises(RpcError, match=f"subsystems listen on it, at 127.0.0.1:{served.port}"):
+            daemon.rpc("nvmf_delete_transport", trtype="tcp")
+        with Host(served.port, served.nqn, entries=depth) as host, Conn(served.port) as discovery:
+            must(discovery.connect(DISCOVERY_NQN))
+            must(host.io.write(0, bytes(4096)))
+            assert (host.admin.property_get(CAP, 8) & 0xffff) + 1 == depth
+            daemon.rpc("nvmf_delete_subsystem", nqn=served.nqn)
+            daemon.rpc("nvmf_subsystem_remove_listener", nqn=DISCOVERY_NQN, listen_address=daemon.address(served.port))
+            discovery.property_get(CAP, 8)      # still there
+            assert daemon.rpc("nvmf_delete_transport", trtype="TCP") is True
+            with pytest.raises((Ended, OSError)):
+                discovery.property_get(CAP, 8)
+        assert daemon.rpc("nvmf_get_transports") == [] and connections(daemon) == 0
+    with pytest.raises(RpcError, match="there is no transport 'TCP'"):
+        daemon.rpc("nvmf_delete_transport", trtype="TCP")
