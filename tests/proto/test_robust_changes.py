@@ -112,7 +112,7 @@ def test_rpcs_under_load(daemon, served):
 
 
 def test_transports_come_and_go(daemon):
-    """One that is listened on stays; else it goes with whoever is still connected, and comes again with other options."""
+    """One that is listened on stays; else it goes with whoever is still connected, and comes again otherwise."""
     for depth in (16, 32, 64):
         daemon.tell("nvmf_create_transport", trtype="TCP", max_queue_depth=depth)
         served = daemon.serve(daemon.malloc(f"disk{depth}"))
