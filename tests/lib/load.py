@@ -25,10 +25,12 @@ def last_cpu():
     return sorted(os.sched_getaffinity(0))[-1]
 
 
-def perf_command(served, *more, depth=16, io_bytes=4096, pattern="randrw", qpairs=2, seconds=1, rate=20000):
+def perf_command(served, *more, depth=16, io_bytes=4096, pattern="randrw", qpairs=2, seconds=1, rate=20000,
+                 nsid=None):
     mix = ["-M", "50"] if pattern in ("rw", "randrw") else []
     pace = ["--rate", rate] if rate else []
-    return [str(a) for a in (BUILD / "gantry-perf", "-r", path_of(served), "-q", depth, "-o", io_bytes, "-w", pattern,
+    path = path_of(served) + (f" ns:{nsid}" if nsid else "")
+    return [str(a) for a in (BUILD / "gantry-perf", "-r", path, "-q", depth, "-o", io_bytes, "-w", pattern,
                              *mix, "-P", qpairs, "-t", seconds, "-c", f"[{last_cpu()}]", "--mode", "interrupt",
                              "--json", *pace, *more)]
 
@@ -38,7 +40,8 @@ class Load:
 
     def __init__(self, daemon, served, **options):
         self.daemon = daemon
-        self.command = perf_command(served, "--verify", **options)
+        # One that stays: others may come and go while this runs, and a round takes all it finds.
+        self.command = perf_command(served, "--verify", nsid=1, **options)
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.run)
         self.rounds, self.ios, self.failure = 0, 0, None
