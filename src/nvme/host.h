@@ -102,6 +102,10 @@ void nvme_qpair_negotiate(struct nvme_qpair *qp);
 /* With the n-th reserved cid, which is free; never waits, has no time-out. READY only. */
 void nvme_qpair_submit_reserved(struct nvme_qpair *qp, struct nvme_op *op, uint8_t n);
 
+/* qpair.c: into the transport, with a free command id; and those that wait, as far as there are free ones. */
+void qpair_submit_now(struct nvme_qpair *qp, struct nvme_op *op);
+void qpair_submit_waiting(struct nvme_qpair *qp);
+
 static inline bool nvme_qpair_is_dead(const struct nvme_qpair *qp) { return qp->machine.state == QPAIR_DEAD; }
 
 /* For transports. */

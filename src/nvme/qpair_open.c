@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* qpair_open.c: a queue pair until it is ready: connect, negotiate, wait to be used perhaps, fabrics Connect. A
+ * deadline covers each part in which the target is waited for.
+ */
+#include <errno.h>
+
+#include "nvme/host.h"
+
+static const struct machine_state qpair_states[] = { QPAIR_STATES(MACHINE_ROW) };
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static void deadline_passed(struct timer *t)
+{
+	struct nvme_qpair *qp = container_of(t, struct nvme_qpair, deadline);
+	bool connecting = qp->machine.state == QPAIR_CONNECTING;
+	char addr[NET_ADDR_TEXT_MAX];
+	struct err e = { 0 };
+
+	err_set(&e, -ETIMEDOUT, "queue %u to %s: not ready within %u ms; it was %s", qp->qid,
+	        net_addr_text(&qp->addr, addr), qp->opts.connect_timeout_ms, qpair_states[qp->machine.state].meaning);
+	nvme_qpair_broke(qp, connecting ? NVME_REASON_CONNECT_TIMEOUT : NVME_REASON_LOGIN_TIMEOUT, &e);
+}
+
+static void cids_make(struct nvme_qpair *qp)
+{
+	assert(qp->size > qp->reserved + 1);
+	qp->cid_count = (uint16_t)(qp->size - 1);
+	qp->free_count = (uint16_t)(qp->cid_count - qp->reserved);
+	qp->ops = base_zalloc(qp->cid_count * sizeof(*qp->ops));
+	qp->free_cids = base_zalloc(qp->cid_count * sizeof(*qp->free_cids));
+	for (uint16_t i = 0; i < qp->free_count; i++)
+		qp->free_cids[i] = (uint16_t)(qp->free_count - 1 - i);
+	qp->transport->size(qp);
+}
+
+static void connect_prepare(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid, uint32_t keep_alive_ms)
+{
+	struct nvmf_connect_data *d = &qp->connect_data;
+	struct nvme_sqe *cmd = &qp->connect_op.cmd;
+
+	assert(l->size >= 2);
+	qp->has_login = true;
+	qp->qid = qid;
+	qp->size = l->size;
+	qp->in_capsule_bytes = l->in_capsule_bytes;
+	memcpy(d->hostid, l->hostid.b, sizeof(d->hostid));
+	d->cntlid = le16_of(l->cntlid);
+	memcpy(d->subsysnqn, l->subnqn, strlen(l->subnqn));
+	memcpy(d->hostnqn, l->hostnqn, strlen(l->hostnqn));
+	cmd->opc = NVME_ADMIN_FABRICS;
+	cmd->fctype = NVME_FABRICS_CONNECT;
+	cmd->connect.qid = le16_of(qid);
+	cmd->connect.sqsize = le16_of((uint16_t)(qp->size - 1));
+	cmd->connect.kato = le32_of(keep_alive_ms);
+	qp->connect_iov = (struct iovec){ d, sizeof(*d) };
+	qp->connect_op.iovs = &qp->connect_iov;
+	qp->connect_op.iov_count = 1;
+	qp->connect_op.data = NVME_OP_TO_CTRLR;
+	qp->connect_op.data_len = sizeof(*d);
+	cids_make(qp);
+}
+
+static struct nvme_qpair *qpair_make(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l)
+{
+	struct nvme_qpair *qp = tr->make();
+
+	qp->transport = tr;
+	qp->host = h;
+	qp->opts = l->opts;
+	qp->addr = l->addr;
+	qp->from = l->from;
+	qp->has_from = l->has_from;
+	qp->machine = (struct machine){ .states = qpair_states, .name = "qpair", .state = QPAIR_CONNECTING };
+	qp->timeout_ns = qp->opts.io_timeout_ms * NS_PER_MS;
+	queue_init(&qp->waiting);
+	queue_init(&qp->refused);
+	return qp;
+}
+
+static void qpair_connect(struct nvme_qpair *qp)
+{
+	struct err e = { 0 };
+
+	timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
+	if (qp->transport->connect(qp, &e))
+		nvme_qpair_broke(qp, NVME_REASON_UNREACHABLE, &e);
+}
+
+struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l,
+                                    const struct qpair_start *start)
+{
+	struct nvme_qpair *qp = qpair_make(h, tr, l);
+
+	qp->held_fn = start->held;
+	qp->reserved = start->reserved;
+	qp->ready = start->ready;
+	qp->gone = start->gone;
+	qp->arg = start->arg;
+	connect_prepare(qp, l, 0, start->keep_alive_ms);
+	qpair_connect(qp);
+	return qp;
+}
+
+struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login *l, uint16_t qid,
+                                   nvme_qpair_event_fn *ready, nvme_qpair_event_fn *gone, void *arg)
+{
+	struct nvme_qpair *qp = qpair_make(h, &nvme_tcp, l);
+
+	if (qp->has_from)
+		net_addr_set_port(&qp->from, 0); /* one connection only can come from that port: the admin queue's */
+	qp->ready = ready;
+	qp->gone = gone;
+	qp->arg = arg;
+	if (l->cntlid != NVME_CNTLID_DYNAMIC) {
+		assert(qid >= 1 && qid <= l->io_queues);
+		connect_prepare(qp, l, qid, 0);
+	}
+	qpair_connect(qp);
+	return qp;
+}
+
+static void log_in(struct nvme_qpair *qp);
+
+void nvme_qpair_login(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid)
+{
+	assert(!qp->has_login && l->cntlid != NVME_CNTLID_DYNAMIC);
+	if (qp->machine.state == QPAIR_DEAD)
+		return; /* `ready` is about to tell */
+	connect_prepare(qp, l, qid, 0);
+	timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
+	if (qp->machine.state == QPAIR_WAITING)
+		log_in(qp);
+}
+
+bool nvme_qpair_is_waiting(const struct nvme_qpair *qp)
+{
+	return qp->machine.state == QPAIR_WAITING;
+}
+
+/* What Connect was answered, if we cannot live with it: why. */
+static enum nvme_reason connect_refused(const struct nvme_qpair *qp, const struct nvme_cqe *cpl, const char **ret_why)
+{
+	uint16_t status = nvme_cqe_status(cpl) & NVME_SC_CODE;
+
+	if (status) {
+		*ret_why = nvme_status_text(status, true);
+		return NVME_REASON_LOGIN_REFUSED;
+	}
+	if (le16_get(cpl->authreq) & (NVME_AUTHREQ_ATR | NVME_AUTHREQ_ASCR)) {
+		*ret_why = "it wants authentication, which this host does not do yet";
+		return NVME_REASON_LOGIN_REFUSED;
+	}
+	if (!qp->qid && le16_get(cpl->cntlid) > NVME_CNTLID_MAX) {
+		*ret_why = "the controller id that it gives is a reserved one";
+		return NVME_REASON_BAD_ANSWER;
+	}
+	return NVME_REASON_NONE;
+}
+
+static void connect_done(struct nvme_op *op)
+{
+	struct nvme_qpair *qp = container_of(op, struct nvme_qpair, connect_op);
+	enum nvme_reason reason;
+	const char *why;
+	char addr[NET_ADDR_TEXT_MAX];
+	struct err e = { 0 };
+
+	if (qp->machine.state == QPAIR_DEAD)
+		return;
+	reason = connect_refused(qp, &op->cpl, &why);
+	if (reason) {
+		err_set(&e, -ECONNREFUSED, "queue %u to %s: the target refused Connect to %s: %s", qp->qid,
+		        net_addr_text(&qp->addr, addr), qp->connect_data.subsysnqn, why);
+		nvme_qpair_broke(qp, reason, &e);
+		return;
+	}
+	qp->cntlid = le16_get(op->cpl.cntlid);
+	timer_stop(&qp->deadline);
+	machine_goto(&qp->machine, QPAIR_READY);
+	qp->ready(qp, NULL, qp->arg);
+	if (!qp->closed)
+		qpair_submit_waiting(qp);
+}
+
+static void log_in(struct nvme_qpair *qp)
+{
+	machine_goto(&qp->machine, QPAIR_LOGGING_IN);
+	qp->connect_op.done = connect_done;
+	qpair_submit_now(qp, &qp->connect_op);
+}
+
+void nvme_qpair_connected(struct nvme_qpair *qp)
+{
+	if (!qp->held_fn) {
+		nvme_qpair_negotiate(qp);
+		return;
+	}
+	machine_goto(&qp->machine, QPAIR_HELD);
+	timer_stop(&qp->deadline);
+	qp->held_fn(qp, qp->arg);
+}
+
+void nvme_qpair_negotiate(struct nvme_qpair *qp)
+{
+	if (qp->machine.state == QPAIR_HELD)
+		timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
+	machine_goto(&qp->machine, QPAIR_NEGOTIATING);
+	qp->transport->negotiate(qp);
+}
+
+void nvme_qpair_negotiated(struct nvme_qpair *qp)
+{
+	if (qp->has_login) {
+		log_in(qp);
+		return;
+	}
+	machine_goto(&qp->machine, QPAIR_WAITING);
+	timer_stop(&qp->deadline);
+}
