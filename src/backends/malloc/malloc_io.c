@@ -18,6 +18,7 @@
 
 #define PAGES_TOGETHER 32u
 #define PAGES_AHEAD 16u /* of a lent write: looked at before they are exchanged */
+#define PREFETCH_BYTES_MAX 16384u
 #define IOS_AHEAD 6u    /* of those of single pages that are done together */
 
 static enum bdev_status read_copy(struct malloc_disk *d, struct bdev_io *io);
@@ -143,7 +144,7 @@ static bool lend_piece(const struct malloc_disk *d, struct bdev_io *io, uint16_t
 	return is_hole || after_hole ? add_iov(io, used, at, len) : add_page(io, used, at, len);
 }
 
-/* Whoever sends this will read it soon, and finds it on its way. */
+/* Whoever sends this will read it soon, and finds it on its way. A long read would be out of the caches again. */
 static inline void data_prefetch(const char *at, size_t len)
 {
 	for (size_t i = 0; i < len; i += CACHE_LINE)
@@ -162,7 +163,7 @@ static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io)
 		p = piece_at(d, io->lba + done, io->count - done);
 		page = page_pin_slot(d->pages, p.slot);
 		at = page ? page + (size_t)p.first * d->block_bytes : NULL;
-		if (at)
+		if (at && io->count * d->block_bytes <= PREFETCH_BYTES_MAX)
 			data_prefetch(at, (size_t)p.count * d->block_bytes);
 		if (unlikely(!lend_piece(d, io, &used, at, (size_t)p.count * d->block_bytes))) {
 			page_unpin(d->pages, page);
