@@ -5,7 +5,7 @@ import os
 import random
 import time
 
-from gantry import RpcError
+from gantry import RpcError, wait_until
 from load import Load
 from remote import states, wait_state
 from test_gateway import NAME, SLOW_S, attached, kernel     # noqa: F401  a fixture
@@ -88,6 +88,7 @@ def test_anything_may_happen(kernel, daemon):               # noqa: F811
                    policy=dice.choice(["active_active", "active_passive"]))
     chaos = Chaos(daemon, kernel, dice)
     with Load(daemon, served, depth=16, rate=600, qpairs=1) as running:
+        fds, rss = daemon.fd_count(), daemon.rss_kib()
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
             chaos.step()
@@ -95,3 +96,6 @@ def test_anything_may_happen(kernel, daemon):               # noqa: F811
         chaos.mend()
         wait_state(daemon, "enabled", "enabled", name=NAME, timeout_s=SLOW_S)
         running.more_ios(100, SLOW_S)
+        wait_until(lambda: daemon.fd_count() <= fds + 8, "connections of lost paths to be gone", SLOW_S)
+        assert daemon.is_sanitized or daemon.rss_kib() < rss + 32 * 1024, f"{rss} KiB became {daemon.rss_kib()}"
+        print(f"{fds} descriptors became {daemon.fd_count()}, {rss} KiB {daemon.rss_kib()}")
