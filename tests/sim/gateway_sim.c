@@ -27,8 +27,9 @@
 #define FARS_MAX 2u
 #define GENERATIONS_MAX 65536u
 #define HEALTHY_NS_MAX (50 * NS_PER_MS)
-#define CALL_NS_MAX (60 * NS_PER_S)
+#define CALL_NS_MAX (20 * NS_PER_S)
 #define BACK_SECONDS 120u           /* from the last disturbance until all paths are back and all I/O has ended */
+#define WAIT_SECONDS 100u           /* besides what is said to wait for a path: silence found out, limbo */
 #define END_SECONDS 400u            /* until all that was to be done is done */
 #define WORLD_SECONDS 7200u
 
@@ -224,20 +225,21 @@ static void check_call(struct world *w, struct gateway_call *c)
 
 /* --- now and then, outside of all reactors -------------------------------------------------------- */
 
-/* Long after the last disturbance nothing waits any more. */
-static void check_back(struct world *w)
+/* Long after the last disturbance nothing waits any more; nor without end before that, if I/O may fail. */
+static void check_waits(struct world *w)
 {
-	uint64_t now = sim_now_ns();
+	uint64_t now = sim_now_ns(), most_ns = 20 * NS_PER_S;
 	char text[128];
 
 	if (!w->calm_ns || now < w->calm_ns + BACK_SECONDS * NS_PER_S)
-		return;
+		most_ns = w->fast_fail_s ? (4 * w->fast_fail_s + WAIT_SECONDS) * NS_PER_S : UINT64_MAX - now;
 	for (uint32_t i = 0; i < w->load.workers; i++)
 		for (uint32_t k = 0; k < w->load.worker[i].tasks; k++) {
 			struct load_task *t = &w->load.worker[i].task[k];
 
-			if (t->out && now > t->began_ns + 20 * NS_PER_S)
-				fail(w, "all works again, but not so the %s", load_text(t, text));
+			if (t->out && now > t->began_ns + most_ns)
+				fail(w, "for %llu s %s: %s", (unsigned long long)(most_ns / NS_PER_S),
+				     w->calm_ns ? "all works again, but not this" : "this waits", load_text(t, text));
 		}
 }
 
@@ -261,7 +263,7 @@ static void step(struct sim_event *e)
 		if (w->verbs && w->loaded && !w->attach[i].out && sim_draw(1000) < 10)
 			attach(w, i); /* refused while it is there */
 	}
-	check_back(w);
+	check_waits(w);
 	if (w->chaos_left && !w->front && sim_draw(1000) < 10)
 		load_abort_one(&w->load);
 	if (w->front) {
