@@ -39,7 +39,7 @@ struct nvme_transport {
 	int (*connect)(struct nvme_qpair *qp, struct err *e);
 	/* Connected: negotiate; nvme_qpair_negotiated() or nvme_qpair_broke() follows. */
 	void (*negotiate)(struct nvme_qpair *qp);
-	/* qp->cid_count is known: make room for as many commands. Before the first submit(). */
+	/* qp->slot_count is known: make room for as many commands. Before the first submit(). */
 	void (*size)(struct nvme_qpair *qp);
 	/* Send a command whose op->cid is set. Never fails: trouble is nvme_qpair_broke(), later. */
 	void (*submit)(struct nvme_qpair *qp, struct nvme_op *op);
@@ -56,12 +56,13 @@ struct nvme_qpair {
 	struct net_addr addr, from;
 	bool has_from;
 	bool has_login;                 /* what Connect says is known */
-	uint8_t reserved;               /* the last cids, for who submits with them by name */
+	uint8_t reserved;               /* the last slots, for who submits with them by name */
 	struct machine machine;
 	uint16_t qid, size;             /* entries; size - 1 commands may be outstanding */
-	uint16_t cid_count, free_count;
-	uint16_t *free_cids;            /* a stack */
-	struct nvme_op **ops;           /* by cid; NULL: free */
+	uint16_t slot_count, free_count;
+	uint16_t slot_mask, generation; /* a cid: its slot, and above that a number that changes with each command */
+	uint16_t *free_slots;           /* a stack */
+	struct nvme_op **ops;           /* by slot; NULL: free */
 	uint32_t outstanding;
 	uint32_t in_capsule_bytes;      /* data that may go with a command */
 	struct queue waiting;           /* no free cid, or not ready yet */
@@ -91,7 +92,7 @@ struct nvme_qpair {
  * goes on before nvme_qpair_negotiate(). */
 struct qpair_start {
 	uint32_t keep_alive_ms;
-	uint8_t reserved;               /* cids kept for nvme_qpair_submit_reserved() */
+	uint8_t reserved;               /* slots kept for nvme_qpair_submit_reserved() */
 	void (*held)(struct nvme_qpair *qp, void *arg);
 	nvme_qpair_event_fn *ready, *gone;
 	void *arg;
@@ -99,7 +100,7 @@ struct qpair_start {
 struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l,
                                     const struct qpair_start *start);
 void nvme_qpair_negotiate(struct nvme_qpair *qp);
-/* With the n-th reserved cid, which is free; never waits, has no time-out. READY only. */
+/* With the n-th reserved slot, which is free; never waits, has no time-out. READY only. */
 void nvme_qpair_submit_reserved(struct nvme_qpair *qp, struct nvme_op *op, uint8_t n);
 
 /* qpair.c: into the transport, with a free command id; and those that wait, as far as there are free ones. */
@@ -114,6 +115,7 @@ void nvme_qpair_negotiated(struct nvme_qpair *qp);
 /* The command is over: `cqe` from the wire. False: its cid is not outstanding, the peer is broken. */
 bool nvme_qpair_completed(struct nvme_qpair *qp, const struct nvme_cqe *cqe);
 struct nvme_op *nvme_qpair_op(struct nvme_qpair *qp, uint16_t cid); /* NULL: not outstanding */
+static inline uint16_t nvme_qpair_slot(const struct nvme_qpair *qp, uint16_t cid) { return cid & qp->slot_mask; }
 /* The connection ended. Commands are failed later in this pass. */
 void nvme_qpair_broke(struct nvme_qpair *qp, enum nvme_reason reason, const struct err *e);
 /* Around a transport's loop that calls the above: false when the queue pair was closed meanwhile and is gone. */

@@ -10,11 +10,14 @@
 
 static void look_for_late(struct timer *t);
 
-static void submit_with(struct nvme_qpair *qp, struct nvme_op *op, uint16_t cid)
+/* The bits of a cid above its slot's number change with each command: a second answer to an old command, or data for
+ * it, is not taken for one of its slot's next. */
+static void submit_with(struct nvme_qpair *qp, struct nvme_op *op, uint16_t slot)
 {
-	op->cid = cid;
-	op->cmd.cid = le16_of(cid);
-	qp->ops[cid] = op;
+	op->cid = (uint16_t)(slot | qp->generation);
+	op->cmd.cid = le16_of(op->cid);
+	qp->generation = (uint16_t)(qp->generation + qp->slot_mask + 1u);
+	qp->ops[slot] = op;
 	qp->outstanding++;
 	if (op->began_ns && !timer_is_running(&qp->timeout_timer))
 		timer_start(&qp->timeout_timer, qp->timeout_ns, look_for_late);
@@ -23,7 +26,7 @@ static void submit_with(struct nvme_qpair *qp, struct nvme_op *op, uint16_t cid)
 
 void qpair_submit_now(struct nvme_qpair *qp, struct nvme_op *op)
 {
-	submit_with(qp, op, qp->free_cids[--qp->free_count]);
+	submit_with(qp, op, qp->free_slots[--qp->free_count]);
 }
 
 static void fail_all(struct defer *d);
@@ -31,7 +34,7 @@ static void fail_all(struct defer *d);
 /* Waiting would not help, and all others would wait behind it. */
 static bool refuse_fused(struct nvme_qpair *qp)
 {
-	if (qp->cid_count - qp->reserved >= 2)
+	if (qp->slot_count - qp->reserved >= 2)
 		return false;
 	queue_push(&qp->refused, queue_pop(&qp->waiting));
 	queue_push(&qp->refused, queue_pop(&qp->waiting));
@@ -95,13 +98,13 @@ void nvme_qpair_submit_fused(struct nvme_qpair *qp, struct nvme_op *first, struc
 
 void nvme_qpair_submit_reserved(struct nvme_qpair *qp, struct nvme_op *op, uint8_t n)
 {
-	uint16_t cid = (uint16_t)(qp->cid_count - qp->reserved + n);
+	uint16_t slot = (uint16_t)(qp->slot_count - qp->reserved + n);
 
-	assert(n < qp->reserved && !qp->ops[cid]);
+	assert(n < qp->reserved && !qp->ops[slot]);
 	op->sent = op->late = op->fused = false;
 	op->began_ns = 0;
 	if (qp->machine.state == QPAIR_READY) {
-		submit_with(qp, op, cid);
+		submit_with(qp, op, slot);
 		return;
 	}
 	queue_push(&qp->waiting, &op->link);
@@ -130,8 +133,8 @@ static void look_for_late(struct timer *t)
 	uint64_t now_ns = reactor_now_ns(), oldest_ns = UINT64_MAX;
 
 	nvme_qpair_hold(qp);
-	for (uint16_t cid = 0; cid < qp->cid_count && qp->machine.state == QPAIR_READY; cid++) {
-		struct nvme_op *op = qp->ops[cid];
+	for (uint16_t slot = 0; slot < qp->slot_count && qp->machine.state == QPAIR_READY; slot++) {
+		struct nvme_op *op = qp->ops[slot];
 
 		if (!op || !op->began_ns || op->late)
 			continue;
@@ -147,14 +150,19 @@ static void look_for_late(struct timer *t)
 
 struct nvme_op *nvme_qpair_op(struct nvme_qpair *qp, uint16_t cid)
 {
-	return cid < qp->cid_count ? qp->ops[cid] : NULL;
+	uint16_t slot = nvme_qpair_slot(qp, cid);
+	struct nvme_op *op = slot < qp->slot_count ? qp->ops[slot] : NULL;
+
+	return op && op->cid == cid ? op : NULL;
 }
 
 static void op_finish(struct nvme_qpair *qp, struct nvme_op *op)
 {
-	qp->ops[op->cid] = NULL;
-	if (likely(op->cid < qp->cid_count - qp->reserved))
-		qp->free_cids[qp->free_count++] = op->cid;
+	uint16_t slot = nvme_qpair_slot(qp, op->cid);
+
+	qp->ops[slot] = NULL;
+	if (likely(slot < qp->slot_count - qp->reserved))
+		qp->free_slots[qp->free_count++] = slot;
 	qp->outstanding--;
 	op->done(op);
 }
@@ -224,8 +232,8 @@ static void fail_waiting(struct nvme_qpair *qp)
 static void fail_outstanding(struct nvme_qpair *qp)
 {
 	fail_refused(qp);
-	for (uint16_t cid = 0; cid < qp->cid_count; cid++) {
-		struct nvme_op *op = qp->ops[cid];
+	for (uint16_t slot = 0; slot < qp->slot_count; slot++) {
+		struct nvme_op *op = qp->ops[slot];
 
 		if (!op)
 			continue;
@@ -281,7 +289,7 @@ enum nvme_reason nvme_qpair_reason(const struct nvme_qpair *qp)
 static void qpair_free(struct nvme_qpair *qp)
 {
 	free(qp->ops);
-	free(qp->free_cids);
+	free(qp->free_slots);
 	qp->transport->free(qp);
 }
 

@@ -22,15 +22,17 @@ static void deadline_passed(struct timer *t)
 	nvme_qpair_broke(qp, connecting ? NVME_REASON_CONNECT_TIMEOUT : NVME_REASON_LOGIN_TIMEOUT, &e);
 }
 
-static void cids_make(struct nvme_qpair *qp)
+static void slots_make(struct nvme_qpair *qp)
 {
 	assert(qp->size > qp->reserved + 1);
-	qp->cid_count = (uint16_t)(qp->size - 1);
-	qp->free_count = (uint16_t)(qp->cid_count - qp->reserved);
-	qp->ops = base_zalloc(qp->cid_count * sizeof(*qp->ops));
-	qp->free_cids = base_zalloc(qp->cid_count * sizeof(*qp->free_cids));
+	qp->slot_count = (uint16_t)(qp->size - 1);
+	while (qp->slot_mask < qp->slot_count) /* the last number is no slot's: 0xffff is no cid */
+		qp->slot_mask = (uint16_t)(qp->slot_mask << 1 | 1);
+	qp->free_count = (uint16_t)(qp->slot_count - qp->reserved);
+	qp->ops = base_zalloc(qp->slot_count * sizeof(*qp->ops));
+	qp->free_slots = base_zalloc(qp->slot_count * sizeof(*qp->free_slots));
 	for (uint16_t i = 0; i < qp->free_count; i++)
-		qp->free_cids[i] = (uint16_t)(qp->free_count - 1 - i);
+		qp->free_slots[i] = (uint16_t)(qp->free_count - 1 - i);
 	qp->transport->size(qp);
 }
 
@@ -58,7 +60,7 @@ static void connect_prepare(struct nvme_qpair *qp, const struct nvme_login *l, u
 	qp->connect_op.iov_count = 1;
 	qp->connect_op.data = NVME_OP_TO_CTRLR;
 	qp->connect_op.data_len = sizeof(*d);
-	cids_make(qp);
+	slots_make(qp);
 }
 
 static struct nvme_qpair *qpair_make(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l)

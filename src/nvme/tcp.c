@@ -134,7 +134,7 @@ static void tcp_size(struct nvme_qpair *qp)
 {
 	struct tcp_qpair *t = tcp_of(qp);
 
-	t->slots = base_zalloc_aligned(CACHE_LINE, qp->cid_count * sizeof(*t->slots));
+	t->slots = base_zalloc_aligned(CACHE_LINE, qp->slot_count * sizeof(*t->slots));
 }
 
 static void tcp_disconnect(struct nvme_qpair *qp)

@@ -6,7 +6,7 @@
 #include "fabric/fabric.h"
 #include "nvme/host.h"
 
-/* What one outstanding command has under way. By cid; `line` links those with a PDU to send. What every command needs
+/* What one outstanding command has under way. By slot; `line` links those with a PDU to send. What every command needs
  * when it ends is in the first cache line. */
 struct slot {
 	struct queue_link line;

@@ -21,7 +21,7 @@ void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 		tcp_bad(t, "the target answered command %u, which is not outstanding", le16_get(cqe->cid));
 		return;
 	}
-	s = &t->slots[op->cid];
+	s = &t->slots[nvme_qpair_slot(&t->qp, op->cid)];
 	if (s->lined) {
 		s->answered = true;
 		s->answer = *cqe;
@@ -61,8 +61,8 @@ static struct slot *slot_of(struct tcp_qpair *t, le16 cccid, enum nvme_op_data d
 {
 	struct nvme_op *op = nvme_qpair_op(&t->qp, le16_get(cccid));
 
-	if (op && op->data == data && !t->slots[op->cid].answered)
-		return &t->slots[op->cid];
+	if (op && op->data == data && !t->slots[nvme_qpair_slot(&t->qp, op->cid)].answered)
+		return &t->slots[nvme_qpair_slot(&t->qp, op->cid)];
 	tcp_bad(t, "the target moves data of command %u, which has none under way", le16_get(cccid));
 	return NULL;
 }

@@ -200,7 +200,7 @@ static void send_line(struct tcp_qpair *t)
 void tcp_submit(struct nvme_qpair *qp, struct nvme_op *op)
 {
 	struct tcp_qpair *t = tcp_of(qp);
-	struct slot *s = &t->slots[op->cid];
+	struct slot *s = &t->slots[nvme_qpair_slot(&t->qp, op->cid)];
 	bool in_capsule = op->data == NVME_OP_TO_CTRLR && op->data_len <= qp->in_capsule_bytes;
 	struct nvme_sgl *sgl = &op->cmd.sgl1;
 
