@@ -31,7 +31,8 @@ WAYS = {
     "term":       (ways.term(),                  "ended the connection"),
 }
 WITH_COMMAND = {"status": (ways.status(INVALID_FIELD, dnr=True), "Invalid Field"),
-                "unknown_cid": (ways.unknown_cid, "not outstanding")}
+                "unknown_cid": (ways.unknown_cid, "not outstanding"),
+                "twice": (ways.twice, "not outstanding|none under way")}
 
 
 @dataclass
@@ -63,6 +64,10 @@ def at_every_step():
         for name, (action, words) in {**WAYS, **(WITH_COMMAND if is_command else {})}.items():
             if place[0] == "accept" and name in ("drip", "cut"):
                 continue                        # there is nothing to send yet
+            if name == "twice":
+                at = ""                         # the next step may have begun
+                if step == "identify_ns":
+                    continue                    # and all may be well before
             yield Script(f"{name} at {step}", ((place[0], action, place[1]),), words, at)
 
 

@@ -20,11 +20,11 @@ ENDS_S = 90
 class Ran:
     """gantry-perf, until so many I/Os are done, against one script."""
 
-    def __init__(self, script, *more, ios=60, io_bytes=4096):
+    def __init__(self, script, *more, ios=60, io_bytes=4096, pattern="randrw"):
         self.script = script
         with script.target() as self.target:
             command = perf_command(self.target, "--verify", "-d", ios, *more, rate=0, qpairs=1, depth=4, seconds=60,
-                                   io_bytes=io_bytes)
+                                   io_bytes=io_bytes, pattern=pattern)
             self.done = subprocess.run(command, capture_output=True, text=True, timeout=ENDS_S)
         self.said = self.done.stderr
         try:
@@ -89,6 +89,15 @@ def test_wrong_data_digest_is_an_error_of_the_command():
     """Wrong data would be taken for right, or one flipped bit end a connection."""
     ran = Ran(Script("", (("read", ways.bad_data_digest, 3),)), *DIGESTS)
     assert ran.done.returncode == 1 and ran.result["errors"] and not ran.result["miscompares"], ran.said
+
+
+@pytest.mark.parametrize("step, pattern", [("read", "randrw"), ("read", "randwrite"), ("write", "randwrite")])
+def test_second_answer_is_not_another_commands(step, pattern):
+    """Data of the one would be taken for the other's, a write that is still out for done."""
+    ran = Ran(Script("", ((step, ways.twice, 3),)), pattern=pattern)
+    assert ran.done.returncode == 1 and not ran.result["miscompares"], ran.said
+    assert "not outstanding" in ran.said or "none under way" in ran.said, ran.said
+    assert ran.target.seen[step] < 16, "it was noticed late"
 
 
 def test_status_is_an_error_of_the_command():
