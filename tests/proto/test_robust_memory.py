@@ -23,6 +23,11 @@ def smallest_budget(tmp_path, *args):
     return said[1] + said[2]
 
 
+def disk(daemon, mib=64):
+    """A RAM disk lends pages for data to come, and no buffers are needed; what stands on it does not."""
+    return daemon.tell("bdev_passthru_create", base_bdev_name=daemon.malloc("ram", mib=mib), name="disk")
+
+
 @pytest.fixture
 def poor(tmp_path):
     with Daemon(tmp_path, "--memory", smallest_budget(tmp_path)) as daemon:
@@ -37,20 +42,20 @@ def poor(tmp_path):
 @pytest.mark.parametrize("pattern", ["write", "randrw"])
 @pytest.mark.parametrize("io_bytes", [12288, 131072])
 def test_large_writes_from_many_connections(poor, pattern, io_bytes):
-    served = poor.serve(poor.malloc("disk", mib=256))
+    served = poor.serve(disk(poor, mib=256))
     with Load(poor, served, pattern=pattern, io_bytes=io_bytes, depth=512, qpairs=32, rate=None) as load:
         load.more_ios(2000)
 
 
 def test_the_largest_io_there_is(poor):
-    served = poor.serve(poor.malloc("disk", mib=256), transport={"max_io_size": 1 << 20})
+    served = poor.serve(disk(poor, mib=256), transport={"max_io_size": 1 << 20})
     with Load(poor, served, pattern="randrw", io_bytes=1 << 20, depth=64, qpairs=8, rate=None) as load:
         load.more_ios(200)
 
 
 def test_many_sizes_at_once(poor):
     """Small ones must not starve behind large ones, nor large ones behind small ones."""
-    served = poor.serve(poor.malloc("disk", mib=256))
+    served = poor.serve(disk(poor, mib=256))
     others = [perf_command(served, pattern="write", io_bytes=size, depth=64, qpairs=4, rate=None, seconds=2)
               for size in (8192, 65536, 131072)]
     running = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for c in others]
@@ -62,7 +67,7 @@ def test_many_sizes_at_once(poor):
 
 def test_hosts_that_hold_what_there_is(poor):
     """Hosts that were asked for data and keep still hold all buffers that there are, but only until their deadline."""
-    served = poor.serve(poor.malloc("disk"), transport={"data_timeout_ms": 500})
+    served = poor.serve(disk(poor), transport={"data_timeout_ms": 500})
     holders = [Host(served.port, served.nqn) for _ in range(4)]
     for host in holders:
         for n in range(20):
@@ -79,7 +84,7 @@ def test_hosts_that_hold_what_there_is(poor):
 
 def test_reads_beside_writes_that_wait(poor):
     """What lies in a RAM disk goes out from there: reads must not wait in the line of those who need buffers."""
-    served = poor.serve(poor.malloc("disk"))
+    served = poor.serve(disk(poor))
     holders = [Host(served.port, served.nqn) for _ in range(16)]
     for host in holders:
         for n in range(20):
