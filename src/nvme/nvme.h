@@ -150,7 +150,7 @@ struct nvme_ns_info {
 
 /* What opening a controller learned. Constant but for the namespaces, which nvme_ctrlr_scan() reads anew. */
 struct nvme_ctrlr_info {
-	uint16_t cntlid, io_queues, io_queue_size;
+	uint16_t cntlid, io_queues, io_queue_size; /* io_queues: 0 if `discovery`, which any target may claim to be */
 	uint32_t max_io_bytes;       /* from MDTS; UINT32_MAX: no limit */
 	uint32_t in_capsule_bytes;   /* of I/O queues */
 	char serial[21], model[41], firmware[9], subnqn[224];
