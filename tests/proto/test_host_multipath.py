@@ -165,6 +165,24 @@ def test_namespaces_come_grow_and_go(daemon, target):
     assert states(daemon) == ["enabled", "enabled"]
 
 
+def test_a_namespace_that_returns_is_served_again(daemon, target):
+    """Who takes a namespace away for a moment on the target would have to add it again on the gateway."""
+    served = target.export()
+    attach(daemon, served)
+    gateway = daemon.serve("Nvme0n1")
+
+    def served_now():
+        subsystem, = [s for s in daemon.rpc("nvmf_get_subsystems") if s["nqn"] == gateway.nqn]
+        return [n["nsid"] for n in subsystem["namespaces"] if n["bdev_name"] == "Nvme0n1"]
+
+    target.rpc("nvmf_subsystem_remove_ns", nqn=served.nqn, nsid=1)
+    wait_until(lambda: not disks(daemon), "the namespace to be gone")
+    target.rpc("nvmf_subsystem_add_ns", nqn=served.nqn, namespace={"bdev_name": "m0", "nsid": 1})
+    wait_until(lambda: disks(daemon) and served_now() == [1], "the namespace to be served again")
+    with Host(gateway.port, gateway.nqn) as host:
+        must(host.io.write(0, b"y" * 4096))
+
+
 def test_another_namespace_is_not_the_same_disk(daemon, target):
     """The second path leads to something with the same number and another UUID: data would be mixed up."""
     served = target.export()

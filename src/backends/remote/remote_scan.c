@@ -513,6 +513,7 @@ void remote_disk_unregister(struct remote_disk *d)
 	if (d->going)
 		return;
 	d->going = true;
+	d->bdev.returns = !d->group->leaving; /* the target may have the namespace again */
 	if (!atomic_load(&d->bdev.removing))
 		bdev_unregister(&d->bdev, unregistered, NULL);
 }
