@@ -47,8 +47,9 @@ void remote_go(struct remote_channel *c, struct remote_io *r);
 /* The same for one that has been out or waited: its lease is looked at first. */
 void remote_go_again(struct remote_channel *c, struct remote_io *r);
 void remote_go_after_loss(struct remote_channel *c, struct remote_io *r); /* its connection ended while it was out */
+/* An I/O's only command: no half of a fused pair, no command of a person's. */
+bool remote_op_is_whole(const struct nvme_op *op);
 /* Hand the command to a queue pair of the calling core; `done` runs when it, or both halves of a pair, came back. */
-bool remote_op_is_half(const struct nvme_op *op); /* of a fused pair */
 void remote_hand_over(struct remote_io *r, struct nvme_qpair *qp, nvme_op_fn *done);
 /* It came back to the I/O's own core. */
 void remote_ended(struct remote_io *r);
@@ -109,6 +110,7 @@ void remote_lane_look_down(struct remote_lane *l);
 /* --- remote_forward.c --------------------------------------------------------------------------------------- */
 
 void remote_forward(struct remote_lane *l, struct remote_io *r);
+bool remote_op_is_forwarded(const struct nvme_op *op);
 /* A new life: who came early goes on. */
 void remote_early_go(struct remote_lane *via);
 

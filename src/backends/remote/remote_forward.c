@@ -19,12 +19,27 @@ void remote_forward(struct remote_lane *l, struct remote_io *r)
 
 /* --- over there --------------------------------------------------------------------------------------------- */
 
+static void go_home(struct remote_io *r)
+{
+	msg_send(remote_lane_reactor(r->lane), &r->msg, came_home);
+}
+
+/* The lane whose queue pair this was ends here and now, so that who comes home does not find it open any more; and one
+ * whose target answers with a host's own status ends at all. */
 static void back(struct nvme_op *op)
 {
 	struct remote_io *r = container_of(op, struct remote_io, op);
+	uint16_t status = nvme_cqe_status(&op->cpl);
 
 	remote_late_ended(r);
-	msg_send(remote_lane_reactor(r->lane), &r->msg, came_home);
+	if ((status & NVME_SC_CODE) == NVME_SC_HOST_PATH_ERROR && !(status & NVME_SC_DNR))
+		remote_lane_lost(r->lane->via);
+	go_home(r);
+}
+
+bool remote_op_is_forwarded(const struct nvme_op *op)
+{
+	return op->done == back;
 }
 
 static void take(struct remote_lane *via, struct remote_io *r)
@@ -39,7 +54,7 @@ static void take(struct remote_lane *via, struct remote_io *r)
 	r->op.sent = false;
 	r->op.cpl = (struct nvme_cqe){ 0 };
 	nvme_cqe_set_status(&r->op.cpl, NVME_SC_HOST_PATH_ERROR);
-	back(&r->op);
+	go_home(r);
 }
 
 static void arrive(struct msg *m)

@@ -157,9 +157,9 @@ static void second_done(struct nvme_op *op)
 	both_done(container_of(op, struct remote_io, fused.second));
 }
 
-bool remote_op_is_half(const struct nvme_op *op)
+bool remote_op_is_whole(const struct nvme_op *op)
 {
-	return op->done == half_done || op->done == second_done;
+	return op->done == op_done || remote_op_is_forwarded(op);
 }
 
 static void op_done(struct nvme_op *op)

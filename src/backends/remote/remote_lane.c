@@ -230,10 +230,11 @@ void remote_lane_lost(struct remote_lane *l)
 		return;
 	set_state(l, REMOTE_LANE_ENDED_STATE);
 	remote_lane_forget(l);
-	if (!l->qp)
-		return; /* the other core's lane tells control */
 	err_set(&e, -EIO, "the target answered with a host's own status");
-	nvme_qpair_fail(l->qp, NVME_REASON_PROTOCOL, &e); /* no effect when that is why we are here */
+	if (l->qp)
+		nvme_qpair_fail(l->qp, NVME_REASON_PROTOCOL, &e); /* no effect when that is why we are here */
+	else if (atomic_load_explicit(&l->via->public_state, memory_order_relaxed) == REMOTE_LANE_OPEN_STATE)
+		tell_trouble(l, NVME_REASON_PROTOCOL, &e); /* an injected one; else the other core's lane tells control */
 }
 
 /* --- what control says, on each core ------------------------------------------------------------------------ */
@@ -298,7 +299,7 @@ static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
 	remote_count_add(&l->counts[REMOTE_LANE_TIMED_OUT], 1);
 	if (opts->action_on_timeout == REMOTE_TIMEOUT_NONE)
 		return;
-	if (opts->action_on_timeout == REMOTE_TIMEOUT_ABORT && !remote_op_is_half(op)) {
+	if (opts->action_on_timeout == REMOTE_TIMEOUT_ABORT && remote_op_is_whole(op)) {
 		struct remote_io *r = container_of(op, struct remote_io, op);
 
 		r->timed_out = true;

@@ -237,6 +237,40 @@ static void down_waits_for_what_is_with_another_core(void **state)
 	rig_stop(&r);
 }
 
+/* A target that answers with a status of hosts, or a fault like that: nobody else would say that the way is gone. */
+static void a_hosts_status_ends_the_way_by_another_core(void **state)
+{
+	struct remote_injection fault = { .opc = NVME_CMD_READ, .do_not_submit = true, .left = 1,
+		                          .status = NVME_SC_HOST_PATH_ERROR };
+
+	for (uint32_t injected = 0; injected < 2; injected++) {
+		struct rig r;
+		struct rig_io io;
+
+		rig_start(&r);
+		r.io_queues = 1;
+		rig_up(&r, 0);
+		if (injected)
+			atomic_store(&r.paths[0].injections, &fault);
+		rig_io(&r, &io, 1, BDEV_READ, 3, 1);
+		if (injected) {
+			rig_time(&r, NS_PER_MS);
+			assert_int_equal(r.reason, NVME_REASON_PROTOCOL);
+		} else {
+			rig_answer(&r, rig_qpair(&r, 0, 0), NVME_SC_HOST_PATH_ERROR);
+			assert_int_equal(rig_qpair(&r, 0, 0)->reason, NVME_REASON_PROTOCOL);
+			rig_cut(&r, rig_qpair(&r, 0, 0), true); /* that is what failing a queue pair does */
+		}
+		assert_int_equal(r.troubles[0], 1);
+		assert_false(io.done);
+		rig_down(&r, 0);
+		rig_up(&r, 0);
+		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+		assert_true(io.done && io.io.status == BDEV_ST_OK);
+		rig_stop(&r);
+	}
+}
+
 /* --- time-outs and faults ----------------------------------------------------------------------------------- */
 
 static void late(struct nvme_qpair *qp, uint32_t nth)
@@ -276,6 +310,27 @@ static void a_time_out_does_what_was_chosen(void **state)
 	assert_int_equal(remote_count_get(&r.paths[0].lanes[0].counts[REMOTE_LANE_TIMED_OUT]), 3);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	assert_true(io.done);
+	rig_stop(&r);
+}
+
+/* A person's command shares the queue pair and is no I/O of ours: its memory ends with its own fields. */
+static void a_command_of_a_persons_is_not_taken_for_an_io(void **state)
+{
+	struct nvme_op *op = base_zalloc(sizeof(*op));
+	struct nvme_qpair *qp;
+	struct rig r;
+
+	rig_start(&r);
+	r.remote.opts.action_on_timeout = REMOTE_TIMEOUT_ABORT;
+	rig_up(&r, 0);
+	qp = rig_qpair(&r, 0, 0);
+	qp->held[qp->count++] = op;
+	rig_as(&r, 0, timeout_here, qp);
+	rig_settle(&r);
+	assert_int_equal(r.aborts, 0);
+	assert_int_equal(r.troubles[0], 1);
+	qp->count = 0;
+	free(op);
 	rig_stop(&r);
 }
 
@@ -391,7 +446,9 @@ int main(void)
 		cmocka_unit_test(a_core_without_queue_goes_by_another),
 		cmocka_unit_test(forwarding_begins_and_ends_in_any_order),
 		cmocka_unit_test(down_waits_for_what_is_with_another_core),
+		cmocka_unit_test(a_hosts_status_ends_the_way_by_another_core),
 		cmocka_unit_test(a_time_out_does_what_was_chosen),
+		cmocka_unit_test(a_command_of_a_persons_is_not_taken_for_an_io),
 		cmocka_unit_test(late_commands_are_aborted_one_by_one),
 		cmocka_unit_test(a_stray_abort_does_no_harm),
 		cmocka_unit_test(faults_are_injected),
