@@ -221,9 +221,9 @@ struct attaching {
 	struct list link;               /* in rr->attaching */
 	struct rpc_call *call;
 	struct remote_rpc *rr;
-	struct remote_path *path;
+	struct remote_path *path;       /* NULL: it failed, and is being taken back */
 	uint32_t max_bdevs;
-	bool standing;
+	bool standing, drained;
 	struct err err;
 };
 
@@ -268,12 +268,14 @@ static void failed_group_left(struct remote_wait *w)
 /* Nothing remains of it; its name can be used again when the caller hears of it. */
 static void take_back(struct attaching *a)
 {
-	struct remote_group *g = a->path->group;
-	uint32_t others = remote_group_path_count(g) - !remote_path_going(a->path);
+	struct remote_path *p = a->path;
+	struct remote_group *g = p->group;
+	uint32_t others = remote_group_path_count(g) - !remote_path_going(p);
 
+	a->path = NULL; /* it may go before `a` does */
 	if (others) {
 		a->left.done = failed_path_left;
-		remote_path_leave(a->path, &a->left);
+		remote_path_leave(p, &a->left);
 	} else {
 		a->group_left.done = failed_group_left;
 		remote_group_leave(g, &a->group_left);
@@ -343,17 +345,29 @@ static void handle_attach(struct rpc_call *call, void *args)
 	remote_path_when_tried(p, &a->first);
 }
 
-static void drain(struct rpc_drain_hook *h)
+/* A path that leaves may end several of them at once: each look is from the beginning. */
+static struct attaching *next_to_drain(struct remote_rpc *rr)
 {
-	struct remote_rpc *rr = container_of(h, struct remote_rpc, drain);
-
 	list_each(l, &rr->attaching) {
 		struct attaching *a = list_entry(l, struct attaching, link);
 
-		if (!a->standing)
-			remote_path_leave(a->path, NULL);
-		else
+		if (a->path && !a->drained)
+			return a;
+	}
+	return NULL;
+}
+
+static void drain(struct rpc_drain_hook *h)
+{
+	struct remote_rpc *rr = container_of(h, struct remote_rpc, drain);
+	struct attaching *a;
+
+	while ((a = next_to_drain(rr)) != NULL) {
+		a->drained = true;
+		if (a->standing)
 			timer_start(&a->patience, 0, no_more_patience);
+		else
+			remote_path_leave(a->path, NULL);
 	}
 	list_each_safe(l, &rr->remote->discoveries) {
 		struct remote_discovery *d = list_entry(l, struct remote_discovery, link);
