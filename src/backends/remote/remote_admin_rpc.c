@@ -219,11 +219,10 @@ static bool injected(struct remote_path *p, struct sending *s, bool admin)
 {
 	struct remote_injection *x = atomic_load(&p->injections);
 
-	while (x && (x->admin != admin || x->opc != s->op.cmd.opc || !atomic_load(&x->left)))
+	while (x && (x->admin != admin || x->opc != s->op.cmd.opc || !remote_injection_take(x)))
 		x = x->next;
 	if (!x)
 		return false;
-	atomic_fetch_sub(&x->left, 1);
 	s->inject = x->status;
 	if (x->do_not_submit)
 		timer_start(&s->late, x->timeout_us * NS_PER_US, sent_late);
@@ -273,9 +272,12 @@ static int send_it(struct remote_path *p, struct sending *s, bool admin, struct 
 		return 0;
 	}
 	remote_lane_want(l);
-	if (!l->qp)
+	if (!l->qp && l->via)
 		return err_set(e, -ENOTSUP, "cmd_type: the target has granted fewer queues than would be needed for "
 		               "this one");
+	if (!l->qp)
+		return err_set(e, -ENOTCONN, "%s: its queue for this is not connected at the moment; try again",
+		               p->group->name);
 	nvme_qpair_submit(l->qp, &s->op);
 	return 0;
 }

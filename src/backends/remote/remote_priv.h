@@ -264,6 +264,8 @@ struct remote_injection {
 	uint64_t timeout_us;
 	_Atomic uint32_t left;
 };
+/* Any core: one of what is left; false: there was none. remote_wait.c. */
+bool remote_injection_take(struct remote_injection *x);
 
 /*   state        meaning */
 #define REMOTE_PATH_STATES(X) \

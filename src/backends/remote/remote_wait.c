@@ -155,7 +155,7 @@ void remote_avoid(struct remote_channel *c, uint8_t path)
 
 /* --- faults that a person asked for ------------------------------------------------------------------------- */
 
-static bool take_one(struct remote_injection *x)
+bool remote_injection_take(struct remote_injection *x)
 {
 	uint32_t left = atomic_load_explicit(&x->left, memory_order_relaxed);
 
@@ -181,7 +181,7 @@ bool remote_injected(struct remote_lane *l, struct remote_io *r)
 {
 	struct remote_injection *x = atomic_load_explicit(&l->path->injections, memory_order_acquire);
 
-	while (x && (x->admin || x->opc != r->op.cmd.opc || !take_one(x)))
+	while (x && (x->admin || x->opc != r->op.cmd.opc || !remote_injection_take(x)))
 		x = x->next;
 	if (!x)
 		return false;
