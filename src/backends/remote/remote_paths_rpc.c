@@ -148,7 +148,8 @@ static void handle_io_paths(struct rpc_call *call, void *args)
 	x->groups = base_zalloc(x->group_count * sizeof(*x->groups) + 1);
 	x->group_count = 0;
 	list_each(l, &rr->remote->groups)
-		x->groups[x->group_count++] = list_entry(l, struct remote_group, link);
+		if (!list_entry(l, struct remote_group, link)->ending) /* has no channels, and may go before the visit */
+			x->groups[x->group_count++] = list_entry(l, struct remote_group, link);
 	see_core(x);
 	each_core(&x->each, rr->remote->core, see_on_core, seen_all);
 }
