@@ -164,10 +164,16 @@ static int check_ctrlr(struct remote_path *p, const struct nvme_ctrlr_info *info
 	return 0;
 }
 
+static uint64_t align_up_by(uint64_t ms, uint32_t step_ms)
+{
+	return step_ms ? (ms + step_ms - 1) / step_ms * step_ms : ms;
+}
+
 static void learn(struct remote_path_ctl *ctl, const struct nvme_ctrlr_info *info)
 {
 	ctl->last_cntlid = info->cntlid;
-	ctl->kato_ms = info->keep_alive_ms;
+	/* In steps of its own: a target may round up what we asked for. */
+	ctl->kato_ms = (uint32_t)min_u64(align_up_by(info->keep_alive_ms, info->kas_100ms * 100u), UINT32_MAX);
 	ctl->cqt_ms = info->cqt_ms;
 	ctl->traffic_based = info->ctratt & CTRATT_TBKAS;
 }
@@ -571,6 +577,9 @@ void remote_path_reset(struct remote_path *p, struct remote_path_wait *w)
 
 void remote_path_enable(struct remote_path *p, struct remote_path_wait *w)
 {
+	struct err e = { 0 };
+	char text[512];
+
 	if (p->ctl->want != REMOTE_WANT_DISABLED) {
 		if (p->ctl->want == REMOTE_WANT_GONE) {
 			refuse(p, w, -ENODEV, "is being detached");
@@ -586,10 +595,13 @@ void remote_path_enable(struct remote_path *p, struct remote_path_wait *w)
 	lost_since(p, reactor_now_ns());
 	list_add_tail(&p->ctl->resets, &w->link);
 	remote_group_changed(p->group);
-	if (p->state == REMOTE_PATH_DISABLED)
+	if (p->state == REMOTE_PATH_DISABLED) {
 		kick(p, "");
-	else
-		p->ctl->at_once = true;
+		return;
+	}
+	p->ctl->at_once = true;
+	err_set(&e, -ECANCELED, "%s was enabled again before it was off", remote_path_text(p, text));
+	tell(&p->ctl->offs, &e); /* who waits for that waits in vain */
 }
 
 void remote_path_disable(struct remote_path *p, struct remote_path_wait *w)
