@@ -152,17 +152,20 @@ static void unreached_too_long(struct timer *t)
 /* A namespace may be out of reach although its controllers are there: that is not waited for without end either. */
 static void look_at_reach(struct remote_group *g, struct remote_disk *d)
 {
-	uint64_t patience = patience_ns(g);
+	uint64_t patience = patience_ns(g), now;
 
 	if (reached_now(g, d)) {
 		timer_stop(&d->reach);
 		d->lost_ns = 0;
 		d->hopeless = false;
-	} else if (!d->lost_ns) {
-		d->lost_ns = reactor_now_ns();
-		if (patience)
-			timer_start(&d->reach, patience, unreached_too_long);
+		return;
 	}
+	now = reactor_now_ns();
+	d->lost_ns = d->lost_ns ? d->lost_ns : now;
+	if (!patience)
+		timer_stop(&d->reach);
+	else if (!d->hopeless && !timer_is_running(&d->reach)) /* the path that waits for ever may have gone since */
+		timer_start(&d->reach, d->lost_ns + patience > now ? d->lost_ns + patience - now : 0, unreached_too_long);
 }
 
 static void view_disk(struct remote_view_disk *vd, struct remote_disk *d, bool none_may_come)
