@@ -316,6 +316,8 @@ static const char *difference(const struct remote_disk *d, const struct nvme_ctr
 		return "of another block size than over the other paths";
 	if (c->max_io_bytes < (uint64_t)d->bdev.max_io_blocks * d->bdev.block_size)
 		return "behind a controller that takes smaller commands (MDTS) than those of the other paths";
+	if (c->vwc & NVME_VWC_PRESENT && d->bdev.cache == BDEV_CACHE_NONE) /* flushes would not reach it */
+		return "behind a controller with a volatile write cache, which those of the other paths do not have";
 	return NULL;
 }
 
