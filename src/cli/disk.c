@@ -45,6 +45,7 @@ const struct cli_noun disk_noun = { "disk", "block devices", verbs, ARRAY_SIZE(v
 static void show_use(struct json_object *subsystems, const char *name, bool claimed, char *buf, size_t size);
 static void show_facts(struct json_object *disk);
 static void show_members(struct json_object *object, size_t indent);
+static void show_paths(struct json_object *paths);
 static void show_fitness(struct cli *c, const char *name);
 static void show_exports(struct cli *c, const char *name);
 static void show_activity(struct cli *c, const char *name);
@@ -151,10 +152,26 @@ static void show_members(struct json_object *object, size_t indent)
 		if (json_object_is_type(value, json_type_object)) {
 			printf("%*s%s\n", (int)indent, "", key);
 			show_members(value, indent + 2);
+		} else if (list_count(value) && field(list_at(value, 0), "trid")) {
+			show_paths(value);
 		} else if (strcmp(text, "0") != 0) {
 			printf("%*s%-*s ", (int)indent, "", (int)(13 - min_u64(indent, 6)), key);
 			print_beside(text, max_u64(14, indent + strlen(key) + 1));
 		}
+	}
+}
+
+/* Of a remote disk: where it is, by each way that leads there. */
+static void show_paths(struct json_object *paths)
+{
+	for (size_t i = 0; i < list_count(paths); i++) {
+		struct json_object *path = list_at(paths, i), *trid = field(path, "trid");
+		char text[512];
+
+		snprintf(text, sizeof(text), "%s port %s, namespace %lu of %s", field_text(trid, "traddr"),
+		         field_text(trid, "trsvcid"), field_u64(field(path, "ns_data"), "id"), field_text(trid, "subnqn"));
+		printf("  path        ");
+		print_beside(text, 14);
 	}
 }
 

@@ -32,6 +32,7 @@ static int run_doctor(struct cli *c, struct cli_args *a)
 
 	ask_the_daemon(&d);
 	doctor_socket(&d);
+	doctor_remote(&d);
 	doctor_waits(&d);
 	doctor_ports(&d);
 	doctor_state(&d);
@@ -55,6 +56,7 @@ static int run_doctor(struct cli *c, struct cli_args *a)
 	json_object_put(d.disks);
 	json_object_put(d.subsystems);
 	json_object_put(d.calls);
+	json_object_put(d.remote);
 	json_object_put(d.metrics);
 	json_object_put(d.findings);
 	return d.worst_is_problem ? CLI_REFUSED : CLI_OK;
@@ -77,6 +79,7 @@ static void ask_the_daemon(struct doctor *d)
 	d->disks = client_call(d->c, "bdev_get_bdevs", NULL, &ignored);
 	d->subsystems = client_call(d->c, "nvmf_get_subsystems", NULL, &ignored);
 	d->metrics = metrics_take(d->c);
+	d->remote = client_call(d->c, "bdev_nvme_get_controllers", NULL, &ignored);
 	d->calls = client_ask(d->c, &ignored, "framework_get_config", "name", "bdev", NULL);
 }
 

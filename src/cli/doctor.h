@@ -12,7 +12,7 @@ struct doctor {
 	struct json_object *findings; /* [{check, level, text, fix}] */
 	struct err unreachable;       /* why no daemon answers; code 0: one does */
 	uint64_t pid;                 /* the daemon's; 0: not known */
-	struct json_object *wakeups, *memory, *disks, *subsystems, *calls; /* its answers; NULL: it has none */
+	struct json_object *wakeups, *memory, *disks, *subsystems, *calls, *remote; /* its answers; NULL: it has none */
 	struct json_object *metrics;
 	bool worst_is_problem;
 };
@@ -37,6 +37,7 @@ void doctor_ports(struct doctor *d);
 void doctor_state(struct doctor *d);
 void doctor_disks(struct doctor *d);
 void doctor_disk_path(struct doctor *d, const char *path);
+void doctor_remote(struct doctor *d);
 void doctor_waits(struct doctor *d);
 
 /* --- small files of the kernel's --- */

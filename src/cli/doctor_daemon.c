@@ -19,6 +19,7 @@ static const char *owner_of_port(uint64_t port, char *buf, size_t size, uint64_t
 static uint64_t listening_inode(const char *table, uint64_t port);
 static bool has_socket(uint64_t pid, uint64_t inode);
 static bool next_number(DIR *dir, uint64_t *ret);
+static size_t look_at_paths(struct doctor *d, struct json_object *group);
 static void look_at_alarms(struct doctor *d, const char *metrics);
 static const char *option_of(const struct doctor *d, const char *name, char *buf, size_t size);
 
@@ -302,6 +303,46 @@ void doctor_disk_path(struct doctor *d, const char *path)
 	}
 	doctor_say(d, "disk", DOCTOR_OK, NULL, "%s can be read and written%s%s", path, S_ISREG(st.st_mode) ? ", " : "",
 	           S_ISREG(st.st_mode) ? text_size((uint64_t)st.st_size, size) : "");
+}
+
+/* --- remote disks --- */
+
+void doctor_remote(struct doctor *d)
+{
+	size_t lost = 0;
+
+	for (size_t i = 0; i < list_count(d->remote); i++)
+		lost += look_at_paths(d, list_at(d->remote, i));
+	if (list_count(d->remote) && !lost)
+		doctor_say(d, "remote", DOCTOR_OK, NULL, "every path to remote disks is up");
+}
+
+/* How many of a remote controller's paths carry nothing. */
+static size_t look_at_paths(struct doctor *d, struct json_object *group)
+{
+	struct json_object *paths = field(group, "ctrlrs");
+	const char *name = field_text(group, "name"), *state = "", *why = "";
+	bool disabled;
+	size_t lost = 0;
+	char fix[256];
+
+	for (size_t i = 0; i < list_count(paths); i++) {
+		struct json_object *path = list_at(paths, i);
+
+		if (strcmp(field_text(path, "state"), "enabled") == 0)
+			continue;
+		state = field_text(path, "state");
+		why = field_text(path, "why");
+		lost++;
+	}
+	if (!lost)
+		return 0;
+	disabled = strcmp(state, "disabled") == 0;
+	snprintf(fix, sizeof(fix), "gantry rpc bdev_nvme_%s_controller name=%s", disabled ? "enable" : "reset", name);
+	doctor_say(d, "remote", lost == list_count(paths) ? DOCTOR_PROBLEM : DOCTOR_WARNING, fix,
+	           "%zu of %zu paths of %s carry nothing: %s", lost, list_count(paths), name,
+	           disabled || !*why ? state : why);
+	return lost;
 }
 
 /* --- what the daemon has to say

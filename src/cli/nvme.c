@@ -45,12 +45,21 @@ static void print_subsystem(struct json_object *found);
 
 /* --- list --- */
 
-/* Of a path that is in use, why it was lost before says nothing. */
-static const char *why_not(struct json_object *path)
+/* Below the table, as they are long. Of a path that is in use, why it was lost before says nothing. */
+static void say_why_not(struct json_object *groups)
 {
-	const char *why = strcmp(field_text(path, "state"), "enabled") != 0 ? field_text(path, "why") : "";
+	for (size_t i = 0; i < list_count(groups); i++) {
+		struct json_object *group = list_at(groups, i), *paths = field(group, "ctrlrs");
 
-	return *why ? why : "-";
+		for (size_t p = 0; p < list_count(paths); p++) {
+			const char *why = field_text(list_at(paths, p), "why");
+
+			if (!*why || strcmp(field_text(list_at(paths, p), "state"), "enabled") == 0)
+				continue;
+			printf("\n%s:\n", field_text(group, "name"));
+			print_wrapped(why, 4);
+		}
+	}
 }
 
 static int run_list(struct cli *c, struct cli_args *a)
@@ -66,7 +75,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 	} else if (!list_count(groups)) {
 		printf("No remote controllers are attached. To see what a target serves: gantry nvme discover ADDRESS\n");
 	} else {
-		table_init(&t, "NAME STATE ADDRESS PORT SUBSYSTEM WHY");
+		table_init(&t, "NAME STATE ADDRESS PORT SUBSYSTEM");
 		for (size_t i = 0; i < list_count(groups); i++) {
 			struct json_object *paths = field(list_at(groups, i), "ctrlrs");
 
@@ -78,10 +87,10 @@ static int run_list(struct cli *c, struct cli_args *a)
 				table_cell(&t, "%s", field_text(trid, "traddr"));
 				table_cell(&t, "%s", field_text(trid, "trsvcid"));
 				table_cell(&t, "%s", field_text(trid, "subnqn"));
-				table_cell(&t, "%s", why_not(list_at(paths, p)));
 			}
 		}
 		table_print(&t);
+		say_why_not(groups);
 	}
 	json_object_put(groups);
 	return CLI_OK;
@@ -303,7 +312,8 @@ static int run_detach(struct cli *c, struct cli_args *a)
 
 /* --- all --- */
 
-/* The method's rows are options, but for those that are words; `word`: one more of these. */
+/* The method's rows are options, but for those that are words; `word`: one more of these. What the method requires the
+ * words say, or it is found: no option is. */
 static int describe(struct cli *c, struct cli_args *a, const char *method, const char *word)
 {
 	struct err unheard = { 0 };
@@ -315,8 +325,10 @@ static int describe(struct cli *c, struct cli_args *a, const char *method, const
 	for (size_t i = 0; i < list_count(rows); i++) {
 		const char *name = field_text(list_at(rows, i), "name");
 
-		if (strcmp(name, "traddr") != 0 && strcmp(name, "trsvcid") != 0 && strcmp(name, word) != 0)
-			args_add_row(a, name, list_at(rows, i));
+		if (strcmp(name, "traddr") == 0 || strcmp(name, "trsvcid") == 0 || strcmp(name, word) == 0)
+			continue;
+		json_object_object_del(list_at(rows, i), "required");
+		args_add_row(a, name, list_at(rows, i));
 	}
 	return 0;
 }

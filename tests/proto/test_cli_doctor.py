@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from gantry import BUILD, ROOT, free_port
+from gantry import BUILD, ROOT, free_port, wait_until
 from jsonrpc import gantry
 
 
@@ -43,6 +43,22 @@ def test_a_socket_that_is_open_to_all(daemon):
     daemon.socket.chmod(0o666)
     found = doctor(socket=daemon.socket)
     assert found["socket"]["level"] == "problem" and found["socket"]["fix"] == f"chmod 0660 {daemon.socket}"
+
+
+def test_remote_disks_that_cannot_be_reached(daemon, target):
+    """All would be well, by what it says, while disks are gone."""
+    served = target.export(ports=2)
+    assert "remote" not in doctor(socket=daemon.socket)
+    for port in served.ports:
+        gantry("nvme", "attach", f"127.0.0.1:{port}", served.nqn, socket=daemon.socket)
+    assert doctor(socket=daemon.socket)["remote"]["level"] == "ok"
+    target.rpc("nvmf_subsystem_remove_listener", nqn=served.nqn, listen_address=target.address(served.ports[1]))
+    wait_until(lambda: doctor(socket=daemon.socket)["remote"]["level"] == "warning", "one path to be lost", 60)
+    found = doctor(socket=daemon.socket)["remote"]
+    assert found["text"].startswith("1 of 2 paths of Nvme0 ") and found["fix"].endswith("_controller name=Nvme0")
+    daemon.rpc("bdev_nvme_disable_controller", name="Nvme0")
+    found = doctor(socket=daemon.socket)["remote"]
+    assert found["level"] == "problem" and "bdev_nvme_enable_controller" in found["fix"], found
 
 
 def test_paths_that_are_to_become_disks(tmp_path):

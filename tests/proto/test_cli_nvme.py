@@ -75,7 +75,9 @@ def test_list_shows_every_path(daemon):
     assert [line[:5] for line in lines[1:]] == [["far", "enabled", "127.0.0.1", str(port), served.nqn]
                                                 for port in served.ports]
     daemon.rpc("nvmf_subsystem_remove_listener", nqn=served.nqn, listen_address=daemon.address(served.ports[1]))
-    wait_until(lambda: "-" not in gantry("nvme", socket=daemon.socket).splitlines()[2].split()[5:], "a reason", 30)
+    wait_until(lambda: "far:" in gantry("nvme", socket=daemon.socket).splitlines(), "a reason", 30)
+    text = gantry("nvme", socket=daemon.socket).splitlines()
+    assert f"port {served.ports[1]}" in " ".join(text[4:]) and max(len(line) for line in text) <= 100
     assert [p["state"] for p in json.loads(gantry("nvme", "--json", socket=daemon.socket))[0]["ctrlrs"]][0] == "enabled"
     daemon.rpc("bdev_nvme_detach_controller", name="far")
 
@@ -146,11 +148,15 @@ def test_attach_and_detach(daemon, target):
     assert f"gantry nvme attach 127.0.0.1:{served.ports[0]} {served.nqn}" in text or \
         f"gantry nvme attach 127.0.0.1:{served.ports[1]} {served.nqn}" in text
 
+    assert "required" not in gantry("nvme", "attach", "--help", socket=daemon.socket)
+
     def attach(port, *more):
         return gantry("nvme", "attach", f"127.0.0.1:{port}", served.nqn, *more, socket=daemon.socket).split()
 
     assert attach(served.ports[0], "--hdgst") == ["Nvme0n1", "Nvme0n2"]
     assert attach(served.ports[1]) == ["Nvme0n1", "Nvme0n2"]             # one more path
+    shown = gantry("disk", "show", "Nvme0n2", socket=daemon.socket)
+    assert all(f"path        127.0.0.1 port {port}, namespace 2 of" in shown for port in served.ports)
     assert attach(served.ports[1], "--name", "Other") == ["Othern1", "Othern2"]
     assert "already exists" in gantry("nvme", "attach", f"127.0.0.1:{served.port}", served.nqn, socket=daemon.socket,
                                       status=1)
