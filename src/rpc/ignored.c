@@ -33,7 +33,7 @@
 	X(dpdk_cryptodev_scan_accel_module, "accel",     NULL,       "there is no acceleration framework") \
 	X(dpdk_cryptodev_set_driver,       "accel",      NULL,       "there is no acceleration framework") \
 	X(bdev_set_options,                "bdev",       NULL,       "I/O memory has one budget: --memory") \
-	X(bdev_raid_set_options,           "bdev",       NULL,       "there is no RAID") \
+	X(bdev_raid_set_options,           "bdev",       NULL,       "nothing is rebuilt: there are concat and raid0") \
 	X(bdev_iscsi_set_options,          "bdev",       NULL,       "there is no iSCSI initiator yet") \
 	X(bdev_nvme_set_hotplug,           "bdev",       NULL,       "there are no local NVMe devices yet") \
 	X(bdev_wait_for_examine,           "bdev",       NULL,       "nothing examines disks after their creation") \
