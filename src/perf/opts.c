@@ -6,7 +6,9 @@
 #include "base/text.h"
 #include "perf/perf.h"
 
-enum { OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET, OPT_DISK };
+enum {
+	OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET, OPT_DISK, OPT_IO_TIMEOUT
+};
 
 static const struct argp_option rows[] = {
 	{ "transport", 'r', "PATH", 0,
@@ -31,6 +33,7 @@ static const struct argp_option rows[] = {
 	{ "enable-tcp-hdgst", 'H', NULL, 0, "Header digests.", 2 },
 	{ "enable-tcp-ddgst", 'I', NULL, 0, "Data digests.", 2 },
 	{ "keepalive", 'k', "MS", 0, "Keep-alive time-out; 10000 by default.", 2 },
+	{ "io-timeout", OPT_IO_TIMEOUT, "MS", 0, "An I/O that takes longer ends the run; 30000 by default, 0: never.", 2 },
 	{ "mode", OPT_MODE, "MODE", 0, "Workers: poll (default), adaptive or interrupt.", 2 },
 	{ "seed", OPT_SEED, "N", 0, "Start of the random sequence.", 2 },
 	{ "latency", 'L', NULL, 0, "Print percentiles (always in --json).", 3 },
@@ -129,7 +132,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 {
 	static const struct { int key; const char *name; } remote_only[] = {
 		{ 'P', "-P" }, { 'H', "-H" }, { 'I', "-I" }, { 'k', "-k" }, { OPT_RATE, "--rate" }, { OPT_MODE, "--mode" },
-		{ OPT_IO_QUEUE_SIZE, "--io-queue-size" },
+		{ OPT_IO_QUEUE_SIZE, "--io-queue-size" }, { OPT_IO_TIMEOUT, "--io-timeout" },
 	};
 	struct parsing *p = state->input;
 	struct perf_opts *o = p->o;
@@ -153,6 +156,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case 'H': o->host.header_digest = true; break;
 	case 'I': o->host.data_digest = true; break;
 	case 'k': o->host.keep_alive_ms = number(state, "-k", arg, 1, UINT32_MAX); break;
+	case OPT_IO_TIMEOUT: o->host.io_timeout_ms = number(state, "--io-timeout", arg, 0, UINT32_MAX); break;
 	case 'L': o->latency = true; break;
 	case OPT_RATE: o->rate = number(state, "--rate", arg, 1, UINT32_MAX); break;
 	case OPT_VERIFY: o->verify = true; break;
@@ -178,6 +182,6 @@ int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts)
 	};
 	struct parsing p = { .o = ret_opts };
 
-	*ret_opts = (struct perf_opts){ .qpairs = 1, .mode = CORE_POLL, .seed = 1 };
+	*ret_opts = (struct perf_opts){ .qpairs = 1, .mode = CORE_POLL, .seed = 1, .host.io_timeout_ms = 30000 };
 	return argp_parse(&argp, argc, argv, 0, NULL, &p);
 }

@@ -106,6 +106,12 @@ def test_status_is_an_error_of_the_command():
     assert ran.result["ios"] + ran.result["errors"] >= 60
 
 
+def test_an_io_is_never_answered():
+    """While Keep Alive is: the run would never end."""
+    ran = Ran(Script("", (("read", ways.ignore, 3),)), "--io-timeout", 500, "-k", 1000)
+    assert ran.done.returncode == 1 and "500 ms" in ran.said, ran.said
+
+
 def test_keep_alive_is_not_answered():
     """A target that hangs would be taken for one that is slow."""
     ran = Ran(Script("", (("keep_alive", ways.ignore, 0), ("io", ways.ignore, 8))), "-k", "1000")
