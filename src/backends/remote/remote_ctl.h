@@ -59,6 +59,7 @@ struct remote_path_ctl {
 	uint16_t last_cntlid;
 	uint32_t kato_ms, cqt_ms;       /* of the last controller */
 	bool traffic_based;
+	bool disabled_too_soon;         /* it says so while commands still run: disabling it is no fence */
 };
 
 /* --- remote.c ------------------------------------------------------------------------------------------------ */

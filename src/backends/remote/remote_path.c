@@ -176,6 +176,9 @@ static void learn(struct remote_path_ctl *ctl, const struct nvme_ctrlr_info *inf
 	ctl->kato_ms = (uint32_t)min_u64(align_up_by(info->keep_alive_ms, info->kas_100ms * 100u), UINT32_MAX);
 	ctl->cqt_ms = info->cqt_ms;
 	ctl->traffic_based = info->ctratt & CTRATT_TBKAS;
+	/* Linux's target clears RDY at once, and its queues' commands go on (nvmet_clear_ctrl() in its core.c). Its model
+	 * is this by default; who gives it another one is not recognised. */
+	ctl->disabled_too_soon = strcmp(info->model, "Linux") == 0;
 }
 
 static void ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
@@ -328,7 +331,7 @@ static void disabled(struct nvme_ctrlr *c, const struct err *e, void *arg)
 {
 	struct remote_path *p = arg;
 
-	p->ctl->fenced = !e;
+	p->ctl->fenced = !e && !p->ctl->disabled_too_soon;
 	remote_lives_ended(p);
 	close_ctrlr(p);
 }
