@@ -12,17 +12,13 @@ int net_lookup(enum net_family family, const char *host, const char *service, st
                struct err *e)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *found;
-	int rc;
+	/* getaddrinfo() takes port 99999 for 34463, and blames others that are none on the name. */
+	int rc = net_addr_parse(NET_IPV4, "0.0.0.0", service, ret_addr, e);
 
+	if (rc)
+		return rc;
 	hints.ai_family = family_of(family);
 	rc = getaddrinfo(host, *service ? service : NULL, &hints, &found);
-	if (rc == EAI_SERVICE || rc == EAI_NONAME) {
-		/* A bad port would be blamed on the name. */
-		int port_rc = net_addr_parse(NET_IPV4, "0.0.0.0", service, ret_addr, e);
-
-		if (port_rc)
-			return port_rc;
-	}
 	if (rc)
 		return err_set(e, code_of(rc), "\"%s\" cannot be resolved to an address: %s", host,
 		               rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));

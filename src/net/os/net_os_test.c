@@ -254,7 +254,7 @@ static void one_of_many_takes_a_stale_path(void **state)
 /* --- tests: names --- */
 
 struct names {
-	struct net_resolve resolve[4];
+	struct net_resolve resolve[5];
 };
 
 static void name_resolved(struct net_resolve *r)
@@ -273,6 +273,7 @@ static void names_start(void *arg)
 	net_resolve(&n->resolve[1], NET_ANY, "::1", "8009", name_resolved);
 	net_resolve(&n->resolve[2], NET_ANY, longer, "1", name_resolved);
 	net_resolve(&n->resolve[3], NET_IPV4, "localhost", "no-port", name_resolved);
+	net_resolve(&n->resolve[4], NET_ANY, "127.0.0.1", "99999", name_resolved);
 }
 
 static void names_resolve_on_the_helper_pool(void **state)
@@ -280,7 +281,7 @@ static void names_resolve_on_the_helper_pool(void **state)
 	struct names *n = base_zalloc(sizeof(*n));
 	char text[NET_ADDR_TEXT_MAX];
 
-	assert_int_equal(run_core(names_start, n, 4), 0);
+	assert_int_equal(run_core(names_start, n, 5), 0);
 	if (access("/etc/hosts", R_OK) == 0) { /* else nobody here knows localhost */
 		assert_int_equal(n->resolve[0].err.code, 0);
 		assert_string_equal(net_addr_text(&n->resolve[0].addr, text), "127.0.0.1:4420");
@@ -289,6 +290,8 @@ static void names_resolve_on_the_helper_pool(void **state)
 	assert_int_equal(n->resolve[2].err.code, ERR_BAD_PARAM);
 	assert_int_equal(n->resolve[3].err.code, ERR_BAD_PARAM);
 	assert_non_null(strstr(n->resolve[3].err.text, "no-port"));
+	assert_int_equal(n->resolve[4].err.code, ERR_BAD_PARAM);
+	assert_non_null(strstr(n->resolve[4].err.text, "99999"));
 	free(n);
 }
 
