@@ -359,6 +359,16 @@ static int run_rescan(struct cli *c, struct cli_args *a)
 	return e.code ? cli_fail(&e) : CLI_OK;
 }
 
+static bool is_remote(struct cli *c, const char *name)
+{
+	struct err ignored = { 0 };
+	struct json_object *disk = disk_find(c, name, &ignored);
+	bool remote = field(field(disk, "driver_specific"), "nvme");
+
+	json_object_put(disk);
+	return remote;
+}
+
 /* bdev_KIND_create made it, bdev_KIND_`verb` is wanted: its name, and those of its parameters that say which disk. */
 static int derived_method(struct cli *c, const char *disk, const char *verb, char method[static METHOD_MAX],
                           struct json_object **ret_params, struct err *e)
@@ -374,6 +384,9 @@ static int derived_method(struct cli *c, const char *disk, const char *verb, cha
 		if (kind)
 			err_set(e, -95, "a disk of the kind %.*s cannot %s; gantry rpc --list shows what there is", (int)len, kind,
 			        verb);
+		else if (is_remote(c, disk))
+			err_set(e, -95, "%s is a disk of a remote target: its size is what that says, and gantry nvme detach "
+			        "takes it away", disk);
 		else
 			err_set(e, -95, "no bdev_..._create made %s, so what could %s it is not known; gantry rpc --list shows the "
 			        "methods", disk, verb);

@@ -155,6 +155,11 @@ def test_attach_and_detach(daemon, target):
 
     assert attach(served.ports[0], "--hdgst") == ["Nvme0n1", "Nvme0n2"]
     assert attach(served.ports[1]) == ["Nvme0n1", "Nvme0n2"]             # one more path
+    for verb in (["delete"], ["rescan"], ["resize", "1G"]):
+        said = gantry("disk", verb[0], "Nvme0n2", *verb[1:], socket=daemon.socket, status=1)
+        assert "gantry nvme detach" in said
+    assert '"99999" is not a port' in gantry("nvme", "attach", "127.0.0.1:99999", served.nqn, socket=daemon.socket,
+                                             status=1)
     shown = gantry("disk", "show", "Nvme0n2", socket=daemon.socket)
     assert all(f"path        127.0.0.1 port {port}, namespace 2 of" in shown for port in served.ports)
     assert attach(served.ports[1], "--name", "Other") == ["Othern1", "Othern2"]
