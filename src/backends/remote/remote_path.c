@@ -540,16 +540,6 @@ void remote_path_unwait(struct remote_path_wait *w)
 		list_del(&w->link);
 }
 
-void remote_path_when_tried(struct remote_path *p, struct remote_path_wait *w)
-{
-	if (p->state == REMOTE_PATH_UP) {
-		list_init(&w->link);
-		w->done(w, NULL);
-	} else {
-		list_add_tail(&p->ctl->firsts, &w->link);
-	}
-}
-
 static void refuse(struct remote_path *p, struct remote_path_wait *w, int code, const char *why)
 {
 	struct err e = { 0 };
@@ -558,6 +548,21 @@ static void refuse(struct remote_path *p, struct remote_path_wait *w, int code, 
 	err_set(&e, code, "%s %s", remote_path_text(p, text), why);
 	list_init(&w->link);
 	w->done(w, &e);
+}
+
+/* Somebody who comes with another address, say: of what gave up there is a next attempt, of what is off none. */
+void remote_path_when_tried(struct remote_path *p, struct remote_path_wait *w)
+{
+	if (p->state == REMOTE_PATH_UP) {
+		list_init(&w->link);
+		w->done(w, NULL);
+	} else if (p->state == REMOTE_PATH_DISABLED) {
+		refuse(p, w, -EALREADY, "is disabled; bdev_nvme_enable_controller connects it");
+	} else {
+		list_add_tail(&p->ctl->firsts, &w->link);
+		if (p->state == REMOTE_PATH_FAILED)
+			kick(p, "");
+	}
 }
 
 void remote_path_reset(struct remote_path *p, struct remote_path_wait *w)
