@@ -421,7 +421,7 @@ static void decide(struct remote_path *p)
 	}
 	if (ctl->want == REMOTE_WANT_DISABLED)
 		tell(&ctl->offs, NULL);
-	if (failed || ctl->want == REMOTE_WANT_DISABLED) {
+	if (failed || ctl->want == REMOTE_WANT_DISABLED || p->state == REMOTE_PATH_FAILED) {
 		tell(&ctl->firsts, &e);
 		tell(&ctl->resets, &e);
 	}
