@@ -169,6 +169,7 @@ static void ended(struct remote_lane *l, struct nvme_qpair *qp, const struct err
 
 	set_state(l, REMOTE_LANE_ENDED_STATE);
 	remote_count_add(&l->counts[REMOTE_LANE_ENDED], 1);
+	timer_stop(&l->aborted);
 	remote_lane_forget(l);
 	l->qp = NULL;
 	nvme_qpair_close(qp);
@@ -216,6 +217,7 @@ static void close_qpair(struct remote_lane *l)
 	struct nvme_qpair *qp = l->qp;
 
 	set_state(l, REMOTE_LANE_CLOSED_STATE);
+	timer_stop(&l->aborted);
 	remote_lane_forget(l);
 	l->qp = NULL;
 	if (qp)
@@ -282,6 +284,8 @@ static void replay_on_core(struct msg *m)
 }
 
 /* --- time-outs and aborts ----------------------------------------------------------------------------------- */
+
+#define ABORTED_WITHIN_MIN_NS NS_PER_S
 
 static void abort_next_late(struct remote_lane *l);
 static void abort_on_control(struct msg *m);
@@ -380,17 +384,52 @@ static bool is_still_out(const struct remote_lane *l)
 	return false;
 }
 
+static void could_not_be_aborted(struct remote_lane *l, const char *why)
+{
+	struct err e = { 0 };
+
+	err_set(&e, -ETIMEDOUT, "%s at %s port %s: a command took too long and %s", l->path->where.subnqn,
+	        l->path->where.traddr, l->path->where.trsvcid, why);
+	tell_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
+}
+
+static uint64_t aborted_within_ns(const struct remote_lane *l)
+{
+	return max_u64(ABORTED_WITHIN_MIN_NS, l->path->group->remote->opts.timeout_us * NS_PER_US);
+}
+
+/* A target that says that it has aborted a command has answered that by then. */
+static void aborted_due(struct timer *t)
+{
+	struct remote_lane *l = container_of(t, struct remote_lane, aborted);
+	uint64_t within_ns = aborted_within_ns(l);
+	bool some = false;
+
+	list_each(link, &l->late) {
+		const struct remote_io *r = list_entry(link, const struct remote_io, link);
+
+		some |= r->asked;
+		if (!r->asked || reactor_now_ns() - r->began_ns < 2 * within_ns)
+			continue;
+		could_not_be_aborted(l, "was not answered although it was aborted");
+		return;
+	}
+	if (some)
+		timer_start(t, within_ns, aborted_due);
+}
+
 static void abort_ended_on_core(struct msg *m)
 {
 	struct remote_lane *l = container_of(m, struct remote_lane, abort_msg);
-	struct err e = { 0 };
 
 	atomic_store(&l->abort_busy, false);
-	if (!l->abort_late || !l->abort_failed || !is_still_out(l)) {
-		abort_next_late(l);
-		return;
+	if (l->abort_late && is_still_out(l)) {
+		if (l->abort_failed) {
+			could_not_be_aborted(l, "could not be aborted");
+			return;
+		}
+		if (!timer_is_running(&l->aborted))
+			timer_start(&l->aborted, aborted_within_ns(l), aborted_due);
 	}
-	err_set(&e, -ETIMEDOUT, "%s at %s port %s: a command took too long and could not be aborted", l->path->where.subnqn,
-	        l->path->where.traddr, l->path->where.trsvcid);
-	tell_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
+	abort_next_late(l);
 }

@@ -169,6 +169,7 @@ struct remote_lane {
 	/* One NVMe Abort at a time; control's while busy. */
 	_Atomic bool abort_busy;
 	uint16_t abort_cid, abort_qid;
+	struct timer aborted;           /* what was aborted is to be answered until then */
 	bool abort_late, abort_failed;  /* late: because it took too long; if that fails the path is reset */
 	struct nvme_op abort_op;
 };

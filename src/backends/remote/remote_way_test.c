@@ -372,6 +372,34 @@ static void late_commands_are_aborted_one_by_one(void **state)
 	rig_stop(&r);
 }
 
+/* The target says that it has aborted it, and then nothing: the I/O does not wait for that without end. */
+static void what_was_aborted_is_answered_or_the_path_ends(void **state)
+{
+	struct rig r;
+	struct rig_io io;
+
+	rig_start(&r);
+	r.remote.opts.action_on_timeout = REMOTE_TIMEOUT_ABORT;
+	r.remote.opts.timeout_us = 2000000;
+	rig_up(&r, 0);
+	rig_io(&r, &io, 0, BDEV_READ, 0, 1);
+	rig_time(&r, 2 * NS_PER_S);
+	rig_as(&r, 0, timeout_here, rig_qpair(&r, 0, 0));
+	rig_settle(&r);
+	rig_abort_done(&r, 0);
+	rig_time(&r, NS_PER_S);
+	assert_int_equal(r.troubles[0], 0);
+	rig_time(&r, 4 * NS_PER_S);
+	assert_int_equal(r.troubles[0], 1);
+	assert_int_equal(r.reason, NVME_REASON_IO_TIMEOUT);
+	rig_cut(&r, rig_qpair(&r, 0, 0), true);
+	rig_down(&r, 0);
+	rig_up(&r, 0);
+	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
+	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	rig_stop(&r);
+}
+
 /* Somebody else's Abort came too late and hit this one: it is sent again. */
 static void a_stray_abort_does_no_harm(void **state)
 {
@@ -450,6 +478,7 @@ int main(void)
 		cmocka_unit_test(a_time_out_does_what_was_chosen),
 		cmocka_unit_test(a_command_of_a_persons_is_not_taken_for_an_io),
 		cmocka_unit_test(late_commands_are_aborted_one_by_one),
+		cmocka_unit_test(what_was_aborted_is_answered_or_the_path_ends),
 		cmocka_unit_test(a_stray_abort_does_no_harm),
 		cmocka_unit_test(faults_are_injected),
 		cmocka_unit_test(an_injected_error_does_not_hide_a_lost_connection),
