@@ -7,6 +7,7 @@ kernel drops what more comes.
 """
 import ipaddress
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -41,7 +42,7 @@ class BlackHole:
             s.close()
 
     def dig_network(self):
-        if os.geteuid():
+        if os.geteuid() or not shutil.which("ip"):
             return False
         n = os.getpid() % (NETWORK.num_addresses // 4)
         here, there = NETWORK[4 * n + 1], NETWORK[4 * n + 2]
