@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scsi.h: the SCSI target: devices, logical units, nexuses and tasks. For any transport of SCSI: iSCSI, vhost.
+ *
+ * A transport knows CDBs as bytes, and data, never opcodes: it takes a command off its wire, is told by
+ * scsi_task_parse() which way how much data moves, moves it in its own way, and sends status, sense and residual.
+ *
+ *     transport                                   this layer
+ *     a session begins      scsi_nexus_join()     control: it is entered in its device's register
+ *     it arrives on a core  scsi_nexus_begin()    tasks may come
+ *     command arrived       scsi_task_parse()     looks up LUN and opcode; says direction and length of data
+ *     data is here          scsi_task_execute()   runs it, in order with others as its attribute says
+ *                           ops->task_done()      status, sense, data to send
+ *     sent                  scsi_task_free()      lent data is given back; the task may be reused
+ *     task management       scsi_tmf_start()      m->done() when what it says holds on every core
+ *     the session ends      scsi_nexus_end()      aborts; n->ended() when no write of it can land any more
+ *
+ * Who owns what: the control reactor has devices, their LUN maps and the register of nexuses; a nexus and its
+ * tasks belong to the core the transport keeps them on. LUNs have no home core: each core has its own channel of each
+ * device in use. What a logical unit has in common for all (mode pages, ALUA states, reservations) is changed on the
+ * control reactor and published to the cores as versions.
+ *
+ * Rules both sides rely on:
+ *   scsi_task_parse() leaves nothing behind but what scsi_task_free() undoes.
+ *   ops->task_done() comes once for every executed task, in a later phase of the same pass or in a later pass, never
+ *   from within a call into this layer; for an aborted task too, with t->aborted set: the transport answers
+ *   nothing then, as SAM-5 wants it (or TASK ABORTED, when the control mode page's TAS is set: t->status says so).
+ */
+#ifndef SCSI_SCSI_H
+#define SCSI_SCSI_H
+
+#include "bdev/bdev.h"
+#include "wire/scsi.h"
+
+struct scsi;            /* all of it, of one daemon */
+struct scsi_target;     /* a SCSI target device */
+struct scsi_lu;         /* a logical unit: a device (bdev) in a target's LUN map */
+struct scsi_lu_view;    /* ... on one core */
+struct scsi_nexus;
+struct scsi_task;
+struct scsi_opcode;     /* the row an opcode led to */
+
+#define SCSI_LUNS_MAX 256u             /* LUN numbers 0 to 255 of one device */
+#define SCSI_PORTS_MAX 256u            /* target ports of one device */
+#define SCSI_CDB_MAX 32u
+#define SCSI_SENSE_MAX 64u             /* descriptor sense with a few descriptors; fixed format needs 18 */
+#define SCSI_NAME_MAX 223u             /* of a device or a port, in bytes: an iSCSI name */
+#define SCSI_PORT_NAME_MAX 239u        /* iqn...,t,0x0001 and iqn...,i,0x0123456789ab */
+
+/* --- the layer and its devices: control reactor ------------------------------------------------------------ */
+
+struct scsi *scsi_make(struct core *core, struct bdev_registry *reg);
+/* No device and no nexus is left. done: later. */
+void scsi_stop(struct scsi *s, void (*done)(void *arg), void *arg);
+void scsi_free(struct scsi *s);
+
+/* A change of what all cores see. The caller's memory until done, which runs on the control reactor, later; err says
+ * how it went: a sentence. */
+struct scsi_change {
+	struct err err;
+	void (*done)(struct scsi_change *c);
+	void *arg;
+	struct scsi_change_work *work;     /* this layer's */
+};
+
+struct scsi_target_opts {
+	const char *name;                  /* SCSI device name: iqn..., eui..., naa...; stable identifier of VPD 83h */
+	uint8_t protocol;                  /* enum scsi_protocol: of its ports */
+};
+struct scsi_target *scsi_target_make(struct scsi *s, const struct scsi_target_opts *opts, struct err *e);
+const char *scsi_target_name(const struct scsi_target *t);
+/* Nexuses are told to go (ops->disconnect), LUNs are closed. */
+void scsi_target_free(struct scsi_target *t, struct scsi_change *c);
+
+/* A target port: what a nexus comes in by. `id`: relative target port identifier, 1 to 65535; `group`: its target port
+ * group, by default one of its own. */
+struct scsi_port_opts {
+	uint16_t id, group;
+	const char *name;
+};
+int scsi_target_add_port(struct scsi_target *t, const struct scsi_port_opts *opts, struct err *e);
+int scsi_target_remove_port(struct scsi_target *t, uint16_t id, struct err *e);
+
+struct scsi_lun_opts {
+	uint32_t lun;                      /* UINT32_MAX: the first free one */
+	const char *bdev_name;
+	bool read_only;
+};
+/* Open the device and show it to hosts (unit attention REPORTED LUNS DATA HAS CHANGED). ret_lun: in done. */
+void scsi_target_add_lun(struct scsi_target *t, const struct scsi_lun_opts *opts, struct scsi_change *c);
+/* Waits for its tasks only. */
+void scsi_target_remove_lun(struct scsi_target *t, uint32_t lun, struct scsi_change *c);
+/* Asymmetric access of a port group; enum scsi_alua. Hosts are told by unit attentions. */
+void scsi_target_set_alua(struct scsi_target *t, uint16_t group, uint8_t state, struct scsi_change *c);
+uint8_t scsi_target_alua(const struct scsi_target *t, uint16_t group);
+
+struct scsi_lun_info {
+	uint32_t lun;
+	const char *bdev_name;             /* stable until the next change */
+	bool read_only, gone;              /* gone: its device was removed; the LUN waits for being removed */
+};
+/* In order of LUNs; returns how many there are. */
+uint32_t scsi_target_luns(const struct scsi_target *t, struct scsi_lun_info *ret_luns, uint32_t max);
+/* A device went away by itself and its LUN with it (hosts were told): who keeps the configuration hears of it. */
+void scsi_on_lun_gone(struct scsi *s, void (*fn)(void *arg, struct scsi_target *t, uint32_t lun), void *arg);
+
+/* --- nexuses --------------------------------------------------------------------------------------------------- */
+
+struct scsi_nexus_ops {
+	/* The nexus' core. */
+	void (*task_done)(struct scsi_task *t);
+	/* The device goes away, or somebody reset the nexus: end the session. scsi_nexus_end() follows. */
+	void (*disconnect)(struct scsi_nexus *n);
+	/* Optional: an event that a transport may tell at once (iSCSI: asynchronous message), while the unit attention waits. */
+	void (*event)(struct scsi_nexus *n, uint64_t lun, uint8_t asc, uint8_t ascq);
+};
+
+/* Embedded in the transport's session. Zeroed before join. */
+struct scsi_nexus {
+	const struct scsi_nexus_ops *ops;
+	struct scsi_target *target;
+	struct bdev_initiator who;         /* set by the transport: the initiator's name; host_id is derived from the port */
+	char initiator_port[SCSI_PORT_NAME_MAX + 1]; /* set by the transport: TransportID's name with ISID */
+	uint16_t port;                     /* set by the transport: relative id of the target port it came in by */
+	/* This layer's. */
+	struct reactor *reactor;           /* where it lives */
+	struct scsi_core *core;
+	struct scsi_seat *seat;            /* its entry in the register, control's */
+	struct bdev_lease lease;
+	uint32_t lease_epoch;
+	struct list tasks;                 /* executed and not done, in order */
+	uint32_t task_count;
+	struct scsi_attention *attentions; /* [LUN]: unit attentions that wait */
+	bool gated;                        /* a task management function is at work: executed tasks wait */
+	bool ending;
+	void (*ended)(struct scsi_nexus *n);
+	struct defer defer;
+};
+
+/* Control. The device may be going: -ENODEV. A nexus of the same initiator port and target port must have ended before
+ * (session reinstatement is the transport's to begin: scsi_nexus_find()). */
+int scsi_nexus_join(struct scsi_nexus *n, struct scsi_target *t, const struct scsi_nexus_ops *ops, struct err *e);
+/* Its core, once, before the first task. */
+void scsi_nexus_begin(struct scsi_nexus *n);
+/* Its core: no more tasks. Those it has are aborted; the lease is revoked; `ended` runs on the same core, later,
+ * when nothing of it can land any more and the register has forgotten it. */
+void scsi_nexus_end(struct scsi_nexus *n, void (*ended)(struct scsi_nexus *n));
+/* State for freeze/thaw between cores: on the old core when no task is executing, then on the new one. */
+struct freeze;
+void scsi_nexus_freeze(struct freeze *f, struct scsi_nexus *n, struct reactor *to);
+
+/* --- tasks --------------------------------------------------------------------------------------------------------- */
+
+enum scsi_data { SCSI_DATA_NONE, SCSI_DATA_OUT /* to the device */, SCSI_DATA_IN /* to the initiator */ };
+
+struct scsi_task {
+	/* Set by the transport before scsi_task_parse(). */
+	struct scsi_nexus *nexus;
+	uint64_t lun;                      /* the eight bytes as on the wire, big-endian value */
+	uint64_t tag;                      /* iSCSI: the initiator task tag */
+	uint8_t cdb[SCSI_CDB_MAX];
+	uint8_t cdb_len;                   /* 16; more with an extended CDB */
+	uint8_t attr;                      /* enum scsi_attr */
+	uint32_t expected_out, expected_in; /* bytes the initiator is ready to move */
+	/* Set by scsi_task_parse(). */
+	uint8_t data;                      /* enum scsi_data: what the CDB moves */
+	bool may_lend;                     /* no buffers needed if the transport has room for iovecs: as nvmf/transport.h */
+	bool may_consume;
+	uint32_t data_len;                 /* bytes the CDB moves; IN: at most. More than expected: only as much is moved */
+	uint32_t moves;                    /* min(data_len, expected of that direction): what the transport fetches, or has
+	                                    * buffers for */
+	uint16_t lend_iovs_max;
+	/* Set by the transport before scsi_task_execute(): the data, or for lent reads an empty array of iov_max. */
+	uint16_t iov_count, iov_max;
+	struct iovec *iovs;
+	/* Set before task_done(). */
+	uint8_t status;                    /* enum scsi_status */
+	bool aborted;                      /* by task management or reset: see above */
+	bool lent, consumed;
+	uint32_t sent_len;                 /* IN: bytes that are there to be sent; may be with CHECK CONDITION too */
+	uint32_t full_len;                 /* bytes the command moved or would have moved: with expected_* the residual */
+	uint8_t sense_len;                 /* CHECK CONDITION */
+	uint8_t sense[SCSI_SENSE_MAX];
+	/* This layer's. */
+	const struct scsi_opcode *op;
+	struct scsi_lu_view *lu;           /* keeps it, and its channel, until scsi_task_free() */
+	uint8_t state;                     /* waits for its turn, executes, done */
+	uint8_t shift;                     /* of a block, when it was parsed */
+	uint16_t at;                       /* commands of several steps: the one that is being done ... */
+	uint64_t at_lba;                   /* ... and where it goes */
+	void *own;                         /* an opcode's own memory; scsi_task_free() frees it */
+	uint64_t came_ns;
+	struct list link;
+	struct queue_link done_link;
+	struct bdev_io io;
+};
+
+/* Look at the command. False: status and sense are set already and there is nothing to fetch; send them (after the
+ * initiator's immediate data was dropped). */
+bool scsi_task_parse(struct scsi_task *t);
+/* OUT and may_lend, parsed, not yet executed: memory of the device's own to receive the data in (nvmf_req_lend()). */
+bool scsi_task_lend(struct scsi_task *t);
+void scsi_task_execute(struct scsi_task *t);
+/* Trouble that the transport found (a digest, data that did not come): sets status and sense; it is not executed. */
+void scsi_task_fail(struct scsi_task *t, uint8_t key, uint8_t asc, uint8_t ascq);
+/* After the answer was sent, or can never be. */
+void scsi_task_free(struct scsi_task *t);
+
+/* --- task management ------------------------------------------------------------------------------------------------ */
+
+enum scsi_tmf_function {
+	SCSI_TMF_ABORT_TASK, SCSI_TMF_ABORT_TASK_SET, SCSI_TMF_CLEAR_TASK_SET, SCSI_TMF_CLEAR_ACA,
+	SCSI_TMF_LU_RESET, SCSI_TMF_TARGET_WARM_RESET, SCSI_TMF_TARGET_COLD_RESET, SCSI_TMF_NEXUS_RESET,
+	SCSI_TMF_QUERY_TASK, SCSI_TMF_QUERY_TASK_SET,
+};
+enum scsi_tmf_response {
+	SCSI_TMF_COMPLETE, SCSI_TMF_SUCCEEDED /* query: it is there */, SCSI_TMF_NO_TASK, SCSI_TMF_NO_LUN,
+	SCSI_TMF_UNSUPPORTED, SCSI_TMF_REJECTED,
+};
+/* One at work, in two phases for what concerns other nexuses: every core gates the nexuses it means, aborts their tasks
+ * and acknowledges when they have ended; then unit attentions are raised, the gates open, and done runs. Tasks that the
+ * transport executes after scsi_tmf_start() are not meant and wait behind the gate. */
+struct scsi_tmf {
+	struct scsi_nexus *nexus;
+	uint8_t function, response;
+	uint64_t lun, tag;
+	void (*done)(struct scsi_tmf *m);
+	struct scsi_tmf_work *work;
+};
+/* The nexus' core. Memory: `m` yours until done, which runs on the same core (where the nexus lives then), later. */
+void scsi_tmf_start(struct scsi_tmf *m);
+
+#endif
