@@ -17,6 +17,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,16 @@ def cpus(count):
     return "[" + ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:count]) + "]"
 
 
+# Below those that the kernel gives to clients: they stay free across a restart.
+PORTS = itertools.cycle(random.sample(range(20000, 32000), 12000))
+PORTS_LOCK = threading.Lock()
+
+
 def free_port():
-    """A TCP port nobody listens on, below those that the kernel gives to clients: it stays free across a restart."""
+    """A TCP port nobody listens on. No other thread of the tests is given it: between a look and listen() is time."""
     for _ in range(200):
-        port = random.randrange(20000, 32000)
+        with PORTS_LOCK:
+            port = next(PORTS)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

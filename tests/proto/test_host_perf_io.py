@@ -40,7 +40,7 @@ def run_all(scripts, *more):
     def run(script):
         try:
             return Ran(script, *more)
-        except AssertionError as failure:
+        except (AssertionError, OSError, subprocess.TimeoutExpired) as failure:
             return failure
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip([s.name for s in scripts], pool.map(run, scripts)))
@@ -52,7 +52,7 @@ def runs():
 
 
 def of(runs, name):
-    if isinstance(runs[name], AssertionError):
+    if isinstance(runs[name], Exception):
         raise runs[name]
     return runs[name]
 
