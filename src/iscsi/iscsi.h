@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* iscsi.h: the iSCSI target as its neighbours see it: make it, stop it, count it.
+ *
+ * All of it is configured by methods (iscsi_rpc.h). Control reactor.
+ */
+#ifndef ISCSI_ISCSI_H
+#define ISCSI_ISCSI_H
+
+#include "bdev/bdev.h"
+
+#define ISCSI_NAME_MAX 223u   /* of a target node or an initiator, bytes */
+#define ISCSI_PORT_DEFAULT 3260u
+
+struct scsi;
+struct iscsi_target;
+
+/* `scsi` stays the caller's and is stopped after this. */
+struct iscsi_target *iscsi_target_make(struct core *core, struct bdev_registry *reg, struct scsi *scsi);
+/* Close portals, end sessions, take nodes away; then done. The target is freed. */
+void iscsi_target_stop(struct iscsi_target *t, void (*done)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* session.h: the register of connections and sessions, as the configuration sees it (private to iscsi). Control
+ * reactor. */
+#ifndef ISCSI_SESSION_H
+#define ISCSI_SESSION_H
+
+#include "iscsi/config.h"
+
+struct iscsi_conns *iscsi_conns_make(struct iscsi_target *t);
+/* Every connection is ended, and no new one comes: then done. */
+void iscsi_conns_stop(struct iscsi_conns *c, void (*done)(void *arg), void *arg);
+void iscsi_conns_free(struct iscsi_conns *c);
+
+/* A connection that was accepted at `p`: logs in. Takes `s`. */
+void iscsi_conn_accept(struct iscsi_portal *p, struct sock *s);
+
+/* What a connection is; for the moment of the call. */
+enum iscsi_conn_phase { ISCSI_CONN_LOGIN, ISCSI_CONN_DISCOVERY, ISCSI_CONN_NORMAL, ISCSI_CONN_ENDING };
+struct iscsi_conn_info {
+	uint32_t id;                      /* of its own: moves are asked for by it */
+	enum iscsi_conn_phase phase;
+	const char *login_stage;          /* "not_started", "security_negotiation_phase", ...: SPDK's words */
+	uint16_t cid, tsih;
+	const char *initiator;            /* "" until it is known */
+	uint8_t isid[6];
+	struct net_addr local, peer;
+	struct iscsi_portal_group *pg;
+	struct iscsi_node *node;          /* NULL: a discovery session, or not known yet */
+	struct reactor *reactor;
+	bool header_digest, data_digest;
+	uint64_t since_us;                /* wall clock */
+	/* counted on its core, read while it counts */
+	uint64_t pdus_in, pdus_out, bytes_in, bytes_out, commands;
+};
+void iscsi_conns_each(struct iscsi_target *t, void (*fn)(void *arg, const struct iscsi_conn_info *i), void *arg);
+
+/* End those that match, in any phase. done runs once, maybe before the call returns, when none that matched is left and
+ * nothing of theirs can land any more. */
+struct iscsi_conns_end {
+	bool (*matches)(struct iscsi_conns_end *e, const struct iscsi_conn_info *i);
+	void (*done)(struct iscsi_conns_end *e);
+	struct list link;                 /* the register's */
+	uint32_t left;
+};
+void iscsi_conns_end(struct iscsi_target *t, struct iscsi_conns_end *e);
+
+/* Ask hosts to log out of a node (asynchronous message); pg NULL: whatever they came in by. */
+void iscsi_conns_request_logout(struct iscsi_node *n, const struct iscsi_portal_group *pg);
+
+/* Put a session on another core, where the scheduler leaves it when it is pinned. done: later. */
+struct iscsi_move {
+	void (*done)(struct iscsi_move *m);
+	struct err err;
+	bool pinned;
+	void *own;
+};
+void iscsi_conn_move(struct iscsi_target *t, struct iscsi_move *m, uint32_t id, struct reactor *to);
+
+/* What all sessions of a node have counted since the daemon began. */
+struct iscsi_counts {
+	uint64_t logins, pdus_in, pdus_out, bytes_in, bytes_out, commands;
+	uint32_t sessions;
+};
+void iscsi_conns_count(const struct iscsi_node *n, struct iscsi_counts *ret_counts);
+
+#endif
