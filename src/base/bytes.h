@@ -13,6 +13,7 @@ typedef struct { uint8_t b[2]; } le16;
 typedef struct { uint8_t b[4]; } le32;
 typedef struct { uint8_t b[8]; } le64;
 typedef struct { uint8_t b[2]; } be16;
+typedef struct { uint8_t b[3]; } be24;
 typedef struct { uint8_t b[4]; } be32;
 typedef struct { uint8_t b[8]; } be64;
 
@@ -38,5 +39,15 @@ BYTES_ACCESS(64, le, BYTES_SAME)
 BYTES_ACCESS(16, be, __builtin_bswap16)
 BYTES_ACCESS(32, be, __builtin_bswap32)
 BYTES_ACCESS(64, be, __builtin_bswap64)
+
+static inline uint32_t be24_get(be24 v)
+{
+	return (uint32_t)v.b[0] << 16 | (uint32_t)v.b[1] << 8 | v.b[2];
+}
+
+static inline be24 be24_of(uint32_t v) /* its low 24 bits */
+{
+	return (be24){ { (uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v } };
+}
 
 #endif
