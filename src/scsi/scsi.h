@@ -46,7 +46,7 @@ struct scsi_opcode;     /* the row an opcode led to */
 #define SCSI_NAME_MAX 223u             /* of a device or a port, in bytes: an iSCSI name */
 #define SCSI_PORT_NAME_MAX 239u        /* iqn...,t,0x0001 and iqn...,i,0x0123456789ab */
 
-/* --- the layer and its devices: control reactor ------------------------------------------------------------ */
+/* --- the layer and its devices: control reactor ----------------------------------------------------------- */
 
 struct scsi *scsi_make(struct core *core, struct bdev_registry *reg);
 /* No device and no nexus is left. done: later. */
@@ -103,14 +103,14 @@ uint32_t scsi_target_luns(const struct scsi_target *t, struct scsi_lun_info *ret
 /* A device went away by itself and its LUN with it (hosts were told): who keeps the configuration hears of it. */
 void scsi_on_lun_gone(struct scsi *s, void (*fn)(void *arg, struct scsi_target *t, uint32_t lun), void *arg);
 
-/* --- nexuses --------------------------------------------------------------------------------------------------- */
+/* --- nexuses ---------------------------------------------------------------------------------------------- */
 
 struct scsi_nexus_ops {
 	/* The nexus' core. */
 	void (*task_done)(struct scsi_task *t);
 	/* The device goes away, or somebody reset the nexus: end the session. scsi_nexus_end() follows. */
 	void (*disconnect)(struct scsi_nexus *n);
-	/* Optional: an event that a transport may tell at once (iSCSI: asynchronous message), while the unit attention waits. */
+	/* Optional: what a transport may tell at once (iSCSI: asynchronous message), while the unit attention waits. */
 	void (*event)(struct scsi_nexus *n, uint64_t lun, uint8_t asc, uint8_t ascq);
 };
 
@@ -118,7 +118,7 @@ struct scsi_nexus_ops {
 struct scsi_nexus {
 	const struct scsi_nexus_ops *ops;
 	struct scsi_target *target;
-	struct bdev_initiator who;         /* set by the transport: the initiator's name; host_id is derived from the port */
+	struct bdev_initiator who;         /* set by the transport: the initiator's name; join makes host_id of the port */
 	char initiator_port[SCSI_PORT_NAME_MAX + 1]; /* set by the transport: TransportID's name with ISID */
 	uint16_t port;                     /* set by the transport: relative id of the target port it came in by */
 	/* This layer's. */
@@ -148,7 +148,7 @@ void scsi_nexus_end(struct scsi_nexus *n, void (*ended)(struct scsi_nexus *n));
 struct freeze;
 void scsi_nexus_freeze(struct freeze *f, struct scsi_nexus *n, struct reactor *to);
 
-/* --- tasks --------------------------------------------------------------------------------------------------------- */
+/* --- tasks ------------------------------------------------------------------------------------------------ */
 
 enum scsi_data { SCSI_DATA_NONE, SCSI_DATA_OUT /* to the device */, SCSI_DATA_IN /* to the initiator */ };
 
@@ -166,8 +166,9 @@ struct scsi_task {
 	bool may_lend;                     /* no buffers needed if the transport has room for iovecs: as nvmf/transport.h */
 	bool may_consume;
 	uint32_t data_len;                 /* bytes the CDB moves; IN: at most. More than expected: only as much is moved */
-	uint32_t moves;                    /* min(data_len, expected of that direction): what the transport fetches, or has
-	                                    * buffers for */
+	uint32_t moves;                    /* OUT: min(data_len, expected_out), what the transport fetches; the rest of what
+	                                    * the initiator offers is dropped. IN: what it has buffers for when it does not
+	                                    * lend: as much of data_len as covers expected_in, in whole blocks */
 	uint16_t lend_iovs_max;
 	/* Set by the transport before scsi_task_execute(): the data, or for lent reads an empty array of iov_max. */
 	uint16_t iov_count, iov_max;
@@ -205,7 +206,7 @@ void scsi_task_fail(struct scsi_task *t, uint8_t key, uint8_t asc, uint8_t ascq)
 /* After the answer was sent, or can never be. */
 void scsi_task_free(struct scsi_task *t);
 
-/* --- task management ------------------------------------------------------------------------------------------------ */
+/* --- task management -------------------------------------------------------------------------------------- */
 
 enum scsi_tmf_function {
 	SCSI_TMF_ABORT_TASK, SCSI_TMF_ABORT_TASK_SET, SCSI_TMF_CLEAR_TASK_SET, SCSI_TMF_CLEAR_ACA,
