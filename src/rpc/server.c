@@ -44,6 +44,7 @@ struct rpc_server {
 static struct rpc_server *server_make(struct rpc *rpc);
 static struct rpc_server *server_begin(struct rpc_server *s, struct listener *l);
 static listener_fn client_come;
+static void server_look(struct rpc_server *s);
 static void client_attach(struct client *c);
 static sock_ready_fn client_ready;
 static void client_wake(void *arg);
@@ -121,6 +122,8 @@ static void client_come(void *arg, struct sock *sock)
 	struct rpc_server *s = arg;
 	struct client *c;
 
+	if (s->count >= CLIENTS_MAX)
+		server_look(s);
 	if (s->count + s->refused >= CLIENTS_MAX + REFUSED_MAX) {
 		sock_close(sock);
 		return;
@@ -140,6 +143,17 @@ static void client_come(void *arg, struct sock *sock)
 	}
 	if (s->serving)
 		client_attach(c);
+}
+
+/* Clients that have hung up, and were not seen to do so yet, are in nobody's way. */
+static void server_look(struct rpc_server *s)
+{
+	list_each_safe(at, &s->clients) {
+		struct client *c = list_entry(at, struct client, link);
+
+		if (c->attached && c->reading)
+			client_pump(&c->pump);
+	}
 }
 
 static void client_attach(struct client *c)
