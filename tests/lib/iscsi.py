@@ -9,8 +9,8 @@
     c.send_pdu(NOP_OUT, data_length=7)                any field wrong that one likes
     s.expect_reject(PROTOCOL_ERROR)                   how it must end
 
-Numbers are RFC 7143's (iSCSI), RFC 1994's and 3720's (CHAP), SPC-5's and SBC-4's. Everything that arrives is checked against
-what was negotiated. Independent of the project's C code on purpose: a mistake made there is not made here too.
+Numbers are RFC 7143's (iSCSI), RFC 1994's (CHAP), SPC-5's and SBC-4's. Everything that arrives is checked against what
+was negotiated. Independent of the project's C code on purpose: a mistake made there is not made here too.
 """
 import hashlib
 import os
@@ -51,6 +51,7 @@ CAPACITY_CHANGED, LUNS_CHANGED, POWER_ON_OR_RESET, RESET_BY_MESSAGE = 0x2a09, 0x
 CRC_ERROR, COMMANDS_CLEARED = 0x4705, 0x2f00
 
 INITIATOR = "iqn.2026-11.test.initiator:one"
+ISID = b"\x80\0\0\0\0\1"
 NONE = 0xffffffff
 TIMEOUT_S = 20
 CHAP_HASHES = {5: hashlib.md5, 6: hashlib.sha1, 7: hashlib.sha256, 8: hashlib.sha3_256}
@@ -88,8 +89,8 @@ def pad(data):
 def make_pdu(opcode, flags=FINAL, *, immediate=False, bytes23=0, lun=0, itt=NONE, words=(), ahs=b"", data=b"",
              hdgst=False, ddgst=False, data_length=None, ahs_length=None, header_digest=None, data_digest=None,
              cdb=None):
-    """A PDU with its lengths and digests right, but for those that are given. `words`: what is in bytes 20.. of the header;
-    `cdb`: its last 16 bytes."""
+    """A PDU with its lengths and digests right, but for those that are given. `words`: what is in bytes 20.. of the
+    header; `cdb`: its last 16 bytes."""
     words = tuple(words) + (0,) * (7 - len(words))
     bhs = struct.pack(">BBHI8sI7I", opcode | (IMMEDIATE if immediate else 0), flags, bytes23,
                       (len(ahs) // 4 if ahs_length is None else ahs_length) << 24
@@ -270,7 +271,7 @@ class Conn:
         return out
 
     def recv_pdu(self):
-        """The next PDU, whatever it is; its lengths and digests have been checked, and its sequence numbers are ours."""
+        """The next PDU, whatever it is; its lengths, digests and sequence numbers have been checked."""
         bhs = self.recv_exactly(48)
         length = int.from_bytes(bhs[5:8], "big")
         assert 0x20 <= bhs[0] <= 0x3f, f"not an opcode of targets: {bhs[0]:#x}"
@@ -305,7 +306,7 @@ class Conn:
 
     # --- login, one request at a time ---
 
-    def login_request(self, csg, nsg, keys=b"", *, transit=True, cont=False, isid=b"\x80\0\0\0\0\1", tsih=0, itt=0, cid=1,
+    def login_request(self, csg, nsg, keys=b"", *, transit=True, cont=False, isid=ISID, tsih=0, itt=0, cid=1,
                       version_max=0, version_min=0, cmdsn=None, expstatsn=None, **fields):
         flags = (FINAL if transit else 0) | (CONTINUE if cont else 0) | csg << 2 | (nsg if transit else 0)
         self.send_pdu(LOGIN, fields.pop("flags", flags), immediate=fields.pop("immediate", True),
@@ -355,7 +356,7 @@ class Conn:
         rejected = Rejected(pdu)
         assert not reasons or rejected.reason in reasons, f"{rejected}; expected reason {reasons}"
         assert pdu.itt == NONE and len(rejected.quoted) >= 48, f"{pdu}"
-        assert quoting is None or rejected.quoted[:48] == quoting[:48], f"{rejected} instead of {quoting[:48].hex(' ', 4)}"
+        assert quoting is None or rejected.quoted[:48] == quoting[:48], f"{rejected}, not {quoting[:48].hex(' ', 4)}"
         return rejected
 
 
@@ -407,7 +408,7 @@ class Outstanding:
 class Session(Conn):
     """A normal session, logged in; or a discovery session, with target=None."""
 
-    def __init__(self, port, target, keys=None, chap=None, initiator=INITIATOR, isid=b"\x80\0\0\0\0\1", tsih=0,
+    def __init__(self, port, target, keys=None, chap=None, initiator=INITIATOR, isid=ISID, tsih=0,
                  attentions=True, **conn):
         super().__init__(port, **conn)
         self.target, self.initiator, self.isid = target, initiator, isid
@@ -447,7 +448,8 @@ class Session(Conn):
         self.agree(wanted, answer.keys)
 
     def authenticate(self, names, chap, more):
-        answer = self.must(self.login_step(SECURITY, OPERATIONAL, {**names, "AuthMethod": "CHAP"}, transit=False, **more))
+        keys = {**names, "AuthMethod": "CHAP"}
+        answer = self.must(self.login_step(SECURITY, OPERATIONAL, keys, transit=False, **more))
         assert answer.keys["AuthMethod"] == "CHAP", answer.keys
         offer = {"CHAP_A": ",".join(map(str, chap.algorithms))}
         answer = self.must(self.login_step(SECURITY, OPERATIONAL, offer, transit=False, **more))
@@ -486,10 +488,11 @@ class Session(Conn):
             self.cmdsn = self.cmdsn + 1 & NONE
         return cmdsn
 
-    def submit(self, cdb, data=b"", expect=0, *, lun=0, attr=SIMPLE, immediate=False, immediate_data=None, unsolicited=None,
-               itt=None, cmdsn=None, expected_length=None, flags=None, **fields):
-        """Send a command; its ITT. Of `data`, the first `immediate_data` bytes go with the command and the next `unsolicited` bytes
-        after it unasked, as much as was agreed unless told otherwise; the rest is asked for by R2Ts."""
+    def submit(self, cdb, data=b"", expect=0, *, lun=0, attr=SIMPLE, immediate=False, immediate_data=None,
+               unsolicited=None, itt=None, cmdsn=None, expected_length=None, flags=None, **fields):
+        """Send a command; its ITT. Of `data`, the first `immediate_data` bytes go with the command and the next
+        `unsolicited` bytes after it unasked, as much as was agreed unless told otherwise; the rest is asked for by
+        R2Ts."""
         itt = self.new_itt() if itt is None else itt
         if immediate_data is None:
             immediate_data = min(len(data), self.max_send, self.first_burst) if self.immediate_data else 0
