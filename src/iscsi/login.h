@@ -12,8 +12,8 @@
  *             }
  *     iscsi_login_fini(&conn->login);   the parameters are in login.params, names beside them
  *
- * All of it runs on the control reactor, which has the configuration: struct iscsi_login_ops asks it, and it answers at
- * once. Deadlines are the connection's. Digests are never in use during login.
+ * All of it runs on the control reactor, which has the configuration: struct iscsi_login_ops asks it, and it answers
+ * at once. Deadlines are the connection's. Digests are never in use during login.
  *
  * A session's text requests in full feature phase are below: struct iscsi_text_nego.
  */
@@ -29,7 +29,7 @@ struct iscsi_login_ops;
 
 /* --- authentication ---------------------------------------------------------------------------------------------- */
 
-enum iscsi_auth {
+enum iscsi_login_auth {
 	ISCSI_AUTH_NONE,                  /* CHAP is not done: who insists on it is refused */
 	ISCSI_AUTH_ALLOWED,               /* None or CHAP, as the initiator prefers */
 	ISCSI_AUTH_CHAP,                  /* initiators must authenticate */
@@ -39,14 +39,16 @@ enum iscsi_auth {
 #define ISCSI_CHAP_NAME_MAX 255u
 #define ISCSI_SECRET_MAX 255u
 /* What a user's authentication needs. The engine wipes it after use. */
-struct iscsi_secret {
+struct iscsi_login_secret {
 	uint32_t len, mutual_len;         /* mutual_len 0: we cannot authenticate ourselves to this user */
 	char mutual_name[ISCSI_CHAP_NAME_MAX + 1]; /* CHAP_N of our answer */
 	uint8_t secret[ISCSI_SECRET_MAX], mutual_secret[ISCSI_SECRET_MAX];
 };
 
 /* CHAP algorithms, by number; also bits of a set: 1 << number. */
-enum iscsi_chap_algorithm { ISCSI_CHAP_MD5 = 5, ISCSI_CHAP_SHA1 = 6, ISCSI_CHAP_SHA256 = 7, ISCSI_CHAP_SHA3_256 = 8 };
+enum iscsi_chap_algorithm {
+	ISCSI_CHAP_MD5 = 5, ISCSI_CHAP_SHA1 = 6, ISCSI_CHAP_SHA256 = 7, ISCSI_CHAP_SHA3_256 = 8
+};
 #define ISCSI_CHAP_ALL 0x1e0u
 /* Those that OpenSSL has here: MD5 is missing in FIPS mode. Ask once, when the target is made, and say what is missing. */
 uint32_t iscsi_chap_available(void);
@@ -55,12 +57,13 @@ const char *iscsi_chap_name(uint8_t algorithm);
 /* --- what the configuration decides ------------------------------------------------------------------------------ */
 
 struct iscsi_login_ops {
-	/* The first request is complete: initiator_name, session_type and, for a normal session, target_name are set. Returns an
-	 * enum iscsi_login_status; 01xx with l->redirect filled. SUCCESS: sets l->node, auth, chap_algorithms, portal_group_tag,
-	 * target_alias; may change l->ours and require digests. Names are compared without regard to ASCII case. */
+	/* The first request is complete: initiator_name, session_type and, for a normal session, target_name are set.
+	 * Returns an enum iscsi_login_status; 01xx with l->redirect filled. SUCCESS: sets l->node, auth,
+	 * chap_algorithms, portal_group_tag, target_alias; may change l->ours and require digests. Names are as they
+	 * were sent: compare them without regard to ASCII case. */
 	uint16_t (*admit)(void *arg, struct iscsi_login *l);
 	/* The user of CHAP_N; false: nobody of that name. */
-	bool (*secret)(void *arg, struct iscsi_login *l, const char *user, struct iscsi_secret *ret);
+	bool (*secret)(void *arg, struct iscsi_login *l, const char *user, struct iscsi_login_secret *ret);
 	/* TSIH is not 0: the initiator wants into an existing session. NULL: there is none (NO_SESSION). */
 	uint16_t (*join)(void *arg, struct iscsi_login *l);
 };
@@ -90,7 +93,7 @@ struct iscsi_login {
 
 	/* What admit() decides. */
 	void *node;
-	uint8_t auth;                        /* enum iscsi_auth */
+	uint8_t auth;                        /* enum iscsi_login_auth */
 	uint32_t chap_algorithms;            /* permitted: bits 1 << enum iscsi_chap_algorithm */
 	bool need_header_digest, need_data_digest;
 	uint16_t portal_group_tag;
@@ -134,11 +137,12 @@ struct iscsi_login {
 void iscsi_login_init(struct iscsi_login *l);
 /* Core: control. Memory: data is the caller's, used during the call. `len`: of the data segment, at most
  * ISCSI_SEGMENT_DEFAULT. Any PDU: what is no Login Request is answered (or not) as RFC 7143 says. */
-enum iscsi_login_step iscsi_login_pdu(struct iscsi_login *l, const union iscsi_bhs *bhs, const uint8_t *data, uint32_t len);
+enum iscsi_login_step iscsi_login_pdu(struct iscsi_login *l, const union iscsi_bhs *bhs, const uint8_t *data,
+                                      uint32_t len);
 /* After DONE: the session has its handle; the answer says it. */
 void iscsi_login_accept(struct iscsi_login *l, uint16_t tsih);
-/* After DONE: it could not be admitted; the answer says so: send it and close. Also for a connection that ends for another
- * reason while a request is unanswered. */
+/* After DONE: it could not be admitted; the answer says so: send it and close. Also for a connection that ends for
+ * another reason while a request is unanswered. */
 void iscsi_login_refuse(struct iscsi_login *l, uint16_t status, const char *why);
 /* Frees and wipes what the engine held; names and parameters stay readable. */
 void iscsi_login_fini(struct iscsi_login *l);
@@ -149,7 +153,7 @@ void iscsi_login_fini(struct iscsi_login *l);
 struct iscsi_text_nego {
 	struct iscsi_params *params;         /* max_send follows MaxRecvDataSegmentLength */
 	bool discovery;                      /* SendTargets=All is for discovery sessions */
-	char targets[ISCSI_NAME_MAX + 1];    /* WAIT: which targets are asked for: "All", a name, or empty: the session's own */
+	char targets[ISCSI_NAME_MAX + 1];    /* TARGETS: which are asked for: "All", a name, or empty: the session's own */
 	/* The engine's. */
 	bool going, waits;
 	uint32_t itt, ttt;
@@ -168,14 +172,13 @@ struct iscsi_text_nego {
 
 enum iscsi_text_step {
 	ISCSI_TEXT_ANSWER,                   /* send n->answer */
-	ISCSI_TEXT_TARGETS,                  /* put the targets with iscsi_text_add_target(), then iscsi_text_targets_done() */
+	ISCSI_TEXT_TARGETS,                  /* add targets as below, now or later, then iscsi_text_targets_done() */
 	ISCSI_TEXT_REJECT,                   /* a Reject PDU with n->reject; the negotiation was forgotten */
 };
 enum iscsi_text_step iscsi_text_pdu(struct iscsi_text_nego *n, const struct iscsi_text_req *bhs, const uint8_t *data,
                                     uint32_t len);
-/* A target, then its addresses: "10.0.0.1:3260", "[fe80::1]:3260", and the portal group's tag. */
-void iscsi_text_add_target(struct iscsi_text_nego *n, const char *name);
-void iscsi_text_add_address(struct iscsi_text_nego *n, const char *address, uint16_t tag);
+/* TargetName, then its TargetAddress pairs ("[fe80::1]:3260,1"): as iscsi_send_targets() emits them. */
+void iscsi_text_add(struct iscsi_text_nego *n, const char *key, const char *value);
 void iscsi_text_targets_done(struct iscsi_text_nego *n); /* n->answer is there */
 void iscsi_text_end(struct iscsi_text_nego *n);          /* the connection ends */
 

@@ -27,9 +27,9 @@ enum iscsi_task_reporting { ISCSI_TASK_RFC3720, ISCSI_TASK_RESPONSE_FENCE, ISCSI
 	.task_reporting = ISCSI_TASK_RFC3720, .initial_r2t = true, .immediate_data = true, \
 	.data_pdu_in_order = true, .data_sequence_in_order = true, }
 
-/* What we offer where the configuration says nothing. header_digest, data_digest: whether we may; initial_r2t: whether we
- * insist; immediate_data: whether we take it; numbers: as far as we go. max_send: not ours to say, but a limit for what we
- * send (0: as they like). */
+/* What we offer where the configuration says nothing. header_digest, data_digest: whether we may; initial_r2t: whether
+ * we insist; immediate_data: whether we take it; numbers: as far as we go. max_send: not ours to say, but a limit for
+ * what we send (0: as they like). */
 #define ISCSI_PARAMS_OFFER (struct iscsi_params){ \
 	.max_recv = 262144, .max_send = 0, .max_burst = 16777215, .first_burst = 262144, .max_connections = 1, \
 	.max_outstanding_r2t = 64, .time2wait = 2, .time2retain = 0, .error_recovery_level = 0, .protocol_level = 1, \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* text.h: the text of login and text PDUs: key=value pairs, each ended by a NUL.
  *
- * A negotiation's text may be cut between PDUs at any byte (C bit). What came is gathered whole, bounded, and read pair by
- * pair afterwards; what goes out is built whole and given out in pieces. Memory is the control path's.
+ * A negotiation's text may be cut between PDUs at any byte (C bit). What came is gathered whole, bounded, and read pair
+ * by pair afterwards; what goes out is built whole and given out in pieces. Memory is the control path's.
  */
 #ifndef ISCSI_TEXT_H
 #define ISCSI_TEXT_H
@@ -21,16 +21,17 @@ struct iscsi_text_in {
 	char *bytes;                     /* NULL: nothing gathered */
 	uint32_t len, cap;
 };
-struct iscsi_pair {
+struct iscsi_text_pair {
 	const char *key, *value;         /* NUL terminated, in the gathered bytes */
 };
-enum iscsi_pair_event { ISCSI_PAIR, ISCSI_PAIR_END, ISCSI_PAIR_BAD };
+enum iscsi_text_event { ISCSI_TEXT_PAIR, ISCSI_TEXT_END, ISCSI_TEXT_BAD };
 
 /* Append a PDU's data. False: more than ISCSI_TEXT_IN_MAX in all. */
 bool iscsi_text_gather(struct iscsi_text_in *in, const void *data, uint32_t len) MUST_USE;
-/* The next pair; *at begins with 0. BAD: no key, a key that is none, a pair without NUL. The pairs are cut apart where they
- * lie: each text is walked through once. */
-enum iscsi_pair_event iscsi_text_next(struct iscsi_text_in *in, uint32_t *at, struct iscsi_pair *ret) MUST_USE;
+/* The next pair; *at begins with 0. BAD: no key, a key that is none, a pair without NUL. The pairs are cut apart where
+ * they lie: each text is walked through once. */
+enum iscsi_text_event iscsi_text_next(struct iscsi_text_in *in, uint32_t *at,
+                                      struct iscsi_text_pair *ret) MUST_USE;
 /* Wiped: secrets may have been in it. */
 void iscsi_text_forget(struct iscsi_text_in *in);
 

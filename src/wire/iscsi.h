@@ -465,9 +465,10 @@ struct iscsi_fault {
 	const char *what;             /* field and fault, in a few words */
 };
 
-/* The 48 bytes have arrived (and the digest, if any, was right). True: opcode is one of a target's, allowed in this phase;
- * lengths are within limits; fields have values that exist. */
-bool iscsi_check_header(const union iscsi_bhs *bhs, const struct iscsi_receiver *r, struct iscsi_fault *reterr) MUST_USE;
+/* The 48 bytes have arrived (and the digest, if any, was right). True: opcode is one that a target gets, allowed in this
+ * phase; lengths are within limits; fields have values that exist. */
+bool iscsi_check_header(const union iscsi_bhs *bhs, const struct iscsi_receiver *r,
+                        struct iscsi_fault *reterr) MUST_USE;
 
 /* A command's additional headers have arrived: `len` bytes, iscsi_ahs_len(). */
 struct iscsi_command_ahs {
@@ -476,7 +477,8 @@ struct iscsi_command_ahs {
 	bool has_read_len;
 	uint32_t read_len;            /* bidirectional: bytes expected to be read */
 };
-bool iscsi_check_ahs(const uint8_t *ahs, uint32_t len, struct iscsi_command_ahs *ret, struct iscsi_fault *reterr) MUST_USE;
+bool iscsi_check_ahs(const uint8_t *ahs, uint32_t len, struct iscsi_command_ahs *ret,
+                     struct iscsi_fault *reterr) MUST_USE;
 
 /* The part of a command's data that may come next: of an R2T (with its tag), or unsolicited (ISCSI_TAG_NONE). */
 struct iscsi_transfer {
