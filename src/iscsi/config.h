@@ -181,9 +181,9 @@ void iscsi_node_unref(struct iscsi_node *n);
 
 /* --- names and masks (names.c) ---------------------------------------------------------------------------- */
 
-/* An iSCSI name as RFC 7143 4.2.7 and 3722 have it: iqn., eui. or naa.; it is made lower case. */
-int iscsi_name_check(const char *field, const char *name, char ret_name[static ISCSI_NAME_MAX + 1],
-                     struct err *e) MUST_USE;
+/* An iSCSI name as RFC 7143 4.2.7 has it: iqn., eui. or naa., and the characters of RFC 3722. Kept as it was given,
+ * compared in any case. */
+int iscsi_name_check(const char *field, const char *name, struct err *e) MUST_USE;
 int iscsi_netmask_parse(const char *text, struct iscsi_netmask *ret_mask, struct err *e) MUST_USE;
 bool iscsi_netmask_has(const struct iscsi_netmask *m, const struct net_addr *a);
 /* 1: allowed, 0: denied, -1: no name says anything about it. */
@@ -225,8 +225,8 @@ struct iscsi_initiators {
 struct iscsi_initiator_group *iscsi_initiator_group_find(struct iscsi_target *t, uint32_t tag);
 int iscsi_initiator_group_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_initiators *i,
                               struct err *e) MUST_USE;
-int iscsi_initiators_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_initiators *i,
-                         struct err *e) MUST_USE;
+void iscsi_initiators_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_initiators *i,
+                          struct iscsi_change *c);
 void iscsi_initiators_remove(struct iscsi_target *t, uint32_t tag, const struct iscsi_initiators *i,
                              struct iscsi_change *c);
 void iscsi_initiator_group_remove(struct iscsi_target *t, uint32_t tag, struct iscsi_change *c);
