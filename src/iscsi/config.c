@@ -97,13 +97,13 @@ static const struct seq_step stop_steps[] = {
 	{ "take nodes away",     stop_nodes,     NULL },
 };
 
-static void secret_free(struct iscsi_secret *s);
+static void secret_free(struct iscsi_chap_user *s);
 static void initiator_group_free(struct iscsi_initiator_group *g);
 
 static void auth_group_free(struct iscsi_auth_group *g)
 {
 	list_each_safe(l, &g->secrets)
-		secret_free(list_entry(l, struct iscsi_secret, link));
+		secret_free(list_entry(l, struct iscsi_chap_user, link));
 	list_del(&g->link);
 	free(g);
 }
@@ -143,7 +143,7 @@ void iscsi_target_stop(struct iscsi_target *t, void (*done)(void *arg), void *ar
 
 /* --- options ----------------------------------------------------------------------------------------------- */
 
-int iscsi_auth_check(const struct iscsi_auth *a, struct err *e)
+int iscsi_auth_check(const struct iscsi_chap_policy *a, struct err *e)
 {
 	if (a->disable_chap && a->require_chap)
 		return err_set(e, ERR_BAD_PARAM, "disable_chap, require_chap: both are true; give one of them");
@@ -179,7 +179,7 @@ static void text_free(char *s)
 	free(s);
 }
 
-static void secret_free(struct iscsi_secret *s)
+static void secret_free(struct iscsi_chap_user *s)
 {
 	list_del(&s->link);
 	text_free(s->user);
@@ -232,11 +232,11 @@ int iscsi_auth_group_remove(struct iscsi_target *t, uint32_t tag, struct err *e)
 	return 0;
 }
 
-static struct iscsi_secret *secret_find(struct iscsi_auth_group *g, const char *user)
+static struct iscsi_chap_user *secret_find(struct iscsi_auth_group *g, const char *user)
 {
 	list_each(l, &g->secrets)
-		if (!strcmp(list_entry(l, struct iscsi_secret, link)->user, user))
-			return list_entry(l, struct iscsi_secret, link);
+		if (!strcmp(list_entry(l, struct iscsi_chap_user, link)->user, user))
+			return list_entry(l, struct iscsi_chap_user, link);
 	return NULL;
 }
 
@@ -255,10 +255,10 @@ static void weigh_secret(const char *which, const char *user, const char *secret
 		            "more, and some initiators refuse it", which, user, SECRET_GOOD_MIN);
 }
 
-int iscsi_secret_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_secret *s, struct err *e)
+int iscsi_secret_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_chap_user *s, struct err *e)
 {
 	struct iscsi_auth_group *g = auth_group_get(t, tag, e);
-	struct iscsi_secret *new;
+	struct iscsi_chap_user *new;
 
 	if (!g || chap_text_check("user", s->user, e) || chap_text_check("secret", s->secret, e) ||
 	    chap_text_check("muser", s->muser, e) || chap_text_check("msecret", s->msecret, e))
@@ -287,7 +287,7 @@ int iscsi_secret_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_se
 int iscsi_secret_remove(struct iscsi_target *t, uint32_t tag, const char *user, struct err *e)
 {
 	struct iscsi_auth_group *g = auth_group_get(t, tag, e);
-	struct iscsi_secret *s = g ? secret_find(g, user) : NULL;
+	struct iscsi_chap_user *s = g ? secret_find(g, user) : NULL;
 
 	if (!g)
 		return e->code;

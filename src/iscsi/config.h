@@ -17,7 +17,6 @@
 
 #define ISCSI_TAG_MAX 65535u           /* of portal groups: 16 bits on the wire, and the relative target port id */
 #define ISCSI_GROUP_TAG_MAX 0x7fffffffu /* of initiator and authentication groups */
-#define ISCSI_ALIAS_MAX 255u
 #define ISCSI_HOST_MAX 63u
 #define ISCSI_CHAP_TEXT_MAX 255u       /* names and secrets */
 #define ISCSI_QUEUE_DEPTH_MAX 1024u
@@ -27,7 +26,7 @@
 
 /* Who has to say who he is. SPDK's three switches: all off: CHAP if the host likes; disable: never; require: always;
  * mutual: the target proves itself too (with require). */
-struct iscsi_auth {
+struct iscsi_chap_policy {
 	bool disable_chap, require_chap, mutual_chap;
 	uint32_t chap_group;              /* tag of the authentication group; 0: none */
 };
@@ -35,7 +34,7 @@ struct iscsi_auth {
 /* For logins from now on. */
 struct iscsi_options {
 	char node_base[ISCSI_NAME_MAX + 1];
-	struct iscsi_auth discovery;
+	struct iscsi_chap_policy discovery;
 	uint32_t nop_timeout_s;           /* a NOP-In has to be answered within it */
 	uint32_t nop_in_interval_s;       /* nothing heard for so long: a NOP-In asks; 0: never */
 	uint32_t max_sessions;
@@ -51,7 +50,7 @@ struct iscsi_options {
 	bool allow_duplicate_isid;        /* accepted; sessions of one initiator port are reinstated all the same */
 };
 
-struct iscsi_secret {
+struct iscsi_chap_user {
 	struct list link;
 	char *user, *secret, *muser, *msecret; /* the last two NULL: one way only */
 };
@@ -74,7 +73,7 @@ struct iscsi_portal_group {
 	uint32_t tag;
 	bool is_private;                  /* not told to discovery sessions: for redirected logins */
 	bool listening, has_auth, gone;
-	struct iscsi_auth auth;           /* of discovery sessions; has_auth: else the options' */
+	struct iscsi_chap_policy auth;           /* of discovery sessions; has_auth: else the options' */
 	uint32_t refs;
 	uint64_t stamp;
 };
@@ -117,7 +116,7 @@ struct iscsi_node {
 	struct scsi_target *scsi;
 	uint32_t id;                      /* as scsi_get_devices counts */
 	uint32_t queue_depth;
-	struct iscsi_auth auth;
+	struct iscsi_chap_policy auth;
 	bool header_digest, data_digest;  /* required */
 	bool coming, gone;
 	uint32_t refs;                    /* of the configuration, sessions, and work under way */
@@ -200,12 +199,13 @@ struct iscsi_change {
 
 void iscsi_options_init(struct iscsi_options *o);
 int iscsi_options_check(const struct iscsi_options *o, struct err *e) MUST_USE;
-int iscsi_auth_check(const struct iscsi_auth *a, struct err *e) MUST_USE;
+int iscsi_auth_check(const struct iscsi_chap_policy *a, struct err *e) MUST_USE;
 
 struct iscsi_auth_group *iscsi_auth_group_find(struct iscsi_target *t, uint32_t tag);
 int iscsi_auth_group_add(struct iscsi_target *t, uint32_t tag, struct err *e) MUST_USE;
 int iscsi_auth_group_remove(struct iscsi_target *t, uint32_t tag, struct err *e) MUST_USE;
-int iscsi_secret_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_secret *s, struct err *e) MUST_USE;
+int iscsi_secret_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_chap_user *s,
+                     struct err *e) MUST_USE;
 int iscsi_secret_remove(struct iscsi_target *t, uint32_t tag, const char *user, struct err *e) MUST_USE;
 
 struct iscsi_portal_spec { const char *host, *port; };
@@ -214,7 +214,7 @@ int iscsi_portal_group_add(struct iscsi_target *t, uint32_t tag, const struct is
                            uint32_t count,
                            bool is_private, bool wait, struct err *e) MUST_USE;
 int iscsi_portal_group_start(struct iscsi_target *t, uint32_t tag, struct err *e) MUST_USE;
-int iscsi_portal_group_set_auth(struct iscsi_target *t, uint32_t tag, const struct iscsi_auth *a,
+int iscsi_portal_group_set_auth(struct iscsi_target *t, uint32_t tag, const struct iscsi_chap_policy *a,
                                 struct err *e) MUST_USE;
 void iscsi_portal_group_remove(struct iscsi_target *t, uint32_t tag, struct iscsi_change *c);
 
@@ -231,16 +231,16 @@ void iscsi_initiators_remove(struct iscsi_target *t, uint32_t tag, const struct 
                              struct iscsi_change *c);
 void iscsi_initiator_group_remove(struct iscsi_target *t, uint32_t tag, struct iscsi_change *c);
 
-struct iscsi_pair { uint32_t pg_tag, ig_tag; };
+struct iscsi_map_pair { uint32_t pg_tag, ig_tag; };
 struct iscsi_lun_spec { const char *bdev_name; int32_t lun; /* -1: the first free one */ };
 struct iscsi_node_opts {
 	const char *name, *alias;
-	const struct iscsi_pair *pairs;
+	const struct iscsi_map_pair *pairs;
 	uint32_t pair_count;
 	const struct iscsi_lun_spec *luns;
 	uint32_t lun_count;
 	uint32_t queue_depth;             /* 0: the options' */
-	struct iscsi_auth auth;
+	struct iscsi_chap_policy auth;
 	bool header_digest, data_digest;
 };
 void iscsi_node_add(struct iscsi_target *t, const struct iscsi_node_opts *opts, struct iscsi_change *c);
@@ -248,11 +248,12 @@ void iscsi_node_remove(struct iscsi_target *t, const char *name, struct iscsi_ch
 void iscsi_node_add_lun(struct iscsi_target *t, const char *name, const struct iscsi_lun_spec *l,
                         struct iscsi_change *c);
 void iscsi_node_remove_lun(struct iscsi_target *t, const char *name, uint32_t lun, struct iscsi_change *c);
-int iscsi_node_add_maps(struct iscsi_target *t, const char *name, const struct iscsi_pair *pairs, uint32_t count,
+int iscsi_node_add_maps(struct iscsi_target *t, const char *name, const struct iscsi_map_pair *pairs, uint32_t count,
                         struct err *e) MUST_USE;
-void iscsi_node_remove_maps(struct iscsi_target *t, const char *name, const struct iscsi_pair *pairs, uint32_t count,
+void iscsi_node_remove_maps(struct iscsi_target *t, const char *name, const struct iscsi_map_pair *pairs, uint32_t count,
                             struct iscsi_change *c);
-int iscsi_node_set_auth(struct iscsi_target *t, const char *name, const struct iscsi_auth *a, struct err *e) MUST_USE;
+int iscsi_node_set_auth(struct iscsi_target *t, const char *name, const struct iscsi_chap_policy *a,
+                        struct err *e) MUST_USE;
 /* No host: logins are not redirected any more. */
 int iscsi_node_set_redirect(struct iscsi_target *t, const char *name, uint32_t pg_tag, const char *host,
                             const char *port, struct err *e) MUST_USE;

@@ -33,7 +33,7 @@ static inline void iscsi_change_end(struct iscsi_change *c) { c->done(c); }
 
 /* maps.c */
 struct iscsi_map *iscsi_map_find(const struct iscsi_node *n, const struct iscsi_portal_group *pg);
-int iscsi_map_add(struct iscsi_node *n, const struct iscsi_pair *p, struct err *e) MUST_USE;
+int iscsi_map_add(struct iscsi_node *n, const struct iscsi_map_pair *p, struct err *e) MUST_USE;
 /* All of a portal group's, or of an initiator group's, or one pair. */
 void iscsi_map_remove(struct iscsi_work *w, struct iscsi_node *n, const struct iscsi_portal_group *pg,
                       const struct iscsi_initiator_group *ig);

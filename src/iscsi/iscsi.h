@@ -7,8 +7,8 @@
 #define ISCSI_ISCSI_H
 
 #include "bdev/bdev.h"
+#include "wire/iscsi.h"
 
-#define ISCSI_NAME_MAX 223u   /* of a target node or an initiator, bytes */
 #define ISCSI_PORT_DEFAULT 3260u
 
 struct scsi;
