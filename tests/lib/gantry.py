@@ -25,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("GANTRY_BUILD", "build")
 NQN = "nqn.2016-06.io.gantry:test"
+IQN = "iqn.2016-06.io.gantry:test"
 START_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 20
 SANITIZER_SIGNS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:",
@@ -53,6 +54,21 @@ class Served:
     @property
     def port(self):
         return self.ports[0]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An iSCSI target node: what an initiator has to know."""
+    name: str
+    ports: tuple
+
+    @property
+    def port(self):
+        return self.ports[0]
+
+    def url(self, lun=0, portal=0):
+        """As libiscsi and its tools take it."""
+        return f"iscsi://127.0.0.1:{self.ports[portal]}/{self.name}/{lun}"
 
 
 def gantryd_path():
@@ -284,3 +300,19 @@ class Daemon:
     @staticmethod
     def address(port, host="127.0.0.1"):
         return {"trtype": "TCP", "adrfam": "IPv4", "traddr": host, "trsvcid": str(port)}
+
+    def export(self, *bdevs, name=IQN, portals=1, **node):
+        """An iSCSI target node with these devices as LUNs 0.., any initiator allowed, over `portals` portal groups of
+        one portal each, on loopback."""
+        have = sum(method == "iscsi_create_portal_group" for method, _ in self.told)
+        if not have:
+            self.tell("iscsi_create_initiator_group", tag=1, initiators=["ANY"], netmasks=["ANY"])
+        exported = Exported(name, tuple(free_port() for _ in range(portals)))
+        tags = range(have + 1, have + portals + 1)
+        for tag, port in zip(tags, exported.ports):
+            self.tell("iscsi_create_portal_group", tag=tag, portals=[{"host": "127.0.0.1", "port": str(port)}])
+        self.tell("iscsi_create_target_node", **{
+            "name": name, "alias_name": "test", "queue_depth": 64, "disable_chap": True,
+            "pg_ig_maps": [{"pg_tag": tag, "ig_tag": 1} for tag in tags],
+            "luns": [{"bdev_name": bdev, "lun_id": lun} for lun, bdev in enumerate(bdevs)], **node})
+        return exported

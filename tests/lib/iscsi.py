@@ -390,7 +390,8 @@ class Result:
 
     def __str__(self):
         sense = f", sense {self.key:#x}/{self.asc:#06x}" if self.sense else ""
-        return f"status {self.status:#x}{sense}, response {self.response}, flags {self.flags:#x}, {len(self.data)} bytes"
+        return (f"status {self.status:#x}{sense}, response {self.response}, flags {self.flags:#x}, residual "
+                f"{self.residual}, {len(self.data)} bytes")
 
 
 @dataclass
