@@ -160,17 +160,19 @@ struct iscsi_visitor {
 };
 
 struct iscsi_login_ops;
-extern const struct iscsi_login_ops iscsi_config_login_ops; /* arg: struct iscsi_visitor */
+/* arg: the connection's struct iscsi_visitor; admit() sets l->node to a struct iscsi_node, not counted. */
+extern const struct iscsi_login_ops iscsi_config_login_ops;
 
 /* May an initiator of that name and address use the node by that portal group? */
 bool iscsi_node_allows(const struct iscsi_node *n, const struct iscsi_portal_group *pg, const char *initiator,
                        const struct net_addr *peer);
 struct iscsi_node *iscsi_node_find(struct iscsi_target *t, const char *name); /* any case; NULL: none, or not yet */
-/* SendTargets: TargetName and TargetAddress pairs of the nodes that the initiator may see, in the order in which they
- * are told. `which`: "All", or a node's name. Private portal groups are left out; wildcard portals are told as the
- * address that the connection came in by. */
+/* SendTargets: the nodes that the initiator may see, with their addresses, by iscsi_text_add_target() and _address().
+ * `which`: "All", or a node's name. Private portal groups are left out; wildcard portals are told as the address that
+ * the connection came in by. iscsi_text_targets_done() is the caller's. */
+struct iscsi_text_nego;
 void iscsi_send_targets(const struct iscsi_visitor *v, const char *initiator, const char *which,
-                        void (*emit)(void *arg, const char *key, const char *value), void *arg);
+                        struct iscsi_text_nego *n);
 
 /* Counting: control reactor. */
 void iscsi_portal_ref(struct iscsi_portal *p);
