@@ -100,8 +100,17 @@ struct scsi_lun_info {
 };
 /* In order of LUNs; returns how many there are. */
 uint32_t scsi_target_luns(const struct scsi_target *t, struct scsi_lun_info *ret_luns, uint32_t max);
-/* A device went away by itself and its LUN with it (hosts were told): who keeps the configuration hears of it. */
-void scsi_on_lun_gone(struct scsi *s, void (*fn)(void *arg, struct scsi_target *t, uint32_t lun), void *arg);
+/* A device goes away by itself and its LUN with it (hosts are told): who keeps the configuration hears of it, in the
+ * moment in which the LUN is no more in scsi_target_luns(). */
+struct scsi_lun_gone {
+	uint32_t lun;
+	const char *bdev_name;
+	struct uuid uuid;                  /* the device's */
+	bool read_only;
+	bool returns;                      /* bdev_returns(): it may be kept for when the device is there again */
+};
+typedef void scsi_lun_gone_fn(void *arg, struct scsi_target *t, const struct scsi_lun_gone *g);
+void scsi_on_lun_gone(struct scsi *s, scsi_lun_gone_fn *fn, void *arg);
 
 /* --- nexuses ---------------------------------------------------------------------------------------------- */
 

@@ -138,7 +138,7 @@ struct scsi {
 	} ops[256];
 	/* control */
 	struct list targets;
-	void (*lun_gone)(void *arg, struct scsi_target *t, uint32_t lun);
+	scsi_lun_gone_fn *lun_gone;
 	void *lun_gone_arg;
 	bool stopping;
 	struct each stop_each;
