@@ -276,7 +276,7 @@ typedef void nvme_qpair_event_fn(struct nvme_qpair *qp, const struct err *e, voi
  * nvme_qpair_login(): made in parallel with the admin queue, or kept as a warm spare. qid is not looked at then. */
 struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login *l, uint16_t qid,
                                    nvme_qpair_event_fn *ready, nvme_qpair_event_fn *gone, void *arg);
-/* To one opened without cntlid, once, also while it still connects. Within the connect time-out from now, then. */
+/* To one opened without cntlid, once, also while it still connects. Within `l`'s connect time-out from now, then. */
 void nvme_qpair_login(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid);
 /* Negotiated, and nothing but nvme_qpair_login() is missing. */
 bool nvme_qpair_is_waiting(const struct nvme_qpair *qp);

@@ -130,6 +130,7 @@ void nvme_qpair_login(struct nvme_qpair *qp, const struct nvme_login *l, uint16_
 	if (qp->machine.state == QPAIR_DEAD)
 		return; /* `ready` is about to tell */
 	connect_prepare(qp, l, qid, 0);
+	qp->opts.connect_timeout_ms = l->opts.connect_timeout_ms;
 	timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
 	if (qp->machine.state == QPAIR_WAITING)
 		log_in(qp);

@@ -142,4 +142,4 @@ def test_cores_share_a_queue(daemon, target, who):
         load.more_ios(500)
         daemon.rpc("bdev_nvme_reset_controller", name="Nvme0")
         load.more_ios(500)
-    assert paths(daemon)[0]["queues"] == 2 and counter(daemon, "forwarded") > 100 and counter(daemon, "errors") == 0
+    assert paths(daemon)[0]["queues"] == 1 and counter(daemon, "forwarded") > 100 and counter(daemon, "errors") == 0

@@ -82,6 +82,8 @@ static inline struct remote_group_core *remote_core_of(const struct remote_lane 
 {
 	return &l->path->group->cores[l->core_index];
 }
+/* Lanes from there on have no queue of their own. */
+static inline uint32_t remote_lane_queues(const struct remote_lane *l) { return max_u32(1, l->path->login.io_queues); }
 static inline bool remote_lane_usable(const struct remote_lane *l) { return l->state == REMOTE_LANE_OPEN_STATE; }
 struct reactor *remote_lane_reactor(const struct remote_lane *l);
 /* Somebody wants it now. It stays open until control takes the path down: a target may still know a queue whose
@@ -96,6 +98,12 @@ void remote_lane_news(struct remote_lane *l, uint32_t news);
 #define REMOTE_NEWS_OPENED  0x2u
 #define REMOTE_NEWS_ANA     0x4u
 #define REMOTE_NEWS_NS      0x8u
+#define REMOTE_NEWS_REFUSED 0x10u
+void remote_lane_set_state(struct remote_lane *l, enum remote_lane_state public);
+void remote_lane_opened(struct remote_lane *l); /* by its queue pair, or by `via` */
+void remote_lane_trouble(struct remote_lane *l, enum nvme_reason reason, const struct err *e);
+/* A new queue pair, of this core, with the callbacks of this lane. */
+struct nvme_qpair *remote_lane_connect(struct remote_lane *l, const struct nvme_login *login);
 /* Ask the controller to end a command early. False: another one is being asked for. */
 bool remote_lane_abort(struct remote_lane *l, uint16_t cid, bool late);
 /* On the core of its queue pair: one that took too long is over. */
@@ -106,6 +114,21 @@ static inline void remote_late_ended(struct remote_io *r)
 }
 /* Nothing is away any more: a lane that is to go down may be. */
 void remote_lane_look_down(struct remote_lane *l);
+
+/* --- remote_next.c: the queue pair that a lane will have ------------------------------------------------------ */
+
+void remote_next_early(struct msg *m);
+/* An up: what was made early may be kept. */
+void remote_next_up(struct remote_lane *l);
+void remote_next_close(struct remote_lane *l);
+/* True: there is one, and it logs in as the lane's. */
+bool remote_next_take(struct remote_lane *l, const struct nvme_login *login);
+/* `next` is ready, or has ended. */
+void remote_next_told(struct remote_lane *l, const struct err *e);
+/* The lane's own could not be made: another core's is used for now. */
+void remote_lane_refused(struct remote_lane *l, enum nvme_reason reason, const struct err *e);
+/* Does `via` still take anything? Else another one is looked for. */
+void remote_lane_look_via(struct remote_lane *l);
 
 /* --- remote_forward.c --------------------------------------------------------------------------------------- */
 

@@ -20,6 +20,8 @@ struct remote_path_wait {
 struct remote_path_ctl {
 	struct remote_path *path;
 	uint8_t want;                   /* enum remote_want */
+	bool early;                     /* lanes were told of an attempt that is not up yet */
+	uint64_t granted_ns;            /* when the attempt's time began to count */
 	bool standing;                  /* a failed attempt is followed by another; else it was the only one */
 	bool was_up, at_once;           /* at_once: the next attempt does not wait */
 	bool ana_stale, ns_stale;       /* to be read again when what is being read has come */
@@ -120,6 +122,10 @@ void remote_path_enable(struct remote_path *p, struct remote_path_wait *w);
 void remote_path_disable(struct remote_path *p, struct remote_path_wait *w);
 /* Ends with remote_path_free_now() by itself. `w` may be NULL: told when its connections are closed. */
 void remote_path_leave(struct remote_path *p, struct remote_path_wait *w);
+/* For remote_asked.c: what is wanted has changed; the times count from then, unless it was lost already; tell all. */
+void remote_path_kick(struct remote_path *p, const char *why);
+void remote_path_lost_since(struct remote_path *p, uint64_t when_ns);
+void remote_path_tell(struct list *waits, const struct err *e);
 /* Take back. */
 void remote_path_unwait(struct remote_path_wait *w);
 /* Is it worth waiting for? */

@@ -219,8 +219,8 @@ enum nvme_reason nvme_ctrlr_reason(const struct nvme_ctrlr *c)
 
 bool nvme_ctrlr_login(const struct nvme_ctrlr *c, struct nvme_login *ret_login)
 {
-	must(c->state == FAKE_READY);
-	*ret_login = (struct nvme_login){ .cntlid = c->info.cntlid };
+	must(c->state == FAKE_READY || c->state == FAKE_HELD);
+	*ret_login = (struct nvme_login){ .cntlid = c->state == FAKE_READY ? c->info.cntlid : NVME_CNTLID_DYNAMIC };
 	return true;
 }
 
@@ -374,7 +374,7 @@ const uint32_t remote_ops_supported = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BI
 struct fake_lanes {
 	struct timer timer;
 	struct remote_path *path;
-	bool up, busy, replaying;
+	bool early, up, busy, replaying;
 	void (*done)(struct remote_path *p);
 	struct timer replay_timer;
 	void (*replay_done)(struct remote_path *p);
@@ -404,7 +404,7 @@ void remote_lanes_fini(struct remote_path *p)
 	struct fake_lanes *f = lanes_of(p);
 	uint32_t i = 0;
 
-	must(!f->up && !f->busy && !f->replaying);
+	must(!f->up && !f->early && !f->busy && !f->replaying);
 	while (w.live[i] != p)
 		i++;
 	w.live[i] = w.live[--w.live_count];
@@ -419,12 +419,21 @@ static bool is_live(const void *p)
 	return false;
 }
 
+void remote_lanes_early(struct remote_path *p, const struct nvme_login *login)
+{
+	struct fake_lanes *f = lanes_of(p);
+
+	must(!f->up && !f->early && !f->busy && login->cntlid == NVME_CNTLID_DYNAMIC);
+	f->early = true;
+}
+
 void remote_lanes_up(struct remote_path *p, const struct nvme_login *login)
 {
 	struct fake_lanes *f = lanes_of(p);
 
 	must(!f->up && !f->busy && p->state == REMOTE_PATH_UP);
 	f->up = true;
+	f->early = false;
 	w.ups++;
 	if (sim_chance(80))
 		remote_path_lane_opened(p);
@@ -434,7 +443,7 @@ static void is_down(struct timer *t)
 {
 	struct fake_lanes *f = container_of(t, struct fake_lanes, timer);
 
-	f->busy = f->up = false;
+	f->busy = f->up = f->early = false;
 	f->done(f->path);
 }
 
@@ -442,7 +451,7 @@ void remote_lanes_down(struct remote_path *p, void (*done)(struct remote_path *p
 {
 	struct fake_lanes *f = lanes_of(p);
 
-	must(f->up && !f->busy);
+	must((f->up || f->early) && !f->busy);
 	f->busy = true;
 	f->done = done;
 	timer_start(&f->timer, draw_ms(10), is_down);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* remote_forward.c: I/O of a core without a queue pair of its own, by way of another core's.
  *
- * A controller may grant fewer queues than there are cores. The I/O travels there and back in a message of its own;
- * what happens to it otherwise (retries, limbo, waiting) happens on its own core. A lane is not down before all have
- * come home.
+ * A controller may grant fewer queues than there are cores, or refuse one. The I/O travels there and back in a message
+ * of its own; what happens to it otherwise (retries, limbo, waiting) happens on its own core. A lane is not down before
+ * all have come home.
  */
 #include "backends/remote/remote_core.h"
 
@@ -14,7 +14,7 @@ void remote_forward(struct remote_lane *l, struct remote_io *r)
 {
 	l->away++;
 	remote_count_add(&l->counts[REMOTE_LANE_FORWARDED], 1);
-	msg_send(remote_lane_reactor(l->via), &r->msg, arrive);
+	msg_send(remote_lane_reactor(r->via), &r->msg, arrive);
 }
 
 /* --- over there --------------------------------------------------------------------------------------------- */
@@ -33,7 +33,7 @@ static void back(struct nvme_op *op)
 
 	remote_late_ended(r);
 	if ((status & NVME_SC_CODE) == NVME_SC_HOST_PATH_ERROR && !(status & NVME_SC_DNR))
-		remote_lane_lost(r->lane->via);
+		remote_lane_lost(r->via);
 	go_home(r);
 }
 
@@ -60,7 +60,7 @@ static void take(struct remote_lane *via, struct remote_io *r)
 static void arrive(struct msg *m)
 {
 	struct remote_io *r = container_of(m, struct remote_io, msg);
-	struct remote_lane *via = r->lane->via;
+	struct remote_lane *via = r->via;
 
 	if ((int32_t)(r->life - via->life) > 0)
 		list_add_tail(&via->early, &r->link); /* its core heard of that life before this one: up_on_core() follows */
@@ -84,6 +84,7 @@ static void came_home(struct msg *m)
 	struct remote_lane *l = r->lane;
 
 	l->away--;
+	remote_lane_look_via(l);
 	remote_ended(r);
 	remote_lane_look_down(l);
 }

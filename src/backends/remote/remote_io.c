@@ -101,6 +101,7 @@ static void run(struct remote_lane *l, struct remote_io *r)
 	r->life = l->life;
 	r->place = REMOTE_AT_LANE;
 	r->timed_out = false;
+	r->via = l->via;
 	r->began_ns = reactor_now_ns();
 	remote_count_add(&l->outstanding, 1);
 	remote_count_add(&l->counts[REMOTE_LANE_SUBMITTED], 1);
@@ -250,7 +251,8 @@ static void path_lost(struct remote_channel *c, struct remote_io *r)
 {
 	struct remote_lane *l = r->lane;
 
-	remote_lane_lost(l);
+	if (r->via == l->via) /* else the lane has found another way meanwhile */
+		remote_lane_lost(l);
 	if (remote_limbo_takes(r))
 		return;
 	remote_count_add(&l->counts[REMOTE_LANE_MOVED], 1);
@@ -348,7 +350,7 @@ bool remote_abort(struct bdev_channel *ch, struct bdev_io *io)
 	if (r->aborted)
 		return true;
 	/* What is not out yet has no id there. */
-	if (remote_is_fused(r) || r->lane->via || !r->op.sent || !remote_lane_abort(r->lane, r->op.cid, false))
+	if (remote_is_fused(r) || r->via || !r->op.sent || !remote_lane_abort(r->lane, r->op.cid, false))
 		return false;
 	r->aborted = true;
 	return true;

@@ -3,8 +3,9 @@
  * core wants it, closed when control says so.
  *
  * Control and lanes talk by messages only. Up and down alternate; down is answered when the queue pair is closed and no
- * I/O of this core is on another core any more. A lane that ends by itself tells control, once a life, and does nothing
- * else: control takes the whole path down and up again.
+ * I/O of this core is on another core any more. A lane that was ready and ends by itself tells control, once a life,
+ * and does nothing else: control takes the whole path down and up again. One that does not become ready goes by
+ * another core's meanwhile (remote_next.c).
  */
 #include "backends/remote/remote_core.h"
 
@@ -45,7 +46,8 @@ void remote_lanes_fini(struct remote_path *p)
 	for (uint32_t i = 0; i < lane_count(p); i++) {
 		struct remote_lane *l = &p->lanes[i];
 
-		must(!l->up && !l->qp && !l->away && list_empty(&l->early) && list_empty(&l->late));
+		must(!l->up && !l->told_early && !l->qp && !l->next && !l->away);
+		must(list_empty(&l->early) && list_empty(&l->late));
 		must(!atomic_load(&l->news) && !atomic_load(&l->abort_busy) && !l->in_limbo);
 	}
 }
@@ -61,6 +63,14 @@ void remote_lanes_up(struct remote_path *p, const struct nvme_login *login)
 		memcpy(p->crdt_100ms, info->crdt_100ms, sizeof(p->crdt_100ms));
 	for (uint32_t i = 0; i < lane_count(p); i++)
 		msg_send(remote_lane_reactor(&p->lanes[i]), &p->lanes[i].up_msg, up_on_core);
+}
+
+void remote_lanes_early(struct remote_path *p, const struct nvme_login *login)
+{
+	assert(!p->downs_left);
+	p->early_login = *login;
+	for (uint32_t i = 0; i < lane_count(p); i++)
+		msg_send(remote_lane_reactor(&p->lanes[i]), &p->lanes[i].early_msg, remote_next_early);
 }
 
 void remote_lanes_down(struct remote_path *p, void (*done)(struct remote_path *p))
@@ -107,6 +117,8 @@ static void news_on_control(struct msg *m)
 
 	if (news & REMOTE_NEWS_OPENED)
 		remote_path_lane_opened(l->path);
+	if (news & REMOTE_NEWS_REFUSED)
+		remote_path_lane_refused(l->path, l->refused_reason, &l->refused_err);
 	if (news & REMOTE_NEWS_ANA)
 		remote_path_ana_changed(l->path);
 	if (news & REMOTE_NEWS_NS)
@@ -123,7 +135,7 @@ void remote_lane_news(struct remote_lane *l, uint32_t news)
 		msg_send(core_control(core), &l->news_msg, news_on_control);
 }
 
-static void tell_trouble(struct remote_lane *l, enum nvme_reason reason, const struct err *e)
+void remote_lane_trouble(struct remote_lane *l, enum nvme_reason reason, const struct err *e)
 {
 	if (l->troubled || !l->up)
 		return;
@@ -135,16 +147,16 @@ static void tell_trouble(struct remote_lane *l, enum nvme_reason reason, const s
 
 /* --- opening and ending ------------------------------------------------------------------------------------- */
 
-static void set_state(struct remote_lane *l, enum remote_lane_state state)
+void remote_lane_set_state(struct remote_lane *l, enum remote_lane_state public)
 {
-	l->state = (uint8_t)state;
-	atomic_store_explicit(&l->public_state, (uint8_t)state, memory_order_relaxed);
+	l->state = public == REMOTE_LANE_BY_ANOTHER_STATE ? REMOTE_LANE_OPEN_STATE : (uint8_t)public;
+	atomic_store(&l->public_state, (uint8_t)public); /* in order with looks at the others': remote_next.c */
 }
 
 /* What waits may go this way now, and what goes another way may do better. */
-static void opened(struct remote_lane *l)
+void remote_lane_opened(struct remote_lane *l)
 {
-	set_state(l, REMOTE_LANE_OPEN_STATE);
+	remote_lane_set_state(l, l->via ? REMOTE_LANE_BY_ANOTHER_STATE : REMOTE_LANE_OPEN_STATE);
 	list_each_safe(link, &remote_core_of(l)->channels) {
 		struct remote_channel *c = list_entry(link, struct remote_channel, link);
 
@@ -163,30 +175,51 @@ void remote_lane_forget(struct remote_lane *l)
 	}
 }
 
+static void connect_fresh(struct remote_lane *l, uint32_t within_ms);
+
 static void ended(struct remote_lane *l, struct nvme_qpair *qp, const struct err *e)
 {
 	enum nvme_reason reason = nvme_qpair_reason(qp);
 
-	set_state(l, REMOTE_LANE_ENDED_STATE);
+	remote_lane_set_state(l, REMOTE_LANE_ENDED_STATE);
 	remote_count_add(&l->counts[REMOTE_LANE_ENDED], 1);
 	timer_stop(&l->aborted);
 	remote_lane_forget(l);
 	l->qp = NULL;
 	nvme_qpair_close(qp);
-	tell_trouble(l, reason, e);
+	remote_lane_trouble(l, reason, e);
+}
+
+/* It never was ready. One that had been made before it was wanted may have been dead for long: a fresh one is tried. */
+static void not_opened(struct remote_lane *l, struct nvme_qpair *qp, const struct err *e)
+{
+	enum nvme_reason reason = nvme_qpair_reason(qp);
+	bool stale = l->from_next && reason != NVME_REASON_LOGIN_REFUSED;
+
+	l->qp = NULL;
+	remote_lane_set_state(l, stale ? REMOTE_LANE_OPENING_STATE : REMOTE_LANE_REFUSED_STATE);
+	nvme_qpair_close(qp); /* what it holds for other cores looks for another way */
+	if (stale)
+		connect_fresh(l, 0);
+	else
+		remote_lane_refused(l, reason, e);
 }
 
 static void qpair_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 {
 	struct remote_lane *l = arg;
 
+	if (qp == l->next) {
+		remote_next_told(l, e);
+		return;
+	}
 	if (e) {
-		ended(l, qp, e);
+		not_opened(l, qp, e);
 		return;
 	}
 	remote_count_add(&l->counts[REMOTE_LANE_OPENED], 1);
 	remote_lane_news(l, REMOTE_NEWS_OPENED);
-	opened(l);
+	remote_lane_opened(l);
 }
 
 static void qpair_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
@@ -196,29 +229,63 @@ static void qpair_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
 
 static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg);
 
-void remote_lane_want(struct remote_lane *l)
+struct nvme_qpair *remote_lane_connect(struct remote_lane *l, const struct nvme_login *login)
 {
-	const struct nvme_login *login = &l->path->login;
+	struct nvme_qpair *qp = nvme_qpair_open(l->path->group->remote->host, login, (uint16_t)(l->core_index + 1),
+	                                        qpair_ready, qpair_gone, l);
+
+	nvme_qpair_on_timeout(qp, took_too_long);
+	return qp;
+}
+
+/* `within_ms` 0: the whole connect time-out. */
+static struct nvme_login login_within(const struct remote_lane *l, uint32_t within_ms)
+{
+	struct nvme_login login = l->path->login;
+
+	if (within_ms)
+		login.opts.connect_timeout_ms = within_ms;
+	return login;
+}
+
+static void connect_fresh(struct remote_lane *l, uint32_t within_ms)
+{
+	struct nvme_login login = login_within(l, within_ms);
+
+	l->from_next = false;
+	l->qp = remote_lane_connect(l, &login);
+}
+
+static void want_within(struct remote_lane *l, uint32_t within_ms)
+{
+	struct nvme_login login;
 
 	if (likely(l->state != REMOTE_LANE_CLOSED_STATE) || !l->up)
 		return;
 	if (l->via) {
-		opened(l);
+		remote_lane_opened(l);
 		return;
 	}
-	set_state(l, REMOTE_LANE_OPENING_STATE);
-	l->qp = nvme_qpair_open(l->path->group->remote->host, login, (uint16_t)(l->core_index + 1), qpair_ready, qpair_gone,
-	                        l);
-	nvme_qpair_on_timeout(l->qp, took_too_long);
+	remote_lane_set_state(l, REMOTE_LANE_OPENING_STATE);
+	login = login_within(l, within_ms);
+	if (!remote_next_take(l, &login))
+		connect_fresh(l, within_ms);
+}
+
+void remote_lane_want(struct remote_lane *l)
+{
+	if (unlikely(l->state == REMOTE_LANE_CLOSED_STATE))
+		want_within(l, 0);
 }
 
 static void close_qpair(struct remote_lane *l)
 {
 	struct nvme_qpair *qp = l->qp;
 
-	set_state(l, REMOTE_LANE_CLOSED_STATE);
+	remote_lane_set_state(l, REMOTE_LANE_CLOSED_STATE);
 	timer_stop(&l->aborted);
 	remote_lane_forget(l);
+	remote_next_close(l);
 	l->qp = NULL;
 	if (qp)
 		nvme_qpair_close(qp); /* what it holds looks for another way */
@@ -230,13 +297,13 @@ void remote_lane_lost(struct remote_lane *l)
 
 	if (l->state != REMOTE_LANE_OPEN_STATE)
 		return;
-	set_state(l, REMOTE_LANE_ENDED_STATE);
+	remote_lane_set_state(l, REMOTE_LANE_ENDED_STATE);
 	remote_lane_forget(l);
 	err_set(&e, -EIO, "the target answered with a host's own status");
 	if (l->qp)
 		nvme_qpair_fail(l->qp, NVME_REASON_PROTOCOL, &e); /* no effect when that is why we are here */
 	else if (atomic_load_explicit(&l->via->public_state, memory_order_relaxed) == REMOTE_LANE_OPEN_STATE)
-		tell_trouble(l, NVME_REASON_PROTOCOL, &e); /* an injected one; else the other core's lane tells control */
+		remote_lane_trouble(l, NVME_REASON_PROTOCOL, &e); /* an injected one; else the other lane tells control */
 }
 
 /* --- what control says, on each core ------------------------------------------------------------------------ */
@@ -244,15 +311,18 @@ void remote_lane_lost(struct remote_lane *l)
 static void up_on_core(struct msg *m)
 {
 	struct remote_lane *l = container_of(m, struct remote_lane, up_msg);
-	uint32_t queues = max_u32(1, l->path->login.io_queues);
+	uint32_t queues = remote_lane_queues(l);
 
 	assert(!l->up && !l->qp);
 	l->up = true;
 	l->troubled = false;
 	l->life = l->path->told_life;
 	l->via = l->core_index < queues ? NULL : &l->path->lanes[l->core_index % queues];
+	l->refused_told = false;
+	l->refusals = 0;
 	if (!list_empty(&remote_core_of(l)->channels))
-		remote_lane_want(l);
+		want_within(l, l->path->rest_ms);
+	remote_next_up(l);
 	remote_early_go(l);
 }
 
@@ -260,8 +330,8 @@ static void down_on_core(struct msg *m)
 {
 	struct remote_lane *l = container_of(m, struct remote_lane, down_msg);
 
-	assert(l->up);
-	l->up = false;
+	assert(l->up || l->told_early);
+	l->up = l->told_early = false;
 	l->down_asked = true;
 	close_qpair(l);
 	remote_lane_look_down(l);
@@ -315,7 +385,7 @@ static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
 	err_set(&e, -ETIMEDOUT, "%s at %s port %s: command %02xh of queue %u was not answered within %llu us",
 	        l->path->where.subnqn, l->path->where.traddr, l->path->where.trsvcid, op->cmd.opc, nvme_qpair_id(qp),
 	        (unsigned long long)opts->timeout_us);
-	tell_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
+	remote_lane_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
 }
 
 static void abort_next_late(struct remote_lane *l)
@@ -390,7 +460,7 @@ static void could_not_be_aborted(struct remote_lane *l, const char *why)
 
 	err_set(&e, -ETIMEDOUT, "%s at %s port %s: a command took too long and %s", l->path->where.subnqn,
 	        l->path->where.traddr, l->path->where.trsvcid, why);
-	tell_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
+	remote_lane_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
 }
 
 static uint64_t aborted_within_ns(const struct remote_lane *l)

@@ -15,6 +15,7 @@ struct set {
 	uint32_t reconnect_delay_sec, fast_io_fail_timeout_sec;
 	uint8_t transport_ack_timeout, transport_tos;
 	bool disable_auto_failback, generate_uuids, enable_flush, io_path_stat, nvme_error_stat;
+	bool warm_connections;
 	char *write_replay;
 	struct remote_multipath_args multipath_opts;
 };
@@ -59,6 +60,8 @@ static const struct rpc_param set_params[] = {
 	          .doc = "A write whose connection ended may still land: it goes out again when the target's limits "
 		"exclude that "
 	                 "(safe), or at once, as Linux does."),
+	RPC_PARAM(struct set, warm_connections,
+	          .doc = "Cores that do not use a controller yet keep a connection to it that only has to log in."),
 	RPC_IGNORED("arbitration_burst", .doc = "Queues are served in turn."),
 	RPC_IGNORED("low_priority_weight", .doc = "As above."),
 	RPC_IGNORED("medium_priority_weight", .doc = "As above."),
@@ -116,6 +119,7 @@ static int opts_from(struct rpc_call *call, const struct set *a, struct remote_o
 	TAKE(disable_auto_failback);
 	TAKE(generate_uuids);
 	TAKE(enable_flush);
+	TAKE(warm_connections);
 #undef TAKE
 	if (a->keep_alive_timeout_ms)
 		o->keep_alive_timeout_ms = a->keep_alive_timeout_ms;

@@ -26,6 +26,7 @@
 #define AT_ONCE_JITTER_NS (20 * NS_PER_MS)
 /* Up for as long as this, it has proved itself: the next delay begins small again. */
 #define PROVED_NS (10 * NS_PER_S)
+#define REST_MIN_MS 1000u
 #define CTRATT_TBKAS (1u << 6)
 
 static const char *const state_names[] = {
@@ -41,16 +42,14 @@ static void gone(struct nvme_ctrlr *c, const struct err *e, void *arg);
 static void scan_too_long(struct timer *t);
 static void path_down(struct remote_path *p, enum nvme_reason reason, const struct err *e);
 static void drained(struct remote_path *p);
+static void early_dropped(struct remote_path *p);
 static void disabled(struct nvme_ctrlr *c, const struct err *e, void *arg);
 static void close_ctrlr(struct remote_path *p);
 static void closed(void *arg);
 static void decide(struct remote_path *p);
-static void kick(struct remote_path *p, const char *why);
 static void wait_and_try(struct remote_path *p, uint64_t delay_ns);
 static void delay_over(struct timer *t);
-static void lost_since(struct remote_path *p, uint64_t when_ns);
 static void expired(struct timer *t);
-static void tell(struct list *waits, const struct err *e);
 static void end_now(struct remote_path *p);
 
 const char *remote_path_state_name(enum remote_path_state s)
@@ -88,7 +87,7 @@ struct remote_path *remote_path_make(struct remote_group *g, const struct nvme_p
 	}
 	remote_lanes_init(p);
 	g->paths[i] = p;
-	lost_since(p, reactor_now_ns());
+	remote_path_lost_since(p, reactor_now_ns());
 	remote_group_changed(g);
 	return p;
 }
@@ -148,8 +147,15 @@ static void reached(struct nvme_ctrlr *c, void *arg)
 static void granted(struct remote_turn *turn)
 {
 	struct remote_path *p = container_of(turn, struct remote_path_ctl, turn)->path;
+	struct nvme_login login;
 
 	path_goto(p, REMOTE_PATH_CONNECTING);
+	/* One that fell silent the last time costs cores nothing before it has said something. */
+	if (!ended_in_silence(p->ctl->reason) && nvme_ctrlr_login(p->ctrlr, &login)) {
+		p->ctl->early = true;
+		remote_lanes_early(p, &login);
+	}
+	p->ctl->granted_ns = reactor_now_ns();
 	nvme_ctrlr_proceed(p->ctrlr);
 }
 
@@ -219,6 +225,15 @@ static void scan_too_long(struct timer *t)
 	path_down(p, NVME_REASON_ADMIN_TIMEOUT, &e);
 }
 
+/* I/O connections have what the admin queue left of the attempt's time, but a second at least. */
+static uint32_t rest_ms(const struct remote_path *p, uint32_t all_ms)
+{
+	uint64_t used_ms = (reactor_now_ns() - p->ctl->granted_ns) / NS_PER_MS;
+	uint32_t least_ms = min_u32(REST_MIN_MS, all_ms);
+
+	return used_ms + least_ms > all_ms ? least_ms : all_ms - (uint32_t)used_ms;
+}
+
 void remote_path_scanned(struct remote_path *p)
 {
 	struct remote_path_ctl *ctl = p->ctl;
@@ -241,10 +256,22 @@ void remote_path_scanned(struct remote_path *p)
 	ctl->up_ns = reactor_now_ns();
 	ctl->down_ns = 0;
 	ctl->ups_total++;
+	ctl->early = false;
+	p->rest_ms = rest_ms(p, login.opts.connect_timeout_ms);
 	remote_lanes_up(p, &login);
 	remote_group_changed(p->group);
-	tell(&ctl->firsts, NULL);
-	tell(&ctl->resets, NULL);
+	remote_path_tell(&ctl->firsts, NULL);
+	remote_path_tell(&ctl->resets, NULL);
+}
+
+void remote_path_lane_refused(struct remote_path *p, enum nvme_reason reason, const struct err *e)
+{
+	char text[512];
+
+	p->reasons[reason]++;
+	if (log_may(&p->ctl->said))
+		log_warning("remote: %s: %s; that core's I/O goes by another one's queue, and it is tried again",
+		            remote_path_text(p, text), e->text);
 }
 
 void remote_path_lane_opened(struct remote_path *p)
@@ -294,7 +321,7 @@ static void path_down(struct remote_path *p, enum nvme_reason reason, const stru
 		remote_scan_end(p);
 		ctl->at_once |= ctl->attempts == 0;
 		ctl->fenced = nvme_ctrlr_reason(p->ctrlr) == NVME_REASON_NONE;
-		lost_since(p, reactor_now_ns());
+		remote_path_lost_since(p, reactor_now_ns());
 		path_goto(p, REMOTE_PATH_DRAINING);
 		remote_group_changed(p->group);
 		remote_lanes_down(p, drained);
@@ -306,11 +333,23 @@ static void path_down(struct remote_path *p, enum nvme_reason reason, const stru
 		note(p, reason, e);
 		remote_scan_end(p);
 		ctl->failed = true;
-		close_ctrlr(p);
+		if (ctl->early) {
+			ctl->early = false;
+			path_goto(p, REMOTE_PATH_DRAINING);
+			remote_lanes_down(p, early_dropped);
+		} else {
+			close_ctrlr(p);
+		}
 		break;
 	default:
 		break; /* on its way already */
 	}
+}
+
+/* The attempt failed, and the connections that were to be its I/O queues are closed. */
+static void early_dropped(struct remote_path *p)
+{
+	close_ctrlr(p);
 }
 
 /* The cores have let go. Over an admin queue that lives the controller is disabled: then nothing of what was sent can
@@ -420,10 +459,10 @@ static void decide(struct remote_path *p)
 		wait_and_try(p, next_delay_ns(p));
 	}
 	if (ctl->want == REMOTE_WANT_DISABLED)
-		tell(&ctl->offs, NULL);
+		remote_path_tell(&ctl->offs, NULL);
 	if (failed || ctl->want == REMOTE_WANT_DISABLED || p->state == REMOTE_PATH_FAILED) {
-		tell(&ctl->firsts, &e);
-		tell(&ctl->resets, &e);
+		remote_path_tell(&ctl->firsts, &e);
+		remote_path_tell(&ctl->resets, &e);
 	}
 }
 
@@ -439,7 +478,7 @@ static void delay_over(struct timer *t)
 }
 
 /* What is wanted has changed. */
-static void kick(struct remote_path *p, const char *why)
+void remote_path_kick(struct remote_path *p, const char *why)
 {
 	struct err e = { 0 };
 	char text[512];
@@ -479,7 +518,7 @@ static void start_expiry(struct remote_path *p)
 		timer_start(&p->ctl->expiry, at > now ? at - now : 0, expired);
 }
 
-static void lost_since(struct remote_path *p, uint64_t when_ns)
+void remote_path_lost_since(struct remote_path *p, uint64_t when_ns)
 {
 	if (!p->ctl->down_ns)
 		p->ctl->down_ns = when_ns;
@@ -519,9 +558,9 @@ bool remote_path_going(const struct remote_path *p)
 	return p->ctl->want == REMOTE_WANT_GONE;
 }
 
-/* --- asked for by people --------------------------------------------------------------------------------------- */
+/* --- who waits ------------------------------------------------------------------------------------------------- */
 
-static void tell(struct list *waits, const struct err *e)
+void remote_path_tell(struct list *waits, const struct err *e)
 {
 	struct list told, *l;
 
@@ -532,124 +571,6 @@ static void tell(struct list *waits, const struct err *e)
 
 		w->done(w, e);
 	}
-}
-
-void remote_path_unwait(struct remote_path_wait *w)
-{
-	if (list_linked(&w->link))
-		list_del(&w->link);
-}
-
-static void refuse(struct remote_path *p, struct remote_path_wait *w, int code, const char *why)
-{
-	struct err e = { 0 };
-	char text[512];
-
-	err_set(&e, code, "%s %s", remote_path_text(p, text), why);
-	list_init(&w->link);
-	w->done(w, &e);
-}
-
-/* Somebody who comes with another address, say: of what gave up there is a next attempt, of what is off none. */
-void remote_path_when_tried(struct remote_path *p, struct remote_path_wait *w)
-{
-	if (p->state == REMOTE_PATH_UP) {
-		list_init(&w->link);
-		w->done(w, NULL);
-	} else if (p->state == REMOTE_PATH_DISABLED) {
-		refuse(p, w, -EALREADY, "is disabled; bdev_nvme_enable_controller connects it");
-	} else {
-		list_add_tail(&p->ctl->firsts, &w->link);
-		if (p->state == REMOTE_PATH_FAILED)
-			kick(p, "");
-	}
-}
-
-void remote_path_reset(struct remote_path *p, struct remote_path_wait *w)
-{
-	bool idle = p->state == REMOTE_PATH_DELAY || p->state == REMOTE_PATH_FAILED;
-
-	if (p->ctl->want == REMOTE_WANT_GONE) {
-		refuse(p, w, -ENODEV, "is being detached");
-		return;
-	}
-	if (p->ctl->want == REMOTE_WANT_DISABLED) {
-		refuse(p, w, -EALREADY, "is disabled; bdev_nvme_enable_controller connects it");
-		return;
-	}
-	list_add_tail(&p->ctl->resets, &w->link);
-	p->ctl->at_once = idle || p->state >= REMOTE_PATH_UP;
-	if (idle || p->state == REMOTE_PATH_UP)
-		kick(p, "reset on request");
-}
-
-void remote_path_enable(struct remote_path *p, struct remote_path_wait *w)
-{
-	struct err e = { 0 };
-	char text[512];
-
-	if (p->ctl->want != REMOTE_WANT_DISABLED) {
-		if (p->ctl->want == REMOTE_WANT_GONE) {
-			refuse(p, w, -ENODEV, "is being detached");
-			return;
-		}
-		list_init(&w->link);
-		w->done(w, NULL);
-		return;
-	}
-	p->ctl->want = REMOTE_WANT_UP;
-	p->ctl->hopeless = false;
-	p->ctl->down_ns = 0;
-	lost_since(p, reactor_now_ns());
-	list_add_tail(&p->ctl->resets, &w->link);
-	remote_group_changed(p->group);
-	if (p->state == REMOTE_PATH_DISABLED) {
-		kick(p, "");
-		return;
-	}
-	p->ctl->at_once = true;
-	err_set(&e, -ECANCELED, "%s was enabled again before it was off", remote_path_text(p, text));
-	tell(&p->ctl->offs, &e); /* who waits for that waits in vain */
-}
-
-void remote_path_disable(struct remote_path *p, struct remote_path_wait *w)
-{
-	if (p->ctl->want == REMOTE_WANT_GONE) {
-		refuse(p, w, -ENODEV, "is being detached");
-	} else if (p->state == REMOTE_PATH_DISABLED) {
-		list_init(&w->link);
-		w->done(w, NULL);
-	} else {
-		p->ctl->want = REMOTE_WANT_DISABLED;
-		list_add_tail(&p->ctl->offs, &w->link);
-		kick(p, "disabled on request");
-	}
-}
-
-void remote_path_add_alternate(struct remote_path *p, const struct nvme_path *where)
-{
-	struct remote_path_ctl *ctl = p->ctl;
-
-	ctl->alternates = reallocarray(ctl->alternates, ctl->alternate_count + 1, sizeof(*where));
-	must(ctl->alternates);
-	ctl->alternates[ctl->alternate_count++] = *where;
-}
-
-void remote_path_remove_alternate(struct remote_path *p, uint32_t at)
-{
-	struct remote_path_ctl *ctl = p->ctl;
-
-	ctl->alternate_count--;
-	memmove(ctl->alternates + at, ctl->alternates + at + 1, (ctl->alternate_count - at) * sizeof(*ctl->alternates));
-}
-
-/* The address in use is not wanted any more: the next one takes its place. */
-void remote_path_drop_address(struct remote_path *p)
-{
-	p->where = p->ctl->alternates[0];
-	remote_path_remove_alternate(p, 0);
-	p->ctl->at_once = true;
-	kick(p, "its address was detached");
 }
 
 uint16_t remote_path_cntlid(const struct remote_path *p)
@@ -685,9 +606,9 @@ void remote_path_leave(struct remote_path *p, struct remote_path_wait *w)
 		p->ctl->want = REMOTE_WANT_GONE;
 		timer_stop(&p->ctl->expiry);
 		remote_group_changed(p->group);
-		kick(p, "detached on request");
+		remote_path_kick(p, "detached on request");
 	} else if (p->ctl->ended) {
-		tell(&p->ctl->ends, NULL);
+		remote_path_tell(&p->ctl->ends, NULL);
 		/* Given up by itself before: it need not be kept for limbo now. */
 		p->ctl->limbo_over |= p->group->leaving;
 		remote_lives_look(p);
@@ -736,10 +657,10 @@ static void end_now(struct remote_path *p)
 			remote_group_leave(p->group, NULL); /* that was the last: its disks go too */
 		remote_scan_path_gone(p);
 		remote_group_changed(p->group);
-		tell(&ctl->firsts, p->last_err.code ? &p->last_err : &e);
-		tell(&ctl->resets, &e);
-		tell(&ctl->offs, &e);
-		tell(&ctl->ends, NULL);
+		remote_path_tell(&ctl->firsts, p->last_err.code ? &p->last_err : &e);
+		remote_path_tell(&ctl->resets, &e);
+		remote_path_tell(&ctl->offs, &e);
+		remote_path_tell(&ctl->ends, NULL);
 		remote_group_look(p->group);
 		remote_lives_look(p);
 		return;

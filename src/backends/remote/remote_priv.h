@@ -57,6 +57,7 @@ struct remote_opts {
 	bool enable_flush;                      /* SPDK's; see remote.md */
 	bool write_replay_immediate;            /* a write whose fate is unknown goes out again at once,
 		as Linux does */
+	bool warm_connections;                  /* cores that have not used a path yet keep a connection to it */
 	enum remote_policy policy;
 	enum remote_selector selector;
 	uint32_t rr_min_io;
@@ -93,6 +94,8 @@ struct remote_io_stats {
 	X(IN_LIMBO,      "limbo",             "writes that waited because they might still have landed") \
 	X(TIMED_OUT,     "timed_out",         "commands that took longer than the I/O time-out") \
 	X(OPENED,        "opened",            "queue pairs made ready") \
+	X(EARLY,         "early",             "connections made before the controller was ready, or kept warm") \
+	X(REFUSED,       "refused",           "queue pairs that could not be made while the path was up") \
 	X(ENDED,         "ended",             "queue pairs that ended by themselves") \
 	X(FORWARDED,     "forwarded",         "I/Os sent by way of another core's queue pair")
 #define REMOTE_LANE_ENUM(id, name, text) REMOTE_LANE_##id,
@@ -136,6 +139,8 @@ struct remote_view {
 	X(CLOSED,  "no connection, none wanted") \
 	X(OPENING, "being connected") \
 	X(OPEN,    "takes commands") \
+	X(BY_ANOTHER, "takes commands, and sends them by way of another core") /* public only: OPEN with `via` */ \
+	X(REFUSED, "its queue pair could not be made; tried again") /* public only, until another way is found */ \
 	X(ENDED,   "its connection ended; control has been told")
 #define REMOTE_LANE_STATE_ENUM(id, text) REMOTE_LANE_##id##_STATE,
 enum remote_lane_state { REMOTE_LANE_STATES(REMOTE_LANE_STATE_ENUM) };
@@ -144,7 +149,16 @@ enum remote_lane_state { REMOTE_LANE_STATES(REMOTE_LANE_STATE_ENUM) };
 struct remote_lane {
 	CACHE_ALIGNED struct remote_path *path;
 	struct nvme_qpair *qp;          /* NULL: none, or it goes by `via` */
-	struct remote_lane *via;        /* another core's, when there are fewer queues than cores */
+	struct remote_lane *via;        /* another core's, when there are fewer queues than cores, or ours is refused */
+	struct nvme_qpair *next;        /* not in use yet: made early, kept warm, or tried again; NULL: none */
+	bool told_early;                /* of an attempt that is not up yet */
+	bool next_logs_in;              /* when ready, it is the lane's */
+	bool from_next, refused_told;   /* qp's connection was made before it was wanted; control was told */
+	uint8_t refusals;               /* in a row */
+	struct timer retry;
+	struct msg early_msg;
+	enum nvme_reason refused_reason;
+	struct err refused_err;         /* control's to read once it was told, until this life ends */
 	uint8_t core_index, state;      /* enum remote_lane_state */
 	_Atomic uint8_t public_state;   /* the state, for whoever reads */
 	bool up;                        /* control has said so, and not taken it back */
@@ -210,6 +224,7 @@ struct remote_io {
 	struct bdev_io *io;
 	struct remote_channel *channel;
 	struct remote_lane *lane;       /* of the I/O's own core */
+	struct remote_lane *via;        /* the other core's that it was given to; NULL: it went from here */
 	uint64_t began_ns;              /* at its lane; in its line */
 	uint8_t place;                  /* enum remote_place */
 	bool more;                      /* another command may follow */
@@ -348,8 +363,8 @@ struct remote_path {
 	/* CTL's, private to remote_path.c and its kin */
 	struct remote_path_ctl *ctl;
 	/* IO's: what was said to the lanes; they read the first three while they are up, the rest is control's. */
-	struct nvme_login login;
-	uint32_t told_life;
+	struct nvme_login login, early_login;
+	uint32_t told_life, rest_ms;    /* rest_ms: what is left of the attempt's time, for who logs in at once */
 	uint16_t crdt_100ms[3];
 	uint32_t replay_life, downs_left, replays_left;
 	void (*down_done)(struct remote_path *p), (*replay_done)(struct remote_path *p);
@@ -421,7 +436,11 @@ void remote_lanes_fini(struct remote_path *p); /* every lane is closed, nothing 
 /* The controller is ready: cores that have channels of the group open queue pairs, others when the first comes.
  * Alternates strictly with remote_lanes_down(), whose `done` has run.
  * Core: control. Memory: `login` is copied. */
-void remote_lanes_up(struct remote_path *p, const struct nvme_login *login); /* sends p->life along */
+void remote_lanes_up(struct remote_path *p, const struct nvme_login *login); /* sends p->life, p->rest_ms along */
+/* The controller is being logged in to: cores that have channels of the group, or all with warm_connections, may make
+ * the connections that they will need. Before an up, once; remote_lanes_down() instead of that
+ * up takes it back. Core: control. Memory: `login` is copied. */
+void remote_lanes_early(struct remote_path *p, const struct nvme_login *login);
 /* Every core takes its I/O off this path (to another one, to wait, into limbo) and closes its queue pair.
  * Core: control. Then: `done` runs there when all have; only then the controller is closed. */
 void remote_lanes_down(struct remote_path *p, void (*done)(struct remote_path *p));
@@ -457,6 +476,8 @@ void remote_lane_want(struct remote_lane *l);
 /* A lane of the path ended by itself, an I/O took too long, or the like: `reason` counts, `e` is for people. The path
  * is taken down and comes back by its own rules. Once is enough; more do no harm, also of an earlier life. */
 void remote_path_trouble(struct remote_path *p, enum nvme_reason reason, const struct err *e);
+/* A lane of a path that is up could not be opened. It goes by another core's, and is tried again. */
+void remote_path_lane_refused(struct remote_path *p, enum nvme_reason reason, const struct err *e);
 /* A lane is open: control may tell that a path really works. */
 void remote_path_lane_opened(struct remote_path *p);
 /* An I/O was answered with an ANA status: read the log again. */

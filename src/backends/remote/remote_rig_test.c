@@ -15,11 +15,19 @@ struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login 
 	struct remote_lane *lane = arg;
 
 	(void)h;
-	must(qid >= 1 && qid <= l->io_queues);
+	must(l->cntlid == NVME_CNTLID_DYNAMIC || (qid >= 1 && qid <= l->io_queues));
 	*qp = (struct nvme_qpair){ .rig = rig_now, .path = lane->path->index, .core = lane->core_index, .qid = qid,
 		                   .ready = ready, .gone = gone, .arg = arg, .next = rig_now->qpairs };
+	qp->nameless = l->cntlid == NVME_CNTLID_DYNAMIC;
 	rig_now->qpairs = qp;
 	return qp;
+}
+
+void nvme_qpair_login(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid)
+{
+	must(qp->nameless && l->cntlid != NVME_CNTLID_DYNAMIC && qid >= 1 && qid <= l->io_queues);
+	qp->nameless = false;
+	qp->qid = qid;
 }
 
 void nvme_qpair_on_timeout(struct nvme_qpair *qp, void (*fn)(struct nvme_qpair *qp, struct nvme_op *op, void *arg))
@@ -112,6 +120,14 @@ void remote_path_trouble(struct remote_path *p, enum nvme_reason reason, const s
 	must(reactor_is_control(reactor_self()));
 	(void)e;
 	rig_now->troubles[p->index]++;
+	rig_now->reason = reason;
+}
+
+void remote_path_lane_refused(struct remote_path *p, enum nvme_reason reason, const struct err *e)
+{
+	must(reactor_is_control(reactor_self()));
+	(void)e;
+	rig_now->refused[p->index]++;
 	rig_now->reason = reason;
 }
 
@@ -211,7 +227,7 @@ void rig_settle(struct rig *r)
 		sim_run(never, NULL, NS_PER_MS);
 		more = false;
 		for (struct nvme_qpair *qp = r->qpairs; qp && !more && !r->holds_opening; qp = qp->next)
-			if (!qp->is_ready && !qp->reason) {
+			if (!qp->is_ready && !qp->reason && !qp->nameless) {
 				rig_as(r, qp->core, make_ready, qp);
 				more = true;
 			}
@@ -245,7 +261,7 @@ void rig_publish(struct rig *r)
 static void up_here(void *arg)
 {
 	struct remote_path *p = arg;
-	struct nvme_login login = { .io_queues = rig_now->io_queues };
+	struct nvme_login login = { .io_queues = rig_now->io_queues, .cntlid = 1 };
 
 	p->life++;
 	p->state = REMOTE_PATH_UP;
@@ -257,6 +273,19 @@ void rig_up(struct rig *r, uint32_t path)
 	rig_as(r, RIG_CORES, up_here, &r->paths[path]);
 	r->up[path] = true;
 	rig_publish(r);
+}
+
+static void early_here(void *arg)
+{
+	struct nvme_login login = { .cntlid = NVME_CNTLID_DYNAMIC, .opts.io_queues = rig_now->io_queues };
+
+	remote_lanes_early(arg, &login);
+}
+
+void rig_early(struct rig *r, uint32_t path)
+{
+	rig_as(r, RIG_CORES, early_here, &r->paths[path]);
+	rig_settle(r);
 }
 
 static void down_here(void *arg)
@@ -305,6 +334,7 @@ struct nvme_qpair *rig_qpair(struct rig *r, uint32_t path, uint32_t core)
 struct cut {
 	struct nvme_qpair *qp;
 	bool sent;
+	enum nvme_reason reason;
 };
 
 static void cut_here(void *arg)
@@ -314,7 +344,7 @@ static void cut_here(void *arg)
 	struct err e = { 0 };
 
 	err_set(&e, -ECONNRESET, "cut");
-	qp->reason = NVME_REASON_RESET;
+	qp->reason = x->reason;
 	for (uint32_t i = 0; i < qp->count; i++)
 		qp->held[i]->sent = x->sent;
 	fail_held(qp);
@@ -326,8 +356,17 @@ static void cut_here(void *arg)
 
 void rig_cut(struct rig *r, struct nvme_qpair *qp, bool sent)
 {
-	struct cut x = { qp, sent };
+	struct cut x = { qp, sent, NVME_REASON_RESET };
 
+	rig_as(r, qp->core, cut_here, &x);
+	rig_settle(r);
+}
+
+void rig_refuse(struct rig *r, struct nvme_qpair *qp)
+{
+	struct cut x = { qp, false, NVME_REASON_LOGIN_REFUSED };
+
+	must(!qp->is_ready && !qp->nameless);
 	rig_as(r, qp->core, cut_here, &x);
 	rig_settle(r);
 }

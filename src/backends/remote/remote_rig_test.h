@@ -31,6 +31,7 @@ struct nvme_qpair {
 	void (*timeout)(struct nvme_qpair *qp, struct nvme_op *op, void *arg);
 	void *arg;
 	bool is_ready, closed;
+	bool nameless;                  /* opened before the controller was ready, and not told to log in yet */
 	enum nvme_reason reason;
 	struct nvme_op *held[RIG_HELD_MAX]; /* what was submitted and not answered, in order */
 	uint32_t count;
@@ -52,6 +53,7 @@ struct rig {
 	uint8_t access[RIG_PATHS];
 	bool up[RIG_PATHS], hopeless;
 	uint8_t preferred;
+	uint32_t refused[RIG_PATHS];
 	uint32_t downs, replays, troubles[RIG_PATHS], anas, nss, opens, removed, aborts;
 	enum nvme_reason reason;
 	uint16_t abort_cid;
@@ -76,12 +78,15 @@ void rig_settle(struct rig *r);
 void rig_time(struct rig *r, uint64_t ns);
 /* Path and its lanes; the view. */
 void rig_up(struct rig *r, uint32_t path);
+void rig_early(struct rig *r, uint32_t path); /* followed by an up or a down */
 void rig_down(struct rig *r, uint32_t path);
 void rig_replay(struct rig *r, uint32_t path, uint32_t life);
 void rig_publish(struct rig *r);
 /* The queue pair of a path on a core; NULL: none is open. */
 struct nvme_qpair *rig_qpair(struct rig *r, uint32_t path, uint32_t core);
 void rig_ready(struct rig *r, struct nvme_qpair *qp);
+/* Its Connect is refused. */
+void rig_refuse(struct rig *r, struct nvme_qpair *qp);
 /* The connection ends; `sent`: what it holds had gone out. */
 void rig_cut(struct rig *r, struct nvme_qpair *qp, bool sent);
 /* Answer the oldest command that it holds. */
