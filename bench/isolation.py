@@ -10,6 +10,7 @@ A gateway with remote disks on the first CPU this process may use, their target 
 Each repetition measures quiet and disturbed one after the other; medians are printed, with the smallest and largest.
 Dead are, in turn, an address that drops SYNs, a closed port, a peer that says nothing, and one that ends the connection
 at a step of its own.
+Fails when a callback of the gateway used more than 1 ms of CPU time while there were dead ones.
 SPDK: --peer-args '--no-huge -s 512 -u' where there are no hugepages.
 """
 import argparse
@@ -25,6 +26,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DEAD, DEAD_ATTACHES = 64, 8
+CALLBACK_CPU_MS = 1         # what no callback may use more of, whatever the dead do
+SENDS = "tcp_send"          # of the load itself: on loopback it works off whatever packets the kernel has
+TOO_LONG = []
 PAUSE_S = 0.5               # between two attempts of one dead controller
 LINKS = {"multipath": "multipath", "ctrlr_loss_timeout_sec": -1, "reconnect_delay_sec": 1}
 
@@ -51,7 +55,7 @@ from black_hole import BlackHole                                            # no
 from gantry import NQN, Daemon, RpcError, free_port, wait_until             # noqa: E402
 from load import perf_command                                               # noqa: E402
 from nvme_tcp import IO_READ, Host, rw                                      # noqa: E402
-from attached import Beside, attach, controllers, detach, longest_callbacks, serve, where  # noqa: E402
+from attached import Beside, attach, controllers, detach, longest_callbacks, longest_cpu, serve, where  # noqa: E402
 
 CPUS = sorted(os.sched_getaffinity(0))
 
@@ -141,6 +145,7 @@ def figures_healthy(peer, out):
     """A healthy controller's latency, alone and beside the dead."""
     with running("far", 1) as far, running("near", 0, peer) as daemon:
         served = serve(daemon, attach(daemon, far.serve(far.malloc("disk")), "healthy"))
+        before = {} if peer else longest_cpu(daemon)        # starting has its own
         for _ in range(ARGS.n):
             quiet = load(served, depth=8, pattern="randread", qpairs=1)["latency_us"]
             with Dead(daemon, DEAD) as dead:
@@ -153,6 +158,10 @@ def figures_healthy(peer, out):
         if not peer:
             for name, (ms, what) in longest_callbacks(daemon).items():
                 out(f"longest callback of {name} ({what}), ms by the clock", ms)
+            for name, (ms, what) in longest_cpu(daemon).items():
+                out(f"longest callback of {name} ({what}), ms of CPU time", ms)
+                if not what.startswith(SENDS) and ms > max(CALLBACK_CPU_MS, before[name][0]):
+                    TOO_LONG.append(f"{what} of {name} used {ms:.2f} ms of CPU time; {CALLBACK_CPU_MS} is the most")
 
 
 def figures_rpc(peer, out):
@@ -235,7 +244,9 @@ def main():
                 else:
                     print(f"{side:<8}{figure:<66}{statistics.median(v):>10.3f}  {min(v):.3f} to {max(v):.3f}",
                           flush=True)
-    return 0
+    for line in TOO_LONG:
+        print(line, file=sys.stderr)
+    return 1 if TOO_LONG else 0
 
 
 if __name__ == "__main__":

@@ -247,6 +247,8 @@ struct reactor_stats {
 	uint64_t message_age_max_ns;           /* oldest message ever seen when taken (sampled) */
 	uint64_t longest_ns;                   /* longest single callback */
 	const char *longest_name;              /* its name; static text or a resolved symbol */
+	uint64_t longest_cpu_ns;               /* the most CPU time of its thread that one used; up to 0.25 ms too much */
+	const char *longest_cpu_name;
 	uint64_t stalls;                       /* times the stall guard had to speak */
 	uint64_t cpu_ns;                       /* CPU time of its thread */
 };

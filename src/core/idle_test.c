@@ -2,6 +2,7 @@
 /* idle_test.c: a core with nothing to do uses no wake-ups at all; and what is told about one that is stuck. */
 #include <pthread.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/log.h"
@@ -143,6 +144,32 @@ static void longest_callback_is_kept_by_name(void **state)
 	assert_string_equal(stats.longest_name, "busy_100_ms");
 }
 
+/* Asleep within a callback is time by the clock, not of the CPU. */
+static void sleepy_20_ms(struct msg *m)
+{
+	struct timespec t = { .tv_nsec = 20 * NS_PER_MS };
+
+	nanosleep(&t, NULL);
+}
+
+static void sleepy_start(void *arg)
+{
+	static struct timer t;
+
+	msg_send(core_reactor(rig.core, 0), &stuck, sleepy_20_ms);
+	timer_start(&t, 200 * NS_PER_MS, ask_later);
+}
+
+static void cpu_time_of_callbacks_is_kept(void **state)
+{
+	rig_run(1, CORE_INTERRUPT, sleepy_start);
+	assert_true(stats.longest_ns >= 20 * NS_PER_MS);
+	assert_true(stats.longest_cpu_ns < 5 * NS_PER_MS);
+	rig_run(1, CORE_INTERRUPT, named_start);
+	assert_true(stats.longest_cpu_ns >= NS_PER_MS && stats.longest_cpu_ns <= stats.longest_ns);
+	assert_string_equal(stats.longest_cpu_name, "busy_100_ms");
+}
+
 /* --- stuck I/O ---------------------------------------------------------------------------------------------------- */
 
 static struct watch watch;
@@ -190,6 +217,7 @@ int main(void)
 		cmocka_unit_test(idle_core_uses_no_wakeups),
 		cmocka_unit_test(stuck_reactor_is_told_and_named),
 		cmocka_unit_test(longest_callback_is_kept_by_name),
+		cmocka_unit_test(cpu_time_of_callbacks_is_kept),
 		cmocka_unit_test(stuck_io_is_reported_while_outstanding),
 	};
 

@@ -80,6 +80,8 @@ struct reactor {
 	const char *running_name;
 	void *longest_fn;
 	uint64_t ticks, longest_ticks;           /* ticks: when the running callback began */
+	uint64_t cpu_ns, cpu_ticks, look_ticks;  /* CPU time at cpu_ticks; looked at again look_ticks later */
+	void *longest_cpu_fn;
 
 	struct mem_pool *mem;                    /* mem.c */
 	struct log_buffer *log;                  /* log.c */
@@ -191,7 +193,14 @@ static inline uint64_t stat_get(const uint64_t *v) { return __atomic_load_n(v, _
 /* Around every callback: what runs, for the stall guard; how long it took, for the account. A phase begins with
  * calls_begin(); the end of one callback is the begin of the next one. */
 void call_was_longest(struct reactor *r, void *fn, const char *name, uint64_t ticks);
-static inline void calls_begin(struct reactor *r) { r->ticks = platform_ticks(); }
+/* A callback that took `ticks` has ended, or (fn NULL) one is about to begin. */
+void call_cpu_look(struct reactor *r, void *fn, const char *name, uint64_t ticks);
+static inline void calls_begin(struct reactor *r)
+{
+	r->ticks = platform_ticks();
+	if (unlikely(r->ticks - r->cpu_ticks >= r->look_ticks))
+		call_cpu_look(r, NULL, NULL, 0);
+}
 static inline void call_runs(struct reactor *r, void *fn, const char *name)
 {
 	__atomic_store_n(&r->running_fn, fn, __ATOMIC_RELAXED);
@@ -204,6 +213,8 @@ static inline void call_ran(struct reactor *r, void *fn, const char *name)
 	r->ticks = now;
 	if (unlikely(ticks > r->longest_ticks))
 		call_was_longest(r, fn, name, ticks);
+	if (unlikely(now - r->cpu_ticks >= r->look_ticks))
+		call_cpu_look(r, fn, name, ticks);
 }
 
 static inline void msg_queue_init(struct msg_queue *q) { q->first = NULL; q->last = &q->first; }

@@ -246,6 +246,7 @@ static const struct core_row core_rows[] = {
 	{ METRIC_CORE_DEPTH,   CORE(message_depth_max),  false, NULL, NULL },
 	{ METRIC_CORE_AGE,     CORE(message_age_max_ns), true,  NULL, NULL },
 	{ METRIC_CORE_LONGEST, CORE(longest_ns),         true,  NULL, NULL },
+	{ METRIC_CORE_LONGEST_CPU, CORE(longest_cpu_ns), true,  NULL, NULL },
 	{ METRIC_CORE_STALLS,  CORE(stalls),             false, NULL, NULL },
 };
 

@@ -24,6 +24,7 @@
 	X(CORE_DEPTH,      "gantry_core_message_depth_max",        "gauge",     "Most messages that ever waited.") \
 	X(CORE_AGE,        "gantry_core_message_age_max_seconds",  "gauge",     "Oldest message ever seen when taken.") \
 	X(CORE_LONGEST,    "gantry_core_callback_max_seconds",     "gauge",     "The longest callback ever.") \
+	X(CORE_LONGEST_CPU,"gantry_core_callback_cpu_max_seconds", "gauge",     "The most CPU time that a callback used.") \
 	X(CORE_STALLS,     "gantry_core_stalls_total",             "counter",   "Reports of the stall guard.") \
 	X(IO_STUCK,        "gantry_io_stuck_total",                "counter",   "Reports of the stuck-I/O watchdog.") \
 	X(NOTES,           "gantry_notifications_total",           "counter",   "See notify_get_notifications.") \

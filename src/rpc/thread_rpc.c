@@ -191,6 +191,8 @@ static struct json_object *make_wakeups(struct rpc_core_methods *m, const struct
 		json_add_u64(o, "message_age_max_ns", s->message_age_max_ns);
 		json_add_u64(o, "longest_ns", s->longest_ns);
 		json_add_text(o, "longest_name", s->longest_name ? s->longest_name : "");
+		json_add_u64(o, "longest_cpu_ns", s->longest_cpu_ns);
+		json_add_text(o, "longest_cpu_name", s->longest_cpu_name ? s->longest_cpu_name : "");
 		json_add_u64(o, "stalls", s->stalls);
 		add_item_lists(o, g);
 	}

@@ -114,7 +114,16 @@ class Beside(threading.Thread):
 
 def longest_callbacks(daemon):
     """{reactor: (ms, what)}, since the daemon began."""
-    return {r["name"]: (r["longest_ns"] / 1e6, r["longest_name"])
+    return longest(daemon, "longest")
+
+
+def longest_cpu(daemon):
+    """The same by CPU time of the reactor's thread: up to 0.25 ms too much, never too little."""
+    return longest(daemon, "longest_cpu")
+
+
+def longest(daemon, field):
+    return {r["name"]: (r[f"{field}_ns"] / 1e6, r[f"{field}_name"])
             for r in daemon.rpc("gantry_get_wakeups")["reactors"]}
 
 

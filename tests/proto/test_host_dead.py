@@ -6,7 +6,8 @@ import time
 import pytest
 
 import bad_ways as ways
-from attached import PATIENCE_S, Beside, attach, controllers, detach, in_parallel, longest_callbacks, refused, serve
+from attached import (PATIENCE_S, Beside, attach, controllers, detach, in_parallel, longest_callbacks, longest_cpu,
+                      refused, serve)
 from bad_scripts import BY_STEP
 from bad_target import BadTarget, Disks, Namespace
 from black_hole import BlackHole
@@ -55,7 +56,7 @@ def healthy(tmp_path):
             yield daemon, load
             load.more_ios(500)
         told = longest_callbacks(daemon)
-        print("longest callbacks, ms:", told)
+        print("longest callbacks, ms:", told, "of CPU time:", longest_cpu(daemon))
         if not daemon.is_sanitized:
             assert max(ms for ms, _ in told.values()) < LONGEST_MS, told
         detach(daemon, "healthy")
