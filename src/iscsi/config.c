@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "core/log.h"
 #include "iscsi/config_priv.h"
+#include "iscsi/login.h"
 
 /* --- the target --------------------------------------------------------------------------------------- */
 
@@ -12,9 +13,9 @@ void iscsi_options_init(struct iscsi_options *o)
 {
 	*o = (struct iscsi_options){
 		.node_base = "iqn.2016-06.io.spdk", .nop_timeout_s = 60, .nop_in_interval_s = 30, .max_sessions = 1024,
-		.max_queue_depth = 128, .max_connections_per_session = 2, .default_time2wait = 2, .default_time2retain = 20,
-		.first_burst_length = 256 * 1024, .max_burst_length = 16776192, .max_recv_data_segment_length = 256 * 1024,
-		.max_outstanding_r2t = 16, .login_timeout_ms = 15000, .data_timeout_ms = 30000, .immediate_data = true,
+		.max_queue_depth = 128, .max_connections_per_session = 2, .default_time2wait = 2, .default_time2retain = 0,
+		.first_burst_length = 256 * 1024, .max_burst_length = 16777215, .max_recv_data_segment_length = 256 * 1024,
+		.max_outstanding_r2t = 64, .login_timeout_ms = 15000, .data_timeout_ms = 30000, .immediate_data = true,
 	};
 }
 
@@ -26,6 +27,7 @@ struct iscsi_target *iscsi_target_make(struct core *core, struct bdev_registry *
 	t->reg = reg;
 	t->scsi = scsi;
 	iscsi_options_init(&t->options);
+	t->chap_algorithms = iscsi_chap_available();
 	list_init(&t->portal_groups);
 	list_init(&t->initiator_groups);
 	list_init(&t->auth_groups);
@@ -148,7 +150,8 @@ int iscsi_auth_check(const struct iscsi_chap_policy *a, struct err *e)
 	if (a->disable_chap && a->require_chap)
 		return err_set(e, ERR_BAD_PARAM, "disable_chap, require_chap: both are true; give one of them");
 	if (a->mutual_chap && !a->require_chap)
-		return err_set(e, ERR_BAD_PARAM, "mutual_chap: true without require_chap; give require_chap too, or leave it out");
+		return err_set(e, ERR_BAD_PARAM, "mutual_chap: true without require_chap; give require_chap too, or leave it "
+		               "out");
 	if (a->chap_group > ISCSI_GROUP_TAG_MAX)
 		return err_set(e, ERR_BAD_PARAM, "chap_group: %u is no tag; 1 to %u, or 0 for none", a->chap_group,
 		               ISCSI_GROUP_TAG_MAX);
@@ -160,11 +163,11 @@ int iscsi_options_check(const struct iscsi_options *o, struct err *e)
 	if (iscsi_name_check("node_base", o->node_base, e) || iscsi_auth_check(&o->discovery, e))
 		return e->code;
 	if (o->first_burst_length > o->max_burst_length)
-		return err_set(e, ERR_BAD_PARAM, "first_burst_length: %u is more than max_burst_length, which is %u; it must not "
-		               "be", o->first_burst_length, o->max_burst_length);
+		return err_set(e, ERR_BAD_PARAM, "first_burst_length: %u is more than max_burst_length, which is %u; it must "
+		               "not be", o->first_burst_length, o->max_burst_length);
 	if (o->nop_in_interval_s > o->nop_timeout_s)
-		return err_set(e, ERR_BAD_PARAM, "nop_in_interval: %u s is longer than nop_timeout, which is %u s; give at most "
-		               "that", o->nop_in_interval_s, o->nop_timeout_s);
+		return err_set(e, ERR_BAD_PARAM, "nop_in_interval: %u s is longer than nop_timeout, which is %u s; give at "
+		               "most that", o->nop_in_interval_s, o->nop_timeout_s);
 	return 0;
 }
 
@@ -251,8 +254,8 @@ static int chap_text_check(const char *field, const char *s, struct err *e)
 static void weigh_secret(const char *which, const char *user, const char *secret)
 {
 	if (secret && strlen(secret) < SECRET_GOOD_MIN)
-		log_warning("iscsi: the %s of CHAP user '%s' is shorter than %u bytes: it can be found by trying; RFC 7143 wants "
-		            "more, and some initiators refuse it", which, user, SECRET_GOOD_MIN);
+		log_warning("iscsi: the %s of CHAP user '%s' is shorter than %u bytes: it can be found by trying; RFC 7143 "
+		            "wants more, and some initiators refuse it", which, user, SECRET_GOOD_MIN);
 }
 
 int iscsi_secret_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_chap_user *s, struct err *e)
@@ -267,8 +270,8 @@ int iscsi_secret_add(struct iscsi_target *t, uint32_t tag, const struct iscsi_ch
 		return err_set(e, ERR_BAD_PARAM, "%s: it was not given, but its counterpart was; mutual CHAP needs muser and "
 		               "msecret", s->muser ? "msecret" : "muser");
 	if (s->msecret && !strcmp(s->msecret, s->secret))
-		return err_set(e, ERR_BAD_PARAM, "msecret: it is the same as secret, so that a host's answer could be sent back "
-		               "as ours; take another one");
+		return err_set(e, ERR_BAD_PARAM, "msecret: it is the same as secret, so that a host's answer could be sent "
+		               "back as ours; take another one");
 	if (secret_find(g, s->user))
 		return err_set(e, -EEXIST, "user: '%s' is in authentication group %u already; remove it first, or take another "
 		               "name", s->user, tag);
@@ -298,7 +301,7 @@ int iscsi_secret_remove(struct iscsi_target *t, uint32_t tag, const char *user, 
 	return 0;
 }
 
-/* --- initiator groups ---------------------------------------------------------------------------------------------- */
+/* --- initiator groups --------------------------------------------------------------------------------------- */
 
 static void masks_free(struct iscsi_netmask *masks, uint32_t count)
 {
@@ -390,7 +393,8 @@ static int initiators_put(struct iscsi_initiator_group *g, const struct iscsi_in
 			goto failed;
 		}
 	}
-	if (g->name_count + in->name_count > ISCSI_INITIATORS_MAX || g->mask_count + in->mask_count > ISCSI_INITIATORS_MAX) {
+	if (g->name_count + in->name_count > ISCSI_INITIATORS_MAX ||
+	    g->mask_count + in->mask_count > ISCSI_INITIATORS_MAX) {
 		err_set(e, -ENOSPC, "initiators, netmasks: initiator group %u can have %u of each; make another group", g->tag,
 		        ISCSI_INITIATORS_MAX);
 		goto failed;

@@ -106,8 +106,7 @@ struct iscsi_lun {
 	struct list link;
 	uint32_t lun;
 	char *bdev_name;
-	bool coming, going;
-	uint64_t stamp;
+	bool read_only, coming, going;
 };
 struct iscsi_node {
 	struct list link, maps, luns, old_ports;
@@ -125,6 +124,7 @@ struct iscsi_node {
 
 struct iscsi_conns;                    /* session.h's */
 struct listener;
+struct scsi_lun_gone;
 struct scsi_target;
 
 struct iscsi_target {
@@ -133,12 +133,13 @@ struct iscsi_target {
 	struct scsi *scsi;
 	struct iscsi_options options;
 	bool options_set;                 /* to be saved */
+	uint32_t chap_algorithms;         /* that there are here */
 	struct list portal_groups, initiator_groups, auth_groups, nodes;
 	uint32_t node_count, last_node_id;
 	uint64_t stamps;
 	struct iscsi_conns *conns;
 	/* A LUN went with its device, which will return. For who keeps the configuration. */
-	void (*lun_gone)(void *arg, const struct iscsi_node *n, const struct iscsi_lun *l, const char *uuid);
+	void (*lun_gone)(void *arg, const struct iscsi_node *n, const struct scsi_lun_gone *g);
 	void *lun_gone_arg;
 	/* stopping */
 	bool stopping;
@@ -149,6 +150,10 @@ struct iscsi_target {
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 };
+
+struct iscsi_params;
+void iscsi_options_params(const struct iscsi_options *o, struct iscsi_params *ret_params); /* what we offer */
+uint32_t iscsi_node_depth(const struct iscsi_node *n); /* commands that one of its sessions may have */
 
 /* --- for logins (access.c): control reactor, answers at once -------------------------------------------- */
 
@@ -167,7 +172,7 @@ extern const struct iscsi_login_ops iscsi_config_login_ops;
 bool iscsi_node_allows(const struct iscsi_node *n, const struct iscsi_portal_group *pg, const char *initiator,
                        const struct net_addr *peer);
 struct iscsi_node *iscsi_node_find(struct iscsi_target *t, const char *name); /* any case; NULL: none, or not yet */
-/* SendTargets: the nodes that the initiator may see, with their addresses, by iscsi_text_add_target() and _address().
+/* SendTargets: the nodes that the initiator may see, with their addresses, by iscsi_text_add().
  * `which`: "All", or a node's name. Private portal groups are left out; wildcard portals are told as the address that
  * the connection came in by. iscsi_text_targets_done() is the caller's. */
 struct iscsi_text_nego;
@@ -234,7 +239,11 @@ void iscsi_initiators_remove(struct iscsi_target *t, uint32_t tag, const struct 
 void iscsi_initiator_group_remove(struct iscsi_target *t, uint32_t tag, struct iscsi_change *c);
 
 struct iscsi_map_pair { uint32_t pg_tag, ig_tag; };
-struct iscsi_lun_spec { const char *bdev_name; int32_t lun; /* -1: the first free one */ };
+struct iscsi_lun_spec {
+	const char *bdev_name;
+	int32_t lun;                      /* -1: the first free one */
+	bool read_only;
+};
 struct iscsi_node_opts {
 	const char *name, *alias;
 	const struct iscsi_map_pair *pairs;
@@ -252,8 +261,8 @@ void iscsi_node_add_lun(struct iscsi_target *t, const char *name, const struct i
 void iscsi_node_remove_lun(struct iscsi_target *t, const char *name, uint32_t lun, struct iscsi_change *c);
 int iscsi_node_add_maps(struct iscsi_target *t, const char *name, const struct iscsi_map_pair *pairs, uint32_t count,
                         struct err *e) MUST_USE;
-void iscsi_node_remove_maps(struct iscsi_target *t, const char *name, const struct iscsi_map_pair *pairs, uint32_t count,
-                            struct iscsi_change *c);
+void iscsi_node_remove_maps(struct iscsi_target *t, const char *name, const struct iscsi_map_pair *pairs,
+                            uint32_t count, struct iscsi_change *c);
 int iscsi_node_set_auth(struct iscsi_target *t, const char *name, const struct iscsi_chap_policy *a,
                         struct err *e) MUST_USE;
 /* No host: logins are not redirected any more. */

@@ -131,8 +131,8 @@ int iscsi_netmask_parse(const char *text, struct iscsi_netmask *ret_mask, struct
 		m.family = address_bytes(&addr, m.bytes);
 		m.bits = m.family == NET_IPV4 ? 32 : 128;
 		if (slash && (text_parse_u64(slash + 1, &bits, &why) || bits > m.bits))
-			return err_set(e, ERR_BAD_PARAM, "netmasks: '%.80s' has no length of a prefix after '/'; 0 to %u bits can be "
-			               "given", text, m.bits);
+			return err_set(e, ERR_BAD_PARAM, "netmasks: '%.80s' has no length of a prefix after '/'; 0 to %u bits can "
+			               "be given", text, m.bits);
 		if (slash)
 			m.bits = (uint32_t)bits;
 	}
