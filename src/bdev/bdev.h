@@ -106,6 +106,7 @@ struct bdev_info {
 struct bdev_initiator {
 	char name[224];                   /* NVMe host NQN, iSCSI initiator name */
 	struct uuid host_id;
+	uint32_t party;                   /* whom reservations know it as: bdev_initiator_enter(); 0: nobody */
 };
 
 /* --- leases: the one revocation mechanism --------------------------------------------------------
@@ -254,6 +255,12 @@ void bdev_close(struct bdev_desc *desc); /* all channels were put before */
 /* Exclusive write: others may only read. Ends with bdev_close(). Errors: -EPERM when another one has it, or has
  * opened it for writing. */
 int bdev_claim(struct bdev_desc *desc, struct err *e) MUST_USE;
+/* Open for writing, or reading only, to be served to hosts, whom reservations keep apart: claimed together with others
+ * that serve it, but not twice by one of the same name `owner`. */
+struct bdev_desc *bdev_open_served(struct bdev_registry *reg, const char *name, bool write, const char *owner,
+                                   bdev_event_fn *event, void *arg, struct err *e);
+/* The device, to compare: it stays as long as `desc` is open. */
+struct bdev *bdev_of(const struct bdev_desc *desc);
 
 /* Any core: what the device is now. Pointers in it are stable while `desc` is open. */
 void bdev_get_info(const struct bdev_desc *desc, struct bdev_info *ret_info);

@@ -84,6 +84,7 @@ struct bdev {
 	_Atomic uint64_t busy;          /* while it is: how long some core had I/O; meter.c */
 	bool returns;                   /* the back-end's, before bdev_unregister(): see bdev_returns() */
 	uint64_t saved_stamp;           /* another one when save_config may say something else: bdev_resaved() */
+	struct bdev_resv *resv;         /* who reserved it: reservation.c; NULL: nobody ever did */
 	struct bdev_qos *qos;           /* limits, its own or a group's: qos_ctl.c; NULL: there never were any */
 };
 

@@ -3,7 +3,7 @@
  *
  * An I/O's way:  bdev_submit     checks, counts, lease
  *                bdev_admit      range locks, for what changes data
- *                bdev_dispatch   lease again; split, emulate, or ->
+ *                bdev_dispatch   lease again, limits, reservations; split, emulate, or ->
  *                bdev_to_device  context, the device's submit()
  *                bdev_io_done    the device's answer, queued on the channel
  *                drain           accounts, then io->done, in the deferred phase
@@ -69,6 +69,7 @@ void bdev_pool_give(struct bdev_pool *p, void *object);
  * then, so that who wants none of it pays for none of it. */
 #define LONG_DEPTH 0x1u         /* the queue depth is metered */
 #define LONG_QOS   0x2u         /* there are limits */
+#define LONG_RESV  0x4u         /* there is a reservation */
 
 /* How often each latency was seen, one core's share. */
 struct bdev_tally {
@@ -124,11 +125,12 @@ struct bdev_core {
 	struct bdev_tally *tally;       /* NULL: nothing is kept */
 	struct bdev_depth depth;
 	struct bdev_qos_core *qos;      /* while there are limits, and after */
+	const struct resv_view *resv;   /* who registered and reserved; NULL: nobody */
 };
 
 struct bdev_desc {
 	struct bdev *bdev;
-	bool write;
+	bool write, served;
 	char owner[64];
 	bdev_event_fn *event;
 	void *arg;
@@ -146,6 +148,9 @@ struct bdev_registry {
 	void (*going)(void *arg, struct bdev *b); /* NULL: nobody listens */
 	void *going_arg;
 	struct bdev_arrival order_arrival; /* in use while there are some */
+	struct resv_parties *parties;   /* whom reservations know */
+	struct list resv_listeners;
+	struct resv_store *resv_store;  /* NULL: no reservation survives */
 };
 
 /* stack.c */
@@ -207,6 +212,8 @@ uint64_t bdev_busy_ns(const struct bdev *b);
 bool bdev_qos_holds(struct bdev_channel *ch, struct bdev_io *io);
 void bdev_qos_abort(struct bdev_io *io);
 void bdev_qos_revoked(struct list *throttled, const struct bdev_lease *l);
+/* reservation.c. True: the I/O is not its initiator's to do now. */
+bool bdev_resv_stops(const struct bdev_core *core, const struct bdev_io *io);
 /* qos_ctl.c */
 void bdev_qos_removing(struct bdev *b);
 void bdev_qos_free(struct bdev *b);

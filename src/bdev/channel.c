@@ -5,6 +5,7 @@
  * and closed with the last. Statistics and locks belong to the device's core and stay.
  */
 #include "bdev/bdev_waist.h"
+#include "bdev/resv_priv.h"
 
 #define CTX_CHUNK 64u
 #define CTX_MAX 4096u
@@ -47,6 +48,7 @@ void bdev_cores_free(struct bdev *b)
 	}
 	bdev_meter_free(b);
 	bdev_qos_free(b);
+	bdev_resv_free(b);
 	bdev_locks_free(b);
 	free(b->cores);
 	b->cores = NULL;

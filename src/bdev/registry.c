@@ -5,6 +5,7 @@
  * new I/O with GONE meanwhile, and is destroyed when the last descriptor is closed.
  */
 #include "bdev/bdev_waist.h"
+#include "bdev/resv_priv.h"
 #include "core/log.h"
 #include "core/notify.h"
 
@@ -27,6 +28,8 @@ struct bdev_registry *bdev_registry_make(struct core *core)
 	for (uint32_t i = 0; i < ARRAY_SIZE(reg->throttled); i++)
 		list_init(&reg->throttled[i]);
 	list_init(&reg->orders);
+	reg->parties = resv_parties_make();
+	list_init(&reg->resv_listeners);
 	return reg;
 }
 
@@ -37,6 +40,8 @@ void bdev_registry_free(struct bdev_registry *reg)
 	must(list_empty(&reg->bdevs));
 	bdev_qos_groups_free(reg);
 	bdev_orders_free(reg);
+	bdev_resv_store_close(reg);
+	resv_parties_free(reg->parties);
 	free(reg);
 }
 
@@ -71,6 +76,7 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 	b->holds = 0;
 	b->claim = NULL;
 	bdev_cores_make(b);
+	bdev_resv_arrived(b);
 	list_add_tail(&reg->bdevs, &b->link);
 	bdev_resaved(b);
 	log_debug("bdev: %s '%s' comes: %llu blocks of %u bytes", b->product, b->name,
@@ -229,6 +235,45 @@ struct bdev_desc *bdev_open(struct bdev_registry *reg, const char *name, bool wr
 	return desc;
 }
 
+struct bdev *bdev_of(const struct bdev_desc *desc)
+{
+	return desc->bdev;
+}
+
+/* Another who serves it, or NULL; `same`: of the same name only. */
+static struct bdev_desc *served_by(const struct bdev *b, const struct bdev_desc *but, const char *same)
+{
+	list_each(l, &b->descs) {
+		struct bdev_desc *d = list_entry(l, struct bdev_desc, link);
+
+		if (d != but && d->served && (!same || strcmp(d->owner, same) == 0))
+			return d;
+	}
+	return NULL;
+}
+
+struct bdev_desc *bdev_open_served(struct bdev_registry *reg, const char *name, bool write, const char *owner,
+                                   bdev_event_fn *event, void *arg, struct err *e)
+{
+	struct bdev *b = bdev_find(reg, name);
+	struct bdev_desc *claim = b ? b->claim : NULL, *desc;
+	bool shared = write && claim && claim->served && !served_by(b, NULL, owner);
+
+	if (shared)
+		b->claim = NULL; /* for a moment: it stands in nobody's way who serves the device, too */
+	desc = bdev_open(reg, name, write, owner, event, arg, e);
+	if (shared)
+		b->claim = claim;
+	if (!desc)
+		return NULL;
+	if (write && !shared && bdev_claim(desc, e)) {
+		bdev_close(desc);
+		return NULL;
+	}
+	desc->served = write;
+	return desc;
+}
+
 int bdev_claim(struct bdev_desc *desc, struct err *e)
 {
 	struct bdev *b = desc->bdev;
@@ -258,7 +303,7 @@ void bdev_close(struct bdev_desc *desc)
 	for (uint32_t i = 0; i <= core_reactor_count(b->reg->core); i++)
 		must(!desc->channels[i]);
 	if (b->claim == desc)
-		b->claim = NULL;
+		b->claim = served_by(b, desc, NULL);
 	log_debug("bdev: '%s' is closed by %s", b->name, desc->owner);
 	list_del(&desc->link);
 	free(desc);

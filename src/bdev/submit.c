@@ -170,12 +170,13 @@ uint32_t bdev_usable_ops(const struct bdev *b)
 }
 
 /* Whole I/Os wait for range locks here, before they hold anything; their children do not. Compare-and-write takes
- * a lock itself, unless the device has its own, and then nobody ever locks. */
+ * a lock itself, unless the device has its own. */
 void bdev_admit(struct bdev_channel *ch, struct bdev_io *io)
 {
 	struct bdev_core *core = ch->core;
 
-	if (bdev_op_changes(io->op) && io->op != BDEV_COMPARE_AND_WRITE) {
+	if (bdev_op_changes(io->op) &&
+	    (io->op != BDEV_COMPARE_AND_WRITE || ch->bdev->native_ops & BDEV_BIT(COMPARE_AND_WRITE))) {
 		if (unlikely(core->locked) && bdev_locks_block(core, io))
 			return;
 		core->changes[core->phase]++;
@@ -194,7 +195,7 @@ void bdev_admit_again(struct bdev_channel *ch, struct bdev_io *io)
 		bdev_io_end(io, st);
 }
 
-/* What was asked for and concerns whole I/Os. True: it waits. */
+/* What was asked for and concerns whole I/Os. True: it waits, or was answered. */
 static bool takes_long_way(struct bdev_channel *ch, struct bdev_io *io)
 {
 	struct bdev_core *core = ch->core;
@@ -203,7 +204,13 @@ static bool takes_long_way(struct bdev_channel *ch, struct bdev_io *io)
 		return false;
 	if (core->long_way & LONG_DEPTH && !(io->waist & WAIST_METERED))
 		bdev_depth_enter(core, io);
-	return core->long_way & LONG_QOS && bdev_qos_holds(ch, io);
+	if (core->long_way & LONG_QOS && bdev_qos_holds(ch, io))
+		return true;
+	if (core->long_way & LONG_RESV && bdev_resv_stops(core, io)) {
+		bdev_io_end(io, BDEV_ST_RESERVED);
+		return true;
+	}
+	return false;
 }
 
 /* Out of line, so that the short way saves no registers for it. */

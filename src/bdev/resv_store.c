@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* resv_store.c: the reservations that survive, in one file of the daemon's directory.
+ *
+ * The file is a header line and a record per change, the last one of a device counts: appended and synced, by helper
+ * threads, one write at a time. When most of it is old, and after a write that failed, it is written anew beside it and
+ * renamed. What it says is also kept in memory, where a device that comes finds its record without waiting.
+ */
+#include "base/crc32c.h"
+#include "base/text.h"
+#include "bdev/resv_priv.h"
+#include "core/files.h"
+#include "core/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define FILE_NAME "reservations"
+#define FILE_TEMP "reservations.new"
+#define HEADER "gantry-reservations 1\n"
+#define LINE "device "           /* LENGTH CRC RECORD: resv_record.c */
+#define OLD_BYTES_MAX 65536u   /* of records that no longer count, at least, before it is written anew */
+#define FRAME_MAX 40u          /* "device LENGTH CRC " and the newline */
+
+struct kept {
+	struct list link;
+	struct uuid uuid;
+	char *text;
+	size_t len;
+};
+
+struct resv_store {
+	struct files *files;
+	struct list kept;               /* struct kept: one per device */
+	uint64_t end;                   /* of the file; 0: there is none */
+	size_t live_bytes;
+	bool unsure;                    /* a write failed: what is behind `end` is not known */
+	struct list writes;             /* the first is being done */
+	/* opening */
+	struct job job;
+	resv_store_fn *opened;
+	void *opened_arg;
+	struct err err;
+};
+
+struct resv_write {
+	struct list link;
+	struct resv_store *store;
+	struct uuid uuid;
+	char *record;
+	size_t record_len;
+	void (*done)(void *arg, int rc);
+	void *arg;
+	/* the job's */
+	struct job job;
+	char *bytes;
+	size_t len;
+	bool anew;
+	int rc;
+};
+
+static void open_work(struct job *j);
+static void open_done(struct job *j);
+static void write_next(struct resv_store *s);
+static void write_work(struct job *j);
+static void write_done(struct job *j);
+
+/* --- lines ------------------------------------------------------------------------------------------ */
+
+static size_t frame(char *to, const char *text, size_t len)
+{
+	uint32_t crc = crc32c_finish(crc32c_update(CRC32C_START, text, len));
+	int n = snprintf(to, FRAME_MAX, LINE "%zu %08x ", len, crc);
+
+	memcpy(to + n, text, len);
+	to[(size_t)n + len] = '\n';
+	return (size_t)n + len + 1;
+}
+
+/* A number and the blank after it, from *at on. */
+static bool take_number(const char **at, const char *end, uint32_t base, uint64_t max, uint64_t *ret)
+{
+	const char *blank = memchr(*at, ' ', (size_t)(end - *at));
+
+	if (!blank || !resv_number_read(*at, (size_t)(blank - *at), base, max, ret))
+		return false;
+	*at = blank + 1;
+	return true;
+}
+
+/* One line from `at` on. 0: it is not whole or not good; *ret_torn: it may be the beginning of one. */
+static size_t unframe(const char *at, size_t len, const char **ret_text, size_t *ret_len, bool *ret_torn)
+{
+	const char *nl = memchr(at, '\n', len), *text = at + strlen(LINE);
+	uint64_t text_len, crc;
+
+	*ret_torn = !nl;
+	if (!nl || nl <= text || memcmp(at, LINE, strlen(LINE)) != 0)
+		return 0;
+	if (!take_number(&text, nl, 10, UINT32_MAX, &text_len) || !take_number(&text, nl, 16, UINT32_MAX, &crc))
+		return 0;
+	if ((uint64_t)(nl - text) != text_len || crc32c_finish(crc32c_update(CRC32C_START, text, text_len)) != crc)
+		return 0;
+	*ret_text = text;
+	*ret_len = text_len;
+	return (size_t)(nl + 1 - at);
+}
+
+/* --- what is kept --------------------------------------------------------------------------------------- */
+
+static struct kept *find(struct resv_store *s, const struct uuid *uuid)
+{
+	list_each(l, &s->kept) {
+		struct kept *k = list_entry(l, struct kept, link);
+
+		if (uuid_equal(&k->uuid, uuid))
+			return k;
+	}
+	return NULL;
+}
+
+static void forget(struct resv_store *s, const struct uuid *uuid)
+{
+	struct kept *k = find(s, uuid);
+
+	if (!k)
+		return;
+	s->live_bytes -= k->len + FRAME_MAX;
+	list_del(&k->link);
+	free(k->text);
+	free(k);
+}
+
+/* Takes `text`. */
+static void keep(struct resv_store *s, const struct uuid *uuid, char *text, size_t len)
+{
+	struct kept *k = base_zalloc(sizeof(*k));
+
+	forget(s, uuid);
+	*k = (struct kept){ .uuid = *uuid, .text = text, .len = len };
+	s->live_bytes += len + FRAME_MAX;
+	list_add_tail(&s->kept, &k->link);
+}
+
+struct restoring {
+	struct resv_parties *parties;
+	struct resv_state *state;
+};
+
+static void restore(void *arg, const struct resv_identity *id, uint64_t key, bool all_ports)
+{
+	struct restoring *r = arg;
+
+	r->state->who[r->state->count++] = (struct resv_registrant){
+		.key = key, .party = resv_party_take(r->parties, id)->id, .all_ports = all_ports };
+}
+
+bool resv_store_find(struct bdev_registry *reg, const struct uuid *uuid, struct resv_state *ret_state)
+{
+	struct kept *k = find(reg->resv_store, uuid);
+	struct restoring r = { .parties = reg->parties, .state = ret_state };
+	struct resv_record record;
+
+	if (!k)
+		return false;
+	must(resv_record_read(k->text, k->len, &record, restore, &r)); /* it was looked at when it was read */
+	ret_state->generation = record.generation;
+	ret_state->type = record.type;
+	ret_state->persists = true;
+	ret_state->holder = record.holder_at < ret_state->count ? ret_state->who[record.holder_at].party : 0;
+	return true;
+}
+
+/* --- opening ---------------------------------------------------------------------------------------------- */
+
+void bdev_resv_store_open(struct bdev_registry *reg, struct files *files, resv_store_fn *done, void *arg)
+{
+	struct resv_store *s = base_zalloc(sizeof(*s));
+
+	assert(!reg->resv_store);
+	s->files = files;
+	s->opened = done;
+	s->opened_arg = arg;
+	list_init(&s->kept);
+	list_init(&s->writes);
+	reg->resv_store = s;
+	job_start(&s->job, open_work, open_done);
+}
+
+static int read_records(struct resv_store *s, const char *bytes, size_t len)
+{
+	size_t at = strlen(HEADER), text_len, n;
+	const char *text;
+	bool torn;
+
+	if (len < at || memcmp(bytes, HEADER, at))
+		return err_set(&s->err, -EINVAL, "%s/" FILE_NAME " is no file of reservations of this version; "
+		               "use the version that wrote it, or bring back a copy", s->files->path);
+	for (; at < len; at += n) {
+		struct resv_record r;
+
+		n = unframe(bytes + at, len - at, &text, &text_len, &torn);
+		if (!n && torn)
+			break;
+		if (!n || !resv_record_read(text, text_len, &r, NULL, NULL))
+			return err_set(&s->err, -EIO, "%s/" FILE_NAME " is damaged at byte %zu; bring back a copy, or remove it if "
+			               "no host relies on a reservation", s->files->path, at);
+		if (r.count) {
+			char *copy = base_zalloc(text_len + 1);
+
+			memcpy(copy, text, text_len);
+			keep(s, &r.uuid, copy, text_len);
+		} else {
+			forget(s, &r.uuid);
+		}
+	}
+	s->end = at;
+	s->unsure = at < len; /* the rest of an append that nobody was told of: the next write does without it */
+	return 0;
+}
+
+static void open_work(struct job *j)
+{
+	struct resv_store *s = container_of(j, struct resv_store, job);
+	const struct files_ops *ops = s->files->ops;
+	int handle = ops->open(s->files, FILE_NAME, false), rc;
+	char *bytes = NULL;
+	size_t len = 0;
+
+	if (handle == -ENOENT)
+		return;
+	rc = handle < 0 ? handle : ops->read_all(s->files, handle, &bytes, &len);
+	if (handle >= 0)
+		ops->close(s->files, handle);
+	if (rc)
+		err_set(&s->err, rc, "%s/" FILE_NAME " cannot be read: %s", s->files->path, strerror(-rc));
+	else
+		read_records(s, bytes, len);
+	free(bytes);
+}
+
+static void open_done(struct job *j)
+{
+	struct resv_store *s = container_of(j, struct resv_store, job);
+
+	s->opened(s->opened_arg, s->err.code ? &s->err : NULL);
+}
+
+void bdev_resv_store_close(struct bdev_registry *reg)
+{
+	struct resv_store *s = reg->resv_store;
+
+	if (!s)
+		return;
+	must(list_empty(&s->writes));
+	list_each_safe(l, &s->kept) {
+		free(list_entry(l, struct kept, link)->text);
+		free(list_entry(l, struct kept, link));
+	}
+	free(s);
+	reg->resv_store = NULL;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------ */
+
+struct resv_write *resv_store_write(struct bdev_registry *reg, const struct uuid *uuid, const struct resv_state *state,
+                                    void (*done)(void *arg, int rc), void *arg)
+{
+	struct resv_store *s = reg->resv_store;
+	static const struct resv_state none; /* a line that says that there is nothing any more */
+	struct resv_write *w = base_zalloc(sizeof(*w));
+
+	w->store = s;
+	w->uuid = *uuid;
+	w->record = resv_record_make(reg->parties, uuid, state->persists ? state : &none, &w->record_len);
+	w->done = done;
+	w->arg = arg;
+	list_add_tail(&s->writes, &w->link);
+	if (s->writes.next == &w->link)
+		write_next(s);
+	return w;
+}
+
+/* All that counts, and the new record in place of its device's old one. */
+static void gather_all(struct resv_store *s, struct resv_write *w)
+{
+	w->bytes = base_zalloc(strlen(HEADER) + s->live_bytes + w->record_len + FRAME_MAX);
+	w->len = strlen(HEADER);
+	memcpy(w->bytes, HEADER, w->len);
+	list_each(l, &s->kept) {
+		const struct kept *k = list_entry(l, struct kept, link);
+
+		if (!uuid_equal(&k->uuid, &w->uuid))
+			w->len += frame(w->bytes + w->len, k->text, k->len);
+	}
+	w->len += frame(w->bytes + w->len, w->record, w->record_len);
+}
+
+static void write_next(struct resv_store *s)
+{
+	struct resv_write *w = list_first(&s->writes, struct resv_write, link);
+
+	w->anew = s->unsure || !s->end || s->end > 2 * s->live_bytes + OLD_BYTES_MAX;
+	if (w->anew) {
+		gather_all(s, w);
+	} else {
+		w->bytes = base_zalloc(w->record_len + FRAME_MAX);
+		w->len = frame(w->bytes, w->record, w->record_len);
+	}
+	job_start(&w->job, write_work, write_done);
+}
+
+static int write_anew(struct files *f, const struct resv_write *w)
+{
+	int handle = f->ops->open(f, FILE_TEMP, true), rc = handle;
+
+	if (handle < 0)
+		return rc;
+	rc = f->ops->truncate(f, handle, 0);
+	rc = rc ? rc : f->ops->write(f, handle, 0, w->bytes, w->len);
+	rc = rc ? rc : f->ops->sync(f, handle);
+	f->ops->close(f, handle);
+	rc = rc ? rc : f->ops->rename(f, FILE_TEMP, FILE_NAME);
+	return rc ? rc : f->ops->sync_names(f);
+}
+
+static int append(struct files *f, const struct resv_write *w)
+{
+	int handle = f->ops->open(f, FILE_NAME, false), rc;
+
+	if (handle < 0)
+		return handle;
+	rc = f->ops->write(f, handle, w->store->end, w->bytes, w->len);
+	rc = rc ? rc : f->ops->sync(f, handle);
+	f->ops->close(f, handle);
+	return rc;
+}
+
+static void write_work(struct job *j)
+{
+	struct resv_write *w = container_of(j, struct resv_write, job);
+
+	w->rc = w->anew ? write_anew(w->store->files, w) : append(w->store->files, w);
+}
+
+/* The last record of a device counts, an empty one for nothing. */
+static void write_done(struct job *j)
+{
+	struct resv_write *w = container_of(j, struct resv_write, job);
+	struct resv_store *s = w->store;
+	struct resv_record r;
+
+	s->unsure = w->rc != 0;
+	if (w->rc) {
+		log_error("bdev: %s/" FILE_NAME " cannot be written: %s; the change of the reservation is refused",
+		          s->files->path, strerror(-w->rc));
+	} else {
+		s->end = w->anew ? w->len : s->end + w->len;
+		must(resv_record_read(w->record, w->record_len, &r, NULL, NULL));
+		if (r.count) {
+			keep(s, &w->uuid, w->record, w->record_len);
+			w->record = NULL;
+		} else {
+			forget(s, &w->uuid);
+		}
+	}
+	list_del(&w->link);
+	if (!list_empty(&s->writes))
+		write_next(s);
+	w->done(w->arg, w->rc);
+	free(w->record);
+	free(w->bytes);
+	free(w);
+}
