@@ -20,6 +20,7 @@
 #ifndef ISCSI_LOGIN_H
 #define ISCSI_LOGIN_H
 
+#include "core/machine.h"
 #include "iscsi/params.h"
 #include "iscsi/text.h"
 #include "wire/iscsi.h"
@@ -27,7 +28,7 @@
 struct iscsi_login;
 struct iscsi_login_ops;
 
-/* --- authentication ---------------------------------------------------------------------------------------------- */
+/* --- authentication -------------------------------------------------------------------------------------------- */
 
 enum iscsi_login_auth {
 	ISCSI_AUTH_NONE,                  /* CHAP is not done: who insists on it is refused */
@@ -50,17 +51,17 @@ enum iscsi_chap_algorithm {
 	ISCSI_CHAP_MD5 = 5, ISCSI_CHAP_SHA1 = 6, ISCSI_CHAP_SHA256 = 7, ISCSI_CHAP_SHA3_256 = 8
 };
 #define ISCSI_CHAP_ALL 0x1e0u
-/* Those that OpenSSL has here: MD5 is missing in FIPS mode. Ask once, when the target is made, and say what is missing. */
+/* Those that OpenSSL has here: MD5 is missing in FIPS mode. Ask once, when the target is made; say what is missing. */
 uint32_t iscsi_chap_available(void);
 const char *iscsi_chap_name(uint8_t algorithm);
 
-/* --- what the configuration decides ------------------------------------------------------------------------------ */
+/* --- what the configuration decides ---------------------------------------------------------------------------- */
 
 struct iscsi_login_ops {
 	/* The first request is complete: initiator_name, session_type and, for a normal session, target_name are set.
-	 * Returns an enum iscsi_login_status; 01xx with l->redirect filled. SUCCESS: sets l->node, auth,
-	 * chap_algorithms, portal_group_tag, target_alias; may change l->ours and require digests. Names are as they
-	 * were sent: compare them without regard to ASCII case. */
+	 * Returns an enum iscsi_login_status; 01xx with l->redirect filled; otherwise l->why may say more. SUCCESS: sets
+	 * l->node, auth, chap_algorithms, portal_group_tag, target_alias; may change l->ours and require digests. Names
+	 * are as they were sent: compare them without regard to ASCII case. */
 	uint16_t (*admit)(void *arg, struct iscsi_login *l);
 	/* The user of CHAP_N; false: nobody of that name. */
 	bool (*secret)(void *arg, struct iscsi_login *l, const char *user, struct iscsi_login_secret *ret);
@@ -68,7 +69,7 @@ struct iscsi_login_ops {
 	uint16_t (*join)(void *arg, struct iscsi_login *l);
 };
 
-/* --- login ------------------------------------------------------------------------------------------------------- */
+/* --- login ----------------------------------------------------------------------------------------------------- */
 
 enum iscsi_login_step { ISCSI_LOGIN_ANSWER, ISCSI_LOGIN_DONE, ISCSI_LOGIN_REFUSED, ISCSI_LOGIN_CLOSE };
 
@@ -121,14 +122,14 @@ struct iscsi_login {
 	char why[ISCSI_WHY_MAX];             /* REFUSED, CLOSE: for the log */
 
 	/* The engine's. */
-	uint8_t state;                       /* enum login_state */
-	bool begun, named;                   /* a request came; the first one was complete and admitted */
-	uint16_t pdus;
-	uint32_t itt, last_exp_stat_sn;
-	uint64_t seen, offered;              /* bits of key rows: came; we proposed */
-	uint64_t answered;                   /* of those we proposed: the initiator has answered */
+	struct machine machine;
+	bool named;                          /* the first request was complete, and admitted */
+	bool declared;                       /* our MaxRecvDataSegmentLength was said */
 	uint8_t auth_method;
-	bool tag_told;
+	uint8_t flags;                       /* of the request at hand */
+	uint16_t pdus;
+	uint32_t itt;
+	uint64_t seen, offered;              /* bits of keys: came; we proposed */
 	struct iscsi_text_in in;
 	struct iscsi_text_out out;
 };
@@ -147,7 +148,7 @@ void iscsi_login_refuse(struct iscsi_login *l, uint16_t status, const char *why)
 /* Frees and wipes what the engine held; names and parameters stay readable. */
 void iscsi_login_fini(struct iscsi_login *l);
 
-/* --- text requests in full feature phase ------------------------------------------------------------------------- */
+/* --- text requests in full feature phase ----------------------------------------------------------------------- */
 
 /* Embedded in a connection; zeroed; holds memory only while a negotiation is going on. Any core. */
 struct iscsi_text_nego {

@@ -15,7 +15,7 @@
 #define ISCSI_VALUE_MAX 255u             /* of a value whose key does not say otherwise */
 #define ISCSI_BINARY_MAX 1024u           /* bytes of a binary value */
 
-/* --- what came in ------------------------------------------------------------------------------------------------ */
+/* --- what came in ---------------------------------------------------------------------------------------------- */
 
 struct iscsi_text_in {
 	char *bytes;                     /* NULL: nothing gathered */
@@ -35,7 +35,7 @@ enum iscsi_text_event iscsi_text_next(struct iscsi_text_in *in, uint32_t *at,
 /* Wiped: secrets may have been in it. */
 void iscsi_text_forget(struct iscsi_text_in *in);
 
-/* --- values ------------------------------------------------------------------------------------------------------ */
+/* --- values ---------------------------------------------------------------------------------------------------- */
 
 /* Decimal without leading zeros, or 0x hexadecimal; the whole string. */
 bool iscsi_value_number(const char *s, uint64_t *ret) MUST_USE;
@@ -51,7 +51,7 @@ bool iscsi_value_list_has(const char *list, const char *word);
 /* An iSCSI name: 1 to 223 bytes of UTF-8 without blanks, commas, control characters. */
 bool iscsi_value_is_name(const char *s);
 
-/* --- what goes out ----------------------------------------------------------------------------------------------- */
+/* --- what goes out --------------------------------------------------------------------------------------------- */
 
 struct iscsi_text_out {
 	char *bytes;                     /* NULL: nothing */

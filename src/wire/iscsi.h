@@ -27,7 +27,7 @@
 #define ISCSI_VERSION 0x00
 #define ISCSI_PORT 3260u
 
-/* --- tables ------------------------------------------------------------------------------------------------------ */
+/* --- tables ---------------------------------------------------------------------------------------------------- */
 
 /* What an initiator sends. data: DATA: the PDU may have a data segment; AHS: it may have additional headers. */
 /*  opcode name      text               may have    in which phase */
@@ -182,7 +182,7 @@ const char *iscsi_login_status_text(uint16_t status);
 const char *iscsi_tmf_text(uint8_t function);
 const char *iscsi_tmf_response_text(uint8_t response);
 
-/* --- layouts ----------------------------------------------------------------------------------------------------- */
+/* --- layouts --------------------------------------------------------------------------------------------------- */
 
 struct iscsi_hdr {                    /* what all have in common */
 	uint8_t opcode;               /* with ISCSI_IMMEDIATE */
@@ -448,7 +448,7 @@ static inline uint8_t iscsi_nsg(uint8_t flags) { return flags & ISCSI_STAGE_MASK
 /* Serial numbers (CmdSN, StatSN): a comes before b; they are at most 2^31 - 1 apart. */
 static inline bool iscsi_sn_before(uint32_t a, uint32_t b) { return (int32_t)(a - b) < 0; }
 
-/* --- receiving --------------------------------------------------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------------------------------------------- */
 
 /* What a target knows before a PDU comes. */
 struct iscsi_receiver {
@@ -465,8 +465,8 @@ struct iscsi_fault {
 	const char *what;             /* field and fault, in a few words */
 };
 
-/* The 48 bytes have arrived (and the digest, if any, was right). True: opcode is one that a target gets, allowed in this
- * phase; lengths are within limits; fields have values that exist. */
+/* The 48 bytes have arrived (and the digest, if any, was right). True: opcode is one that a target gets, allowed in
+ * this phase; lengths are within limits; fields have values that exist. */
 bool iscsi_check_header(const union iscsi_bhs *bhs, const struct iscsi_receiver *r,
                         struct iscsi_fault *reterr) MUST_USE;
 
