@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ LOG_LINES = 50                  # of each thing that failed
 PYTEST_LOG_LINES = 400          # of all that failed in a suite
 MESON_TIMEOUT_FACTOR = 4        # sanitizers and busy machines are slow
 PYTEST_TIMEOUT_S = 45 * 60
+PROTO_AT_ONCE = 4               # files; at most 8: tests/lib/gantry.py gives each ports of its own
 TSAN_MODULES = {'core', 'net', 'base'}
 
 #           directory      compiler  meson options
@@ -117,8 +119,8 @@ class Runner:
                        '--timeout-multiplier', str(MESON_TIMEOUT_FACTOR), *wrapper, *names], SANITIZER_ENV)
         self.report(name, meson_result(report, log), started)
 
-    def pytest(self, name, suite, tree):
-        """The files tests/<suite>/test_*.py, against the programs of a tree."""
+    def pytest(self, name, suite, tree, at_once=1):
+        """The files tests/<suite>/test_*.py, against the programs of a tree. Most of them wait most of their time."""
         if not any((ROOT / 'tests' / suite).glob('test_*.py')) or not self.build(tree):
             return
         started = time.monotonic()
@@ -126,7 +128,7 @@ class Runner:
         report = ROOT / directory / f'{suite}.xml'
         report.unlink(missing_ok=True)
         log = command([python_with_pytest(), '-m', 'pytest', '-q', '--tb=short', f'--junitxml={report}',
-                       f'tests/{suite}'],
+                       *(['-n', str(at_once), '--dist', 'loadfile'] if at_once > 1 else []), f'tests/{suite}'],
                       {**SANITIZER_ENV, 'GANTRY_BUILD': directory}, PYTEST_TIMEOUT_S)
         self.report(name, pytest_result(report, log), started)
 
@@ -141,17 +143,9 @@ class Runner:
         targets = self.fuzz_targets()
         if not targets or not self.build('fuzz', *[str(Path(t).relative_to(ROOT / 'build-fuzz')) for t in targets]):
             return
-        for target in map(Path, targets):
-            started = time.monotonic()
-            found = ROOT / 'build-fuzz/corpus' / target.name
-            found.mkdir(parents=True, exist_ok=True)
-            seeds = [d for d in [ROOT / 'tests/corpus' / target.name] if d.is_dir()]
-            log = command([target, f'-max_total_time={FUZZ_SECONDS}', f'-seed={FUZZ_SEED}',
-                           '-timeout=10', '-rss_limit_mb=2048',
-                           f'-artifact_prefix={ROOT}/build-fuzz/{target.name}-', '-print_final_stats=1',
-                           found, *seeds], SANITIZER_ENV, FUZZ_SECONDS + 120)
-            failures = [target.name] if log else []
-            self.report(target.name, Result(0 if log else 1, 0, failures, last_lines(log or '')), started)
+        with ThreadPoolExecutor(int(JOBS)) as pool:
+            for target, result, seconds in pool.map(fuzz_one, map(Path, targets)):
+                self.report(target.name, result, time.monotonic() - seconds)
 
     def fuzz_targets(self):
         log = self.configure('fuzz')
@@ -161,6 +155,18 @@ class Runner:
         listing = subprocess.run(['meson', 'introspect', 'build-fuzz', '--targets'], cwd=ROOT, capture_output=True,
                                  text=True, check=True).stdout
         return sorted(t['filename'][0] for t in json.loads(listing) if t['name'].endswith('_fuzz'))
+
+
+def fuzz_one(target):
+    started = time.monotonic()
+    found = ROOT / 'build-fuzz/corpus' / target.name
+    found.mkdir(parents=True, exist_ok=True)
+    seeds = [d for d in [ROOT / 'tests/corpus' / target.name] if d.is_dir()]
+    log = command([target, f'-max_total_time={FUZZ_SECONDS}', f'-seed={FUZZ_SEED}', '-timeout=10', '-rss_limit_mb=2048',
+                   f'-artifact_prefix={ROOT}/build-fuzz/{target.name}-', '-print_final_stats=1', found, *seeds],
+                  SANITIZER_ENV, FUZZ_SECONDS + 120)
+    result = Result(0, 0, [target.name], last_lines(log)) if log else Result(1)
+    return target, result, time.monotonic() - started
 
 
 #    suite      what it is                                                       how
@@ -178,7 +184,8 @@ SUITES = {
     'seeds':   ('10,000 seeds of the simulations; tools/seeds 1000000 for more',
                 lambda r: r.seeds()),
     'proto':   ('raw conversations with the daemon, as released and with ASan and UBSan',
-                lambda r: (r.pytest('proto', 'proto', 'release'), r.pytest('proto asan', 'proto', 'asan'))),
+                lambda r: (r.pytest('proto', 'proto', 'release', PROTO_AT_ONCE),
+                           r.pytest('proto asan', 'proto', 'asan', PROTO_AT_ONCE))),
     'config':  ('configurations saved, restarted from, saved again',
                 lambda r: r.pytest('config', 'config', 'asan')),
     'interop': ('Linux hosts in a guest',

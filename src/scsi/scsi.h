@@ -123,6 +123,15 @@ struct scsi_nexus_ops {
 	void (*event)(struct scsi_nexus *n, uint64_t lun, uint8_t asc, uint8_t ascq);
 };
 
+/* What an EXTENDED COPY came to, for RECEIVE COPY STATUS: the last few of a nexus are kept. */
+#define SCSI_COPIES_KEPT 4u
+struct scsi_copy_result {
+	bool used;
+	uint8_t list_id, status;
+	uint16_t lun, segments;            /* segments: that were done */
+	uint32_t kib;
+};
+
 /* Embedded in the transport's session. Zeroed before join. */
 struct scsi_nexus {
 	const struct scsi_nexus_ops *ops;
@@ -143,6 +152,8 @@ struct scsi_nexus {
 	bool ending;
 	void (*ended)(struct scsi_nexus *n);
 	struct defer defer;
+	struct scsi_copy_result copies[SCSI_COPIES_KEPT];
+	uint8_t copy_next;
 };
 
 /* Control. The device may be going: -ENODEV. A nexus of the same initiator port and target port must have ended before

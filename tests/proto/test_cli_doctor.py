@@ -29,7 +29,7 @@ def test_of_a_daemon(daemon):
     assert found["hugepages"]["level"] == "ok"
     assert {"kernel", "io_uring", "files", "memlock", "cpus", "memory", "waits"} <= found.keys()
     text = gantry("doctor", socket=daemon.socket, status=None)
-    assert max(len(line) for line in text.splitlines() if "fix:" not in line) <= 80
+    assert max(len(line) for line in text.splitlines() if "fix:" not in line and str(daemon.socket) not in line) <= 80
     assert " problems" in text.splitlines()[-1]
 
 
