@@ -101,6 +101,7 @@ struct iscsi_map {
 	struct iscsi_initiator_group **igs;
 	uint32_t ig_count;
 	char redirect_host[ISCSI_HOST_MAX + 1], redirect_port[8]; /* empty: not redirected */
+	uint8_t alua;                     /* enum scsi_alua: as it was set by a person */
 };
 struct iscsi_lun {
 	struct list link;
@@ -202,6 +203,7 @@ struct iscsi_change {
 	struct err err;
 	void (*done)(struct iscsi_change *c);
 	uint32_t lun;                     /* of one that was added */
+	struct iscsi_node *node;          /* that was added; for the moment of done */
 };
 
 void iscsi_options_init(struct iscsi_options *o);
@@ -254,6 +256,11 @@ struct iscsi_node_opts {
 	struct iscsi_chap_policy auth;
 	bool header_digest, data_digest;
 };
+/* What is saved of it changed. */
+void iscsi_node_touch(struct iscsi_node *n);
+bool iscsi_node_is_mapped(const struct iscsi_node *n, uint32_t pg_tag);
+/* As somebody set it: to be saved. Hosts may set it too. */
+void iscsi_node_set_alua(struct iscsi_node *n, uint32_t pg_tag, uint8_t state);
 void iscsi_node_add(struct iscsi_target *t, const struct iscsi_node_opts *opts, struct iscsi_change *c);
 void iscsi_node_remove(struct iscsi_target *t, const char *name, struct iscsi_change *c);
 void iscsi_node_add_lun(struct iscsi_target *t, const char *name, const struct iscsi_lun_spec *l,

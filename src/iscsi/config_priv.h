@@ -48,6 +48,5 @@ int iscsi_portal_host(const char *field, const char *host, const char *port, cha
 /* node.c */
 void iscsi_luns_follow(struct iscsi_target *t);
 void iscsi_node_go(struct iscsi_node *n, struct iscsi_change *c);
-void iscsi_node_changed(struct iscsi_node *n);
 
 #endif

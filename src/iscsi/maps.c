@@ -106,6 +106,22 @@ struct iscsi_map *iscsi_map_find(const struct iscsi_node *n, const struct iscsi_
 	return NULL;
 }
 
+bool iscsi_node_is_mapped(const struct iscsi_node *n, uint32_t pg_tag)
+{
+	list_each(l, &n->maps)
+		if (list_entry(l, struct iscsi_map, link)->pg->tag == pg_tag)
+			return true;
+	return false;
+}
+
+void iscsi_node_set_alua(struct iscsi_node *n, uint32_t pg_tag, uint8_t state)
+{
+	list_each(l, &n->maps)
+		if (list_entry(l, struct iscsi_map, link)->pg->tag == pg_tag)
+			list_entry(l, struct iscsi_map, link)->alua = state;
+	iscsi_node_touch(n);
+}
+
 static uint32_t ig_at(const struct iscsi_map *m, const struct iscsi_initiator_group *ig)
 {
 	for (uint32_t i = 0; m && i < m->ig_count; i++)
@@ -193,7 +209,7 @@ void iscsi_map_remove(struct iscsi_work *w, struct iscsi_node *n, const struct i
 			continue;
 		if (ig)
 			memmove(&m->igs[at], &m->igs[at + 1], (--m->ig_count - at) * sizeof(struct iscsi_initiator_group *));
-		iscsi_node_changed(n);
+		iscsi_node_touch(n);
 		if (ig && m->ig_count)
 			continue;
 		port_leaves(w, n, m->pg->tag);

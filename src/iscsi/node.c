@@ -74,7 +74,7 @@ void iscsi_node_unref(struct iscsi_node *n)
 	iscsi_target_less(t);
 }
 
-void iscsi_node_changed(struct iscsi_node *n)
+void iscsi_node_touch(struct iscsi_node *n)
 {
 	n->stamp = ++n->target->stamps;
 }
@@ -126,7 +126,7 @@ static void lun_work_end(struct lun_work *w)
 
 	if (w->scsi.err.code)
 		c->err = w->scsi.err;
-	iscsi_node_changed(w->node);
+	iscsi_node_touch(w->node);
 	iscsi_node_unref(w->node);
 	free(w);
 	iscsi_change_end(c);
@@ -232,7 +232,7 @@ static void lun_gone(void *arg, struct scsi_target *scsi, const struct scsi_lun_
 			continue;
 		log_notice("iscsi: LUN %u of %s goes with its device '%s'", g->lun, n->name, g->bdev_name);
 		lun_free(l);
-		iscsi_node_changed(n);
+		iscsi_node_touch(n);
 		if (g->returns && t->lun_gone && !n->gone && !t->stopping)
 			t->lun_gone(t->lun_gone_arg, n, g);
 		return;
@@ -305,7 +305,7 @@ static struct iscsi_node *node_make(struct iscsi_target *t, const char *name, co
 	list_add_tail(&t->nodes, &n->link);
 	t->node_count++;
 	t->work_out++; /* until it is freed */
-	iscsi_node_changed(n);
+	iscsi_node_touch(n);
 	return n;
 }
 
@@ -334,7 +334,8 @@ static void add_end(struct node_add *a)
 		err_set(&c->err, -ESHUTDOWN, "the target stops");
 		iscsi_node_go(n, c);
 	} else {
-		iscsi_node_changed(n);
+		iscsi_node_touch(n);
+		c->node = n;
 		iscsi_change_end(c);
 	}
 	iscsi_target_less(t);
@@ -418,7 +419,7 @@ int iscsi_node_add_maps(struct iscsi_target *t, const char *name, const struct i
 	while (n && done < count && !iscsi_map_add(n, &pairs[done], e))
 		done++;
 	if (!e->code) {
-		iscsi_node_changed(n);
+		iscsi_node_touch(n);
 		return 0;
 	}
 	if (!done)
@@ -471,7 +472,7 @@ int iscsi_node_set_auth(struct iscsi_target *t, const char *name, const struct i
 	if (!n || iscsi_auth_check(a, e))
 		return e->code;
 	n->auth = *a;
-	iscsi_node_changed(n);
+	iscsi_node_touch(n);
 	return 0;
 }
 
@@ -511,6 +512,6 @@ int iscsi_node_set_redirect(struct iscsi_target *t, const char *name, uint32_t p
 	}
 	memcpy(m->redirect_host, new_host, sizeof(new_host));
 	memcpy(m->redirect_port, new_port, sizeof(new_port));
-	iscsi_node_changed(n);
+	iscsi_node_touch(n);
 	return 0;
 }

@@ -11,6 +11,9 @@ struct iscsi_conns *iscsi_conns_make(struct iscsi_target *t);
 void iscsi_conns_stop(struct iscsi_conns *c, void (*done)(void *arg), void *arg);
 void iscsi_conns_free(struct iscsi_conns *c);
 
+/* t->options may have changed: for what cores look at. */
+void iscsi_conns_set_options(struct iscsi_target *t);
+
 /* A connection that was accepted at `p`: logs in. Takes `s`. */
 void iscsi_conn_accept(struct iscsi_portal *p, struct sock *s);
 
