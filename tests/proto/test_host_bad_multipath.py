@@ -121,10 +121,12 @@ def test_round_robin_uses_both(daemon, pair):
     disk = attach_both(daemon, pair)
     daemon.rpc("bdev_nvme_set_multipath_policy", name=disk, policy="active_active", selector="round_robin")
     with gateway(daemon, disk) as host:
-        before = [t.seen["read"] for t in pair]
-        for n in range(32):
-            assert read(host, n * 8) == OK
-        assert all(t.seen["read"] - b >= 8 for t, b in zip(pair, before))
+        def shared():
+            before = [t.seen["read"] for t in pair]
+            for n in range(32):
+                assert read(host, n * 8) == OK
+            return all(t.seen["read"] - b >= 8 for t, b in zip(pair, before))
+        wait_until(shared, "reads over both paths", PATIENCE_S)     # a core's connection may come a moment after attach
 
 
 @pytest.mark.parametrize("selector", ["round_robin", "queue_depth"])
