@@ -20,6 +20,7 @@ struct load_rpc;
 struct metrics;
 struct nvme_rpc;
 struct nvmf_target;
+struct scsi;
 
 struct app {
 	const struct options *options;
@@ -28,8 +29,6 @@ struct app {
 	size_t config_len;
 
 	struct files *state_files;      /* of --state-dir, until the state has them; NULL: none */
-	struct files *resv_files;       /* the same, for reservations: the state owns them */
-	bool resv_opening, resv_stop_waits; /* they are being read; and whoever stops waits for that */
 	struct bdev_arrival arrival;
 
 	struct rpc_host host;
@@ -49,6 +48,7 @@ struct app {
 	struct msg bdev_went;           /* one more device, when stopping */
 	struct nvme_rpc *nvme;
 	struct nvmf_target *nvmf;
+	struct scsi *scsi;
 	struct metrics *metrics;
 	struct trace_file trace;
 	bool eyes_wait;                 /* for the metrics' end */

@@ -16,6 +16,7 @@
 #include "nvme/nvme_rpc.h"
 #include "nvmf/nvmf.h"
 #include "nvmf/nvmf_rpc.h"
+#include "scsi/scsi.h"
 
 struct app_module {
 	const char *name;
@@ -34,6 +35,8 @@ static int remote_start(struct app *a, struct err *e);
 static bool remote_module_stop(struct app *a);
 static int nvmf_start(struct app *a, struct err *e);
 static bool nvmf_stop(struct app *a);
+static int scsi_start(struct app *a, struct err *e);
+static bool scsi_module_stop(struct app *a);
 static int ignored_start(struct app *a, struct err *e);
 static bool state_stop(struct app *a);
 static int server_start(struct app *a, struct err *e);
@@ -46,6 +49,7 @@ static const struct app_module modules[] = {
 	{ "remote",      remote_start,   remote_module_stop },
 	{ "nvme",        nvme_start,     nvme_stop },
 	{ "nvmf",        nvmf_start,     nvmf_stop },
+	{ "scsi",        scsi_start,     scsi_module_stop },
 	{ "eyes",        eyes_start,     eyes_stop },
 	{ "ignored",     ignored_start,  NULL },
 	{ "state",       NULL,           state_stop },
@@ -168,11 +172,6 @@ static bool bdev_stop(struct app *a)
 {
 	struct bdev *b = bdev_first(a->bdevs);
 
-	if (a->resv_opening) {
-		a->resv_stop_waits = true;
-		a->started++;
-		return false;
-	}
 	if (b) {
 		a->started++; /* this module again */
 		bdev_unregister(b, bdev_gone, a);
@@ -220,6 +219,28 @@ static void nvmf_gone(void *arg)
 static bool nvmf_stop(struct app *a)
 {
 	nvmf_target_stop(a->nvmf, nvmf_gone, a);
+	return false;
+}
+
+/* --- scsi: what transports of SCSI stand on ------------------------------------------------------------------- */
+
+static int scsi_start(struct app *a, struct err *e)
+{
+	a->scsi = scsi_make(a->core, a->bdevs);
+	return 0;
+}
+
+static void scsi_gone(void *arg)
+{
+	struct app *a = arg;
+
+	scsi_free(a->scsi);
+	modules_stop_next(a);
+}
+
+static bool scsi_module_stop(struct app *a)
+{
+	scsi_stop(a->scsi, scsi_gone, a);
 	return false;
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* names_test.c: names, netmasks, and who an initiator group lets in: a mistake here lets a stranger at
- * somebody's disk. */
+/* Names, netmasks, and who an initiator group lets in: a mistake here lets a stranger at somebody's disk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -41,9 +41,9 @@ void scsi_log_sense_run(struct scsi_task *t)
 	const struct log *log = log_of(t); /* parsing has looked */
 	uint8_t buf[64] = { 0 };
 	struct scsi_log_header *h = (struct scsi_log_header *)buf;
-	uint32_t len = log->make(log, buf + sizeof(*h), scsi_u16(t->cdb + 5));
+	uint32_t len = log ? log->make(log, buf + sizeof(*h), scsi_u16(t->cdb + 5)) : 0;
 
-	if (!len) { /* a parameter beyond the last */
+	if (!log || !len) { /* a parameter beyond the last */
 		scsi_task_bad_field(t, 5, -1, true);
 		scsi_task_complete(t);
 		return;

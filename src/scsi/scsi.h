@@ -59,6 +59,7 @@ struct scsi_change {
 	struct err err;
 	void (*done)(struct scsi_change *c);
 	void *arg;
+	uint32_t ret_lun;                  /* of a LUN that was added */
 	struct scsi_change_work *work;     /* this layer's */
 };
 
@@ -85,7 +86,7 @@ struct scsi_lun_opts {
 	const char *bdev_name;
 	bool read_only;
 };
-/* Open the device and show it to hosts (unit attention REPORTED LUNS DATA HAS CHANGED). ret_lun: in done. */
+/* Open the device and show it to hosts (unit attention REPORTED LUNS DATA HAS CHANGED). c->ret_lun: which it is. */
 void scsi_target_add_lun(struct scsi_target *t, const struct scsi_lun_opts *opts, struct scsi_change *c);
 /* Waits for its tasks only. */
 void scsi_target_remove_lun(struct scsi_target *t, uint32_t lun, struct scsi_change *c);
@@ -141,15 +142,19 @@ struct scsi_nexus {
 	uint16_t port;                     /* set by the transport: relative id of the target port it came in by */
 	/* This layer's. */
 	struct reactor *reactor;           /* where it lives */
-	struct scsi_core *core;
+	struct scsi_core *core;            /* NULL: between two cores, or not begun */
 	struct scsi_seat *seat;            /* its entry in the register, control's */
 	struct bdev_lease lease;
 	uint32_t lease_epoch;
+	struct list link;                  /* core's */
 	struct list tasks;                 /* executed and not done, in order */
-	uint32_t task_count;
+	uint32_t task_count;               /* as many, and task management at work: it does not move, nor end, before 0 */
+	uint32_t ordered, waiting;         /* of them with attribute ORDERED; that have not begun */
+	uint32_t gates;                    /* task management functions at work: executed tasks wait */
 	struct scsi_attention *attentions; /* [LUN]: unit attentions that wait */
-	bool gated;                        /* a task management function is at work: executed tasks wait */
-	bool ending;
+	uint32_t attention_count;          /* LUNs on which some wait */
+	struct list legs;                  /* struct scsi_leg: task management that waits for tasks to end */
+	bool ending, revoked, told;
 	void (*ended)(struct scsi_nexus *n);
 	struct defer defer;
 	struct scsi_copy_result copies[SCSI_COPIES_KEPT];
@@ -157,14 +162,16 @@ struct scsi_nexus {
 };
 
 /* Control. The device may be going: -ENODEV. A nexus of the same initiator port and target port must have ended before
- * (session reinstatement is the transport's to begin: scsi_nexus_find()). */
+ * (session reinstatement is the transport's to begin): -EEXIST. */
 int scsi_nexus_join(struct scsi_nexus *n, struct scsi_target *t, const struct scsi_nexus_ops *ops, struct err *e);
 /* Its core, once, before the first task. */
 void scsi_nexus_begin(struct scsi_nexus *n);
-/* Its core: no more tasks. Those it has are aborted; the lease is revoked; `ended` runs on the same core, later,
- * when nothing of it can land any more and the register has forgotten it. */
+/* Its core, or control when it has not begun: no more tasks. Those it has are aborted (ops->task_done() comes for them
+ * as ever); the lease is revoked; `ended` runs on the same core, later, when nothing of it can land any more and the
+ * register has forgotten it. Parsed tasks that were not executed are the transport's to free, before `ended`. */
 void scsi_nexus_end(struct scsi_nexus *n, void (*ended)(struct scsi_nexus *n));
-/* State for freeze/thaw between cores: on the old core when no task is executing, then on the new one. */
+/* State for freeze/thaw between cores: on the old core when n->task_count is 0 and no parsed task is left, then on the
+ * new one. `to`: the new one; thawing: NULL. */
 struct freeze;
 void scsi_nexus_freeze(struct freeze *f, struct scsi_nexus *n, struct reactor *to);
 
@@ -202,11 +209,13 @@ struct scsi_task {
 	uint8_t sense_len;                 /* CHECK CONDITION */
 	uint8_t sense[SCSI_SENSE_MAX];
 	/* This layer's. */
-	const struct scsi_opcode *op;
-	struct scsi_lu_view *lu;           /* keeps it, and its channel, until scsi_task_free() */
-	uint8_t state;                     /* waits for its turn, executes, done */
+	const struct scsi_opcode *op;      /* NULL: no such command */
+	struct scsi_lu_view *lu;           /* NULL: no such LUN. Keeps it, and its channel, until scsi_task_free() */
+	uint8_t state;                     /* enum scsi_task_state */
+	bool tell_aborted;                 /* aborted, and its initiator is to hear of it: TASK ABORTED */
 	uint8_t shift;                     /* of a block, when it was parsed */
 	uint16_t at;                       /* commands of several steps: the one that is being done ... */
+	uint32_t epoch;                    /* of its LUN's task set when it was parsed */
 	uint64_t at_lba;                   /* ... and where it goes */
 	void *own;                         /* an opcode's own memory; scsi_task_free() frees it */
 	uint64_t came_ns;
@@ -223,6 +232,9 @@ bool scsi_task_lend(struct scsi_task *t);
 void scsi_task_execute(struct scsi_task *t);
 /* Trouble that the transport found (a digest, data that did not come): sets status and sense; it is not executed. */
 void scsi_task_fail(struct scsi_task *t, uint8_t key, uint8_t asc, uint8_t ascq);
+/* Parsed, not executed yet, and aborted meanwhile by task management: its data need not come. Execute it all the same:
+ * it ends at once, through task_done(). */
+bool scsi_task_is_stale(const struct scsi_task *t);
 /* After the answer was sent, or can never be. */
 void scsi_task_free(struct scsi_task *t);
 
@@ -237,9 +249,11 @@ enum scsi_tmf_response {
 	SCSI_TMF_COMPLETE, SCSI_TMF_SUCCEEDED /* query: it is there */, SCSI_TMF_NO_TASK, SCSI_TMF_NO_LUN,
 	SCSI_TMF_UNSUPPORTED, SCSI_TMF_REJECTED,
 };
-/* One at work, in two phases for what concerns other nexuses: every core gates the nexuses it means, aborts their tasks
- * and acknowledges when they have ended; then unit attentions are raised, the gates open, and done runs. Tasks that the
- * transport executes after scsi_tmf_start() are not meant and wait behind the gate. */
+/* In two phases for what concerns other nexuses: every core gates the nexuses that are meant, aborts their tasks and
+ * acknowledges when they have ended; then unit attentions are raised, the gates open, and done runs. Tasks of this
+ * nexus that were parsed before scsi_tmf_start() are meant, executed or not (scsi_task_is_stale()); those that are
+ * parsed after it are not, and wait behind the gate. ABORT TASK and QUERY TASK look at executed tasks only: what waits
+ * for its data is the transport's. After TARGET COLD RESET every nexus is told to go. */
 struct scsi_tmf {
 	struct scsi_nexus *nexus;
 	uint8_t function, response;

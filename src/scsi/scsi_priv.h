@@ -13,6 +13,7 @@
 
 #include <errno.h>
 
+#include "base/text.h"
 #include "bdev/iov.h"
 #include "core/freeze.h"
 #include "core/seq.h"
@@ -102,15 +103,19 @@ struct scsi_target {
 	char name[SCSI_NAME_MAX + 1];
 	uint8_t protocol;
 	struct version_slot slot;              /* of struct scsi_map; struct scsi_nexus finds its core's in it */
+	struct scsi_map *nothing;              /* what a core has before it entered the first version */
 	/* control */
-	struct scsi_map *map;                  /* what was published last */
+	struct scsi_map *map;                  /* what was published last; NULL: the device goes */
 	bool opening[SCSI_LUNS_MAX];           /* LUNs that are being added */
-	bool dying;
+	bool dying, free_sent;
 	struct list seats;
-	uint32_t seat_count;
-	uint32_t busy;                         /* versions, works and units that are not gone */
+	uint32_t seat_count;                   /* those that have not gone, and those on which mail is still out */
+	uint32_t works;                        /* changes under way, tells and asks */
+	uint32_t busy;                         /* versions, and units that are not closed */
 	struct scsi_change *freeing;
-	struct list tmfs;                      /* struct scsi_sweep: one after the other */
+	struct version_publish last;
+	struct msg free_msg;
+	struct list sweeps;                    /* struct scsi_sweep: one after the other */
 	struct scsi_sweep *sweeping;
 };
 
@@ -126,7 +131,6 @@ struct scsi_core {
 	bool watching;
 };
 
-#define SCSI_OPCODE_ROWS_MAX 8u            /* tables */
 struct scsi {
 	struct core *core;
 	struct bdev_registry *reg;
@@ -138,6 +142,7 @@ struct scsi {
 	} ops[256];
 	/* control */
 	struct list targets;
+	uint64_t lus_made;
 	scsi_lun_gone_fn *lun_gone;
 	void *lun_gone_arg;
 	bool stopping;
@@ -149,8 +154,39 @@ struct scsi {
 /* This core's LUN map, as the nexus sees it. */
 static inline struct scsi_map *scsi_nexus_map(const struct scsi_nexus *n)
 {
-	return container_of(n->target->slot.current[n->core->index], struct scsi_map, v);
+	struct version *v = n->target->slot.current[n->core->index];
+
+	return likely(v != NULL) ? container_of(v, struct scsi_map, v) : n->target->nothing;
 }
+static inline struct scsi_core *scsi_core_here(const struct scsi *s)
+{
+	return &s->cores[reactor_index(reactor_self())];
+}
+
+/* lu.c: control */
+struct scsi_lu *scsi_lu_open(struct scsi_target *t, uint32_t lun, const struct scsi_lun_opts *opts, struct err *e);
+void scsi_lu_ref(struct scsi_lu *lu);
+void scsi_lu_unref(struct scsi_lu *lu);
+void scsi_lu_wait_closed(struct scsi_lu *lu, struct scsi_lu_wait *w, void (*fn)(struct scsi_lu_wait *w));
+/* Each core: count this core's view in and out. The first opens the channel (false: could not; the view is counted
+ * all the same and answers errors). */
+bool scsi_lu_enter(struct scsi_lu *lu, uint32_t core_index, struct err *e);
+void scsi_lu_leave_slow(struct scsi_lu_view *v);
+static inline void scsi_lu_view_put(struct scsi_lu_view *v)
+{
+	if (unlikely(--v->refs == 0))
+		scsi_lu_leave_slow(v);
+}
+
+/* target.c: control */
+struct scsi_target *scsi_target_find(const struct scsi *s, const char *name);
+/* A copy of the map that was published last, free to change; publish it without waiting for anything. */
+struct scsi_map *scsi_map_copy(const struct scsi_target *t);
+void scsi_map_publish(struct scsi_map *map, struct version_publish *p, void (*done)(struct version_publish *p));
+void scsi_target_less(struct scsi_target *t);    /* t->busy */
+void scsi_target_go_on(struct scsi_target *t);   /* something else that a device that goes may wait for */
+void scsi_lu_device_event(struct bdev_desc *desc, enum bdev_event event, void *arg);
+struct scsi_lu_state scsi_lu_state_default(const struct scsi_lu *lu);
 
 /* --- commands --------------------------------------------------------------------------------------------- */
 
@@ -238,9 +274,10 @@ struct scsi_tell {
 	uint16_t asc_ascq;
 	const struct scsi_seat *except;        /* who asked for what changed; may be NULL */
 	bool (*means)(struct scsi_tell *tell, const struct scsi_seat *s); /* NULL: all */
-	void (*done)(struct scsi_tell *tell);
+	void (*done)(struct scsi_tell *tell);  /* NULL: the tell is freed instead */
 	void *arg;
 	uint32_t left;
+	struct msg msg;
 };
 void scsi_tell(struct scsi_tell *tell);
 
@@ -299,13 +336,16 @@ struct scsi_seat {
 	struct uuid host_id;
 	uint16_t port;
 	_Atomic(struct reactor *) home;        /* where the nexus lives; written there */
-	bool gone;                             /* it has ended; freed when no mail is out */
-	uint32_t pins;                         /* mail that is out */
-	struct msg gone_msg;
-	struct bdev_lease_revoke revoke;
+	/* control */
+	bool begun, gone, disconnecting;
+	uint32_t pins;                         /* mail that is out, and what else keeps it after the nexus has ended */
+	struct list unsent;                    /* struct scsi_mail: until the nexus has begun */
+	struct msg begun_msg, gone_msg;
 	/* home's */
-	struct scsi_nexus *nexus;              /* NULL: it has not begun, or has ended */
+	struct scsi_nexus *nexus;              /* NULL: it has ended */
+	struct scsi_nexus *leaving;            /* ... and waits to be forgotten */
 	struct list early;                     /* struct scsi_mail: came while the nexus was between two cores */
+	struct bdev_lease_revoke revoke;
 };
 
 /* A letter to a nexus: control -> its core -> control. at_home runs where the nexus lives (n NULL: it has ended) and
@@ -319,5 +359,52 @@ struct scsi_mail {
 };
 void scsi_mail_send(struct scsi_mail *m, struct scsi_seat *s);
 void scsi_mail_back(struct scsi_mail *m);
+void scsi_seat_disconnect(struct scsi_seat *s); /* ops->disconnect() */
+void scsi_seat_pin(struct scsi_seat *s);
+void scsi_seat_unpin(struct scsi_seat *s);
+
+/* --- sweeps: aborting tasks of many nexuses, in two phases (tmf.c); control ------------------------------- */
+
+/* Of tasks that a sweep means: those of one LUN (UINT32_MAX: of all), of the nexuses that `means` says. */
+struct scsi_leg;
+struct scsi_sweep {
+	struct list link;
+	struct scsi_target *target;
+	uint32_t lun;
+	const struct scsi_seat *from;          /* who asked: a nexus whose tasks are aborted without TASK ABORTED */
+	bool (*means)(const struct scsi_sweep *w, const struct scsi_seat *s); /* NULL: all */
+	uint16_t asc_ascq;                     /* unit attention to raise; 0: none ... */
+	bool not_from;                         /* ... not on who asked */
+	bool only_losers;                      /* ... and only on those of which tasks were aborted */
+	bool gated;                            /* who asked has its gate closed and its tasks aborted already */
+	void (*swept)(struct scsi_sweep *w);   /* optional, between the phases: ends with scsi_sweep_go_on() */
+	void (*done)(struct scsi_sweep *w);    /* all gates are open again */
+	void *arg;
+	/* tmf.c's */
+	struct msg msg;
+	struct list legs;
+	uint32_t left;
+	struct version_publish publish;
+};
+void scsi_reset_state(struct scsi_sweep *w);   /* for `swept`: ask.c */
+/* They take turns. `w`: yours until done. */
+void scsi_sweep(struct scsi_sweep *w);
+void scsi_sweep_go_on(struct scsi_sweep *w);
+
+/* --- the engine's own: a nexus' core ---------------------------------------------------------------------- */
+
+enum scsi_task_state { SCSI_TASK_PARSED, SCSI_TASK_WAITS, SCSI_TASK_RUNS, SCSI_TASK_DONE };
+
+/* task.c */
+void scsi_task_abort(struct scsi_task *t, bool tell);     /* executed, not DONE: it ends soon */
+void scsi_tasks_start(struct scsi_nexus *n);             /* those that waited and need not any more */
+/* tmf.c */
+void scsi_legs_task_ended(struct scsi_nexus *n);
+/* nexus.c */
+void scsi_nexus_go_on(struct scsi_nexus *n);             /* a task ended: it may wait for that to end itself */
+static inline uint32_t *scsi_nexus_epoch(const struct scsi_nexus *n, uint32_t lun)
+{
+	return &n->attentions[lun < SCSI_LUNS_MAX ? lun : SCSI_LUNS_MAX].epoch;
+}
 
 #endif

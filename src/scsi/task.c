@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* task.c: a task's way through the layer: parse, execute in its turn, complete, free.
+ *
+ * An answer that is ready at once waits in the core's queue until the deferred phase of the pass, so that the transport
+ * never hears of it from within its own call; an answer that comes from a device goes to the transport at once.
+ *
+ * Order is kept within a nexus and LUN: a task with attribute ORDERED begins when all older ones have ended, and
+ * younger ones begin when it has. While no ordered task and no gate is there, which is nearly always, nobody looks.
+ */
+#include "scsi/scsi_priv.h"
+
+static void done_run(struct defer *d);
+
+/* --- parse -- */
+
+static void reset(struct scsi_task *t)
+{
+	t->data = SCSI_DATA_NONE;
+	t->may_lend = t->may_consume = false;
+	t->data_len = t->moves = 0;
+	t->lend_iovs_max = 0;
+	t->iov_count = t->iov_max = 0;
+	t->status = SCSI_GOOD;
+	t->aborted = t->lent = t->consumed = t->tell_aborted = false;
+	t->sent_len = t->full_len = 0;
+	t->sense_len = 0;
+	t->lu = NULL;
+	t->state = SCSI_TASK_PARSED;
+	t->own = NULL;
+	t->io.active = false;
+}
+
+static const struct scsi_opcode *find_row(const struct scsi *s, const uint8_t *cdb)
+{
+	const struct scsi_opcode *row = s->ops[cdb[0]].rows;
+
+	if (likely(!row || row->service_action < 0))
+		return row;
+	for (uint32_t i = 0; i < s->ops[cdb[0]].count; i++)
+		if (row[i].service_action == (cdb[1] & 0x1f))
+			return &row[i];
+	return NULL;
+}
+
+/* A bit that nobody looks at is set: which. */
+static bool check_reserved(struct scsi_task *t)
+{
+	const struct scsi_opcode *op = t->op;
+	uint8_t action_bits = op->service_action >= 0 ? 0x1f : 0;
+
+	for (uint32_t i = 1; i < op->cdb_len; i++) {
+		uint8_t wrong = t->cdb[i] & (uint8_t)~(op->usage[i] | (i == 1 ? action_bits : 0));
+
+		if (unlikely(wrong))
+			return scsi_task_bad_field(t, (uint16_t)i, 31 - __builtin_clz(wrong), true);
+	}
+	return true;
+}
+
+static bool check_attention(struct scsi_task *t, uint32_t lun)
+{
+	uint16_t asc;
+
+	if ((t->op && (t->op->flags & SCSI_ROW_ANY_TIME)) || !scsi_attention_take(t->nexus, lun, &asc))
+		return true;
+	return scsi_task_refuse(t, SCSI_UNIT_ATTENTION, asc);
+}
+
+static uint8_t group_state(const struct scsi_map *map, uint16_t port)
+{
+	for (uint32_t i = 0; i < map->port_count; i++) {
+		if (map->ports[i].id != port)
+			continue;
+		for (uint32_t g = 0; g < map->group_count; g++)
+			if (map->groups[g].id == map->ports[i].group)
+				return map->groups[g].state;
+	}
+	return SCSI_ALUA_UNAVAILABLE;
+}
+
+static bool check_alua(struct scsi_task *t, const struct scsi_map *map)
+{
+	uint16_t flags = t->op->flags;
+
+	switch (group_state(map, t->nexus->port)) {
+	case SCSI_ALUA_OPTIMIZED:
+	case SCSI_ALUA_NONOPTIMIZED:
+		return true;
+	case SCSI_ALUA_STANDBY:
+		return flags & SCSI_ROW_STANDBY || scsi_task_refuse(t, SCSI_NOT_READY, SCSI_ASC_ALUA_STANDBY);
+	case SCSI_ALUA_TRANSITIONING:
+		return flags & SCSI_ROW_UNAVAILABLE || scsi_task_refuse(t, SCSI_NOT_READY, SCSI_ASC_ALUA_TRANSITION);
+	case SCSI_ALUA_OFFLINE:
+		return flags & SCSI_ROW_UNAVAILABLE || scsi_task_refuse(t, SCSI_NOT_READY, SCSI_ASC_OFFLINE);
+	default:
+		return flags & SCSI_ROW_UNAVAILABLE || scsi_task_refuse(t, SCSI_NOT_READY, SCSI_ASC_ALUA_UNAVAILABLE);
+	}
+}
+
+/* In the order in which SPC wants conditions told. */
+static bool parse_slow_checks(struct scsi_task *t, const struct scsi_map *map, uint32_t lun)
+{
+	if (!t->lu && !(t->op && (t->op->flags & SCSI_ROW_NO_LUN)))
+		return scsi_task_refuse(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED);
+	if (t->attr == SCSI_ATTR_ACA)
+		return scsi_task_refuse(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_IN_CIU);
+	if (t->lu && !check_attention(t, lun))
+		return false;
+	if (!t->op && scsi_task_scsi(t)->ops[t->cdb[0]].rows)
+		return scsi_task_bad_field(t, 1, 4, true); /* another service action, perhaps */
+	if (!t->op)
+		return scsi_task_refuse(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+	if (t->lu && map->alua_limited && !check_alua(t, map))
+		return false;
+	if (t->op->flags & SCSI_ROW_MEDIUM && scsi_task_state(t)->stopped)
+		return scsi_task_refuse(t, SCSI_NOT_READY, SCSI_ASC_INIT_COMMAND_REQUIRED);
+	return true;
+}
+
+static bool check_writable(struct scsi_task *t, const struct scsi_lu_state *state)
+{
+	if (likely(!t->lu->read_only && !state->swp))
+		return true;
+	return scsi_task_refuse(t, SCSI_DATA_PROTECT,
+	                        t->lu->read_only ? SCSI_ASC_WRITE_PROTECTED : SCSI_ASC_SOFTWARE_WRITE_PROTECTED);
+}
+
+static bool parse(struct scsi_task *t)
+{
+	struct scsi_nexus *n = t->nexus;
+	const struct scsi_map *map = scsi_nexus_map(n);
+	uint32_t lun = scsi_lun_number(t->lun);
+	const struct scsi_opcode *op;
+
+	t->op = op = find_row(n->core->scsi, t->cdb);
+	if (likely(lun < SCSI_LUNS_MAX && map->luns[lun].lu)) {
+		t->lu = &map->luns[lun].lu->view[n->core->index];
+		t->lu->refs++;
+	}
+	t->epoch = *scsi_nexus_epoch(n, lun);
+	if (unlikely(!op || !t->lu || n->attention_count || map->alua_limited || t->attr == SCSI_ATTR_ACA ||
+	             map->luns[lun].state.stopped) && !parse_slow_checks(t, map, lun))
+		return false;
+	if (unlikely(!check_reserved(t)))
+		return false;
+	if (op->parse && !op->parse(t))
+		return false;
+	return !(op->flags & SCSI_ROW_WRITES) || check_writable(t, &map->luns[lun].state);
+}
+
+bool scsi_task_parse(struct scsi_task *t)
+{
+	reset(t);
+	if (likely(parse(t)))
+		return true;
+	t->data = SCSI_DATA_NONE;
+	t->data_len = t->moves = 0;
+	return false;
+}
+
+bool scsi_task_moves(struct scsi_task *t, enum scsi_data data, uint32_t len)
+{
+	t->data = len ? (uint8_t)data : SCSI_DATA_NONE;
+	t->data_len = len;
+	t->moves = min_u32(len, data == SCSI_DATA_OUT ? t->expected_out : t->expected_in);
+	return true;
+}
+
+const struct scsi_lu_state *scsi_task_state(const struct scsi_task *t)
+{
+	static const struct scsi_lu_state none;
+	const struct scsi_map_lun *at;
+
+	if (!t->lu)
+		return &none;
+	at = &scsi_nexus_map(t->nexus)->luns[t->lu->lu->lun];
+	return at->lu == t->lu->lu ? &at->state : &none;
+}
+
+/* --- execute -- */
+
+static bool same_set(const struct scsi_task *a, const struct scsi_task *b)
+{
+	return a->lu == b->lu;
+}
+
+/* It comes before `t`, and is not done. */
+static bool older_is_there(const struct scsi_task *t, bool ordered_only)
+{
+	list_each(l, &t->nexus->tasks) {
+		const struct scsi_task *other = list_entry(l, struct scsi_task, link);
+
+		if (other == t)
+			return false;
+		if (same_set(other, t) && (!ordered_only || other->attr == SCSI_ATTR_ORDERED))
+			return true;
+	}
+	return false;
+}
+
+static bool may_start(const struct scsi_task *t)
+{
+	const struct scsi_nexus *n = t->nexus;
+
+	if (n->gates)
+		return false;
+	if (t->attr == SCSI_ATTR_HEAD)
+		return true;
+	if (t->attr == SCSI_ATTR_ORDERED)
+		return !older_is_there(t, false);
+	return !n->ordered || !older_is_there(t, true);
+}
+
+static void start(struct scsi_task *t)
+{
+	t->state = SCSI_TASK_RUNS;
+	t->op->run(t);
+}
+
+static void wait_for_turn(struct scsi_task *t)
+{
+	t->state = SCSI_TASK_WAITS;
+	t->nexus->waiting++;
+}
+
+bool scsi_task_is_stale(const struct scsi_task *t)
+{
+	return t->epoch != *scsi_nexus_epoch(t->nexus, scsi_lun_number(t->lun));
+}
+
+void scsi_task_execute(struct scsi_task *t)
+{
+	struct scsi_nexus *n = t->nexus;
+
+	assert(t->state == SCSI_TASK_PARSED && t->op);
+	list_add_tail(&n->tasks, &t->link);
+	n->task_count++;
+	n->ordered += t->attr == SCSI_ATTR_ORDERED;
+	t->came_ns = reactor_now_ns();
+	watch_arm(&n->core->watch);
+	if (unlikely(n->ending || scsi_task_is_stale(t))) {
+		t->aborted = true;
+		t->state = SCSI_TASK_RUNS;
+		scsi_task_complete(t);
+	} else if (likely(!n->gates && !n->ordered) || may_start(t)) {
+		start(t);
+	} else {
+		wait_for_turn(t);
+	}
+}
+
+void scsi_tasks_start(struct scsi_nexus *n)
+{
+	list_each_safe(l, &n->tasks) {
+		struct scsi_task *t = list_entry(l, struct scsi_task, link);
+
+		if (t->state != SCSI_TASK_WAITS || !may_start(t))
+			continue;
+		n->waiting--;
+		start(t); /* its answer comes later */
+	}
+}
+
+void scsi_task_abort(struct scsi_task *t, bool tell)
+{
+	assert(t->state == SCSI_TASK_WAITS || t->state == SCSI_TASK_RUNS);
+	if (!t->aborted)
+		t->tell_aborted = tell;
+	t->aborted = true;
+	if (t->state == SCSI_TASK_WAITS) {
+		t->nexus->waiting--;
+		t->state = SCSI_TASK_RUNS;
+		scsi_task_complete(t);
+	} else if (t->io.active) {
+		bdev_abort(t->lu->ch, &t->io); /* asked; its own completion says when it has ended */
+	}
+}
+
+/* --- complete -- */
+
+void scsi_task_complete(struct scsi_task *t)
+{
+	struct scsi_core *c = t->nexus->core;
+
+	assert(t->state == SCSI_TASK_RUNS);
+	t->state = SCSI_TASK_DONE;
+	queue_push(&c->done, &t->done_link);
+	defer_run(&c->done_defer, done_run);
+}
+
+static void done_run(struct defer *d)
+{
+	struct scsi_core *c = container_of(d, struct scsi_core, done_defer);
+	struct queue_link *l = queue_take_all(&c->done), *next;
+
+	for (; l; l = next) {
+		struct scsi_task *t = container_of(l, struct scsi_task, done_link);
+
+		next = l->next;
+		t->state = SCSI_TASK_RUNS;
+		scsi_task_finish(t);
+	}
+}
+
+static void end_aborted(struct scsi_task *t)
+{
+	t->status = t->tell_aborted ? SCSI_TASK_ABORTED : SCSI_GOOD;
+	t->sense_len = 0;
+	t->sent_len = t->full_len = 0;
+}
+
+void scsi_task_finish(struct scsi_task *t)
+{
+	struct scsi_nexus *n = t->nexus;
+	bool aborted = t->aborted;
+
+	assert(t->state == SCSI_TASK_RUNS);
+	t->state = SCSI_TASK_DONE;
+	list_del(&t->link);
+	n->ordered -= t->attr == SCSI_ATTR_ORDERED;
+	if (unlikely(aborted))
+		end_aborted(t);
+	n->ops->task_done(t); /* may free it, and end the nexus: that waits for the count */
+	if (unlikely(!list_empty(&n->legs)) && aborted)
+		scsi_legs_task_ended(n);
+	if (unlikely(n->waiting))
+		scsi_tasks_start(n);
+	n->task_count--;
+	scsi_nexus_go_on(n);
+}
+
+void scsi_task_sense(struct scsi_task *t, uint8_t key, uint16_t asc_ascq)
+{
+	scsi_task_refuse(t, key, asc_ascq);
+	scsi_task_complete(t);
+}
+
+void scsi_task_bad_param(struct scsi_task *t, uint16_t byte, int bit)
+{
+	scsi_task_bad_field(t, byte, bit, false);
+	scsi_task_complete(t);
+}
+
+void scsi_task_fail(struct scsi_task *t, uint8_t key, uint8_t asc, uint8_t ascq)
+{
+	assert(t->state == SCSI_TASK_PARSED);
+	scsi_task_refuse(t, key, (uint16_t)(asc << 8 | ascq));
+}
+
+void scsi_task_free(struct scsi_task *t)
+{
+	if (t->lent) {
+		t->lent = false;
+		bdev_io_release(&t->io);
+	}
+	if (t->lu) {
+		scsi_lu_view_put(t->lu);
+		t->lu = NULL;
+	}
+	if (unlikely(t->own)) {
+		free(t->own);
+		t->own = NULL;
+	}
+}
+
+/* --- data -- */
+
+void scsi_task_complete_data(struct scsi_task *t, const void *data, uint32_t len)
+{
+	struct iov_cursor to = iov_cursor_over(t->iovs, t->iov_count);
+
+	t->full_len = min_u32(len, t->data_len);
+	t->sent_len = min_u32(t->full_len, t->moves);
+	if (t->sent_len)
+		iov_copy_in(&to, data, t->sent_len);
+	scsi_task_complete(t);
+}
+
+void scsi_task_read_params(const struct scsi_task *t, uint32_t offset, void *to, uint32_t len)
+{
+	uint32_t there = offset < t->moves ? min_u32(len, t->moves - offset) : 0;
+	struct iov_cursor from = iov_cursor_over(t->iovs, t->iov_count);
+
+	if (there) {
+		iov_skip(&from, offset);
+		iov_copy_out(to, &from, there);
+	}
+	memset((char *)to + there, 0, len - there);
+}
