@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* app.c: a daemon's life on its control reactor: modules, configuration, readiness, signals, the end.
  *
- * start:  modules -> read the state -> methods for start-up, of the state or of -c
+ * start:  modules -> read the state, and reservations -> methods for start-up, of the state or of -c
  *         -> [--wait-for-rpc: serve, wait for framework_start_init] -> running -> the other methods
  *         -> everything lasts -> serve -> "ready"
  * stop:   a signal, an RPC or a failure -> modules, upwards -> core_stop()
  */
 #include "app/app.h"
 #include "app/systemd.h"
+#include "bdev/reservation.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,7 +20,7 @@
 static void start_signals(struct app *a);
 static void load(struct app *a, enum rpc_load part, rpc_loaded_fn *done);
 static void fail(struct app *a, const struct err *e);
-static rpc_loaded_fn state_read, startup_loaded, runtime_loaded, state_lasts;
+static rpc_loaded_fn state_read, reservations_read, startup_loaded, runtime_loaded, state_lasts;
 static void begin_to_run(void *arg, rpc_loaded_fn *done, void *done_arg);
 static void serve(struct app *a, const char *how);
 static void signal_came(struct source *s, uint32_t events);
@@ -43,6 +44,7 @@ void app_start(void *arg)
 		app_stop(a, 1);
 		return;
 	}
+	a->resv_files = a->state_files;
 	if (a->state_files)
 		rpc_state_open(a->rpc, a->state_files, state_read, a);
 	else
@@ -100,6 +102,25 @@ static void state_read(void *arg, const struct err *e)
 	else
 		log_notice("gantryd: the configuration is version %lu of the state in %s",
 		           (unsigned long)rpc_state_version(a->rpc), dir);
+	a->resv_opening = true;
+	bdev_resv_store_open(a->bdevs, a->resv_files, reservations_read, a);
+}
+
+/* Before any device comes that may be reserved. */
+static void reservations_read(void *arg, const struct err *e)
+{
+	struct app *a = arg;
+
+	a->resv_opening = false;
+	if (a->resv_stop_waits)
+		modules_stop_next(a);
+	if (a->stopping)
+		return;
+	if (e) {
+		log_error("gantryd: --state-dir: %s", e->text);
+		app_stop(a, 1);
+		return;
+	}
 	load(a, RPC_LOAD_STARTUP, startup_loaded);
 }
 

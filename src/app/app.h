@@ -29,6 +29,8 @@ struct app {
 	size_t config_len;
 
 	struct files *state_files;      /* of --state-dir, until the state has them; NULL: none */
+	struct files *resv_files;       /* the same, for reservations: the state owns them */
+	bool resv_opening, resv_stop_waits; /* they are being read; and whoever stops waits for that */
 	struct bdev_arrival arrival;
 
 	struct rpc_host host;

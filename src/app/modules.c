@@ -172,6 +172,11 @@ static bool bdev_stop(struct app *a)
 {
 	struct bdev *b = bdev_first(a->bdevs);
 
+	if (a->resv_opening) {
+		a->resv_stop_waits = true;
+		a->started++;
+		return false;
+	}
 	if (b) {
 		a->started++; /* this module again */
 		bdev_unregister(b, bdev_gone, a);

@@ -22,7 +22,7 @@ static void finish(struct bdev_resv *r);
 static void answered(struct msg *m);
 static struct resv_report *report_make(const struct bdev_resv *r);
 
-/* --- looking: each core ------------------------------------------------------------------------------ */
+/* --- looking: each core ---------------------------------------------------------------------------------- */
 
 static enum resv_relation relation(const struct resv_view *v, uint32_t party)
 {
@@ -67,7 +67,7 @@ bool bdev_resv_can_persist(const struct bdev_registry *reg)
 	return reg->resv_store != NULL;
 }
 
-/* --- parties and listeners: control ------------------------------------------------------------------- */
+/* --- parties and listeners: control ---------------------------------------------------------------------- */
 
 void bdev_initiator_enter(struct bdev_registry *reg, struct bdev_initiator *who, const struct resv_identity *id)
 {
@@ -349,7 +349,7 @@ static void answered(struct msg *m)
 	op->done(op);
 }
 
-/* --- coming and going ---------------------------------------------------------------------------------------- */
+/* --- coming and going ------------------------------------------------------------------------------------ */
 
 void bdev_resv_arrived(struct bdev *b)
 {
@@ -385,7 +385,7 @@ void bdev_resv_free(struct bdev *b)
 	b->resv = NULL;
 }
 
-/* --- what there is --------------------------------------------------------------------------------------------- */
+/* --- what there is --------------------------------------------------------------------------------------- */
 
 static size_t strings_len(const struct resv_party *y)
 {

@@ -3,8 +3,8 @@
  *
  * Who may register is a *party*: an NVMe host, by its host identifier, or a SCSI I_T nexus, by initiator port and
  * target port. The control reactor knows all parties of the daemon and numbers them; whoever sends I/O for one has the
- * number in its bdev_initiator. A device's state (who is registered with which key, which type of reservation is held by
- * whom) is the control reactor's. What I/O has to know of it is an immutable view that every core of the device looks
+ * number in its bdev_initiator. A device's state (who is registered with which key, who holds a reservation of which
+ * type) is the control reactor's. What I/O has to know of it is an immutable view that every core of the device looks
  * at: the type, the holder's number, and a bit per party that is registered. So a check is a comparison and a bit, and
  * who has no reservation on a device pays nothing: a view is a reason for the long way (bdev_waist.h), NULL without.
  *
@@ -16,8 +16,8 @@
  *     control    listeners           protocols tell those who lost something
  *     asker      op->done()
  *
- * The check is made when a whole I/O is dispatched, after all waiting in the waist and before anything of it reaches the
- * device or is cut in pieces. What passed it before a reservation was made is carried out; PREEMPT AND ABORT is
+ * The check is made when a whole I/O is dispatched, after all waiting in the waist and before anything of it reaches
+ * the device or is cut in pieces. What passed it before a reservation was made is carried out; PREEMPT AND ABORT is
  * answered when nothing of that is left: a lock on the whole device is taken and given back (locks.h), which waits for
  * all that changes it and was begun before. That is narrower than revoking leases, which belong to a controller or
  * nexus and all devices that it uses, and as strong.
@@ -35,7 +35,7 @@
 
 struct files;
 
-/* --- the rule: pure (resv_rule.c) ------------------------------------------------------------------------------- */
+/* --- the rule: pure (resv_rule.c) ------------------------------------------------------------------------ */
 
 /*   type          name                                   SPC  NVMe */
 #define RESV_TYPES(X) \
@@ -65,7 +65,7 @@ enum resv_class {
 enum resv_relation { RESV_STRANGER, RESV_REGISTRANT, RESV_HOLDER /* of -all registrants every registrant */ };
 bool resv_conflicts(enum resv_type t, enum resv_relation who, enum resv_class class);
 
-/* --- parties: control reactor ------------------------------------------------------------------------------------ */
+/* --- parties: control reactor ---------------------------------------------------------------------------- */
 
 enum resv_kind { RESV_NVME_HOST, RESV_SCSI_NEXUS };
 /* NVMe: host_id alone says who it is, and `name` is the NQN; a host without an identifier (zero) is known by `target`
@@ -82,7 +82,7 @@ struct resv_identity {
 void bdev_initiator_enter(struct bdev_registry *reg, struct bdev_initiator *who, const struct resv_identity *id);
 void bdev_initiator_leave(struct bdev_registry *reg, struct bdev_initiator *who);
 
-/* --- operations ----------------------------------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------------------ */
 
 enum resv_action {
 	RESV_REPORT,             /* ret_report: what there is */
@@ -167,7 +167,7 @@ bool bdev_resv_persists(struct bdev_channel *ch);
 /* Can anything on this daemon's devices? */
 bool bdev_resv_can_persist(const struct bdev_registry *reg);
 
-/* --- events: control reactor ------------------------------------------------------------------------------------------ */
+/* --- events: control reactor ----------------------------------------------------------------------------- */
 
 enum resv_event {
 	RESV_EVENT_REGISTRATION_PREEMPTED, /* those whose registrations went */
@@ -183,7 +183,7 @@ void bdev_resv_listen(struct bdev_registry *reg, struct resv_listener *l,
                       void (*fn)(struct resv_listener *l, struct bdev *b, uint32_t party, enum resv_event event));
 void bdev_resv_unlisten(struct resv_listener *l);
 
-/* --- what survives (resv_store.c): control reactor ------------------------------------------------------------------ */
+/* --- what survives (resv_store.c): control reactor ------------------------------------------------------- */
 
 /* Read the records in `files`, which stays its owner's and open until bdev_resv_store_close(). Before any device
  * comes: a device finds its record by its UUID when it is registered. Errors: damage; nobody should start over that. */

@@ -81,7 +81,7 @@ static void persistence(struct resv_state *s, const struct resv_op *op)
 		s->persists = op->flags & RESV_F_PERSIST;
 }
 
-/* --- registering ---------------------------------------------------------------------------------- */
+/* --- registering ----------------------------------------------------------------------------------------- */
 
 static enum resv_result do_register(struct resv_state *s, const struct resv_op *op, struct resv_outcome *ret)
 {
@@ -161,7 +161,7 @@ static enum resv_result do_nvme_replace(struct resv_state *s, const struct resv_
 	return set(s, op->party, op->new_key, op);
 }
 
-/* --- reserving ------------------------------------------------------------------------------------ */
+/* --- reserving ------------------------------------------------------------------------------------------- */
 
 static enum resv_result do_reserve(struct resv_state *s, const struct resv_op *op, struct resv_outcome *ret)
 {
@@ -260,7 +260,7 @@ static enum resv_result do_set_persist(struct resv_state *s, const struct resv_o
 	return RESV_OK;
 }
 
-/* --- SPC-2 ----------------------------------------------------------------------------------------- */
+/* --- SPC-2 ----------------------------------------------------------------------------------------------- */
 
 /* Where persistent ones are in use, a registrant's RESERVE and RELEASE are good and do nothing (CRH). */
 static enum resv_result do_spc2_reserve(struct resv_state *s, const struct resv_op *op, struct resv_outcome *ret)
@@ -288,7 +288,7 @@ static enum resv_result do_spc2_reset(struct resv_state *s, const struct resv_op
 	return RESV_OK;
 }
 
-/* --- the table ---------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------------------- */
 
 static const struct {
 	change_fn *fn;

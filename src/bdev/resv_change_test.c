@@ -56,7 +56,7 @@ static void types_have_the_standards_codes(void **state)
 	assert_int_equal(resv_type_from_nvme(7), RESV_TYPE_COUNT);
 }
 
-/* --- changes ---------------------------------------------------------------------------------------- */
+/* --- changes --------------------------------------------------------------------------------------------- */
 
 static struct resv_state s;
 static struct resv_outcome out;
@@ -68,7 +68,8 @@ static int fresh(void **state)
 	return 0;
 }
 
-static enum resv_result act(uint32_t party, enum resv_action action, enum resv_type type, uint64_t key, uint64_t new_key)
+static enum resv_result act(uint32_t party, enum resv_action action, enum resv_type type, uint64_t key,
+                            uint64_t new_key)
 {
 	struct resv_op op = { .action = (uint8_t)action, .type = (uint8_t)type, .key = key, .new_key = new_key,
 	                      .party = party };
@@ -264,7 +265,8 @@ static void register_and_move(void **state)
 
 static void registering_for_others(void **state)
 {
-	struct resv_op op = { .action = RESV_REGISTER, .new_key = 5, .party = 1, .other_parties = others, .other_count = 2 };
+	struct resv_op op = { .action = RESV_REGISTER, .new_key = 5, .party = 1, .other_parties = others,
+	                      .other_count = 2 };
 
 	others[0] = 7;
 	others[1] = 8;
@@ -303,7 +305,7 @@ static void spc2_stands_beside_nothing(void **state)
 	assert_int_equal(act(4, RESV_SPC2_RESERVE, 0, 0, 0), RESV_CONFLICT);
 }
 
-/* --- records ------------------------------------------------------------------------------------------- */
+/* --- records --------------------------------------------------------------------------------------------- */
 
 struct read_back {
 	uint32_t count;
@@ -335,7 +337,8 @@ static void a_record_is_read_back(void **state)
 	char *text;
 
 	s.who[0] = (struct resv_registrant){ .key = 0x1234, .party = resv_party_take(p, &nvme)->id };
-	s.who[1] = (struct resv_registrant){ .key = UINT64_MAX, .party = resv_party_take(p, &scsi)->id, .all_ports = true };
+	s.who[1] = (struct resv_registrant){ .key = UINT64_MAX, .party = resv_party_take(p, &scsi)->id };
+	s.who[1].all_ports = true;
 	s.count = 2;
 	s.type = RESV_EARO;
 	s.holder = s.who[1].party;

@@ -6,7 +6,7 @@
 #include "bdev/bdev_waist.h"
 #include "bdev/reservation.h"
 
-/* --- the state of a device, and how an operation changes it: pure (resv_change.c) --------------------------------- */
+/* --- the state of a device, and how an operation changes it: pure (resv_change.c) ------------------------ */
 
 struct resv_registrant {
 	uint64_t key;
@@ -45,7 +45,7 @@ static inline bool resv_is_empty(const struct resv_state *s)
 	return !s->count && !s->spc2 && !s->persists;
 }
 
-/* --- parties (resv_party.c) --------------------------------------------------------------------------- */
+/* --- parties (resv_party.c) ------------------------------------------------------------------------------ */
 
 struct resv_party {
 	struct list link;               /* of its bucket */
@@ -71,7 +71,7 @@ void resv_party_ref(struct resv_parties *p, uint32_t id);
 void resv_party_unref(struct resv_parties *p, uint32_t id);
 static inline struct resv_party *resv_party_of(const struct resv_parties *p, uint32_t id) { return p->by_id[id]; }
 
-/* --- what cores see ------------------------------------------------------------------------------------- */
+/* --- what cores see -------------------------------------------------------------------------------------- */
 
 struct resv_view {
 	uint8_t type;
@@ -95,7 +95,7 @@ struct bdev_resv {
 	struct resv_write *write;
 };
 
-/* --- the store (resv_store.c) ----------------------------------------------------------------------------- */
+/* --- the store (resv_store.c) ---------------------------------------------------------------------------- */
 
 struct resv_store;
 /* A device came: its record, if there is one. Takes references of parties. */

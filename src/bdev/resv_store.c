@@ -64,7 +64,7 @@ static void write_next(struct resv_store *s);
 static void write_work(struct job *j);
 static void write_done(struct job *j);
 
-/* --- lines ------------------------------------------------------------------------------------------ */
+/* --- lines ----------------------------------------------------------------------------------------------- */
 
 static size_t frame(char *to, const char *text, size_t len)
 {
@@ -105,7 +105,7 @@ static size_t unframe(const char *at, size_t len, const char **ret_text, size_t 
 	return (size_t)(nl + 1 - at);
 }
 
-/* --- what is kept --------------------------------------------------------------------------------------- */
+/* --- what is kept ---------------------------------------------------------------------------------------- */
 
 static struct kept *find(struct resv_store *s, const struct uuid *uuid)
 {
@@ -170,7 +170,7 @@ bool resv_store_find(struct bdev_registry *reg, const struct uuid *uuid, struct 
 	return true;
 }
 
-/* --- opening ---------------------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------------------- */
 
 void bdev_resv_store_open(struct bdev_registry *reg, struct files *files, resv_store_fn *done, void *arg)
 {
@@ -260,7 +260,7 @@ void bdev_resv_store_close(struct bdev_registry *reg)
 	reg->resv_store = NULL;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------ */
+/* --- writing --------------------------------------------------------------------------------------------- */
 
 struct resv_write *resv_store_write(struct bdev_registry *reg, const struct uuid *uuid, const struct resv_state *state,
                                     void (*done)(void *arg, int rc), void *arg)

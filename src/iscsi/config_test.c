@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The configuration against a SCSI layer and sessions that are made of memory: who is let in, who has to go, in which
- * order things are taken away. A mistake here leaves a host at a disk that is not its any more. */
+/* config_test.c: the configuration against a SCSI layer and sessions that are made of memory: who is let in, who
+ * has to go, in which order things are taken away. A mistake here leaves a host at a disk that is not its any more. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 #define NODE "iqn.2016-06.io.spdk:disk"
 #define HOST "iqn.2016-06.io.spdk:host"
 
-/* --- the SCSI layer --------------------------------------------------------------------------------------- */
+/* --- the SCSI layer ------------------------------------------------------------------------------------------ */
 
 struct scsi_target {
 	bool ports[ISCSI_TAG_MAX + 1];
@@ -125,7 +125,7 @@ static void put_conn(struct iscsi_node *n, struct iscsi_portal_group *pg, const 
 	assert_int_equal(net_addr_parse(NET_IPV4, peer, "1", &i->peer, NULL), 0);
 }
 
-/* --- the rig -------------------------------------------------------------------------------------------------- */
+/* --- the rig ------------------------------------------------------------------------------------------------- */
 
 static struct iscsi_target *target;
 static bool changed, stopped;
@@ -223,7 +223,7 @@ static uint16_t knock(uint32_t pg, const char *initiator, const char *peer, stru
 	return iscsi_config_login_ops.admit(&v, l);
 }
 
-/* --- access ----------------------------------------------------------------------------------------------------- */
+/* --- access -------------------------------------------------------------------------------------------------- */
 
 static void name_and_address_have_to_fit(void **state)
 {
@@ -307,7 +307,7 @@ static void no_more_sessions_than_the_options_say(void **state)
 	assert_int_equal(knock(1, HOST "other", "10.1.2.3", &l), ISCSI_LOGIN_SUCCESS); /* takes its own one's place */
 }
 
-/* --- discovery ----------------------------------------------------------------------------------------------------- */
+/* --- discovery ----------------------------------------------------------------------------------------------- */
 
 static const char *targets(uint32_t pg, const char *local, const char *which)
 {
@@ -354,7 +354,7 @@ static void a_wildcard_is_told_as_where_the_host_came_in(void **state)
 	assert_string_equal(targets(2, "2001:db8::7", "All"), "TargetName=" NODE "\n");
 }
 
-/* --- what goes ----------------------------------------------------------------------------------------------------------- */
+/* --- what goes ----------------------------------------------------------------------------------------------- */
 
 static void sessions_that_may_no_longer_be_end(void **state)
 {
@@ -435,7 +435,7 @@ static void a_node_that_goes_is_no_more_found(void **state)
 	assert_int_equal(target->node_count, 0);
 }
 
-/* --- nodes and LUNs ------------------------------------------------------------------------------------------------------ */
+/* --- nodes and LUNs ------------------------------------------------------------------------------------------ */
 
 static void a_node_is_made_whole_or_not_at_all(void **state)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Names, netmasks, and who an initiator group lets in: a mistake here lets a stranger at somebody's disk. */
+/* names_test.c: names, netmasks, and who an initiator group lets in: a mistake here lets a stranger at
+ * somebody's disk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

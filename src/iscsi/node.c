@@ -506,7 +506,7 @@ int iscsi_node_set_redirect(struct iscsi_target *t, const char *name, uint32_t p
 			if (net_addr_equal(&list_entry(l, struct iscsi_portal, link)->addr, &addr))
 				return err_set(e, ERR_BAD_PARAM, "redirect_host: %s:%s is of portal group %u itself; give one of a "
 				               "private portal group", new_host, new_port, pg_tag);
-	} else if (port && *port) {
+	} else if (!host && port && *port) {
 		return err_set(e, ERR_BAD_PARAM, "redirect_host: it was not given, but redirect_port was; give both, or "
 		               "neither to redirect no more");
 	}

@@ -110,7 +110,7 @@ static void identify_controller(void **state)
 	assert_int_equal(le32_get(id->iorcsz), 1);
 	assert_int_equal(le16_get(id->kas), 10);
 	assert_int_equal(le32_get(id->sgls) & 3, 1);
-	assert_false(le16_get(id->oncs) & NVME_ONCS_RESERVATIONS);
+	assert_true(le16_get(id->oncs) & NVME_ONCS_RESERVATIONS);
 	assert_true(le16_get(id->oncs) & NVME_ONCS_WRITE_ZEROES);
 	assert_true(le16_get(id->oncs) & NVME_ONCS_COMPARE);
 }
@@ -178,7 +178,7 @@ static void log_page_offsets(void **state)
 	assert_int_equal(page[1000], 0); /* beyond the page */
 	assert_int_equal(get_log(admin, NVME_LOG_FW_SLOT, 516, 4, false), DNR(NVME_SC_INVALID_FIELD));
 	assert_int_equal(get_log(admin, NVME_LOG_FW_SLOT, 2, 4, false), DNR(NVME_SC_INVALID_FIELD));
-	assert_int_equal(get_log(admin, NVME_LOG_RESERVATION, 0, 64, false), DNR(NVME_SC_INVALID_LOG_PAGE));
+	assert_int_equal(get_log(admin, NVME_LOG_PERSISTENT_EVENT, 0, 64, false), DNR(NVME_SC_INVALID_LOG_PAGE));
 	assert_int_equal(get_log(admin, NVME_LOG_SMART, 0, 512, false), 0);
 	assert_int_equal(get_log(admin, NVME_LOG_CMD_EFFECTS, 0, 4096, false), 0);
 	assert_int_equal(page[NVME_ADMIN_IDENTIFY * 4], 1);

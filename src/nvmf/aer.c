@@ -6,13 +6,14 @@
 #include "nvmf/target.h"
 
 struct event {
-	uint32_t wanted;  /* its bit in Asynchronous Event Configuration */
+	uint32_t wanted;  /* its bit in Asynchronous Event Configuration; 0: it has none, and is masked in other ways */
 	uint32_t result;
 };
 static const struct event events[NVMF_EVENT_COUNT] = {
 	[NVMF_EVENT_NS_CHANGED] = { NVME_OAES_NS,        NVME_AER_NOTICE_NS_CHANGED },
 	[NVMF_EVENT_ANA]        = { NVME_OAES_ANA,       NVME_AER_NOTICE_ANA },
 	[NVMF_EVENT_DISCOVERY]  = { NVME_OAES_DISCOVERY, NVME_AER_NOTICE_DISC_CHANGED },
+	[NVMF_EVENT_RESERVATION] = { 0,                  NVME_AER_CSS_NVM_RESERVATION },
 };
 
 bool nvmf_aer_parse(struct nvmf_req *req)
@@ -46,7 +47,7 @@ void nvmf_aer_run(struct nvmf_req *req)
 
 void nvmf_event_raise(struct nvmf_ctrlr *c, enum nvmf_event ev)
 {
-	if (!(c->aer_config & events[ev].wanted) || (c->aer_masked & 1u << ev))
+	if ((events[ev].wanted && !(c->aer_config & events[ev].wanted)) || (c->aer_masked & 1u << ev))
 		return;
 	if (c->aer_count)
 		tell(c, c->aers[--c->aer_count], ev);

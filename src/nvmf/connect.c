@@ -123,6 +123,15 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 		return NVME_SC_CONNECT_CTRL_BUSY;
 	memcpy(ctrlr->who.name, c->data.hostnqn, sizeof(ctrlr->who.name) - 1);
 	memcpy(ctrlr->who.host_id.b, c->data.hostid, sizeof(ctrlr->who.host_id.b));
+	if (!s->discovery) {
+		struct resv_identity id = { .kind = RESV_NVME_HOST, .host_id = ctrlr->who.host_id, .name = ctrlr->who.name };
+
+		if (uuid_is_null(&id.host_id)) { /* no host that is known at another controller */
+			id.target = s->nqn;
+			id.port_id = ctrlr->cntlid;
+		}
+		bdev_initiator_enter(c->qp->target->reg, &ctrlr->who, &id);
+	}
 	ctrlr->kato_ms = kato_ms;
 	/* A discovery controller without keep-alive is not persistent: it gets no events, and goes when it falls
 	 * silent. */

@@ -48,6 +48,7 @@ static void defaults(struct nvmf_ctrlr *c)
 	c->aer_masked = c->aer_pending = 0;
 	c->changed_ns_count = 0;
 	c->changed_ns_all = false;
+	nvmf_resv_reset(c);
 	c->arbitration = c->power = c->error_recovery = c->write_atomic = c->host_behavior_acre = 0;
 	c->temp_over = NVMF_TEMPERATURE_WARNING;
 	c->temp_under = 0;

@@ -7,6 +7,9 @@ struct feature {
 	uint32_t (*get)(struct nvmf_req *req);
 	uint16_t (*set)(struct nvmf_req *req, uint32_t value); /* NULL: not changeable */
 	uint32_t fallback;                                     /* SEL = default */
+	/* In place of those, for what may refuse to be read, or is set later. */
+	uint16_t (*get_of_ns)(struct nvmf_req *req, uint32_t *ret_value);
+	void (*set_later)(struct nvmf_req *req, uint32_t value);
 	uint16_t data_len;                                     /* of what is read or set beside dword 11 */
 	void (*get_data)(struct nvmf_req *req, void *data);
 	bool discovery, io;
@@ -18,7 +21,7 @@ static const struct feature *feature_of(const struct nvmf_req *req)
 {
 	const struct feature *f = &features[req->cmd.features.fid];
 
-	if (!f->get || !(req->qpair->ctrlr->discovery ? f->discovery : f->io))
+	if (!(f->get || f->get_of_ns) || !(req->qpair->ctrlr->discovery ? f->discovery : f->io))
 		return NULL;
 	return f;
 }
@@ -34,7 +37,7 @@ bool nvmf_set_features_parse(struct nvmf_req *req)
 		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 	if (req->cmd.features.sv & 0x80)
 		return nvmf_req_refuse(req, NVME_SC_FEATURE_NOT_SAVEABLE | NVME_SC_DNR);
-	if (!f->set)
+	if (!f->set && !f->set_later)
 		return nvmf_req_refuse(req, NVME_SC_FEATURE_NOT_CHANGEABLE | NVME_SC_DNR);
 	if (nsid && nsid != NVME_NSID_ALL && !f->per_ns)
 		return nvmf_req_refuse(req, NVME_SC_FEATURE_NOT_PER_NS | NVME_SC_DNR);
@@ -45,7 +48,10 @@ void nvmf_set_features_run(struct nvmf_req *req)
 {
 	const struct feature *f = &features[req->cmd.features.fid]; /* parsing has looked */
 
-	nvmf_req_complete(req, f->set(req, le32_get(req->cmd.features.cdw11)));
+	if (f->set_later)
+		f->set_later(req, le32_get(req->cmd.features.cdw11));
+	else
+		nvmf_req_complete(req, f->set(req, le32_get(req->cmd.features.cdw11)));
 }
 
 /* --- get ---------------------------------------------------------------------------------------------- */
@@ -64,12 +70,21 @@ void nvmf_get_features_run(struct nvmf_req *req)
 {
 	const struct feature *f = &features[req->cmd.features.fid]; /* parsing has looked */
 	uint8_t sel = req->cmd.features.sel & 7, data[512] = { 0 };
-	uint32_t value;
+	uint32_t value = f->fallback;
+	uint16_t status;
 
-	if (sel == NVME_FEAT_SEL_SUPPORTED)
-		value = (f->set ? 4u : 0) | (f->per_ns ? 2u : 0); /* changeable; per namespace; never saveable */
-	else
-		value = sel == NVME_FEAT_SEL_CURRENT ? f->get(req) : f->fallback;
+	if (sel == NVME_FEAT_SEL_CURRENT && f->get_of_ns) {
+		status = f->get_of_ns(req, &value);
+		if (status) {
+			nvmf_req_complete(req, status);
+			return;
+		}
+	} else if (sel == NVME_FEAT_SEL_SUPPORTED) {
+		/* changeable; per namespace; never saveable */
+		value = (f->set || f->set_later ? 4u : 0) | (f->per_ns ? 2u : 0);
+	} else if (sel == NVME_FEAT_SEL_CURRENT) {
+		value = f->get(req);
+	}
 	req->cpl.dw0 = le32_of(value);
 	if (!req->data_len) {
 		nvmf_req_complete(req, NVME_SC_SUCCESS);
@@ -273,4 +288,8 @@ static const struct feature features[256] = {
 	                              .get_data = get_host_behavior },
 	[NVME_FEAT_HOST_ID]       = { get_nothing,        set_host_id,        .io = true, .data_len = 16,
 	                              .get_data = get_host_id },
+	[NVME_FEAT_RESV_MASK]     = { .get_of_ns = nvmf_resv_mask_get, .set = nvmf_resv_mask_set, .io = true,
+	                              .per_ns = true },
+	[NVME_FEAT_RESV_PERSIST]  = { .get_of_ns = nvmf_resv_persist_get, .set_later = nvmf_resv_persist_set, .io = true,
+	                              .per_ns = true },
 };

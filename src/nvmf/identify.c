@@ -64,7 +64,7 @@ static void ctrl_common(const struct nvmf_req *req, const struct nvmf_subsystem 
 
 static uint16_t optional_commands(const struct nvmf_subsystem *s)
 {
-	uint16_t oncs = NVME_ONCS_DSM; /* hints are always heard */
+	uint16_t oncs = NVME_ONCS_DSM /* hints are always heard */ | NVME_ONCS_RESERVATIONS;
 
 	oncs |= s->ops_all & BDEV_BIT(COMPARE) ? NVME_ONCS_COMPARE : 0;
 	oncs |= s->ops_all & BDEV_BIT(WRITE_ZEROES) ? NVME_ONCS_WRITE_ZEROES : 0;
@@ -182,6 +182,12 @@ static void ns_preferences(struct nvme_id_ns *id, const struct bdev_info *info)
 	id->nows = le16_of(at_most_u16((info->optimal_io_blocks ? info->optimal_io_blocks : granule) - 1));
 }
 
+/* All types; IEKEY as of NVMe 1.3; persistence where it can be kept. */
+static uint8_t rescap(const struct nvmf_ns *ns)
+{
+	return 0xfe | bdev_resv_can_persist(ns->target->reg);
+}
+
 static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struct nvmf_subsystem *s)
 {
 	const struct bdev_info *info = &ns->info;
@@ -190,6 +196,7 @@ static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struc
 	id->nsze = id->ncap = id->nuse = le64_of(blocks);
 	id->lbaf[0].ds = (uint8_t)__builtin_ctz(info->block_size);
 	id->nmic = NVME_NMIC_SHARED;
+	id->rescap = rescap(ns);
 	if (info->thin)
 		id->nsfeat |= NVME_NSFEAT_THIN;
 	if (info->ops & BDEV_BIT(UNMAP))
@@ -241,6 +248,7 @@ static uint16_t identify_ns_independent(struct nvmf_req *req, const struct nvmf_
 	if (!v)
 		return status;
 	id->nmic = NVME_NMIC_SHARED;
+	id->rescap = rescap(v->ns);
 	if (s->ana_reporting)
 		id->anagrpid = le32_of(v->ns->anagrpid);
 	id->nsattr = v->read_only ? NVME_NSATTR_WRITE_PROTECTED : 0;

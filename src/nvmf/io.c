@@ -458,6 +458,10 @@ static const struct nvmf_handler io_handlers[256] = {
 	[NVME_CMD_WRITE_ZEROES] = { "Write Zeroes",        write_zeroes_parse, no_data_run,     0,          W },
 	[NVME_CMD_DSM]          = { "Dataset Management",  dsm_parse,          dsm_run,         0,          W },
 	[NVME_CMD_VERIFY]       = { "Verify",              verify_parse,       no_data_run,     0,          0 },
+	[NVME_CMD_RESV_REGISTER] = { "Reservation Register", nvmf_resv_register_parse, nvmf_resv_register_run, 0, 0 },
+	[NVME_CMD_RESV_REPORT]  = { "Reservation Report",  nvmf_resv_report_parse,  nvmf_resv_report_run,  0, 0 },
+	[NVME_CMD_RESV_ACQUIRE] = { "Reservation Acquire", nvmf_resv_acquire_parse, nvmf_resv_acquire_run, 0, 0 },
+	[NVME_CMD_RESV_RELEASE] = { "Reservation Release", nvmf_resv_release_parse, nvmf_resv_release_run, 0, 0 },
 	[NVME_CMD_COPY]         = { "Copy",                copy_parse,         copy_run,        0,          W },
 };
 #undef W

@@ -92,7 +92,7 @@ static void namespaces_and_fields(void **state)
 	assert_int_equal(rw(NVME_CMD_READ, 1000000, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
 	assert_int_equal(rw(NVME_CMD_FLUSH, NVME_NSID_ALL, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
 	assert_int_equal(rw(0x7e, 1, 0, 1, in, 512), DNR(NVME_SC_INVALID_OPCODE));
-	assert_int_equal(rw(NVME_CMD_RESV_REPORT, 1, 0, 1, in, 512), DNR(NVME_SC_INVALID_OPCODE));
+	assert_int_equal(rw(NVME_CMD_RESV_REPORT, 1, 0, 1, in, 512), DNR(NVME_SC_HOSTID_FORMAT));
 	sqe = rig_rw(NVME_CMD_READ, 1, 0, 1);
 	sqe.rw.control = le16_of(NVME_RW_PRCHK_GUARD);
 	assert_int_equal(rig_cmd(io, &sqe, in, 512, NULL), DNR(NVME_SC_INVALID_PI));

@@ -60,7 +60,10 @@ void nvmf_log_page_run(struct nvmf_req *req)
 		nvmf_req_complete(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 		return;
 	}
-	if (k->clears && !retain) {
+	if (k->event == NVMF_EVENT_RESERVATION && k->clears && !retain) {
+		if (nvmf_resv_log_read(req->qpair->ctrlr))
+			nvmf_event_read(req->qpair->ctrlr, k->event);
+	} else if (k->clears && !retain) {
 		nvmf_event_read(req->qpair->ctrlr, k->event);
 		if (k->event == NVMF_EVENT_NS_CHANGED) {
 			req->qpair->ctrlr->changed_ns_count = 0;
@@ -155,6 +158,12 @@ static void make_ana(struct nvmf_req *req, const struct nvmf_subsystem *s, struc
 	p->data = nvmf_ana_log_make(req->qpair->ctrlr, s, req->cmd.get_log_page.lsp_rae & NVME_LOG_ANA_LSP_RGO, &p->len);
 }
 
+static void make_reservation(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
+{
+	nvmf_resv_log_make(req->qpair->ctrlr, (struct nvme_resv_notification_log *)p->small);
+	p->len = sizeof(struct nvme_resv_notification_log);
+}
+
 static void make_discovery(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
 {
 	p->data = nvmf_discovery_log_make(req->qpair->ctrlr, &p->len);
@@ -168,5 +177,6 @@ static const struct page_kind kinds[256] = {
 	[NVME_LOG_CHANGED_NS]  = { make_changed_ns, false,     true,  true,  NVMF_EVENT_NS_CHANGED },
 	[NVME_LOG_CMD_EFFECTS] = { make_effects,    false,     true,  false, 0 },
 	[NVME_LOG_ANA]         = { make_ana,        false,     true,  true,  NVMF_EVENT_ANA },
+	[NVME_LOG_RESERVATION] = { make_reservation, false,    true,  true,  NVMF_EVENT_RESERVATION },
 	[NVME_LOG_DISCOVER]    = { make_discovery,  true,      false, true,  NVMF_EVENT_DISCOVERY },
 };

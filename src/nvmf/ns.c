@@ -26,11 +26,7 @@ static struct bdev_desc *open_device(struct nvmf_ns *ns, const char *name, bool 
 		return NULL;
 	}
 	write = !b->read_only && !read_only;
-	desc = bdev_open(ns->target->reg, name, write, "NVMe-oF target", device_event, ns, e);
-	if (desc && write && bdev_claim(desc, e)) {
-		bdev_close(desc);
-		return NULL;
-	}
+	desc = bdev_open_served(ns->target->reg, name, write, "NVMe-oF target", device_event, ns, e);
 	for (uint32_t i = 0; desc && i < ns->view_count; i++)
 		ns->view[i].consumes = b->consumes;
 	return desc;

@@ -216,6 +216,8 @@ static void ctrlr_free(struct nvmf_ctrlr *c)
 		}
 	}
 	nvmf_roster_unref(t, r);
+	bdev_initiator_leave(t->reg, &c->who);
+	nvmf_resv_ctrlr_fini(c);
 	free(c->seen);
 	free(c->seat_by_qid);
 	free(c->changed_ns);
@@ -299,6 +301,11 @@ static void mail_send(struct nvmf_seat *s)
 	s->mail_now = s->mail_bits;
 	s->mail_bits = 0;
 	s->mail_out = true;
+	if (s->mail_now & NVMF_MAIL_RESV) {
+		s->notes_now = s->ctrlr->resv_notes;
+		s->ctrlr->resv_notes = NULL;
+		s->ctrlr->resv_note_count = 0;
+	}
 	msg_send(atomic_load(&s->home), &s->mail, mail_on_core);
 }
 
@@ -311,6 +318,10 @@ static void mail_on_core(struct msg *m)
 		return;
 	if (qp && (s->mail_now & NVMF_MAIL_CONFIG) && !s->qid && s->ctrlr->admin_qp == qp)
 		nvmf_ctrlr_look(s->ctrlr);
+	if (s->mail_now & NVMF_MAIL_RESV) {
+		nvmf_resv_noted(qp && !s->qid && s->ctrlr->admin_qp == qp ? s->ctrlr : NULL, s->notes_now);
+		s->notes_now = NULL;
+	}
 	if (qp && (s->mail_now & NVMF_MAIL_DISCONNECT) && !qp->closing)
 		qp->transport->ops->qpair_disconnect(qp);
 	msg_send(core_control(s->ctrlr->target->core), m, mail_back);

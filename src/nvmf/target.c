@@ -51,6 +51,7 @@ struct nvmf_target *nvmf_target_make(struct core *core, struct bdev_registry *re
 	list_init(&t->portals);
 	list_init(&t->changes);
 	nvmf_place_init(t);
+	nvmf_resv_init(t);
 	t->subsystems_max = NVMF_SUBSYSTEMS_MAX;
 	version_slot_init(&t->slot, core);
 	t->slot.enter = core_enter;
@@ -354,6 +355,7 @@ static void free_target(struct nvmf_target *t)
 	}
 	nvmf_config_drop(t->config);
 	free(t->cores);
+	nvmf_resv_fini(t);
 	free(t);
 }
 

@@ -19,6 +19,7 @@
 #include "core/sched.h"
 #include "core/seq.h"
 #include "core/watch.h"
+#include "bdev/reservation.h"
 #include "nvmf/config.h"
 #include "nvmf/stages.h"
 
@@ -26,6 +27,8 @@
 #define NVMF_ABORTS_MAX 4u        /* ACL + 1 */
 #define NVMF_ERRORS_MAX 16u       /* ELPE + 1 */
 #define NVMF_CHANGED_NS_MAX 1024u
+#define NVMF_RESV_LOG_MAX 64u         /* reservation notifications that were not read */
+#define NVMF_RESV_NOTES_MAX 256u      /* ... on their way to a controller, at once */
 #define NVMF_KAS_MS 1000u         /* keep-alive granularity; KAS counts 100 ms */
 #define NVMF_DISCOVERY_KATO_MS 120000u
 #define NVMF_ASSOCIATION_MS 120000u   /* a disabled controller's connections are kept this long */
@@ -118,6 +121,7 @@ struct nvmf_target {
 	bool changes_msg_out;
 	uint32_t changes_out;             /* not done yet */
 	uint32_t ns_alive, ctrlrs_alive, transports_alive;
+	struct resv_listener resv_listener;
 	struct log_limit complaints;      /* about hosts */
 	uint64_t stamps;                  /* of subsystems */
 	void (*ns_gone)(void *arg, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
@@ -160,6 +164,19 @@ void nvmf_change_ns_resized(struct nvmf_ns *ns);
 /* What a mail asks for. */
 #define NVMF_MAIL_DISCONNECT 1u
 #define NVMF_MAIL_CONFIG 2u           /* admin queue: compare the configuration with what the host was told */
+#define NVMF_MAIL_RESV 4u             /* admin queue: something happened to reservations */
+
+/* An event of a reservation, on its way to a controller and in its log. */
+struct nvmf_resv_note {
+	struct nvmf_resv_note *next;
+	uint32_t nsid;
+	uint8_t type;                     /* NVME_RESV_NOTIFY_* */
+};
+struct nvmf_resv_entry {
+	uint64_t number;
+	uint32_t nsid;
+	uint8_t type;
+};
 
 struct nvmf_seat {
 	struct nvmf_ctrlr *ctrlr;
@@ -173,6 +190,7 @@ struct nvmf_seat {
 	struct list link;
 	bool gone, mail_out;
 	uint32_t mail_bits, mail_now;     /* to be sent; being read at home */
+	struct nvmf_resv_note *notes_now; /* with the mail */
 	uint32_t pins;                    /* others' messages that are on their way through it */
 	bool moving;                      /* somebody moves it by hand */
 	struct msg mail, gone_msg;
@@ -231,6 +249,8 @@ struct nvmf_ctrlr {
 	struct bdev_lease_revoke revoke;
 	struct msg control_msg, home_msg; /* a reset's way there and back */
 	uint64_t connected_us;
+	struct nvmf_resv_note *resv_notes; /* not sent yet, newest first */
+	uint32_t resv_note_count;
 
 	/* the admin queue's core */
 	struct nvmf_seat *admin_seat;     /* its home is this controller's */
@@ -249,6 +269,11 @@ struct nvmf_ctrlr {
 	uint32_t *changed_ns;             /* list for the log page; made when needed */
 	uint32_t changed_ns_count;
 	bool changed_ns_all;
+	struct nvmf_resv_entry *resv_log; /* a ring; made when needed */
+	uint32_t resv_log_from, resv_log_count;
+	uint64_t resv_log_pages;          /* there ever were */
+	uint8_t *resv_mask;               /* [nsid - 1]: 1 << type; NULL: nothing is masked */
+	uint32_t resv_mask_count;
 	struct nvmf_abort aborts[NVMF_ABORTS_MAX];
 	uint32_t arbitration, power, error_recovery, write_atomic, host_behavior_acre;
 	uint16_t temp_over, temp_under;
@@ -266,7 +291,9 @@ void nvmf_ctrlr_set_kato(struct nvmf_ctrlr *c, uint32_t kato_ms);
 void nvmf_ctrlr_look(struct nvmf_ctrlr *c);                                /* NVMF_MAIL_CONFIG */
 void nvmf_ctrlr_reset_done(struct msg *m);
 /* aer.c */
-enum nvmf_event { NVMF_EVENT_NS_CHANGED, NVMF_EVENT_ANA, NVMF_EVENT_DISCOVERY, NVMF_EVENT_COUNT };
+enum nvmf_event {
+	NVMF_EVENT_NS_CHANGED, NVMF_EVENT_ANA, NVMF_EVENT_DISCOVERY, NVMF_EVENT_RESERVATION, NVMF_EVENT_COUNT
+};
 void nvmf_event_raise(struct nvmf_ctrlr *c, enum nvmf_event ev);
 void nvmf_event_read(struct nvmf_ctrlr *c, enum nvmf_event ev);            /* its log page was read */
 void nvmf_aer_run(struct nvmf_req *req);
@@ -276,6 +303,26 @@ void nvmf_aer_drop_all(struct nvmf_ctrlr *c);
 uint16_t nvmf_ana_status(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
 bool nvmf_ana_changed(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
 void *nvmf_ana_log_make(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, bool groups_only, size_t *ret_len);
+/* resv.c */
+void nvmf_resv_init(struct nvmf_target *t);                                /* control */
+void nvmf_resv_fini(struct nvmf_target *t);
+void nvmf_resv_ctrlr_fini(struct nvmf_ctrlr *c);                           /* control, when nothing else has it */
+void nvmf_resv_noted(struct nvmf_ctrlr *c, struct nvmf_resv_note *notes);  /* frees them; c NULL: nobody reads them */
+void nvmf_resv_log_make(struct nvmf_ctrlr *c, struct nvme_resv_notification_log *page);
+bool nvmf_resv_log_read(struct nvmf_ctrlr *c);                             /* true: that was the last page */
+void nvmf_resv_reset(struct nvmf_ctrlr *c);
+uint16_t nvmf_resv_mask_set(struct nvmf_req *req, uint32_t mask);
+uint16_t nvmf_resv_mask_get(struct nvmf_req *req, uint32_t *ret_mask);
+uint16_t nvmf_resv_persist_get(struct nvmf_req *req, uint32_t *ret_value);
+void nvmf_resv_persist_set(struct nvmf_req *req, uint32_t value);          /* answers, later */
+bool nvmf_resv_register_parse(struct nvmf_req *req);
+void nvmf_resv_register_run(struct nvmf_req *req);
+bool nvmf_resv_report_parse(struct nvmf_req *req);
+void nvmf_resv_report_run(struct nvmf_req *req);
+bool nvmf_resv_acquire_parse(struct nvmf_req *req);
+void nvmf_resv_acquire_run(struct nvmf_req *req);
+bool nvmf_resv_release_parse(struct nvmf_req *req);
+void nvmf_resv_release_run(struct nvmf_req *req);
 /* error_log.c */
 void nvmf_error_add(struct nvmf_req *req);
 /* Newest first; returns how many. */

@@ -336,7 +336,16 @@ static bool is_nothing(struct json_object *v)
 
 /* --- words -------------------------------------------------------------------------------------------------------- */
 
-static void add_differences(struct text *t, struct json_object *from, struct json_object *to, bool *first)
+static bool is_secret(const struct rpc_entry *found, const char *name)
+{
+	for (size_t i = 0; found && i < found->method->param_count; i++)
+		if (found->method->params[i].secret && strcmp(found->method->params[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void add_differences(struct text *t, const struct rpc_entry *found, struct json_object *from,
+                            struct json_object *to, bool *first)
 {
 	if (!to || !from)
 		return;
@@ -347,11 +356,14 @@ static void add_differences(struct text *t, struct json_object *from, struct jso
 		if (says_the_same(v, was))
 			continue;
 		if (json_object_is_type(v, json_type_object) && json_object_is_type(was, json_type_object)) {
-			add_differences(t, was, v, first);
+			add_differences(t, found, was, v, first);
 			continue;
 		}
-		text_add(t, "%s %s %s -> %s", *first ? ":" : ",", name, was ? json_object_get_string(was) : "nothing",
-		         v ? json_object_get_string(v) : "nothing");
+		if (is_secret(found, name))
+			text_add(t, "%s %s", *first ? ":" : ",", name);
+		else
+			text_add(t, "%s %s %s -> %s", *first ? ":" : ",", name, was ? json_object_get_string(was) : "nothing",
+			         v ? json_object_get_string(v) : "nothing");
 		*first = false;
 	}
 }
@@ -364,7 +376,8 @@ char *change_words(struct rpc *rpc, const struct change_item *item)
 
 	text_add(&t, "%s %s", change_verb_name(item->verb), name);
 	if (item->verb == CHANGE_CHANGE)
-		add_differences(&t, entry_params(item->from), entry_params(item->to), &first);
+		add_differences(&t, registry_find(rpc, entry_method(item->from)), entry_params(item->from),
+		                entry_params(item->to), &first);
 	if (t.cut)
 		text_end_with(&t, "...");
 	free(name);

@@ -21,6 +21,8 @@ struct json_object *method_key(struct rpc *rpc, const struct rpc_method *m, stru
 char *entry_identity(struct rpc *rpc, struct json_object *entry);
 /* The same for what `m` would have made, told by the parameters of something that belongs to it. */
 char *method_identity(struct rpc *rpc, const struct rpc_method *m, struct json_object *params);
+/* Of what `m` makes and `entry` would belong to; NULL: nothing that it makes. */
+char *whole_identity(struct rpc *rpc, const struct rpc_method *m, struct json_object *entry);
 /* "bdev_malloc_create disk0": for people; the caller's. */
 char *entry_words(struct rpc *rpc, struct json_object *entry);
 /* Parameters with which calling `entry`'s method again undoes it (an ANA state goes back to optimized); NULL: none. */

@@ -23,6 +23,10 @@ static const struct setter {
 	{ "framework_set_mode", { "reactor" }, NULL, NULL },
 	{ "nvmf_subsystem_listener_set_ana_state", { "nqn", "listen_address", "anagrpid" }, "ana_state", "optimized" },
 	{ "bdev_error_inject_error", { "name", "io_type", "offset_blocks", "num_blocks" }, "num", NULL },
+	{ "iscsi_portal_group_set_auth", { "tag" }, NULL, NULL },
+	{ "iscsi_start_portal_group", { "tag" }, NULL, NULL },
+	{ "iscsi_target_node_set_alua_state", { "name", "pg_tag" }, "alua_state", "optimized" },
+	{ "iscsi_target_node_set_redirect", { "name", "pg_tag" }, "redirect_host", "" },
 	{ "sock_impl_set_options", { "impl_name" }, NULL, NULL },
 	{ "accel_assign_opc", { "opname" }, NULL, NULL },
 };
@@ -39,6 +43,19 @@ static const struct derived {
 	const char *method, *param, *before, *name;
 } derived[] = {
 	{ "bdev_error_create", "base_name", "EE_", "name" },
+};
+
+/* What is named by a number that others use for something else: what belongs to it, and by which parameter. */
+static const struct owner {
+	const char *makes, *key, *part, *by;
+} owners[] = {
+	{ "iscsi_create_auth_group", "tag", "iscsi_auth_group_add_secret", "tag" },
+	{ "iscsi_create_portal_group", "tag", "iscsi_portal_group_set_auth", "tag" },
+	{ "iscsi_create_portal_group", "tag", "iscsi_start_portal_group", "tag" },
+	{ "iscsi_create_portal_group", "tag", "iscsi_target_node_add_pg_ig_maps", "pg_tag" },
+	{ "iscsi_create_portal_group", "tag", "iscsi_target_node_set_alua_state", "pg_tag" },
+	{ "iscsi_create_portal_group", "tag", "iscsi_target_node_set_redirect", "pg_tag" },
+	{ "iscsi_create_initiator_group", "tag", "iscsi_target_node_add_pg_ig_maps", "ig_tag" },
 };
 
 static const struct setter *setter_of(const char *method)
@@ -193,9 +210,9 @@ struct json_object *method_key(struct rpc *rpc, const struct rpc_method *m, stru
 	return NULL;
 }
 
-char *method_identity(struct rpc *rpc, const struct rpc_method *m, struct json_object *params)
+/* Takes the key. */
+static char *identity_text(const struct rpc_method *m, struct json_object *key)
 {
-	struct json_object *key = method_key(rpc, m, params);
 	const char *text;
 	size_t size;
 	char *identity;
@@ -210,6 +227,47 @@ char *method_identity(struct rpc *rpc, const struct rpc_method *m, struct json_o
 	memcpy(identity + strlen(m->name) + 1, text, strlen(text));
 	json_object_put(key);
 	return identity;
+}
+
+char *method_identity(struct rpc *rpc, const struct rpc_method *m, struct json_object *params)
+{
+	return identity_text(m, method_key(rpc, m, params));
+}
+
+/* However deep it is. */
+static struct json_object *find_inside(struct json_object *v, const char *name)
+{
+	struct json_object *found = NULL;
+
+	if (json_object_is_type(v, json_type_object)) {
+		json_object_object_foreach(v, inner_name, inner)
+			if ((found = strcmp(inner_name, name) == 0 ? inner : find_inside(inner, name)))
+				return found;
+	} else if (json_object_is_type(v, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(v) && !found; i++)
+			found = find_inside(json_object_array_get_idx(v, i), name);
+	}
+	return found;
+}
+
+char *whole_identity(struct rpc *rpc, const struct rpc_method *makes, struct json_object *entry)
+{
+	bool owned = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(owners); i++) {
+		struct json_object *v, *key;
+
+		if (strcmp(owners[i].makes, makes->name) != 0)
+			continue;
+		owned = true;
+		v = strcmp(owners[i].part, entry_method(entry)) == 0 ? find_inside(entry_params(entry), owners[i].by) : NULL;
+		if (!v)
+			continue;
+		key = json_object_new_object();
+		json_object_object_add(key, owners[i].key, json_object_get(v));
+		return identity_text(makes, key);
+	}
+	return owned ? NULL : method_identity(rpc, makes, entry_params(entry));
 }
 
 char *entry_identity(struct rpc *rpc, struct json_object *entry)

@@ -150,7 +150,7 @@ static bool belonged_to(struct rpc *rpc, struct missing *m, const struct rpc_met
 
 		if (method_undo(rpc, makes) != undo)
 			continue;
-		mine = method_identity(rpc, makes, entry_params(m->entry));
+		mine = whole_identity(rpc, makes, m->entry);
 		theirs = method_identity(rpc, makes, params);
 		same = mine && theirs && strcmp(mine, theirs) == 0;
 		free(mine);

@@ -361,7 +361,7 @@ static bool belongs_to_gone(struct plan *p, struct json_object *entry, const cha
 		if (!found || !method_undo(p->rpc, found->method) || strcmp(name, entry_method(entry)) == 0 ||
 		    (by_itself && !takes_along(name)))
 			continue;
-		whole = method_identity(p->rpc, found->method, entry_params(entry));
+		whole = whole_identity(p->rpc, found->method, entry);
 		part = whole && set_has(p->gone_identities, whole) && (!identity || strcmp(whole, identity) != 0);
 		free(whole);
 		if (part)
