@@ -141,7 +141,7 @@ static void set_groups_next(struct set_groups *s)
 	}
 	s->at++;
 	s->change = (struct scsi_change){ .done = set_group_done, .arg = s };
-	scsi_target_set_alua(s->ask.seat->target, be16_get(g->group), g->state & 0xf, &s->change);
+	scsi_target_set_alua_by(s->ask.seat, be16_get(g->group), g->state & 0xf, &s->change);
 }
 
 static void set_groups_on_control(struct scsi_ask *a)

@@ -24,7 +24,7 @@ static const struct scsi_opcode rows[] = {
 	{ OP(START_STOP_UNIT), "START STOP UNIT", 6, { 0, 0x01, 0, 0x0f, 0xf7 },
 		CONFLICT, scsi_start_stop_parse, scsi_start_stop_run },
 	{ OP(SEND_DIAGNOSTIC), "SEND DIAGNOSTIC", 6, { 0, 0x04 },
-		SBY_UNA | CONFLICT, scsi_send_diagnostic_parse, scsi_send_diagnostic_run },
+		SBY | CONFLICT, scsi_send_diagnostic_parse, scsi_send_diagnostic_run },
 	{ OP(PREVENT_ALLOW_REMOVAL), "PREVENT ALLOW MEDIUM REMOVAL", 6, { 0, 0, 0, 0, 0x03 },
 		0, scsi_prevent_allow_parse, scsi_prevent_allow_run },
 	{ OP(LOG_SENSE), "LOG SENSE", 10, { 0, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff },

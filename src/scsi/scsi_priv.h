@@ -280,6 +280,8 @@ struct scsi_tell {
 	struct msg msg;
 };
 void scsi_tell(struct scsi_tell *tell);
+/* scsi_target_set_alua(), as a command of that nexus asks: all the others hear of it. */
+void scsi_target_set_alua_by(const struct scsi_seat *by, uint16_t group, uint8_t state, struct scsi_change *c);
 
 /* --- asking control --- */
 /* What a command needs of the control reactor. Allocated by scsi_task_ask(), as t->own, freed with the task.

@@ -330,8 +330,7 @@ struct scsi_change_work {
 	_Atomic bool core_failed;
 	struct scsi_lu_wait wait;
 	struct scsi_tell tell;
-	uint16_t group;
-	uint8_t state;
+	const struct scsi_seat *asker;    /* a command of this nexus wants it; it waits for the answer, and stays */
 	bool reserved, tells;
 	struct scsi_change own;           /* for what nobody asked for */
 	struct msg fail_msg;
@@ -419,7 +418,8 @@ static enum seq_result tell_all(struct seq *s, uint32_t lun, uint16_t asc_ascq)
 {
 	struct scsi_change_work *w = work_of(s);
 
-	w->tell = (struct scsi_tell){ .target = w->target, .lun = lun, .asc_ascq = asc_ascq, .done = told };
+	w->tell = (struct scsi_tell){ .target = w->target, .lun = lun, .asc_ascq = asc_ascq,
+		.except = w->asker, .done = told };
 	scsi_tell(&w->tell);
 	return SEQ_WAIT;
 }
@@ -672,7 +672,8 @@ static bool is_alua(uint8_t state)
 	return state <= SCSI_ALUA_UNAVAILABLE || state == SCSI_ALUA_OFFLINE || state == SCSI_ALUA_TRANSITIONING;
 }
 
-void scsi_target_set_alua(struct scsi_target *t, uint16_t group, uint8_t state, struct scsi_change *c)
+static void set_alua(struct scsi_target *t, uint16_t group, uint8_t state, const struct scsi_seat *by,
+                     struct scsi_change *c)
 {
 	struct scsi_change_work *w = work_make(t, c);
 	int at = t->map && !t->dying ? group_at(t->map, group) : -1;
@@ -685,10 +686,21 @@ void scsi_target_set_alua(struct scsi_target *t, uint16_t group, uint8_t state, 
 		work_fail(w);
 		return;
 	}
+	w->asker = by;
 	w->next = scsi_map_copy(t);
 	w->next->groups[at].state = state;
-	w->next->groups[at].status = 2; /* by the device itself */
+	w->next->groups[at].status = by ? 1 : 2; /* by SET TARGET PORT GROUPS; by the device itself */
 	seq_start(&w->seq, "change an access state", alua_steps, ARRAY_SIZE(alua_steps), work_done);
+}
+
+void scsi_target_set_alua(struct scsi_target *t, uint16_t group, uint8_t state, struct scsi_change *c)
+{
+	set_alua(t, group, state, NULL, c);
+}
+
+void scsi_target_set_alua_by(const struct scsi_seat *by, uint16_t group, uint8_t state, struct scsi_change *c)
+{
+	set_alua(by->target, group, state, by, c);
 }
 
 uint8_t scsi_target_alua(const struct scsi_target *t, uint16_t group)

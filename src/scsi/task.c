@@ -272,7 +272,7 @@ void scsi_task_abort(struct scsi_task *t, bool tell)
 		t->state = SCSI_TASK_RUNS;
 		scsi_task_complete(t);
 	} else if (t->io.active) {
-		bdev_abort(t->lu->ch, &t->io); /* asked; its own completion says when it has ended */
+		bdev_abort(t->io.ch, &t->io); /* asked; its own completion says when it has ended */
 	}
 }
 

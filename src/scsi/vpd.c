@@ -180,7 +180,6 @@ static void extended(const struct scsi_task *t, struct page *p)
 
 	e->flags5 = SCSI_EXT5_SIMPSUP | SCSI_EXT5_ORDSUP | SCSI_EXT5_HEADSUP;
 	e->flags6 = t->lu->lu->info.cache == BDEV_CACHE_VOLATILE ? SCSI_EXT6_V_SUP : 0;
-	e->flags7 = SCSI_EXT7_LUICLR;
 	e->sense_length_max = SCSI_SENSE_MAX;
 }
 

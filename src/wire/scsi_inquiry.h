@@ -105,7 +105,6 @@ struct scsi_vpd_extended {
 WIRE_SIZE(struct scsi_vpd_extended, 64);
 enum { SCSI_EXT5_SIMPSUP = 1 << 0, SCSI_EXT5_ORDSUP = 1 << 1, SCSI_EXT5_HEADSUP = 1 << 2 };
 enum { SCSI_EXT6_V_SUP = 1 << 0, SCSI_EXT6_NV_SUP = 1 << 1 };
-enum { SCSI_EXT7_LUICLR = 1 << 0 };
 
 struct scsi_vpd_mode_policy {
 	uint8_t page, subpage;
@@ -176,7 +175,7 @@ enum scsi_copy_desc_type {
 	SCSI_COPY_DESC_DESCRIPTORS = 0x0008,
 	SCSI_COPY_DESC_CSCD_IDS = 0x000c,
 	SCSI_COPY_DESC_GENERAL = 0x8001,
-	SCSI_COPY_DESC_HELD_DATA = 0x9101,
+	SCSI_COPY_DESC_HELD_DATA = 0xc001,
 };
 struct scsi_copy_desc_parameters {
 	struct scsi_copy_desc h;
