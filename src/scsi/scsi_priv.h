@@ -310,7 +310,7 @@ void scsi_ask_answer(struct scsi_ask *a);
 /* --- block limits: what VPD page B0 says, and the block commands hold hosts to --- */
 #define SCSI_TRANSFER_BYTES_MAX MEM_IO_BYTES_MAX
 #define SCSI_UNMAP_DESCS_MAX 256u
-#define SCSI_NODATA_BLOCKS_MAX (1u << 22)  /* of one descriptor of UNMAP, of WRITE SAME */
+#define SCSI_NODATA_BLOCKS_MAX (1u << 20)  /* of one descriptor of UNMAP, of WRITE SAME */
 struct scsi_limits {
 	uint32_t transfer_blocks_max;          /* MAXIMUM TRANSFER LENGTH */
 	uint32_t transfer_blocks_optimal;      /* 0: no preference */

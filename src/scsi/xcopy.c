@@ -227,6 +227,12 @@ static bool is_protected(const struct xcopy *x, const struct scsi_lu_view *v)
 	return v->read_only || scsi_nexus_map(x->task->nexus)->luns[v->lu->lun].state.swp;
 }
 
+/* Its cache was switched off by a host: what is answered is on media. */
+static bool is_uncached(const struct xcopy *x, const struct scsi_lu_view *v)
+{
+	return v->lu->info.cache == BDEV_CACHE_VOLATILE && !scsi_nexus_map(x->task->nexus)->luns[v->lu->lun].state.wce;
+}
+
 static bool read_segment(struct xcopy *x, uint32_t at, uint32_t number)
 {
 	const struct scsi_xcopy_segment *h = (const struct scsi_xcopy_segment *)(x->list + at);
@@ -327,7 +333,7 @@ static void submit_piece(struct xcopy *x, const struct segment *s)
 	struct bdev_io *io = &t->io;
 
 	io->op = BDEV_COPY;
-	io->flags = BDEV_IO_SRC;
+	io->flags = (uint8_t)(BDEV_IO_SRC | (is_uncached(x, s->dst) ? BDEV_IO_FUA : 0));
 	io->iov_count = 0;
 	io->lba = s->dst_lba + x->done;
 	io->count = min_u64(s->blocks - x->done, PIECE_BYTES >> s->dst->shift);
