@@ -303,13 +303,32 @@ static void what_mode_commands_cannot_do_is_refused(void **state)
 static void log_pages_are_listed(void **state)
 {
 	assert_int_equal(CMD(&a, 0, 0, SCSI_OP_LOG_SENSE, 0, 0x40, 0, 0, 0, 0, 1, 0, 0), SCSI_GOOD);
-	assert_int_equal(a.got, 4 + 2);
+	assert_int_equal(a.got, 4 + 3);
 	assert_int_equal(CMD(&a, 0, 0, SCSI_OP_LOG_SENSE, 0, 0x40, 0xff, 0, 0, 0, 1, 0, 0), SCSI_GOOD);
-	assert_int_equal(a.got, 4 + 6);
+	assert_int_equal(a.got, 4 + 8);
 	assert_int_equal(CMD(&a, 0, 0, SCSI_OP_LOG_SENSE, 0, 0x40 | SCSI_LOG_EXCEPTIONS, 0, 0, 0, 0, 1, 0, 0), SCSI_GOOD);
 	assert_int_equal(a.got, 12);
 	assert_int_equal(scsi_u16(a.in + 2), 8);
 	assert_check(&a, CMD(&a, 0, 0, SCSI_OP_LOG_SENSE, 0, 0x40 | 0x31, 0, 0, 0, 0, 1, 0, 0),
+	             SCSI_ILLEGAL_REQUEST, 0x2400);
+}
+
+static void what_was_read_and_written_is_counted(void **state)
+{
+	uint64_t reads, blocks;
+
+	assert_int_equal(CMD(&a, 1, 0, SCSI_OP_LOG_SENSE, 0, 0x40 | SCSI_LOG_STATISTICS, 0, 0, 0, 0, 1, 0, 0), SCSI_GOOD);
+	assert_int_equal(a.got, 4 + 68 + 12);
+	assert_int_equal(scsi_u16(a.in + 2), 68 + 12);
+	reads = scsi_u64(a.in + 8);
+	blocks = scsi_u64(a.in + 8 + 24);
+	host_finds(&b, 1, 0, 7, 512, 0);
+	assert_int_equal(CMD(&a, 1, 0, SCSI_OP_LOG_SENSE, 0, 0x40 | SCSI_LOG_STATISTICS, 0, 0, 0, 0, 1, 0, 0), SCSI_GOOD);
+	assert_int_equal(scsi_u64(a.in + 8), reads + 1);
+	assert_int_equal(scsi_u64(a.in + 8 + 24), blocks + 7);
+	assert_int_equal(CMD(&a, 1, 0, SCSI_OP_LOG_SENSE, 0, 0x40 | SCSI_LOG_STATISTICS, 0, 0, 0, 3, 1, 0, 0), SCSI_GOOD);
+	assert_int_equal(a.got, 4 + 12);
+	assert_check(&a, CMD(&a, 1, 0, SCSI_OP_LOG_SENSE, 0, 0x40 | SCSI_LOG_STATISTICS, 0, 0, 0, 4, 1, 0, 0),
 	             SCSI_ILLEGAL_REQUEST, 0x2400);
 }
 
@@ -398,6 +417,7 @@ int main(void)
 		cmocka_unit_test(sense_comes_in_the_format_that_was_chosen),
 		cmocka_unit_test(what_mode_commands_cannot_do_is_refused),
 		cmocka_unit_test(log_pages_are_listed),
+		cmocka_unit_test(what_was_read_and_written_is_counted),
 		cmocka_unit_test(a_stopped_unit_waits_for_its_start),
 		cmocka_unit_test(a_way_is_as_good_as_its_group_says),
 	};

@@ -114,8 +114,6 @@ WIRE_SIZE(struct scsi_log_header, 4);
 enum { SCSI_LOG_DS = 1 << 7, SCSI_LOG_SPF = 1 << 6, SCSI_LOG_CODE = 0x3f };
 enum scsi_log_code {
 	SCSI_LOG_SUPPORTED = 0x00,
-	SCSI_LOG_PROVISIONING = 0x0c,
-	SCSI_LOG_TEMPERATURE = 0x0d,
 	SCSI_LOG_STATISTICS = 0x19,
 	SCSI_LOG_EXCEPTIONS = 0x2f,
 	SCSI_LOG_SUBPAGE_ALL = 0xff,
@@ -132,11 +130,20 @@ struct scsi_log_exceptions {
 	uint8_t asc, ascq, temperature, vendor;
 };
 WIRE_SIZE(struct scsi_log_exceptions, 8);
-struct scsi_log_temperature {
+enum { SCSI_LOG_STATISTICS_ACCESS = 1, SCSI_LOG_STATISTICS_INTERVAL = 3 };
+struct scsi_log_access {
 	struct scsi_log_parameter h;
-	uint8_t rsvd4, celsius;  /* FFh: not known */
+	be64 reads, writes;
+	be64 blocks_received, blocks_sent;
+	be64 read_intervals, write_intervals;   /* the time that they took */
+	be64 weighted_commands, weighted_intervals;
 };
-WIRE_SIZE(struct scsi_log_temperature, 6);
+WIRE_SIZE(struct scsi_log_access, 68);
+struct scsi_log_interval {
+	struct scsi_log_parameter h;
+	be32 exponent, integer;  /* integer * 10^-exponent seconds */
+};
+WIRE_SIZE(struct scsi_log_interval, 12);
 
 /* --- EXTENDED COPY ------------------------------------------------------------------------------------- */
 
