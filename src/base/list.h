@@ -103,4 +103,19 @@ static inline struct queue_link *queue_take_all(struct queue *q)
 	return l;
 }
 
+/* Take out a link that may be anywhere: walks. False: it is not in it. */
+static inline bool queue_remove(struct queue *q, struct queue_link *l)
+{
+	struct queue_link **at = &q->first;
+
+	while (*at && *at != l)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = l->next;
+	if (!l->next)
+		q->last = at;
+	return true;
+}
+
 #endif

@@ -17,6 +17,7 @@
 
 struct sched_offers {
 	struct sched_core *core;
+	struct sched_mover *mover;
 };
 
 /* The orders of one reactor in a round: control's, while they are under way its. */
@@ -30,7 +31,8 @@ struct sched_orders {
 struct sched {
 	struct core *core;
 	struct sched_opts opts;
-	struct sched_mover *mover;
+	struct list movers, coming;           /* coming: from the end of this round on */
+	bool leaving;                         /* some of them want to go, at the end of this round */
 	uint64_t isolated;
 	uint32_t first, round;
 	struct timer timer;
@@ -39,8 +41,6 @@ struct sched {
 	uint32_t idle_rounds;                 /* in a row */
 	uint32_t orders_out;
 	uint64_t began_ns;
-	void (*removed)(void *arg);           /* the mover is going */
-	void *removed_arg;
 	struct sched_stats stats;
 	struct {
 		uint64_t busy_ns;             /* when the last round began */
@@ -70,6 +70,8 @@ static struct sched *sched_of(struct core *core)
 		return s;
 	s = core->sched = base_zalloc(sizeof(*s));
 	s->core = core;
+	list_init(&s->movers);
+	list_init(&s->coming);
 	s->opts = (struct sched_opts){ .period_ns = PERIOD_NS_DEFAULT, .load_limit = 20, .core_limit = 80,
 	                               .core_busy = 95 };
 	return s;
@@ -105,7 +107,7 @@ static void unpark_all(struct sched *s)
 /* Begin to look, or cease. */
 static void update(struct sched *s)
 {
-	bool looks = s->opts.dynamic && s->mover && !s->removed && s->core->count > 1;
+	bool looks = s->opts.dynamic && !list_empty(&s->movers) && !s->leaving && s->core->count > 1;
 
 	if (!looks) {
 		timer_stop(&s->timer);
@@ -128,8 +130,8 @@ void sched_add_mover(struct core *core, struct sched_mover *m)
 {
 	struct sched *s = sched_of(core);
 
-	assert(!s->mover);
-	s->mover = m;
+	m->removed = NULL;
+	list_add_tail(s->in_round ? &s->coming : &s->movers, &m->link);
 	update(s);
 }
 
@@ -137,9 +139,10 @@ void sched_remove_mover(struct core *core, struct sched_mover *m, void (*done)(v
 {
 	struct sched *s = sched_of(core);
 
-	assert(s->mover == m && !s->removed);
-	s->removed = done;
-	s->removed_arg = arg;
+	assert(!m->removed);
+	m->removed = done;
+	m->removed_arg = arg;
+	s->leaving = true;
 	update(s);
 	if (!s->in_round)
 		round_end(s);
@@ -201,7 +204,8 @@ static void round_begin(struct timer *t)
 
 	s->in_round = true;
 	s->round++;
-	s->mover->round = s->round;
+	list_each(l, &s->movers)
+		list_entry(l, struct sched_mover, link)->round = s->round;
 	s->stats.rounds++;
 	take_loads(s);
 	each_core(&s->each, s->core, offer_on_core, offered);
@@ -212,12 +216,18 @@ static void offer_on_core(struct each *e)
 	struct sched *s = container_of(e, struct sched, each);
 	struct sched_offers o = { .core = &s->cores[reactor_current->index] };
 
-	s->mover->offer(s->mover, &o);
+	list_each(l, &s->movers) {
+		o.mover = list_entry(l, struct sched_mover, link);
+		o.mover->offer(o.mover, &o);
+	}
 }
 
 void sched_offer(struct sched_offers *o, const struct sched_item *item)
 {
-	sched_core_add(o->core, item);
+	struct sched_item i = *item;
+
+	i.mover = o->mover;
+	sched_core_add(o->core, &i);
 }
 
 /* A polling reactor on which nothing lives may as well sleep: whatever comes wakes it. */
@@ -242,7 +252,7 @@ static void offered(struct each *e)
 	bool idle = true;
 	uint32_t count;
 
-	if (!s->opts.dynamic || s->removed) {
+	if (!s->opts.dynamic || s->leaving) {
 		round_end(s);
 		return;
 	}
@@ -253,7 +263,7 @@ static void offered(struct each *e)
 	s->idle_rounds = idle && !count ? s->idle_rounds + 1 : 0;
 	if (count)
 		give_orders(s, count);
-	else if (s->idle_rounds > SCHED_REST_ROUNDS) /* what rests may still be packed */
+	else if (s->idle_rounds > SCHED_REST_ROUNDS && list_empty(&s->coming)) /* what rests may still be packed */
 		nap(s);
 	else
 		round_end(s);
@@ -290,8 +300,11 @@ static void orders_on_core(struct msg *m)
 	struct sched_orders *o = container_of(m, struct sched_orders, msg);
 	struct sched *s = o->sched;
 
-	for (uint32_t i = 0; i < o->count; i++)
-		s->mover->move(s->mover, o->of[i].id, s->core->reactors[o->of[i].to], order_done, o);
+	for (uint32_t i = 0; i < o->count; i++) {
+		const struct sched_order *order = &o->of[i];
+
+		order->mover->move(order->mover, order->id, s->core->reactors[order->to], order_done, o);
+	}
 	o->moved--;
 	order_done(o, 0);
 }
@@ -320,18 +333,30 @@ static void orders_back(struct msg *m)
 
 static void round_end(struct sched *s)
 {
-	void (*removed)(void *arg) = s->removed;
 	uint64_t since = platform_now_ns() - s->began_ns;
+	struct list gone;
 
 	s->in_round = false;
-	if (removed) {
-		s->removed = NULL;
-		s->mover = NULL;
-		removed(s->removed_arg);
+	list_splice(&s->movers, &s->coming);
+	if (!s->leaving) {
+		if (s->opts.dynamic)
+			timer_start(&s->timer, since < s->opts.period_ns ? s->opts.period_ns - since : 0, round_begin);
 		return;
 	}
-	if (s->opts.dynamic)
-		timer_start(&s->timer, since < s->opts.period_ns ? s->opts.period_ns - since : 0, round_begin);
+	s->leaving = false;
+	list_init(&gone);
+	list_each_safe(l, &s->movers) {
+		if (!list_entry(l, struct sched_mover, link)->removed)
+			continue;
+		list_del(l);
+		list_add_tail(&gone, l);
+	}
+	update(s);
+	while (!list_empty(&gone)) {
+		struct sched_mover *m = container_of(list_pop(&gone), struct sched_mover, link);
+
+		m->removed(m->removed_arg);
+	}
 }
 
 /* Until a reactor has something to do again. */

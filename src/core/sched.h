@@ -32,9 +32,10 @@ struct sched_opts {
 /* One thing that could be moved. `id` is the mover's, and never used again for another thing. */
 struct sched_item {
 	uint64_t id;
-	uint64_t work;                /* since it was last offered: in any unit, the same for all of a mover */
+	uint64_t work;                /* since it was last offered: ticks of its core (core_call_ticks()), about */
 	uint64_t allowed;             /* bit per reactor: where it may be */
 	bool fixed;                   /* stays: it moved a moment ago, or was put there by hand */
+	struct sched_mover *mover;    /* the scheduler's */
 };
 struct sched_offers;
 /* From within offer(): one thing of this core. */
@@ -47,9 +48,13 @@ struct sched_mover {
 	/* On the reactor where it was offered: move it, if it is still there; done() here, later or at once, with 0 when
 	 * it has moved. */
 	void (*move)(struct sched_mover *m, uint64_t id, struct reactor *to, void (*done)(void *arg, int rc), void *arg);
+	/* The scheduler's. */
+	struct list link;
+	void (*removed)(void *arg);   /* it is going */
+	void *removed_arg;
 };
 
-/* Control reactor, as all below. One mover; a second one waits for a need. */
+/* Control reactor, as all below. One for each kind of thing: NVMe-oF queue pairs, iSCSI sessions. */
 void sched_add_mover(struct core *core, struct sched_mover *m);
 /* It is asked nothing any more when `done` runs, maybe at once. */
 void sched_remove_mover(struct core *core, struct sched_mover *m, void (*done)(void *arg), void *arg);

@@ -66,7 +66,7 @@ static void order(struct plan *p, uint32_t from, uint32_t index, uint32_t to)
 	struct sched_item item = f->items[index];
 	uint32_t load = load_of(f, &item);
 
-	p->orders[p->count++] = (struct sched_order){ .id = item.id, .from = from, .to = to };
+	p->orders[p->count++] = (struct sched_order){ .mover = item.mover, .id = item.id, .from = from, .to = to };
 	f->items[index] = f->items[--f->count];
 	f->work -= item.work;
 	f->load -= load;

@@ -14,6 +14,7 @@ struct sched_core {
 };
 
 struct sched_order {
+	struct sched_mover *mover;
 	uint64_t id;
 	uint32_t from, to;
 };

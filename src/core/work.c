@@ -15,20 +15,6 @@ void defer_run(struct defer *d, defer_fn *fn) { defer_add(&reactor_current->defe
 void defer_last(struct defer *d, defer_fn *fn) { defer_add(&reactor_current->lasts, d, fn); }
 void defer_end(struct defer *d, defer_fn *fn) { defer_add(&reactor_current->ends, d, fn); }
 
-static bool queue_remove(struct queue *q, struct queue_link *l)
-{
-	struct queue_link **at = &q->first;
-
-	while (*at && *at != l)
-		at = &(*at)->next;
-	if (!*at)
-		return false;
-	*at = l->next;
-	if (!l->next)
-		q->last = at;
-	return true;
-}
-
 void defer_cancel(struct defer *d)
 {
 	struct reactor *r = reactor_current;
