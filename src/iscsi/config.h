@@ -109,6 +109,11 @@ struct iscsi_lun {
 	char *bdev_name;
 	bool read_only, coming, going;
 };
+/* What all sessions of a node have counted. */
+struct iscsi_counts {
+	uint64_t logins, pdus_in, pdus_out, bytes_in, bytes_out, commands;
+	uint32_t sessions;
+};
 struct iscsi_node {
 	struct list link, maps, luns, old_ports;
 	struct iscsi_target *target;
@@ -118,6 +123,7 @@ struct iscsi_node {
 	uint32_t queue_depth;
 	struct iscsi_chap_policy auth;
 	bool header_digest, data_digest;  /* required */
+	struct iscsi_counts counts;       /* of sessions that have ended, and all logins (session.c) */
 	bool coming, gone;
 	uint32_t refs;                    /* of the configuration, sessions, and work under way */
 	uint64_t stamp;

@@ -59,11 +59,49 @@ struct iscsi_move {
 };
 void iscsi_conn_move(struct iscsi_target *t, struct iscsi_move *m, uint32_t id, struct reactor *to);
 
-/* What all sessions of a node have counted since the daemon began. */
-struct iscsi_counts {
-	uint64_t logins, pdus_in, pdus_out, bytes_in, bytes_out, commands;
-	uint32_t sessions;
-};
+/* What all sessions of a node have counted since the daemon began; `sessions`: there are now. */
 void iscsi_conns_count(const struct iscsi_node *n, struct iscsi_counts *ret_counts);
+
+/*        key                  meaning */
+#define ISCSI_COUNTERS(X) \
+	X(recvs,               "receive calls") \
+	X(recv_bytes,          "bytes received") \
+	X(sends,               "send calls") \
+	X(sent_bytes,          "bytes sent") \
+	X(short_sends,         "sends that could not finish") \
+	X(commands,            "SCSI commands received") \
+	X(immediate_bytes,     "data bytes that came with their commands") \
+	X(r2ts,                "R2Ts sent") \
+	X(data_out_pdus,       "Data-Out PDUs received") \
+	X(data_in_pdus,        "Data-In PDUs sent") \
+	X(direct_bytes,        "bytes received straight into tasks' buffers") \
+	X(lent_writes,         "writes received in memory of their device") \
+	X(in_place_writes,     "writes executed from the receive buffer") \
+	X(rx_pinned,           "receive buffers a device kept for a while") \
+	X(data_on_heap,        "writes with data unasked for that found no pool buffer") \
+	X(room_waits,          "commands that waited for buffers or iovecs") \
+	X(task_management,     "task management requests") \
+	X(pings,               "NOP-Outs answered") \
+	X(our_pings,           "NOP-Ins sent to hear whether somebody is there") \
+	X(texts,               "text requests of full feature phase") \
+	X(rejects,             "Reject PDUs sent") \
+	X(ignored,             "commands outside of the window, and data nobody waits for any more: dropped") \
+	X(header_digest_errors, "connections ended for a wrong header digest") \
+	X(data_digest_errors,  "PDUs with a wrong data digest") \
+	X(protocol_errors,     "connections ended for what RFC 7143 forbids") \
+	X(timed_out,           "connections ended for silence") \
+	X(logouts,             "logouts") \
+	X(reset,               "sessions that ended without a logout") \
+	X(login_failures,      "logins refused or not finished") \
+	X(logins,              "sessions that reached full feature phase") \
+	X(moved_in,            "sessions moved to this core")
+#define ISCSI_COUNTER_FIELD(key, meaning) uint64_t key;
+struct iscsi_counters {
+	ISCSI_COUNTERS(ISCSI_COUNTER_FIELD)
+};
+/* Of one core; index core_reactor_count(): of the control reactor, that is, of logins and discovery. Values may be a
+ * pass old. */
+void iscsi_conns_stats(const struct iscsi_conns *cs, uint32_t core_index,
+                       void (*emit)(void *arg, const char *key, uint64_t v), void *arg);
 
 #endif

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* move.c: freeze a session, carry it to another core, thaw it there; by the scheduler or by hand.
+ *
+ * While it wants to move it is not read, and waits for what the SCSI layer has in hand: that ends on the core where it
+ * began. If that takes long it stays: an initiator must be heard. Everything else goes along: negotiated values, a
+ * half-received PDU with the data that came, R2Ts the initiator has yet to answer, and bytes not yet sent. The object
+ * stays the same and keeps its address; what it is passes through struct freeze, so that the same routine can write it
+ * for another process.
+ */
+#include <errno.h>
+
+#include "bdev/iov.h"
+#include "core/freeze.h"
+#include "iscsi/conn.h"
+
+struct iscsi_moving {
+	struct msg msg;
+	struct iscsi_conn *conn;
+	struct reactor *from, *to, *asked_by;
+	struct freeze freeze;
+	struct timer patience;
+	iscsi_moved_fn *done;
+	void *arg;
+	int rc;
+};
+
+#define NO_TASK 0xffffu
+
+static void stay(struct timer *t);
+static void try_move(struct defer *d);
+static void leave(struct iscsi_conn *c);
+static void settle(struct iscsi_conn *c);
+static void forget(struct iscsi_conn *c);
+static void arrive(struct msg *m);
+static void move_done(struct msg *m);
+static void freeze_framing(struct freeze *f, struct iscsi_conn *c);
+static void freeze_numbers(struct freeze *f, struct iscsi_conn *c);
+static void freeze_output(struct freeze *f, struct iscsi_conn *c);
+static void freeze_tasks(struct freeze *f, struct iscsi_conn *c);
+static void freeze_task(struct freeze *f, struct iscsi_conn *c, uint16_t index);
+static void thaw_receiving(struct iscsi_task *t);
+static void freeze_data(struct freeze *f, struct iscsi_task *t);
+static void rebuild_free_slots(struct iscsi_conn *c);
+
+void iscsi_conn_carry(struct iscsi_conn *c, struct reactor *to, iscsi_moved_fn *done, void *arg)
+{
+	struct iscsi_moving *m = base_zalloc(sizeof(*m));
+
+	m->conn = c;
+	m->from = m->asked_by = reactor_self();
+	m->to = to;
+	m->done = done;
+	m->arg = arg;
+	assert(!reactor_is_control(to));
+	if (c->state != CONN_READY || c->farewell || c->leaving)
+		m->rc = -ENOTCONN;
+	else if (c->move || to == m->from)
+		m->rc = -EALREADY;
+	if (m->rc) {
+		msg_send(m->asked_by, &m->msg, move_done);
+		return;
+	}
+	c->move = m;
+	timer_start(&m->patience, ISCSI_MOVE_MS * NS_PER_MS, stay);
+	iscsi_conn_update_reading(c);
+	iscsi_conn_move_soon(c);
+}
+
+void iscsi_conn_move_soon(struct iscsi_conn *c)
+{
+	defer_last(&c->try_move, try_move);
+}
+
+void iscsi_conn_cancel_move(struct iscsi_conn *c, int why)
+{
+	struct iscsi_moving *m = c->move;
+
+	if (!m)
+		return;
+	c->move = NULL;
+	m->rc = why;
+	timer_stop(&m->patience);
+	msg_send(m->asked_by, &m->msg, move_done);
+}
+
+static void stay(struct timer *t)
+{
+	struct iscsi_conn *c = container_of(t, struct iscsi_moving, patience)->conn;
+
+	iscsi_conn_cancel_move(c, -EBUSY);
+	iscsi_conn_update_reading(c);
+}
+
+static void move_done(struct msg *msg)
+{
+	struct iscsi_moving *m = container_of(msg, struct iscsi_moving, msg);
+
+	m->done(m->arg, m->rc);
+	free(m);
+}
+
+/* --- leaving ----------------------------------------------------------------------------------------------------- */
+
+static void try_move(struct defer *d)
+{
+	struct iscsi_conn *c = container_of(d, struct iscsi_conn, try_move);
+
+	if (!c->move || c->state != CONN_READY || c->close_soon)
+		return;
+	if (c->executing || c->tmfs || c->texts)
+		return; /* their end calls again */
+	if (c->flush.queued) {
+		iscsi_conn_move_soon(c);
+		return;
+	}
+	leave(c);
+}
+
+static void leave(struct iscsi_conn *c)
+{
+	struct iscsi_moving *m = c->move;
+
+	timer_stop(&m->patience);
+	settle(c);
+	freeze_init(&m->freeze);
+	iscsi_conn_freeze(&m->freeze, c);
+	must(!m->freeze.err.code);
+	forget(c);
+	list_del(&c->link);
+	atomic_fetch_sub(&c->conns->homes[reactor_index(m->from)].load, 1);
+	atomic_fetch_add(&c->conns->homes[reactor_index(m->to)].load, 1);
+	atomic_store(&c->where, m->to);
+	msg_send(m->to, &m->msg, arrive);
+}
+
+/* Come to rest: nothing of this core is waited for any more. */
+static void settle(struct iscsi_conn *c)
+{
+	assert(!c->span_task && !c->executing && !c->rx_buf);
+	sock_want_write(c->sock, false);
+	sock_detach(c->sock);
+	c->blocked = true; /* nothing is sent from here any more */
+	iscsi_send_to_raw(c, true);
+	timer_stop(&c->timer);
+	if (c->throttled)
+		mem_wait_cancel(&c->throttle);
+	c->throttled = false;
+	queue_init(&c->turns);
+	for (uint32_t i = 0; i < c->touched; i++) {
+		struct iscsi_task *t = conn_task(c, i);
+
+		if (t->state != TASK_NEED_ROOM)
+			continue;
+		iscsi_task_wait_cancel(t);
+		if (t->asks && t->waits != WAITS_TURN)
+			c->asked_bytes -= t->wanted;
+		t->asks = false;
+		t->state = TASK_NEW;
+	}
+}
+
+/* What was frozen is given up here, so that thawing cannot lean on it. */
+static void forget(struct iscsi_conn *c)
+{
+	iscsi_send_forget(c);
+	iscsi_task_end_all(c);
+	assert(!c->in_use && !c->window_used);
+	iscsi_rx_init(&c->rx);
+	c->rx.state = ISCSI_RX_ON_NOTHING;
+	c->params = (struct iscsi_params){ 0 };
+	c->as = (struct iscsi_receiver){ 0 };
+	c->free = NULL;
+	c->touched = 0;
+	c->exp_cmd_sn = c->stat_sn = 0;
+	c->home = NULL;
+}
+
+/* --- arriving ---------------------------------------------------------------------------------------------------- */
+
+static void arrive(struct msg *msg)
+{
+	struct iscsi_moving *m = container_of(msg, struct iscsi_moving, msg);
+	struct iscsi_conn *c = m->conn;
+	struct freeze f;
+	int rc;
+
+	c->home = iscsi_home_self(c->conns);
+	iscsi_home_begin(c->home);
+	list_add_tail(&c->home->list, &c->link);
+	iscsi_count(c->home, moved_in, 1);
+	freeze_init_thaw(&f, m->freeze.buf, m->freeze.len);
+	iscsi_conn_freeze(&f, c);
+	if (f.err.code)
+		log_error("iSCSI: moving a session: %s", f.err.text);
+	must(freeze_ok(&f));
+	freeze_fini(&m->freeze);
+	c->move = NULL;
+	c->blocked = false;
+	msg_send(m->asked_by, &m->msg, move_done);
+	iscsi_conn_early(c);
+	rc = sock_attach(c->sock, iscsi_conn_ready, c);
+	if (rc || c->home->stopping) {
+		iscsi_conn_lose(c, rc ? strerror(-rc) : "the target stops");
+		return;
+	}
+	iscsi_conn_update_reading(c);
+	iscsi_conn_start_timer(c);
+	if (!queue_empty(&c->out))
+		iscsi_send_soon(c);
+}
+
+/* --- both ways --------------------------------------------------------------------------------------------------- */
+
+void iscsi_conn_freeze(struct freeze *f, struct iscsi_conn *c)
+{
+	uint16_t rx_task = c->rx_task ? c->rx_task->index : NO_TASK;
+
+	freeze_framing(f, c);
+	freeze_numbers(f, c);
+	freeze_output(f, c);
+	scsi_nexus_freeze(f, &c->nexus, f->thawing ? reactor_self() : c->move->to);
+	freeze_u16(f, "conn.rx_task", &rx_task);
+	freeze_tasks(f, c);
+	if (f->thawing)
+		c->rx_task = rx_task == NO_TASK || f->err.code ? NULL : conn_task(c, rx_task);
+}
+
+static void freeze_framing(struct freeze *f, struct iscsi_conn *c)
+{
+	struct iscsi_rx *rx = &c->rx;
+	uint32_t stash_len = rx->stash_len;
+
+	if (f->thawing)
+		iscsi_rx_init(rx);
+	freeze_raw(f, "conn.params", &c->params, sizeof(c->params));
+	freeze_raw(f, "conn.as", &c->as, sizeof(c->as));
+	freeze_bool(f, "rx.header_digest", &rx->header_digest);
+	freeze_bool(f, "rx.data_digest", &rx->data_digest);
+	freeze_bool(f, "rx.digest_good", &rx->digest_good);
+	freeze_u8(f, "rx.state", &rx->state);
+	freeze_u8(f, "rx.tail", &rx->tail_len);
+	freeze_u32(f, "rx.data_len", &rx->data_len);
+	freeze_u32(f, "rx.data_left", &rx->data_left);
+	freeze_u32(f, "rx.crc", &rx->crc);
+	freeze_bytes(f, "rx.stash", rx->stash, &stash_len, sizeof(rx->stash));
+	rx->stash_len = (uint16_t)stash_len;
+	freeze_raw(f, "rx.bhs", &c->rx_bhs, sizeof(c->rx_bhs));
+}
+
+static void freeze_numbers(struct freeze *f, struct iscsi_conn *c)
+{
+	freeze_u32(f, "conn.exp_cmd_sn", &c->exp_cmd_sn);
+	freeze_u32(f, "conn.depth", &c->depth);
+	freeze_u32(f, "conn.stat_sn", &c->stat_sn);
+	freeze_u32(f, "conn.skipped", &c->skipped);
+	freeze_u64(f, "conn.heard", &c->heard_ns);
+	freeze_u32(f, "conn.ping_ttt", &c->ping_ttt);
+	freeze_u64(f, "conn.ping", &c->ping_ns);
+	freeze_u64(f, "conn.logout_by", &c->logout_by_ns);
+	freeze_bool(f, "conn.aborted_asked", &c->aborted_asked);
+	freeze_u32(f, "conn.slot_count", &c->slot_count);
+	freeze_u32(f, "conn.touched", &c->touched);
+}
+
+/* The rest of what had been said, or begun to be said: raw bytes by now. */
+static void freeze_output(struct freeze *f, struct iscsi_conn *c)
+{
+	uint32_t len = c->say_bytes;
+
+	freeze_u32(f, "out.len", &len);
+	if (!len)
+		return;
+	if (f->thawing) {
+		struct iscsi_say *s = malloc(sizeof(*s) + len);
+
+		must(s);
+		memset(s, 0, sizeof(*s));
+		s->raw = true;
+		s->len = len;
+		freeze_raw(f, "out", s->bytes, len);
+		iscsi_say(c, s);
+		return;
+	}
+	{
+		uint8_t *flat = malloc(len);
+		uint32_t at = 0;
+
+		must(flat);
+		for (struct queue_link *l = c->out.first; l; l = l->next) {
+			const struct iscsi_say *s = container_of(l, struct iscsi_say, out.link);
+
+			must(s->raw);
+			memcpy(flat + at, s->bytes, s->len);
+			at += s->len;
+		}
+		must(at == len);
+		freeze_raw(f, "out", flat, len);
+		free(flat);
+	}
+}
+
+static void freeze_tasks(struct freeze *f, struct iscsi_conn *c)
+{
+	uint32_t count = c->in_use;
+
+	freeze_u32(f, "tasks", &count);
+	if (f->thawing) {
+		for (uint32_t i = 0; i < c->touched; i++)
+			iscsi_task_slot_init(c, i);
+		while (count-- && !f->err.code)
+			freeze_task(f, c, 0);
+		rebuild_free_slots(c);
+		return;
+	}
+	for (uint32_t i = 0; i < c->touched; i++)
+		if (conn_task(c, i)->state != TASK_FREE)
+			freeze_task(f, c, (uint16_t)i);
+}
+
+static void freeze_command(struct freeze *f, struct iscsi_task *t)
+{
+	struct scsi_task *s = &t->scsi;
+
+	freeze_u32(f, "task.itt", &t->itt);
+	freeze_u32(f, "task.cmd_sn", &t->cmd_sn);
+	freeze_u32(f, "task.expected", &t->expected);
+	freeze_u8(f, "task.flags", &t->flags);
+	freeze_bool(f, "task.immediate", &t->immediate);
+	freeze_u64(f, "task.lun", &s->lun);
+	freeze_raw(f, "task.cdb", s->cdb, sizeof(s->cdb));
+	freeze_u8(f, "task.cdb_len", &s->cdb_len);
+	freeze_u8(f, "task.attr", &s->attr);
+	freeze_u32(f, "task.expected_in", &s->expected_in);
+	freeze_u32(f, "task.expected_out", &s->expected_out);
+	freeze_u64(f, "task.since", &t->since_ns);
+	freeze_u16(f, "task.generation", &t->generation);
+}
+
+static void freeze_receiving(struct freeze *f, struct iscsi_task *t)
+{
+	freeze_bool(f, "task.refused", &t->refused);
+	freeze_bool(f, "task.bad_digest", &t->bad_digest);
+	freeze_bool(f, "task.unsolicited", &t->unsolicited);
+	freeze_bool(f, "task.asks", &t->asks);
+	freeze_bool(f, "task.owes", &t->owes);
+	freeze_u32(f, "task.wanted", &t->wanted);
+	freeze_u32(f, "task.received", &t->received);
+	freeze_u32(f, "task.offset", &t->offset);
+	freeze_u32(f, "task.data_sn", &t->data_sn);
+	freeze_u32(f, "task.r2t_end", &t->r2t_end);
+	freeze_u32(f, "task.r2t_sn", &t->r2t_sn);
+	freeze_u16(f, "task.r2ts_out", &t->r2ts_out);
+	freeze_u32(f, "task.asked", &t->asked.data);
+	freeze_u32(f, "task.asked_sn", &t->asked.sn);
+	freeze_bool(f, "task.asked_done", &t->asked.done);
+}
+
+static void freeze_task(struct freeze *f, struct iscsi_conn *c, uint16_t index)
+{
+	struct iscsi_task *t;
+
+	freeze_u16(f, "task.index", &index);
+	if (f->err.code || index >= c->touched)
+		return;
+	t = conn_task(c, index);
+	freeze_u8(f, "task.state", &t->state);
+	freeze_command(f, t);
+	must(t->state == TASK_NEW || t->state == TASK_RECEIVE);
+	if (f->thawing) {
+		t->scsi.tag = t->itt;
+		iscsi_task_tag(t, t->itt);
+		c->in_use++;
+		c->window_used += !t->immediate;
+		watch_arm(&c->home->watch);
+	}
+	if (t->state == TASK_NEW) {
+		freeze_u32(f, "task.offset", &t->offset);
+		if (f->thawing)
+			iscsi_task_run(t);
+		return;
+	}
+	freeze_receiving(f, t);
+	if (f->thawing)
+		thaw_receiving(t);
+	if (t->received)
+		freeze_data(f, t);
+	if (f->thawing && t->asks)
+		iscsi_task_run(t);
+}
+
+/* Data is under way, whatever this core's configuration now says of the command: it is taken, then refused. */
+static void thaw_receiving(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+	struct scsi_task *s = &t->scsi;
+
+	s->iovs = NULL;
+	s->iov_count = s->iov_max = 0;
+	if (t->refused || !scsi_task_parse(s)) {
+		if (t->refused) /* it was, before; sense is told anew */
+			scsi_task_parse(s);
+		t->refused = true;
+		if (s->status == SCSI_GOOD)
+			scsi_task_fail(s, SCSI_ABORTED_COMMAND, 0x4b, 0x00);
+		s->data = SCSI_DATA_OUT;
+		s->may_lend = s->may_consume = false;
+	} else if (t->wanted && (s->data != SCSI_DATA_OUT || s->moves != t->wanted)) {
+		scsi_task_fail(s, SCSI_ABORTED_COMMAND, 0x4b, 0x00);
+		t->refused = true;
+		s->may_lend = s->may_consume = false;
+	}
+	if (t->refused && t->wanted)
+		s->moves = t->wanted; /* room for what comes */
+	if (t->owes)
+		c->owed++;
+	if (t->asks) {
+		c->asked_bytes += t->wanted;
+		iscsi_task_hold(t); /* buffers, or heap memory: an R2T is out */
+	}
+}
+
+static void freeze_data(struct freeze *f, struct iscsi_task *t)
+{
+	uint8_t *flat = malloc(t->received);
+	struct iov_cursor at;
+
+	must(flat);
+	if (f->thawing && t->hold == HOLD_NOTHING)
+		iscsi_task_hold(t);
+	at = iov_cursor_over(t->scsi.iovs, t->scsi.iov_count);
+	if (!f->thawing)
+		iov_copy_out(flat, &at, t->received);
+	freeze_raw(f, "task.data", flat, t->received);
+	if (f->thawing)
+		iov_copy_in(&at, flat, t->received);
+	free(flat);
+}
+
+static void rebuild_free_slots(struct iscsi_conn *c)
+{
+	c->free = NULL;
+	for (uint32_t i = c->touched; i-- > 0;) {
+		struct iscsi_task *t = conn_task(c, i);
+
+		if (t->state != TASK_FREE)
+			continue;
+		t->link.next = c->free;
+		c->free = &t->link;
+	}
+}
+
+/* --- by hand: control -> where it lives -> control --------------------------------------------------------------- */
+
+static void hand_back(struct msg *msg)
+{
+	struct iscsi_conn *c = container_of(msg, struct iscsi_conn, hand_msg);
+	struct iscsi_move *m = c->hand;
+
+	c->hand = NULL;
+	if (c->hand_rc == -EBUSY)
+		err_set(&m->err, -EBUSY, "the session stays: a device took too long to answer what it has in hand; try again");
+	else if (c->hand_rc == -EALREADY)
+		err_set(&m->err, -EBUSY, "the session is being moved by the scheduler; try again");
+	else if (c->hand_rc)
+		err_set(&m->err, c->hand_rc, "the session went away meanwhile");
+	iscsi_conn_unheld(c);
+	m->done(m);
+}
+
+/* It stays where it is, and free to be moved by others if it was. */
+static void hand_not_moved(struct msg *msg)
+{
+	struct iscsi_conn *c = container_of(msg, struct iscsi_conn, hand_msg);
+
+	if (!iscsi_conn_here(c, msg, hand_not_moved))
+		return;
+	c->pinned = c->hand_was_pinned;
+	msg_send(core_control(c->conns->core), msg, hand_back);
+}
+
+static void hand_moved(void *arg, int rc)
+{
+	struct iscsi_conn *c = arg;
+
+	c->hand_rc = rc;
+	if (rc)
+		hand_not_moved(&c->hand_msg);
+	else
+		msg_send(core_control(c->conns->core), &c->hand_msg, hand_back);
+}
+
+static void hand_here(struct msg *msg)
+{
+	struct iscsi_conn *c = container_of(msg, struct iscsi_conn, hand_msg);
+
+	if (!iscsi_conn_here(c, msg, hand_here))
+		return;
+	c->hand_was_pinned = c->pinned;
+	if (c->state != CONN_READY) {
+		hand_moved(c, -ENOTCONN);
+		return;
+	}
+	c->pinned = c->hand->pinned;
+	if (c->hand_to == reactor_self())
+		hand_moved(c, 0);
+	else
+		iscsi_conn_carry(c, c->hand_to, hand_moved, c);
+}
+
+void iscsi_conn_move(struct iscsi_target *t, struct iscsi_move *m, uint32_t id, struct reactor *to)
+{
+	struct iscsi_conn *c = iscsi_conns_find(t->conns, id);
+
+	if (!c || !c->node || !c->tsih)
+		err_set(&m->err, -ENODEV, "id: there is no session %u; iscsi_get_connections tells which there are", id);
+	else if (c->hand)
+		err_set(&m->err, -EBUSY, "the session is being moved already");
+	if (m->err.code) {
+		m->done(m);
+		return;
+	}
+	c->hand = m;
+	c->hand_to = to;
+	c->hand_rc = 0;
+	msg_send(atomic_load(&c->where), &c->hand_msg, hand_here);
+}

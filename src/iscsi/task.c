@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* task.c: a command's life, from its slot to its answer.
+ *
+ * Data from the initiator comes with the command or behind it unasked, or is asked for by R2Ts, of which several may
+ * be out at once. What comes unasked cannot be told to wait: it is executed from the receive buffer where the device
+ * allows, else gets buffers for all of the command's data, else memory from the heap; when the budget has no room for
+ * that either, the connection is not read on before buffers are to be had (recv.c), unless it owes data. An R2T goes
+ * out only when all buffers for the command are held. Better than buffers is memory that the device lends: what is
+ * received there needs no copy any more.
+ */
+#include "core/waits.h"
+#include "iscsi/conn.h"
+
+#define TURN "its initiator to answer earlier R2Ts" /* the name of a wait */
+
+static enum step answer(struct iscsi_task *t);
+static bool take_room(struct iscsi_task *t);
+static bool is_its_turn(const struct iscsi_task *t);
+static enum step get_room(struct iscsi_task *t);
+static void turns_go_on(struct iscsi_conn *c);
+static void room_came(struct wait *w);
+static void give_room(struct iscsi_task *t);
+static void pin_or_give(struct iscsi_task *t);
+static void ask(struct iscsi_task *t);
+static void asks_no_more(struct iscsi_task *t);
+static void untag(struct iscsi_task *t);
+
+static enum step task_on_FREE(struct iscsi_task *t);
+static enum step task_on_NEW(struct iscsi_task *t);
+static enum step task_on_NEED_ROOM(struct iscsi_task *t);
+static enum step task_on_RECEIVE(struct iscsi_task *t);
+static enum step task_on_EXECUTE(struct iscsi_task *t);
+static enum step task_on_SEND(struct iscsi_task *t);
+
+const struct machine_state iscsi_task_states[] = { TASK_STATES(MACHINE_ROW) };
+
+static inline enum step task_goto(struct iscsi_task *t, enum task_state state)
+{
+	must(iscsi_task_states[t->state].next & 1ull << state);
+	t->state = (uint8_t)state;
+	return STEP_NEXT;
+}
+
+#define TASK_CASE(M, S, meaning, next) case M##_##S: step = task_on_##S(t); break;
+
+void iscsi_task_run(struct iscsi_task *t)
+{
+	enum step step;
+
+	do {
+		switch ((enum task_state)t->state) {
+		TASK_STATES(TASK_CASE)
+		default: must(false); return;
+		}
+	} while (step == STEP_NEXT);
+}
+
+/* --- slots ------------------------------------------------------------------------------------------------------- */
+
+void iscsi_task_slot_init(struct iscsi_conn *c, uint32_t index)
+{
+	struct iscsi_task *t = conn_task(c, index);
+
+	memset(t, 0, sizeof(*t));
+	t->index = (uint16_t)index;
+	t->scsi.nexus = &c->nexus;
+	t->out.is_task = true;
+}
+
+/* The slot used last is the warm one; a slot never used costs no memory yet. */
+struct iscsi_task *iscsi_task_take(struct iscsi_conn *c, bool immediate)
+{
+	struct iscsi_task *t;
+
+	if (c->free) {
+		t = container_of(c->free, struct iscsi_task, link);
+		c->free = t->link.next;
+	} else {
+		if (c->touched == c->slot_count)
+			return NULL;
+		iscsi_task_slot_init(c, c->touched);
+		t = conn_task(c, c->touched++);
+	}
+	c->in_use++;
+	c->window_used += !immediate;
+	t->immediate = immediate;
+	t->asks = t->owes = t->bad_digest = t->refused = t->numbered = t->unsolicited = t->comes = false;
+	t->wanted = t->received = t->offset = t->data_sn = t->r2ts_out = 0;
+	t->generation++;
+	t->asked = t->sent = (struct task_at){ 0 };
+	t->since_ns = reactor_now_ns();
+	task_goto(t, TASK_NEW);
+	watch_arm(&c->home->watch);
+	return t;
+}
+
+static uint32_t bucket(uint32_t itt)
+{
+	return itt * 2654435761u >> 24;
+}
+_Static_assert(ISCSI_SLOTS_BUCKETS == 1u << 8, "as many as bucket() tells apart");
+
+void iscsi_task_tag(struct iscsi_task *t, uint32_t itt)
+{
+	struct iscsi_conn *c = task_conn(t);
+	uint16_t *first = &c->tag_first[bucket(itt)];
+
+	t->itt = itt;
+	c->tag_next[t->index] = *first;
+	*first = (uint16_t)(t->index + 1);
+}
+
+struct iscsi_task *iscsi_task_find(struct iscsi_conn *c, uint32_t itt)
+{
+	for (uint16_t i = c->tag_first[bucket(itt)]; i; i = c->tag_next[i - 1])
+		if (conn_task(c, i - 1u)->itt == itt)
+			return conn_task(c, i - 1u);
+	return NULL;
+}
+
+static void untag(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+	uint16_t *at = &c->tag_first[bucket(t->itt)];
+
+	while (*at && *at != t->index + 1)
+		at = &c->tag_next[*at - 1];
+	if (*at)
+		*at = c->tag_next[t->index];
+}
+
+static enum step task_on_FREE(struct iscsi_task *t)
+{
+	return STEP_DONE;
+}
+
+void iscsi_task_end(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	assert(t->state != TASK_EXECUTE && !t->out.queued);
+	scsi_task_free(&t->scsi);
+	asks_no_more(t);
+	give_room(t);
+	untag(t);
+	t->state = TASK_FREE;
+	t->link.next = c->free;
+	c->free = &t->link;
+	c->in_use--;
+	c->window_used -= !t->immediate;
+	if (unlikely(c->farewell) && !c->in_use)
+		iscsi_conn_last_task(c);
+}
+
+/* The connection ends: nothing it still had to receive or to send matters any more. */
+void iscsi_task_end_all(struct iscsi_conn *c)
+{
+	c->rx_task = c->span_task = NULL;
+	for (uint32_t i = 0; i < c->touched; i++) {
+		struct iscsi_task *t = conn_task(c, i);
+
+		if (t->state == TASK_FREE || t->state == TASK_EXECUTE)
+			continue;
+		if (t->state == TASK_NEED_ROOM)
+			iscsi_task_wait_cancel(t);
+		t->out.queued = false; /* the line was emptied */
+		iscsi_task_end(t);
+	}
+	assert(!c->owed && !c->asked_bytes);
+	queue_init(&c->turns);
+}
+
+void iscsi_task_drop(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	assert(t->state == TASK_NEED_ROOM || t->state == TASK_RECEIVE);
+	if (t->state == TASK_NEED_ROOM) {
+		iscsi_task_wait_cancel(t);
+		if (t->waits == WAITS_TURN)
+			queue_remove(&c->turns, &t->link);
+	}
+	if (c->rx_task == t)
+		c->rx_task = NULL;
+	if (t->out.queued)
+		iscsi_send_remove(c, &t->out);
+	if (t->r2ts_out)
+		c->aborted_asked = true;
+	iscsi_task_end(t);
+	turns_go_on(c);
+	iscsi_conn_update_reading(c);
+}
+
+void iscsi_task_wait_cancel(struct iscsi_task *t)
+{
+	assert(t->state == TASK_NEED_ROOM);
+	if (t->waits == WAITS_TURN)
+		wait_ended(TURN, t->since_ns);
+	t->since_ns = reactor_now_ns();
+	if (t->waits == WAITS_IOVS)
+		waitq_remove(&task_conn(t)->home->iovs.wait, &t->wait);
+	else if (t->waits == WAITS_BUFFERS)
+		mem_wait_cancel(&t->wait);
+}
+
+/* --- the command ------------------------------------------------------------------------------------------------- */
+
+static enum step task_on_NEW(struct iscsi_task *t)
+{
+	struct scsi_task *s = &t->scsi;
+
+	s->iovs = NULL;
+	s->iov_count = s->iov_max = 0;
+	if (unlikely((t->flags & (ISCSI_READ | ISCSI_WRITE)) == (ISCSI_READ | ISCSI_WRITE))) {
+		scsi_task_fail(s, SCSI_ILLEGAL_REQUEST, 0x24, 0x00); /* no bidirectional command is known */
+		return answer(t);
+	}
+	if (unlikely(!scsi_task_parse(s)))
+		return answer(t);
+	if (unlikely(s->moves > MEM_IO_BYTES_MAX)) {
+		scsi_task_fail(s, SCSI_ILLEGAL_REQUEST, 0x24, 0x00);
+		return answer(t);
+	}
+	t->wanted = s->data == SCSI_DATA_OUT ? s->moves : 0;
+	if (t->comes)
+		return task_goto(t, TASK_RECEIVE);
+	if (!s->moves)
+		return task_goto(t, TASK_EXECUTE);
+	if (s->data == SCSI_DATA_OUT)
+		ask(t);
+	return get_room(t);
+}
+
+/* Its status is known. What the initiator still sends unasked is taken in first, so that its tag is not used anew
+ * before. */
+static enum step answer(struct iscsi_task *t)
+{
+	t->refused = true;
+	t->wanted = 0;
+	return task_goto(t, t->unsolicited ? TASK_RECEIVE : TASK_SEND);
+}
+
+/* --- room -------------------------------------------------------------------------------------------------------- */
+
+static bool lends(const struct iscsi_task *t)
+{
+	return t->scsi.may_lend && t->scsi.lend_iovs_max <= conn_of(t->scsi.nexus)->home->iovs.per_array;
+}
+
+/* Room to describe what is lent. */
+static bool take_iovs(struct iscsi_task *t)
+{
+	struct scsi_task *s = &t->scsi;
+	struct gather_iovs *g = &task_conn(t)->home->iovs;
+
+	s->iov_count = 0;
+	if (s->lend_iovs_max <= ISCSI_NEAR_IOVS) {
+		s->iovs = t->near;
+		s->iov_max = ISCSI_NEAR_IOVS;
+		return true;
+	}
+	t->held = gather_iovs_take(g);
+	if (!t->held)
+		return false;
+	t->hold = HOLD_IOVS;
+	s->iovs = t->held;
+	s->iov_max = (uint16_t)g->per_array;
+	return true;
+}
+
+/* Memory of the device's own for a write. */
+static bool take_lent(struct iscsi_task *t)
+{
+	if (!take_iovs(t))
+		return false;
+	if (!scsi_task_lend(&t->scsi)) {
+		give_room(t);
+		return false;
+	}
+	if (t->hold == HOLD_NOTHING)
+		t->hold = HOLD_NEAR;
+	iscsi_count(task_conn(t)->home, lent_writes, 1);
+	return true;
+}
+
+static bool take_room(struct iscsi_task *t)
+{
+	struct scsi_task *s = &t->scsi;
+
+	if (lends(t) && s->data == SCSI_DATA_IN)
+		return take_iovs(t);
+	if (lends(t) && t->wanted == s->data_len && take_lent(t))
+		return true;
+	if (!mem_take(&t->bufs, s->moves))
+		return false;
+	t->hold = HOLD_BUFS;
+	s->iovs = mem_iov(&t->bufs);
+	s->iov_count = (uint16_t)t->bufs.count;
+	s->iov_max = 0;
+	return true;
+}
+
+/* A connection's buffers that wait for its initiator are limited; one command always has its turn. */
+static bool is_its_turn(const struct iscsi_task *t)
+{
+	const struct iscsi_conn *c = conn_of(t->scsi.nexus);
+
+	return queue_empty(&c->turns) && (!c->asked_bytes || c->asked_bytes + t->wanted <= ISCSI_ASKED_BYTES_MAX);
+}
+
+/* From now on its data is asked for. */
+static void ask(struct iscsi_task *t)
+{
+	t->asks = true;
+	t->data_sn = 0;
+	t->asked = (struct task_at){ .data = t->offset };
+	t->r2t_sn = 0;
+	t->r2t_end = iscsi_r2t_end(task_conn(t), t, t->offset);
+}
+
+/* Have room, or wait for it; then go where it is needed. */
+static enum step get_room(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	if (t->asks && !is_its_turn(t)) {
+		t->waits = WAITS_TURN;
+		return task_goto(t, TASK_NEED_ROOM);
+	}
+	if (likely(take_room(t))) {
+		if (!t->asks)
+			return task_goto(t, TASK_EXECUTE);
+		c->asked_bytes += t->wanted;
+		return task_goto(t, TASK_RECEIVE);
+	}
+	t->waits = lends(t) && t->scsi.data == SCSI_DATA_IN ? WAITS_IOVS : WAITS_BUFFERS;
+	if (t->asks)
+		c->asked_bytes += t->wanted;
+	return task_goto(t, TASK_NEED_ROOM);
+}
+
+static enum step task_on_NEED_ROOM(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	iscsi_count(c->home, room_waits, 1);
+	if (t->waits == WAITS_TURN) {
+		wait_began(TURN);
+		queue_push(&c->turns, &t->link);
+		return STEP_WAIT;
+	}
+	t->wait = (struct wait){ 0 }; /* `near` and `bufs` lay here */
+	if (t->waits == WAITS_IOVS)
+		waitq_add(&c->home->iovs.wait, &t->wait, 1, room_came);
+	else
+		mem_wait(&t->wait, t->scsi.moves, room_came);
+	return STEP_WAIT;
+}
+
+/* `w` is no longer waiting; what is taken overwrites it. */
+static void room_came(struct wait *w)
+{
+	struct iscsi_task *t = container_of(w, struct iscsi_task, wait);
+
+	if (!take_room(t)) {
+		task_on_NEED_ROOM(t);
+		return;
+	}
+	t->since_ns = reactor_now_ns();
+	task_goto(t, t->asks ? TASK_RECEIVE : TASK_EXECUTE);
+	iscsi_task_run(t);
+}
+
+/* Data that was asked for has come: who waited for it may ask now. */
+static void turns_go_on(struct iscsi_conn *c)
+{
+	while (!queue_empty(&c->turns)) {
+		struct iscsi_task *t = container_of(c->turns.first, struct iscsi_task, link);
+
+		if (c->asked_bytes && c->asked_bytes + t->wanted > ISCSI_ASKED_BYTES_MAX)
+			return;
+		queue_pop(&c->turns);
+		wait_ended(TURN, t->since_ns);
+		t->since_ns = reactor_now_ns();
+		c->asked_bytes += t->wanted;
+		if (take_room(t)) {
+			task_goto(t, TASK_RECEIVE);
+		} else {
+			t->waits = WAITS_BUFFERS;
+		}
+		iscsi_task_run(t);
+	}
+}
+
+static void give_room(struct iscsi_task *t)
+{
+	struct iscsi_home *h = task_conn(t)->home;
+
+	switch ((enum task_hold)t->hold) {
+	case HOLD_NOTHING:
+		return;
+	case HOLD_NEAR:
+		break;
+	case HOLD_BUFS:
+		mem_give(&t->bufs);
+		break;
+	case HOLD_IOVS:
+		gather_iovs_give(&h->iovs, t->held);
+		break;
+	case HOLD_HEAP:
+		if (t->charged)
+			mem_uncharge(h->conns->core, t->near[0].iov_len);
+		free(t->near[0].iov_base);
+		break;
+	case HOLD_RX:
+		gather_unpin(&h->rxs, t->held);
+		break;
+	}
+	t->hold = HOLD_NOTHING;
+}
+
+bool iscsi_task_hold(struct iscsi_task *t)
+{
+	struct scsi_task *s = &t->scsi;
+
+	assert(t->wanted);
+	if (take_room(t))
+		return true;
+	t->near[0] = (struct iovec){ malloc(t->wanted), t->wanted };
+	must(t->near[0].iov_base);
+	t->hold = HOLD_HEAP;
+	s->iovs = t->near;
+	s->iov_count = 1;
+	s->iov_max = 0;
+	iscsi_count(task_conn(t)->home, data_on_heap, 1);
+	t->charged = mem_charge(task_conn(t)->home->conns->core, t->wanted);
+	return t->charged;
+}
+
+void iscsi_task_use_span(struct iscsi_task *t, const struct iovec *span)
+{
+	give_room(t);
+	t->near[0] = *span;
+	t->scsi.iovs = t->near;
+	t->scsi.iov_count = 1;
+	t->scsi.iov_max = 0;
+	iscsi_count(task_conn(t)->home, in_place_writes, 1);
+}
+
+/* --- data from the initiator ------------------------------------------------------------------------------------- */
+
+/* Entered when unsolicited data comes, or when the room for what is to be asked for is there. */
+static enum step task_on_RECEIVE(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	if (t->asks && !t->asked.done && !t->out.queued && t->r2ts_out < c->params.max_outstanding_r2t)
+		iscsi_send_push(c, &t->out);
+	return STEP_WAIT; /* recv.c */
+}
+
+void iscsi_task_r2t_sent(struct iscsi_task *t, uint64_t now_ns)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	t->since_ns = now_ns;
+	t->r2ts_out++;
+	iscsi_count(c->home, r2ts, 1);
+	if (t->owes)
+		return;
+	t->owes = true;
+	c->owed++;
+	iscsi_conn_owes_data(c);
+}
+
+/* It waits for no R2T's data any more, and others may ask. */
+static void asks_no_more(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	if (!t->asks)
+		return;
+	t->asks = false;
+	if (t->owes)
+		c->owed--;
+	t->owes = false;
+	if (t->state != TASK_NEED_ROOM || t->waits != WAITS_TURN)
+		c->asked_bytes -= t->wanted;
+}
+
+static enum step data_is_here(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	if (t->asks) {
+		asks_no_more(t);
+		if (unlikely(!queue_empty(&c->turns)))
+			turns_go_on(c);
+		if (unlikely(c->throttled))
+			iscsi_conn_update_reading(c);
+	}
+	t->since_ns = reactor_now_ns();
+	if (unlikely(t->bad_digest) && !t->refused) {
+		scsi_task_fail(&t->scsi, SCSI_ABORTED_COMMAND, 0x47, 0x05);
+		t->refused = true;
+	}
+	return task_goto(t, unlikely(t->refused) ? TASK_SEND : TASK_EXECUTE);
+}
+
+/* The last PDU of a sequence: of what came unasked, or of an R2T. */
+void iscsi_task_sequence_end(struct iscsi_task *t)
+{
+	t->unsolicited = false;
+	if (t->r2ts_out) {
+		t->r2ts_out--;
+		t->data_sn = 0;
+		t->r2t_sn++;
+		t->r2t_end = iscsi_r2t_end(task_conn(t), t, t->offset);
+	}
+	if (unlikely(t->bad_digest)) {
+		if (t->out.queued)
+			iscsi_send_remove(task_conn(t), &t->out);
+		if (t->r2ts_out) /* answered when all that was asked for has come */
+			return;
+		data_is_here(t);
+	} else if (t->offset >= t->wanted) {
+		data_is_here(t);
+	} else if (t->asks) {
+		t->since_ns = reactor_now_ns();
+	} else { /* the rest has to be asked for */
+		ask(t);
+		if (t->hold == HOLD_NOTHING) {
+			get_room(t);
+		} else {
+			task_conn(t)->asked_bytes += t->wanted;
+		}
+	}
+	iscsi_task_run(t);
+}
+
+/* --- the logical unit -------------------------------------------------------------------------------------------- */
+
+static enum step task_on_EXECUTE(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	c->executing++;
+	scsi_task_execute(&t->scsi);
+	if (t->scsi.data == SCSI_DATA_OUT)
+		pin_or_give(t);
+	return STEP_WAIT;
+}
+
+/* Consumed data is not needed any more; what lies in the receive buffer and is needed keeps that buffer. */
+static void pin_or_give(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	if (t->scsi.consumed) {
+		give_room(t);
+	} else if (c->span_task == t) {
+		t->hold = HOLD_RX;
+		t->held = gather_pin(&c->home->rxs);
+	}
+}
+
+void iscsi_task_done(struct scsi_task *s)
+{
+	struct iscsi_task *t = task_of(s);
+	struct iscsi_conn *c = task_conn(t);
+
+	must(t->state == TASK_EXECUTE);
+	c->executing--;
+	t->since_ns = reactor_now_ns();
+	if (unlikely(!conn_is_live(c) || (s->aborted && s->status != SCSI_TASK_ABORTED))) {
+		task_goto(t, TASK_FREE);
+		iscsi_task_end(t);
+	} else {
+		task_goto(t, TASK_SEND);
+		if (s->data == SCSI_DATA_OUT && likely(!s->lent)) /* else scsi_task_free() still goes by the iovecs */
+			give_room(t);
+		iscsi_task_run(t);
+	}
+	if (unlikely(c->move))
+		iscsi_conn_move_soon(c);
+	if (unlikely(c->nexus_ending))
+		iscsi_conn_maybe_gone(c);
+}
+
+/* --- the answer -------------------------------------------------------------------------------------------------- */
+
+static enum step task_on_SEND(struct iscsi_task *t)
+{
+	iscsi_send_push(task_conn(t), &t->out);
+	return STEP_WAIT;
+}
+
+void iscsi_task_sent(struct iscsi_task *t)
+{
+	iscsi_task_end(t);
+}
