@@ -283,7 +283,7 @@ static inline uint32_t conn_max_cmd_sn(const struct iscsi_conn *c)
 
 /* conn_login.c: control (login.c is the engine) */
 struct iscsi_conn *iscsi_conn_make(struct iscsi_conns *cs, struct iscsi_portal *p, struct sock *s);
-void iscsi_conn_login_pdu(struct iscsi_conn *c);              /* c->rx_bhs, c->rx_buf: a login PDU, or what came instead */
+void iscsi_conn_login_pdu(struct iscsi_conn *c);              /* rx_bhs, rx_buf: a login PDU, or what came instead */
 void iscsi_conn_admit_go_on(struct iscsi_conn *c);            /* ADMIT: an older session has ended */
 struct iscsi_say *iscsi_text_answer(struct iscsi_conn *c, const struct iscsi_text_req *bhs, const uint8_t *data,
                                     uint32_t len);            /* any session: what to answer */
