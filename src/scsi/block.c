@@ -144,13 +144,14 @@ static bool write_parse(struct scsi_task *t)
 	return true;
 }
 
+uint8_t scsi_block_through(const struct scsi_task *t)
+{
+	return t->lu->lu->info.cache == BDEV_CACHE_VOLATILE && !scsi_task_state(t)->wce ? BDEV_IO_FUA : 0;
+}
+
 uint8_t scsi_block_fua(const struct scsi_task *t)
 {
-	const struct scsi_lu *lu = t->lu->lu;
-
-	if (t->op->cdb_len > 6 && t->cdb[1] & 0x08)
-		return BDEV_IO_FUA;
-	return lu->info.cache == BDEV_CACHE_VOLATILE && !scsi_task_state(t)->wce ? BDEV_IO_FUA : 0;
+	return t->op->cdb_len > 6 && t->cdb[1] & 0x08 ? BDEV_IO_FUA : scsi_block_through(t);
 }
 
 bool scsi_block_begin(struct scsi_task *t, enum bdev_op op, bdev_done_fn *done)
@@ -362,9 +363,21 @@ static const struct scsi_opcode rows[] = {
 	{ ROW(WRITE_16), 16, { 0, 0x18, U64, U32, GROUP }, WRITES, write_parse, write_run },
 	{ ROW(READ_CAPACITY_10), 10, { 0, 0, U32, 0, 0, 0x01 }, SCSI_ROW_MEDIUM, capacity_10_parse, capacity_10_run },
 	{ ROW(READ_CAPACITY_16), 16, { 0, 0, U64, U32, 0x01 }, SCSI_ROW_MEDIUM, capacity_16_parse, capacity_16_run },
+	{ ROW(GET_LBA_STATUS_16), 16, { 0, 0, U64, U32, U8 }, READS, scsi_lba_status_parse, scsi_lba_status_run },
 	{ ROW(SYNC_CACHE_10), 10, { 0, 0x06, U32, GROUP, U16 }, WRITES & ~SCSI_ROW_WRITES, scsi_block_range, sync_run },
 	{ ROW(SYNC_CACHE_16), 16, { 0, 0x06, U64, U32, GROUP }, WRITES & ~SCSI_ROW_WRITES, scsi_block_range, sync_run },
 	{ ROW(PREFETCH_10), 10, { 0, 0x02, U32, GROUP, U16 }, READS, scsi_block_range, scsi_block_complete },
 	{ ROW(PREFETCH_16), 16, { 0, 0x02, U64, U32, GROUP }, READS, scsi_block_range, scsi_block_complete },
+	{ ROW(VERIFY_10), 10, { 0, 0x16, U32, GROUP, U16 }, READS, scsi_verify_parse, scsi_verify_run },
+	{ ROW(VERIFY_12), 12, { 0, 0x16, U32, U32, GROUP }, READS, scsi_verify_parse, scsi_verify_run },
+	{ ROW(VERIFY_16), 16, { 0, 0x16, U64, U32, GROUP }, READS, scsi_verify_parse, scsi_verify_run },
+	{ ROW(WRITE_VERIFY_10), 10, { 0, 0x16, U32, GROUP, U16 }, WRITES, scsi_write_verify_parse, scsi_write_verify_run },
+	{ ROW(WRITE_VERIFY_12), 12, { 0, 0x16, U32, U32, GROUP }, WRITES, scsi_write_verify_parse, scsi_write_verify_run },
+	{ ROW(WRITE_VERIFY_16), 16, { 0, 0x16, U64, U32, GROUP }, WRITES, scsi_write_verify_parse, scsi_write_verify_run },
+	{ ROW(COMPARE_AND_WRITE), 16, { 0, 0x18, U64, 0, 0, 0, U8, GROUP }, WRITES, scsi_caw_parse, scsi_caw_run },
+	{ ROW(ORWRITE_16), 16, { 0, 0x18, U64, U32, GROUP }, WRITES, scsi_orwrite_parse, scsi_orwrite_run },
+	{ ROW(UNMAP), 10, { 0, 0x01, 0, 0, 0, 0, GROUP, U16 }, WRITES, scsi_unmap_parse, scsi_unmap_run },
+	{ ROW(WRITE_SAME_10), 10, { 0, 0x18, U32, GROUP, U16 }, WRITES, scsi_write_same_parse, scsi_write_same_run },
+	{ ROW(WRITE_SAME_16), 16, { 0, 0x19, U64, U32, GROUP }, WRITES, scsi_write_same_parse, scsi_write_same_run },
 };
 const struct scsi_opcode_table scsi_block_ops = { rows, ARRAY_SIZE(rows) };

@@ -18,7 +18,8 @@ bool scsi_block_moves_out(struct scsi_task *t, uint32_t len);
 /* run: prepare t->io for the device. False: it cannot be reached; answered. */
 bool scsi_block_begin(struct scsi_task *t, enum bdev_op op, bdev_done_fn *done);
 static inline struct scsi_task *scsi_task_of(struct bdev_io *io) { return container_of(io, struct scsi_task, io); }
-/* The flag for a write, of its FUA bit and of the write cache. */
+/* The flag for a write: of the write cache, when hosts switched it off; of that and its FUA bit. */
+uint8_t scsi_block_through(const struct scsi_task *t);
 uint8_t scsi_block_fua(const struct scsi_task *t);
 /* From a device's answer: the task ends with status and sense of it; full_len: all. */
 void scsi_block_done(struct bdev_io *io);
