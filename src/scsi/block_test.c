@@ -170,6 +170,204 @@ static void caches_are_written(void **state)
 	assert_int_equal(rig_try(q, 0, &c, SCSI_DATA_NONE, NULL, 0), 0);
 }
 
+static struct rig_cdb flags(struct rig_cdb c, uint8_t byte1)
+{
+	c.b[1] |= byte1;
+	return c;
+}
+
+static uint32_t try_out(struct rig_cdb c, const void *data, uint32_t len)
+{
+	return rig_try(q, 0, &c, data ? SCSI_DATA_OUT : SCSI_DATA_NONE, (void *)(uintptr_t)data, len);
+}
+
+static void verify_finds_what_differs(void **state)
+{
+	static const uint8_t opcodes[] = { SCSI_OP_VERIFY_10, SCSI_OP_VERIFY_12, SCSI_OP_VERIFY_16 };
+	uint32_t miscompare = RIG_SENSE(MISCOMPARE, MISCOMPARE_DURING_VERIFY);
+	struct rig_task rt;
+
+	assert_int_equal(write_to(0, SCSI_OP_WRITE_10, 0, 128, 128 * 512), 0);
+	for (uint32_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
+		struct rig_cdb c = rig_rw(opcodes[i], 0, 16), one = flags(rig_rw(opcodes[i], 200, 100), 0x06);
+
+		assert_int_equal(try_out(c, NULL, 0), 0);
+		assert_int_equal(try_out(flags(c, 0x02), out, 16 * 512), 0);
+		out[5000] ^= 1;
+		assert_int_equal(try_out(c, out, 16 * 512), 0); /* nobody compares */
+		c = flags(c, 0x02);
+		assert_int_equal(rig_cmd(q, 0, &c, SCSI_DATA_OUT, out, 16 * 512, &rt), SCSI_CHECK_CONDITION);
+		assert_int_equal(rt.asc, SCSI_ASC_MISCOMPARE_DURING_VERIFY);
+		assert_int_equal(rt.sense[0], SCSI_SENSE_FIXED | SCSI_SENSE_VALID);
+		assert_int_equal(scsi_u32(rt.sense + 3), 5000);
+		out[5000] ^= 1;
+		assert_int_equal(try_out(flags(rig_rw(opcodes[i], 0, 16), 0x04), out, 16 * 512),
+		                 RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+		assert_int_equal(try_out(one, in, 512), 0); /* zeroes, all of them */
+		assert_int_equal(try_out(flags(rig_rw(opcodes[i], 100, 100), 0x06), in, 512), miscompare);
+		assert_int_equal(try_out(rig_rw(opcodes[i], RIG_BLOCKS, 1), NULL, 0),
+		                 RIG_SENSE(ILLEGAL_REQUEST, LBA_OUT_OF_RANGE));
+	}
+}
+
+static void write_and_verify_writes(void **state)
+{
+	static const uint8_t opcodes[] = { SCSI_OP_WRITE_VERIFY_10, SCSI_OP_WRITE_VERIFY_12, SCSI_OP_WRITE_VERIFY_16 };
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
+		out[3] = (uint8_t)i;
+		assert_int_equal(try_out(flags(rig_rw(opcodes[i], i, 9), i % 2 ? 0x02 : 0), out, 9 * 512), 0);
+		assert_int_equal(read_from(0, SCSI_OP_READ_16, i, 9, 9 * 512), 0);
+		assert_memory_equal(in, out, 9 * 512);
+		assert_int_equal(try_out(flags(rig_rw(opcodes[i], i, 9), 0x06), out, 9 * 512),
+		                 RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	}
+}
+
+static struct rig_cdb caw(uint64_t lba, uint8_t blocks)
+{
+	struct rig_cdb c = { .b = { SCSI_OP_COMPARE_AND_WRITE } };
+
+	scsi_put64(c.b + 2, lba);
+	c.b[13] = blocks;
+	return c;
+}
+
+static void compare_and_write_is_one_act(void **state)
+{
+	struct rig_cdb c = caw(4, 2);
+	struct rig_task rt;
+
+	assert_int_equal(write_to(0, SCSI_OP_WRITE_10, 4, 2, 1024), 0);
+	memset(out + 1024, 0x55, 1024);
+	assert_int_equal(try_out(c, out, 2048), 0);
+	assert_int_equal(read_from(0, SCSI_OP_READ_10, 4, 2, 1024), 0);
+	assert_memory_equal(in, out + 1024, 1024);
+	assert_int_equal(rig_cmd(q, 0, &c, SCSI_DATA_OUT, out, 2048, &rt), SCSI_CHECK_CONDITION);
+	assert_int_equal(rt.key, SCSI_MISCOMPARE);
+	assert_int_equal(rt.asc, SCSI_ASC_MISCOMPARE_DURING_VERIFY);
+	assert_int_equal(try_out(c, out, 1024), RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	assert_int_equal(try_out(caw(4, 0), NULL, 0), 0);
+	assert_int_equal(try_out(caw(RIG_BLOCKS - 1, 2), out, 2048), RIG_SENSE(ILLEGAL_REQUEST, LBA_OUT_OF_RANGE));
+}
+
+static void orwrite_sets_bits(void **state)
+{
+	for (uint32_t i = 0; i < 16 * 512; i++)
+		out[i] = 0x11;
+	assert_int_equal(write_to(0, SCSI_OP_WRITE_10, 8, 16, 16 * 512), 0);
+	for (uint32_t i = 0; i < 16 * 512; i++)
+		out[i] = (uint8_t)i;
+	assert_int_equal(write_to(0, SCSI_OP_ORWRITE_16, 8, 16, 16 * 512), 0);
+	assert_int_equal(read_from(0, SCSI_OP_READ_10, 8, 16, 16 * 512), 0);
+	for (uint32_t i = 0; i < 16 * 512; i++)
+		assert_int_equal(in[i], (uint8_t)(i | 0x11));
+}
+
+/* Every bit that somebody sets stays, whoever else sets others at the time. */
+static void orwrites_do_not_lose_each_other(void **state)
+{
+	struct rig_nexus *other = rig_join(&rig, 1, "iqn.host,i,0x2");
+	struct rig_cdb c = rig_rw(SCSI_OP_ORWRITE_16, 0, 1);
+	struct rig_task *tasks[8];
+	uint8_t data[8][512];
+
+	for (uint32_t i = 0; i < 8; i++) {
+		memset(data[i], 1 << i, 512);
+		tasks[i] = rig_send(i % 2 ? other : q, 0, &c, SCSI_DATA_OUT, data[i], 512, SCSI_ATTR_SIMPLE);
+	}
+	for (uint32_t i = 0; i < 8; i++)
+		assert_int_equal(rig_end(tasks[i], NULL), SCSI_GOOD);
+	assert_int_equal(read_from(0, SCSI_OP_READ_10, 0, 1, 512), 0);
+	for (uint32_t i = 0; i < 512; i++)
+		assert_int_equal(in[i], 0xff);
+}
+
+static void put_unmap(uint8_t *list, uint32_t descs, uint64_t lba, uint32_t count)
+{
+	memset(list, 0, 8 + 16 * descs);
+	scsi_put16(list, (uint16_t)(6 + 16 * descs));
+	scsi_put16(list + 2, (uint16_t)(16 * descs));
+	for (uint32_t i = 0; i < descs; i++) {
+		scsi_put64(list + 8 + 16 * i, lba + i * 2ull * count);
+		scsi_put32(list + 16 + 16 * i, count);
+	}
+}
+
+static uint32_t unmap(const uint8_t *list, uint16_t len)
+{
+	struct rig_cdb c = { .b = { SCSI_OP_UNMAP } };
+
+	scsi_put16(c.b + 7, len);
+	return try_out(c, len ? list : NULL, len);
+}
+
+static uint32_t lba_status(uint64_t lba, uint32_t alloc)
+{
+	struct rig_cdb c = { .b = { SCSI_OP_GET_LBA_STATUS_16, SCSI_SA_GET_LBA_STATUS_16 } };
+
+	scsi_put64(c.b + 2, lba);
+	scsi_put32(c.b + 10, alloc);
+	return rig_try(q, 0, &c, SCSI_DATA_IN, in, alloc);
+}
+
+static void unmapped_blocks_are_zero_and_known(void **state)
+{
+	uint8_t list[8 + 16 * 300];
+
+	assert_int_equal(write_to(0, SCSI_OP_WRITE_10, 0, 2048, 1 << 20), 0);
+	put_unmap(list, 2, 256, 256);
+	assert_int_equal(unmap(list, 40), 0);
+	assert_int_equal(read_from(0, SCSI_OP_READ_10, 250, 600, 600 * 512), 0);
+	for (uint32_t i = 0; i < 600; i++)
+		assert_int_equal(in[i * 512 + 77] != 0,
+		                 out[(250 + i) * 512 + 77] && !((250 + i) / 256 == 1 || (250 + i) / 256 == 3));
+	assert_int_equal(lba_status(0, 8 + 16 * 4), 0);
+	assert_int_equal(scsi_u32(in), 4 + 16 * 4);
+	assert_int_equal(in[8 + 12], 0);
+	assert_int_equal(scsi_u64(in + 24), 256);
+	assert_int_equal(scsi_u32(in + 32), 256);
+	assert_int_equal(in[24 + 12], 1);
+	assert_int_equal(lba_status(300, 24), 0);
+	assert_int_equal(scsi_u64(in + 8), 300);
+	assert_int_equal(in[8 + 12], 1);
+	assert_int_equal(lba_status(RIG_BLOCKS, 24), RIG_SENSE(ILLEGAL_REQUEST, LBA_OUT_OF_RANGE));
+	assert_int_equal(unmap(list, 0), 0);
+	assert_int_equal(unmap(list, 8), 0);
+	assert_int_equal(unmap(list, 7), RIG_SENSE(ILLEGAL_REQUEST, PARAMETER_LIST_LENGTH));
+	put_unmap(list, 1, RIG_BLOCKS - 1, 2);
+	assert_int_equal(unmap(list, 24), RIG_SENSE(ILLEGAL_REQUEST, LBA_OUT_OF_RANGE));
+	put_unmap(list, 300, 0, 0);
+	assert_int_equal(unmap(list, 8 + 16 * 300), RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	put_unmap(list, 256, 0, 0);
+	assert_int_equal(unmap(list, 8 + 16 * 256), 0);
+}
+
+static void write_same_repeats_a_block(void **state)
+{
+	struct rig_cdb ten = rig_rw(SCSI_OP_WRITE_SAME_10, 10, 300), end = rig_rw(SCSI_OP_WRITE_SAME_16, RIG_BLOCKS - 99, 0);
+
+	assert_int_equal(try_out(ten, out, 512), 0);
+	assert_int_equal(read_from(0, SCSI_OP_READ_10, 10, 300, 300 * 512), 0);
+	for (uint32_t i = 0; i < 300; i++)
+		assert_memory_equal(in + i * 512, out, 512);
+	assert_int_equal(try_out(end, out, 512), 0); /* up to the end; more than one piece */
+	assert_int_equal(read_from(0, SCSI_OP_READ_10, RIG_BLOCKS - 100, 100, 100 * 512), 0);
+	assert_int_equal(in[0], 0);
+	assert_memory_equal(in + 99 * 512, out, 512);
+	assert_int_equal(try_out(flags(rig_rw(SCSI_OP_WRITE_SAME_16, 0, 5000), 0), out, 512), 0);
+	assert_int_equal(try_out(flags(rig_rw(SCSI_OP_WRITE_SAME_16, 10, 256), 0x09), NULL, 0), 0); /* NDOB, UNMAP */
+	assert_int_equal(read_from(0, SCSI_OP_READ_10, 9, 258, 258 * 512), 0);
+	assert_memory_equal(in, out, 512);
+	for (uint32_t i = 512; i < 257 * 512; i++)
+		assert_int_equal(in[i], 0);
+	assert_memory_equal(in + 257 * 512, out, 512);
+	assert_int_equal(try_out(flags(ten, 0x10), out, 512), RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	assert_int_equal(try_out(ten, out, 1024), RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	assert_int_equal(try_out(rig_rw(SCSI_OP_WRITE_SAME_10, RIG_BLOCKS + 1, 0), out, 512),
+	                 RIG_SENSE(ILLEGAL_REQUEST, LBA_OUT_OF_RANGE));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +377,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_cannot_be_is_refused_with_a_pointer, fresh, over),
 		cmocka_unit_test_setup_teardown(capacity_is_told, fresh, over),
 		cmocka_unit_test_setup_teardown(caches_are_written, fresh, over),
+		cmocka_unit_test_setup_teardown(verify_finds_what_differs, fresh, over),
+		cmocka_unit_test_setup_teardown(write_and_verify_writes, fresh, over),
+		cmocka_unit_test_setup_teardown(compare_and_write_is_one_act, fresh, over),
+		cmocka_unit_test_setup_teardown(orwrite_sets_bits, fresh, over),
+		cmocka_unit_test_setup_teardown(orwrites_do_not_lose_each_other, fresh, over),
+		cmocka_unit_test_setup_teardown(unmapped_blocks_are_zero_and_known, fresh, over),
+		cmocka_unit_test_setup_teardown(write_same_repeats_a_block, fresh, over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
