@@ -345,7 +345,8 @@ static void unmapped_blocks_are_zero_and_known(void **state)
 
 static void write_same_repeats_a_block(void **state)
 {
-	struct rig_cdb ten = rig_rw(SCSI_OP_WRITE_SAME_10, 10, 300), end = rig_rw(SCSI_OP_WRITE_SAME_16, RIG_BLOCKS - 99, 0);
+	struct rig_cdb ten = rig_rw(SCSI_OP_WRITE_SAME_10, 10, 300);
+	struct rig_cdb end = rig_rw(SCSI_OP_WRITE_SAME_16, RIG_BLOCKS - 99, 0);
 
 	assert_int_equal(try_out(ten, out, 512), 0);
 	assert_int_equal(read_from(0, SCSI_OP_READ_10, 10, 300, 300 * 512), 0);
