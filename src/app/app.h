@@ -16,6 +16,7 @@
 #include "rpc/state.h"
 
 struct bdev_registry;
+struct iscsi_target;
 struct load_rpc;
 struct metrics;
 struct nvme_rpc;
@@ -51,6 +52,7 @@ struct app {
 	struct nvme_rpc *nvme;
 	struct nvmf_target *nvmf;
 	struct scsi *scsi;
+	struct iscsi_target *iscsi;
 	struct metrics *metrics;
 	struct trace_file trace;
 	bool eyes_wait;                 /* for the metrics' end */

@@ -12,6 +12,8 @@
 #include "backends/split/split_rpc.h"
 #include "bdev/bdev.h"
 #include "bdev/bdev_device.h"
+#include "iscsi/iscsi.h"
+#include "iscsi/iscsi_rpc.h"
 #include "load/load_rpc.h"
 #include "nvme/nvme_rpc.h"
 #include "nvmf/nvmf.h"
@@ -37,6 +39,8 @@ static int nvmf_start(struct app *a, struct err *e);
 static bool nvmf_stop(struct app *a);
 static int scsi_start(struct app *a, struct err *e);
 static bool scsi_module_stop(struct app *a);
+static int iscsi_start(struct app *a, struct err *e);
+static bool iscsi_stop(struct app *a);
 static int ignored_start(struct app *a, struct err *e);
 static bool state_stop(struct app *a);
 static int server_start(struct app *a, struct err *e);
@@ -50,6 +54,7 @@ static const struct app_module modules[] = {
 	{ "nvme",        nvme_start,     nvme_stop },
 	{ "nvmf",        nvmf_start,     nvmf_stop },
 	{ "scsi",        scsi_start,     scsi_module_stop },
+	{ "iscsi",       iscsi_start,    iscsi_stop },
 	{ "eyes",        eyes_start,     eyes_stop },
 	{ "ignored",     ignored_start,  NULL },
 	{ "state",       NULL,           state_stop },
@@ -246,6 +251,26 @@ static void scsi_gone(void *arg)
 static bool scsi_module_stop(struct app *a)
 {
 	scsi_stop(a->scsi, scsi_gone, a);
+	return false;
+}
+
+/* --- iscsi: target nodes and their portals ---------------------------------------------------------------------- */
+
+static int iscsi_start(struct app *a, struct err *e)
+{
+	a->iscsi = iscsi_target_make(a->core, a->bdevs, a->scsi);
+	iscsi_rpc_add(a->rpc, a->iscsi);
+	return 0;
+}
+
+static void iscsi_gone(void *arg)
+{
+	modules_stop_next(arg);
+}
+
+static bool iscsi_stop(struct app *a)
+{
+	iscsi_target_stop(a->iscsi, iscsi_gone, a);
 	return false;
 }
 
