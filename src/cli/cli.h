@@ -28,7 +28,9 @@
 #define CLI_SOCKET "/var/tmp/spdk.sock"
 #define CLI_SERVICE_SOCKET "/run/gantry/rpc.sock" /* packaging/gantryd.socket */
 #define CLI_PORT "4420"
+#define CLI_ISCSI_PORT "3260"
 #define CLI_NQN_PREFIX "nqn.2016-06.io.gantry:"
+#define CLI_IQN_PREFIX "iqn.2016-06.io.gantry:"
 
 /* What the process ends with. */
 enum { CLI_OK, CLI_REFUSED, CLI_USAGE, CLI_UNREACHABLE };
@@ -196,6 +198,25 @@ struct json_object *export_of_disk(struct json_object *subsystems, const char *d
 /* By NQN, by what follows the last colon, or by disk. NULL: sentence. */
 struct json_object *export_find(struct json_object *subsystems, const char *name, struct err *e);
 bool export_is_discovery(struct json_object *subsystem);
+#define CLI_ADDRESS_MAX 64
+struct cli_address {
+	char host[CLI_ADDRESS_MAX], port[8];
+	bool is_v6;
+};
+/* 10.0.0.1, 10.0.0.1:4420, :4420, [fe80::1]:4420, fe80::1 */
+int cli_parse_address(const char *text, const char *port_default, struct cli_address *ret, struct err *e) MUST_USE;
+/* For a listener on all addresses: one by which others reach this machine, or loopback. */
+void cli_reachable(const char *host, char ret[static CLI_ADDRESS_MAX]);
+
+/* --- export_iscsi.c: the same over iSCSI ---------------------------------------------------------------------- */
+int iscsi_export_disk(struct cli *c, struct cli_args *a);
+void iscsi_export_rows(struct cli *c, struct table *t);  /* of the list */
+void iscsi_export_add_json(struct cli *c, struct json_object *array);
+/* By name, by what follows the last colon, or by disk. False: there is none of that name. */
+bool iscsi_export_show(struct cli *c, const char *name);
+bool iscsi_export_remove(struct cli *c, const char *name, struct err *e);
+/* Target nodes, portal groups and sessions on a page. */
+void iscsi_show_status(struct cli *c, void (*line)(const char *fmt, ...));
 /* Who may connect and who is: {host, export, allowed, controllers, queues, from, cores}, of the first exports. */
 struct json_object *hosts_take(struct cli *c, size_t exports_max, struct err *e);
 int disk_create(struct cli *c, struct cli_args *a);

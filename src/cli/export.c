@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* export.c: gantry export: serve a disk over NVMe/TCP in one go, see what is served, and end it.
+/* export.c: gantry export: serve a disk in one go, see what is served, and end it. Over iSCSI: export_iscsi.c.
  *
  * An export is a subsystem with its namespaces, listeners and hosts. What one call of export makes is undone when
  * a later part of it fails.
@@ -13,12 +13,6 @@
 #include "cli/cli.h"
 
 #define NAMES_MAX 256
-#define ADDRESS_MAX 64
-
-struct address {
-	char host[ADDRESS_MAX], port[8];
-	bool is_v6;
-};
 
 static int run_disk(struct cli *c, struct cli_args *a);
 static int run_list(struct cli *c, struct cli_args *a);
@@ -27,11 +21,16 @@ static int run_remove(struct cli *c, struct cli_args *a);
 static int describe(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 
 static const struct cli_option disk_options[] = {
+	{ "iscsi", NULL, "Over iSCSI, as a LUN of a target node, instead of NVMe/TCP" },
+	{ "name", "NAME", "iSCSI: name of the target node; " CLI_IQN_PREFIX "DISK when left out. One that exists gets the "
+	  "disk as one more LUN" },
+	{ "chap-group", "TAG", "iSCSI: hosts must authenticate, as a user of this group (iscsi_create_auth_group)" },
 	{ "nqn", "NQN", "The name hosts know it by; " CLI_NQN_PREFIX "DISK when left out. An export that exists gets the "
 	  "disk as one more namespace" },
 	{ "listen", "ADDRESS:PORT", "Where to listen: 0.0.0.0 for all of IPv4, [::] for IPv6; 127.0.0.1:" CLI_PORT
-	  ", this machine only, when left out; may be repeated", .many = true },
-	{ "host", "NQN", "Only this host may connect; may be repeated. Any host when left out", .many = true },
+	  " (iSCSI: " CLI_ISCSI_PORT "), this machine only, when left out; may be repeated", .many = true },
+	{ "host", "NQN", "Only this host may connect (iSCSI: the initiator's name); may be repeated. Any host when left "
+	  "out", .many = true },
 };
 
 static const struct cli_verb verbs[] = {
@@ -39,11 +38,12 @@ static const struct cli_verb verbs[] = {
 	  .example = "gantry export list" },
 	{ "show", "EXPORT", "one of them, with its hosts and the command with which a host connects", run_show,
 	  .help = "EXPORT is an NQN, what follows its last colon, or a disk.", .example = "gantry export show disk0" },
-	{ "disk", "DISK", "serve a disk over NVMe/TCP: everything in one go", run_disk, CLI_OPTIONS(disk_options),
+	{ "disk", "DISK", "serve a disk over NVMe/TCP or iSCSI: everything in one go", run_disk, CLI_OPTIONS(disk_options),
 	  .describe = describe,
-	  .help = "Makes the transport, the subsystem with the disk as namespace, its listeners and its hosts, and prints "
-	          "what to type on a host.",
-	  .example = "gantry export disk disk0 --listen 127.0.0.1:4420" },
+	  .help = "Makes the transport, the subsystem with the disk as namespace, its listeners and its hosts; with "
+	          "--iscsi portal group, initiator group and target node, where there are none. Prints what to type on a "
+	          "host.",
+	  .example = "gantry export disk disk0 --listen 127.0.0.1:4420\ngantry export disk disk0 --iscsi" },
 	{ "remove", "EXPORT", "serve it no more; the disk stays", run_remove,
 	  .help = "EXPORT is an NQN, what follows its last colon, or a disk. Hosts are disconnected.",
 	  .example = "gantry export remove disk0" },
@@ -57,7 +57,7 @@ struct job {
 	struct cli_args *a;
 	struct json_object *disk, *subsystems;
 	char nqn[256];
-	struct address listen[16];
+	struct cli_address listen[16];
 	size_t listen_count;
 	bool made_subsystem;
 	uint64_t nsid;
@@ -71,8 +71,7 @@ static int add_namespace(struct job *j);
 static int add_listeners(struct job *j);
 static int add_hosts(struct job *j);
 static void undo(struct job *j);
-static int parse_address(const char *text, struct address *ret, struct err *e);
-static struct json_object *address_json(const struct address *at);
+static struct json_object *address_json(const struct cli_address *at);
 static void connect_lines(struct json_object *lines, struct json_object *listeners, const char *nqn);
 static void say_how_to_connect(struct json_object *subsystem);
 static struct json_object *fresh(struct cli *c, const char *nqn, struct err *e);
@@ -82,6 +81,10 @@ static int run_disk(struct cli *c, struct cli_args *a)
 	struct job j = { .c = c, .a = a };
 	struct json_object *now = NULL;
 
+	if (args_has(a, "iscsi"))
+		return iscsi_export_disk(c, a);
+	if (args_has(a, "name") || args_has(a, "chap-group"))
+		return cli_misuse("--%s is for iSCSI; give --iscsi too", args_has(a, "name") ? "name" : "chap-group");
 	if (prepare(&j) == 0 && make_transport(&j) == 0 && make_subsystem(&j) == 0) {
 		if (add_namespace(&j) || add_listeners(&j) || add_hosts(&j))
 			undo(&j);
@@ -146,7 +149,7 @@ static int prepare(struct job *j)
 		if (j->listen_count == ARRAY_SIZE(j->listen))
 			return err_set(&j->e, CLIENT_MISTYPED, "--listen: %zu addresses at once are the most",
 			               ARRAY_SIZE(j->listen));
-		if (parse_address(j->a->given[i].value, &j->listen[j->listen_count++], &j->e))
+		if (cli_parse_address(j->a->given[i].value, CLI_PORT, &j->listen[j->listen_count++], &j->e))
 			return j->e.code;
 	}
 	j->subsystems = client_call(j->c, "nvmf_get_subsystems", NULL, &j->e);
@@ -241,7 +244,7 @@ static int add_listeners(struct job *j)
 	struct json_object *there = field(list_find(j->subsystems, "nqn", j->nqn), "listen_addresses");
 
 	if (!j->listen_count && !list_count(there) &&
-	    parse_address("127.0.0.1:" CLI_PORT, &j->listen[j->listen_count++], &j->e))
+	    cli_parse_address("127.0.0.1:" CLI_PORT, CLI_PORT, &j->listen[j->listen_count++], &j->e))
 		return j->e.code;
 	for (size_t i = 0; i < j->listen_count; i++) {
 		struct json_object *params = json_object_new_object();
@@ -299,13 +302,14 @@ static void undo(struct job *j)
 /* --- addresses --- */
 
 /* 10.0.0.1, 10.0.0.1:4420, :4420, [fe80::1]:4420, fe80::1 */
-static int parse_address(const char *text, struct address *ret, struct err *e)
+int cli_parse_address(const char *text, const char *port_default, struct cli_address *ret, struct err *e)
 {
 	const char *colon = strrchr(text, ':'), *end = text + strlen(text), *host = text;
 	unsigned char bytes[16];
 	uint64_t port;
 
-	*ret = (struct address){ .port = CLI_PORT };
+	*ret = (struct cli_address){ 0 };
+	snprintf(ret->port, sizeof(ret->port), "%s", port_default);
 	if (text[0] == '[' && strchr(text, ']')) {
 		host = text + 1;
 		end = strchr(text, ']');
@@ -316,22 +320,21 @@ static int parse_address(const char *text, struct address *ret, struct err *e)
 		end = colon;
 	}
 	if (colon && (text_parse_u64(colon + 1, &port, NULL) || !port || port > 65535))
-		return err_set(e, CLIENT_MISTYPED, "--listen: \"%s\" is not a port; write ADDRESS:PORT, as in 127.0.0.1:"
-		               CLI_PORT,
-		               colon + 1);
+		return err_set(e, CLIENT_MISTYPED, "--listen: \"%s\" is not a port; write ADDRESS:PORT, as in 127.0.0.1:%s",
+		               colon + 1, port_default);
 	if (colon)
 		snprintf(ret->port, sizeof(ret->port), "%lu", port);
-	snprintf(ret->host, sizeof(ret->host), "%.*s", (int)min_u64((uint64_t)(end - host), ADDRESS_MAX - 1), host);
+	snprintf(ret->host, sizeof(ret->host), "%.*s", (int)min_u64((uint64_t)(end - host), CLI_ADDRESS_MAX - 1), host);
 	if (end == host)
 		snprintf(ret->host, sizeof(ret->host), "0.0.0.0");
 	ret->is_v6 = strchr(ret->host, ':') != NULL;
 	if (inet_pton(ret->is_v6 ? AF_INET6 : AF_INET, ret->host, bytes) != 1)
 		return err_set(e, CLIENT_MISTYPED, "--listen: \"%s\" is not an address; write one of this machine's, as in "
-		               "127.0.0.1:" CLI_PORT ", or 0.0.0.0 for all", ret->host);
+		               "127.0.0.1:%s, or 0.0.0.0 for all", ret->host, port_default);
 	return 0;
 }
 
-static struct json_object *address_json(const struct address *at)
+static struct json_object *address_json(const struct cli_address *at)
 {
 	struct json_object *o = json_object_new_object();
 
@@ -343,9 +346,9 @@ static struct json_object *address_json(const struct address *at)
 }
 
 /* For a listener on all addresses: one by which others reach this machine, or loopback. */
-static void reachable(const char *host, char ret[static ADDRESS_MAX])
+void cli_reachable(const char *host, char ret[static CLI_ADDRESS_MAX])
 {
-	struct text text = text_over(ret, ADDRESS_MAX);
+	struct text text = text_over(ret, CLI_ADDRESS_MAX);
 	struct ifaddrs *all = NULL;
 	bool is_v6;
 
@@ -354,7 +357,7 @@ static void reachable(const char *host, char ret[static ADDRESS_MAX])
 	text_add(&text, "%s", host);
 	if (strcmp(host, "0.0.0.0") != 0 && strcmp(host, "::") != 0)
 		return;
-	snprintf(ret, ADDRESS_MAX, "%s", is_v6 ? "::1" : "127.0.0.1");
+	snprintf(ret, CLI_ADDRESS_MAX, "%s", is_v6 ? "::1" : "127.0.0.1");
 	if (getifaddrs(&all) < 0)
 		return;
 	for (struct ifaddrs *i = all; i; i = i->ifa_next) {
@@ -363,9 +366,9 @@ static void reachable(const char *host, char ret[static ADDRESS_MAX])
 		if (is_v6 && IN6_IS_ADDR_LINKLOCAL(&((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr))
 			continue;
 		if (is_v6)
-			inet_ntop(AF_INET6, &((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr, ret, ADDRESS_MAX);
+			inet_ntop(AF_INET6, &((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr, ret, CLI_ADDRESS_MAX);
 		else
-			inet_ntop(AF_INET, &((struct sockaddr_in *)i->ifa_addr)->sin_addr, ret, ADDRESS_MAX);
+			inet_ntop(AF_INET, &((struct sockaddr_in *)i->ifa_addr)->sin_addr, ret, CLI_ADDRESS_MAX);
 		break;
 	}
 	freeifaddrs(all);
@@ -375,9 +378,9 @@ static void connect_lines(struct json_object *lines, struct json_object *listene
 {
 	for (size_t i = 0; i < list_count(listeners); i++) {
 		struct json_object *l = list_at(listeners, i);
-		char line[512], host[ADDRESS_MAX];
+		char line[512], host[CLI_ADDRESS_MAX];
 
-		reachable(field_text(l, "traddr"), host);
+		cli_reachable(field_text(l, "traddr"), host);
 		snprintf(line, sizeof(line), "nvme connect -t tcp -a %s -s %s -n %s", host, field_text(l, "trsvcid"), nqn);
 		json_object_array_add(lines, json_object_new_string(line));
 	}
@@ -425,6 +428,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 	if (!all)
 		return cli_fail(&e);
 	if (c->json) {
+		iscsi_export_add_json(c, all);
 		cli_print_json(all);
 		json_object_put(all);
 		return CLI_OK;
@@ -445,6 +449,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 		table_cell(&t, "%s", field_bool(s, "allow_any_host") ? "any" : text);
 		table_cell(&t, "%zu", connected(c, field_text(s, "nqn")));
 	}
+	iscsi_export_rows(c, &t);
 	if (table_rows(&t)) {
 		table_print(&t);
 	} else {
@@ -457,6 +462,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 
 static int run_show(struct cli *c, struct cli_args *a)
 {
+	bool is_iscsi = iscsi_export_show(c, a->words[0]);
 	struct err e = { 0 };
 	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e);
 	struct json_object *s = all ? export_find(all, a->words[0], &e) : NULL, *hosts = field(s, "hosts");
@@ -477,7 +483,7 @@ static int run_show(struct cli *c, struct cli_args *a)
 		say_how_to_connect(s);
 	}
 	json_object_put(all);
-	return e.code ? cli_fail(&e) : CLI_OK;
+	return e.code && !is_iscsi ? cli_fail(&e) : CLI_OK;
 }
 
 /* Named by a disk among others: only its namespace goes. */
@@ -487,10 +493,15 @@ static int run_remove(struct cli *c, struct cli_args *a)
 	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e), *params;
 	struct json_object *s = all ? export_find(all, a->words[0], &e) : NULL, *ns;
 	const char *nqn = field_text(s, "nqn");
+	struct err other = { 0 };
 
+	if (iscsi_export_remove(c, a->words[0], &other) && !s)
+		e = (struct err){ 0 };
+	if (!e.code)
+		e = other;
 	if (!s) {
 		json_object_put(all);
-		return cli_fail(&e);
+		return e.code ? cli_fail(&e) : CLI_OK;
 	}
 	ns = list_find(field(s, "namespaces"), "bdev_name", a->words[0]);
 	params = json_object_new_object();

@@ -13,7 +13,7 @@
 #define LINE_MAX_BYTES 1024
 
 struct sample {
-	struct json_object *version, *before, *after, *bdevs, *subsystems, *memory;
+	struct json_object *version, *before, *after, *bdevs, *subsystems, *nodes, *memory;
 };
 
 static int run_status(struct cli *c, struct cli_args *args);
@@ -46,6 +46,7 @@ static int run_status(struct cli *c, struct cli_args *args)
 		show_reactors(&s);
 		show_disks(&s);
 		show_subsystems(c, &s);
+		iscsi_show_status(c, line);
 		show_memory(&s);
 	}
 	json_object_put(s.version);
@@ -53,6 +54,7 @@ static int run_status(struct cli *c, struct cli_args *args)
 	json_object_put(s.after);
 	json_object_put(s.bdevs);
 	json_object_put(s.subsystems);
+	json_object_put(s.nodes);
 	json_object_put(s.memory);
 	return e.code ? cli_fail(&e) : CLI_OK;
 }
@@ -69,6 +71,7 @@ static int take(struct cli *c, struct sample *s, struct err *e)
 	s->after = ask(c, "framework_get_reactors");
 	s->bdevs = ask(c, "bdev_get_bdevs");
 	s->subsystems = ask(c, "nvmf_get_subsystems");
+	s->nodes = ask(c, "iscsi_get_target_nodes");
 	s->memory = ask(c, "framework_get_memory");
 	return 0;
 }
@@ -222,6 +225,7 @@ static void print_as_json(struct sample *s)
 	json_object_object_add(all, "reactors", json_object_get(field(s->after, "reactors")));
 	json_object_object_add(all, "bdevs", json_object_get(s->bdevs));
 	json_object_object_add(all, "subsystems", json_object_get(s->subsystems));
+	json_object_object_add(all, "target_nodes", json_object_get(s->nodes));
 	json_object_object_add(all, "memory", json_object_get(s->memory));
 	cli_print_json(all);
 	json_object_put(all);
