@@ -58,7 +58,7 @@ uint8_t host_cmd(struct host *h, uint32_t lun, const uint8_t *cdb, uint32_t cdb_
 	uint8_t status;
 
 	memcpy(c.b, cdb, cdb_len);
-	memset(h->in, 0xee, HOST_DATA_MAX);
+	memset(h->in, 0xee, 4096); /* what is not sent is not taken for something */
 	if (out_len)
 		status = rig_cmd(h->q, lun, &c, SCSI_DATA_OUT, h->out, out_len, &rt);
 	else
