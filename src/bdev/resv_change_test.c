@@ -327,7 +327,7 @@ static void one_read(void *arg, const struct resv_identity *id, uint64_t key, bo
 static void a_record_is_read_back(void **state)
 {
 	struct resv_parties *p = resv_parties_make();
-	struct resv_identity nvme = { .kind = RESV_NVME_HOST, .host_id = { .b = { 1, 2, 3 } }, .name = "nqn.a b%c\xc3\xa9" };
+	struct resv_identity nvme = { .kind = RESV_NVME_HOST, .host_id = { .b = { 1 } }, .name = "nqn.a b%c\xc3\xa9" };
 	struct resv_identity scsi = { .kind = RESV_SCSI_NEXUS, .name = "iqn.x", .port = "iqn.x,i,0x00023d000001",
 	                              .target = "iqn.t", .port_id = 3 };
 	struct uuid uuid = { .b = { 9 } };

@@ -2,7 +2,7 @@
 /* ask.c: what a command needs of the control reactor: there and back, and changes of what a logical unit's nexuses have
  * in common.
  */
-#include "scsi/scsi_priv.h"
+#include "scsi/pr.h"
 
 static void ask_on_control(struct msg *m);
 static void ask_on_core(struct msg *m);
@@ -128,6 +128,7 @@ void scsi_reset_state(struct scsi_sweep *w)
 
 		if (!at->lu || (w->lun != UINT32_MAX && w->lun != i))
 			continue;
+		scsi_pr_reset(at->lu);
 		at->state = scsi_lu_state_default(at->lu);
 		at->state.changes = changes + 1;
 	}

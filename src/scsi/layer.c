@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* layer.c: the layer as a whole: make it, find a command's row, stop it. */
-#include "scsi/scsi_priv.h"
+#include "scsi/pr.h"
 
 /* Every file of commands. */
 static const struct scsi_opcode_table *const tables[] = {
-	&scsi_primary_ops, &scsi_block_ops,
+	&scsi_primary_ops, &scsi_block_ops, &scsi_pr_ops,
 };
 
 static void index_table(struct scsi *s, const struct scsi_opcode_table *table)
@@ -36,6 +36,7 @@ struct scsi *scsi_make(struct core *core, struct bdev_registry *reg)
 	for (uint32_t i = 0; i < ARRAY_SIZE(tables); i++)
 		index_table(s, tables[i]);
 	list_init(&s->targets);
+	scsi_pr_init(s);
 	return s;
 }
 
@@ -84,6 +85,7 @@ void scsi_stop(struct scsi *s, void (*done)(void *arg), void *arg)
 
 void scsi_free(struct scsi *s)
 {
+	scsi_pr_fini(s);
 	free(s->cores);
 	free(s);
 }

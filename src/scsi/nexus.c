@@ -96,6 +96,7 @@ int scsi_nexus_join(struct scsi_nexus *n, struct scsi_target *t, const struct sc
 	memcpy(s->initiator, n->who.name, sizeof(s->initiator));
 	atomic_store(&s->home, reactor_self());
 	enter_party(n);
+	s->party = n->who.party;
 	list_init(&s->unsent);
 	list_init(&s->early);
 	list_add_tail(&t->seats, &s->link);

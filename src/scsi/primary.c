@@ -8,6 +8,7 @@
 #define SBY SCSI_ROW_STANDBY
 #define SBY_UNA (SCSI_ROW_STANDBY | SCSI_ROW_UNAVAILABLE)
 #define CONFLICT SCSI_ROW_CONFLICT_ANY
+#define CONFLICT_EA SCSI_ROW_CONFLICT_READ
 #define OP(name) SCSI_OP_##name, SCSI_SA_##name
 
 static const struct scsi_opcode rows[] = {
@@ -20,7 +21,7 @@ static const struct scsi_opcode rows[] = {
 	{ OP(MODE_SELECT_6), "MODE SELECT (6)", 6, { 0, 0x11, 0, 0, 0xff },
 		SBY | CONFLICT, scsi_mode_select_parse, scsi_mode_select_run },
 	{ OP(MODE_SENSE_6), "MODE SENSE (6)", 6, { 0, 0x08, 0xff, 0xff, 0xff },
-		SBY | CONFLICT, scsi_mode_sense_parse, scsi_mode_sense_run },
+		SBY | CONFLICT_EA, scsi_mode_sense_parse, scsi_mode_sense_run },
 	{ OP(START_STOP_UNIT), "START STOP UNIT", 6, { 0, 0x01, 0, 0x0f, 0xf7 },
 		CONFLICT, scsi_start_stop_parse, scsi_start_stop_run },
 	{ OP(SEND_DIAGNOSTIC), "SEND DIAGNOSTIC", 6, { 0, 0x04 },
@@ -32,7 +33,7 @@ static const struct scsi_opcode rows[] = {
 	{ OP(MODE_SELECT_10), "MODE SELECT (10)", 10, { 0, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff },
 		SBY | CONFLICT, scsi_mode_select_parse, scsi_mode_select_run },
 	{ OP(MODE_SENSE_10), "MODE SENSE (10)", 10, { 0, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff },
-		SBY | CONFLICT, scsi_mode_sense_parse, scsi_mode_sense_run },
+		SBY | CONFLICT_EA, scsi_mode_sense_parse, scsi_mode_sense_run },
 	{ OP(EXTENDED_COPY_LID1), "EXTENDED COPY (LID1)", 16, { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff },
 		SCSI_ROW_MEDIUM | CONFLICT, scsi_xcopy_parse, scsi_xcopy_run },
 	{ OP(COPY_STATUS_LID1), "RECEIVE COPY STATUS (LID1)", 16,
@@ -47,10 +48,10 @@ static const struct scsi_opcode rows[] = {
 		SBY_UNA, scsi_report_groups_parse, scsi_report_groups_run },
 	{ OP(REPORT_OPCODES), "REPORT SUPPORTED OPERATION CODES", 12,
 		{ 0, 0, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
-		SBY_UNA, scsi_report_opcodes_parse, scsi_report_opcodes_run },
+		SBY_UNA | CONFLICT_EA, scsi_report_opcodes_parse, scsi_report_opcodes_run },
 	{ OP(REPORT_TMFS), "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", 12,
 		{ 0, 0, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff },
-		SBY_UNA, scsi_report_tmfs_parse, scsi_report_tmfs_run },
+		SBY_UNA | CONFLICT_EA, scsi_report_tmfs_parse, scsi_report_tmfs_run },
 	{ OP(REPORT_TIMESTAMP), "REPORT TIMESTAMP", 12, { 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff },
 		SBY_UNA, scsi_report_timestamp_parse, scsi_report_timestamp_run },
 	{ OP(SET_TARGET_GROUPS), "SET TARGET PORT GROUPS", 12, { 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff },

@@ -15,6 +15,7 @@
 
 #include "base/text.h"
 #include "bdev/iov.h"
+#include "bdev/reservation.h"
 #include "core/freeze.h"
 #include "core/seq.h"
 #include "core/version.h"
@@ -142,6 +143,7 @@ struct scsi {
 	} ops[256];
 	/* control */
 	struct list targets;
+	struct resv_listener resv_listener;
 	uint64_t lus_made;
 	scsi_lun_gone_fn *lun_gone;
 	void *lun_gone_arg;
@@ -212,6 +214,8 @@ struct scsi_opcode {
 #define SCSI_ROW_CONFLICT_READ  0x100u     /* ... when access is exclusive */
 #define SCSI_ROW_CONFLICT_WRITE 0x200u     /* ... when access or writing is exclusive */
 #define SCSI_ROW_CONFLICT_ANY   0x300u     /* ... of any kind, registered or not (START STOP, some of SPC) */
+
+#define SCSI_ROW_RESERVES     0x400u       /* the reservation itself says whether it is in conflict */
 
 /* A table: each file of commands has one; opcode.c names them all. */
 struct scsi_opcode_table {
@@ -336,6 +340,7 @@ struct scsi_seat {
 	char initiator_port[SCSI_PORT_NAME_MAX + 1];
 	char initiator[sizeof(((struct bdev_initiator *)0)->name)];
 	struct uuid host_id;
+	uint32_t party;                        /* whom reservations know it as */
 	uint16_t port;
 	_Atomic(struct reactor *) home;        /* where the nexus lives; written there */
 	/* control */

@@ -211,9 +211,30 @@ static bool may_start(const struct scsi_task *t)
 	return !n->ordered || !older_is_there(t, true);
 }
 
+/* What a command is to a reservation of somebody else. */
+static enum resv_class class_of(const struct scsi_opcode *op)
+{
+	if (op->flags & SCSI_ROW_CONFLICT_WRITE)
+		return RESV_WRITE;
+	if (op->flags & SCSI_ROW_CONFLICT_READ)
+		return RESV_READ;
+	return op->flags & (SCSI_ROW_ANY_TIME | SCSI_ROW_RESERVES) ? RESV_ALWAYS : RESV_INFO;
+}
+
+/* Its I/O is judged at the device, once more; but there are commands that have none. */
+static bool is_refused(const struct scsi_task *t)
+{
+	return t->lu && t->lu->ch && bdev_resv_refuses(t->lu->ch, &t->nexus->who, class_of(t->op));
+}
+
 static void start(struct scsi_task *t)
 {
 	t->state = SCSI_TASK_RUNS;
+	if (unlikely(is_refused(t))) {
+		t->status = SCSI_RESERVATION_CONFLICT;
+		scsi_task_complete(t);
+		return;
+	}
 	t->op->run(t);
 }
 

@@ -16,7 +16,7 @@ PERSIST, VOLATILE = 3 << 30, 2 << 30
 
 
 def may(kind, registered):
-    """What somebody who does not hold a reservation of this type may do, as the standards' tables say: (read, write)."""
+    """What who does not hold a reservation of this type may do, as the standards' tables say: (read, write)."""
     if kind == WE:
         return True, False
     if kind == EA:

@@ -7,7 +7,8 @@ import pytest
 
 import resv
 from gantry import Daemon
-from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_GET_FEATURES, ADMIN_SET_FEATURES, IO_READ, IO_WRITE, OK, Host, must, rw, sqe
+from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_GET_FEATURES, ADMIN_SET_FEATURES, IO_READ, IO_WRITE, OK, Host
+from nvme_tcp import must, rw, sqe
 
 NQNS = [f"nqn.2014-08.org.nvmexpress:uuid:{uuid.uuid5(uuid.NAMESPACE_DNS, name)}" for name in ("a", "b")]
 INVALID_FIELD = 0x002
