@@ -10,8 +10,8 @@
 #include "iscsi/params.h"
 #include "iscsi/text.h"
 
-/* from: I initiator, T target. in stage: S security, O operational, F full feature phase. of: ALL sessions, or NORMAL ones
- * (in a discovery session it is answered Irrelevant). kind: result function. */
+/* from: I initiator, T target. in stage: S security, O operational, F full feature phase. of: ALL sessions, or NORMAL
+ * ones (in a discovery session it is answered Irrelevant). kind: result function. */
 /*  name                       id               from   in stage   of      kind      field, least, most */
 #define ISCSI_KEYS(X) \
 	X("InitiatorName",          INITIATOR_NAME,  I,     S | O,     ALL,    TEXT,     NO_FIELD, 0, 0) \

@@ -475,6 +475,8 @@ static void fill_answer(struct iscsi_login *l, uint8_t flags)
 /* Nothing that was to be answered is said any more but where the target has moved to. */
 static enum iscsi_login_step refuse(struct iscsi_login *l, uint16_t status)
 {
+	uint8_t csg = l->machine.state == LOGIN_AGREED ? iscsi_csg(l->answer.bhs.flags) : stage_of(l);
+
 	if (status >> 8 != 1)
 		iscsi_text_forget_out(&l->out);
 	iscsi_text_forget(&l->in);
@@ -482,7 +484,7 @@ static enum iscsi_login_step refuse(struct iscsi_login *l, uint16_t status)
 	l->answer.data = iscsi_text_take(&l->out, ISCSI_SEGMENT_DEFAULT, &l->answer.len);
 	if (l->machine.state == LOGIN_AGREED)
 		l->stat_sn--; /* this is said instead */
-	fill_answer(l, (uint8_t)(l->flags & ISCSI_STAGE_MASK << ISCSI_CSG_SHIFT));
+	fill_answer(l, (uint8_t)(csg << ISCSI_CSG_SHIFT));
 	l->answer.bhs.status = be16_of(status);
 	machine_goto(&l->machine, LOGIN_ENDED);
 	return ISCSI_LOGIN_REFUSED;

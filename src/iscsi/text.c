@@ -333,11 +333,11 @@ void iscsi_text_put_binary(struct iscsi_text_out *out, const char *key, const ui
 
 const uint8_t *iscsi_text_take(struct iscsi_text_out *out, uint32_t max, uint32_t *ret_len)
 {
-	const uint8_t *piece = (const uint8_t *)out->bytes + out->sent;
+	const uint8_t *piece = out->bytes ? (const uint8_t *)out->bytes + out->sent : NULL;
 
 	*ret_len = min_u32(max, iscsi_text_left(out));
 	out->sent += *ret_len;
-	return out->bytes ? piece : NULL;
+	return piece;
 }
 
 void iscsi_text_forget_out(struct iscsi_text_out *out)
