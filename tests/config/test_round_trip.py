@@ -12,6 +12,7 @@ from gantry import NQN, Daemon, free_port
 from jsonrpc import Waiting
 
 HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555"
+IQN = "iqn.2016-06.io.gantry"
 UUID = "0d3c9c8e-7d2b-4c46-9a54-0a8c7f2b9f01"
 PORT = free_port()
 FILE = tempfile.NamedTemporaryFile(prefix="gantry-round-trip-")  # as long as the tests run
@@ -66,6 +67,33 @@ EXAMPLES = [
     ("bdev_set_qos_limit", {"name": "disk0", "r_ios_per_sec": 30000, "rw_mbytes_per_sec": 200}),
     ("nvmf_create_transport", {"trtype": "TCP", "max_queue_depth": 64, "zcopy": True}),
     ("nvmf_set_slow_io_limit", {"limit_us": 20000}),
+    ("iscsi_set_options", {"max_sessions": 100, "max_queue_depth": 64, "nop_in_interval": 20, "immediate_data": False,
+                           "auth_file": "/tmp/none"}),
+    ("iscsi_create_auth_group", {"tag": 4, "secrets": [{"user": "a", "secret": "0123456789ab", "muser": "m",
+                                                        "msecret": "ab9876543210"}]}),
+    ("iscsi_auth_group_add_secret", {"tag": 4, "user": "b", "secret": "abcdefghijkl"}),
+    ("iscsi_set_discovery_auth", {"require_chap": True, "chap_group": 4}),
+    ("iscsi_create_portal_group", {"tag": 1, "portals": [{"host": "127.0.0.1", "port": str(free_port())},
+                                                         {"host": "[::1]", "port": str(free_port())}]}),
+    ("iscsi_create_portal_group", {"tag": 2, "private": True, "wait": True,
+                                   "portals": [{"host": "127.0.0.1", "port": str(free_port())}]}),
+    ("iscsi_create_portal_group", {"tag": 3, "wait": True, "portals": [{"host": "127.0.0.1",
+                                                                         "port": str(free_port())}]}),
+    ("iscsi_start_portal_group", {"tag": 3}),
+    ("iscsi_portal_group_set_auth", {"tag": 3, "disable_chap": True}),
+    ("iscsi_create_initiator_group", {"tag": 7, "initiators": ["!" + IQN + ":bad", "ANY"], "netmasks": ["127.0.0.0/8"]}),
+    ("iscsi_initiator_group_add_initiators", {"tag": 7, "initiators": [IQN + ":late"], "netmasks": ["[::1]/128"]}),
+    ("iscsi_create_target_node", {"name": IQN + ":disk", "alias_name": "the disk", "queue_depth": 32,
+                                  "pg_ig_maps": [{"pg_tag": 1, "ig_tag": 7}], "header_digest": True,
+                                  "luns": [{"bdev_name": "uring0", "lun_id": 5}], "require_chap": True, "chap_group": 4}),
+    ("iscsi_create_target_node", {"name": "plain", "queue_depth": 0}),
+    ("iscsi_target_node_add_lun", {"name": "plain", "bdev_name": "aio1", "read_only": True}),
+    ("iscsi_target_node_add_pg_ig_maps", {"name": "plain", "pg_ig_maps": [{"pg_tag": 1, "ig_tag": 7},
+                                                                          {"pg_tag": 3, "ig_tag": 7}]}),
+    ("iscsi_target_node_set_auth", {"name": "plain", "disable_chap": True}),
+    ("iscsi_target_node_set_redirect", {"name": "plain", "pg_tag": 1, "redirect_host": "127.0.0.1",
+                                        "redirect_port": "3262"}),
+    ("iscsi_target_node_set_alua_state", {"name": "plain", "pg_tag": 3, "alua_state": "standby"}),
     ("metrics_start_server", {"address": "127.0.0.1", "port": free_port()}),
     ("nvmf_create_subsystem", {"nqn": NQN, "serial_number": "S0001", "max_namespaces": 8}),
     ("nvmf_subsystem_add_host", {"nqn": NQN, "host": HOST}),
@@ -91,7 +119,10 @@ NOT_SAVED = {
     "bdev_nvme_remove_error_injection",
     "bdev_nvme_detach_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
     "bdev_nvme_reset_controller", "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
-    "framework_wait_init", "load_config", "log_clear_flag", "log_enable_timestamps",
+    "framework_wait_init", "iscsi_auth_group_remove_secret", "iscsi_delete_auth_group",
+    "iscsi_delete_initiator_group", "iscsi_delete_portal_group", "iscsi_delete_target_node",
+    "iscsi_initiator_group_remove_initiators", "iscsi_move_session", "iscsi_target_node_remove_lun",
+    "iscsi_target_node_remove_pg_ig_maps", "iscsi_target_node_request_logout", "load_config", "log_clear_flag", "log_enable_timestamps",
     "log_set_flag", "log_set_level", "log_set_print_level",
     "nvmf_clear_slow_ios", "nvmf_delete_subsystem", "nvmf_delete_transport",
     "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
@@ -124,12 +155,14 @@ def test_save_restart_save(directories):
         configure(daemon)
         saved = daemon.rpc("save_config")
         subsystems = daemon.rpc("nvmf_get_subsystems")
+        nodes = daemon.rpc("iscsi_get_target_nodes")
         bdevs = daemon.rpc("bdev_get_bdevs")
     path = directories / "saved.json"
     path.write_text(json.dumps(saved, indent=2))
     with Daemon(directories / "b", "-c", path) as daemon:
         assert daemon.rpc("save_config") == saved
         assert daemon.rpc("nvmf_get_subsystems") == subsystems
+        assert daemon.rpc("iscsi_get_target_nodes") == nodes
         assert [(b["name"], b["uuid"], b["num_blocks"], b["block_size"]) for b in daemon.rpc("bdev_get_bdevs")] == \
                [(b["name"], b["uuid"], b["num_blocks"], b["block_size"]) for b in bdevs]
         assert daemon.rpc("framework_get_reactors")["reactors"][0]["mode"] == "interrupt"
