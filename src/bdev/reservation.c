@@ -236,12 +236,15 @@ static void written(void *arg, int rc)
 {
 	struct bdev_resv *r = arg;
 
+	struct resv_op *op = current(r);
+
+	must(op);
 	r->write = NULL;
 	if (rc == 0) {
 		show(r);
 		return;
 	}
-	current(r)->result = RESV_NO_ROOM;
+	op->result = RESV_NO_ROOM;
 	finish(r);
 	go_on(r);
 }
@@ -314,10 +317,12 @@ static void barrier_gone(struct bdev_lock *l)
 /* Tell and answer; the next may begin. */
 static void finish(struct bdev_resv *r)
 {
-	struct resv_op *op = list_entry(list_pop(&r->ops), struct resv_op, link);
+	struct resv_op *op = current(r);
 	struct bdev *b = r->bdev;
 	struct resv_parties *p = b->reg->parties;
 
+	must(op);
+	list_del(&op->link);
 	if (op->result == RESV_OK && r->outcome) {
 		for (uint32_t i = 0; i < r->outcome->told_count; i++)
 			list_each_safe(l, &b->reg->resv_listeners) {
