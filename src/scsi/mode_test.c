@@ -20,7 +20,7 @@ static const uint8_t *page_in(const uint8_t *list, uint32_t len, uint32_t first,
 			return list + at;
 		at += list[at] & SCSI_MODE_SPF ? 4u + scsi_u16(list + at + 2) : 2u + list[at + 1];
 	}
-	return NULL;
+	base_must_failed("the page is in the list", __FILE__, __LINE__, __func__);
 }
 
 static void all_pages_fill_a_list_exactly(void **state)
