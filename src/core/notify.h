@@ -11,8 +11,8 @@
 	X(BDEV_REGISTER,       "bdev_register",         "the device") \
 	X(BDEV_UNREGISTER,     "bdev_unregister",       "the device") \
 	X(BDEV_RESIZE,         "bdev_resize",           "the device") \
-	X(HOST_CONNECTED,      "host_connected",        "the host and the subsystem") \
-	X(HOST_DISCONNECTED,   "host_disconnected",     "the host and the subsystem") \
+	X(HOST_CONNECTED,      "host_connected",        "the host and the subsystem, or target node") \
+	X(HOST_DISCONNECTED,   "host_disconnected",     "the host and the subsystem, or target node") \
 	X(REMOTE_PATH_UP,      "remote_path_up",        "the controller and its address") \
 	X(REMOTE_PATH_LOST,    "remote_path_lost",      "the controller and its address, and why") \
 	X(IO_STUCK,            "io_stuck",              "the request, and what it waits for") \

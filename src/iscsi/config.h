@@ -109,11 +109,6 @@ struct iscsi_lun {
 	char *bdev_name;
 	bool read_only, coming, going;
 };
-/* What all sessions of a node have counted. */
-struct iscsi_counts {
-	uint64_t logins, pdus_in, pdus_out, bytes_in, bytes_out, commands;
-	uint32_t sessions;
-};
 struct iscsi_node {
 	struct list link, maps, luns, old_ports;
 	struct iscsi_target *target;

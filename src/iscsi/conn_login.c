@@ -6,6 +6,7 @@
  * reinstatement): nothing of theirs lands any more when the last login answer is sent. Then it is joined to its SCSI
  * device and leaves for a core, with that answer still to be sent.
  */
+#include "core/notify.h"
 #include "base/text.h"
 #include "iscsi/conn.h"
 
@@ -210,6 +211,7 @@ static void leave_control(struct iscsi_conn *c)
 
 	c->counted = true;
 	c->node->counts.logins++;
+	notify(c->conns->core, NOTIFY_HOST_CONNECTED, "%s %s", c->login.initiator_name, c->node->name);
 	timer_stop(&c->timer);
 	defer_cancel(&c->flush);
 	sock_want_write(c->sock, false);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <strings.h>
 
+#include "core/notify.h"
 #include "iscsi/conn.h"
 
 /* An end that waits for an entry. */
@@ -103,6 +104,8 @@ static void gone_on_control(struct msg *m)
 	struct iscsi_conn *c = container_of(m, struct iscsi_conn, gone_msg);
 
 	c->is_gone = true;
+	if (c->counted)
+		notify(c->conns->core, NOTIFY_HOST_DISCONNECTED, "%s %s", c->login.initiator_name, c->node->name);
 	if (c->node) {
 		struct iscsi_counts *k = &c->node->counts;
 

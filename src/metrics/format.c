@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "core/notify.h"
 #include "core/watch.h"
+#include "iscsi/iscsi.h"
 #include "metrics/gather.h"
 #include "metrics/table.h"
 
@@ -41,6 +42,7 @@ static void namespaces(FILE *f, const struct gathering *g);
 static void queues(FILE *f, const struct gathering *g);
 static void devices(FILE *f, const struct gathering *g);
 static void remote_paths(FILE *f, const struct gathering *g);
+static void target_nodes(FILE *f, const struct gathering *g);
 
 char *metrics_format(const struct gathering *g, size_t *ret_len)
 {
@@ -61,6 +63,8 @@ char *metrics_format(const struct gathering *g, size_t *ret_len)
 	devices(f, g);
 	if (g->m->remote)
 		remote_paths(f, g);
+	if (g->m->iscsi)
+		target_nodes(f, g);
 	must(fclose(f) == 0);
 	return text;
 }
@@ -644,6 +648,7 @@ static void devices(FILE *f, const struct gathering *g)
 
 /* --- paths of remote controllers --- */
 
+/* Of what is listed by a callback: also target nodes. */
 struct path_rows {
 	FILE *f;
 	enum metric m;
@@ -700,5 +705,67 @@ static void remote_paths(FILE *f, const struct gathering *g)
 		head(f, r.m);
 		r.count = 0;
 		remote_each_path(g->m->remote, remote_path, &r);
+	}
+}
+
+/* --- target nodes of iSCSI --- */
+
+static void node_row(const struct path_rows *r, const char *node, const char *direction, uint64_t v)
+{
+	struct labels l;
+
+	labels_init(&l);
+	label(&l, "target", node);
+	if (direction)
+		label(&l, "direction", direction);
+	put(r->f, r->m, &l, v);
+}
+
+static void target_node(void *arg, const char *node, const struct iscsi_counts *c)
+{
+	struct path_rows *r = arg;
+
+	if (r->count++ >= METRICS_NODES_MAX)
+		return;
+	if (r->m == METRIC_NODE_SESSIONS) {
+		node_row(r, node, NULL, c->sessions);
+	} else if (r->m == METRIC_NODE_LOGINS) {
+		node_row(r, node, NULL, c->logins);
+	} else if (r->m == METRIC_NODE_COMMANDS) {
+		node_row(r, node, NULL, c->commands);
+	} else {
+		bool pdus = r->m == METRIC_NODE_PDUS;
+
+		node_row(r, node, "in", pdus ? c->pdus_in : c->bytes_in);
+		node_row(r, node, "out", pdus ? c->pdus_out : c->bytes_out);
+	}
+}
+
+static void iscsi_value(void *arg, const char *key, uint64_t v)
+{
+	const struct transport_out *o = arg;
+	struct labels l;
+
+	labels_init(&l);
+	label(&l, "core", o->core);
+	label(&l, "event", key);
+	put(o->f, METRIC_ISCSI, &l, v);
+}
+
+static void target_nodes(FILE *f, const struct gathering *g)
+{
+	struct path_rows r = { .f = f };
+	char name[16];
+
+	for (r.m = METRIC_NODE_SESSIONS; r.m <= METRIC_NODE_BYTES; r.m++) {
+		head(f, r.m);
+		r.count = 0;
+		iscsi_target_count(g->m->iscsi, target_node, &r);
+	}
+	head(f, METRIC_ISCSI);
+	for (uint32_t i = 0; i < g->core_count; i++) {
+		struct transport_out o = { f, core_name(&g->cores[i], name) };
+
+		iscsi_target_stats(g->m->iscsi, i, iscsi_value, &o);
 	}
 }

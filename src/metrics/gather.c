@@ -32,6 +32,11 @@ void metrics_add_remote(struct metrics *m, struct remote *r)
 	m->remote = r;
 }
 
+void metrics_add_iscsi(struct metrics *m, struct iscsi_target *t)
+{
+	m->iscsi = t;
+}
+
 void metrics_text_unref(struct metrics_text *t)
 {
 	if (!t || atomic_fetch_sub(&t->refs, 1) != 1)

@@ -15,6 +15,7 @@ struct metrics {
 	struct bdev_registry *reg;
 	struct nvmf_target *nvmf;
 	struct remote *remote;          /* NULL: not measured */
+	struct iscsi_target *iscsi;     /* the same */
 	const char *version;
 	struct metrics_text *text;      /* the last; NULL: none yet */
 	struct list asks;               /* wait for the gathering that runs */

@@ -22,7 +22,9 @@
 #define METRICS_QUEUES_MAX 128u
 #define METRICS_DEVICES_MAX 256u
 #define METRICS_PATHS_MAX 256u        /* of remote controllers */
+#define METRICS_NODES_MAX 256u        /* of iSCSI */
 
+struct iscsi_target;
 struct nvmf_target;
 struct remote;
 struct metrics;
@@ -32,6 +34,7 @@ struct metrics *metrics_make(struct core *core, struct bdev_registry *reg, struc
                              const char *version);
 /* Remote controllers too; they live longer than the metrics. */
 void metrics_add_remote(struct metrics *m, struct remote *r);
+void metrics_add_iscsi(struct metrics *m, struct iscsi_target *t);
 /* Stops the server; `done` runs when nothing is under way any more, and the metrics are gone. */
 void metrics_stop(struct metrics *m, void (*done)(void *arg), void *arg);
 

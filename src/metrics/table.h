@@ -69,6 +69,12 @@
 	X(PATH_ENDS,       "gantry_remote_ended_total",            "counter",   "How attempts and connections ended.") \
 	X(PATH_IO,         "gantry_remote_io_total",               "counter",   "What happened to commands, by event.") \
 	X(PATH_OUT,        "gantry_remote_outstanding",            "gauge",     "Commands under way.") \
+	X(NODE_SESSIONS,   "gantry_iscsi_sessions",                "gauge",     "Sessions of a target node now.") \
+	X(NODE_LOGINS,     "gantry_iscsi_logins_total",            "counter",   "Sessions ever logged in.") \
+	X(NODE_COMMANDS,   "gantry_iscsi_commands_total",          "counter",   "SCSI commands received.") \
+	X(NODE_PDUS,       "gantry_iscsi_pdus_total",              "counter",   "PDUs, by direction.") \
+	X(NODE_BYTES,      "gantry_iscsi_bytes_total",             "counter",   "Bytes on the wire, by direction.") \
+	X(ISCSI,           "gantry_iscsi_transport_total",         "counter",   "Its counters, by core and event.") \
 	X(LEFT_OUT,        "gantry_metrics_left_out",              "gauge",     "Objects beyond the limits, by kind.") \
 	X(SCRAPES,         "gantry_metrics_gathered_total",        "counter",   "Times these metrics were gathered.")
 #define METRIC_ENUM(id, name, type, help) METRIC_##id,
