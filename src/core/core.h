@@ -193,7 +193,7 @@ struct source {
 	source_fn *fn;
 	const char *name;      /* for "why awake": what kind of thing this is; static text */
 	/* NULL, or: try to take something without having been told that there is anything, and say source_found() if there
-	 * was. What a spinning reactor does now and then instead of asking, when nobody else has had anything for it lately. */
+	 * was. What a spinning reactor does instead of asking, when nobody else has had anything for it lately. */
 	void (*try)(struct source *s);
 	struct reactor *reactor;
 	struct list link;

@@ -49,6 +49,7 @@ static void login_begin(struct nvme_ctrlr *c)
 	struct nvme_login *l = &c->login;
 	const struct nvme_path *p = &c->path;
 	const char *any = p->adrfam == NET_IPV6 ? "::" : "0.0.0.0";
+	struct err e = { 0 };
 
 	identify_ourselves(c);
 	l->opts = c->opts;
@@ -57,7 +58,9 @@ static void login_begin(struct nvme_ctrlr *c)
 	memcpy(l->hostnqn, p->hostnqn, sizeof(l->hostnqn));
 	if (p->hostaddr[0] || p->hostsvcid[0])
 		l->has_from = !net_addr_parse(p->adrfam, p->hostaddr[0] ? p->hostaddr : any,
-		                              p->hostsvcid[0] ? p->hostsvcid : "0", &l->from, &c->err);
+		                              p->hostsvcid[0] ? p->hostsvcid : "0", &l->from, &e);
+	if (e.code)
+		err_set(&c->err, e.code, "%s: %s", p->hostaddr[0] ? "hostaddr" : "hostsvcid", e.text);
 }
 
 static struct nvme_host_opts opts_or_defaults(const struct nvme_host_opts *opts, struct nvme_ctrlr *c)

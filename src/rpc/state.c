@@ -117,6 +117,12 @@ void state_touch(struct rpc *rpc)
 	defer_run(&s->go, go_deferred);
 }
 
+void rpc_state_changed(struct rpc *rpc)
+{
+	if (!rpc->drained)
+		state_touch(rpc);
+}
+
 static void go_deferred(struct defer *d)
 {
 	struct state *s = container_of(d, struct state, go);

@@ -22,6 +22,8 @@ uint64_t rpc_state_version(struct rpc *rpc);
 void rpc_state_begin(struct rpc *rpc, rpc_loaded_fn *done, void *arg);
 /* `done` runs, maybe at once, when nothing is being written any more. After rpc_drain(). */
 void rpc_state_close(struct rpc *rpc, void (*done)(void *arg), void *arg);
+/* What save_config gives has changed without a call: that is to last, too. */
+void rpc_state_changed(struct rpc *rpc);
 /* A device came: entries that wait for something of this name are tried again. */
 void rpc_state_arrived(struct rpc *rpc, const char *name, const char *uuid);
 /* What `entry` made has gone with its device, for a while: it is kept as missing (config_get_missing, save_config), and

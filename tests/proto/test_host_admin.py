@@ -69,3 +69,5 @@ def test_counters_by_core(daemon, target):
     assert sum(g["transports"][0]["nvme_completions"] for g in groups) >= 1
     stat = daemon.rpc("bdev_nvme_get_path_iostat", name="Nvme0n1")["stats"][0]["stat"]
     assert stat["num_write_ops"] == 1 and stat["bytes_written"] == 4096
+    assert 0 < stat["min_write_latency_ticks"] == stat["max_write_latency_ticks"] == stat["write_latency_ticks"]
+    assert stat["min_copy_latency_ticks"] == stat["num_copy_ops"] == stat["bytes_copied"] == 0

@@ -94,6 +94,36 @@ def test_after_it_was_given_up(daemon):
         assert time.monotonic() - began < 10 and is_gone(daemon, "r")
 
 
+def test_its_name_is_wanted_at_once(daemon):
+    """An attach that comes while the name is being detached waits for that."""
+    with BadTarget() as target:
+        attach(daemon, target)
+        before = target.seen["property_set"]
+        target.on("property_set", ways.late(1), times=1)
+        detaching = threading.Thread(target=detach, args=(daemon,))
+        detaching.start()
+        wait_until(lambda: target.seen["property_set"] > before, "the detach", PATIENCE_S)
+        disk = attach(daemon, target)
+        detaching.join(PATIENCE_S)
+        assert disks_of(daemon) == [disk]
+
+
+def test_what_was_given_up_does_not_come_back(tmp_path):
+    """It is taken out of the state that lasts when it goes, not with the next call that changes something."""
+    state = tmp_path / "state"
+    with BadTarget() as target, Daemon(tmp_path, "--state-dir", state) as daemon:
+        daemon.serve(attach(daemon, target, ctrlr_loss_timeout_sec=1, reconnect_delay_sec=1))
+        journal = next(path for path in state.iterdir() if b"attach_controller" in path.read_bytes())
+        before = journal.stat().st_size
+        target.stop()
+        wait_until(lambda: is_gone(daemon, "r"), "it to be given up", PATIENCE_S)
+        wait_until(lambda: journal.stat().st_size != before, "the record of that", PATIENCE_S)
+        time.sleep(1)                           # what follows from it, the export, is a record of its own
+        daemon.kill()
+        daemon.start()
+        assert is_gone(daemon, "r") and not daemon.rpc("bdev_get_bdevs")
+
+
 def test_while_shutting_down_is_not_answered(daemon):
     """A target that is stuck would keep its disk for ever."""
     with BadTarget() as target:

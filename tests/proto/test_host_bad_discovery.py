@@ -17,8 +17,8 @@ def targets():
         yield a, b, discovery
 
 
-def follow(daemon, discovery, **more):
-    daemon.rpc("bdev_nvme_start_discovery", PATIENCE_S, name="d", trtype="TCP", traddr="127.0.0.1", adrfam="IPv4",
+def follow(daemon, discovery, name="d", **more):
+    daemon.rpc("bdev_nvme_start_discovery", PATIENCE_S, name=name, trtype="TCP", traddr="127.0.0.1", adrfam="IPv4",
                trsvcid=str(discovery.port), **more)
 
 
@@ -46,6 +46,21 @@ def test_attaches_what_it_names(daemon, targets):
     daemon.rpc("bdev_nvme_stop_discovery", PATIENCE_S, name="d")
     assert not found(daemon) and not daemon.rpc("bdev_get_bdevs")
     assert not daemon.rpc("bdev_nvme_get_discovery_info")
+
+
+def test_two_services_name_the_same(daemon, targets):
+    """What one of them attached stays as long as the other one names it."""
+    a, b, discovery = targets
+    with BadTarget(Disks({}, nqn=DISCOVERY_NQN)) as other:
+        discovery.set_discovered(entries(a, b))
+        other.set_discovered(entries(a))
+        follow(daemon, discovery, wait_for_attach=True)
+        follow(daemon, other, name="e", wait_for_attach=True)
+        daemon.rpc("bdev_nvme_stop_discovery", PATIENCE_S, name="d")
+        wait_until(lambda: b.nqn not in found(daemon), "the other one's to go", PATIENCE_S)
+        assert a.nqn in found(daemon) and a.seen["connect"] == 1
+        other.set_discovered([])
+        wait_until(lambda: a.nqn not in found(daemon), "it to go", PATIENCE_S)
 
 
 def test_changes_are_followed(daemon, targets):

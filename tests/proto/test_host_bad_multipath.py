@@ -177,10 +177,20 @@ def test_another_subsystem(daemon):
         assert not second.seen["io"]
 
 
-@pytest.mark.parametrize("wrong", [{"serial": "ANOTHER"}, {"subnqn": "nqn.2016-06.io.gantry:other"}], ids=str)
-def test_identify_says_something_else(daemon, wrong):
-    """The same namespaces and UUIDs, a serial number or a name that is not the same: taken or not, nothing breaks."""
-    with BadTarget() as first, BadTarget(first.disks, **wrong) as second:
+def test_another_serial_number(daemon):
+    """The same namespaces and UUIDs, but another subsystem: refused, with both serial numbers."""
+    with BadTarget() as first, BadTarget(first.disks, serial="ANOTHER") as second:
+        disk = attach(daemon, first, **BOTH)
+        with gateway(daemon, disk) as host:
+            said, _ = refused(daemon, second, **BOTH)
+            assert "another subsystem" in said and "'ANOTHER'" in said and first.disks.serial in said, said
+            works(host)
+            assert disks_of(daemon) == [disk] and not second.seen["io"]
+
+
+def test_another_name_in_identify(daemon):
+    """Taken or not, nothing breaks."""
+    with BadTarget() as first, BadTarget(first.disks, subnqn="nqn.2016-06.io.gantry:other") as second:
         disk = attach(daemon, first, **BOTH)
         with gateway(daemon, disk) as host:
             try:
@@ -189,6 +199,23 @@ def test_identify_says_something_else(daemon, wrong):
                 assert len(error.message) > 30, error.message
             works(host)
             assert disks_of(daemon) == [disk]
+
+
+def test_a_path_that_had_nothing_to_do_goes_at_once(daemon):
+    """Lost for good, and detached: nothing of it can land any more, so it does not stay for that time."""
+    with BadTarget() as first, BadTarget(first.disks) as second:
+        disk = attach(daemon, first, **BOTH)
+        attach(daemon, second, **BOTH)
+        with gateway(daemon, disk) as host:
+            works(host)
+            second.on("connect", ways.silence)
+            second.drop_all()
+            wait_until(lambda: controllers(daemon)[1]["state"] != "enabled", "its loss", PATIENCE_S)
+            began = time.monotonic()
+            detach(daemon, **where(second))
+            wait_until(lambda: len(controllers(daemon)) == 1, "it to be gone", PATIENCE_S)
+            assert time.monotonic() - began < 15        # two keep-alive times are 20 s
+            works(host)
 
 
 def test_another_uuid(daemon):

@@ -104,9 +104,16 @@ def test_none(daemon):
     with BadTarget(Disks({})) as target:
         attach(daemon, target)
         assert not disks_of(daemon) and len(controllers(daemon)) == 1
+        assert "no namespace" in controllers(daemon)[0]["note"]
+        for _ in range(3):
+            seen = target.seen["ns_list"]
+            target.namespaces_changed(1)
+            wait_until(lambda: target.seen["ns_list"] > seen, "a look", PATIENCE_S)      # pylint: disable=W0640
+        assert daemon.log().count("no namespace for this host") == 1    # said when it changes, not at each look
         target.disks.namespaces[1] = Namespace()
         target.namespaces_changed(1)
         wait_until(lambda: disks_of(daemon) == ["rn1"], "the first disk", PATIENCE_S)
+        assert "note" not in controllers(daemon)[0]
 
 
 def test_list_with_a_namespace_twice(daemon, target):

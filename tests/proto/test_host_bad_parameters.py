@@ -32,7 +32,7 @@ def sentence(daemon, method, **params):
     ({"adrfam": "IPv5"}, "adrfam"),
     ({"subnqn": "x" * 300}, "subnqn"),
     ({"hostnqn": "x" * 300}, "hostnqn"),
-    ({"hostaddr": "not an address"}, "not an address"),
+    ({"hostaddr": "not an address"}, "hostaddr: "),
     ({"num_io_queues": 0}, "num_io_queues"),
     ({"num_io_queues": 1 << 20}, "num_io_queues"),
     ({"multipath": "sometimes"}, "multipath"),

@@ -94,6 +94,12 @@ void remote_each_path(struct remote *r, void (*fn)(const struct remote_path_coun
 	}
 }
 
+void remote_forgot(struct remote *r)
+{
+	if (r->forgot)
+		r->forgot(r->forgot_arg);
+}
+
 /* --- the end ------------------------------------------------------------------------------------------------ */
 
 void remote_stop(struct remote *r, void (*done)(void *arg), void *arg)

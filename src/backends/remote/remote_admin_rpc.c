@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define DATA_BYTES_MAX (1u << 20)
+#define INJECTED_US_MAX 60000000u       /* nothing but its time ends such a command */
 #define INJECTIONS_MAX 256u             /* of one path; they go with it */
 
 struct name {
@@ -316,7 +317,8 @@ static const struct rpc_param inject_params[] = {
 	          .doc = "Commands of which queues; of admin commands only those of bdev_nvme_send_cmd."),
 	RPC_PARAM(struct inject, opc, .required = true, .doc = "Opcode of the commands."),
 	RPC_PARAM(struct inject, do_not_submit, .doc = "They are not sent at all."),
-	RPC_PARAM(struct inject, timeout_in_us, .unit = "us", .doc = "What is not sent is answered after this time."),
+	RPC_PARAM(struct inject, timeout_in_us, .unit = "us", .max = INJECTED_US_MAX,
+	          .doc = "What is not sent is answered after this time; its path cannot go before."),
 	RPC_PARAM(struct inject, err_count, .min = 1, .fallback = "1", .doc = "How many commands."),
 	RPC_PARAM(struct inject, sct, .max = 7, .doc = "Type of the status they end with."),
 	RPC_PARAM(struct inject, sc, .doc = "Code of the status."),

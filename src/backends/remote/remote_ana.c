@@ -7,7 +7,10 @@
 
 #include "core/log.h"
 
+#define NAMESPACES_AT_ONCE 1024u        /* in one pass */
+
 static void log_read(struct nvme_log_read *r);
+static void take_groups(struct timer *t);
 static bool take_group(const struct nvme_ana_group *g, void *arg);
 
 const char *remote_ana_name(uint8_t state)
@@ -52,7 +55,14 @@ void remote_ana_read(struct remote_path *p, void (*done)(struct remote_path *p))
 
 void remote_ana_end(struct remote_path *p)
 {
-	p->ctl->ana_waits = NULL;
+	struct remote_path_ctl *ctl = p->ctl;
+
+	ctl->ana_waits = NULL;
+	if (!timer_is_running(&ctl->ana))
+		return;
+	timer_stop(&ctl->ana);
+	free(ctl->page);
+	ctl->page = NULL;
 }
 
 static void log_read(struct nvme_log_read *r)
@@ -60,8 +70,6 @@ static void log_read(struct nvme_log_read *r)
 	struct remote_path *p = r->arg;
 	struct remote_path_ctl *ctl = p->ctl;
 	void (*waits)(struct remote_path *p) = ctl->ana_waits;
-	struct err e = r->err;
-	char text[512];
 
 	ctl->reading = false;
 	ctl->ana_waits = NULL;
@@ -74,8 +82,24 @@ static void log_read(struct nvme_log_read *r)
 			remote_path_look(p);
 		return;
 	}
-	if (!e.code && nvme_ana_log_each(ctl->page, ctl->page_len, take_group, p, &e) == 0)
-		e.code = 0;
+	ctl->ana_group = ctl->ana_ns = 0;
+	take_groups(&ctl->ana);
+}
+
+/* A log may be a mebibyte of namespaces: a part of them in a pass. */
+static void take_groups(struct timer *t)
+{
+	struct remote_path_ctl *ctl = container_of(t, struct remote_path_ctl, ana);
+	struct remote_path *p = ctl->path;
+	struct err e = ctl->log.err;
+	char text[512];
+
+	ctl->ana_at = 0;
+	ctl->ana_left = NAMESPACES_AT_ONCE;
+	if (!e.code && nvme_ana_log_each(ctl->page, ctl->page_len, take_group, p, &e) == 0 && !ctl->ana_left) {
+		timer_start(t, 0, take_groups);
+		return;
+	}
 	if (e.code)
 		log_warning("remote: %s: its ANA log: %s", remote_path_text(p, text), e.text);
 	free(ctl->page);
@@ -100,15 +124,25 @@ static uint8_t access_of(uint8_t state)
 static bool take_group(const struct nvme_ana_group *g, void *arg)
 {
 	struct remote_path *p = arg;
+	struct remote_path_ctl *ctl = p->ctl;
 
-	for (uint32_t i = 0; i < g->ns_count; i++) {
-		struct remote_disk *d = remote_disk_find(p->group, le32_get(g->nsids[i]));
+	if (ctl->ana_at++ < ctl->ana_group)
+		return true;
+	for (; ctl->ana_ns < g->ns_count; ctl->ana_ns++) {
+		struct remote_disk *d;
 
+		if (!ctl->ana_left--) {
+			ctl->ana_left = 0;
+			return false;
+		}
+		d = remote_disk_find(p->group, le32_get(g->nsids[ctl->ana_ns]));
 		if (!d)
 			continue;
 		d->ns[p->index].access = access_of(g->state);
 		d->ns[p->index].ana_state = g->state;
 		d->ns[p->index].anagrpid = g->id;
 	}
+	ctl->ana_group++;
+	ctl->ana_ns = 0;
 	return true;
 }

@@ -318,6 +318,39 @@ static uint64_t patience_ns(struct remote_rpc *rr)
 	return rr->load_until_ns > now ? rr->load_until_ns - now : 0;
 }
 
+static void handle_attach(struct rpc_call *call, void *args);
+
+/* Its name is being detached, or was given up, and is not free yet: what takes a second or two is worth waiting for. */
+struct queueing {
+	struct remote_wait wait;
+	struct rpc_call *call;
+	void *args;
+};
+
+static void name_is_free(struct remote_wait *w)
+{
+	struct queueing *q = container_of(w, struct queueing, wait);
+	struct rpc_call *call = q->call;
+	void *args = q->args;
+
+	free(q);
+	handle_attach(call, args);
+}
+
+static bool waits_for_its_name(struct rpc_call *call, const struct attach *args)
+{
+	struct remote_rpc *rr = rpc_ctx(call);
+	struct remote_group *g = remote_group_find(rr->remote, args->name);
+	struct queueing *q;
+
+	if (!g || !g->leaving || rr->remote->stopping)
+		return false;
+	q = base_zalloc(sizeof(*q));
+	*q = (struct queueing){ .wait.done = name_is_free, .call = call, .args = (void *)args };
+	remote_group_leave(g, &q->wait);
+	return true;
+}
+
 static void handle_attach(struct rpc_call *call, void *args)
 {
 	struct remote_rpc *rr = rpc_ctx(call);
@@ -326,6 +359,8 @@ static void handle_attach(struct rpc_call *call, void *args)
 	struct attaching *a;
 	struct err e = { 0 };
 
+	if (waits_for_its_name(call, args))
+		return;
 	if (order_from(call, args, &o, &e) == 0)
 		p = remote_attach(rr->remote, &o, &e);
 	if (!p) {

@@ -237,8 +237,8 @@ void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrl
 	b->thin = ns->nsfeat & NVME_NSFEAT_THIN;
 	b->max_io_blocks = min_u32(blocks_of(min_u32(ctrlr->max_io_bytes, UNTOLD_IO_BYTES_MAX), block_bytes), 65536);
 	b->max_nodata_blocks = UINT32_MAX; /* in several commands of the limits below */
-	if (ns->io_boundary_blocks)
-		b->optimal_io_blocks = ns->io_boundary_blocks;
+	if (ns->io_boundary_blocks || ns->optimal_write_blocks)
+		b->optimal_io_blocks = ns->io_boundary_blocks ? ns->io_boundary_blocks : ns->optimal_write_blocks;
 	b->atomic_blocks = max_u32(1, ns->atomic_write_blocks);
 	b->channel_ctx_bytes = sizeof(struct remote_channel);
 	b->io_ctx_bytes = sizeof(struct remote_io);

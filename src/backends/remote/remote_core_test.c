@@ -208,6 +208,18 @@ static void compare_and_write_is_a_fused_pair(void **state)
 	rig_answer(&r, qp, NVME_SC_NS_WRITE_PROTECTED | NVME_SC_DNR);
 	assert_true(io.done && io.io.status == BDEV_ST_WRITE_PROTECTED);
 
+	/* The comparison failed to be made: nothing was written, and it is made again. After one that was made nobody knows
+	 * whether the write was done: it is not compared with what it may have written itself. */
+	rig_io_go(&r, &io, 0);
+	rig_answer(&r, qp, NVME_SC_INTERNAL);
+	rig_answer(&r, qp, NVME_SC_FUSED_FAIL);
+	assert_false(io.done);
+	assert_int_equal(qp->count, 2);
+	rig_answer(&r, qp, 0);
+	rig_answer(&r, qp, NVME_SC_INTERNAL);
+	assert_true(io.done && io.io.status != BDEV_ST_OK && io.io.status != BDEV_ST_MISCOMPARE);
+	assert_int_equal(qp->count, 0);
+
 	/* Nobody knows whether it was done: it is not done again, and not answered before it cannot be done any more. */
 	rig_io_go(&r, &io, 0);
 	rig_answer(&r, qp, 0);

@@ -31,6 +31,9 @@ struct remote_path_ctl {
 	struct log_limit said;          /* losses and returns: a path that flaps does not fill the log */
 	struct timer take;              /* the namespaces are being gone through, a few at a time */
 	uint32_t take_at;
+	uint32_t ns_count, usable_count; /* as of the last look */
+	uint64_t unusable;              /* which cannot be used: a hash; what was said about them holds while it is the same */
+	bool says_unusable;
 	bool looking;                   /* namespaces or ANA states are being read; one at a time */
 	bool reading;                   /* `log` is out; its answer comes in any case */
 	uint32_t look_round, log_round; /* what was read for a controller that has gone is of no use */
@@ -51,6 +54,9 @@ struct remote_path_ctl {
 	struct remote_wait unpublished;
 	enum nvme_reason reason;
 	uint64_t attempts_total, ups_total;
+	struct timer ana;               /* the ANA log is being gone through, so many namespaces in a pass */
+	uint32_t ana_group, ana_ns;     /* how far: so many groups, and of the next so many namespaces */
+	uint32_t ana_at, ana_left;      /* in this pass: at which group; how many namespaces are left of it */
 	struct nvme_log_read log;       /* the ANA log, the list of changed namespaces */
 	void *page;                     /* what it is read into */
 	uint32_t page_len;
@@ -68,6 +74,7 @@ struct remote_path_ctl {
 
 /* A group or a discovery service has gone: was that the last that remote_stop() waits for? */
 void remote_look_stopped(struct remote *r);
+void remote_forgot(struct remote *r);
 void remote_opts_default(struct remote_opts *ret_opts);
 
 /* --- remote_turns.c ---------------------------------------------------------------------------------------- */

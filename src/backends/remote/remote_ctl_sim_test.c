@@ -444,6 +444,7 @@ static void is_down(struct timer *t)
 	struct fake_lanes *f = container_of(t, struct fake_lanes, timer);
 
 	f->busy = f->up = f->early = false;
+	f->path->left_in_limbo = (uint32_t)sim_draw(2);
 	f->done(f->path);
 }
 

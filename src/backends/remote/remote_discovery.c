@@ -342,6 +342,19 @@ static void went(struct remote_wait *w)
 	look_stopped(d);
 }
 
+/* Another service lists it too, and keeps it. */
+static bool others_list(const struct remote_found *f)
+{
+	list_each(l, &f->of->remote->discoveries) {
+		struct remote_discovery *d = list_entry(l, struct remote_discovery, link);
+		const struct remote_found *theirs = d != f->of && !d->stopping ? find(d, &f->where) : NULL;
+
+		if (theirs && strcmp(theirs->name, f->name) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void detach(struct remote_found *f)
 {
 	struct remote_discovery *d = f->of;
@@ -353,8 +366,8 @@ static void detach(struct remote_found *f)
 	g->wait.done = went;
 	g->of = d;
 	d->detaching++;
-	if (!path_of(f) || remote_detach(d->remote, &o, &g->wait, &e) != 0) {
-		free(g); /* somebody else did */
+	if (!path_of(f) || others_list(f) || remote_detach(d->remote, &o, &g->wait, &e) != 0) {
+		free(g); /* somebody else did, or will */
 		d->detaching--;
 	}
 	forget(f);

@@ -345,6 +345,7 @@ static void free_later(struct msg *m)
 {
 	struct remote_group *g = container_of(m, struct remote_group, freed_msg);
 	struct remote *r = g->remote;
+	bool forgotten = g->forgotten;
 	struct list leavers, *l;
 
 	timer_stop(&g->peace);
@@ -366,5 +367,7 @@ static void free_later(struct msg *m)
 
 		w->done(w);
 	}
+	if (forgotten)
+		remote_forgot(r); /* its disks' exports are gone as well */
 	remote_look_stopped(r);
 }

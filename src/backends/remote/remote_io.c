@@ -141,6 +141,7 @@ static void both_done(struct remote_io *r)
 	if (--r->halves)
 		return;
 	first->sent |= second->sent;
+	r->fused.compared = !said;
 	if (said == NVME_SC_SUCCESS || said == NVME_SC_FUSED_FAIL) {
 		if (!said || nvme_op_status(second))
 			first->cpl = second->cpl;
@@ -176,6 +177,17 @@ void remote_end(struct remote_io *r, enum bdev_status st)
 	bdev_io_done(r->io, st);
 }
 
+static inline void add_time(remote_count *sum, remote_count *min, remote_count *max, uint64_t took_ns)
+{
+	uint64_t least = remote_count_get(min);
+
+	remote_count_add(sum, took_ns);
+	if (unlikely(took_ns < least || !least))
+		atomic_store_explicit(min, took_ns, memory_order_relaxed);
+	if (unlikely(took_ns > remote_count_get(max)))
+		atomic_store_explicit(max, took_ns, memory_order_relaxed);
+}
+
 static void account(struct remote_channel *c, struct remote_io *r)
 {
 	struct remote_lane *l = r->lane;
@@ -185,16 +197,20 @@ static void account(struct remote_channel *c, struct remote_io *r)
 	if (likely(r->io->op == BDEV_READ)) {
 		remote_count_add(&s->reads, 1);
 		remote_count_add(&s->read_bytes, r->op.data_len);
-		remote_count_add(&s->read_ns, took_ns);
+		add_time(&s->read_ns, &s->read_min_ns, &s->read_max_ns, took_ns);
 	} else if (r->io->op == BDEV_WRITE) {
 		remote_count_add(&s->writes, 1);
 		remote_count_add(&s->write_bytes, r->op.data_len);
-		remote_count_add(&s->write_ns, took_ns);
+		add_time(&s->write_ns, &s->write_min_ns, &s->write_max_ns, took_ns);
+	} else if (r->io->op == BDEV_COPY) {
+		remote_count_add(&s->copies, 1);
+		remote_count_add(&s->copy_bytes, r->step * c->block_bytes);
+		add_time(&s->copy_ns, &s->copy_min_ns, &s->copy_max_ns, took_ns);
 	} else if (r->io->op == BDEV_UNMAP) {
 		remote_count_add(&s->unmaps, 1);
 		for (uint64_t i = 0; i * sizeof(r->ranges[0]) < r->op.data_len; i++)
 			remote_count_add(&s->unmap_bytes, (uint64_t)le32_get(r->ranges[i].nlb) * c->block_bytes);
-		remote_count_add(&s->unmap_ns, took_ns);
+		add_time(&s->unmap_ns, &s->unmap_min_ns, &s->unmap_max_ns, took_ns);
 	} else {
 		remote_count_add(&s->others, 1);
 	}
@@ -259,11 +275,18 @@ static void path_lost(struct remote_channel *c, struct remote_io *r)
 	remote_go_after_loss(c, r);
 }
 
+/* Of a compare and write whose first half was answered with success the second may have been done, whatever it says:
+ * done again it would find its own data, and say that there were others. */
+static bool is_done_perhaps(const struct remote_io *r)
+{
+	return remote_is_fused(r) && r->fused.compared;
+}
+
 static void refused(struct remote_channel *c, struct remote_io *r, const struct remote_status_row *row)
 {
 	if (row->verdict == REMOTE_OTHER_ANA)
 		remote_lane_news(r->lane, REMOTE_NEWS_ANA);
-	if (++r->refusals > REFUSALS_MAX) {
+	if (++r->refusals > REFUSALS_MAX || is_done_perhaps(r)) {
 		remote_end(r, row->status);
 		return;
 	}
@@ -287,7 +310,7 @@ static void again(struct remote_channel *c, struct remote_io *r, uint16_t status
 	int32_t max = c->disk->group->remote->opts.bdev_retry_count;
 	uint64_t delay_ns;
 
-	if (r->aborted || (max >= 0 && r->retries >= (uint32_t)max)) {
+	if (r->aborted || is_done_perhaps(r) || (max >= 0 && r->retries >= (uint32_t)max)) {
 		remote_end(r, row->status);
 		return;
 	}

@@ -78,14 +78,17 @@ void remote_lanes_down(struct remote_path *p, void (*done)(struct remote_path *p
 	assert(!p->downs_left);
 	p->down_done = done;
 	p->downs_left = lane_count(p);
+	p->left_in_limbo = 0;
 	for (uint32_t i = 0; i < lane_count(p); i++)
 		msg_send(remote_lane_reactor(&p->lanes[i]), &p->lanes[i].down_msg, down_on_core);
 }
 
 static void down_on_control(struct msg *m)
 {
-	struct remote_path *p = container_of(m, struct remote_lane, down_msg)->path;
+	struct remote_lane *l = container_of(m, struct remote_lane, down_msg);
+	struct remote_path *p = l->path;
 
+	p->left_in_limbo += l->down_limbo;
 	if (--p->downs_left == 0)
 		p->down_done(p);
 }
@@ -342,6 +345,7 @@ void remote_lane_look_down(struct remote_lane *l)
 	if (!l->down_asked || l->away)
 		return;
 	l->down_asked = false;
+	l->down_limbo = l->in_limbo;
 	msg_send(core_control(l->path->group->remote->core), &l->down_msg, down_on_control);
 }
 
@@ -365,6 +369,7 @@ static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
 {
 	const struct remote_opts *opts;
 	struct remote_lane *l = arg;
+	char addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
 	if (l->qp != qp)
@@ -382,8 +387,8 @@ static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
 		abort_next_late(l);
 		return;
 	}
-	err_set(&e, -ETIMEDOUT, "%s at %s port %s: command %02xh of queue %u was not answered within %llu us",
-	        l->path->where.subnqn, l->path->where.traddr, l->path->where.trsvcid, op->cmd.opc, nvme_qpair_id(qp),
+	err_set(&e, -ETIMEDOUT, "%s at %s: command %02xh of queue %u was not answered within %llu us", l->path->login.subnqn,
+	        net_addr_text(&l->path->login.addr, addr), op->cmd.opc, nvme_qpair_id(qp),
 	        (unsigned long long)opts->timeout_us);
 	remote_lane_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
 }
@@ -456,10 +461,11 @@ static bool is_still_out(const struct remote_lane *l)
 
 static void could_not_be_aborted(struct remote_lane *l, const char *why)
 {
+	char addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
-	err_set(&e, -ETIMEDOUT, "%s at %s port %s: a command took too long and %s", l->path->where.subnqn,
-	        l->path->where.traddr, l->path->where.trsvcid, why);
+	err_set(&e, -ETIMEDOUT, "%s at %s: a command took too long and %s", l->path->login.subnqn,
+	        net_addr_text(&l->path->login.addr, addr), why); /* path->where is control's */
 	remote_lane_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
 }
 

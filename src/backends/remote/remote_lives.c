@@ -24,6 +24,11 @@ void remote_lives_ended(struct remote_path *p)
 	bool at_once = ctl->fenced || p->group->remote->opts.write_replay_immediate;
 	uint64_t due_ns = reactor_now_ns() + (at_once ? 0 : safe_after_ns(p));
 
+	if (!p->left_in_limbo && !ctl->replaying) { /* nor of an older life */
+		ctl->life_count = 0;
+		timer_stop(&ctl->limbo);
+		return;
+	}
 	/* A fence is of this life's controller only: older lives were other controllers' of the target, and keep
 	 * their time. */
 	if (ctl->life_count == REMOTE_LIVES_MAX) /* the newest two together, when both are safe */

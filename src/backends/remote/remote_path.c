@@ -159,6 +159,24 @@ static void granted(struct remote_turn *turn)
 	nvme_ctrlr_proceed(p->ctrlr);
 }
 
+/* As Linux does: one name, two serial numbers are two subsystems, whose namespaces must not be taken for the same. */
+static int check_identity(const struct remote_path *p, const struct nvme_ctrlr_info *info, struct err *e)
+{
+	char text[512], other[512];
+
+	for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++) {
+		const struct remote_path *o = p->group->paths[i];
+		const struct nvme_ctrlr_info *theirs = NULL;
+
+		if (o && o != p && o->state == REMOTE_PATH_UP)
+			theirs = nvme_ctrlr_info(o->ctrlr);
+		if (theirs && strcmp(theirs->serial, info->serial) != 0)
+			return err_set(e, -EINVAL, "%s: that is another subsystem: its serial number is '%s', and '%s' by way of %s",
+			               remote_path_text(p, text), info->serial, theirs->serial, remote_path_text(o, other));
+	}
+	return 0;
+}
+
 static int check_ctrlr(struct remote_path *p, const struct nvme_ctrlr_info *info, struct err *e)
 {
 	char text[512];
@@ -167,7 +185,7 @@ static int check_ctrlr(struct remote_path *p, const struct nvme_ctrlr_info *info
 		return err_set(e, -EINVAL, "%s: that is a discovery controller, which has no disks; "
 		               "bdev_nvme_start_discovery "
 		               "uses it, and subnqn names a subsystem that has some", remote_path_text(p, text));
-	return 0;
+	return check_identity(p, info, e);
 }
 
 static uint64_t align_up_by(uint64_t ms, uint32_t step_ms)
@@ -535,7 +553,9 @@ static void expired(struct timer *t)
 	if (o->ctrlr_loss_timeout_sec > 0 && lost_for >= (uint64_t)o->ctrlr_loss_timeout_sec * NS_PER_S) {
 		log_warning("remote: %s: not connected again within %d s (ctrlr_loss_timeout_sec): it is removed",
 		            remote_path_text(p, text), o->ctrlr_loss_timeout_sec);
+		p->group->forgotten = true;
 		remote_path_leave(p, NULL);
+		remote_forgot(p->group->remote);
 		return;
 	}
 	if (o->fast_io_fail_timeout_sec && lost_for >= o->fast_io_fail_timeout_sec * NS_PER_S && !p->ctl->hopeless) {

@@ -315,16 +315,28 @@ void remote_paths_rpc_save(struct remote_rpc *rr, struct json_object *array)
 
 static void add_sums(struct json_object *o, const struct remote_disk *d, uint32_t path)
 {
-	static const struct { const char *name; size_t at; } rows[] = {
+	enum { SUM, LEAST, MOST };
+	static const struct { const char *name; size_t at; uint8_t how; } rows[] = {
 		{ "bytes_read", offsetof(struct remote_io_stats, read_bytes) },
 		{ "num_read_ops", offsetof(struct remote_io_stats, reads) },
 		{ "bytes_written", offsetof(struct remote_io_stats, write_bytes) },
 		{ "num_write_ops", offsetof(struct remote_io_stats, writes) },
 		{ "bytes_unmapped", offsetof(struct remote_io_stats, unmap_bytes) },
 		{ "num_unmap_ops", offsetof(struct remote_io_stats, unmaps) },
+		{ "bytes_copied", offsetof(struct remote_io_stats, copy_bytes) },
+		{ "num_copy_ops", offsetof(struct remote_io_stats, copies) },
 		{ "read_latency_ticks", offsetof(struct remote_io_stats, read_ns) },
+		{ "max_read_latency_ticks", offsetof(struct remote_io_stats, read_max_ns), MOST },
+		{ "min_read_latency_ticks", offsetof(struct remote_io_stats, read_min_ns), LEAST },
 		{ "write_latency_ticks", offsetof(struct remote_io_stats, write_ns) },
+		{ "max_write_latency_ticks", offsetof(struct remote_io_stats, write_max_ns), MOST },
+		{ "min_write_latency_ticks", offsetof(struct remote_io_stats, write_min_ns), LEAST },
 		{ "unmap_latency_ticks", offsetof(struct remote_io_stats, unmap_ns) },
+		{ "max_unmap_latency_ticks", offsetof(struct remote_io_stats, unmap_max_ns), MOST },
+		{ "min_unmap_latency_ticks", offsetof(struct remote_io_stats, unmap_min_ns), LEAST },
+		{ "copy_latency_ticks", offsetof(struct remote_io_stats, copy_ns) },
+		{ "max_copy_latency_ticks", offsetof(struct remote_io_stats, copy_max_ns), MOST },
+		{ "min_copy_latency_ticks", offsetof(struct remote_io_stats, copy_min_ns), LEAST },
 		{ "num_other_ops", offsetof(struct remote_io_stats, others) },
 		{ "num_errors", offsetof(struct remote_io_stats, errors) },
 	};
@@ -334,8 +346,14 @@ static void add_sums(struct json_object *o, const struct remote_disk *d, uint32_
 
 		for (uint32_t core = 0; core < remote_core_count(d->group->remote); core++) {
 			const struct remote_io_stats *s = atomic_load(&d->stats[core]);
+			uint64_t v = s ? remote_count_get((const void *)((const char *)&s[path] + rows[k].at)) : 0;
 
-			sum += s ? remote_count_get((const remote_count *)(const void *)((const char *)&s[path] + rows[k].at)) : 0;
+			if (rows[k].how == SUM)
+				sum += v;
+			else if (rows[k].how == MOST)
+				sum = max_u64(sum, v);
+			else if (v)
+				sum = sum ? min_u64(sum, v) : v;
 		}
 		json_add_u64(o, rows[k].name, sum);
 	}

@@ -77,9 +77,11 @@ static inline uint64_t remote_count_get(const remote_count *c)
 
 /* Of one disk over one path on one core: SPDK's io path statistics. */
 struct remote_io_stats {
-	remote_count reads, writes, unmaps, others;     /* ended, well or not */
-	remote_count read_bytes, write_bytes, unmap_bytes;
-	remote_count read_ns, write_ns, unmap_ns;       /* sums of latencies */
+	remote_count reads, writes, unmaps, copies, others;     /* ended well */
+	remote_count read_bytes, write_bytes, unmap_bytes, copy_bytes;
+	remote_count read_ns, write_ns, unmap_ns, copy_ns;      /* sums of latencies */
+	remote_count read_max_ns, write_max_ns, unmap_max_ns, copy_max_ns;
+	remote_count read_min_ns, write_min_ns, unmap_min_ns, copy_min_ns;      /* 0: none */
 	remote_count errors;                            /* ended with an NVMe status that is not success */
 };
 
@@ -169,7 +171,7 @@ struct remote_lane {
 	remote_count outstanding;       /* now */
 	remote_count counts[REMOTE_LANE_COUNTER_COUNT];
 	uint64_t latency_ns, chosen_ns; /* moving average; when it was chosen last, for the latency selector */
-	uint32_t in_limbo;              /* I/Os in channels' limbo that went this way */
+	uint32_t in_limbo, down_limbo;  /* I/Os in channels' limbo that went this way; the same when a down was answered */
 	struct list early;              /* remote_io.link: of other cores,
 		which heard of a new life before this one did */
 	/* From control and back as the answer; each at most once under way. */
@@ -247,6 +249,7 @@ struct remote_io {
 		struct {
 			struct nvme_op second;
 			nvme_op_fn *both;
+			bool compared;  /* with success: whether the write was done nobody knows, when it failed */
 			struct iovec iovs[2][REMOTE_FUSED_IOVS];
 		} fused;
 	};
@@ -319,6 +322,7 @@ struct remote_group {
 	uint32_t rr_min_io;
 	bool policy_given;              /* for its first path, to be saved with it */
 	bool discovered;                /* by a discovery service: it saves itself */
+	bool forgotten;                 /* a path of it was given up: that is to last */
 	struct version_publish publish;
 	bool publishing, dirty;
 	uint32_t views_alive;
@@ -367,6 +371,7 @@ struct remote_path {
 	uint32_t told_life, rest_ms;    /* rest_ms: what is left of the attempt's time, for who logs in at once */
 	uint16_t crdt_100ms[3];
 	uint32_t replay_life, downs_left, replays_left;
+	uint32_t left_in_limbo;         /* I/Os, when the last down was done */
 	void (*down_done)(struct remote_path *p), (*replay_done)(struct remote_path *p);
 };
 
@@ -374,6 +379,7 @@ struct remote_ns {                      /* what control knows of one namespace o
 	bool present;
 	uint8_t access;                 /* enum remote_access */
 	uint8_t ana_state;              /* enum nvme_ana_state; 0: none was told */
+	const char *differs;            /* why this path is not used, as was said last; NULL: it is */
 	uint32_t anagrpid;
 };
 
@@ -414,6 +420,8 @@ struct remote {
 	/* CTL's */
 	char hostnqn[224];              /* for who gives none */
 	struct list discoveries;
+	void (*forgot)(void *arg);      /* something that is saved has gone by itself; NULL: nobody wants to know */
+	void *forgot_arg;
 	bool stopping, stopped;
 	void (*stop_done)(void *arg);
 	void *stop_arg;

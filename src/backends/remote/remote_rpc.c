@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "rpc/state.h"
+
 static const char *const families[] = { [NET_IPV4] = "IPv4", [NET_IPV6] = "IPv6" };
 
 void remote_json_trid(struct json_object *o, const struct nvme_path *where, bool with_nqn)
@@ -122,6 +124,15 @@ static void add_namespace(struct json_object *o, const struct remote_disk *d, co
 	if (info->cmic & NVME_CMIC_ANA)
 		json_add_text(ns, "ana_state", remote_ana_name(d->ns[p->index].ana_state));
 	json_add_bool(ns, "can_share", d->info.nmic & 1);
+	/* As the target tells them, in blocks; not at all where it does not. */
+	if (d->info.write_granularity_blocks > 1)
+		json_add_u64(ns, "preferred_write_granularity", d->info.write_granularity_blocks);
+	if (d->info.write_alignment_blocks > 1)
+		json_add_u64(ns, "preferred_write_alignment", d->info.write_alignment_blocks);
+	if (d->info.optimal_write_blocks)
+		json_add_u64(ns, "optimal_write_size", d->info.optimal_write_blocks);
+	if (d->info.io_boundary_blocks)
+		json_add_u64(ns, "optimal_io_boundary", d->info.io_boundary_blocks);
 }
 
 static void driver_specific(const struct bdev *b, struct json_object *driver)
@@ -149,10 +160,20 @@ static void save(void *ctx, struct json_object *array)
 	remote_discovery_rpc_save(ctx, array);
 }
 
+/* What was removed after ctrlr_loss_timeout_sec is not to come back after a restart. */
+static void forgot(void *arg)
+{
+	struct remote_rpc *rr = arg;
+
+	rpc_state_changed(bdev_rpc_of(rr->br));
+}
+
 void remote_rpc_init(struct remote_rpc *rr, struct bdev_rpc *br)
 {
 	rr->br = br;
 	rr->remote = remote_make(bdev_rpc_registry(br));
+	rr->remote->forgot = forgot;
+	rr->remote->forgot_arg = rr;
 	rr->kind = (struct bdev_rpc_kind){ .product = remote_product, .driver_specific = driver_specific };
 	bdev_rpc_add_kind(br, &rr->kind);
 	rr->saver = (struct bdev_rpc_saver){ .save = save, .ctx = rr };

@@ -245,6 +245,44 @@ static bool drop_others(struct remote_path *p, const struct nvme_ctrlr_info *inf
 	return true;
 }
 
+static void say_unusable(const struct remote_path *p, const struct nvme_ns_info *ns)
+{
+	char text[512];
+
+	if (ns->status)
+		log_notice("remote: %s: namespace %u cannot be used: Identify was answered with '%s'",
+		           remote_path_text(p, text), ns->nsid, nvme_status_text(ns->status, true));
+	else
+		log_notice("remote: %s: namespace %u cannot be used: %llu blocks of %u bytes, %u of metadata, are no format for "
+		           "this host", remote_path_text(p, text), ns->nsid, (unsigned long long)ns->block_count,
+		           ns->block_size, ns->md_size);
+}
+
+/* What there is, all together: each look finds it again, but it is said only when it changed. */
+static void count_namespaces(struct remote_path *p)
+{
+	const struct nvme_ctrlr_info *info = nvme_ctrlr_info(p->ctrlr);
+	struct remote_path_ctl *ctl = p->ctl;
+	uint64_t hash = 0xcbf29ce484222325ull;
+	char text[512];
+
+	ctl->ns_count = info->ns_count;
+	ctl->usable_count = 0;
+	for (uint32_t i = 0; i < info->ns_count; i++) {
+		const struct nvme_ns_info *ns = &info->ns[i];
+
+		ctl->usable_count += ns->usable;
+		if (!ns->usable)
+			hash = (hash ^ ns->nsid ^ (uint64_t)ns->block_size << 32 ^ (uint64_t)ns->status << 16) * 0x100000001b3ull;
+	}
+	hash ^= !ctl->usable_count;
+	ctl->says_unusable = hash != ctl->unusable;
+	ctl->unusable = hash;
+	if (!ctl->usable_count && ctl->says_unusable)
+		log_warning("remote: %s has %s: there are no disks of it", remote_path_text(p, text),
+		            info->ns_count ? "no namespace that can be used" : "no namespace for this host");
+}
+
 static void take_some(struct timer *t)
 {
 	struct remote_path *p = container_of(t, struct remote_path_ctl, take)->path;
@@ -255,9 +293,8 @@ static void take_some(struct timer *t)
 	for (uint32_t n = 0; !g->leaving && *at < info->ns_count && n < TAKE_AT_ONCE; n++, ++*at)
 		if (info->ns[*at].usable)
 			take_one(p, &info->ns[*at]);
-		else
-			log_notice("remote: %s: namespace %u has a format that cannot be used here", g->name,
-			           info->ns[*at].nsid);
+		else if (p->ctl->says_unusable)
+			say_unusable(p, &info->ns[*at]);
 	remote_group_changed(g);
 	if (!g->leaving && (*at < info->ns_count || !drop_others(p, info)))
 		timer_start(&p->ctl->take, 0, take_some);
@@ -269,6 +306,7 @@ static void take_some(struct timer *t)
 static void take_namespaces(struct remote_path *p)
 {
 	p->ctl->take_at = 0;
+	count_namespaces(p);
 	take_some(&p->ctl->take);
 }
 
@@ -350,6 +388,7 @@ static void take_one(struct remote_path *p, const struct nvme_ns_info *ns)
 		return; /* looked at again when it has gone */
 	differs = difference(d, nvme_ctrlr_info(p->ctrlr), ns);
 	if (!differs) {
+		d->ns[p->index].differs = NULL;
 		d->ns[p->index].present = true;
 		if (!known)
 			d->ns[p->index].access = REMOTE_ACCESS_OPTIMIZED; /* until the ANA log says otherwise */
@@ -357,8 +396,10 @@ static void take_one(struct remote_path *p, const struct nvme_ns_info *ns)
 		resize(d, ns->block_count);
 		return;
 	}
-	log_warning("remote: %s: namespace %u is %s; this path is not used for %s", remote_path_text(p, text), ns->nsid,
-	            differs, d->bdev.name);
+	if (d->ns[p->index].differs != differs) /* a constant: each kind is one */
+		log_warning("remote: %s: namespace %u is %s; this path is not used for %s", remote_path_text(p, text),
+		            ns->nsid, differs, d->bdev.name);
+	d->ns[p->index].differs = differs;
 	look_if_lost(d); /* the only one that had it: what was there has gone, and this comes in its place */
 }
 

@@ -61,6 +61,9 @@ static void add_path(struct json_object *o, const struct remote_path *p)
 	if (p->last_err.code)
 		json_add_text(o, "why", p->last_err.text);
 	json_add_bool(o, "io_waits", remote_path_may_come(p));
+	if (p->state == REMOTE_PATH_UP && !p->ctl->usable_count)
+		json_add_text(o, "note", p->ctl->ns_count ? "it has no namespace that can be used; the log says why" :
+		                                            "it has no namespace for this host");
 	add_counters(o, p);
 }
 
