@@ -11,6 +11,13 @@ static int run_discover(struct cli *c, struct cli_args *a);
 static int run_identify(struct cli *c, struct cli_args *a);
 static int run_attach(struct cli *c, struct cli_args *a);
 static int run_detach(struct cli *c, struct cli_args *a);
+static int run_reset(struct cli *c, struct cli_args *a);
+static int run_enable(struct cli *c, struct cli_args *a);
+static int run_disable(struct cli *c, struct cli_args *a);
+static int run_policy(struct cli *c, struct cli_args *a);
+static int run_discovery(struct cli *c, struct cli_args *a);
+static int describe_policy(struct cli *c, struct cli_args *a, const char *first, struct err *e);
+static int describe_discovery(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 static int describe_attach(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 static int describe_discover(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 static int describe_identify(struct cli *c, struct cli_args *a, const char *first, struct err *e);
@@ -18,6 +25,10 @@ static int describe_identify(struct cli *c, struct cli_args *a, const char *firs
 #define ADDRESS_FORMS(port) \
 	"ADDRESS is a name or an address, with a port or without: HOST, HOST:PORT, [IPv6]:PORT. Without, it is " port "."
 #define ADDRESS_HELP(port) ADDRESS_FORMS(port) " Nothing is attached."
+static const struct cli_option discovery_options[] = {
+	{ "stop", NULL, "Follow it no more, and detach what it found; then it is named, not its address" },
+};
+
 static const struct cli_verb verbs[] = {
 	{ "list", "", "the remote controllers that are attached, and how they are", run_list, .is_default = true,
 	  .example = "gantry nvme list" },
@@ -34,10 +45,21 @@ static const struct cli_verb verbs[] = {
 	{ "detach", "NAME [ADDRESS]", "disconnect from a remote subsystem, or take one path away; disks go with the last",
 	  run_detach, .help = "ADDRESS is as gantry nvme list shows it: HOST:PORT.",
 	  .example = "gantry nvme detach Nvme0" },
+	{ "reset", "NAME", "connect anew to a remote subsystem, on all paths; I/O goes on where it was", run_reset,
+	  .example = "gantry nvme reset Nvme0" },
+	{ "disable", "NAME", "disconnect from a remote subsystem and keep its disks, whose I/O fails until it is enabled",
+	  run_disable, .example = "gantry nvme disable Nvme0" },
+	{ "enable", "NAME", "connect to one that was disabled", run_enable, .example = "gantry nvme enable Nvme0" },
+	{ "policy", "DISK POLICY", "how a disk uses several paths: active_passive or active_active", run_policy,
+	  .describe = describe_policy, .example = "gantry nvme policy Nvme0n1 active_active --selector queue_depth" },
+	{ "discovery", "[ADDRESS]", "the discovery services that are followed; with ADDRESS: attach what that one lists, "
+	  "and follow its changes", run_discovery, CLI_OPTIONS(discovery_options), .describe = describe_discovery,
+	  .help = ADDRESS_FORMS("8009; many targets answer on 4420 too"),
+	  .example = "gantry nvme discovery 127.0.0.1:4420\ngantry nvme discovery Disc0 --stop" },
 };
 const struct cli_noun nvme_noun = { "nvme", "remote NVMe targets", verbs, ARRAY_SIZE(verbs) };
 
-static int describe(struct cli *c, struct cli_args *a, const char *method, const char *word);
+static int describe(struct cli *c, struct cli_args *a, const char *method, const char *words);
 static struct json_object *ask(struct cli *c, struct cli_args *a, const char *method, const char *nqn, struct err *e);
 static void add_address(struct json_object *params, const char *text);
 static void print_log(struct json_object *log);
@@ -52,9 +74,10 @@ static void say_why_not(struct json_object *groups)
 		struct json_object *group = list_at(groups, i), *paths = field(group, "ctrlrs");
 
 		for (size_t p = 0; p < list_count(paths); p++) {
-			const char *why = field_text(list_at(paths, p), "why");
+			struct json_object *path = list_at(paths, p);
+			const char *why = field_text(path, strcmp(field_text(path, "state"), "enabled") == 0 ? "note" : "why");
 
-			if (!*why || strcmp(field_text(list_at(paths, p), "state"), "enabled") == 0)
+			if (!*why)
 				continue;
 			printf("\n%s:\n", field_text(group, "name"));
 			print_wrapped(why, 4);
@@ -126,11 +149,23 @@ static void say_how_to_attach(struct json_object *records)
 
 		if (strcmp(field_text(r, "subtype"), "nvme subsystem") != 0 || strcmp(field_text(r, "trtype"), "tcp") != 0)
 			continue;
-		printf("\nTo look at one: gantry nvme identify ADDRESS:PORT SUBSYSTEM. To attach its disks:\n"
+		printf("\nTo look at one: gantry nvme identify ADDRESS:PORT SUBSYSTEM. To attach it:\n"
 		       "    gantry nvme attach %s:%s %s\n", field_text(r, "traddr"), field_text(r, "trsvcid"),
 		       field_text(r, "subnqn"));
 		return;
 	}
+}
+
+/* What is the same everywhere, and nothing special, has no column: a name is long, and a terminal 80 columns wide. */
+static bool all_are(struct json_object *records, const char *key, const char *usual)
+{
+	for (size_t i = 0; i < list_count(records); i++) {
+		const char *is = field_text(list_at(records, i), key);
+
+		if (*is && strcmp(is, usual) != 0)
+			return false;
+	}
+	return true;
 }
 
 static void print_log(struct json_object *log)
@@ -139,7 +174,10 @@ static void print_log(struct json_object *log)
 	struct table t;
 
 	if (list_count(records)) {
-		table_init(&t, "SUBSYSTEM KIND TRANSPORT ADDRESS PORT SECURITY");
+		bool all_tcp = all_are(records, "trtype", "tcp"), all_open = all_are(records, "sectype", "none");
+
+		table_init(&t, !all_open ? "SUBSYSTEM KIND ADDRESS PORT TRANSPORT SECURITY" :
+		               !all_tcp ? "SUBSYSTEM KIND ADDRESS PORT TRANSPORT" : "SUBSYSTEM KIND ADDRESS PORT");
 		for (size_t i = 0; i < list_count(records); i++) {
 			struct json_object *r = list_at(records, i);
 			const char *kind = field_text(r, "subtype");
@@ -148,10 +186,12 @@ static void print_log(struct json_object *log)
 			table_cell(&t, "%s", text_starts_with(kind, "nvme") ? "disks" :
 			                     text_starts_with(kind, "current") ? "this one" :
 			                     text_starts_with(kind, "discovery") ? "discovery" : kind);
-			table_cell(&t, "%s", field_text(r, "trtype"));
 			table_cell(&t, "%s", field_text(r, "traddr"));
 			table_cell(&t, "%s", field_text(r, "trsvcid"));
-			table_cell(&t, "%s", *field_text(r, "sectype") ? field_text(r, "sectype") : "-");
+			if (!all_tcp || !all_open)
+				table_cell(&t, "%s", field_text(r, "trtype"));
+			if (!all_open)
+				table_cell(&t, "%s", *field_text(r, "sectype") ? field_text(r, "sectype") : "-");
 		}
 		table_print(&t);
 	} else {
@@ -284,7 +324,8 @@ static int run_attach(struct cli *c, struct cli_args *a)
 	for (size_t i = 0; disks && !c->json && i < list_count(disks); i++)
 		printf("%s\n", json_object_get_string(list_at(disks, i)));
 	if (disks && !c->json && !list_count(disks))
-		printf("%s is attached, and has no namespaces for us yet.\n", field_text(params, "name"));
+		printf("%s is attached, and has no namespace that could be a disk here; gantry nvme list says why.\n",
+		       field_text(params, "name"));
 	json_object_put(params);
 	if (!disks)
 		return cli_fail(&e);
@@ -310,11 +351,155 @@ static int run_detach(struct cli *c, struct cli_args *a)
 	return CLI_OK;
 }
 
+/* --- reset, enable, disable, policy --- */
+
+static int do_it(struct cli *c, const char *method, struct json_object *params)
+{
+	struct err e = { 0 };
+	struct json_object *result = client_call(c, method, params, &e);
+
+	json_object_put(params);
+	if (!result)
+		return cli_fail(&e);
+	if (c->json)
+		cli_print_json(result);
+	json_object_put(result);
+	return CLI_OK;
+}
+
+static int to_controller(struct cli *c, const char *method, const char *name)
+{
+	struct json_object *params = json_object_new_object();
+
+	json_object_object_add(params, "name", json_object_new_string(name));
+	return do_it(c, method, params);
+}
+
+static int run_reset(struct cli *c, struct cli_args *a)
+{
+	return to_controller(c, "bdev_nvme_reset_controller", a->words[0]);
+}
+
+static int run_enable(struct cli *c, struct cli_args *a)
+{
+	return to_controller(c, "bdev_nvme_enable_controller", a->words[0]);
+}
+
+static int run_disable(struct cli *c, struct cli_args *a)
+{
+	return to_controller(c, "bdev_nvme_disable_controller", a->words[0]);
+}
+
+static int describe_policy(struct cli *c, struct cli_args *a, const char *first, struct err *e)
+{
+	return describe(c, a, "bdev_nvme_set_multipath_policy", "name policy");
+}
+
+static int run_policy(struct cli *c, struct cli_args *a)
+{
+	struct json_object *params = json_object_new_object();
+	const char *method = "bdev_nvme_set_multipath_policy";
+	struct err e = { 0 };
+
+	json_object_object_add(params, "name", json_object_new_string(a->words[0]));
+	json_object_object_add(params, "policy", json_object_new_string(a->words[1]));
+	if (args_to_params(a, field(cli_method(c, method), "params"), params, &e) == 0)
+		return do_it(c, method, params);
+	json_object_put(params);
+	return cli_fail(&e);
+}
+
+/* --- discovery --- */
+
+static int describe_discovery(struct cli *c, struct cli_args *a, const char *first, struct err *e)
+{
+	return describe(c, a, "bdev_nvme_start_discovery", "trtype");
+}
+
+static int list_services(struct cli *c)
+{
+	struct err e = { 0 };
+	struct json_object *services = client_call(c, "bdev_nvme_get_discovery_info", NULL, &e);
+	struct table t;
+
+	if (!services)
+		return cli_fail(&e);
+	if (c->json) {
+		cli_print_json(services);
+	} else if (!list_count(services)) {
+		printf("No discovery service is followed. To attach what one lists: gantry nvme discovery ADDRESS\n");
+	} else {
+		table_init(&t, "NAME DOES ADDRESS PORT >ATTACHED");
+		for (size_t i = 0; i < list_count(services); i++) {
+			struct json_object *s = list_at(services, i), *trid = field(s, "trid");
+
+			table_cell(&t, "%s", field_text(s, "name"));
+			table_cell(&t, "%s", field_text(s, "doing"));
+			table_cell(&t, "%s", field_text(trid, "traddr"));
+			table_cell(&t, "%s", field_text(trid, "trsvcid"));
+			table_cell(&t, "%zu", list_count(field(s, "attached")));
+		}
+		table_print(&t);
+		for (size_t i = 0; i < list_count(services); i++) {
+			if (!*field_text(list_at(services, i), "why"))
+				continue;
+			printf("\n%s:\n", field_text(list_at(services, i), "name"));
+			print_wrapped(field_text(list_at(services, i), "why"), 4);
+		}
+	}
+	json_object_put(services);
+	return CLI_OK;
+}
+
+static int run_discovery(struct cli *c, struct cli_args *a)
+{
+	struct json_object *params, *services;
+	const char *method = "bdev_nvme_start_discovery";
+	struct err e = { 0 };
+	char name[32];
+	unsigned n = 0;
+
+	if (!a->word_count && !args_has(a, "stop"))
+		return list_services(c);
+	if (!a->word_count) {
+		err_set(&e, CLIENT_MISTYPED, "--stop: which one? gantry nvme discovery lists them");
+		return cli_fail(&e);
+	}
+	if (args_has(a, "stop"))
+		return to_controller(c, "bdev_nvme_stop_discovery", a->words[0]);
+	params = json_object_new_object();
+	json_object_object_add(params, "trtype", json_object_new_string("TCP"));
+	add_address(params, a->words[0]);
+	if (!args_has(a, "name")) {
+		services = client_call(c, "bdev_nvme_get_discovery_info", NULL, &e);
+		do
+			snprintf(name, sizeof(name), "Disc%u", n++);
+		while (is_attached(services, name));
+		json_object_put(services);
+		json_object_object_add(params, "name", json_object_new_string(name));
+		e = (struct err){ 0 };
+	}
+	if (args_to_params(a, field(cli_method(c, method), "params"), params, &e) == 0)
+		return do_it(c, method, params);
+	json_object_put(params);
+	return cli_fail(&e);
+}
+
 /* --- all --- */
 
-/* The method's rows are options, but for those that are words; `word`: one more of these. What the method requires the
+static bool is_among(const char *name, const char *words)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = strstr(words, name); at; at = strstr(at + 1, name))
+		if ((at == words || at[-1] == ' ') && (!at[len] || at[len] == ' '))
+			return true;
+	return false;
+}
+
+/* The method's rows are options, but for those that are words; `words`: more of these. What the method requires the
  * words say, or it is found: no option is. */
-static int describe(struct cli *c, struct cli_args *a, const char *method, const char *word)
+static int describe(struct cli *c, struct cli_args *a, const char *method, const char *words)
 {
 	struct err unheard = { 0 };
 	struct json_object *rows;
@@ -325,7 +510,7 @@ static int describe(struct cli *c, struct cli_args *a, const char *method, const
 	for (size_t i = 0; i < list_count(rows); i++) {
 		const char *name = field_text(list_at(rows, i), "name");
 
-		if (strcmp(name, "traddr") == 0 || strcmp(name, "trsvcid") == 0 || strcmp(name, word) == 0)
+		if (strcmp(name, "traddr") == 0 || strcmp(name, "trsvcid") == 0 || is_among(name, words))
 			continue;
 		json_object_object_del(list_at(rows, i), "required");
 		args_add_row(a, name, list_at(rows, i));

@@ -13,7 +13,7 @@
 #define LINE_MAX_BYTES 1024
 
 struct sample {
-	struct json_object *version, *before, *after, *bdevs, *subsystems, *nodes, *memory;
+	struct json_object *version, *before, *after, *bdevs, *subsystems, *nodes, *memory, *remote;
 };
 
 static int run_status(struct cli *c, struct cli_args *args);
@@ -56,6 +56,7 @@ static int run_status(struct cli *c, struct cli_args *args)
 	json_object_put(s.subsystems);
 	json_object_put(s.nodes);
 	json_object_put(s.memory);
+	json_object_put(s.remote);
 	return e.code ? cli_fail(&e) : CLI_OK;
 }
 
@@ -73,6 +74,7 @@ static int take(struct cli *c, struct sample *s, struct err *e)
 	s->subsystems = ask(c, "nvmf_get_subsystems");
 	s->nodes = ask(c, "iscsi_get_target_nodes");
 	s->memory = ask(c, "framework_get_memory");
+	s->remote = ask(c, "bdev_nvme_get_controllers");
 	return 0;
 }
 
@@ -130,6 +132,29 @@ static void show_reactors(struct sample *s)
 	}
 }
 
+/* A remote disk whose controller has several paths, and some do not work, or none. */
+static const char *paths_of(struct sample *s, struct json_object *disk, char text[static 48])
+{
+	const char *name = field_text(disk, "name");
+
+	text[0] = 0;
+	for (size_t i = 0; i < list_count(s->remote); i++) {
+		struct json_object *group = list_at(s->remote, i), *paths = field(group, "ctrlrs");
+		const char *prefix = field_text(group, "name");
+		size_t len = strlen(prefix), lost = 0;
+
+		if (strncmp(name, prefix, len) != 0 || name[len] != 'n' || name[len + 1 + strspn(name + len + 1, "0123456789")])
+			continue;
+		for (size_t p = 0; p < list_count(paths); p++)
+			lost += strcmp(field_text(list_at(paths, p), "state"), "enabled") != 0;
+		if (lost && lost == list_count(paths))
+			snprintf(text, 48, "  LOST");
+		else if (lost)
+			snprintf(text, 48, "  %zu of %zu paths lost", lost, list_count(paths));
+	}
+	return text;
+}
+
 static void show_disks(struct sample *s)
 {
 	size_t count = list_count(s->bdevs), widest = 4;
@@ -146,11 +171,11 @@ static void show_disks(struct sample *s)
 	line("\n%-*s  %-14s  %10s  BLOCK", (int)widest, "DISK", "KIND", "SIZE");
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *b = json_object_array_get_idx(s->bdevs, i);
-		char size[32];
+		char size[32], paths[48];
 
 		text_size(field_u64(b, "num_blocks") * field_u64(b, "block_size"), size);
-		line("%-*s  %-14s  %10s  %5lu%s", (int)widest, field_text(b, "name"), field_text(b, "product_name"), size,
-		     field_u64(b, "block_size"), field_bool(b, "claimed") ? "  claimed" : "");
+		line("%-*s  %-14s  %10s  %5lu%s%s", (int)widest, field_text(b, "name"), field_text(b, "product_name"), size,
+		     field_u64(b, "block_size"), field_bool(b, "claimed") ? "  claimed" : "", paths_of(s, b, paths));
 	}
 }
 
@@ -227,6 +252,7 @@ static void print_as_json(struct sample *s)
 	json_object_object_add(all, "subsystems", json_object_get(s->subsystems));
 	json_object_object_add(all, "target_nodes", json_object_get(s->nodes));
 	json_object_object_add(all, "memory", json_object_get(s->memory));
+	json_object_object_add(all, "remote", json_object_get(s->remote));
 	cli_print_json(all);
 	json_object_put(all);
 }

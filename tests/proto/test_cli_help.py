@@ -89,13 +89,14 @@ def prepare(daemon, name):
     if name in ("host remove", "host show"):
         gantry("host", "add", HOST, "disk0", socket=daemon.socket)
     port = free_port()
-    if name in ("nvme discover", "nvme identify", "nvme attach", "nvme detach"):
+    of_attached = ("nvme detach", "nvme reset", "nvme disable", "nvme enable", "nvme policy")
+    if name in ("nvme discover", "nvme identify", "nvme attach", "nvme discovery", *of_attached):
         gantry("export", "disk", "disk0", "--listen", f"127.0.0.1:{port}", socket=daemon.socket)
         daemon.listen("nqn.2014-08.org.nvmexpress.discovery", port)
-    if name == "nvme attach":
+    if name in ("nvme attach", "nvme discovery", *of_attached):
         for controller in daemon.rpc("bdev_nvme_get_controllers"):
             gantry("nvme", "detach", controller["name"], socket=daemon.socket)
-    if name == "nvme detach" and not daemon.rpc("bdev_nvme_get_controllers"):
+    if name in of_attached:
         gantry("nvme", "attach", f"127.0.0.1:{port}", EXPORT, socket=daemon.socket)
     return port
 

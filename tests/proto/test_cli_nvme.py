@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from bad_target import BadTarget
+from bad_target import BadTarget, Disks
 from bad_ways import rst, silence
 from gantry import RpcError, free_port, wait_until
 from jsonrpc import gantry
@@ -20,8 +20,9 @@ def test_discover_shows_every_place(daemon):
     text = gantry("nvme", "discover", f"127.0.0.1:{served.port}", socket=daemon.socket)
     lines = [line.split() for line in text.splitlines()]
     assert lines[0][:2] == ["SUBSYSTEM", "KIND"]
-    assert {line[4] for line in lines if line[:1] == [served.nqn]} == {str(p) for p in served.ports}
-    assert all(line[1:4] == ["disks", "tcp", "127.0.0.1"] for line in lines if line[:1] == [served.nqn])
+    assert {line[3] for line in lines if line[:1] == [served.nqn]} == {str(p) for p in served.ports}
+    assert all(line[1:3] == ["disks", "127.0.0.1"] for line in lines if line[:1] == [served.nqn])
+    assert max(len(line) for line in text.splitlines() if "nvme attach" not in line) <= 80
 
     log = json.loads(gantry("nvme", "discover", f"127.0.0.1:{served.ports[1]}", "--json", socket=daemon.socket))
     mine = [r for r in log["records"] if r["subnqn"] == served.nqn]
@@ -171,3 +172,58 @@ def test_attach_and_detach(daemon, target):
     gantry("nvme", "detach", "Other", socket=daemon.socket)
     assert daemon.rpc("bdev_nvme_get_controllers") == []
     assert "no NVMe controller" in gantry("nvme", "detach", "Nvme0", socket=daemon.socket, status=1)
+
+
+def test_reset_disable_enable_and_policy(daemon, target):
+    """Each would take the method's name and its parameters."""
+    served = target.export(ports=2)
+
+    def nvme(*words, **how):
+        return gantry("nvme", *words, socket=daemon.socket, **how)
+
+    for port in served.ports:
+        nvme("attach", f"127.0.0.1:{port}", served.nqn)
+    before = [c["connected"] for c in daemon.rpc("bdev_nvme_get_controllers")[0]["ctrlrs"]]
+    nvme("reset", "Nvme0")
+    assert [c["connected"] for c in daemon.rpc("bdev_nvme_get_controllers")[0]["ctrlrs"]] == [n + 1 for n in before]
+    nvme("policy", "Nvme0n1", "active_active", "--selector", "queue_depth")
+    assert daemon.rpc("bdev_get_bdevs", name="Nvme0n1")[0]["driver_specific"]["selector"] == "queue_depth"
+    assert "sometimes" in nvme("policy", "Nvme0n1", "sometimes", status=1)
+    assert "LOST" not in gantry("status", socket=daemon.socket)
+    nvme("disable", "Nvme0")
+    assert "disabled" in nvme("list")
+    line, = [line for line in gantry("status", socket=daemon.socket).splitlines() if line.startswith("Nvme0n1 ")]
+    assert line.endswith("LOST"), line
+    nvme("enable", "Nvme0")
+    assert "disabled" not in nvme("list") and "LOST" not in gantry("status", socket=daemon.socket)
+    daemon.rpc("bdev_nvme_disable_controller", name="Nvme0",
+               cntlid=daemon.rpc("bdev_nvme_get_controllers")[0]["ctrlrs"][1]["cntlid"])
+    assert "1 of 2 paths lost" in gantry("status", socket=daemon.socket)
+    for verb in ("reset", "enable", "disable"):
+        assert "no NVMe controller" in nvme(verb, "Nobody", status=1)
+
+
+def test_discovery_is_followed_and_not(daemon, target):
+    """What a service lists would have to be attached one by one, and looked after."""
+    served = target.export()
+
+    def discovery(*words, **how):
+        return gantry("nvme", "discovery", *words, socket=daemon.socket, **how)
+
+    assert "gantry nvme discovery ADDRESS" in discovery()
+    discovery(f"127.0.0.1:{served.port}", "--wait-for-attach")
+    name, _, address, port, attached = discovery().splitlines()[1].split()
+    assert (name, address, port, attached) == ("Disc0", "127.0.0.1", str(served.port), "1")
+    assert [d["name"] for d in daemon.rpc("bdev_get_bdevs")] == ["Disc00n1"]
+    assert "Disc0" in discovery(f"127.0.0.1:{served.port}", status=1)        # it is followed already
+    assert "which one" in discovery("--stop", status=2)
+    discovery("Disc0", "--stop")
+    assert daemon.rpc("bdev_get_bdevs") == [] and "gantry nvme discovery ADDRESS" in discovery()
+
+
+def test_a_controller_without_disks_says_so(daemon):
+    """Attached, and nothing to show for it: why?"""
+    with BadTarget(Disks({})) as bad:
+        said = gantry("nvme", "attach", f"127.0.0.1:{bad.port}", bad.nqn, socket=daemon.socket)
+        assert "no namespace" in said
+        assert "no namespace for this host" in gantry("nvme", "list", socket=daemon.socket)

@@ -32,7 +32,7 @@ struct remote_path_ctl {
 	struct timer take;              /* the namespaces are being gone through, a few at a time */
 	uint32_t take_at;
 	uint32_t ns_count, usable_count; /* as of the last look */
-	uint64_t unusable;              /* which cannot be used: a hash; what was said about them holds while it is the same */
+	uint64_t unusable;              /* which cannot be used, a hash: what was said holds while it is the same */
 	bool says_unusable;
 	bool looking;                   /* namespaces or ANA states are being read; one at a time */
 	bool reading;                   /* `log` is out; its answer comes in any case */

@@ -387,8 +387,8 @@ static void took_too_long(struct nvme_qpair *qp, struct nvme_op *op, void *arg)
 		abort_next_late(l);
 		return;
 	}
-	err_set(&e, -ETIMEDOUT, "%s at %s: command %02xh of queue %u was not answered within %llu us", l->path->login.subnqn,
-	        net_addr_text(&l->path->login.addr, addr), op->cmd.opc, nvme_qpair_id(qp),
+	err_set(&e, -ETIMEDOUT, "%s at %s: command %02xh of queue %u was not answered within %llu us",
+	        l->path->login.subnqn, net_addr_text(&l->path->login.addr, addr), op->cmd.opc, nvme_qpair_id(qp),
 	        (unsigned long long)opts->timeout_us);
 	remote_lane_trouble(l, NVME_REASON_IO_TIMEOUT, &e);
 }

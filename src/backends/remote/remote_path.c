@@ -171,8 +171,8 @@ static int check_identity(const struct remote_path *p, const struct nvme_ctrlr_i
 		if (o && o != p && o->state == REMOTE_PATH_UP)
 			theirs = nvme_ctrlr_info(o->ctrlr);
 		if (theirs && strcmp(theirs->serial, info->serial) != 0)
-			return err_set(e, -EINVAL, "%s: that is another subsystem: its serial number is '%s', and '%s' by way of %s",
-			               remote_path_text(p, text), info->serial, theirs->serial, remote_path_text(o, other));
+			return err_set(e, -EINVAL, "%s: that is another subsystem: its serial number is '%s', and '%s' by way of "
+			               "%s", remote_path_text(p, text), info->serial, theirs->serial, remote_path_text(o, other));
 	}
 	return 0;
 }

@@ -253,8 +253,8 @@ static void say_unusable(const struct remote_path *p, const struct nvme_ns_info 
 		log_notice("remote: %s: namespace %u cannot be used: Identify was answered with '%s'",
 		           remote_path_text(p, text), ns->nsid, nvme_status_text(ns->status, true));
 	else
-		log_notice("remote: %s: namespace %u cannot be used: %llu blocks of %u bytes, %u of metadata, are no format for "
-		           "this host", remote_path_text(p, text), ns->nsid, (unsigned long long)ns->block_count,
+		log_notice("remote: %s: namespace %u cannot be used: %llu blocks of %u bytes, %u of metadata, are no format "
+		           "for this host", remote_path_text(p, text), ns->nsid, (unsigned long long)ns->block_count,
 		           ns->block_size, ns->md_size);
 }
 
