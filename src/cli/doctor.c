@@ -55,6 +55,7 @@ static int run_doctor(struct cli *c, struct cli_args *a)
 	json_object_put(d.memory);
 	json_object_put(d.disks);
 	json_object_put(d.subsystems);
+	json_object_put(d.portal_groups);
 	json_object_put(d.calls);
 	json_object_put(d.remote);
 	json_object_put(d.metrics);
@@ -78,6 +79,7 @@ static void ask_the_daemon(struct doctor *d)
 	d->memory = client_call(d->c, "framework_get_memory", NULL, &ignored);
 	d->disks = client_call(d->c, "bdev_get_bdevs", NULL, &ignored);
 	d->subsystems = client_call(d->c, "nvmf_get_subsystems", NULL, &ignored);
+	d->portal_groups = client_call(d->c, "iscsi_get_portal_groups", NULL, &ignored);
 	d->metrics = metrics_take(d->c);
 	d->remote = client_call(d->c, "bdev_nvme_get_controllers", NULL, &ignored);
 	d->calls = client_ask(d->c, &ignored, "framework_get_config", "name", "bdev", NULL);

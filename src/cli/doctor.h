@@ -13,7 +13,7 @@ struct doctor {
 	struct err unreachable;       /* why no daemon answers; code 0: one does */
 	uint64_t pid;                 /* the daemon's; 0: not known */
 	struct json_object *wakeups, *memory, *disks, *subsystems, *calls, *remote; /* its answers; NULL: it has none */
-	struct json_object *metrics;
+	struct json_object *metrics, *portal_groups;
 	bool worst_is_problem;
 };
 

@@ -68,47 +68,61 @@ void doctor_socket(struct doctor *d)
 /* --- ports
  * -------------------------------------------------------------------------------------------------------------- */
 
-static void look_at_port(struct doctor *d, uint64_t port, bool is_ours)
+static void look_at_port(struct doctor *d, uint64_t port, bool is_ours, bool is_iscsi)
 {
 	char owner[300], fix[128];
 	uint64_t pid = 0;
-	const char *who = owner_of_port(port, owner, sizeof(owner), &pid);
+	const char *check = is_iscsi ? "iscsi-port" : "port", *who = owner_of_port(port, owner, sizeof(owner), &pid);
 
 	if (!who && is_ours)
-		doctor_say(d, "port", DOCTOR_PROBLEM, "gantry export list", "nobody listens on port %lu, although an export "
+		doctor_say(d, check, DOCTOR_PROBLEM, "gantry export list", "nobody listens on port %lu, although an export "
 		           "says so",
 		           port);
 	else if (!who)
-		doctor_say(d, "port", DOCTOR_OK, NULL, "%lu is free", port);
+		doctor_say(d, check, DOCTOR_OK, NULL, "%lu is free", port);
 	else if (is_ours && (pid == d->pid || !pid))
-		doctor_say(d, "port", DOCTOR_OK, NULL, "%lu is gantryd's", port);
+		doctor_say(d, check, DOCTOR_OK, NULL, "%lu is gantryd's", port);
 	else {
-		snprintf(fix, sizeof(fix), "gantry export disk DISK --listen 127.0.0.1:%lu", port + 1);
-		doctor_say(d, "port", is_ours ? DOCTOR_PROBLEM : DOCTOR_WARNING, fix, "%lu is taken by %s", port, who);
+		snprintf(fix, sizeof(fix), "gantry export disk DISK %s--listen 127.0.0.1:%lu", is_iscsi ? "--iscsi " : "",
+		         port + 1);
+		doctor_say(d, check, is_ours ? DOCTOR_PROBLEM : DOCTOR_WARNING, fix, "%lu is taken by %s", port, who);
 	}
 }
 
-/* Those that exports name; else the usual one. */
+#define PORTS_MAX 64u
+
+/* Each of a list's ports once; returns how many there are. */
+static size_t look_at_ports(struct doctor *d, struct json_object *listeners, const char *key, uint64_t *seen,
+                            size_t count, bool is_iscsi)
+{
+	for (size_t k = 0; k < list_count(listeners) && count < PORTS_MAX; k++) {
+		uint64_t port = leading_number(field_text(list_at(listeners, k), key));
+		bool again = false;
+
+		for (size_t s = 0; s < count; s++)
+			again = again || seen[s] == port;
+		if (!again)
+			look_at_port(d, seen[count++] = port, true, is_iscsi);
+	}
+	return count;
+}
+
+/* Those that exports name; else the usual ones. */
 void doctor_ports(struct doctor *d)
 {
-	uint64_t seen[64];
+	uint64_t seen[PORTS_MAX];
 	size_t count = 0;
 
-	for (size_t i = 0; i < list_count(d->subsystems); i++) {
-		struct json_object *listeners = field(list_at(d->subsystems, i), "listen_addresses");
-
-		for (size_t k = 0; k < list_count(listeners) && count < ARRAY_SIZE(seen); k++) {
-			uint64_t port = leading_number(field_text(list_at(listeners, k), "trsvcid"));
-			bool again = false;
-
-			for (size_t s = 0; s < count; s++)
-				again = again || seen[s] == port;
-			if (!again)
-				look_at_port(d, seen[count++] = port, true);
-		}
-	}
+	for (size_t i = 0; i < list_count(d->subsystems); i++)
+		count = look_at_ports(d, field(list_at(d->subsystems, i), "listen_addresses"), "trsvcid", seen, count, false);
 	if (!count)
-		look_at_port(d, leading_number(CLI_PORT), false);
+		look_at_port(d, leading_number(CLI_PORT), false, false);
+	count = 0;
+	for (size_t i = 0; i < list_count(d->portal_groups); i++)
+		if (field_bool(list_at(d->portal_groups, i), "listening"))
+			count = look_at_ports(d, field(list_at(d->portal_groups, i), "portals"), "port", seen, count, true);
+	if (!count)
+		look_at_port(d, leading_number(CLI_ISCSI_PORT), false, true);
 }
 
 /* NULL: nobody. `*ret_pid` 0: somebody whose files we may not see. */

@@ -37,6 +37,7 @@
 	X(bdev_iscsi_set_options,          "bdev",       NULL,       "there is no iSCSI initiator yet") \
 	X(bdev_nvme_set_hotplug,           "bdev",       NULL,       "there are no local NVMe devices yet") \
 	X(bdev_wait_for_examine,           "bdev",       NULL,       "nothing examines disks after their creation") \
+	X(iscsi_enable_histogram,          NULL,         NULL,       "see bdev_enable_histogram") \
 	X(framework_disable_cpumask_locks, NULL,         NULL,       "cores are not locked") \
 	X(framework_enable_cpumask_locks,  NULL,         NULL,       "cores are not locked")
 

@@ -23,7 +23,10 @@ def test_of_a_daemon(daemon):
     port = free_port()
     daemon.malloc("disk0")
     gantry("export", "disk", "disk0", "--listen", f"127.0.0.1:{port}", socket=daemon.socket)
+    iscsi = free_port()
+    gantry("export", "disk", "disk0", "--iscsi", "--listen", f"127.0.0.1:{iscsi}", socket=daemon.socket)
     found = doctor(socket=daemon.socket)
+    assert found["iscsi-port"]["text"] == f"{iscsi} is gantryd's"
     assert found["daemon"]["level"] == "ok" and str(daemon.pid) in found["daemon"]["text"]
     assert found["port"]["text"] == f"{port} is gantryd's"
     assert found["hugepages"]["level"] == "ok"
