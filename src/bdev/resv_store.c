@@ -87,13 +87,12 @@ static bool take_number(const char **at, const char *end, uint32_t base, uint64_
 	return true;
 }
 
-/* One line from `at` on. 0: it is not whole or not good; *ret_torn: it may be the beginning of one. */
-static size_t unframe(const char *at, size_t len, const char **ret_text, size_t *ret_len, bool *ret_torn)
+/* One line from `at` on. 0: it is not whole or not good. */
+static size_t unframe(const char *at, size_t len, const char **ret_text, size_t *ret_len)
 {
 	const char *nl = memchr(at, '\n', len), *text = at + strlen(LINE);
 	uint64_t text_len, crc;
 
-	*ret_torn = !nl;
 	if (!nl || nl <= text || memcmp(at, LINE, strlen(LINE)) != 0)
 		return 0;
 	if (!take_number(&text, nl, 10, UINT32_MAX, &text_len) || !take_number(&text, nl, 16, UINT32_MAX, &crc))
@@ -103,6 +102,21 @@ static size_t unframe(const char *at, size_t len, const char **ret_text, size_t 
 	*ret_text = text;
 	*ret_len = text_len;
 	return (size_t)(nl + 1 - at);
+}
+
+/* What a crash leaves of an append that nobody was told of: a part of it, zeroes where the rest should be, and nothing
+ * good after it. */
+static bool is_torn(const char *at, size_t len)
+{
+	const char *text, *nl = memchr(at, '\n', len), *end = at + len;
+	size_t text_len;
+
+	if (nl && !memchr(at, 0, len))
+		return false;
+	for (; nl; nl = memchr(nl + 1, '\n', (size_t)(end - nl - 1)))
+		if (nl + 1 < end && unframe(nl + 1, (size_t)(end - nl - 1), &text, &text_len))
+			return false;
+	return true;
 }
 
 /* --- what is kept ---------------------------------------------------------------------------------------- */
@@ -190,7 +204,6 @@ static int read_records(struct resv_store *s, const char *bytes, size_t len)
 {
 	size_t at = strlen(HEADER), text_len, n;
 	const char *text;
-	bool torn;
 
 	if (len < at || memcmp(bytes, HEADER, at))
 		return err_set(&s->err, -EINVAL, "%s/" FILE_NAME " is no file of reservations of this version; "
@@ -198,8 +211,8 @@ static int read_records(struct resv_store *s, const char *bytes, size_t len)
 	for (; at < len; at += n) {
 		struct resv_record r;
 
-		n = unframe(bytes + at, len - at, &text, &text_len, &torn);
-		if (!n && torn)
+		n = unframe(bytes + at, len - at, &text, &text_len);
+		if (!n && is_torn(bytes + at, len - at))
 			break;
 		if (!n || !resv_record_read(text, text_len, &r, NULL, NULL))
 			return err_set(&s->err, -EIO, "%s/" FILE_NAME " is damaged at byte %zu; bring back a copy, or remove it if "

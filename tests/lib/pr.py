@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Persistent reservations of a SCSI initiator (iscsi.Session): commands and what they answer. Keys are numbers; types are
-NVMe's, 1 to 6, so that a test can speak of both."""
+"""Persistent reservations of a SCSI initiator (iscsi.Session): commands and what they answer. Keys are numbers; types
+are NVMe's, 1 to 6, so that a test can speak of both."""
 import struct
 from dataclasses import dataclass
 
