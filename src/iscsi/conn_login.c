@@ -106,6 +106,7 @@ void iscsi_conn_login_pdu(struct iscsi_conn *c)
 static void full_feature(struct iscsi_conn *c)
 {
 	c->tsih = iscsi_conns_tsih(c->conns);
+	c->login.window = c->depth;
 	iscsi_login_accept(&c->login, c->tsih);
 	iscsi_say(c, login_answer(c));
 	iscsi_send_to_raw(c, true);
@@ -124,9 +125,9 @@ static void full_feature(struct iscsi_conn *c)
 
 static void discovery_begins(struct iscsi_conn *c)
 {
+	c->depth = 16; /* text requests, NOPs */
 	full_feature(c);
 	c->text.discovery = true;
-	c->depth = 16; /* text requests, NOPs */
 	c->heard_ns = reactor_now_ns();
 	iscsi_conn_set_state(c, CONN_DISCOVERY);
 	iscsi_count(c->home, logins, 1);

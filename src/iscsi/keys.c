@@ -306,7 +306,7 @@ static bool wants(const struct iscsi_deal *d, enum iscsi_key key)
 	case KEY_DIGEST:
 		return key == ISCSI_KEY_HEADER_DIGEST ? d->need_header_digest : d->need_data_digest;
 	case KEY_MIN:
-		return ours < now || (key == ISCSI_KEY_FIRST_BURST && d->params->max_burst < now);
+		return ours < now || (key == ISCSI_KEY_FIRST_BURST && d->ours->max_burst < now);
 	case KEY_OR:
 		return ours && !now;
 	case KEY_AND:

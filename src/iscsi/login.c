@@ -155,6 +155,7 @@ void iscsi_login_accept(struct iscsi_login *l, uint16_t tsih)
 	assert(tsih != 0);
 	l->tsih = tsih;
 	l->answer.bhs.tsih = be16_of(tsih);
+	l->answer.bhs.max_cmd_sn = be32_of(l->exp_cmd_sn + l->window - 1);
 }
 
 void iscsi_login_refuse(struct iscsi_login *l, uint16_t status, const char *why)
@@ -380,7 +381,8 @@ static uint16_t choose_method(struct iscsi_login *l, const char *list)
 
 /* --- parameters ------------------------------------------------------------------------------------------------ */
 
-/* FirstBurstLength last: what it means depends on others. */
+/* FirstBurstLength last: what it means depends on others. We declare what we take when the initiator does, or at the
+ * end. */
 static void negotiate(struct iscsi_login *l, const struct said *said)
 {
 	struct iscsi_deal d = deal_of(l);
@@ -393,9 +395,10 @@ static void negotiate(struct iscsi_login *l, const struct said *said)
 			iscsi_key_apply(&d, said->deals[i].key, said->deals[i].value, &l->out);
 	if (stage_of(l) != ISCSI_STAGE_OPERATIONAL)
 		return;
-	if (!l->declared && l->ours.max_recv != ISCSI_SEGMENT_DEFAULT)
+	if (!l->declared && (l->flags & ISCSI_TRANSIT || l->seen & ISCSI_KEY_BIT(ISCSI_KEY_MAX_RECV))) {
 		iscsi_text_put_number(&l->out, "MaxRecvDataSegmentLength", l->ours.max_recv);
-	l->declared = true;
+		l->declared = true;
+	}
 }
 
 /* The initiator wants to go on: are we ready? */
@@ -467,7 +470,7 @@ static void fill_answer(struct iscsi_login *l, uint8_t flags)
 		.opcode = ISCSI_OP_LOGIN_RSP, .flags = flags, .version_max = ISCSI_VERSION, .version_active = ISCSI_VERSION,
 		.data_len = be24_of(l->answer.len), .tsih = be16_of(l->tsih), .itt = be32_of(l->itt),
 		.stat_sn = be32_of(l->stat_sn++), .exp_cmd_sn = be32_of(l->exp_cmd_sn),
-		.max_cmd_sn = be32_of(l->exp_cmd_sn + l->window - 1),
+		.max_cmd_sn = be32_of(l->exp_cmd_sn), /* it opens with the session */
 	};
 	memcpy(l->answer.bhs.isid, l->isid, sizeof(l->isid));
 }

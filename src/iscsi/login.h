@@ -90,7 +90,7 @@ struct iscsi_login {
 	const struct iscsi_login_ops *ops;
 	void *arg;                           /* the connection, for instance: CONF finds portal and addresses by it */
 	struct iscsi_params ours;            /* our limits and wishes; admit() may narrow them */
-	uint32_t window;                     /* commands: MaxCmdSN of answers is ExpCmdSN + window - 1 */
+	uint32_t window;                     /* commands: MaxCmdSN of the last answer is ExpCmdSN + window - 1 */
 
 	/* What admit() decides. */
 	void *node;
@@ -140,7 +140,7 @@ void iscsi_login_init(struct iscsi_login *l);
  * ISCSI_SEGMENT_DEFAULT. Any PDU: what is no Login Request is answered (or not) as RFC 7143 says. */
 enum iscsi_login_step iscsi_login_pdu(struct iscsi_login *l, const union iscsi_bhs *bhs, const uint8_t *data,
                                       uint32_t len);
-/* After DONE: the session has its handle; the answer says it. */
+/* After DONE: the session has its handle, and l->window is what it has; the answer says so. */
 void iscsi_login_accept(struct iscsi_login *l, uint16_t tsih);
 /* After DONE: it could not be admitted; the answer says so: send it and close. Also for a connection that ends for
  * another reason while a request is unanswered. */
