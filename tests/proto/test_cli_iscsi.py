@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""gantry export DISK --iscsi: what is missing is made, what is there is used, a failure leaves nothing behind; the lines
-that are printed say where to find it."""
+"""gantry export DISK --iscsi: what is missing is made, what is there is used, a failure leaves nothing behind; the
+lines that are printed say where to find it."""
 import json
 
 from gantry import free_port
@@ -35,8 +35,8 @@ def test_all_it_takes_is_made_once(daemon):
 def test_hosts_and_chap(daemon):
     daemon.malloc("disk0")
     daemon.rpc("iscsi_create_auth_group", tag=3, secrets=[{"user": "joe", "secret": "0123456789ab"}])
-    shown = gantry("export", "disk", "disk0", "--iscsi", "--listen", f"[::1]:{free_port()}", "--host", "iqn.2016-06.io:h",
-                   "--chap-group", "3", "--json", socket=daemon.socket)
+    shown = gantry("export", "disk", "disk0", "--iscsi", "--listen", f"[::1]:{free_port()}", "--host",
+                   "iqn.2016-06.io:h", "--chap-group", "3", "--json", socket=daemon.socket)
     node = json.loads(shown)
     assert node["require_chap"] and node["chap_group"] == 3
     assert [line for line in node["connect"] if "session.auth.username -v joe" in line]
