@@ -106,7 +106,6 @@ void iscsi_conn_login_pdu(struct iscsi_conn *c)
 static void full_feature(struct iscsi_conn *c)
 {
 	c->tsih = iscsi_conns_tsih(c->conns);
-	c->login.window = c->depth;
 	iscsi_login_accept(&c->login, c->tsih);
 	iscsi_say(c, login_answer(c));
 	iscsi_send_to_raw(c, true);
@@ -117,6 +116,7 @@ static void full_feature(struct iscsi_conn *c)
 		.full_feature = true, .immediate_data = c->params.immediate_data, .initial_r2t = c->params.initial_r2t,
 		.data_max = c->params.max_recv, .first_burst = c->params.first_burst,
 	};
+	c->depth = c->login.window;
 	c->exp_cmd_sn = c->login.exp_cmd_sn;
 	c->stat_sn = c->login.stat_sn;
 	c->text.params = &c->login.params;
@@ -125,7 +125,7 @@ static void full_feature(struct iscsi_conn *c)
 
 static void discovery_begins(struct iscsi_conn *c)
 {
-	c->depth = 16; /* text requests, NOPs */
+	c->login.window = 16; /* text requests, NOPs */
 	full_feature(c);
 	c->text.discovery = true;
 	c->heard_ns = reactor_now_ns();
@@ -177,7 +177,6 @@ static void admit_now(struct iscsi_conn *c)
 		refuse(c, ISCSI_LOGIN_UNAVAILABLE, e.text);
 		return;
 	}
-	c->depth = iscsi_node_depth(c->node);
 	c->blocked = true; /* nothing is sent from here any more */
 	full_feature(c);
 	make_slots(c);

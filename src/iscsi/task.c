@@ -211,12 +211,12 @@ static enum step task_on_NEW(struct iscsi_task *t)
 
 	s->iovs = NULL;
 	s->iov_count = s->iov_max = 0;
+	if (unlikely(!scsi_task_parse(s)))
+		return answer(t);
 	if (unlikely((t->flags & (ISCSI_READ | ISCSI_WRITE)) == (ISCSI_READ | ISCSI_WRITE))) {
 		scsi_task_fail(s, SCSI_ILLEGAL_REQUEST, 0x24, 0x00); /* no bidirectional command is known */
 		return answer(t);
 	}
-	if (unlikely(!scsi_task_parse(s)))
-		return answer(t);
 	if (unlikely(s->moves > MEM_IO_BYTES_MAX)) {
 		scsi_task_fail(s, SCSI_ILLEGAL_REQUEST, 0x24, 0x00);
 		return answer(t);
