@@ -73,6 +73,7 @@ bool scsi_mode_select_parse(struct scsi_task *t)
 struct mode_select {
 	struct scsi_ask ask;
 	enum scsi_mode_error error;
+	bool uncaches;                     /* WCE was set and is not any more */
 	uint16_t bad_byte;
 	uint8_t bad_bit;
 	uint8_t list[SCSI_MODE_LIST_MAX];
@@ -83,13 +84,24 @@ static bool same(const struct scsi_lu_state *a, const struct scsi_lu_state *b)
 	return a->wce == b->wce && a->swp == b->swp && a->d_sense == b->d_sense && a->tas == b->tas;
 }
 
+static void flushed(struct bdev_io *io)
+{
+	struct scsi_task *t = container_of(io, struct scsi_task, io);
+
+	scsi_task_set_io_status(t, io);
+	scsi_task_complete(t);
+}
+
 static void select_answered(struct scsi_ask *a)
 {
 	const struct mode_select *s = container_of(a, struct mode_select, ask);
 
 	switch (s->error) {
 	case SCSI_MODE_OK:
-		scsi_task_complete(a->task);
+		if (s->uncaches && !a->task->aborted)
+			scsi_unit_flush(a->task, flushed);
+		else
+			scsi_task_complete(a->task);
 		break;
 	case SCSI_MODE_BAD_LENGTH:
 		scsi_task_sense(a->task, SCSI_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
@@ -100,7 +112,8 @@ static void select_answered(struct scsi_ask *a)
 	}
 }
 
-/* What is there now decides what changes: another host may have been first. */
+/* What is there now decides what changes: another host may have been first. From when it is published writes go to the
+ * media; what earlier ones left in the cache follows before the command ends. */
 static void select_on_control(struct scsi_ask *a)
 {
 	struct mode_select *s = container_of(a, struct mode_select, ask);
@@ -109,6 +122,7 @@ static void select_on_control(struct scsi_ask *a)
 
 	scsi_mode_facts(a->task->lu, &f);
 	s->error = scsi_mode_take(&f, is_ten(a->task), s->list, a->task->data_len, &a->state, &s->bad_byte, &s->bad_bit);
+	s->uncaches = before.wce && !a->state.wce;
 	if (s->error || same(&before, &a->state))
 		scsi_ask_answer(a);
 	else

@@ -23,7 +23,7 @@ static const struct scsi_opcode rows[] = {
 	{ OP(MODE_SENSE_6), "MODE SENSE (6)", 6, { 0, 0x08, 0xff, 0xff, 0xff },
 		SBY | CONFLICT_EA, scsi_mode_sense_parse, scsi_mode_sense_run },
 	{ OP(START_STOP_UNIT), "START STOP UNIT", 6, { 0, 0x01, 0, 0x0f, 0xf7 },
-		CONFLICT, scsi_start_stop_parse, scsi_start_stop_run },
+		0, scsi_start_stop_parse, scsi_start_stop_run },
 	{ OP(SEND_DIAGNOSTIC), "SEND DIAGNOSTIC", 6, { 0, 0x04 },
 		SBY | CONFLICT, scsi_send_diagnostic_parse, scsi_send_diagnostic_run },
 	{ OP(PREVENT_ALLOW_REMOVAL), "PREVENT ALLOW MEDIUM REMOVAL", 6, { 0, 0, 0, 0, 0x03 },

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* unit.c: a logical unit's readiness: TEST UNIT READY, REQUEST SENSE, START STOP UNIT and their like. */
+#include "bdev/reservation.h"
+#include "scsi/block.h"
 #include "scsi/primary.h"
 
 /* What could be in the way was looked at before: attentions, access states, whether the unit is stopped. */
@@ -119,17 +121,14 @@ static void start_stop_flushed(struct bdev_io *io)
 		scsi_task_complete(t);
 }
 
-static void start_stop_flush(struct scsi_task *t)
+void scsi_unit_flush(struct scsi_task *t, bdev_done_fn *done)
 {
-	t->io.op = BDEV_FLUSH;
+	if (!scsi_block_begin(t, BDEV_FLUSH, done))
+		return;
 	t->io.flags = 0;
 	t->io.iov_count = 0;
 	t->io.lba = 0;
 	t->io.count = bdev_block_count(t->lu->desc);
-	t->io.lease = &t->nexus->lease;
-	t->io.lease_epoch = t->nexus->lease_epoch;
-	t->io.who = &t->nexus->who;
-	t->io.done = start_stop_flushed;
 	bdev_submit(t->lu->ch, &t->io);
 }
 
@@ -137,10 +136,13 @@ void scsi_start_stop_run(struct scsi_task *t)
 {
 	bool start = t->cdb[4] & START;
 
-	if (start != scsi_task_state(t)->stopped) /* it is so */
+	/* To reservations a start is harmless, and a stop is like a write. */
+	if (!start && t->lu->ch && bdev_resv_refuses(t->lu->ch, &t->nexus->who, RESV_WRITE))
+		t->status = SCSI_RESERVATION_CONFLICT;
+	if (t->status == SCSI_RESERVATION_CONFLICT || start != scsi_task_state(t)->stopped) /* or it is so */
 		scsi_task_complete(t);
-	else if (!start && !(t->cdb[4] & NO_FLUSH) && t->lu->ch && !t->lu->read_only)
-		start_stop_flush(t);
+	else if (!start && !(t->cdb[4] & NO_FLUSH) && !t->lu->read_only)
+		scsi_unit_flush(t, start_stop_flushed);
 	else
 		start_stop_ask(t);
 }
