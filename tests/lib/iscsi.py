@@ -410,8 +410,9 @@ class Session(Conn):
     """A normal session, logged in; or a discovery session, with target=None."""
 
     def __init__(self, port, target, keys=None, chap=None, initiator=INITIATOR, isid=ISID, tsih=0,
-                 attentions=True, **conn):
+                 attentions=True, cmdsn=1, **conn):
         super().__init__(port, **conn)
+        self.cmdsn = cmdsn
         self.target, self.initiator, self.isid = target, initiator, isid
         self.outstanding = {}
         self.done = {}
