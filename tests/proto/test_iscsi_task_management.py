@@ -4,7 +4,8 @@ import pytest
 
 from iscsi import (ABORT_TASK, ABORT_TASK_SET, CHECK_CONDITION, CLEAR_ACA, CLEAR_TASK_SET, COLD_RESET,
                    COMMANDS_CLEARED, LUN_RESET, NO_LUN, NO_TASK, REASSIGN, RESET_BY_MESSAGE, TASK_COMPLETE,
-                   TASK_REJECTED, TASK_UNSUPPORTED, UNIT_ATTENTION, WARM_RESET, Ended, Rejected, good, read_cdb, write_cdb)
+                   TASK_REJECTED, TASK_UNSUPPORTED, UNIT_ATTENTION, WARM_RESET, Ended, Rejected, good, read_cdb,
+                   write_cdb)
 
 SLOW = 2        # LUN of a device that takes a second
 OTHER = "iqn.2026-11.test.initiator:two"
@@ -85,7 +86,7 @@ def test_abort_of_what_is_not_there(s):
 
 
 def test_abort_of_a_command_that_is_still_to_come(s):
-    """RefCmdSN within the window, the command not received: it counts as received, and is not executed when it comes."""
+    """RefCmdSN within the window, the command not received: it counts as received, and is never executed."""
     good(s.write(0, b"0" * 512))
     cmdsn, itt = s.take_cmdsn(), s.new_itt()
     pdu = s.wait(s.manage_async(ABORT_TASK, itt, refcmdsn=cmdsn))
