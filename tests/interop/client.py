@@ -5,7 +5,7 @@ from pathlib import Path
 
 from guest import Guest
 
-LIBRARIES = [Path(__file__).with_name(name) for name in ("guest_lib.sh", "nvmet_lib.sh")]
+LIBRARIES = [Path(__file__).with_name(name) for name in ("guest_lib.sh", "nvmet_lib.sh", "iscsi_lib.sh")]
 FIO = ("fio --ioengine=libaio --direct=1 --group_reporting --output-format=json --verify_state_save=0 "
        "--allow_file_create=0")
 
@@ -43,7 +43,7 @@ class Client(Guest):
 
     def tidy(self):
         """As after boot."""
-        self.run("umount -A /mnt 2> /dev/null || true; nvmet_clear; nvme disconnect-all; "
+        self.run("umount -A /mnt 2> /dev/null || true; iscsi_clear; nvmet_clear; nvme disconnect-all; "
                  "! ls -d /sys/class/nvme/nvme* 2> /dev/null", timeout_s=120)
 
 
