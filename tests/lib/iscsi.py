@@ -443,11 +443,14 @@ class Session(Conn):
             names = {}
         wanted = {"MaxRecvDataSegmentLength": "262144", **keys}
         answer = self.must(self.login_step(stage, FULL_FEATURE, {**names, **wanted}, **more))
-        while not answer.transit:
-            answer = self.must(self.login_step(OPERATIONAL, FULL_FEATURE, **more))
+        answered = answer.keys
+        while not answer.transit:       # it has something to propose: that is fine with us
+            proposed = {k: v for k, v in answer.keys.items() if k in DEFAULTS and k not in wanted}
+            answer = self.must(self.login_step(OPERATIONAL, FULL_FEATURE, proposed, **more))
+            answered |= answer.keys
         assert answer.nsg == FULL_FEATURE
         self.tsih = answer.tsih
-        self.agree(wanted, answer.keys)
+        self.agree(wanted, answered)
 
     def authenticate(self, names, chap, more):
         keys = {**names, "AuthMethod": "CHAP"}
@@ -467,7 +470,7 @@ class Session(Conn):
 
     def agree(self, wanted, answered):
         """What holds now. Our MaxRecvDataSegmentLength is for what we receive, theirs for what we send."""
-        self.keys = {**DEFAULTS, **{k: v for k, v in answered.items() if k in DEFAULTS}}
+        self.keys = {**DEFAULTS, **{k: v for k, v in answered.items() if k in DEFAULTS and v != "Irrelevant"}}
         self.answered = answered
         self.max_receive = int(wanted["MaxRecvDataSegmentLength"])
         self.max_send = int(self.keys["MaxRecvDataSegmentLength"])
@@ -593,7 +596,8 @@ class Session(Conn):
         task = self.of(pdu)
         assert pdu.flags & FINAL, f"{pdu}"
         if pdu.bhs[2] == 0:
-            assert pdu.u32(36) == task.datasn, f"ExpDataSN {pdu.u32(36)}, there were {task.datasn}"
+            counts = (0, task.r2tsn) if task.data else (task.datasn,)
+            assert pdu.u32(36) in counts, f"ExpDataSN {pdu.u32(36)}, there were {counts[-1]}"
         assert task.burst == 0, "status within a sequence of Data-In"
         length = struct.unpack_from(">H", pdu.data)[0] if pdu.data else 0
         self.finish(pdu, Result(pdu.bhs[3], pdu.bhs[2], pdu.flags & 6, pdu.u32(44), sense=pdu.data[2:2 + length]))

@@ -3,11 +3,13 @@
 rule allows. The daemon's own wishes are set by iscsi_set_options, so that every answer is known."""
 import pytest
 
-from iscsi import FULL_FEATURE, INITIATOR, INITIATOR_ERROR, OPERATIONAL, SUCCESS, good
+from iscsi import DEFAULTS, FULL_FEATURE, INITIATOR, INITIATOR_ERROR, OPERATIONAL, SUCCESS, good
 
 OURS = {"max_burst_length": 1 << 20, "first_burst_length": 128 << 10, "max_recv_data_segment_length": 256 << 10,
         "max_outstanding_r2t": 16, "default_time2wait": 2, "default_time2retain": 20, "immediate_data": True,
         "initial_r2t": False}
+
+NEGOTIATED = set(DEFAULTS) - {"MaxRecvDataSegmentLength"}
 
 #        key, offered, answered
 RULES = [
@@ -85,11 +87,19 @@ def negotiate(iscsi, **keys):
     answers = []
     for first in (True, False):
         with iscsi.conn() as c:
+            told = {}
             if not first:
-                assert c.login_step(OPERATIONAL, 0, names(iscsi), transit=False).status == SUCCESS
-            answer = c.login_step(OPERATIONAL, FULL_FEATURE, names(iscsi, **keys) if first else keys)
+                answer = c.login_step(OPERATIONAL, 0, names(iscsi), transit=False)
+                assert answer.status == SUCCESS
+                told = answer.keys          # what it declares by itself
+            offered = names(iscsi, **keys) if first else keys
+            answer = c.login_step(OPERATIONAL, FULL_FEATURE, offered)
+            answered = told | answer.keys
+            if not answer.transit:          # it proposes something: that has to be answered
+                proposed = {k: v for k, v in answered.items() if k in NEGOTIATED and k not in offered}
+                answer = c.login_step(OPERATIONAL, FULL_FEATURE, proposed)
             assert answer.status == SUCCESS and answer.transit
-            answers.append(answer.keys)
+            answers.append(answered)
     assert {k: answers[0].get(k) for k in keys} == {k: answers[1].get(k) for k in keys}
     return answers[0]
 
