@@ -2,6 +2,7 @@
 """Single commands to a remote controller, and faults on request."""
 import base64
 import struct
+import uuid
 
 import pytest
 
@@ -71,3 +72,27 @@ def test_counters_by_core(daemon, target):
     assert stat["num_write_ops"] == 1 and stat["bytes_written"] == 4096
     assert 0 < stat["min_write_latency_ticks"] == stat["max_write_latency_ticks"] == stat["write_latency_ticks"]
     assert stat["min_copy_latency_ticks"] == stat["num_copy_ops"] == stat["bytes_copied"] == 0
+
+
+def reserve(conn, opcode, action, key=0, new=0, kind=0):
+    """Reservation Register (0Dh), Acquire (11h) or Release (15h)."""
+    return conn.command(sqe(opcode, 1, cdw10=action | kind << 8), data=struct.pack("<QQ", key, new)).status
+
+
+def test_reserved_at_the_target(daemon, target):
+    """What another host of the target has reserved is answered as such, and the daemon can register there itself."""
+    served = target.export()
+    attach(daemon, served)
+    gateway = daemon.serve("Nvme0n1")
+    with Host(served.port, served.nqn, hostnqn=f"nqn.2014-08.org.nvmexpress:uuid:{uuid.uuid4()}") as other, \
+            Host(gateway.port, gateway.nqn) as host:
+        must(host.io.write(0, bytes(4096)))
+        assert reserve(other.io, 0x0d, 0, new=1) == 0
+        assert reserve(other.io, 0x11, 0, key=1, kind=4) == 0                  # exclusive access, registrants only
+        assert host.io.write(0, bytes(4096)).status == 0x83                    # Reservation Conflict
+        assert host.io.command(rw(IO_READ, 0, 8), expect=4096).status == 0x83
+        key = base64.urlsafe_b64encode(struct.pack("<QQ", 0, 2)).decode()
+        assert send(daemon, sqe(0x0d, 1), "io", "h2c", data=key)[0] == 0       # now it is a registrant
+        must(host.io.write(0, bytes(4096)))
+        assert reserve(other.io, 0x15, 0, key=1, kind=4) == 0
+        must(host.io.write(0, bytes(4096)))

@@ -99,6 +99,15 @@ def test_event_while_nobody_listens(daemon, target):
     wait_until(lambda: disk_of(daemon, "rn1")["num_blocks"] == 8192, "the disk to grow", PATIENCE_S)
 
 
+def test_what_it_likes_best_is_told(daemon, target):
+    """Granularity and optimal size of writes reach whoever looks at the disk."""
+    target.on("identify_ns", ways.patch(("<B", 24, 0x10), ("<H", 64, 7), ("<H", 66, 7), ("<H", 72, 15)))
+    disk = disk_of(daemon, attach(daemon, target))
+    of_target = disk["driver_specific"]["nvme"][0]["ns_data"]
+    assert (of_target["preferred_write_granularity"], of_target["optimal_write_size"]) == (8, 16)
+    assert (disk["preferred_write_granularity"], disk["optimal_write_size"]) == (8, 16)
+
+
 def test_none(daemon):
     """A subsystem may be attached before it has anything to offer."""
     with BadTarget(Disks({})) as target:

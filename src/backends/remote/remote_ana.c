@@ -7,7 +7,9 @@
 
 #include "core/log.h"
 
+#ifndef NAMESPACES_AT_ONCE
 #define NAMESPACES_AT_ONCE 1024u        /* in one pass */
+#endif
 
 static void log_read(struct nvme_log_read *r);
 static void take_groups(struct timer *t);
