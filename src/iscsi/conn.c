@@ -310,7 +310,7 @@ void iscsi_conn_log_out(struct iscsi_conn *c, struct iscsi_say *farewell)
 	c->farewell = farewell;
 	iscsi_conn_update_reading(c);
 	for (uint32_t i = 0; i < c->touched; i++)
-		if (conn_task(c, i)->state == TASK_NEED_ROOM || conn_task(c, i)->state == TASK_RECEIVE)
+		if (iscsi_task_waits(conn_task(c, i)))
 			iscsi_task_drop(conn_task(c, i));
 	iscsi_conn_last_task(c);
 }
@@ -389,6 +389,7 @@ static void close_nexus(struct iscsi_conn *c)
 	if (c->throttled)
 		mem_wait_cancel(&c->throttle);
 	c->throttled = false;
+	iscsi_later_end(c);
 	iscsi_task_end_all(c);
 	scsi_nexus_end(&c->nexus, nexus_ended);
 }

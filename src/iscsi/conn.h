@@ -56,10 +56,12 @@
 #define TASK_STATES(X) \
 	X(TASK, FREE,      "no command",                        TO(TASK, NEW)) \
 	X(TASK, NEW,       "look at the command",               TO(TASK, NEED_ROOM) | TO(TASK, RECEIVE) | \
-	                                                        TO(TASK, EXECUTE) | TO(TASK, SEND)) \
-	X(TASK, NEED_ROOM, "wait for data buffers or iovecs",   TO(TASK, RECEIVE) | TO(TASK, EXECUTE) | TO(TASK, FREE)) \
-	X(TASK, RECEIVE,   "data comes from the initiator",     TO(TASK, NEED_ROOM) | TO(TASK, EXECUTE) | TO(TASK, SEND) | \
-	                                                        TO(TASK, FREE)) \
+	                                                        TO(TASK, ORDER) | TO(TASK, EXECUTE) | TO(TASK, SEND)) \
+	X(TASK, NEED_ROOM, "wait for data buffers or iovecs",   TO(TASK, RECEIVE) | TO(TASK, ORDER) | \
+	                                                        TO(TASK, EXECUTE) | TO(TASK, FREE)) \
+	X(TASK, RECEIVE,   "data comes from the initiator",     TO(TASK, NEED_ROOM) | TO(TASK, ORDER) | \
+	                                                        TO(TASK, EXECUTE) | TO(TASK, SEND) | TO(TASK, FREE)) \
+	X(TASK, ORDER,     "wait for commands numbered before", TO(TASK, EXECUTE) | TO(TASK, FREE)) \
 	X(TASK, EXECUTE,   "the logical unit has it",           TO(TASK, SEND) | TO(TASK, FREE)) \
 	X(TASK, SEND,      "the answer goes out",               TO(TASK, FREE))
 enum task_state { TASK_STATES(MACHINE_ENUM) TASK_STATE_COUNT };
@@ -111,6 +113,7 @@ struct iscsi_task {
 	uint8_t waits;                /* NEED_ROOM: enum task_waits */
 	uint8_t flags;                /* of the command PDU */
 	bool immediate;               /* takes no place in the command window */
+	bool in_turn;                 /* all commands numbered before it have come; it is counted in the window */
 	bool charged;                 /* HOLD_HEAP: to the budget */
 	bool asks;                    /* its data is asked for by R2T, and its buffers are counted */
 	bool owes;                    /* an R2T is out */
@@ -170,6 +173,7 @@ extern const struct machine_state iscsi_conn_states[];
 #define ORDER_ASK_LOGOUT 4u           /* asynchronous message; ended when no logout comes */
 
 struct iscsi_text_job;
+struct iscsi_later;
 struct meant;
 struct iscsi_moving;
 
@@ -200,9 +204,12 @@ struct iscsi_conn {
 	uint64_t blocked_ns;          /* since when `blocked` */
 	/* The command window. */
 	uint32_t exp_cmd_sn, depth;
-	uint32_t window_used;         /* slots of commands that are not immediate */
-	uint32_t stat_sn, exp_stat_sn;
-	uint32_t skipped;             /* CmdSNs from exp_cmd_sn on that ABORT TASK said will not come: a bit each */
+	uint32_t window_used;         /* slots of commands that are not immediate, and in turn */
+	uint32_t stat_sn;
+	uint32_t held;                /* commands that came ahead of others: not in turn */
+	struct iscsi_later *later;    /* PDUs that are no commands and did so */
+	bool held_go_on;              /* some of them are in turn now */
+	uint8_t skipped[ISCSI_QUEUE_DEPTH_MAX / 8]; /* CmdSNs ahead that need not be waited for: ended, or will not come */
 	/* Slots. */
 	uint32_t in_use, executing;   /* slots; those in the SCSI layer's hands */
 	struct iscsi_task *slots;
@@ -319,9 +326,12 @@ static inline void iscsi_conn_worked(struct iscsi_conn *c) { c->work += core_cal
 void iscsi_conn_ready(void *arg, uint32_t events);            /* sock_ready_fn */
 
 /* pdu.c */
-/* A CmdSN came. True: the command is next, and counted; false: the PDU is dropped, or the connection. */
-bool iscsi_cmd_sn_came(struct iscsi_conn *c, const struct iscsi_hdr *h, uint32_t cmd_sn);
+enum cmd_sn { CMD_SN_NEXT, CMD_SN_AHEAD, CMD_SN_IGNORE };
+/* A CmdSN came. NEXT: it is counted; AHEAD: others have to come before; IGNORE: drop the PDU. */
+enum cmd_sn iscsi_cmd_sn_came(struct iscsi_conn *c, const struct iscsi_hdr *h, uint32_t cmd_sn);
 void iscsi_cmd_sn_skip(struct iscsi_conn *c, uint32_t cmd_sn); /* it will not come */
+void iscsi_held_go_on(struct iscsi_conn *c);                  /* c->held_go_on, when the PDU at hand was dealt with */
+void iscsi_later_end(struct iscsi_conn *c);
 void iscsi_conn_pdu(struct iscsi_conn *c);                    /* c->rx_bhs, c->rx_buf: complete; no command, no data */
 struct iscsi_say *iscsi_say_make(uint8_t opcode, const void *data, uint32_t len);
 void iscsi_say(struct iscsi_conn *c, struct iscsi_say *s);
@@ -332,7 +342,7 @@ void iscsi_conn_tell(struct iscsi_conn *c, uint8_t event, uint16_t seconds);
 void iscsi_conn_event(struct scsi_nexus *n, uint64_t lun, uint8_t asc, uint8_t ascq); /* scsi_nexus_ops */
 
 /* task.c */
-struct iscsi_task *iscsi_task_take(struct iscsi_conn *c, bool immediate); /* NULL: there is no slot */
+struct iscsi_task *iscsi_task_take(struct iscsi_conn *c, bool immediate, bool in_turn); /* NULL: there is no slot */
 void iscsi_task_tag(struct iscsi_task *t, uint32_t itt);      /* it can be found by */
 struct iscsi_task *iscsi_task_find(struct iscsi_conn *c, uint32_t itt);
 void iscsi_task_run(struct iscsi_task *t);                    /* until it waits */
@@ -344,7 +354,13 @@ void iscsi_task_done(struct scsi_task *t);                    /* scsi_nexus_ops 
 void iscsi_task_r2t_sent(struct iscsi_task *t, uint64_t now_ns);
 void iscsi_task_sent(struct iscsi_task *t);                   /* its answer is gone */
 void iscsi_task_end(struct iscsi_task *t);
-void iscsi_task_drop(struct iscsi_task *t);                   /* not yet executed: aborted, no answer */
+void iscsi_task_in_turn(struct iscsi_task *t);                /* ORDER: those before it have come */
+/* It waits for something that need not come: it can be ended here. */
+static inline bool iscsi_task_waits(const struct iscsi_task *t)
+{
+	return t->state == TASK_NEED_ROOM || t->state == TASK_RECEIVE || t->state == TASK_ORDER;
+}
+void iscsi_task_drop(struct iscsi_task *t);                   /* ... aborted, no answer */
 void iscsi_task_end_all(struct iscsi_conn *c);                /* but those in the SCSI layer's hands */
 void iscsi_task_wait_cancel(struct iscsi_task *t);            /* NEED_ROOM */
 void iscsi_task_slot_init(struct iscsi_conn *c, uint32_t index);

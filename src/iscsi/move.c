@@ -107,8 +107,8 @@ static void try_move(struct defer *d)
 
 	if (!c->move || c->state != CONN_READY || c->close_soon)
 		return;
-	if (c->executing || c->tmfs || c->texts)
-		return; /* their end calls again */
+	if (c->executing || c->tmfs || c->texts || c->held || c->later)
+		return; /* their end calls again; who waits for commands that are missing stays */
 	if (c->flush.queued) {
 		iscsi_conn_move_soon(c);
 		return;
@@ -252,7 +252,7 @@ static void freeze_numbers(struct freeze *f, struct iscsi_conn *c)
 	freeze_u32(f, "conn.exp_cmd_sn", &c->exp_cmd_sn);
 	freeze_u32(f, "conn.depth", &c->depth);
 	freeze_u32(f, "conn.stat_sn", &c->stat_sn);
-	freeze_u32(f, "conn.skipped", &c->skipped);
+	freeze_raw(f, "conn.skipped", c->skipped, sizeof(c->skipped));
 	freeze_u64(f, "conn.heard", &c->heard_ns);
 	freeze_u32(f, "conn.ping_ttt", &c->ping_ttt);
 	freeze_u64(f, "conn.ping", &c->ping_ns);
@@ -370,6 +370,7 @@ static void freeze_task(struct freeze *f, struct iscsi_conn *c, uint16_t index)
 		t->scsi.tag = t->itt;
 		iscsi_task_tag(t, t->itt);
 		c->in_use++;
+		t->in_turn = true;
 		c->window_used += !t->immediate;
 		watch_arm(&c->home->watch);
 	}

@@ -16,45 +16,171 @@ static void on_logout(struct iscsi_conn *c);
 
 /* --- command numbers --------------------------------------------------------------------------------------------- */
 
+/* A PDU that came ahead of others. */
+struct iscsi_later {
+	struct iscsi_later *next;
+	uint32_t cmd_sn;
+	bool in_turn;
+	union iscsi_bhs bhs;
+	uint8_t *buf;
+	uint32_t len;
+};
+
+static bool take_skipped(struct iscsi_conn *c)
+{
+	uint32_t at = c->exp_cmd_sn % ISCSI_QUEUE_DEPTH_MAX;
+	bool skipped = c->skipped[at / 8] >> at % 8 & 1;
+
+	c->skipped[at / 8] &= (uint8_t)~(1u << at % 8);
+	return skipped;
+}
+
+static struct iscsi_task *held_task(struct iscsi_conn *c, uint32_t cmd_sn)
+{
+	for (uint32_t i = 0; c->held && i < c->touched; i++) {
+		struct iscsi_task *t = conn_task(c, i);
+
+		if (t->state != TASK_FREE && !t->immediate && !t->in_turn && t->cmd_sn == cmd_sn)
+			return t;
+	}
+	return NULL;
+}
+
+static struct iscsi_later *later_pdu(struct iscsi_conn *c, uint32_t cmd_sn)
+{
+	for (struct iscsi_later *l = c->later; l; l = l->next)
+		if (l->cmd_sn == cmd_sn)
+			return l;
+	return NULL;
+}
+
+static bool take_held(struct iscsi_conn *c)
+{
+	struct iscsi_task *t = held_task(c, c->exp_cmd_sn);
+	struct iscsi_later *l = t ? NULL : later_pdu(c, c->exp_cmd_sn);
+
+	if (t) {
+		t->in_turn = true;
+		c->held--;
+		c->window_used++;
+	} else if (l) {
+		l->in_turn = true;
+	} else {
+		return false;
+	}
+	c->held_go_on = true;
+	return true;
+}
+
 static void window_moves(struct iscsi_conn *c)
 {
 	c->exp_cmd_sn++;
-	c->skipped >>= 1;
-	while (unlikely(c->skipped & 1)) {
+	while (unlikely(take_skipped(c)) || unlikely((c->held || c->later) && take_held(c)))
 		c->exp_cmd_sn++;
-		c->skipped >>= 1;
-	}
 }
 
-/* Commands come in order of their numbers, since a session has one connection, on which nothing is lost. */
-bool iscsi_cmd_sn_came(struct iscsi_conn *c, const struct iscsi_hdr *h, uint32_t cmd_sn)
+enum cmd_sn iscsi_cmd_sn_came(struct iscsi_conn *c, const struct iscsi_hdr *h, uint32_t cmd_sn)
 {
+	uint32_t at = cmd_sn % ISCSI_QUEUE_DEPTH_MAX;
+
 	if (iscsi_is_immediate(h))
-		return true;
+		return CMD_SN_NEXT;
 	if (likely(cmd_sn == c->exp_cmd_sn && c->window_used < c->depth)) {
 		window_moves(c);
+		return CMD_SN_NEXT;
+	}
+	if (!iscsi_sn_before(cmd_sn, c->exp_cmd_sn) && !iscsi_sn_before(conn_max_cmd_sn(c), cmd_sn) &&
+	    !held_task(c, cmd_sn) && !later_pdu(c, cmd_sn) && !(c->skipped[at / 8] >> at % 8 & 1))
+		return CMD_SN_AHEAD;
+	iscsi_count(c->home, ignored, 1); /* silently, says RFC 7143 4.2.2.1 */
+	return CMD_SN_IGNORE;
+}
+
+/* Within the window. */
+void iscsi_cmd_sn_skip(struct iscsi_conn *c, uint32_t cmd_sn)
+{
+	uint32_t at = cmd_sn % ISCSI_QUEUE_DEPTH_MAX;
+
+	if (cmd_sn == c->exp_cmd_sn)
+		window_moves(c);
+	else
+		c->skipped[at / 8] |= (uint8_t)(1u << at % 8);
+}
+
+/* True: deal with the PDU at hand now. */
+static bool in_turn(struct iscsi_conn *c, uint32_t cmd_sn)
+{
+	struct iscsi_later *l;
+
+	switch (iscsi_cmd_sn_came(c, &c->rx_bhs.h, cmd_sn)) {
+	case CMD_SN_NEXT:
 		return true;
-	}
-	if (iscsi_sn_before(cmd_sn, c->exp_cmd_sn) || iscsi_sn_before(conn_max_cmd_sn(c), cmd_sn)) {
-		iscsi_count(c->home, ignored, 1); /* silently, says RFC 7143 4.2.2.1 */
+	case CMD_SN_IGNORE:
 		return false;
+	case CMD_SN_AHEAD:
+		break;
 	}
-	iscsi_conn_break(c, ISCSI_REJECT_PROTOCOL_ERROR, "CmdSN: commands before it are missing");
+	l = base_zalloc(sizeof(*l));
+	*l = (struct iscsi_later){ .next = c->later, .cmd_sn = cmd_sn, .bhs = c->rx_bhs, .buf = c->rx_buf,
+	                           .len = c->rx_buf_len };
+	c->rx_buf = NULL;
+	c->later = l;
 	return false;
 }
 
-/* What skips more than a word's bits at once keeps its gap. */
-void iscsi_cmd_sn_skip(struct iscsi_conn *c, uint32_t cmd_sn)
+static void later_goes_on(struct iscsi_conn *c, struct iscsi_later *l)
 {
-	uint32_t ahead = cmd_sn - c->exp_cmd_sn;
+	struct iscsi_later **at = &c->later;
 
-	if (ahead >= 32)
-		return;
-	if (ahead) {
-		c->skipped |= 1u << ahead;
-		return;
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	c->rx_bhs = l->bhs;
+	c->rx_bhs.h.opcode |= ISCSI_IMMEDIATE; /* its number has been counted */
+	c->rx_buf = l->buf;
+	c->rx_buf_len = l->len;
+	free(l);
+	iscsi_conn_pdu(c);
+	free(c->rx_buf);
+	c->rx_buf = NULL;
+}
+
+/* In order of their numbers. */
+void iscsi_held_go_on(struct iscsi_conn *c)
+{
+	assert(!c->rx_buf && !c->rx_task);
+	c->held_go_on = false;
+	while (conn_is_live(c)) {
+		struct iscsi_task *task = NULL;
+		struct iscsi_later *later = NULL;
+
+		for (uint32_t i = 0; i < c->touched; i++) {
+			struct iscsi_task *t = conn_task(c, i);
+
+			if (t->state == TASK_ORDER && t->in_turn && (!task || iscsi_sn_before(t->cmd_sn, task->cmd_sn)))
+				task = t;
+		}
+		for (struct iscsi_later *l = c->later; l; l = l->next)
+			if (l->in_turn && (!later || iscsi_sn_before(l->cmd_sn, later->cmd_sn)))
+				later = l;
+		if (later && (!task || iscsi_sn_before(later->cmd_sn, task->cmd_sn)))
+			later_goes_on(c, later);
+		else if (task)
+			iscsi_task_in_turn(task);
+		else
+			return;
 	}
-	window_moves(c);
+}
+
+void iscsi_later_end(struct iscsi_conn *c)
+{
+	while (c->later) {
+		struct iscsi_later *l = c->later;
+
+		c->later = l->next;
+		free(l->buf);
+		free(l);
+	}
 }
 
 /* --- saying ------------------------------------------------------------------------------------------------------ */
@@ -134,15 +260,15 @@ void iscsi_conn_pdu(struct iscsi_conn *c)
 		iscsi_count(c->home, task_management, 1);
 		if (c->state != CONN_READY)
 			iscsi_conn_break(c, ISCSI_REJECT_PROTOCOL_ERROR, "task management in a discovery session");
-		else if (iscsi_cmd_sn_came(c, &bhs->h, be32_get(bhs->tmf.cmd_sn)))
+		else if (in_turn(c, be32_get(bhs->tmf.cmd_sn)))
 			iscsi_conn_tmf(c, &bhs->tmf);
 		break;
 	case ISCSI_OP_TEXT:
-		if (iscsi_cmd_sn_came(c, &bhs->h, be32_get(bhs->text.cmd_sn)))
+		if (in_turn(c, be32_get(bhs->text.cmd_sn)))
 			on_text(c);
 		break;
 	case ISCSI_OP_LOGOUT:
-		if (iscsi_cmd_sn_came(c, &bhs->h, be32_get(bhs->logout.cmd_sn)))
+		if (in_turn(c, be32_get(bhs->logout.cmd_sn)))
 			on_logout(c);
 		break;
 	default:
@@ -157,7 +283,7 @@ static void on_nop_out(struct iscsi_conn *c)
 	const struct iscsi_nop_out *nop = &c->rx_bhs.nop_out;
 	struct iscsi_say *s;
 
-	if (!iscsi_cmd_sn_came(c, &c->rx_bhs.h, be32_get(nop->cmd_sn)))
+	if (!in_turn(c, be32_get(nop->cmd_sn)))
 		return;
 	if (be32_get(nop->itt) == ISCSI_TAG_NONE) {
 		if (be32_get(nop->ttt) == c->ping_ttt)

@@ -233,23 +233,23 @@ static void on_command(struct iscsi_conn *c)
 	const struct iscsi_command *pdu = &c->rx_bhs.command;
 	bool immediate = iscsi_is_immediate(&c->rx_bhs.h);
 	uint32_t itt = be32_get(pdu->itt);
+	enum cmd_sn came;
 	struct iscsi_task *t;
 
 	if (unlikely(c->state != CONN_READY)) {
 		iscsi_conn_break(c, ISCSI_REJECT_PROTOCOL_ERROR, "a command in a discovery session");
 		return;
 	}
-	if (unlikely(!iscsi_cmd_sn_came(c, &c->rx_bhs.h, be32_get(pdu->cmd_sn))))
+	came = iscsi_cmd_sn_came(c, &c->rx_bhs.h, be32_get(pdu->cmd_sn));
+	if (unlikely(came == CMD_SN_IGNORE))
 		return;
 	iscsi_count(c->home, commands, 1);
 	iscsi_note(&c->commands_in, 1);
-	if (unlikely(iscsi_task_find(c, itt))) {
-		iscsi_conn_reject(c, ISCSI_REJECT_IN_PROGRESS);
-		return;
-	}
-	t = iscsi_task_take(c, immediate);
+	t = iscsi_task_find(c, itt) ? NULL : iscsi_task_take(c, immediate, came == CMD_SN_NEXT);
 	if (unlikely(!t)) {
-		iscsi_conn_reject(c, ISCSI_REJECT_IMMEDIATE);
+		if (came == CMD_SN_AHEAD)
+			iscsi_cmd_sn_skip(c, be32_get(pdu->cmd_sn)); /* it was seen */
+		iscsi_conn_reject(c, iscsi_task_find(c, itt) ? ISCSI_REJECT_IN_PROGRESS : ISCSI_REJECT_IMMEDIATE);
 		return;
 	}
 	iscsi_task_tag(t, itt);
@@ -304,7 +304,7 @@ static void on_data_out(struct iscsi_conn *c)
 		if (be32_get(pdu->ttt) == ISCSI_TAG_NONE || c->aborted_asked)
 			iscsi_count(c->home, ignored, 1);
 		else
-			iscsi_conn_reject(c, ISCSI_REJECT_INVALID_FIELD);
+			iscsi_conn_break(c, ISCSI_REJECT_INVALID_FIELD, "target transfer tag: of no R2T that waits for data");
 		return;
 	}
 	if (unlikely(!iscsi_check_data_out(pdu, &next, &fault))) {
@@ -336,7 +336,7 @@ static void on_other(struct iscsi_conn *c)
 static bool may_stay_in_feed(const struct iscsi_conn *c, const struct iscsi_task *t)
 {
 	return t->scsi.may_consume && !t->scsi.lent && !t->received && c->rx.span_len >= t->wanted && !t->asks &&
-	       (c->rx_bhs.h.flags & ISCSI_FINAL) && gather_may_pin(&c->home->rxs);
+	       (c->rx_bhs.h.flags & ISCSI_FINAL) && (t->in_turn || t->immediate) && gather_may_pin(&c->home->rxs);
 }
 
 static void on_data(struct iscsi_conn *c)
@@ -398,14 +398,14 @@ static void on_end(struct iscsi_conn *c)
 	if (unlikely(!c->rx.digest_good))
 		wrong_digest(c);
 	c->rx_task = NULL;
-	if (t) {
+	if (t)
 		data_came(c, t, opcode);
-		return;
-	}
-	if (opcode != ISCSI_OP_COMMAND && opcode != ISCSI_OP_DATA_OUT && opcode != ISCSI_OP_SNACK && c->rx.digest_good)
+	else if (opcode != ISCSI_OP_COMMAND && opcode != ISCSI_OP_DATA_OUT && opcode != ISCSI_OP_SNACK && c->rx.digest_good)
 		iscsi_conn_pdu(c);
 	free(c->rx_buf);
 	c->rx_buf = NULL;
+	if (unlikely(c->held_go_on))
+		iscsi_held_go_on(c);
 }
 
 /* The end of its PDU is still to come, and the feed ends. */

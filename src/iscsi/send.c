@@ -254,7 +254,7 @@ static void ends(struct iscsi_conn *c, struct iscsi_task *t, struct pdu *p)
 		t->numbered = true;
 	}
 	t->draft.done = true;
-	c->batch_max += !t->immediate;
+	c->batch_max += !t->immediate && t->in_turn;
 	number(c, p, t->stat_sn);
 }
 
@@ -270,7 +270,7 @@ static bool answer_pdu(struct iscsi_conn *c, struct iscsi_task *t, struct pdu *p
 	p->bhs.response = (struct iscsi_response){
 		.opcode = ISCSI_OP_RESPONSE, .flags = ISCSI_FINAL | residual(t, &count), .status = s->status,
 		.itt = be32_of(t->itt),
-		.exp_data_sn = be32_of(s->data == SCSI_DATA_IN ? t->draft.sn : t->asked.sn),
+		.exp_data_sn = be32_of(t->draft.sn), /* R2Ts do not count where there is no Data-In */
 	};
 	p->bhs.response.residual = be32_of(count);
 	p->data_len = 0;

@@ -29,6 +29,7 @@ static enum step task_on_FREE(struct iscsi_task *t);
 static enum step task_on_NEW(struct iscsi_task *t);
 static enum step task_on_NEED_ROOM(struct iscsi_task *t);
 static enum step task_on_RECEIVE(struct iscsi_task *t);
+static enum step task_on_ORDER(struct iscsi_task *t);
 static enum step task_on_EXECUTE(struct iscsi_task *t);
 static enum step task_on_SEND(struct iscsi_task *t);
 
@@ -39,6 +40,12 @@ static inline enum step task_goto(struct iscsi_task *t, enum task_state state)
 	must(iscsi_task_states[t->state].next & 1ull << state);
 	t->state = (uint8_t)state;
 	return STEP_NEXT;
+}
+
+/* In order of the commands' numbers. */
+static inline enum step go_execute(struct iscsi_task *t)
+{
+	return task_goto(t, likely(t->in_turn || t->immediate) ? TASK_EXECUTE : TASK_ORDER);
 }
 
 #define TASK_CASE(M, S, meaning, next) case M##_##S: step = task_on_##S(t); break;
@@ -68,7 +75,7 @@ void iscsi_task_slot_init(struct iscsi_conn *c, uint32_t index)
 }
 
 /* The slot used last is the warm one; a slot never used costs no memory yet. */
-struct iscsi_task *iscsi_task_take(struct iscsi_conn *c, bool immediate)
+struct iscsi_task *iscsi_task_take(struct iscsi_conn *c, bool immediate, bool in_turn)
 {
 	struct iscsi_task *t;
 
@@ -82,8 +89,12 @@ struct iscsi_task *iscsi_task_take(struct iscsi_conn *c, bool immediate)
 		t = conn_task(c, c->touched++);
 	}
 	c->in_use++;
-	c->window_used += !immediate;
 	t->immediate = immediate;
+	t->in_turn = in_turn;
+	if (!immediate && in_turn)
+		c->window_used++;
+	else if (!immediate)
+		c->held++;
 	t->asks = t->owes = t->bad_digest = t->refused = t->numbered = t->unsolicited = t->comes = false;
 	t->wanted = t->received = t->offset = t->data_sn = t->r2ts_out = 0;
 	t->generation++;
@@ -134,6 +145,18 @@ static enum step task_on_FREE(struct iscsi_task *t)
 	return STEP_DONE;
 }
 
+static void leaves_window(struct iscsi_conn *c, struct iscsi_task *t)
+{
+	if (t->immediate)
+		return;
+	if (likely(t->in_turn)) {
+		c->window_used--;
+		return;
+	}
+	c->held--;
+	iscsi_cmd_sn_skip(c, t->cmd_sn);
+}
+
 void iscsi_task_end(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = task_conn(t);
@@ -147,7 +170,7 @@ void iscsi_task_end(struct iscsi_task *t)
 	t->link.next = c->free;
 	c->free = &t->link;
 	c->in_use--;
-	c->window_used -= !t->immediate;
+	leaves_window(c, t);
 	if (unlikely(c->farewell) && !c->in_use)
 		iscsi_conn_last_task(c);
 }
@@ -174,7 +197,7 @@ void iscsi_task_drop(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = task_conn(t);
 
-	assert(t->state == TASK_NEED_ROOM || t->state == TASK_RECEIVE);
+	assert(iscsi_task_waits(t));
 	if (t->state == TASK_NEED_ROOM) {
 		iscsi_task_wait_cancel(t);
 		if (t->waits == WAITS_TURN)
@@ -213,11 +236,8 @@ static enum step task_on_NEW(struct iscsi_task *t)
 	s->iov_count = s->iov_max = 0;
 	if (unlikely(!scsi_task_parse(s)))
 		return answer(t);
-	if (unlikely((t->flags & (ISCSI_READ | ISCSI_WRITE)) == (ISCSI_READ | ISCSI_WRITE))) {
-		scsi_task_fail(s, SCSI_ILLEGAL_REQUEST, 0x24, 0x00); /* no bidirectional command is known */
-		return answer(t);
-	}
-	if (unlikely(s->moves > MEM_IO_BYTES_MAX)) {
+	/* No bidirectional command is known. */
+	if (unlikely((t->flags & ISCSI_READ && t->flags & ISCSI_WRITE) || s->moves > MEM_IO_BYTES_MAX)) {
 		scsi_task_fail(s, SCSI_ILLEGAL_REQUEST, 0x24, 0x00);
 		return answer(t);
 	}
@@ -225,7 +245,7 @@ static enum step task_on_NEW(struct iscsi_task *t)
 	if (t->comes)
 		return task_goto(t, TASK_RECEIVE);
 	if (!s->moves)
-		return task_goto(t, TASK_EXECUTE);
+		return go_execute(t);
 	if (s->data == SCSI_DATA_OUT)
 		ask(t);
 	return get_room(t);
@@ -329,7 +349,7 @@ static enum step get_room(struct iscsi_task *t)
 	}
 	if (likely(take_room(t))) {
 		if (!t->asks)
-			return task_goto(t, TASK_EXECUTE);
+			return go_execute(t);
 		c->asked_bytes += t->wanted;
 		return task_goto(t, TASK_RECEIVE);
 	}
@@ -367,7 +387,10 @@ static void room_came(struct wait *w)
 		return;
 	}
 	t->since_ns = reactor_now_ns();
-	task_goto(t, t->asks ? TASK_RECEIVE : TASK_EXECUTE);
+	if (t->asks)
+		task_goto(t, TASK_RECEIVE);
+	else
+		go_execute(t);
 	iscsi_task_run(t);
 }
 
@@ -504,7 +527,7 @@ static enum step data_is_here(struct iscsi_task *t)
 		scsi_task_fail(&t->scsi, SCSI_ABORTED_COMMAND, 0x47, 0x05);
 		t->refused = true;
 	}
-	return task_goto(t, unlikely(t->refused) ? TASK_SEND : TASK_EXECUTE);
+	return unlikely(t->refused) ? task_goto(t, TASK_SEND) : go_execute(t);
 }
 
 /* The last PDU of a sequence: of what came unasked, or of an R2T. */
@@ -539,6 +562,18 @@ void iscsi_task_sequence_end(struct iscsi_task *t)
 }
 
 /* --- the logical unit -------------------------------------------------------------------------------------------- */
+
+static enum step task_on_ORDER(struct iscsi_task *t)
+{
+	return STEP_WAIT; /* iscsi_held_go_on() */
+}
+
+void iscsi_task_in_turn(struct iscsi_task *t)
+{
+	t->since_ns = reactor_now_ns();
+	task_goto(t, TASK_EXECUTE);
+	iscsi_task_run(t);
+}
 
 static enum step task_on_EXECUTE(struct iscsi_task *t)
 {

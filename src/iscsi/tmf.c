@@ -84,7 +84,7 @@ static void drop_tasks(struct iscsi_conn *c, bool of_all, uint64_t lun)
 	for (uint32_t i = 0; i < c->touched; i++) {
 		struct iscsi_task *t = conn_task(c, i);
 
-		if ((t->state == TASK_NEED_ROOM || t->state == TASK_RECEIVE) && (of_all || t->scsi.lun == lun))
+		if (iscsi_task_waits(t) && (of_all || t->scsi.lun == lun))
 			iscsi_task_drop(t);
 	}
 }
