@@ -19,6 +19,18 @@ void iscsi_options_init(struct iscsi_options *o)
 	};
 }
 
+/* Once: a host that offers nothing else is refused, and nobody would know why. */
+static uint32_t chap_algorithms(void)
+{
+	uint32_t set = iscsi_chap_available();
+
+	for (uint8_t a = ISCSI_CHAP_MD5; a <= ISCSI_CHAP_SHA3_256; a++)
+		if (!(set & 1u << a))
+			log_notice("iSCSI: CHAP goes without %s, which OpenSSL does not offer here (FIPS mode?)",
+			           iscsi_chap_name(a));
+	return set;
+}
+
 struct iscsi_target *iscsi_target_make(struct core *core, struct bdev_registry *reg, struct scsi *scsi)
 {
 	struct iscsi_target *t = base_zalloc(sizeof(*t));
@@ -27,7 +39,7 @@ struct iscsi_target *iscsi_target_make(struct core *core, struct bdev_registry *
 	t->reg = reg;
 	t->scsi = scsi;
 	iscsi_options_init(&t->options);
-	t->chap_algorithms = iscsi_chap_available();
+	t->chap_algorithms = chap_algorithms();
 	list_init(&t->portal_groups);
 	list_init(&t->initiator_groups);
 	list_init(&t->auth_groups);
