@@ -257,6 +257,85 @@ static void limits_are_the_ones_that_are_told(void **state)
 	assert_check(copy(), SCSI_ILLEGAL_REQUEST, SCSI_ASC_TOO_MANY_SEGMENT_DESCRIPTORS);
 }
 
+/* --- copies that do not end by themselves ----------------------------------------------------------------------- */
+
+#define LONG_BLOCKS 20001u
+#define STEPS_MAX 60u
+
+/* Between the two first disks, some steps of the simulation into it. */
+static struct rig_task *copy_begun(struct rig_nexus *q, uint32_t steps)
+{
+	struct rig_cdb cdb = { { SCSI_OP_EXTENDED_COPY_LID1 } };
+	struct rig_task *rt;
+
+	list_begin(5, 0);
+	list_cscd(0);
+	list_cscd(1);
+	list_bytes(0, 1, 0, 40000, LONG_BLOCKS * 512);
+	scsi_put32(cdb.b + 10, at);
+	rt = rig_send(q, 0, &cdb, SCSI_DATA_OUT, a.out, at, SCSI_ATTR_SIMPLE);
+	while (steps-- && sim_step())
+		;
+	return rt;
+}
+
+static void take_attentions(void)
+{
+	for (uint32_t lun = 0; lun < 3; lun++)
+		while (CMD(&a, lun, 0, SCSI_OP_TEST_UNIT_READY, 0, 0, 0, 0, 0))
+			;
+}
+
+static void a_reset_ends_a_copy_wherever_it_is(void **state)
+{
+	uint32_t aborted = 0;
+
+	for (uint32_t steps = 0; steps < STEPS_MAX; steps++) {
+		struct rig_task *rt = copy_begun(a.q, steps), ended;
+
+		assert_int_equal(rig_tmf(a.q, SCSI_TMF_LU_RESET, 0, 0), SCSI_TMF_COMPLETE);
+		assert_true(rt->done);
+		rig_end(rt, &ended);
+		aborted += ended.aborted;
+		take_attentions();
+		assert_int_equal(copy_status(5), SCSI_GOOD);
+		assert_true(a.in[4] == SCSI_COPY_FAILED || !ended.aborted);
+	}
+	assert_true(aborted > 0);
+}
+
+static void a_disk_that_goes_waits_for_its_copy_only(void **state)
+{
+	for (uint32_t steps = 0; steps < STEPS_MAX; steps++) {
+		struct rig_task *rt = copy_begun(a.q, steps);
+
+		assert_int_equal(rig_remove_lun(&rig, steps % 2), 0);
+		assert_true(rt->done || rig_wait(rt, NS_PER_S));
+		rig_end(rt, NULL);
+		assert_int_equal(rig_add_lun(&rig, steps % 2 ? "disk1" : "disk0", steps % 2, false), 0);
+		take_attentions();
+	}
+}
+
+static void a_host_that_goes_leaves_no_copy_behind(void **state)
+{
+	for (uint32_t steps = 0; steps < STEPS_MAX; steps++) {
+		struct host other;
+		struct rig_task *rt;
+
+		host_join(&rig, &other, 2, 2);
+		rt = copy_begun(other.q, steps);
+		rig_end_nexus(other.q);
+		assert_true(rig_gone(other.q));
+		assert_true(rt->done);
+		rig_end(rt, NULL);
+		host_leave(&other);
+		assert_true(host_fill(&a, 1, 40000, 1, 512, 0x99) == SCSI_GOOD); /* and it stays so */
+		rig_pass(NS_PER_MS);
+		assert_true(host_finds(&a, 1, 40000, 1, 512, 0x99));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +346,9 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_copied_is_not_begun),
 		cmocka_unit_test(a_list_that_is_not_one_is_refused),
 		cmocka_unit_test(limits_are_the_ones_that_are_told),
+		cmocka_unit_test(a_reset_ends_a_copy_wherever_it_is),
+		cmocka_unit_test(a_disk_that_goes_waits_for_its_copy_only),
+		cmocka_unit_test(a_host_that_goes_leaves_no_copy_behind),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);
