@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is configured while hosts are connected: who may no longer be there is disconnected before the answer, nobody else
-is; what changes for logins changes for the next one."""
+"""What is configured while hosts are connected: who may no longer be there is disconnected before the answer, nobody
+else is; what changes for logins changes for the next one."""
 import threading
 import time
 
@@ -39,7 +39,7 @@ def refused(daemon, status, **how):
 
 
 class Ending:
-    """Within it the target ends the connection, maybe after a word about that; the host closes its side, as hosts do."""
+    """Within it the target ends the connection, maybe after a word about that; the host closes its side then."""
 
     def __init__(self, s):
         self.s, self.what = s, None
