@@ -18,6 +18,7 @@
 struct pr_out {
 	struct scsi_ask ask;
 	struct resv_op op;
+	struct each each;
 	uint32_t len;
 	uint16_t bad_at;                  /* byte of the list that is wrong; 0: none */
 	bool too_many;
@@ -242,9 +243,23 @@ static void on_control(struct scsi_ask *a)
 	bdev_resv_do(a->lu->desc, &a->task->nexus->who, &o->op, done);
 }
 
+/* Who lost something is told by mail to its core: it arrives before this does. The answer may not come before the unit
+ * attention. */
+static void nothing(struct each *e)
+{
+	(void)e;
+}
+
+static void all_told(struct each *e)
+{
+	scsi_ask_answer(&container_of(e, struct pr_out, each)->ask);
+}
+
 static void done(struct resv_op *op)
 {
-	scsi_ask_answer(&container_of(op, struct pr_out, op)->ask);
+	struct pr_out *o = container_of(op, struct pr_out, op);
+
+	each_core(&o->each, o->ask.seat->target->scsi->core, nothing, all_told);
 }
 
 static void answered(struct scsi_ask *a)
