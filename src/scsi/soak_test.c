@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* soak_test.c: everything at once, drawn from a seed: nexuses that come, do I/O, move between cores, reset each other and
- * vanish while LUNs come and go and access states change.
+/* soak_test.c: everything at once, drawn from a seed: nexuses that come, do I/O, move between cores, reset each other
+ * and vanish while LUNs come and go and access states change.
  *
  * Whatever happens, every task is answered once, every function too, every nexus ends, and at the end nothing is left.
  */
@@ -126,7 +126,8 @@ static struct rig_cdb any_cdb(enum scsi_data *ret_dir)
 		{ SCSI_OP_WRITE_SAME_10, SCSI_DATA_OUT }, { SCSI_OP_WRITE_VERIFY_12, SCSI_DATA_OUT },
 		{ SCSI_OP_SYNC_CACHE_10, SCSI_DATA_NONE }, { SCSI_OP_COMPARE_AND_WRITE, SCSI_DATA_OUT },
 		{ SCSI_OP_UNMAP, SCSI_DATA_OUT }, { SCSI_OP_TEST_UNIT_READY, SCSI_DATA_NONE },
-		{ SCSI_OP_INQUIRY, SCSI_DATA_IN }, { SCSI_OP_REPORT_LUNS, SCSI_DATA_IN }, { SCSI_OP_MODE_SELECT_6, SCSI_DATA_OUT },
+		{ SCSI_OP_INQUIRY, SCSI_DATA_IN }, { SCSI_OP_REPORT_LUNS, SCSI_DATA_IN },
+		{ SCSI_OP_MODE_SELECT_6, SCSI_DATA_OUT },
 		{ SCSI_OP_PR_OUT_REGISTER, SCSI_DATA_OUT }, { SCSI_OP_RESERVE_6, SCSI_DATA_NONE },
 		{ SCSI_OP_RELEASE_6, SCSI_DATA_NONE },
 	};
