@@ -50,6 +50,8 @@ void log_line(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 	X(nvme,            "nvme/") \
 	X(nvmf,            "nvmf/") \
 	X(nvmf_tcp,        "nvmf/tcp/") \
+	X(scsi,            "scsi/") \
+	X(iscsi,           "iscsi/") \
 	X(metrics,         "metrics/") \
 	X(app,             "app/")
 #define LOG_FLAG_ENUM(flag, path) LOG_FLAG_##flag,
