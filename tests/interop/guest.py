@@ -54,7 +54,7 @@ def kernels():
 def what_is_missing():
     """A sentence about why guests cannot run here, or None."""
     for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"),
-                             ("nvme", "nvme-cli"), ("fio", "fio"), ("iscsid", "open-iscsi"),
+                             ("nvme", "nvme-cli"), ("fio", "fio"), ("iscsid", "open-iscsi"), ("sg_vpd", "sg3-utils"),
                              ("dmsetup", "dmsetup")):
         if not shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin"):
             return f"{program} is not installed (package {package})"
