@@ -286,6 +286,19 @@ static struct iscsi_task *receiver_of(struct iscsi_conn *c, const struct iscsi_d
 	return t;
 }
 
+/* Only its DataSN is wrong: one before it was lost to a digest error, says RFC 7143 7.9. Without recovery that is the
+ * end of the command, not of the session. */
+static bool is_out_of_sequence(struct iscsi_task *t, const struct iscsi_data_out *pdu, struct iscsi_transfer *next,
+                               struct iscsi_fault *fault)
+{
+	next->data_sn = be32_get(pdu->data_sn);
+	if (next->data_sn == t->data_sn || !iscsi_check_data_out(pdu, next, fault))
+		return false;
+	t->data_sn = next->data_sn;
+	t->bad_digest = true;
+	return true;
+}
+
 static void on_data_out(struct iscsi_conn *c)
 {
 	const struct iscsi_data_out *pdu = &c->rx_bhs.data_out;
@@ -307,7 +320,7 @@ static void on_data_out(struct iscsi_conn *c)
 			iscsi_conn_break(c, ISCSI_REJECT_INVALID_FIELD, "target transfer tag: of no R2T that waits for data");
 		return;
 	}
-	if (unlikely(!iscsi_check_data_out(pdu, &next, &fault))) {
+	if (unlikely(!iscsi_check_data_out(pdu, &next, &fault)) && !is_out_of_sequence(t, pdu, &next, &fault)) {
 		iscsi_conn_break(c, fault.reason, fault.what);
 		return;
 	}

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from gantry import wait_until
-from iscsi import (ABORTED_COMMAND, CHECK_CONDITION, DATA_OUT, FINAL, NONE, OVERFLOW, REJECT, SCSI_RESPONSE,
-                   UNDERFLOW, Ended, Rejected, good, make_pdu, write_cdb)
+from iscsi import (ABORTED_COMMAND, CHECK_CONDITION, CRC_ERROR, DATA_OUT, FINAL, NONE, OVERFLOW, REJECT,
+                   SCSI_RESPONSE, UNDERFLOW, Ended, Rejected, good, make_pdu, write_cdb)
 
 
 def asked(s, data, lba=0, **how):
@@ -134,6 +134,21 @@ def test_wrong_data_out(iscsi, what):
     with iscsi.session() as s:
         assert s.read(100, 4) == b"a" * 2048
     iscsi.check_serves()
+
+
+@pytest.mark.parametrize("numbers", [(0, 0), (1, 0), (5, 6), (NONE, 0)], ids=str)
+def test_numbers_out_of_sequence(iscsi, numbers):
+    """They mean that a PDU was lost to a digest error (RFC 7143 7.9): the command fails when its data has come, and
+    nothing else does."""
+    with iscsi.session() as s:
+        good(s.write(100, b"a" * 1024, immediate_data=1024))
+        itt, ttt, _, _ = asked(s, b"w" * 1024, 100)
+        for n, datasn in enumerate(numbers):
+            s.send_data(itt, ttt, n * 512, b"w" * 512, datasn, final=n == 1)
+        result = s.wait(itt)
+        assert result.status == CHECK_CONDITION and result.key == ABORTED_COMMAND and result.asc == CRC_ERROR
+        s.hold_r2t = False
+        assert s.read(100, 2) == b"a" * 1024
 
 
 def test_data_out_for_nobody(iscsi):
