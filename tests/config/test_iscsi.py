@@ -166,7 +166,7 @@ WRONG = [
     ("iscsi_create_initiator_group", {"tag": 5, "initiators": [], "netmasks": ["ANY"]}, "initiators: none"),
     ("iscsi_create_initiator_group", {"tag": 5, "initiators": ["ANY"], "netmasks": ["10.0.0.0/33"]}, "0 to 32 bits"),
     ("iscsi_create_initiator_group", {"tag": 5, "initiators": ["a b"], "netmasks": ["ANY"]}, "blank"),
-    ("iscsi_initiator_group_remove_initiators", {"tag": 2, "initiators": ["iqn.2020-01.x:y"]}, "not in initiator group"),
+    ("iscsi_initiator_group_remove_initiators", {"tag": 2, "initiators": ["iqn.2020-01.x:y"]}, "not in initiator"),
     ("iscsi_create_target_node", {"name": "iqn.x"}, "iqn.YYYY-MM"),
     ("iscsi_create_target_node", {"name": "disk"}, "there is a target node"),
     ("iscsi_create_target_node", {"name": "b", "pg_ig_maps": [{"pg_tag": 9, "ig_tag": 2}]}, "portal group 9"),
