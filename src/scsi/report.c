@@ -63,6 +63,21 @@ bool scsi_report_opcodes_parse(struct scsi_task *t)
 	return scsi_task_moves(t, SCSI_DATA_IN, scsi_u32(t->cdb + 6));
 }
 
+/* What the tables have and this device cannot. */
+static bool works_here(const struct scsi_task *t, const struct scsi_opcode *op)
+{
+	static const struct { uint8_t opcode; enum bdev_op needs; } rows[] = {
+		{ SCSI_OP_UNMAP,             BDEV_UNMAP },
+		{ SCSI_OP_COMPARE_AND_WRITE, BDEV_COMPARE_AND_WRITE },
+		{ SCSI_OP_ORWRITE_16,        BDEV_COMPARE_AND_WRITE },
+	};
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].opcode == op->opcode)
+			return bdev_can(&t->lu->lu->info, rows[i].needs);
+	return true;
+}
+
 /* No command has a time that it takes: it depends on what the device is. */
 static uint32_t put_timeouts(uint8_t *at)
 {
@@ -86,6 +101,8 @@ static void report_all(struct scsi_task *t)
 		struct scsi_rsoc_command *c = (struct scsi_rsoc_command *)(buf + len);
 		bool sa = op->service_action >= 0;
 
+		if (!works_here(t, op))
+			continue;
 		c->opcode = op->opcode;
 		c->service_action = be16_of(sa ? (uint16_t)op->service_action : 0);
 		c->flags = (uint8_t)((sa ? SCSI_RSOC_SERVACTV : 0) | (rctd ? SCSI_RSOC_CTDP : 0));
@@ -117,7 +134,7 @@ static void report_one(struct scsi_task *t)
 	struct scsi_rsoc_one *one = (struct scsi_rsoc_one *)buf;
 	uint32_t len = sizeof(*one);
 
-	if (!op) {
+	if (!op || !works_here(t, op)) {
 		one->support = SCSI_SUPPORT_NONE;
 		scsi_task_complete_data(t, buf, len);
 		return;
