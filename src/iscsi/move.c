@@ -34,6 +34,7 @@ static void forget(struct iscsi_conn *c);
 static void arrive(struct msg *m);
 static void move_done(struct msg *m);
 static void freeze_framing(struct freeze *f, struct iscsi_conn *c);
+static void freeze_rx_buf(struct freeze *f, struct iscsi_conn *c);
 static void freeze_numbers(struct freeze *f, struct iscsi_conn *c);
 static void freeze_output(struct freeze *f, struct iscsi_conn *c);
 static void freeze_tasks(struct freeze *f, struct iscsi_conn *c);
@@ -136,7 +137,7 @@ static void leave(struct iscsi_conn *c)
 /* Come to rest: nothing of this core is waited for any more. */
 static void settle(struct iscsi_conn *c)
 {
-	assert(!c->span_task && !c->executing && !c->rx_buf);
+	assert(!c->span_task && !c->executing);
 	sock_want_write(c->sock, false);
 	sock_detach(c->sock);
 	c->blocked = true; /* nothing is sent from here any more */
@@ -167,6 +168,8 @@ static void forget(struct iscsi_conn *c)
 	assert(!c->in_use && !c->window_used);
 	iscsi_rx_init(&c->rx);
 	c->rx.state = ISCSI_RX_ON_NOTHING;
+	free(c->rx_buf);
+	c->rx_buf = NULL;
 	c->params = (struct iscsi_params){ 0 };
 	c->as = (struct iscsi_receiver){ 0 };
 	c->free = NULL;
@@ -245,6 +248,22 @@ static void freeze_framing(struct freeze *f, struct iscsi_conn *c)
 	freeze_bytes(f, "rx.stash", rx->stash, &stash_len, sizeof(rx->stash));
 	rx->stash_len = (uint16_t)stash_len;
 	freeze_raw(f, "rx.bhs", &c->rx_bhs, sizeof(c->rx_bhs));
+	freeze_rx_buf(f, c);
+}
+
+/* Of a PDU that is no command's. */
+static void freeze_rx_buf(struct freeze *f, struct iscsi_conn *c)
+{
+	bool there = c->rx_buf;
+
+	freeze_bool(f, "rx.buf", &there);
+	if (!there || f->err.code)
+		return;
+	if (f->thawing) {
+		c->rx_buf = malloc(c->rx.data_len);
+		must(c->rx_buf);
+	}
+	freeze_bytes(f, "rx.bytes", c->rx_buf, &c->rx_buf_len, c->rx.data_len);
 }
 
 static void freeze_numbers(struct freeze *f, struct iscsi_conn *c)
