@@ -263,7 +263,8 @@ static inline struct scsi *scsi_task_scsi(const struct scsi_task *t) { return t-
 struct scsi_attention {                    /* of one LUN and nexus; its core's */
 	uint16_t asc[SCSI_ATTENTIONS_MAX];     /* in the order in which they are told */
 	uint8_t count;
-	uint32_t epoch;                        /* tasks that were parsed in an older one have been aborted */
+	uint32_t epoch;                        /* tasks that were parsed in an older one have been aborted ... */
+	bool tell_stale;                       /* ... and their initiator is told */
 };
 /* The nexus' core: take the first that waits; false: none. For REQUEST SENSE. */
 bool scsi_attention_take(struct scsi_nexus *n, uint32_t lun, uint16_t *ret_asc);
@@ -409,9 +410,10 @@ void scsi_tasks_start(struct scsi_nexus *n);             /* those that waited an
 void scsi_legs_task_ended(struct scsi_nexus *n);
 /* nexus.c */
 void scsi_nexus_go_on(struct scsi_nexus *n);             /* a task ended: it may wait for that to end itself */
-static inline uint32_t *scsi_nexus_epoch(const struct scsi_nexus *n, uint32_t lun)
+/* Of a LUN; of those there cannot be, one of their own. */
+static inline struct scsi_attention *scsi_nexus_attention(const struct scsi_nexus *n, uint32_t lun)
 {
-	return &n->attentions[lun < SCSI_LUNS_MAX ? lun : SCSI_LUNS_MAX].epoch;
+	return &n->attentions[min_u32(lun, SCSI_LUNS_MAX)];
 }
 
 #endif

@@ -137,15 +137,15 @@ static bool parse(struct scsi_task *t)
 		t->lu = &map->luns[lun].lu->view[n->core->index];
 		t->lu->refs++;
 	}
-	t->epoch = *scsi_nexus_epoch(n, lun);
+	t->epoch = scsi_nexus_attention(n, lun)->epoch;
 	if (unlikely(!op || !t->lu || n->attention_count || map->alua_limited || t->attr == SCSI_ATTR_ACA ||
 	             map->luns[lun].state.stopped) && !parse_slow_checks(t, map, lun))
 		return false;
 	if (unlikely(!check_reserved(t)))
 		return false;
-	if (op->parse && !op->parse(t))
+	if (op->flags & SCSI_ROW_WRITES && unlikely(!check_writable(t, &map->luns[lun].state)))
 		return false;
-	return !(op->flags & SCSI_ROW_WRITES) || check_writable(t, &map->luns[lun].state);
+	return !op->parse || op->parse(t);
 }
 
 bool scsi_task_parse(struct scsi_task *t)
@@ -246,7 +246,7 @@ static void wait_for_turn(struct scsi_task *t)
 
 bool scsi_task_is_stale(const struct scsi_task *t)
 {
-	return t->epoch != *scsi_nexus_epoch(t->nexus, scsi_lun_number(t->lun));
+	return t->epoch != scsi_nexus_attention(t->nexus, scsi_lun_number(t->lun))->epoch;
 }
 
 void scsi_task_execute(struct scsi_task *t)
@@ -261,6 +261,7 @@ void scsi_task_execute(struct scsi_task *t)
 	watch_arm(&n->core->watch);
 	if (unlikely(n->ending || scsi_task_is_stale(t))) {
 		t->aborted = true;
+		t->tell_aborted = !n->ending && scsi_nexus_attention(n, scsi_lun_number(t->lun))->tell_stale;
 		t->state = SCSI_TASK_RUNS;
 		scsi_task_complete(t);
 	} else if (likely(!n->gates && !n->ordered) || may_start(t)) {

@@ -219,6 +219,40 @@ static void a_reset_is_answered_when_nothing_is_left_anywhere(void **state)
 	assert_int_equal(ready(q, 0), 0);
 }
 
+static void set_tas(struct rig_nexus *n)
+{
+	struct rig_cdb sense = { .b = { SCSI_OP_MODE_SENSE_6, 0x08, 0x0a, 0, 64 } };
+	struct rig_cdb select = { .b = { SCSI_OP_MODE_SELECT_6, 0x10, 0, 0, 16 } };
+
+	assert_int_equal(rig_try(n, SLOW, &sense, SCSI_DATA_IN, in, 64), 0);
+	in[0] = in[2] = 0;
+	in[4 + 5] |= 0x40;
+	assert_int_equal(rig_try(n, SLOW, &select, SCSI_DATA_OUT, in, 16), 0);
+}
+
+static void who_did_not_ask_is_told_if_the_mode_page_says_so(void **state)
+{
+	struct rig_cdb c = rig_rw(SCSI_OP_WRITE_10, 3, 1);
+	struct rig_task *a, *b, *stale;
+	struct rig_tmf m;
+
+	set_tas(q);
+	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, MODE_PARAMETERS_CHANGED));
+	a = write_slow(q, 0, SCSI_ATTR_SIMPLE);
+	b = write_slow(r, 1, SCSI_ATTR_SIMPLE);
+	stale = rig_parse(r, SLOW, &c, SCSI_DATA_OUT, out, 512, SCSI_ATTR_SIMPLE);
+	rig_tmf_start(&m, q, SCSI_TMF_CLEAR_TASK_SET, SLOW, 0);
+	rig_pass(NS_PER_MS);
+	let_all_go();
+	assert_true(m.done);
+	rig_execute(stale);
+	rig_pass(NS_PER_MS);
+	end_aborted(a, SCSI_GOOD);
+	end_aborted(b, SCSI_TASK_ABORTED);
+	end_aborted(stale, SCSI_TASK_ABORTED);
+	assert_int_equal(ready(r, SLOW), 0);
+}
+
 static void clearing_tells_those_who_lost_something(void **state)
 {
 	struct rig_nexus *idle = rig_join(&rig, 2, "iqn.host-c,i,0x1");
@@ -417,6 +451,7 @@ int main(void)
 		TEST(one_task_is_aborted),
 		TEST(a_task_set_is_aborted_and_later_tasks_wait),
 		TEST(a_reset_is_answered_when_nothing_is_left_anywhere),
+		TEST(who_did_not_ask_is_told_if_the_mode_page_says_so),
 		TEST(clearing_tells_those_who_lost_something),
 		TEST(a_target_reset_means_all),
 		TEST(a_nexus_reset_is_its_own),

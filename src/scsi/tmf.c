@@ -40,28 +40,31 @@ static bool leg_means(const struct scsi_leg *leg, const struct scsi_task *t)
 	return leg->lun == UINT32_MAX || scsi_lun_number(t->lun) == leg->lun;
 }
 
-static void advance(struct scsi_nexus *n, uint32_t lun)
+static void advance(struct scsi_nexus *n, uint32_t lun, bool by_other)
 {
-	if (lun != UINT32_MAX) {
-		++*scsi_nexus_epoch(n, lun);
-		return;
+	const struct scsi_map *map = scsi_nexus_map(n);
+
+	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++) {
+		if (lun != UINT32_MAX && lun != i)
+			continue;
+		n->attentions[i].epoch++;
+		n->attentions[i].tell_stale = by_other && map->luns[i].state.tas;
 	}
-	for (uint32_t i = 0; i <= SCSI_LUNS_MAX; i++)
-		++*scsi_nexus_epoch(n, i);
 }
 
-static void leg_abort(struct scsi_leg *leg, bool tell)
+/* `by_other`: the control mode page says whether its initiator is told. */
+static void leg_abort(struct scsi_leg *leg, bool by_other)
 {
 	struct scsi_nexus *n = leg->n;
 
-	advance(n, leg->lun);
+	advance(n, leg->lun, by_other);
 	list_each_safe(l, &n->tasks) {
 		struct scsi_task *t = list_entry(l, struct scsi_task, link);
 
 		if (!leg_means(leg, t) || t->state == SCSI_TASK_DONE)
 			continue;
 		leg->lost = true;
-		scsi_task_abort(t, tell);
+		scsi_task_abort(t, by_other && scsi_task_state(t)->tas);
 	}
 }
 
@@ -130,8 +133,6 @@ static void leg_stopped(struct scsi_leg *leg)
 static void stop_at_home(struct scsi_mail *m, struct scsi_nexus *n)
 {
 	struct scsi_leg *leg = leg_of(m);
-	const struct scsi_target *t = leg->sweep->target;
-	bool tell;
 
 	leg->n = n;
 	if (!n) {
@@ -139,23 +140,30 @@ static void stop_at_home(struct scsi_mail *m, struct scsi_nexus *n)
 		return;
 	}
 	if (!leg->own || !leg->sweep->gated) {
-		tell = !leg->own && leg->lun < SCSI_LUNS_MAX && scsi_nexus_map(n)->luns[leg->lun].state.tas;
-		assert(t == n->target);
-		(void)t;
+		assert(n->target == leg->sweep->target);
 		n->gates++;
-		leg_abort(leg, tell);
+		leg_abort(leg, !leg->own);
 	}
 	leg_wait(leg, leg_stopped);
+}
+
+/* Who was told of each task that it lost needs no attention. */
+static bool needs_attention(const struct scsi_leg *leg, const struct scsi_nexus *n)
+{
+	const struct scsi_sweep *w = leg->sweep;
+
+	if (!w->asc_ascq || (leg->own && w->not_from))
+		return false;
+	return !w->only_losers || (leg->lost && !scsi_nexus_map(n)->luns[min_u32(leg->lun, SCSI_LUNS_MAX - 1)].state.tas);
 }
 
 static void go_at_home(struct scsi_mail *m, struct scsi_nexus *n)
 {
 	struct scsi_leg *leg = leg_of(m);
-	const struct scsi_sweep *w = leg->sweep;
 
 	if (n && leg->n) {
-		if (w->asc_ascq && !(leg->own && w->not_from) && (leg->lost || !w->only_losers))
-			raise_attentions(n, leg->lun, w->asc_ascq);
+		if (needs_attention(leg, n))
+			raise_attentions(n, leg->lun, leg->sweep->asc_ascq);
 		open_gate(n);
 	}
 	scsi_mail_back(m);
