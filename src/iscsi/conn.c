@@ -67,7 +67,7 @@ void iscsi_conn_update_reading(struct iscsi_conn *c)
 	if (!c->sock || !c->home)
 		return;
 	sock_want_read(c->sock, c->state == CONN_DRAIN ||
-	               (live && !c->move && !c->talks && !c->farewell && (!c->throttled || c->owed)));
+	               (live && !c->move && !c->talks && !c->logged_out && (!c->throttled || c->owed)));
 }
 
 /* --- deadlines: one timer, armed while there is one --- */
@@ -172,10 +172,10 @@ static uint64_t ping_due(struct iscsi_conn *c, uint64_t now)
 		return now >= after_ms(c->ping_ns, timeout) ? 0 : after_ms(c->ping_ns, timeout);
 	if (now < after_ms(c->heard_ns, interval))
 		return after_ms(c->heard_ns, interval);
-	if (c->move || c->farewell || c->state == CONN_DISCOVERY)
+	if (c->move || c->logged_out || c->state == CONN_DISCOVERY)
 		return now + NS_PER_S;
 	iscsi_conn_ping(c);
-	return after_ms(now, timeout);
+	return after_ms(now, min_u32(interval, timeout)); /* if it is answered the next one is due then */
 }
 
 /* Each R2T has its deadline, moved by each piece of data; so has what is to be sent, by each piece that is taken: who
@@ -308,6 +308,7 @@ void iscsi_conn_disconnect(struct scsi_nexus *n)
 void iscsi_conn_log_out(struct iscsi_conn *c, struct iscsi_say *farewell)
 {
 	c->farewell = farewell;
+	c->logged_out = true;
 	iscsi_conn_update_reading(c);
 	for (uint32_t i = 0; i < c->touched; i++)
 		if (iscsi_task_waits(conn_task(c, i)))
@@ -324,7 +325,6 @@ void iscsi_conn_last_task(struct iscsi_conn *c)
 	c->farewell = NULL;
 	c->leaving = true;
 	iscsi_say(c, s);
-	sock_want_read(c->sock, false);
 }
 
 /* What was begun is finished, and `last` said; the rest will never be answered. */

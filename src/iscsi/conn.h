@@ -188,7 +188,8 @@ struct iscsi_conn {
 	bool close_soon;              /* when what it has to say is sent */
 	bool nexus_on, nexus_ending, nexus_over;
 	bool leaving;                 /* its end was announced, and counted */
-	struct iscsi_say *farewell;   /* the answer to Logout: sent when no task is left; it is not read on */
+	bool logged_out;              /* it is not read on */
+	struct iscsi_say *farewell;   /* the answer to Logout: sent when no task is left */
 	bool aborted_asked;           /* a task was aborted whose R2T was out: data for it may still come */
 	struct iscsi_params params;   /* as negotiated; of its core */
 	struct iscsi_receiver as;

@@ -53,7 +53,7 @@ void iscsi_conn_carry(struct iscsi_conn *c, struct reactor *to, iscsi_moved_fn *
 	m->done = done;
 	m->arg = arg;
 	assert(!reactor_is_control(to));
-	if (c->state != CONN_READY || c->farewell || c->leaving)
+	if (c->state != CONN_READY || c->logged_out)
 		m->rc = -ENOTCONN;
 	else if (c->move || to == m->from)
 		m->rc = -EALREADY;

@@ -132,7 +132,7 @@ static uint32_t direct_room(const struct iscsi_conn *c)
 
 static void feed(struct iscsi_conn *c, const uint8_t *at, const uint8_t *end)
 {
-	while (conn_is_live(c)) {
+	while (conn_is_live(c) && likely(!c->logged_out)) {
 		switch (iscsi_rx_next(&c->rx, &at, end)) {
 		case ISCSI_RX_MORE:
 			return;

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """An idle daemon that wakes up for nothing costs a part of a core on every machine it runs on, for ever."""
 import os
+import select
 import time
 
 import pytest
 
 from gantry import Daemon, wait_until
+from iscsi import Session, good
 from load import cpu_ns, differences, is_sanitized, tcp_counter, wakeups
 from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
 from remote import attach
@@ -21,6 +23,9 @@ SPIN_PASSES_MAX = 2000      # an adaptive reactor spins at most 50 us before a s
 REMOTE = 16                 # attached controllers
 REMOTE_KATO_MS = 2000       # what they tell their targets
 KATO_DEFAULT_MS = 10000
+SESSIONS = 16               # of iSCSI
+NOP_INTERVAL_S = 2
+NOP_DEFAULT_S = 30
 CONTROL_WAKES_MAX = 16      # for the two RPCs that look
 
 
@@ -160,6 +165,46 @@ def test_attached_controllers_cost_only_their_keep_alive(tmp_path, target, mode)
         at_default = cpu / elapsed_s * REMOTE_KATO_MS / KATO_DEFAULT_MS
         assert is_sanitized(daemon) or at_default < 0.003e9, f"{at_default / 1e7:.3f} % of a core"
         assert [t["active_pollers_count"] for t in daemon.rpc("thread_get_stats")["threads"]] == [0, 0]
+
+
+def answer_nops(sessions, seconds):
+    """As initiators do that are otherwise idle: a NOP-In of the target's is answered. Returns how many came."""
+    by_socket = {s.sock: s for s in sessions}
+    deadline, nops = time.monotonic() + seconds, 0
+    while (left := deadline - time.monotonic()) > 0:
+        for sock in select.select(list(by_socket), [], [], left)[0]:
+            by_socket[sock].step()
+            nops += 1
+    return nops
+
+
+@pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
+def test_iscsi_sessions_cost_only_their_nops(tmp_path, mode):
+    """One ping for an interval in which nothing was heard, and nothing else."""
+    with Daemon(tmp_path, "--mode", mode) as daemon:
+        daemon.rpc("iscsi_set_options", nop_in_interval=NOP_INTERVAL_S, nop_timeout=10)
+        node = daemon.export(daemon.malloc("disk"))
+        sessions = [Session(node.port, node.name, initiator=f"iqn.2026-11.test:{n}") for n in range(SESSIONS)]
+        for s in sessions:
+            good(s.write(0, bytes(65536)))
+            s.read(0, 8)
+        wakeups(daemon)
+        before, cpu_before, began = wakeups(daemon), cpu_ns(daemon.pid), time.monotonic()
+        nops = answer_nops(sessions, 3 * NOP_INTERVAL_S)
+        cpu = cpu_ns(daemon.pid) - cpu_before
+        elapsed_s = time.monotonic() - began
+        woke = differences(before, wakeups(daemon))
+        print(f"CPU: {cpu / elapsed_s / 1e7:.4f} % of a core", nops, woke)
+        pings = SESSIONS * (elapsed_s / NOP_INTERVAL_S + 1)
+        assert 2 * SESSIONS <= nops <= pings
+        assert woke["reactor_0"]["work.fd_events"] <= nops
+        assert woke["reactor_0"]["work.timers"] <= 2 * pings + WATCHDOG_LOOKS_MAX
+        assert woke["reactor_0"]["work.polls_busy"] == 0
+        assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
+        at_default = cpu / elapsed_s * NOP_INTERVAL_S / NOP_DEFAULT_S
+        assert is_sanitized(daemon) or at_default < 0.003e9, f"{at_default / 1e7:.3f} % of a core"
+        for s in sessions:
+            s.close()
 
 
 def test_polling_asks_the_kernel_nothing_but_what_is_ready(tmp_path):
