@@ -215,10 +215,13 @@ void iscsi_export_add_json(struct cli *c, struct json_object *array);
 /* By name, by what follows the last colon, or by disk. False: there is none of that name. */
 bool iscsi_export_show(struct cli *c, const char *name);
 bool iscsi_export_remove(struct cli *c, const char *name, struct err *e);
+void iscsi_add_hosts(struct cli *c, struct json_object *into); /* hosts_take()'s */
 /* Target nodes, portal groups and sessions on a page. */
 void iscsi_show_status(struct cli *c, void (*line)(const char *fmt, ...));
 /* Who may connect and who is: {host, export, allowed, controllers, queues, from, cores}, of the first exports. */
 struct json_object *hosts_take(struct cli *c, size_t exports_max, struct err *e);
+/* The entry of a host and export in such a list; made when there is none. */
+struct json_object *host_entry(struct json_object *list, const char *host, const char *export);
 int disk_create(struct cli *c, struct cli_args *a);
 int disk_create_describe(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 bool disk_create_help(struct cli *c, struct cli_args *a, const char *first);

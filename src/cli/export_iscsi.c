@@ -608,7 +608,51 @@ bool iscsi_export_remove(struct cli *c, const char *name, struct err *e)
 	return true;
 }
 
-/* --- for the status page --- */
+/* --- for gantry host, top and the status page --- */
+
+static void add_allowed(const struct listing *l, struct json_object *node, struct json_object *into)
+{
+	struct json_object *maps = field(node, "pg_ig_maps");
+
+	for (size_t i = 0; i < list_count(maps); i++) {
+		struct json_object *g = with_tag(l->initiator_groups, field_u64(list_at(maps, i), "ig_tag"));
+		struct json_object *names = field(g, "initiators");
+
+		for (size_t k = 0; k < list_count(names); k++) {
+			const char *name = json_object_get_string(list_at(names, k));
+
+			if (*name != '!')
+				json_object_object_add(host_entry(into, strcmp(name, "ANY") == 0 ? "any" : name,
+				                                  field_text(node, "name")),
+				                       "allowed", json_object_new_boolean(true));
+		}
+	}
+}
+
+void iscsi_add_hosts(struct cli *c, struct json_object *into)
+{
+	struct listing l = take(c);
+
+	for (size_t i = 0; i < list_count(l.nodes); i++)
+		add_allowed(&l, list_at(l.nodes, i), into);
+	for (size_t i = 0; i < list_count(l.conns); i++) {
+		struct json_object *o = list_at(l.conns, i), *h;
+		const char *node = field_text(o, "target_node_name"), *core = field_text(o, "thread_name"), *cores;
+		char more[512];
+
+		if (!*node || strcmp(field_text(o, "state"), "running") != 0)
+			continue;
+		h = host_entry(into, field_text(o, "initiator_name"), node);
+		cores = field_text(h, "cores");
+		json_object_object_add(h, "from", json_object_new_string(field_text(o, "initiator_addr")));
+		json_object_object_add(h, "controllers", json_object_new_uint64(field_u64(h, "controllers") + 1));
+		json_object_object_add(h, "queues", json_object_new_uint64(field_u64(h, "queues") + 1));
+		snprintf(more, sizeof(more), "%s%s%s", cores, *cores ? ", " : "", core);
+		if (!strstr(cores, core))
+			json_object_object_add(h, "cores", json_object_new_string(more));
+	}
+	put(&l);
+}
 
 void iscsi_show_status(struct cli *c, void (*line)(const char *fmt, ...))
 {

@@ -18,7 +18,8 @@ static const struct cli_option add_options[] = {
 	"EXPORT is an NQN, what follows its last colon, or a disk. A host's own NQN is in its /etc/nvme/hostnqn."
 static const struct cli_verb verbs[] = {
 	{ "list", "", "who may connect to what, and who is connected", run_list, .is_default = true,
-	  .example = "gantry host list" },
+	  .example = "gantry host list",
+	  .help = "Over iSCSI a session counts as a controller with one queue." },
 	{ "show", "HOST", "a host: what it is connected to, from where, and on which cores", run_show,
 	  .example = "gantry host show nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc" },
 	{ "add", "HOST EXPORT", "let a host connect; HOST any lets all", run_add, CLI_OPTIONS(add_options),
@@ -31,7 +32,6 @@ static const struct cli_verb verbs[] = {
 const struct cli_noun host_noun = { "host", "who may use what is exported, and who does", verbs, ARRAY_SIZE(verbs) };
 
 static void add_hosts_of(struct cli *c, struct json_object *subsystem, struct json_object *into);
-static struct json_object *host_entry(struct json_object *list, const char *host, const char *nqn);
 
 /* --- list, show: {host, export, allowed, controllers, queues, addresses, cores} --- */
 
@@ -117,6 +117,7 @@ struct json_object *hosts_take(struct cli *c, size_t exports_max, struct err *e)
 		exports_max--;
 	}
 	json_object_put(subsystems);
+	iscsi_add_hosts(c, all);
 	return all;
 }
 
@@ -150,7 +151,7 @@ static void add_hosts_of(struct cli *c, struct json_object *subsystem, struct js
 	json_object_put(qpairs);
 }
 
-static struct json_object *host_entry(struct json_object *list, const char *host, const char *nqn)
+struct json_object *host_entry(struct json_object *list, const char *host, const char *nqn)
 {
 	struct json_object *h;
 

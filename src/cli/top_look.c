@@ -247,7 +247,7 @@ static struct json_object *hosts(struct cli *c, const char *before, const char *
 		if (!field_u64(h, "controllers"))
 			continue;
 		json_object_array_add(array, json_object_get(h));
-		if (!before || !now)
+		if (!before || !now || strncmp(field_text(h, "export"), "nqn.", 4) != 0) /* of iSCSI's there is no sum */
 			continue;
 		add_number(h, "ios", grown(metrics_sum(before, "gantry_host_ios_total", "host", nqn),
 		                           metrics_sum(now, "gantry_host_ios_total", "host", nqn)) / seconds);

@@ -4,6 +4,7 @@ lines that are printed say where to find it."""
 import json
 
 from gantry import free_port
+from iscsi import Session
 from jsonrpc import gantry
 
 IQN = "iqn.2016-06.io.gantry:"
@@ -55,6 +56,18 @@ def test_a_failure_leaves_nothing_behind(daemon):
     assert state(daemon) == before
     assert "leave it out with --iscsi" in gantry("export", "disk", "disk0", "--iscsi", "--nqn", "x",
                                                  socket=daemon.socket, status=2)
+
+
+def test_who_is_there(daemon):
+    daemon.malloc("disk0")
+    port = free_port()
+    gantry("export", "disk", "disk0", "--iscsi", "--listen", f"127.0.0.1:{port}", socket=daemon.socket)
+    with Session(port, IQN + "disk0", initiator="iqn.2026-11.test:host"):
+        listed = json.loads(gantry("host", "list", "--json", socket=daemon.socket))
+        assert [(h["host"], h["allowed"], h["controllers"], h["from"]) for h in listed] == \
+               [("any", True, 0, ""), ("iqn.2026-11.test:host", False, 1, "127.0.0.1")]
+        for verb in (["export", "show", "disk0"], ["status"], ["top", "--once"]):
+            assert "iqn.2026-11.test:host" in gantry(*verb, socket=daemon.socket), verb
 
 
 def test_it_is_served_no_more(daemon):
