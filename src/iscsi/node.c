@@ -213,7 +213,8 @@ void iscsi_node_remove_lun(struct iscsi_target *t, const char *name, uint32_t lu
 		iscsi_change_end(c);
 		return;
 	}
-	l->going = true;
+	l->going = true; /* and no more saved */
+	iscsi_node_touch(n);
 	w = lun_work_make(n, l, c);
 	w->scsi.done = lun_removed;
 	scsi_target_remove_lun(n->scsi, lun, &w->scsi);
