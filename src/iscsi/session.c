@@ -168,7 +168,8 @@ static void entry_free(struct iscsi_conn *c)
 	list_each_safe(l, &cs->entries) {
 		struct iscsi_conn *other = list_entry(l, struct iscsi_conn, entry);
 
-		if (other->state == CONN_ADMIT && other->home == &cs->homes[cs->core_count])
+		/* One that lives elsewhere is not ours to look at. */
+		if (atomic_load(&other->where) == core_control(cs->core) && other->state == CONN_ADMIT)
 			iscsi_conn_admit_go_on(other);
 	}
 	maybe_stopped(cs);
