@@ -205,10 +205,10 @@ def test_sessions_move_between_cores_under_io(initiator, daemon, exported):
     """A move would lose, double or delay what is under way."""
     disk = initiator.login(exported)
     job = initiator.load(disk)
-    cores = [c["lcore"] for c in daemon.rpc("framework_get_reactors")["reactors"]]
+    reactors = len(daemon.rpc("framework_get_reactors")["reactors"])
     (connection,) = daemon.rpc("iscsi_get_connections")
     for n in range(8):
-        daemon.rpc("iscsi_move_session", id=connection["id"], core=cores[n % len(cores)])
+        daemon.rpc("iscsi_move_session", id=connection["id"], reactor=n % reactors)
         initiator.goes_on(disk, job, 50)
     initiator.end(job)
 
