@@ -71,14 +71,16 @@ bool scsi_orwrite_parse(struct scsi_task *t)
 
 void scsi_orwrite_run(struct scsi_task *t)
 {
-	const size_t page = 4096; /* devices like their buffers aligned */
+	const size_t page = 4096;
 	struct orwrite *o;
 
 	if (!t->moves) {
 		scsi_block_complete(t);
 		return;
 	}
-	t->own = o = base_zalloc_aligned(page, page + 2 * (size_t)t->moves);
+	o = scsi_task_own(t, page + 2 * (size_t)t->moves);
+	if (!o)
+		return;
 	o->len = t->moves;
 	o->old = (uint8_t *)o + page;
 	if (scsi_block_begin(t, BDEV_READ, or_was_read))

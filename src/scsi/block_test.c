@@ -283,6 +283,26 @@ static void orwrites_do_not_lose_each_other(void **state)
 		assert_int_equal(in[i], 0xff);
 }
 
+/* What commands need of their own is within the budget: who finds none is told to come again. */
+static void orwrites_do_not_exceed_the_budget(void **state)
+{
+	struct rig_cdb c = rig_rw(SCSI_OP_ORWRITE_16, 0, 2048);
+	struct rig_task *tasks[40];
+	uint32_t good = 0, busy = 0;
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(tasks); i++)
+		tasks[i] = rig_send(q, 0, &c, SCSI_DATA_OUT, out, 1 << 20, SCSI_ATTR_SIMPLE);
+	for (uint32_t i = 0; i < ARRAY_SIZE(tasks); i++) {
+		uint8_t status = rig_end(tasks[i], NULL);
+
+		good += status == SCSI_GOOD;
+		busy += status == SCSI_BUSY;
+	}
+	assert_true(good && busy);
+	assert_int_equal(good + busy, ARRAY_SIZE(tasks));
+	assert_int_equal(rig_try(q, 0, &c, SCSI_DATA_OUT, out, 1 << 20), 0);
+}
+
 static void put_unmap(uint8_t *list, uint32_t descs, uint64_t lba, uint32_t count)
 {
 	memset(list, 0, 8 + 16 * descs);
@@ -383,6 +403,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(compare_and_write_is_one_act, fresh, over),
 		cmocka_unit_test_setup_teardown(orwrite_sets_bits, fresh, over),
 		cmocka_unit_test_setup_teardown(orwrites_do_not_lose_each_other, fresh, over),
+		cmocka_unit_test_setup_teardown(orwrites_do_not_exceed_the_budget, fresh, over),
 		cmocka_unit_test_setup_teardown(unmapped_blocks_are_zero_and_known, fresh, over),
 		cmocka_unit_test_setup_teardown(write_same_repeats_a_block, fresh, over),
 	};

@@ -170,7 +170,7 @@ static void watch_nexus(struct watch *w, const struct scsi_nexus *n, uint64_t no
 		uint64_t age = now_ns - t->came_ns;
 
 		if (age >= limit_ns)
-			watch_report(w, age, "scsi: %s of %s, LUN %u of %s, waits for %s", t->op ? t->op->name : "a command",
+			watch_report(w, age, "%s of %s, LUN %u of %s, waits for %s", t->op ? t->op->name : "a command",
 			             n->initiator_port, t->lu ? t->lu->lu->lun : 0, n->target->name,
 			             t->state == SCSI_TASK_WAITS ? "older ones" : t->io.active ? "the device" : "the target");
 	}

@@ -217,7 +217,8 @@ struct scsi_task {
 	uint16_t at;                       /* commands of several steps: the one that is being done ... */
 	uint32_t epoch;                    /* of its LUN's task set when it was parsed */
 	uint64_t at_lba;                   /* ... and where it goes */
-	void *own;                         /* an opcode's own memory; scsi_task_free() frees it */
+	void *own;                         /* an opcode's own memory; scsi_task_free() frees it ... */
+	uint32_t own_bytes;                /* ... and gives as much back to the budget */
 	uint64_t came_ns;
 	struct list link;
 	struct queue_link done_link;

@@ -247,6 +247,8 @@ void scsi_task_sense(struct scsi_task *t, uint8_t key, uint16_t asc_ascq);
 void scsi_task_bad_param(struct scsi_task *t, uint16_t byte, int bit);
 /* From a device's or another core's answer: hand it to the transport at once. */
 void scsi_task_finish(struct scsi_task *t);
+/* t->own: zeroed memory, aligned as devices like it, within the memory budget. NULL: there is none; answered BUSY. */
+void *scsi_task_own(struct scsi_task *t, size_t bytes);
 /* Gather OUT data: `len` bytes from `offset`; zeroes beyond what came (t->moves). */
 void scsi_task_read_params(const struct scsi_task *t, uint32_t offset, void *to, uint32_t len);
 /* The INFORMATION field of the sense that was just set. */

@@ -27,6 +27,7 @@ static void reset(struct scsi_task *t)
 	t->lu = NULL;
 	t->state = SCSI_TASK_PARSED;
 	t->own = NULL;
+	t->own_bytes = 0;
 	t->io.active = false;
 }
 
@@ -380,9 +381,25 @@ void scsi_task_free(struct scsi_task *t)
 		t->lu = NULL;
 	}
 	if (unlikely(t->own)) {
+		mem_uncharge(reactor_core(reactor_self()), t->own_bytes);
 		free(t->own);
 		t->own = NULL;
 	}
+}
+
+void *scsi_task_own(struct scsi_task *t, size_t bytes)
+{
+	const size_t page = 4096;
+
+	assert(!t->own);
+	if (!mem_charge(reactor_core(reactor_self()), bytes)) {
+		t->status = SCSI_BUSY;
+		scsi_task_complete(t);
+		return NULL;
+	}
+	t->own = base_zalloc_aligned(page, bytes);
+	t->own_bytes = (uint32_t)bytes;
+	return t->own;
 }
 
 /* --- data -- */

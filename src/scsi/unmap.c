@@ -162,10 +162,11 @@ static void status_submit(struct scsi_task *t)
 
 void scsi_lba_status_run(struct scsi_task *t)
 {
-	struct lba_status *s = base_zalloc(sizeof(*s));
+	struct lba_status *s = scsi_task_own(t, sizeof(*s));
 	uint64_t blocks = bdev_block_count(t->lu->desc);
 
-	t->own = s;
+	if (!s)
+		return;
 	s->max = t->data_len < STATUS_HEADER + STATUS_DESC ? 1 : (t->data_len - STATUS_HEADER) / STATUS_DESC;
 	s->max = min_u32(s->max, STATUS_DESCS_MAX);
 	if (!bdev_can(&t->lu->lu->info, BDEV_GET_LBA_STATUS)) {

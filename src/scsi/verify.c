@@ -36,9 +36,10 @@ bool scsi_verify_parse(struct scsi_task *t)
 static void compare_with_one(struct scsi_task *t)
 {
 	uint32_t len = 1u << t->shift;
-	struct one_block *o = base_zalloc(sizeof(*o) + len);
+	struct one_block *o = scsi_task_own(t, sizeof(*o) + len);
 
-	t->own = o;
+	if (!o)
+		return;
 	scsi_task_read_params(t, 0, o->block, len);
 	for (uint32_t i = 0; i < STEP_BLOCKS; i++)
 		o->iovs[i] = (struct iovec){ o->block, len };

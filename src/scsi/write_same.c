@@ -71,11 +71,12 @@ static void write_zeroes(struct scsi_task *t)
 
 static void write_pattern(struct scsi_task *t)
 {
-	const size_t page = 4096; /* devices like their buffers aligned */
+	const size_t page = 4096;
 	uint32_t block = 1u << t->shift, bytes = max_u32(PATTERN_BYTES, block);
-	struct pattern *p = base_zalloc_aligned(page, page + bytes);
+	struct pattern *p = scsi_task_own(t, page + bytes);
 
-	t->own = p;
+	if (!p)
+		return;
 	p->bytes = (uint8_t *)p + page;
 	p->left = t->io.count;
 	scsi_task_read_params(t, 0, p->bytes, block);
