@@ -132,6 +132,21 @@ struct json_object *params_find(const struct rpc_param *row, struct json_object 
 	return NULL;
 }
 
+void params_hide(const struct rpc_param *params, size_t count, struct json_object *json)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *v = params_find(&params[i], json);
+
+		if (v && params[i].secret)
+			json_object_object_add(json, params[i].name, json_object_new_string("***"));
+		else if (json_object_is_type(v, json_type_object))
+			params_hide(params[i].params, params[i].param_count, v);
+		for (size_t k = 0; params[i].type == RPC_OBJECTS && json_object_is_type(v, json_type_array) &&
+		     k < json_object_array_length(v); k++)
+			params_hide(params[i].params, params[i].param_count, json_object_array_get_idx(v, k));
+	}
+}
+
 struct json_object *params_ignored(const struct rpc_param *params, size_t count, struct json_object *json)
 {
 	struct json_object *ignored = NULL;

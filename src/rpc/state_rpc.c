@@ -5,6 +5,7 @@
 #include "rpc/changes.h"
 #include "rpc/core_rpc.h"
 #include "rpc/ignored.h"
+#include "rpc/params.h"
 #include "rpc/state_priv.h"
 
 /* --- looking -------------------------------------------------------------------------------------------------- */
@@ -117,6 +118,18 @@ static const struct rpc_param diff_params[] = {
 	        "it."),
 };
 
+/* As they may be shown. */
+static struct json_object *shown_params(struct rpc *rpc, struct json_object *entry)
+{
+	struct rpc_entry *found = registry_find(rpc, entry_method(entry));
+	struct json_object *copy = NULL;
+
+	json_object_deep_copy(entry_params(entry), &copy, NULL);
+	if (found)
+		params_hide(found->method->params, found->method->param_count, copy);
+	return copy;
+}
+
 static struct json_object *items_to_json(struct rpc *rpc, const struct change_items *items)
 {
 	struct json_object *list = json_object_new_array();
@@ -130,7 +143,7 @@ static struct json_object *items_to_json(struct rpc *rpc, const struct change_it
 		json_add_text(o, "subsystem", item->subsystem);
 		json_add_text(o, "method", entry_method(entry));
 		if (entry_params(entry))
-			json_object_object_add(o, "params", json_object_get(entry_params(entry)));
+			json_object_object_add(o, "params", shown_params(rpc, entry));
 		json_add_text(o, "text", words);
 		free(words);
 	}

@@ -138,11 +138,15 @@ def test_configurations_are_exchanged_with_what_hangs_together(tmp_path):
 
 def test_secrets_are_kept_and_not_shown(tmp_path):
     with Daemon(tmp_path, "--state-dir", tmp_path / "state") as daemon:
+        daemon.rpc("log_set_print_level", level="DEBUG")
+        daemon.rpc("log_set_flag", flag="all")
         serve(daemon)
         daemon.rpc("iscsi_auth_group_add_secret", tag=3, user="short", secret="tiny")
         shown = [daemon.rpc(method) for method in ("iscsi_get_auth_groups", "iscsi_get_target_nodes",
                                                    "iscsi_get_options", "config_get_versions")]
         changed = json.loads(json.dumps(daemon.rpc("save_config")).replace(SECRET, "changed-secret"))
+        shown.append(daemon.rpc("config_diff", config=changed))
+        shown.append(daemon.rpc("config_apply", config=changed, dry_run=True))
         shown.append(daemon.rpc("config_apply", config=changed))
         shown.append(daemon.rpc("config_get_versions"))
         assert "joe" in json.dumps(shown)
