@@ -443,7 +443,7 @@ static size_t sessions_of(struct json_object *conns, const char *node)
 	size_t count = 0;
 
 	for (size_t i = 0; i < list_count(conns); i++)
-		count += strcmp(field_text(list_at(conns, i), "target_node_name"), node) == 0;
+		count += strcmp(field_text(list_at(conns, i), "target_name"), node) == 0;
 	return count;
 }
 
@@ -553,7 +553,7 @@ static void show_sessions(const struct listing *l, const char *node)
 	for (size_t i = 0; i < list_count(l->conns); i++) {
 		struct json_object *o = list_at(l->conns, i);
 
-		if (strcmp(field_text(o, "target_node_name"), node) == 0)
+		if (strcmp(field_text(o, "target_name"), node) == 0)
 			printf("  connected   %s from %s, on %s\n", field_text(o, "initiator_name"),
 			       field_text(o, "initiator_addr"), field_text(o, "thread_name"));
 	}
@@ -637,7 +637,7 @@ void iscsi_add_hosts(struct cli *c, struct json_object *into)
 		add_allowed(&l, list_at(l.nodes, i), into);
 	for (size_t i = 0; i < list_count(l.conns); i++) {
 		struct json_object *o = list_at(l.conns, i), *h;
-		const char *node = field_text(o, "target_node_name"), *core = field_text(o, "thread_name"), *cores;
+		const char *node = field_text(o, "target_name"), *core = field_text(o, "thread_name"), *cores;
 		char more[512];
 
 		if (!*node || strcmp(field_text(o, "state"), "running") != 0)
@@ -676,7 +676,7 @@ void iscsi_show_status(struct cli *c, void (*line)(const char *fmt, ...))
 		line("  allows     %s%s", strcmp(hosts, "ANY") == 0 ? "any host" : hosts,
 		     field_bool(node, "require_chap") ? ", by CHAP" : "");
 		for (size_t k = 0; k < list_count(l.conns); k++)
-			if (strcmp(field_text(list_at(l.conns, k), "target_node_name"), name) == 0)
+			if (strcmp(field_text(list_at(l.conns, k), "target_name"), name) == 0)
 				line("  connected  %s, %s", field_text(list_at(l.conns, k), "initiator_name"),
 				     field_text(list_at(l.conns, k), "thread_name"));
 	}

@@ -260,6 +260,14 @@ static const char *phase_name(enum iscsi_conn_phase phase)
 	return phase == ISCSI_CONN_LOGIN ? "invalid" : phase == ISCSI_CONN_ENDING ? "exiting" : "running";
 }
 
+/* What SPDK calls a node there: what follows the first colon. */
+static const char *short_name(const char *name)
+{
+	const char *colon = strchr(name, ':');
+
+	return colon ? colon + 1 : name;
+}
+
 static void show_conn(void *arg, const struct iscsi_conn_info *i)
 {
 	struct json_object *o = json_append_object(arg);
@@ -273,13 +281,14 @@ static void show_conn(void *arg, const struct iscsi_conn_info *i)
 	json_add_text(o, "login_phase", i->login_stage);
 	json_add_text(o, "initiator_addr", net_addr_host(&i->peer, host));
 	json_add_text(o, "target_addr", net_addr_host(&i->local, host));
-	json_add_text(o, "target_node_name", i->node ? i->node->name : "");
+	json_add_text(o, "target_node_name", i->node ? short_name(i->node->name) : "");
 	if (reactor_is_control(i->reactor))
 		text_add(&t, "control");
 	else
 		text_add(&t, "reactor_%u", reactor_index(i->reactor));
 	json_add_text(o, "thread_name", name);
 	json_add_text(o, "session", i->phase == ISCSI_CONN_DISCOVERY ? "discovery" : i->node ? "normal" : "");
+	json_add_text(o, "target_name", i->node ? i->node->name : "");
 	json_add_text(o, "initiator_name", i->initiator);
 	for (size_t k = 0; k < sizeof(i->isid); k++)
 		text_add(&id, "%02x", i->isid[k]);

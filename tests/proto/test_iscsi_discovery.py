@@ -145,7 +145,7 @@ def test_ipv6(iscsi):
         with Session(port, name, host="::1") as s:
             good(s.write(0, b"6" * 512))
             assert s.read(0, 1) == b"6" * 512
-            wait_until(lambda: name in [c["target_node_name"] for c in rpc("iscsi_get_connections")], "the connection")
+            wait_until(lambda: name in [c["target_name"] for c in rpc("iscsi_get_connections")], "the connection")
     finally:
         rpc("iscsi_delete_target_node", name=name)
         rpc("iscsi_delete_portal_group", tag=6)

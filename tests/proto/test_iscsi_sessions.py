@@ -12,7 +12,7 @@ OTHER_ISID = b"\x80\0\0\0\0\x02"
 
 
 def connections(iscsi):
-    return [c for c in iscsi.daemon.rpc("iscsi_get_connections") if c["target_node_name"] == iscsi.name]
+    return [c for c in iscsi.daemon.rpc("iscsi_get_connections") if c["target_name"] == iscsi.name]
 
 
 def wait_for(iscsi, count):
