@@ -110,9 +110,7 @@ def test_disk_that_cannot_be_written(daemon):
         good(s.command(bytes([0x15, 0x10, 0, 0, len(page), 0]), bytes(page)))
         found = run("--test=ALL.ReadOnly", exported.url())
         (said,) = (said for _, said in found.values())
-        # SBC-4 5.50: WRITE SAME has one block of data, or NDOB. With UNMAP the test sends neither: refused for that.
-        failed = re.findall(r"\[FAILED\] (\w+)", said)
-        assert failed == ["WRITESAME10", "WRITESAME16"] and said.count("CU_ASSERT") == 2, said
+        assert not re.search(r"\[FAILED\]|CU_ASSERT", said), said
         assert "SKIPPED" not in said, said
         assert s.read(0, 256) == bytes(256 * 512)
 
