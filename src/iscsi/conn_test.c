@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* conn_test.c: conversations between raw initiators and a whole target with a RAM disk, in the simulator: every size in
+ * every framing, with memory that is hard to get, with networks that cut everything, with cores that a session moves
+ * between, and with initiators that are silent, deaf or gone at any step.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "iscsi/conn.h"
+#include "iscsi/test_world.h"
+
+static struct test_world w;
+static struct host h;
+static uint8_t out[MEM_IO_BYTES_MAX], in[MEM_IO_BYTES_MAX];
+
+static void fill(uint8_t *p, uint32_t len, uint32_t seed)
+{
+	for (uint32_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(i * 31 + (i >> 9) * 7 + seed);
+}
+
+static void begin(const char *keys)
+{
+	world_start(&w, 1, NULL);
+	host_ready(&h, &w, "iqn.2026-11.test:one", keys);
+}
+
+static void end(void)
+{
+	host_close(&h);
+	world_pass(NS_PER_S);
+	assert_int_equal(sim_net_connections(), 0);
+	world_stop(&w);
+	memset(&w, 0, sizeof(w));
+}
+
+static uint16_t write_blocks(uint32_t lba, uint32_t blocks, uint32_t immediate, uint32_t seed)
+{
+	const union iscsi_bhs cmd = host_rw(&h, true, lba, blocks);
+
+	fill(out, blocks * TEST_BLOCK, seed);
+	return host_run(&h, &cmd, out, blocks * TEST_BLOCK, immediate, NULL, 0);
+}
+
+static void check_blocks(uint32_t lba, uint32_t blocks, uint32_t seed)
+{
+	const union iscsi_bhs cmd = host_rw(&h, false, lba, blocks);
+
+	memset(in, 0xee, blocks * TEST_BLOCK);
+	assert_int_equal(host_run(&h, &cmd, NULL, 0, 0, in, blocks * TEST_BLOCK), 0);
+	fill(out, blocks * TEST_BLOCK, seed);
+	assert_memory_equal(out, in, blocks * TEST_BLOCK);
+}
+
+static void write_and_read_all_sizes(uint32_t first_burst)
+{
+	static const uint32_t sizes[] = { 1, 2, 7, 8, 9, 31, 255, 256, 2048 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		uint32_t n = sizes[i], len = n * TEST_BLOCK;
+
+		assert_int_equal(write_blocks(i, n, 0, n), 0);
+		check_blocks(i, n, n);
+		assert_int_equal(write_blocks(100 + i, n, min_u32(len, 512), n + 1), 0);
+		check_blocks(100 + i, n, n + 1);
+		assert_int_equal(write_blocks(200 + i, n, min_u32(len, first_burst), n + 2), 0);
+		check_blocks(200 + i, n, n + 2);
+	}
+}
+
+#define DIGESTS "HeaderDigest=CRC32C\nDataDigest=CRC32C\n"
+
+/* The first whole path: all sizes, immediately and by R2T, in every framing an initiator may ask for. */
+static void what_is_written_is_read(void **state)
+{
+	static const char *const ways[] = {
+		"", "HeaderDigest=CRC32C\n", "DataDigest=CRC32C\n", DIGESTS, "InitialR2T=No\n",
+		"MaxRecvDataSegmentLength=512\nMaxBurstLength=512\nFirstBurstLength=512\n",
+		DIGESTS "MaxRecvDataSegmentLength=1000\nMaxBurstLength=2501\nFirstBurstLength=2501\n",
+		"MaxOutstandingR2T=16\nMaxBurstLength=8192\nFirstBurstLength=4096\n",
+		"MaxRecvDataSegmentLength=16777215\nMaxBurstLength=16777215\nFirstBurstLength=16777215\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		begin(ways[i]);
+		h.piece = i == 5 ? 512 : i & 1 ? 5000 : 65536;
+		if (i == 5) {
+			assert_int_equal(write_blocks(3, 300, 512, 3), 0);
+			check_blocks(3, 300, 3);
+		} else {
+			write_and_read_all_sizes(i == 6 ? 2501 : 4096);
+		}
+		assert_int_equal(world_count(&w, "protocol_errors"), 0);
+		end();
+	}
+}
+
+/* Every second time that buffers are asked for there are none. */
+static void memory_is_hard_to_get(void **state)
+{
+	for (uint32_t every = 1; every < 4; every++) {
+		begin("InitialR2T=No\nMaxOutstandingR2T=4\nMaxBurstLength=16384\n");
+		mem_starve(w.core, every + 1);
+		write_and_read_all_sizes(4096);
+		mem_starve(w.core, 0);
+		end();
+	}
+}
+
+/* Everything arrives in small pieces, and leaves in small pieces. */
+static void networks_that_cut_everything(void **state)
+{
+	const struct sim_net_opts net = { .latency_ns_min = 1000, .latency_ns_max = 90000, .buffer_bytes = 3000,
+	                                  .short_read_percent = 50, .short_write_percent = 50, .chunk_bytes_max = 700 };
+
+	for (uint64_t seed = 1; seed <= 6; seed++) {
+		world_start(&w, seed, &net);
+		host_ready(&h, &w, "iqn.2026-11.test:one", seed & 1 ? DIGESTS : "MaxRecvDataSegmentLength=900\n");
+		for (uint32_t n = 1; n < 300; n += 67) {
+			assert_int_equal(write_blocks(n, n, 512, n), 0);
+			check_blocks(n, n, n);
+		}
+		end();
+	}
+}
+
+/* --- many at once, and moving ------------------------------------------------------------------------------------ */
+
+struct moving {
+	struct iscsi_move move;
+	uint32_t to, done, moved;
+	bool stop;
+};
+static struct moving moving;
+
+static void ask_to_move(void *arg);
+
+static void move_done(struct iscsi_move *m)
+{
+	moving.done++;
+	moving.moved += !m->err.code;
+	if (!moving.stop)
+		ask_to_move(NULL);
+}
+
+static void find_session(void *arg, const struct iscsi_conn_info *i)
+{
+	if (i->phase == ISCSI_CONN_NORMAL)
+		*(uint32_t *)arg = i->id;
+}
+
+static void ask_to_move(void *arg)
+{
+	uint32_t id = 0;
+
+	iscsi_conns_each(w.target, find_session, &id);
+	moving.move = (struct iscsi_move){ .done = move_done };
+	moving.to++;
+	if (id)
+		iscsi_conn_move(w.target, &moving.move, id, core_reactor(w.core, moving.to % w.cores));
+}
+
+static void sessions_move_all_the_time(void **state)
+{
+	const struct sim_net_opts net = { .latency_ns_min = 1000, .latency_ns_max = 90000, .buffer_bytes = 20000,
+	                                  .short_read_percent = 50, .short_write_percent = 50, .chunk_bytes_max = 7000 };
+
+	for (uint64_t seed = 1; seed <= 6; seed++) {
+		world_start(&w, seed, &net);
+		host_ready(&h, &w, "iqn.2026-11.test:one", seed & 1 ? DIGESTS "MaxOutstandingR2T=8\nMaxBurstLength=4096\n" :
+		           "InitialR2T=No\n");
+		moving = (struct moving){ 0 };
+		mem_starve(w.core, seed & 2 ? 3 : 0);
+		sim_as(core_control(w.core), ask_to_move, NULL);
+		for (uint32_t n = 1; n < 600; n += 67) {
+			assert_int_equal(write_blocks(n, n, 512, n), 0);
+			check_blocks(n, n, n);
+		}
+		moving.stop = true;
+		world_pass(NS_PER_S);
+		mem_starve(w.core, 0);
+		assert_true(moving.moved > 10);
+		assert_true(world_count(&w, "moved_in") == moving.moved);
+		end();
+	}
+}
+
+/* All of the window at once, reads and writes; answers carry what they are to carry. */
+static void a_window_full(void **state)
+{
+	uint8_t seen[32] = { 0 };
+	uint32_t stat_sn, answers = 0;
+	union iscsi_bhs b;
+
+	begin("");
+	stat_sn = h.exp_stat_sn;
+	for (uint32_t i = 0; i < 32; i++) {
+		union iscsi_bhs cmd = host_rw(&h, i & 1, i * 16, 16);
+
+		cmd.command.itt = be32_of(1000 + i);
+		cmd.command.cmd_sn = be32_of(h.cmd_sn++);
+		host_send_pdu(&h, &cmd, out, i & 1 ? 16 * TEST_BLOCK : 0);
+	}
+	while (answers < 32 && host_recv(&h, &b, NULL, NULL, NS_PER_S)) {
+		if (b.h.opcode == ISCSI_OP_DATA_IN && !(b.data_in.flags & ISCSI_STATUS))
+			continue;
+		if (answers)
+			assert_int_equal(be32_get(b.nop_in.stat_sn), stat_sn + 1);
+		stat_sn = be32_get(b.nop_in.stat_sn);
+		seen[be32_get(b.h.itt) - 1000]++;
+		answers++;
+		assert_int_equal(be32_get(b.nop_in.max_cmd_sn), h.cmd_sn + answers - 1); /* a place more with each */
+	}
+	for (uint32_t i = 0; i < 32; i++)
+		assert_int_equal(seen[i], 1);
+	end();
+}
+
+/* --- initiators that are gone, silent, deaf ---------------------------------------------------------------------- */
+
+/* A conversation that owes everything to both sides. */
+static void owe_everything(void)
+{
+	for (uint32_t i = 0; i < 8; i++) {
+		union iscsi_bhs cmd = host_rw(&h, i & 1, i * 256, 256);
+
+		cmd.command.itt = be32_of(++h.itt);
+		cmd.command.cmd_sn = be32_of(h.cmd_sn++);
+		host_send_pdu(&h, &cmd, out, i == 3 ? 1000 : 0);
+	}
+}
+
+static void gone_at_any_time(void **state)
+{
+	for (uint64_t after_ns = 0; after_ns < 300 * NS_PER_US; after_ns += 7 * NS_PER_US) {
+		begin("");
+		owe_everything();
+		world_pass(after_ns);
+		host_close(&h);
+		world_pass(10 * NS_PER_MS);
+		assert_int_equal(sim_net_connections(), 0);
+		world_stop(&w);
+		memset(&w, 0, sizeof(w));
+	}
+}
+
+static void stopped_at_any_time(void **state)
+{
+	for (uint64_t after_ns = 0; after_ns < 300 * NS_PER_US; after_ns += 11 * NS_PER_US) {
+		begin(DIGESTS);
+		owe_everything();
+		world_pass(after_ns);
+		world_stop(&w);
+		free(h.in);
+		free(h.out);
+		memset(&w, 0, sizeof(w));
+	}
+}
+
+static void silent_after_r2t(void **state)
+{
+	union iscsi_bhs b;
+
+	begin("");
+	owe_everything();
+	while (host_recv(&h, &b, NULL, NULL, 20 * NS_PER_S))
+		;
+	assert_true(h.ended);
+	assert_int_equal(world_count(&w, "timed_out"), 1);
+	end();
+}
+
+static void deaf(void **state)
+{
+	begin("");
+	for (uint32_t i = 0; i < 31; i++) {
+		union iscsi_bhs cmd = host_rw(&h, false, i, 2048);
+
+		cmd.command.itt = be32_of(++h.itt);
+		cmd.command.cmd_sn = be32_of(h.cmd_sn++);
+		host_send_pdu(&h, &cmd, NULL, 0);
+	}
+	sim_net_cut(0, true);
+	world_pass(20 * NS_PER_S);
+	assert_int_equal(world_count(&w, "timed_out"), 1);
+	end();
+}
+
+/* A ping a while, as long as they are answered; then the end. */
+static void nobody_answers(void **state)
+{
+	union iscsi_bhs b;
+	uint32_t pings = 0;
+
+	begin("");
+	while (pings < 3 && host_recv(&h, &b, NULL, NULL, 20 * NS_PER_S)) {
+		union iscsi_bhs nop = { .nop_out = { .opcode = ISCSI_OP_NOP_OUT | ISCSI_IMMEDIATE, .flags = ISCSI_FINAL,
+		                                     .itt = be32_of(ISCSI_TAG_NONE), .ttt = b.nop_in.ttt } };
+
+		assert_int_equal(b.h.opcode, ISCSI_OP_NOP_IN);
+		host_send_pdu(&h, &nop, NULL, 0);
+		pings++;
+	}
+	assert_int_equal(pings, 3);
+	assert_true(host_recv(&h, &b, NULL, NULL, 20 * NS_PER_S));
+	assert_false(host_recv(&h, &b, NULL, NULL, 20 * NS_PER_S));
+	assert_true(h.ended);
+	end();
+}
+
+static void no_login(void **state)
+{
+	world_start(&w, 1, NULL);
+	host_open(&h, &w);
+	world_pass(5 * NS_PER_S);
+	assert_true(h.ended);
+	end();
+}
+
+/* The same initiator port logs in again: what the old session had in hand ends before the new one begins. */
+static void reinstated(void **state)
+{
+	struct host old;
+
+	begin("");
+	for (uint32_t i = 0; i < 10; i++) {
+		owe_everything();
+		old = h;
+		host_ready(&h, &w, "iqn.2026-11.test:one", "");
+		assert_int_equal(write_blocks(i, 8, 4096, i), 0);
+		check_blocks(i, 8, i);
+		host_close(&old);
+	}
+	assert_int_equal(world_count(&w, "logins"), 11);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(memory_is_hard_to_get),
+		cmocka_unit_test(networks_that_cut_everything), cmocka_unit_test(sessions_move_all_the_time),
+		cmocka_unit_test(a_window_full), cmocka_unit_test(gone_at_any_time), cmocka_unit_test(stopped_at_any_time),
+		cmocka_unit_test(silent_after_r2t), cmocka_unit_test(deaf), cmocka_unit_test(nobody_answers),
+		cmocka_unit_test(no_login), cmocka_unit_test(reinstated),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests_name("iscsi_conn", tests, NULL, NULL);
+}

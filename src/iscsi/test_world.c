@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* test_world.c: building it, and the raw initiator's few verbs. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "backends/malloc/malloc.h"
+#include "base/crc32c.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "iscsi/test_world.h"
+#include "scsi/scsi.h"
+
+/* --- the target -------------------------------------------------------------------------------------------------- */
+
+static void must_be(const struct err *e)
+{
+	if (e->code)
+		fprintf(stderr, "setting up: %s\n", e->text);
+	must(!e->code);
+}
+
+static void node_is_there(struct iscsi_change *c)
+{
+	must_be(&c->err);
+	container_of(c, struct test_world, change)->serving = true;
+}
+
+static void serve(void *arg)
+{
+	struct test_world *w = arg;
+	const struct malloc_opts disk = { .name = "disk", .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS };
+	const struct iscsi_portal_spec portal = { "127.0.0.1", "3260" };
+	const char *const any = "ANY";
+	const struct iscsi_initiators all = { &any, &any, 1, 1 };
+	const struct iscsi_map_pair pair = { 1, 1 };
+	const struct iscsi_lun_spec lun = { .bdev_name = "disk", .lun = 0 };
+	struct err e = { 0 };
+	struct bdev *b;
+
+	w->reg = bdev_registry_make(w->core);
+	must(!malloc_create(w->reg, &disk, &b, NULL));
+	w->scsi = scsi_make(w->core, w->reg);
+	w->target = iscsi_target_make(w->core, w->reg, w->scsi);
+	w->target->options.data_timeout_ms = 3000;
+	w->target->options.login_timeout_ms = 2000;
+	w->target->options.nop_in_interval_s = 5;
+	w->target->options.nop_timeout_s = 5;
+	if (iscsi_portal_group_add(w->target, 1, &portal, 1, false, false, &e) ||
+	    iscsi_initiator_group_add(w->target, 1, &all, &e))
+		must_be(&e);
+	w->change.done = node_is_there;
+	iscsi_node_add(w->target, &(struct iscsi_node_opts){ .name = TEST_NODE, .pairs = &pair, .pair_count = 1,
+	               .luns = &lun, .lun_count = 1, .queue_depth = 32 }, &w->change);
+}
+
+static bool is_serving(void *arg)
+{
+	return ((struct test_world *)arg)->serving;
+}
+
+static struct core *make_core(const char *cpus, uint64_t memory_bytes)
+{
+	struct err e = { 0 };
+	struct core_opts opts = { .cpus = cpus, .mode = CORE_INTERRUPT, .memory_bytes = memory_bytes };
+	struct core *core = core_make(&opts, &e);
+
+	must_be(&e);
+	return core;
+}
+
+void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts *net)
+{
+	const struct sim_net_opts plain = { .latency_ns_min = 1000, .latency_ns_max = 2000, .buffer_bytes = 256 * 1024 };
+	uint32_t cores = w->cores ? w->cores : 2;
+	uint64_t memory_bytes = w->memory_bytes ? w->memory_bytes : 64 * MIB;
+	char cpus[16];
+
+	memset(w, 0, sizeof(*w));
+	w->cores = cores;
+	sim_start(seed);
+	sim_net_start(net ? net : &plain);
+	snprintf(cpus, sizeof(cpus), "[0-%u]", cores - 1);
+	w->core = make_core(cpus, memory_bytes);
+	w->host_core = make_core("[0]", 64 * MIB);
+	sim_as(core_control(w->core), serve, w);
+	must(sim_run(is_serving, w, 10 * NS_PER_S));
+}
+
+static void unregistered(void *arg, int rc)
+{
+	struct test_world *w = arg;
+
+	bdev_registry_free(w->reg);
+	w->stopped = true;
+}
+
+static void scsi_stopped(void *arg)
+{
+	struct test_world *w = arg;
+
+	scsi_free(w->scsi);
+	must(!malloc_delete(w->reg, "disk", unregistered, w, NULL));
+}
+
+static void target_stopped(void *arg)
+{
+	scsi_stop(((struct test_world *)arg)->scsi, scsi_stopped, arg);
+}
+
+static void stop(void *arg)
+{
+	iscsi_target_stop(((struct test_world *)arg)->target, target_stopped, arg);
+}
+
+static bool is_stopped(void *arg)
+{
+	return ((struct test_world *)arg)->stopped;
+}
+
+void world_stop(struct test_world *w)
+{
+	struct mem_stats m;
+
+	sim_as(core_control(w->core), stop, w);
+	must(sim_run(is_stopped, w, 100 * NS_PER_S));
+	mem_get_stats(w->core, &m);
+	must(!m.in_use_bytes && !m.charged_bytes && !m.waiting);
+	sim_run(NULL, NULL, NS_PER_S);
+	core_free(w->core);
+	core_free(w->host_core);
+	sim_net_end();
+	sim_end();
+}
+
+void world_pass(uint64_t ns)
+{
+	sim_run(NULL, NULL, ns);
+}
+
+struct counting {
+	const char *key;
+	uint64_t sum;
+};
+
+static void count(void *arg, const char *key, uint64_t v)
+{
+	struct counting *c = arg;
+
+	if (!strcmp(c->key, key))
+		c->sum += v;
+}
+
+uint64_t world_count(struct test_world *w, const char *key)
+{
+	struct counting c = { .key = key };
+
+	for (uint32_t i = 0; i <= w->cores; i++)
+		iscsi_conns_stats(w->target->conns, i, count, &c);
+	return c.sum;
+}
+
+/* --- an initiator's socket --------------------------------------------------------------------------------------- */
+
+static void flush(struct host *h)
+{
+	while (h->sock && h->connected && h->out_at < h->out_len) {
+		struct iovec iov = { h->out + h->out_at, h->out_len - h->out_at };
+		ssize_t n = sock_send(h->sock, &iov, 1);
+
+		if (n <= 0) {
+			if (n == -EAGAIN)
+				sock_want_write(h->sock, true);
+			return;
+		}
+		h->out_at += (uint32_t)n;
+	}
+	if (h->sock && h->connected)
+		sock_want_write(h->sock, false);
+}
+
+static void host_on_ready(void *arg, uint32_t events)
+{
+	struct host *h = arg;
+
+	if (events & SOCK_WRITABLE) {
+		h->connected = true;
+		flush(h);
+	}
+	if (events & SOCK_READABLE) {
+		ssize_t n;
+
+		if (h->in_at == h->in_len || h->ignores)
+			h->in_at = h->in_len = 0;
+		must(h->in_len < HOST_IN_BYTES);
+		n = sock_recv(h->sock, h->in + h->in_len, HOST_IN_BYTES - h->in_len);
+		if (n > 0)
+			h->in_len += (uint32_t)n;
+		else if (n != -EAGAIN)
+			h->ended = true;
+	} else if (events & SOCK_FAILED) {
+		h->ended = true;
+	}
+}
+
+static void open_here(void *arg)
+{
+	struct host *h = arg;
+	struct net_addr to;
+
+	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "3260", &to, NULL));
+	h->sock = sock_connect(&to, NULL, &(struct sock_opts){ 0 }, host_on_ready, h, NULL);
+	must(h->sock);
+}
+
+void host_open(struct host *h, struct test_world *w)
+{
+	memset(h, 0, sizeof(*h));
+	h->w = w;
+	h->in = malloc(HOST_IN_BYTES);
+	h->cmd_sn = 1;
+	h->piece = 5000;
+	iscsi_rx_init(&h->rx);
+	sim_as(core_reactor(w->host_core, 0), open_here, h);
+}
+
+static void close_here(void *arg)
+{
+	struct host *h = arg;
+
+	sock_close(h->sock);
+	h->sock = NULL;
+}
+
+void host_close(struct host *h)
+{
+	sim_as(core_reactor(h->w->host_core, 0), close_here, h);
+	free(h->in);
+	free(h->out);
+}
+
+static void flush_here(void *arg)
+{
+	flush(arg);
+}
+
+static void put(struct host *h, const void *bytes, uint32_t len)
+{
+	if (h->out_at == h->out_len)
+		h->out_at = h->out_len = 0;
+	if (h->out_len + len > h->out_cap) {
+		h->out_cap = 2 * (h->out_len + len);
+		h->out = realloc(h->out, h->out_cap);
+	}
+	if (len)
+		memcpy(h->out + h->out_len, bytes, len);
+	h->out_len += len;
+}
+
+void host_send(struct host *h, const void *bytes, uint32_t len)
+{
+	put(h, bytes, len);
+	sim_as(core_reactor(h->w->host_core, 0), flush_here, h);
+}
+
+/* --- PDUs -------------------------------------------------------------------------------------------------------- */
+
+static void put_digest(struct host *h, uint32_t crc)
+{
+	le32 digest = le32_of(crc32c_finish(crc));
+
+	put(h, &digest, sizeof(digest));
+}
+
+void host_send_pdu(struct host *h, const union iscsi_bhs *bhs, const void *data, uint32_t len)
+{
+	static const uint8_t zeroes[4];
+	union iscsi_bhs b = *bhs;
+
+	b.h.data_len = be24_of(len);
+	put(h, &b, sizeof(b));
+	if (h->header_digest)
+		put_digest(h, crc32c_update(CRC32C_START, &b, sizeof(b)));
+	put(h, data, len);
+	put(h, zeroes, iscsi_pad(len));
+	if (h->data_digest && len)
+		put_digest(h, crc32c_update(crc32c_update(CRC32C_START, data, len), zeroes, iscsi_pad(len)));
+	host_send(h, NULL, 0);
+}
+
+static uint32_t whole_len(const struct host *h)
+{
+	const struct iscsi_hdr *hdr = (const struct iscsi_hdr *)(h->in + h->in_at);
+	uint32_t have = h->in_len - h->in_at, len;
+
+	if (have < sizeof(*hdr))
+		return 0;
+	len = iscsi_data_len(hdr);
+	len = iscsi_header_size(hdr, h->header_digest) + len + iscsi_pad(len) +
+	      (len && h->data_digest ? ISCSI_DIGEST_SIZE : 0);
+	return have >= len ? len : 0;
+}
+
+static bool whole_pdu(void *arg)
+{
+	struct host *h = arg;
+
+	return h->ended || whole_len(h);
+}
+
+bool host_recv(struct host *h, union iscsi_bhs *ret, const uint8_t **ret_data, uint32_t *ret_len, uint64_t ns)
+{
+	const uint8_t *at, *end;
+	enum iscsi_rx_event ev;
+	uint32_t len;
+
+	if (ret_data)
+		*ret_data = NULL;
+	if (ret_len)
+		*ret_len = 0;
+	sim_run(whole_pdu, h, ns);
+	len = whole_len(h);
+	if (!len)
+		return false;
+	at = h->in + h->in_at;
+	end = at + len;
+	h->in_at += len;
+	while ((ev = iscsi_rx_next(&h->rx, &at, end)) != ISCSI_RX_MORE) {
+		must(ev != ISCSI_RX_BAD);
+		if (ev == ISCSI_RX_HEADER)
+			*ret = *h->rx.bhs;
+		if (ev == ISCSI_RX_DATA && ret_data) {
+			*ret_data = h->rx.span;
+			*ret_len = h->rx.span_len;
+		}
+		must(ev != ISCSI_RX_END || h->rx.digest_good);
+	}
+	h->max_cmd_sn = be32_get(ret->nop_in.max_cmd_sn);
+	return true;
+}
+
+/* --- login ------------------------------------------------------------------------------------------------------- */
+
+static uint32_t put_keys(char *to, const char *keys)
+{
+	uint32_t len = 0;
+
+	for (; *keys; keys++)
+		to[len++] = *keys == '\n' ? 0 : *keys;
+	return len;
+}
+
+bool host_login(struct host *h, const char *initiator, const char *keys)
+{
+	union iscsi_bhs bhs = { .login = {
+		.opcode = ISCSI_OP_LOGIN | ISCSI_IMMEDIATE,
+		.flags = ISCSI_TRANSIT | ISCSI_STAGE_OPERATIONAL << ISCSI_CSG_SHIFT | ISCSI_STAGE_FULL_FEATURE,
+		.isid = { 0x80, 0, 0, 0, 0, 1 }, .cid = be16_of(1), .cmd_sn = be32_of(h->cmd_sn),
+	} };
+	char text[4096], head[1024];
+	uint32_t len;
+
+	snprintf(head, sizeof(head), "InitiatorName=%s\nTargetName=%s\nSessionType=Normal\n", initiator, TEST_NODE);
+	len = put_keys(text, head);
+	len += put_keys(text + len, keys);
+	for (uint32_t i = 0; i < 8; i++) {
+		host_send_pdu(h, &bhs, text, len);
+		if (!host_recv(h, &bhs, NULL, NULL, 20 * NS_PER_S) || bhs.login_rsp.opcode != ISCSI_OP_LOGIN_RSP ||
+		    be16_get(bhs.login_rsp.status))
+			return false;
+		h->exp_stat_sn = be32_get(bhs.login_rsp.stat_sn) + 1;
+		if (bhs.login_rsp.flags & ISCSI_TRANSIT)
+			break;
+		len = 0;
+		bhs.login.opcode = ISCSI_OP_LOGIN | ISCSI_IMMEDIATE;
+		bhs.login.flags = ISCSI_TRANSIT | ISCSI_STAGE_OPERATIONAL << ISCSI_CSG_SHIFT | ISCSI_STAGE_FULL_FEATURE;
+		bhs.login.cmd_sn = be32_of(h->cmd_sn);
+	}
+	h->header_digest = h->rx.header_digest = strstr(keys, "HeaderDigest=CRC32C");
+	h->data_digest = h->rx.data_digest = strstr(keys, "DataDigest=CRC32C");
+	return true;
+}
+
+void host_ready(struct host *h, struct test_world *w, const char *initiator, const char *keys)
+{
+	const union iscsi_bhs ready = { .command = { .opcode = ISCSI_OP_COMMAND, .flags = ISCSI_FINAL } };
+
+	host_open(h, w);
+	must(host_login(h, initiator, keys));
+	for (uint32_t i = 0; i < 4 && host_run(h, &ready, NULL, 0, 0, NULL, 0); i++)
+		; /* unit attentions */
+}
+
+/* --- commands ---------------------------------------------------------------------------------------------------- */
+
+union iscsi_bhs host_rw(struct host *h, bool write, uint32_t lba, uint32_t blocks)
+{
+	union iscsi_bhs b = { .command = {
+		.opcode = ISCSI_OP_COMMAND, .flags = ISCSI_FINAL | (write ? ISCSI_WRITE : ISCSI_READ) | ISCSI_ATTR_SIMPLE,
+		.expected_len = be32_of(blocks * TEST_BLOCK),
+	} };
+
+	b.command.cdb[0] = write ? 0x2a : 0x28;
+	scsi_put32(b.command.cdb + 2, lba);
+	scsi_put16(b.command.cdb + 7, (uint16_t)blocks);
+	return b;
+}
+
+void host_data_out(struct host *h, uint32_t itt, uint32_t ttt, uint32_t sn, uint32_t offset, const void *data,
+                   uint32_t len, bool final)
+{
+	const union iscsi_bhs b = { .data_out = {
+		.opcode = ISCSI_OP_DATA_OUT, .flags = final ? ISCSI_FINAL : 0, .itt = be32_of(itt), .ttt = be32_of(ttt),
+		.data_sn = be32_of(sn), .offset = be32_of(offset),
+	} };
+
+	host_send_pdu(h, &b, data, len);
+}
+
+static void answer_r2t(struct host *h, const struct iscsi_r2t *r, const uint8_t *data)
+{
+	uint32_t at = be32_get(r->offset), end = at + be32_get(r->desired_len), sn = 0;
+
+	for (uint32_t n; at < end; at += n, sn++) {
+		n = min_u32(h->piece, end - at);
+		host_data_out(h, be32_get(r->itt), be32_get(r->ttt), sn, at, data + at, n, at + n == end);
+	}
+}
+
+uint16_t host_run(struct host *h, const union iscsi_bhs *cmd, const void *data, uint32_t len, uint32_t immediate,
+                  void *to, uint32_t to_len)
+{
+	union iscsi_bhs b = *cmd;
+	const uint8_t *in;
+	uint32_t in_len;
+
+	b.command.itt = be32_of(++h->itt);
+	b.command.cmd_sn = be32_of(h->cmd_sn++);
+	host_send_pdu(h, &b, data, immediate);
+	while (host_recv(h, &b, &in, &in_len, 20 * NS_PER_S)) {
+		switch (b.h.opcode) {
+		case ISCSI_OP_R2T:
+			answer_r2t(h, &b.r2t, data);
+			break;
+		case ISCSI_OP_DATA_IN:
+			must(be32_get(b.data_in.offset) + in_len <= to_len);
+			memcpy((uint8_t *)to + be32_get(b.data_in.offset), in, in_len);
+			if (b.data_in.flags & ISCSI_STATUS)
+				return b.data_in.status;
+			break;
+		case ISCSI_OP_RESPONSE:
+			return b.response.status;
+		case ISCSI_OP_ASYNC:
+		case ISCSI_OP_NOP_IN:
+			break;
+		default:
+			return UINT16_MAX;
+		}
+	}
+	return UINT16_MAX;
+}
