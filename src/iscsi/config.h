@@ -137,7 +137,7 @@ struct iscsi_target {
 	bool options_set;                 /* to be saved */
 	uint32_t chap_algorithms;         /* that there are here */
 	struct list portal_groups, initiator_groups, auth_groups, nodes;
-	uint32_t node_count, last_node_id;
+	uint32_t node_count;
 	uint64_t stamps;
 	struct iscsi_conns *conns;
 	/* A LUN went with its device, which will return. For who keeps the configuration. */

@@ -279,6 +279,18 @@ static int check_opts(struct iscsi_target *t, const struct iscsi_node_opts *o, c
 	return 0;
 }
 
+static uint32_t free_id(struct iscsi_target *t)
+{
+	for (uint32_t id = 0;; id++) {
+		bool taken = false;
+
+		list_each(l, &t->nodes)
+			taken |= list_entry(l, struct iscsi_node, link)->id == id;
+		if (!taken)
+			return id;
+	}
+}
+
 static struct iscsi_node *node_make(struct iscsi_target *t, const char *name, const struct iscsi_node_opts *o,
                                     struct err *e)
 {
@@ -291,7 +303,7 @@ static struct iscsi_node *node_make(struct iscsi_target *t, const char *name, co
 	n = base_zalloc(sizeof(*n));
 	n->target = t;
 	n->scsi = scsi;
-	n->id = t->last_node_id++;
+	n->id = free_id(t);
 	n->refs = 1;
 	n->coming = true;
 	n->queue_depth = o->queue_depth;
