@@ -118,7 +118,7 @@ static void *reserve(size_t bytes)
 }
 
 /* What was taken to be filled was published or came back: for those who look for leaks. */
-static inline bool any_filling(struct pages *p)
+UNUSED static inline bool any_filling(struct pages *p)
 {
 	uint32_t made = atomic_load(&p->store.made);
 
