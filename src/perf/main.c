@@ -115,13 +115,13 @@ static void worker_opened(struct msg *m)
 
 /* --- who does what ---------------------------------------------------------------------------- */
 
-static void flow_add(struct perf *p, struct perf_worker *w, struct perf_ns *ns, uint16_t first_qid)
+static void flow_add(struct perf *p, struct perf_worker *w, struct perf_ns *ns, uint32_t first_lane)
 {
 	struct perf_flow *f = base_zalloc(sizeof(*f));
 
 	f->worker = w;
 	f->ns = ns;
-	f->first_qid = first_qid;
+	f->first_lane = first_lane;
 	f->next = w->flows;
 	w->flows = f;
 	for (uint32_t i = 0; i < p->worker_count; i++)
@@ -139,9 +139,9 @@ static bool share_out(struct perf *p)
 
 	for (uint32_t i = 0; i < pairs; i++) {
 		struct perf_ns *ns = &p->ns[i % p->ns_count];
-		uint16_t *qid = &next_qid[ns->ctrlr_index];
+		uint16_t *qid = &next_qid[ns->url ? 0 : ns->ctrlr_index]; /* sessions have numbers of their own, too */
 
-		if (*qid + p->opts.qpairs > nvme_ctrlr_info(ns->ctrlr)->io_queues) {
+		if (!ns->url && *qid + p->opts.qpairs > nvme_ctrlr_info(ns->ctrlr)->io_queues) {
 			fprintf(stderr, "gantry-perf: %s: the controller grants %u I/O queues; -P %u with %u workers needs more\n",
 			        ns->name, nvme_ctrlr_info(ns->ctrlr)->io_queues, p->opts.qpairs, p->worker_count);
 			return false;
@@ -155,6 +155,26 @@ static bool share_out(struct perf *p)
 	return true;
 }
 
+/* A disk that is to be used: p->ns[p->ns_count], named and with its sizes. */
+static bool disk_fits(struct perf *p)
+{
+	const struct perf_opts *o = &p->opts;
+	struct perf_ns *ns = &p->ns[p->ns_count];
+
+	if (o->io_bytes % ns->info.block_size) {
+		fprintf(stderr, "gantry-perf: -o %u: %s has blocks of %u bytes\n", o->io_bytes, ns->name, ns->info.block_size);
+		return false;
+	}
+	ns->io_blocks = o->io_bytes / ns->info.block_size;
+	ns->io_slots = ns->info.block_count / ns->io_blocks;
+	if (ns->io_slots < (uint64_t)(o->verify ? o->depth * p->worker_count : 1)) {
+		fprintf(stderr, "gantry-perf: %s is too small for this run\n", ns->name);
+		return false;
+	}
+	p->ns_count++;
+	return true;
+}
+
 static bool ns_add(struct perf *p, uint32_t ctrlr_index, const struct nvme_ns_info *info)
 {
 	const struct nvme_ctrlr *c = p->ctrlrs[ctrlr_index];
@@ -162,10 +182,6 @@ static bool ns_add(struct perf *p, uint32_t ctrlr_index, const struct nvme_ns_in
 	struct perf_ns *ns = &p->ns[p->ns_count];
 
 	snprintf(ns->name, sizeof(ns->name), "%s NSID %u", nvme_ctrlr_info(c)->subnqn, info->nsid);
-	if (o->io_bytes % info->block_size) {
-		fprintf(stderr, "gantry-perf: -o %u: %s has blocks of %u bytes\n", o->io_bytes, ns->name, info->block_size);
-		return false;
-	}
 	if (o->io_bytes > nvme_ctrlr_info(c)->max_io_bytes) {
 		fprintf(stderr, "gantry-perf: -o %u: %s takes at most %u bytes a command\n", o->io_bytes, ns->name,
 		        nvme_ctrlr_info(c)->max_io_bytes);
@@ -175,14 +191,7 @@ static bool ns_add(struct perf *p, uint32_t ctrlr_index, const struct nvme_ns_in
 	ns->ctrlr_index = ctrlr_index;
 	ns->info = *info;
 	must(nvme_ctrlr_login(c, &ns->login));
-	ns->io_blocks = o->io_bytes / info->block_size;
-	ns->io_slots = info->block_count / ns->io_blocks;
-	if (ns->io_slots < (uint64_t)(o->verify ? o->depth * p->worker_count : 1)) {
-		fprintf(stderr, "gantry-perf: %s is too small for this run\n", ns->name);
-		return false;
-	}
-	p->ns_count++;
-	return true;
+	return disk_fits(p);
 }
 
 static void say_none(const struct nvme_ctrlr_info *info, const struct nvme_path *path)
@@ -253,10 +262,58 @@ static void ctrlr_gone(struct nvme_ctrlr *c, const struct err *e, void *arg)
 	p->stopped = true;
 }
 
-static void start(void *arg)
+/* --- logical units: each is asked for its size first, by a session that ends then ------------------------- */
+
+static void all_probed(struct msg *m)
+{
+	struct perf *p = container_of(m, struct perf, probed_msg);
+
+	p->ns = base_zalloc((p->opts.url_count + 1) * sizeof(*p->ns));
+	for (uint32_t i = 0; i < p->opts.url_count && !p->code; i++) {
+		struct perf_ns *ns = &p->ns[i];
+
+		ns->url = &p->opts.urls[i];
+		ns->info.block_size = ini_get_info(p->probes[i])->block_size;
+		ns->info.block_count = ini_get_info(p->probes[i])->block_count;
+		snprintf(ns->name, sizeof(ns->name), "%s LUN %u", ns->url->target, ns->url->lun);
+		p->code = disk_fits(p) ? 0 : 1;
+	}
+	for (uint32_t i = 0; i < p->opts.url_count; i++)
+		ini_close(p->probes[i]);
+	if (p->code || !share_out(p)) {
+		core_stop(p->core, 1);
+		return;
+	}
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		perf_worker_open(&p->workers[i], worker_opened);
+}
+
+static void probe_ready(struct ini *i, const struct err *e, void *arg)
 {
 	struct perf *p = arg;
 
+	(void)i;
+	if (e) {
+		fprintf(stderr, "gantry-perf: %s\n", e->text);
+		p->code = 1;
+	}
+	if (--p->probes_open == 0)
+		msg_send(core_control(p->core), &p->probed_msg, all_probed);
+}
+
+static void probe_gone(struct ini *i, const struct err *e, void *arg)
+{
+	(void)i, (void)e, (void)arg; /* it has said all that was asked */
+}
+
+static void start(void *arg)
+{
+	struct perf *p = arg;
+	uint32_t urls = p->probes_open = p->opts.url_count;
+
+	for (uint32_t i = 0; i < urls; i++)
+		p->probes[i] = ini_open(&p->opts.urls[i], &(struct ini_opts){ .io_timeout_ms = 30000 }, probe_ready,
+		                        probe_gone, p);
 	p->ctrlrs_open = p->opts.path_count;
 	for (uint32_t i = 0; i < p->opts.path_count; i++)
 		p->ctrlrs[i] = nvme_ctrlr_open(p->host, &p->opts.paths[i], &p->opts.host, ctrlr_ready, ctrlr_gone, p);

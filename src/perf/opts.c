@@ -7,13 +7,16 @@
 #include "perf/perf.h"
 
 enum {
-	OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET, OPT_DISK, OPT_IO_TIMEOUT
+	OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET, OPT_DISK, OPT_IO_TIMEOUT,
+	OPT_ISCSI
 };
 
 static const struct argp_option rows[] = {
 	{ "transport", 'r', "PATH", 0,
 	  "Remote subsystem: 'trtype:TCP adrfam:IPv4 traddr:ADDR trsvcid:PORT subnqn:NQN [hostnqn:NQN] [ns:ID]'. "
 	  "May be given several times.", 1 },
+	{ "iscsi", OPT_ISCSI, "URL", 0, "Instead of -r: a logical unit, iscsi://HOST[:PORT]/TARGET[/LUN]. May be given "
+	  "several times.", 1 },
 	{ "disk", OPT_DISK, "NAME", 0, "Instead of -r: a disk of a running daemon, from the daemon's own reactors.", 1 },
 	{ "socket", 's', "PATH", 0, "Of --disk: the daemon's RPC socket; $GANTRY_SOCKET, or the usual one, when left out.",
 	  1 },
@@ -96,12 +99,24 @@ static void add_path(struct argp_state *state, struct perf_opts *o, const char *
 	o->path_count++;
 }
 
+static void add_url(struct argp_state *state, struct perf_opts *o, const char *arg)
+{
+	struct err e = { 0 };
+
+	if (o->url_count == PERF_PATHS_MAX)
+		argp_error(state, "--iscsi: more than %d logical units", PERF_PATHS_MAX);
+	if (ini_url_parse(arg, &o->urls[o->url_count], &e))
+		argp_error(state, "--iscsi: %s", e.text);
+	o->url_count++;
+}
+
 static void check(struct argp_state *state, struct perf_opts *o, bool mix_given, uint8_t mix, const char *remote_only)
 {
-	if (!o->path_count && !o->disk)
-		argp_error(state, "-r is missing: which remote subsystem? Or --disk: which disk of a daemon?");
-	if (o->path_count && o->disk)
-		argp_error(state, "-r and --disk: one of them");
+	if (!o->path_count && !o->disk && !o->url_count)
+		argp_error(state, "-r is missing: which remote subsystem? Or --iscsi: which logical unit? Or --disk: which "
+		           "disk of a daemon?");
+	if (!!o->path_count + !!o->disk + !!o->url_count > 1)
+		argp_error(state, "-r, --iscsi and --disk: one of them");
 	if (remote_only && o->disk)
 		argp_error(state, "%s: not with --disk; it is about connections, or about our own workers", remote_only);
 	if (!o->pattern)
@@ -144,6 +159,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case OPT_DISK: o->disk = arg; break;
 	case 's': o->socket = arg; break;
 	case 'r': add_path(state, o, arg); break;
+	case OPT_ISCSI: add_url(state, o, arg); break;
 	case 'q': o->depth = number(state, "-q", arg, 1, 65536); break;
 	case 'o': o->io_bytes = number(state, "-o", arg, 512, 16 * MIB); break;
 	case 'w': set_pattern(state, o, arg); break;
@@ -175,9 +191,10 @@ int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts)
 {
 	static const struct argp argp = {
 		.options = rows, .parser = parse_one,
-		.doc = "Measure or verify remote NVMe namespaces, or disks of a daemon.\v"
+		.doc = "Measure or verify remote NVMe namespaces, iSCSI logical units, or disks of a daemon.\v"
 		       "Example: gantry-perf -q 32 -o 4k -w randread -t 10 \\\n"
 		       "  -r 'trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:4420 subnqn:nqn.2026-01.io.gantry:disk'\n"
+		       "iSCSI: gantry-perf -q 32 -o 4k -w randread -t 10 --iscsi iscsi://127.0.0.1/iqn.2016-06.io:disk/0\n"
 		       "Within a daemon: gantry-perf --disk disk0 -q 32 -o 4k -w randread -t 10",
 	};
 	struct parsing p = { .o = ret_opts };

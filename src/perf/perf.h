@@ -11,6 +11,7 @@
 #include "base/hist.h"
 #include "core/core.h"
 #include "nvme/nvme.h"
+#include "perf/initiator.h"
 
 #define PERF_PATHS_MAX 64
 #define PERF_QUEUES_PER_QPAIR 64 /* namespaces of one controller that a worker may drive */
@@ -18,6 +19,8 @@
 struct perf_opts {
 	struct nvme_path paths[PERF_PATHS_MAX];
 	uint32_t path_count;
+	struct ini_url urls[PERF_PATHS_MAX]; /* --iscsi, instead */
+	uint32_t url_count;
 	const char *disk, *socket;  /* --disk: of a daemon, instead of paths; NULL: none. --socket; NULL: the usual one */
 	const char *pattern;        /* -w */
 	bool random, verify, json, latency, quiet;
@@ -35,10 +38,11 @@ struct perf_opts {
 };
 int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts);
 
-/* One namespace of one controller. */
+/* One namespace of one controller, or one logical unit. */
 struct perf_ns {
 	const struct nvme_ctrlr *ctrlr;
-	struct nvme_ns_info info;
+	const struct ini_url *url;  /* of a logical unit; NULL: a namespace */
+	struct nvme_ns_info info;   /* of a logical unit: sizes only */
 	struct nvme_login login;
 	uint32_t ctrlr_index;
 	char name[256];
@@ -50,13 +54,18 @@ struct perf_counts {            /* one writer; read by the live line */
 	_Atomic uint64_t ios, errors;
 };
 
+struct perf_lane {              /* a connection for I/O */
+	struct nvme_qpair *nvme;
+	struct ini *iscsi;
+};
+
 /* What one worker does with one namespace. */
 struct perf_flow {
 	struct perf_worker *worker;
 	const struct perf_ns *ns;
-	struct nvme_qpair **qpairs;
-	uint32_t qpair_count;
-	uint16_t first_qid;
+	struct perf_lane *lanes;
+	uint32_t lane_count;
+	uint32_t first_lane;        /* queue ids, or numbers of sessions, begin here */
 	struct perf_task *tasks;
 	uint32_t task_count, running;
 	uint64_t next_slot;         /* sequential patterns */
@@ -73,6 +82,7 @@ struct perf_flow {
 
 struct perf_task {
 	struct nvme_op op;
+	struct ini_op iscsi;
 	struct iovec iov;
 	struct perf_flow *flow;
 	uint8_t *buf;
@@ -92,7 +102,7 @@ struct perf_worker {
 	struct msg msg, stop_msg;
 	uint64_t random_state;
 	struct perf_flow *flows;    /* linked by next */
-	uint32_t qpairs_opening, flows_running;
+	uint32_t lanes_opening, flows_running;
 	msg_fn *opened, *finished;  /* what to tell the control reactor */
 	bool stopping;
 	struct err stop_err;        /* the control reactor's, until stop_msg was sent */
@@ -107,6 +117,9 @@ struct perf {
 	struct nvme_host *host;
 	struct nvme_ctrlr *ctrlrs[PERF_PATHS_MAX];
 	uint32_t ctrlrs_open, ctrlrs_ready, ctrlrs_closing;
+	struct ini *probes[PERF_PATHS_MAX]; /* of --iscsi: sessions that ask for sizes */
+	uint32_t probes_open;
+	struct msg probed_msg;
 	struct perf_ns *ns;
 	uint32_t ns_count;
 	struct perf_worker *workers;
@@ -124,6 +137,15 @@ void perf_worker_begin(struct perf_worker *w, uint64_t begin_ns, msg_fn *finishe
 void perf_worker_stop(struct perf_worker *w, const struct err *e);
 /* Close queue pairs and free what perf_worker_open() made; on the worker's reactor. */
 void perf_worker_close(struct perf_worker *w);
+
+/* worker.c, of lane.c's */
+void perf_lane_opened(struct perf_flow *f);                   /* or not: f->worker->err */
+void perf_task_done(struct perf_task *t, const char *failure); /* NULL: it went well */
+/* lane.c: the flow's reactor */
+void perf_lanes_open(struct perf_flow *f);
+void perf_lane_submit(struct perf_task *t);
+void perf_lanes_fail(struct perf_flow *f, const struct err *e);
+void perf_lanes_close(struct perf_flow *f);
 
 /* report.c */
 void perf_report(const struct perf *p);

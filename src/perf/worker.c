@@ -19,29 +19,15 @@ static void worker_say(struct perf_worker *w, msg_fn *fn)
 	msg_send(core_control(w->perf->core), &w->msg, fn);
 }
 
-static void qpair_opened(struct perf_worker *w)
+static void lane_opened(struct perf_worker *w)
 {
-	if (--w->qpairs_opening == 0)
+	if (--w->lanes_opening == 0)
 		worker_say(w, w->opened);
 }
 
-static void qpair_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
+void perf_lane_opened(struct perf_flow *f)
 {
-	struct perf_flow *flow = arg;
-
-	(void)qp;
-	if (e)
-		err_set(&flow->worker->err, e->code, "%s: %s", flow->ns->name, e->text);
-	qpair_opened(flow->worker);
-}
-
-static void qpair_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
-{
-	struct perf_flow *flow = arg;
-
-	(void)qp;
-	err_set(&flow->worker->err, e->code, "%s: %s", flow->ns->name, e->text);
-	flow->worker->stopping = true;
+	lane_opened(f->worker);
 }
 
 static void task_init(struct perf_task *t, struct perf_flow *flow, uint32_t index)
@@ -63,15 +49,11 @@ static void flow_open(struct perf_flow *flow)
 {
 	const struct perf_opts *o = &flow->worker->perf->opts;
 
-	flow->qpair_count = o->qpairs;
 	flow->task_count = o->depth;
-	flow->qpairs = base_zalloc(flow->qpair_count * sizeof(*flow->qpairs));
 	flow->tasks = base_zalloc(flow->task_count * sizeof(*flow->tasks));
 	flow->hist = base_zalloc(sizeof(*flow->hist));
 	queue_init(&flow->paced);
-	for (uint32_t i = 0; i < flow->qpair_count; i++)
-		flow->qpairs[i] = nvme_qpair_open(flow->worker->perf->host, &flow->ns->login,
-		                                  (uint16_t)(flow->first_qid + i), qpair_ready, qpair_gone, flow);
+	perf_lanes_open(flow);
 	for (uint32_t i = 0; i < flow->task_count; i++)
 		task_init(&flow->tasks[i], flow, i);
 }
@@ -80,12 +62,12 @@ static void open_on_core(struct msg *m)
 {
 	struct perf_worker *w = container_of(m, struct perf_worker, msg);
 
-	w->qpairs_opening = 1; /* our own hold */
+	w->lanes_opening = 1; /* our own hold */
 	for (struct perf_flow *f = w->flows; f; f = f->next) {
-		w->qpairs_opening += w->perf->opts.qpairs;
+		w->lanes_opening += w->perf->opts.qpairs;
 		flow_open(f);
 	}
-	qpair_opened(w);
+	lane_opened(w);
 }
 
 void perf_worker_open(struct perf_worker *w, msg_fn *opened)
@@ -129,8 +111,7 @@ static void stop_on_core(struct msg *m)
 
 	w->stopping = true;
 	for (struct perf_flow *f = w->flows; f; f = f->next)
-		for (uint32_t i = 0; i < f->qpair_count; i++)
-			nvme_qpair_fail(f->qpairs[i], NVME_REASON_ASKED, &w->stop_err);
+		perf_lanes_fail(f, &w->stop_err);
 }
 
 void perf_worker_stop(struct perf_worker *w, const struct err *e)
@@ -181,24 +162,13 @@ static uint32_t *task_generation(struct perf_task *t)
 	return &t->generations[t->slot - t->stripe_first];
 }
 
-static void task_done(struct nvme_op *op);
-
 static void task_submit(struct perf_task *t, uint64_t now_ns)
 {
-	struct perf_flow *f = t->flow;
-	uint64_t lba = t->slot * f->ns->io_blocks;
-
 	if (t->generations && !t->is_read)
 		pattern_fill(t->buf, t->iov.iov_len, t->slot, ++*task_generation(t));
-	t->op.cmd = nvme_sqe_rw(t->is_read ? NVME_CMD_READ : NVME_CMD_WRITE, f->ns->info.nsid, lba, f->ns->io_blocks);
-	t->op.data = t->is_read ? NVME_OP_TO_HOST : NVME_OP_TO_CTRLR;
-	t->op.data_len = (uint32_t)t->iov.iov_len;
-	t->op.iovs = &t->iov;
-	t->op.iov_count = 1;
-	t->op.done = task_done;
 	t->began_ns = now_ns;
-	f->issued++;
-	nvme_qpair_submit(f->qpairs[f->issued % f->qpair_count], &t->op); /* in turn, as SPDK's perf does */
+	t->flow->issued++;
+	perf_lane_submit(t);
 }
 
 static void task_end(struct perf_task *t, uint64_t now_ns)
@@ -296,18 +266,16 @@ static void task_verify(struct perf_task *t)
 		        f->ns->name, (unsigned long long)(t->slot * f->ns->io_blocks), at, generation);
 }
 
-static void task_done(struct nvme_op *op)
+void perf_task_done(struct perf_task *t, const char *failure)
 {
-	struct perf_task *t = container_of(op, struct perf_task, op);
 	struct perf_flow *f = t->flow;
 	struct perf_worker *w = f->worker;
 	uint64_t now_ns = core_clock_ns();
-	uint16_t status = nvme_op_status(op);
 
-	if (status) {
+	if (failure) {
 		if (f->counts.errors++ == 0 && !w->err.code)
 			fprintf(stderr, "%s: %s at LBA %llu failed: %s\n", f->ns->name, t->is_read ? "read" : "write",
-			        (unsigned long long)(t->slot * f->ns->io_blocks), nvme_status_text(status, false));
+			        (unsigned long long)(t->slot * f->ns->io_blocks), failure);
 	} else {
 		if (t->is_read && t->generations)
 			task_verify(t);
@@ -328,14 +296,12 @@ void perf_worker_close(struct perf_worker *w)
 
 	for (struct perf_flow *f = w->flows; f; f = next) {
 		next = f->next;
-		for (uint32_t i = 0; i < f->qpair_count; i++)
-			nvme_qpair_close(f->qpairs[i]);
+		perf_lanes_close(f);
 		for (uint32_t i = 0; i < f->task_count; i++) {
 			free(f->tasks[i].buf);
 			free(f->tasks[i].generations);
 		}
-		free(f->qpairs);
 		free(f->tasks);
-		f->qpair_count = f->task_count = 0;
+		f->task_count = 0;
 	}
 }
