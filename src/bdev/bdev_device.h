@@ -12,6 +12,7 @@
 
 typedef void bdev_emit_fn(void *arg, const char *key, const char *text_value);
 
+struct resv_op;
 struct bdev_ops {
 	/* The device's per-core state; one call per core and device. Size: bdev->channel_ctx_bytes, zeroed, in
 	 * bdev_channel_ctx(ch). Returns 0 or a negative errno with a sentence. NULL: nothing to do. */
@@ -37,6 +38,10 @@ struct bdev_ops {
 	/* Last call: no channel and no descriptor is left. Control reactor. Calls bdev_destroyed(b), now or later. */
 	void (*destroy)(struct bdev *b);
 
+	/* Devices whose reservations are their target's (resv_outside): do what `op` asks for there, and look at what there
+	 * is then; bdev_resv_answered(op, seen), later. Control reactor. NULL: reservations are this daemon's own. */
+	void (*resv)(struct bdev *b, struct resv_op *op);
+
 	/* For bdev_get_bdevs' "driver_specific" and save_config: one callback a value, no JSON here. NULL: nothing. */
 	void (*describe)(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 };
@@ -59,6 +64,7 @@ struct bdev {
 	uint32_t emulated_below;        /* those of native_ops that a device under this one emulates */
 	bool lends, consumes;           /* consumes: every write is consumed within submit() */
 	bool fua, read_only, thin;
+	bool resv_outside;              /* ops->resv decides, and the target protects */
 	enum bdev_cache cache;
 	uint32_t optimal_io_blocks, max_io_blocks, max_unmap_blocks, atomic_blocks;
 	uint32_t max_nodata_blocks;     /* of WRITE_ZEROES, VERIFY, WRITE_UNCORRECTABLE and COPY; 0: max_io_blocks */

@@ -20,6 +20,9 @@ static void barrier_taken(struct bdev_lock *l);
 static void barrier_gone(struct bdev_lock *l);
 static void finish(struct bdev_resv *r);
 static void answered(struct msg *m);
+static bool ask_outside(struct bdev_resv *r, struct resv_op *op);
+static size_t strings_len(const struct resv_party *y);
+static const char *put(char **at, const char *s);
 static struct resv_report *report_make(const struct bdev_resv *r);
 
 /* --- looking: each core ---------------------------------------------------------------------------------- */
@@ -124,6 +127,7 @@ void bdev_resv_do(struct bdev_desc *desc, const struct bdev_initiator *who, stru
 {
 	assert(op->other_count <= RESV_OTHERS_MAX);
 	op->bdev = desc->bdev;
+	op->desc = desc;
 	op->party = who ? who->party : 0;
 	op->ret_report = NULL;
 	op->other_parties = NULL;
@@ -205,11 +209,96 @@ static struct resv_view *view_make(const struct resv_state *s)
 	return v;
 }
 
+/* --- decided outside --- */
+
+/* A target knows this daemon as one host, so one party of the daemon at a time can be registered there. */
+static bool ask_outside(struct bdev_resv *r, struct resv_op *op)
+{
+	const struct resv_state *s = r->state;
+
+	if (op->action != RESV_REPORT && s->count && s->who[0].party != op->party) {
+		op->result = RESV_CONFLICT;
+		return false;
+	}
+	r->bdev->ops->resv(r->bdev, op);
+	return true;
+}
+
+/* The daemon's own entry is the party's for which it registered. */
+static struct resv_report *report_of_seen(const struct bdev_resv *r, const struct resv_seen *seen)
+{
+	const struct resv_party *y = r->state->count ? resv_party_of(r->bdev->reg->parties, r->state->who[0].party) : NULL;
+	size_t len = sizeof(struct resv_report) + seen->count * sizeof(struct resv_reported);
+	struct resv_report *to = base_zalloc(len + (y ? strings_len(y) : 0) + 1);
+	char *text = (char *)to + len;
+
+	*to = (struct resv_report){ .generation = seen->generation, .count = seen->count, .type = seen->type,
+	                            .persists = seen->persists };
+	for (uint32_t i = 0; i < seen->count; i++) {
+		struct resv_reported *w = &to->who[i];
+
+		*w = (struct resv_reported){ .key = seen->who[i].key, .holds = seen->who[i].holds, .kind = RESV_NVME_HOST,
+			                     .host_id = seen->who[i].host_id };
+		w->name = w->port = w->target = text + (y ? strings_len(y) : 0);
+		if (!seen->who[i].ours || !y || w->party)
+			continue;
+		w->party = y->id;
+		w->kind = y->kind;
+		w->port_id = y->port_id;
+		w->host_id = y->host_id;
+		w->name = put(&text, y->name);
+		w->port = put(&text, y->port);
+		w->target = put(&text, y->target);
+		y = NULL;
+	}
+	return to;
+}
+
+/* What is ours there; the rest of it the target looks after. */
+static void state_of_seen(struct resv_state *s, const struct resv_seen *seen, uint32_t party)
+{
+	*s = (struct resv_state){ .generation = seen->generation };
+	for (uint32_t i = 0; i < seen->count && party; i++) {
+		if (!seen->who[i].ours)
+			continue;
+		s->count = 1;
+		s->who[0] = (struct resv_registrant){ .key = seen->who[i].key, .party = party };
+		if (seen->who[i].holds) {
+			s->type = seen->type;
+			s->holder = resv_type_is_all(seen->type) ? 0 : party;
+		}
+	}
+}
+
+void bdev_resv_answered(struct resv_op *op, struct resv_seen *seen)
+{
+	struct bdev_resv *r = op->bdev->resv;
+	uint32_t party = r->state->count ? r->state->who[0].party : op->party;
+
+	assert(current(r) == op && (op->result == RESV_OK) == (seen != NULL));
+	if (seen && op->action == RESV_REPORT)
+		op->ret_report = report_of_seen(r, seen);
+	if (!seen || (op->action == RESV_REPORT && !r->state->count)) {
+		free(seen);
+		finish(r);
+		go_on(r);
+		return;
+	}
+	r->next = base_zalloc(sizeof(*r->next));
+	r->outcome = base_zalloc(sizeof(*r->outcome));
+	r->outcome->changed = true;
+	state_of_seen(r->next, seen, party);
+	free(seen);
+	show(r);
+}
+
 /* True: it goes on by itself. */
 static bool decide(struct bdev_resv *r, struct resv_op *op)
 {
 	struct bdev_registry *reg = r->bdev->reg;
 
+	if (r->bdev->resv_outside)
+		return ask_outside(r, op);
 	if (op->action == RESV_REPORT) {
 		op->ret_report = report_make(r);
 		op->result = RESV_OK;

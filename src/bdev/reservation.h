@@ -22,6 +22,9 @@
  * all that changes it and was begun before. That is narrower than revoking leases, which belong to a controller or
  * nexus and all devices that it uses, and as strong.
  *
+ * A device may have its target decide (resv_outside): then ops->resv does each operation there, the state here is what
+ * the target's report says of this daemon, and one party at a time is behind that.
+ *
  * Devices that stand on others have reservations of their own; the devices below them are claimed and not served.
  * I/O of the daemon itself (who == NULL) is not subject to reservations.
  */
@@ -136,6 +139,18 @@ struct resv_report {
 	} who[];
 };
 
+/* What a target outside has, as a device saw it that passes operations on. Heap; bdev_resv_answered() frees it. */
+struct resv_seen {
+	uint32_t generation, count;
+	uint8_t type;      /* enum resv_type */
+	bool persists;
+	struct {
+		uint64_t key;
+		struct uuid host_id;
+		bool holds, ours; /* ours: the daemon's own registration */
+	} who[];
+};
+
 struct resv_op;
 typedef void resv_done_fn(struct resv_op *op);
 struct resv_op {
@@ -149,6 +164,7 @@ struct resv_op {
 	struct resv_report *ret_report;
 	/* The object's. */
 	struct bdev *bdev;
+	struct bdev_desc *desc;
 	uint32_t party;
 	uint32_t *other_parties;
 	struct reactor *from;
@@ -159,6 +175,9 @@ struct resv_op {
 /* Core: any. Memory: `op` and what it points at are yours until done; `desc` stays open. Then: done runs once, on this
  * core, later, when every core goes by the new state and it is lasting if it is to be. */
 void bdev_resv_do(struct bdev_desc *desc, const struct bdev_initiator *who, struct resv_op *op, resv_done_fn *done);
+
+/* For bdev_ops.resv: op->result is set; `seen` if that is OK. Control reactor. */
+void bdev_resv_answered(struct resv_op *op, struct resv_seen *seen);
 
 /* May a command of this class that is no I/O be carried out for `who`, as this core sees it now? */
 bool bdev_resv_refuses(struct bdev_channel *ch, const struct bdev_initiator *who, enum resv_class class);

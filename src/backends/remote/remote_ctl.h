@@ -167,6 +167,10 @@ struct remote_disk *remote_disk_find(struct remote_group *g, uint32_t nsid);
 void remote_disk_unregister(struct remote_disk *d);
 extern const char remote_product[];
 
+/* --- remote_resv.c: bdev_ops.resv ------------------------------------------------------------------------------ */
+
+void remote_resv(struct bdev *b, struct resv_op *op);
+
 /* --- remote_ana.c --------------------------------------------------------------------------------------------- */
 
 /* Read the ANA log; `done` runs later with what was learned put into group->disks, or at once when there is none. */

@@ -16,11 +16,13 @@ struct set {
 	uint8_t transport_ack_timeout, transport_tos;
 	bool disable_auto_failback, generate_uuids, enable_flush, io_path_stat, nvme_error_stat;
 	bool warm_connections;
+	char *reservations;
 	char *write_replay;
 	struct remote_multipath_args multipath_opts;
 };
 
 static const char *const actions[] = { "none", "reset", "abort", NULL };
+static const char *const reservers[] = { "local", "target", NULL };
 static const char *const replays[] = { "safe", "immediate", NULL };
 
 static const struct rpc_param set_params[] = {
@@ -62,6 +64,9 @@ static const struct rpc_param set_params[] = {
 	                 "(safe), or at once, as Linux does."),
 	RPC_PARAM(struct set, warm_connections,
 	          .doc = "Cores that do not use a controller yet keep a connection to it that only has to log in."),
+	RPC_PARAM(struct set, reservations, .choices = reservers,
+	          .doc = "Whose reservations hosts of a disk make: this daemon's (local), or, for one host at a time, "
+		"those of the namespace at its target."),
 	RPC_IGNORED("arbitration_burst", .doc = "Queues are served in turn."),
 	RPC_IGNORED("low_priority_weight", .doc = "As above."),
 	RPC_IGNORED("medium_priority_weight", .doc = "As above."),
@@ -129,6 +134,8 @@ static int opts_from(struct rpc_call *call, const struct set *a, struct remote_o
 		o->ack_timeout_ms = a->transport_ack_timeout ? 1u << a->transport_ack_timeout : 0;
 	if (rpc_given(call, "tcp_connect_timeout_ms"))
 		o->connect_timeout_ms = a->tcp_connect_timeout_ms;
+	if (a->reservations)
+		o->reservations_at_target = strcmp(a->reservations, "target") == 0;
 	if (a->write_replay)
 		o->write_replay_immediate = strcmp(a->write_replay, "immediate") == 0;
 	if (o->bdev_retry_count < -1)

@@ -34,6 +34,7 @@ static void disk_describe(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 static const struct bdev_ops disk_ops = {
 	.channel_open = remote_channel_open, .channel_close = remote_channel_close, .submit = remote_submit,
 	.abort = remote_abort, .remove = remote_disk_remove, .destroy = disk_destroy, .describe = disk_describe,
+	.resv = remote_resv,
 };
 
 /* --- looking --------------------------------------------------------------------------------------------------- */
@@ -482,6 +483,7 @@ static void disk_fill(struct remote_disk *d, const struct nvme_ctrlr_info *c, co
 	b->physical_block_size = ns->write_granularity_blocks > 1 ? block * ns->write_granularity_blocks : block;
 	atomic_init(&b->block_count, ns->block_count);
 	remote_disk_shape(d, c, ns);
+	b->resv_outside = d->group->remote->opts.reservations_at_target;
 	b->uuid = disk_uuid(d);
 }
 
