@@ -215,7 +215,10 @@ void iscsi_export_add_json(struct cli *c, struct json_object *array);
 /* By name, by what follows the last colon, or by disk. False: there is none of that name. */
 bool iscsi_export_show(struct cli *c, const char *name);
 bool iscsi_export_remove(struct cli *c, const char *name, struct err *e);
+struct json_object *iscsi_export_find(struct json_object *nodes, const char *name); /* borrowed; NULL: there is none */
 void iscsi_add_hosts(struct cli *c, struct json_object *into); /* hosts_take()'s */
+/* host_iscsi.c: let a host in, or no more; `only`: and nobody but those that were added. False: no such target node. */
+bool iscsi_host_change(struct cli *c, const char *host, const char *export, bool add, bool only, struct err *e);
 /* Target nodes, portal groups and sessions on a page. */
 void iscsi_show_status(struct cli *c, void (*line)(const char *fmt, ...));
 /* Who may connect and who is: {host, export, allowed, controllers, queues, from, cores}, of the first exports. */

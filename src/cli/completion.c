@@ -168,6 +168,7 @@ static void offer_hosts(struct cli *c, const char *typed)
 		json_object_put(ctrlrs);
 	}
 	json_object_put(all);
+	offer_fields(c, typed, "iscsi_get_connections", "initiator_name");
 }
 
 /* By the word's name in the verb's args. */
@@ -180,6 +181,7 @@ static void offer_word(struct cli *c, const char *typed, const char *name, size_
 		offer_fields(c, typed, "bdev_get_bdevs", "name");
 	} else if (len == 6 && memcmp(name, "EXPORT", 6) == 0) {
 		offer_fields(c, typed, "nvmf_get_subsystems", "nqn");
+		offer_fields(c, typed, "iscsi_get_target_nodes", "name");
 		offer_fields(c, typed, "bdev_get_bdevs", "name");
 	} else if (len == 4 && memcmp(name, "HOST", 4) == 0) {
 		offer_hosts(c, typed);

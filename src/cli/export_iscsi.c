@@ -66,6 +66,9 @@ int iscsi_export_disk(struct cli *c, struct cli_args *a)
 		cli_print_json(now);
 	} else if (now) {
 		printf("Serving %s as %s, LUN %lu.\n", field_text(j.disk, "name"), field_text(now, "name"), j.lun);
+		if (!args_has(a, "host"))
+			printf("Any host that reaches it may connect; to choose: gantry host add HOST-IQN %s --only\n",
+			       field_text(j.disk, "name"));
 		say_lines(c, now);
 	}
 	json_object_put(all);
@@ -538,7 +541,7 @@ void iscsi_export_add_json(struct cli *c, struct json_object *array)
 	json_object_put(nodes);
 }
 
-static struct json_object *find(struct json_object *nodes, const char *name)
+struct json_object *iscsi_export_find(struct json_object *nodes, const char *name)
 {
 	struct json_object *found = node_named(nodes, name);
 
@@ -562,7 +565,7 @@ static void show_sessions(const struct listing *l, const char *node)
 bool iscsi_export_show(struct cli *c, const char *name)
 {
 	struct listing l = take(c);
-	struct json_object *node = find(l.nodes, name), *luns = field(node, "luns");
+	struct json_object *node = iscsi_export_find(l.nodes, name), *luns = field(node, "luns");
 	char portals[1024], hosts[1024];
 	struct text p = text_over(portals, sizeof(portals)), h = text_over(hosts, sizeof(hosts));
 
@@ -587,7 +590,7 @@ bool iscsi_export_show(struct cli *c, const char *name)
 bool iscsi_export_remove(struct cli *c, const char *name, struct err *e)
 {
 	struct listing l = take(c);
-	struct json_object *node = find(l.nodes, name), *luns = field(node, "luns"), *params;
+	struct json_object *node = iscsi_export_find(l.nodes, name), *luns = field(node, "luns"), *params;
 	struct json_object *lun = list_find(luns, "bdev_name", name);
 
 	if (!node) {

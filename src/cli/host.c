@@ -15,7 +15,8 @@ static const struct cli_option add_options[] = {
 };
 
 #define EXPORT_HELP \
-	"EXPORT is an NQN, what follows its last colon, or a disk. A host's own NQN is in its /etc/nvme/hostnqn."
+	"EXPORT is an NQN, what follows its last colon, or a disk. A host's own NQN is in its /etc/nvme/hostnqn; " \
+	"over iSCSI, its name in /etc/iscsi/initiatorname.iscsi."
 static const struct cli_verb verbs[] = {
 	{ "list", "", "who may connect to what, and who is connected", run_list, .is_default = true,
 	  .example = "gantry host list",
@@ -32,6 +33,8 @@ static const struct cli_verb verbs[] = {
 const struct cli_noun host_noun = { "host", "who may use what is exported, and who does", verbs, ARRAY_SIZE(verbs) };
 
 static void add_hosts_of(struct cli *c, struct json_object *subsystem, struct json_object *into);
+static int add_to_subsystem(struct cli *c, struct cli_args *a);
+static int remove_from_subsystem(struct cli *c, struct cli_args *a);
 
 /* --- list, show: {host, export, allowed, controllers, queues, addresses, cores} --- */
 
@@ -198,7 +201,34 @@ static int change_host(struct cli *c, const char *method, const char *nqn, const
 	return rc;
 }
 
+/* A name of iSCSI; or anybody, where no NVMe export is meant. False: NVMe's. */
+static bool is_for_iscsi(struct cli *c, const char *host, const char *export)
+{
+	struct err ignored = { 0 };
+	struct json_object *all;
+	bool found;
+
+	if (strncmp(host, "iqn.", 4) == 0 || strncmp(host, "eui.", 4) == 0 || strncmp(host, "naa.", 4) == 0)
+		return true;
+	if (strcmp(host, "any") != 0)
+		return false;
+	all = client_call(c, "nvmf_get_subsystems", NULL, &ignored);
+	found = all && export_find(all, export, &ignored);
+	json_object_put(all);
+	return !found;
+}
+
 static int run_add(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+
+	if (is_for_iscsi(c, a->words[0], a->words[1]) &&
+	    iscsi_host_change(c, a->words[0], a->words[1], true, args_has(a, "only"), &e))
+		return e.code ? cli_fail(&e) : CLI_OK;
+	return add_to_subsystem(c, a);
+}
+
+static int add_to_subsystem(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
 	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e);
@@ -220,6 +250,16 @@ static int run_add(struct cli *c, struct cli_args *a)
 }
 
 static int run_remove(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+
+	if (is_for_iscsi(c, a->words[0], a->words[1]) &&
+	    iscsi_host_change(c, a->words[0], a->words[1], false, false, &e))
+		return e.code ? cli_fail(&e) : CLI_OK;
+	return remove_from_subsystem(c, a);
+}
+
+static int remove_from_subsystem(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
 	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e);

@@ -4,7 +4,7 @@ lines that are printed say where to find it."""
 import json
 
 from gantry import free_port
-from iscsi import Session
+from iscsi import LoginFailed, Session
 from jsonrpc import gantry
 
 IQN = "iqn.2016-06.io.gantry:"
@@ -68,6 +68,39 @@ def test_who_is_there(daemon):
                [("any", True, 0, ""), ("iqn.2026-11.test:host", False, 1, "127.0.0.1")]
         for verb in (["export", "show", "disk0"], ["status"], ["top", "--once"]):
             assert "iqn.2026-11.test:host" in gantry(*verb, socket=daemon.socket), verb
+
+
+def test_who_may_be_there(daemon):
+    """A name that was taken out would still be let in, or another disk's hosts would be shut out with it."""
+    me, friend = "iqn.2026-11.test:me", "iqn.2026-11.test:friend"
+    daemon.malloc("disk0")
+    daemon.malloc("disk1")
+    port = free_port()
+    for disk in ("disk0", "disk1"):
+        gantry("export", "disk", disk, "--iscsi", "--listen", f"127.0.0.1:{port}", socket=daemon.socket)
+
+    def may(disk, *hosts):
+        for host in (me, friend):
+            try:
+                Session(port, IQN + disk, initiator=host).close()
+                assert host in hosts
+            except LoginFailed:
+                assert host not in hosts
+
+    gantry("host", "add", me, "disk0", "--only", socket=daemon.socket)
+    may("disk0", me)
+    may("disk1", me, friend)
+    gantry("host", "add", friend, "disk0", socket=daemon.socket)
+    may("disk0", me, friend)
+    assert "was not added" in gantry("host", "remove", me, "disk1", socket=daemon.socket, status=1)
+    gantry("host", "remove", me, "disk0", socket=daemon.socket)
+    may("disk0", friend)
+    gantry("host", "add", "any", "disk0", socket=daemon.socket)
+    may("disk0", me, friend)
+    gantry("host", "remove", "any", "disk0", socket=daemon.socket)
+    gantry("host", "remove", friend, "disk0", socket=daemon.socket)
+    may("disk0")
+    may("disk1", me, friend)
 
 
 def test_it_is_served_no_more(daemon):
