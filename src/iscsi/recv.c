@@ -413,7 +413,8 @@ static void on_end(struct iscsi_conn *c)
 	c->rx_task = NULL;
 	if (t)
 		data_came(c, t, opcode);
-	else if (opcode != ISCSI_OP_COMMAND && opcode != ISCSI_OP_DATA_OUT && opcode != ISCSI_OP_SNACK && c->rx.digest_good)
+	else if (c->state == CONN_LOGIN || (opcode != ISCSI_OP_COMMAND && opcode != ISCSI_OP_DATA_OUT &&
+	                                    opcode != ISCSI_OP_SNACK && c->rx.digest_good))
 		iscsi_conn_pdu(c);
 	free(c->rx_buf);
 	c->rx_buf = NULL;

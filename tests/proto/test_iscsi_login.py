@@ -2,9 +2,9 @@
 """The stages of a login: who gets in, who is refused and with which status (RFC 7143, 6.3 and 11.13)."""
 import pytest
 
-from iscsi import (CANNOT_INCLUDE, FULL_FEATURE, INITIATOR, INITIATOR_ERROR, INVALID_DURING_LOGIN, LOGIN,
-                   MISSING_PARAMETER, NO_SESSION, NOP_OUT, NOT_FOUND, OPERATIONAL, SCSI_COMMAND, SECURITY,
-                   SESSION_TYPE, SUCCESS, TEXT, UNSUPPORTED_VERSION, Ended, Rejected, make_text)
+from iscsi import (CANNOT_INCLUDE, DATA_OUT, FULL_FEATURE, INITIATOR, INITIATOR_ERROR, INVALID_DURING_LOGIN, LOGIN,
+                   LOGOUT, MISSING_PARAMETER, NO_SESSION, NOP_OUT, NOT_FOUND, OPERATIONAL, SCSI_COMMAND, SECURITY,
+                   SESSION_TYPE, SNACK, SUCCESS, TASK_MANAGEMENT, TEXT, UNSUPPORTED_VERSION, Ended, Rejected, make_text)
 
 
 def names(iscsi, **more):
@@ -168,7 +168,8 @@ def test_identity_changes_within_a_login(iscsi, change):
         c.expect_closed()
 
 
-@pytest.mark.parametrize("opcode", [NOP_OUT, SCSI_COMMAND, TEXT, 0x1f], ids=hex)
+@pytest.mark.parametrize("opcode", [NOP_OUT, SCSI_COMMAND, TASK_MANAGEMENT, TEXT, DATA_OUT, LOGOUT, SNACK, 0x1f],
+                         ids=hex)
 @pytest.mark.parametrize("begun", [False, True], ids=["first", "within"])
 def test_something_else_before_the_end_of_the_login(iscsi, opcode, begun):
     """Commands of somebody who has not logged in would be executed."""
@@ -182,7 +183,7 @@ def test_something_else_before_the_end_of_the_login(iscsi, opcode, begun):
             pass
         else:
             assert answer.status in (INITIATOR_ERROR, INVALID_DURING_LOGIN)
-        c.expect_closed()
+        c.expect_closed(10)
     iscsi.check_serves()
 
 
@@ -228,6 +229,7 @@ def test_garbage_for_text(iscsi, text):
 
 def test_who_is_silent_is_closed(iscsi):
     """Connections that never log in would use up all there are."""
+    iscsi.daemon.rpc("iscsi_set_options", login_timeout_ms=3000)
     silent, half = iscsi.conn(), iscsi.conn()
     half.login_step(OPERATIONAL, 0, names(iscsi), transit=False)
     half.send(bytes([LOGIN]))
@@ -235,3 +237,4 @@ def test_who_is_silent_is_closed(iscsi):
     for c in (silent, half):
         c.expect_closed(60)
         c.close()
+    iscsi.daemon.rpc("iscsi_set_options", login_timeout_ms=15000)
