@@ -116,7 +116,7 @@ struct iscsi_task {
 	bool in_turn;                 /* all commands numbered before it have come; it is counted in the window */
 	bool charged;                 /* HOLD_HEAP: to the budget */
 	bool asks;                    /* its data is asked for by R2T, and its buffers are counted */
-	bool owes;                    /* an R2T is out */
+	bool owes;                    /* an R2T is out, or data is to come unasked */
 	bool bad_digest;
 	bool refused;                 /* scsi.status says why; its data is still taken in */
 	bool numbered;                /* stat_sn is final */
@@ -219,7 +219,7 @@ struct iscsi_conn {
 	struct queue_link *free;
 	uint16_t *tag_next;           /* by slot: the next one of its bucket */
 	uint16_t tag_first[ISCSI_SLOTS_BUCKETS]; /* slot + 1; 0: none */
-	uint32_t owed;                /* tasks with R2Ts not yet answered */
+	uint32_t owed;                /* tasks whose data is to come */
 	uint32_t asked_bytes;         /* buffers held for such data, from before the R2T goes out */
 	struct queue turns;           /* tasks that wait for that to be less */
 	/* Sending. */

@@ -275,6 +275,25 @@ static void silent_after_r2t(void **state)
 	end();
 }
 
+/* A command says that data follows unasked, and it does not; or not all of it. */
+static void silent_before_its_data(void **state)
+{
+	for (uint32_t some = 0; some < 2; some++) {
+		union iscsi_bhs cmd;
+
+		begin("InitialR2T=No\n");
+		cmd = host_rw(&h, true, 0, 16);
+		cmd.command.flags &= (uint8_t)~ISCSI_FINAL;
+		cmd.command.itt = be32_of(++h.itt);
+		cmd.command.cmd_sn = be32_of(h.cmd_sn++);
+		host_send_pdu(&h, &cmd, out, some ? 512 : 0);
+		world_pass(4 * NS_PER_S);
+		assert_true(h.ended);
+		assert_int_equal(world_count(&w, "timed_out"), 1);
+		end();
+	}
+}
+
 static void deaf(void **state)
 {
 	begin("");
@@ -346,7 +365,8 @@ int main(void)
 		cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(memory_is_hard_to_get),
 		cmocka_unit_test(networks_that_cut_everything), cmocka_unit_test(sessions_move_all_the_time),
 		cmocka_unit_test(a_window_full), cmocka_unit_test(gone_at_any_time), cmocka_unit_test(stopped_at_any_time),
-		cmocka_unit_test(silent_after_r2t), cmocka_unit_test(deaf), cmocka_unit_test(nobody_answers),
+		cmocka_unit_test(silent_after_r2t), cmocka_unit_test(silent_before_its_data), cmocka_unit_test(deaf),
+		cmocka_unit_test(nobody_answers),
 		cmocka_unit_test(no_login), cmocka_unit_test(reinstated),
 	};
 

@@ -22,6 +22,7 @@ static void room_came(struct wait *w);
 static void give_room(struct iscsi_task *t);
 static void pin_or_give(struct iscsi_task *t);
 static void ask(struct iscsi_task *t);
+static void owes(struct iscsi_task *t);
 static void asks_no_more(struct iscsi_task *t);
 static void untag(struct iscsi_task *t);
 
@@ -472,11 +473,28 @@ void iscsi_task_use_span(struct iscsi_task *t, const struct iovec *span)
 
 /* --- data from the initiator ------------------------------------------------------------------------------------- */
 
+/* Data of it is to come, within a deadline. */
+static void owes(struct iscsi_task *t)
+{
+	t->owes = true;
+	task_conn(t)->owed++;
+	iscsi_conn_owes_data(task_conn(t));
+}
+
+static void owes_no_more(struct iscsi_task *t)
+{
+	if (t->owes)
+		task_conn(t)->owed--;
+	t->owes = false;
+}
+
 /* Entered when unsolicited data comes, or when the room for what is to be asked for is there. */
 static enum step task_on_RECEIVE(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = task_conn(t);
 
+	if (t->unsolicited && !t->owes)
+		owes(t);
 	if (t->asks && !t->asked.done && !t->out.queued && t->r2ts_out < c->params.max_outstanding_r2t)
 		iscsi_send_push(c, &t->out);
 	return STEP_WAIT; /* recv.c */
@@ -489,11 +507,8 @@ void iscsi_task_r2t_sent(struct iscsi_task *t, uint64_t now_ns)
 	t->since_ns = now_ns;
 	t->r2ts_out++;
 	iscsi_count(c->home, r2ts, 1);
-	if (t->owes)
-		return;
-	t->owes = true;
-	c->owed++;
-	iscsi_conn_owes_data(c);
+	if (!t->owes)
+		owes(t);
 }
 
 /* It waits for no R2T's data any more, and others may ask. */
@@ -501,12 +516,10 @@ static void asks_no_more(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = task_conn(t);
 
+	owes_no_more(t);
 	if (!t->asks)
 		return;
 	t->asks = false;
-	if (t->owes)
-		c->owed--;
-	t->owes = false;
 	if (t->state != TASK_NEED_ROOM || t->waits != WAITS_TURN)
 		c->asked_bytes -= t->wanted;
 }
@@ -533,6 +546,8 @@ static enum step data_is_here(struct iscsi_task *t)
 /* The last PDU of a sequence: of what came unasked, or of an R2T. */
 void iscsi_task_sequence_end(struct iscsi_task *t)
 {
+	if (t->unsolicited)
+		owes_no_more(t);
 	t->unsolicited = false;
 	if (t->r2ts_out) {
 		t->r2ts_out--;
