@@ -98,7 +98,7 @@ static enum net_family address_bytes(const struct net_addr *a, uint8_t bytes[16]
 	return NET_IPV4;
 }
 
-/* The part before "/", without the brackets of IPv6. False: it is too long for an address. */
+/* The part before "/", without the brackets of IPv6. False: it can be no address. */
 static bool address_part(const char *text, const char *slash, char *ret_host, size_t size)
 {
 	size_t len = slash ? (size_t)(slash - text) : strlen(text);
@@ -107,7 +107,7 @@ static bool address_part(const char *text, const char *slash, char *ret_host, si
 		text++;
 		len -= 2;
 	}
-	if (len >= size)
+	if (len >= size || text[0] == '[')
 		return false;
 	memcpy(ret_host, text, len);
 	ret_host[len] = 0;

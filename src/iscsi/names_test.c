@@ -65,7 +65,7 @@ static void families_are_told_apart(void **state)
 static void a_bad_netmask_is_refused(void **state)
 {
 	static const char *const bad[] = { "", "/", "/24", "192.0.2.0/", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0/24x",
-		"192.0.2", "host", "[2001:db8::/32", "[2001:db8::]/129", "[]", "192.0.2.0 /24", "ANYONE",
+		"192.0.2", "host", "[2001:db8::/32", "[2001:db8::]/129", "[]", "[[::]]", "192.0.2.0 /24", "ANYONE",
 		"1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc:dddd:eeee:ffff:0000/64" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
