@@ -148,6 +148,21 @@ static void handle_get_initiator_groups(struct rpc_call *call, void *args)
 
 /* --- target nodes -------------------------------------------------------------------------------------------- */
 
+/* What is not as it was configured, because a host wanted it so. */
+static void add_what_hosts_set(struct json_object *lo, const struct iscsi_node *n, uint32_t lun)
+{
+	struct scsi_lun_info info;
+
+	if (!scsi_target_lun(n->scsi, lun, &info))
+		return;
+	if (info.swp)
+		json_add_bool(lo, "write_protected_by_host", true);
+	if (info.stopped)
+		json_add_bool(lo, "stopped_by_host", true);
+	if (info.uncached)
+		json_add_bool(lo, "write_cache_disabled_by_host", true);
+}
+
 static void add_luns(struct json_object *o, const struct iscsi_node *n)
 {
 	struct json_object *list = json_add_array(o, "luns");
@@ -163,6 +178,7 @@ static void add_luns(struct json_object *o, const struct iscsi_node *n)
 		add_number(lo, "lun_id", lun->lun);
 		if (lun->read_only)
 			json_add_bool(lo, "read_only", true);
+		add_what_hosts_set(lo, n, lun->lun);
 	}
 }
 

@@ -98,9 +98,12 @@ struct scsi_lun_info {
 	uint32_t lun;
 	const char *bdev_name;             /* stable until the next change */
 	bool read_only, gone;              /* gone: its device was removed; the LUN waits for being removed */
+	bool swp, stopped, uncached;       /* hosts write-protected it, stopped it, switched its cache off */
 };
 /* In order of LUNs; returns how many there are. */
 uint32_t scsi_target_luns(const struct scsi_target *t, struct scsi_lun_info *ret_luns, uint32_t max);
+/* One of them; false: there is no such LUN. */
+bool scsi_target_lun(const struct scsi_target *t, uint32_t lun, struct scsi_lun_info *ret_info);
 /* A device goes away by itself and its LUN with it (hosts are told): who keeps the configuration hears of it, in the
  * moment in which the LUN is no more in scsi_target_luns(). */
 struct scsi_lun_gone {

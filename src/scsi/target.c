@@ -638,18 +638,28 @@ void scsi_on_lun_gone(struct scsi *s, scsi_lun_gone_fn *fn, void *arg)
 	s->lun_gone_arg = arg;
 }
 
+bool scsi_target_lun(const struct scsi_target *t, uint32_t lun, struct scsi_lun_info *ret_info)
+{
+	const struct scsi_map_lun *at = t->map && lun < SCSI_LUNS_MAX ? &t->map->luns[lun] : NULL;
+
+	if (!at || !at->lu)
+		return false;
+	*ret_info = (struct scsi_lun_info){ .lun = lun, .bdev_name = at->lu->bdev_name,
+		.read_only = at->lu->made_read_only, .gone = at->lu->gone_told, .swp = at->state.swp,
+		.stopped = at->state.stopped, .uncached = at->lu->info.cache == BDEV_CACHE_VOLATILE && !at->state.wce };
+	return true;
+}
+
 uint32_t scsi_target_luns(const struct scsi_target *t, struct scsi_lun_info *ret_luns, uint32_t max)
 {
+	struct scsi_lun_info info;
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; t->map && i < SCSI_LUNS_MAX; i++) {
-		const struct scsi_lu *lu = t->map->luns[i].lu;
-
-		if (!lu)
+	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++) {
+		if (!scsi_target_lun(t, i, &info))
 			continue;
 		if (count < max)
-			ret_luns[count] = (struct scsi_lun_info){ .lun = i, .bdev_name = lu->bdev_name,
-				.read_only = lu->made_read_only, .gone = lu->gone_told };
+			ret_luns[count] = info;
 		count++;
 	}
 	return count;

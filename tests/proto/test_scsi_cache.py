@@ -11,6 +11,12 @@ def unflushed(daemon):
     return daemon.rpc("bdev_get_bdevs", name="disk0")[0]["driver_specific"]["powercut"]["unflushed_blocks"]
 
 
+def told(daemon):
+    """What the daemon says of the LUN beside its configuration."""
+    lun, = daemon.rpc("iscsi_get_target_nodes")[0]["luns"]
+    return {key for key in lun if key.endswith("_by_host")}
+
+
 def caching_page(session):
     data = good(session.command(bytes([0x1a, 0x08, CACHING, 0, 255, 0]), expect=255)).data
     return data[4:4 + 20]
@@ -43,6 +49,7 @@ def test_a_cache_that_is_switched_off_holds_nothing_back(daemon):
         set_wce(session, False)
         assert unflushed(daemon) == 0, "what was in the cache stayed there"
         assert not caching_page(session)[2] & WCE
+        assert told(daemon) == {"write_cache_disabled_by_host"}
         session.write(1, b"b" * BLOCK)
         copy(session, 0, 8, 2)
         assert unflushed(daemon) == 0
@@ -52,5 +59,7 @@ def test_a_cache_that_is_switched_off_holds_nothing_back(daemon):
         good(session.command(bytes([0x1b, 0, 0, 0, 0, 0])))   # STOP
         assert unflushed(daemon) == 0
         assert session.test_unit_ready().asc == 0x0402
+        assert told(daemon) == {"stopped_by_host"}
         good(session.command(bytes([0x1b, 0, 0, 0, 1, 0])))
+        assert not told(daemon)
         assert session.read(8, 2) == b"a" * BLOCK + b"b" * BLOCK
