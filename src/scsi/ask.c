@@ -2,6 +2,7 @@
 /* ask.c: what a command needs of the control reactor: there and back, and changes of what a logical unit's nexuses have
  * in common.
  */
+#include "scsi/mode.h"
 #include "scsi/pr.h"
 
 static void ask_on_control(struct msg *m);
@@ -102,7 +103,11 @@ static void ask_on_core(struct msg *m)
 
 struct scsi_lu_state scsi_lu_state_default(const struct scsi_lu *lu)
 {
-	return (struct scsi_lu_state){ .wce = lu->info.cache == BDEV_CACHE_VOLATILE };
+	const struct scsi_mode_facts facts = { .volatile_cache = lu->info.cache == BDEV_CACHE_VOLATILE };
+	struct scsi_lu_state state;
+
+	scsi_mode_defaults(&facts, &state);
+	return state;
 }
 
 static void reset_published(struct version_publish *p)

@@ -14,7 +14,8 @@ static const struct page pages[PAGES_COUNT];
 
 void scsi_mode_defaults(const struct scsi_mode_facts *f, struct scsi_lu_state *ret_m)
 {
-	*ret_m = (struct scsi_lu_state){ .wce = f->volatile_cache };
+	/* TAS: who is not told that a task of his was aborted by another waits for it until his time is up. */
+	*ret_m = (struct scsi_lu_state){ .wce = f->volatile_cache, .tas = true };
 }
 
 /* --- sense ------------------------------------------------------------------------------------------------ */

@@ -133,7 +133,7 @@ static void what_was_sensed_can_be_selected(void **state)
 		((uint8_t *)page_in(list, len, ten ? 16 : 12, SCSI_MODE_CONTROL))[4] |= SCSI_CONTROL4_SWP;
 		((uint8_t *)page_in(list, len, ten ? 16 : 12, SCSI_MODE_CACHING))[2] &= (uint8_t)~SCSI_CACHING2_WCE;
 		assert_int_equal(scsi_mode_take(&cached, ten, list, len, &m, &byte, &bit), SCSI_MODE_OK);
-		assert_true(m.d_sense && m.swp && !m.wce && !m.tas);
+		assert_true(m.d_sense && m.swp && !m.wce && m.tas);
 	}
 }
 

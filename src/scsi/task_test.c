@@ -147,6 +147,18 @@ static void aca_is_refused(void **state)
 
 /* --- task management -- */
 
+/* Whether who did not ask is told of what was aborted: it is, in the beginning. */
+static void set_tas(struct rig_nexus *n, bool on)
+{
+	struct rig_cdb sense = { .b = { SCSI_OP_MODE_SENSE_6, 0x08, 0x0a, 0, 64 } };
+	struct rig_cdb select = { .b = { SCSI_OP_MODE_SELECT_6, 0x10, 0, 0, 16 } };
+
+	assert_int_equal(rig_try(n, SLOW, &sense, SCSI_DATA_IN, in, 64), 0);
+	in[0] = in[2] = 0;
+	in[4 + 5] = (uint8_t)((in[4 + 5] & ~0x40) | (on ? 0x40 : 0));
+	assert_int_equal(rig_try(n, SLOW, &select, SCSI_DATA_OUT, in, 16), 0);
+}
+
 static void one_task_is_aborted(void **state)
 {
 	struct rig_task *a = write_slow(q, 0, SCSI_ATTR_SIMPLE), *b = write_slow(q, 1, SCSI_ATTR_ORDERED);
@@ -211,7 +223,7 @@ static void a_reset_is_answered_when_nothing_is_left_anywhere(void **state)
 	assert_true(m.done && b->done);
 	assert_int_equal(m.tmf.response, SCSI_TMF_COMPLETE);
 	end_aborted(a, SCSI_GOOD);
-	end_aborted(b, SCSI_GOOD);
+	end_aborted(b, SCSI_TASK_ABORTED);
 	end_good(later); /* of another unit: the gate held it, nothing else */
 	assert_int_equal(ready(q, SLOW), RIG_SENSE(UNIT_ATTENTION, DEVICE_RESET));
 	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, DEVICE_RESET));
@@ -219,25 +231,12 @@ static void a_reset_is_answered_when_nothing_is_left_anywhere(void **state)
 	assert_int_equal(ready(q, 0), 0);
 }
 
-static void set_tas(struct rig_nexus *n)
-{
-	struct rig_cdb sense = { .b = { SCSI_OP_MODE_SENSE_6, 0x08, 0x0a, 0, 64 } };
-	struct rig_cdb select = { .b = { SCSI_OP_MODE_SELECT_6, 0x10, 0, 0, 16 } };
-
-	assert_int_equal(rig_try(n, SLOW, &sense, SCSI_DATA_IN, in, 64), 0);
-	in[0] = in[2] = 0;
-	in[4 + 5] |= 0x40;
-	assert_int_equal(rig_try(n, SLOW, &select, SCSI_DATA_OUT, in, 16), 0);
-}
-
-static void who_did_not_ask_is_told_if_the_mode_page_says_so(void **state)
+static void who_did_not_ask_is_told_of_each_task(void **state)
 {
 	struct rig_cdb c = rig_rw(SCSI_OP_WRITE_10, 3, 1);
 	struct rig_task *a, *b, *stale;
 	struct rig_tmf m;
 
-	set_tas(q);
-	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, MODE_PARAMETERS_CHANGED));
 	a = write_slow(q, 0, SCSI_ATTR_SIMPLE);
 	b = write_slow(r, 1, SCSI_ATTR_SIMPLE);
 	stale = rig_parse(r, SLOW, &c, SCSI_DATA_OUT, out, 512, SCSI_ATTR_SIMPLE);
@@ -256,9 +255,14 @@ static void who_did_not_ask_is_told_if_the_mode_page_says_so(void **state)
 static void clearing_tells_those_who_lost_something(void **state)
 {
 	struct rig_nexus *idle = rig_join(&rig, 2, "iqn.host-c,i,0x1");
-	struct rig_task *a = write_slow(q, 0, SCSI_ATTR_SIMPLE), *b = write_slow(r, 1, SCSI_ATTR_SIMPLE);
+	struct rig_task *a, *b;
 	struct rig_tmf m;
 
+	set_tas(q, false);
+	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, MODE_PARAMETERS_CHANGED));
+	assert_int_equal(ready(idle, SLOW), RIG_SENSE(UNIT_ATTENTION, MODE_PARAMETERS_CHANGED));
+	a = write_slow(q, 0, SCSI_ATTR_SIMPLE);
+	b = write_slow(r, 1, SCSI_ATTR_SIMPLE);
 	rig_tmf_start(&m, q, SCSI_TMF_CLEAR_TASK_SET, SLOW, 0);
 	rig_pass(NS_PER_MS);
 	let_all_go();
@@ -336,7 +340,7 @@ static void a_reset_and_an_end_do_not_wait_for_each_other_forever(void **state)
 	let_go(1);
 	rig_pass(NS_PER_S);
 	assert_true(m.done && q->ended && r->ended);
-	end_aborted(b, SCSI_GOOD);
+	end_aborted(b, b->status);
 }
 
 static void mail_follows_a_nexus_that_moves(void **state)
@@ -451,7 +455,7 @@ int main(void)
 		TEST(one_task_is_aborted),
 		TEST(a_task_set_is_aborted_and_later_tasks_wait),
 		TEST(a_reset_is_answered_when_nothing_is_left_anywhere),
-		TEST(who_did_not_ask_is_told_if_the_mode_page_says_so),
+		TEST(who_did_not_ask_is_told_of_each_task),
 		TEST(clearing_tells_those_who_lost_something),
 		TEST(a_target_reset_means_all),
 		TEST(a_nexus_reset_is_its_own),

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Task management (RFC 7143 11.5; SAM-5 7): what is aborted is not answered and lands no more; others are told."""
+"""Task management (RFC 7143 11.5; SAM-5 7): what is aborted is not answered and lands no more; others are told, and of
+each of their tasks, too: the control mode page's TAS is set in the beginning."""
 import pytest
 
-from iscsi import (ABORT_TASK, ABORT_TASK_SET, CHECK_CONDITION, CLEAR_ACA, CLEAR_TASK_SET, COLD_RESET,
-                   COMMANDS_CLEARED, LUN_RESET, NO_LUN, NO_TASK, REASSIGN, RESET_BY_MESSAGE, TASK_COMPLETE,
-                   TASK_REJECTED, TASK_UNSUPPORTED, UNIT_ATTENTION, WARM_RESET, Ended, Rejected, good, read_cdb,
-                   write_cdb)
+from iscsi import (ABORT_TASK, ABORT_TASK_SET, CHECK_CONDITION, CLEAR_ACA, CLEAR_TASK_SET, COLD_RESET, LUN_RESET,
+                   NO_LUN, NO_TASK, REASSIGN, RESET_BY_MESSAGE, TASK_ABORTED, TASK_COMPLETE, TASK_REJECTED,
+                   TASK_UNSUPPORTED, UNIT_ATTENTION, WARM_RESET, Ended, Rejected, good, read_cdb, write_cdb)
 
 SLOW = 2        # LUN of a device that takes a second
 OTHER = "iqn.2026-11.test.initiator:two"
@@ -40,6 +40,11 @@ def slow_write(s, lba=0, byte=b"w"):
 
 def content(s, lba=0):
     return s.read(lba, 1, lun=SLOW)[:1]
+
+
+def told_of(s, itt):
+    """Its end, by somebody else."""
+    assert s.wait(itt).status == TASK_ABORTED
 
 
 def attention(s, lun, *expected):
@@ -110,15 +115,14 @@ def test_abort_task_set(s, other):
 
 
 def test_clear_task_set(s, other):
-    """Everybody's tasks of that LUN; the others are told by a unit attention."""
+    """Everybody's tasks of that LUN; the others are told of each, and so need no unit attention."""
     itt, theirs = slow_write(s), slow_write(other)
     good(other.test_unit_ready())
     assert s.manage(CLEAR_TASK_SET, lun=SLOW) == TASK_COMPLETE
-    for session, tag in ((s, itt), (other, theirs)):
-        good(session.test_unit_ready())
-        assert tag not in session.done
-        del session.outstanding[tag]
-    attention(other, SLOW, COMMANDS_CLEARED)
+    good(s.test_unit_ready())
+    assert itt not in s.done
+    del s.outstanding[itt]
+    told_of(other, theirs)
     good(other.test_unit_ready(SLOW))
     good(s.test_unit_ready(SLOW))
 
@@ -132,9 +136,9 @@ def test_lun_reset(s, other):
     attention(other, SLOW, RESET_BY_MESSAGE)
     good(other.test_unit_ready(SLOW))
     s.clear_attentions(SLOW)
-    for session, tag in ((s, itt), (other, theirs)):
-        assert tag not in session.done
-        del session.outstanding[tag]
+    assert itt not in s.done
+    del s.outstanding[itt]
+    told_of(other, theirs)
     good(s.wait(slow_write(s, byte=b"n")))
     assert content(other) == b"n"
 
@@ -147,8 +151,7 @@ def test_warm_reset(s, other):
     for lun in (0, 1, SLOW):
         result = other.test_unit_ready(lun)
         assert result.status == CHECK_CONDITION and result.key == UNIT_ATTENTION, str(result)
-    assert itt not in other.done
-    del other.outstanding[itt]
+    told_of(other, itt)
     good(other.test_unit_ready())
 
 
