@@ -6,7 +6,7 @@
  * ended ends with an error; the host asks again, and the report tells it how things are.
  */
 #include "backends/remote/remote_ctl.h"
-#include "bdev/reservation.h"
+#include "backends/remote/remote_resv.h"
 
 #define PAGE_BYTES (16 * KIB)           /* of a report: 255 controllers; more are not looked at */
 #define IEKEY 0x08u
@@ -140,35 +140,6 @@ static void report(struct asking *a)
 	submit(a, a->page, PAGE_BYTES, reported);
 }
 
-/* One entry a controller: those of a host are alike. Any bytes may come. */
-static struct resv_seen *seen_in(const uint8_t *page, const struct uuid *ours)
-{
-	const struct nvme_resv_status *head = (const void *)page;
-	const struct nvme_registered_ctrl_ext *entries = (const void *)(page + NVME_RESV_STATUS_EXT_SIZE);
-	uint32_t most = (PAGE_BYTES - NVME_RESV_STATUS_EXT_SIZE) / sizeof(*entries);
-	uint32_t count = min_u32(le16_get(head->regctl), most);
-	struct resv_seen *s = base_zalloc(sizeof(*s) + count * sizeof(s->who[0]));
-	enum resv_type type = resv_type_from_nvme(head->rtype);
-
-	s->generation = le32_get(head->gen);
-	s->type = (uint8_t)(type == RESV_TYPE_COUNT ? RESV_NONE : type);
-	s->persists = head->ptpls & 1;
-	for (uint32_t i = 0; i < count; i++) {
-		struct uuid host;
-		uint32_t k = 0;
-
-		memcpy(host.b, entries[i].hostid, sizeof(host.b));
-		while (k < s->count && !uuid_equal(&s->who[k].host_id, &host))
-			k++;
-		s->who[k].key = le64_get(entries[i].rkey);
-		s->who[k].host_id = host;
-		s->who[k].holds |= entries[i].rcsts & 1;
-		s->who[k].ours = uuid_equal(&host, ours);
-		s->count += k == s->count;
-	}
-	return s;
-}
-
 static void reported(struct bdev_io *io)
 {
 	struct asking *a = container_of(io, struct asking, io);
@@ -180,7 +151,7 @@ static void reported(struct bdev_io *io)
 			ours = g->paths[i]->opts.host.hostid; /* the same on all */
 	a->op->result = result_of(io->status);
 	if (a->op->result == RESV_OK)
-		a->seen = seen_in(a->page, &ours);
+		a->seen = remote_resv_seen(a->page, PAGE_BYTES, &ours);
 	end(a);
 }
 
