@@ -5,6 +5,7 @@
     make bench                                    gantryd alone: its own modes against each other
     bench/bench.py --peer spdk=/path/to/spdk      against SPDK's nvmf_tgt built there
     bench/bench.py --peer gantry=/other/build     against another build of Gantry
+    bench/bench.py --peer tgt=/usr iscsi          against tgtd, or istgt=/usr: over iSCSI
     bench/bench.py --list                         the cases
     bench/bench.py --peer ... -n 5 -t 5 rand      cases whose name contains "rand"
 
@@ -30,7 +31,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="*", help="only cases whose name contains one of these")
     parser.add_argument("--build", default="build", help="Gantry's build tree (default: build)")
-    parser.add_argument("--peer", help="KIND=PATH: spdk=DIR or gantry=BUILD")
+    parser.add_argument("--peer", help="KIND=PATH: spdk=DIR, gantry=BUILD, tgt=PREFIX or istgt=PREFIX")
     parser.add_argument("--peer-args", default="", help="more arguments for the peer's target")
     parser.add_argument("--initiator", default=None,
                         help="spdk=DIR: use its spdk_nvme_perf for both sides (\"host\" cases: for B)")
@@ -49,6 +50,8 @@ def sides_of(args, case):
     ours.calls = [(method, json.loads(params or "{}")) for method, _, params in (c.partition("=") for c in args.call)]
     if case.against == "initiator":
         return ours, TARGETS["gantry"](args.build, "", case)
+    if case.against == "one core":
+        return ours, TARGETS["gantry"](args.build, "", case._replace(target_cores=1))
     if case.against:                          # our own other mode
         return ours, TARGETS["gantry"](args.build, "", case._replace(mode=case.against))
     if not args.peer:

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a
 file in memory through that back-end, "uring:disk" one on the disk, below the current directory; `peer_disk` is the
-peer's. `against`: what B is, when not the peer's target: our own target in another mode, or "initiator": the same
-target, driven by the peer's initiator."""
+peer's. `against`: what B is, when not the peer's target: our own target in another mode, "one core": on one core, or
+"initiator": the same target, driven by the peer's initiator."""
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "
-                          "peer_disk target_cores host_mode")
+                          "peer_disk target_cores host_mode protocol")
 
 
 def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_bytes=4096, depth=128, qpairs=1,
          digests=False, metric="iops", goal=None, against=None, peer_disk=None, target_cores=1,
-         host_mode="poll"):
+         host_mode="poll", protocol="nvme"):
     return Case(name, disk, mode, initiators, pattern, io_bytes, depth, qpairs, digests, metric, goal, against,
-                peer_disk or disk, target_cores, host_mode)
+                peer_disk or disk, target_cores, host_mode, protocol)
+
+
+def iscsi(name, **more):
+    """Over iSCSI; the peer may be tgt or istgt too."""
+    return case("iscsi: " + name, **{"protocol": "iscsi", **more})
 
 
 def host(name, **more):
@@ -47,6 +52,19 @@ CASES = [
     *(host(f"{pattern} QD1", pattern=pattern, depth=1, goal=(">=", 1.3)) for pattern in ("randread", "randwrite")),
     *(host(f"{pattern} QD{depth}, its CPU per I/O", pattern=pattern, depth=depth, metric="host_cpu_per_io",
            goal=("<=", 0.77), host_mode="interrupt") for pattern in ("randread", "randwrite") for depth in (1, 128)),
+    *(iscsi(f"{pattern} QD{depth}", pattern=pattern, depth=depth, initiators=1, goal=(">=", 1.7))
+      for pattern in ("randread", "randwrite") for depth in (1, 32, 128)),
+    *(iscsi(f"{pattern} QD128, 2 initiators", pattern=pattern, goal=(">=", 1.7))
+      for pattern in ("randread", "randwrite")),
+    *(iscsi(f"{pattern} QD{depth}, target CPU per I/O", pattern=pattern, depth=depth, initiators=1, mode="interrupt",
+            metric="cpu_per_io", goal=("<=", 1 / 1.7)) for pattern in ("randread", "randwrite") for depth in (32, 128)),
+    iscsi("digests randread QD128", initiators=1, digests=True, goal=(">=", 1.7)),
+    iscsi("read 128 KiB QD16", initiators=1, pattern="read", io_bytes=131072, depth=16, goal=(">=", 1.0)),
+    iscsi("write 128 KiB QD16", initiators=1, pattern="write", io_bytes=131072, depth=16, goal=(">=", 1.0)),
+    iscsi("four sessions on two cores against one", against="one core", target_cores=2, qpairs=2, depth=64,
+          goal=(">=", 1.6)),
+    iscsi("four sessions on two cores, their CPU per I/O", against="one core", target_cores=2, qpairs=2, depth=64,
+          metric="cpu_per_io", goal=("<=", 1.15)),
     *(case(f"file on {where}, {pattern} QD{depth}, against {peer}", disk=f"uring:{where}", pattern=pattern, depth=depth,
            initiators=1, goal=(">=", 1.5 if where == "shm" else 1.0), peer_disk=f"{peer}:{where}")
       for where in ("shm", "disk") for peer in ("uring", "aio") for pattern in ("randread", "randwrite")

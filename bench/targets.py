@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 NQN = "nqn.2026-01.io.gantry:bench"
+IQN = "iqn.2026-01.io.gantry:bench"
 START_DEADLINE_S = 20
 FILL_S = 2     # seconds; several times what 256 MiB take
 FILE_MIB = 512
@@ -108,6 +109,16 @@ class Target:
             call("bdev_malloc_create", name="disk", num_blocks=65536, block_size=4096)
         for method, params in self.calls:
             call(method, **params)
+        (self.export_iscsi if self.case.protocol == "iscsi" else self.export_nvme)(call)
+
+    def export_iscsi(self, call):
+        self.port = free_port()
+        call("iscsi_create_portal_group", tag=1, portals=[{"host": "127.0.0.1", "port": str(self.port)}])
+        call("iscsi_create_initiator_group", tag=1, initiators=["ANY"], netmasks=["ANY"])
+        call("iscsi_create_target_node", name=IQN, alias_name="bench", pg_ig_maps=[{"pg_tag": 1, "ig_tag": 1}],
+             luns=[{"bdev_name": "disk", "lun_id": 0}], queue_depth=128, disable_chap=True)
+
+    def export_nvme(self, call):
         call("nvmf_create_transport", trtype="TCP")
         call("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, serial_number="BENCH")
         call("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk"})
@@ -126,6 +137,11 @@ class Target:
                 f.write(piece)
             os.fsync(f.fileno())
         return str(path)
+
+    def path_arguments(self):
+        if self.case.protocol == "iscsi":
+            return ["--iscsi", f"iscsi://127.0.0.1:{self.port}/{IQN}/0"]
+        return ["-r", self.path_text()]
 
     def path_text(self):
         return f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{self.port} subnqn:{NQN}"
@@ -146,11 +162,95 @@ class SpdkTarget(Target):
     def command(self):
         core = cpus_of_this_machine()[0]
         mode = ["--interrupt-mode"] if self.case.mode == "interrupt" else []
-        return [str(self.path / "build/bin/nvmf_tgt"), "-m", f"[{core}]", "-r", str(self.socket), *mode,
+        program = "iscsi_tgt" if self.case.protocol == "iscsi" else "nvmf_tgt"
+        return [str(self.path / "build/bin" / program), "-m", f"[{core}]", "-r", str(self.socket), *mode,
                 *self.arguments]
 
 
-TARGETS = {"gantry": GantryTarget, "spdk": SpdkTarget}
+class OtherTarget(Target):
+    """One without our RPC: a file in memory, all its threads on one core. Over iSCSI only."""
+
+    def pinned(self, *command):
+        return ["taskset", "-c", str(cpus_of_this_machine()[0]), *map(str, command), *self.arguments]
+
+    def answers(self):
+        with socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+
+    def wait_until_it_answers(self):
+        end = time.monotonic() + START_DEADLINE_S
+        while True:
+            try:
+                return self.answers()
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
+    def configure(self):
+        pass
+
+
+class TgtTarget(OtherTarget):
+    def command(self):
+        self.port, self.control = free_port(), free_port() % 30000 + 1
+        return self.pinned(self.path / "sbin/tgtd", "-f", "-C", self.control, "--iscsi",
+                           f"portal=127.0.0.1:{self.port}")
+
+    def configure(self):
+        def admin(*words):
+            subprocess.run([str(self.path / "sbin/tgtadm"), "-C", str(self.control), "--lld", "iscsi", *words],
+                           check=True)
+        admin("--op", "new", "--mode", "target", "--tid", "1", "-T", IQN)
+        # LUN 0 is tgtd's own
+        admin("--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "-b", self.make_file("shm"),
+              "--blocksize", "4096")
+        admin("--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL")
+
+    def path_arguments(self):
+        return ["--iscsi", f"iscsi://127.0.0.1:{self.port}/{IQN}/1"]
+
+
+class IstgtTarget(OtherTarget):
+    CONFIGURATION = """[Global]
+  NodeBase "iqn.2026-01.io.gantry"
+  PidFile {directory}/pid
+  AuthFile {directory}/auth
+  MaxSessions 16
+  MaxConnections 4
+  FirstBurstLength 262144
+  MaxBurstLength 1048576
+  MaxRecvDataSegmentLength 262144
+[UnitControl]
+  AuthMethod None
+  Portal UC1 127.0.0.1:{control}
+  Netmask 127.0.0.1
+[PortalGroup1]
+  Portal DA1 127.0.0.1:{port}
+[InitiatorGroup1]
+  InitiatorName "ALL"
+  Netmask 127.0.0.0/8
+[LogicalUnit1]
+  TargetName bench
+  Mapping PortalGroup1 InitiatorGroup1
+  AuthMethod None
+  UnitType Disk
+  BlockLength 4096
+  QueueDepth 128
+  LUN0 Storage {file} Auto
+"""
+
+    def command(self):
+        self.port = free_port()
+        directory = Path(self.directory.name)
+        (directory / "auth").touch(0o600)
+        (directory / "conf").write_text(self.CONFIGURATION.format(directory=directory, port=self.port,
+                                                                  control=free_port(),
+                                                                  file=self.make_file("shm")))
+        return self.pinned(self.path / "sbin/istgt", "-D", "-c", directory / "conf")
+
+
+TARGETS = {"gantry": GantryTarget, "spdk": SpdkTarget, "tgt": TgtTarget, "istgt": IstgtTarget}
 
 
 def cpu_of_children():
@@ -171,7 +271,7 @@ class Initiator:
         else:
             program, extra = self.path / "gantry-perf", ["--json", "--mode", case.host_mode]
         digests = ["-H", "-I"] if case.digests else []
-        return [str(program), "-r", target.path_text(), "-q", str(case.depth), "-o", str(case.io_bytes), "-w",
+        return [str(program), *target.path_arguments(), "-q", str(case.depth), "-o", str(case.io_bytes), "-w",
                 case.pattern, "-P", str(case.qpairs), "-t", str(seconds), "-c", hex(1 << cpu), *digests, *extra]
 
     def parse(self, output):
