@@ -696,6 +696,10 @@ static void set_alua(struct scsi_target *t, uint16_t group, uint8_t state, const
 		work_fail(w);
 		return;
 	}
+	if (t->map->groups[at].state == state) { /* it is so: nobody has to hear of it */
+		work_fail(w);
+		return;
+	}
 	w->asker = by;
 	w->next = scsi_map_copy(t);
 	w->next->groups[at].state = state;

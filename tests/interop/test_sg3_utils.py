@@ -98,6 +98,8 @@ def ways(host):
     host.run(f"sg_stpg --standby {host.disk} --tp=2")
     said = host.run(f"sg_rtpg -d {host.disk}; ! sg_turs -vv {host.disk_by_2} 2>&1")
     assert "standby" in said, said
+    size = f"cat /sys/block/{host.disk_by_2[5:]}/size"
+    assert host.run(f"echo 1 > /sys/block/{host.disk_by_2[5:]}/device/rescan; {size}").strip() == str(64 << 11)
     host.run(f"sg_stpg --tp=2 --state=0 {host.disk}; sg_turs {host.disk_by_2} || sg_turs {host.disk_by_2}")
 
 
