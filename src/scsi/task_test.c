@@ -29,6 +29,9 @@ static int fresh(void **state)
 {
 	rig_start(&rig, 7);
 	fake_init(&slow, "slow");
+	slow.bdev.cache = BDEV_CACHE_VOLATILE;
+	slow.bdev.fua = true;
+	slow.bdev.native_ops |= BDEV_BIT(FLUSH);
 	sim_as(core_control(rig.core), register_slow, NULL);
 	must(!rig_add_lun(&rig, "slow", SLOW, false));
 	q = rig_join(&rig, 0, "iqn.host-a,i,0x1");
@@ -147,16 +150,23 @@ static void aca_is_refused(void **state)
 
 /* --- task management -- */
 
+/* Bits of a byte of a mode page. */
+static void set_mode(struct rig_nexus *n, uint8_t page, uint32_t byte, uint8_t mask, bool on)
+{
+	struct rig_cdb sense = { .b = { SCSI_OP_MODE_SENSE_6, 0x08, page, 0, 64 } };
+	struct rig_cdb select = { .b = { SCSI_OP_MODE_SELECT_6, 0x10 } };
+
+	assert_int_equal(rig_try(n, SLOW, &sense, SCSI_DATA_IN, in, 64), 0);
+	select.b[4] = (uint8_t)(in[0] + 1);
+	in[0] = in[2] = 0;
+	in[4 + byte] = (uint8_t)((in[4 + byte] & ~mask) | (on ? mask : 0));
+	assert_int_equal(rig_try(n, SLOW, &select, SCSI_DATA_OUT, in, select.b[4]), 0);
+}
+
 /* Whether who did not ask is told of what was aborted: it is, in the beginning. */
 static void set_tas(struct rig_nexus *n, bool on)
 {
-	struct rig_cdb sense = { .b = { SCSI_OP_MODE_SENSE_6, 0x08, 0x0a, 0, 64 } };
-	struct rig_cdb select = { .b = { SCSI_OP_MODE_SELECT_6, 0x10, 0, 0, 16 } };
-
-	assert_int_equal(rig_try(n, SLOW, &sense, SCSI_DATA_IN, in, 64), 0);
-	in[0] = in[2] = 0;
-	in[4 + 5] = (uint8_t)((in[4 + 5] & ~0x40) | (on ? 0x40 : 0));
-	assert_int_equal(rig_try(n, SLOW, &select, SCSI_DATA_OUT, in, 16), 0);
+	set_mode(n, 0x0a, 5, 0x40, on);
 }
 
 static void one_task_is_aborted(void **state)
@@ -444,6 +454,55 @@ static void a_media_error_says_where(void **state)
 	assert_int_equal(scsi_u32(t.sense + 3), 77);
 }
 
+static void sense_is_of_the_format_that_is_asked_for(void **state)
+{
+	struct rig_cdb c = rig_rw(SCSI_OP_READ_16, 77, 1);
+	struct rig_task t;
+
+	atomic_store(&slow.holding, false);
+	set_mode(q, 0x0a, 2, 0x04, true); /* D_SENSE */
+	c.b[1] = 0x40;
+	assert_int_equal(rig_cmd(q, SLOW, &c, SCSI_DATA_IN, in, 512, &t), SCSI_CHECK_CONDITION);
+	assert_int_equal(t.sense[0], SCSI_SENSE_DESC);
+	assert_int_equal(t.sense_len, 8 + t.sense[7]);
+	assert_int_equal(t.asc, SCSI_ASC_INVALID_FIELD_IN_CDB);
+	assert_int_equal(t.sense[8], 0x02);
+	assert_int_equal(t.sense[12], SCSI_SKS_VALID | SCSI_SKS_CDB | SCSI_SKS_BIT | 6);
+	assert_int_equal(scsi_u16(t.sense + 13), 1);
+	c.b[1] = 0;
+	atomic_store(&slow.fail_at, atomic_load(&slow.seen) + 1);
+	assert_int_equal(rig_cmd(q, SLOW, &c, SCSI_DATA_IN, in, 512, &t), SCSI_CHECK_CONDITION);
+	assert_int_equal(t.key, SCSI_MEDIUM_ERROR);
+	assert_int_equal(t.sense[8], 0x00);
+	assert_int_equal(t.sense[10], SCSI_SENSE_VALID);
+	assert_int_equal(scsi_u64(t.sense + 12), 77);
+}
+
+static uint8_t last_flags(void)
+{
+	return slow.log[slow.logged - 1].flags;
+}
+
+static void a_cache_that_is_off_is_written_through(void **state)
+{
+	struct rig_cdb fua = rig_rw(SCSI_OP_WRITE_10, 0, 1);
+
+	atomic_store(&slow.holding, false);
+	end_good(write_slow(q, 0, SCSI_ATTR_SIMPLE));
+	assert_false(last_flags() & BDEV_IO_FUA);
+	fua.b[1] = 0x08;
+	assert_int_equal(rig_try(q, SLOW, &fua, SCSI_DATA_OUT, out, 512), 0);
+	assert_true(last_flags() & BDEV_IO_FUA);
+	set_mode(q, 0x08, 2, 0x04, false); /* WCE */
+	end_good(write_slow(q, 0, SCSI_ATTR_SIMPLE));
+	assert_true(last_flags() & BDEV_IO_FUA);
+	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, MODE_PARAMETERS_CHANGED));
+	assert_int_equal(rig_tmf(r, SCSI_TMF_LU_RESET, SLOW, 0), SCSI_TMF_COMPLETE); /* as in the beginning */
+	assert_int_equal(ready(q, SLOW), RIG_SENSE(UNIT_ATTENTION, DEVICE_RESET));
+	end_good(write_slow(q, 0, SCSI_ATTR_SIMPLE));
+	assert_false(last_flags() & BDEV_IO_FUA);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
 
 int main(void)
@@ -468,6 +527,8 @@ int main(void)
 		TEST(hosts_hear_of_a_new_size),
 		TEST(access_states_refuse),
 		TEST(a_media_error_says_where),
+		TEST(sense_is_of_the_format_that_is_asked_for),
+		TEST(a_cache_that_is_off_is_written_through),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
