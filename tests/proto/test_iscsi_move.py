@@ -135,3 +135,49 @@ def test_who_is_gone_does_not_move(iscsi):
     wait_until(lambda: all(c["id"] != entry["id"] for c in iscsi.daemon.rpc("iscsi_get_connections")), "it to go")
     with pytest.raises(RpcError, match="no session"):
         iscsi.daemon.rpc("iscsi_move_session", id=entry["id"], reactor=0)
+
+
+def cores(iscsi):
+    return [c["thread_name"] for c in iscsi.daemon.rpc("iscsi_get_connections") if c["session"] == "normal"]
+
+
+def test_the_scheduler_spreads_sessions(iscsi):
+    """Four busy sessions of one core leave it, while their data is compared; thresholds are low, since what saturates a
+    core here depends on the machine."""
+    stop, trouble = threading.Event(), []
+
+    def work(n):
+        try:
+            with iscsi.session(initiator=f"iqn.2026-11.test:busy{n}") as s:
+                while not stop.is_set():
+                    data = os.urandom(65536)
+                    good(s.write(n * 1000, data))
+                    assert s.read(n * 1000, 128) == data
+        except Exception as e:      # of a thread: said by the test
+            trouble.append(e)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    try:
+        wait_until(lambda: len(cores(iscsi)) == 4 or trouble, "four sessions")
+        iscsi.daemon.rpc("framework_set_scheduler", name="dynamic", period=50_000, load_limit=1, core_limit=100,
+                         core_busy=5)
+        moves = iscsi.daemon.rpc("framework_get_scheduler")["did"]["moves"]
+
+        def moved():
+            if trouble or iscsi.daemon.rpc("framework_get_scheduler")["did"]["moves"] > moves:
+                return True
+            for c in iscsi.daemon.rpc("iscsi_get_connections"):
+                try:
+                    iscsi.daemon.rpc("iscsi_move_session", id=c["id"], reactor=0, pinned=False)
+                except RpcError as e:
+                    assert "try again" in e.message or "went away" in e.message, e.message
+            return False
+        wait_until(moved, "a session to leave the saturated core", 60)
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+        iscsi.daemon.rpc("framework_set_scheduler", name="static")
+    assert not trouble
