@@ -14,8 +14,8 @@
 
 static void receive(struct tcp_conn *c);
 static size_t feed_bytes(const struct tcp_conn *c);
-static ssize_t receive_feed(struct tcp_conn *c, struct tcp_rx *rx);
-static ssize_t receive_direct(struct tcp_conn *c, struct tcp_rx *rx);
+static ssize_t receive_feed(struct tcp_conn *c, struct gather_rx *rx);
+static ssize_t receive_direct(struct tcp_conn *c, struct gather_rx *rx);
 static uint32_t direct_room(const struct tcp_conn *c);
 static void feed(struct tcp_conn *c, const uint8_t *at, const uint8_t *end);
 static void on_header(struct tcp_conn *c);
@@ -51,7 +51,7 @@ void tcp_conn_ready(void *arg, uint32_t events)
 static void receive(struct tcp_conn *c)
 {
 	struct tcp_home *h = c->home;
-	struct tcp_rx *rx = h->rx;
+	struct gather_rx *rx = h->rxs.now;
 	ssize_t n;
 
 	n = direct_room(c) ? receive_direct(c, rx) : receive_feed(c, rx);
@@ -65,18 +65,19 @@ static void receive(struct tcp_conn *c)
 	feed(c, rx->bytes, rx->bytes + n);
 	if (c->span_req)
 		take_out_of_feed(c);
-	tcp_rx_visited(h);
+	if (unlikely(gather_visited(&h->rxs)))
+		tcp_count(h, rx_pinned, 1);
 }
 
 /* A host that was asked for data sends it in long PDUs. Taken through the feed they would be copied once more than
  * received where they belong, so that the feed is kept short then: room for what lies around the data. */
 static size_t feed_bytes(const struct tcp_conn *c)
 {
-	return c->owed ? TCP_FEED_OWED_BYTES : sizeof(c->home->rx->bytes);
+	return c->owed ? TCP_FEED_OWED_BYTES : sizeof(c->home->rxs.now->bytes);
 }
 
 /* Both return the bytes that are in the receive buffer, or a negative errno; -ENODATA is the peer's end. */
-static ssize_t receive_feed(struct tcp_conn *c, struct tcp_rx *rx)
+static ssize_t receive_feed(struct tcp_conn *c, struct gather_rx *rx)
 {
 	ssize_t n = sock_recv(c->sock, rx->bytes, feed_bytes(c));
 
@@ -87,7 +88,7 @@ static ssize_t receive_feed(struct tcp_conn *c, struct tcp_rx *rx)
 }
 
 /* The rest of the data goes where it belongs, what comes behind it to the receive buffer. */
-static ssize_t receive_direct(struct tcp_conn *c, struct tcp_rx *rx)
+static ssize_t receive_direct(struct tcp_conn *c, struct gather_rx *rx)
 {
 	struct tcp_req *r = c->rx_req;
 	struct iovec iovs[DIRECT_IOVS_MAX + 1];
@@ -244,7 +245,7 @@ static void on_data(struct tcp_conn *c)
 static bool may_stay_in_feed(const struct tcp_conn *c, const struct tcp_req *r)
 {
 	return r->req.may_consume && !r->req.lent && !r->received && c->rx.span_len >= r->req.data_len &&
-	       tcp_rx_may_pin(c->home);
+	       gather_may_pin(&c->home->rxs);
 }
 
 static void on_end(struct tcp_conn *c)

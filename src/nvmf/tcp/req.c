@@ -143,7 +143,7 @@ void tcp_req_wait_cancel(struct tcp_req *r)
 		wait_ended(TURN, r->since_ns);
 	r->since_ns = reactor_now_ns();
 	if (r->waits == WAITS_IOVS)
-		waitq_remove(&req_conn(r)->home->iov_wait, &r->wait);
+		waitq_remove(&req_conn(r)->home->iovs.wait, &r->wait);
 	else if (r->waits == WAITS_BUFFERS)
 		mem_wait_cancel(&r->wait);
 }
@@ -230,7 +230,7 @@ static bool take_iovs(struct tcp_req *r)
 		req->iov_max = TCP_NEAR_IOVS;
 		return true;
 	}
-	r->held = tcp_iovs_take(h);
+	r->held = gather_iovs_take(&h->iovs);
 	if (!r->held)
 		return false;
 	r->hold = HOLD_IOVS;
@@ -308,7 +308,7 @@ static enum step req_on_NEED_ROOM(struct tcp_req *r)
 	}
 	r->wait = (struct wait){ 0 }; /* `near` and `bufs` lay here */
 	if (r->waits == WAITS_IOVS)
-		waitq_add(&c->home->iov_wait, &r->wait, 1, room_came);
+		waitq_add(&c->home->iovs.wait, &r->wait, 1, room_came);
 	else
 		mem_wait(&r->wait, r->req.data_len, room_came);
 	return STEP_WAIT;
@@ -359,7 +359,7 @@ static void give_room(struct tcp_req *r)
 		mem_give(&r->bufs);
 		break;
 	case HOLD_IOVS:
-		tcp_iovs_give(h, r->held);
+		gather_iovs_give(&h->iovs, r->held);
 		break;
 	case HOLD_HEAP:
 		if (r->charged)
@@ -367,7 +367,7 @@ static void give_room(struct tcp_req *r)
 		free(r->near[0].iov_base);
 		break;
 	case HOLD_RX:
-		tcp_rx_unpin(h, r->held);
+		gather_unpin(&h->rxs, r->held);
 		break;
 	}
 	r->hold = HOLD_NOTHING;
@@ -464,8 +464,7 @@ static void pin_or_give(struct tcp_req *r)
 		give_room(r);
 	} else if (req_conn(r)->span_req == r) {
 		r->hold = HOLD_RX;
-		r->held = h->rx;
-		h->rx->pins++;
+		r->held = gather_pin(&h->rxs);
 	}
 }
 

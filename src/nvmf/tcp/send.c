@@ -14,14 +14,11 @@
 #define REQ_IOVS_MIN 4 /* headers, digest, response around the data */
 
 static bool send_batch(struct tcp_conn *c);
-static void batch_begin(struct tcp_batch *b);
-static bool batch_fits(const struct tcp_batch *b, const struct tcp_req *r);
+static bool batch_fits(const struct gather_batch *b, const struct tcp_req *r);
 static uint32_t data_to_send(const struct tcp_req *r);
-static void batch_req(struct tcp_batch *b, struct tcp_conn *c, struct tcp_req *r);
-static void batch_answer(struct tcp_batch *b, struct tcp_conn *c, struct tcp_req *r);
-static void batch_data(struct tcp_batch *b, const struct tcp_req *r, uint32_t len);
-static void batch_headers(struct tcp_batch *b, uint32_t len);
-static void batch_trim(struct tcp_batch *b, size_t len);
+static void batch_req(struct gather_batch *b, struct tcp_conn *c, struct tcp_req *r);
+static void batch_answer(struct gather_batch *b, struct tcp_conn *c, struct tcp_req *r);
+static void batch_data(struct gather_batch *b, const struct tcp_req *r, uint32_t len);
 static void sent(struct tcp_conn *c, size_t len);
 static void failed(struct tcp_conn *c, int error);
 
@@ -52,13 +49,12 @@ void tcp_send_flush(struct defer *d)
 /* False: no more now. */
 static bool send_batch(struct tcp_conn *c)
 {
-	struct tcp_batch *b = c->home->batch;
+	struct gather_batch *b = c->home->batch;
 	ssize_t n;
 
-	batch_begin(b);
+	gather_begin(b);
 	if (c->raw) {
-		b->iovs[b->count++] = (struct iovec){ c->raw->bytes + c->raw->at, c->raw->len - c->raw->at };
-		b->total = b->iovs[0].iov_len;
+		gather_data(b, c->raw->bytes + c->raw->at, c->raw->len - c->raw->at);
 	}
 	for (struct queue_link *l = c->out.first; l; l = l->next) {
 		struct tcp_req *r = container_of(l, struct tcp_req, link);
@@ -69,7 +65,7 @@ static bool send_batch(struct tcp_conn *c)
 	}
 	if (c->head_sent) {
 		assert(!c->raw); /* what had begun would have become part of it */
-		batch_trim(b, c->head_sent);
+		gather_trim(b, c->head_sent);
 	}
 	n = sock_send(c->sock, b->iovs, (int)b->count);
 	tcp_count(c->home, sends, 1);
@@ -92,22 +88,15 @@ static bool send_batch(struct tcp_conn *c)
 
 /* --- putting it together --- */
 
-static void batch_begin(struct tcp_batch *b)
-{
-	b->count = b->used = 0;
-	b->total = 0;
-}
-
-static bool batch_fits(const struct tcp_batch *b, const struct tcp_req *r)
+static bool batch_fits(const struct gather_batch *b, const struct tcp_req *r)
 {
 	uint32_t iovs = r->state == REQ_SEND && r->req.data == NVMF_DATA_TO_HOST ? r->req.iov_count : 0;
 
-	return b->total < TCP_BATCH_BYTES_MAX && b->used + REQ_BYTES_MAX <= sizeof(b->bytes) &&
-	       b->count + iovs + REQ_IOVS_MIN <= ARRAY_SIZE(b->iovs);
+	return b->total < GATHER_BYTES_MAX && gather_fits(b, REQ_BYTES_MAX, iovs + REQ_IOVS_MIN);
 }
 
 /* What the request has to say in its state. Said twice it is the same, to the byte. */
-static void batch_req(struct tcp_batch *b, struct tcp_conn *c, struct tcp_req *r)
+static void batch_req(struct gather_batch *b, struct tcp_conn *c, struct tcp_req *r)
 {
 	size_t before = b->total;
 
@@ -121,32 +110,32 @@ static void batch_req(struct tcp_batch *b, struct tcp_conn *c, struct tcp_req *r
 		batch_answer(b, c, r);
 	} else {
 		assert(r->state == REQ_ASK);
-		batch_headers(b, fabric_put_r2t(b->bytes + b->used, &c->tx, le16_get(r->req.cmd.cid), r->index, 0,
+		gather_wrote(b, fabric_put_r2t(gather_at(b), &c->tx, le16_get(r->req.cmd.cid), r->index, 0,
 		                                r->req.data_len));
 	}
 	r->wire_len = (uint32_t)(b->total - before);
 }
 
-static void batch_answer(struct tcp_batch *b, struct tcp_conn *c, struct tcp_req *r)
+static void batch_answer(struct gather_batch *b, struct tcp_conn *c, struct tcp_req *r)
 {
 	const struct nvme_cqe *cpl = &r->req.cpl;
 	uint32_t len = data_to_send(r);
 	bool stands_for_response;
 
 	if (!len) {
-		batch_headers(b, fabric_put_rsp(b->bytes + b->used, &c->tx, cpl));
+		gather_wrote(b, fabric_put_rsp(gather_at(b), &c->tx, cpl));
 		return;
 	}
 	stands_for_response = c->qp.transport->opts.c2h_success && !le64_get(cpl->value);
-	batch_headers(b, fabric_put_c2h_data(b->bytes + b->used, &c->tx, le16_get(cpl->cid), 0, len, NVME_TCP_LAST |
+	gather_wrote(b, fabric_put_c2h_data(gather_at(b), &c->tx, le16_get(cpl->cid), 0, len, NVME_TCP_LAST |
 	                                     (stands_for_response ? NVME_TCP_SUCCESS : 0)));
 	batch_data(b, r, len);
 	if (c->tx.ddgst) {
-		fabric_put_digest(b->bytes + b->used, r->crc);
-		batch_headers(b, NVME_TCP_DIGEST_SIZE);
+		fabric_put_digest(gather_at(b), r->crc);
+		gather_wrote(b, NVME_TCP_DIGEST_SIZE);
 	}
 	if (!stands_for_response)
-		batch_headers(b, fabric_put_rsp(b->bytes + b->used, &c->tx, cpl));
+		gather_wrote(b, fabric_put_rsp(gather_at(b), &c->tx, cpl));
 }
 
 /* Data goes with success only. */
@@ -157,45 +146,15 @@ static uint32_t data_to_send(const struct tcp_req *r)
 	return r->req.sent_len;
 }
 
-static void batch_data(struct tcp_batch *b, const struct tcp_req *r, uint32_t len)
+static void batch_data(struct gather_batch *b, const struct tcp_req *r, uint32_t len)
 {
 	for (uint32_t i = 0; len; i++) {
 		uint32_t n = (uint32_t)min_u64(r->req.iovs[i].iov_len, len);
 
 		assert(i < r->req.iov_count);
-		b->iovs[b->count++] = (struct iovec){ r->req.iovs[i].iov_base, n };
-		b->total += n;
+		gather_data(b, r->req.iovs[i].iov_base, n);
 		len -= n;
 	}
-}
-
-/* `len` bytes were written at the end of b->bytes. */
-static void batch_headers(struct tcp_batch *b, uint32_t len)
-{
-	uint8_t *at = b->bytes + b->used;
-	struct iovec *last = b->count ? &b->iovs[b->count - 1] : NULL;
-
-	b->used += len;
-	b->total += len;
-	if (last && (uint8_t *)last->iov_base + last->iov_len == at)
-		last->iov_len += len;
-	else
-		b->iovs[b->count++] = (struct iovec){ at, len };
-}
-
-/* The first `len` bytes are gone already. */
-static void batch_trim(struct tcp_batch *b, size_t len)
-{
-	uint32_t whole = 0;
-
-	assert(len < b->total);
-	b->total -= len;
-	for (; len >= b->iovs[whole].iov_len; whole++)
-		len -= b->iovs[whole].iov_len;
-	b->count -= whole;
-	memmove(b->iovs, b->iovs + whole, b->count * sizeof(b->iovs[0]));
-	b->iovs[0].iov_base = (uint8_t *)b->iovs[0].iov_base + len;
-	b->iovs[0].iov_len -= len;
 }
 
 /* --- taking it apart --- */
@@ -235,15 +194,15 @@ static void failed(struct tcp_conn *c, int error)
 
 void tcp_send_to_raw(struct tcp_conn *c, bool all)
 {
-	struct tcp_batch *b = c->home->batch;
+	struct gather_batch *b = c->home->batch;
 
 	while (!queue_empty(&c->out) && (all || c->head_sent)) {
 		struct tcp_req *r = container_of(c->out.first, struct tcp_req, link);
 
-		batch_begin(b);
+		gather_begin(b);
 		batch_req(b, c, r);
 		if (c->head_sent)
-			batch_trim(b, c->head_sent);
+			gather_trim(b, c->head_sent);
 		c->head_sent = 0;
 		for (uint32_t i = 0; i < b->count; i++)
 			tcp_conn_raw(c, b->iovs[i].iov_base, (uint32_t)b->iovs[i].iov_len);

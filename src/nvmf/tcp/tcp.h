@@ -22,21 +22,17 @@
 #include "core/trace.h"
 #include "core/watch.h"
 #include "fabric/fabric.h"
+#include "net/gather.h"
 #include "nvmf/transport.h"
 
-#define TCP_RX_BYTES (256u * 1024)     /* one receive; 64 KiB cost 31 % of writes */
 #define TCP_FEED_OWED_BYTES 8192u       /* one receive while the host owes data */
-#define TCP_RX_BUFFERS_MAX 4u          /* of a core: one in use, others lent to writes a device would not consume */
 #define TCP_MAXH2CDATA (128u * 1024)   /* of one H2CData PDU */
 #define TCP_MAXR2T_OF_A_COMMAND 1u     /* one R2T asks for all data of a command: its buffers are held by then */
-#define TCP_BATCH_BYTES_MAX (1u << 20) /* one send */
 #define TCP_BATCHES_A_PASS 4u          /* of one connection, before others have their turn */
-#define TCP_BATCH_HEADER_BYTES 65536u
 #define TCP_ASKED_BYTES_MAX (2u << 20) /* of one connection: buffers that wait for the host's data. A host that is
                                         * slow to answer R2Ts shall not hold everybody's */
 #define TCP_FIRST_SLOTS 4u             /* before Connect told the queue's size */
 #define TCP_NEAR_IOVS 4u               /* lent memory described in the request itself */
-#define TCP_IOV_ARRAYS 256u            /* of a core, for larger lent reads; more of them are charged to the budget */
 #define TCP_HELLO_MS 10000u            /* from accept to ICReq */
 #define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
 #define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, between its pieces, and
@@ -244,30 +240,12 @@ struct tcp_counters {
 #define tcp_count(home, key, n) \
 	__atomic_store_n(&(home)->counters.key, (home)->counters.key + (n), __ATOMIC_RELAXED)
 
-struct tcp_rx {
-	struct tcp_rx *next;          /* among the spare ones */
-	uint32_t pins;                /* requests whose data lies here */
-	bool retired;                 /* no longer what is received into */
-	uint8_t bytes[TCP_RX_BYTES];
-};
-
-/* What goes out in one send. */
-struct tcp_batch {
-	struct iovec iovs[SOCK_IOV_MAX];
-	uint8_t bytes[TCP_BATCH_HEADER_BYTES];
-	uint32_t count, used;
-	size_t total;
-};
-
 struct tcp_home {
 	CACHE_ALIGNED struct tcp_transport *tr;
-	struct tcp_rx *rx, *rx_spare;
-	uint32_t rx_made;
+	struct gather_rxs rxs;
 	bool begun, stopping;
-	struct tcp_batch *batch;
-	void *iov_free;               /* arrays of tr->iovs_per_array, linked by their first word */
-	uint32_t iov_made;
-	struct waitq iov_wait;
+	struct gather_batch *batch;
+	struct gather_iovs iovs;
 	struct list conns;
 	struct watch watch;
 	struct log_limit complaints;  /* about hosts */
@@ -276,15 +254,6 @@ struct tcp_home {
 
 void tcp_home_begin(struct tcp_home *h);        /* its core; the first time */
 void tcp_home_end(struct tcp_home *h);          /* its core; no connection is left */
-/* May the receive buffer be kept by a device that does not consume after all? */
-static inline bool tcp_rx_may_pin(const struct tcp_home *h)
-{
-	return h->rx_spare || h->rx_made < TCP_RX_BUFFERS_MAX;
-}
-void tcp_rx_visited(struct tcp_home *h);        /* a visit is over: another buffer if this one is pinned */
-void tcp_rx_unpin(struct tcp_home *h, struct tcp_rx *rx);
-struct iovec *tcp_iovs_take(struct tcp_home *h); /* NULL: wait in iov_wait */
-void tcp_iovs_give(struct tcp_home *h, struct iovec *iovs);
 
 /* --- the transport -------------------------------------------------------------------------------------- */
 
