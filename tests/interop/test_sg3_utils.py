@@ -14,11 +14,14 @@ class Host:
     def __init__(self, guest, daemon):
         self.guest = guest
         guest.run("iscsi_up; modprobe -a sg scsi_dh_alua")
-        exported = daemon.export(daemon.malloc("disk0", mib=64, uuid=UUID), daemon.malloc("disk1", mib=64), portals=2)
+        daemon.malloc("media", mib=16)
+        exported = daemon.export(daemon.malloc("disk0", mib=64, uuid=UUID), daemon.malloc("disk1", mib=64),
+                                 daemon.tell("bdev_powercut_create", name="cached", base_bdev_name="media"), portals=2)
         for port in exported.ports:
             guest.run(f"iscsi_login {exported.name} {port}", timeout_s=SLOW_S)
-        self.disk, self.other, self.disk_by_2 = [self.of(exported.ports[0], 0), self.of(exported.ports[0], 1),
-                                                self.of(exported.ports[1], 0)]
+        self.daemon = daemon
+        self.disk, self.other, self.cached = [self.of(exported.ports[0], lun) for lun in range(3)]
+        self.disk_by_2 = self.of(exported.ports[1], 0)
 
     def of(self, port, lun):
         return self.run(f"iscsi_disk {port} {lun}").split()[-1]
@@ -94,6 +97,20 @@ def protection(host):
     host.run(f"sg_wr_mode -p 0xa -c 0,0,0,0,0 -m 0,0,0,0,8 {host.disk}; {rescan}; {write}")
 
 
+def cache(host):
+    def unflushed():
+        facts = host.daemon.rpc("bdev_get_bdevs", name="cached")[0]["driver_specific"]["powercut"]
+        return facts["unflushed_blocks"]
+
+    assert host.sysfs(host.cached, "queue/write_cache") == "write back"
+    host.run(f"dd if=/dev/zero of={host.cached} bs=4k count=1 oflag=direct")
+    assert unflushed() > 0
+    host.run(f"echo 'write through' > $(echo /sys/block/{host.cached[5:]}/device/scsi_disk/*/cache_type)")
+    assert unflushed() == 0 and host.sysfs(host.cached, "queue/write_cache") == "write through"
+    host.run(f"dd if=/dev/zero of={host.cached} bs=4k count=1 oflag=direct")
+    assert unflushed() == 0
+
+
 def ways(host):
     host.run(f"sg_stpg --standby {host.disk} --tp=2")
     said = host.run(f"sg_rtpg -d {host.disk}; ! sg_turs -vv {host.disk_by_2} 2>&1")
@@ -104,8 +121,9 @@ def ways(host):
 
 
 def test_what_a_host_sets_is_so(host):
-    """Offloaded copies would copy something else, what one host protects would be written to by another one, and a way
-    that was closed would be taken."""
+    """Offloaded copies would copy something else, what one host protects would be written to by another one, what is
+    written through would stay in a cache, and a way that was closed would be taken."""
     copies(host)
     protection(host)
+    cache(host)
     ways(host)
