@@ -281,14 +281,14 @@ static int check_opts(struct iscsi_target *t, const struct iscsi_node_opts *o, c
 
 static uint32_t free_id(struct iscsi_target *t)
 {
-	for (uint32_t id = 0;; id++) {
-		bool taken = false;
+	bool taken[ISCSI_NODES_MAX] = { false };
+	uint32_t id = 0;
 
-		list_each(l, &t->nodes)
-			taken |= list_entry(l, struct iscsi_node, link)->id == id;
-		if (!taken)
-			return id;
-	}
+	list_each(l, &t->nodes)
+		taken[list_entry(l, struct iscsi_node, link)->id] = true;
+	while (taken[id]) /* there are fewer nodes than that */
+		id++;
+	return id;
 }
 
 static struct iscsi_node *node_make(struct iscsi_target *t, const char *name, const struct iscsi_node_opts *o,
