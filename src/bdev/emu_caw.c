@@ -56,6 +56,8 @@ static void locked(struct bdev_lock *l)
 
 	if (c->parent->waist & WAIST_ABORT)
 		unlock(c, BDEV_ST_ABORTED);
+	else if (c->parent->ch->core->long_way & LONG_RESV && bdev_resv_stops(c->parent->ch->core, c->parent))
+		unlock(c, BDEV_ST_RESERVED); /* made while it waited: nothing of it may land behind that */
 	else
 		run_child(c, BDEV_COMPARE, compared);
 }
