@@ -383,9 +383,7 @@ struct scsi_sweep {
 	uint32_t lun;
 	const struct scsi_seat *from;          /* who asked: a nexus whose tasks are aborted without TASK ABORTED */
 	bool (*means)(const struct scsi_sweep *w, const struct scsi_seat *s); /* NULL: all */
-	uint16_t asc_ascq;                     /* unit attention to raise; 0: none ... */
-	bool not_from;                         /* ... not on who asked */
-	bool only_losers;                      /* ... and only on those of which tasks were aborted */
+	uint16_t asc_ascq;                     /* unit attention to raise; 0: none */
 	bool gated;                            /* who asked has its gate closed and its tasks aborted already */
 	void (*swept)(struct scsi_sweep *w);   /* optional, between the phases: ends with scsi_sweep_go_on() */
 	void (*done)(struct scsi_sweep *w);    /* all gates are open again */

@@ -250,7 +250,7 @@ static void who_did_not_ask_is_told_of_each_task(void **state)
 	a = write_slow(q, 0, SCSI_ATTR_SIMPLE);
 	b = write_slow(r, 1, SCSI_ATTR_SIMPLE);
 	stale = rig_parse(r, SLOW, &c, SCSI_DATA_OUT, out, 512, SCSI_ATTR_SIMPLE);
-	rig_tmf_start(&m, q, SCSI_TMF_CLEAR_TASK_SET, SLOW, 0);
+	rig_tmf_start(&m, q, SCSI_TMF_LU_RESET, SLOW, 0);
 	rig_pass(NS_PER_MS);
 	let_all_go();
 	assert_true(m.done);
@@ -259,29 +259,38 @@ static void who_did_not_ask_is_told_of_each_task(void **state)
 	end_aborted(a, SCSI_GOOD);
 	end_aborted(b, SCSI_TASK_ABORTED);
 	end_aborted(stale, SCSI_TASK_ABORTED);
-	assert_int_equal(ready(r, SLOW), 0);
+	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, DEVICE_RESET));
 }
 
-static void clearing_tells_those_who_lost_something(void **state)
+static void clearing_is_of_the_own_task_set(void **state)
 {
-	struct rig_nexus *idle = rig_join(&rig, 2, "iqn.host-c,i,0x1");
-	struct rig_task *a, *b;
+	struct rig_task *a = write_slow(q, 0, SCSI_ATTR_SIMPLE), *b = write_slow(r, 1, SCSI_ATTR_SIMPLE);
 	struct rig_tmf m;
 
-	set_tas(q, false);
-	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, MODE_PARAMETERS_CHANGED));
-	assert_int_equal(ready(idle, SLOW), RIG_SENSE(UNIT_ATTENTION, MODE_PARAMETERS_CHANGED));
-	a = write_slow(q, 0, SCSI_ATTR_SIMPLE);
-	b = write_slow(r, 1, SCSI_ATTR_SIMPLE);
 	rig_tmf_start(&m, q, SCSI_TMF_CLEAR_TASK_SET, SLOW, 0);
 	rig_pass(NS_PER_MS);
 	let_all_go();
 	assert_true(m.done);
 	end_aborted(a, SCSI_GOOD);
-	end_aborted(b, SCSI_GOOD);
+	end_good(b);
 	assert_int_equal(ready(q, SLOW), 0);
-	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, COMMANDS_CLEARED));
-	assert_int_equal(ready(idle, SLOW), 0);
+	assert_int_equal(ready(r, SLOW), 0);
+}
+
+static void nobody_is_told_if_the_mode_page_says_so(void **state)
+{
+	struct rig_task *b;
+	struct rig_tmf m;
+
+	set_tas(q, false);
+	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, MODE_PARAMETERS_CHANGED));
+	b = write_slow(r, 1, SCSI_ATTR_SIMPLE);
+	rig_tmf_start(&m, q, SCSI_TMF_LU_RESET, SLOW, 0);
+	rig_pass(NS_PER_MS);
+	let_all_go();
+	assert_true(m.done);
+	end_aborted(b, SCSI_GOOD);
+	assert_int_equal(ready(r, SLOW), RIG_SENSE(UNIT_ATTENTION, DEVICE_RESET));
 }
 
 static void a_target_reset_means_all(void **state)
@@ -515,7 +524,8 @@ int main(void)
 		TEST(a_task_set_is_aborted_and_later_tasks_wait),
 		TEST(a_reset_is_answered_when_nothing_is_left_anywhere),
 		TEST(who_did_not_ask_is_told_of_each_task),
-		TEST(clearing_tells_those_who_lost_something),
+		TEST(clearing_is_of_the_own_task_set),
+		TEST(nobody_is_told_if_the_mode_page_says_so),
 		TEST(a_target_reset_means_all),
 		TEST(a_nexus_reset_is_its_own),
 		TEST(a_nexus_ends_when_its_tasks_have),

@@ -18,7 +18,6 @@ struct scsi_leg {
 	struct scsi_nexus *n;
 	uint32_t lun;                      /* UINT32_MAX: all */
 	bool own;                          /* the nexus that asked */
-	bool lost;                         /* tasks were aborted */
 	void (*ended)(struct scsi_leg *leg);
 };
 
@@ -63,7 +62,6 @@ static void leg_abort(struct scsi_leg *leg, bool by_other)
 
 		if (!leg_means(leg, t) || t->state == SCSI_TASK_DONE)
 			continue;
-		leg->lost = true;
 		scsi_task_abort(t, by_other && scsi_task_state(t)->tas);
 	}
 }
@@ -147,22 +145,12 @@ static void stop_at_home(struct scsi_mail *m, struct scsi_nexus *n)
 	leg_wait(leg, leg_stopped);
 }
 
-/* Who was told of each task that it lost needs no attention. */
-static bool needs_attention(const struct scsi_leg *leg, const struct scsi_nexus *n)
-{
-	const struct scsi_sweep *w = leg->sweep;
-
-	if (!w->asc_ascq || (leg->own && w->not_from))
-		return false;
-	return !w->only_losers || (leg->lost && !scsi_nexus_map(n)->luns[min_u32(leg->lun, SCSI_LUNS_MAX - 1)].state.tas);
-}
-
 static void go_at_home(struct scsi_mail *m, struct scsi_nexus *n)
 {
 	struct scsi_leg *leg = leg_of(m);
 
 	if (n && leg->n) {
-		if (needs_attention(leg, n))
+		if (leg->sweep->asc_ascq)
 			raise_attentions(n, leg->lun, leg->sweep->asc_ascq);
 		open_gate(n);
 	}
@@ -370,16 +358,14 @@ static void swept_on_control(struct scsi_sweep *sweep)
 static void sweep_on_control(struct msg *msg)
 {
 	struct scsi_tmf_work *w = container_of(msg, struct scsi_tmf_work, msg);
-	bool clears = w->m->function == SCSI_TMF_CLEAR_TASK_SET;
 
 	scsi_seat_pin(w->seat);
 	w->sweep.target = w->seat->target;
 	w->sweep.lun = w->leg.lun;
 	w->sweep.from = w->seat;
 	w->sweep.gated = true;
-	w->sweep.asc_ascq = clears ? SCSI_ASC_COMMANDS_CLEARED : SCSI_ASC_DEVICE_RESET;
-	w->sweep.not_from = w->sweep.only_losers = clears;
-	w->sweep.swept = clears ? NULL : scsi_reset_state;
+	w->sweep.asc_ascq = SCSI_ASC_DEVICE_RESET;
+	w->sweep.swept = scsi_reset_state;
 	w->sweep.done = swept_on_control;
 	scsi_sweep(&w->sweep);
 }
@@ -410,10 +396,10 @@ static void run(struct scsi_tmf_work *w)
 		run_abort_task(w);
 		break;
 	case SCSI_TMF_ABORT_TASK_SET:
+	case SCSI_TMF_CLEAR_TASK_SET: /* the same: each nexus has a task set of its own (TST 1 of the control mode page) */
 	case SCSI_TMF_NEXUS_RESET:
 		run_here(w);
 		break;
-	case SCSI_TMF_CLEAR_TASK_SET:
 	case SCSI_TMF_LU_RESET:
 	case SCSI_TMF_TARGET_WARM_RESET:
 	case SCSI_TMF_TARGET_COLD_RESET:

@@ -115,15 +115,15 @@ def test_abort_task_set(s, other):
 
 
 def test_clear_task_set(s, other):
-    """Everybody's tasks of that LUN; the others are told of each, and so need no unit attention."""
-    itt, theirs = slow_write(s), slow_write(other)
+    """Each nexus has a task set of its own, as the control mode page says (TST 1): nobody else's tasks."""
+    itt, theirs = slow_write(s), slow_write(other, 9, b"t")
     good(other.test_unit_ready())
     assert s.manage(CLEAR_TASK_SET, lun=SLOW) == TASK_COMPLETE
     good(s.test_unit_ready())
     assert itt not in s.done
     del s.outstanding[itt]
-    told_of(other, theirs)
-    good(other.test_unit_ready(SLOW))
+    good(other.wait(theirs))
+    assert content(s, 9) == b"t"
     good(s.test_unit_ready(SLOW))
 
 
