@@ -170,8 +170,8 @@ static uint32_t login_keys(const struct ini *i, char *buf, size_t size)
 {
 	struct text t = text_over(buf, size);
 
-	text_add(&t, "InitiatorName=iqn.2016-06.io.gantry:perf-%u%cSessionType=Normal%cTargetName=%s%c", i->opts.number, 0,
-	         0, i->url.target, 0);
+	text_add(&t, "InitiatorName=iqn.2016-06.io.gantry:perf%cSessionType=Normal%cTargetName=%s%c", 0, 0,
+	         i->url.target, 0);
 	text_add(&t, "HeaderDigest=%s%cDataDigest=%s%c", i->opts.header_digest ? "CRC32C" : "None", 0,
 	         i->opts.data_digest ? "CRC32C" : "None", 0);
 	text_add(&t, "InitialR2T=No%cImmediateData=Yes%cMaxRecvDataSegmentLength=%u%c", 0, 0, INI_RECV_MAX, 0);
@@ -191,7 +191,7 @@ static void login_send(struct ini *i, bool first)
 	x->hdr.login = (struct iscsi_login_req){
 		.opcode = ISCSI_OP_LOGIN | ISCSI_IMMEDIATE,
 		.flags = ISCSI_TRANSIT | ISCSI_STAGE_OPERATIONAL << ISCSI_CSG_SHIFT | ISCSI_STAGE_FULL_FEATURE,
-		.isid = { 0x80, 0, 0, (uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number },
+		.isid = { 0x80, i->isid[0], i->isid[1], i->isid[2], (uint8_t)(number >> 8), (uint8_t)number },
 		.data_len = be24_of(x->len), .itt = be32_of(0), .cid = be16_of(1), .cmd_sn = be32_of(i->cmd_sn),
 		.exp_stat_sn = be32_of(i->exp_stat_sn),
 	};
@@ -327,6 +327,7 @@ struct ini *ini_open(const struct ini_url *url, const struct ini_opts *opts,
 	i->immediate_data = i->initial_r2t = true;
 	i->rx.buf = base_zalloc_aligned(4096, INI_RX_BYTES);
 	queue_init(&i->waiting);
+	core_random(i->isid, sizeof(i->isid));
 	for (uint32_t n = 0; n < INI_TAGS; n++)
 		i->free_tags[i->free_count++] = (uint16_t)(INI_TAGS - 1 - n);
 	i->heard_ns = reactor_now_ns();

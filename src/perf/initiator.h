@@ -31,7 +31,7 @@ struct ini_op {
 struct ini_opts {
 	bool header_digest, data_digest;
 	uint32_t io_timeout_ms;     /* nothing comes for so long although something is expected: over; 0: never */
-	uint32_t number;            /* of the session: makes its initiator port its own */
+	uint32_t number;            /* of the session among ours: makes its initiator port its own */
 };
 
 struct ini_info {

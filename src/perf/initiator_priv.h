@@ -36,6 +36,7 @@ struct ini {
 	void (*ready)(struct ini *i, const struct err *e, void *arg);
 	void (*gone)(struct ini *i, const struct err *e, void *arg);
 	void *arg;
+	uint8_t isid[3];               /* random: other processes have sessions too */
 	struct sock *sock;
 	struct timer timer;
 	struct err err;
