@@ -216,6 +216,8 @@ void iscsi_export_add_json(struct cli *c, struct json_object *array);
 bool iscsi_export_show(struct cli *c, const char *name);
 bool iscsi_export_remove(struct cli *c, const char *name, struct err *e);
 struct json_object *iscsi_export_find(struct json_object *nodes, const char *name); /* borrowed; NULL: there is none */
+/* Which of iscsi_get_target_nodes serves a disk, and as what; borrowed; NULL: none does. */
+struct json_object *iscsi_export_of_disk(struct json_object *nodes, const char *disk, struct json_object **ret_lun);
 void iscsi_add_hosts(struct cli *c, struct json_object *into); /* hosts_take()'s */
 /* host_iscsi.c: let a host in, or no more; `only`: and nobody but those that were added. False: no such target node. */
 bool iscsi_host_change(struct cli *c, const char *host, const char *export, bool add, bool only, struct err *e);

@@ -42,7 +42,8 @@ static const struct cli_verb verbs[] = {
 };
 const struct cli_noun disk_noun = { "disk", "block devices", verbs, ARRAY_SIZE(verbs) };
 
-static void show_use(struct json_object *subsystems, const char *name, bool claimed, char *buf, size_t size);
+static void show_use(struct json_object *subsystems, struct json_object *nodes, const char *name, bool claimed,
+                     char *buf, size_t size);
 static void show_facts(struct json_object *disk);
 static void show_members(struct json_object *object, size_t indent);
 static void show_paths(struct json_object *paths);
@@ -60,7 +61,8 @@ static int derived_method(struct cli *c, const char *disk, const char *verb, cha
 static int run_list(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 }, ignored = { 0 };
-	struct json_object *disks = client_call(c, "bdev_get_bdevs", NULL, &e), *subsystems = NULL;
+	struct json_object *disks = client_call(c, "bdev_get_bdevs", NULL, &e);
+	struct json_object *subsystems = NULL, *nodes = NULL;
 	struct table t;
 
 	if (!disks)
@@ -71,13 +73,14 @@ static int run_list(struct cli *c, struct cli_args *a)
 		printf("No disks. Make one: gantry disk create ram 1G --name disk0\n");
 	} else {
 		subsystems = client_call(c, "nvmf_get_subsystems", NULL, &ignored);
+		nodes = client_call(c, "iscsi_get_target_nodes", NULL, &ignored);
 		table_init(&t, "DISK KIND >SIZE >BLOCK USED_BY");
 		for (size_t i = 0; i < list_count(disks); i++) {
 			struct json_object *d = list_at(disks, i);
 			char size[32], use[512];
 
 			text_size(field_u64(d, "num_blocks") * field_u64(d, "block_size"), size);
-			show_use(subsystems, field_text(d, "name"), field_bool(d, "claimed"), use, sizeof(use));
+			show_use(subsystems, nodes, field_text(d, "name"), field_bool(d, "claimed"), use, sizeof(use));
 			table_cell(&t, "%s", field_text(d, "name"));
 			table_cell(&t, "%s", field_text(d, "product_name"));
 			table_cell(&t, "%s", size);
@@ -87,15 +90,24 @@ static int run_list(struct cli *c, struct cli_args *a)
 		table_print(&t);
 	}
 	json_object_put(subsystems);
+	json_object_put(nodes);
 	json_object_put(disks);
 	return CLI_OK;
 }
 
-static void show_use(struct json_object *subsystems, const char *name, bool claimed, char *buf, size_t size)
+static void show_use(struct json_object *subsystems, struct json_object *nodes, const char *name, bool claimed,
+                     char *buf, size_t size)
 {
-	struct json_object *ns, *export = export_of_disk(subsystems, name, &ns);
+	struct json_object *ns, *lun, *export = export_of_disk(subsystems, name, &ns);
+	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun);
+	struct text t = text_over(buf, size);
 
-	snprintf(buf, size, "%s", export ? field_text(export, "nqn") : claimed ? "another disk" : "");
+	if (export)
+		text_add(&t, "%s", field_text(export, "nqn"));
+	if (node)
+		text_add(&t, "%s%s", t.len ? " " : "", field_text(node, "name"));
+	if (!t.len && claimed)
+		text_add(&t, "another disk");
 }
 
 static int run_show(struct cli *c, struct cli_args *a)
@@ -193,13 +205,18 @@ static void show_exports(struct cli *c, const char *name)
 {
 	struct err e = { 0 };
 	struct json_object *subsystems = client_call(c, "nvmf_get_subsystems", NULL, &e), *ns;
+	struct json_object *nodes = client_call(c, "iscsi_get_target_nodes", NULL, &e), *lun;
 	struct json_object *export = export_of_disk(subsystems, name, &ns);
+	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun);
 
 	if (export)
 		printf("  served as   %s, namespace %lu\n", field_text(export, "nqn"), field_u64(ns, "nsid"));
-	else
+	if (node)
+		printf("  served as   %s, LUN %lu\n", field_text(node, "name"), field_u64(lun, "lun_id"));
+	if (!export && !node)
 		printf("  served      to nobody; serve it: gantry export disk %s\n", name);
 	json_object_put(subsystems);
+	json_object_put(nodes);
 }
 
 static void show_activity(struct cli *c, const char *name)
@@ -282,6 +299,7 @@ static int run_delete(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 }, ignored = { 0 };
 	struct json_object *disk = disk_find(c, a->words[0], &e), *params = NULL, *subsystems, *export, *ns;
+	struct json_object *nodes, *node, *lun;
 	char method[METHOD_MAX];
 	const char *name;
 
@@ -292,15 +310,18 @@ static int run_delete(struct cli *c, struct cli_args *a)
 	name = disk ? field_text(disk, "name") : a->words[0];
 	subsystems = client_call(c, "nvmf_get_subsystems", NULL, &ignored);
 	export = export_of_disk(subsystems, name, &ns);
-	if (export && !args_has(a, "force"))
+	nodes = client_call(c, "iscsi_get_target_nodes", NULL, &ignored);
+	node = iscsi_export_of_disk(nodes, name, &lun);
+	if ((export || node) && !args_has(a, "force"))
 		err_set(&e, -16, "%s is served as %s; first: gantry export remove %s (or --force)", name,
-		        field_text(export, "nqn"), name);
-	else if (!export && field_bool(disk, "claimed") && !args_has(a, "force"))
+		        export ? field_text(export, "nqn") : field_text(node, "name"), name);
+	else if (!export && !node && field_bool(disk, "claimed") && !args_has(a, "force"))
 		err_set(&e, -16, "another disk stands on %s; delete that one first (or --force); gantry disk list shows "
 		        "all", name);
 	else if (derived_method(c, name, "delete", method, &params, &e) == 0)
 		delete_and_say(c, method, params, &e);
 	json_object_put(subsystems);
+	json_object_put(nodes);
 	json_object_put(params);
 	json_object_put(disk);
 	return e.code ? cli_fail(&e) : CLI_OK;

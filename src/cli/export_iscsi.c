@@ -551,6 +551,17 @@ struct json_object *iscsi_export_find(struct json_object *nodes, const char *nam
 	return found;
 }
 
+struct json_object *iscsi_export_of_disk(struct json_object *nodes, const char *disk, struct json_object **ret_lun)
+{
+	for (size_t i = 0; i < list_count(nodes); i++) {
+		*ret_lun = list_find(field(list_at(nodes, i), "luns"), "bdev_name", disk);
+		if (*ret_lun)
+			return list_at(nodes, i);
+	}
+	*ret_lun = NULL;
+	return NULL;
+}
+
 static void show_sessions(const struct listing *l, const char *node)
 {
 	for (size_t i = 0; i < list_count(l->conns); i++) {

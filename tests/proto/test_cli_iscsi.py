@@ -31,6 +31,9 @@ def test_all_it_takes_is_made_once(daemon):
     listed = gantry("export", "list", socket=daemon.socket)
     assert IQN + "disk-0" in listed and f"127.0.0.1:{port}" in listed
     assert IQN + "disk-0" in gantry("status", socket=daemon.socket)
+    assert IQN + "disk-0" in gantry("disk", "list", socket=daemon.socket)
+    assert f"served as   {IQN}disk-0, LUN 0" in gantry("disk", "show", "disk_0", socket=daemon.socket)
+    assert f"is served as {IQN}disk-0" in gantry("disk", "delete", "disk_0", socket=daemon.socket, status=1)
 
 
 def test_hosts_and_chap(daemon):
