@@ -201,7 +201,6 @@ struct iscsi_conn {
 	uint8_t *rx_buf;              /* data of a PDU that is no command's */
 	uint32_t rx_buf_len;
 	uint64_t heard_ns;            /* anything */
-	uint64_t commands;            /* received */
 	uint64_t blocked_ns;          /* since when `blocked` */
 	/* The command window. */
 	uint32_t exp_cmd_sn, depth;
@@ -255,7 +254,6 @@ struct iscsi_conn {
 	struct iscsi_login login;
 	struct iscsi_text_nego text;
 	struct iscsi_visitor visitor;
-	struct timer login_timer;
 	uint64_t since_us;
 	struct iscsi_node *node;              /* counted, when the session was admitted */
 	struct meant *meant;                  /* ends that wait for it (session.c) */

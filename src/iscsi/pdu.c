@@ -150,7 +150,7 @@ void iscsi_held_go_on(struct iscsi_conn *c)
 {
 	assert(!c->rx_buf && !c->rx_task);
 	c->held_go_on = false;
-	while (conn_is_live(c)) {
+	while (conn_is_live(c) && !c->logged_out) {
 		struct iscsi_task *task = NULL;
 		struct iscsi_later *later = NULL;
 
