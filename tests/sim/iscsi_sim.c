@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* iscsi_sim.c: iSCSI, host to RAM disk: one to five sessions of gantry-perf's initiator at one logical unit, under a
+ * simulated network that delays, cuts into pieces and resets, while sessions are moved between cores in the middle of
+ * anything, and ended by the administrator; with digests and without, whatever is negotiated.
+ *
+ * Checks that no read is stale, torn or another block's, that every command is answered, that nothing gets stuck or is
+ * left behind, and that a seed replays a run exactly.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "backends/malloc/malloc.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "iscsi/config.h"
+#include "iscsi/session.h"
+#include "net/sim/sim_net.h"
+#include "oracle.h"
+#include "perf/initiator.h"
+#include "scsi/scsi.h"
+#include "seeds.h"
+#include "wire/scsi.h"
+
+#define NODE "iqn.2026-01.io.gantry:sim"
+#define CLIENTS_MAX 5u
+#define TASKS_MAX 16u
+#define HANDS 2u
+#define BLOCKS_MAX 40u                  /* of one command */
+#define RETRY_NS (20 * NS_PER_MS)
+#define SECONDS 600                     /* of virtual time; a run that needs more is stuck */
+#define STATUS_LOST 0xffu
+
+enum kind { KIND_READ, KIND_WRITE, KIND_ZEROES, KIND_FLUSH };
+
+struct task {
+	struct ini_op op;
+	struct client *client;
+	uint8_t *buf;
+	enum kind kind;
+	uint64_t lba, read_began;
+	uint32_t count, generation;
+	bool out;
+};
+
+struct client {
+	struct world *w;
+	struct reactor *reactor;
+	uint32_t index, task_count, tasks_out;
+	struct ini_url url;
+	struct ini_opts opts;
+	struct ini *ini;
+	struct task tasks[TASKS_MAX];
+	struct timer retry;
+	bool running, over;
+};
+
+struct hand {
+	struct iscsi_move move;
+	struct world *w;
+	bool out;
+};
+
+struct world {
+	uint64_t seed;
+	uint32_t cores, clients, block_size, blocks, ios_left, cuts_left, cut_percent, move_permille, ends_left;
+	struct core *target_core, *host_core;
+	struct bdev_registry *reg;
+	struct scsi *scsi;
+	struct iscsi_target *target;
+	struct iscsi_change change;
+	struct iscsi_conns_end end;
+	struct hand hands[HANDS];
+	struct client client[CLIENTS_MAX];
+	struct oracle *oracle;
+	uint32_t clients_running;
+	bool serving, ending, stopped, failed;
+	char why[512];
+};
+
+static struct {
+	uint64_t ios, logins, cuts, moves, ends;
+} all;
+
+static void next(struct task *t);
+static void connect_now(void *arg);
+
+static void PRINTF(2, 3) fail(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w->failed)
+		return;
+	w->failed = true;
+	va_start(ap, fmt);
+	vsnprintf(w->why, sizeof(w->why), fmt, ap);
+	va_end(ap);
+}
+
+static void verdict(const struct world *w)
+{
+	if (w->failed)
+		fprintf(stderr, "seed %llu: %s\n", (unsigned long long)w->seed, w->why);
+	must(!w->failed);
+}
+
+/* --- commands ---------------------------------------------------------------------------------------------------- */
+
+static void verify(struct task *t, bool ok)
+{
+	struct world *w = t->client->w;
+	char why[256];
+
+	switch (t->kind) {
+	case KIND_READ:
+		if (ok && t->op.got != t->op.len)
+			fail(w, "client %u: a read of %u bytes ended well with %u", t->client->index, t->op.len, t->op.got);
+		if (ok && !oracle_read_end(w->oracle, t->lba, t->count, t->read_began, t->buf, why, sizeof(why)))
+			fail(w, "client %u: %s", t->client->index, why);
+		break;
+	case KIND_WRITE:
+	case KIND_ZEROES:
+		oracle_write_end(w->oracle, t->lba, t->count, t->generation, ok);
+		break;
+	case KIND_FLUSH:
+		break;
+	}
+}
+
+/* A session that is new has a unit attention for each LUN, which is told once; nothing else may go wrong. */
+static bool is_explained(const struct ini_op *op)
+{
+	return op->status == STATUS_LOST || op->status == SCSI_TASK_SET_FULL || op->status == SCSI_BUSY ||
+	       (op->status == SCSI_CHECK_CONDITION && op->key == SCSI_UNIT_ATTENTION);
+}
+
+static void done(struct ini_op *op)
+{
+	struct task *t = container_of(op, struct task, op);
+	struct client *c = t->client;
+	char buf[80];
+
+	must(t->out);
+	t->out = false;
+	c->tasks_out--;
+	all.ios++;
+	verify(t, op->status == SCSI_GOOD);
+	sim_note((uint64_t)op->status << 32 | t->lba);
+	if (op->status && !is_explained(op))
+		fail(c->w, "client %u: command %02xh of LBA %llu, %u blocks: %s", c->index, op->cdb[0],
+		     (unsigned long long)t->lba, t->count, ini_op_text(op, buf));
+	if (c->running)
+		next(t);
+}
+
+static void choose(struct task *t)
+{
+	struct world *w = t->client->w;
+	uint64_t dice = sim_draw(100);
+
+	t->kind = dice < 45 ? KIND_READ : dice < 90 ? KIND_WRITE : dice < 96 ? KIND_ZEROES : KIND_FLUSH;
+	t->count = (uint32_t)(sim_chance(70) ? 1 + sim_draw(3) : 1 + sim_draw(BLOCKS_MAX));
+	t->lba = sim_draw(w->blocks - t->count);
+}
+
+static void submit(struct task *t)
+{
+	struct world *w = t->client->w;
+
+	ini_op_rw(&t->op, t->kind == KIND_WRITE, t->lba, t->count);
+	switch (t->kind) {
+	case KIND_READ:
+		t->read_began = oracle_read_begin(w->oracle);
+		t->op.len = t->count * w->block_size;
+		break;
+	case KIND_WRITE:
+		t->generation = oracle_write_begin(w->oracle, t->lba, t->count, t->buf);
+		t->op.len = t->count * w->block_size;
+		break;
+	case KIND_ZEROES:
+		t->generation = oracle_zeroes_begin(w->oracle, t->lba, t->count);
+		t->op.cdb[0] = SCSI_OP_WRITE_SAME_16;
+		t->op.is_write = true;
+		t->op.len = w->block_size;
+		memset(t->buf, 0, w->block_size);
+		break;
+	case KIND_FLUSH:
+		t->op.cdb[0] = SCSI_OP_SYNC_CACHE_16;
+		break;
+	}
+	t->op.data = t->buf;
+	t->op.done = done;
+	t->out = true;
+	t->client->tasks_out++;
+	ini_submit(t->client->ini, &t->op);
+}
+
+/* --- clients ----------------------------------------------------------------------------------------------------- */
+
+static void close_now(struct timer *timer)
+{
+	struct client *c = container_of(timer, struct client, retry);
+
+	if (c->tasks_out)
+		fail(c->w, "client %u: the end of a session left %u commands without an answer", c->index, c->tasks_out);
+	ini_close(c->ini);
+	c->ini = NULL;
+	if (c->w->ios_left && !c->w->failed) {
+		connect_now(c);
+		return;
+	}
+	c->over = true;
+	c->w->clients_running--;
+}
+
+/* Not from within what is to be closed. */
+static void close_soon(struct client *c, uint64_t ns)
+{
+	c->running = false;
+	timer_start(&c->retry, ns, close_now);
+}
+
+static void gone(struct ini *i, const struct err *e, void *arg)
+{
+	close_soon(arg, RETRY_NS);
+}
+
+static void next(struct task *t)
+{
+	struct client *c = t->client;
+
+	if (c->w->ios_left == 0 || c->w->failed) {
+		if (c->tasks_out == 0)
+			close_soon(c, 0);
+		return;
+	}
+	c->w->ios_left--;
+	choose(t);
+	submit(t);
+}
+
+static void ready(struct ini *i, const struct err *e, void *arg)
+{
+	struct client *c = arg;
+	struct world *w = c->w;
+
+	if (e) {
+		close_soon(c, RETRY_NS);
+		return;
+	}
+	all.logins++;
+	if (ini_get_info(i)->block_count != w->blocks || ini_get_info(i)->block_size != w->block_size)
+		fail(w, "client %u: the unit is not what was exported", c->index);
+	c->running = true;
+	for (uint32_t n = 0; n < c->task_count && c->running; n++)
+		next(&c->tasks[n]);
+}
+
+static void connect_now(void *arg)
+{
+	struct client *c = arg;
+
+	c->ini = ini_open(&c->url, &c->opts, ready, gone, c);
+}
+
+static void client_begin(struct world *w, uint32_t index)
+{
+	struct client *c = &w->client[index];
+
+	c->w = w;
+	c->index = index;
+	c->reactor = core_reactor(w->host_core, index % core_reactor_count(w->host_core));
+	must(!ini_url_parse("iscsi://127.0.0.1:3260/" NODE "/0", &c->url, NULL));
+	c->opts = (struct ini_opts){ .header_digest = sim_chance(30), .data_digest = sim_chance(30),
+	                             .io_timeout_ms = 5000, .number = index };
+	c->task_count = 1 + (uint32_t)sim_draw(TASKS_MAX);
+	for (uint32_t n = 0; n < c->task_count; n++) {
+		c->tasks[n].client = c;
+		c->tasks[n].buf = base_zalloc((size_t)BLOCKS_MAX * w->block_size);
+	}
+	sim_as(c->reactor, connect_now, c);
+}
+
+static void client_end(struct client *c)
+{
+	must(c->over);
+	for (uint32_t n = 0; n < c->task_count; n++)
+		free(c->tasks[n].buf);
+}
+
+/* --- troubles ---------------------------------------------------------------------------------------------------- */
+
+static void move_done(struct iscsi_move *m)
+{
+	struct hand *h = container_of(m, struct hand, move);
+
+	h->out = false;
+	all.moves += !m->err.code;
+}
+
+struct pick {
+	uint32_t left, id;
+};
+
+static void pick_one(void *arg, const struct iscsi_conn_info *i)
+{
+	struct pick *p = arg;
+
+	if (i->phase == ISCSI_CONN_NORMAL && p->left-- == 0)
+		p->id = i->id;
+}
+
+static void move_one(void *arg)
+{
+	struct hand *h = arg;
+	struct core *core = h->w->target_core;
+	struct pick p = { (uint32_t)sim_draw(h->w->clients), 0 };
+
+	iscsi_conns_each(h->w->target, pick_one, &p);
+	if (!p.id)
+		return;
+	h->out = true;
+	h->move = (struct iscsi_move){ .done = move_done, .pinned = sim_chance(30) };
+	iscsi_conn_move(h->w->target, &h->move, p.id, core_reactor(core, (uint32_t)sim_draw(h->w->cores)));
+}
+
+static bool is_unlucky(struct iscsi_conns_end *e, const struct iscsi_conn_info *i)
+{
+	return i->id % 2;
+}
+
+static void ended(struct iscsi_conns_end *e)
+{
+	container_of(e, struct world, end)->ending = false;
+}
+
+static void end_some(void *arg)
+{
+	struct world *w = arg;
+
+	w->ending = true;
+	all.ends++;
+	w->end = (struct iscsi_conns_end){ .matches = is_unlucky, .done = ended };
+	iscsi_conns_end(w->target, &w->end);
+}
+
+static void troubles(struct reactor *r, void *arg)
+{
+	struct world *w = arg;
+	struct hand *h = &w->hands[sim_draw(HANDS)];
+	struct reactor *control = core_control(w->target_core);
+
+	if (!h->out && w->cores > 1 && sim_draw(1000) < w->move_permille)
+		sim_as(control, move_one, h);
+	if (!w->ending && w->ends_left && sim_draw(5000) == 0) {
+		w->ends_left--;
+		sim_as(control, end_some, w);
+	}
+	if (w->cuts_left && sim_net_connections() && sim_draw(2000) < w->cut_percent) {
+		w->cuts_left--;
+		all.cuts++;
+		sim_net_cut((uint32_t)sim_draw(sim_net_connections()), sim_chance(20));
+	}
+}
+
+/* --- the target -------------------------------------------------------------------------------------------------- */
+
+static void node_is_there(struct iscsi_change *c)
+{
+	struct world *w = container_of(c, struct world, change);
+
+	if (c->err.code)
+		fail(w, "setting up: %s", c->err.text);
+	w->serving = true;
+}
+
+static void draw_options(struct iscsi_options *o)
+{
+	o->data_timeout_ms = 3000;
+	o->login_timeout_ms = 2000;
+	o->nop_in_interval_s = 5;
+	o->nop_timeout_s = 5;
+	o->initial_r2t = sim_chance(40);
+	o->immediate_data = sim_chance(70);
+	o->max_outstanding_r2t = 1 + (uint32_t)sim_draw(16);
+	o->max_recv_data_segment_length = sim_chance(30) ? 512 + (uint32_t)sim_draw(8192) : 262144;
+	o->max_burst_length = sim_chance(30) ? 512 + (uint32_t)sim_draw(65536) : 16777212;
+	o->first_burst_length = sim_chance(30) ? 512 + (uint32_t)sim_draw(16384) : 262144;
+	if (o->first_burst_length > o->max_burst_length)
+		o->first_burst_length = o->max_burst_length;
+}
+
+static void serve(void *arg)
+{
+	struct world *w = arg;
+	const struct malloc_opts disk = { .name = "disk", .block_size = w->block_size, .block_count = w->blocks };
+	const struct iscsi_portal_spec portal = { "127.0.0.1", "3260" };
+	const char *const any = "ANY";
+	const struct iscsi_initiators everybody = { &any, &any, 1, 1 };
+	const struct iscsi_map_pair pair = { 1, 1 };
+	const struct iscsi_lun_spec lun = { .bdev_name = "disk", .lun = 0 };
+	struct err e = { 0 };
+	struct bdev *b;
+
+	w->reg = bdev_registry_make(w->target_core);
+	must(!malloc_create(w->reg, &disk, &b, &e));
+	w->scsi = scsi_make(w->target_core, w->reg);
+	w->target = iscsi_target_make(w->target_core, w->reg, w->scsi);
+	draw_options(&w->target->options);
+	if (iscsi_portal_group_add(w->target, 1, &portal, 1, false, false, &e) ||
+	    iscsi_initiator_group_add(w->target, 1, &everybody, &e))
+		fail(w, "setting up: %s", e.text);
+	w->change.done = node_is_there;
+	iscsi_node_add(w->target, &(struct iscsi_node_opts){ .name = NODE, .pairs = &pair, .pair_count = 1, .luns = &lun,
+	               .lun_count = 1, .queue_depth = 1 + (uint32_t)sim_draw(32) }, &w->change);
+}
+
+static bool is_serving(void *arg)
+{
+	struct world *w = arg;
+
+	return w->serving || w->failed;
+}
+
+static struct core *make_core(uint32_t reactors, uint64_t memory)
+{
+	char cpus[16];
+	struct core *core;
+	struct err e = { 0 };
+
+	snprintf(cpus, sizeof(cpus), "[0-%u]", reactors - 1);
+	core = core_make(&(struct core_opts){ .cpus = cpus, .mode = (enum core_mode)sim_draw(CORE_MODE_COUNT),
+	                                      .memory_bytes = memory }, &e);
+	if (!core)
+		fprintf(stderr, "%s\n", e.text);
+	must(core);
+	return core;
+}
+
+static void begin(struct world *w, uint64_t seed)
+{
+	*w = (struct world){ .seed = seed };
+	sim_start(seed);
+	sim_net_start(&(struct sim_net_opts){
+		.latency_ns_min = 1000, .latency_ns_max = 1000 + sim_draw(200000),
+		.buffer_bytes = (uint32_t)(4096 + sim_draw(128 * KIB)), .short_read_percent = (uint32_t)sim_draw(60),
+		.short_write_percent = (uint32_t)sim_draw(60),
+		.chunk_bytes_max = sim_chance(30) ? 1 + (uint32_t)sim_draw(3000) : 0 });
+	w->cores = 1 + (uint32_t)sim_draw(3);
+	w->clients = 1 + (uint32_t)sim_draw(CLIENTS_MAX);
+	w->block_size = sim_chance(50) ? 4096 : 512;
+	w->blocks = 64 + (uint32_t)sim_draw(192);
+	w->ios_left = 200 + (uint32_t)sim_draw(400);
+	w->cuts_left = 10;
+	w->cut_percent = sim_chance(50) ? (uint32_t)sim_draw(8) : 0;
+	w->move_permille = sim_chance(50) ? (uint32_t)sim_draw(100) : 0;
+	w->ends_left = sim_chance(30) ? 3 : 0;
+	w->target_core = make_core(w->cores, sim_chance(40) ? 16 * MIB : 256 * MIB);
+	if (sim_chance(30))
+		mem_starve(w->target_core, 2 + (uint32_t)sim_draw(6));
+	w->host_core = make_core(1 + (uint32_t)sim_draw(2), 0);
+	w->oracle = oracle_make(w->blocks, w->block_size);
+	for (uint32_t i = 0; i < HANDS; i++)
+		w->hands[i].w = w;
+	sim_as(core_control(w->target_core), serve, w);
+	if (!sim_run(is_serving, w, 10 * NS_PER_S))
+		fail(w, "the target does not come up");
+	verdict(w);
+}
+
+/* --- the end ----------------------------------------------------------------------------------------------------- */
+
+static void disk_gone(void *arg, int rc)
+{
+	((struct world *)arg)->stopped = true;
+}
+
+static void scsi_gone(void *arg)
+{
+	struct world *w = arg;
+
+	scsi_free(w->scsi);
+	must(!malloc_delete(w->reg, "disk", disk_gone, w, NULL));
+}
+
+static void iscsi_gone(void *arg)
+{
+	struct world *w = arg;
+
+	scsi_stop(w->scsi, scsi_gone, w);
+}
+
+static void stop(void *arg)
+{
+	struct world *w = arg;
+
+	iscsi_target_stop(w->target, iscsi_gone, w);
+}
+
+static bool is_stopped(void *arg)
+{
+	return ((struct world *)arg)->stopped;
+}
+
+static bool is_calm(void *arg)
+{
+	struct world *w = arg;
+
+	return !w->ending && !w->hands[0].out && !w->hands[1].out;
+}
+
+static uint64_t end(struct world *w)
+{
+	struct mem_stats stats;
+
+	if (!sim_run(is_calm, w, 30 * NS_PER_S))
+		fail(w, "a move, or the end of sessions, does not end");
+	sim_as(core_control(w->target_core), stop, w);
+	if (!sim_run(is_stopped, w, 60 * NS_PER_S))
+		fail(w, "the target does not stop");
+	verdict(w);
+	bdev_registry_free(w->reg);
+	mem_get_stats(w->target_core, &stats);
+	if (stats.in_use_bytes)
+		fail(w, "%llu bytes of data buffers were not given back", (unsigned long long)stats.in_use_bytes);
+	if (sim_net_connections())
+		fail(w, "%u connections are left", sim_net_connections());
+	verdict(w);
+	oracle_free(w->oracle);
+	core_free(w->host_core);
+	core_free(w->target_core);
+	sim_net_end();
+	return sim_end();
+}
+
+/* --- the scenario ------------------------------------------------------------------------------------------------ */
+
+static bool is_over(void *arg)
+{
+	struct world *w = arg;
+
+	return w->failed || w->clients_running == 0;
+}
+
+static uint64_t run(uint64_t seed)
+{
+	static struct world w;
+
+	begin(&w, seed);
+	w.clients_running = w.clients;
+	sim_after_pass(troubles, &w);
+	for (uint32_t i = 0; i < w.clients; i++)
+		client_begin(&w, i);
+	if (!sim_run(is_over, &w, SECONDS * NS_PER_S))
+		fail(&w, "stuck: %u clients have not ended, %u I/Os were left", w.clients_running, w.ios_left);
+	sim_after_pass(NULL, NULL);
+	verdict(&w);
+	for (uint32_t i = 0; i < w.clients; i++)
+		client_end(&w.client[i]);
+	return end(&w);
+}
+
+int main(int argc, char **argv)
+{
+	int rc;
+
+	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
+	rc = seeds_main(argc, argv, 60, run);
+	printf("%llu commands; %llu logins; %llu cuts; %llu moves; %llu times sessions were ended\n",
+	       (unsigned long long)all.ios, (unsigned long long)all.logins, (unsigned long long)all.cuts,
+	       (unsigned long long)all.moves, (unsigned long long)all.ends);
+	if (!rc && argc == 1 && (all.ios < 10000 || all.cuts < 50 || all.moves < 100 || all.ends < 10)) {
+		fprintf(stderr, "too little happened for this to prove anything\n");
+		return 1;
+	}
+	return rc;
+}
