@@ -231,6 +231,7 @@ static void reported(struct resv_op *op)
 	for (uint32_t i = 0; i < r->count; i++) {
 		struct host *h = host_of(w, r->who[i].party);
 
+		must(h);
 		w->registered[h->number] = true;
 		w->holds[h->number] = r->who[i].holds;
 		h->key = r->who[i].key;
