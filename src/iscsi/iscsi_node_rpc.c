@@ -165,11 +165,38 @@ static void handle_create_node(struct rpc_call *call, void *args)
 
 static const struct rpc_param name_params[] = { NODE_NAME(struct iscsi_name_args) };
 
+/* A LUN that waits for its device. False: there is none. */
+static bool forget_lun(struct rpc *rpc, const char *node, uint32_t lun)
+{
+	struct json_object *array = json_object_new_array();
+	bool known = rpc_state_forget(rpc, iscsi_save_lun(array, node, lun, "", false));
+
+	json_object_put(array);
+	return known;
+}
+
+/* What waits for its device waits no more, by whatever name the node was called. */
+static void node_deleted(struct iscsi_change *c)
+{
+	struct iscsi_change_call *cc = container_of(c, struct iscsi_change_call, change);
+
+	for (uint32_t lun = 0; !c->err.code && lun < SCSI_LUNS_MAX; lun++)
+		forget_lun(rpc_of(cc->call), cc->own, lun);
+	iscsi_change_reply(c);
+}
+
 static void handle_delete_node(struct rpc_call *call, void *args)
 {
 	const struct iscsi_name_args *a = args;
+	struct iscsi_node *n = find_node(call, a->name);
+	struct iscsi_change_call *cc;
 
-	iscsi_node_remove(rpc_ctx(call), a->name, &iscsi_change_call(call)->change);
+	if (!n)
+		return;
+	cc = iscsi_change_call(call);
+	cc->own = base_strdup(n->name);
+	cc->change.done = node_deleted;
+	iscsi_node_remove(rpc_ctx(call), a->name, &cc->change);
 }
 
 /* --- LUNs ---------------------------------------------------------------------------------------------------- */
@@ -191,13 +218,9 @@ static const struct rpc_param add_lun_params[] = {
 static void lun_added(struct iscsi_change *c)
 {
 	struct iscsi_change_call *cc = container_of(c, struct iscsi_change_call, change);
-	struct json_object *array;
 
-	if (!c->err.code) {
-		array = json_object_new_array();
-		rpc_state_forget(rpc_of(cc->call), iscsi_save_lun(array, cc->own, c->lun, "", false));
-		json_object_put(array);
-	}
+	if (!c->err.code)
+		forget_lun(rpc_of(cc->call), cc->own, c->lun);
 	iscsi_change_reply(c);
 }
 
@@ -229,7 +252,14 @@ static const struct rpc_param remove_lun_params[] = {
 static void handle_remove_lun(struct rpc_call *call, void *args)
 {
 	const struct remove_lun *a = args;
+	const struct iscsi_node *n = find_node(call, a->name);
 
+	if (!n)
+		return;
+	if (forget_lun(rpc_of(call), n->name, a->lun_id)) {
+		rpc_reply_true(call);
+		return;
+	}
 	iscsi_node_remove_lun(rpc_ctx(call), a->name, a->lun_id, &iscsi_change_call(call)->change);
 }
 

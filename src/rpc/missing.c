@@ -36,10 +36,13 @@ void rpc_state_keep(struct rpc *rpc, const char *subsystem, struct json_object *
 	state_touch(rpc);
 }
 
-void rpc_state_forget(struct rpc *rpc, struct json_object *entry)
+bool rpc_state_forget(struct rpc *rpc, struct json_object *entry)
 {
-	if (missing_forget(rpc, entry))
+	bool known = missing_forget(rpc, entry);
+
+	if (known)
 		state_touch(rpc);
+	return known;
 }
 
 void missing_keep(struct rpc *rpc, const char *subsystem, struct json_object *entry, const struct err *why)

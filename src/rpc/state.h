@@ -30,7 +30,7 @@ void rpc_state_arrived(struct rpc *rpc, const char *name, const char *uuid);
  * made again when a device comes that it names, if that has this UUID. A reference is taken. */
 void rpc_state_keep(struct rpc *rpc, const char *subsystem, struct json_object *entry, const char *uuid,
                     const struct err *why);
-/* Something else has its place now: it is not missing any more. */
-void rpc_state_forget(struct rpc *rpc, struct json_object *entry);
+/* Something else has its place now, or nobody wants it: it is not missing any more. False: it was not. */
+bool rpc_state_forget(struct rpc *rpc, struct json_object *entry);
 
 #endif

@@ -107,10 +107,21 @@ def test_a_missing_lun_can_be_taken_away(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps(spdk_config(free_port())))
     with Daemon(tmp_path, "-c", tmp_path / "c.json") as daemon:
         wait_until(lambda: luns(daemon) == [(0, "disk0")], "the LUN whose disk is there")
-        daemon.rpc("iscsi_target_node_remove_lun", name=NODE, lun_id=4)
+        daemon.rpc("iscsi_target_node_remove_lun", name=NODE[-4:], lun_id=4)     # node_base is understood
         assert missing(daemon) == []
         daemon.malloc("late")
         assert luns(daemon) == [(0, "disk0")]
+        with pytest.raises(RpcError, match="does not exist"):
+            daemon.rpc("iscsi_target_node_remove_lun", name=NODE, lun_id=4)
+
+
+@pytest.mark.parametrize("name", [NODE, NODE[-4:]])
+def test_a_node_takes_what_it_waits_for_along(tmp_path, name):
+    (tmp_path / "c.json").write_text(json.dumps(spdk_config(free_port())))
+    with Daemon(tmp_path, "-c", tmp_path / "c.json") as daemon:
+        wait_until(lambda: luns(daemon) == [(0, "disk0")], "the LUN whose disk is there")
+        daemon.rpc("iscsi_delete_target_node", name=name)
+        assert missing(daemon) == [] and daemon.rpc("iscsi_get_target_nodes") == []
 
 
 def test_configurations_are_exchanged_with_what_hangs_together(tmp_path):
