@@ -98,7 +98,7 @@ static void select_answered(struct scsi_ask *a)
 
 	switch (s->error) {
 	case SCSI_MODE_OK:
-		if (s->uncaches && !a->task->aborted)
+		if (s->uncaches && !a->task->aborted && !a->task->lu->read_only)
 			scsi_unit_flush(a->task, flushed);
 		else
 			scsi_task_complete(a->task);

@@ -7,14 +7,15 @@ GROUPS = (1, 2)
 
 
 def test_io_goes_by_the_way_that_is_open(guest, daemon):
-    """I/O would fail, or wait for ever, when the administrator closes a way; or a host could not take a way into use."""
+    """I/O would fail, or wait for ever, when the administrator closes a way; or a host could not take one into use."""
     initiator = Initiator(guest)
     guest.run("modprobe -a sg scsi_dh_alua")
     exported = daemon.export(daemon.malloc("disk0", mib=64), portals=2)
     disks = [initiator.login(exported, port=port) for port in exported.ports]
     paths = " ".join(f"round-robin 0 1 1 {disk} 1" for disk in disks)
     disk = "/dev/dm-" + guest.run(f"""
-        echo "0 $(blockdev --getsz {disks[0]}) multipath 1 queue_if_no_path 1 alua 2 1 {paths}" | dmsetup create both >&2
+        size=$(blockdev --getsz {disks[0]})
+        echo "0 $size multipath 1 queue_if_no_path 1 alua 2 1 {paths}" | dmsetup create both >&2
         dmsetup info -c --noheadings -o minor both""").split()[-1]
     job = initiator.load(disk)
 
