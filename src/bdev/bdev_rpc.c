@@ -356,6 +356,7 @@ struct bdev_rpc *bdev_rpc_make(struct rpc *rpc, struct bdev_registry *reg)
 	bdev_on_going(reg, bdev_rpc_keep_qos, br);
 	bdev_rpc_add_stats(br);
 	bdev_rpc_add_fitness(br);
+	bdev_rpc_add_reservations(br);
 	bdev_rpc_add_meter(br);
 	bdev_rpc_add_qos(br);
 	rpc_add_object_saver(rpc, "bdev", save, br);

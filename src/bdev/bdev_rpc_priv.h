@@ -16,6 +16,8 @@ struct bdev_rpc {
 void bdev_rpc_save_orders(struct bdev_rpc *br, struct rpc_save *save);
 /* fitness_rpc.c */
 void bdev_rpc_add_fitness(struct bdev_rpc *br);
+/* reservation_rpc.c */
+void bdev_rpc_add_reservations(struct bdev_rpc *br);
 /* stats_rpc.c */
 void bdev_rpc_add_stats(struct bdev_rpc *br);
 /* meter_rpc.c */

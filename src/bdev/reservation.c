@@ -496,6 +496,11 @@ static const char *put(char **at, const char *s)
 	return to;
 }
 
+struct resv_report *bdev_resv_report(const struct bdev *b)
+{
+	return b->resv ? report_make(b->resv) : base_zalloc(sizeof(struct resv_report));
+}
+
 static struct resv_report *report_make(const struct bdev_resv *r)
 {
 	const struct resv_state *s = r->state;

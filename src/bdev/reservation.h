@@ -179,6 +179,8 @@ void bdev_resv_do(struct bdev_desc *desc, const struct bdev_initiator *who, stru
 /* For bdev_ops.resv: op->result is set; `seen` if that is OK. Control reactor. */
 void bdev_resv_answered(struct resv_op *op, struct resv_seen *seen);
 
+/* Control: the same as RESV_REPORT, at once; the caller's to free(). */
+struct resv_report *bdev_resv_report(const struct bdev *b);
 /* May a command of this class that is no I/O be carried out for `who`, as this core sees it now? */
 bool bdev_resv_refuses(struct bdev_channel *ch, const struct bdev_initiator *who, enum resv_class class);
 /* As this core sees it: does what is registered survive power loss? */

@@ -329,6 +329,11 @@ static void dsm_run(struct nvmf_req *req)
 
 	if (!begin(req, dsm_next))
 		return;
+	/* As a whole: hints have no I/O, and ranges may be empty. */
+	if (bdev_resv_refuses(req->ns->ch, &req->qpair->ctrlr->who, RESV_WRITE)) {
+		nvmf_req_complete(req, NVME_SC_RESERVATION_CONFLICT | NVME_SC_DNR);
+		return;
+	}
 	for (; at <= req->cmd.dsm.nr; at++) {
 		uint16_t status;
 

@@ -93,6 +93,14 @@ static uint16_t io(uint32_t host, uint8_t opc)
 	return rig_cmd(ios[host], &sqe, moves ? data : NULL, moves ? sizeof(data) : 0, NULL);
 }
 
+static uint16_t dsm_hint(uint32_t host)
+{
+	struct nvme_sqe sqe = rig_sqe(NVME_CMD_DSM, 1);
+	struct nvme_dsm_range range = { .nlb = le32_of(1) };
+
+	return rig_cmd(ios[host], &sqe, &range, sizeof(range), NULL);
+}
+
 static uint16_t report(uint32_t host, bool eds, uint32_t len)
 {
 	struct nvme_sqe sqe = rig_sqe(NVME_CMD_RESV_REPORT, 1);
@@ -148,6 +156,8 @@ static void every_type_keeps_out_whom_it_should(void **state)
 				assert_int_equal(io(0, writes[n]), 0);
 				assert_int_equal(io(1, writes[n]), w ? 0 : CONFLICT);
 			}
+			assert_int_equal(dsm_hint(0), 0);
+			assert_int_equal(dsm_hint(1), w ? 0 : CONFLICT);
 		}
 		assert_int_equal(acquire(1, NVME_RACQA_ACQUIRE, rows[i].type, 0xb, 0),
 		                 rows[i].type >= NVME_RESV_WEAR ? 0 : CONFLICT);

@@ -38,7 +38,7 @@ def scsi_may(session):
 
 
 @pytest.mark.parametrize("kind", resv.TYPES)
-def test_a_host_of_nvme_reserves(both, kind):
+def test_a_host_of_nvme_reserves(daemon, both, kind):
     """The other protocol would write into what the holder believes is its own."""
     host, session = both
     must(resv.register(host, 0xa))
@@ -52,6 +52,10 @@ def test_a_host_of_nvme_reserves(both, kind):
     status = pr.full_status(session)
     assert [(who.key, who.name) for who in status] == [(0xa, NQN), (0xb, pr.port_name(INITIATOR))]
     assert status[0].holds
+    [seen] = daemon.rpc("bdev_get_reservations", name="disk0")
+    assert [(who["kind"], who["name"], who["key"]) for who in seen["registrants"]] == \
+        [("nvme", NQN, "0xa"), ("scsi", INITIATOR, "0xb")]
+    assert seen["registrants"][0]["holds"] and seen["generation"] == 2 and not seen["persists"]
     good(pr.out(session, pr.REGISTER, key=0xb))
     must(resv.release(host, 0xa, kind))
     assert scsi_may(session) == (True, True)
