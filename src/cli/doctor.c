@@ -35,6 +35,7 @@ static int run_doctor(struct cli *c, struct cli_args *a)
 	doctor_remote(&d);
 	doctor_waits(&d);
 	doctor_ports(&d);
+	doctor_iscsi(&d);
 	doctor_state(&d);
 	doctor_disks(&d);
 	for (size_t i = 0; i < a->word_count; i++)
@@ -56,6 +57,8 @@ static int run_doctor(struct cli *c, struct cli_args *a)
 	json_object_put(d.disks);
 	json_object_put(d.subsystems);
 	json_object_put(d.portal_groups);
+	json_object_put(d.nodes);
+	json_object_put(d.auth_groups);
 	json_object_put(d.calls);
 	json_object_put(d.remote);
 	json_object_put(d.metrics);
@@ -79,6 +82,8 @@ static void ask_the_daemon(struct doctor *d)
 	d->memory = client_call(d->c, "framework_get_memory", NULL, &ignored);
 	d->disks = client_call(d->c, "bdev_get_bdevs", NULL, &ignored);
 	d->subsystems = client_call(d->c, "nvmf_get_subsystems", NULL, &ignored);
+	d->nodes = client_call(d->c, "iscsi_get_target_nodes", NULL, &ignored);
+	d->auth_groups = client_call(d->c, "iscsi_get_auth_groups", NULL, &ignored);
 	d->portal_groups = client_call(d->c, "iscsi_get_portal_groups", NULL, &ignored);
 	d->metrics = metrics_take(d->c);
 	d->remote = client_call(d->c, "bdev_nvme_get_controllers", NULL, &ignored);

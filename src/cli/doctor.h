@@ -13,7 +13,7 @@ struct doctor {
 	struct err unreachable;       /* why no daemon answers; code 0: one does */
 	uint64_t pid;                 /* the daemon's; 0: not known */
 	struct json_object *wakeups, *memory, *disks, *subsystems, *calls, *remote; /* its answers; NULL: it has none */
-	struct json_object *metrics, *portal_groups;
+	struct json_object *metrics, *portal_groups, *nodes, *auth_groups;
 	bool worst_is_problem;
 };
 
@@ -34,6 +34,7 @@ void doctor_memory(struct doctor *d);
 /* --- doctor_daemon.c: the daemon and what it uses --- */
 void doctor_socket(struct doctor *d);
 void doctor_ports(struct doctor *d);
+void doctor_iscsi(struct doctor *d);
 void doctor_state(struct doctor *d);
 void doctor_disks(struct doctor *d);
 void doctor_disk_path(struct doctor *d, const char *path);

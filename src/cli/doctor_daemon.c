@@ -125,6 +125,63 @@ void doctor_ports(struct doctor *d)
 		look_at_port(d, leading_number(CLI_ISCSI_PORT), false, true);
 }
 
+/* --- target nodes ------------------------------------------------------------------------------------------------ */
+
+static struct json_object *tagged(struct json_object *groups, uint64_t tag)
+{
+	for (size_t i = 0; i < list_count(groups); i++)
+		if (field_u64(list_at(groups, i), "tag") == tag)
+			return list_at(groups, i);
+	return NULL;
+}
+
+static bool listens_somewhere(struct doctor *d, struct json_object *node)
+{
+	struct json_object *ports = field(node, "target_ports");
+
+	for (size_t i = 0; i < list_count(ports); i++)
+		if (field_bool(tagged(d->portal_groups, field_u64(list_at(ports, i), "pg_tag")), "listening"))
+			return true;
+	return false;
+}
+
+/* What would keep every host from using a node. True: there was something. */
+static bool look_at_node(struct doctor *d, struct json_object *node)
+{
+	struct json_object *users = field(tagged(d->auth_groups, field_u64(node, "chap_group")), "secrets");
+	const char *name = field_text(node, "name");
+	char fix[600];
+
+	if (!listens_somewhere(d, node)) {
+		snprintf(fix, sizeof(fix), "gantry export disk DISK --iscsi --name %s --listen ADDRESS:PORT", name);
+		doctor_say(d, "iscsi", DOCTOR_PROBLEM, fix, "%s can be reached nowhere: none of its portal groups "
+		           "listens", name);
+	} else if (field_bool(node, "require_chap") && !list_count(users)) {
+		snprintf(fix, sizeof(fix), "gantry rpc iscsi_auth_group_add_secret tag=%lu user=USER secret=SECRET",
+		         field_u64(node, "chap_group"));
+		doctor_say(d, "iscsi", DOCTOR_PROBLEM, fix, "%s requires CHAP, and authentication group %lu has no users: "
+		           "nobody can log in", name, field_u64(node, "chap_group"));
+	} else if (!list_count(field(node, "luns"))) {
+		snprintf(fix, sizeof(fix), "gantry rpc iscsi_target_node_add_lun name=%s bdev_name=DISK", name);
+		doctor_say(d, "iscsi", DOCTOR_WARNING, fix, "%s has no LUN: hosts find nothing there", name);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+void doctor_iscsi(struct doctor *d)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < list_count(d->nodes); i++)
+		any = look_at_node(d, list_at(d->nodes, i)) || any;
+	if (list_count(d->nodes) && !any)
+		doctor_say(d, "iscsi", DOCTOR_OK, NULL, "%zu target nodes, each with disks and a way in", list_count(d->nodes));
+}
+
+/* --- who has a port ---------------------------------------------------------------------------------------------- */
+
 /* NULL: nobody. `*ret_pid` 0: somebody whose files we may not see. */
 static const char *owner_of_port(uint64_t port, char *buf, size_t size, uint64_t *ret_pid)
 {

@@ -72,6 +72,24 @@ def test_paths_that_are_to_become_disks(tmp_path):
     assert doctor(tmp_path / "none", socket=tmp_path / "nobody")["disk"]["fix"] == f"truncate -s 1G {tmp_path}/none"
 
 
+def test_target_nodes_that_nobody_can_use(daemon):
+    daemon.malloc("disk0")
+    gantry("export", "disk", "disk0", "--iscsi", "--listen", f"127.0.0.1:{free_port()}", socket=daemon.socket)
+    node = "iqn.2016-06.io.gantry:disk0"
+
+    def found():
+        return doctor(socket=daemon.socket)["iscsi"]
+
+    assert found()["level"] == "ok"
+    daemon.rpc("iscsi_target_node_remove_lun", name=node, lun_id=0)
+    assert found()["level"] == "warning" and "has no LUN" in found()["text"]
+    daemon.rpc("iscsi_create_auth_group", tag=5)
+    daemon.rpc("iscsi_target_node_set_auth", name=node, require_chap=True, chap_group=5)
+    assert found()["level"] == "problem" and "tag=5" in found()["fix"]
+    daemon.rpc("iscsi_delete_portal_group", tag=1)
+    assert found()["level"] == "problem" and "nowhere" in found()["text"]
+
+
 def test_who_has_the_port(tmp_path):
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
