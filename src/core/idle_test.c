@@ -119,23 +119,20 @@ static void stuck_reactor_is_told_and_named(void **state)
 	assert_int_equal(stats.stalls, 1);
 }
 
-/* A callback's time is known when it has ended, so the question comes later. */
-static void ask_later(struct timer *t) { ask(NULL); }
+/* A callback's time is known when it has ended: the question comes from the next one. */
+static struct msg next;
+static void ask_next(struct msg *m) { msg_send(core_control(rig.core), &asked, ask); }
+
 static void busy_100_ms(struct msg *m)
 {
 	uint64_t until = core_clock_ns() + 100 * NS_PER_MS;
 
 	while (core_clock_ns() < until)
 		;
+	msg_send(reactor_self(), &next, ask_next);
 }
 
-static void named_start(void *arg)
-{
-	static struct timer t;
-
-	msg_send(core_reactor(rig.core, 0), &stuck, busy_100_ms);
-	timer_start(&t, 300 * NS_PER_MS, ask_later);
-}
+static void named_start(void *arg) { msg_send(core_reactor(rig.core, 0), &stuck, busy_100_ms); }
 
 static void longest_callback_is_kept_by_name(void **state)
 {
@@ -150,15 +147,10 @@ static void sleepy_20_ms(struct msg *m)
 	struct timespec t = { .tv_nsec = 20 * NS_PER_MS };
 
 	nanosleep(&t, NULL);
+	msg_send(reactor_self(), &next, ask_next);
 }
 
-static void sleepy_start(void *arg)
-{
-	static struct timer t;
-
-	msg_send(core_reactor(rig.core, 0), &stuck, sleepy_20_ms);
-	timer_start(&t, 200 * NS_PER_MS, ask_later);
-}
+static void sleepy_start(void *arg) { msg_send(core_reactor(rig.core, 0), &stuck, sleepy_20_ms); }
 
 static void cpu_time_of_callbacks_is_kept(void **state)
 {
