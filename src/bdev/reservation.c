@@ -16,6 +16,8 @@ static void written(void *arg, int rc);
 static void show(struct bdev_resv *r);
 static void show_on_core(struct each *e);
 static void shown(struct each *e);
+static void drained(struct bdev_lock *l);
+static void barrier_begin(struct bdev_lock *l);
 static void barrier_taken(struct bdev_lock *l);
 static void barrier_gone(struct bdev_lock *l);
 static void finish(struct bdev_resv *r);
@@ -384,7 +386,19 @@ static void shown(struct each *e)
 		return;
 	}
 	r->lock = base_zalloc_aligned(CACHE_LINE, sizeof(*r->lock));
-	bdev_lock_take(r->lock, r->bdev, 0, UINT64_MAX, barrier_taken);
+	bdev_lock_take(r->lock, r->bdev, UINT64_MAX, 0, drained);
+}
+
+/* A lock on no block waits for what was begun before and stops nobody: what may take long is over now. */
+static void drained(struct bdev_lock *l)
+{
+	bdev_lock_give(l, barrier_begin);
+}
+
+/* Compare-and-writes are not counted, they have locks: so one on all blocks, for a moment. */
+static void barrier_begin(struct bdev_lock *l)
+{
+	bdev_lock_take(l, l->bdev, 0, UINT64_MAX, barrier_taken);
 }
 
 /* Nothing that changes the device is under way on any core that was begun before the new view was everywhere. */

@@ -18,9 +18,9 @@
  *
  * The check is made when a whole I/O is dispatched, after all waiting in the waist and before anything of it reaches
  * the device or is cut in pieces. What passed it before a reservation was made is carried out; PREEMPT AND ABORT is
- * answered when nothing of that is left: a lock on the whole device is taken and given back (locks.h), which waits for
- * all that changes it and was begun before. That is narrower than revoking leases, which belong to a controller or
- * nexus and all devices that it uses, and as strong.
+ * answered when nothing of that is left: locks are taken and given back (locks.h), which wait for all that changes the
+ * device and was begun before, while others go on. That is narrower than revoking leases, which belong to a controller
+ * or nexus and all devices that it uses, and as strong.
  *
  * A device may have its target decide (resv_outside): then ops->resv does each operation there, the state here is what
  * the target's report says of this daemon, and one party at a time is behind that.

@@ -224,6 +224,10 @@ static void preempt_and_abort_waits_for_what_was_begun(void **state)
 	}
 	ask_start(&a, 0, RESV_PREEMPT_ABORT, RESV_WE, 5, 6);
 	rig_settle(&rig);
+	assert_false(a.answered);
+	fake.holding = false;
+	assert_int_equal(io(0, 0, BDEV_WRITE), BDEV_ST_OK); /* the others go on meanwhile */
+	assert_int_equal(io(HOSTS, 1, BDEV_WRITE), BDEV_ST_OK);
 	for (uint32_t i = 0; i < 3; i++) {
 		assert_false(a.answered);
 		rig_on(rig_core(&rig, i), fake_let_go, chs[i]);
