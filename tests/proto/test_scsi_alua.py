@@ -51,7 +51,8 @@ def test_the_administrator_closes_a_way(daemon, ways, state, asc):
         # A host that finds its disk by a way in standby asks for mode pages, capacity and reservations.
         for cdb in (bytes([0x1a, 8, 0x0a, 0, 255, 0]), bytes([0x9e, 0x10]) + bytes(11) + bytes([32, 0, 0]),
                     bytes([0x5e, 0]) + bytes(6) + bytes([32, 0])):
-            assert sense(two, cdb, expect=255 if cdb[0] == 0x1a else 32) == (None if state == "standby" else (NOT_READY, asc))
+            expect = 255 if cdb[0] == 0x1a else 32
+            assert sense(two, cdb, expect=expect) == (None if state == "standby" else (NOT_READY, asc))
     daemon.rpc("iscsi_target_node_set_alua_state", name=IQN, pg_tag=2, alua_state="optimized")
     for session in ways:
         assert sense(session) == (UNIT_ATTENTION, CHANGED)
