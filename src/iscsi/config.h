@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* config.h: what is served to whom: portal groups, initiator groups, target nodes, secrets, options (private to iscsi).
+/* config.h: what is served to whom: portal groups, initiator groups, target nodes, secrets, options.
  *
  * Plain objects of the control reactor. Logins happen there and look here; a core never does: what a session needs
  * on its core was copied when it logged in. A change counts for logins from then on, and sessions that would not be

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* session.h: the register of connections and sessions, as the configuration sees it (private to iscsi). Control
+/* session.h: the register of connections and sessions, as the configuration sees it. Control
  * reactor. */
 #ifndef ISCSI_SESSION_H
 #define ISCSI_SESSION_H
