@@ -239,6 +239,27 @@ static void a_write_that_fails_changes_nothing(void **state)
 	files_free(f);
 }
 
+/* A cluster that registers and unregisters for years would fill the disk. */
+static void the_file_does_not_grow_for_ever(void **state)
+{
+	struct files *f = files_sim_make(1);
+	struct world w, again;
+	size_t len;
+
+	world_start(&w, f);
+	for (uint32_t turn = 0; turn < 40; turn++)
+		write_all(&w);
+	assert_int_equal(w.rc, 0);
+	files_sim_bytes(f, "reservations", &len);
+	assert_true(len > 16384 && len < 100000); /* of 40 * 24 records of 700 bytes and more */
+	w.write = WRITES + 1;
+	world_stop(&w);
+	world_start(&again, f);
+	check(&again, &w);
+	world_stop(&again);
+	files_free(f);
+}
+
 /* Somebody may rely on a reservation: a file that is wrong is no empty one. */
 static void damage_is_found(void **state)
 {
@@ -270,6 +291,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_acknowledged_survives_a_crash_at_any_step),
 		cmocka_unit_test(a_write_that_fails_changes_nothing),
+		cmocka_unit_test(the_file_does_not_grow_for_ever),
 		cmocka_unit_test(damage_is_found),
 	};
 
