@@ -208,6 +208,7 @@ struct iscsi_conn {
 	uint32_t stat_sn;
 	uint32_t held;                /* commands that came ahead of others: not in turn */
 	struct iscsi_later *later;    /* PDUs that are no commands and did so */
+	uint32_t later_bytes;         /* their data */
 	bool held_go_on;              /* some of them are in turn now */
 	uint8_t skipped[ISCSI_QUEUE_DEPTH_MAX / 8]; /* CmdSNs ahead that need not be waited for: ended, or will not come */
 	/* Slots. */

@@ -120,9 +120,14 @@ static bool in_turn(struct iscsi_conn *c, uint32_t cmd_sn)
 	case CMD_SN_AHEAD:
 		break;
 	}
+	if (c->rx_buf && c->later_bytes + c->rx_buf_len > ISCSI_SAY_BYTES_MAX) {
+		iscsi_conn_break(c, ISCSI_REJECT_LONG_OPERATION, "CmdSN: too much came ahead of its turn");
+		return false;
+	}
 	l = base_zalloc(sizeof(*l));
 	*l = (struct iscsi_later){ .next = c->later, .cmd_sn = cmd_sn, .bhs = c->rx_bhs, .buf = c->rx_buf,
-	                           .len = c->rx_buf_len };
+	                           .len = c->rx_buf ? c->rx_buf_len : 0 };
+	c->later_bytes += l->len;
 	c->rx_buf = NULL;
 	c->later = l;
 	return false;
@@ -135,6 +140,7 @@ static void later_goes_on(struct iscsi_conn *c, struct iscsi_later *l)
 	while (*at != l)
 		at = &(*at)->next;
 	*at = l->next;
+	c->later_bytes -= l->len;
 	c->rx_bhs = l->bhs;
 	c->rx_bhs.h.opcode |= ISCSI_IMMEDIATE; /* its number has been counted */
 	c->rx_buf = l->buf;
