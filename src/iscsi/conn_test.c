@@ -221,6 +221,63 @@ static void a_window_full(void **state)
 	end();
 }
 
+static void send_ping(uint32_t cmd_sn, const char *data)
+{
+	const union iscsi_bhs b = { .nop_out = { .opcode = ISCSI_OP_NOP_OUT, .flags = ISCSI_FINAL, .itt = be32_of(cmd_sn),
+	                                         .ttt = be32_of(ISCSI_TAG_NONE), .cmd_sn = be32_of(cmd_sn) } };
+
+	host_send_pdu(&h, &b, data, (uint32_t)strlen(data));
+}
+
+static void send_read(uint32_t cmd_sn)
+{
+	union iscsi_bhs b = host_rw(&h, false, 0, 1);
+
+	b.command.itt = be32_of(cmd_sn);
+	b.command.cmd_sn = be32_of(cmd_sn);
+	host_send_pdu(&h, &b, NULL, 0);
+}
+
+/* What comes ahead of its turn is dealt with in its turn, commands or not; twice the same only once. */
+static void ahead_of_their_turn(void **state)
+{
+	const uint8_t *data;
+	union iscsi_bhs b;
+	uint32_t sn, len;
+
+	begin("");
+	sn = h.cmd_sn;
+	send_ping(sn + 3, "third");
+	send_read(sn + 2);
+	send_ping(sn + 1, "first");
+	send_ping(sn + 3, "again");
+	world_pass(NS_PER_MS);
+	assert_false(host_recv(&h, &b, NULL, NULL, NS_PER_MS));
+	send_read(sn);
+	for (uint32_t n = 0, pings = 0; n < 4; n++) {
+		assert_true(host_recv(&h, &b, &data, &len, NS_PER_S));
+		if (b.h.opcode == ISCSI_OP_NOP_IN)
+			assert_memory_equal(data, pings++ ? "third" : "first", 5);
+		else
+			assert_int_equal(b.h.opcode, ISCSI_OP_DATA_IN);
+		assert_true(n < 3 || pings == 2);
+	}
+	assert_int_equal(be32_get(b.nop_in.exp_cmd_sn), sn + 4);
+	assert_false(host_recv(&h, &b, NULL, NULL, NS_PER_MS));
+	assert_int_equal(world_count(&w, "ignored"), 1);
+	end();
+}
+
+/* One that ends within such a state leaves nothing behind. */
+static void gone_while_others_wait(void **state)
+{
+	begin("");
+	send_ping(h.cmd_sn + 3, "third");
+	send_read(h.cmd_sn + 2);
+	world_pass(NS_PER_MS);
+	end();
+}
+
 /* --- initiators that are gone, silent, deaf ---------------------------------------------------------------------- */
 
 /* A conversation that owes everything to both sides. */
@@ -365,6 +422,7 @@ int main(void)
 		cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(memory_is_hard_to_get),
 		cmocka_unit_test(networks_that_cut_everything), cmocka_unit_test(sessions_move_all_the_time),
 		cmocka_unit_test(a_window_full), cmocka_unit_test(gone_at_any_time), cmocka_unit_test(stopped_at_any_time),
+		cmocka_unit_test(ahead_of_their_turn), cmocka_unit_test(gone_while_others_wait),
 		cmocka_unit_test(silent_after_r2t), cmocka_unit_test(silent_before_its_data), cmocka_unit_test(deaf),
 		cmocka_unit_test(nobody_answers),
 		cmocka_unit_test(no_login), cmocka_unit_test(reinstated),
