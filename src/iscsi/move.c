@@ -357,7 +357,16 @@ static void freeze_command(struct freeze *f, struct iscsi_task *t)
 
 static void freeze_receiving(struct freeze *f, struct iscsi_task *t)
 {
+	struct scsi_task *s = &t->scsi;
+
 	freeze_bool(f, "task.refused", &t->refused);
+	if (t->refused) { /* a unit attention, for instance, is told once: nobody can be asked again */
+		freeze_u8(f, "task.status", &s->status);
+		freeze_u32(f, "task.full_len", &s->full_len);
+		freeze_u8(f, "task.sense_len", &s->sense_len);
+		freeze_raw(f, "task.sense", s->sense, sizeof(s->sense));
+	}
+	freeze_u32(f, "task.epoch", &s->epoch);
 	freeze_bool(f, "task.bad_digest", &t->bad_digest);
 	freeze_bool(f, "task.unsolicited", &t->unsolicited);
 	freeze_bool(f, "task.asks", &t->asks);
@@ -413,15 +422,12 @@ static void thaw_receiving(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = task_conn(t);
 	struct scsi_task *s = &t->scsi;
+	uint32_t epoch = s->epoch;
 
 	s->iovs = NULL;
 	s->iov_count = s->iov_max = 0;
 	if (t->refused || !scsi_task_parse(s)) {
-		if (t->refused) /* it was, before; sense is told anew */
-			scsi_task_parse(s);
 		t->refused = true;
-		if (s->status == SCSI_GOOD)
-			scsi_task_fail(s, SCSI_ABORTED_COMMAND, 0x4b, 0x00);
 		s->data = SCSI_DATA_OUT;
 		s->may_lend = s->may_consume = false;
 	} else if (t->wanted && (s->data != SCSI_DATA_OUT || s->moves != t->wanted)) {
@@ -431,6 +437,7 @@ static void thaw_receiving(struct iscsi_task *t)
 	}
 	if (t->refused && t->wanted)
 		s->moves = t->wanted; /* room for what comes */
+	s->epoch = epoch; /* what aborted it meanwhile has not been forgotten */
 	if (t->owes)
 		c->owed++;
 	if (t->asks) {
