@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* iscsi_sim.c: iSCSI, host to RAM disk: one to five sessions of gantry-perf's initiator at one logical unit, under a
- * simulated network that delays, cuts into pieces and resets, while sessions are moved between cores in the middle of
- * anything, and ended by the administrator; with digests and without, whatever is negotiated.
+/* iscsi_sim.c: iSCSI, host to disk: one to five sessions of gantry-perf's initiator at one logical unit, a RAM disk's
+ * or one of media that keep I/O back, under a simulated network that delays, cuts into pieces and resets, while sessions
+ * are moved between cores in the middle of anything, ended by the administrator, and preempted by the first host, which
+ * holds a reservation; with digests and without, whatever is negotiated.
  *
- * Checks that no read is stale, torn or another block's, that every command is answered, that nothing gets stuck or is
- * left behind, and that a seed replays a run exactly.
+ * Checks that
+ *   - no read is stale, torn or another block's, every command is answered, nothing gets stuck or is left behind;
+ *   - no write lands after it was answered, nor, when its session was lost, after the host has logged in again;
+ *   - no write of a host lands that was out when it was preempted and aborted, until it registers again;
+ *   - a seed replays a run exactly.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +18,7 @@
 #include "core/mem.h"
 #include "iscsi/config.h"
 #include "iscsi/session.h"
+#include "media.h"
 #include "net/sim/sim_net.h"
 #include "oracle.h"
 #include "perf/initiator.h"
@@ -29,8 +34,17 @@
 #define RETRY_NS (20 * NS_PER_MS)
 #define SECONDS 600                     /* of virtual time; a run that needs more is stuck */
 #define STATUS_LOST 0xffu
+#define GENERATIONS_MAX 8192u
+#define PR_TYPE 5                       /* write exclusive, registrants only */
 
 enum kind { KIND_READ, KIND_WRITE, KIND_ZEROES, KIND_FLUSH };
+
+/* What may still become of a write. */
+struct fate {
+	enum fate_state { FATE_NONE, FATE_OUT, FATE_LOST, FATE_PREEMPTED, FATE_ANSWERED, FATE_FENCED } state;
+	uint32_t client;
+	uint64_t sent;                  /* in order of all that was sent */
+};
 
 struct task {
 	struct ini_op op;
@@ -52,6 +66,12 @@ struct client {
 	struct task tasks[TASKS_MAX];
 	struct timer retry;
 	bool running, over;
+	/* Reservations: one command at a time beside the others. */
+	struct ini_op pr;
+	uint8_t pr_data[24], pr_action;
+	uint32_t victim;
+	uint64_t pr_sent, registered;
+	bool pr_out, holds;
 };
 
 struct hand {
@@ -72,16 +92,24 @@ struct world {
 	struct hand hands[HANDS];
 	struct client client[CLIENTS_MAX];
 	struct oracle *oracle;
+	struct media media;
+	struct bdev *disk;
+	struct fate fates[GENERATIONS_MAX];
+	uint64_t sent;
 	uint32_t clients_running;
+	bool on_media, reserving;
 	bool serving, ending, stopped, failed;
 	char why[512];
 };
 
 static struct {
-	uint64_t ios, logins, cuts, moves, ends;
+	uint64_t ios, logins, cuts, moves, ends, preempts, conflicts, held;
 } all;
 
+enum { PR_RESERVE = 1, PR_PREEMPT_AND_ABORT = 5, PR_REGISTER = 6 /* and ignore the key there is */ };
+
 static void next(struct task *t);
+static void reserve(struct client *c, uint8_t action);
 static void connect_now(void *arg);
 
 static void PRINTF(2, 3) fail(struct world *w, const char *fmt, ...)
@@ -108,6 +136,7 @@ static void verdict(const struct world *w)
 static void verify(struct task *t, bool ok)
 {
 	struct world *w = t->client->w;
+	struct fate *f = &w->fates[t->generation];
 	char why[256];
 
 	switch (t->kind) {
@@ -120,15 +149,51 @@ static void verify(struct task *t, bool ok)
 	case KIND_WRITE:
 	case KIND_ZEROES:
 		oracle_write_end(w->oracle, t->lba, t->count, t->generation, ok);
+		if (f->state != FATE_FENCED && t->op.status != STATUS_LOST)
+			f->state = FATE_ANSWERED;
+		else if (f->state == FATE_OUT)
+			f->state = FATE_LOST;
 		break;
 	case KIND_FLUSH:
 		break;
 	}
 }
 
-/* A session that is new has a unit attention for each LUN, which is told once; nothing else may go wrong. */
-static bool is_explained(const struct ini_op *op)
+/* Just when it lands. */
+static void lands(void *arg, uint64_t lba, const uint8_t *data)
 {
+	struct world *w = arg;
+	const struct fate *f;
+	uint64_t word;
+
+	if (!data)
+		return;
+	memcpy(&word, data, 8);
+	must(word >> 32 && word >> 32 < GENERATIONS_MAX);
+	f = &w->fates[word >> 32];
+	if (f->state != FATE_OUT && f->state != FATE_LOST)
+		fail(w, "a write of client %u lands at block %llu %s", f->client, (unsigned long long)lba,
+		     f->state == FATE_FENCED ? "after its host had logged in again" :
+		     f->state == FATE_PREEMPTED ? "after its host was preempted" : "after its answer");
+}
+
+/* Writes of a client that may still land, and were sent before `sent`: now they have another state. */
+static void change_fates(struct world *w, uint32_t client, uint64_t sent, enum fate_state to)
+{
+	for (uint32_t n = 0; n < GENERATIONS_MAX; n++) {
+		struct fate *f = &w->fates[n];
+
+		if (f->client == client && f->sent < sent &&
+		    (f->state == FATE_OUT || f->state == FATE_LOST || f->state == FATE_PREEMPTED))
+			f->state = to;
+	}
+}
+
+/* A session that is new has a unit attention for each LUN, which is told once; nothing else may go wrong. */
+static bool is_explained(const struct world *w, const struct ini_op *op)
+{
+	if (w->reserving && (op->status == SCSI_RESERVATION_CONFLICT || op->status == SCSI_TASK_ABORTED))
+		return true;
 	return op->status == STATUS_LOST || op->status == SCSI_TASK_SET_FULL || op->status == SCSI_BUSY ||
 	       (op->status == SCSI_CHECK_CONDITION && op->key == SCSI_UNIT_ATTENTION);
 }
@@ -145,9 +210,14 @@ static void done(struct ini_op *op)
 	all.ios++;
 	verify(t, op->status == SCSI_GOOD);
 	sim_note((uint64_t)op->status << 32 | t->lba);
-	if (op->status && !is_explained(op))
+	if (op->status && !is_explained(c->w, op))
 		fail(c->w, "client %u: command %02xh of LBA %llu, %u blocks: %s", c->index, op->cdb[0],
 		     (unsigned long long)t->lba, t->count, ini_op_text(op, buf));
+	if (op->status == SCSI_RESERVATION_CONFLICT) {
+		all.conflicts++;
+		if (c->running)
+			reserve(c, PR_REGISTER);
+	}
 	if (c->running)
 		next(t);
 }
@@ -187,11 +257,77 @@ static void submit(struct task *t)
 		t->op.cdb[0] = SCSI_OP_SYNC_CACHE_16;
 		break;
 	}
+	if (t->kind == KIND_WRITE || t->kind == KIND_ZEROES) {
+		must(t->generation < GENERATIONS_MAX);
+		w->fates[t->generation] = (struct fate){ FATE_OUT, t->client->index, ++w->sent };
+	}
 	t->op.data = t->buf;
 	t->op.done = done;
 	t->out = true;
 	t->client->tasks_out++;
 	ini_submit(t->client->ini, &t->op);
+}
+
+/* --- reservations: the first client holds one, and throws the others out ----------------------------------------- */
+
+static uint64_t key_of(uint32_t client)
+{
+	return client + 1;
+}
+
+/* Who registers anew may write again; also what was on its way, and its data not here, when it was preempted. */
+static void reserved(struct ini_op *op)
+{
+	struct client *c = container_of(op, struct client, pr);
+	char buf[80];
+
+	c->pr_out = false;
+	if (op->status && !is_explained(c->w, op))
+		fail(c->w, "client %u: PERSISTENT RESERVE OUT, action %u: %s", c->index, c->pr_action, ini_op_text(op, buf));
+	if (!c->running)
+		return;
+	if (op->status == SCSI_CHECK_CONDITION) {
+		reserve(c, c->pr_action);
+	} else if (op->status == SCSI_GOOD && c->pr_action == PR_REGISTER && c->index == 0) {
+		reserve(c, PR_RESERVE);
+	} else if (op->status == SCSI_GOOD && c->pr_action == PR_RESERVE) {
+		c->holds = true;
+	} else if (op->status == SCSI_GOOD && c->pr_action == PR_PREEMPT_AND_ABORT) {
+		all.preempts++;
+		if (c->w->client[c->victim].registered < c->pr_sent)
+			change_fates(c->w, c->victim, c->pr_sent, FATE_PREEMPTED);
+	}
+}
+
+static void reserve(struct client *c, uint8_t action)
+{
+	be64 own = be64_of(action == PR_REGISTER ? 0 : key_of(c->index));
+	be64 other = be64_of(action == PR_REGISTER ? key_of(c->index) : action == PR_RESERVE ? 0 : key_of(c->victim));
+
+	if (c->pr_out)
+		return;
+	c->pr_out = true;
+	c->pr_action = action;
+	c->pr_sent = ++c->w->sent;
+	if (action == PR_REGISTER) {
+		c->registered = c->pr_sent;
+		change_fates(c->w, c->index, c->pr_sent, FATE_LOST);
+	}
+	memset(c->pr_data, 0, sizeof(c->pr_data));
+	memcpy(c->pr_data, &own, sizeof(own));
+	memcpy(c->pr_data + 8, &other, sizeof(other));
+	c->pr = (struct ini_op){ .cdb = { SCSI_OP_PR_OUT_REGISTER, action, action == PR_REGISTER ? 0 : PR_TYPE },
+	                         .is_write = true, .data = c->pr_data, .len = sizeof(c->pr_data), .done = reserved };
+	c->pr.cdb[8] = sizeof(c->pr_data);
+	ini_submit(c->ini, &c->pr);
+}
+
+static void maybe_preempt(struct client *c)
+{
+	if (!c->holds || c->pr_out || c->w->clients < 2 || !sim_chance(5))
+		return;
+	c->victim = 1 + (uint32_t)sim_draw(c->w->clients - 1);
+	reserve(c, PR_PREEMPT_AND_ABORT);
 }
 
 /* --- clients ----------------------------------------------------------------------------------------------------- */
@@ -204,6 +340,7 @@ static void close_now(struct timer *timer)
 		fail(c->w, "client %u: the end of a session left %u commands without an answer", c->index, c->tasks_out);
 	ini_close(c->ini);
 	c->ini = NULL;
+	c->pr_out = false;
 	if (c->w->ios_left && !c->w->failed) {
 		connect_now(c);
 		return;
@@ -234,6 +371,7 @@ static void next(struct task *t)
 		return;
 	}
 	c->w->ios_left--;
+	maybe_preempt(c);
 	choose(t);
 	submit(t);
 }
@@ -250,7 +388,10 @@ static void ready(struct ini *i, const struct err *e, void *arg)
 	all.logins++;
 	if (ini_get_info(i)->block_count != w->blocks || ini_get_info(i)->block_size != w->block_size)
 		fail(w, "client %u: the unit is not what was exported", c->index);
+	change_fates(w, c->index, UINT64_MAX, FATE_FENCED);
 	c->running = true;
+	if (w->reserving)
+		reserve(c, PR_REGISTER);
 	for (uint32_t n = 0; n < c->task_count && c->running; n++)
 		next(&c->tasks[n]);
 }
@@ -398,11 +539,14 @@ static void serve(void *arg)
 	const struct iscsi_initiators everybody = { &any, &any, 1, 1 };
 	const struct iscsi_map_pair pair = { 1, 1 };
 	const struct iscsi_lun_spec lun = { .bdev_name = "disk", .lun = 0 };
+	const struct uuid uuid = { .b = { 1, 2, 3, 4, 5, 6, 0x40, 8, 0x80, 1 } };
 	struct err e = { 0 };
-	struct bdev *b;
 
 	w->reg = bdev_registry_make(w->target_core);
-	must(!malloc_create(w->reg, &disk, &b, &e));
+	if (w->on_media)
+		w->disk = media_export(&w->media, w->reg, "disk", &uuid);
+	else
+		must(!malloc_create(w->reg, &disk, &w->disk, &e));
 	w->scsi = scsi_make(w->target_core, w->reg);
 	w->target = iscsi_target_make(w->target_core, w->reg, w->scsi);
 	draw_options(&w->target->options);
@@ -454,6 +598,13 @@ static void begin(struct world *w, uint64_t seed)
 	w->cut_percent = sim_chance(50) ? (uint32_t)sim_draw(8) : 0;
 	w->move_permille = sim_chance(50) ? (uint32_t)sim_draw(100) : 0;
 	w->ends_left = sim_chance(30) ? 3 : 0;
+	w->reserving = sim_chance(40);
+	w->on_media = sim_chance(50);
+	media_init(&w->media, w->blocks, w->blocks, w->block_size);
+	w->media.lands = lands;
+	w->media.arg = w;
+	w->media.hold_percent = sim_chance(70) ? (uint32_t)sim_draw(20) : 0;
+	w->media.hold_ns_max = 1 + sim_draw(200 * NS_PER_MS);
 	w->target_core = make_core(w->cores, sim_chance(40) ? 16 * MIB : 256 * MIB);
 	if (sim_chance(30))
 		mem_starve(w->target_core, 2 + (uint32_t)sim_draw(6));
@@ -479,7 +630,10 @@ static void scsi_gone(void *arg)
 	struct world *w = arg;
 
 	scsi_free(w->scsi);
-	must(!malloc_delete(w->reg, "disk", disk_gone, w, NULL));
+	if (w->on_media)
+		bdev_unregister(w->disk, disk_gone, w);
+	else
+		must(!malloc_delete(w->reg, "disk", disk_gone, w, NULL));
 }
 
 static void iscsi_gone(void *arg)
@@ -525,6 +679,8 @@ static uint64_t end(struct world *w)
 	if (sim_net_connections())
 		fail(w, "%u connections are left", sim_net_connections());
 	verdict(w);
+	all.held += w->media.held;
+	media_fini(&w->media);
 	oracle_free(w->oracle);
 	core_free(w->host_core);
 	core_free(w->target_core);
@@ -565,10 +721,12 @@ int main(int argc, char **argv)
 
 	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
 	rc = seeds_main(argc, argv, 60, run);
-	printf("%llu commands; %llu logins; %llu cuts; %llu moves; %llu times sessions were ended\n",
-	       (unsigned long long)all.ios, (unsigned long long)all.logins, (unsigned long long)all.cuts,
-	       (unsigned long long)all.moves, (unsigned long long)all.ends);
-	if (!rc && argc == 1 && (all.ios < 10000 || all.cuts < 50 || all.moves < 100 || all.ends < 10)) {
+	printf("%llu commands, %llu held; %llu logins; %llu cuts; %llu moves; %llu times sessions were ended; "
+	       "%llu preempted, %llu conflicts\n", (unsigned long long)all.ios, (unsigned long long)all.held,
+	       (unsigned long long)all.logins, (unsigned long long)all.cuts, (unsigned long long)all.moves,
+	       (unsigned long long)all.ends, (unsigned long long)all.preempts, (unsigned long long)all.conflicts);
+	if (!rc && argc == 1 && (all.ios < 10000 || all.cuts < 50 || all.moves < 100 || all.ends < 10 ||
+	                         all.preempts < 20 || all.conflicts < 20 || all.held < 100)) {
 		fprintf(stderr, "too little happened for this to prove anything\n");
 		return 1;
 	}
