@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* iscsi_sim.c: iSCSI, host to disk: one to five sessions of gantry-perf's initiator at one logical unit, a RAM disk's
- * or one of media that keep I/O back, under a simulated network that delays, cuts into pieces and resets, while sessions
- * are moved between cores in the middle of anything, ended by the administrator, and preempted by the first host, which
- * holds a reservation; with digests and without, whatever is negotiated.
+ * or one of media that keep I/O back, under a simulated network that delays, cuts into pieces and resets, while
+ * sessions are moved between cores in the middle of anything, ended by the administrator, and preempted by the first
+ * host, which holds a reservation; with digests and without, whatever is negotiated.
  *
  * Checks that
  *   - no read is stale, torn or another block's, every command is answered, nothing gets stuck or is left behind;
