@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_world.h: an iSCSI target with a RAM disk in a simulated world, and raw initiators that speak to it PDU by PDU. */
+/* test_world.h: an iSCSI target with a RAM disk in a simulated world, and raw initiators that speak to it by PDUs. */
 #ifndef ISCSI_TEST_WORLD_H
 #define ISCSI_TEST_WORLD_H
 
