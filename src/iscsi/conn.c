@@ -170,9 +170,14 @@ static uint64_t ping_due(struct iscsi_conn *c, uint64_t now)
 		c->ping_ttt = ISCSI_TAG_NONE;
 	if (c->ping_ttt != ISCSI_TAG_NONE)
 		return now >= after_ms(c->ping_ns, timeout) ? 0 : after_ms(c->ping_ns, timeout);
+	if (c->state == CONN_DISCOVERY) { /* is not pinged: initiators do not expect it there */
+		uint64_t end = after_ms(c->heard_ns, interval + timeout);
+
+		return now >= end ? 0 : end;
+	}
 	if (now < after_ms(c->heard_ns, interval))
 		return after_ms(c->heard_ns, interval);
-	if (c->move || c->logged_out || c->state == CONN_DISCOVERY)
+	if (c->move || c->logged_out)
 		return now + NS_PER_S;
 	iscsi_conn_ping(c);
 	return after_ms(now, min_u32(interval, timeout)); /* if it is answered the next one is due then */

@@ -12,6 +12,7 @@
 
 static void discovery_begins(struct iscsi_conn *c);
 static void admit(struct iscsi_conn *c);
+static void admit_run(struct defer *d);
 static void admit_now(struct iscsi_conn *c);
 static void refuse(struct iscsi_conn *c, uint16_t status, const char *why);
 static void make_slots(struct iscsi_conn *c);
@@ -139,10 +140,20 @@ static void admit(struct iscsi_conn *c)
 {
 	c->node = c->login.node;
 	iscsi_node_ref(c->node);
+	list_del(&c->entry); /* in the order of logins: the last one replaces all others */
+	list_add_tail(&c->conns->entries, &c->entry);
 	iscsi_conn_set_state(c, CONN_ADMIT);
 	iscsi_conn_update_reading(c);
-	if (!iscsi_conns_reinstate(c))
-		admit_now(c);
+	defer_run(&c->try_move, admit_run);
+}
+
+/* Nobody up the stack has it in hand any more: it may leave. */
+static void admit_run(struct defer *d)
+{
+	struct iscsi_conn *c = container_of(d, struct iscsi_conn, try_move);
+
+	if (c->state == CONN_ADMIT)
+		iscsi_conn_admit_go_on(c);
 }
 
 void iscsi_conn_admit_go_on(struct iscsi_conn *c)
@@ -214,6 +225,7 @@ static void leave_control(struct iscsi_conn *c)
 	notify(c->conns->core, NOTIFY_HOST_CONNECTED, "%s %s", c->login.initiator_name, c->node->name);
 	timer_stop(&c->timer);
 	defer_cancel(&c->flush);
+	defer_cancel(&c->try_move);
 	sock_want_write(c->sock, false);
 	sock_detach(c->sock);
 	list_del(&c->link);

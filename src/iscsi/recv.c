@@ -145,7 +145,7 @@ static void feed(struct iscsi_conn *c, const uint8_t *at, const uint8_t *end)
 		case ISCSI_RX_END:
 			on_end(c);
 			/* What a login is followed by is read where the session lives then. */
-			if (unlikely(c->state == CONN_ADMIT || c->state == CONN_CARRIED) && at < end)
+			if (unlikely(c->state == CONN_ADMIT) && at < end)
 				iscsi_conn_lose(c, "more came before its login was answered");
 			break;
 		case ISCSI_RX_BAD:

@@ -80,6 +80,8 @@ struct iscsi_task *iscsi_task_take(struct iscsi_conn *c, bool immediate, bool in
 {
 	struct iscsi_task *t;
 
+	if (unlikely(immediate) && c->in_use - c->window_used - c->held >= ISCSI_IMMEDIATE_SLOTS)
+		return NULL; /* the others are the window's, which was promised */
 	if (c->free) {
 		t = container_of(c->free, struct iscsi_task, link);
 		c->free = t->link.next;

@@ -59,6 +59,16 @@ def test_data_that_was_promised_and_does_not_come(iscsi):
             s.close()
 
 
+def test_silent_discovery(iscsi):
+    """Anybody may ask which targets there are; who then says nothing more would keep a socket for ever."""
+    with iscsi.session(initiator="iqn.2026-11.test:well") as well:
+        silent = [iscsi.discovery() for _ in range(4)]
+        wait_until(lambda: check(well, 5) or connections(iscsi) == 1, "the silent to be closed", 60)
+        for s in silent:
+            s.expect_closed()
+            s.close()
+
+
 def test_one_that_reads_slowly(iscsi):
     """It gets all of its data, in its own time, and is not taken for dead."""
     with iscsi.session(initiator="iqn.2026-11.test:well") as well, \

@@ -4,7 +4,8 @@ import pytest
 
 from iscsi import (CANNOT_INCLUDE, DATA_OUT, FULL_FEATURE, INITIATOR, INITIATOR_ERROR, INVALID_DURING_LOGIN, LOGIN,
                    LOGOUT, MISSING_PARAMETER, NO_SESSION, NOP_OUT, NOT_FOUND, OPERATIONAL, SCSI_COMMAND, SECURITY,
-                   SESSION_TYPE, SNACK, SUCCESS, TASK_MANAGEMENT, TEXT, UNSUPPORTED_VERSION, Ended, Rejected, make_text)
+                   SESSION_TYPE, SNACK, SUCCESS, TASK_MANAGEMENT, TEXT, UNSUPPORTED_VERSION, Ended, Rejected, make_pdu,
+                   make_text)
 
 
 def names(iscsi, **more):
@@ -238,3 +239,23 @@ def test_who_is_silent_is_closed(iscsi):
         c.expect_closed(60)
         c.close()
     iscsi.daemon.rpc("iscsi_set_options", login_timeout_ms=15000)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["no session yet", "a session that ends first"])
+def test_more_behind_the_last_request(iscsi, again):
+    """Commands in the same segment as the request that ends the login: the session is about to go to a core, or waits
+    for an older one to end. They end it; nobody else may notice."""
+    last = make_pdu(LOGIN, 0x87, immediate=True, lun=b"\x80\0\0\0\0\1\0\0", itt=0, words=(1 << 16, 1, 0),
+                    data=make_text(names(iscsi)))
+    for more in (b"\0", make_pdu(NOP_OUT, immediate=True, itt=5, words=(0xffffffff, 1, 0)) * 4):
+        old = iscsi.session() if again else None
+        with iscsi.conn() as c:
+            c.send(last + more)
+            try:
+                while True:
+                    c.recv_pdu()
+            except Ended:
+                pass
+        if old:
+            old.close()
+    iscsi.check_serves()

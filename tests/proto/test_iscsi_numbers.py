@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from iscsi import NONE, NOP_OUT, REJECT, SCSI_COMMAND, Ended, Outstanding, good, read_cdb, serial, write_cdb
+from iscsi import (NONE, NOP_OUT, R2T, REJECT, SCSI_COMMAND, TOO_MANY_IMMEDIATE, Ended, Outstanding, good,
+                   read_cdb, serial, write_cdb)
 
 
 def is_silent(s, seconds=0.3):
@@ -38,6 +39,22 @@ def test_immediate_commands_have_no_place(iscsi):
             good(s.command(bytes(6), immediate=True))
             assert s.nop(b"now").data == b"now"
             good(s.command(bytes(6)))
+
+
+def test_too_many_immediate_commands(iscsi):
+    """They take no place in the window, and none of those that it promises."""
+    with iscsi.session() as s:
+        good(s.test_unit_ready())
+        width = serial(s.maxcmdsn - s.expcmdsn) + 1
+        for n in range(width + 16):
+            s.submit(write_cdb(0, 1), b"w" * 512, immediate_data=0, immediate=True)
+        answers = [s.recv_pdu() for _ in range(width + 16)]
+        rejected = [pdu for pdu in answers if pdu.opcode == REJECT]
+        assert rejected and {pdu.bhs[2] for pdu in rejected} == {TOO_MANY_IMMEDIATE}
+        assert {pdu.opcode for pdu in answers} == {REJECT, R2T}
+        itts = [s.submit(read_cdb(n, 1), expect=512) for n in range(width)]
+        for itt in itts:
+            good(s.wait(itt))
 
 
 @pytest.mark.parametrize("off", [-1, -2, -100, -0x7fffff00], ids=str)

@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from gantry import wait_until
-from iscsi import ASYNC, INITIATOR, LOGOUT, NONE, REJECT, Ended, LoginFailed, Session, good, read_cdb, write_cdb
+from iscsi import (ASYNC, FULL_FEATURE, INITIATOR, LOGOUT, NONE, OPERATIONAL, REJECT, SUCCESS, Ended, LoginFailed,
+                   Session, good, read_cdb, write_cdb)
 
 OTHER_ISID = b"\x80\0\0\0\0\x02"
 
@@ -31,6 +32,17 @@ def test_who_logs_in_again_gets_a_new_session(iscsi):
             good(new.write(0, b"n" * 2048))
             assert new.read(0, 4) == b"n" * 2048
             wait_for(iscsi, 1)
+
+
+def test_who_logs_in_last_stays(iscsi):
+    """Whose connection was there first does not matter: the later login replaces the earlier one."""
+    with iscsi.conn() as first, iscsi.session() as old:
+        answer = first.login_step(OPERATIONAL, FULL_FEATURE, {"InitiatorName": INITIATOR, "SessionType": "Normal",
+                                                              "TargetName": iscsi.name})
+        assert answer.status == SUCCESS and answer.tsih not in (0, old.tsih)
+        old.expect_closed()
+        wait_for(iscsi, 1)
+    wait_for(iscsi, 0)
 
 
 def test_again_and_again(iscsi):
