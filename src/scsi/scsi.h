@@ -88,7 +88,7 @@ struct scsi_lun_opts {
 };
 /* Open the device and show it to hosts (unit attention REPORTED LUNS DATA HAS CHANGED). c->ret_lun: which it is. */
 void scsi_target_add_lun(struct scsi_target *t, const struct scsi_lun_opts *opts, struct scsi_change *c);
-/* Waits for its tasks only. */
+/* Waits for its tasks only: those whose data is still to come, too, for as long as the transport lets them. */
 void scsi_target_remove_lun(struct scsi_target *t, uint32_t lun, struct scsi_change *c);
 /* Asymmetric access of a port group; enum scsi_alua. Hosts are told by unit attentions. */
 void scsi_target_set_alua(struct scsi_target *t, uint16_t group, uint8_t state, struct scsi_change *c);
