@@ -44,7 +44,7 @@ struct scsi_opcode;     /* the row an opcode led to */
 #define SCSI_CDB_MAX 32u
 #define SCSI_SENSE_MAX 64u             /* descriptor sense with a few descriptors; fixed format needs 18 */
 #define SCSI_NAME_MAX 223u             /* of a device or a port, in bytes: an iSCSI name */
-#define SCSI_PORT_NAME_MAX 239u        /* iqn...,t,0x0001 and iqn...,i,0x0123456789ab */
+#define SCSI_PORT_NAME_MAX 240u        /* iqn...,t,0x0001 and iqn...,i,0x0123456789ab */
 
 /* --- the layer and its devices: control reactor ----------------------------------------------------------- */
 

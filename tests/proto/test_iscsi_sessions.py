@@ -58,6 +58,15 @@ def test_again_and_again(iscsi):
     wait_for(iscsi, 0)
 
 
+def test_the_longest_name_has_ports_too(iscsi):
+    """An initiator port is a name and an ISID: of the longest name both have to fit."""
+    name = "iqn.2026-11.test:" + "x" * 206
+    with iscsi.session(initiator=name, isid=b"\x80\0\0\0\0\1") as a, \
+            iscsi.session(initiator=name, isid=b"\x80\0\0\0\0\2") as b:
+        good(a.test_unit_ready())
+        good(b.test_unit_ready())
+
+
 def test_other_ports_are_other_sessions(iscsi):
     """Another ISID, another initiator, another portal group: each has a session of its own."""
     sessions = [iscsi.session(), iscsi.session(isid=OTHER_ISID), iscsi.session(initiator=INITIATOR + "2"),
