@@ -83,12 +83,22 @@ static void persistence(struct resv_state *s, const struct resv_op *op)
 
 /* --- registering ----------------------------------------------------------------------------------------- */
 
+/* Of those named beside the asker: who is not registered, or is as the asker was. Another's registration is not his to
+ * change; with IGNORE they are all his own ports. */
+static bool is_to_register(struct resv_state *s, const struct resv_op *op, uint32_t party, uint64_t before)
+{
+	const struct resv_registrant *other = resv_find(s, party);
+
+	return !other || other->key == before || op->action == RESV_REGISTER_IGNORE;
+}
+
 static enum resv_result do_register(struct resv_state *s, const struct resv_op *op, struct resv_outcome *ret)
 {
 	struct resv_registrant *r = resv_find(s, op->party);
+	uint64_t before = r ? r->key : 0;
 	enum resv_result rc = RESV_OK;
 
-	if (op->action == RESV_REGISTER && op->key != (r ? r->key : 0))
+	if (op->action == RESV_REGISTER && op->key != before)
 		return RESV_CONFLICT;
 	if (r && op->other_count && !(op->flags & RESV_F_ALL_PORTS)) /* SPEC_I_PT is for who comes new */
 		return RESV_BAD_FIELD;
@@ -97,12 +107,14 @@ static enum resv_result do_register(struct resv_state *s, const struct resv_op *
 	if (!op->new_key) {
 		unregister(s, op->party, ret);
 		for (uint32_t i = 0; i < op->other_count; i++)
-			unregister(s, op->other_parties[i], ret);
+			if (is_to_register(s, op, op->other_parties[i], before))
+				unregister(s, op->other_parties[i], ret);
 		return RESV_OK;
 	}
 	rc = set(s, op->party, op->new_key, op);
 	for (uint32_t i = 0; i < op->other_count && rc == RESV_OK; i++)
-		rc = set(s, op->other_parties[i], op->new_key, op);
+		if (is_to_register(s, op, op->other_parties[i], before))
+			rc = set(s, op->other_parties[i], op->new_key, op);
 	return rc;
 }
 

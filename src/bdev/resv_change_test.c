@@ -280,6 +280,39 @@ static void registering_for_others(void **state)
 	assert_int_equal(s.count, 0);
 }
 
+/* Who registers for others adds those who are not there: it takes nobody's registration away, nor puts its own key in
+ * the place of theirs. */
+static void who_registers_for_others_leaves_registrants_alone(void **state)
+{
+	struct resv_op op = { .action = RESV_REGISTER, .party = 4, .other_parties = others, .other_count = 2 };
+
+	three();
+	assert_int_equal(act(1, RESV_RESERVE, RESV_EA, 10, 0), RESV_OK);
+	others[0] = 1;
+	others[1] = 7;
+	assert_int_equal(resv_change(&s, &op, &out), RESV_OK); /* a stranger "unregisters" */
+	assert_int_equal(out.told_count, 0);
+	assert_int_equal(s.count, 3);
+	assert_int_equal(s.type, RESV_EA);
+	assert_int_equal(s.holder, 1);
+	op.new_key = 5;
+	assert_int_equal(resv_change(&s, &op, &out), RESV_OK);
+	assert_int_equal(s.count, 5);
+	assert_int_equal(resv_find(&s, 1)->key, 10);
+	assert_int_equal(resv_find(&s, 7)->key, 5);
+	op.key = 5;
+	op.flags = RESV_F_ALL_PORTS; /* of its own ports: those that are registered as it is */
+	op.new_key = 6;
+	assert_int_equal(resv_change(&s, &op, &out), RESV_OK);
+	assert_int_equal(resv_find(&s, 1)->key, 10);
+	assert_int_equal(resv_find(&s, 7)->key, 6);
+	op.key = 6;
+	op.new_key = 0;
+	assert_int_equal(resv_change(&s, &op, &out), RESV_OK);
+	assert_int_equal(s.count, 3);
+	assert_int_equal(s.holder, 1);
+}
+
 static void there_is_room_for_so_many_and_no_more(void **state)
 {
 	for (uint32_t i = 1; i <= RESV_REGISTRANTS_MAX; i++)
@@ -404,6 +437,7 @@ int main(void)
 		cmocka_unit_test_setup(clearing_tells_all_others, fresh),
 		cmocka_unit_test_setup(register_and_move, fresh),
 		cmocka_unit_test_setup(registering_for_others, fresh),
+		cmocka_unit_test_setup(who_registers_for_others_leaves_registrants_alone, fresh),
 		cmocka_unit_test_setup(there_is_room_for_so_many_and_no_more, fresh),
 		cmocka_unit_test_setup(spc2_stands_beside_nothing, fresh),
 		cmocka_unit_test_setup(a_record_is_read_back, fresh),
