@@ -227,6 +227,12 @@ void iscsi_show_status(struct cli *c, void (*line)(const char *fmt, ...));
 struct json_object *hosts_take(struct cli *c, size_t exports_max, struct err *e);
 /* The entry of a host and export in such a list; made when there is none. */
 struct json_object *host_entry(struct json_object *list, const char *host, const char *export);
+
+/* --- reservation.c: by whom a disk is reserved ----------------------------------------------------------------- */
+/* Of an entry of bdev_get_reservations; nothing for NULL. On the page of status: while somebody holds it. */
+void reservation_show(struct json_object *reservation);
+void reservation_show_status(struct json_object *reservation, void (*line)(const char *fmt, ...));
+
 int disk_create(struct cli *c, struct cli_args *a);
 int disk_create_describe(struct cli *c, struct cli_args *a, const char *first, struct err *e);
 bool disk_create_help(struct cli *c, struct cli_args *a, const char *first);

@@ -113,18 +113,23 @@ static void show_use(struct json_object *subsystems, struct json_object *nodes, 
 static int run_show(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
-	struct json_object *disk = disk_find(c, a->words[0], &e);
+	struct json_object *disk = disk_find(c, a->words[0], &e), *reservations, *reservation;
 
 	if (!disk)
 		return cli_fail(&e);
+	reservations = client_call(c, "bdev_get_reservations", NULL, &e); /* NULL: another daemon, which has none */
+	reservation = list_find(reservations, "name", field_text(disk, "name"));
 	if (c->json) {
+		json_object_object_add(disk, "reservation", json_object_get(reservation));
 		cli_print_json(disk);
 	} else {
 		show_facts(disk);
 		show_fitness(c, field_text(disk, "name"));
 		show_exports(c, field_text(disk, "name"));
+		reservation_show(reservation);
 		show_activity(c, field_text(disk, "name"));
 	}
+	json_object_put(reservations);
 	json_object_put(disk);
 	return CLI_OK;
 }

@@ -13,7 +13,7 @@
 #define LINE_MAX_BYTES 1024
 
 struct sample {
-	struct json_object *version, *before, *after, *bdevs, *subsystems, *nodes, *memory, *remote;
+	struct json_object *version, *before, *after, *bdevs, *reservations, *subsystems, *nodes, *memory, *remote;
 };
 
 static int run_status(struct cli *c, struct cli_args *args);
@@ -53,6 +53,7 @@ static int run_status(struct cli *c, struct cli_args *args)
 	json_object_put(s.before);
 	json_object_put(s.after);
 	json_object_put(s.bdevs);
+	json_object_put(s.reservations);
 	json_object_put(s.subsystems);
 	json_object_put(s.nodes);
 	json_object_put(s.memory);
@@ -71,6 +72,7 @@ static int take(struct cli *c, struct sample *s, struct err *e)
 	nanosleep(&moment, NULL);
 	s->after = ask(c, "framework_get_reactors");
 	s->bdevs = ask(c, "bdev_get_bdevs");
+	s->reservations = ask(c, "bdev_get_reservations");
 	s->subsystems = ask(c, "nvmf_get_subsystems");
 	s->nodes = ask(c, "iscsi_get_target_nodes");
 	s->memory = ask(c, "framework_get_memory");
@@ -176,6 +178,7 @@ static void show_disks(struct sample *s)
 		text_size(field_u64(b, "num_blocks") * field_u64(b, "block_size"), size);
 		line("%-*s  %-14s  %10s  %5lu%s%s", (int)widest, field_text(b, "name"), field_text(b, "product_name"), size,
 		     field_u64(b, "block_size"), field_bool(b, "claimed") ? "  claimed" : "", paths_of(s, b, paths));
+		reservation_show_status(list_find(s->reservations, "name", field_text(b, "name")), line);
 	}
 }
 
@@ -249,6 +252,7 @@ static void print_as_json(struct sample *s)
 	json_object_object_add(all, "version", json_object_get(s->version));
 	json_object_object_add(all, "reactors", json_object_get(field(s->after, "reactors")));
 	json_object_object_add(all, "bdevs", json_object_get(s->bdevs));
+	json_object_object_add(all, "reservations", json_object_get(s->reservations));
 	json_object_object_add(all, "subsystems", json_object_get(s->subsystems));
 	json_object_object_add(all, "target_nodes", json_object_get(s->nodes));
 	json_object_object_add(all, "memory", json_object_get(s->memory));
