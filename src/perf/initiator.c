@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* initiator.c: gantry-perf's iSCSI initiator: URL, connection, login, and what to ask a disk at first.
  *
- *     connecting -> login -> TEST UNIT READY until there is no unit attention -> READ CAPACITY -> ready
+ *     connecting -> login -> TEST UNIT READY -> READ CAPACITY -> ready
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -150,10 +150,6 @@ static void ask_if_ready(struct ini_op *op)
 
 	if (i->over)
 		return;
-	if (op->status == SCSI_CHECK_CONDITION && op->key == SCSI_UNIT_ATTENTION && ++i->tries < TRIES_MAX) {
-		ini_submit(i, op);
-		return;
-	}
 	if (op->status) {
 		ini_broke(i, "LUN %u: TEST UNIT READY: %s", i->url.lun, ini_op_text(op, buf));
 		return;

@@ -25,6 +25,7 @@ struct ini_op {
 	uint16_t asc;               /* ASC and ASCQ */
 	uint32_t got;               /* bytes read, or sent */
 	/* The session's. */
+	uint8_t tries;
 	struct queue_link link;
 };
 

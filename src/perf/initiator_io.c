@@ -143,6 +143,8 @@ static void send_command(struct ini *i, struct ini_op *op)
 
 	i->tags[tag] = op;
 	i->out_count++;
+	op->status = op->key = 0;
+	op->asc = 0;
 	op->got = 0;
 	if (op->is_write) {
 		x->data = op->data;
@@ -169,8 +171,7 @@ static bool may_send(const struct ini *i)
 
 void ini_submit(struct ini *i, struct ini_op *op)
 {
-	op->status = op->key = 0;
-	op->asc = 0;
+	op->tries = 0;
 	if (i->over) {
 		op->status = INI_STATUS_LOST;
 		op->done(op);
@@ -196,6 +197,11 @@ static void op_ended(struct ini *i, uint32_t tag, uint8_t status)
 	i->tags[tag] = NULL;
 	i->free_tags[i->free_count++] = (uint16_t)tag;
 	i->out_count--;
+	if (status == SCSI_CHECK_CONDITION && op->key == SCSI_UNIT_ATTENTION && op->tries++ < INI_TRIES_MAX) {
+		queue_push(&i->waiting, &op->link); /* it says something else, and was not done */
+		return;
+	}
+	op->tries = 0;
 	op->status = status;
 	op->done(op);
 }

@@ -7,6 +7,7 @@
 #include "wire/iscsi.h"
 #include "wire/scsi.h"
 
+#define INI_TRIES_MAX 100u         /* unit attentions that one operation may meet */
 #define INI_TAGS 1024u             /* commands out at a time */
 #define INI_RECV_MAX 262144u       /* our MaxRecvDataSegmentLength */
 #define INI_RX_BYTES 262144u
