@@ -87,6 +87,28 @@ static void dropped(struct resv_op *op)
 	free(op);
 }
 
+static void drop(struct bdev *b, const struct resv_party *y, enum resv_action action)
+{
+	struct resv_op *op = base_zalloc(sizeof(*op));
+
+	*op = (struct resv_op){ .action = (uint8_t)action, .flags = RESV_F_ANY_KEY, .bdev = b, .party = y->id,
+		.done = dropped, .from = reactor_self() };
+	arrived(&op->msg);
+}
+
+/* What does not outlive its party: SPC-2's, and all that a host without an identifier has. */
+static void drop_of(struct bdev_registry *reg, const struct resv_party *y)
+{
+	for (struct bdev *b = bdev_first(reg); b; b = bdev_next(b)) {
+		if (!b->resv || b->resv_outside || atomic_load(&b->removing))
+			continue;
+		if (b->resv->state->spc2 == y->id)
+			drop(b, y, RESV_SPC2_RELEASE);
+		else if (resv_party_is_nameless(y) && resv_find(b->resv->state, y->id))
+			drop(b, y, RESV_NVME_UNREGISTER);
+	}
+}
+
 void bdev_initiator_leave(struct bdev_registry *reg, struct bdev_initiator *who)
 {
 	struct resv_party *y;
@@ -95,18 +117,8 @@ void bdev_initiator_leave(struct bdev_registry *reg, struct bdev_initiator *who)
 		return;
 	y = resv_party_of(reg->parties, who->party);
 	assert(y->users > 0);
-	if (--y->users == 0) {
-		for (struct bdev *b = bdev_first(reg); b; b = bdev_next(b)) {
-			struct resv_op *op;
-
-			if (!b->resv || b->resv->state->spc2 != y->id || atomic_load(&b->removing))
-				continue;
-			op = base_zalloc(sizeof(*op));
-			*op = (struct resv_op){ .action = RESV_SPC2_RELEASE, .bdev = b, .party = y->id, .done = dropped,
-			                        .from = reactor_self() };
-			arrived(&op->msg);
-		}
-	}
+	if (--y->users == 0)
+		drop_of(reg, y);
 	resv_party_unref(reg->parties, y->id);
 	who->party = 0;
 }

@@ -71,8 +71,8 @@ bool resv_conflicts(enum resv_type t, enum resv_relation who, enum resv_class cl
 /* --- parties: control reactor ---------------------------------------------------------------------------- */
 
 enum resv_kind { RESV_NVME_HOST, RESV_SCSI_NEXUS };
-/* NVMe: host_id alone says who it is, and `name` is the NQN; a host without an identifier (zero) is known by `target`
- * (its subsystem) and `port_id` (its controller) only. SCSI: `port` (the TransportID's name, with ISID), the
+/* NVMe: host_id alone says who it is, and `name` is the NQN; a host without an identifier (zero) is a party of its own,
+ * `target` (its subsystem) and `port_id` (its controller) say where, and what it has ends when it leaves. SCSI: `port` (the TransportID's name, with ISID), the
  * `target` device and the relative target port `port_id` do. */
 struct resv_identity {
 	enum resv_kind kind;
@@ -81,7 +81,7 @@ struct resv_identity {
 	const char *name, *port, *target;  /* NULL as empty */
 };
 /* Say who sends I/O: who->party is set, constant until leave. Before the first I/O, and after the last one. What SPC-2
- * reserved ends with the last user of a party. */
+ * reserved, and what a host without an identifier has, ends with the last user of a party. */
 void bdev_initiator_enter(struct bdev_registry *reg, struct bdev_initiator *who, const struct resv_identity *id);
 void bdev_initiator_leave(struct bdev_registry *reg, struct bdev_initiator *who);
 

@@ -176,6 +176,60 @@ static void every_core_keeps_to_it_when_it_is_answered(void **state)
 	end();
 }
 
+static struct bdev_initiator nameless;
+
+static void nameless_comes(void *arg)
+{
+	struct resv_identity id = { .kind = RESV_NVME_HOST, .name = "nqn", .target = "nqn.sub", .port_id = 1 };
+
+	bdev_initiator_enter(rig.reg, &nameless, &id);
+}
+
+static void nameless_goes(void *arg)
+{
+	bdev_initiator_leave(rig.reg, &nameless);
+}
+
+static void nameless_asks(void *arg)
+{
+	struct ask *a = arg;
+
+	bdev_resv_do(desc, &nameless, &a->op, ask_done);
+}
+
+static enum resv_result nameless_ask(enum resv_action action, uint64_t key, uint64_t new_key)
+{
+	struct ask a = { .op = { .action = (uint8_t)action, .type = RESV_EA, .key = key, .new_key = new_key } };
+
+	sem_init(&a.done, 0, 0);
+	rig_on(rig_core(&rig, 0), nameless_asks, &a);
+	return ask_wait(&a);
+}
+
+/* NVMe base, Host Identifier: 0h is a different host after each controller level reset. The number of a controller that
+ * went is given to the next who comes, whoever that is. */
+static void a_host_without_identifier_leaves_nothing_behind(void **state)
+{
+	struct ask a;
+
+	begin();
+	rig_on(core_control(rig.core), nameless_comes, NULL);
+	assert_int_equal(nameless_ask(RESV_NVME_REGISTER, 0, 7), RESV_OK);
+	assert_int_equal(nameless_ask(RESV_RESERVE, 7, 0), RESV_OK);
+	may(0, false, false);
+	rig_on(core_control(rig.core), nameless_goes, NULL);
+	rig_on(core_control(rig.core), nameless_comes, NULL);
+	ask_start(&a, 0, RESV_REPORT, 0, 0, 0); /* behind what its end began */
+	assert_int_equal(ask_wait(&a), RESV_OK);
+	assert_int_equal(a.op.ret_report->count, 0);
+	assert_int_equal(a.op.ret_report->type, RESV_NONE);
+	free(a.op.ret_report);
+	assert_int_equal(nameless_ask(RESV_RESERVE, 7, 0), RESV_CONFLICT); /* another one */
+	may(0, true, true);
+	rig_on(core_control(rig.core), nameless_goes, NULL);
+	end();
+}
+
 static void spc2_keeps_everybody_else_out_until_its_nexus_ends(void **state)
 {
 	begin();
@@ -321,6 +375,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_core_keeps_to_it_when_it_is_answered),
+		cmocka_unit_test(a_host_without_identifier_leaves_nothing_behind),
 		cmocka_unit_test(spc2_keeps_everybody_else_out_until_its_nexus_ends),
 		cmocka_unit_test(what_spc2_reserved_ends_with_its_nexus),
 		cmocka_unit_test(preempt_and_abort_waits_for_what_was_begun),

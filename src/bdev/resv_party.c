@@ -62,10 +62,9 @@ static bool is(const struct resv_party *y, const struct resv_identity *id)
 {
 	if (y->kind != id->kind)
 		return false;
-	if (id->kind == RESV_NVME_HOST && !uuid_is_null(&id->host_id))
-		return uuid_equal(&y->host_id, &id->host_id);
-	return uuid_equal(&y->host_id, &id->host_id) && y->port_id == id->port_id && strcmp(y->port, id->port) == 0 &&
-	       strcmp(y->target, id->target) == 0;
+	if (id->kind == RESV_NVME_HOST) /* without an identifier it is nobody else, and not who had its number before */
+		return !uuid_is_null(&id->host_id) && uuid_equal(&y->host_id, &id->host_id);
+	return y->port_id == id->port_id && strcmp(y->port, id->port) == 0 && strcmp(y->target, id->target) == 0;
 }
 
 static char *copy_text(const char *s)

@@ -65,6 +65,11 @@ struct resv_parties {
 };
 struct resv_parties *resv_parties_make(void);
 void resv_parties_free(struct resv_parties *p);
+/* An NVMe host that cannot be known again: what it has ends with its controller. */
+static inline bool resv_party_is_nameless(const struct resv_party *y)
+{
+	return y->kind == RESV_NVME_HOST && uuid_is_null(&y->host_id);
+}
 /* Counted. */
 struct resv_party *resv_party_take(struct resv_parties *p, const struct resv_identity *id);
 void resv_party_ref(struct resv_parties *p, uint32_t id);

@@ -168,6 +168,29 @@ static void restore(void *arg, const struct resv_identity *id, uint64_t key, boo
 		.key = key, .party = resv_party_take(r->parties, id)->id, .all_ports = all_ports };
 }
 
+/* Whose controller went with the daemon, and who is nobody that comes now. */
+static void drop_nameless(struct resv_parties *p, struct resv_state *s)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < s->count; i++) {
+		uint32_t party = s->who[i].party;
+
+		if (!resv_party_is_nameless(resv_party_of(p, party))) {
+			s->who[kept++] = s->who[i];
+			continue;
+		}
+		if (s->holder == party) {
+			s->holder = 0;
+			s->type = RESV_NONE;
+		}
+		resv_party_unref(p, party);
+	}
+	s->count = kept;
+	if (!kept)
+		s->type = RESV_NONE;
+}
+
 bool resv_store_find(struct bdev_registry *reg, const struct uuid *uuid, struct resv_state *ret_state)
 {
 	struct kept *k = find(reg->resv_store, uuid);
@@ -181,6 +204,7 @@ bool resv_store_find(struct bdev_registry *reg, const struct uuid *uuid, struct 
 	ret_state->type = record.type;
 	ret_state->persists = true;
 	ret_state->holder = record.holder_at < ret_state->count ? ret_state->who[record.holder_at].party : 0;
+	drop_nameless(reg->parties, ret_state);
 	return true;
 }
 

@@ -260,6 +260,51 @@ static void the_file_does_not_grow_for_ever(void **state)
 	files_free(f);
 }
 
+static void write_nameless(void *arg)
+{
+	struct resv_identity none = { .kind = RESV_NVME_HOST, .name = "nqn", .target = "nqn.sub", .port_id = 1 }, known = none;
+	struct resv_state *s = base_zalloc(sizeof(*s));
+	struct uuid uuid = uuid_of(0);
+	struct world *w = arg;
+
+	known.host_id.b[0] = 1;
+	*s = (struct resv_state){ .persists = true, .generation = 2, .type = RESV_EA, .count = 2 };
+	s->who[0] = (struct resv_registrant){ .key = 1, .party = resv_party_take(w->reg->parties, &none)->id };
+	s->who[1] = (struct resv_registrant){ .key = 2, .party = resv_party_take(w->reg->parties, &known)->id };
+	s->holder = s->who[0].party;
+	resv_store_write(w->reg, &uuid, s, written, w);
+	free(s);
+}
+
+static void find_nameless(void *arg)
+{
+	struct resv_state *s = base_zalloc(sizeof(*s));
+	struct uuid uuid = uuid_of(0);
+	struct world *w = arg;
+
+	w->done = resv_store_find(w->reg, &uuid, s) && s->count == 1 && s->who[0].key == 2 && s->type == RESV_NONE &&
+	          !s->holder;
+	free(s);
+}
+
+/* Its controller went with the daemon: nobody could ever release what it held. */
+static void a_host_without_identifier_does_not_survive(void **state)
+{
+	struct files *f = files_sim_make(1);
+	struct world w;
+
+	world_start(&w, f);
+	sim_as(core_control(w.core), write_nameless, &w);
+	must(sim_run(is_true, &w.done, NS_PER_S));
+	assert_int_equal(w.rc, 0);
+	world_stop(&w);
+	world_start(&w, f);
+	sim_as(core_control(w.core), find_nameless, &w);
+	assert_true(w.done);
+	world_stop(&w);
+	files_free(f);
+}
+
 /* Somebody may rely on a reservation: a file that is wrong is no empty one. */
 static void damage_is_found(void **state)
 {
@@ -292,6 +337,7 @@ int main(void)
 		cmocka_unit_test(what_was_acknowledged_survives_a_crash_at_any_step),
 		cmocka_unit_test(a_write_that_fails_changes_nothing),
 		cmocka_unit_test(the_file_does_not_grow_for_ever),
+		cmocka_unit_test(a_host_without_identifier_does_not_survive),
 		cmocka_unit_test(damage_is_found),
 	};
 
