@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Everything at once: two loads verify their data while their sessions move between cores, a LUN comes and goes, and other
-hosts log in, abort, and vanish."""
+"""Everything at once: two loads verify their data while their sessions move between cores, a LUN comes and goes, and
+other hosts log in, abort, and vanish."""
 import json
 import random
 import subprocess
