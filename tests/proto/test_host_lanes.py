@@ -49,9 +49,10 @@ def test_a_refused_queue_takes_nothing_down(two):
 
 
 def test_all_queues_refused_is_a_lost_path(daemon):
+    """From the first on, which looks for partitions: no core has another one's to go by."""
     with BadTarget() as target:
-        disk = attach(daemon, target, reconnect_delay_sec=1, ctrlr_loss_timeout_sec=-1)
         target.on("connect_io", ways.status(INVALID_FIELD), times=4)
+        disk = attach(daemon, target, reconnect_delay_sec=1, ctrlr_loss_timeout_sec=-1)
         with gateway(daemon, disk) as host:
             works(host)
         path = controllers(daemon)[0]
