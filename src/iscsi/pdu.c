@@ -336,6 +336,10 @@ static void on_text(struct iscsi_conn *c)
 
 	iscsi_count(c->home, texts, 1);
 	if (c->state == CONN_DISCOVERY) {
+		if (c->talks) { /* and one receive holds thousands of requests, each worth a list of all targets */
+			iscsi_conn_break(c, ISCSI_REJECT_LONG_OPERATION, "too many requests before their answers were read");
+			return;
+		}
 		iscsi_say(c, iscsi_text_answer(c, &c->rx_bhs.text, c->rx_buf, len));
 		return;
 	}

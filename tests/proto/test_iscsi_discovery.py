@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from gantry import free_port, wait_until
-from iscsi import (FINAL, FULL_FEATURE, INITIATOR, MOVED_TEMPORARILY, NOT_FOUND, OPERATIONAL, REJECT, SCSI_COMMAND,
-                   TASK_MANAGEMENT, Ended, LoginFailed, Session, good)
+from iscsi import (FINAL, FULL_FEATURE, INITIATOR, MOVED_TEMPORARILY, NONE, NOT_FOUND, OPERATIONAL, REJECT, SCSI_COMMAND,
+                   TASK_MANAGEMENT, TEXT, Ended, LoginFailed, Session, good, make_pdu, make_text)
 
 
 def has_ipv6():
@@ -26,6 +26,28 @@ def test_all_targets(iscsi):
         assert s.targets() == found     # may be asked for again
         assert s.logout() == 0
         s.expect_closed()
+
+
+def test_thousands_of_requests_at_once(iscsi):
+    """Each is worth a list of all targets, which nobody reads: they end the session before they fill the memory."""
+    names = [f"iqn.2026-11.test:{n:03}" + "n" * 200 for n in range(200)]
+    for name in names:
+        iscsi.daemon.rpc("iscsi_create_target_node", name=name, alias_name="", luns=[], queue_depth=8,
+                         pg_ig_maps=[{"pg_tag": 1, "ig_tag": 1}])
+    rss = iscsi.daemon.rss_kib()
+    with iscsi.discovery(receive_buffer=4096) as s:
+        one = make_pdu(TEXT, immediate=True, itt=9, words=(NONE, s.cmdsn, s.expstatsn),
+                       data=make_text({"SendTargets": "All"}))
+        try:
+            s.send(one * 3000)
+        except OSError:
+            pass        # it was ended already
+        iscsi.check_serves()
+        if not iscsi.daemon.is_sanitized:
+            assert iscsi.daemon.rss_kib() < rss + 16 * 1024, "answers nobody takes are kept in memory"
+    for name in names:
+        iscsi.daemon.rpc("iscsi_delete_target_node", name=name)
+    iscsi.check_serves()
 
 
 def test_one_target(iscsi):
