@@ -72,8 +72,8 @@ bool resv_conflicts(enum resv_type t, enum resv_relation who, enum resv_class cl
 
 enum resv_kind { RESV_NVME_HOST, RESV_SCSI_NEXUS };
 /* NVMe: host_id alone says who it is, and `name` is the NQN; a host without an identifier (zero) is a party of its own,
- * `target` (its subsystem) and `port_id` (its controller) say where, and what it has ends when it leaves. SCSI: `port` (the TransportID's name, with ISID), the
- * `target` device and the relative target port `port_id` do. */
+ * `target` (its subsystem) and `port_id` (its controller) say where, and what it has ends when it leaves. SCSI: `port`
+ * (the TransportID's name, with ISID), the `target` device and the relative target port `port_id` do. */
 struct resv_identity {
 	enum resv_kind kind;
 	uint16_t port_id;

@@ -262,7 +262,8 @@ static void the_file_does_not_grow_for_ever(void **state)
 
 static void write_nameless(void *arg)
 {
-	struct resv_identity none = { .kind = RESV_NVME_HOST, .name = "nqn", .target = "nqn.sub", .port_id = 1 }, known = none;
+	struct resv_identity none = { .kind = RESV_NVME_HOST, .name = "nqn", .target = "nqn.sub", .port_id = 1 };
+	struct resv_identity known = none;
 	struct resv_state *s = base_zalloc(sizeof(*s));
 	struct uuid uuid = uuid_of(0);
 	struct world *w = arg;

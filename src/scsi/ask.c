@@ -110,11 +110,15 @@ struct scsi_lu_state scsi_lu_state_default(const struct scsi_lu *lu)
 	return state;
 }
 
+void scsi_reset_less(struct scsi_sweep *w)
+{
+	if (--w->left == 0)
+		scsi_sweep_go_on(w);
+}
+
 static void reset_published(struct version_publish *p)
 {
-	struct scsi_sweep *w = container_of(p, struct scsi_sweep, publish);
-
-	scsi_sweep_go_on(w);
+	scsi_reset_less(container_of(p, struct scsi_sweep, publish));
 }
 
 /* A reset of logical units, between its phases: what hosts had set is as it was in the beginning. */
@@ -127,13 +131,14 @@ void scsi_reset_state(struct scsi_sweep *w)
 		return;
 	}
 	map = scsi_map_copy(w->target);
+	w->left = 1;
 	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++) {
 		struct scsi_map_lun *at = &map->luns[i];
 		uint64_t changes = at->state.changes;
 
 		if (!at->lu || (w->lun != UINT32_MAX && w->lun != i))
 			continue;
-		scsi_pr_reset(at->lu);
+		scsi_pr_reset(at->lu, w);
 		at->state = scsi_lu_state_default(at->lu);
 		at->state.changes = changes + 1;
 	}

@@ -212,6 +212,7 @@ static void spc2_run(struct scsi_task *t)
 
 struct pr_reset {
 	struct scsi_lu *lu;
+	struct scsi_sweep *sweep;
 	struct resv_op op;
 };
 
@@ -220,18 +221,31 @@ static void reset_done(struct resv_op *op)
 	struct pr_reset *r = container_of(op, struct pr_reset, op);
 
 	scsi_lu_unref(r->lu);
+	scsi_reset_less(r->sweep);
 	free(r);
 }
 
-void scsi_pr_reset(struct scsi_lu *lu)
+/* Nobody holds it, nearly always: then nobody waits behind what others have asked of the reservation. */
+static bool is_held_by_spc2(const struct scsi_lu *lu)
+{
+	struct resv_report *r = bdev_resv_report(bdev_of(lu->desc));
+	bool held = r->spc2;
+
+	free(r);
+	return held;
+}
+
+void scsi_pr_reset(struct scsi_lu *lu, struct scsi_sweep *w)
 {
 	struct pr_reset *r;
 
-	if (!lu->desc)
+	if (!lu->desc || !is_held_by_spc2(lu))
 		return;
 	r = base_zalloc(sizeof(*r));
 	r->lu = lu;
+	r->sweep = w;
 	r->op.action = RESV_SPC2_RESET;
+	w->left++;
 	scsi_lu_ref(lu); /* it stays open */
 	bdev_resv_do(lu->desc, NULL, &r->op, reset_done);
 }

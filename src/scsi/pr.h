@@ -16,7 +16,7 @@ void scsi_pr_complete(struct scsi_task *t, const struct resv_op *op);
 /* pr.c: the layer hears of events, on control. */
 void scsi_pr_init(struct scsi *s);
 void scsi_pr_fini(struct scsi *s);
-/* A logical unit was reset: what SPC-2 reserved is not reserved any more. Control. */
-void scsi_pr_reset(struct scsi_lu *lu);
+/* A logical unit was reset: what SPC-2 reserved is not reserved any more. Control; the sweep waits for it (w->left). */
+void scsi_pr_reset(struct scsi_lu *lu, struct scsi_sweep *w);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "core/sim/files.h"
 #include "scsi/test_rig.h"
 #include "scsi/transport_id.h"
 
@@ -305,6 +306,69 @@ static void spc2_ends_with_a_reset_or_its_nexus(void **state)
 	assert_int_equal(plain(1, SCSI_OP_READ_10), 0);
 }
 
+static struct files *files;
+static bool happened;
+
+static void store_opened(void *arg, const struct err *e)
+{
+	happened = !e;
+}
+
+static void open_store(void *arg)
+{
+	bdev_resv_store_open(rig.reg, files, store_opened, NULL);
+}
+
+static void op_done(struct resv_op *op)
+{
+	happened = op->result == RESV_OK;
+}
+
+static void persist(void *arg)
+{
+	struct resv_op *op = arg;
+
+	*op = (struct resv_op){ .action = RESV_SET_PERSIST, .flags = RESV_F_PERSIST };
+	bdev_resv_do(rig.target->map->luns[0].lu->desc, &hosts[0]->n.who, op, op_done);
+}
+
+static void look_for_spc2(void *arg)
+{
+	struct resv_report *r = bdev_resv_report(bdev_of(rig.target->map->luns[0].lu->desc));
+
+	happened = r->spc2;
+	free(r);
+}
+
+static void act_on_control(void (*fn)(void *arg), void *arg)
+{
+	happened = false;
+	rig_on(core_control(rig.core), fn, arg);
+	assert_true(rig_run_until(&happened));
+}
+
+/* Whoever resets the unit to be let in again asks for it as soon as the answer is there, and a change of what is
+ * written down takes its time. */
+static void a_reset_is_answered_when_spc2_is_over(void **state)
+{
+	struct resv_op op;
+
+	files = files_sim_make(1);
+	act_on_control(open_store, NULL);
+	act_on_control(persist, &op);
+	assert_int_equal(plain(0, SCSI_OP_RESERVE_6), 0);
+	assert_int_equal(rig_tmf(hosts[1], SCSI_TMF_LU_RESET, 0, 0), SCSI_TMF_COMPLETE);
+	rig_on(core_control(rig.core), look_for_spc2, NULL);
+	assert_false(happened);
+}
+
+static int over_with_files(void **state)
+{
+	rig_stop(&rig);
+	files_free(files);
+	return 0;
+}
+
 static void transport_ids_are_read_as_made(void **state)
 {
 	static const char *const good[] = { "iqn.a", "iqn.1994-05.com.example:a-long-name-of-a-host",
@@ -348,6 +412,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_reservation_is_moved, fresh, over),
 		cmocka_unit_test_setup_teardown(spc2_reserves_and_releases, fresh, over),
 		cmocka_unit_test_setup_teardown(spc2_ends_with_a_reset_or_its_nexus, fresh, over),
+		cmocka_unit_test_setup_teardown(a_reset_is_answered_when_spc2_is_over, fresh, over_with_files),
 		cmocka_unit_test(transport_ids_are_read_as_made),
 	};
 

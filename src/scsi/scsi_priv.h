@@ -395,6 +395,7 @@ struct scsi_sweep {
 	struct version_publish publish;
 };
 void scsi_reset_state(struct scsi_sweep *w);   /* for `swept`: ask.c */
+void scsi_reset_less(struct scsi_sweep *w);    /* ... one of what it waits for is done */
 /* They take turns. `w`: yours until done. */
 void scsi_sweep(struct scsi_sweep *w);
 void scsi_sweep_go_on(struct scsi_sweep *w);
