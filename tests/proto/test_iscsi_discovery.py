@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from gantry import free_port, wait_until
-from iscsi import (FINAL, FULL_FEATURE, INITIATOR, MOVED_TEMPORARILY, NONE, NOT_FOUND, OPERATIONAL, REJECT, SCSI_COMMAND,
-                   TASK_MANAGEMENT, TEXT, Ended, LoginFailed, Session, good, make_pdu, make_text)
+from iscsi import (FINAL, FULL_FEATURE, INITIATOR, MOVED_TEMPORARILY, NONE, NOT_FOUND, OPERATIONAL, REJECT,
+                   SCSI_COMMAND, TASK_MANAGEMENT, TEXT, Ended, LoginFailed, Session, good, make_pdu, make_text)
 
 
 def has_ipv6():
