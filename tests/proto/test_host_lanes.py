@@ -43,7 +43,7 @@ def test_a_refused_queue_takes_nothing_down(two):
             writes_on_every_connection(host)
         path = controllers(two)[0]
         assert path["io"]["refused"] == 3 and path["io"]["forwarded"] > 0 and path["io"]["ended"] == 0, path
-        assert path["connected"] == 1 and path["ended_by"] == {"login_refused": 2}, path
+        assert path["connected"] == 1 and set(path["ended_by"]) == {"login_refused"}, path
         assert target.seen["connect_io"] == 6
         assert "goes by another one's queue" in two.log()
 
