@@ -328,7 +328,7 @@ static bool decide(struct bdev_resv *r, struct resv_op *op)
 	op->result = (uint8_t)resv_change(r->next, op, r->outcome);
 	if (!r->outcome->changed)
 		return false;
-	if (r->next->persists || r->state->persists)
+	if ((r->next->persists || r->state->persists) && r->next->spc2 == r->state->spc2) /* SPC-2's never lasts */
 		r->write = resv_store_write(reg, &r->bdev->uuid, r->next, written, r);
 	else
 		show(r);

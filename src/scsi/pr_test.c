@@ -324,11 +324,13 @@ static void op_done(struct resv_op *op)
 	happened = op->result == RESV_OK;
 }
 
+/* The other way than before. */
 static void persist(void *arg)
 {
 	struct resv_op *op = arg;
+	uint8_t flags = op->flags == RESV_F_PERSIST ? RESV_F_VOLATILE : RESV_F_PERSIST;
 
-	*op = (struct resv_op){ .action = RESV_SET_PERSIST, .flags = RESV_F_PERSIST };
+	*op = (struct resv_op){ .action = RESV_SET_PERSIST, .flags = flags };
 	bdev_resv_do(rig.target->map->luns[0].lu->desc, &hosts[0]->n.who, op, op_done);
 }
 
@@ -347,19 +349,39 @@ static void act_on_control(void (*fn)(void *arg), void *arg)
 	assert_true(rig_run_until(&happened));
 }
 
-/* Whoever resets the unit to be let in again asks for it as soon as the answer is there, and a change of what is
- * written down takes its time. */
+/* Whoever resets the unit to be let in again asks for it as soon as the answer is there. */
 static void a_reset_is_answered_when_spc2_is_over(void **state)
 {
-	struct resv_op op;
+	static struct resv_op op; /* outlives a test that fails */
 
+	op.flags = 0;
 	files = files_sim_make(1);
 	act_on_control(open_store, NULL);
 	act_on_control(persist, &op);
 	assert_int_equal(plain(0, SCSI_OP_RESERVE_6), 0);
+	rig_on(core_control(rig.core), persist, &op); /* is written, and the reset is behind it in line */
 	assert_int_equal(rig_tmf(hosts[1], SCSI_TMF_LU_RESET, 0, 0), SCSI_TMF_COMPLETE);
 	rig_on(core_control(rig.core), look_for_spc2, NULL);
 	assert_false(happened);
+}
+
+/* It does not survive, so nobody writes it down: a full disk would keep it for ever when its nexus has ended. */
+static void a_full_disk_does_not_keep_spc2(void **state)
+{
+	static struct resv_op op; /* outlives a test that fails */
+
+	op.flags = 0;
+	files = files_sim_make(1);
+	act_on_control(open_store, NULL);
+	act_on_control(persist, &op);
+	assert_int_equal(plain(0, SCSI_OP_RESERVE_6), 0);
+	files_sim_fail(files, -ENOSPC);
+	rig_end_nexus(hosts[0]);
+	assert_true(rig_gone(hosts[0]));
+	rig_pass(NS_PER_S);
+	rig_on(core_control(rig.core), look_for_spc2, NULL);
+	assert_false(happened);
+	assert_int_equal(plain(1, SCSI_OP_RESERVE_6), 0);
 }
 
 static int over_with_files(void **state)
@@ -413,6 +435,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(spc2_reserves_and_releases, fresh, over),
 		cmocka_unit_test_setup_teardown(spc2_ends_with_a_reset_or_its_nexus, fresh, over),
 		cmocka_unit_test_setup_teardown(a_reset_is_answered_when_spc2_is_over, fresh, over_with_files),
+		cmocka_unit_test_setup_teardown(a_full_disk_does_not_keep_spc2, fresh, over_with_files),
 		cmocka_unit_test(transport_ids_are_read_as_made),
 	};
 
