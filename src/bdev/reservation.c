@@ -225,12 +225,20 @@ static struct resv_view *view_make(const struct resv_state *s)
 
 /* --- decided outside --- */
 
+/* Whose registration it was there cannot come back to give it up: the next who asks deals with it. */
+static bool is_left_behind(const struct bdev_resv *r)
+{
+	const struct resv_party *y = r->state->count ? resv_party_of(r->bdev->reg->parties, r->state->who[0].party) : NULL;
+
+	return y && !y->users && resv_party_is_nameless(y);
+}
+
 /* A target knows this daemon as one host, so one party of the daemon at a time can be registered there. */
 static bool ask_outside(struct bdev_resv *r, struct resv_op *op)
 {
 	const struct resv_state *s = r->state;
 
-	if (op->action != RESV_REPORT && s->count && s->who[0].party != op->party) {
+	if (op->action != RESV_REPORT && s->count && s->who[0].party != op->party && !is_left_behind(r)) {
 		op->result = RESV_CONFLICT;
 		return false;
 	}
@@ -287,7 +295,8 @@ static void state_of_seen(struct resv_state *s, const struct resv_seen *seen, ui
 void bdev_resv_answered(struct resv_op *op, struct resv_seen *seen)
 {
 	struct bdev_resv *r = op->bdev->resv;
-	uint32_t party = r->state->count ? r->state->who[0].party : op->party;
+	bool stays = r->state->count && (op->action == RESV_REPORT || !is_left_behind(r));
+	uint32_t party = stays ? r->state->who[0].party : op->party;
 
 	assert(current(r) == op && (op->result == RESV_OK) == (seen != NULL));
 	if (seen && op->action == RESV_REPORT)

@@ -42,6 +42,31 @@ static void come(void *arg)
 	}
 }
 
+/* A target outside that says yes and has the daemon's registration. */
+static struct {
+	struct bdev_ops ops;
+	struct resv_op *op;
+	struct msg msg;
+	bool is_used;
+} outside;
+
+static void outside_answers(struct msg *m)
+{
+	struct resv_seen *seen = base_zalloc(sizeof(*seen) + sizeof(seen->who[0]));
+
+	seen->count = 1;
+	seen->who[0].key = outside.op->new_key;
+	seen->who[0].ours = true;
+	outside.op->result = RESV_OK;
+	bdev_resv_answered(outside.op, seen);
+}
+
+static void outside_asked(struct bdev *b, struct resv_op *op)
+{
+	outside.op = op;
+	msg_send(reactor_self(), &outside.msg, outside_answers);
+}
+
 static void begin(void)
 {
 	int rc = -1;
@@ -49,6 +74,12 @@ static void begin(void)
 	memset(heard, 0, sizeof(heard));
 	rig_start(&rig, 2);
 	fake_init(&fake, "fake");
+	if (outside.is_used) {
+		outside.ops = *fake.bdev.ops;
+		outside.ops.resv = outside_asked;
+		fake.bdev.ops = &outside.ops;
+		fake.bdev.resv_outside = true;
+	}
 	rig_on(core_control(rig.core), come, &rc);
 	assert_int_equal(rc, 0);
 	desc = rig_open(&rig, "fake", true);
@@ -230,6 +261,21 @@ static void a_host_without_identifier_leaves_nothing_behind(void **state)
 	end();
 }
 
+/* What a target outside has of such a host nobody can take back but who comes next: it must be let. */
+static void nor_does_it_keep_others_from_a_target_outside(void **state)
+{
+	outside.is_used = true;
+	begin();
+	rig_on(core_control(rig.core), nameless_comes, NULL);
+	assert_int_equal(nameless_ask(RESV_NVME_REGISTER, 0, 7), RESV_OK);
+	assert_int_equal(ask(0, RESV_NVME_REGISTER, 0, 0, 5), RESV_CONFLICT);
+	rig_on(core_control(rig.core), nameless_goes, NULL);
+	assert_int_equal(ask(0, RESV_NVME_REGISTER, 0, 0, 5), RESV_OK);
+	assert_int_equal(ask(1, RESV_NVME_REGISTER, 0, 0, 6), RESV_CONFLICT); /* now it is this one's */
+	outside.is_used = false;
+	end();
+}
+
 static void spc2_keeps_everybody_else_out_until_its_nexus_ends(void **state)
 {
 	begin();
@@ -376,6 +422,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_core_keeps_to_it_when_it_is_answered),
 		cmocka_unit_test(a_host_without_identifier_leaves_nothing_behind),
+		cmocka_unit_test(nor_does_it_keep_others_from_a_target_outside),
 		cmocka_unit_test(spc2_keeps_everybody_else_out_until_its_nexus_ends),
 		cmocka_unit_test(what_spc2_reserved_ends_with_its_nexus),
 		cmocka_unit_test(preempt_and_abort_waits_for_what_was_begun),
