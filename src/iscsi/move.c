@@ -285,8 +285,12 @@ static void freeze_numbers(struct freeze *f, struct iscsi_conn *c)
 static void freeze_output(struct freeze *f, struct iscsi_conn *c)
 {
 	uint32_t len = c->say_bytes;
+	bool closes = false; /* the last of it, and then we do */
 
+	for (const struct queue_link *l = f->thawing ? NULL : c->out.first; l; l = l->next)
+		closes |= container_of(l, struct iscsi_say, out.link)->closes;
 	freeze_u32(f, "out.len", &len);
+	freeze_bool(f, "out.closes", &closes);
 	if (!len)
 		return;
 	if (f->thawing) {
@@ -295,6 +299,7 @@ static void freeze_output(struct freeze *f, struct iscsi_conn *c)
 		must(s);
 		memset(s, 0, sizeof(*s));
 		s->raw = true;
+		s->closes = closes;
 		s->len = len;
 		freeze_raw(f, "out", s->bytes, len);
 		iscsi_say(c, s);

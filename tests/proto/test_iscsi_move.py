@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from gantry import RpcError, wait_until
-from iscsi import good, read_cdb, write_cdb
+from iscsi import COLD_RESET, Ended, good, read_cdb, write_cdb
 
 KEYS = [{}, {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C", "InitialR2T": "No"},
         {"MaxRecvDataSegmentLength": "512", "MaxBurstLength": "4096", "MaxOutstandingR2T": "4"}]
@@ -181,3 +181,18 @@ def test_the_scheduler_spreads_sessions(iscsi):
             t.join()
         iscsi.daemon.rpc("framework_set_scheduler", name="static")
     assert not trouble
+
+
+def test_last_words(iscsi):
+    """After a cold reset the target closes: also when the answer, and what lies before it, went out on another core."""
+    with iscsi.session(receive_buffer=4096) as s:
+        for _ in range(32):
+            s.submit(read_cdb(0, 2048), expect=1 << 20)
+        s.manage_async(COLD_RESET)
+        wait_until(lambda: own(iscsi, s)["pdus_in"] >= 35, "all of it to be received", 30)
+        move(iscsi, s)
+        s.sock.settimeout(20)
+        with pytest.raises((Ended, ConnectionError)):
+            while True:
+                s.recv_pdu()
+    iscsi.check_serves()
