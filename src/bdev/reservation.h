@@ -111,6 +111,7 @@ enum resv_action {
 #define RESV_F_VOLATILE   0x04u /* ... or not any more; neither: as it was */
 #define RESV_F_UNREGISTER 0x08u /* REGISTER_MOVE: UNREG */
 #define RESV_F_ALL_PORTS  0x10u /* REGISTER*: for READ FULL STATUS; others[] are the other ports' nexuses */
+#define RESV_F_FOR_OTHERS 0x20u /* REGISTER: others[] are other initiators' too; only for who comes new */
 
 enum resv_result {
 	RESV_OK,

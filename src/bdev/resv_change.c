@@ -100,7 +100,7 @@ static enum resv_result do_register(struct resv_state *s, const struct resv_op *
 
 	if (op->action == RESV_REGISTER && op->key != before)
 		return RESV_CONFLICT;
-	if (r && op->other_count && !(op->flags & RESV_F_ALL_PORTS)) /* SPEC_I_PT is for who comes new */
+	if (r && op->flags & RESV_F_FOR_OTHERS) /* SPEC_I_PT is for who comes new */
 		return RESV_BAD_FIELD;
 	persistence(s, op);
 	s->generation++;

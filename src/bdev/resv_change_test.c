@@ -273,6 +273,7 @@ static void registering_for_others(void **state)
 	assert_int_equal(resv_change(&s, &op, &out), RESV_OK);
 	assert_int_equal(s.count, 3);
 	op.key = 5;
+	op.flags = RESV_F_FOR_OTHERS;
 	assert_int_equal(resv_change(&s, &op, &out), RESV_BAD_FIELD); /* SPEC_I_PT by a registrant */
 	op.flags = RESV_F_ALL_PORTS;
 	op.new_key = 0;

@@ -101,7 +101,8 @@ static uint8_t flags_of(const struct pr_out *o)
 		                 (p[17] & MOVE_UNREG ? RESV_F_UNREGISTER : 0));
 	if (registers(o))
 		return (uint8_t)((p[20] & APTPL ? RESV_F_PERSIST : RESV_F_VOLATILE) |
-		                 (p[20] & ALL_TG_PT ? RESV_F_ALL_PORTS : 0));
+		                 (p[20] & ALL_TG_PT ? RESV_F_ALL_PORTS : 0) |
+		                 (p[20] & SPEC_I_PT ? RESV_F_FOR_OTHERS : 0));
 	return 0;
 }
 

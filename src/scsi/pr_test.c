@@ -193,12 +193,15 @@ static void wrong_lists_are_refused(void **state)
 	assert_int_equal(scsi_u32(in + 4), 0);
 }
 
+static uint64_t with_ids_key;
+
 static uint32_t with_ids(const char *const *who, uint32_t count, uint8_t bits)
 {
 	uint32_t at = 28;
 
 	memset(list, 0, sizeof(list));
-	scsi_put64(list + 8, 0xa);
+	scsi_put64(list, with_ids_key);
+	scsi_put64(list + 8, with_ids_key ? 0 : 0xa);
 	list[20] = bits;
 	for (uint32_t i = 0; i < count; i++)
 		at += scsi_transport_id_make(who[i], list + at);
@@ -220,6 +223,13 @@ static void others_are_registered_by_name(void **state)
 	assert_int_equal(with_ids(device, 1, 8), 0); /* its ports that are here */
 	assert_int_equal(pr_in(0, SCSI_SA_PR_IN_READ_FULL_STATUS, 4096), 0);
 	assert_int_equal(scsi_u32(in + 4), 2 * (24 + 4 + 24));
+	for (uint8_t bits = 8; bits <= 12; bits += 4) { /* the same key: still not for others, once it is registered */
+		with_ids_key = 0xa;
+		assert_int_equal(with_ids(port, 1, bits), BAD_LIST);
+		assert_int_equal(with_ids(NULL, 0, bits), BAD_LIST);
+		with_ids_key = 0;
+	}
+	assert_int_equal(pr_in(0, SCSI_SA_PR_IN_READ_FULL_STATUS, 4096), 0);
 	assert_memory_equal(in + 8 + 24 + 4, names[0], strlen(names[0]) + 1);
 	assert_memory_equal(in + 8 + 52 + 24 + 4, names[1], strlen(names[1]) + 1);
 	assert_int_equal(in[8 + 24], 0x45);
