@@ -116,6 +116,12 @@ void iscsi_conn_owes_data(struct iscsi_conn *c)
 	within(c, data_timeout_ms(c));
 }
 
+void iscsi_conn_has_gap(struct iscsi_conn *c)
+{
+	c->gap_ns = reactor_now_ns();
+	within(c, data_timeout_ms(c));
+}
+
 void iscsi_conn_is_blocked(struct iscsi_conn *c)
 {
 	c->blocked_ns = reactor_now_ns();
@@ -183,6 +189,13 @@ static uint64_t ping_due(struct iscsi_conn *c, uint64_t now)
 	return after_ms(now, min_u32(interval, timeout)); /* if it is answered the next one is due then */
 }
 
+/* On its one connection commands come in order: what is missing behind others was never sent, and nothing recovers it
+ * (ErrorRecoveryLevel 0). Until when it may come all the same. */
+static uint64_t gap_due(const struct iscsi_conn *c)
+{
+	return (c->held || c->later) && !c->logged_out ? after_ms(c->gap_ns, data_timeout_ms(c)) : UINT64_MAX;
+}
+
 /* Each R2T has its deadline, moved by each piece of data; so has what is to be sent, by each piece that is taken: who
  * does not read keeps answers, and what they lie in, from others. The timer goes by the first to come. */
 static void look(struct iscsi_conn *c)
@@ -204,7 +217,11 @@ static void look(struct iscsi_conn *c)
 		timed_out(c, "it was asked to log out and did not");
 		return;
 	}
-	next = min_u64(min_u64(next, data), c->logout_by_ns ? c->logout_by_ns : UINT64_MAX);
+	if (now >= gap_due(c)) {
+		timed_out(c, "commands numbered before those that it sent do not come");
+		return;
+	}
+	next = min_u64(min_u64(next, gap_due(c)), min_u64(data, c->logout_by_ns ? c->logout_by_ns : UINT64_MAX));
 	data = ping_due(c, now);
 	if (!data) {
 		timed_out(c, "it does not answer");

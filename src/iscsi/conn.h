@@ -61,7 +61,8 @@
 	                                                        TO(TASK, EXECUTE) | TO(TASK, FREE)) \
 	X(TASK, RECEIVE,   "data comes from the initiator",     TO(TASK, NEED_ROOM) | TO(TASK, ORDER) | \
 	                                                        TO(TASK, EXECUTE) | TO(TASK, SEND) | TO(TASK, FREE)) \
-	X(TASK, ORDER,     "wait for commands numbered before", TO(TASK, EXECUTE) | TO(TASK, FREE)) \
+	X(TASK, ORDER,     "wait for commands numbered before", TO(TASK, EXECUTE) | TO(TASK, SEND) | \
+	                                                        TO(TASK, FREE)) \
 	X(TASK, EXECUTE,   "the logical unit has it",           TO(TASK, SEND) | TO(TASK, FREE)) \
 	X(TASK, SEND,      "the answer goes out",               TO(TASK, FREE))
 enum task_state { TASK_STATES(MACHINE_ENUM) TASK_STATE_COUNT };
@@ -209,6 +210,7 @@ struct iscsi_conn {
 	uint32_t held;                /* commands that came ahead of others: not in turn */
 	struct iscsi_later *later;    /* PDUs that are no commands and did so */
 	uint32_t later_bytes;         /* their data */
+	uint64_t gap_ns;              /* since when the first that is missing is; while any came ahead */
 	bool held_go_on;              /* some of them are in turn now */
 	uint8_t skipped[ISCSI_QUEUE_DEPTH_MAX / 8]; /* CmdSNs ahead that need not be waited for: ended, or will not come */
 	/* Slots. */
@@ -313,6 +315,7 @@ void iscsi_conn_maybe_gone(struct iscsi_conn *c);
 void iscsi_conn_said_all(struct iscsi_conn *c);               /* and shall close now */
 void iscsi_conn_disconnect(struct scsi_nexus *n);             /* scsi_nexus_ops */
 void iscsi_conn_owes_data(struct iscsi_conn *c);              /* an R2T went out: its deadline runs */
+void iscsi_conn_has_gap(struct iscsi_conn *c);                /* commands are missing: their deadline runs */
 void iscsi_conn_is_blocked(struct iscsi_conn *c);             /* the initiator has to read: its deadline runs */
 void iscsi_conn_start_timer(struct iscsi_conn *c);            /* by its state */
 void iscsi_conn_update_reading(struct iscsi_conn *c);         /* what decides whether to read on has changed */
@@ -355,6 +358,7 @@ void iscsi_task_r2t_sent(struct iscsi_task *t, uint64_t now_ns);
 void iscsi_task_sent(struct iscsi_task *t);                   /* its answer is gone */
 void iscsi_task_end(struct iscsi_task *t);
 void iscsi_task_in_turn(struct iscsi_task *t);                /* ORDER: those before it have come */
+void iscsi_tasks_leave_luns(struct iscsi_conn *c);            /* ORDER: they keep no LUN that was removed */
 /* It waits for something that need not come: it can be ended here. */
 static inline bool iscsi_task_waits(const struct iscsi_task *t)
 {

@@ -268,6 +268,106 @@ static void ahead_of_their_turn(void **state)
 	end();
 }
 
+static void send_logout(uint32_t cmd_sn)
+{
+	const union iscsi_bhs b = { .logout = { .opcode = ISCSI_OP_LOGOUT, .reason = ISCSI_FINAL | ISCSI_LOGOUT_SESSION,
+	                                        .itt = be32_of(cmd_sn), .cmd_sn = be32_of(cmd_sn) } };
+
+	host_send_pdu(&h, &b, NULL, 0);
+}
+
+/* An initiator that lives, and answers pings, but never sends a command before those that it sent. */
+static void a_gap_that_stays(void **state)
+{
+	union iscsi_bhs ping = { .nop_out = { .opcode = ISCSI_OP_NOP_OUT | ISCSI_IMMEDIATE, .flags = ISCSI_FINAL,
+	                                      .itt = be32_of(ISCSI_TAG_NONE), .ttt = be32_of(ISCSI_TAG_NONE) } };
+
+	for (uint32_t way = 0; way < 3; way++) {
+		uint32_t seconds = 0;
+
+		begin("");
+		if (way != 1)
+			send_read(h.cmd_sn + 1);
+		if (way != 0)
+			send_ping(h.cmd_sn + 2, "later");
+		for (; !h.ended && seconds < 20; seconds++) {
+			host_send_pdu(&h, &ping, NULL, 0);
+			world_pass(NS_PER_S);
+			if (way == 2 && seconds == 1)
+				send_read(h.cmd_sn); /* the first gap is none any more */
+			if (way == 2 && seconds == 2)
+				send_ping(h.cmd_sn + 4, "later still");
+		}
+		assert_true(h.ended);
+		assert_in_range(seconds, way == 2 ? 6 : 3, way == 2 ? 7 : 4);
+		assert_int_equal(world_count(&w, "timed_out"), 1);
+		end();
+	}
+}
+
+/* Who says that nothing more comes says so of what is missing, too. */
+static void a_logout_ahead_of_its_turn(void **state)
+{
+	union iscsi_bhs b;
+
+	begin("");
+	send_read(h.cmd_sn + 1);
+	send_logout(h.cmd_sn + 2);
+	assert_true(host_recv(&h, &b, NULL, NULL, NS_PER_S));
+	assert_int_equal(b.h.opcode, ISCSI_OP_LOGOUT_RSP);
+	assert_int_equal(b.logout_rsp.response, ISCSI_LOGOUT_RSP_CLOSED);
+	assert_false(host_recv(&h, &b, NULL, NULL, NS_PER_S));
+	assert_true(h.ended);
+	end();
+}
+
+struct removal {
+	struct iscsi_change change;
+	bool done;
+};
+
+static void lun_is_removed(struct iscsi_change *c)
+{
+	must(!c->err.code);
+	container_of(c, struct removal, change)->done = true;
+}
+
+static void remove_lun(void *arg)
+{
+	struct removal *r = arg;
+
+	r->change.done = lun_is_removed;
+	iscsi_node_remove_lun(w.target, TEST_NODE, 0, &r->change);
+}
+
+/* A LUN that goes does not wait for commands before which one is missing; they are answered in their turn. */
+static void a_lun_goes_while_commands_wait_for_their_turn(void **state)
+{
+	union iscsi_bhs cmd, b;
+	struct removal removal = { 0 };
+	uint32_t sn;
+
+	begin("");
+	sn = h.cmd_sn;
+	send_read(sn + 1);
+	cmd = host_rw(&h, true, 0, 16);
+	cmd.command.itt = cmd.command.cmd_sn = be32_of(sn + 2);
+	host_send_pdu(&h, &cmd, out, 16 * TEST_BLOCK);
+	world_pass(NS_PER_MS);
+	sim_as(core_control(w.core), remove_lun, &removal);
+	world_pass(100 * NS_PER_MS);
+	assert_true(removal.done);
+	send_ping(sn, "first");
+	for (uint32_t answers = 0; answers < 2;) {
+		assert_true(host_recv(&h, &b, NULL, NULL, NS_PER_S));
+		if (b.h.opcode != ISCSI_OP_RESPONSE)
+			continue;
+		assert_int_equal(b.response.status, 0x02); /* CHECK CONDITION */
+		answers++;
+	}
+	end();
+}
+
 /* One that ends within such a state leaves nothing behind. */
 static void gone_while_others_wait(void **state)
 {
@@ -423,6 +523,8 @@ int main(void)
 		cmocka_unit_test(networks_that_cut_everything), cmocka_unit_test(sessions_move_all_the_time),
 		cmocka_unit_test(a_window_full), cmocka_unit_test(gone_at_any_time), cmocka_unit_test(stopped_at_any_time),
 		cmocka_unit_test(ahead_of_their_turn), cmocka_unit_test(gone_while_others_wait),
+		cmocka_unit_test(a_gap_that_stays), cmocka_unit_test(a_logout_ahead_of_its_turn),
+		cmocka_unit_test(a_lun_goes_while_commands_wait_for_their_turn),
 		cmocka_unit_test(silent_after_r2t), cmocka_unit_test(silent_before_its_data), cmocka_unit_test(deaf),
 		cmocka_unit_test(nobody_answers),
 		cmocka_unit_test(no_login), cmocka_unit_test(reinstated),

@@ -85,8 +85,8 @@ static const struct rpc_param set_options_params[] = {
 	P(login_timeout_ms, .min = 100, .max = 600000, .unit = "ms",
 	  .doc = "A login that takes longer is ended. At first 15000."),
 	P(data_timeout_ms, .min = 100, .max = 600000, .unit = "ms",
-	  .doc = "A host that for this long sends none of the data it was asked for, or reads none of its answers, is "
-	         "disconnected. At first 30000."),
+	  .doc = "A host that for this long sends none of the data it was asked for, reads none of its answers, or leaves "
+	         "out a command's number before those that it sent, is disconnected. At first 30000."),
 #undef P
 	RPC_IGNORED("auth_file", .doc = "Not read; secrets are given with iscsi_create_auth_group."),
 	RPC_IGNORED("max_large_datain_per_connection"), RPC_IGNORED("max_r2t_per_connection"),

@@ -75,6 +75,8 @@ static bool take_held(struct iscsi_conn *c)
 static void window_moves(struct iscsi_conn *c)
 {
 	c->exp_cmd_sn++;
+	if (unlikely(c->held || c->later))
+		c->gap_ns = reactor_now_ns();
 	while (unlikely(take_skipped(c)) || unlikely((c->held || c->later) && take_held(c)))
 		c->exp_cmd_sn++;
 }
@@ -90,8 +92,11 @@ enum cmd_sn iscsi_cmd_sn_came(struct iscsi_conn *c, const struct iscsi_hdr *h, u
 		return CMD_SN_NEXT;
 	}
 	if (!iscsi_sn_before(cmd_sn, c->exp_cmd_sn) && !iscsi_sn_before(conn_max_cmd_sn(c), cmd_sn) &&
-	    !held_task(c, cmd_sn) && !later_pdu(c, cmd_sn) && !(c->skipped[at / 8] >> at % 8 & 1))
+	    !held_task(c, cmd_sn) && !later_pdu(c, cmd_sn) && !(c->skipped[at / 8] >> at % 8 & 1)) {
+		if (!c->held && !c->later)
+			iscsi_conn_has_gap(c);
 		return CMD_SN_AHEAD;
+	}
 	iscsi_count(c->home, ignored, 1); /* silently, says RFC 7143 4.2.2.1 */
 	return CMD_SN_IGNORE;
 }
@@ -119,6 +124,11 @@ static bool in_turn(struct iscsi_conn *c, uint32_t cmd_sn)
 		return false;
 	case CMD_SN_AHEAD:
 		break;
+	}
+	if (iscsi_opcode(&c->rx_bhs.h) == ISCSI_OP_LOGOUT) {
+		/* Nothing comes after it, says RFC 7143 11.14: what is missing does not either. */
+		iscsi_cmd_sn_skip(c, cmd_sn);
+		return true;
 	}
 	if (c->rx_buf && c->later_bytes + c->rx_buf_len > ISCSI_SAY_BYTES_MAX) {
 		iscsi_conn_break(c, ISCSI_REJECT_LONG_OPERATION, "CmdSN: too much came ahead of its turn");
@@ -433,6 +443,7 @@ void iscsi_conn_event(struct scsi_nexus *n, uint64_t lun, uint8_t asc, uint8_t a
 
 	if (c->state != CONN_READY)
 		return;
+	iscsi_tasks_leave_luns(c);
 	s = iscsi_say_make(ISCSI_OP_ASYNC, &data, sizeof(data));
 	s->bhs.async.lun = be64_of(lun);
 	s->bhs.async.itt = be32_of(ISCSI_TAG_NONE);

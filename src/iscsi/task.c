@@ -580,15 +580,34 @@ void iscsi_task_sequence_end(struct iscsi_task *t)
 
 /* --- the logical unit -------------------------------------------------------------------------------------------- */
 
+/* What is missing may never come, and a LUN that was removed does not wait for that: the answer is known already. */
+static void leave_lun(struct iscsi_task *t)
+{
+	if (t->refused || !scsi_task_lun_is_gone(&t->scsi))
+		return;
+	scsi_task_fail(&t->scsi, SCSI_ILLEGAL_REQUEST, 0x25, 0x00);
+	t->refused = true;
+	scsi_task_free(&t->scsi);
+	give_room(t);
+}
+
+void iscsi_tasks_leave_luns(struct iscsi_conn *c)
+{
+	for (uint32_t i = 0; c->held && i < c->touched; i++)
+		if (conn_task(c, i)->state == TASK_ORDER)
+			leave_lun(conn_task(c, i));
+}
+
 static enum step task_on_ORDER(struct iscsi_task *t)
 {
+	leave_lun(t);
 	return STEP_WAIT; /* iscsi_held_go_on() */
 }
 
 void iscsi_task_in_turn(struct iscsi_task *t)
 {
 	t->since_ns = reactor_now_ns();
-	task_goto(t, TASK_EXECUTE);
+	task_goto(t, t->refused ? TASK_SEND : TASK_EXECUTE);
 	iscsi_task_run(t);
 }
 

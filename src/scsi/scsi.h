@@ -88,7 +88,8 @@ struct scsi_lun_opts {
 };
 /* Open the device and show it to hosts (unit attention REPORTED LUNS DATA HAS CHANGED). c->ret_lun: which it is. */
 void scsi_target_add_lun(struct scsi_target *t, const struct scsi_lun_opts *opts, struct scsi_change *c);
-/* Waits for its tasks only: those whose data is still to come, too, for as long as the transport lets them. */
+/* Waits for its tasks only: those whose data is still to come, too, for as long as the transport lets them. What waits
+ * for something else it gives up (scsi_task_lun_is_gone()). */
 void scsi_target_remove_lun(struct scsi_target *t, uint32_t lun, struct scsi_change *c);
 /* Asymmetric access of a port group; enum scsi_alua. Hosts are told by unit attentions. */
 void scsi_target_set_alua(struct scsi_target *t, uint16_t group, uint8_t state, struct scsi_change *c);
@@ -239,7 +240,10 @@ void scsi_task_fail(struct scsi_task *t, uint8_t key, uint8_t asc, uint8_t ascq)
 /* Parsed, not executed yet, and aborted meanwhile by task management: its data need not come. Execute it all the same:
  * it ends at once, through task_done(). */
 bool scsi_task_is_stale(const struct scsi_task *t);
-/* After the answer was sent, or can never be. */
+/* Parsed, not executed yet, and its LUN was removed meanwhile, which waits for it: it may fail and be freed before its
+ * turn. ops->event() tells when to ask. */
+bool scsi_task_lun_is_gone(const struct scsi_task *t);
+/* After the answer was sent, or can never be. Twice is as good as once. */
 void scsi_task_free(struct scsi_task *t);
 
 /* --- task management -------------------------------------------------------------------------------------- */

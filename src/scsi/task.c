@@ -245,6 +245,11 @@ static void wait_for_turn(struct scsi_task *t)
 	t->nexus->waiting++;
 }
 
+bool scsi_task_lun_is_gone(const struct scsi_task *t)
+{
+	return t->lu && scsi_nexus_map(t->nexus)->luns[t->lu->lu->lun].lu != t->lu->lu;
+}
+
 bool scsi_task_is_stale(const struct scsi_task *t)
 {
 	return t->epoch != scsi_nexus_attention(t->nexus, scsi_lun_number(t->lun))->epoch;

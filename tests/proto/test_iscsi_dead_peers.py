@@ -59,6 +59,30 @@ def test_data_that_was_promised_and_does_not_come(iscsi):
             s.close()
 
 
+def test_a_number_that_is_left_out(iscsi):
+    """What comes behind it would be kept for ever, from a host that lives and answers; a LUN would not come off."""
+    rpc = iscsi.daemon.rpc
+    rpc("bdev_malloc_create", name="guest", num_blocks=16384, block_size=512)
+    rpc("iscsi_target_node_add_lun", name=iscsi.name, bdev_name="guest", lun_id=9)
+    with iscsi.session(initiator="iqn.2026-11.test:well") as well:
+        s = iscsi.session(initiator="iqn.2026-11.test:gap")
+        s.clear_attentions(9)
+        s.take_cmdsn()
+        for n in range(4):
+            s.submit(write_cdb(n, 1), bytes(512), lun=9)
+        s.nop()
+        rpc("iscsi_target_node_remove_lun", name=iscsi.name, lun_id=9)
+        rpc("bdev_malloc_delete", name="guest")
+        try:
+            while True:
+                s.step()            # pings are answered
+        except Ended:
+            pass
+        s.close()
+        well.clear_attentions(0)
+        check(well, 5)
+
+
 def test_silent_discovery(iscsi):
     """Anybody may ask which targets there are; who then says nothing more would keep a socket for ever."""
     with iscsi.session(initiator="iqn.2026-11.test:well") as well:
