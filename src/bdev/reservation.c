@@ -452,6 +452,8 @@ static void finish(struct bdev_resv *r)
 			list_each_safe(l, &b->reg->resv_listeners) {
 				struct resv_listener *listener = list_entry(l, struct resv_listener, link);
 
+				listener->aborts = r->outcome->aborts &&
+				                   r->outcome->told[i].event == RESV_EVENT_REGISTRATION_PREEMPTED;
 				listener->fn(listener, b, r->outcome->told[i].party,
 				             (enum resv_event)r->outcome->told[i].event);
 			}

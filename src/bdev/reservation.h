@@ -199,6 +199,7 @@ enum resv_event {
 /* Every event of every device, before the operation that made it is answered. `party` is who is to be told. */
 struct resv_listener {
 	struct list link;
+	bool aborts;       /* for the moment of the call: by PREEMPT AND ABORT; what waits of `party` is not to be done */
 	void (*fn)(struct resv_listener *l, struct bdev *b, uint32_t party, enum resv_event event);
 };
 void bdev_resv_listen(struct bdev_registry *reg, struct resv_listener *l,

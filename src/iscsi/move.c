@@ -408,9 +408,14 @@ static void freeze_task(struct freeze *f, struct iscsi_conn *c, uint16_t index)
 		watch_arm(&c->home->watch);
 	}
 	if (t->state == TASK_NEW) {
+		uint32_t epoch = t->scsi.epoch;
+
 		freeze_u32(f, "task.offset", &t->offset);
+		freeze_u32(f, "task.epoch", &epoch);
 		if (f->thawing)
 			iscsi_task_run(t);
+		if (f->thawing && iscsi_task_waits(t))
+			t->scsi.epoch = epoch; /* what aborted it meanwhile has not been forgotten */
 		return;
 	}
 	freeze_receiving(f, t);

@@ -36,6 +36,8 @@ struct scsi *scsi_make(struct core *core, struct bdev_registry *reg)
 	for (uint32_t i = 0; i < ARRAY_SIZE(tables); i++)
 		index_table(s, tables[i]);
 	list_init(&s->targets);
+	list_init(&s->preempted);
+	list_init(&s->preempt_waits);
 	scsi_pr_init(s);
 	return s;
 }

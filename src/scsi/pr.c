@@ -257,7 +257,7 @@ static bool is_party(struct scsi_tell *tell, const struct scsi_seat *s)
 	return s->party == (uint32_t)(uintptr_t)tell->arg;
 }
 
-static void tell_target(struct scsi_target *target, const struct bdev *b, uint32_t party, uint16_t asc)
+static void tell_target(struct scsi_target *target, const struct bdev *b, uint32_t party, uint16_t asc, bool aborts)
 {
 	for (uint32_t lun = 0; target->map && lun < SCSI_LUNS_MAX; lun++) {
 		const struct scsi_lu *lu = target->map->luns[lun].lu;
@@ -269,6 +269,8 @@ static void tell_target(struct scsi_target *target, const struct bdev *b, uint32
 		*tell = (struct scsi_tell){ .target = target, .lun = lun, .asc_ascq = asc, .means = is_party,
 		                            .arg = (void *)(uintptr_t)party };
 		scsi_tell(tell);
+		if (aborts)
+			scsi_preempt(target, lun, b, party);
 	}
 }
 
@@ -286,7 +288,7 @@ static void heard(struct resv_listener *l, struct bdev *b, uint32_t party, enum 
 
 		list_each(seat, &target->seats)
 			if (list_entry(seat, struct scsi_seat, link)->party == party) { /* a party is of one device only */
-				tell_target(target, b, party, attentions[event]);
+				tell_target(target, b, party, attentions[event], l->aborts);
 				return;
 			}
 	}

@@ -4,6 +4,7 @@
  * Who is meant beside the asker (SPEC_I_PT, ALL_TG_PT, REGISTER AND MOVE) is found on the control reactor, which knows
  * nexuses and ports.
  */
+#include "bdev/bdev_device.h"
 #include "scsi/pr.h"
 #include "scsi/transport_id.h"
 
@@ -19,6 +20,7 @@ struct pr_out {
 	struct scsi_ask ask;
 	struct resv_op op;
 	struct each each;
+	struct scsi_preempt_wait wait;
 	uint32_t len;
 	uint16_t bad_at;                  /* byte of the list that is wrong; 0: none */
 	bool too_many;
@@ -251,9 +253,23 @@ static void nothing(struct each *e)
 	(void)e;
 }
 
+static void nothing_is_left(struct scsi_preempt_wait *w)
+{
+	scsi_ask_answer(&container_of(w, struct pr_out, wait)->ask);
+}
+
+/* PREEMPT AND ABORT means that nothing is left which the preempted had sent: the device says so of what it had begun,
+ * this of what waited for its data or its turn. */
 static void all_told(struct each *e)
 {
-	scsi_ask_answer(&container_of(e, struct pr_out, each)->ask);
+	struct pr_out *o = container_of(e, struct pr_out, each);
+
+	if (o->op.action != RESV_PREEMPT_ABORT || !o->ask.lu->desc) {
+		scsi_ask_answer(&o->ask);
+		return;
+	}
+	o->wait = (struct scsi_preempt_wait){ .bdev = bdev_of(o->ask.lu->desc), .fn = nothing_is_left };
+	scsi_preempt_wait(o->ask.seat->target->scsi, &o->wait);
 }
 
 static void done(struct resv_op *op)

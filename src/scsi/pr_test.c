@@ -173,6 +173,65 @@ static void who_lost_something_is_told_once(void **state)
 	assert_int_equal(plain(1, SCSI_OP_TEST_UNIT_READY), 0);
 }
 
+static struct rig_task *begin_write(uint32_t host)
+{
+	struct rig_cdb c = rig_rw(SCSI_OP_WRITE_10, 0, 1);
+
+	return rig_parse(hosts[host], 0, &c, SCSI_DATA_OUT, in, 512, SCSI_ATTR_SIMPLE);
+}
+
+/* What waits for its data when its host is preempted is not done, though the host registers again before it is there:
+ * that is what AND ABORT is for. */
+static void what_waits_for_data_is_aborted(void **state)
+{
+	for (uint8_t sa = SCSI_SA_PR_OUT_PREEMPT; sa <= SCSI_SA_PR_OUT_PREEMPT_ABORT; sa++) {
+		struct rig_task *late, *mine, copy;
+
+		assert_int_equal(reg(0, 0, 0xa), 0);
+		assert_int_equal(reg(1, 0, 0xb), 0);
+		mine = begin_write(0);
+		late = begin_write(1);
+		assert_int_equal(pr_out(0, sa, WERO, 0xa, 0xb), 0);
+		rig_pass(NS_PER_MS);
+		assert_int_equal(plain(1, SCSI_OP_TEST_UNIT_READY), ATTENTION(REGISTRATIONS_PREEMPTED));
+		assert_int_equal(reg(1, 0, 0xb), 0);
+		rig_execute(mine);
+		rig_execute(late);
+		assert_int_equal(rig_end(mine, NULL), SCSI_GOOD);
+		assert_int_equal(rig_end(late, &copy),
+		                 sa == SCSI_SA_PR_OUT_PREEMPT_ABORT ? SCSI_TASK_ABORTED : SCSI_GOOD);
+		assert_int_equal(copy.aborted, sa == SCSI_SA_PR_OUT_PREEMPT_ABORT);
+		assert_int_equal(plain(1, SCSI_OP_WRITE_10), 0);
+		assert_int_equal(pr_out(0, SCSI_SA_PR_OUT_CLEAR, 0, 0xa, 0), 0);
+		rig_pass(NS_PER_MS);
+		assert_int_equal(plain(1, SCSI_OP_TEST_UNIT_READY), ATTENTION(RESERVATIONS_PREEMPTED));
+	}
+}
+
+/* Two that preempt each other, and one that resets: nobody waits for who waits for it. */
+static void preempting_each_other_ends(void **state)
+{
+	struct rig_task *pr[2];
+	struct rig_tmf reset;
+	uint8_t lists[2][24] = { 0 };
+
+	assert_int_equal(reg(0, 0, 0xa), 0);
+	assert_int_equal(reg(1, 0, 0xb), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct rig_cdb c = { .b = { 0x5f, SCSI_SA_PR_OUT_PREEMPT_ABORT, WERO } };
+
+		scsi_put32(c.b + 5, 24);
+		scsi_put64(lists[i], i ? 0xb : 0xa);
+		scsi_put64(lists[i] + 8, i ? 0xa : 0xb);
+		pr[i] = rig_send(hosts[i], 0, &c, SCSI_DATA_OUT, lists[i], 24, SCSI_ATTR_SIMPLE);
+	}
+	rig_tmf_start(&reset, hosts[0], SCSI_TMF_LU_RESET, 0, 0);
+	rig_pass(NS_PER_S);
+	assert_true(reset.done && pr[0]->done && pr[1]->done);
+	rig_end(pr[0], NULL);
+	rig_end(pr[1], NULL);
+}
+
 static void wrong_lists_are_refused(void **state)
 {
 	assert_int_equal(pr_out(0, SCSI_SA_PR_OUT_RESERVE, 0x10 | WE, 0, 0), BAD_CDB); /* scope */
@@ -438,6 +497,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(capabilities_say_what_works, fresh, over),
 		cmocka_unit_test_setup_teardown(every_type_keeps_out_whom_it_should, fresh, over),
 		cmocka_unit_test_setup_teardown(who_lost_something_is_told_once, fresh, over),
+		cmocka_unit_test_setup_teardown(what_waits_for_data_is_aborted, fresh, over),
+		cmocka_unit_test_setup_teardown(preempting_each_other_ends, fresh, over),
 		cmocka_unit_test_setup_teardown(wrong_lists_are_refused, fresh, over),
 		cmocka_unit_test_setup_teardown(others_are_registered_by_name, fresh, over),
 		cmocka_unit_test_setup_teardown(all_ports_are_registered_at_once, fresh, over),

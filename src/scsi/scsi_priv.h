@@ -144,6 +144,7 @@ struct scsi {
 	/* control */
 	struct list targets;
 	struct resv_listener resv_listener;
+	struct list preempted, preempt_waits;  /* struct scsi_leg; struct scsi_preempt_wait */
 	uint64_t lus_made;
 	scsi_lun_gone_fn *lun_gone;
 	void *lun_gone_arg;
@@ -399,6 +400,17 @@ void scsi_reset_less(struct scsi_sweep *w);    /* ... one of what it waits for i
 /* They take turns. `w`: yours until done. */
 void scsi_sweep(struct scsi_sweep *w);
 void scsi_sweep_go_on(struct scsi_sweep *w);
+
+/* PREEMPT AND ABORT (tmf.c): whose registration with a device went has its tasks aborted, executed or not, but for
+ * those that are about reservations themselves: who preempts each other would wait for each other. Control. */
+void scsi_preempt(struct scsi_target *t, uint32_t lun, const struct bdev *b, uint32_t party);
+/* Until none of those that began before, with `b`, is left; `fn` maybe before the call returns. */
+struct scsi_preempt_wait {
+	struct list link;
+	const struct bdev *bdev;
+	void (*fn)(struct scsi_preempt_wait *w);
+};
+void scsi_preempt_wait(struct scsi *s, struct scsi_preempt_wait *w);
 
 /* --- the engine's own: a nexus' core ---------------------------------------------------------------------- */
 

@@ -18,6 +18,7 @@ struct scsi_leg {
 	struct scsi_nexus *n;
 	uint32_t lun;                      /* UINT32_MAX: all */
 	bool own;                          /* the nexus that asked */
+	const struct bdev *preempted;      /* of PREEMPT AND ABORT: with this device */
 	void (*ended)(struct scsi_leg *leg);
 };
 
@@ -36,6 +37,8 @@ struct scsi_tmf_work {
 
 static bool leg_means(const struct scsi_leg *leg, const struct scsi_task *t)
 {
+	if (leg->preempted && t->op->flags & SCSI_ROW_RESERVES)
+		return false;
 	return leg->lun == UINT32_MAX || scsi_lun_number(t->lun) == leg->lun;
 }
 
@@ -255,6 +258,72 @@ void scsi_sweep(struct scsi_sweep *w)
 	assert(reactor_is_control(reactor_self()));
 	list_add_tail(&w->target->sweeps, &w->link);
 	sweep_next(w->target);
+}
+
+/* --- who was preempted: control, and its core -- */
+
+static void abort_preempted(struct scsi_mail *m, struct scsi_nexus *n)
+{
+	struct scsi_leg *leg = leg_of(m);
+
+	if (!n) {
+		scsi_mail_back(m);
+		return;
+	}
+	leg->n = n;
+	leg_abort(leg, true);
+	leg_wait(leg, leg_stopped);
+}
+
+static bool is_preempting(const struct scsi *s, const struct bdev *b)
+{
+	list_each(l, &s->preempted)
+		if (list_entry(l, struct scsi_leg, sweep_link)->preempted == b)
+			return true;
+	return false;
+}
+
+static void preempted_is_over(struct scsi_mail *m)
+{
+	struct scsi_leg *leg = leg_of(m);
+	struct scsi *s = m->seat->target->scsi;
+
+	list_del(&leg->sweep_link);
+	free(leg);
+	list_each_safe(l, &s->preempt_waits) {
+		struct scsi_preempt_wait *w = list_entry(l, struct scsi_preempt_wait, link);
+
+		if (is_preempting(s, w->bdev))
+			continue;
+		list_del(&w->link);
+		w->fn(w);
+	}
+}
+
+void scsi_preempt(struct scsi_target *t, uint32_t lun, const struct bdev *b, uint32_t party)
+{
+	list_each_safe(l, &t->seats) {
+		struct scsi_seat *seat = list_entry(l, struct scsi_seat, link);
+		struct scsi_leg *leg;
+
+		if (seat->party != party)
+			continue;
+		leg = base_zalloc(sizeof(*leg));
+		leg->lun = lun;
+		leg->preempted = b;
+		leg->mail.at_home = abort_preempted;
+		leg->mail.back = preempted_is_over;
+		list_add_tail(&t->scsi->preempted, &leg->sweep_link);
+		scsi_mail_send(&leg->mail, seat);
+	}
+}
+
+void scsi_preempt_wait(struct scsi *s, struct scsi_preempt_wait *w)
+{
+	if (is_preempting(s, w->bdev))
+		list_add_tail(&s->preempt_waits, &w->link);
+	else
+		w->fn(w);
 }
 
 /* --- the functions -- */

@@ -7,7 +7,8 @@
  * Checks that
  *   - no read is stale, torn or another block's, every command is answered, nothing gets stuck or is left behind;
  *   - no write lands after it was answered, nor, when its session was lost, after the host has logged in again;
- *   - no write of a host lands that was out when it was preempted and aborted, until it registers again;
+ *   - no write of a host lands that was out when it was preempted and aborted, until it registers again; one that the
+ *     target had taken in by then does not even then;
  *   - a seed replays a run exactly.
  */
 #include <stdarg.h>
@@ -41,7 +42,10 @@ enum kind { KIND_READ, KIND_WRITE, KIND_ZEROES, KIND_FLUSH };
 
 /* What may still become of a write. */
 struct fate {
-	enum fate_state { FATE_NONE, FATE_OUT, FATE_LOST, FATE_PREEMPTED, FATE_ANSWERED, FATE_FENCED } state;
+	enum fate_state {
+		FATE_NONE, FATE_OUT, FATE_LOST, FATE_PREEMPTED, FATE_ABORTED, FATE_ANSWERED, FATE_FENCED
+	} state;
+	const struct ini_op *op;
 	uint32_t client;
 	uint64_t sent;                  /* in order of all that was sent */
 };
@@ -51,7 +55,7 @@ struct task {
 	struct client *client;
 	uint8_t *buf;
 	enum kind kind;
-	uint64_t lba, read_began;
+	uint64_t lba, read_began, sent;
 	uint32_t count, generation;
 	bool out;
 };
@@ -71,6 +75,8 @@ struct client {
 	uint8_t pr_data[24], pr_action;
 	uint32_t victim;
 	uint64_t pr_sent, registered;
+	uint64_t heard;                 /* sent last of what was answered: the target has what came before it */
+	uint64_t victim_heard;
 	bool pr_out, holds;
 };
 
@@ -151,7 +157,7 @@ static void verify(struct task *t, bool ok)
 		oracle_write_end(w->oracle, t->lba, t->count, t->generation, ok);
 		if (f->state != FATE_FENCED && t->op.status != STATUS_LOST)
 			f->state = FATE_ANSWERED;
-		else if (f->state == FATE_OUT)
+		else if (f->state == FATE_OUT || f->state == FATE_ABORTED)
 			f->state = FATE_LOST;
 		break;
 	case KIND_FLUSH:
@@ -171,10 +177,12 @@ static void lands(void *arg, uint64_t lba, const uint8_t *data)
 	memcpy(&word, data, 8);
 	must(word >> 32 && word >> 32 < GENERATIONS_MAX);
 	f = &w->fates[word >> 32];
+	if (f->state == FATE_ABORTED && f->op->tries)
+		return; /* a unit attention was told instead, and it was sent anew */
 	if (f->state != FATE_OUT && f->state != FATE_LOST)
 		fail(w, "a write of client %u lands at block %llu %s", f->client, (unsigned long long)lba,
 		     f->state == FATE_FENCED ? "after its host had logged in again" :
-		     f->state == FATE_PREEMPTED ? "after its host was preempted" : "after its answer");
+		     f->state != FATE_ANSWERED ? "after its host was preempted" : "after its answer");
 }
 
 /* Writes of a client that may still land, and were sent before `sent`: now they have another state. */
@@ -208,6 +216,8 @@ static void done(struct ini_op *op)
 	t->out = false;
 	c->tasks_out--;
 	all.ios++;
+	if (op->status != STATUS_LOST && t->sent > c->heard)
+		c->heard = t->sent;
 	verify(t, op->status == SCSI_GOOD);
 	sim_note((uint64_t)op->status << 32 | t->lba);
 	if (op->status && !is_explained(c->w, op))
@@ -257,9 +267,10 @@ static void submit(struct task *t)
 		t->op.cdb[0] = SCSI_OP_SYNC_CACHE_16;
 		break;
 	}
+	t->sent = ++w->sent;
 	if (t->kind == KIND_WRITE || t->kind == KIND_ZEROES) {
 		must(t->generation < GENERATIONS_MAX);
-		w->fates[t->generation] = (struct fate){ FATE_OUT, t->client->index, ++w->sent };
+		w->fates[t->generation] = (struct fate){ FATE_OUT, &t->op, t->client->index, t->sent };
 	}
 	t->op.data = t->buf;
 	t->op.done = done;
@@ -275,7 +286,8 @@ static uint64_t key_of(uint32_t client)
 	return client + 1;
 }
 
-/* Who registers anew may write again; also what was on its way, and its data not here, when it was preempted. */
+/* Who registers anew may write again; also what was on its way, and not yet at the target, when it was preempted. That
+ * it was there is known when something that was sent after it has been answered. */
 static void reserved(struct ini_op *op)
 {
 	struct client *c = container_of(op, struct client, pr);
@@ -294,6 +306,7 @@ static void reserved(struct ini_op *op)
 		c->holds = true;
 	} else if (op->status == SCSI_GOOD && c->pr_action == PR_PREEMPT_AND_ABORT) {
 		all.preempts++;
+		change_fates(c->w, c->victim, c->victim_heard, FATE_ABORTED);
 		if (c->w->client[c->victim].registered < c->pr_sent)
 			change_fates(c->w, c->victim, c->pr_sent, FATE_PREEMPTED);
 	}
@@ -309,6 +322,7 @@ static void reserve(struct client *c, uint8_t action)
 	c->pr_out = true;
 	c->pr_action = action;
 	c->pr_sent = ++c->w->sent;
+	c->victim_heard = c->w->client[c->victim].heard;
 	if (action == PR_REGISTER) {
 		c->registered = c->pr_sent;
 		change_fates(c->w, c->index, c->pr_sent, FATE_LOST);
