@@ -120,7 +120,7 @@ def listens(port):
     try:
         socket.create_connection(("127.0.0.1", port), 5).close()
         return True
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # closed, or just being closed
         return False
 
 
