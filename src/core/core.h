@@ -192,13 +192,9 @@ struct source {
 	uint32_t events;       /* EPOLLIN, EPOLLOUT, ... as asked for */
 	source_fn *fn;
 	const char *name;      /* for "why awake": what kind of thing this is; static text */
-	/* NULL, or: try to take something without having been told that there is anything, and say source_found() if there
-	 * was. What a spinning reactor does instead of asking, when nobody else has had anything for it lately. */
-	void (*try)(struct source *s);
 	struct reactor *reactor;
 	struct list link;
 };
-void source_found(void);
 int source_start(struct source *s, int fd, uint32_t events, const char *name, source_fn *fn) MUST_USE;
 void source_change(struct source *s, uint32_t events);
 /* After return s->fn is not called again, also when its event was already collected in this pass. */

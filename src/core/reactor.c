@@ -131,28 +131,6 @@ void reactor_source_ready(struct reactor *r, struct source *s, uint32_t events)
 	msg_publish(r);
 }
 
-bool reactor_source_try(struct reactor *r, struct source *s)
-{
-	const char *name = s->name;
-	source_fn *fn = s->fn;
-
-	calls_begin(r);
-	call_runs(r, (void *)fn, name);
-	r->found = false;
-	s->try(s);
-	call_ran(r, (void *)fn, name);
-	if (!r->found)
-		return false;
-	stat_add(&r->stats.fd_events, 1);
-	msg_publish(r);
-	return true;
-}
-
-void source_found(void)
-{
-	reactor_current->found = true;
-}
-
 /* Each poller once: the list turns round, so that any may stop itself or another one meanwhile. */
 static uint32_t run_pollers(struct reactor *r)
 {

@@ -73,7 +73,6 @@ struct reactor {
 	struct pace pace;
 	uint64_t pass_began_ns, slept_ns;        /* slept_ns: within this pass */
 	bool pass_was_busy;
-	bool found;                              /* by the source that tries */
 
 	/* what runs now, for the stall guard; and accounts. Written by the owner, read by anyone (relaxed). */
 	CACHE_ALIGNED struct reactor_stats stats;
@@ -139,8 +138,6 @@ void reactor_loop_once(struct reactor *r);
 void reactor_woke(struct reactor *r);
 /* Called by platform_poll() for each ready descriptor. */
 void reactor_source_ready(struct reactor *r, struct source *s, uint32_t events);
-/* Called by platform_poll() to have a source try; true: there was something. */
-bool reactor_source_try(struct reactor *r, struct source *s);
 /* Called by a platform when job->work has returned, from any thread: sends `done` home. */
 void reactor_job_worked(struct job *j);
 static inline bool core_stopping(struct core *core) { return atomic_load(&core->stopping); }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* work_test.c: deferred calls, descriptors, pollers and jobs, and where in a pass they run. */
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -163,82 +161,6 @@ static void busy_source_starves_nobody(void **state)
 	close(fds[1]);
 }
 
-/* One source alone has events for a while, each some time after the last: it is let to try, with success and without.
- * The other one's event is seen all the same, and who is stopped is not tried. */
-#define TRY_EVENTS 400u
-static struct msg try_msg;
-static uint32_t tried, found;
-static _Atomic uint32_t taken;
-
-static void take(struct source *s)
-{
-	uint64_t value;
-
-	if (read(s->fd, &value, sizeof(value)) == sizeof(value))
-		atomic_fetch_add(&taken, 1);
-}
-
-static void take_told(struct source *s, uint32_t events) { take(s); }
-
-static void take_tried(struct source *s)
-{
-	uint32_t before = atomic_load(&taken);
-
-	check(s->reactor);
-	tried++;
-	take(s);
-	if (atomic_load(&taken) == before)
-		return;
-	found++;
-	source_found();
-}
-
-static void second_told(struct source *s, uint32_t events)
-{
-	check(atomic_load(&taken) == TRY_EVENTS);
-	source_stop(&first);
-	source_stop(s);
-	msg_send(reactor_self(), &later, stop_later);
-}
-
-static void *make_events(void *arg)
-{
-	for (uint32_t i = 0; i < TRY_EVENTS; i++) {
-		while (atomic_load(&taken) < i)
-			sched_yield();
-		usleep(20);
-		make_ready(fds[0]);
-	}
-	while (atomic_load(&taken) < TRY_EVENTS)
-		sched_yield();
-	make_ready(fds[1]);
-	return NULL;
-}
-
-static void try_on_core(struct msg *m)
-{
-	first.try = take_tried;
-	check(source_start(&first, fds[0], EPOLLIN, "first", take_told) == 0);
-	check(source_start(&second, fds[1], EPOLLIN, "second", second_told) == 0);
-}
-
-static void try_start(void *arg) { msg_send(core_reactor(rig.core, 0), &try_msg, try_on_core); }
-
-static void who_is_alone_may_try(void **state)
-{
-	pthread_t t;
-
-	open_two(0);
-	assert_int_equal(pthread_create(&t, NULL, make_events, NULL), 0);
-	rig_run(1, CORE_POLL, try_start);
-	pthread_join(t, NULL);
-	assert_int_equal(atomic_load(&taken), TRY_EVENTS);
-	assert_true(tried > 0 && found <= tried);
-	first.try = NULL;
-	close(fds[0]);
-	close(fds[1]);
-}
-
 /* --- pollers --------------------------------------------------------------------------------------------------- */
 
 static struct poller one, two;
@@ -317,7 +239,6 @@ int main(void)
 		cmocka_unit_test(deferred_calls_have_a_budget),
 		cmocka_unit_test(stopped_source_is_silent_in_the_same_pass),
 		cmocka_unit_test(busy_source_starves_nobody),
-		cmocka_unit_test(who_is_alone_may_try),
 		cmocka_unit_test(poller_keeps_its_reactor_awake),
 		cmocka_unit_test(jobs_work_elsewhere_and_come_home),
 	};

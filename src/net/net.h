@@ -100,9 +100,6 @@ void sock_want_write(struct sock *s, bool want);
 /* Stop or go on reporting SOCK_READABLE: a connection without room for more commands. */
 void sock_want_read(struct sock *s, bool want);
 
-/* For who takes a SOCK_READABLE with nothing there: a reactor that spins may try instead of asking. */
-void sock_may_try(struct sock *s);
-
 /* Leave this reactor; no callback afterwards. */
 void sock_detach(struct sock *s);
 /* Join the calling reactor; data that already waits is reported. Errors: negative errno. */

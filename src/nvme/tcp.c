@@ -82,7 +82,6 @@ static void on_writable(struct tcp_qpair *t)
 	if (!t->connected) {
 		t->connected = true;
 		sock_want_write(t->sock, false);
-		sock_may_try(t->sock);
 		nvme_qpair_connected(&t->qp);
 		return;
 	}

@@ -273,7 +273,6 @@ static void sock_event(void *arg, uint32_t events)
 		sock_want_write(i->sock, false);
 		if (!i->connected) {
 			i->connected = true;
-			sock_may_try(i->sock);
 			login_send(i, true);
 		}
 		i->blocked = false;

@@ -15,8 +15,6 @@ struct platform_reactor {
 	struct reactor *r;
 	int epoll_fd, wake_fd;
 	uint32_t sources;
-	struct source *hot;               /* had the last event; NULL: none, or it cannot try */
-	uint32_t hot_events, hot_tries;   /* in a row; since epoll was asked */
 	uint32_t event_count, event_at;   /* while dispatching: events[event_at..event_count) are still to come */
 	bool pwait2_missing;              /* the kernel or a filter refused epoll_pwait2() */
 	pthread_t thread;

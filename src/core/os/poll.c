@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* poll.c: where a reactor waits: one epoll, with an eventfd in it for messages and mode switches.
  *
- * A reactor that spins, and has heard of one source only for a while, lets that try seven times before it asks epoll
- * again: at queue depth one that is a system call less on the way of each answer.
- *
  * The eventfd is edge triggered and never read: each write is one event, and nothing is left to clear.
  */
 #include <errno.h>
@@ -43,24 +40,17 @@ void platform_reactor_free(struct platform_reactor *pr)
 
 /* --- waiting ------------------------------------------------------------------------------------- */
 
-#define HOT_AFTER 16u /* events in a row of one source */
-#define HOT_TRIES 7u
-
-static bool try_hot(struct platform_reactor *pr, bool *ret_found);
 static int wait_ns(struct platform_reactor *pr, uint64_t timeout_ns);
 static void dispatch(struct platform_reactor *pr, uint32_t count, uint32_t *ret_dispatched);
 
 uint32_t platform_poll(struct platform_reactor *pr, uint64_t timeout_ns)
 {
 	uint32_t dispatched = 0;
-	bool found;
 	int count;
 
 	if (!timeout_ns) {
 		if (!pr->sources)
 			return 0; /* nothing but the eventfd, whose message was seen without it */
-		if (pr->hot_events >= HOT_AFTER && try_hot(pr, &found))
-			return found;
 		count = epoll_wait(pr->epoll_fd, pr->events, POLL_EVENTS, 0);
 	} else {
 		atomic_store(&pr->waiting, true);
@@ -73,27 +63,6 @@ uint32_t platform_poll(struct platform_reactor *pr, uint64_t timeout_ns)
 	if (count > 0)
 		dispatch(pr, (uint32_t)count, &dispatched);
 	return dispatched;
-}
-
-/* False: it is epoll's turn. Always after a pass with work: under load the others have their turn in each pass. */
-static bool try_hot(struct platform_reactor *pr, bool *ret_found)
-{
-	if (pr->r->pass_was_busy || !pr->hot || !(pr->hot->events & EPOLLIN) || pr->hot_tries++ == HOT_TRIES) {
-		pr->hot_tries = 0;
-		return false;
-	}
-	*ret_found = reactor_source_try(pr->r, pr->hot);
-	return true;
-}
-
-static void heard_of(struct platform_reactor *pr, struct source *s)
-{
-	if (pr->hot == s) {
-		pr->hot_events++;
-		return;
-	}
-	pr->hot = s->try ? s : NULL;
-	pr->hot_events = 0;
 }
 
 static int wait_ns(struct platform_reactor *pr, uint64_t timeout_ns)
@@ -129,7 +98,6 @@ static void dispatch(struct platform_reactor *pr, uint32_t count, uint32_t *ret_
 		if (!events)
 			continue; /* no longer asked for */
 		(*ret_dispatched)++;
-		heard_of(pr, s);
 		reactor_source_ready(pr->r, s, events);
 	}
 	pr->event_at = pr->event_count = 0;
@@ -169,8 +137,6 @@ void platform_source_stop(struct platform_reactor *pr, struct source *s)
 
 	must(rc == 0 || errno == ENOENT || errno == EBADF);
 	pr->sources--;
-	if (pr->hot == s)
-		pr->hot = NULL;
 	for (uint32_t i = pr->event_at; i < pr->event_count; i++)
 		if (pr->events[i].data.ptr == s)
 			pr->events[i].data.ptr = NULL;

@@ -323,10 +323,6 @@ ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count)
 
 static ssize_t received(struct sock *s, ssize_t got)
 {
-	if (s->trying && (got >= 0 || errno != EAGAIN)) {
-		s->trying = false;
-		source_found();
-	}
 	if (likely(got > 0)) {
 		s->progress = true;
 		trace(SOCK_RECV, s->source.fd, got);
@@ -369,21 +365,6 @@ void sock_want_write(struct sock *s, bool want)
 		return;
 	s->want_write = want;
 	update_events(s);
-}
-
-static void sock_try(struct source *source)
-{
-	struct sock *s = container_of(source, struct sock, source);
-
-	if (s->connecting || s->failed)
-		return;
-	s->trying = true;
-	s->ready(s->arg, SOCK_READABLE);
-}
-
-void sock_may_try(struct sock *s)
-{
-	s->source.try = sock_try;
 }
 
 void sock_want_read(struct sock *s, bool want)

@@ -17,7 +17,6 @@ struct sock {
 	bool want_read, want_write;
 	bool ended;           /* the peer's end was received: there is nothing to wait for */
 	bool failed, reported;
-	bool trying;          /* nothing was received since it was tried */
 	bool progress;        /* something was received since the last report */
 	union {
 		sa_family_t family;

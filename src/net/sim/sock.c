@@ -263,8 +263,6 @@ void sock_want_read(struct sock *s, bool want)
 	sim_sock_update(s);
 }
 
-void sock_may_try(struct sock *s) {}
-
 /* --- asking --- */
 
 int sock_error(struct sock *s)
