@@ -53,7 +53,7 @@ static void ctrlr_closed(void *arg)
 	struct client *c = arg;
 
 	c->ctrlr = NULL;
-	if (c->w->ios_left && !c->w->failed) {
+	if (c->w->ios_left && !seeds_failed()) {
 		timer_start(&c->retry, CLIENT_RETRY_NS, retry_now);
 		return;
 	}
@@ -75,7 +75,7 @@ static void client_disconnect(struct client *c)
 		c->qpairs[i] = NULL;
 	}
 	if (c->tasks_out)
-		world_fail(c->w, "client %u: closing left %u commands without an answer", c->index, c->tasks_out);
+		seeds_fail("client %u: closing left %u commands without an answer", c->index, c->tasks_out);
 	nvme_ctrlr_close(c->ctrlr, ctrlr_closed, c);
 }
 
@@ -95,7 +95,7 @@ static void task_verify(struct task *t, bool ok)
 	switch (t->kind) {
 	case KIND_READ:
 		if (ok && !oracle_read_end(w->oracle, t->lba, t->count, t->read_began, t->buf, why, sizeof(why)))
-			world_fail(w, "client %u: %s", t->client->index, why);
+			seeds_fail("client %u: %s", t->client->index, why);
 		break;
 	case KIND_WRITE:
 	case KIND_ZEROES:
@@ -138,7 +138,7 @@ static void task_done(struct nvme_op *op)
 	task_verify(t, status == NVME_SC_SUCCESS);
 	sim_note((uint64_t)status << 32 | t->lba);
 	if (status && status != NVME_SC_HOST_PATH_ERROR && status != NVME_SC_ABORT_QUEUE && !is_fault(c->w, status))
-		world_fail(c->w, "client %u: command %02xh of LBA %llu, %u blocks: %s", c->index, op->cmd.opc,
+		seeds_fail("client %u: command %02xh of LBA %llu, %u blocks: %s", c->index, op->cmd.opc,
 		           (unsigned long long)t->lba, t->count, nvme_status_text(status, false));
 	if (c->running)
 		task_next(t);
@@ -199,7 +199,7 @@ static void task_next(struct task *t)
 {
 	struct client *c = t->client;
 
-	if (c->w->ios_left == 0 || c->w->failed) {
+	if (c->w->ios_left == 0 || seeds_failed()) {
 		if (c->tasks_out == 0)
 			client_disconnect(c);
 		return;
@@ -253,7 +253,7 @@ static void ctrlr_ready(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg
 		return;
 	}
 	if (info->ns_count != 1 || info->ns[0].block_size != c->w->block_size || info->ns[0].block_count != c->w->blocks)
-		world_fail(c->w, "client %u: the namespace is not what was exported", c->index);
+		seeds_fail("client %u: the namespace is not what was exported", c->index);
 	must(nvme_ctrlr_login(ctrlr, &login));
 	c->qpairs_ready = 0;
 	for (uint16_t i = 0; i < c->qpair_count; i++)

@@ -4,24 +4,22 @@
 
 #include <stdio.h>
 
+#include "daemon.h"
+
 static void serve_step(struct nvmf_change *c);
 static void cut_off(struct far *f);
 
 void far_make(struct far *f, struct media *m, uint32_t index, uint32_t addr_count, uint32_t reactors)
 {
-	struct core_opts opts = { .mode = (enum core_mode)sim_draw(CORE_MODE_COUNT) };
 	char text[24];
 
 	*f = (struct far){ .media = m, .index = index, .addr_count = addr_count, .reactors = reactors };
+	f->core = daemon_core_make(reactors, 0);
 	f->in_capsule_bytes = (uint32_t)(sim_draw(3) * 4096);
 	for (uint32_t n = 0; n < addr_count; n++) {
 		snprintf(text, sizeof(text), "10.0.%u.%u", index & 0xff, n + 1);
 		must(!net_addr_parse(NET_IPV4, text, "4420", &f->addrs[n], NULL));
 	}
-	snprintf(text, sizeof(text), "[0-%u]", reactors - 1);
-	opts.cpus = text;
-	f->core = core_make(&opts, NULL);
-	must(f->core);
 	f->reg = bdev_registry_make(f->core);
 }
 

@@ -12,15 +12,14 @@ struct front;
 /* Begins to export `disk`, of which `blocks` are used, to `ios` I/Os in all. */
 struct front *front_make(struct gateway *g, const char *disk, uint32_t block_size, uint64_t blocks,
                          struct oracle *oracle, uint32_t ios);
-bool front_serves(const struct front *f);
-void front_begin(struct front *f); /* once it serves */
+bool *front_serves(struct front *f); /* to wait for */
+void front_begin(struct front *f);   /* then */
 /* Now and then, outside of all reactors. */
 void front_step(struct front *f);
 uint32_t front_ios_left(const struct front *f);
 bool front_over(const struct front *f);        /* all I/O has ended, and the clients are gone */
-const char *front_failure(const struct front *f); /* NULL: none */
 void front_stop(struct front *f);
-bool front_stopped(const struct front *f);
+bool *front_stopped(struct front *f);
 void front_free(struct front *f);
 
 #endif

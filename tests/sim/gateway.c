@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "core/sim/sim.h"
+#include "daemon.h"
 
 /* --- the daemon ------------------------------------------------------------------------------- */
 
@@ -22,12 +23,8 @@ static void begin(void *arg)
 
 void gateway_make(struct gateway *g, uint32_t reactors)
 {
-	char cpus[16];
-
 	*g = (struct gateway){ .reactors = reactors };
-	snprintf(cpus, sizeof(cpus), "[0-%u]", reactors - 1);
-	g->core = core_make(&(struct core_opts){ .cpus = cpus, .mode = (enum core_mode)sim_draw(CORE_MODE_COUNT) }, NULL);
-	must(g->core);
+	g->core = daemon_core_make(reactors, 0);
 	sim_as(core_control(g->core), begin, g);
 }
 

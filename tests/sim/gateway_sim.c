@@ -14,11 +14,9 @@
  *   - a second, healthy disk on the same cores is never slow;
  *   - nothing is left behind.
  */
-#include <stdarg.h>
 #include <stdio.h>
 
-#include "core/log.h"
-#include "core/mem.h"
+#include "daemon.h"
 #include "far.h"
 #include "front.h"
 #include "gateway.h"
@@ -41,7 +39,6 @@ struct fate {
 };
 
 struct world {
-	uint64_t seed;
 	struct media media, healthy_media;
 	struct far fars[FARS_MAX], healthy;
 	uint32_t far_count, paths;
@@ -59,30 +56,7 @@ struct world {
 	uint64_t calm_ns;               /* the last disturbance; 0: not yet */
 	struct sim_event chaos, step;
 	bool attached, loaded;
-	bool failed;
-	char why[800];
 };
-
-static void fail(struct world *w, const char *fmt, ...) PRINTF(2, 3);
-static void fail(struct world *w, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (w->failed)
-		return;
-	w->failed = true;
-	va_start(ap, fmt);
-	vsnprintf(w->why, sizeof(w->why), fmt, ap);
-	va_end(ap);
-}
-
-static void verdict(struct world *w)
-{
-	if (w->failed)
-		fprintf(stderr, "seed %llu, at %.6f s: %s\n", (unsigned long long)w->seed, (double)sim_now_ns() / NS_PER_S,
-		        w->why);
-	must(!w->failed);
-}
 
 /* --- what lands and what is answered ----------------------------------------------------------- */
 
@@ -98,9 +72,9 @@ static void lands(void *arg, uint64_t lba, const uint8_t *data)
 	must(word >> 32 && word >> 32 < GENERATIONS_MAX);
 	f = &w->fates[word >> 32];
 	if (f->answered && !f->may_land)
-		fail(w, "generation %u of block %llu lands %llu us after it was answered (%s)", (uint32_t)(word >> 32),
-		     (unsigned long long)lba, (unsigned long long)((sim_now_ns() - f->at_ns) / NS_PER_US),
-		     bdev_status_name((enum bdev_status)f->status));
+		seeds_fail("generation %u of block %llu lands %llu us after it was answered (%s)", (uint32_t)(word >> 32),
+		           (unsigned long long)lba, (unsigned long long)((sim_now_ns() - f->at_ns) / NS_PER_US),
+		           bdev_status_name((enum bdev_status)f->status));
 }
 
 static void check_read(struct world *w, struct load *l, struct load_task *t)
@@ -109,7 +83,7 @@ static void check_read(struct world *w, struct load *l, struct load_task *t)
 
 	if (t->io.status == BDEV_ST_OK &&
 	    !oracle_read_end(l->oracle, t->io.lba, (uint32_t)t->io.count, t->read_began, t->buf, why, sizeof(why)))
-		fail(w, "%s: %s", load_text(t, text), why);
+		seeds_fail("%s: %s", load_text(t, text), why);
 }
 
 static void io_done(void *arg, struct load_task *t)
@@ -128,7 +102,7 @@ static void io_done(void *arg, struct load_task *t)
 	if (st == BDEV_ST_OK || w->may_fail || (st == BDEV_ST_ABORTED && t->aborted) || st == BDEV_ST_GONE ||
 	    (st == BDEV_ST_BAD_RANGE && w->resizes))
 		return;
-	fail(w, "%s", load_text(t, text));
+	seeds_fail("%s", load_text(t, text));
 }
 
 static void healthy_done(void *arg, struct load_task *t)
@@ -140,7 +114,7 @@ static void healthy_done(void *arg, struct load_task *t)
 	if (t->io.op == BDEV_READ)
 		check_read(w, &w->healthy_load, t);
 	if (took_ns > HEALTHY_NS_MAX || (t->io.status != BDEV_ST_OK && t->io.status != BDEV_ST_GONE))
-		fail(w, "the healthy disk: %s", load_text(t, text));
+		seeds_fail("the healthy disk: %s", load_text(t, text));
 }
 
 /* --- methods ---------------------------------------------------------------------------------- */
@@ -220,7 +194,7 @@ static void verb_begins(struct world *w)
 static void check_call(struct world *w, struct gateway_call *c)
 {
 	if (c->out && sim_now_ns() > c->began_ns + CALL_NS_MAX)
-		fail(w, "%s %s is not answered", c->method, c->params);
+		seeds_fail("%s %s is not answered", c->method, c->params);
 }
 
 /* --- now and then, outside of all reactors -------------------------------------------------------- */
@@ -238,8 +212,8 @@ static void check_waits(struct world *w)
 			struct load_task *t = &w->load.worker[i].task[k];
 
 			if (t->out && now > t->began_ns + most_ns)
-				fail(w, "for %llu s %s: %s", (unsigned long long)(most_ns / NS_PER_S),
-				     w->calm_ns ? "all works again, but not this" : "this waits", load_text(t, text));
+				seeds_fail("for %llu s %s: %s", (unsigned long long)(most_ns / NS_PER_S),
+				           w->calm_ns ? "all works again, but not this" : "this waits", load_text(t, text));
 		}
 }
 
@@ -266,13 +240,10 @@ static void step(struct sim_event *e)
 	check_waits(w);
 	if (w->chaos_left && !w->front && sim_draw(1000) < 10)
 		load_abort_one(&w->load);
-	if (w->front) {
+	if (w->front)
 		front_step(w->front);
-		if (front_failure(w->front))
-			fail(w, "a host of the gateway: %s", front_failure(w->front));
-	} else {
+	else
 		load_step(&w->load);
-	}
 	if (w->healthy_load.g)
 		load_step(&w->healthy_load);
 	sim_event_at(e, sim_now_ns() + 1 + sim_draw(sim_chance(50) ? 300 * NS_PER_US : 60 * NS_PER_MS), step);
@@ -444,8 +415,8 @@ static void fars_begin(struct world *w)
 	far_make(&w->healthy, &w->healthy_media, 7, 1, 1);
 	far_start(&w->healthy);
 	if (!sim_run(fars_rest, w, 10 * NS_PER_S))
-		fail(w, "the targets do not come up");
-	verdict(w);
+		seeds_fail("the targets do not come up");
+	seeds_verdict();
 }
 
 static bool calls_answered(void *arg)
@@ -461,10 +432,10 @@ static bool calls_answered(void *arg)
 static void expect_ok(struct world *w, struct gateway_call *c, uint64_t within_ns)
 {
 	if (!sim_run(calls_answered, w, within_ns))
-		fail(w, "%s %s is not answered", c->method, c->params);
+		seeds_fail("%s %s is not answered", c->method, c->params);
 	else if (c->err.code)
-		fail(w, "%s %s: %s", c->method, c->params, c->err.text);
-	verdict(w);
+		seeds_fail("%s %s: %s", c->method, c->params, c->err.text);
+	seeds_verdict();
 }
 
 /* The target's own list says which paths there are; followed while it changes. */
@@ -474,13 +445,6 @@ static void discover(struct world *w)
 	             "{\"name\":\"d\",\"trtype\":\"TCP\",\"adrfam\":\"IPv4\",\"traddr\":\"10.0.0.1\",\"trsvcid\":\"4420\","
 	             "\"wait_for_attach\":true}");
 	expect_ok(w, &w->verb, 20 * NS_PER_S);
-}
-
-static bool front_is_there(void *arg)
-{
-	struct world *w = arg;
-
-	return front_serves(w->front);
 }
 
 static void gateway_begins(struct world *w)
@@ -527,9 +491,7 @@ static void gateway_begins(struct world *w)
 		return;
 	w->front = front_make(&w->g, "nn1", w->media.block_size, w->media.blocks, w->oracle, w->load.ios_left);
 	w->load.ios_left = 0;
-	if (!sim_run(front_is_there, w, 10 * NS_PER_S))
-		fail(w, "the gateway does not export its disk");
-	verdict(w);
+	daemon_wait(front_serves(w->front), 10 * NS_PER_S, "the gateway does not export its disk");
 	front_begin(w->front);
 }
 
@@ -537,7 +499,7 @@ static bool load_over(void *arg)
 {
 	struct world *w = arg;
 
-	if (w->failed)
+	if (seeds_failed())
 		return true;
 	if (w->calm_ns && sim_now_ns() > w->calm_ns + END_SECONDS * NS_PER_S)
 		return true;
@@ -554,7 +516,7 @@ static void look(struct world *w)
 
 	for (uint64_t lba = 0; lba < w->media.blocks; lba++)
 		if (!oracle_read_end(w->oracle, lba, 1, began, w->media.bytes + lba * w->media.block_size, why, sizeof(why)))
-			fail(w, "in the end: %s", why);
+			seeds_fail("in the end: %s", why);
 }
 
 static bool let_go(void *arg)
@@ -566,34 +528,21 @@ static bool let_go(void *arg)
 
 static void fars_end(struct world *w)
 {
-	struct mem_stats stats;
-
 	if (!sim_run(fars_rest, w, 60 * NS_PER_S))
-		fail(w, "the targets do not rest");
-	verdict(w);
+		seeds_fail("the targets do not rest");
+	seeds_verdict();
 	for (uint32_t i = 0; i < w->far_count; i++)
 		if (w->fars[i].state == FAR_UP)
 			far_stop(&w->fars[i]);
 	far_stop(&w->healthy);
 	if (!sim_run(fars_rest, w, 600 * NS_PER_S))
-		fail(w, "the targets do not stop");
-	for (uint32_t i = 0; i < w->far_count; i++) {
-		mem_get_stats(w->fars[i].core, &stats);
-		if (stats.in_use_bytes)
-			fail(w, "%llu bytes of a target's data buffers were not given back",
-			(unsigned long long)stats.in_use_bytes);
-	}
-	verdict(w);
+		seeds_fail("the targets do not stop");
+	for (uint32_t i = 0; i < w->far_count; i++)
+		daemon_check_memory(w->fars[i].core, "a target's");
+	seeds_verdict();
 	for (uint32_t i = 0; i < w->far_count; i++)
 		far_free(&w->fars[i]);
 	far_free(&w->healthy);
-}
-
-static bool front_is_gone(void *arg)
-{
-	struct world *w = arg;
-
-	return front_stopped(w->front);
 }
 
 static void front_ends(struct world *w)
@@ -601,35 +550,29 @@ static void front_ends(struct world *w)
 	struct front *f = w->front;
 
 	front_stop(f);
-	if (!sim_run(front_is_gone, w, 60 * NS_PER_S))
-		fail(w, "the gateway's target does not stop");
-	verdict(w);
+	daemon_wait(front_stopped(f), 60 * NS_PER_S, "the gateway's target does not stop");
 	w->front = NULL;
 	front_free(f);
 }
 
 static uint64_t world_end(struct world *w)
 {
-	struct mem_stats stats;
-
 	sim_event_cancel(&w->chaos);
 	look(w);
-	verdict(w);
+	seeds_verdict();
 	if (w->front)
 		front_ends(w);
 	gateway_stop(&w->g);
 	if (!sim_run(let_go, w, 120 * NS_PER_S))
-		fail(w, "the gateway does not stop: %s%u and %u I/Os are out", w->g.stopped ? "" : "its paths do not end, ",
-		     load_out(&w->load), load_out(&w->healthy_load));
+		seeds_fail("the gateway does not stop: %s%u and %u I/Os are out", w->g.stopped ? "" : "its paths do not end, ",
+		           load_out(&w->load), load_out(&w->healthy_load));
 	sim_event_cancel(&w->step);
 	if (!sim_run(calls_answered, w, CALL_NS_MAX))
-		fail(w, "a method is never answered");
-	verdict(w);
+		seeds_fail("a method is never answered");
+	seeds_verdict();
 	sim_run(NULL, NULL, 30 * NS_PER_S);
-	mem_get_stats(w->g.core, &stats);
-	if (stats.in_use_bytes)
-		fail(w, "%llu bytes of the gateway's buffers were not given back", (unsigned long long)stats.in_use_bytes);
-	verdict(w);
+	daemon_check_memory(w->g.core, "the gateway's");
+	seeds_verdict();
 	gateway_free(&w->g);
 	fars_end(w);
 	sim_net_end();
@@ -647,7 +590,6 @@ static uint64_t run(uint64_t seed)
 	struct world *w = base_zalloc(sizeof(*w));
 	uint64_t hash;
 
-	w->seed = seed;
 	sim_start(seed);
 	sim_net_start(&(struct sim_net_opts){
 		.latency_ns_min = 1000, .latency_ns_max = 1000 + sim_draw(300000),
@@ -670,10 +612,10 @@ static uint64_t run(uint64_t seed)
 	sim_after_pass(maybe_cut, w);
 	if (!sim_run(load_over, w, WORLD_SECONDS * NS_PER_S) || load_out(&w->load) || w->load.ios_left ||
 	    (w->front && !front_over(w->front)))
-		fail(w, "stuck: %u I/Os are out, %u are left, %llu ended", load_out(&w->load),
-		     w->front ? front_ios_left(w->front) : w->load.ios_left, (unsigned long long)w->load.ended);
+		seeds_fail("stuck: %u I/Os are out, %u are left, %llu ended", load_out(&w->load),
+		           w->front ? front_ios_left(w->front) : w->load.ios_left, (unsigned long long)w->load.ended);
 	sim_after_pass(NULL, NULL);
-	verdict(w);
+	seeds_verdict();
 	hash = world_end(w);
 	free(w);
 	return hash;
@@ -681,6 +623,5 @@ static uint64_t run(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
 	return seeds_main(argc, argv, 60, run);
 }

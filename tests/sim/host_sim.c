@@ -12,11 +12,9 @@
  *   - no read is stale, torn, or another block's; nothing gets stuck or is left behind.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 
-#include "core/log.h"
-#include "core/mem.h"
+#include "daemon.h"
 #include "far.h"
 #include "nvme/nvme.h"
 #include "oracle.h"
@@ -92,7 +90,6 @@ struct fate {
 };
 
 struct world {
-	uint64_t seed;
 	struct media media;
 	struct far far;
 	struct oracle *oracle;
@@ -107,22 +104,7 @@ struct world {
 	struct sim_event chaos;
 	uint32_t chaos_left;
 	uint64_t lost_since_ns[FAR_ADDRS_MAX]; /* nothing comes from that address since; 0: it may */
-	bool failed;
-	char why[600];
 };
-
-static void fail(struct world *w, const char *fmt, ...) PRINTF(2, 3);
-static void fail(struct world *w, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (w->failed)
-		return;
-	w->failed = true;
-	va_start(ap, fmt);
-	vsnprintf(w->why, sizeof(w->why), fmt, ap);
-	va_end(ap);
-}
 
 static void check_told(struct guest *g, const char *what, const struct err *e, enum nvme_reason reason,
                        uint64_t began_ns)
@@ -131,11 +113,11 @@ static void check_told(struct guest *g, const char *what, const struct err *e, e
 
 	sim_note(reason);
 	if (!e->text[0] || !e->code || reason == NVME_REASON_NONE)
-		fail(g->w, "guest %u: %s ended without a reason (%s, %d, \"%s\")", g->index, what, nvme_reason_name(reason),
-		     e->code, e->text);
+		seeds_fail("guest %u: %s ended without a reason (%s, %d, \"%s\")", g->index, what, nvme_reason_name(reason),
+		           e->code, e->text);
 	if (began_ns && took_ns > g->opts.connect_timeout_ms * NS_PER_MS + SLACK_NS)
-		fail(g->w, "guest %u: %s ended %llu ms after it began, its deadline was %u ms: %s", g->index, what,
-		     (unsigned long long)(took_ns / NS_PER_MS), g->opts.connect_timeout_ms, e->text);
+		seeds_fail("guest %u: %s ended %llu ms after it began, its deadline was %u ms: %s", g->index, what,
+		           (unsigned long long)(took_ns / NS_PER_MS), g->opts.connect_timeout_ms, e->text);
 }
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -154,11 +136,11 @@ static void lands(void *arg, uint64_t lba, const uint8_t *data)
 	f = &w->fates[word >> 32];
 	f->landed = true;
 	if (f->unsent)
-		fail(w, "generation %u of block %llu landed: it had come back as never sent", (uint32_t)(word >> 32),
-		     (unsigned long long)lba);
+		seeds_fail("generation %u of block %llu landed: it had come back as never sent", (uint32_t)(word >> 32),
+		           (unsigned long long)lba);
 	if (w->fenced[f->life])
-		fail(w, "generation %u of block %llu landed after its controller was disabled", (uint32_t)(word >> 32),
-		     (unsigned long long)lba);
+		seeds_fail("generation %u of block %llu landed after its controller was disabled", (uint32_t)(word >> 32),
+		           (unsigned long long)lba);
 }
 
 static void task_next(struct task *t);
@@ -171,7 +153,7 @@ static void task_verify(struct task *t, uint16_t status)
 
 	if (t->opc == NVME_CMD_READ) {
 		if (!status && !oracle_read_end(w->oracle, t->lba, t->count, t->read_began, t->buf, why, sizeof(why)))
-			fail(w, "guest %u: %s", t->g->index, why);
+			seeds_fail("guest %u: %s", t->g->index, why);
 		return;
 	}
 	if (t->opc == NVME_CMD_FLUSH)
@@ -181,7 +163,7 @@ static void task_verify(struct task *t, uint16_t status)
 		return;
 	f->unsent = true;
 	if (f->landed)
-		fail(w, "guest %u: generation %u comes back as never sent, but it landed", t->g->index, t->generation);
+		seeds_fail("guest %u: generation %u comes back as never sent, but it landed", t->g->index, t->generation);
 }
 
 static void task_done(struct nvme_op *op)
@@ -190,15 +172,15 @@ static void task_done(struct nvme_op *op)
 	uint16_t status = nvme_op_status(op);
 
 	if (!t->out)
-		fail(t->g->w, "guest %u: command %02xh came back twice", t->g->index, op->cmd.opc);
+		seeds_fail("guest %u: command %02xh came back twice", t->g->index, op->cmd.opc);
 	t->out = false;
 	t->qp->outstanding--;
 	sim_note((uint64_t)status << 32 | t->lba);
 	task_verify(t, status);
 	if (status && status != NVME_SC_HOST_PATH_ERROR && status != NVME_SC_ABORT_QUEUE && status != NVME_SC_ABORT_REQ &&
 	    status != NVME_SC_ANA_INTERNAL_PATH_ERROR)
-		fail(t->g->w, "guest %u: command %02xh of block %llu: %s", t->g->index, op->cmd.opc, (unsigned long long)t->lba,
-		     nvme_status_text(status, false));
+		seeds_fail("guest %u: command %02xh of block %llu: %s", t->g->index, op->cmd.opc, (unsigned long long)t->lba,
+		           nvme_status_text(status, false));
 	if (!t->qp->dead && t->g->state == GUEST_LIVES && !status)
 		task_next(t);
 }
@@ -209,7 +191,7 @@ static void task_next(struct task *t)
 	uint64_t dice = sim_draw(100);
 	uint32_t len;
 
-	if (!w->ios_left || w->failed)
+	if (!w->ios_left || seeds_failed())
 		return;
 	w->ios_left--;
 	t->opc = dice < 40 ? NVME_CMD_READ : dice < 95 ? NVME_CMD_WRITE : NVME_CMD_FLUSH;
@@ -240,7 +222,7 @@ static void qp_gone(struct nvme_qpair *qpair, const struct err *e, void *arg)
 	struct qp *qp = arg;
 
 	if (qp->dead || !qp->ready)
-		fail(qp->g->w, "guest %u: queue pair %u: its end was told wrongly", qp->g->index, qp->qid);
+		seeds_fail("guest %u: queue pair %u: its end was told wrongly", qp->g->index, qp->qid);
 	qp->dead = true;
 	check_told(qp->g, "a queue pair", e, nvme_qpair_reason(qpair), 0);
 }
@@ -250,14 +232,14 @@ static void qp_ready(struct nvme_qpair *qpair, const struct err *e, void *arg)
 	struct qp *qp = arg;
 
 	if (qp->dead || qp->ready)
-		fail(qp->g->w, "guest %u: queue pair %u: told twice", qp->g->index, qp->qid);
+		seeds_fail("guest %u: queue pair %u: told twice", qp->g->index, qp->qid);
 	qp->ready = !e;
 	qp->ready_ns = sim_now_ns();
 	qp->dead = e;
 	if (e)
 		check_told(qp->g, "connecting a queue pair", e, nvme_qpair_reason(qpair), qp->began_ns);
 	else if (sim_now_ns() - qp->began_ns > qp->g->opts.connect_timeout_ms * NS_PER_MS + SLACK_NS)
-		fail(qp->g->w, "guest %u: queue pair %u: ready after its deadline", qp->g->index, qp->qid);
+		seeds_fail("guest %u: queue pair %u: ready after its deadline", qp->g->index, qp->qid);
 }
 
 static void qp_submit(struct qp *qp)
@@ -314,8 +296,7 @@ static void qp_close(void *arg)
 	nvme_qpair_close(qp->qpair);
 	qp->qpair = NULL;
 	if (qp->outstanding)
-		fail(qp->g->w, "guest %u: closing a queue pair left %u commands without an answer", qp->g->index,
-		     qp->outstanding);
+		seeds_fail("guest %u: closing a queue pair left %u commands without an answer", qp->g->index, qp->outstanding);
 }
 
 static void qp_check(struct qp *qp)
@@ -327,13 +308,13 @@ static void qp_check(struct qp *qp)
 		return;
 	if (!qp->ready && !qp->dead && qp->logged_in &&
 	    now > qp->began_ns + g->opts.connect_timeout_ms * NS_PER_MS + SLACK_NS)
-		fail(g->w, "guest %u: queue pair %u neither ready nor ended at its deadline", g->index, qp->qid);
+		seeds_fail("guest %u: queue pair %u neither ready nor ended at its deadline", g->index, qp->qid);
 	if (!g->opts.io_timeout_ms || !qp->ready)
 		return;
 	for (uint32_t i = 0; i < qp->task_count; i++)
 		if (qp->tasks[i].out && now > max_u64(qp->tasks[i].began_ns, qp->ready_ns) + most_ns)
-			fail(g->w, "guest %u: a command is out for %llu ms, the time-out is %u ms", g->index,
-			     (unsigned long long)((now - qp->tasks[i].began_ns) / NS_PER_MS), g->opts.io_timeout_ms);
+			seeds_fail("guest %u: a command is out for %llu ms, the time-out is %u ms", g->index,
+			           (unsigned long long)((now - qp->tasks[i].began_ns) / NS_PER_MS), g->opts.io_timeout_ms);
 }
 
 /* --- controllers ------------------------------------------------------------------------------ */
@@ -343,7 +324,7 @@ static void ctrlr_gone(struct nvme_ctrlr *c, const struct err *e, void *arg)
 	struct guest *g = arg;
 
 	if (g->gone || !g->told || g->state == GUEST_CLOSING)
-		fail(g->w, "guest %u: its controller's end was told wrongly", g->index);
+		seeds_fail("guest %u: its controller's end was told wrongly", g->index);
 	g->gone = true;
 	check_told(g, "a controller", e, nvme_ctrlr_reason(c), 0);
 }
@@ -354,13 +335,13 @@ static void ctrlr_ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
 	uint64_t held_ns = !g->held ? 0 : min_u64(g->proceed_ns, sim_now_ns()) - g->began_ns;
 
 	if (g->told || g->state == GUEST_CLOSING)
-		fail(g->w, "guest %u: opening its controller was told wrongly", g->index);
+		seeds_fail("guest %u: opening its controller was told wrongly", g->index);
 	g->told = true;
 	g->gone = e;
 	if (e)
 		check_told(g, "opening a controller", e, nvme_ctrlr_reason(c), g->began_ns + held_ns);
 	else if (nvme_ctrlr_info(c)->ns_count != 1 || nvme_ctrlr_info(c)->ns[0].block_count != g->w->media.blocks)
-		fail(g->w, "guest %u: the namespace is not what was exported", g->index);
+		seeds_fail("guest %u: the namespace is not what was exported", g->index);
 }
 
 static void ctrlr_reached(struct nvme_ctrlr *c, void *arg)
@@ -371,7 +352,7 @@ static void ctrlr_reached(struct nvme_ctrlr *c, void *arg)
 	g->held = g->opts.probe;
 	g->proceed_ns = sim_now_ns() + (g->opts.probe ? sim_draw(4 * NS_PER_S) : 0);
 	if (!nvme_ctrlr_login(c, &g->login))
-		fail(g->w, "guest %u: the target was reached, but there is no login", g->index);
+		seeds_fail("guest %u: the target was reached, but there is no login", g->index);
 }
 
 static void ctrlr_open(void *arg)
@@ -503,7 +484,7 @@ static void on_opening(struct guest *g)
 			sim_as(g->w->control, ctrlr_proceed, g);
 	}
 	if (!g->held && !g->told && sim_now_ns() > g->began_ns + g->opts.connect_timeout_ms * NS_PER_MS + SLACK_NS)
-		fail(g->w, "guest %u: its controller is neither ready nor ended at its deadline", g->index);
+		seeds_fail("guest %u: its controller is neither ready nor ended at its deadline", g->index);
 	if (g->told && !g->gone) {
 		if (!sim_chance(20) || g->qps[0].qpair)
 			nvme_ctrlr_login(g->ctrlr, &g->login);
@@ -521,8 +502,8 @@ static void check_keep_alive(struct guest *g)
 	uint64_t since_ns = g->real < 0 ? 0 : g->w->lost_since_ns[g->real], now = sim_now_ns();
 
 	if (since_ns && now > since_ns + g->opts.keep_alive_ms * NS_PER_MS * 3 / 2 + 10 * SLACK_NS)
-		fail(g->w, "guest %u: nothing was heard for %llu ms, the keep-alive time is %u ms, and the controller goes on",
-		     g->index, (unsigned long long)((now - since_ns) / NS_PER_MS), g->opts.keep_alive_ms);
+		seeds_fail("guest %u: nothing was heard for %llu ms, the keep-alive time is %u ms, and the controller goes on",
+		           g->index, (unsigned long long)((now - since_ns) / NS_PER_MS), g->opts.keep_alive_ms);
 }
 
 static void on_lives(struct guest *g)
@@ -555,13 +536,13 @@ static void on_disabling(struct guest *g)
 	if (g->disabled || g->gone)
 		close_all(g);
 	else if (sim_now_ns() > g->disabling_ns + g->opts.connect_timeout_ms * NS_PER_MS + SLACK_NS)
-		fail(g->w, "guest %u: its controller is not disabled, nor is it said why not", g->index);
+		seeds_fail("guest %u: its controller is not disabled, nor is it said why not", g->index);
 }
 
 static void on_closing(struct guest *g)
 {
 	if (!g->closed && sim_now_ns() > g->closing_ns + g->opts.connect_timeout_ms * NS_PER_MS + SLACK_NS)
-		fail(g->w, "guest %u: its controller is not closed within the connect time-out", g->index);
+		seeds_fail("guest %u: its controller is not closed within the connect time-out", g->index);
 	if (!g->closed)
 		return;
 	g->ctrlr = NULL;
@@ -666,7 +647,7 @@ static bool is_over(void *arg)
 {
 	struct world *w = arg;
 
-	return w->failed || w->ends == w->guests;
+	return seeds_failed() || w->ends == w->guests;
 }
 
 static void guest_init(struct world *w, uint32_t index)
@@ -696,8 +677,6 @@ static void guest_fini(struct guest *g)
 
 static void world_begin(struct world *w)
 {
-	char cpus[16];
-
 	sim_net_start(&(struct sim_net_opts){
 		.latency_ns_min = 1000, .latency_ns_max = 1000 + sim_draw(300000),
 		.buffer_bytes = (uint32_t)(4096 + sim_draw(128 * KIB)), .short_read_percent = (uint32_t)sim_draw(60),
@@ -717,26 +696,14 @@ static void world_begin(struct world *w)
 	must(sim_run(far_is, w, 10 * NS_PER_S));
 	sim_net_set_name("target", &w->far.addrs[0]);
 	sim_net_set_name("slow", &w->far.addrs[1]);
-	snprintf(cpus, sizeof(cpus), "[0-%u]", w->reactors - 1);
-	w->core = core_make(&(struct core_opts){ .cpus = cpus, .mode = (enum core_mode)sim_draw(CORE_MODE_COUNT) }, NULL);
-	must(w->core);
+	w->core = daemon_core_make(w->reactors, 0);
 	w->control = core_control(w->core);
 	w->host = nvme_host_make(w->core);
 	mute_make(&w->mute, w->control, "10.0.0.9");
 }
 
-static void verdict(struct world *w)
-{
-	if (w->failed)
-		fprintf(stderr, "seed %llu, at %.6f s: %s\n", (unsigned long long)w->seed, (double)sim_now_ns() / NS_PER_S,
-		        w->why);
-	must(!w->failed);
-}
-
 static uint64_t world_end(struct world *w)
 {
-	struct mem_stats stats;
-
 	sim_event_cancel(&w->chaos);
 	sim_run(NULL, NULL, 10 * NS_PER_S); /* names that were asked for are answered */
 	if (w->far.state == FAR_DOWN)
@@ -745,11 +712,9 @@ static uint64_t world_end(struct world *w)
 	if (w->far.state == FAR_UP)
 		far_stop(&w->far);
 	if (!sim_run(far_is, w, 600 * NS_PER_S))
-		fail(w, "the target does not stop");
-	mem_get_stats(w->far.core, &stats);
-	if (stats.in_use_bytes)
-		fail(w, "%llu bytes of data buffers were not given back", (unsigned long long)stats.in_use_bytes);
-	verdict(w);
+		seeds_fail("the target does not stop");
+	daemon_check_memory(w->far.core, "the target's");
+	seeds_verdict();
 	mute_free(&w->mute);
 	far_free(&w->far);
 	nvme_host_free(w->host);
@@ -767,7 +732,6 @@ static uint64_t run(uint64_t seed)
 	struct world *w = base_zalloc(sizeof(*w));
 	uint64_t hash;
 
-	w->seed = seed;
 	sim_start(seed);
 	world_begin(w);
 	for (uint32_t i = 0; i < w->guests; i++)
@@ -775,9 +739,9 @@ static uint64_t run(uint64_t seed)
 	sim_event_at(&w->chaos, sim_now_ns() + sim_draw(NS_PER_S), chaos);
 	sim_after_pass(maybe_cut, w);
 	if (!sim_run(is_over, w, WORLD_SECONDS * NS_PER_S))
-		fail(w, "stuck: %u of %u guests have ended, %u I/Os were left", w->ends, w->guests, w->ios_left);
+		seeds_fail("stuck: %u of %u guests have ended, %u I/Os were left", w->ends, w->guests, w->ios_left);
 	sim_after_pass(NULL, NULL);
-	verdict(w);
+	seeds_verdict();
 	hash = world_end(w);
 	free(w);
 	return hash;
@@ -785,6 +749,5 @@ static uint64_t run(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
 	return seeds_main(argc, argv, 60, run);
 }

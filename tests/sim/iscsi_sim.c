@@ -11,12 +11,10 @@
  *     target had taken in by then does not even then;
  *   - a seed replays a run exactly.
  */
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "backends/malloc/malloc.h"
-#include "core/log.h"
-#include "core/mem.h"
+#include "daemon.h"
 #include "iscsi/config.h"
 #include "iscsi/session.h"
 #include "media.h"
@@ -87,7 +85,6 @@ struct hand {
 };
 
 struct world {
-	uint64_t seed;
 	uint32_t cores, clients, block_size, blocks, ios_left, cuts_left, cut_percent, move_permille, ends_left;
 	struct core *target_core, *host_core;
 	struct bdev_registry *reg;
@@ -104,8 +101,7 @@ struct world {
 	uint64_t sent;
 	uint32_t clients_running;
 	bool on_media, reserving;
-	bool serving, ending, stopped, failed;
-	char why[512];
+	bool serving, ending, stopped;
 };
 
 static struct {
@@ -118,25 +114,6 @@ static void next(struct task *t);
 static void reserve(struct client *c, uint8_t action);
 static void connect_now(void *arg);
 
-static void PRINTF(2, 3) fail(struct world *w, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (w->failed)
-		return;
-	w->failed = true;
-	va_start(ap, fmt);
-	vsnprintf(w->why, sizeof(w->why), fmt, ap);
-	va_end(ap);
-}
-
-static void verdict(const struct world *w)
-{
-	if (w->failed)
-		fprintf(stderr, "seed %llu: %s\n", (unsigned long long)w->seed, w->why);
-	must(!w->failed);
-}
-
 /* --- commands ---------------------------------------------------------------------------------------------------- */
 
 static void verify(struct task *t, bool ok)
@@ -148,9 +125,9 @@ static void verify(struct task *t, bool ok)
 	switch (t->kind) {
 	case KIND_READ:
 		if (ok && t->op.got != t->op.len)
-			fail(w, "client %u: a read of %u bytes ended well with %u", t->client->index, t->op.len, t->op.got);
+			seeds_fail("client %u: a read of %u bytes ended well with %u", t->client->index, t->op.len, t->op.got);
 		if (ok && !oracle_read_end(w->oracle, t->lba, t->count, t->read_began, t->buf, why, sizeof(why)))
-			fail(w, "client %u: %s", t->client->index, why);
+			seeds_fail("client %u: %s", t->client->index, why);
 		break;
 	case KIND_WRITE:
 	case KIND_ZEROES:
@@ -180,9 +157,9 @@ static void lands(void *arg, uint64_t lba, const uint8_t *data)
 	if (f->state == FATE_ABORTED && f->op->tries)
 		return; /* a unit attention was told instead, and it was sent anew */
 	if (f->state != FATE_OUT && f->state != FATE_LOST)
-		fail(w, "a write of client %u lands at block %llu %s", f->client, (unsigned long long)lba,
-		     f->state == FATE_FENCED ? "after its host had logged in again" :
-		     f->state != FATE_ANSWERED ? "after its host was preempted" : "after its answer");
+		seeds_fail("a write of client %u lands at block %llu %s", f->client, (unsigned long long)lba,
+		           f->state == FATE_FENCED ? "after its host had logged in again" :
+		           f->state != FATE_ANSWERED ? "after its host was preempted" : "after its answer");
 }
 
 /* Writes of a client that may still land, and were sent before `sent`: now they have another state. */
@@ -221,8 +198,8 @@ static void done(struct ini_op *op)
 	verify(t, op->status == SCSI_GOOD);
 	sim_note((uint64_t)op->status << 32 | t->lba);
 	if (op->status && !is_explained(c->w, op))
-		fail(c->w, "client %u: command %02xh of LBA %llu, %u blocks: %s", c->index, op->cdb[0],
-		     (unsigned long long)t->lba, t->count, ini_op_text(op, buf));
+		seeds_fail("client %u: command %02xh of LBA %llu, %u blocks: %s", c->index, op->cdb[0],
+		           (unsigned long long)t->lba, t->count, ini_op_text(op, buf));
 	if (op->status == SCSI_RESERVATION_CONFLICT) {
 		all.conflicts++;
 		if (c->running)
@@ -295,7 +272,7 @@ static void reserved(struct ini_op *op)
 
 	c->pr_out = false;
 	if (op->status && !is_explained(c->w, op))
-		fail(c->w, "client %u: PERSISTENT RESERVE OUT, action %u: %s", c->index, c->pr_action, ini_op_text(op, buf));
+		seeds_fail("client %u: PERSISTENT RESERVE OUT, action %u: %s", c->index, c->pr_action, ini_op_text(op, buf));
 	if (!c->running)
 		return;
 	if (op->status == SCSI_CHECK_CONDITION) {
@@ -351,11 +328,11 @@ static void close_now(struct timer *timer)
 	struct client *c = container_of(timer, struct client, retry);
 
 	if (c->tasks_out)
-		fail(c->w, "client %u: the end of a session left %u commands without an answer", c->index, c->tasks_out);
+		seeds_fail("client %u: the end of a session left %u commands without an answer", c->index, c->tasks_out);
 	ini_close(c->ini);
 	c->ini = NULL;
 	c->pr_out = false;
-	if (c->w->ios_left && !c->w->failed) {
+	if (c->w->ios_left && !seeds_failed()) {
 		connect_now(c);
 		return;
 	}
@@ -379,7 +356,7 @@ static void next(struct task *t)
 {
 	struct client *c = t->client;
 
-	if (c->w->ios_left == 0 || c->w->failed) {
+	if (c->w->ios_left == 0 || seeds_failed()) {
 		if (c->tasks_out == 0)
 			close_soon(c, 0);
 		return;
@@ -401,7 +378,7 @@ static void ready(struct ini *i, const struct err *e, void *arg)
 	}
 	all.logins++;
 	if (ini_get_info(i)->block_count != w->blocks || ini_get_info(i)->block_size != w->block_size)
-		fail(w, "client %u: the unit is not what was exported", c->index);
+		seeds_fail("client %u: the unit is not what was exported", c->index);
 	change_fates(w, c->index, UINT64_MAX, FATE_FENCED);
 	c->running = true;
 	if (w->reserving)
@@ -524,7 +501,7 @@ static void node_is_there(struct iscsi_change *c)
 	struct world *w = container_of(c, struct world, change);
 
 	if (c->err.code)
-		fail(w, "setting up: %s", c->err.text);
+		seeds_fail("setting up: %s", c->err.text);
 	w->serving = true;
 }
 
@@ -566,43 +543,17 @@ static void serve(void *arg)
 	draw_options(&w->target->options);
 	if (iscsi_portal_group_add(w->target, 1, &portal, 1, false, false, &e) ||
 	    iscsi_initiator_group_add(w->target, 1, &everybody, &e))
-		fail(w, "setting up: %s", e.text);
+		seeds_fail("setting up: %s", e.text);
 	w->change.done = node_is_there;
 	iscsi_node_add(w->target, &(struct iscsi_node_opts){ .name = NODE, .pairs = &pair, .pair_count = 1, .luns = &lun,
 	               .lun_count = 1, .queue_depth = 1 + (uint32_t)sim_draw(32) }, &w->change);
 }
 
-static bool is_serving(void *arg)
-{
-	struct world *w = arg;
-
-	return w->serving || w->failed;
-}
-
-static struct core *make_core(uint32_t reactors, uint64_t memory)
-{
-	char cpus[16];
-	struct core *core;
-	struct err e = { 0 };
-
-	snprintf(cpus, sizeof(cpus), "[0-%u]", reactors - 1);
-	core = core_make(&(struct core_opts){ .cpus = cpus, .mode = (enum core_mode)sim_draw(CORE_MODE_COUNT),
-	                                      .memory_bytes = memory }, &e);
-	if (!core)
-		fprintf(stderr, "%s\n", e.text);
-	must(core);
-	return core;
-}
-
 static void begin(struct world *w, uint64_t seed)
 {
-	*w = (struct world){ .seed = seed };
+	*w = (struct world){ 0 };
 	sim_start(seed);
-	sim_net_start(&(struct sim_net_opts){
-		.latency_ns_min = 1000, .latency_ns_max = 1000 + sim_draw(200000),
-		.buffer_bytes = (uint32_t)(4096 + sim_draw(128 * KIB)), .short_read_percent = (uint32_t)sim_draw(60),
-		.short_write_percent = (uint32_t)sim_draw(60),
-		.chunk_bytes_max = sim_chance(30) ? 1 + (uint32_t)sim_draw(3000) : 0 });
+	daemon_net_start();
 	w->cores = 1 + (uint32_t)sim_draw(3);
 	w->clients = 1 + (uint32_t)sim_draw(CLIENTS_MAX);
 	w->block_size = sim_chance(50) ? 4096 : 512;
@@ -619,17 +570,13 @@ static void begin(struct world *w, uint64_t seed)
 	w->media.arg = w;
 	w->media.hold_percent = sim_chance(70) ? (uint32_t)sim_draw(20) : 0;
 	w->media.hold_ns_max = 1 + sim_draw(200 * NS_PER_MS);
-	w->target_core = make_core(w->cores, sim_chance(40) ? 16 * MIB : 256 * MIB);
-	if (sim_chance(30))
-		mem_starve(w->target_core, 2 + (uint32_t)sim_draw(6));
-	w->host_core = make_core(1 + (uint32_t)sim_draw(2), 0);
+	w->target_core = daemon_core_make_scarce(w->cores);
+	w->host_core = daemon_core_make(1 + (uint32_t)sim_draw(2), 0);
 	w->oracle = oracle_make(w->blocks, w->block_size);
 	for (uint32_t i = 0; i < HANDS; i++)
 		w->hands[i].w = w;
 	sim_as(core_control(w->target_core), serve, w);
-	if (!sim_run(is_serving, w, 10 * NS_PER_S))
-		fail(w, "the target does not come up");
-	verdict(w);
+	daemon_wait(&w->serving, 10 * NS_PER_S, "the target does not come up");
 }
 
 /* --- the end ----------------------------------------------------------------------------------------------------- */
@@ -664,11 +611,6 @@ static void stop(void *arg)
 	iscsi_target_stop(w->target, iscsi_gone, w);
 }
 
-static bool is_stopped(void *arg)
-{
-	return ((struct world *)arg)->stopped;
-}
-
 static bool is_calm(void *arg)
 {
 	struct world *w = arg;
@@ -678,28 +620,19 @@ static bool is_calm(void *arg)
 
 static uint64_t end(struct world *w)
 {
-	struct mem_stats stats;
-
 	if (!sim_run(is_calm, w, 30 * NS_PER_S))
-		fail(w, "a move, or the end of sessions, does not end");
+		seeds_fail("a move, or the end of sessions, does not end");
 	sim_as(core_control(w->target_core), stop, w);
-	if (!sim_run(is_stopped, w, 60 * NS_PER_S))
-		fail(w, "the target does not stop");
-	verdict(w);
+	daemon_wait(&w->stopped, 60 * NS_PER_S, "the target does not stop");
 	bdev_registry_free(w->reg);
-	mem_get_stats(w->target_core, &stats);
-	if (stats.in_use_bytes)
-		fail(w, "%llu bytes of data buffers were not given back", (unsigned long long)stats.in_use_bytes);
-	if (sim_net_connections())
-		fail(w, "%u connections are left", sim_net_connections());
-	verdict(w);
+	daemon_check_memory(w->target_core, "the target's");
+	seeds_verdict();
 	all.held += w->media.held;
 	media_fini(&w->media);
 	oracle_free(w->oracle);
 	core_free(w->host_core);
 	core_free(w->target_core);
-	sim_net_end();
-	return sim_end();
+	return daemon_net_end();
 }
 
 /* --- the scenario ------------------------------------------------------------------------------------------------ */
@@ -708,7 +641,7 @@ static bool is_over(void *arg)
 {
 	struct world *w = arg;
 
-	return w->failed || w->clients_running == 0;
+	return seeds_failed() || w->clients_running == 0;
 }
 
 static uint64_t run(uint64_t seed)
@@ -721,9 +654,9 @@ static uint64_t run(uint64_t seed)
 	for (uint32_t i = 0; i < w.clients; i++)
 		client_begin(&w, i);
 	if (!sim_run(is_over, &w, SECONDS * NS_PER_S))
-		fail(&w, "stuck: %u clients have not ended, %u I/Os were left", w.clients_running, w.ios_left);
+		seeds_fail("stuck: %u clients have not ended, %u I/Os were left", w.clients_running, w.ios_left);
 	sim_after_pass(NULL, NULL);
-	verdict(&w);
+	seeds_verdict();
 	for (uint32_t i = 0; i < w.clients; i++)
 		client_end(&w.client[i]);
 	return end(&w);
@@ -731,10 +664,8 @@ static uint64_t run(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	int rc;
+	int rc = seeds_main(argc, argv, 60, run);
 
-	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
-	rc = seeds_main(argc, argv, 60, run);
 	printf("%llu commands, %llu held; %llu logins; %llu cuts; %llu moves; %llu times sessions were ended; "
 	       "%llu preempted, %llu conflicts\n", (unsigned long long)all.ios, (unsigned long long)all.held,
 	       (unsigned long long)all.logins, (unsigned long long)all.cuts, (unsigned long long)all.moves,

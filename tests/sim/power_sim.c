@@ -11,7 +11,6 @@
 
 #include "backends/delay/delay.h"
 #include "backends/powercut/powercut.h"
-#include "seeds.h"
 #include "world.h"
 
 #define QPAIRS 3u
@@ -77,7 +76,7 @@ static void pull(void *arg)
 
 	h->cut = (struct powercut_cut_opts){ .mode = (uint32_t)sim_draw(3), .stay_off = sim_chance(30) };
 	if (powercut_trigger(h->w.reg, "power", &h->cut, was_cut, h, &e) != 0)
-		world_fail(&h->w, "%s", e.text);
+		seeds_fail("%s", e.text);
 }
 
 static void is_back(void *arg, const struct powercut_cut_result *r)
@@ -93,7 +92,7 @@ static void put_in(void *arg)
 	struct err e = { 0 };
 
 	if (powercut_power_on(h->w.reg, "power", is_back, h, &e) != 0)
-		world_fail(&h->w, "%s", e.text);
+		seeds_fail("%s", e.text);
 }
 
 /* After any pass. The host knows of it as a machine does that has the same plug: it begins nothing more. Power that
@@ -168,13 +167,13 @@ static uint32_t generation_in(struct host *h, const uint8_t *buf, uint32_t lba)
 	for (uint32_t k = 8; k < h->w.block_size; k += 8) {
 		memcpy(&word, buf + k, 8);
 		if (word != first)
-			world_fail(&h->w, "block %u is torn at byte %u: generations %u and %u", lba, k, (uint32_t)(first >> 32),
+			seeds_fail("block %u is torn at byte %u: generations %u and %u", lba, k, (uint32_t)(first >> 32),
 			           (uint32_t)(word >> 32));
 	}
 	if (first && first != word_of((uint32_t)(first >> 32), lba))
-		world_fail(&h->w, "block %u holds another block's data", lba);
+		seeds_fail("block %u holds another block's data", lba);
 	if (!was_written(&h->blocks[lba], (uint32_t)(first >> 32)))
-		world_fail(&h->w, "block %u has generation %u, which was never written there", lba, (uint32_t)(first >> 32));
+		seeds_fail("block %u has generation %u, which was never written there", lba, (uint32_t)(first >> 32));
 	return (uint32_t)(first >> 32);
 }
 
@@ -189,7 +188,7 @@ static void check_blocks(struct task *t, bool exactly)
 		uint32_t least = exactly ? b->acked : b->durable;
 
 		if (g < least || g > b->newest)
-			world_fail(&h->w, "block %u has generation %u; %u to %u are possible%s", t->lba + i, g, least, b->newest,
+			seeds_fail("block %u has generation %u; %u to %u are possible%s", t->lba + i, g, least, b->newest,
 			           exactly ? "" : " after a power cut");
 		if (h->looking)
 			b->acked = g;
@@ -218,7 +217,7 @@ static void task_done(struct nvme_op *op)
 	h->out--;
 	sim_note((uint64_t)status << 32 | t->lba);
 	if (status && t->cuts == h->cuts)
-		world_fail(&h->w, "command %02xh of block %u failed with power on: %s", op->cmd.opc, t->lba,
+		seeds_fail("command %02xh of block %u failed with power on: %s", op->cmd.opc, t->lba,
 		           nvme_status_text(status, false));
 	if (status == NVME_SC_SUCCESS && op->cmd.opc == NVME_CMD_READ)
 		check_blocks(t, t->cuts == h->cuts);
@@ -226,7 +225,7 @@ static void task_done(struct nvme_op *op)
 		write_ended(t);
 	else if (status == NVME_SC_SUCCESS)
 		flush_ended(t);
-	if (h->running && !h->w.failed)
+	if (h->running && !seeds_failed())
 		task_next(t);
 	else
 		maybe_close(h);
@@ -288,7 +287,7 @@ static void flushed(struct nvme_op *op)
 
 	h->out--;
 	if (nvme_op_status(op))
-		world_fail(&h->w, "a flush failed with power on");
+		seeds_fail("a flush failed with power on");
 	for (uint32_t i = 0; i < h->w.blocks; i++)
 		h->blocks[i].durable = h->blocks[i].newest = h->blocks[i].acked;
 	go_on(h);
@@ -301,7 +300,7 @@ static void looked(struct nvme_op *op)
 
 	h->out--;
 	if (nvme_op_status(op))
-		world_fail(&h->w, "a read failed with power on: %s", nvme_status_text(nvme_op_status(op), false));
+		seeds_fail("a read failed with power on: %s", nvme_status_text(nvme_op_status(op), false));
 	else
 		check_blocks(t, false);
 	h->look_at += t->count;
@@ -313,7 +312,7 @@ static void look_next(struct host *h)
 	struct task *t = &h->looker;
 
 	t->fua = false;
-	if (h->w.failed) {
+	if (seeds_failed()) {
 		h->looking = false;
 		maybe_close(h);
 	} else if (h->look_at == h->w.blocks) {
@@ -342,7 +341,7 @@ static void closed(void *arg)
 	struct host *h = arg;
 
 	h->ctrlr = NULL;
-	h->over = !h->w.ios_left || h->w.failed;
+	h->over = !h->w.ios_left || seeds_failed();
 	if (!h->over)
 		timer_start(&h->again, RECONNECT_NS, again);
 }
@@ -359,7 +358,7 @@ static void maybe_close(struct host *h)
 
 static void lost_it(struct host *h, const struct err *e)
 {
-	world_fail(&h->w, "the connection went: %s", e ? e->text : "closed");
+	seeds_fail("the connection went: %s", e ? e->text : "closed");
 }
 
 static void qpair_gone(struct nvme_qpair *qp, const struct err *e, void *arg) { lost_it(arg, e); }
@@ -418,9 +417,9 @@ static const char *stack(struct world *w)
 	struct err e = { 0 };
 
 	if (powercut_create(w->reg, &opts, &e) != 0) /* its base may come later */
-		world_fail(w, "%s", e.text);
+		seeds_fail("%s", e.text);
 	if (strcmp(opts.base, "slow") == 0 && delay_create(w->reg, &slow, &e) != 0)
-		world_fail(w, "%s", e.text);
+		seeds_fail("%s", e.text);
 	return "power";
 }
 
@@ -443,7 +442,7 @@ static bool is_over(void *arg)
 {
 	struct host *h = arg;
 
-	return h->over || h->w.failed;
+	return h->over || seeds_failed();
 }
 
 static uint64_t run(uint64_t seed)
@@ -465,9 +464,9 @@ static uint64_t run(uint64_t seed)
 	sim_after_pass(maybe_pull, h);
 	sim_as(h->reactor, connect_first, h);
 	if (!sim_run(is_over, h, WORLD_SECONDS * NS_PER_S))
-		world_fail(&h->w, "stuck: %u commands are out, %u I/Os were left", h->out, h->w.ios_left);
+		seeds_fail("stuck: %u commands are out, %u I/Os were left", h->out, h->w.ios_left);
 	sim_after_pass(NULL, NULL);
-	world_verdict(&h->w);
+	seeds_verdict();
 	hash = world_end(&h->w);
 	for (uint32_t i = 0; i < h->task_count; i++)
 		task_fini(&h->tasks[i]);
@@ -481,6 +480,5 @@ static uint64_t run(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
 	return seeds_main(argc, argv, 120, run);
 }

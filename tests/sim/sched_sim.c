@@ -8,7 +8,6 @@
 #include <stdio.h>
 
 #include "core/sched.h"
-#include "seeds.h"
 #include "world.h"
 
 #define HANDS 3u
@@ -81,13 +80,6 @@ static void faults(struct reactor *r, void *arg)
 	}
 }
 
-static bool is_over(void *arg)
-{
-	struct play *p = arg;
-
-	return p->world.failed || p->world.clients_running == 0;
-}
-
 static bool naps(void *arg)
 {
 	struct play *p = arg;
@@ -122,32 +114,24 @@ static uint64_t run(uint64_t seed)
 
 	world_start(w, seed);
 	w->cuts_left = 5;
-	w->clients_running = w->clients;
 	sim_as(core_control(w->target_core), set_scheduler, &p);
-	sim_after_pass(faults, &p);
-	for (uint32_t i = 0; i < w->clients; i++)
-		w->client[i] = client_make(w, i);
-	if (!sim_run(is_over, &p, WORLD_SECONDS * NS_PER_S))
-		world_fail(w, "stuck: %u clients have not ended, %u I/Os were left", w->clients_running, w->ios_left);
+	world_run_clients(w, faults, &p);
 	sim_after_pass(NULL, NULL);
 	if (w->target_cores > 1 && sim_chance(50)) {
 		sim_as(core_control(w->target_core), make_dynamic, &p);
 		if (!sim_run(naps, &p, 10 * NS_PER_S))
-			world_fail(w, "the scheduler looks on though nothing is done any more");
+			seeds_fail("the scheduler looks on though nothing is done any more");
 	}
-	world_verdict(w);
+	seeds_verdict();
 	note(w->target_core);
-	for (uint32_t i = 0; i < w->clients; i++)
-		client_free(w->client[i]);
+	world_clients_free(w);
 	return world_end(w);
 }
 
 int main(int argc, char **argv)
 {
-	int rc;
+	int rc = seeds_main(argc, argv, 60, run);
 
-	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
-	rc = seeds_main(argc, argv, 60, run);
 	printf("%llu rounds, %llu moves (%llu not), %llu naps; by hand %llu (%llu not)\n", (unsigned long long)all.rounds,
 	       (unsigned long long)all.moves, (unsigned long long)all.failed, (unsigned long long)all.naps,
 	       (unsigned long long)all.by_hand, (unsigned long long)all.refused);

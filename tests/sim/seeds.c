@@ -3,16 +3,21 @@
 #include "seeds.h"
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/text.h"
+#include "core/log.h"
 
 #define TWICE_EVERY 8u
 
 /* For the signal handler, which has nothing else to find them by. */
 static const char *program;
 static volatile sig_atomic_t seed_high, seed_low;
+
+/* Of the run that is on: the process ends with the first that has one. */
+static char failure[800];
 
 static void say_seed(int signal);
 static bool take_number(const char *text, uint64_t *ret_value);
@@ -27,6 +32,7 @@ int seeds_main(int argc, char **argv, uint64_t count, seeds_fn *scenario)
 	else if (argc != 1 && !(argc >= 3 && !strcmp(argv[1], "--seeds") && take_number(argv[2], &count) &&
 	                        (argc == 3 || (argc == 5 && !strcmp(argv[3], "--from") && take_number(argv[4], &first)))))
 		return fprintf(stderr, "usage: %s [--seeds COUNT [--from SEED] | --seed SEED]\n", argv[0]), 2;
+	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
 	signal(SIGABRT, say_seed);
 	for (uint64_t seed = first; seed < first + count; seed++) {
 		uint64_t hash;
@@ -65,4 +71,29 @@ static void say_seed(int signal_number)
 
 	(void)n;
 	signal(SIGABRT, SIG_DFL);
+}
+
+/* --- the verdict ------------------------------------------------------------------------------ */
+
+void seeds_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (seeds_failed())
+		return;
+	va_start(ap, fmt);
+	vsnprintf(failure, sizeof(failure), fmt, ap);
+	va_end(ap);
+}
+
+bool seeds_failed(void)
+{
+	return failure[0];
+}
+
+void seeds_verdict(void)
+{
+	if (seeds_failed())
+		fprintf(stderr, "at %.6f s: %s\n", (double)sim_now_ns() / NS_PER_S, failure);
+	must(!seeds_failed());
 }

@@ -12,7 +12,6 @@
 #include "backends/delay/delay.h"
 #include "backends/error/error.h"
 #include "backends/powercut/powercut.h"
-#include "seeds.h"
 #include "world.h"
 
 #define IOS 1200u
@@ -67,7 +66,7 @@ static void inject(void *arg)
 	if (rc == -ENOSPC) /* as many rules as there may be, about blocks that nobody comes to */
 		rc = error_clear(s->world.reg, "EE_media", injected, s, &e);
 	if (rc != 0)
-		world_fail(&s->world, "%s", e.text);
+		seeds_fail("%s", e.text);
 }
 
 static void resume(void *arg)
@@ -78,7 +77,7 @@ static void resume(void *arg)
 	s->keeps = false;
 	all.resumed++;
 	if (error_resume(s->world.reg, "EE_media", injected, s, &e) != 0)
-		world_fail(&s->world, "%s", e.text);
+		seeds_fail("%s", e.text);
 }
 
 /* --- the power -------------------------------------------------------------------------------- */
@@ -103,7 +102,7 @@ static void pull(void *arg)
 	all.power_cuts++;
 	s->cut = (struct powercut_cut_opts){ .mode = (uint32_t)sim_draw(3), .stay_off = sim_chance(30) };
 	if (powercut_trigger(s->world.reg, "power", &s->cut, was_cut, s, &e) != 0)
-		world_fail(&s->world, "%s", e.text);
+		seeds_fail("%s", e.text);
 }
 
 static void is_back(void *arg, const struct powercut_cut_result *r)
@@ -119,7 +118,7 @@ static void put_in(void *arg)
 	struct err e = { 0 };
 
 	if (powercut_power_on(s->world.reg, "power", is_back, s, &e) != 0)
-		world_fail(&s->world, "%s", e.text);
+		seeds_fail("%s", e.text);
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -225,15 +224,8 @@ static const char *stack(struct world *w)
 
 	if (delay_create(w->reg, &slow, &e) != 0 || error_create(w->reg, &fails, &e) != 0 ||
 	    powercut_create(w->reg, &power, &e) != 0)
-		world_fail(w, "%s", e.text);
+		seeds_fail("%s", e.text);
 	return "power";
-}
-
-static bool is_over(void *arg)
-{
-	struct storm *s = arg;
-
-	return s->world.failed || s->world.clients_running == 0;
 }
 
 static bool is_calm(void *arg)
@@ -243,7 +235,7 @@ static bool is_calm(void *arg)
 
 	for (uint32_t i = 0; i < HANDS; i++)
 		moving |= s->hands[i].out;
-	return s->world.failed || (!s->injecting && !s->keeps && !s->cutting && !s->dark && !moving);
+	return seeds_failed() || (!s->injecting && !s->keeps && !s->cutting && !s->dark && !moving);
 }
 
 /* Virtual time goes on by itself where nobody does anything: a pass of the control reactor now and then. */
@@ -259,7 +251,7 @@ static void calm_down(struct storm *s)
 		sim_run(is_calm, s, 10 * NS_PER_MS);
 	}
 	if (!is_calm(s))
-		world_fail(&s->world, "no calm after the storm");
+		seeds_fail("no calm after the storm");
 }
 
 static uint64_t run(uint64_t seed)
@@ -269,31 +261,23 @@ static uint64_t run(uint64_t seed)
 
 	world_start_over(w, seed, stack);
 	w->clients = max_u32(w->clients, 2);
-	w->clients_running = w->clients;
 	w->faulty = w->volatile_disk = true;
 	w->ios_left = IOS;
 	w->cuts_left = 10;
 	s.fault_permille = 1 + (uint32_t)sim_draw(10);
 	s.power_permille = 1 + (uint32_t)sim_draw(20);
-	sim_after_pass(troubles, &s);
-	for (uint32_t i = 0; i < w->clients; i++)
-		w->client[i] = client_make(w, i);
-	if (!sim_run(is_over, &s, WORLD_SECONDS * NS_PER_S))
-		world_fail(w, "stuck: %u clients have not ended, %u I/Os were left", w->clients_running, w->ios_left);
+	world_run_clients(w, troubles, &s);
 	calm_down(&s);
 	sim_after_pass(NULL, NULL);
-	world_verdict(w);
-	for (uint32_t i = 0; i < w->clients; i++)
-		client_free(w->client[i]);
+	seeds_verdict();
+	world_clients_free(w);
 	return world_end(w);
 }
 
 int main(int argc, char **argv)
 {
-	int rc;
+	int rc = seeds_main(argc, argv, 60, run);
 
-	log_set_level(argc == 3 && !strcmp(argv[1], "--seed") ? LOG_DEBUG : LOG_ERROR);
-	rc = seeds_main(argc, argv, 60, run);
 	printf("%llu faults, %llu resumed; %llu power cuts (%llu blocks lost, %llu kept); %llu network cuts; %llu moves\n",
 	       (unsigned long long)all.injected, (unsigned long long)all.resumed, (unsigned long long)all.power_cuts,
 	       (unsigned long long)all.lost, (unsigned long long)all.kept, (unsigned long long)all.net_cuts,

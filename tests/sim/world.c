@@ -2,29 +2,7 @@
 /* world.c: building the simulated world and taking it down, with a look at what was left behind. */
 #include "world.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
-#include "core/mem.h"
-
-void world_fail(struct world *w, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (w->failed)
-		return;
-	w->failed = true;
-	va_start(ap, fmt);
-	vsnprintf(w->why, sizeof(w->why), fmt, ap);
-	va_end(ap);
-}
-
-void world_verdict(const struct world *w)
-{
-	if (w->failed)
-		fprintf(stderr, "seed %llu: %s\n", (unsigned long long)w->seed, w->why);
-	must(!w->failed);
-}
+#include "daemon.h"
 
 /* --- the target, one change after the other --------------------------------------------------- */
 
@@ -34,7 +12,7 @@ static void serve_step(struct nvmf_change *c)
 	struct net_addr addr;
 
 	if (c->err.code) {
-		world_fail(w, "setting up: %s", c->err.text);
+		seeds_fail("setting up: %s", c->err.text);
 		return;
 	}
 	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "4420", &addr, NULL));
@@ -59,7 +37,14 @@ static void serve_step(struct nvmf_change *c)
 	}
 }
 
-static void serve(void *arg)
+void world_serve(struct world *w)
+{
+	w->target = nvmf_target_make(w->target_core, w->reg);
+	w->change = (struct nvmf_change){ .target = w->target, .done = serve_step, .arg = w };
+	serve_step(&w->change);
+}
+
+static void build(void *arg)
 {
 	struct world *w = arg;
 	struct malloc_opts opts = { .name = "disk", .block_size = w->block_size, .block_count = w->blocks };
@@ -68,34 +53,10 @@ static void serve(void *arg)
 
 	w->reg = bdev_registry_make(w->target_core);
 	if (malloc_create(w->reg, &opts, &b, &e))
-		world_fail(w, "%s", e.text);
+		seeds_fail("%s", e.text);
 	if (w->stack)
 		w->serves = w->stack(w);
-	w->target = nvmf_target_make(w->target_core, w->reg);
-	w->change = (struct nvmf_change){ .target = w->target, .done = serve_step, .arg = w };
-	serve_step(&w->change);
-}
-
-static bool is_serving(void *arg)
-{
-	struct world *w = arg;
-
-	return w->serving || w->failed;
-}
-
-static struct core *make_core(uint32_t reactors, uint64_t memory)
-{
-	char cpus[16];
-	struct core *core;
-	struct err e = { 0 };
-
-	snprintf(cpus, sizeof(cpus), "[0-%u]", reactors - 1);
-	core = core_make(&(struct core_opts){ .cpus = cpus, .mode = (enum core_mode)sim_draw(CORE_MODE_COUNT),
-	                                      .memory_bytes = memory }, &e);
-	if (!core)
-		fprintf(stderr, "%s\n", e.text);
-	must(core);
-	return core;
+	world_serve(w);
 }
 
 void world_start(struct world *w, uint64_t seed)
@@ -105,13 +66,9 @@ void world_start(struct world *w, uint64_t seed)
 
 void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struct world *w))
 {
-	*w = (struct world){ .seed = seed, .serves = "disk", .stack = stack };
+	*w = (struct world){ .serves = "disk", .stack = stack };
 	sim_start(seed);
-	sim_net_start(&(struct sim_net_opts){
-		.latency_ns_min = 1000, .latency_ns_max = 1000 + sim_draw(200000),
-		.buffer_bytes = (uint32_t)(4096 + sim_draw(128 * KIB)), .short_read_percent = (uint32_t)sim_draw(60),
-		.short_write_percent = (uint32_t)sim_draw(60),
-		.chunk_bytes_max = sim_chance(30) ? 1 + (uint32_t)sim_draw(3000) : 0 });
+	daemon_net_start();
 	w->target_cores = 1 + (uint32_t)sim_draw(3);
 	w->clients = 1 + (uint32_t)sim_draw(WORLD_CLIENTS_MAX);
 	w->block_size = sim_chance(50) ? 4096 : sim_chance(50) ? 512 : 8192;
@@ -119,16 +76,63 @@ void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struc
 	w->ios_left = 200 + (uint32_t)sim_draw(400);
 	w->cut_percent = sim_chance(50) ? (uint32_t)sim_draw(8) : 0;
 	w->move_permille = sim_chance(50) ? (uint32_t)sim_draw(100) : 0;
-	w->target_core = make_core(w->target_cores, sim_chance(40) ? 16 * MIB : 256 * MIB);
-	if (sim_chance(30))
-		mem_starve(w->target_core, 2 + (uint32_t)sim_draw(6));
-	w->host_core = make_core(1 + (uint32_t)sim_draw(2), 0);
+	w->target_core = daemon_core_make_scarce(w->target_cores);
+	w->host_core = daemon_core_make(1 + (uint32_t)sim_draw(2), 0);
 	w->oracle = oracle_make(w->blocks, w->block_size);
-	sim_as(core_control(w->target_core), serve, w);
-	if (!sim_run(is_serving, w, 10 * NS_PER_S))
-		world_fail(w, "the target does not come up");
-	world_verdict(w);
+	sim_as(core_control(w->target_core), build, w);
+	daemon_wait(&w->serving, 10 * NS_PER_S, "the target does not come up");
 	w->host = nvme_host_make(w->host_core);
+}
+
+/* --- the clients' time ------------------------------------------------------------------------ */
+
+void world_clients_make(struct world *w)
+{
+	w->clients_running = w->clients;
+	for (uint32_t i = 0; i < w->clients; i++)
+		w->client[i] = client_make(w, i);
+}
+
+static bool is_over(void *arg)
+{
+	struct world *w = arg;
+
+	return seeds_failed() || w->clients_running == 0;
+}
+
+void world_run_clients(struct world *w, void (*after_pass)(struct reactor *r, void *arg), void *arg)
+{
+	sim_after_pass(after_pass, arg);
+	world_clients_make(w);
+	if (!sim_run(is_over, w, WORLD_SECONDS * NS_PER_S))
+		seeds_fail("stuck: %u clients have not ended, %u I/Os were left", w->clients_running, w->ios_left);
+}
+
+static void moved(void *arg, int rc)
+{
+	((struct world *)arg)->moves += rc == 0;
+}
+
+/* One of the core's connections, frozen wherever it is, goes on somewhere else. */
+static void move_one(void *arg)
+{
+	struct world *w = arg;
+	struct nvmf_qpair *qp = nvmf_target_qpair(w->target, (uint32_t)sim_draw(6));
+
+	if (qp)
+		qp->transport->ops->qpair_move(qp, core_reactor(w->target_core, (uint32_t)sim_draw(w->target_cores)), moved, w);
+}
+
+void world_maybe_move(struct world *w)
+{
+	if (w->target_cores > 1 && sim_draw(1000) < w->move_permille)
+		sim_as(core_reactor(w->target_core, (uint32_t)sim_draw(w->target_cores)), move_one, w);
+}
+
+void world_clients_free(struct world *w)
+{
+	for (uint32_t i = 0; i < w->clients; i++)
+		client_free(w->client[i]);
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -147,7 +151,7 @@ static void target_stopped(void *arg)
 	struct err e = { 0 };
 
 	if (malloc_delete(w->reg, "disk", unregistered, w, &e))
-		world_fail(w, "%s", e.text);
+		seeds_fail("%s", e.text);
 }
 
 static void stop_target(void *arg)
@@ -157,36 +161,16 @@ static void stop_target(void *arg)
 	nvmf_target_stop(w->target, target_stopped, w);
 }
 
-static bool is_stopped(void *arg)
-{
-	struct world *w = arg;
-
-	return w->stopped;
-}
-
-static void look_for_leaks(struct world *w)
-{
-	struct mem_stats stats;
-
-	mem_get_stats(w->target_core, &stats);
-	if (stats.in_use_bytes)
-		world_fail(w, "%llu bytes of data buffers were not given back", (unsigned long long)stats.in_use_bytes);
-	if (sim_net_connections())
-		world_fail(w, "%u connections are left", sim_net_connections());
-}
-
 uint64_t world_end(struct world *w)
 {
 	sim_as(core_control(w->target_core), stop_target, w);
-	if (!sim_run(is_stopped, w, 60 * NS_PER_S))
-		world_fail(w, "the target does not stop");
+	daemon_wait(&w->stopped, 60 * NS_PER_S, "the target does not stop");
 	bdev_registry_free(w->reg);
-	look_for_leaks(w);
-	world_verdict(w);
+	daemon_check_memory(w->target_core, "the target's");
+	seeds_verdict();
 	nvme_host_free(w->host);
 	oracle_free(w->oracle);
 	core_free(w->host_core);
 	core_free(w->target_core);
-	sim_net_end();
-	return sim_end();
+	return daemon_net_end();
 }

@@ -4,11 +4,11 @@
 #define TESTS_SIM_WORLD_H
 
 #include "backends/malloc/malloc.h"
-#include "core/log.h"
 #include "net/sim/sim_net.h"
 #include "nvme/nvme.h"
 #include "nvmf/nvmf.h"
 #include "oracle.h"
+#include "seeds.h"
 
 #define WORLD_NQN "nqn.2026-01.io.gantry:sim"
 #define WORLD_CLIENTS_MAX 4
@@ -16,7 +16,6 @@
 
 struct world {
 	/* drawn */
-	uint64_t seed;
 	uint32_t target_cores, clients, block_size, blocks, ios_left, cuts_left, cut_percent, move_permille;
 	/* the target */
 	struct core *target_core;
@@ -36,20 +35,23 @@ struct world {
 	uint32_t clients_running;
 	struct oracle *oracle;
 	uint64_t moves;
-	/* the verdict */
-	bool failed;
-	char why[512];
 };
 
 /* Make everything from the seed; runs until the target serves. */
 void world_start(struct world *w, uint64_t seed);
 /* The same; `stack` puts a device over "disk" on the target's control reactor and tells its name, which is exported. */
 void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struct world *w));
+/* Export w->serves, of w->reg. Core: the target's control reactor. Then: w->serving. */
+void world_serve(struct world *w);
+/* Clients that share w->ios_left; when they are over, each takes itself off w->clients_running. */
+void world_clients_make(struct world *w);
+void world_clients_free(struct world *w);
+/* Make them, and run until they are over, or something fails. `after_pass` stays on. */
+void world_run_clients(struct world *w, void (*after_pass)(struct reactor *r, void *arg), void *arg);
+/* Now and then one of the target's connections, frozen wherever it is, goes on on another core. */
+void world_maybe_move(struct world *w);
 /* Take it down and check that nothing is left; returns the run's hash. */
 uint64_t world_end(struct world *w);
-void world_fail(struct world *w, const char *fmt, ...) PRINTF(2, 3);
-/* Ends the process with the first failure's sentence, if there was one. */
-void world_verdict(const struct world *w);
 
 /* client.c: one host with a controller and some queues, on one reactor of the host core. */
 struct client *client_make(struct world *w, uint32_t index);
