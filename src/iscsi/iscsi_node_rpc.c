@@ -175,6 +175,17 @@ static bool forget_lun(struct rpc *rpc, const char *node, uint32_t lun)
 	return known;
 }
 
+/* A change whose end needs the node's whole name: `own`, whatever the caller called it. */
+static struct iscsi_change *change_named(struct rpc_call *call, const struct iscsi_node *n,
+                                         void (*done)(struct iscsi_change *c))
+{
+	struct iscsi_change_call *cc = iscsi_change_call(call);
+
+	cc->own = base_strdup(n->name);
+	cc->change.done = done;
+	return &cc->change;
+}
+
 /* What waits for its device waits no more, by whatever name the node was called. */
 static void node_deleted(struct iscsi_change *c)
 {
@@ -189,14 +200,9 @@ static void handle_delete_node(struct rpc_call *call, void *args)
 {
 	const struct iscsi_name_args *a = args;
 	struct iscsi_node *n = find_node(call, a->name);
-	struct iscsi_change_call *cc;
 
-	if (!n)
-		return;
-	cc = iscsi_change_call(call);
-	cc->own = base_strdup(n->name);
-	cc->change.done = node_deleted;
-	iscsi_node_remove(rpc_ctx(call), a->name, &cc->change);
+	if (n)
+		iscsi_node_remove(rpc_ctx(call), a->name, change_named(call, n, node_deleted));
 }
 
 /* --- LUNs ---------------------------------------------------------------------------------------------------- */
@@ -229,14 +235,9 @@ static void handle_add_lun(struct rpc_call *call, void *args)
 	const struct add_lun *a = args;
 	const struct iscsi_lun_spec spec = { .bdev_name = a->bdev_name, .lun = a->lun_id, .read_only = a->read_only };
 	struct iscsi_node *n = find_node(call, a->name);
-	struct iscsi_change_call *cc;
 
-	if (!n)
-		return;
-	cc = iscsi_change_call(call);
-	cc->own = base_strdup(n->name);
-	cc->change.done = lun_added;
-	iscsi_node_add_lun(rpc_ctx(call), a->name, &spec, &cc->change);
+	if (n)
+		iscsi_node_add_lun(rpc_ctx(call), a->name, &spec, change_named(call, n, lun_added));
 }
 
 struct remove_lun {
@@ -289,10 +290,7 @@ static void handle_add_maps(struct rpc_call *call, void *args)
 	struct iscsi_map_pair *pairs = pairs_of(&a->pg_ig_maps);
 	struct err e = { 0 };
 
-	if (iscsi_node_add_maps(rpc_ctx(call), a->name, pairs, (uint32_t)a->pg_ig_maps.count, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, iscsi_node_add_maps(rpc_ctx(call), a->name, pairs, (uint32_t)a->pg_ig_maps.count, &e), &e);
 	free(pairs);
 }
 
@@ -326,10 +324,7 @@ static void handle_set_auth(struct rpc_call *call, void *args)
 
 	if (!iscsi_rpc_group_ok(call, a->chap_group))
 		return;
-	if (iscsi_node_set_auth(rpc_ctx(call), a->name, &p, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, iscsi_node_set_auth(rpc_ctx(call), a->name, &p, &e), &e);
 }
 
 #define PG_TAG(S, ...) RPC_PARAM(S, pg_tag, .min = 1, .max = ISCSI_TAG_MAX, __VA_ARGS__)
@@ -351,11 +346,9 @@ static void handle_set_redirect(struct rpc_call *call, void *args)
 {
 	const struct redirect_args *a = args;
 	struct err e = { 0 };
+	int rc = iscsi_node_set_redirect(rpc_ctx(call), a->name, a->pg_tag, a->redirect_host, a->redirect_port, &e);
 
-	if (iscsi_node_set_redirect(rpc_ctx(call), a->name, a->pg_tag, a->redirect_host, a->redirect_port, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, rc, &e);
 }
 
 /* --- sessions ------------------------------------------------------------------------------------------------ */
@@ -407,7 +400,7 @@ static void moved(struct iscsi_move *m)
 {
 	struct move_call *mc = container_of(m, struct move_call, move);
 
-	iscsi_rpc_reply(mc->call, &m->err);
+	rpc_reply_rc(mc->call, m->err.code, &m->err);
 	free(mc);
 }
 
@@ -465,7 +458,7 @@ static void alua_set(struct scsi_change *c)
 	if (!c->err.code)
 		iscsi_node_set_alua(ac->node, ac->pg_tag, ac->state);
 	iscsi_node_unref(ac->node);
-	iscsi_rpc_reply(ac->call, &c->err);
+	rpc_reply_rc(ac->call, c->err.code, &c->err);
 	free(ac);
 }
 

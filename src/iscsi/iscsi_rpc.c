@@ -15,19 +15,11 @@ struct iscsi_change_call *iscsi_change_call(struct rpc_call *call)
 	return cc;
 }
 
-void iscsi_rpc_reply(struct rpc_call *call, const struct err *e)
-{
-	if (e->code)
-		rpc_reply_err(call, e);
-	else
-		rpc_reply_true(call);
-}
-
 void iscsi_change_reply(struct iscsi_change *c)
 {
 	struct iscsi_change_call *cc = container_of(c, struct iscsi_change_call, change);
 
-	iscsi_rpc_reply(cc->call, &c->err);
+	rpc_reply_rc(cc->call, c->err.code, &c->err);
 	free(cc->own);
 	free(cc);
 }
@@ -133,7 +125,7 @@ static void handle_set_options(struct rpc_call *call, void *args)
 		t->options_set = true;
 		iscsi_conns_set_options(t);
 	}
-	iscsi_rpc_reply(call, &e);
+	rpc_reply_rc(call, e.code, &e);
 }
 
 struct chap_args {
@@ -157,7 +149,7 @@ static void handle_set_discovery_auth(struct rpc_call *call, void *args)
 		t->options.discovery = p;
 		t->options_set = true;
 	}
-	iscsi_rpc_reply(call, &e);
+	rpc_reply_rc(call, e.code, &e);
 }
 
 /* --- secrets ------------------------------------------------------------------------------------------------- */
@@ -207,7 +199,7 @@ static void handle_create_auth_group(struct rpc_call *call, void *args)
 			break;
 	if (e.code && iscsi_auth_group_remove(t, a->tag, &ignored))
 		assert(!"it was made above");
-	iscsi_rpc_reply(call, &e);
+	rpc_reply_rc(call, e.code, &e);
 }
 
 struct tag_args {
@@ -221,10 +213,7 @@ static void handle_delete_auth_group(struct rpc_call *call, void *args)
 	const struct tag_args *a = args;
 	struct err e = { 0 };
 
-	if (iscsi_auth_group_remove(rpc_ctx(call), a->tag, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, iscsi_auth_group_remove(rpc_ctx(call), a->tag, &e), &e);
 }
 
 struct add_secret {
@@ -244,10 +233,7 @@ static void handle_add_secret(struct rpc_call *call, void *args)
 	                                   .msecret = a->msecret };
 	struct err e = { 0 };
 
-	if (iscsi_secret_add(rpc_ctx(call), a->tag, &s, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, iscsi_secret_add(rpc_ctx(call), a->tag, &s, &e), &e);
 }
 
 struct remove_secret {
@@ -265,10 +251,7 @@ static void handle_remove_secret(struct rpc_call *call, void *args)
 	const struct remove_secret *a = args;
 	struct err e = { 0 };
 
-	if (iscsi_secret_remove(rpc_ctx(call), a->tag, a->user, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, iscsi_secret_remove(rpc_ctx(call), a->tag, a->user, &e), &e);
 }
 
 /* --- portal groups ------------------------------------------------------------------------------------------- */
@@ -305,13 +288,12 @@ static void handle_create_portal_group(struct rpc_call *call, void *args)
 	const struct portal_args *p = a->portals.at;
 	struct iscsi_portal_spec *specs = base_zalloc((a->portals.count + 1) * sizeof(*specs));
 	struct err e = { 0 };
+	int rc;
 
 	for (size_t i = 0; i < a->portals.count; i++)
 		specs[i] = (struct iscsi_portal_spec){ p[i].host, p[i].port };
-	if (iscsi_portal_group_add(rpc_ctx(call), a->tag, specs, (uint32_t)a->portals.count, a->private, a->wait, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rc = iscsi_portal_group_add(rpc_ctx(call), a->tag, specs, (uint32_t)a->portals.count, a->private, a->wait, &e);
+	rpc_reply_rc(call, rc, &e);
 	free(specs);
 }
 
@@ -322,10 +304,7 @@ static void handle_start_portal_group(struct rpc_call *call, void *args)
 	const struct tag_args *a = args;
 	struct err e = { 0 };
 
-	if (iscsi_portal_group_start(rpc_ctx(call), a->tag, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, iscsi_portal_group_start(rpc_ctx(call), a->tag, &e), &e);
 }
 
 static void handle_delete_portal_group(struct rpc_call *call, void *args)
@@ -353,10 +332,7 @@ static void handle_portal_group_set_auth(struct rpc_call *call, void *args)
 
 	if (!iscsi_rpc_group_ok(call, a->chap_group))
 		return;
-	if (iscsi_portal_group_set_auth(rpc_ctx(call), a->tag, &p, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, iscsi_portal_group_set_auth(rpc_ctx(call), a->tag, &p, &e), &e);
 }
 
 /* --- initiator groups ---------------------------------------------------------------------------------------- */

@@ -18,7 +18,6 @@ struct iscsi_change_call {
 struct iscsi_change_call *iscsi_change_call(struct rpc_call *call);
 /* true, or the error. */
 void iscsi_change_reply(struct iscsi_change *c);
-void iscsi_rpc_reply(struct rpc_call *call, const struct err *e);
 
 /* The four of them are the same everywhere. */
 #define ISCSI_CHAP_FIELDS bool disable_chap, require_chap, mutual_chap; uint32_t chap_group

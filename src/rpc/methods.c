@@ -387,6 +387,14 @@ void rpc_reply_err(struct rpc_call *call, const struct err *e)
 	call_ended(call, NULL, e);
 }
 
+void rpc_reply_rc(struct rpc_call *call, int rc, const struct err *e)
+{
+	if (rc)
+		rpc_reply_err(call, e);
+	else
+		rpc_reply_true(call);
+}
+
 void rpc_reply_error(struct rpc_call *call, int code, const char *fmt, ...)
 {
 	struct err e = { 0 };

@@ -146,6 +146,7 @@ bool rpc_is_heard(const struct rpc_call *call);
  * the control reactor. A caller that went away meanwhile is no concern of the handler's. */
 void rpc_reply(struct rpc_call *call, struct json_object *result);
 void rpc_reply_true(struct rpc_call *call);
+void rpc_reply_rc(struct rpc_call *call, int rc, const struct err *e); /* 0: true; otherwise the error */
 void rpc_reply_err(struct rpc_call *call, const struct err *e);
 void rpc_reply_error(struct rpc_call *call, int code, const char *fmt, ...) PRINTF(3, 4);
 

@@ -53,10 +53,7 @@ static void change(struct rpc_call *call, const char *name, uint64_t bits, bool 
 
 	if (!points)
 		return;
-	if (trace_enable(rpc_core(rpc_of(call)), on ? points : 0, on ? 0 : points, &e))
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, trace_enable(rpc_core(rpc_of(call)), on ? points : 0, on ? 0 : points, &e), &e);
 }
 
 static void handle_enable_group(struct rpc_call *call, void *args)

@@ -61,14 +61,13 @@ static void handle_update(struct rpc_call *call, void *args)
 	const struct delay_update *a = args;
 	uint32_t which = 0;
 	struct err e = { 0 };
+	int rc;
 
 	while (strcmp(latency_types[which], a->latency_type) != 0)
 		which++; /* the row lets only these through */
-	if (delay_update(bdev_rpc_registry(rpc_ctx(call)), a->delay_bdev_name, (enum delay_latency)which, a->latency_us,
-	                 &e) != 0)
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rc = delay_update(bdev_rpc_registry(rpc_ctx(call)), a->delay_bdev_name, (enum delay_latency)which, a->latency_us,
+	                  &e);
+	rpc_reply_rc(call, rc, &e);
 }
 
 struct delay_delete {

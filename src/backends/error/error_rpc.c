@@ -24,10 +24,7 @@ static void handle_create(struct rpc_call *call, void *args)
 	struct error_opts opts = { .base = a->base_name, .uuid = a->uuid };
 	struct err e = { 0 };
 
-	if (error_create(bdev_rpc_registry(rpc_ctx(call)), &opts, &e) != 0)
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, error_create(bdev_rpc_registry(rpc_ctx(call)), &opts, &e), &e);
 }
 
 struct one_name {

@@ -94,10 +94,7 @@ static void handle_resize(struct rpc_call *call, void *args)
 	uint32_t block = b ? b->block_size + (b->md_interleaved ? b->md_size : 0) : 1;
 	struct err e = { 0 };
 
-	if (malloc_resize(bdev_rpc_registry(br), a->name, a->new_size * MIB / block, &e) != 0)
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, malloc_resize(bdev_rpc_registry(br), a->name, a->new_size * MIB / block, &e), &e);
 }
 
 static const struct rpc_method methods[] = {

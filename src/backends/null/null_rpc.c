@@ -90,10 +90,7 @@ static void handle_resize(struct rpc_call *call, void *args)
 	uint32_t block = b ? b->block_size + b->md_size : 1;
 	struct err e = { 0 };
 
-	if (null_resize(bdev_rpc_registry(br), a->name, a->new_size * MIB / block, &e) != 0)
-		rpc_reply_err(call, &e);
-	else
-		rpc_reply_true(call);
+	rpc_reply_rc(call, null_resize(bdev_rpc_registry(br), a->name, a->new_size * MIB / block, &e), &e);
 }
 
 static const struct rpc_method methods[] = {
