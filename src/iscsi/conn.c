@@ -67,7 +67,7 @@ void iscsi_conn_update_reading(struct iscsi_conn *c)
 	if (!c->sock || !c->home)
 		return;
 	sock_want_read(c->sock, c->state == CONN_DRAIN ||
-	               (live && !c->move && !c->talks && !c->logged_out && (!c->throttled || c->owed)));
+	               (live && !carry_is_wanted(&c->move) && !c->talks && !c->logged_out && (!c->throttled || c->owed)));
 }
 
 /* --- deadlines: one timer, armed while there is one --- */
@@ -183,7 +183,7 @@ static uint64_t ping_due(struct iscsi_conn *c, uint64_t now)
 	}
 	if (now < after_ms(c->heard_ns, interval))
 		return after_ms(c->heard_ns, interval);
-	if (c->move || c->logged_out)
+	if (carry_is_wanted(&c->move) || c->logged_out)
 		return now + NS_PER_S;
 	iscsi_conn_ping(c);
 	return after_ms(now, min_u32(interval, timeout)); /* if it is answered the next one is due then */
@@ -356,7 +356,7 @@ static void begin_drain(struct iscsi_conn *c, struct iscsi_say *last)
 		iscsi_count(c->home, reset, 1);
 	c->leaving = true;
 	iscsi_send_to_raw(c, false);
-	iscsi_conn_cancel_move(c, -ENOTCONN);
+	carry_cancel(&c->move);
 	iscsi_conn_set_state(c, CONN_DRAIN);
 	iscsi_send_drop_tasks(c);
 	close_nexus(c);
@@ -386,7 +386,7 @@ void iscsi_conn_lose(struct iscsi_conn *c, const char *why)
 	if (c->state == CONN_LOST)
 		return;
 	log_debug("iSCSI: %s: connection ends: %s", iscsi_conn_name(c), why);
-	iscsi_conn_cancel_move(c, -ENOTCONN);
+	carry_cancel(&c->move);
 	if (c->nexus_on && !c->leaving)
 		iscsi_count(c->home, reset, 1);
 	c->leaving = true;
@@ -434,8 +434,7 @@ void iscsi_conn_maybe_gone(struct iscsi_conn *c)
 void iscsi_conn_text_ended(struct iscsi_conn *c)
 {
 	iscsi_conn_last_task(c);
-	if (c->move)
-		iscsi_conn_move_soon(c);
+	carry_look_soon(&c->move);
 	if (c->state == CONN_LOST)
 		iscsi_conn_maybe_gone(c);
 }
@@ -445,7 +444,7 @@ static void gone_run(struct defer *d)
 {
 	struct iscsi_conn *c = container_of(d, struct iscsi_conn, gone);
 
-	if (c->flush.queued || c->try_move.queued) {
+	if (c->flush.queued || c->admit.queued) {
 		defer_last(&c->gone, gone_run);
 		return;
 	}

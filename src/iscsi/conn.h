@@ -25,6 +25,7 @@
 #ifndef ISCSI_CONN_H
 #define ISCSI_CONN_H
 
+#include "core/carry.h"
 #include "core/log.h"
 #include "core/machine.h"
 #include "core/mem.h"
@@ -176,7 +177,6 @@ extern const struct machine_state iscsi_conn_states[];
 struct iscsi_text_job;
 struct iscsi_later;
 struct meant;
-struct iscsi_moving;
 
 struct iscsi_conn {
 	struct scsi_nexus nexus;
@@ -240,8 +240,8 @@ struct iscsi_conn {
 	uint32_t ping_ttt;            /* of our NOP-In; ISCSI_TAG_NONE: none is out */
 	uint64_t ping_ns;
 	uint64_t logout_by_ns;        /* asked to log out; 0: not */
-	struct iscsi_moving *move;    /* wants to move, or is on its way */
-	struct defer try_move;
+	struct carry move;
+	struct defer admit;
 	struct defer gone;
 	/* For the scheduler. */
 	uint64_t id, work;
@@ -393,14 +393,7 @@ void iscsi_send_drop_tasks(struct iscsi_conn *c);             /* what is tasks' 
 void iscsi_send_to_raw(struct iscsi_conn *c, bool all);
 
 /* move.c */
-typedef void iscsi_moved_fn(void *arg, int rc);
-/* Give it to another reactor. done runs on the calling core, later: 0, it has arrived; -ENOTCONN, it is gone;
- * -EALREADY, it is there, or moves already; -EBUSY, slow I/O held it for too long: it stays. */
-void iscsi_conn_carry(struct iscsi_conn *c, struct reactor *to, iscsi_moved_fn *done, void *arg);
-void iscsi_conn_move_soon(struct iscsi_conn *c);              /* something ended: maybe it can go now */
-void iscsi_conn_cancel_move(struct iscsi_conn *c, int why);   /* it is going for good */
-struct freeze;
-void iscsi_conn_freeze(struct freeze *f, struct iscsi_conn *c);
+void iscsi_conn_carry(struct iscsi_conn *c, struct reactor *to, carry_done_fn *done, void *arg);
 
 /* --- one core, and the register ---------------------------------------------------------------------------------- */
 

@@ -144,13 +144,13 @@ static void admit(struct iscsi_conn *c)
 	list_add_tail(&c->conns->entries, &c->entry);
 	iscsi_conn_set_state(c, CONN_ADMIT);
 	iscsi_conn_update_reading(c);
-	defer_run(&c->try_move, admit_run);
+	defer_run(&c->admit, admit_run);
 }
 
 /* Nobody up the stack has it in hand any more: it may leave. */
 static void admit_run(struct defer *d)
 {
-	struct iscsi_conn *c = container_of(d, struct iscsi_conn, try_move);
+	struct iscsi_conn *c = container_of(d, struct iscsi_conn, admit);
 
 	if (c->state == CONN_ADMIT)
 		iscsi_conn_admit_go_on(c);
@@ -225,7 +225,7 @@ static void leave_control(struct iscsi_conn *c)
 	notify(c->conns->core, NOTIFY_HOST_CONNECTED, "%s %s", c->login.initiator_name, c->node->name);
 	timer_stop(&c->timer);
 	defer_cancel(&c->flush);
-	defer_cancel(&c->try_move);
+	defer_cancel(&c->admit);
 	sock_want_write(c->sock, false);
 	sock_detach(c->sock);
 	list_del(&c->link);

@@ -1,38 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* move.c: freeze a session, carry it to another core, thaw it there; by the scheduler or by hand.
+/* move.c: what of a session is carried to another core (core/carry.h); by the scheduler or by hand.
  *
- * While it wants to move it is not read, and waits for what the SCSI layer has in hand: that ends on the core where it
- * began. If that takes long it stays: an initiator must be heard. Everything else goes along: negotiated values, a
- * half-received PDU with the data that came, R2Ts the initiator has yet to answer, and bytes not yet sent. The object
- * stays the same and keeps its address; what it is passes through struct freeze, so that the same routine can write it
- * for another process.
+ * While it wants to move it is not read; it does not want for long: an initiator must be heard. Everything goes along
+ * but what the SCSI layer has in hand: negotiated values, a half-received PDU with the data that came, R2Ts the
+ * initiator has yet to answer, and bytes not yet sent.
  */
 #include <errno.h>
 
 #include "bdev/iov.h"
-#include "core/freeze.h"
 #include "iscsi/conn.h"
-
-struct iscsi_moving {
-	struct msg msg;
-	struct iscsi_conn *conn;
-	struct reactor *from, *to, *asked_by;
-	struct freeze freeze;
-	struct timer patience;
-	iscsi_moved_fn *done;
-	void *arg;
-	int rc;
-};
 
 #define NO_TASK 0xffffu
 
-static void stay(struct timer *t);
-static void try_move(struct defer *d);
-static void leave(struct iscsi_conn *c);
+static bool may_leave(struct carry *m);
+static void stay(struct carry *m);
+static void leave(struct carry *m, struct reactor *to, struct freeze *f);
 static void settle(struct iscsi_conn *c);
 static void forget(struct iscsi_conn *c);
-static void arrive(struct msg *m);
-static void move_done(struct msg *m);
+static void arrive(struct carry *m, struct freeze *f);
+static void live(struct carry *m);
+static void freeze_conn(struct freeze *f, struct iscsi_conn *c, struct reactor *to);
 static void freeze_framing(struct freeze *f, struct iscsi_conn *c);
 static void freeze_rx_buf(struct freeze *f, struct iscsi_conn *c);
 static void freeze_numbers(struct freeze *f, struct iscsi_conn *c);
@@ -43,95 +30,46 @@ static void thaw_receiving(struct iscsi_task *t);
 static void freeze_data(struct freeze *f, struct iscsi_task *t);
 static void rebuild_free_slots(struct iscsi_conn *c);
 
-void iscsi_conn_carry(struct iscsi_conn *c, struct reactor *to, iscsi_moved_fn *done, void *arg)
-{
-	struct iscsi_moving *m = base_zalloc(sizeof(*m));
+static const struct carry_ops carry_ops = { .what = "iSCSI: a session", .patience_ms = ISCSI_MOVE_MS,
+	.may_leave = may_leave, .stay = stay, .leave = leave, .arrive = arrive, .live = live };
 
-	m->conn = c;
-	m->from = m->asked_by = reactor_self();
-	m->to = to;
-	m->done = done;
-	m->arg = arg;
-	assert(!reactor_is_control(to));
-	if (c->state != CONN_READY || c->logged_out)
-		m->rc = -ENOTCONN;
-	else if (c->move || to == m->from)
-		m->rc = -EALREADY;
-	if (m->rc) {
-		msg_send(m->asked_by, &m->msg, move_done);
-		return;
-	}
-	c->move = m;
-	timer_start(&m->patience, ISCSI_MOVE_MS * NS_PER_MS, stay);
+static struct iscsi_conn *moving(struct carry *m) { return container_of(m, struct iscsi_conn, move); }
+
+void iscsi_conn_carry(struct iscsi_conn *c, struct reactor *to, carry_done_fn *done, void *arg)
+{
+	carry_start(&c->move, &carry_ops, to, c->state == CONN_READY && !c->logged_out, done, arg);
 	iscsi_conn_update_reading(c);
-	iscsi_conn_move_soon(c);
-}
-
-void iscsi_conn_move_soon(struct iscsi_conn *c)
-{
-	defer_last(&c->try_move, try_move);
-}
-
-void iscsi_conn_cancel_move(struct iscsi_conn *c, int why)
-{
-	struct iscsi_moving *m = c->move;
-
-	if (!m)
-		return;
-	c->move = NULL;
-	m->rc = why;
-	timer_stop(&m->patience);
-	msg_send(m->asked_by, &m->msg, move_done);
-}
-
-static void stay(struct timer *t)
-{
-	struct iscsi_conn *c = container_of(t, struct iscsi_moving, patience)->conn;
-
-	iscsi_conn_cancel_move(c, -EBUSY);
-	iscsi_conn_update_reading(c);
-}
-
-static void move_done(struct msg *msg)
-{
-	struct iscsi_moving *m = container_of(msg, struct iscsi_moving, msg);
-
-	m->done(m->arg, m->rc);
-	free(m);
 }
 
 /* --- leaving ----------------------------------------------------------------------------------------------------- */
 
-static void try_move(struct defer *d)
+static bool may_leave(struct carry *m)
 {
-	struct iscsi_conn *c = container_of(d, struct iscsi_conn, try_move);
+	struct iscsi_conn *c = moving(m);
 
-	if (!c->move || c->state != CONN_READY || c->close_soon)
-		return;
-	if (c->executing || c->tmfs || c->texts || c->held || c->later)
-		return; /* their end calls again; who waits for commands that are missing stays */
-	if (c->flush.queued) {
-		iscsi_conn_move_soon(c);
-		return;
-	}
-	leave(c);
+	if (c->close_soon || c->executing || c->tmfs || c->texts || c->held || c->later)
+		return false; /* their end calls again; who waits for commands that are missing stays */
+	if (c->flush.queued)
+		carry_look_soon(m);
+	return !c->flush.queued;
 }
 
-static void leave(struct iscsi_conn *c)
+static void stay(struct carry *m)
 {
-	struct iscsi_moving *m = c->move;
+	iscsi_conn_update_reading(moving(m));
+}
 
-	timer_stop(&m->patience);
+static void leave(struct carry *m, struct reactor *to, struct freeze *f)
+{
+	struct iscsi_conn *c = moving(m);
+
+	atomic_fetch_sub(&c->home->load, 1);
+	atomic_fetch_add(&c->conns->homes[reactor_index(to)].load, 1);
 	settle(c);
-	freeze_init(&m->freeze);
-	iscsi_conn_freeze(&m->freeze, c);
-	must(!m->freeze.err.code);
+	freeze_conn(f, c, to);
 	forget(c);
 	list_del(&c->link);
-	atomic_fetch_sub(&c->conns->homes[reactor_index(m->from)].load, 1);
-	atomic_fetch_add(&c->conns->homes[reactor_index(m->to)].load, 1);
-	atomic_store(&c->where, m->to);
-	msg_send(m->to, &m->msg, arrive);
+	atomic_store(&c->where, to);
 }
 
 /* Come to rest: nothing of this core is waited for any more. */
@@ -180,26 +118,23 @@ static void forget(struct iscsi_conn *c)
 
 /* --- arriving ---------------------------------------------------------------------------------------------------- */
 
-static void arrive(struct msg *msg)
+static void arrive(struct carry *m, struct freeze *f)
 {
-	struct iscsi_moving *m = container_of(msg, struct iscsi_moving, msg);
-	struct iscsi_conn *c = m->conn;
-	struct freeze f;
-	int rc;
+	struct iscsi_conn *c = moving(m);
 
 	c->home = iscsi_home_self(c->conns);
 	iscsi_home_begin(c->home);
 	list_add_tail(&c->home->list, &c->link);
 	iscsi_count(c->home, moved_in, 1);
-	freeze_init_thaw(&f, m->freeze.buf, m->freeze.len);
-	iscsi_conn_freeze(&f, c);
-	if (f.err.code)
-		log_error("iSCSI: moving a session: %s", f.err.text);
-	must(freeze_ok(&f));
-	freeze_fini(&m->freeze);
-	c->move = NULL;
+	freeze_conn(f, c, reactor_self());
 	c->blocked = false;
-	msg_send(m->asked_by, &m->msg, move_done);
+}
+
+static void live(struct carry *m)
+{
+	struct iscsi_conn *c = moving(m);
+	int rc;
+
 	iscsi_conn_early(c);
 	rc = sock_attach(c->sock, iscsi_conn_ready, c);
 	if (rc || c->home->stopping) {
@@ -214,14 +149,14 @@ static void arrive(struct msg *msg)
 
 /* --- both ways --------------------------------------------------------------------------------------------------- */
 
-void iscsi_conn_freeze(struct freeze *f, struct iscsi_conn *c)
+static void freeze_conn(struct freeze *f, struct iscsi_conn *c, struct reactor *to)
 {
 	uint16_t rx_task = c->rx_task ? c->rx_task->index : NO_TASK;
 
 	freeze_framing(f, c);
 	freeze_numbers(f, c);
 	freeze_output(f, c);
-	scsi_nexus_freeze(f, &c->nexus, f->thawing ? reactor_self() : c->move->to);
+	scsi_nexus_freeze(f, &c->nexus, to);
 	freeze_u16(f, "conn.rx_task", &rx_task);
 	freeze_tasks(f, c);
 	if (f->thawing)
@@ -494,12 +429,7 @@ static void hand_back(struct msg *msg)
 	struct iscsi_move *m = c->hand;
 
 	c->hand = NULL;
-	if (c->hand_rc == -EBUSY)
-		err_set(&m->err, -EBUSY, "the session stays: a device took too long to answer what it has in hand; try again");
-	else if (c->hand_rc == -EALREADY)
-		err_set(&m->err, -EBUSY, "the session is being moved by the scheduler; try again");
-	else if (c->hand_rc)
-		err_set(&m->err, c->hand_rc, "the session went away meanwhile");
+	carry_explain("the session", c->hand_rc, &m->err);
 	iscsi_conn_unheld(c);
 	m->done(m);
 }

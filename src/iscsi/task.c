@@ -652,8 +652,7 @@ void iscsi_task_done(struct scsi_task *s)
 			give_room(t);
 		iscsi_task_run(t);
 	}
-	if (unlikely(c->move))
-		iscsi_conn_move_soon(c);
+	carry_look_soon(&c->move);
 	if (unlikely(c->nexus_ending))
 		iscsi_conn_maybe_gone(c);
 }

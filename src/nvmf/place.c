@@ -136,13 +136,7 @@ static struct nvmf_seat *find_seat(struct nvmf_move *m, const char *nqn, uint16_
 
 static void move_end(struct nvmf_move *m)
 {
-	if (m->rc == -EBUSY)
-		err_set(&m->err, -EBUSY, "the queue pair stays: a device took too long to answer what it has in hand; "
-		        "try again");
-	else if (m->rc == -EALREADY)
-		err_set(&m->err, -EBUSY, "the queue pair is being moved by the scheduler; try again");
-	else if (m->rc)
-		err_set(&m->err, m->rc, "the queue pair went away meanwhile");
+	carry_explain("the queue pair", m->rc, &m->err);
 	m->done(m);
 }
 

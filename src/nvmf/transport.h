@@ -28,6 +28,7 @@
 #define NVMF_TRANSPORT_H
 
 #include "bdev/bdev.h"
+#include "core/carry.h"
 #include "core/machine.h"
 #include "net/net.h"
 #include "wire/nvme.h"
@@ -139,8 +140,6 @@ struct nvmf_transport_opts {
 	uint32_t sock_priority;
 };
 
-typedef void nvmf_moved_fn(void *arg, int rc);
-
 /* The table a transport is; about ten functions. */
 struct nvmf_transport_ops {
 	const char *name;                  /* "TCP" */
@@ -158,9 +157,8 @@ struct nvmf_transport_ops {
 	void (*qpair_sized)(struct nvmf_qpair *qp);            /* Connect told qp->size: make the slots. */
 	void (*qpair_addrs)(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
 	/* Give the qpair to another reactor. The same struct nvmf_qpair goes on living there; requests end where they
-	 * began. done runs on the calling core, later: 0, it has arrived; -ENOTCONN, it is gone; -EALREADY, it is there,
-	 * or moves already; -EBUSY, slow I/O held it for too long: it stays. */
-	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, nvmf_moved_fn *done, void *arg);
+	 * began. done runs on the calling core, later. */
+	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *done, void *arg);
 	void (*stats)(struct nvmf_transport *tr, uint32_t core_index, void (*emit)(void *arg, const char *key, uint64_t v),
 	              void *arg);
 };

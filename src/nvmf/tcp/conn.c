@@ -135,7 +135,8 @@ void tcp_conn_addrs(const struct nvmf_qpair *qp, struct net_addr *ret_local, str
 
 void tcp_conn_update_reading(struct tcp_conn *c)
 {
-	bool moving = c->move && !c->qp.fused_first; /* the first of a pair ends when its second was read */
+	/* The first of a pair ends when its second was read. */
+	bool moving = carry_is_wanted(&c->move) && !c->qp.fused_first;
 
 	if (c->sock && conn_is_live(c))
 		sock_want_read(c->sock, !moving && (!c->throttled || c->owed));
@@ -256,7 +257,7 @@ void tcp_conn_terminate(struct tcp_conn *c, enum nvme_tcp_fes fes, uint32_t fei)
 	tcp_count(c->home, terminated, 1);
 	tcp_send_to_raw(c, false); /* what has begun to go out is finished; the rest will never be answered */
 	tcp_conn_raw(c, term, len);
-	tcp_conn_cancel_move(c, -ENOTCONN);
+	carry_cancel(&c->move);
 	set_state(c, CONN_TERM);
 	sock_want_read(c->sock, true); /* to hear it close */
 	tcp_conn_start_timer(c);
@@ -279,7 +280,7 @@ void tcp_conn_lose(struct tcp_conn *c, const char *why)
 	if (c->state == CONN_LOST)
 		return;
 	log_debug("NVMe/TCP: queue %u: connection ends: %s", c->qp.qid, why);
-	tcp_conn_cancel_move(c, -ENOTCONN);
+	carry_cancel(&c->move);
 	set_state(c, CONN_LOST);
 	timer_stop(&c->timer);
 	sock_close(c->sock);
@@ -322,7 +323,7 @@ static void gone_run(struct defer *d)
 {
 	struct tcp_conn *c = container_of(d, struct tcp_conn, gone);
 
-	if (c->flush.queued || c->try_move.queued) {
+	if (c->flush.queued) {
 		defer_last(&c->gone, gone_run);
 		return;
 	}

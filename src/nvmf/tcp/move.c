@@ -1,40 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* move.c: freeze a connection, carry it to another core, thaw it there.
+/* move.c: what of a connection is carried to another core (core/carry.h).
  *
- * While it wants to move it is not read, and waits for what a device has in hand: that ends on the core where it
- * began. If that takes long it stays: a host must be heard. Everything else goes along: negotiated values, a
- * half-received PDU with the data that came, R2Ts the host has yet to answer, bytes not yet sent, and commands
- * that may wait for ever (AERs), which the target hands back and gets again.
- * The object stays the same and keeps its address; what it is passes through struct freeze, so that the same routine
- * can write it for another process.
+ * While it wants to move it is not read; it does not want for long: a host must be heard. Everything goes along but
+ * what a device has in hand: negotiated values, a half-received PDU with the data that came, R2Ts the host has yet to
+ * answer, bytes not yet sent, and commands that may wait for ever (AERs), which the target hands back and gets again.
  */
-#include <errno.h>
-
 #include "bdev/iov.h"
-#include "core/freeze.h"
 #include "nvmf/tcp/tcp.h"
-
-struct tcp_move {
-	struct msg msg;
-	struct tcp_conn *conn;
-	struct reactor *from, *to, *asked_by;
-	struct freeze freeze;
-	struct timer patience;
-	nvmf_moved_fn *done;
-	void *arg;
-	int rc;
-};
 
 #define NO_REQUEST 0xffffu
 
-static void stay(struct timer *t);
-static void try_move(struct defer *d);
+static bool may_leave(struct carry *m);
 static bool target_let_go(struct tcp_conn *c);
-static void leave(struct tcp_conn *c);
+static void stay(struct carry *m);
+static void leave(struct carry *m, struct reactor *to, struct freeze *f);
 static void settle(struct tcp_conn *c);
 static void forget(struct tcp_conn *c);
-static void arrive(struct msg *m);
-static void move_done(struct msg *m);
+static void arrive(struct carry *m, struct freeze *f);
+static void live(struct carry *m);
+static void freeze_conn(struct freeze *f, struct tcp_conn *c);
 static void freeze_framing(struct freeze *f, struct tcp_conn *c);
 static void freeze_raw_output(struct freeze *f, struct tcp_conn *c);
 static void freeze_requests(struct freeze *f, struct tcp_conn *c);
@@ -43,83 +27,32 @@ static void thaw_receiving(struct tcp_req *r, uint32_t data_len);
 static void freeze_data(struct freeze *f, struct tcp_req *r);
 static void rebuild_free_slots(struct tcp_conn *c);
 
-void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, nvmf_moved_fn *done, void *arg)
+static const struct carry_ops carry_ops = { .what = "NVMe/TCP: a connection", .patience_ms = TCP_MOVE_MS,
+	.may_leave = may_leave, .stay = stay, .leave = leave, .arrive = arrive, .live = live };
+
+static struct tcp_conn *moving(struct carry *m) { return container_of(m, struct tcp_conn, move); }
+
+void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *done, void *arg)
 {
 	struct tcp_conn *c = conn_of(qp);
-	struct tcp_move *m = base_zalloc(sizeof(*m));
 
-	m->conn = c;
-	m->from = m->asked_by = reactor_self();
-	m->to = to;
-	m->done = done;
-	m->arg = arg;
-	assert(!reactor_is_control(to));
-	if (!conn_is_live(c) || c->close_soon)
-		m->rc = -ENOTCONN;
-	else if (c->move || to == m->from)
-		m->rc = -EALREADY;
-	if (m->rc) {
-		msg_send(m->asked_by, &m->msg, move_done);
-		return;
-	}
-	c->move = m;
-	timer_start(&m->patience, TCP_MOVE_MS * NS_PER_MS, stay);
+	carry_start(&c->move, &carry_ops, to, conn_is_live(c) && !c->close_soon, done, arg);
 	tcp_conn_update_reading(c);
-	tcp_conn_move_soon(c);
-}
-
-void tcp_conn_move_soon(struct tcp_conn *c)
-{
-	defer_last(&c->try_move, try_move);
-}
-
-void tcp_conn_cancel_move(struct tcp_conn *c, int why)
-{
-	struct tcp_move *m = c->move;
-
-	if (!m)
-		return;
-	c->move = NULL;
-	m->rc = why;
-	timer_stop(&m->patience);
-	msg_send(m->asked_by, &m->msg, move_done);
-}
-
-/* What the target had handed back already goes to it again. */
-static void stay(struct timer *t)
-{
-	struct tcp_conn *c = container_of(t, struct tcp_move, patience)->conn;
-
-	tcp_conn_cancel_move(c, -EBUSY);
-	tcp_conn_update_reading(c);
-	for (uint32_t i = 0; i < c->touched; i++)
-		if (conn_req(c, i)->state == REQ_NEW)
-			tcp_req_run(conn_req(c, i));
-}
-
-static void move_done(struct msg *msg)
-{
-	struct tcp_move *m = container_of(msg, struct tcp_move, msg);
-
-	m->done(m->arg, m->rc);
-	free(m);
 }
 
 /* --- leaving --- */
 
-static void try_move(struct defer *d)
+static bool may_leave(struct carry *m)
 {
-	struct tcp_conn *c = container_of(d, struct tcp_conn, try_move);
+	struct tcp_conn *c = moving(m);
 
-	if (!c->move || !conn_is_live(c) || c->close_soon)
-		return;
-	if (!target_let_go(c))
-		return; /* the end of a request calls again */
+	if (c->close_soon || !target_let_go(c))
+		return false; /* the end of a request calls again */
 	if (c->qp.executing_count || c->flush.queued) {
-		tcp_conn_move_soon(c); /* somebody looks at the qpair just now, or a call is still to come */
-		return;
+		carry_look_soon(m); /* somebody looks at the qpair just now, or a call is still to come */
+		return false;
 	}
-	leave(c);
+	return true;
 }
 
 /* False: a device has something in hand. */
@@ -141,19 +74,26 @@ static bool target_let_go(struct tcp_conn *c)
 	return true;
 }
 
-static void leave(struct tcp_conn *c)
+/* What the target had handed back already goes to it again. */
+static void stay(struct carry *m)
 {
-	struct tcp_move *m = c->move;
+	struct tcp_conn *c = moving(m);
 
-	timer_stop(&m->patience);
+	tcp_conn_update_reading(c);
+	for (uint32_t i = 0; i < c->touched; i++)
+		if (conn_req(c, i)->state == REQ_NEW)
+			tcp_req_run(conn_req(c, i));
+}
+
+static void leave(struct carry *m, struct reactor *to, struct freeze *f)
+{
+	struct tcp_conn *c = moving(m);
+
 	settle(c);
-	c->qp.reactor = m->to;
-	freeze_init(&m->freeze);
-	tcp_conn_freeze(&m->freeze, c);
-	must(!m->freeze.err.code);
+	c->qp.reactor = to;
+	freeze_conn(f, c);
 	forget(c);
 	list_del(&c->link);
-	msg_send(m->to, &m->msg, arrive);
 }
 
 /* Come to rest: nothing of this core is waited for any more. */
@@ -197,27 +137,23 @@ static void forget(struct tcp_conn *c)
 
 /* --- arriving --- */
 
-static void arrive(struct msg *msg)
+static void arrive(struct carry *m, struct freeze *f)
 {
-	struct tcp_move *m = container_of(msg, struct tcp_move, msg);
-	struct tcp_conn *c = m->conn;
-	struct freeze f;
-	int rc;
+	struct tcp_conn *c = moving(m);
 
 	c->home = tcp_home_self(tcp_of(c->qp.transport));
 	tcp_home_begin(c->home);
 	c->blocked = false;
 	list_add_tail(&c->home->conns, &c->link);
 	tcp_count(c->home, moved_in, 1);
-	freeze_init_thaw(&f, m->freeze.buf, m->freeze.len);
-	tcp_conn_freeze(&f, c);
-	if (f.err.code)
-		log_error("NVMe/TCP: moving a connection: %s", f.err.text);
-	must(freeze_ok(&f));
-	freeze_fini(&m->freeze);
-	c->move = NULL;
-	msg_send(m->asked_by, &m->msg, move_done);
-	rc = sock_attach(c->sock, tcp_conn_ready, c);
+	freeze_conn(f, c);
+}
+
+static void live(struct carry *m)
+{
+	struct tcp_conn *c = moving(m);
+	int rc = sock_attach(c->sock, tcp_conn_ready, c);
+
 	if (rc || c->home->stopping) {
 		tcp_conn_lose(c, rc ? strerror(-rc) : "the transport stops");
 		return;
@@ -230,7 +166,7 @@ static void arrive(struct msg *msg)
 
 /* --- both ways --- */
 
-void tcp_conn_freeze(struct freeze *f, struct tcp_conn *c)
+static void freeze_conn(struct freeze *f, struct tcp_conn *c)
 {
 	uint16_t rx_req = c->rx_req ? c->rx_req->index : NO_REQUEST;
 

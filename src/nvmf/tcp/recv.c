@@ -193,7 +193,7 @@ static void on_command(struct tcp_conn *c, const struct nvme_tcp_cmd *pdu)
 	tcp_req_run(r);
 	if (r->state == REQ_RECEIVE)
 		c->rx_req = r;
-	if (unlikely(c->move))
+	if (carry_is_wanted(&c->move))
 		tcp_conn_update_reading(c); /* the second of a fused pair may have come */
 }
 

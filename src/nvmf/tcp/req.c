@@ -129,7 +129,7 @@ void tcp_req_end_all(struct tcp_conn *c)
 			continue;
 		if (r->state == REQ_NEED_ROOM)
 			tcp_req_wait_cancel(r);
-		if (!c->move) /* else it lives on, on another core */
+		if (!carry_is_wanted(&c->move)) /* else it lives on, on another core */
 			nvmf_stages_count(&r->req, r->state == REQ_SEND ? r->since_ns : reactor_now_ns(), true);
 		tcp_req_end(r);
 	}
@@ -486,8 +486,7 @@ void tcp_req_done(struct nvmf_req *req)
 	if (req->data == NVMF_DATA_TO_CTRLR && likely(!req->lent)) /* else nvmf_req_free() still goes by the iovecs */
 		give_room(r);
 	tcp_req_run(r);
-	if (unlikely(c->move))
-		tcp_conn_move_soon(c);
+	carry_look_soon(&c->move);
 }
 
 /* --- the answer --- */

@@ -143,8 +143,7 @@ struct tcp_conn {
 	struct timer timer;           /* hello, data owed, linger: by state */
 	struct wait throttle;
 	struct list link;             /* the home's connections */
-	struct tcp_move *move;        /* wants to move, or is on its way */
-	struct defer try_move;
+	struct carry move;
 	struct defer gone;
 	struct msg msg;               /* arrive, gone */
 	struct tcp_req first[TCP_FIRST_SLOTS];
@@ -203,11 +202,7 @@ void tcp_send_flush(struct defer *d);
 void tcp_send_to_raw(struct tcp_conn *c, bool all);
 
 /* move.c */
-void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, nvmf_moved_fn *done, void *arg);
-void tcp_conn_move_soon(struct tcp_conn *c);    /* something ended: maybe it can go now */
-void tcp_conn_cancel_move(struct tcp_conn *c, int why); /* it is going for good */
-struct freeze;
-void tcp_conn_freeze(struct freeze *f, struct tcp_conn *c);
+void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *done, void *arg);
 
 /* --- one core ------------------------------------------------------------------------------------------ */
 
