@@ -34,6 +34,7 @@ struct resv_store {
 	uint64_t end;                   /* of the file; 0: there is none */
 	size_t live_bytes;
 	bool unsure;                    /* a write failed: what is behind `end` is not known */
+	size_t torn_bytes;              /* behind `end`, when it was opened */
 	struct list writes;             /* the first is being done */
 	/* opening */
 	struct job job;
@@ -87,21 +88,29 @@ static bool take_number(const char **at, const char *end, uint32_t base, uint64_
 	return true;
 }
 
+/* Is that a whole line, without its newline? */
+static bool is_whole(const char *at, size_t len, const char **ret_text, size_t *ret_len)
+{
+	const char *text = at + strlen(LINE), *end = at + len;
+	uint64_t text_len, crc;
+
+	if (len <= strlen(LINE) || memcmp(at, LINE, strlen(LINE)) != 0)
+		return false;
+	if (!take_number(&text, end, 10, UINT32_MAX, &text_len) || !take_number(&text, end, 16, UINT32_MAX, &crc))
+		return false;
+	if ((uint64_t)(end - text) != text_len || crc32c_finish(crc32c_update(CRC32C_START, text, text_len)) != crc)
+		return false;
+	*ret_text = text;
+	*ret_len = text_len;
+	return true;
+}
+
 /* One line from `at` on. 0: it is not whole or not good. */
 static size_t unframe(const char *at, size_t len, const char **ret_text, size_t *ret_len)
 {
-	const char *nl = memchr(at, '\n', len), *text = at + strlen(LINE);
-	uint64_t text_len, crc;
+	const char *nl = memchr(at, '\n', len);
 
-	if (!nl || nl <= text || memcmp(at, LINE, strlen(LINE)) != 0)
-		return 0;
-	if (!take_number(&text, nl, 10, UINT32_MAX, &text_len) || !take_number(&text, nl, 16, UINT32_MAX, &crc))
-		return 0;
-	if ((uint64_t)(nl - text) != text_len || crc32c_finish(crc32c_update(CRC32C_START, text, text_len)) != crc)
-		return 0;
-	*ret_text = text;
-	*ret_len = text_len;
-	return (size_t)(nl + 1 - at);
+	return nl && is_whole(at, (size_t)(nl - at), ret_text, ret_len) ? (size_t)(nl + 1 - at) : 0;
 }
 
 /* What a crash leaves of an append that nobody was told of: a part of it, zeroes where the rest should be, and nothing
@@ -111,8 +120,8 @@ static bool is_torn(const char *at, size_t len)
 	const char *text, *nl = memchr(at, '\n', len), *end = at + len;
 	size_t text_len;
 
-	if (nl && !memchr(at, 0, len))
-		return false;
+	if (!memchr(at, 0, len)) /* is only the newline another byte? Then it was whole */
+		return !nl && !is_whole(at, len - 1, &text, &text_len);
 	for (; nl; nl = memchr(nl + 1, '\n', (size_t)(end - nl - 1)))
 		if (nl + 1 < end && unframe(nl + 1, (size_t)(end - nl - 1), &text, &text_len))
 			return false;
@@ -251,7 +260,8 @@ static int read_records(struct resv_store *s, const char *bytes, size_t len)
 		}
 	}
 	s->end = at;
-	s->unsure = at < len; /* the rest of an append that nobody was told of: the next write does without it */
+	s->torn_bytes = len - at; /* of an append that nobody was told of: the next write does without it */
+	s->unsure = at < len;
 	return 0;
 }
 
@@ -279,6 +289,9 @@ static void open_done(struct job *j)
 {
 	struct resv_store *s = container_of(j, struct resv_store, job);
 
+	if (s->torn_bytes)
+		log_warning("bdev: %s/" FILE_NAME " ended in %zu bytes of a change that was never acknowledged; they are left out",
+		            s->files->path, s->torn_bytes);
 	s->opened(s->opened_arg, s->err.code ? &s->err : NULL);
 }
 
