@@ -533,6 +533,16 @@ static const char *put(char **at, const char *s)
 	return to;
 }
 
+static struct resv_reported reported(const struct resv_party *y, char **text)
+{
+	struct resv_reported r = { .party = y->id, .kind = y->kind, .port_id = y->port_id, .host_id = y->host_id };
+
+	r.name = put(text, y->name);
+	r.port = put(text, y->port);
+	r.target = put(text, y->target);
+	return r;
+}
+
 struct resv_report *bdev_resv_report(const struct bdev *b)
 {
 	return b->resv ? report_make(b->resv) : base_zalloc(sizeof(struct resv_report));
@@ -548,19 +558,23 @@ static struct resv_report *report_make(const struct bdev_resv *r)
 
 	for (uint32_t i = 0; i < s->count; i++)
 		len += strings_len(resv_party_of(p, s->who[i].party));
+	if (s->spc2)
+		len += strings_len(resv_party_of(p, s->spc2));
 	to = base_zalloc(len);
 	*to = (struct resv_report){ .generation = s->generation, .count = s->count, .type = s->type,
 	                            .persists = s->persists, .spc2 = s->spc2 };
 	text = (char *)&to->who[s->count];
 	for (uint32_t i = 0; i < s->count; i++) {
 		const struct resv_registrant *w = &s->who[i];
-		const struct resv_party *y = resv_party_of(p, w->party);
 
-		to->who[i] = (struct resv_reported){ .key = w->key, .party = w->party, .holds = resv_holds(s, w),
-			.all_ports = w->all_ports, .kind = y->kind, .port_id = y->port_id, .host_id = y->host_id };
-		to->who[i].name = put(&text, y->name);
-		to->who[i].port = put(&text, y->port);
-		to->who[i].target = put(&text, y->target);
+		to->who[i] = reported(resv_party_of(p, w->party), &text);
+		to->who[i].key = w->key;
+		to->who[i].holds = resv_holds(s, w);
+		to->who[i].all_ports = w->all_ports;
+	}
+	if (s->spc2) {
+		to->spc2_holder = reported(resv_party_of(p, s->spc2), &text);
+		to->spc2_holder.holds = true;
 	}
 	return to;
 }

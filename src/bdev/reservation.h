@@ -124,20 +124,23 @@ enum resv_result {
 };
 
 /* What there is, as RESV_REPORT gives it: one heap object, the asker's to free(). */
+struct resv_reported {
+	uint64_t key;
+	uint32_t party;
+	bool holds, all_ports;
+	uint8_t kind;
+	uint16_t port_id;
+	struct uuid host_id;
+	const char *name, *port, *target; /* within the report */
+};
+
 struct resv_report {
 	uint32_t generation, count;
 	uint8_t type;      /* enum resv_type */
 	bool persists;     /* is on */
 	bool spc2;         /* RESERVE of SPC-2 holds it, nothing else is there */
-	struct resv_reported {
-		uint64_t key;
-		uint32_t party;
-		bool holds, all_ports;
-		uint8_t kind;
-		uint16_t port_id;
-		struct uuid host_id;
-		const char *name, *port, *target; /* within the object */
-	} who[];
+	struct resv_reported spc2_holder;
+	struct resv_reported who[];
 };
 
 /* What a target outside has, as a device saw it that passes operations on. Heap; bdev_resv_answered() frees it. */

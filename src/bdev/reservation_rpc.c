@@ -17,12 +17,10 @@ static const struct rpc_param get_reservations_params[] = {
 	RPC_PARAM(struct get_reservations, name, .doc = "Only this device: a name, an alias or a UUID."),
 };
 
-static void add_registrant(struct json_object *array, const struct resv_reported *who)
+static void add_who(struct json_object *o, const struct resv_reported *who)
 {
-	struct json_object *o = json_object_new_object();
-	char key[24], id[UUID_TEXT_MAX];
+	char id[UUID_TEXT_MAX];
 
-	snprintf(key, sizeof(key), "0x%" PRIx64, who->key);
 	json_add_text(o, "kind", who->kind == RESV_NVME_HOST ? "nvme" : "scsi");
 	json_add_text(o, "name", who->name);
 	if (who->kind == RESV_NVME_HOST) {
@@ -32,6 +30,15 @@ static void add_registrant(struct json_object *array, const struct resv_reported
 		json_add_text(o, "target", who->target);
 		json_add_u64(o, "target_port", who->port_id);
 	}
+}
+
+static void add_registrant(struct json_object *array, const struct resv_reported *who)
+{
+	struct json_object *o = json_object_new_object();
+	char key[24];
+
+	snprintf(key, sizeof(key), "0x%" PRIx64, who->key);
+	add_who(o, who);
 	json_add_text(o, "key", key);
 	json_add_bool(o, "holds", who->holds);
 	json_object_array_add(array, o);
@@ -51,6 +58,8 @@ static void add_device(struct json_object *array, const struct bdev *b)
 		json_add_text(o, "type", r->spc2 ? "SPC-2 RESERVE" : resv_type_name(r->type));
 		json_add_u64(o, "generation", r->generation);
 		json_add_bool(o, "persists", r->persists);
+		if (r->spc2)
+			add_who(json_add_object(o, "holder"), &r->spc2_holder);
 		registrants = json_add_array(o, "registrants");
 		for (uint32_t i = 0; i < r->count; i++)
 			add_registrant(registrants, &r->who[i]);
@@ -82,7 +91,8 @@ static const struct rpc_method methods[] = {
 	           .flags = RPC_RUNTIME | RPC_READS,
 	           .doc = "Devices that hosts have registered with for reservations: who, with which key, and who holds a "
 	                  "reservation of which type.",
-	           .returns = "list of {name, type, generation, persists, registrants: [{kind, name, key, holds, ...}]}"),
+	           .returns = "list of {name, type, generation, persists, registrants: [{kind, name, key, holds, ...}]}; of SPC-2's "
+	                      "RESERVE, which registers nobody, holder: {kind, name, ...}"),
 };
 
 void bdev_rpc_add_reservations(struct bdev_rpc *br)

@@ -6,12 +6,11 @@
 #include "cli/cli.h"
 
 #define SHOWN_MAX 8 /* of who is registered */
-/* RESERVE of SPC-2 has no registrants, and the daemon does not say whose it is. */
-#define NO_REGISTRANT "a SCSI session that has not ended"
 
 static bool is_reserved(struct json_object *reservation);
 static size_t holders(struct json_object *registrants, struct json_object **ret_first);
 static void show_registrants(struct json_object *registrants, bool holds, size_t *shown);
+static void show_one(struct json_object *who, bool holds);
 static const char *name_of(struct json_object *who);
 static const char *many(size_t count);
 
@@ -27,31 +26,38 @@ void reservation_show(struct json_object *reservation)
 		       field_bool(reservation, "persists") ? "; survives a restart" : "");
 	else
 		printf("  reserved    by nobody; %zu host%s registered\n", count, many(count));
-	if (is_reserved(reservation) && !count)
-		printf("  held by     %s\n", NO_REGISTRANT);
+	if (field(reservation, "holder")) /* RESERVE of SPC-2 registers nobody */
+		show_one(field(reservation, "holder"), true);
 	show_registrants(registrants, true, &shown);
 	show_registrants(registrants, false, &shown);
 	if (shown < count)
 		printf("  and         %zu more\n", count - shown);
 }
 
-/* Names of hosts are long: on lines of their own, whole where they fit. */
 static void show_registrants(struct json_object *registrants, bool holds, size_t *shown)
 {
 	for (size_t i = 0; i < list_count(registrants) && *shown < SHOWN_MAX; i++) {
 		struct json_object *who = list_at(registrants, i);
-		char buf[512];
-		struct text name = text_over(buf, sizeof(buf));
-		size_t width = cli_width();
 
 		if (field_bool(who, "holds") != holds)
 			continue;
-		text_add_cut(&name, name_of(who), width > 24 ? width - 4 : 20);
-		printf("  %s  %s, key %s\n    %s\n", holds ? "held by   " : "registered",
-		       strcmp(field_text(who, "kind"), "nvme") == 0 ? "NVMe host" : "SCSI initiator", field_text(who, "key"),
-		       buf);
+		show_one(who, holds);
 		*shown += 1;
 	}
+}
+
+/* Names of hosts are long: on lines of their own, whole where they fit. */
+static void show_one(struct json_object *who, bool holds)
+{
+	const char *key = field_text(who, "key");
+	size_t width = cli_width();
+	char buf[512];
+	struct text name = text_over(buf, sizeof(buf));
+
+	text_add_cut(&name, name_of(who), width > 24 ? width - 4 : 20);
+	printf("  %s  %s%s%s\n    %s\n", holds ? "held by   " : "registered",
+	       strcmp(field_text(who, "kind"), "nvme") == 0 ? "NVMe host" : "SCSI initiator", *key ? ", key " : "", key,
+	       buf);
 }
 
 void reservation_show_status(struct json_object *reservation, void (*line)(const char *fmt, ...))
@@ -68,7 +74,7 @@ void reservation_show_status(struct json_object *reservation, void (*line)(const
 	if (held > 1)
 		line("  held by   all of them");
 	else
-		line("  held by   %s", held ? name_of(first) : NO_REGISTRANT);
+		line("  held by   %s", name_of(held ? first : field(reservation, "holder")));
 }
 
 static bool is_reserved(struct json_object *reservation)

@@ -81,5 +81,6 @@ def test_the_old_reservation(g, both):
     """RESERVE of SPC-2 registers nobody; it keeps others out all the same."""
     _, session = both
     good(session.command(pr.RESERVE_6))
-    assert "\n  reserved    SPC-2 RESERVE\n  held by     a SCSI session" in g("disk", "show", "disk0")
-    assert "\n  reserved  SPC-2 RESERVE\n  held by   a SCSI session" in g("status")
+    port = f"{session.initiator},i,0x{session.isid.hex()}"
+    assert f"\n  reserved    SPC-2 RESERVE\n  held by     SCSI initiator\n    {port}\n" in g("disk", "show", "disk0")
+    assert f"\n  reserved  SPC-2 RESERVE\n  held by   {port}\n" in g("status")
