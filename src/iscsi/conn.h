@@ -332,7 +332,9 @@ void iscsi_conn_ready(void *arg, uint32_t events);            /* sock_ready_fn *
 enum cmd_sn { CMD_SN_NEXT, CMD_SN_AHEAD, CMD_SN_IGNORE };
 /* A CmdSN came. NEXT: it is counted; AHEAD: others have to come before; IGNORE: drop the PDU. */
 enum cmd_sn iscsi_cmd_sn_came(struct iscsi_conn *c, const struct iscsi_hdr *h, uint32_t cmd_sn);
-void iscsi_cmd_sn_skip(struct iscsi_conn *c, uint32_t cmd_sn); /* it will not come */
+/* Within the window, and no PDU of that number has come. */
+bool iscsi_cmd_sn_is_missing(struct iscsi_conn *c, uint32_t cmd_sn);
+void iscsi_cmd_sn_skip(struct iscsi_conn *c, uint32_t cmd_sn); /* it is missing, and will not come */
 void iscsi_held_go_on(struct iscsi_conn *c);                  /* c->held_go_on, when the PDU at hand was dealt with */
 void iscsi_later_end(struct iscsi_conn *c);
 void iscsi_conn_pdu(struct iscsi_conn *c);                    /* c->rx_bhs, c->rx_buf: complete; no command, no data */

@@ -81,18 +81,29 @@ static void window_moves(struct iscsi_conn *c)
 		c->exp_cmd_sn++;
 }
 
-enum cmd_sn iscsi_cmd_sn_came(struct iscsi_conn *c, const struct iscsi_hdr *h, uint32_t cmd_sn)
+/* Ahead of others: a PDU of that number came, or need not be waited for. */
+static bool is_known(struct iscsi_conn *c, uint32_t cmd_sn)
 {
 	uint32_t at = cmd_sn % ISCSI_QUEUE_DEPTH_MAX;
 
+	return held_task(c, cmd_sn) || later_pdu(c, cmd_sn) || (c->skipped[at / 8] >> at % 8 & 1);
+}
+
+bool iscsi_cmd_sn_is_missing(struct iscsi_conn *c, uint32_t cmd_sn)
+{
+	return !iscsi_sn_before(cmd_sn, c->exp_cmd_sn) && !iscsi_sn_before(conn_max_cmd_sn(c), cmd_sn) &&
+	       !is_known(c, cmd_sn);
+}
+
+enum cmd_sn iscsi_cmd_sn_came(struct iscsi_conn *c, const struct iscsi_hdr *h, uint32_t cmd_sn)
+{
 	if (iscsi_is_immediate(h))
 		return CMD_SN_NEXT;
 	if (likely(cmd_sn == c->exp_cmd_sn && c->window_used < c->depth)) {
 		window_moves(c);
 		return CMD_SN_NEXT;
 	}
-	if (!iscsi_sn_before(cmd_sn, c->exp_cmd_sn) && !iscsi_sn_before(conn_max_cmd_sn(c), cmd_sn) &&
-	    !held_task(c, cmd_sn) && !later_pdu(c, cmd_sn) && !(c->skipped[at / 8] >> at % 8 & 1)) {
+	if (iscsi_cmd_sn_is_missing(c, cmd_sn)) {
 		if (!c->held && !c->later)
 			iscsi_conn_has_gap(c);
 		return CMD_SN_AHEAD;
@@ -101,7 +112,6 @@ enum cmd_sn iscsi_cmd_sn_came(struct iscsi_conn *c, const struct iscsi_hdr *h, u
 	return CMD_SN_IGNORE;
 }
 
-/* Within the window. */
 void iscsi_cmd_sn_skip(struct iscsi_conn *c, uint32_t cmd_sn)
 {
 	uint32_t at = cmd_sn % ISCSI_QUEUE_DEPTH_MAX;

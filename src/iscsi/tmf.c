@@ -109,8 +109,7 @@ static bool abort_here(struct iscsi_conn *c, const struct iscsi_tmf *pdu, uint8_
 		return true;
 	}
 	*ret_response = query ? ISCSI_TMF_RSP_COMPLETE : ISCSI_TMF_RSP_NO_TASK;
-	if (!t && !query && !iscsi_sn_before(ref_sn, c->exp_cmd_sn) && iscsi_sn_before(ref_sn, tmf_sn) &&
-	    !iscsi_sn_before(conn_max_cmd_sn(c), ref_sn)) {
+	if (!t && !query && iscsi_sn_before(ref_sn, tmf_sn) && iscsi_cmd_sn_is_missing(c, ref_sn)) {
 		iscsi_cmd_sn_skip(c, ref_sn);
 		*ret_response = ISCSI_TMF_RSP_COMPLETE;
 	}

@@ -4,7 +4,7 @@ each of their tasks, too: the control mode page's TAS is set in the beginning.""
 import pytest
 
 from iscsi import (ABORT_TASK, ABORT_TASK_SET, CHECK_CONDITION, CLEAR_ACA, CLEAR_TASK_SET, COLD_RESET, LUN_RESET,
-                   NO_LUN, NO_TASK, REASSIGN, RESET_BY_MESSAGE, TASK_ABORTED, TASK_COMPLETE, TASK_REJECTED,
+                   NO_LUN, NO_TASK, NOP_OUT, REASSIGN, RESET_BY_MESSAGE, TASK_ABORTED, TASK_COMPLETE, TASK_REJECTED,
                    TASK_UNSUPPORTED, UNIT_ATTENTION, WARM_RESET, Ended, Rejected, good, read_cdb, write_cdb)
 
 SLOW = 2        # LUN of a device that takes a second
@@ -99,6 +99,22 @@ def test_abort_of_a_command_that_is_still_to_come(s):
     if pdu.bhs[2] == NO_TASK:       # then it is still waited for
         s.cmdsn = cmdsn
     good(s.write(1, b"1" * 512))
+
+
+@pytest.mark.parametrize("kind", ["ping", "command"])
+def test_abort_of_an_unknown_tag_by_the_number_of_what_is_here(s, kind):
+    """RefCmdSN is that of a PDU that came ahead of its turn: it is not missing, and nobody's task is that tag. Taken as
+    missing it would never be answered, nor the session end."""
+    missing = s.take_cmdsn()
+    if kind == "ping":
+        ahead = s.request(NOP_OUT, data=b"p", immediate=False)
+    else:
+        ahead = s.submit(bytes(6))
+    assert s.manage(ABORT_TASK, 0x7777, refcmdsn=missing + 1) == NO_TASK
+    itt = s.submit(bytes(6), cmdsn=missing)
+    good(s.wait(itt))
+    s.wait(ahead)
+    good(s.test_unit_ready())
 
 
 def test_abort_task_set(s, other):
