@@ -290,8 +290,8 @@ static void open_done(struct job *j)
 	struct resv_store *s = container_of(j, struct resv_store, job);
 
 	if (s->torn_bytes)
-		log_warning("bdev: %s/" FILE_NAME " ended in %zu bytes of a change that was never acknowledged; they are left out",
-		            s->files->path, s->torn_bytes);
+		log_warning("bdev: %s/" FILE_NAME " ended in %zu bytes of a change that was never acknowledged; they are left "
+		            "out", s->files->path, s->torn_bytes);
 	s->opened(s->opened_arg, s->err.code ? &s->err : NULL);
 }
 
