@@ -91,8 +91,8 @@ static const struct rpc_method methods[] = {
 	           .flags = RPC_RUNTIME | RPC_READS,
 	           .doc = "Devices that hosts have registered with for reservations: who, with which key, and who holds a "
 	                  "reservation of which type.",
-	           .returns = "list of {name, type, generation, persists, registrants: [{kind, name, key, holds, ...}]}; of "
-	                      "SPC-2's RESERVE, which registers nobody, holder: {kind, name, ...}"),
+	           .returns = "list of {name, type, generation, persists, registrants: [{kind, name, key, holds, ...}]}; "
+	                      "of SPC-2's RESERVE, which registers nobody, holder: {kind, name, ...}"),
 };
 
 void bdev_rpc_add_reservations(struct bdev_rpc *br)
