@@ -63,11 +63,15 @@ void iscsi_conn_arrive(struct msg *m)
 void iscsi_conn_update_reading(struct iscsi_conn *c)
 {
 	bool live = conn_is_live(c) && c->state != CONN_ADMIT && c->state != CONN_CARRIED;
+	bool unheard = c->talks || (c->throttled && !c->owed);
 
 	if (!c->sock || !c->home)
 		return;
 	sock_want_read(c->sock, c->state == CONN_DRAIN ||
-	               (live && !carry_is_wanted(&c->move) && !c->talks && !c->logged_out && (!c->throttled || c->owed)));
+	               (live && !carry_is_wanted(&c->move) && !unheard && !c->logged_out));
+	if (unlikely(c->unheard && !unheard))
+		c->heard_ns = reactor_now_ns(); /* what it said meanwhile is still to be read */
+	c->unheard = unheard;
 }
 
 /* --- deadlines: one timer, armed while there is one --- */
@@ -164,7 +168,7 @@ static uint64_t oldest_owed(struct iscsi_conn *c)
 }
 
 /* When the next of the initiator's deadlines is over; 0: one is. An initiator is asked whether it is there only when
- * nothing at all was heard: one that is busy need not answer pings. */
+ * nothing at all was heard: one that is busy need not answer pings, and one that is not read cannot. */
 static uint64_t ping_due(struct iscsi_conn *c, uint64_t now)
 {
 	uint32_t interval = atomic_load_explicit(&c->conns->nop_interval_ms, memory_order_relaxed);
@@ -174,6 +178,8 @@ static uint64_t ping_due(struct iscsi_conn *c, uint64_t now)
 		return UINT64_MAX;
 	if (c->ping_ttt != ISCSI_TAG_NONE && c->heard_ns > c->ping_ns)
 		c->ping_ttt = ISCSI_TAG_NONE;
+	if (c->unheard)
+		return now + NS_PER_S;
 	if (c->ping_ttt != ISCSI_TAG_NONE)
 		return now >= after_ms(c->ping_ns, timeout) ? 0 : after_ms(c->ping_ns, timeout);
 	if (c->state == CONN_DISCOVERY) { /* is not pinged: initiators do not expect it there */

@@ -186,6 +186,7 @@ struct iscsi_conn {
 	bool blocked;                 /* a send was short: SOCK_WRITABLE will come */
 	bool throttled;               /* `throttle` waits for buffers */
 	bool talks;                   /* too many says wait: not read */
+	bool unheard;                 /* not read for either: it may be saying that it lives */
 	bool close_soon;              /* when what it has to say is sent */
 	bool nexus_on, nexus_ending, nexus_over;
 	bool leaving;                 /* its end was announced, and counted */

@@ -489,6 +489,40 @@ static void nobody_answers(void **state)
 	end();
 }
 
+static void hear(void *arg)
+{
+	sock_want_read(h.sock, *(bool *)arg);
+}
+
+/* It reads slowly, so that too many answers wait and it is not read; pings that it cannot answer prove nothing. */
+static void unheard(void **state)
+{
+	const struct sim_net_opts net = { .latency_ns_min = NS_PER_MS, .latency_ns_max = NS_PER_MS, .buffer_bytes = 3000 };
+	bool yes = true, no = false;
+	union iscsi_bhs b;
+	uint32_t answers = 0;
+
+	world_start(&w, 1, &net);
+	w.target->options.nop_in_interval_s = 1;
+	w.target->options.nop_timeout_s = 1;
+	host_ready(&h, &w, "iqn.2026-11.test:one", "");
+	memset(out, 'p', 500);
+	out[500] = 0;
+	for (uint32_t i = 0; i < 120; i++)
+		send_ping(h.cmd_sn++, (const char *)out);
+	for (uint32_t i = 0; i < 6; i++) {
+		sim_as(core_reactor(w.host_core, 0), hear, &no);
+		world_pass(NS_PER_S);
+		sim_as(core_reactor(w.host_core, 0), hear, &yes);
+		world_pass(3 * NS_PER_MS);
+	}
+	while (answers < 120 && host_recv(&h, &b, NULL, NULL, NS_PER_S))
+		answers += b.h.opcode == ISCSI_OP_NOP_IN && be32_get(b.nop_in.itt) != ISCSI_TAG_NONE;
+	assert_int_equal(answers, 120);
+	assert_int_equal(world_count(&w, "timed_out"), 0);
+	end();
+}
+
 static void no_login(void **state)
 {
 	world_start(&w, 1, NULL);
@@ -527,6 +561,7 @@ int main(void)
 		cmocka_unit_test(a_lun_goes_while_commands_wait_for_their_turn),
 		cmocka_unit_test(silent_after_r2t), cmocka_unit_test(silent_before_its_data), cmocka_unit_test(deaf),
 		cmocka_unit_test(nobody_answers),
+		cmocka_unit_test(unheard),
 		cmocka_unit_test(no_login), cmocka_unit_test(reinstated),
 	};
 
