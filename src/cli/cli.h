@@ -242,6 +242,12 @@ int cli_fail(const struct err *e);
 /* Wrong use: says it, returns CLI_USAGE. */
 int cli_misuse(const char *fmt, ...) PRINTF(1, 2);
 void cli_print_json(struct json_object *json);
+/* The end of a verb that asks: `answer` as JSON, or by `print` (NULL: silently); it is put. NULL: `e` is said instead,
+ * and for an empty list `none`, where there is such a sentence. */
+int cli_answer(struct cli *c, struct json_object *answer, const struct err *e, const char *none,
+               void (*print)(struct cli *c, struct json_object *answer));
+/* A line each below `title`, indented; nothing when there are none. Puts them. */
+void cli_print_lines(const char *title, struct json_object *lines);
 /* ", did you mean x?" into `buf`, or nothing. */
 const char *cli_suggest(const char *typed, const char *const *names, size_t count, char *buf, size_t size);
 /* Members that may be missing or of another type: never NULL pointers. */

@@ -58,41 +58,37 @@ static int derived_method(struct cli *c, const char *disk, const char *verb, cha
 
 /* --- list, show --- */
 
-static int run_list(struct cli *c, struct cli_args *a)
+static void print_disks(struct cli *c, struct json_object *disks)
 {
-	struct err e = { 0 }, ignored = { 0 };
-	struct json_object *disks = client_call(c, "bdev_get_bdevs", NULL, &e);
-	struct json_object *subsystems = NULL, *nodes = NULL;
+	struct err ignored = { 0 };
+	struct json_object *subsystems = client_call(c, "nvmf_get_subsystems", NULL, &ignored);
+	struct json_object *nodes = client_call(c, "iscsi_get_target_nodes", NULL, &ignored);
 	struct table t;
 
-	if (!disks)
-		return cli_fail(&e);
-	if (c->json) {
-		cli_print_json(disks);
-	} else if (!list_count(disks)) {
-		printf("No disks. Make one: gantry disk create ram 1G --name disk0\n");
-	} else {
-		subsystems = client_call(c, "nvmf_get_subsystems", NULL, &ignored);
-		nodes = client_call(c, "iscsi_get_target_nodes", NULL, &ignored);
-		table_init(&t, "DISK KIND >SIZE >BLOCK USED_BY");
-		for (size_t i = 0; i < list_count(disks); i++) {
-			struct json_object *d = list_at(disks, i);
-			char size[32], use[512];
+	table_init(&t, "DISK KIND >SIZE >BLOCK USED_BY");
+	for (size_t i = 0; i < list_count(disks); i++) {
+		struct json_object *d = list_at(disks, i);
+		char size[32], use[512];
 
-			text_size(field_u64(d, "num_blocks") * field_u64(d, "block_size"), size);
-			show_use(subsystems, nodes, field_text(d, "name"), field_bool(d, "claimed"), use, sizeof(use));
-			table_cell(&t, "%s", field_text(d, "name"));
-			table_cell(&t, "%s", field_text(d, "product_name"));
-			table_cell(&t, "%s", size);
-			table_cell(&t, "%lu", field_u64(d, "block_size"));
-			table_cell(&t, "%s", use);
-		}
-		table_print(&t);
+		text_size(field_u64(d, "num_blocks") * field_u64(d, "block_size"), size);
+		show_use(subsystems, nodes, field_text(d, "name"), field_bool(d, "claimed"), use, sizeof(use));
+		table_cell(&t, "%s", field_text(d, "name"));
+		table_cell(&t, "%s", field_text(d, "product_name"));
+		table_cell(&t, "%s", size);
+		table_cell(&t, "%lu", field_u64(d, "block_size"));
+		table_cell(&t, "%s", use);
 	}
+	table_print(&t);
 	json_object_put(subsystems);
 	json_object_put(nodes);
-	json_object_put(disks);
-	return CLI_OK;
+}
+
+static int run_list(struct cli *c, struct cli_args *a)
+{
+	struct err e = { 0 };
+	struct json_object *disks = client_call(c, "bdev_get_bdevs", NULL, &e);
+
+	return cli_answer(c, disks, &e, "No disks. Make one: gantry disk create ram 1G --name disk0", print_disks);
 }
 
 static void show_use(struct json_object *subsystems, struct json_object *nodes, const char *name, bool claimed,

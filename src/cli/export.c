@@ -391,11 +391,7 @@ static void say_how_to_connect(struct json_object *subsystem)
 	struct json_object *lines = json_object_new_array();
 
 	connect_lines(lines, field(subsystem, "listen_addresses"), field_text(subsystem, "nqn"));
-	if (list_count(lines))
-		printf("On the host, as root:\n    modprobe nvme-tcp\n");
-	for (size_t i = 0; i < list_count(lines); i++)
-		printf("    %s\n", json_object_get_string(list_at(lines, i)));
-	json_object_put(lines);
+	cli_print_lines("On the host, as root:\n    modprobe nvme-tcp", lines);
 }
 
 /* --- list, show, remove --- */

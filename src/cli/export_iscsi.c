@@ -432,11 +432,7 @@ static void say_lines(struct cli *c, struct json_object *node)
 	struct json_object *lines = json_object_new_array();
 
 	host_lines(c, lines, node);
-	if (list_count(lines))
-		printf("On the host, as root, with open-iscsi installed:\n");
-	for (size_t i = 0; i < list_count(lines); i++)
-		printf("    %s\n", json_object_get_string(list_at(lines, i)));
-	json_object_put(lines);
+	cli_print_lines("On the host, as root, with open-iscsi installed:", lines);
 }
 
 /* --- list, show, remove --- */
@@ -476,36 +472,48 @@ static void put(struct listing *l)
 	json_object_put(l->conns);
 }
 
+/* What the groups have under `key` that `tags` name by `tag`: one list, to be put. */
+static struct json_object *of_groups(struct json_object *groups, struct json_object *tags, const char *tag,
+                                     const char *key)
+{
+	struct json_object *all = json_object_new_array();
+
+	for (size_t i = 0; i < list_count(tags); i++) {
+		struct json_object *list = field(with_tag(groups, field_u64(list_at(tags, i), tag)), key);
+
+		for (size_t k = 0; k < list_count(list); k++)
+			json_object_array_add(all, json_object_get(list_at(list, k)));
+	}
+	return all;
+}
+
+static struct json_object *initiators_of(const struct listing *l, struct json_object *node)
+{
+	return of_groups(l->initiator_groups, field(node, "pg_ig_maps"), "ig_tag", "initiators");
+}
+
 /* One after the other with blanks between; each tag's once. */
 static void join_portals(const struct listing *l, struct json_object *node, struct text *t)
 {
-	struct json_object *ports = field(node, "target_ports");
+	struct json_object *portals = of_groups(l->portal_groups, field(node, "target_ports"), "pg_tag", "portals");
 
-	for (size_t i = 0; i < list_count(ports); i++) {
-		struct json_object *g = with_tag(l->portal_groups, field_u64(list_at(ports, i), "pg_tag"));
-		struct json_object *portals = field(g, "portals");
-
-		for (size_t k = 0; k < list_count(portals); k++)
-			text_add(t, "%s%s:%s", t->len ? " " : "", field_text(list_at(portals, k), "host"),
-			         field_text(list_at(portals, k), "port"));
-	}
+	for (size_t i = 0; i < list_count(portals); i++)
+		text_add(t, "%s%s:%s", t->len ? " " : "", field_text(list_at(portals, i), "host"),
+		         field_text(list_at(portals, i), "port"));
+	json_object_put(portals);
 }
 
 static void join_initiators(const struct listing *l, struct json_object *node, struct text *t)
 {
-	struct json_object *maps = field(node, "pg_ig_maps");
+	struct json_object *names = initiators_of(l, node);
 
-	for (size_t i = 0; i < list_count(maps); i++) {
-		struct json_object *g = with_tag(l->initiator_groups, field_u64(list_at(maps, i), "ig_tag"));
-		struct json_object *names = field(g, "initiators");
+	for (size_t i = 0; i < list_count(names); i++) {
+		const char *name = json_object_get_string(list_at(names, i));
 
-		for (size_t k = 0; k < list_count(names); k++) {
-			const char *name = json_object_get_string(list_at(names, k));
-
-			if (!strstr(t->buf, name))
-				text_add(t, "%s%s", t->len ? " " : "", name);
-		}
+		if (!strstr(t->buf, name))
+			text_add(t, "%s%s", t->len ? " " : "", name);
 	}
+	json_object_put(names);
 }
 
 void iscsi_export_rows(struct cli *c, struct table *table)
@@ -626,21 +634,16 @@ bool iscsi_export_remove(struct cli *c, const char *name, struct err *e)
 
 static void add_allowed(const struct listing *l, struct json_object *node, struct json_object *into)
 {
-	struct json_object *maps = field(node, "pg_ig_maps");
+	struct json_object *names = initiators_of(l, node);
 
-	for (size_t i = 0; i < list_count(maps); i++) {
-		struct json_object *g = with_tag(l->initiator_groups, field_u64(list_at(maps, i), "ig_tag"));
-		struct json_object *names = field(g, "initiators");
+	for (size_t i = 0; i < list_count(names); i++) {
+		const char *name = json_object_get_string(list_at(names, i));
 
-		for (size_t k = 0; k < list_count(names); k++) {
-			const char *name = json_object_get_string(list_at(names, k));
-
-			if (*name != '!')
-				json_object_object_add(host_entry(into, strcmp(name, "ANY") == 0 ? "any" : name,
-				                                  field_text(node, "name")),
-				                       "allowed", json_object_new_boolean(true));
-		}
+		if (*name != '!')
+			json_object_object_add(host_entry(into, strcmp(name, "ANY") == 0 ? "any" : name, field_text(node, "name")),
+			                       "allowed", json_object_new_boolean(true));
 	}
+	json_object_put(names);
 }
 
 void iscsi_add_hosts(struct cli *c, struct json_object *into)

@@ -38,33 +38,29 @@ static int remove_from_subsystem(struct cli *c, struct cli_args *a);
 
 /* --- list, show: {host, export, allowed, controllers, queues, addresses, cores} --- */
 
+static void print_hosts(struct cli *c, struct json_object *all)
+{
+	struct table t;
+
+	table_init(&t, "HOST EXPORT ALLOWED FROM >QUEUES");
+	for (size_t i = 0; i < list_count(all); i++) {
+		struct json_object *h = list_at(all, i);
+
+		table_cell(&t, "%s", field_text(h, "host"));
+		table_cell(&t, "%s", field_text(h, "export"));
+		table_cell(&t, "%s", field_bool(h, "allowed") ? "yes" : "as any");
+		table_cell(&t, "%s", field_u64(h, "controllers") ? field_text(h, "from") : "-");
+		table_cell(&t, "%lu", field_u64(h, "queues"));
+	}
+	table_print(&t);
+}
+
 static int run_list(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
 	struct json_object *all = hosts_take(c, SIZE_MAX, &e);
-	struct table t;
 
-	if (!all)
-		return cli_fail(&e);
-	if (c->json) {
-		cli_print_json(all);
-	} else if (!list_count(all)) {
-		printf("No hosts, since nothing is exported: gantry export disk DISK\n");
-	} else {
-		table_init(&t, "HOST EXPORT ALLOWED FROM >QUEUES");
-		for (size_t i = 0; i < list_count(all); i++) {
-			struct json_object *h = list_at(all, i);
-
-			table_cell(&t, "%s", field_text(h, "host"));
-			table_cell(&t, "%s", field_text(h, "export"));
-			table_cell(&t, "%s", field_bool(h, "allowed") ? "yes" : "as any");
-			table_cell(&t, "%s", field_u64(h, "controllers") ? field_text(h, "from") : "-");
-			table_cell(&t, "%lu", field_u64(h, "queues"));
-		}
-		table_print(&t);
-	}
-	json_object_put(all);
-	return CLI_OK;
+	return cli_answer(c, all, &e, "No hosts, since nothing is exported: gantry export disk DISK", print_hosts);
 }
 
 static int run_show(struct cli *c, struct cli_args *a)

@@ -226,6 +226,30 @@ void cli_print_json(struct json_object *json)
 		                                              JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
+int cli_answer(struct cli *c, struct json_object *answer, const struct err *e, const char *none,
+               void (*print)(struct cli *c, struct json_object *answer))
+{
+	if (!answer)
+		return cli_fail(e);
+	if (c->json)
+		cli_print_json(answer);
+	else if (none && !list_count(answer))
+		printf("%s\n", none);
+	else if (print)
+		print(c, answer);
+	json_object_put(answer);
+	return CLI_OK;
+}
+
+void cli_print_lines(const char *title, struct json_object *lines)
+{
+	if (list_count(lines))
+		printf("%s\n", title);
+	for (size_t i = 0; i < list_count(lines); i++)
+		printf("    %s\n", json_object_get_string(list_at(lines, i)));
+	json_object_put(lines);
+}
+
 struct json_object *field(struct json_object *o, const char *key)
 {
 	struct json_object *v = NULL;

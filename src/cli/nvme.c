@@ -62,10 +62,19 @@ const struct cli_noun nvme_noun = { "nvme", "remote NVMe targets", verbs, ARRAY_
 static int describe(struct cli *c, struct cli_args *a, const char *method, const char *words);
 static struct json_object *ask(struct cli *c, struct cli_args *a, const char *method, const char *nqn, struct err *e);
 static void add_address(struct json_object *params, const char *text);
-static void print_log(struct json_object *log);
-static void print_subsystem(struct json_object *found);
+static int do_it(struct cli *c, const char *method, struct json_object *params);
+static void print_log(struct cli *c, struct json_object *log);
+static void print_subsystem(struct cli *c, struct json_object *found);
 
 /* --- list --- */
+
+static void say_why(const char *name, const char *why)
+{
+	if (!*why)
+		return;
+	printf("\n%s:\n", name);
+	print_wrapped(why, 4);
+}
 
 /* Below the table, as they are long. Of a path that is in use, why it was lost before says nothing. */
 static void say_why_not(struct json_object *groups)
@@ -75,48 +84,42 @@ static void say_why_not(struct json_object *groups)
 
 		for (size_t p = 0; p < list_count(paths); p++) {
 			struct json_object *path = list_at(paths, p);
-			const char *why = field_text(path, strcmp(field_text(path, "state"), "enabled") == 0 ? "note" : "why");
 
-			if (!*why)
-				continue;
-			printf("\n%s:\n", field_text(group, "name"));
-			print_wrapped(why, 4);
+			say_why(field_text(group, "name"),
+			        field_text(path, strcmp(field_text(path, "state"), "enabled") == 0 ? "note" : "why"));
 		}
 	}
+}
+
+static void print_groups(struct cli *c, struct json_object *groups)
+{
+	struct table t;
+
+	table_init(&t, "NAME STATE ADDRESS PORT SUBSYSTEM");
+	for (size_t i = 0; i < list_count(groups); i++) {
+		struct json_object *paths = field(list_at(groups, i), "ctrlrs");
+
+		for (size_t p = 0; p < list_count(paths); p++) {
+			struct json_object *trid = field(list_at(paths, p), "trid");
+
+			table_cell(&t, "%s", field_text(list_at(groups, i), "name"));
+			table_cell(&t, "%s", field_text(list_at(paths, p), "state"));
+			table_cell(&t, "%s", field_text(trid, "traddr"));
+			table_cell(&t, "%s", field_text(trid, "trsvcid"));
+			table_cell(&t, "%s", field_text(trid, "subnqn"));
+		}
+	}
+	table_print(&t);
+	say_why_not(groups);
 }
 
 static int run_list(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
 	struct json_object *groups = client_call(c, "bdev_nvme_get_controllers", NULL, &e);
-	struct table t;
 
-	if (!groups)
-		return cli_fail(&e);
-	if (c->json) {
-		cli_print_json(groups);
-	} else if (!list_count(groups)) {
-		printf("No remote controllers are attached. To see what a target serves: gantry nvme discover ADDRESS\n");
-	} else {
-		table_init(&t, "NAME STATE ADDRESS PORT SUBSYSTEM");
-		for (size_t i = 0; i < list_count(groups); i++) {
-			struct json_object *paths = field(list_at(groups, i), "ctrlrs");
-
-			for (size_t p = 0; p < list_count(paths); p++) {
-				struct json_object *trid = field(list_at(paths, p), "trid");
-
-				table_cell(&t, "%s", field_text(list_at(groups, i), "name"));
-				table_cell(&t, "%s", field_text(list_at(paths, p), "state"));
-				table_cell(&t, "%s", field_text(trid, "traddr"));
-				table_cell(&t, "%s", field_text(trid, "trsvcid"));
-				table_cell(&t, "%s", field_text(trid, "subnqn"));
-			}
-		}
-		table_print(&t);
-		say_why_not(groups);
-	}
-	json_object_put(groups);
-	return CLI_OK;
+	return cli_answer(c, groups, &e, "No remote controllers are attached. To see what a target serves: "
+	                  "gantry nvme discover ADDRESS", print_groups);
 }
 
 /* --- discover --- */
@@ -131,14 +134,7 @@ static int run_discover(struct cli *c, struct cli_args *a)
 	struct err e = { 0 };
 	struct json_object *log = ask(c, a, "nvme_discover", NULL, &e);
 
-	if (!log)
-		return cli_fail(&e);
-	if (c->json)
-		cli_print_json(log);
-	else
-		print_log(log);
-	json_object_put(log);
-	return CLI_OK;
+	return cli_answer(c, log, &e, NULL, print_log);
 }
 
 /* With the first that can be. */
@@ -168,7 +164,7 @@ static bool all_are(struct json_object *records, const char *key, const char *us
 	return true;
 }
 
-static void print_log(struct json_object *log)
+static void print_log(struct cli *c, struct json_object *log)
 {
 	struct json_object *records = field(log, "records");
 	struct table t;
@@ -214,14 +210,7 @@ static int run_identify(struct cli *c, struct cli_args *a)
 	struct err e = { 0 };
 	struct json_object *found = ask(c, a, "nvme_identify", a->words[1], &e);
 
-	if (!found)
-		return cli_fail(&e);
-	if (c->json)
-		cli_print_json(found);
-	else
-		print_subsystem(found);
-	json_object_put(found);
-	return CLI_OK;
+	return cli_answer(c, found, &e, NULL, print_subsystem);
 }
 
 static void print_size(const char *title, uint64_t bytes, const char *without)
@@ -232,7 +221,7 @@ static void print_size(const char *title, uint64_t bytes, const char *without)
 	printf("  %-14s%s\n", title, bytes ? size : without);
 }
 
-static void print_subsystem(struct json_object *found)
+static void print_subsystem(struct cli *c, struct json_object *found)
 {
 	struct json_object *d = field(found, "ctrlr_data"), *list = field(found, "namespaces");
 	struct table t;
@@ -335,20 +324,12 @@ static int run_attach(struct cli *c, struct cli_args *a)
 
 static int run_detach(struct cli *c, struct cli_args *a)
 {
-	struct json_object *params = json_object_new_object(), *result;
-	struct err e = { 0 };
+	struct json_object *params = json_object_new_object();
 
 	json_object_object_add(params, "name", json_object_new_string(a->words[0]));
 	if (a->word_count > 1)
 		add_address(params, a->words[1]);
-	result = client_call(c, "bdev_nvme_detach_controller", params, &e);
-	json_object_put(params);
-	if (!result)
-		return cli_fail(&e);
-	if (c->json)
-		cli_print_json(result);
-	json_object_put(result);
-	return CLI_OK;
+	return do_it(c, "bdev_nvme_detach_controller", params);
 }
 
 /* --- reset, enable, disable, policy --- */
@@ -359,12 +340,7 @@ static int do_it(struct cli *c, const char *method, struct json_object *params)
 	struct json_object *result = client_call(c, method, params, &e);
 
 	json_object_put(params);
-	if (!result)
-		return cli_fail(&e);
-	if (c->json)
-		cli_print_json(result);
-	json_object_put(result);
-	return CLI_OK;
+	return cli_answer(c, result, &e, NULL, NULL);
 }
 
 static int to_controller(struct cli *c, const char *method, const char *name)
@@ -416,39 +392,32 @@ static int describe_discovery(struct cli *c, struct cli_args *a, const char *fir
 	return describe(c, a, "bdev_nvme_start_discovery", "trtype");
 }
 
+static void print_services(struct cli *c, struct json_object *services)
+{
+	struct table t;
+
+	table_init(&t, "NAME DOES ADDRESS PORT >ATTACHED");
+	for (size_t i = 0; i < list_count(services); i++) {
+		struct json_object *s = list_at(services, i), *trid = field(s, "trid");
+
+		table_cell(&t, "%s", field_text(s, "name"));
+		table_cell(&t, "%s", field_text(s, "doing"));
+		table_cell(&t, "%s", field_text(trid, "traddr"));
+		table_cell(&t, "%s", field_text(trid, "trsvcid"));
+		table_cell(&t, "%zu", list_count(field(s, "attached")));
+	}
+	table_print(&t);
+	for (size_t i = 0; i < list_count(services); i++)
+		say_why(field_text(list_at(services, i), "name"), field_text(list_at(services, i), "why"));
+}
+
 static int list_services(struct cli *c)
 {
 	struct err e = { 0 };
 	struct json_object *services = client_call(c, "bdev_nvme_get_discovery_info", NULL, &e);
-	struct table t;
 
-	if (!services)
-		return cli_fail(&e);
-	if (c->json) {
-		cli_print_json(services);
-	} else if (!list_count(services)) {
-		printf("No discovery service is followed. To attach what one lists: gantry nvme discovery ADDRESS\n");
-	} else {
-		table_init(&t, "NAME DOES ADDRESS PORT >ATTACHED");
-		for (size_t i = 0; i < list_count(services); i++) {
-			struct json_object *s = list_at(services, i), *trid = field(s, "trid");
-
-			table_cell(&t, "%s", field_text(s, "name"));
-			table_cell(&t, "%s", field_text(s, "doing"));
-			table_cell(&t, "%s", field_text(trid, "traddr"));
-			table_cell(&t, "%s", field_text(trid, "trsvcid"));
-			table_cell(&t, "%zu", list_count(field(s, "attached")));
-		}
-		table_print(&t);
-		for (size_t i = 0; i < list_count(services); i++) {
-			if (!*field_text(list_at(services, i), "why"))
-				continue;
-			printf("\n%s:\n", field_text(list_at(services, i), "name"));
-			print_wrapped(field_text(list_at(services, i), "why"), 4);
-		}
-	}
-	json_object_put(services);
-	return CLI_OK;
+	return cli_answer(c, services, &e, "No discovery service is followed. To attach what one lists: "
+	                  "gantry nvme discovery ADDRESS", print_services);
 }
 
 static int run_discovery(struct cli *c, struct cli_args *a)
