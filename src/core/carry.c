@@ -113,6 +113,17 @@ static void arrive(struct msg *msg)
 	ops->live(c);
 }
 
+bool carry_met(struct carry_home *h, bool here, struct msg *m, msg_fn *fn)
+{
+	if (carry_at(h) != reactor_self())
+		carry_send(h, m, fn);
+	else if (!here)
+		msg_chain_add(&h->early, m, fn);
+	else
+		return true;
+	return false;
+}
+
 void carry_explain(const char *what, int rc, struct err *e)
 {
 	if (rc == -EBUSY)

@@ -12,6 +12,7 @@ struct thing {
 	struct carry move;
 	uint32_t secret, in_hand;
 	uint32_t asked, stayed, left, arrived, lives;
+	struct carry_home home;
 	struct reactor *where; /* NULL: between two cores */
 	struct timer later;
 };
@@ -113,6 +114,48 @@ static void end_in_hand(struct timer *t)
 	carry_look_soon(&thing.move);
 }
 
+static struct {
+	struct msg msgs[6], arrive;
+	uint32_t read, newest[2]; /* of those sent before it left, and after */
+} letters;
+
+static void read_letter(struct msg *m)
+{
+	uint32_t n = (uint32_t)(m - letters.msgs);
+
+	if (!carry_met(&thing.home, thing.where == reactor_self(), m, read_letter))
+		return;
+	check(reactor_self() == rig_last() && letters.newest[n / 3] == n % 3);
+	letters.newest[n / 3]++;
+	if (++letters.read == ARRAY_SIZE(letters.msgs))
+		rig_stop();
+}
+
+static void come(struct msg *m)
+{
+	thing.where = reactor_self();
+	carry_came(&thing.home);
+}
+
+/* Some are read at its old core, when it has gone; some reach the new one before it. */
+static void send_letters(struct msg *m)
+{
+	carry_goes(&thing.home, reactor_self());
+	for (uint32_t i = 0; i < 3; i++)
+		carry_send(&thing.home, &letters.msgs[i], read_letter);
+	carry_goes(&thing.home, rig_last());
+	thing.where = NULL;
+	for (uint32_t i = 3; i < 6; i++)
+		carry_send(&thing.home, &letters.msgs[i], read_letter);
+	msg_send(rig_last(), &letters.arrive, come);
+}
+
+static void messages_follow_it(void **state)
+{
+	run(send_letters, 60000);
+	assert_int_equal(letters.read, ARRAY_SIZE(letters.msgs));
+}
+
 static void go_with_work_in_hand(struct msg *m)
 {
 	thing.in_hand = 1;
@@ -181,6 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(arrives_as_it_left),
+		cmocka_unit_test(messages_follow_it),
 		cmocka_unit_test(waits_for_what_is_in_hand),
 		cmocka_unit_test(stays_when_that_takes_too_long),
 		cmocka_unit_test(is_refused),

@@ -46,7 +46,7 @@ void iscsi_conn_arrive(struct msg *m)
 	scsi_nexus_begin(&c->nexus);
 	c->nexus_on = true;
 	iscsi_conn_set_state(c, CONN_READY);
-	iscsi_conn_early(c);
+	carry_came(&c->where);
 	rc = sock_attach(c->sock, iscsi_conn_ready, c);
 	if (rc || c->home->stopping) {
 		iscsi_conn_lose(c, rc ? strerror(-rc) : "the target stops");
@@ -248,7 +248,7 @@ void iscsi_conn_order(struct iscsi_conn *c, uint32_t bits)
 	c->orders_now = c->orders;
 	c->orders = 0;
 	c->order_out = true;
-	msg_send(atomic_load(&c->where), &c->order_msg, orders_here);
+	carry_send(&c->where, &c->order_msg, orders_here);
 }
 
 static void orders_here(struct msg *m)
@@ -267,29 +267,6 @@ static void orders_here(struct msg *m)
 		look(c);
 	}
 	msg_send(core_control(c->conns->core), m, iscsi_orders_back);
-}
-
-bool iscsi_conn_here(struct iscsi_conn *c, struct msg *m, msg_fn *fn)
-{
-	struct reactor *where = atomic_load(&c->where);
-
-	if (where != reactor_self()) {
-		msg_send(where, m, fn);
-		return false;
-	}
-	if (c->home)
-		return true;
-	must(c->early_count < ARRAY_SIZE(c->early));
-	m->fn = fn;
-	c->early[c->early_count++] = m;
-	return false;
-}
-
-void iscsi_conn_early(struct iscsi_conn *c)
-{
-	for (uint32_t i = 0; i < c->early_count; i++)
-		msg_send(reactor_self(), c->early[i], c->early[i]->fn);
-	c->early_count = 0;
 }
 
 /* --- ending ------------------------------------------------------------------------------------------------------ */

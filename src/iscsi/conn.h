@@ -253,7 +253,7 @@ struct iscsi_conn {
 
 	/* --- control's, but for what is said --- */
 	struct iscsi_conns *conns;            /* constant */
-	_Atomic(struct reactor *) where;      /* written where it leaves */
+	struct carry_home where;
 	struct list entry;                    /* in the register */
 	struct iscsi_login login;
 	struct iscsi_text_nego text;
@@ -273,8 +273,6 @@ struct iscsi_conn {
 	struct reactor *hand_to;
 	bool hand_was_pinned;
 	int hand_rc;
-	struct msg *early[4];                 /* its core: what came while it was between two cores */
-	uint32_t early_count;
 	struct iscsi_task first[ISCSI_FIRST_SLOTS];
 };
 
@@ -322,8 +320,10 @@ void iscsi_conn_start_timer(struct iscsi_conn *c);            /* by its state */
 void iscsi_conn_update_reading(struct iscsi_conn *c);         /* what decides whether to read on has changed */
 void iscsi_conn_order(struct iscsi_conn *c, uint32_t bits);   /* control: ORDER_ */
 /* Is `c` here? Otherwise `m` follows it and will run `fn` there. */
-bool iscsi_conn_here(struct iscsi_conn *c, struct msg *m, msg_fn *fn);
-void iscsi_conn_early(struct iscsi_conn *c);                  /* it arrived: what came before it */
+static inline bool iscsi_conn_here(struct iscsi_conn *c, struct msg *m, msg_fn *fn)
+{
+	return carry_met(&c->where, c->home, m, fn);
+}
 static inline void iscsi_conn_worked(struct iscsi_conn *c) { c->work += core_call_ticks(); }
 
 /* recv.c */

@@ -36,7 +36,7 @@ struct iscsi_conn *iscsi_conn_make(struct iscsi_conns *cs, struct iscsi_portal *
 	c->home = &cs->homes[cs->core_count];
 	iscsi_home_begin(c->home);
 	list_add_tail(&c->home->list, &c->link);
-	atomic_store(&c->where, reactor_self());
+	carry_goes(&c->where, reactor_self());
 	c->ping_ttt = ISCSI_TAG_NONE;
 	c->depth = 1;
 	c->params = ISCSI_PARAMS_DEFAULT;
@@ -231,7 +231,7 @@ static void leave_control(struct iscsi_conn *c)
 	list_del(&c->link);
 	c->home = NULL;
 	iscsi_conn_set_state(c, CONN_CARRIED);
-	atomic_store(&c->where, to);
+	carry_goes(&c->where, to);
 	log_debug("iSCSI: %s: session of %s begins on reactor %u", iscsi_conn_name(c), c->node->name, reactor_index(to));
 	msg_send(to, &c->carry_msg, iscsi_conn_arrive);
 }

@@ -69,7 +69,7 @@ static void leave(struct carry *m, struct reactor *to, struct freeze *f)
 	freeze_conn(f, c, to);
 	forget(c);
 	list_del(&c->link);
-	atomic_store(&c->where, to);
+	carry_goes(&c->where, to);
 }
 
 /* Come to rest: nothing of this core is waited for any more. */
@@ -135,7 +135,7 @@ static void live(struct carry *m)
 	struct iscsi_conn *c = moving(m);
 	int rc;
 
-	iscsi_conn_early(c);
+	carry_came(&c->where);
 	rc = sock_attach(c->sock, iscsi_conn_ready, c);
 	if (rc || c->home->stopping) {
 		iscsi_conn_lose(c, rc ? strerror(-rc) : "the target stops");
@@ -489,5 +489,5 @@ void iscsi_conn_move(struct iscsi_target *t, struct iscsi_move *m, uint32_t id, 
 	c->hand = m;
 	c->hand_to = to;
 	c->hand_rc = 0;
-	msg_send(atomic_load(&c->where), &c->hand_msg, hand_here);
+	carry_send(&c->where, &c->hand_msg, hand_here);
 }

@@ -382,7 +382,7 @@ static void text_on_control(struct msg *m)
 
 	j->answer = iscsi_text_answer(j->conn, &j->bhs, j->data, j->len);
 	j->max_send = j->conn->login.params.max_send;
-	msg_send(atomic_load(&j->conn->where), m, text_back);
+	carry_send(&j->conn->where, m, text_back);
 }
 
 static void text_back(struct msg *m)

@@ -169,7 +169,7 @@ static void entry_free(struct iscsi_conn *c)
 		struct iscsi_conn *other = list_entry(l, struct iscsi_conn, entry);
 
 		/* One that lives elsewhere is not ours to look at. */
-		if (atomic_load(&other->where) == core_control(cs->core) && other->state == CONN_ADMIT)
+		if (carry_at(&other->where) == core_control(cs->core) && other->state == CONN_ADMIT)
 			iscsi_conn_admit_go_on(other);
 	}
 	maybe_stopped(cs);
@@ -254,7 +254,7 @@ static struct iscsi_conn_info info_of(struct iscsi_conn *c)
 		.id = (uint32_t)c->id, .phase = phase_of(c), .login_stage = stage_of(c), .cid = c->login.cid, .tsih = c->tsih,
 		.initiator = c->login.initiator_name, .local = c->visitor.local, .peer = c->visitor.peer,
 		.pg = c->visitor.portal->group, .node = c->node ? c->node : c->login.node,
-		.reactor = atomic_load(&c->where), .header_digest = c->login.params.header_digest,
+		.reactor = carry_at(&c->where), .header_digest = c->login.params.header_digest,
 		.data_digest = c->login.params.data_digest, .since_us = c->since_us,
 		.pdus_in = atomic_load(&c->pdus_in), .pdus_out = atomic_load(&c->pdus_out),
 		.bytes_in = atomic_load(&c->bytes_in), .bytes_out = atomic_load(&c->bytes_out),

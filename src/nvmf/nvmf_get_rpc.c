@@ -178,7 +178,7 @@ static void show_qpair(struct json_object *array, const struct nvmf_ctrlr *c, st
 	char thread[32];
 	struct text t = text_over(thread, sizeof(thread));
 
-	text_add(&t, "reactor_%u", reactor_index(atomic_load(&seat->home)));
+	text_add(&t, "reactor_%u", reactor_index(carry_at(&seat->home)));
 	json_add_u64(o, "cntlid", c->cntlid);
 	json_add_u64(o, "qid", seat->qid);
 	json_add_text(o, "state", c->dying ? "deactivating" : "enabled");

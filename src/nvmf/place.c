@@ -212,7 +212,7 @@ void nvmf_move_qpair(struct nvmf_move *m, const char *nqn, uint16_t cntlid, uint
 	m->target->moves_out++;
 	m->seat->moving = true;
 	m->seat->pins++;
-	msg_send(atomic_load(&m->seat->home), &m->msg, move_on_core);
+	carry_send(&m->seat->home, &m->msg, move_on_core);
 }
 
 /* --- for tests --------------------------------------------------------------------------------------------- */

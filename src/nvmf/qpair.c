@@ -358,7 +358,7 @@ static void leave_core(struct nvmf_qpair *qp)
 		atomic_fetch_sub_explicit(&qp->nc->load, 1, memory_order_relaxed);
 	qp->nc = NULL;
 	if (qp->seat)
-		nvmf_seat_move(qp->seat, qp->reactor);
+		carry_goes(&qp->seat->home, qp->reactor);
 }
 
 static void join_core(struct nvmf_qpair *qp)
@@ -374,7 +374,7 @@ static void join_core(struct nvmf_qpair *qp)
 	if (is_admin(qp))
 		nvmf_ctrlr_move(qp->ctrlr, false);
 	if (qp->seat)
-		nvmf_seat_arrive(qp->seat);
+		carry_came(&qp->seat->home);
 }
 
 void nvmf_qpair_freeze(struct freeze *f, struct nvmf_qpair *qp)

@@ -191,7 +191,7 @@ static void ctrlr_go_on(struct nvmf_ctrlr *c)
 {
 	if (c->resetting && !c->revoking && io_queues_gone(c)) {
 		c->resetting = false;
-		msg_send(atomic_load(&c->admin_seat->home), &c->home_msg, nvmf_ctrlr_reset_done);
+		carry_send(&c->admin_seat->home, &c->home_msg, nvmf_ctrlr_reset_done);
 	}
 	if (!c->seat_count && !c->revoking && !c->unborn)
 		ctrlr_free(c);
@@ -237,7 +237,7 @@ struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, ui
 	s->ctrlr = c;
 	s->qid = qid;
 	s->qp = qp;
-	atomic_store(&s->home, qp->reactor);
+	carry_goes(&s->home, qp->reactor);
 	s->epoch = bdev_lease_epoch(&c->lease);
 	list_add_tail(&c->seats, &s->link);
 	c->seat_by_qid[qid] = s;
@@ -306,7 +306,7 @@ static void mail_send(struct nvmf_seat *s)
 		s->ctrlr->resv_notes = NULL;
 		s->ctrlr->resv_note_count = 0;
 	}
-	msg_send(atomic_load(&s->home), &s->mail, mail_on_core);
+	carry_send(&s->home, &s->mail, mail_on_core);
 }
 
 static void mail_on_core(struct msg *m)
@@ -341,38 +341,6 @@ static void mail_back(struct msg *m)
 	ctrlr_go_on(c);
 }
 
-bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn)
-{
-	struct reactor *home = atomic_load(&s->home);
-
-	if (home != reactor_self()) {
-		msg_send(home, m, fn);
-		return false;
-	}
-	if (s->qp && !s->qp->nc) {
-		must(s->early_count < ARRAY_SIZE(s->early));
-		m->fn = fn;
-		s->early[s->early_count++] = m;
-		return false;
-	}
-	return true;
-}
-
-/* Messages that reach the old home from now on follow the queue pair, behind what moves it. */
-void nvmf_seat_move(struct nvmf_seat *s, struct reactor *to)
-{
-	atomic_store(&s->home, to);
-}
-
-void nvmf_seat_arrive(struct nvmf_seat *s)
-{
-	uint32_t count = s->early_count;
-
-	s->early_count = 0;
-	for (uint32_t i = 0; i < count; i++)
-		msg_send(reactor_self(), s->early[i], s->early[i]->fn);
-}
-
 /* --- Abort: admin core -> control -> the queue's core -> control -> admin core ------------------- */
 
 static void abort_answer(struct msg *m)
@@ -395,7 +363,7 @@ static void abort_back(struct msg *m)
 		a->seat->pins--;
 		seat_free_if_idle(a->seat);
 	}
-	msg_send(atomic_load(&a->ctrlr->admin_seat->home), m, abort_answer);
+	carry_send(&a->ctrlr->admin_seat->home, m, abort_answer);
 }
 
 static void abort_on_core(struct msg *m)
@@ -418,5 +386,5 @@ void nvmf_abort_on_control(struct msg *m)
 		return;
 	}
 	a->seat->pins++;
-	msg_send(atomic_load(&a->seat->home), m, abort_on_core);
+	carry_send(&a->seat->home, m, abort_on_core);
 }

@@ -184,7 +184,7 @@ struct nvmf_seat {
 	uint32_t epoch;                   /* of the lease, when the queue pair was let in */
 	uint16_t size;
 	struct net_addr local, peer;
-	_Atomic(struct reactor *) home;   /* where qp lives; written there */
+	struct carry_home home;           /* where qp lives */
 	struct nvmf_qpair *qp;            /* home's; NULL when it is gone */
 	/* control */
 	struct list link;
@@ -194,9 +194,6 @@ struct nvmf_seat {
 	uint32_t pins;                    /* others' messages that are on their way through it */
 	bool moving;                      /* somebody moves it by hand */
 	struct msg mail, gone_msg;
-	/* home: what came while the queue pair was between two cores */
-	struct msg *early[NVMF_ABORTS_MAX + 2]; /* Aborts, mail, a move */
-	uint32_t early_count;
 };
 
 struct nvmf_stamp {
@@ -340,11 +337,11 @@ void nvmf_ctrlr_disconnect(struct nvmf_ctrlr *c);
 void nvmf_seat_tell(struct nvmf_seat *s, uint32_t bits);
 void nvmf_roster_tell(struct nvmf_roster *r, uint32_t bits);               /* every admin queue */
 void nvmf_seat_leave(struct nvmf_seat *s);                                 /* home: the qpair is gone */
-void nvmf_seat_move(struct nvmf_seat *s, struct reactor *to);              /* old home */
-void nvmf_seat_arrive(struct nvmf_seat *s);                                /* new home */
-/* A message through a seat reached a core: is it the right one, and is the queue pair there? Otherwise it was passed
- * on or kept. */
-bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn);
+/* A message through a seat reached a core: is it the right one, and is the queue pair there? Otherwise it follows. */
+static inline bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn)
+{
+	return carry_met(&s->home, !s->qp || s->qp->nc, m, fn);
+}
 void nvmf_seat_unpin(struct nvmf_seat *s);                                 /* after pins++ */
 void nvmf_ctrlr_reset_on_control(struct msg *m);
 void nvmf_abort_on_control(struct msg *m);

@@ -87,7 +87,7 @@ void scsi_ask_answer(struct scsi_ask *a)
 {
 	struct scsi_target *t = a->seat->target;
 
-	msg_send(atomic_load(&a->seat->home), &a->msg, ask_on_core);
+	carry_send(&a->seat->home, &a->msg, ask_on_core);
 	t->works--;
 	scsi_target_go_on(t);
 }

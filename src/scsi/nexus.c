@@ -94,11 +94,10 @@ int scsi_nexus_join(struct scsi_nexus *n, struct scsi_target *t, const struct sc
 	s->pins = 1; /* for its beginning */
 	memcpy(s->initiator_port, n->initiator_port, sizeof(s->initiator_port));
 	memcpy(s->initiator, n->who.name, sizeof(s->initiator));
-	atomic_store(&s->home, reactor_self());
+	carry_goes(&s->home, reactor_self());
 	enter_party(n);
 	s->party = n->who.party;
 	list_init(&s->unsent);
-	list_init(&s->early);
 	list_add_tail(&t->seats, &s->link);
 	t->seat_count++;
 	return 0;
@@ -123,7 +122,7 @@ void scsi_nexus_begin(struct scsi_nexus *n)
 
 	assert(!n->core && !n->ending);
 	join_core(n);
-	atomic_store(&s->home, reactor_self());
+	carry_goes(&s->home, reactor_self());
 	msg_send(core_control(n->target->scsi->core), &s->begun_msg, begun_on_control);
 }
 
@@ -132,7 +131,7 @@ static void send_unsent(struct scsi_seat *s)
 	struct list *l;
 
 	while ((l = list_pop(&s->unsent)))
-		msg_send(atomic_load(&s->home), &list_entry(l, struct scsi_mail, link)->msg, mail_on_core);
+		carry_send(&s->home, &list_entry(l, struct scsi_mail, link)->msg, mail_on_core);
 }
 
 static void begun_on_control(struct msg *m)
@@ -151,15 +150,12 @@ void scsi_nexus_freeze(struct freeze *f, struct scsi_nexus *n, struct reactor *t
 		list_del(&n->link);
 		n->core = NULL;
 		n->reactor = to;
-		atomic_store(&n->seat->home, to); /* what reaches this core from now on follows it */
+		carry_goes(&n->seat->home, to);
 	}
 	freeze_u32(f, "lease_epoch", &n->lease_epoch);
 	if (f->thawing) {
-		struct list *l;
-
 		join_core(n);
-		while ((l = list_pop(&n->seat->early)))
-			msg_send(reactor_self(), &list_entry(l, struct scsi_mail, link)->msg, mail_on_core);
+		carry_came(&n->seat->home);
 	}
 }
 
@@ -254,7 +250,7 @@ static void gone_on_control(struct msg *m)
 		send_unsent(s);
 		s->pins--;
 	}
-	msg_send(atomic_load(&s->home), &s->gone_msg, ended_on_core);
+	carry_send(&s->home, &s->gone_msg, ended_on_core);
 }
 
 static void ended_on_core(struct msg *m)
@@ -300,7 +296,7 @@ void scsi_mail_send(struct scsi_mail *m, struct scsi_seat *s)
 	m->seat = s;
 	s->pins++;
 	if (s->begun)
-		msg_send(atomic_load(&s->home), &m->msg, mail_on_core);
+		carry_send(&s->home, &m->msg, mail_on_core);
 	else
 		list_add_tail(&s->unsent, &m->link);
 }
@@ -309,13 +305,8 @@ static void mail_on_core(struct msg *msg)
 {
 	struct scsi_mail *m = container_of(msg, struct scsi_mail, msg);
 	struct scsi_seat *s = m->seat;
-	struct reactor *home = atomic_load(&s->home);
 
-	if (home != reactor_self())
-		msg_send(home, msg, mail_on_core);
-	else if (s->nexus && !s->nexus->core)
-		list_add_tail(&s->early, &m->link);
-	else
+	if (carry_met(&s->home, !s->nexus || s->nexus->core, msg, mail_on_core))
 		m->at_home(m, s->nexus);
 }
 

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "bdev/iov.h"
 #include "bdev/reservation.h"
+#include "core/carry.h"
 #include "core/freeze.h"
 #include "core/seq.h"
 #include "core/version.h"
@@ -346,7 +347,7 @@ struct scsi_seat {
 	struct uuid host_id;
 	uint32_t party;                        /* whom reservations know it as */
 	uint16_t port;
-	_Atomic(struct reactor *) home;        /* where the nexus lives; written there */
+	struct carry_home home;                /* where the nexus lives */
 	/* control */
 	bool begun, gone, disconnecting;
 	uint32_t pins;                         /* mail that is out, and what else keeps it after the nexus has ended */
@@ -355,7 +356,6 @@ struct scsi_seat {
 	/* home's */
 	struct scsi_nexus *nexus;              /* NULL: it has ended */
 	struct scsi_nexus *leaving;            /* ... and waits to be forgotten */
-	struct list early;                     /* struct scsi_mail: came while the nexus was between two cores */
 	struct bdev_lease_revoke revoke;
 };
 
@@ -363,7 +363,7 @@ struct scsi_seat {
  * sends it back by scsi_mail_back(), now or later; `back` runs on control. */
 struct scsi_mail {
 	struct msg msg;
-	struct list link;
+	struct list link;                      /* the seat's `unsent` */
 	struct scsi_seat *seat;
 	void (*at_home)(struct scsi_mail *m, struct scsi_nexus *n);
 	void (*back)(struct scsi_mail *m);

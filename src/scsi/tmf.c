@@ -420,7 +420,7 @@ static void swept_on_control(struct scsi_sweep *sweep)
 			if (not_ours(s, sweep))
 				scsi_seat_disconnect(s);
 		}
-	msg_send(atomic_load(&w->seat->home), &w->msg, swept_on_core);
+	carry_send(&w->seat->home, &w->msg, swept_on_core);
 	scsi_seat_unpin(w->seat);
 }
 
