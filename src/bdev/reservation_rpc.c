@@ -72,10 +72,11 @@ static void handle_get_reservations(struct rpc_call *call, void *args)
 {
 	struct bdev_rpc *br = rpc_ctx(call);
 	struct get_reservations *a = args;
-	struct bdev *b = a->name ? bdev_rpc_find(call, a->name) : NULL;
+	bool one = a->name != NULL;
+	struct bdev *b = one ? bdev_rpc_find(call, a->name) : NULL; /* or the call is answered, and gone with `a` */
 	struct json_object *array;
 
-	if (a->name && !b)
+	if (one && !b)
 		return;
 	array = json_object_new_array();
 	if (b)

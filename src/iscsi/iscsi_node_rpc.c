@@ -367,8 +367,8 @@ static const struct rpc_param logout_params[] = {
 static void handle_request_logout(struct rpc_call *call, void *args)
 {
 	const struct logout_args *a = args;
-	struct iscsi_node *n = find_node(call, a->name);
 	const struct iscsi_portal_group *pg = a->pg_tag ? iscsi_portal_group_find(rpc_ctx(call), a->pg_tag) : NULL;
+	struct iscsi_node *n = find_node(call, a->name); /* or the call is answered, and gone with its arguments */
 
 	if (!n)
 		return;

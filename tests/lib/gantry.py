@@ -120,7 +120,7 @@ class Rpc:
         self.path = str(path)
         self.ids = itertools.count(1)
 
-    def __call__(self, method, timeout_s=30, **params):
+    def __call__(self, method, /, timeout_s=30, **params):
         request = {"jsonrpc": "2.0", "id": next(self.ids), "method": method}
         if params:
             request["params"] = params
