@@ -2,6 +2,7 @@
 /* core.c: making, running and freeing a set of reactors. */
 #include <errno.h>
 
+#include "core/look.h"
 #include "core/reactor.h"
 
 static int make_reactors(struct core *core, const struct core_opts *opts, struct err *e);
@@ -76,6 +77,10 @@ static int reactor_make(struct core *core, uint32_t index, uint32_t cpu, struct 
 	queue_init(&r->lasts_now);
 	list_init(&r->pollers);
 	list_init(&r->sources);
+	list_init(&r->lookers);
+	list_init(&r->dozing);
+	list_init(&r->armed);
+	r->looker_quiet_ns = max_u64(LOOKER_QUIET_NS, 4 * core->opts.spin_us_max * NS_PER_US);
 	msg_init(r);
 	r->now_ns = platform_now_ns();
 	r->pr = platform_reactor_make(core->platform, r, e);

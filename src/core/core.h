@@ -5,8 +5,9 @@
  * reactor that runs the same loop but never I/O. A reactor owns what was made on it; others send it
  * messages. One pass of a reactor is
  *
- *     messages -> ready file descriptors -> due timers -> pollers -> deferred calls (until none is
- *     left or the budget is spent) -> end-of-pass calls (what gathered output sends now) -> versions
+ *     messages -> ready file descriptors -> due timers -> pollers -> lookers (core/look.h) -> deferred
+ *     calls (until none is left or the budget is spent) -> end-of-pass calls (what gathered output
+ *     sends now) -> versions
  *
  * and when a pass found nothing to do the reactor's mode decides: spin, sleep, or spin for a bounded
  * time that follows the observed gap between arrivals and then sleep. Everything that can happen to a
@@ -241,6 +242,9 @@ struct reactor_stats {
 	uint64_t sleeps;                       /* times it went to sleep */
 	uint64_t wakes_message, wakes_fd, wakes_timer; /* what ended those sleeps */
 	uint64_t messages, fd_events, timers, polls_busy, defers;
+	uint64_t looks_busy;                   /* passes in which lookers (core/look.h) found work */
+	uint64_t arms, arms_in_vain;           /* lookers armed; of those, something was there after all */
+	uint64_t asks_saved;                   /* passes that did not ask for ready descriptors, because lookers look */
 	uint64_t message_depth;                /* messages of other reactors that wait now; foreign ones count as one */
 	uint64_t message_depth_max;            /* high-water mark of what one sender, or all foreign ones, had waiting */
 	uint64_t message_age_ns;               /* how long the oldest that waits now has waited (sampled) */

@@ -43,6 +43,13 @@ static void send_foreign(struct reactor *to, struct mpsc_link *newest, struct mp
 		wake(to);
 }
 
+/* What it touches may be interrupted anywhere: a stack without locks, and a write to a descriptor. */
+void msg_send_from_signal(struct reactor *to, struct msg *m, msg_fn *fn)
+{
+	m->fn = fn;
+	send_foreign(to, &m->link, &m->link);
+}
+
 /* Reactors send in batches anyway. */
 static void send_chain_here(struct reactor *to, struct mpsc_link *newest)
 {

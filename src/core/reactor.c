@@ -10,6 +10,8 @@
 _Thread_local struct reactor *reactor_current;
 
 #define SPIN_LOOKS 8 /* looks for messages between two passes that may cost a system call and read the clock */
+#define ASK_SOURCES_NS (2 * NS_PER_US) /* while it looks at memory; a look for ready descriptors is about 0.4 us */
+#define ASK_BELLS_NS (20 * NS_PER_US)  /* where they all are bells, whose ringing cost as much */
 
 static bool pass(struct reactor *r, uint64_t timeout_ns);
 static uint64_t sleep_ns(struct reactor *r);
@@ -48,6 +50,8 @@ static bool pass(struct reactor *r, uint64_t timeout_ns)
 		work += timer_run_due(r);
 	if (r->poller_count)
 		work += run_pollers(r);
+	if (r->looker_count || !list_empty(&r->dozing))
+		work += look_run(r);
 	work += run_deferred(r);
 	msg_flush(r);
 	pass_end(r, work != 0);
@@ -59,12 +63,17 @@ static bool pass(struct reactor *r, uint64_t timeout_ns)
 static void pass_begin(struct reactor *r)
 {
 	uint64_t now = platform_now_ns();
+	enum core_mode mode;
 
 	if (r->pass_began_ns)
 		stat_add(r->pass_was_busy ? &r->stats.busy_ns : &r->stats.idle_ns, now - r->pass_began_ns);
 	r->pass_began_ns = r->now_ns = now;
 	r->more = false;
-	r->mode = atomic_load_explicit(&r->mode_wanted, memory_order_relaxed);
+	mode = atomic_load_explicit(&r->mode_wanted, memory_order_relaxed);
+	if (unlikely(mode != r->mode)) {
+		r->mode = mode;
+		look_mode_changed(r);
+	}
 }
 
 static void pass_end(struct reactor *r, bool busy)
@@ -85,12 +94,39 @@ static void pass_end(struct reactor *r, bool busy)
 	r->pass_was_busy = busy;
 }
 
+/* Asking for ready descriptors is a system call. A reactor that looks at memory anyway does not make it in each pass,
+ * but often enough for those who wait for a descriptor. */
+static bool sources_are_due(const struct reactor *r)
+{
+	bool only_bells = r->bell_count && r->source_count == r->bell_count;
+
+	return r->sources_found || r->now_ns - r->sources_asked_ns >= (only_bells ? ASK_BELLS_NS : ASK_SOURCES_NS);
+}
+
+static uint32_t ask_sources(struct reactor *r)
+{
+	uint32_t count;
+
+	if (likely(!r->looker_count))
+		return platform_poll(r->pr, 0);
+	if (!sources_are_due(r)) {
+		stat_add(&r->stats.asks_saved, 1);
+		return 0;
+	}
+	r->sources_asked_ns = r->now_ns;
+	count = platform_poll(r->pr, 0);
+	r->sources_found = count != 0;
+	return count;
+}
+
 /* Dispatch ready descriptors; with a timeout, sleep for them or for anything else. */
 static uint32_t run_sources(struct reactor *r, uint64_t timeout_ns)
 {
 	uint32_t count, messages;
 
 	if (!timeout_ns)
+		return ask_sources(r);
+	if (r->looker_count && !look_may_sleep(r))
 		return platform_poll(r->pr, 0);
 	atomic_store(&r->sleeping, 1);
 	if (msg_pending_sc(r) || atomic_load(&r->mode_wanted) != r->mode || core_stopping(r->core)) {
@@ -241,7 +277,9 @@ static void cpu_relax(void)
 
 static void spin(struct reactor *r)
 {
-	for (int i = 0; i < SPIN_LOOKS && !msg_pending(r); i++)
+	int looks = r->looker_count ? 1 : SPIN_LOOKS; /* a look at memory is in the pass itself */
+
+	for (int i = 0; i < looks && !msg_pending(r); i++)
 		cpu_relax();
 }
 
@@ -406,6 +444,7 @@ void reactor_get_stats(struct reactor *r, struct reactor_stats *ret_stats)
 	COPY(passes); COPY(busy_passes); COPY(busy_ns); COPY(idle_ns); COPY(sleep_ns); COPY(sleeps);
 	COPY(wakes_message); COPY(wakes_fd); COPY(wakes_timer);
 	COPY(messages); COPY(fd_events); COPY(timers); COPY(polls_busy); COPY(defers);
+	COPY(looks_busy); COPY(arms); COPY(arms_in_vain); COPY(asks_saved);
 	COPY(message_depth_max); COPY(message_age_max_ns); COPY(longest_ns); COPY(longest_cpu_ns); COPY(stalls);
 #undef COPY
 	msg_waiting(r, platform_now_ns(), &out->message_depth, &out->message_age_ns);

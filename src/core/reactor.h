@@ -69,7 +69,13 @@ struct reactor {
 	uint64_t timer_sequence;
 	struct list pollers, sources;
 	struct poller *poller_running;           /* NULL once it stopped itself */
-	uint32_t poller_count, source_count;
+	uint32_t poller_count, source_count, bell_count; /* bells: of the sources */
+	struct list lookers, dozing, armed;      /* looked at; look.c */
+	struct looker *looker_running;           /* NULL once it stopped itself */
+	uint32_t looker_count;                   /* looked at */
+	uint64_t looker_quiet_ns;
+	uint64_t sources_asked_ns;               /* while it looks; when sources were asked last, */
+	bool sources_found;                      /* and whether there was one ready */
 	struct pace pace;
 	uint64_t pass_began_ns, slept_ns;        /* slept_ns: within this pass */
 	bool pass_was_busy;
@@ -153,6 +159,12 @@ bool msg_pending_sc(struct reactor *r);       /* sequentially consistent, after 
 void msg_init(struct reactor *r);
 void msg_fini(struct reactor *r);
 uint32_t timer_run_due(struct reactor *r);
+uint32_t look_run(struct reactor *r);
+/* Before it says that it sleeps: arms all; false: one of them has found something. */
+bool look_may_sleep(struct reactor *r);
+void look_mode_changed(struct reactor *r);
+/* From a signal's handler, on any thread: the message stays until it ran. */
+void msg_send_from_signal(struct reactor *to, struct msg *m, msg_fn *fn);
 /* After the end-of-pass calls of this pass. */
 void defer_end(struct defer *d, defer_fn *fn);
 

@@ -95,6 +95,19 @@ ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count);
 /* Bytes taken, maybe fewer than given, or -EAGAIN, -EPIPE, ... At most SOCK_IOV_MAX iovecs. */
 #define SOCK_IOV_MAX 1024
 ssize_t sock_send(struct sock *s, const struct iovec *iov, int count);
+/* NET_UNIX: descriptors that travel with bytes. Who receives by sock_recv() throws them away.
+ *
+ * sock_send_fds() sends them with the first byte taken: all of them when it returns more than 0, else none. They stay
+ * the caller's. At least a byte; up to SOCK_FDS_MAX.
+ *
+ * sock_recv_fds() is sock_recv(), and hands out those that came with its bytes: close-on-exec, now the caller's. *count
+ * in: room in `fds`; out: how many. When there were more, or the process may not have so many, all are closed,
+ * *count is 0 and the result is -EMSGSIZE or -EMFILE; the bytes are lost as well, so close the connection. It does not
+ * read beyond bytes that brought descriptors, but may begin before them: read message by message, and those that come
+ * with any byte of a message are that message's. */
+#define SOCK_FDS_MAX 32u
+ssize_t sock_send_fds(struct sock *s, const struct iovec *iov, int count, const int *fds, uint32_t fd_count);
+ssize_t sock_recv_fds(struct sock *s, void *buf, size_t len, int *fds, uint32_t *count);
 /* Ask for SOCK_WRITABLE (after a short send), or no more. */
 void sock_want_write(struct sock *s, bool want);
 /* Stop or go on reporting SOCK_READABLE: a connection without room for more commands. */

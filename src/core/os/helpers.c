@@ -68,6 +68,7 @@ static bool start_helper(struct helpers *h)
 	int rc;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* core/share.h: a page of shared memory is gone */
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	away_from_reactors(h, &attr);

@@ -34,7 +34,6 @@ static void keep_error(struct sock *s);
 static uint32_t wanted_events(const struct sock *s);
 static void update_events(struct sock *s);
 static void stop_source(struct sock *s);
-static ssize_t received(struct sock *s, ssize_t got);
 static void discard_unread(struct sock *s);
 static bool is_tcp(const struct sock *s);
 
@@ -306,7 +305,7 @@ ssize_t sock_recv(struct sock *s, void *buf, size_t len)
 	do
 		got = recv(s->source.fd, buf, len, MSG_DONTWAIT);
 	while (unlikely(got < 0 && errno == EINTR));
-	return received(s, got);
+	return sock_received(s, got);
 }
 
 ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count)
@@ -318,10 +317,10 @@ ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count)
 	do
 		got = recvmsg(s->source.fd, &m, MSG_DONTWAIT);
 	while (unlikely(got < 0 && errno == EINTR));
-	return received(s, got);
+	return sock_received(s, got);
 }
 
-static ssize_t received(struct sock *s, ssize_t got)
+ssize_t sock_received(struct sock *s, ssize_t got)
 {
 	if (likely(got > 0)) {
 		s->progress = true;

@@ -27,6 +27,8 @@ struct sock {
 
 /* A sock over a connected descriptor, detached. `peer` may be NULL. */
 struct sock *sock_make(int fd, const struct net_addr *peer);
+/* What recv() or the like said. */
+ssize_t sock_received(struct sock *s, ssize_t got);
 /* A close-on-exec, non-blocking socket of the address's family; negative errno with a sentence. */
 int sock_open_fd(const struct net_addr *addr, struct err *e);
 
