@@ -13,7 +13,7 @@
 
 #define VIRTIO_BIT(f) (1ull << (f))   /* a feature bit as a mask */
 
-/* --- features and status (2.1, 2.2, 6) --------------------------------------------------------------------------- */
+/* --- features and status (2.1, 2.2, 6) --- */
 
 #define VIRTIO_FEATURES(X) \
 	X(24, F_NOTIFY_ON_EMPTY,     "legacy: interrupt when the queue runs empty")              \
@@ -38,7 +38,7 @@ enum virtio_status {
 };
 enum virtio_id { VIRTIO_ID_BLOCK = 2, VIRTIO_ID_SCSI = 8 };
 
-/* --- split virtqueues (2.7) --------------------------------------------------------------------------------------- */
+/* --- split virtqueues (2.7) --- */
 
 #define VIRTQ_SIZE_MAX 32768u         /* of both formats; split ones are a power of two */
 #define VIRTQ_DESC_ALIGN 16u
@@ -77,7 +77,7 @@ struct virtq_used {
 };
 WIRE_SIZE(struct virtq_used, 4);
 
-/* --- packed virtqueues (2.8) --------------------------------------------------------------------------------------- */
+/* --- packed virtqueues (2.8) --- */
 
 struct pvirtq_desc {
 	le64 addr;
@@ -96,7 +96,7 @@ struct pvirtq_event_suppress {
 };
 WIRE_SIZE(struct pvirtq_event_suppress, 4);
 
-/* --- block device (5.2) -------------------------------------------------------------------------------------------- */
+/* --- block device (5.2) --- */
 
 #define VIRTIO_BLK_FEATURES(X) \
 	X(0,  BARRIER,      "legacy: barriers")                     \
@@ -190,7 +190,7 @@ struct virtio_blk_lifetime {
 };
 WIRE_SIZE(struct virtio_blk_lifetime, 6);
 
-/* --- SCSI host device (5.6) ------------------------------------------------------------------------------------------ */
+/* --- SCSI host device (5.6) --- */
 
 #define VIRTIO_SCSI_FEATURES(X) \
 	X(0, INOUT,   "a request may read and write")   \
@@ -318,7 +318,7 @@ struct virtio_scsi_event {
 };
 WIRE_SIZE(struct virtio_scsi_event, 16);
 
-/* --- vhost-user: what is in flight, in memory that outlives the back-end -------------------------------------------- */
+/* --- vhost-user: what is in flight, in memory that outlives the back-end --- */
 
 #define VIRTQ_INFLIGHT_VERSION 1u
 #define VIRTQ_INFLIGHT_ALIGN 64u      /* of a queue's region: not in the text, but what all back-ends do */
