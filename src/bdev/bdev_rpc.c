@@ -43,7 +43,7 @@ static void reply_one(struct rpc_call *call, const struct bdev *b)
 
 static void no_such(struct rpc_call *call, const char *name)
 {
-	rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'", name);
+	rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'; bdev_get_bdevs lists those there are", name);
 }
 
 struct bdev *bdev_rpc_find(struct rpc_call *call, const char *name)

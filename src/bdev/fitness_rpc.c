@@ -26,7 +26,7 @@ static void handle_get_fitness(struct rpc_call *call, void *args)
 	struct json_object *array;
 
 	if (a->name && !b) {
-		rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'", a->name);
+		rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'; leave it out to see all", a->name);
 		return;
 	}
 	array = json_object_new_array();

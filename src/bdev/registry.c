@@ -219,8 +219,8 @@ struct bdev_desc *bdev_open(struct bdev_registry *reg, const char *name, bool wr
 		return NULL;
 	}
 	if (write && b->claim) {
-		err_set(e, -EPERM, "block device '%s' is claimed by %s; it can be opened for reading only", name,
-		        b->claim->owner);
+		err_set(e, -EPERM, "block device '%s' is claimed by %s, and only one can write to it; take it away there first",
+		        name, b->claim->owner);
 		return NULL;
 	}
 	desc = base_zalloc(sizeof(*desc));

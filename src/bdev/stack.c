@@ -65,7 +65,7 @@ void bdev_order_resaved(struct bdev_order *o)
 static int check(struct bdev_registry *reg, const struct bdev_order *o, struct err *e)
 {
 	if (bdev_order_find(reg, o->ops, o->name))
-		return err_set(e, -EEXIST, "there is a %s '%s' already; delete it first, or choose another name",
+		return err_set(e, -EEXIST, "there is a device of kind %s '%s' already; delete it first, or choose another name",
 		               o->ops->kind, o->name);
 	for (uint32_t i = 0; i < o->base_count; i++)
 		for (uint32_t j = 0; j < i; j++)

@@ -188,7 +188,7 @@ static struct iostat *iostat_make(struct rpc_call *call, char *const *names, siz
 
 	for (size_t i = 0; i < count; i++)
 		if (!bdev_find(reg, names[i])) {
-			rpc_reply_error(call, -ENODEV, "there is no block device '%s'", names[i]);
+			rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'; leave it out to see all", names[i]);
 			return NULL;
 		}
 	s = base_zalloc(sizeof(*s));

@@ -141,6 +141,8 @@ static int convert_number(bool may_be_negative, const char *key, const char *tex
 	struct err wrong = { 0 };
 	uint64_t v;
 
+	if (!may_be_negative && text[0] == '-' && !text_parse_u64(text + 1, &v, NULL))
+		return err_set(e, -EINVAL, "%s: %s is negative; 0 and more can be given", key, text);
 	if (text_parse_u64(text + negative, &v, NULL) && text_parse_size(text + negative, &v, &wrong))
 		return err_set(e, -EINVAL, "%s: %s", key, wrong.text);
 	if (negative && v > (uint64_t)INT64_MAX + 1)

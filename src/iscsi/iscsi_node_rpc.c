@@ -472,7 +472,8 @@ static void handle_set_alua(struct rpc_call *call, void *args)
 	if (!n)
 		return;
 	if (!iscsi_node_is_mapped(n, a->pg_tag)) {
-		rpc_reply_error(call, -ENOENT, "pg_tag: '%s' is not mapped to portal group %u", n->name, a->pg_tag);
+		rpc_reply_error(call, -ENOENT, "pg_tag: '%s' is not mapped to portal group %u; iscsi_get_target_nodes "
+		                "lists its maps", n->name, a->pg_tag);
 		return;
 	}
 	while (strcmp(alua_names[state], a->alua_state)) /* it is one of the choices */

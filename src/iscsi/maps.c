@@ -166,7 +166,8 @@ int iscsi_map_add(struct iscsi_node *n, const struct iscsi_map_pair *p, struct e
 		return err_set(e, -ENOENT, "pg_ig_maps: there is no initiator group %u; make it with "
 		               "iscsi_create_initiator_group first", p->ig_tag);
 	if (ig_at(m, ig) != UINT32_MAX)
-		return err_set(e, -EEXIST, "pg_ig_maps: %u:%u is mapped already", p->pg_tag, p->ig_tag);
+		return err_set(e, -EEXIST, "pg_ig_maps: portal group %u is mapped to initiator group %u already; "
+		               "leave that pair out", p->pg_tag, p->ig_tag);
 	if (!m) {
 		if (port_add(n, pg->tag, e))
 			return e->code;

@@ -262,6 +262,9 @@ static int check_opts(struct iscsi_target *t, const struct iscsi_node_opts *o, c
 
 	if (t->stopping)
 		return err_set(e, -ESHUTDOWN, "the target stops");
+	if (!*o->name)
+		return err_set(e, ERR_BAD_PARAM, "name: it is empty; give a whole name, or what follows '%s:', such as disk1",
+		               t->options.node_base);
 	full_name(t, o->name, ret_name, size);
 	if (iscsi_name_check("name", ret_name, e) || iscsi_auth_check(&o->auth, e))
 		return e->code;
@@ -465,8 +468,8 @@ void iscsi_node_remove_maps(struct iscsi_target *t, const char *name, const stru
 
 	for (uint32_t i = 0; n && i < count; i++)
 		if (!is_mapped(n, &pairs[i]))
-			err_set(&c->err, -ENOENT, "pg_ig_maps: %u:%u is not mapped to '%s'", pairs[i].pg_tag, pairs[i].ig_tag,
-			        n->name);
+			err_set(&c->err, -ENOENT, "pg_ig_maps: '%s' has no map of portal group %u and initiator group %u; "
+			        "iscsi_get_target_nodes lists those it has", n->name, pairs[i].pg_tag, pairs[i].ig_tag);
 	if (c->err.code) {
 		iscsi_change_end(c);
 		return;
@@ -492,12 +495,13 @@ int iscsi_node_set_auth(struct iscsi_target *t, const char *name, const struct i
 static int check_redirect(struct iscsi_portal_group *pg, const struct iscsi_map *m, uint32_t tag, struct err *e)
 {
 	if (!pg)
-		return err_set(e, -ENOENT, "pg_tag: there is no portal group %u", tag);
+		return err_set(e, -ENOENT, "pg_tag: there is no portal group %u; iscsi_get_portal_groups lists them", tag);
 	if (pg->is_private)
 		return err_set(e, ERR_BAD_PARAM, "pg_tag: portal group %u is private: hosts are redirected to such, not from "
 		               "them; give a public one", tag);
 	if (!m)
-		return err_set(e, -ENOENT, "pg_tag: the target node is not mapped to portal group %u", tag);
+		return err_set(e, -ENOENT, "pg_tag: the target node is not mapped to portal group %u; "
+		               "iscsi_get_target_nodes lists its maps", tag);
 	return 0;
 }
 

@@ -64,8 +64,8 @@ int iscsi_portal_host(const char *field, const char *host, const char *port, cha
 	char buf[NET_ADDR_TEXT_MAX];
 
 	if (net_addr_parse(strchr(numeric, ':') ? NET_IPV6 : NET_IPV4, numeric, port, ret_addr, &why))
-		return err_set(e, ERR_BAD_PARAM, "%s: '%.80s', port '%.20s': %.200s; give a numeric address, such as "
-		               "192.0.2.1 or [2001:db8::1], and a port, such as 3260", field, host, port, why.text);
+		return err_set(e, ERR_BAD_PARAM, "%s: '%.80s', port '%.20s': %.200s; IPv6 addresses are written as in "
+		               "[2001:db8::1], and names are not looked up", field, host, port, why.text);
 	text_add(&h, net_addr_family(ret_addr) == NET_IPV6 ? "[%s]" : "%s", net_addr_host(ret_addr, buf));
 	text_add(&p, "%u", net_addr_port(ret_addr));
 	return 0;

@@ -73,7 +73,7 @@ static struct nvmf_subsystem *find_subsystem(struct rpc_call *call, const struct
 		return NULL;
 	s = nvmf_config_find(t->config, a->nqn);
 	if (!s)
-		rpc_reply_error(call, -ENOENT, "nqn: there is no subsystem '%s'", a->nqn);
+		rpc_reply_error(call, -ENOENT, "nqn: there is no subsystem '%s'; leave it out to see all", a->nqn);
 	return s;
 }
 

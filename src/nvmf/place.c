@@ -120,7 +120,8 @@ static struct nvmf_seat *find_seat(struct nvmf_move *m, const char *nqn, uint16_
 	struct nvmf_subsystem *s = nvmf_config_find(m->target->config, nqn);
 
 	if (!s) {
-		err_set(&m->err, -ENODEV, "nqn: there is no subsystem %s", nqn);
+		err_set(&m->err, -ENODEV, "nqn: there is no subsystem '%s'; nvmf_get_subsystems lists those that exist",
+		        nqn);
 		return NULL;
 	}
 	list_each(l, &s->roster->ctrlrs) {

@@ -184,9 +184,9 @@ static struct file_disk *find(struct file_backend *fb, const char *name, struct 
 	struct bdev *b = bdev_find(fb->reg, name);
 
 	if (!b)
-		err_set(e, -ENODEV, "there is no block device '%s'", name);
+		err_set(e, -ENODEV, "name: there is no block device '%s'; bdev_get_bdevs lists those there are", name);
 	else if (b->ops != &file_ops || file_disk_of(b)->fb != fb)
-		err_set(e, -EINVAL, "block device '%s' is a %s, not a %s", name, b->product, fb->product);
+		err_set(e, -EINVAL, "name: block device '%s' is a %s, not a disk of kind %s", name, b->product, fb->product);
 	else
 		return file_disk_of(b);
 	return NULL;

@@ -178,7 +178,7 @@ static struct malloc_disk *find(struct bdev_registry *reg, const char *name, str
 	struct bdev *b = bdev_find(reg, name);
 
 	if (!b)
-		err_set(e, -ENODEV, "there is no block device '%s'", name);
+		err_set(e, -ENODEV, "name: there is no block device '%s'; bdev_get_bdevs lists those there are", name);
 	else if (b->ops != &malloc_ops)
 		err_set(e, -EINVAL, "block device '%s' is a %s, not a malloc disk", name, b->product);
 	return b && b->ops == &malloc_ops ? container_of(b, struct malloc_disk, bdev) : NULL;

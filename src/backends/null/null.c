@@ -69,7 +69,7 @@ static struct bdev *find(struct bdev_registry *reg, const char *name, struct err
 	struct bdev *b = bdev_find(reg, name);
 
 	if (!b)
-		err_set(e, -ENODEV, "there is no block device '%s'", name);
+		err_set(e, -ENODEV, "name: there is no block device '%s'; bdev_get_bdevs lists those there are", name);
 	else if (b->ops != &null_ops)
 		err_set(e, -EINVAL, "block device '%s' is a %s, not a null device", name, b->product);
 	return b && b->ops == &null_ops ? b : NULL;

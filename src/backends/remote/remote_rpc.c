@@ -81,7 +81,8 @@ struct remote_disk *remote_rpc_disk(struct rpc_call *call, const char *name)
 	struct remote_disk *d = b ? remote_disk_of(b) : NULL;
 
 	if (!b)
-		rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'", name);
+		rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'; bdev_get_bdevs lists those there are",
+		                name);
 	else if (!d)
 		rpc_reply_error(call, -EINVAL, "name: '%s' is a %s, not a disk of an NVMe controller", name,
 		                b->product);

@@ -84,7 +84,7 @@ int skeleton_delete(struct bdev_registry *reg, const char *name, void (*done)(vo
 	struct bdev *b = bdev_find(reg, name);
 
 	if (!b)
-		return err_set(e, -ENODEV, "there is no block device '%s'", name);
+		return err_set(e, -ENODEV, "name: there is no block device '%s'; bdev_get_bdevs lists those there are", name);
 	if (b->ops != &skeleton_ops)
 		return err_set(e, -EINVAL, "block device '%s' is a %s, not a skeleton", name, b->product);
 	bdev_unregister(b, done, arg); /* users are told; skeleton_destroy() runs when the last has closed it */
