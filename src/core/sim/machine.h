@@ -23,6 +23,7 @@ struct platform_reactor {
 	struct reactor *r;
 	enum sim_state state;
 	bool woken;               /* platform_wake(), not taken yet */
+	uint64_t looked;          /* sim.activity when it last looked at memory */
 	bool lost_said;           /* that it sleeps while work waits */
 	uint64_t pass_ended_ns;   /* the last one */
 	uint64_t sleep_until_ns;  /* decided when it fell asleep, as the timeout of a real wait is */
@@ -39,7 +40,8 @@ struct platform {
 struct sim {
 	bool on;
 	uint64_t now_ns, event_sequence, hash, dice[4];
-	struct list platforms, reactors, events;
+	struct list platforms, reactors, events, fds, mappings;
+	uint64_t activity, last_fd;  /* activity: times that memory may have changed */
 	void (*after_pass)(struct reactor *r, void *arg);
 	void *after_pass_arg;
 	uint64_t job_ns_min, job_ns_max;
@@ -47,6 +49,8 @@ struct sim {
 extern struct sim sim;
 
 void sim_dice_seed(uint64_t seed);
+/* fds.c: what a process that ends leaves open; NULL: all. */
+void sim_fds_close_core(const struct core *core);
 /* core->msg_gate. */
 bool sim_message_gate(struct reactor *to, uint32_t from);
 

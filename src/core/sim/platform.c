@@ -51,6 +51,7 @@ void platform_free(struct platform *p)
 		sim_event_cancel(&j->event);
 		free(j);
 	}
+	sim_fds_close_core(p->core);
 	list_del(&p->link);
 	free(p);
 }

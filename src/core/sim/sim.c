@@ -28,6 +28,7 @@ static void run_reactor(struct platform_reactor *pr);
 static void end_account(struct platform_reactor *pr);
 static void fall_asleep_or_not(struct platform_reactor *pr);
 static void pass(struct platform_reactor *pr);
+static void doze_off(struct platform_reactor *pr);
 static void note_trace(struct reactor *r);
 static enum sim_state idle_state(const struct reactor *r);
 static bool move_time(uint64_t until_ns);
@@ -45,6 +46,8 @@ void sim_start(uint64_t seed)
 	list_init(&sim.platforms);
 	list_init(&sim.reactors);
 	list_init(&sim.events);
+	list_init(&sim.fds);
+	list_init(&sim.mappings);
 	sim_dice_seed(seed);
 	sim_jobs_take(1, JOB_NS_MAX);
 }
@@ -55,6 +58,7 @@ uint64_t sim_end(void)
 	must(list_empty(&sim.platforms)); /* core_free() first */
 	while (list_pop(&sim.events))
 		;
+	sim_fds_close_core(NULL);
 	sim.on = false;
 	return sim.hash;
 }
@@ -83,6 +87,7 @@ bool sim_run(bool (*until)(void *arg), void *arg, uint64_t limit_ns)
 {
 	uint64_t end_ns = limit_ns > UINT64_MAX - sim.now_ns ? UINT64_MAX : sim.now_ns + limit_ns;
 
+	sim.activity++;
 	for (;;) {
 		if (until && until(arg))
 			return true;
@@ -125,7 +130,7 @@ static bool can_run(const struct platform_reactor *pr)
 		return true;
 	case SIM_SPIN:
 		return reactor_has_work(pr->r) || pr->woken || !list_empty(&pr->ready) ||
-		       reactor_deadline(pr->r) <= sim.now_ns;
+		       reactor_deadline(pr->r) <= sim.now_ns || (pr->r->looker_count && pr->looked != sim.activity);
 	case SIM_ASLEEP:
 		return pr->woken || !list_empty(&pr->ready) || pr->sleep_until_ns <= sim.now_ns;
 	}
@@ -180,7 +185,9 @@ static void pass(struct platform_reactor *pr)
 	bool worked;
 
 	pr->state = SIM_AWAKE;
+	pr->looked = sim.activity;
 	worked = reactor_pass(r);
+	sim.activity += worked;
 	if (trace_mask)
 		note_trace(r);
 	sim.now_ns += 1 + sim_draw(PASS_NS_MAX);
@@ -188,9 +195,24 @@ static void pass(struct platform_reactor *pr)
 	if (!worked && !reactor_has_work(r) && list_empty(&pr->ready) && reactor_deadline(r) > sim.now_ns)
 		pr->state = idle_state(r);
 	if (pr->state == SIM_DROWSY)
-		atomic_store(&r->sleeping, 1);
+		doze_off(pr);
 	if (sim.after_pass)
 		sim.after_pass(r, sim.after_pass_arg);
+}
+
+/* As a real one does: arms its lookers, then says that it sleeps. */
+static void doze_off(struct platform_reactor *pr)
+{
+	struct reactor *before = reactor_current;
+
+	reactor_current = pr->r;
+	if (look_may_sleep(pr->r)) {
+		atomic_store(&pr->r->sleeping, 1);
+		pr->state = SIM_DROWSY;
+	} else {
+		pr->state = SIM_AWAKE;
+	}
+	reactor_current = before;
 }
 
 /* Records of this pass: time stands still in it. Where code lies differs from run to run, so that what is the
@@ -236,6 +258,7 @@ void sim_as(struct reactor *r, void (*fn)(void *arg), void *arg)
 	r->now_ns = sim.now_ns;
 	reactor_current = r;
 	fn(arg);
+	sim.activity++;
 	reactor_current = before;
 }
 
@@ -251,8 +274,7 @@ static bool end_spinning(void)
 
 		if (pr->state != SIM_SPIN || pr->r->mode != CORE_ADAPTIVE || core_stopping(pr->r->core))
 			continue;
-		atomic_store(&pr->r->sleeping, 1);
-		pr->state = SIM_DROWSY;
+		doze_off(pr);
 		any = true;
 	}
 	return any;
@@ -328,6 +350,7 @@ static void run_event(void)
 	list_del(&e->link);
 	sim_note(e->sequence);
 	sim_note(sim.now_ns);
+	sim.activity++;
 	e->fn(e);
 }
 

@@ -43,6 +43,7 @@ struct conn *conn_make(const struct net_addr *to, const struct net_addr *from)
 		p->size = sim_net.opts.buffer_bytes;
 		p->bytes = base_zalloc(p->size);
 		list_init(&p->flights);
+		list_init(&p->parcels);
 	}
 	list_add_tail(&sim_net.conns, &c->link);
 	c->asked_ns = sim_now_ns();
@@ -127,6 +128,7 @@ void conn_leave(struct conn *c, uint8_t side, bool reset)
 		return;
 	}
 	in->head = in->arrived; /* nobody will read that */
+	parcels_drop(in, true);
 	if (reset && is_lost(c, side))
 		pipe_give_up(out);
 	else if (reset && sim_chance(50))
@@ -154,6 +156,7 @@ void conn_free(struct conn *c)
 	for (int side = 0; side < 2; side++) {
 		pipe_drop_flights(&c->pipe[side]);
 		sim_event_cancel(&c->pipe[side].ack);
+		parcels_drop(&c->pipe[side], true);
 		free(c->pipe[side].bytes);
 	}
 	sim_event_cancel(&c->connect);
@@ -280,6 +283,7 @@ static void pipe_next(struct sim_event *e)
 		pipe_send(&p->conn->pipe[!p->side], false, true);
 	}
 	p->head = p->arrived;
+	parcels_drop(p, false);
 }
 
 /* False: the sender has waited long enough. One that closed its socket waits as long, unless it reset it. */

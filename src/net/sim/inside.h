@@ -11,6 +11,7 @@
 #ifndef NET_SIM_INSIDE_H
 #define NET_SIM_INSIDE_H
 
+#include "core/sim/fds.h"
 #include "net/sim/sim_net.h"
 
 struct conn;
@@ -23,6 +24,14 @@ struct flight {
 	bool sure;                     /* not even a partition stops it: what cuts a connection is in the middle of it */
 };
 
+/* Descriptors that travel with the first of the bytes from `at` to `end`, which were sent together. */
+struct parcel {
+	struct list link;
+	uint64_t at, end;
+	uint32_t count;
+	struct sim_object *objects[SOCK_FDS_MAX];
+};
+
 struct pipe {
 	struct conn *conn;
 	uint8_t side;                  /* of the sender */
@@ -33,7 +42,7 @@ struct pipe {
 	uint64_t head, arrived, tail, acked;
 	uint64_t lost_since_ns, again_ns; /* 0: nothing is; how long until it is sent again */
 	uint32_t ack_timeout_ms;
-	struct list flights;
+	struct list flights, parcels;
 	struct sim_event event, ack;
 };
 
@@ -128,6 +137,12 @@ void conn_probe(struct conn *c);
 /* The receiver's. */
 static inline uint32_t pipe_readable(const struct pipe *p) { return (uint32_t)(p->arrived - p->head); }
 void pipe_get(struct pipe *p, void *bytes, uint32_t len);
+
+/* fds.c */
+/* How much of `len` may be read at once: not beyond what brings descriptors. */
+uint32_t parcels_limit(const struct pipe *p, uint32_t len);
+/* What came with bytes that were read and nobody wanted is closed; or (all) everything. */
+void parcels_drop(struct pipe *p, bool all);
 static inline struct pipe *sock_out(const struct sock *s) { return &s->conn->pipe[s->side]; }
 static inline struct pipe *sock_in(const struct sock *s) { return &s->conn->pipe[!s->side]; }
 
@@ -135,6 +150,8 @@ static inline struct pipe *sock_in(const struct sock *s) { return &s->conn->pipe
 struct sock *sim_sock_make(struct conn *c, uint8_t side);
 void sim_sock_free(struct sock *s);
 void sim_sock_fail(struct sock *s, int error);
+/* What came with the bytes waits in the pipe's parcels. */
+ssize_t sim_sock_recv(struct sock *s, const struct iovec *iov, int count);
 /* Something changed that `ready` may have to tell. */
 void sim_sock_update(struct sock *s);
 

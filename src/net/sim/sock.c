@@ -200,8 +200,16 @@ ssize_t sock_recv(struct sock *s, void *buf, size_t len)
 
 ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count)
 {
+	ssize_t got = sim_sock_recv(s, iov, count);
+
+	parcels_drop(sock_in(s), false);
+	return got;
+}
+
+ssize_t sim_sock_recv(struct sock *s, const struct iovec *iov, int count)
+{
 	struct pipe *in = sock_in(s);
-	uint32_t left = pipe_readable(in), got = 0;
+	uint32_t left = parcels_limit(in, pipe_readable(in)), got = 0;
 
 	must(is_mine(s));
 	if (!left) {
