@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* host.c: gantry host: who may connect, and who is. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -197,6 +198,19 @@ static int change_host(struct cli *c, const char *method, const char *nqn, const
 	return rc;
 }
 
+static bool is_iscsi_name(const char *host)
+{
+	return strncmp(host, "iqn.", 4) == 0 || strncmp(host, "eui.", 4) == 0 || strncmp(host, "naa.", 4) == 0;
+}
+
+static int check_name(const char *host, struct err *e)
+{
+	if (strcmp(host, "any") == 0 || strncmp(host, "nqn.", 4) == 0 || is_iscsi_name(host))
+		return 0;
+	return err_set(e, -EINVAL, "\"%s\" is no host's name: write its NQN (nqn...), its iSCSI name (iqn..., eui..., "
+	               "naa...), or any", host);
+}
+
 /* A name of iSCSI; or anybody, where no NVMe export is meant. False: NVMe's. */
 static bool is_for_iscsi(struct cli *c, const char *host, const char *export)
 {
@@ -204,7 +218,7 @@ static bool is_for_iscsi(struct cli *c, const char *host, const char *export)
 	struct json_object *all;
 	bool found;
 
-	if (strncmp(host, "iqn.", 4) == 0 || strncmp(host, "eui.", 4) == 0 || strncmp(host, "naa.", 4) == 0)
+	if (is_iscsi_name(host))
 		return true;
 	if (strcmp(host, "any") != 0)
 		return false;
@@ -218,6 +232,8 @@ static int run_add(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
 
+	if (check_name(a->words[0], &e))
+		return cli_fail(&e);
 	if (is_for_iscsi(c, a->words[0], a->words[1]) &&
 	    iscsi_host_change(c, a->words[0], a->words[1], true, args_has(a, "only"), &e))
 		return e.code ? cli_fail(&e) : CLI_OK;

@@ -145,6 +145,7 @@ def test_mistyped_words_get_a_suggestion(daemon):
             (["export", "disk", "disk0", "--lissten", "x"], 2, "did you mean listen?"),
             (["export", "remove", "disk1"], 1, "did you mean disk0?"),
             (["host", "add", HOST, "disk9"], 1, "did you mean disk0?"),
+            (["host", "add", "desk", "disk0"], 1, "is no host's name: write its NQN"),
             (["top", "--onec"], 2, "did you mean once?"),
             (["rpc", "bdev_get_bdev"], 1, "did you mean bdev_get_bdevs?"),
             (["help", "dsik"], 2, "did you mean disk?")):
