@@ -87,7 +87,7 @@ static const struct argp_option rows[] = {
 };
 
 static const char doc[] =
-	"Serves block devices over NVMe/TCP."
+	"Serves block devices over NVMe/TCP and iSCSI."
 	"\v"
 	"It runs in the foreground until SIGTERM or SIGINT; a second one ends it at once. Options of SPDK's targets that "
 	"have no meaning here are accepted.\n\n"

@@ -175,7 +175,7 @@ WRONG = [
     ("iscsi_create_portal_group", {"tag": 0, "portals": []}, "tag"),
     ("iscsi_create_portal_group", {"tag": 65536, "portals": []}, "tag"),
     ("iscsi_create_portal_group", {"tag": 1, "portals": []}, "tag: there is a portal group 1"),
-    ("iscsi_create_portal_group", {"tag": 5, "portals": [{"host": "localhost", "port": "1"}]}, "names are not looked up"),
+    ("iscsi_create_portal_group", {"tag": 5, "portals": [{"host": "localhost", "port": "1"}]}, "are not looked up"),
     ("iscsi_create_portal_group", {"tag": 5, "portals": [{"host": "127.0.0.1", "port": "70000"}]}, "portals: "),
     ("iscsi_create_portal_group", {"tag": 5, "portals": [{"host": "192.0.2.1", "port": "3260"}]}, "portals: 192.0.2.1"),
     ("iscsi_create_initiator_group", {"tag": 5, "initiators": [], "netmasks": ["ANY"]}, "initiators: none"),
