@@ -28,6 +28,7 @@ from gantry import free_port
 
 HOST = "10.0.2.2"
 BOOT_TIMEOUT_S = 240
+QEMU = os.environ.get("GANTRY_QEMU", "qemu-system-x86_64")
 MEMORY_MIB = 2048
 CPUS = 2
 # What init needs to reach its root and its agent's port; everything else is loaded from the host's root by modprobe.
@@ -53,7 +54,7 @@ def kernels():
 
 def what_is_missing():
     """A sentence about why guests cannot run here, or None."""
-    for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"),
+    for program, package in ((QEMU, "qemu-system-x86"), ("busybox", "busybox-static"),
                              ("nvme", "nvme-cli"), ("fio", "fio"), ("iscsid", "open-iscsi"), ("sg_vpd", "sg3-utils"),
                              ("dmsetup", "dmsetup")):
         if not shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin"):
@@ -161,8 +162,10 @@ class Job:
 class Guest:
     """One running guest. Its files are in `directory`: console.log, qemu.log, share/."""
 
-    def __init__(self, directory, release=None, kernel_args="", forwards=()):
+    def __init__(self, directory, release=None, kernel_args="", forwards=(), devices=()):
+        """`devices`, options of QEMU's, are of those whose back-ends see the guest's memory: it is shared then."""
         self.directory = Path(directory)
+        self.devices = devices
         self.release = release or kernels()[-1]
         self.kernel_args = kernel_args
         self.forwards = forwards
@@ -208,7 +211,12 @@ class Guest:
         d = self.directory
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-{address}:{inside}"
                            for port, (address, inside) in zip(self.ports, self.forwards))
-        return ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
+        machine, memory = "q35", []
+        if self.devices:
+            machine = "q35,memory-backend=memory"
+            memory = ["-object", f"memory-backend-memfd,id=memory,size={MEMORY_MIB}M,share=on",
+                      "-qmp", f"unix:{d}/qmp,server=on,wait=off"]
+        return [QEMU, "-machine", machine, *memory, "-accel", "tcg,thread=multi", "-cpu", "max",
                 "-smp", str(CPUS), "-m", str(MEMORY_MIB),
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", f"/boot/vmlinuz-{self.release}", "-initrd", str(initramfs),
@@ -218,7 +226,8 @@ class Guest:
                 "-device", "virtserialport,chardev=agent",
                 "-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net",
                 "-virtfs", f"local,path={self.share},mount_tag=share,security_model=none,multidevs=remap",
-                "-virtfs", "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap"]
+                "-virtfs", "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap",
+                *self.devices]
 
     def listen_to_agent(self):
         """Takes "NAME STATUS" lines until the guest ends; then nobody waits any longer."""

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A guest whose disks are vhost-user devices, and QEMU's monitor to plug and unplug them.
+
+    with VhostGuest(directory, [blk("a", path), blk("b", path, queues=2, packed=True)]) as guest:
+        disk = guest.disk_of("a")                     /dev/vd?
+        guest.qmp("device_del", id="a")
+"""
+import json
+import socket
+
+from client import Client
+from gantry import wait_until
+
+
+class QmpError(AssertionError):
+    """The monitor refused a command."""
+
+
+def chardev(name, path):
+    """A connection to a vhost-user server that is made again whenever it ends."""
+    return ["-chardev", f"socket,id=chardev-{name},path={path},reconnect=1"]
+
+
+def blk(name, path, queues=1, packed=False, size=128, **more):
+    """QEMU's options for a virtio-blk disk that is served at `path`."""
+    more = "".join(f",{key.replace('_', '-')}={value}" for key, value in more.items())
+    return [*chardev(name, path), "-device",
+            f"vhost-user-blk-pci,id={name},chardev=chardev-{name},num-queues={queues},queue-size={size},"
+            f"packed={'on' if packed else 'off'}{more}"]
+
+
+def scsi(name, path, queues=1, packed=False, **more):
+    """And for a virtio-scsi controller."""
+    more = "".join(f",{key.replace('_', '-')}={value}" for key, value in more.items())
+    return [*chardev(name, path), "-device",
+            f"vhost-user-scsi-pci,id={name},chardev=chardev-{name},num_queues={queues},"
+            f"packed={'on' if packed else 'off'}{more}"]
+
+
+class Qmp:
+    """QEMU's monitor."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        self.sock.connect(str(path))
+        self.lines = self.sock.makefile("r")
+        self.lines.readline()
+        self.events = []
+        self("qmp_capabilities")
+
+    def __call__(self, command, **arguments):
+        self.sock.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        while True:
+            answer = json.loads(self.lines.readline())
+            if "error" in answer:
+                raise QmpError(f"{command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+            self.events.append(answer)
+
+    def close(self):
+        self.lines.close()
+        self.sock.close()
+
+
+class VhostGuest(Client):
+    """`devices` are rows of blk() and scsi()."""
+
+    def __init__(self, directory, devices, release=None):
+        self.names = {}
+        self.qmp = None
+        super().__init__(directory, release, devices=[option for row in devices for option in row])
+
+    def boot(self):
+        super().boot()
+        self.qmp = Qmp(self.directory / "qmp")
+        self.run("modprobe virtio_blk; modprobe sd_mod")
+
+    def close(self):
+        if self.qmp:
+            self.qmp.close()
+        super().close()
+
+    def address_of(self, name):
+        """PCI address of a device, as the guest's kernel writes it."""
+        for bus in self.qmp("query-pci"):
+            for device in bus["devices"]:
+                if device["qdev_id"] == name:
+                    return f"0000:{bus['bus']:02x}:{device['slot']:02x}.{device['function']}"
+        raise KeyError(f"QEMU has no device {name}")
+
+    def disk_of(self, name, timeout_s=60):
+        """The block device that a virtio-blk device has become."""
+        address = self.address_of(name)
+        return self.run(f"disk_there() {{ ls -d /sys/bus/pci/devices/{address}/virtio*/block/vd*; }}; "
+                        f"until_true {timeout_s} disk_there; echo /dev/$(basename $(disk_there))").split()[-1]
+
+    def ios_of(self, disk):
+        return int(self.run(f"awk '{{ print $1 + $5 }}' /sys/block/{disk[5:]}/stat"))
+
+    def goes_on(self, disk, job, ios=200, timeout_s=120):
+        """`job` makes I/O on the disk, and so many more are done."""
+        before = self.ios_of(disk)
+
+        def more():
+            assert job.running, job.describe("the load ended")
+            return self.ios_of(disk) > before + ios
+        wait_until(more, f"I/O on {disk} to go on", timeout_s, 0.2)
