@@ -80,9 +80,9 @@ static void work_done(struct seq *s)
 	c->work = NULL;
 	nvmf_work_turn_over(w);
 	for (uint32_t i = 0; i < w->ns_count; i++)
-		nvmf_ns_unref(w->ns[i]);
+		bdev_served_unref(&w->ns[i]->dev);
 	if (w->which)
-		nvmf_ns_unref(w->which);
+		bdev_served_unref(&w->which->dev);
 	if (w->roster)
 		nvmf_roster_unref(t, w->roster);
 	free(w->ns);
@@ -99,7 +99,7 @@ void nvmf_work_add_ns(struct nvmf_work *w, struct nvmf_ns *ns)
 	w->ns = realloc(w->ns, (w->ns_count + 1) * sizeof(*w->ns));
 	must(w->ns != NULL);
 	w->ns[w->ns_count++] = ns;
-	nvmf_ns_ref(ns);
+	bdev_served_ref(&ns->dev);
 }
 
 void nvmf_work_add_listener(struct nvmf_work *w, const struct nvmf_listener *l)
@@ -175,54 +175,25 @@ enum seq_result nvmf_step_publish(struct seq *s)
 
 /* --- steps: channels of a new namespace on every core, before anyone can use it ------------------ */
 
-static void open_on_core(struct each *e)
+static void every_core_done(void *seq)
 {
-	struct nvmf_work *w = container_of(e, struct nvmf_work, each);
-	struct err err = { 0 };
-
-	if (nvmf_ns_enter(w->ns[0], reactor_index(reactor_self()), &err))
-		return;
-	if (!atomic_exchange(&w->core_failed, true))
-		w->core_err = err;
-}
-
-static void let_go_on_core(struct each *e)
-{
-	struct nvmf_work *w = container_of(e, struct nvmf_work, each);
-
-	nvmf_ns_view_put(&w->ns[0]->view[reactor_index(reactor_self())]);
-}
-
-static void every_core_done(struct each *e)
-{
-	seq_resume(&container_of(e, struct nvmf_work, each)->seq, 0);
+	seq_resume(seq, 0);
 }
 
 enum seq_result nvmf_step_open_channels(struct seq *s)
 {
-	struct nvmf_work *w = work_of(s);
-
-	w->ns[0]->cores_in = w->target->core_count;
-	each_core(&w->each, w->target->core, open_on_core, every_core_done);
+	bdev_served_enter_all(&work_of(s)->ns[0]->dev, every_core_done, s);
 	return SEQ_WAIT;
 }
 
 enum seq_result nvmf_step_check_channels(struct seq *s)
 {
-	struct nvmf_work *w = work_of(s);
-
-	if (!atomic_load(&w->core_failed))
-		return SEQ_NEXT;
-	err_set(&s->err, w->core_err.code ? w->core_err.code : -EIO, "device '%s' cannot be used on every core: %s",
-	        w->ns[0]->bdev_name, w->core_err.text);
-	return SEQ_FAILED;
+	return bdev_served_check(&work_of(s)->ns[0]->dev, &s->err) ? SEQ_FAILED : SEQ_NEXT;
 }
 
 enum seq_result nvmf_step_let_go_channels(struct seq *s)
 {
-	struct nvmf_work *w = work_of(s);
-
-	each_core(&w->each, w->target->core, let_go_on_core, every_core_done);
+	bdev_served_leave_all(&work_of(s)->ns[0]->dev, every_core_done, s);
 	return SEQ_WAIT;
 }
 
@@ -294,12 +265,12 @@ enum seq_result nvmf_step_disconnect(struct seq *s)
 /* --- steps: namespaces that were removed --------------------------------------------------------- */
 
 /* One after the other: the order does not matter, all have to be. */
-static void ns_closed(struct nvmf_ns_wait *nw)
+static void ns_closed(struct bdev_served_wait *nw)
 {
 	struct nvmf_work *w = container_of(nw, struct nvmf_work, ns_wait);
 
 	if (++w->ns_at < w->ns_count)
-		nvmf_ns_wait_closed(w->ns[w->ns_at], nw, ns_closed);
+		bdev_served_wait_closed(&w->ns[w->ns_at]->dev, nw, ns_closed);
 	else
 		seq_resume(&w->seq, 0);
 }
@@ -310,6 +281,6 @@ enum seq_result nvmf_step_wait_ns(struct seq *s)
 
 	if (!w->ns_count)
 		return SEQ_NEXT;
-	nvmf_ns_wait_closed(w->ns[0], &w->ns_wait, ns_closed);
+	bdev_served_wait_closed(&w->ns[0]->dev, &w->ns_wait, ns_closed);
 	return SEQ_WAIT;
 }

@@ -19,14 +19,11 @@ struct nvmf_work {
 	int (*build)(struct nvmf_work *w, struct err *e); /* edits w->next */
 	struct nvmf_config *next;
 	struct version_publish publish;
-	struct each each;
-	struct err core_err;              /* of the first core that had trouble */
-	_Atomic bool core_failed;
 	struct nvmf_roster *roster;       /* of the subsystem that changes; counted */
 	struct nvmf_roster_wait roster_wait;
 	struct nvmf_ns **ns;              /* added, or removed; counted */
 	uint32_t ns_count, ns_at;
-	struct nvmf_ns_wait ns_wait;
+	struct bdev_served_wait ns_wait;
 	struct nvmf_listener *listeners;  /* to listen on, or no more */
 	uint32_t listener_count;
 	/* what was asked for */

@@ -286,7 +286,7 @@ static enum seq_result open_ns(struct seq *s)
 	if (!ns)
 		return SEQ_FAILED;
 	nvmf_work_add_ns(w, ns); /* given back when the work is over */
-	nvmf_ns_unref(ns);
+	bdev_served_unref(&ns->dev);
 	return SEQ_NEXT;
 }
 
@@ -315,7 +315,7 @@ static int build_add_ns(struct nvmf_work *w, struct err *e)
 		               w->ns_opts.anagrpid, w->nqn, s->ns_max);
 	if (nsid && s->ns[nsid - 1])
 		return err_set(e, -EEXIST, "nsid: %u is in use in '%s' for device '%s'", nsid, w->nqn,
-		               s->ns[nsid - 1]->bdev_name);
+		               s->ns[nsid - 1]->dev.bdev_name);
 	nsid = nsid ? nsid : free_nsid(s);
 	if (!nsid)
 		return err_set(e, -ENOSPC, "nqn: '%s' has max_namespaces (%u) namespaces already", w->nqn, s->ns_max);
@@ -360,7 +360,7 @@ static int build_remove_ns(struct nvmf_work *w, struct err *e)
 		return err_set(e, -ENOENT, "nsid: there is no namespace %u in '%s'", w->nsid, w->nqn);
 	nvmf_work_add_ns(w, ns);
 	nvmf_subsystem_set_ns(w->next, s, w->nsid, NULL);
-	if (w->which && bdev_returns(ns->desc) && w->target->ns_gone)
+	if (w->which && bdev_returns(ns->dev.desc) && w->target->ns_gone)
 		w->target->ns_gone(w->target->ns_gone_arg, s, ns); /* publishing follows at once */
 	return 0;
 }
@@ -414,13 +414,13 @@ void nvmf_change_ns_gone(struct nvmf_ns *ns)
 {
 	struct nvmf_work *w;
 
-	if (ns->gone_told)
+	if (ns->dev.gone_told)
 		return;
-	ns->gone_told = true;
-	log_notice("device '%s' goes away: removing namespace %u of %s", ns->bdev_name, ns->nsid, ns->nqn);
+	ns->dev.gone_told = true;
+	log_notice("device '%s' goes away: removing namespace %u of %s", ns->dev.bdev_name, ns->nsid, ns->nqn);
 	w = remove_ns_work(own_change(ns->target), ns->nqn, ns->nsid);
 	w->which = ns;
-	nvmf_ns_ref(ns);
+	bdev_served_ref(&ns->dev);
 	nvmf_work_start(w);
 }
 
@@ -450,7 +450,7 @@ void nvmf_change_ns_resized(struct nvmf_ns *ns)
 	text_in(w->nqn, sizeof(w->nqn), ns->nqn);
 	w->nsid = ns->nsid;
 	w->which = ns;
-	nvmf_ns_ref(ns);
+	bdev_served_ref(&ns->dev);
 	w->build = build_ns_resized;
 	nvmf_work_start(w);
 }

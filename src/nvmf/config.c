@@ -89,9 +89,9 @@ void nvmf_subsystem_set_ns(struct nvmf_config *c, struct nvmf_subsystem *s, uint
 	assert(nsid >= 1 && nsid <= s->ns_max);
 	if (*place != ns) {
 		if (ns)
-			nvmf_ns_ref(ns);
+			bdev_served_ref(&ns->dev);
 		if (*place)
-			nvmf_ns_unref(*place);
+			bdev_served_unref(&(*place)->dev);
 		*place = ns;
 	}
 	s->ns_changed[nsid - 1] = c->change;
@@ -190,7 +190,7 @@ static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s)
 		c->listeners[i].ana = copy_of(s->listeners[i].ana, s->ns_max + 1);
 	for (uint32_t i = 0; i < c->ns_max; i++)
 		if (c->ns[i])
-			nvmf_ns_ref(c->ns[i]);
+			bdev_served_ref(&c->ns[i]->dev);
 	return c;
 }
 
@@ -201,7 +201,7 @@ static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s)
 		return;
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
-			nvmf_ns_unref(s->ns[i]);
+			bdev_served_unref(&s->ns[i]->dev);
 	nvmf_roster_unref(t, s->roster);
 	for (uint32_t i = 0; i < s->listener_count; i++)
 		free(s->listeners[i].ana);
@@ -225,7 +225,7 @@ static void subsystem_sum_up(struct nvmf_subsystem *s)
 		if (!s->ns[i])
 			continue;
 		s->ns_count++;
-		s->ops_all &= s->ns[i]->info.ops;
-		s->volatile_cache |= s->ns[i]->info.cache == BDEV_CACHE_VOLATILE;
+		s->ops_all &= s->ns[i]->dev.info.ops;
+		s->volatile_cache |= s->ns[i]->dev.info.cache == BDEV_CACHE_VOLATILE;
 	}
 }

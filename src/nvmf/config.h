@@ -13,6 +13,7 @@
 #ifndef NVMF_CONFIG_H
 #define NVMF_CONFIG_H
 
+#include "bdev/served.h"
 #include "core/version.h"
 #include "nvmf/nvmf.h"
 
@@ -26,44 +27,21 @@
 struct nvmf_ns;
 struct nvmf_roster;
 
-/* A namespace on one core. */
-struct nvmf_ns_view {
-	CACHE_ALIGNED struct bdev_channel *ch; /* NULL: could not be opened, or closed again */
-	uint32_t refs;                         /* versions this core has entered, and commands */
-	uint8_t shift;                         /* log2 of the block size */
-	bool lends, lends_writes, consumes, read_only;
-	uint32_t lend_iovs_small;              /* for a read of up to NVMF_LEND_SMALL bytes */
-	struct bdev_desc *desc;
-	struct nvmf_ns *ns;
-	struct nvmf_stage_counts *stages;      /* of queue pairs that are gone: stages.h */
-	struct msg left_msg;                   /* to control: this core has left it */
-};
-#define NVMF_LEND_SMALL 4096u
-
-/* A namespace: a device opened for a subsystem. Never changes; its size is the device's. */
+/* A namespace: a device opened for a subsystem. Never changes; its size is the device's. The own part of its views is a
+ * struct nvmf_stage_counts, of queue pairs that are gone: stages.h. */
 struct nvmf_ns {
 	struct nvmf_target *target;
 	uint32_t nsid, anagrpid;
-	bool made_read_only;          /* by who added it; info.read_only has the device's word in it too */
-	char bdev_name[256];
 	struct uuid uuid;
 	uint8_t nguid[16], eui64[8];
 	bool has_nguid, has_eui64;
-	struct bdev_desc *desc;
-	struct bdev_info info;                 /* as opened; block_count is asked for anew */
-	bool gone_told;                        /* control: its device goes away, and its removal is on its way */
 	char nqn[NVMF_NQN_MAX + 1];
-	uint32_t refs;                         /* control: subsystem versions that hold it, and whoever waits */
-	uint32_t cores_in;                     /* control: cores whose view is counted */
-	struct list waiters;                   /* control: struct nvmf_ns_wait */
-	uint32_t view_count;
-	struct nvmf_ns_view view[];            /* by core */
+	struct bdev_served dev;
 };
-
-struct nvmf_ns_wait {
-	struct list link;
-	void (*fn)(struct nvmf_ns_wait *w);
-};
+static inline struct nvmf_ns *nvmf_ns_of(const struct bdev_view *v)
+{
+	return container_of(v->served, struct nvmf_ns, dev);
+}
 
 struct nvmf_listener {
 	struct nvmf_transport *transport;
@@ -138,18 +116,5 @@ void nvmf_subsystem_set_ana(struct nvmf_config *c, struct nvmf_subsystem *s, uin
 /* --- namespaces (ns.c) --- */
 /* Control. The device is opened and claimed; errors with a sentence. One reference. */
 struct nvmf_ns *nvmf_ns_open(struct nvmf_target *t, const char *nqn, const struct nvmf_ns_opts *opts, struct err *e);
-void nvmf_ns_ref(struct nvmf_ns *ns);
-void nvmf_ns_unref(struct nvmf_ns *ns);
-/* Control: fn runs when no core uses it any more and the device is closed. */
-void nvmf_ns_wait_closed(struct nvmf_ns *ns, struct nvmf_ns_wait *w, void (*fn)(struct nvmf_ns_wait *w));
-/* Each core: count this core's view in and out. The first opens the channel (false: could not; the view is counted
- * all the same and answers errors). */
-bool nvmf_ns_enter(struct nvmf_ns *ns, uint32_t core_index, struct err *e);
-void nvmf_ns_leave_slow(struct nvmf_ns_view *view);
-static inline void nvmf_ns_view_put(struct nvmf_ns_view *view)
-{
-	if (unlikely(--view->refs == 0))
-		nvmf_ns_leave_slow(view);
-}
 
 #endif

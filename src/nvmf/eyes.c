@@ -71,12 +71,12 @@ static void read_queues(struct nvmf_core *nc, struct nvmf_eyes *eyes)
 			eyes->left_out++;
 		}
 		for (const struct nvmf_queue_counts *q = qp->stages; q; q = q->next) {
-			const struct nvmf_ns_view *v = nvmf_ns_find(qp, q->nsid);
+			const struct bdev_view *v = nvmf_ns_find(qp, q->nsid);
 
 			if (row)
 				nvmf_stage_counts_add(&row->counts, &q->counts);
 			nvmf_stage_counts_add(&host_row(eyes, qp->ctrlr->who.name)->counts, &q->counts);
-			row_of_ns(eyes, qp->ctrlr->nqn, q->nsid, v ? v->ns->bdev_name : NVMF_EYES_OTHERS, &q->counts);
+			row_of_ns(eyes, qp->ctrlr->nqn, q->nsid, v ? v->served->bdev_name : NVMF_EYES_OTHERS, &q->counts);
 		}
 	}
 }
@@ -111,8 +111,8 @@ static void read_namespaces(struct nvmf_core *nc, struct nvmf_eyes *eyes)
 		const struct nvmf_subsystem *s = nc->subs[i];
 
 		for (uint32_t n = 0; s && n < s->ns_max; n++)
-			if (s->ns[n] && s->ns[n]->view[nc->index].stages)
-				row_of_ns(eyes, s->nqn, s->ns[n]->nsid, s->ns[n]->bdev_name, s->ns[n]->view[nc->index].stages);
+			if (s->ns[n] && s->ns[n]->dev.view[nc->index].own)
+				row_of_ns(eyes, s->nqn, s->ns[n]->nsid, s->ns[n]->dev.bdev_name, s->ns[n]->dev.view[nc->index].own);
 	}
 }
 

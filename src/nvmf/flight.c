@@ -73,7 +73,7 @@ static void fill(struct nvmf_slow_io *s, const struct nvmf_req *req, const uint6
                  uint64_t total_ns)
 {
 	const struct nvmf_qpair *qp = req->qpair;
-	const struct nvmf_ns_view *v = nvmf_ns_find(qp, le32_get(req->cmd.nsid));
+	const struct bdev_view *v = nvmf_ns_find(qp, le32_get(req->cmd.nsid));
 
 	*s = (struct nvmf_slow_io){
 		.number = qp->nc->flight.numbers, .at_ns = reactor_now_ns(), .at_us = core_wall_us(), .total_ns = total_ns,
@@ -84,7 +84,7 @@ static void fill(struct nvmf_slow_io *s, const struct nvmf_req *req, const uint6
 	memcpy(s->stage_ns, stage_ns, sizeof(s->stage_ns));
 	name_in(s->host, sizeof(s->host), qp->ctrlr->who.name);
 	name_in(s->nqn, sizeof(s->nqn), qp->ctrlr->nqn);
-	name_in(s->device, sizeof(s->device), v ? v->ns->bdev_name : "");
+	name_in(s->device, sizeof(s->device), v ? v->served->bdev_name : "");
 }
 
 static void name_in(char *to, size_t size, const char *from)

@@ -145,7 +145,7 @@ static void go(struct nvmf_req *first, struct nvmf_req *second)
 	struct nvmf_qpair *qp = second->qpair;
 	struct nvmf_fused_slot *slot = slot_take(qp->nc);
 	uint16_t status = NVME_SC_INVALID_NS | NVME_SC_DNR;
-	struct nvmf_ns_view *v = nvmf_ns_for_io(qp, le32_get(second->cmd.nsid), &status);
+	struct bdev_view *v = nvmf_ns_for_io(qp, le32_get(second->cmd.nsid), &status);
 	struct bdev_io *io = &second->io;
 
 	if (!slot || first->iov_count + second->iov_count > (int)ARRAY_SIZE(slot->iovs)) {
@@ -177,7 +177,7 @@ static void caw_done(struct bdev_io *io)
 	struct nvmf_fused_slot *slot = container_of(io->iovs, struct nvmf_fused_slot, iovs[0]);
 
 	slot->req = NULL;
-	nvmf_ns_view_put(second->ns);
+	bdev_view_put(second->ns);
 	second->ns = NULL;
 	end_both(second->fused, second, nvmf_status_of(io));
 }

@@ -153,7 +153,7 @@ static uint16_t identify_command_sets(struct nvmf_req *req, const struct nvmf_su
 /* --- a namespace ---------------------------------------------------------------------------------------- */
 
 /* *ret_v NULL with success: inactive, which most pages show as zeroes. */
-static uint16_t find_ns(const struct nvmf_req *req, const struct nvmf_subsystem *s, struct nvmf_ns_view **ret_v)
+static uint16_t find_ns(const struct nvmf_req *req, const struct nvmf_subsystem *s, struct bdev_view **ret_v)
 {
 	uint32_t nsid = nsid_of(req);
 
@@ -190,8 +190,8 @@ static uint8_t rescap(const struct nvmf_ns *ns)
 
 static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struct nvmf_subsystem *s)
 {
-	const struct bdev_info *info = &ns->info;
-	uint64_t blocks = bdev_block_count(ns->desc);
+	const struct bdev_info *info = &ns->dev.info;
+	uint64_t blocks = bdev_block_count(ns->dev.desc);
 
 	id->nsze = id->ncap = id->nuse = le64_of(blocks);
 	id->lbaf[0].ds = (uint8_t)__builtin_ctz(info->block_size);
@@ -221,18 +221,18 @@ static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struc
 
 static uint16_t identify_ns(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
 {
-	struct nvmf_ns_view *v;
+	struct bdev_view *v;
 	uint16_t status = find_ns(req, s, &v);
 
 	if (v)
-		ns_page(page, v->ns, s);
+		ns_page(page, nvmf_ns_of(v), s);
 	return status;
 }
 
 /* CNS 05h for the NVM command set: protection information in its newer forms; there is none. */
 static uint16_t identify_ns_csi(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
 {
-	struct nvmf_ns_view *v;
+	struct bdev_view *v;
 
 	if (req->cmd.identify.csi != NVME_CSI_NVM)
 		return NVME_SC_INVALID_FIELD | NVME_SC_DNR;
@@ -242,15 +242,15 @@ static uint16_t identify_ns_csi(struct nvmf_req *req, const struct nvmf_subsyste
 static uint16_t identify_ns_independent(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
 {
 	struct nvme_id_independent_id_ns *id = page;
-	struct nvmf_ns_view *v;
+	struct bdev_view *v;
 	uint16_t status = find_ns(req, s, &v);
 
 	if (!v)
 		return status;
 	id->nmic = NVME_NMIC_SHARED;
-	id->rescap = rescap(v->ns);
+	id->rescap = rescap(nvmf_ns_of(v));
 	if (s->ana_reporting)
-		id->anagrpid = le32_of(v->ns->anagrpid);
+		id->anagrpid = le32_of(nvmf_ns_of(v)->anagrpid);
 	id->nsattr = v->read_only ? NVME_NSATTR_WRITE_PROTECTED : 0;
 	id->nstat = v->ch ? 1 : 0;
 	return NVME_SC_SUCCESS;
@@ -270,17 +270,17 @@ static uint16_t identify_descs(struct nvmf_req *req, const struct nvmf_subsystem
 {
 	static const uint8_t csi = NVME_CSI_NVM, zero[16];
 	uint8_t *at = page;
-	struct nvmf_ns_view *v;
+	struct bdev_view *v;
 	uint16_t status = find_ns(req, s, &v);
 
 	if (status || !v)
 		return NVME_SC_INVALID_NS | NVME_SC_DNR;
-	if (v->ns->has_eui64)
-		at = desc_add(at, NVME_NIDT_EUI64, v->ns->eui64, NVME_NIDT_EUI64_LEN);
-	if (memcmp(v->ns->nguid, zero, sizeof(zero)))
-		at = desc_add(at, NVME_NIDT_NGUID, v->ns->nguid, NVME_NIDT_NGUID_LEN);
-	if (!uuid_is_null(&v->ns->uuid))
-		at = desc_add(at, NVME_NIDT_UUID, v->ns->uuid.b, NVME_NIDT_UUID_LEN);
+	if (nvmf_ns_of(v)->has_eui64)
+		at = desc_add(at, NVME_NIDT_EUI64, nvmf_ns_of(v)->eui64, NVME_NIDT_EUI64_LEN);
+	if (memcmp(nvmf_ns_of(v)->nguid, zero, sizeof(zero)))
+		at = desc_add(at, NVME_NIDT_NGUID, nvmf_ns_of(v)->nguid, NVME_NIDT_NGUID_LEN);
+	if (!uuid_is_null(&nvmf_ns_of(v)->uuid))
+		at = desc_add(at, NVME_NIDT_UUID, nvmf_ns_of(v)->uuid.b, NVME_NIDT_UUID_LEN);
 	desc_add(at, NVME_NIDT_CSI, &csi, NVME_NIDT_CSI_LEN);
 	return NVME_SC_SUCCESS;
 }

@@ -14,11 +14,11 @@ static void plain_done(struct bdev_io *io);
 uint16_t nvmf_ns_refused(const struct nvmf_qpair *qp, uint32_t nsid)
 {
 	const struct nvmf_subsystem *s = nvmf_qpair_sub(qp);
-	struct nvmf_ns_view *v = nvmf_ns_find(qp, nsid);
+	struct bdev_view *v = nvmf_ns_find(qp, nsid);
 
 	if (!s)
 		return NVME_SC_CTRL_PATH_ERROR;
-	return v ? nvmf_ana_status(qp->ctrlr, s, v->ns) : NVME_SC_INVALID_NS | NVME_SC_DNR;
+	return v ? nvmf_ana_status(qp->ctrlr, s, nvmf_ns_of(v)) : NVME_SC_INVALID_NS | NVME_SC_DNR;
 }
 
 /* --- parsing what reads and writes have in common -------------------------------------------------------- */
@@ -26,11 +26,11 @@ uint16_t nvmf_ns_refused(const struct nvmf_qpair *qp, uint32_t nsid)
 #define RW_PI (NVME_RW_PRACT | NVME_RW_PRCHK_REF | NVME_RW_PRCHK_APP | NVME_RW_PRCHK_GUARD | NVME_RW_STC)
 
 /* NULL: refused. */
-static inline struct nvmf_ns_view *parse_range(struct nvmf_req *req, bool writes)
+static inline struct bdev_view *parse_range(struct nvmf_req *req, bool writes)
 {
 	uint64_t lba = le64_get(req->cmd.rw.slba), count = le16_get(req->cmd.rw.nlb) + 1ull, blocks;
 	uint16_t control = le16_get(req->cmd.rw.control), status;
-	struct nvmf_ns_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
+	struct bdev_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
 
 	if (unlikely(!v))
 		goto refuse;
@@ -54,7 +54,7 @@ refuse:
 	return NULL;
 }
 
-static inline bool parse_data(struct nvmf_req *req, struct nvmf_ns_view *v, enum nvmf_data data)
+static inline bool parse_data(struct nvmf_req *req, struct bdev_view *v, enum nvmf_data data)
 {
 	uint64_t len = req->io.count << v->shift;
 
@@ -65,16 +65,15 @@ static inline bool parse_data(struct nvmf_req *req, struct nvmf_ns_view *v, enum
 	return true;
 }
 
-static inline void parse_lending(struct nvmf_req *req, const struct nvmf_ns_view *v)
+static inline void parse_lending(struct nvmf_req *req, const struct bdev_view *v)
 {
 	req->may_lend = true;
-	req->lend_iovs_max = (uint16_t)(req->data_len <= NVMF_LEND_SMALL ? v->lend_iovs_small
-	                     : bdev_lend_iovs_max(v->desc, (uint32_t)req->io.count));
+	req->lend_iovs_max = bdev_view_lend_iovs(v, req->data_len);
 }
 
 static bool read_parse(struct nvmf_req *req)
 {
-	struct nvmf_ns_view *v = parse_range(req, false);
+	struct bdev_view *v = parse_range(req, false);
 
 	if (unlikely(!v || !parse_data(req, v, NVMF_DATA_TO_HOST)))
 		return false;
@@ -86,7 +85,7 @@ static bool read_parse(struct nvmf_req *req)
 
 static bool write_parse(struct nvmf_req *req)
 {
-	struct nvmf_ns_view *v = parse_range(req, true);
+	struct bdev_view *v = parse_range(req, true);
 
 	if (unlikely(!v || !parse_data(req, v, NVMF_DATA_TO_CTRLR)))
 		return false;
@@ -99,7 +98,7 @@ static bool write_parse(struct nvmf_req *req)
 
 static bool compare_parse(struct nvmf_req *req)
 {
-	struct nvmf_ns_view *v = parse_range(req, false);
+	struct bdev_view *v = parse_range(req, false);
 
 	if (!v || !parse_data(req, v, NVMF_DATA_TO_CTRLR))
 		return false;
@@ -150,7 +149,7 @@ static inline bool begin(struct nvmf_req *req, bdev_done_fn *done)
 {
 	struct nvmf_qpair *qp = req->qpair;
 	uint16_t status = NVME_SC_NS_NOT_READY;
-	struct nvmf_ns_view *v = nvmf_ns_for_io(qp, le32_get(req->cmd.nsid), &status);
+	struct bdev_view *v = nvmf_ns_for_io(qp, le32_get(req->cmd.nsid), &status);
 
 	if (unlikely(!v || !v->ch)) {
 		nvmf_req_complete(req, status);
@@ -183,7 +182,7 @@ static inline bool same_blocks(struct nvmf_req *req)
 bool nvmf_req_lend(struct nvmf_req *req)
 {
 	uint16_t status;
-	struct nvmf_ns_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
+	struct bdev_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
 
 	assert(req->may_lend && req->data == NVMF_DATA_TO_CTRLR && !req->ns && req->iov_max >= req->lend_iovs_max);
 	if (unlikely(!v || !v->ch || v->shift != req->shift))
@@ -229,7 +228,7 @@ static void read_write_done(struct bdev_io *io)
 		nvmf_error_add(req);
 	}
 	if (!req->lent) { /* lent memory keeps the device open: nvmf_req_free() lets go of it */
-		nvmf_ns_view_put(req->ns);
+		bdev_view_put(req->ns);
 		req->ns = NULL;
 	}
 	nvmf_req_finish(req);
@@ -260,7 +259,7 @@ static void end(struct nvmf_req *req, uint16_t status)
 	nvme_cqe_set_status(&req->cpl, status);
 	if (status)
 		nvmf_error_add(req);
-	nvmf_ns_view_put(req->ns);
+	bdev_view_put(req->ns);
 	req->ns = NULL;
 	nvmf_req_finish(req);
 }
@@ -275,7 +274,7 @@ static void plain_done(struct bdev_io *io)
 static bool dsm_parse(struct nvmf_req *req)
 {
 	uint16_t status;
-	struct nvmf_ns_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
+	struct bdev_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
 
 	if (!v)
 		return nvmf_req_refuse(req, status);
@@ -365,7 +364,7 @@ static bool copy_parse(struct nvmf_req *req)
 {
 	const struct nvme_copy *cmd = &req->cmd.copy;
 	uint16_t status;
-	struct nvmf_ns_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
+	struct bdev_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
 
 	if (!v)
 		return nvmf_req_refuse(req, status);

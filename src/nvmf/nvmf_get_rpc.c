@@ -84,10 +84,10 @@ static void show_ns(struct json_object *array, const struct nvmf_ns *ns, bool an
 	struct json_object *o = json_append_object(array);
 
 	json_add_u64(o, "nsid", ns->nsid);
-	json_add_text(o, "bdev_name", ns->bdev_name);
-	json_add_text(o, "name", ns->bdev_name);
+	json_add_text(o, "bdev_name", ns->dev.bdev_name);
+	json_add_text(o, "name", ns->dev.bdev_name);
 	add_ns_ids(o, ns);
-	if (ns->info.read_only)
+	if (ns->dev.info.read_only)
 		json_add_bool(o, "read_only", true);
 	if (ana)
 		json_add_u64(o, "anagrpid", ns->anagrpid);
@@ -400,9 +400,9 @@ void nvmf_save_ns(struct json_object *array, const struct nvmf_subsystem *s, con
 	json_add_text(p, "nqn", s->nqn);
 	n = json_add_object(p, "namespace");
 	json_add_u64(n, "nsid", ns->nsid);
-	json_add_text(n, "bdev_name", ns->bdev_name);
+	json_add_text(n, "bdev_name", ns->dev.bdev_name);
 	add_ns_ids(n, ns);
-	if (ns->made_read_only)
+	if (ns->dev.made_read_only)
 		json_add_bool(n, "read_only", true);
 	if (s->ana_reporting)
 		json_add_u64(n, "anagrpid", ns->anagrpid);

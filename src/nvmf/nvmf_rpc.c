@@ -290,8 +290,8 @@ static void ns_gone(void *arg, const struct nvmf_subsystem *s, const struct nvmf
 	struct err why = { 0 };
 
 	nvmf_save_ns(array, s, ns);
-	err_set(&why, -ENODEV, "bdev_name: device '%s' has gone; the namespace returns with it", ns->bdev_name);
-	rpc_state_keep(arg, "nvmf", json_object_array_get_idx(array, 0), uuid_to_text(&ns->info.uuid, uuid), &why);
+	err_set(&why, -ENODEV, "bdev_name: device '%s' has gone; the namespace returns with it", ns->dev.bdev_name);
+	rpc_state_keep(arg, "nvmf", json_object_array_get_idx(array, 0), uuid_to_text(&ns->dev.info.uuid, uuid), &why);
 	json_object_put(array);
 }
 

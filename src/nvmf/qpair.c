@@ -217,7 +217,7 @@ void nvmf_req_free(struct nvmf_req *req)
 		bdev_io_release(&req->io);
 	}
 	if (req->ns) {
-		nvmf_ns_view_put(req->ns);
+		bdev_view_put(req->ns);
 		req->ns = NULL;
 	}
 	if (unlikely(req->fused || req->qpair->fused_first == req))

@@ -85,7 +85,7 @@ bool nvmf_resv_report_parse(struct nvmf_req *req)
 static struct resv_cmd *cmd_make(struct nvmf_req *req)
 {
 	uint16_t status = NVME_SC_NS_NOT_READY;
-	struct nvmf_ns_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
+	struct bdev_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
 	struct resv_cmd *c;
 
 	if (!v || !v->ch) {
@@ -298,7 +298,7 @@ static void heard(struct resv_listener *l, struct bdev *b, uint32_t party, enum 
 		const struct nvmf_subsystem *s = t->config->subs[id];
 
 		for (uint32_t i = 0; s && s->ns_count && i < s->ns_max; i++) {
-			if (!s->ns[i] || !s->ns[i]->desc || bdev_of(s->ns[i]->desc) != b)
+			if (!s->ns[i] || !s->ns[i]->dev.desc || bdev_of(s->ns[i]->dev.desc) != b)
 				continue;
 			list_each(pos, &s->roster->ctrlrs) {
 				struct nvmf_ctrlr *c = list_entry(pos, struct nvmf_ctrlr, link);
@@ -435,7 +435,7 @@ uint16_t nvmf_resv_mask_get(struct nvmf_req *req, uint32_t *ret_mask)
 
 uint16_t nvmf_resv_persist_get(struct nvmf_req *req, uint32_t *ret_value)
 {
-	struct nvmf_ns_view *v = nvmf_ns_find(req->qpair, le32_get(req->cmd.nsid));
+	struct bdev_view *v = nvmf_ns_find(req->qpair, le32_get(req->cmd.nsid));
 
 	if (!v || !v->ch)
 		return NVME_SC_INVALID_NS | NVME_SC_DNR;
@@ -451,10 +451,10 @@ static void persist_next(struct resv_cmd *c)
 	uint32_t nsid = le32_get(req->cmd.nsid), last = nsid == NVME_NSID_ALL ? (s ? s->ns_max : 0) : nsid;
 
 	if (req->ns)
-		nvmf_ns_view_put(req->ns);
+		bdev_view_put(req->ns);
 	req->ns = NULL;
 	for (; c->op.result == RESV_OK && c->nsid <= last; c->nsid++) {
-		struct nvmf_ns_view *v = nvmf_ns_find(req->qpair, c->nsid);
+		struct bdev_view *v = nvmf_ns_find(req->qpair, c->nsid);
 
 		if (!v || !v->ch)
 			continue;

@@ -153,14 +153,14 @@ void nvmf_stages_close(struct nvmf_qpair *qp)
 {
 	while (qp->stages) {
 		struct nvmf_queue_counts *q = qp->stages;
-		struct nvmf_ns_view *v = qp->ctrlr ? nvmf_ns_find(qp, q->nsid) : NULL;
+		struct bdev_view *v = qp->ctrlr ? nvmf_ns_find(qp, q->nsid) : NULL;
 
 		if (qp->ctrlr)
 			nvmf_stage_counts_add(&host_of(qp->nc, qp->ctrlr->who.name)->counts, &q->counts);
-		if (v && !v->stages)
-			v->stages = base_zalloc(sizeof(*v->stages));
+		if (v && !v->own)
+			v->own = base_zalloc(sizeof(struct nvmf_stage_counts));
 		if (v)
-			nvmf_stage_counts_add(v->stages, &q->counts);
+			nvmf_stage_counts_add(v->own, &q->counts);
 		qp->stages = q->next;
 		free(q);
 	}

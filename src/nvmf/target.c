@@ -69,7 +69,7 @@ static void serve_subsystem(struct nvmf_subsystem *s, uint32_t core_index)
 	struct err e = { 0 };
 
 	for (uint32_t i = 0; i < s->ns_max; i++)
-		if (s->ns[i] && !nvmf_ns_enter(s->ns[i], core_index, &e))
+		if (s->ns[i] && !bdev_view_enter(&s->ns[i]->dev.view[core_index], &e))
 			log_error("namespace %u of %s does not work on core %u: %s", i + 1, s->nqn, core_index, e.text);
 }
 
@@ -77,7 +77,7 @@ static void unserve_subsystem(struct nvmf_subsystem *s, uint32_t core_index)
 {
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
-			nvmf_ns_view_put(&s->ns[i]->view[core_index]);
+			bdev_view_put(&s->ns[i]->dev.view[core_index]);
 }
 
 static void core_enter(struct version *v, uint32_t core_index)

@@ -393,7 +393,7 @@ static inline struct nvmf_core *nvmf_core_here(struct nvmf_target *t)
 /* This core's idea of the controller's subsystem; NULL: it was removed. */
 static inline struct nvmf_subsystem *nvmf_qpair_sub(const struct nvmf_qpair *qp) { return qp->nc->subs[qp->sub_id]; }
 
-static inline struct nvmf_ns_view *nvmf_ns_find(const struct nvmf_qpair *qp, uint32_t nsid)
+static inline struct bdev_view *nvmf_ns_find(const struct nvmf_qpair *qp, uint32_t nsid)
 {
 	const struct nvmf_subsystem *s = nvmf_qpair_sub(qp);
 	struct nvmf_ns *ns;
@@ -401,7 +401,7 @@ static inline struct nvmf_ns_view *nvmf_ns_find(const struct nvmf_qpair *qp, uin
 	if (unlikely(!s || nsid - 1 >= s->ns_max))
 		return NULL;
 	ns = s->ns[nsid - 1];
-	return likely(ns != NULL) ? &ns->view[qp->nc->index] : NULL;
+	return likely(ns != NULL) ? &ns->dev.view[qp->nc->index] : NULL;
 }
 
 /* fused.c */
@@ -412,12 +412,12 @@ void nvmf_fused_part(struct nvmf_req *req);                                /* a 
 
 /* For commands that use the media: NULL, and why not. */
 uint16_t nvmf_ns_refused(const struct nvmf_qpair *qp, uint32_t nsid);
-static inline struct nvmf_ns_view *nvmf_ns_for_io(const struct nvmf_qpair *qp, uint32_t nsid, uint16_t *ret_status)
+static inline struct bdev_view *nvmf_ns_for_io(const struct nvmf_qpair *qp, uint32_t nsid, uint16_t *ret_status)
 {
 	const struct nvmf_subsystem *s = nvmf_qpair_sub(qp);
 
 	if (likely(s && nsid - 1 < s->ns_max && s->ns[nsid - 1] && !s->ana_limited))
-		return &s->ns[nsid - 1]->view[qp->nc->index];
+		return &s->ns[nsid - 1]->dev.view[qp->nc->index];
 	*ret_status = nvmf_ns_refused(qp, nsid);
 	return *ret_status ? NULL : nvmf_ns_find(qp, nsid);
 }

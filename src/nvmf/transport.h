@@ -74,7 +74,7 @@ struct nvmf_req {
 	bool executing;               /* linked in the qpair's list */
 	bool finishing;               /* its answer is on its way to req_done() */
 	uint8_t shift;                /* of a block, when the command was parsed */
-	struct nvmf_ns_view *ns;      /* the namespace the command uses: keeps it, and its channel, until given back */
+	struct bdev_view *ns;         /* the namespace the command uses: keeps it, and its channel, until given back */
 	struct nvmf_req *fused;       /* the other half of a fused pair ... */
 	uint16_t fused_status;        /* ... or why there is none: how this one will be answered */
 	/* When, for stages.c: nvmf_req_came(), nvmf_req_waited(). Units of 1024 ns. */

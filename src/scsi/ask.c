@@ -15,7 +15,7 @@ void *scsi_task_ask(struct scsi_task *t, size_t size)
 	assert(size >= sizeof(*a) && !t->own);
 	t->own = a;
 	a->task = t;
-	a->lu = t->lu ? t->lu->lu : NULL;
+	a->lu = t->lu ? scsi_lu_of(t->lu) : NULL;
 	a->seat = t->nexus->seat;
 	return a;
 }
@@ -103,7 +103,7 @@ static void ask_on_core(struct msg *m)
 
 struct scsi_lu_state scsi_lu_state_default(const struct scsi_lu *lu)
 {
-	const struct scsi_mode_facts facts = { .volatile_cache = lu->info.cache == BDEV_CACHE_VOLATILE };
+	const struct scsi_mode_facts facts = { .volatile_cache = lu->dev.info.cache == BDEV_CACHE_VOLATILE };
 	struct scsi_lu_state state;
 
 	scsi_mode_defaults(&facts, &state);

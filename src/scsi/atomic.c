@@ -16,7 +16,7 @@ bool scsi_caw_parse(struct scsi_task *t)
 	uint64_t blocks = bdev_block_count(t->lu->desc), lba = scsi_u64(t->cdb + 2);
 	uint8_t count = t->cdb[13];
 
-	scsi_block_limits(t->lu->lu, &limits);
+	scsi_block_limits(scsi_lu_of(t->lu), &limits);
 	if (!limits.caw_blocks_max)
 		return scsi_task_refuse(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
 	if (count > limits.caw_blocks_max)
@@ -58,7 +58,7 @@ struct orwrite {
 
 bool scsi_orwrite_parse(struct scsi_task *t)
 {
-	const struct bdev_info *info = &t->lu->lu->info;
+	const struct bdev_info *info = &t->lu->served->info;
 
 	if (!bdev_can(info, BDEV_COMPARE_AND_WRITE))
 		return scsi_task_refuse(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);

@@ -12,7 +12,7 @@ static void read_write_done(struct bdev_io *io);
 
 void scsi_block_limits(const struct scsi_lu *lu, struct scsi_limits *ret)
 {
-	const struct bdev_info *i = &lu->info;
+	const struct bdev_info *i = &lu->dev.info;
 	uint32_t per_physical = max_u32(1, i->physical_block_size / i->block_size);
 	uint32_t caw_max = SCSI_TRANSFER_BYTES_MAX / 2 / i->block_size;
 
@@ -105,11 +105,10 @@ static uint32_t transfer_blocks_max(const struct scsi_task *t)
 
 static inline void parse_lending(struct scsi_task *t)
 {
-	const struct scsi_lu_view *v = t->lu;
+	const struct bdev_view *v = t->lu;
 
 	t->may_lend = true;
-	t->lend_iovs_max = (uint16_t)(t->moves <= SCSI_LEND_SMALL ? v->lend_iovs_small
-	                   : bdev_lend_iovs_max(v->desc, t->moves >> v->shift));
+	t->lend_iovs_max = bdev_view_lend_iovs(v, t->moves);
 }
 
 static bool read_parse(struct scsi_task *t)
@@ -146,7 +145,7 @@ static bool write_parse(struct scsi_task *t)
 
 uint8_t scsi_block_through(const struct scsi_task *t)
 {
-	return t->lu->lu->info.cache == BDEV_CACHE_VOLATILE && !scsi_task_state(t)->wce ? BDEV_IO_FUA : 0;
+	return t->lu->served->info.cache == BDEV_CACHE_VOLATILE && !scsi_task_state(t)->wce ? BDEV_IO_FUA : 0;
 }
 
 uint8_t scsi_block_fua(const struct scsi_task *t)
@@ -284,7 +283,7 @@ static void capacity_16_run(struct scsi_task *t)
 	struct scsi_limits limits;
 	uint8_t data[32] = { 0 };
 
-	scsi_block_limits(t->lu->lu, &limits);
+	scsi_block_limits(scsi_lu_of(t->lu), &limits);
 	scsi_put64(data, bdev_block_count(t->lu->desc) - 1);
 	scsi_put32(data + 8, 1u << t->lu->shift);
 	data[13] = limits.physical_exponent;
@@ -297,14 +296,14 @@ static void capacity_16_run(struct scsi_task *t)
 /* What goes on after its command was answered. */
 struct flush {
 	struct bdev_io io;
-	struct scsi_lu_view *lu;
+	struct bdev_view *lu;
 };
 
 static void flushed(struct bdev_io *io)
 {
 	struct flush *f = container_of(io, struct flush, io);
 
-	scsi_lu_view_put(f->lu);
+	bdev_view_put(f->lu);
 	free(f);
 }
 

@@ -42,7 +42,7 @@ static struct scsi_copy_result *result_find(const struct scsi_task *t, uint8_t l
 	struct scsi_nexus *n = t->nexus;
 
 	for (uint32_t i = 0; i < SCSI_COPIES_KEPT; i++)
-		if (n->copies[i].used && n->copies[i].list_id == list_id && n->copies[i].lun == t->lu->lu->lun)
+		if (n->copies[i].used && n->copies[i].list_id == list_id && n->copies[i].lun == scsi_lu_of(t->lu)->lun)
 			return &n->copies[i];
 	return NULL;
 }
@@ -61,7 +61,7 @@ void scsi_copy_begun(struct scsi_task *t, uint8_t list_id)
 
 	if (!r)
 		r = &n->copies[n->copy_next++ % SCSI_COPIES_KEPT];
-	*r = (struct scsi_copy_result){ .used = true, .list_id = list_id, .lun = (uint16_t)t->lu->lu->lun,
+	*r = (struct scsi_copy_result){ .used = true, .list_id = list_id, .lun = (uint16_t)scsi_lu_of(t->lu)->lun,
 		.status = SCSI_COPY_IN_PROGRESS };
 }
 

@@ -66,7 +66,7 @@ static void ask_for_statistics(struct scsi_ask *a)
 {
 	struct statistics *s = container_of(a, struct statistics, ask);
 	struct bdev_registry *reg = scsi_task_scsi(a->task)->reg;
-	struct bdev *b = bdev_find(reg, a->lu->bdev_name);
+	struct bdev *b = bdev_find(reg, a->lu->dev.bdev_name);
 
 	if (b)
 		bdev_stats_get(reg, b, &s->read, BDEV_STATS_KEEP, statistics_read);

@@ -20,7 +20,7 @@ struct scsi_mode_facts {
 #define SCSI_MODE_PAGES_MAX 128u   /* all of them, with subpages */
 #define SCSI_MODE_LIST_MAX 256u    /* of MODE SELECT; a longer one is refused */
 
-void scsi_mode_facts(const struct scsi_lu_view *v, struct scsi_mode_facts *ret);
+void scsi_mode_facts(const struct bdev_view *v, struct scsi_mode_facts *ret);
 /* What a logical unit begins with, and has again after a reset. */
 void scsi_mode_defaults(const struct scsi_mode_facts *f, struct scsi_lu_state *ret_m);
 

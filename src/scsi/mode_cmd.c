@@ -15,9 +15,9 @@ static bool is_ten(const struct scsi_task *t)
 	return t->cdb[0] == SCSI_OP_MODE_SENSE_10 || t->cdb[0] == SCSI_OP_MODE_SELECT_10;
 }
 
-void scsi_mode_facts(const struct scsi_lu_view *v, struct scsi_mode_facts *ret)
+void scsi_mode_facts(const struct bdev_view *v, struct scsi_mode_facts *ret)
 {
-	*ret = (struct scsi_mode_facts){ .volatile_cache = v->lu->info.cache == BDEV_CACHE_VOLATILE,
+	*ret = (struct scsi_mode_facts){ .volatile_cache = v->served->info.cache == BDEV_CACHE_VOLATILE,
 		.read_only = v->read_only, .block_size = 1u << v->shift, .blocks = bdev_block_count(v->desc) };
 }
 

@@ -167,7 +167,7 @@ static void watch_nexus(struct watch *w, const struct scsi_nexus *n, uint64_t no
 
 		if (age >= limit_ns)
 			watch_report(w, age, "%s of %s, LUN %u of %s, waits for %s", t->op ? t->op->name : "a command",
-			             n->initiator_port, t->lu ? t->lu->lu->lun : 0, n->target->name,
+			             n->initiator_port, t->lu ? scsi_lu_of(t->lu)->lun : 0, n->target->name,
 			             t->state == SCSI_TASK_WAITS ? "older ones" : t->io.active ? "the device" : "the target");
 	}
 }

@@ -220,7 +220,7 @@ static void reset_done(struct resv_op *op)
 {
 	struct pr_reset *r = container_of(op, struct pr_reset, op);
 
-	scsi_lu_unref(r->lu);
+	bdev_served_unref(&r->lu->dev);
 	scsi_reset_less(r->sweep);
 	free(r);
 }
@@ -228,7 +228,7 @@ static void reset_done(struct resv_op *op)
 /* Nobody holds it, nearly always: then nobody waits behind what others have asked of the reservation. */
 static bool is_held_by_spc2(const struct scsi_lu *lu)
 {
-	struct resv_report *r = bdev_resv_report(bdev_of(lu->desc));
+	struct resv_report *r = bdev_resv_report(bdev_of(lu->dev.desc));
 	bool held = r->spc2;
 
 	free(r);
@@ -239,15 +239,15 @@ void scsi_pr_reset(struct scsi_lu *lu, struct scsi_sweep *w)
 {
 	struct pr_reset *r;
 
-	if (!lu->desc || !is_held_by_spc2(lu))
+	if (!lu->dev.desc || !is_held_by_spc2(lu))
 		return;
 	r = base_zalloc(sizeof(*r));
 	r->lu = lu;
 	r->sweep = w;
 	r->op.action = RESV_SPC2_RESET;
 	w->left++;
-	scsi_lu_ref(lu); /* it stays open */
-	bdev_resv_do(lu->desc, NULL, &r->op, reset_done);
+	bdev_served_ref(&lu->dev); /* it stays open */
+	bdev_resv_do(lu->dev.desc, NULL, &r->op, reset_done);
 }
 
 /* --- unit attentions: control ------------------------------------------------------------------------------ */
@@ -263,7 +263,7 @@ static void tell_target(struct scsi_target *target, const struct bdev *b, uint32
 		const struct scsi_lu *lu = target->map->luns[lun].lu;
 		struct scsi_tell *tell;
 
-		if (!lu || !lu->desc || bdev_of(lu->desc) != b)
+		if (!lu || !lu->dev.desc || bdev_of(lu->dev.desc) != b)
 			continue;
 		tell = base_zalloc(sizeof(*tell));
 		*tell = (struct scsi_tell){ .target = target, .lun = lun, .asc_ascq = asc, .means = is_party,

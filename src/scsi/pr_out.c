@@ -243,7 +243,7 @@ static void on_control(struct scsi_ask *a)
 		return;
 	}
 	o->op.others = o->others;
-	bdev_resv_do(a->lu->desc, &a->task->nexus->who, &o->op, done);
+	bdev_resv_do(a->lu->dev.desc, &a->task->nexus->who, &o->op, done);
 }
 
 /* Who lost something is told by mail to its core: it arrives before this does. The answer may not come before the unit
@@ -264,11 +264,11 @@ static void all_told(struct each *e)
 {
 	struct pr_out *o = container_of(e, struct pr_out, each);
 
-	if (o->op.action != RESV_PREEMPT_ABORT || !o->ask.lu->desc) {
+	if (o->op.action != RESV_PREEMPT_ABORT || !o->ask.lu->dev.desc) {
 		scsi_ask_answer(&o->ask);
 		return;
 	}
-	o->wait = (struct scsi_preempt_wait){ .bdev = bdev_of(o->ask.lu->desc), .fn = nothing_is_left };
+	o->wait = (struct scsi_preempt_wait){ .bdev = bdev_of(o->ask.lu->dev.desc), .fn = nothing_is_left };
 	scsi_preempt_wait(o->ask.seat->target->scsi, &o->wait);
 }
 

@@ -400,12 +400,12 @@ static void persist(void *arg)
 	uint8_t flags = op->flags == RESV_F_PERSIST ? RESV_F_VOLATILE : RESV_F_PERSIST;
 
 	*op = (struct resv_op){ .action = RESV_SET_PERSIST, .flags = flags };
-	bdev_resv_do(rig.target->map->luns[0].lu->desc, &hosts[0]->n.who, op, op_done);
+	bdev_resv_do(rig.target->map->luns[0].lu->dev.desc, &hosts[0]->n.who, op, op_done);
 }
 
 static void look_for_spc2(void *arg)
 {
-	struct resv_report *r = bdev_resv_report(bdev_of(rig.target->map->luns[0].lu->desc));
+	struct resv_report *r = bdev_resv_report(bdev_of(rig.target->map->luns[0].lu->dev.desc));
 
 	happened = r->spc2;
 	free(r);

@@ -74,7 +74,7 @@ static bool works_here(const struct scsi_task *t, const struct scsi_opcode *op)
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (rows[i].opcode == op->opcode)
-			return bdev_can(&t->lu->lu->info, rows[i].needs);
+			return bdev_can(&t->lu->served->info, rows[i].needs);
 	return true;
 }
 

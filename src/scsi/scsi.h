@@ -34,7 +34,6 @@
 struct scsi;            /* all of it, of one daemon */
 struct scsi_target;     /* a SCSI target device */
 struct scsi_lu;         /* a logical unit: a device (bdev) in a target's LUN map */
-struct scsi_lu_view;    /* ... on one core */
 struct scsi_nexus;
 struct scsi_task;
 struct scsi_opcode;     /* the row an opcode led to */
@@ -214,7 +213,7 @@ struct scsi_task {
 	uint8_t sense[SCSI_SENSE_MAX];
 	/* This layer's. */
 	const struct scsi_opcode *op;      /* NULL: no such command */
-	struct scsi_lu_view *lu;           /* NULL: no such LUN. Keeps it, and its channel, until scsi_task_free() */
+	struct bdev_view *lu;              /* NULL: no such LUN. Keeps it, and its channel, until scsi_task_free() */
 	uint8_t state;                     /* enum scsi_task_state */
 	bool tell_aborted;                 /* aborted, and its initiator is to hear of it: TASK ABORTED */
 	uint8_t shift;                     /* of a block, when it was parsed */

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "bdev/iov.h"
 #include "bdev/reservation.h"
+#include "bdev/served.h"
 #include "core/carry.h"
 #include "core/freeze.h"
 #include "core/seq.h"
@@ -38,40 +39,16 @@ struct scsi_lu_state {
 	uint64_t changes;                  /* counts them */
 };
 
-/* A logical unit on one core. */
-struct scsi_lu_view {
-	CACHE_ALIGNED struct bdev_channel *ch; /* NULL: could not be opened, or closed again */
-	uint32_t refs;                         /* versions this core has entered, and tasks */
-	uint8_t shift;                         /* log2 of the block size */
-	bool lends, lends_writes, consumes, read_only;
-	uint32_t lend_iovs_small;              /* for SCSI_LEND_SMALL bytes */
-	struct bdev_desc *desc;
-	struct scsi_lu *lu;
-	struct msg left_msg;                   /* to control: this core has left it */
-};
-#define SCSI_LEND_SMALL 4096u
-
-/* A device opened for a LUN. Constant but for what is marked control's. */
+/* A device opened for a LUN. What NAA, T10 and UUID designators are made of is its UUID. */
 struct scsi_lu {
 	struct scsi_target *target;
 	uint32_t lun;
-	bool made_read_only;                   /* by who added it; info.read_only has the device's word in it too */
-	char bdev_name[256];
-	struct uuid uuid;                      /* the device's: what NAA, T10 and UUID designators are made of */
-	struct bdev_info info;                 /* as opened; block_count: bdev_block_count(lu->desc) */
-	struct bdev_desc *desc;                /* control closes it; NULL then */
-	/* control */
-	bool gone_told;                        /* its device goes away, and so does the LUN */
-	uint32_t refs;                         /* maps' versions that hold it, and whoever waits */
-	uint32_t cores_in;                     /* cores whose view is counted */
-	struct list waiters;                   /* struct scsi_lu_wait */
-	uint32_t view_count;
-	struct scsi_lu_view view[];            /* by core */
+	struct bdev_served dev;
 };
-struct scsi_lu_wait {
-	struct list link;
-	void (*fn)(struct scsi_lu_wait *w);
-};
+static inline struct scsi_lu *scsi_lu_of(const struct bdev_view *v)
+{
+	return container_of(v->served, struct scsi_lu, dev);
+}
 
 /* --- devices: their LUN map as versions ------------------------------------------------------------------- */
 
@@ -169,18 +146,6 @@ static inline struct scsi_core *scsi_core_here(const struct scsi *s)
 
 /* lu.c: control */
 struct scsi_lu *scsi_lu_open(struct scsi_target *t, uint32_t lun, const struct scsi_lun_opts *opts, struct err *e);
-void scsi_lu_ref(struct scsi_lu *lu);
-void scsi_lu_unref(struct scsi_lu *lu);
-void scsi_lu_wait_closed(struct scsi_lu *lu, struct scsi_lu_wait *w, void (*fn)(struct scsi_lu_wait *w));
-/* Each core: count this core's view in and out. The first opens the channel (false: could not; the view is counted
- * all the same and answers errors). */
-bool scsi_lu_enter(struct scsi_lu *lu, uint32_t core_index, struct err *e);
-void scsi_lu_leave_slow(struct scsi_lu_view *v);
-static inline void scsi_lu_view_put(struct scsi_lu_view *v)
-{
-	if (unlikely(--v->refs == 0))
-		scsi_lu_leave_slow(v);
-}
 
 /* target.c: control */
 struct scsi_target *scsi_target_find(const struct scsi *s, const char *name);

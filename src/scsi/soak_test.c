@@ -252,7 +252,7 @@ static void manage_one(struct rig_nexus *q)
 
 static void let_go_here(void *arg)
 {
-	fake_let_go(rig.target->map->luns[SLOW].lu->view[*(uint32_t *)arg].ch);
+	fake_let_go(rig.target->map->luns[SLOW].lu->dev.view[*(uint32_t *)arg].ch);
 }
 
 static void let_go(uint32_t core)

@@ -45,7 +45,7 @@ struct scsi_map *scsi_map_copy(const struct scsi_target *t)
 	memcpy(map->luns, from->luns, sizeof(map->luns));
 	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++)
 		if (map->luns[i].lu)
-			scsi_lu_ref(map->luns[i].lu);
+			bdev_served_ref(&map->luns[i].lu->dev);
 	return map;
 }
 
@@ -53,7 +53,7 @@ static void map_drop(struct scsi_map *map)
 {
 	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++)
 		if (map->luns[i].lu)
-			scsi_lu_unref(map->luns[i].lu);
+			bdev_served_unref(&map->luns[i].lu->dev);
 	free(map->ports);
 	free(map->groups);
 	free(map);
@@ -97,7 +97,7 @@ static void map_enter(struct version *v, uint32_t core_index)
 	struct err e = { 0 };
 
 	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++)
-		if (map->luns[i].lu && !scsi_lu_enter(map->luns[i].lu, core_index, &e))
+		if (map->luns[i].lu && !bdev_view_enter(&map->luns[i].lu->dev.view[core_index], &e))
 			log_error("LUN %u of %s does not work on core %u: %s", i, map->target->name, core_index, e.text);
 }
 
@@ -107,7 +107,7 @@ static void map_leave(struct version *v, uint32_t core_index)
 
 	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++)
 		if (map->luns[i].lu)
-			scsi_lu_view_put(&map->luns[i].lu->view[core_index]);
+			bdev_view_put(&map->luns[i].lu->dev.view[core_index]);
 }
 
 /* --- devices -- */
@@ -325,10 +325,7 @@ struct scsi_change_work {
 	char bdev_name[256];
 	struct scsi_map *next;
 	struct version_publish publish;
-	struct each each;
-	struct err core_err;              /* of the first core that had trouble */
-	_Atomic bool core_failed;
-	struct scsi_lu_wait wait;
+	struct bdev_served_wait wait;
 	struct scsi_tell tell;
 	const struct scsi_seat *asker;    /* a command of this nexus wants it; it waits for the answer, and stays */
 	bool reserved, tells;
@@ -352,7 +349,7 @@ static void work_end(struct scsi_change_work *w)
 	if (w->reserved)
 		t->opening[w->lun] = false;
 	if (w->lu)
-		scsi_lu_unref(w->lu);
+		bdev_served_unref(&w->lu->dev);
 	t->works--;
 	target_go_on(t);
 	if (c != &w->own)
@@ -389,9 +386,9 @@ static void work_fail(struct scsi_change_work *w)
 	msg_send(reactor_self(), &w->fail_msg, work_failed);
 }
 
-static void every_core_done(struct each *e)
+static void every_core_done(void *seq)
 {
-	seq_resume(&container_of(e, struct scsi_change_work, each)->seq, 0);
+	seq_resume(seq, 0);
 }
 
 static void published(struct version_publish *p)
@@ -431,38 +428,15 @@ static enum seq_result step_tell_luns(struct seq *s)
 
 /* --- adding a LUN -- */
 
-static void open_on_core(struct each *e)
-{
-	struct scsi_change_work *w = container_of(e, struct scsi_change_work, each);
-	struct err err = { 0 };
-
-	if (scsi_lu_enter(w->lu, reactor_index(reactor_self()), &err))
-		return;
-	if (!atomic_exchange(&w->core_failed, true))
-		w->core_err = err;
-}
-
-static void let_go_on_core(struct each *e)
-{
-	struct scsi_change_work *w = container_of(e, struct scsi_change_work, each);
-
-	scsi_lu_view_put(&w->lu->view[reactor_index(reactor_self())]);
-}
-
 static enum seq_result step_open_channels(struct seq *s)
 {
-	struct scsi_change_work *w = work_of(s);
-
-	w->lu->cores_in = w->target->scsi->core_count;
-	each_core(&w->each, w->target->scsi->core, open_on_core, every_core_done);
+	bdev_served_enter_all(&work_of(s)->lu->dev, every_core_done, s);
 	return SEQ_WAIT;
 }
 
 static enum seq_result step_let_go_channels(struct seq *s)
 {
-	struct scsi_change_work *w = work_of(s);
-
-	each_core(&w->each, w->target->scsi->core, let_go_on_core, every_core_done);
+	bdev_served_leave_all(&work_of(s)->lu->dev, every_core_done, s);
 	return SEQ_WAIT;
 }
 
@@ -471,21 +445,18 @@ static enum seq_result step_build_with_lun(struct seq *s)
 	struct scsi_change_work *w = work_of(s);
 	struct scsi_target *t = w->target;
 
-	if (atomic_load(&w->core_failed)) {
-		err_set(&s->err, w->core_err.code ? w->core_err.code : -EIO, "device '%s' cannot be used on every core: %s",
-		        w->lu->bdev_name, w->core_err.text);
+	if (bdev_served_check(&w->lu->dev, &s->err))
 		return SEQ_FAILED;
-	}
-	if (t->dying || w->lu->gone_told) {
+	if (t->dying || w->lu->dev.gone_told) {
 		err_set(&s->err, -ENODEV, "%s '%s' went away meanwhile", t->dying ? "SCSI device" : "device",
-		        t->dying ? t->name : w->lu->bdev_name);
+		        t->dying ? t->name : w->lu->dev.bdev_name);
 		return SEQ_FAILED;
 	}
 	w->next = scsi_map_copy(t);
 	w->next->luns[w->lun].lu = w->lu;
 	w->next->luns[w->lun].state = scsi_lu_state_default(w->lu);
 	w->next->lun_count++;
-	scsi_lu_ref(w->lu);
+	bdev_served_ref(&w->lu->dev);
 	return SEQ_NEXT;
 }
 
@@ -542,8 +513,8 @@ void scsi_target_add_lun(struct scsi_target *t, const struct scsi_lun_opts *opts
 static void say_gone(const struct scsi_change_work *w)
 {
 	const struct scsi *s = w->target->scsi;
-	struct scsi_lun_gone g = { .lun = w->lun, .bdev_name = w->lu->bdev_name, .uuid = w->lu->uuid,
-		.read_only = w->lu->made_read_only, .returns = bdev_returns(w->lu->desc) };
+	struct scsi_lun_gone g = { .lun = w->lun, .bdev_name = w->lu->dev.bdev_name, .uuid = w->lu->dev.info.uuid,
+		.read_only = w->lu->dev.made_read_only, .returns = bdev_returns(w->lu->dev.desc) };
 
 	if (s->lun_gone && !w->target->dying)
 		s->lun_gone(s->lun_gone_arg, w->target, &g);
@@ -554,7 +525,7 @@ static enum seq_result step_publish_without_lun(struct seq *s)
 	struct scsi_change_work *w = work_of(s);
 	struct scsi_map *map = scsi_map_copy(w->target);
 
-	scsi_lu_unref(map->luns[w->lun].lu);
+	bdev_served_unref(&map->luns[w->lun].lu->dev);
 	map->luns[w->lun].lu = NULL;
 	map->lun_count--;
 	scsi_map_publish(map, &w->publish, published);
@@ -563,7 +534,7 @@ static enum seq_result step_publish_without_lun(struct seq *s)
 	return SEQ_WAIT;
 }
 
-static void lu_closed(struct scsi_lu_wait *wait)
+static void lu_closed(struct bdev_served_wait *wait)
 {
 	seq_resume(&container_of(wait, struct scsi_change_work, wait)->seq, 0);
 }
@@ -572,7 +543,7 @@ static enum seq_result step_wait_closed(struct seq *s)
 {
 	struct scsi_change_work *w = work_of(s);
 
-	scsi_lu_wait_closed(w->lu, &w->wait, lu_closed);
+	bdev_served_wait_closed(&w->lu->dev, &w->wait, lu_closed);
 	return SEQ_WAIT;
 }
 
@@ -586,7 +557,7 @@ static void remove_start(struct scsi_change_work *w, uint32_t lun)
 {
 	w->lun = lun;
 	w->lu = w->target->map->luns[lun].lu;
-	scsi_lu_ref(w->lu);
+	bdev_served_ref(&w->lu->dev);
 	seq_start(&w->seq, "remove a LUN", remove_steps, ARRAY_SIZE(remove_steps), work_done);
 }
 
@@ -616,13 +587,13 @@ static const struct seq_step resize_steps[] = {
 
 void scsi_lu_device_event(struct bdev_desc *desc, enum bdev_event event, void *arg)
 {
-	struct scsi_lu *lu = arg;
+	struct scsi_lu *lu = container_of((struct bdev_served *)arg, struct scsi_lu, dev);
 	struct scsi_target *t = lu->target;
 	bool shown = t->map && t->map->luns[lu->lun].lu == lu;
 	struct scsi_change_work *w;
 
-	if (event == BDEV_EVENT_REMOVE && !lu->gone_told) {
-		lu->gone_told = true;
+	if (event == BDEV_EVENT_REMOVE && !lu->dev.gone_told) {
+		lu->dev.gone_told = true;
 		if (shown)
 			remove_start(work_make(t, NULL), lu->lun);
 	} else if (event == BDEV_EVENT_RESIZE && shown) {
@@ -644,9 +615,9 @@ bool scsi_target_lun(const struct scsi_target *t, uint32_t lun, struct scsi_lun_
 
 	if (!at || !at->lu)
 		return false;
-	*ret_info = (struct scsi_lun_info){ .lun = lun, .bdev_name = at->lu->bdev_name,
-		.read_only = at->lu->made_read_only, .gone = at->lu->gone_told, .swp = at->state.swp,
-		.stopped = at->state.stopped, .uncached = at->lu->info.cache == BDEV_CACHE_VOLATILE && !at->state.wce };
+	*ret_info = (struct scsi_lun_info){ .lun = lun, .bdev_name = at->lu->dev.bdev_name,
+		.read_only = at->lu->dev.made_read_only, .gone = at->lu->dev.gone_told, .swp = at->state.swp,
+		.stopped = at->state.stopped, .uncached = at->lu->dev.info.cache == BDEV_CACHE_VOLATILE && !at->state.wce };
 	return true;
 }
 

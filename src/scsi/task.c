@@ -135,7 +135,7 @@ static bool parse(struct scsi_task *t)
 
 	t->op = op = find_row(n->core->scsi, t->cdb);
 	if (likely(lun < SCSI_LUNS_MAX && map->luns[lun].lu)) {
-		t->lu = &map->luns[lun].lu->view[n->core->index];
+		t->lu = &map->luns[lun].lu->dev.view[n->core->index];
 		t->lu->refs++;
 	}
 	t->epoch = scsi_nexus_attention(n, lun)->epoch;
@@ -174,8 +174,8 @@ const struct scsi_lu_state *scsi_task_state(const struct scsi_task *t)
 
 	if (!t->lu)
 		return &none;
-	at = &scsi_nexus_map(t->nexus)->luns[t->lu->lu->lun];
-	return at->lu == t->lu->lu ? &at->state : &none;
+	at = &scsi_nexus_map(t->nexus)->luns[scsi_lu_of(t->lu)->lun];
+	return at->lu == scsi_lu_of(t->lu) ? &at->state : &none;
 }
 
 /* --- execute -- */
@@ -247,7 +247,7 @@ static void wait_for_turn(struct scsi_task *t)
 
 bool scsi_task_lun_is_gone(const struct scsi_task *t)
 {
-	return t->lu && scsi_nexus_map(t->nexus)->luns[t->lu->lu->lun].lu != t->lu->lu;
+	return t->lu && scsi_nexus_map(t->nexus)->luns[scsi_lu_of(t->lu)->lun].lu != scsi_lu_of(t->lu);
 }
 
 bool scsi_task_is_stale(const struct scsi_task *t)
@@ -382,7 +382,7 @@ void scsi_task_free(struct scsi_task *t)
 		bdev_io_release(&t->io);
 	}
 	if (t->lu) {
-		scsi_lu_view_put(t->lu);
+		bdev_view_put(t->lu);
 		t->lu = NULL;
 	}
 	if (unlikely(t->own)) {

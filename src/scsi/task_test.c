@@ -43,7 +43,7 @@ static int fresh(void **state)
 
 static void let_go_here(void *arg)
 {
-	struct bdev_channel *ch = rig.target->map->luns[SLOW].lu->view[*(uint32_t *)arg].ch;
+	struct bdev_channel *ch = rig.target->map->luns[SLOW].lu->dev.view[*(uint32_t *)arg].ch;
 
 	fake_let_go(ch);
 }

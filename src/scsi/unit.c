@@ -62,7 +62,7 @@ void scsi_request_sense_run(struct scsi_task *t)
 		request_sense_answer(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED);
 		return;
 	}
-	if (scsi_attention_take(t->nexus, t->lu->lu->lun, &asc)) {
+	if (scsi_attention_take(t->nexus, scsi_lu_of(t->lu)->lun, &asc)) {
 		request_sense_answer(t, SCSI_UNIT_ATTENTION, asc);
 		return;
 	}

@@ -18,7 +18,7 @@ bool scsi_unmap_parse(struct scsi_task *t)
 {
 	uint16_t len = scsi_u16(t->cdb + 7);
 
-	if (!bdev_can(&t->lu->lu->info, BDEV_UNMAP))
+	if (!bdev_can(&t->lu->served->info, BDEV_UNMAP))
 		return scsi_task_refuse(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
 	if (t->cdb[1] & 0x01) /* ANCHOR */
 		return scsi_task_bad_field(t, 1, 0, true);
@@ -55,7 +55,7 @@ static bool check_unmap(struct scsi_task *t)
 	uint64_t blocks = bdev_block_count(t->lu->desc), sum = 0;
 	struct scsi_limits limits;
 
-	scsi_block_limits(t->lu->lu, &limits);
+	scsi_block_limits(scsi_lu_of(t->lu), &limits);
 	for (uint32_t at = 0, count = unmap_descs(t); at < count; at++) {
 		struct bdev_range r = unmap_range(t, at);
 
@@ -71,7 +71,7 @@ static bool check_unmap(struct scsi_task *t)
 void scsi_unmap_run(struct scsi_task *t)
 {
 	struct bdev_io *io = &t->io;
-	bool zeroes = t->lu->lu->info.native_ops & BDEV_BIT(WRITE_ZEROES);
+	bool zeroes = t->lu->served->info.native_ops & BDEV_BIT(WRITE_ZEROES);
 
 	if (!check_unmap(t)) {
 		scsi_task_complete(t);
@@ -169,7 +169,7 @@ void scsi_lba_status_run(struct scsi_task *t)
 		return;
 	s->max = t->data_len < STATUS_HEADER + STATUS_DESC ? 1 : (t->data_len - STATUS_HEADER) / STATUS_DESC;
 	s->max = min_u32(s->max, STATUS_DESCS_MAX);
-	if (!bdev_can(&t->lu->lu->info, BDEV_GET_LBA_STATUS)) {
+	if (!bdev_can(&t->lu->served->info, BDEV_GET_LBA_STATUS)) {
 		add_status(s, t->io.lba, blocks > t->io.lba ? blocks - t->io.lba : 1, STATUS_MAPPED);
 		status_answer(t, s);
 	} else if (scsi_block_begin(t, BDEV_GET_LBA_STATUS, status_next)) {

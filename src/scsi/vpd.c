@@ -76,7 +76,7 @@ static void serial_number(const struct scsi_task *t, struct page *p)
 {
 	char text[UUID_TEXT_MAX];
 
-	memcpy(add(p, SCSI_SERIAL_LEN), uuid_to_text(&t->lu->lu->uuid, text), SCSI_SERIAL_LEN);
+	memcpy(add(p, SCSI_SERIAL_LEN), uuid_to_text(&t->lu->served->info.uuid, text), SCSI_SERIAL_LEN);
 }
 
 /* Both halves of a UUID, one on the other: its version and variant have fixed bits in different places. */
@@ -132,7 +132,7 @@ static void designator_u16(const struct scsi_task *t, struct page *p, uint8_t ty
 static void device_id(const struct scsi_task *t, struct page *p)
 {
 	const struct scsi_port *port = scsi_port_find(scsi_nexus_map(t->nexus), t->nexus->port);
-	const struct uuid *uuid = &t->lu->lu->uuid;
+	const struct uuid *uuid = &t->lu->served->info.uuid;
 
 	scsi_naa(uuid, designator(p, SCSI_CODE_BINARY, SCSI_ASSOC_LU | SCSI_DESIGNATOR_NAA, SCSI_NAA_LEN));
 	scsi_t10_id(uuid, designator(p, SCSI_CODE_ASCII, SCSI_ASSOC_LU | SCSI_DESIGNATOR_T10, SCSI_T10_LEN));
@@ -179,7 +179,7 @@ static void extended(const struct scsi_task *t, struct page *p)
 	struct scsi_vpd_extended *e = rest(p, sizeof(*e));
 
 	e->flags5 = SCSI_EXT5_SIMPSUP | SCSI_EXT5_ORDSUP | SCSI_EXT5_HEADSUP;
-	e->flags6 = t->lu->lu->info.cache == BDEV_CACHE_VOLATILE ? SCSI_EXT6_V_SUP : 0;
+	e->flags6 = t->lu->served->info.cache == BDEV_CACHE_VOLATILE ? SCSI_EXT6_V_SUP : 0;
 	e->sense_length_max = SCSI_SENSE_MAX;
 }
 
@@ -197,7 +197,7 @@ static void block_limits(const struct scsi_task *t, struct page *p)
 	struct scsi_vpd_block_limits *b = rest(p, sizeof(*b));
 	struct scsi_limits l;
 
-	scsi_block_limits(t->lu->lu, &l);
+	scsi_block_limits(scsi_lu_of(t->lu), &l);
 	b->caw_max = l.caw_blocks_max;
 	b->transfer_granularity = be16_of(l.granularity);
 	b->transfer_max = be32_of(l.transfer_blocks_max);
@@ -226,12 +226,12 @@ static void provisioning(const struct scsi_task *t, struct page *p)
 	struct scsi_vpd_provisioning *b = rest(p, sizeof(*b));
 	struct scsi_limits l;
 
-	scsi_block_limits(t->lu->lu, &l);
+	scsi_block_limits(scsi_lu_of(t->lu), &l);
 	if (!l.unmaps)
 		return;
 	b->flags5 = SCSI_LBP5_LBPU | SCSI_LBP5_LBPWS | SCSI_LBP5_LBPWS10 | (l.reads_zeroes ? SCSI_LBP5_LBPRZ : 0) |
 	            (l.anchors ? SCSI_LBP5_ANC_SUP : 0);
-	b->type = t->lu->lu->info.thin ? SCSI_LBP_THIN : SCSI_LBP_RESOURCE;
+	b->type = t->lu->served->info.thin ? SCSI_LBP_THIN : SCSI_LBP_RESOURCE;
 }
 
 /* --- third-party copy ------------------------------------------------------------------------------------ */

@@ -28,7 +28,7 @@ bool scsi_write_same_parse(struct scsi_task *t)
 	struct scsi_limits limits;
 	uint32_t len = 1u << t->lu->shift;
 
-	scsi_block_limits(t->lu->lu, &limits);
+	scsi_block_limits(scsi_lu_of(t->lu), &limits);
 	if (t->cdb[1] & ANCHOR_BIT)
 		return scsi_task_bad_field(t, 1, 4, true);
 	if (t->cdb[1] & UNMAP_BIT && !limits.unmaps)

@@ -13,7 +13,7 @@
 #define PIECE_BYTES (4u * 1024 * 1024)
 
 struct segment {
-	struct scsi_lu_view *src, *dst;
+	struct bdev_view *src, *dst;
 	uint64_t src_lba, dst_lba, blocks;
 };
 struct xcopy {
@@ -21,7 +21,7 @@ struct xcopy {
 	uint8_t list_id;
 	bool has_id;
 	uint32_t cscds_at, cscd_count, segments_at, segments_end;
-	struct scsi_lu_view *units[SCSI_XCOPY_CSCDS_MAX]; /* NULL: not to be reached */
+	struct bdev_view *units[SCSI_XCOPY_CSCDS_MAX]; /* NULL: not to be reached */
 	uint32_t segment_count, at;
 	uint64_t done;                 /* blocks of the segment */
 	uint64_t bytes;                /* of all of them */
@@ -137,11 +137,11 @@ static bool is_named(const struct scsi_xcopy_cscd *d, const struct scsi_lu *lu)
 		return false;
 	switch (d->designator_type & 0xf) {
 	case SCSI_DESIGNATOR_NAA:
-		scsi_naa(&lu->uuid, id);
+		scsi_naa(&lu->dev.info.uuid, id);
 		len = SCSI_NAA_LEN;
 		break;
 	case SCSI_DESIGNATOR_UUID:
-		scsi_uuid_id(&lu->uuid, id);
+		scsi_uuid_id(&lu->dev.info.uuid, id);
 		len = SCSI_UUID_LEN;
 		break;
 	default:
@@ -150,7 +150,7 @@ static bool is_named(const struct scsi_xcopy_cscd *d, const struct scsi_lu *lu)
 	return (d->code_set & 0xf) == SCSI_CODE_BINARY && d->designator_length == len && !memcmp(d->designator, id, len);
 }
 
-static struct scsi_lu_view *unit_find(const struct xcopy *x, const struct scsi_xcopy_cscd *d)
+static struct bdev_view *unit_find(const struct xcopy *x, const struct scsi_xcopy_cscd *d)
 {
 	const struct scsi_nexus *n = x->task->nexus;
 	const struct scsi_map *map = scsi_nexus_map(n);
@@ -158,8 +158,8 @@ static struct scsi_lu_view *unit_find(const struct xcopy *x, const struct scsi_x
 	for (uint32_t lun = 0; lun < SCSI_LUNS_MAX; lun++) {
 		struct scsi_lu *lu = map->luns[lun].lu;
 
-		if (lu && is_named(d, lu) && lu->view[n->core->index].ch)
-			return &lu->view[n->core->index];
+		if (lu && is_named(d, lu) && lu->dev.view[n->core->index].ch)
+			return &lu->dev.view[n->core->index];
 	}
 	return NULL;
 }
@@ -181,7 +181,7 @@ static bool read_cscds(struct xcopy *x)
 	return true;
 }
 
-static struct scsi_lu_view *unit_at(const struct xcopy *x, be16 index)
+static struct bdev_view *unit_at(const struct xcopy *x, be16 index)
 {
 	uint16_t i = be16_get(index);
 
@@ -190,7 +190,7 @@ static struct scsi_lu_view *unit_at(const struct xcopy *x, be16 index)
 	return i < x->cscd_count ? x->units[i] : NULL;
 }
 
-static bool fits(const struct scsi_lu_view *v, uint64_t lba, uint64_t blocks)
+static bool fits(const struct bdev_view *v, uint64_t lba, uint64_t blocks)
 {
 	uint64_t count = bdev_block_count(v->desc);
 
@@ -222,15 +222,17 @@ static bool read_extent(struct xcopy *x, uint32_t at, struct segment *s)
 }
 
 /* Of the logical unit's common state, as the map of this core has it: written by hosts? */
-static bool is_protected(const struct xcopy *x, const struct scsi_lu_view *v)
+static bool is_protected(const struct xcopy *x, const struct bdev_view *v)
 {
-	return v->read_only || scsi_nexus_map(x->task->nexus)->luns[v->lu->lun].state.swp;
+	return v->read_only || scsi_nexus_map(x->task->nexus)->luns[scsi_lu_of(v)->lun].state.swp;
 }
 
 /* Its cache was switched off by a host: what is answered is on media. */
-static bool is_uncached(const struct xcopy *x, const struct scsi_lu_view *v)
+static bool is_uncached(const struct xcopy *x, const struct bdev_view *v)
 {
-	return v->lu->info.cache == BDEV_CACHE_VOLATILE && !scsi_nexus_map(x->task->nexus)->luns[v->lu->lun].state.wce;
+	const struct scsi_map *map = scsi_nexus_map(x->task->nexus);
+
+	return v->served->info.cache == BDEV_CACHE_VOLATILE && !map->luns[scsi_lu_of(v)->lun].state.wce;
 }
 
 static bool read_segment(struct xcopy *x, uint32_t at, uint32_t number)
@@ -305,7 +307,7 @@ static void finish(struct xcopy *x)
 
 	for (uint32_t i = 0; i < x->cscd_count; i++)
 		if (x->units[i])
-			scsi_lu_view_put(x->units[i]);
+			bdev_view_put(x->units[i]);
 	if (x->has_id)
 		scsi_copy_ended(t, x->list_id, t->status == SCSI_GOOD && !t->aborted, x->at, x->bytes);
 	scsi_task_complete(t); /* later in the pass: there may have been nothing to wait for */
