@@ -66,7 +66,6 @@ static uint8_t auth_of(struct iscsi_target *t, const struct iscsi_chap_policy *p
 struct counting {
 	const struct iscsi_login *login;
 	uint32_t count;
-	bool found;
 };
 
 /* Sessions; one that this login takes the place of does not count. */
@@ -79,7 +78,6 @@ static void count_session(void *arg, const struct iscsi_conn_info *i)
 	if (i->phase != ISCSI_CONN_NORMAL)
 		return;
 	c->count += !same || i->node != c->login->node;
-	c->found |= same && i->tsih == c->login->tsih;
 }
 
 static uint16_t admit_normal(const struct iscsi_visitor *v, struct iscsi_login *l)
@@ -162,14 +160,48 @@ static bool secret(void *arg, struct iscsi_login *l, const char *user, struct is
 	return false;
 }
 
-/* One connection is all that a session has. */
+struct joining {
+	const struct iscsi_visitor *visitor;
+	struct iscsi_login *login;
+	uint16_t status;
+};
+
+/* What holds for a session as a whole was agreed by its first login. */
+static void take_session_params(struct iscsi_login *l, const struct iscsi_params *of)
+{
+	const struct iscsi_params fresh = l->params;
+
+	l->params = *of;
+	l->params.max_recv = fresh.max_recv;
+	l->params.max_send = fresh.max_send;
+	l->params.header_digest = fresh.header_digest;
+	l->params.data_digest = fresh.data_digest;
+}
+
+static void join_session(void *arg, const struct iscsi_conn_info *i)
+{
+	struct joining *j = arg;
+	struct iscsi_login *l = j->login;
+
+	if (i->phase != ISCSI_CONN_NORMAL || i->tsih != l->tsih || i->node != l->node ||
+	    i->pg != j->visitor->portal->group || memcmp(i->isid, l->isid, sizeof(i->isid)) ||
+	    strcasecmp(i->initiator, l->initiator_name))
+		return;
+	j->status = ISCSI_LOGIN_TOO_MANY_CONNECTIONS;
+	if (i->cid != l->cid)
+		return;
+	j->status = ISCSI_LOGIN_SUCCESS;
+	take_session_params(l, i->params);
+}
+
+/* One connection is all that a session has: one of its CID takes its place (connection reinstatement), and ends its
+ * tasks, as at error recovery level 0. */
 static uint16_t join(void *arg, struct iscsi_login *l)
 {
-	const struct iscsi_visitor *v = arg;
-	struct counting counting = { .login = l };
+	struct joining j = { .visitor = arg, .login = l, .status = ISCSI_LOGIN_NO_SESSION };
 
-	iscsi_conns_each(v->target, count_session, &counting);
-	return counting.found ? ISCSI_LOGIN_TOO_MANY_CONNECTIONS : ISCSI_LOGIN_NO_SESSION;
+	iscsi_conns_each(j.visitor->target, join_session, &j);
+	return j.status;
 }
 
 const struct iscsi_login_ops iscsi_config_login_ops = { .admit = admit, .secret = secret, .join = join };

@@ -453,7 +453,8 @@ void iscsi_orders_back(struct msg *m);                  /* c->order_msg */
 void iscsi_conn_gone(struct iscsi_conn *c);             /* its core: nothing uses it there any more */
 /* Older sessions of the same initiator port and target port: told to end. True: there are some. */
 bool iscsi_conns_reinstate(struct iscsi_conn *c);
-uint16_t iscsi_conns_tsih(struct iscsi_conns *cs);
+/* `wanted`, if nobody has it; 0: any. */
+uint16_t iscsi_conns_tsih(struct iscsi_conns *cs, uint16_t wanted);
 /* The least loaded core, which counts it. */
 struct reactor *iscsi_conns_place(struct iscsi_conns *cs, struct sock *s);
 

@@ -106,7 +106,7 @@ void iscsi_conn_login_pdu(struct iscsi_conn *c)
 /* The answer is the last PDU without digests. */
 static void full_feature(struct iscsi_conn *c)
 {
-	c->tsih = iscsi_conns_tsih(c->conns);
+	c->tsih = iscsi_conns_tsih(c->conns, c->login.tsih);
 	iscsi_login_accept(&c->login, c->tsih);
 	iscsi_say(c, login_answer(c));
 	iscsi_send_to_raw(c, true);

@@ -213,18 +213,21 @@ bool iscsi_conns_reinstate(struct iscsi_conn *c)
 	return any;
 }
 
-uint16_t iscsi_conns_tsih(struct iscsi_conns *cs)
+static bool tsih_is_used(const struct iscsi_conns *cs, uint16_t tsih)
 {
-	for (;;) {
-		bool used = false;
+	list_each(l, &cs->entries)
+		if (list_entry(l, struct iscsi_conn, entry)->tsih == tsih)
+			return true;
+	return false;
+}
 
-		if (!++cs->last_tsih)
-			continue;
-		list_each(l, &cs->entries)
-			used |= list_entry(l, struct iscsi_conn, entry)->tsih == cs->last_tsih;
-		if (!used)
-			return cs->last_tsih;
-	}
+uint16_t iscsi_conns_tsih(struct iscsi_conns *cs, uint16_t wanted)
+{
+	if (wanted && !tsih_is_used(cs, wanted))
+		return wanted;
+	while (!++cs->last_tsih || tsih_is_used(cs, cs->last_tsih))
+		;
+	return cs->last_tsih;
 }
 
 /* --- what the configuration asks --------------------------------------------------------------------------------- */
@@ -255,7 +258,7 @@ static struct iscsi_conn_info info_of(struct iscsi_conn *c)
 		.initiator = c->login.initiator_name, .local = c->visitor.local, .peer = c->visitor.peer,
 		.pg = c->visitor.portal->group, .node = c->node ? c->node : c->login.node,
 		.reactor = carry_at(&c->where), .header_digest = c->login.params.header_digest,
-		.data_digest = c->login.params.data_digest, .since_us = c->since_us,
+		.data_digest = c->login.params.data_digest, .params = &c->login.params, .since_us = c->since_us,
 		.pdus_in = atomic_load(&c->pdus_in), .pdus_out = atomic_load(&c->pdus_out),
 		.bytes_in = atomic_load(&c->bytes_in), .bytes_out = atomic_load(&c->bytes_out),
 		.commands = atomic_load(&c->commands_in),

@@ -31,6 +31,7 @@ struct iscsi_conn_info {
 	struct iscsi_node *node;          /* NULL: a discovery session, or not known yet */
 	struct reactor *reactor;
 	bool header_digest, data_digest;
+	const struct iscsi_params *params; /* constant from full feature phase on, but for the longest segments */
 	uint64_t since_us;                /* wall clock */
 	/* counted on its core, read while it counts */
 	uint64_t pdus_in, pdus_out, bytes_in, bytes_out, commands;

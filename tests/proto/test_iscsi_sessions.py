@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from gantry import wait_until
-from iscsi import (ASYNC, FULL_FEATURE, INITIATOR, LOGOUT, NONE, OPERATIONAL, REJECT, SUCCESS, Ended, LoginFailed,
-                   Session, good, read_cdb, write_cdb)
+from iscsi import (ASYNC, FULL_FEATURE, INITIATOR, LOGOUT, NO_SESSION, NONE, OPERATIONAL, REJECT, SUCCESS, Ended,
+                   LoginFailed, Session, good, read_cdb, write_cdb)
 
 OTHER_ISID = b"\x80\0\0\0\0\x02"
 
@@ -32,6 +32,42 @@ def test_who_logs_in_again_gets_a_new_session(iscsi):
             good(new.write(0, b"n" * 2048))
             assert new.read(0, 4) == b"n" * 2048
             wait_for(iscsi, 1)
+
+
+def test_who_names_its_session_and_connection_takes_its_place(iscsi):
+    """Connection reinstatement (RFC 7143 6.3.4): a host whose connection broke comes back to its session. It keeps its
+    TSIH and what was agreed for it; the old connection's tasks end, and it is closed before the login is answered."""
+    with iscsi.session({"MaxBurstLength": "1024", "FirstBurstLength": "512", "InitialR2T": "Yes"}) as old:
+        old.hold_r2t = True
+        old.submit(write_cdb(0, 4), b"o" * 2048, immediate_data=0)
+        old.wait_r2t()
+        with iscsi.session(tsih=old.tsih, cmdsn=old.cmdsn) as new:
+            assert new.tsih == old.tsih
+            old.expect_closed()
+            new.hold_r2t = True
+            itt = new.submit(write_cdb(0, 4), b"n" * 2048, immediate_data=0)
+            for offset in (0, 1024):
+                _, ttt, at, length = new.wait_r2t()
+                assert (at, length) == (offset, 1024)       # MaxBurstLength was the session's
+                new.send_sequence(itt, ttt, at, length)
+            good(new.wait(itt))
+            assert new.read(0, 2) == b"n" * 1024
+            wait_for(iscsi, 1)
+            with iscsi.session(tsih=new.tsih, cmdsn=new.cmdsn) as third:
+                assert third.tsih == old.tsih
+                new.expect_closed()
+                good(third.test_unit_ready())
+    wait_for(iscsi, 0)
+
+
+@pytest.mark.parametrize("other", [{"isid": OTHER_ISID}, {"initiator": INITIATOR + "2"}, {"portal": 1}])
+def test_nobody_else_takes_its_place(iscsi, other):
+    """The TSIH alone names no session: it is that initiator port's."""
+    with iscsi.session() as s:
+        with pytest.raises(LoginFailed) as failed:
+            iscsi.session(tsih=s.tsih, **other)
+        assert failed.value.status == NO_SESSION
+        good(s.test_unit_ready())
 
 
 def test_who_logs_in_last_stays(iscsi):
