@@ -80,25 +80,29 @@ static void fail(struct app *a, const struct err *e)
 	app_stop(a, 1);
 }
 
+/* False: the daemon ends, or is to end now. */
+static bool state_is_good(struct app *a, const struct err *e)
+{
+	if (!a->stopping && e) {
+		log_error("gantryd: --state-dir: %s", e->text);
+		app_stop(a, 1);
+	}
+	return !a->stopping && !e;
+}
+
 /* What is there wins over the file, which is for the first time. */
 static void state_read(void *arg, const struct err *e)
 {
 	struct app *a = arg;
 	const char *dir = a->options->state_dir, *file = a->options->config;
 
-	if (a->stopping)
+	if (!state_is_good(a, e))
 		return;
-	if (e) {
-		log_error("gantryd: --state-dir: %s", e->text);
-		app_stop(a, 1);
-		return;
-	}
 	if (!rpc_state_config(a->rpc))
 		log_notice("gantryd: the state in %s is empty: it begins with %s", dir, file ? file : "nothing");
 	else if (file)
 		log_notice("gantryd: the configuration is version %lu of the state in %s; -c %s is not used, for the state "
-		        "is not "
-		           "empty", (unsigned long)rpc_state_version(a->rpc), dir, file);
+		           "is not empty", (unsigned long)rpc_state_version(a->rpc), dir, file);
 	else
 		log_notice("gantryd: the configuration is version %lu of the state in %s",
 		           (unsigned long)rpc_state_version(a->rpc), dir);
@@ -114,14 +118,8 @@ static void reservations_read(void *arg, const struct err *e)
 	a->resv_opening = false;
 	if (a->resv_stop_waits)
 		modules_stop_next(a);
-	if (a->stopping)
-		return;
-	if (e) {
-		log_error("gantryd: --state-dir: %s", e->text);
-		app_stop(a, 1);
-		return;
-	}
-	load(a, RPC_LOAD_STARTUP, startup_loaded);
+	if (state_is_good(a, e))
+		load(a, RPC_LOAD_STARTUP, startup_loaded);
 }
 
 static void startup_loaded(void *arg, const struct err *e)
