@@ -323,6 +323,17 @@ static void flush_behind(struct scsi_task *t)
 	bdev_submit(t->lu->ch, &f->io);
 }
 
+void scsi_block_flush(struct scsi_task *t, bdev_done_fn *done)
+{
+	if (!scsi_block_begin(t, BDEV_FLUSH, done))
+		return;
+	t->io.flags = 0;
+	t->io.iov_count = 0;
+	t->io.lba = 0;
+	t->io.count = bdev_block_count(t->lu->desc);
+	bdev_submit(t->lu->ch, &t->io);
+}
+
 static void sync_run(struct scsi_task *t)
 {
 	if (t->cdb[1] & 0x02) {
@@ -330,13 +341,7 @@ static void sync_run(struct scsi_task *t)
 		scsi_block_complete(t);
 		return;
 	}
-	if (!scsi_block_begin(t, BDEV_FLUSH, scsi_block_done))
-		return;
-	t->io.flags = 0;
-	t->io.iov_count = 0;
-	t->io.lba = 0;
-	t->io.count = bdev_block_count(t->lu->desc);
-	bdev_submit(t->lu->ch, &t->io);
+	scsi_block_flush(t, scsi_block_done);
 }
 
 /* --- the table -- */

@@ -18,6 +18,8 @@ bool scsi_block_moves_out(struct scsi_task *t, uint32_t len);
 /* run: prepare t->io for the device. False: it cannot be reached; answered. */
 bool scsi_block_begin(struct scsi_task *t, enum bdev_op op, bdev_done_fn *done);
 static inline struct scsi_task *scsi_task_of(struct bdev_io *io) { return container_of(io, struct scsi_task, io); }
+/* All of the unit's device, as an I/O of the task; answered when it cannot be reached. */
+void scsi_block_flush(struct scsi_task *t, bdev_done_fn *done);
 /* The flag for a write: of the write cache, when hosts switched it off; of that and its FUA bit. */
 uint8_t scsi_block_through(const struct scsi_task *t);
 uint8_t scsi_block_fua(const struct scsi_task *t);

@@ -2,6 +2,7 @@
 /* mode_cmd.c: MODE SENSE and MODE SELECT, of six and ten bytes. What a host changes is so for all: it goes to the
  * control reactor, comes back to every core as part of the next version, and the other nexuses hear of it. */
 #include "scsi/mode.h"
+#include "scsi/block.h"
 #include "scsi/primary.h"
 #include "wire/scsi_mode.h"
 
@@ -99,7 +100,7 @@ static void select_answered(struct scsi_ask *a)
 	switch (s->error) {
 	case SCSI_MODE_OK:
 		if (s->uncaches && !a->task->aborted && !a->task->lu->read_only)
-			scsi_unit_flush(a->task, flushed);
+			scsi_block_flush(a->task, flushed);
 		else
 			scsi_task_complete(a->task);
 		break;
@@ -133,14 +134,8 @@ void scsi_mode_select_run(struct scsi_task *t)
 {
 	struct mode_select *s;
 
-	if (!t->data_len) {
-		scsi_task_complete(t);
+	if (!scsi_task_has_list(t, 0))
 		return;
-	}
-	if (t->moves < t->data_len) {
-		scsi_task_sense(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
-		return;
-	}
 	s = scsi_task_ask(t, sizeof(*s));
 	scsi_task_read_params(t, 0, s->list, t->data_len);
 	scsi_ask_send(&s->ask, select_on_control, select_answered);

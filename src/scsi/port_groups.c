@@ -154,14 +154,8 @@ void scsi_set_groups_run(struct scsi_task *t)
 	uint32_t len = t->data_len;
 	struct set_groups *s;
 
-	if (t->moves < len) {
-		scsi_task_sense(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
+	if (!scsi_task_has_list(t, GROUPS_AT))
 		return;
-	}
-	if (len <= GROUPS_AT) {
-		scsi_task_complete(t);
-		return;
-	}
 	s = scsi_task_ask(t, sizeof(*s));
 	s->count = (len - GROUPS_AT) / (uint32_t)sizeof(s->groups[0]);
 	scsi_task_read_params(t, GROUPS_AT, s->groups, len - GROUPS_AT);

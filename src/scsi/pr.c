@@ -12,35 +12,32 @@ static bool spc2_10_parse(struct scsi_task *t);
 static void spc2_run(struct scsi_task *t);
 
 #define OP(name) SCSI_OP_##name, SCSI_SA_##name
-#define SBY SCSI_ROW_STANDBY
-#define BY_IT (SCSI_ROW_RESERVES | SBY)
 #define SPC2 SCSI_ROW_RESERVES
 #define SPC2_10 { 0, 0x1f, 0xff, 0xff, 0, 0, 0, 0xff, 0xff }
-#define PR_IN { 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff }
-#define PR_OUT { 0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff }
+#define IN(name, text, run) \
+	{ OP(PR_IN_##name), "PERSISTENT RESERVE IN, " text, 10, { 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff }, \
+	  SCSI_ROW_STANDBY, in_parse, run }
+#define OUT(name, text) \
+	{ OP(PR_OUT_##name), "PERSISTENT RESERVE OUT, " text, 10, { 0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff }, \
+	  SCSI_ROW_RESERVES | SCSI_ROW_STANDBY, scsi_pr_out_parse, scsi_pr_out_run }
 
 static const struct scsi_opcode rows[] = {
 	{ OP(RESERVE_6), "RESERVE (6)", 6, { 0, 0x1f, 0xff, 0xff, 0xff }, SPC2, spc2_6_parse, spc2_run },
 	{ OP(RELEASE_6), "RELEASE (6)", 6, { 0, 0x1f, 0xff }, SPC2, spc2_6_parse, spc2_run },
 	{ OP(RESERVE_10), "RESERVE (10)", 10, SPC2_10, SPC2, spc2_10_parse, spc2_run },
 	{ OP(RELEASE_10), "RELEASE (10)", 10, SPC2_10, SPC2, spc2_10_parse, spc2_run },
-	{ OP(PR_IN_READ_KEYS), "PERSISTENT RESERVE IN, READ KEYS", 10, PR_IN, SBY, in_parse, in_run },
-	{ OP(PR_IN_READ_RESERVATION), "PERSISTENT RESERVE IN, READ RESERVATION", 10, PR_IN, SBY, in_parse, in_run },
-	{ OP(PR_IN_REPORT_CAPABILITIES), "PERSISTENT RESERVE IN, REPORT CAPABILITIES", 10, PR_IN, SBY, in_parse,
-		capabilities_run },
-	{ OP(PR_IN_READ_FULL_STATUS), "PERSISTENT RESERVE IN, READ FULL STATUS", 10, PR_IN, SBY, in_parse, in_run },
-	{ OP(PR_OUT_REGISTER), "PERSISTENT RESERVE OUT, REGISTER", 10, PR_OUT, BY_IT, scsi_pr_out_parse,
-		scsi_pr_out_run },
-	{ OP(PR_OUT_RESERVE), "PERSISTENT RESERVE OUT, RESERVE", 10, PR_OUT, BY_IT, scsi_pr_out_parse, scsi_pr_out_run },
-	{ OP(PR_OUT_RELEASE), "PERSISTENT RESERVE OUT, RELEASE", 10, PR_OUT, BY_IT, scsi_pr_out_parse, scsi_pr_out_run },
-	{ OP(PR_OUT_CLEAR), "PERSISTENT RESERVE OUT, CLEAR", 10, PR_OUT, BY_IT, scsi_pr_out_parse, scsi_pr_out_run },
-	{ OP(PR_OUT_PREEMPT), "PERSISTENT RESERVE OUT, PREEMPT", 10, PR_OUT, BY_IT, scsi_pr_out_parse, scsi_pr_out_run },
-	{ OP(PR_OUT_PREEMPT_ABORT), "PERSISTENT RESERVE OUT, PREEMPT AND ABORT", 10, PR_OUT, BY_IT, scsi_pr_out_parse,
-		scsi_pr_out_run },
-	{ OP(PR_OUT_REGISTER_IGNORE), "PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", 10, PR_OUT, BY_IT,
-		scsi_pr_out_parse, scsi_pr_out_run },
-	{ OP(PR_OUT_REGISTER_MOVE), "PERSISTENT RESERVE OUT, REGISTER AND MOVE", 10, PR_OUT, BY_IT, scsi_pr_out_parse,
-		scsi_pr_out_run },
+	IN(READ_KEYS, "READ KEYS", in_run),
+	IN(READ_RESERVATION, "READ RESERVATION", in_run),
+	IN(REPORT_CAPABILITIES, "REPORT CAPABILITIES", capabilities_run),
+	IN(READ_FULL_STATUS, "READ FULL STATUS", in_run),
+	OUT(REGISTER, "REGISTER"),
+	OUT(RESERVE, "RESERVE"),
+	OUT(RELEASE, "RELEASE"),
+	OUT(CLEAR, "CLEAR"),
+	OUT(PREEMPT, "PREEMPT"),
+	OUT(PREEMPT_ABORT, "PREEMPT AND ABORT"),
+	OUT(REGISTER_IGNORE, "REGISTER AND IGNORE EXISTING KEY"),
+	OUT(REGISTER_MOVE, "REGISTER AND MOVE"),
 };
 const struct scsi_opcode_table scsi_pr_ops = { rows, ARRAY_SIZE(rows) };
 

@@ -118,10 +118,8 @@ void scsi_pr_out_run(struct scsi_task *t)
 	};
 	struct pr_out *o;
 
-	if (t->moves < t->data_len) { /* the initiator has less than it said */
-		scsi_task_sense(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
+	if (!scsi_task_has_list(t, 0))
 		return;
-	}
 	o = scsi_task_ask(t, sizeof(*o) + t->data_len);
 	o->len = t->data_len;
 	scsi_task_read_params(t, 0, o->list, o->len);

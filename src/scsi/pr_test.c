@@ -418,8 +418,8 @@ static void act_on_control(void (*fn)(void *arg), void *arg)
 	assert_true(rig_run_until(&happened));
 }
 
-/* Whoever resets the unit to be let in again asks for it as soon as the answer is there. */
-static void a_reset_is_answered_when_spc2_is_over(void **state)
+/* Host 0 has it, while what is persistent is written down. */
+static struct resv_op *reserve_spc2_beside_a_store(void)
 {
 	static struct resv_op op; /* outlives a test that fails */
 
@@ -428,7 +428,15 @@ static void a_reset_is_answered_when_spc2_is_over(void **state)
 	act_on_control(open_store, NULL);
 	act_on_control(persist, &op);
 	assert_int_equal(plain(0, SCSI_OP_RESERVE_6), 0);
-	rig_on(core_control(rig.core), persist, &op); /* is written, and the reset is behind it in line */
+	return &op;
+}
+
+/* Whoever resets the unit to be let in again asks for it as soon as the answer is there. */
+static void a_reset_is_answered_when_spc2_is_over(void **state)
+{
+	struct resv_op *op = reserve_spc2_beside_a_store();
+
+	rig_on(core_control(rig.core), persist, op); /* is written, and the reset is behind it in line */
 	assert_int_equal(rig_tmf(hosts[1], SCSI_TMF_LU_RESET, 0, 0), SCSI_TMF_COMPLETE);
 	rig_on(core_control(rig.core), look_for_spc2, NULL);
 	assert_false(happened);
@@ -437,13 +445,7 @@ static void a_reset_is_answered_when_spc2_is_over(void **state)
 /* It does not survive, so nobody writes it down: a full disk would keep it for ever when its nexus has ended. */
 static void a_full_disk_does_not_keep_spc2(void **state)
 {
-	static struct resv_op op; /* outlives a test that fails */
-
-	op.flags = 0;
-	files = files_sim_make(1);
-	act_on_control(open_store, NULL);
-	act_on_control(persist, &op);
-	assert_int_equal(plain(0, SCSI_OP_RESERVE_6), 0);
+	reserve_spc2_beside_a_store();
 	files_sim_fail(files, -ENOSPC);
 	rig_end_nexus(hosts[0]);
 	assert_true(rig_gone(hosts[0]));

@@ -33,8 +33,6 @@ bool scsi_request_sense_parse(struct scsi_task *t);
 void scsi_request_sense_run(struct scsi_task *t);
 bool scsi_start_stop_parse(struct scsi_task *t);
 void scsi_start_stop_run(struct scsi_task *t);
-/* All of the unit's device, as an I/O of the task; answered when it cannot be reached. */
-void scsi_unit_flush(struct scsi_task *t, bdev_done_fn *done);
 bool scsi_prevent_allow_parse(struct scsi_task *t);
 void scsi_prevent_allow_run(struct scsi_task *t);
 bool scsi_send_diagnostic_parse(struct scsi_task *t);

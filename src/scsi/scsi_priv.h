@@ -212,6 +212,9 @@ void scsi_task_complete_data(struct scsi_task *t, const void *data, uint32_t len
 /* CHECK CONDITION. */
 void scsi_task_sense(struct scsi_task *t, uint8_t key, uint16_t asc_ascq);
 void scsi_task_bad_param(struct scsi_task *t, uint16_t byte, int bit);
+/* There is more of a parameter list than its header. False: answered, as less came than was said, or as nothing is to
+ * be done. */
+bool scsi_task_has_list(struct scsi_task *t, uint32_t header_bytes);
 /* From a device's or another core's answer: hand it to the transport at once. */
 void scsi_task_finish(struct scsi_task *t);
 /* t->own: zeroed memory, aligned as devices like it, within the memory budget. NULL: there is none; answered BUSY. */

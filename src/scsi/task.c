@@ -369,6 +369,17 @@ void scsi_task_bad_param(struct scsi_task *t, uint16_t byte, int bit)
 	scsi_task_complete(t);
 }
 
+bool scsi_task_has_list(struct scsi_task *t, uint32_t header_bytes)
+{
+	if (t->moves < t->data_len) /* the initiator has less than it said */
+		scsi_task_sense(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
+	else if (t->data_len <= header_bytes)
+		scsi_task_complete(t);
+	else
+		return true;
+	return false;
+}
+
 void scsi_task_fail(struct scsi_task *t, uint8_t key, uint8_t asc, uint8_t ascq)
 {
 	assert(t->state == SCSI_TASK_PARSED);

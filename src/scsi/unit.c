@@ -121,17 +121,6 @@ static void start_stop_flushed(struct bdev_io *io)
 		scsi_task_complete(t);
 }
 
-void scsi_unit_flush(struct scsi_task *t, bdev_done_fn *done)
-{
-	if (!scsi_block_begin(t, BDEV_FLUSH, done))
-		return;
-	t->io.flags = 0;
-	t->io.iov_count = 0;
-	t->io.lba = 0;
-	t->io.count = bdev_block_count(t->lu->desc);
-	bdev_submit(t->lu->ch, &t->io);
-}
-
 void scsi_start_stop_run(struct scsi_task *t)
 {
 	bool start = t->cdb[4] & START;
@@ -142,7 +131,7 @@ void scsi_start_stop_run(struct scsi_task *t)
 	if (t->status == SCSI_RESERVATION_CONFLICT || start != scsi_task_state(t)->stopped) /* or it is so */
 		scsi_task_complete(t);
 	else if (!start && !(t->cdb[4] & NO_FLUSH) && !t->lu->read_only)
-		scsi_unit_flush(t, start_stop_flushed);
+		scsi_block_flush(t, start_stop_flushed);
 	else
 		start_stop_ask(t);
 }

@@ -236,64 +236,51 @@ static void provisioning(const struct scsi_task *t, struct page *p)
 
 /* --- third-party copy ------------------------------------------------------------------------------------ */
 
-static void copy_commands(const struct scsi_task *t, struct page *p)
-{
-	static const uint8_t list[] = {
-		SCSI_OP_EXTENDED_COPY_LID1, 1, SCSI_SA_EXTENDED_COPY_LID1,
-		SCSI_OP_COPY_PARAMETERS, 2, SCSI_SA_COPY_STATUS_LID1, SCSI_SA_COPY_PARAMETERS,
-	};
-	struct scsi_copy_desc *d = add(p, sizeof(*d));
-	uint32_t len = (uint32_t)align_up(1 + sizeof(list), 4);
-	uint8_t *at = add(p, len);
-
-	d->type = be16_of(SCSI_COPY_DESC_COMMANDS);
-	d->length = be16_of((uint16_t)len);
-	at[0] = sizeof(list);
-	memcpy(at + 1, list, sizeof(list));
-}
-
-static void copy_descriptors(struct page *p)
-{
-	static const uint8_t list[] = { SCSI_XCOPY_B2B, SCSI_XCOPY_B2B_OFFSET, SCSI_XCOPY_CSCD_ID };
-	struct scsi_copy_desc *d = add(p, sizeof(*d));
-	uint32_t len = (uint32_t)align_up(1 + sizeof(list), 4);
-	uint8_t *at = add(p, len);
-
-	d->type = be16_of(SCSI_COPY_DESC_DESCRIPTORS);
-	d->length = be16_of((uint16_t)len);
-	at[0] = sizeof(list);
-	memcpy(at + 1, list, sizeof(list));
-}
-
-static void copy_cscd_ids(struct page *p)
-{
-	struct scsi_copy_desc *d = add(p, sizeof(*d));
-	uint8_t *at = add(p, 4);
-
-	d->type = be16_of(SCSI_COPY_DESC_CSCD_IDS);
-	d->length = be16_of(4);
-	scsi_put16(at, 2);
-	scsi_put16(at + 2, SCSI_XCOPY_CSCD_SELF);
-}
-
 static struct scsi_copy_desc desc_of(uint16_t type, size_t size)
 {
 	return (struct scsi_copy_desc){ be16_of(type), be16_of((uint16_t)(size - sizeof(struct scsi_copy_desc))) };
 }
 
+/* How many bytes, and they. */
+static void copy_list(struct page *p, uint16_t type, const uint8_t *list, uint8_t bytes)
+{
+	size_t size = sizeof(struct scsi_copy_desc) + align_up(1u + bytes, 4);
+	struct scsi_copy_desc *d = add(p, (uint32_t)size);
+	uint8_t *at = (uint8_t *)(d + 1);
+
+	*d = desc_of(type, size);
+	at[0] = bytes;
+	memcpy(at + 1, list, bytes);
+}
+
+static void copy_cscd_ids(struct page *p)
+{
+	struct scsi_copy_desc *d = add(p, sizeof(*d) + 4);
+	uint8_t *at = (uint8_t *)(d + 1);
+
+	*d = desc_of(SCSI_COPY_DESC_CSCD_IDS, sizeof(*d) + 4);
+	scsi_put16(at, 2);
+	scsi_put16(at + 2, SCSI_XCOPY_CSCD_SELF);
+}
+
 static void third_party_copy(const struct scsi_task *t, struct page *p)
 {
+	static const uint8_t commands[] = {
+		SCSI_OP_EXTENDED_COPY_LID1, 1, SCSI_SA_EXTENDED_COPY_LID1,
+		SCSI_OP_COPY_PARAMETERS, 2, SCSI_SA_COPY_STATUS_LID1, SCSI_SA_COPY_PARAMETERS,
+	};
+	static const uint8_t types[] = { SCSI_XCOPY_B2B, SCSI_XCOPY_B2B_OFFSET, SCSI_XCOPY_CSCD_ID };
 	struct scsi_copy_desc_parameters *c;
 	struct scsi_copy_desc_general *g;
 	struct scsi_copy_desc_held_data *held;
 
-	copy_commands(t, p);
+	copy_list(p, SCSI_COPY_DESC_COMMANDS, commands, sizeof(commands));
 	c = add(p, sizeof(*c));
 	c->h = desc_of(SCSI_COPY_DESC_PARAMETERS, sizeof(*c));
 	c->cscd_max = be16_of(SCSI_XCOPY_CSCDS_MAX);
 	c->segments_max = be16_of(SCSI_XCOPY_SEGMENTS_MAX);
 	c->list_length_max = be32_of(SCSI_XCOPY_LIST_MAX - sizeof(struct scsi_xcopy_lid1));
-	copy_descriptors(p);
+	copy_list(p, SCSI_COPY_DESC_DESCRIPTORS, types, sizeof(types));
 	copy_cscd_ids(p);
 	g = add(p, sizeof(*g));
 	g->h = desc_of(SCSI_COPY_DESC_GENERAL, sizeof(*g));

@@ -47,14 +47,8 @@ void scsi_xcopy_run(struct scsi_task *t)
 {
 	struct xcopy *x;
 
-	if (!t->data_len) {
-		scsi_task_complete(t);
+	if (!scsi_task_has_list(t, 0))
 		return;
-	}
-	if (t->moves < t->data_len) {
-		scsi_task_sense(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
-		return;
-	}
 	x = t->own = base_zalloc(sizeof(*x));
 	x->task = t;
 	scsi_task_read_params(t, 0, x->list, t->data_len);
