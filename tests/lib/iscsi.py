@@ -19,6 +19,7 @@ import struct
 from dataclasses import dataclass, field
 
 from nvme_tcp import crc32c
+from tcp import Ended, TcpConn  # noqa: F401 (Ended is for tests)
 
 # Opcodes of initiators, and of targets
 NOP_OUT, SCSI_COMMAND, TASK_MANAGEMENT, LOGIN, TEXT, DATA_OUT, LOGOUT, SNACK = 0, 1, 2, 3, 4, 5, 6, 0x10
@@ -60,10 +61,6 @@ DEFAULTS = {"HeaderDigest": "None", "DataDigest": "None", "MaxConnections": "1",
             "ImmediateData": "Yes", "MaxRecvDataSegmentLength": "8192", "MaxBurstLength": "262144",
             "FirstBurstLength": "65536", "DefaultTime2Wait": "2", "DefaultTime2Retain": "20", "MaxOutstandingR2T": "1",
             "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes", "ErrorRecoveryLevel": "0"}
-
-
-class Ended(Exception):
-    """The target closed the connection."""
 
 
 class Rejected(Exception):
@@ -218,57 +215,27 @@ class Chap:
 
 # --- a connection: PDUs and logins --------------------------------------------------------------------------------
 
-class Conn:
-    """A TCP connection with the numbers that every PDU carries."""
+class Conn(TcpConn):
+    """One with the numbers that every PDU carries."""
 
     def __init__(self, port, host="127.0.0.1", timeout_s=TIMEOUT_S, receive_buffer=None):
-        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         if receive_buffer:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.sock.settimeout(timeout_s)
-        self.sock.connect((host, port))
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.received = b""
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(timeout_s)
+        sock.connect((host, port))
+        super().__init__(sock)
         self.hdgst = self.ddgst = False
         self.max_receive = 8192             # what we said we take in a PDU
         self.cmdsn, self.expstatsn = 1, None
         self.expcmdsn = self.maxcmdsn = None
         self.next_itt = 1
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.sock.close()
-
-    def reset(self):
-        """End as a machine that lost power: an RST instead of a FIN."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    # --- bytes and PDUs ---
-
-    def send(self, data):
-        self.sock.sendall(data)
+    # --- PDUs ---
 
     def send_pdu(self, opcode, flags=FINAL, **fields):
         """See make_pdu()."""
         self.send(make_pdu(opcode, flags, **{"hdgst": self.hdgst, "ddgst": self.ddgst, **fields}))
-
-    def recv_exactly(self, count):
-        while len(self.received) < count:
-            try:
-                more = self.sock.recv(max(65536, count - len(self.received)))
-            except (ConnectionResetError, BrokenPipeError):
-                more = b""
-            if not more:
-                raise Ended(f"the target closed the connection{' within a PDU' if self.received else ''}")
-            self.received += more
-        out, self.received = self.received[:count], self.received[count:]
-        return out
 
     def recv_pdu(self):
         """The next PDU, whatever it is; its lengths, digests and sequence numbers have been checked."""
@@ -337,17 +304,6 @@ class Conn:
         return self.login_response()
 
     # --- how it ends ---
-
-    def expect_closed(self, timeout_s=TIMEOUT_S):
-        """Nothing more comes but the end."""
-        self.sock.settimeout(timeout_s)
-        try:
-            more = self.received or self.sock.recv(65536)
-        except (ConnectionResetError, BrokenPipeError):
-            more = b""
-        except socket.timeout:
-            raise AssertionError(f"the connection is still open after {timeout_s} s") from None
-        assert not more, f"{len(more)} bytes instead of the end of the connection: {more[:48].hex(' ', 4)}"
 
     def expect_reject(self, *reasons, quoting=None):
         """The next PDU is a Reject with one of these reasons, and says of what."""

@@ -15,6 +15,8 @@ import struct
 import uuid
 from dataclasses import dataclass
 
+from tcp import Ended, TcpConn
+
 # PDU types
 ICREQ, ICRESP, H2CTERM, C2HTERM, CMD, RSP, H2CDATA, C2HDATA, R2T = 0, 1, 2, 3, 4, 5, 6, 7, 9
 HEADER_LENGTH = {ICREQ: 128, ICRESP: 128, H2CTERM: 24, C2HTERM: 24, CMD: 72, RSP: 24, H2CDATA: 24, C2HDATA: 24, R2T: 24}
@@ -42,10 +44,6 @@ CAP, VS, CC, CSTS = 0x00, 0x08, 0x14, 0x1c
 DISCOVERY_NQN = "nqn.2014-08.org.nvmexpress.discovery"
 HOST_NQN = "nqn.2014-08.org.nvmexpress:uuid:6b8b4567-327b-43c6-8b8b-456766334873"
 TIMEOUT_S = 10
-
-
-class Ended(Exception):
-    """The target closed the connection."""
 
 
 class Terminated(Ended):
@@ -162,13 +160,11 @@ class R2t:
 
 # --- one connection --------------------------------------------------------------------------------------------
 
-class Conn:
+class Conn(TcpConn):
     """A TCP connection to a controller. With `handshake`, ICReq and ICResp are exchanged."""
 
     def __init__(self, port, address="127.0.0.1", *, hdgst=False, ddgst=False, hpda=0, maxr2t=0, handshake=True):
-        self.sock = socket.create_connection((address, port), TIMEOUT_S)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.received = b""
+        super().__init__(socket.create_connection((address, port), TIMEOUT_S))
         self.hdgst = self.ddgst = False
         self.hpda, self.align = hpda, 4       # alignment of what we get, and of what we send
         self.next_cid = 0
@@ -178,24 +174,7 @@ class Conn:
         if handshake:
             self.handshake(hdgst, ddgst, hpda, maxr2t)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.sock.close()
-
-    def reset(self):
-        """End as a machine that lost power: an RST instead of a FIN."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    # --- bytes and PDUs ---
-
-    def send(self, data):
-        self.sock.sendall(data)
+    # --- PDUs ---
 
     def send_pdu(self, kind, rest, data=b"", **wrong):
         """A PDU with what was negotiated; see make_pdu()."""
@@ -203,18 +182,6 @@ class Conn:
 
     def pdu(self, kind, rest, data=b"", **wrong):
         return make_pdu(kind, rest, data, hdgst=self.hdgst, ddgst=self.ddgst, align=self.align, **wrong)
-
-    def recv_exactly(self, count):
-        while len(self.received) < count:
-            try:
-                more = self.sock.recv(max(65536, count - len(self.received)))
-            except ConnectionResetError:
-                more = b""
-            if not more:
-                raise Ended(f"the target closed the connection{' within a PDU' if self.received else ''}")
-            self.received += more
-        out, self.received = self.received[:count], self.received[count:]
-        return out
 
     def recv_pdu(self):
         """The next PDU, whatever it is; its lengths, flags, padding and digests have been checked."""
@@ -276,17 +243,6 @@ class Conn:
         assert term.quoted.startswith(quoting) or quoting.startswith(term.quoted), "quotes another PDU"
         self.sock.shutdown(socket.SHUT_WR)   # it is the host that has to close then
         self.expect_closed()
-
-    def expect_closed(self, timeout_s=TIMEOUT_S):
-        """Nothing more comes but the end."""
-        self.sock.settimeout(timeout_s)
-        try:
-            more = self.received or self.sock.recv(65536)
-        except ConnectionResetError:
-            more = b""
-        except socket.timeout:
-            raise AssertionError(f"the connection is still open after {timeout_s} s") from None
-        assert not more, f"{len(more)} bytes instead of the end of the connection: {more[:16].hex()}"
 
     # --- commands ---
 
