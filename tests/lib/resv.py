@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reservations of an NVMe host: commands, report, notifications. Keys are numbers."""
 import struct
+import uuid
 from dataclasses import dataclass
 
-from nvme_tcp import must, sqe
+from nvme_tcp import IO_READ, OK, must, rw, sqe
 
 REGISTER, REPORT, ACQUIRE, RELEASE = 0x0d, 0x0e, 0x11, 0x15
 CONFLICT = 0x083
@@ -22,6 +23,31 @@ def may(kind, registered):
     if kind == EA:
         return False, False
     return kind in (WERO, WEAR) or registered, registered
+
+
+def nqn(name):
+    """A host's, which has its identifier."""
+    return f"nqn.2014-08.org.nvmexpress:uuid:{uuid.uuid5(uuid.NAMESPACE_DNS, name)}"
+
+
+def allowed(host):
+    """What it may do: (read, write)."""
+    answers = (host.io.command(rw(IO_READ, 0, 1), expect=512).status, host.io.write(0, bytes(512)).status)
+    assert set(answers) <= {OK, CONFLICT}, answers
+    return tuple(status == OK for status in answers)
+
+
+def check_type(a, b, kind):
+    """One host reserves; what the other may do before it has registered, and then."""
+    must(register(a, 0xa))
+    must(acquire(a, 0xa, kind))
+    assert allowed(a) == (True, True)
+    assert allowed(b) == may(kind, registered=False)
+    must(register(b, 0xb))
+    assert allowed(b) == may(kind, registered=True)
+    must(unregister(b, 0xb))
+    must(release(a, 0xa, kind))
+    assert allowed(b) == (True, True)
 
 
 def register(host, key, *, old=0, action=0, ignore=False, persist=0, nsid=1):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """gantry disk show and gantry status tell by whom a disk is reserved: why a host does not get at it."""
 import json
-import uuid
 
 import pytest
 
@@ -13,7 +12,7 @@ from jsonrpc import gantry
 from nvme_tcp import Host, must
 from terminal import Terminal
 
-NQN = f"nqn.2014-08.org.nvmexpress:uuid:{uuid.uuid5(uuid.NAMESPACE_DNS, 'host')}"
+NQN = resv.nqn("host")
 
 
 @pytest.fixture

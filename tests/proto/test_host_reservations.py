@@ -2,16 +2,16 @@
 """One namespace behind two daemons, its reservations those of its target: a cluster whose nodes come by different
 gateways fences as if it were there."""
 import struct
-import uuid
 
 import pytest
 
 import resv
 from gantry import Daemon, RpcError, wait_until
-from nvme_tcp import IO_READ, OK, Ended, Host, must, rw, sqe
+from nvme_tcp import Ended, Host, must, sqe
 from remote import attach, detach
+from resv import allowed
 
-NQNS = [f"nqn.2014-08.org.nvmexpress:uuid:{uuid.uuid5(uuid.NAMESPACE_DNS, name)}" for name in ("a", "b", "c")]
+NQNS = [resv.nqn(name) for name in "abc"]
 
 
 @pytest.fixture
@@ -36,24 +36,9 @@ def hosts(ways):
         yield a, b
 
 
-def allowed(host):
-    answers = (host.io.command(rw(IO_READ, 0, 1), expect=512).status, host.io.write(0, bytes(512)).status)
-    assert set(answers) <= {OK, resv.CONFLICT}, answers
-    return tuple(status == OK for status in answers)
-
-
 @pytest.mark.parametrize("kind", resv.TYPES)
 def test_all_types(hosts, kind):
-    a, b = hosts
-    must(resv.register(a, 0xa))
-    must(resv.acquire(a, 0xa, kind))
-    assert allowed(a) == (True, True)
-    assert allowed(b) == resv.may(kind, registered=False)
-    must(resv.register(b, 0xb))
-    assert allowed(b) == resv.may(kind, registered=True)
-    must(resv.unregister(b, 0xb))
-    must(resv.release(a, 0xa, kind))
-    assert allowed(b) == (True, True)
+    resv.check_type(*hosts, kind)
 
 
 def test_fencing(hosts):

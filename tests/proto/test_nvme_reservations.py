@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reservations of NVMe hosts: who may do what, who is told, what is over when it is said to be, what survives."""
 import os
-import uuid
 
 import pytest
 
 import resv
 from gantry import Daemon
-from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_GET_FEATURES, ADMIN_SET_FEATURES, IO_READ, IO_WRITE, OK, Host
-from nvme_tcp import must, rw, sqe
+from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_GET_FEATURES, ADMIN_SET_FEATURES, IO_WRITE, OK, Host, must, rw, sqe
+from resv import allowed
 
-NQNS = [f"nqn.2014-08.org.nvmexpress:uuid:{uuid.uuid5(uuid.NAMESPACE_DNS, name)}" for name in ("a", "b")]
+NQNS = [resv.nqn(name) for name in "ab"]
 INVALID_FIELD = 0x002
 
 
@@ -18,13 +17,6 @@ INVALID_FIELD = 0x002
 def hosts(served):
     with Host(served.port, served.nqn, hostnqn=NQNS[0]) as a, Host(served.port, served.nqn, hostnqn=NQNS[1]) as b:
         yield a, b
-
-
-def allowed(host):
-    """What it may do: (read, write)."""
-    answers = (host.io.command(rw(IO_READ, 0, 1), expect=512).status, host.io.write(0, bytes(512)).status)
-    assert set(answers) <= {OK, resv.CONFLICT}, answers
-    return tuple(status == OK for status in answers)
 
 
 def test_identify_says_what_there_is(hosts):
@@ -38,16 +30,7 @@ def test_identify_says_what_there_is(hosts):
 @pytest.mark.parametrize("kind", resv.TYPES)
 def test_all_types(hosts, kind):
     """A wrong cell of the table lets a host write what another believes is its own."""
-    a, b = hosts
-    must(resv.register(a, 0xa))
-    must(resv.acquire(a, 0xa, kind))
-    assert allowed(a) == (True, True)
-    assert allowed(b) == resv.may(kind, registered=False)
-    must(resv.register(b, 0xb))
-    assert allowed(b) == resv.may(kind, registered=True)
-    must(resv.unregister(b, 0xb))
-    must(resv.release(a, 0xa, kind))
-    assert allowed(b) == (True, True)
+    resv.check_type(*hosts, kind)
 
 
 def test_a_second_path_is_the_same_host(served, hosts):

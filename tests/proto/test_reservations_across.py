@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One disk over NVMe and iSCSI: what a host of one protocol reserves keeps out those of the other."""
-import uuid
-
 import pytest
 
 import pr
 import resv
 from gantry import Daemon, wait_until
 from iscsi import CHECK_CONDITION, GOOD, INITIATOR, RESERVATION_CONFLICT, Session, good, read_cdb, write_cdb
-from nvme_tcp import ADMIN_ASYNC_EVENT, IO_READ, IO_WRITE, OK, Host, must, rw, sqe
+from nvme_tcp import ADMIN_ASYNC_EVENT, IO_WRITE, Host, must, rw, sqe
 
-NQN = f"nqn.2014-08.org.nvmexpress:uuid:{uuid.uuid5(uuid.NAMESPACE_DNS, 'host')}"
+NQN = resv.nqn("host")
 
 
 @pytest.fixture
@@ -21,13 +19,6 @@ def both(daemon):
     with Host(served.port, served.nqn, hostnqn=NQN) as host, Session(exported.port, exported.name) as session:
         session.clear_attentions()
         yield host, session
-
-
-def nvme_may(host):
-    """(read, write)"""
-    answers = (host.io.command(rw(IO_READ, 0, 1), expect=512).status, host.io.write(0, bytes(512)).status)
-    assert set(answers) <= {OK, resv.CONFLICT}, answers
-    return tuple(status == OK for status in answers)
 
 
 def scsi_may(session):
@@ -43,7 +34,7 @@ def test_a_host_of_nvme_reserves(daemon, both, kind):
     host, session = both
     must(resv.register(host, 0xa))
     must(resv.acquire(host, 0xa, kind))
-    assert nvme_may(host) == (True, True)
+    assert resv.allowed(host) == (True, True)
     assert scsi_may(session) == resv.may(kind, registered=False)
     assert pr.reserve(session, 0xb, kind).status == RESERVATION_CONFLICT
     good(pr.register(session, 0xb))
@@ -67,17 +58,17 @@ def test_an_initiator_reserves(both, kind):
     good(pr.register(session, 0xb))
     good(pr.reserve(session, 0xb, kind))
     assert scsi_may(session) == (True, True)
-    assert nvme_may(host) == resv.may(kind, registered=False)
+    assert resv.allowed(host) == resv.may(kind, registered=False)
     assert resv.acquire(host, 0xa, kind).status == resv.CONFLICT
     must(resv.register(host, 0xa))
-    assert nvme_may(host) == resv.may(kind, registered=True)
+    assert resv.allowed(host) == resv.may(kind, registered=True)
     report = resv.report(host)
     assert report.kind == kind and report.generation == pr.keys(session)[0] == 2
     assert [(who.key, who.cntlid) for who in report.who] == [(0xb, 0xffff), (0xa, host.cntlid)]
     assert report.who[0].holds and any(report.who[0].hostid)
     must(resv.unregister(host, 0xa))
     good(pr.release(session, 0xb, kind))
-    assert nvme_may(host) == (True, True)
+    assert resv.allowed(host) == (True, True)
 
 
 def attention(session):
@@ -94,13 +85,13 @@ def test_preempting_across(both):
     must(resv.register(host, 0xa))
     must(resv.preempt(host, 0xa, resv.EA, 0xb, abort=True))
     assert wait_until(lambda: attention(session), "a unit attention") == pr.REGISTRATIONS_PREEMPTED
-    assert scsi_may(session) == (False, False) and nvme_may(host) == (True, True)
+    assert scsi_may(session) == (False, False) and resv.allowed(host) == (True, True)
     event = host.admin.submit(sqe(ADMIN_ASYNC_EVENT))
     good(pr.register(session, 0xb))
     good(pr.preempt(session, 0xb, resv.WE, 0xa, abort=True))
     assert must(host.admin.wait(event)).value & 0xffffffff == resv.NOTIFIED
     assert resv.notification(host) == (resv.REGISTRATION_PREEMPTED, 1, 0)
-    assert nvme_may(host) == (True, False) and scsi_may(session) == (True, True)
+    assert resv.allowed(host) == (True, False) and scsi_may(session) == (True, True)
     assert attention(session) is None
     must(resv.register(host, 0xa))
     must(resv.clear(host, 0xa))
@@ -132,10 +123,10 @@ def test_preempt_and_abort_waits_for_the_other_protocol(daemon):
 def test_reserve_of_spc2_keeps_nvme_out(both):
     host, session = both
     good(session.command(pr.RESERVE_6))
-    assert nvme_may(host) == (False, False) and scsi_may(session) == (True, True)
+    assert resv.allowed(host) == (False, False) and scsi_may(session) == (True, True)
     assert resv.register(host, 0xa).status == resv.CONFLICT
     session.close()
-    wait_until(lambda: nvme_may(host) == (True, True), "the reservation to end with its session")
+    wait_until(lambda: resv.allowed(host) == (True, True), "the reservation to end with its session")
 
 
 def test_both_come_back_to_what_persists(tmp_path):
@@ -157,11 +148,11 @@ def test_both_come_back_to_what_persists(tmp_path):
         daemon.start()
         with Host(served.port, served.nqn, hostnqn=NQN) as host, Session(exported.port, exported.name) as session:
             session.clear_attentions()
-            assert nvme_may(host) == (False, False) and scsi_may(session) == (True, True)
+            assert resv.allowed(host) == (False, False) and scsi_may(session) == (True, True)
             assert pr.reservation(session) == (resv.EARO, 0xb) and pr.keys(session)[1] == [0xb]
             assert pr.read(session, pr.REPORT_CAPABILITIES)[3] & 1
             good(pr.clear(session, 0xb))
-            assert nvme_may(host) == (True, True)
+            assert resv.allowed(host) == (True, True)
 
 
 def test_two_disks_have_two_reservations(daemon):
@@ -173,5 +164,5 @@ def test_two_disks_have_two_reservations(daemon):
             session.clear_attentions(lun)
         good(pr.register(session, 0xb, lun=1))
         good(pr.reserve(session, 0xb, resv.EA, lun=1))
-        assert nvme_may(host) == (True, True)
+        assert resv.allowed(host) == (True, True)
         assert host.io.command(rw(IO_WRITE, 0, 1, nsid=2), bytes(512)).status == resv.CONFLICT
