@@ -9,6 +9,7 @@ Rounds follow each other until the block ends, however long it takes: no test de
 """
 import json
 import os
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -33,6 +34,26 @@ def perf_command(served, *more, depth=16, io_bytes=4096, pattern="randrw", qpair
     return [str(a) for a in (BUILD / "gantry-perf", "-r", path, "-q", depth, "-o", io_bytes, "-w", pattern,
                              *mix, "-P", qpairs, "-t", seconds, "-c", f"[{last_cpu()}]", "--mode", "interrupt",
                              "--json", *pace, *more)]
+
+
+def perf_begin(command):
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def perf_ends(perf, words="gantry-perf: "):
+    """By itself, and says why."""
+    _, said = perf.communicate(timeout=60)
+    assert perf.returncode == 1 and words in said, said
+
+
+def perf_ends_in_silence(perf, daemon, words):
+    """The daemon stands still; its kernel acknowledges whatever is sent. What is outstanding never comes back."""
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        perf_ends(perf, words)
+    finally:
+        perf.kill()
+        daemon.process.send_signal(signal.SIGCONT)
 
 
 class Load:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """gantry-perf ends, and says why, whatever becomes of the target."""
 import json
-import signal
 import subprocess
 
 from gantry import wait_until
-from load import ios_done, perf_command
+from load import ios_done, perf_begin, perf_command, perf_ends, perf_ends_in_silence
 
 
 def run(served, *more, **options):
@@ -13,8 +12,7 @@ def run(served, *more, **options):
 
 
 def start(daemon, served, *more, **options):
-    perf = subprocess.Popen(perf_command(served, *more, seconds=600, **options), stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)
+    perf = perf_begin(perf_command(served, *more, seconds=600, **options))
     before = ios_done(daemon)
     wait_until(lambda: ios_done(daemon) > before + 100, "I/O", 30)
     return perf
@@ -27,22 +25,15 @@ def test_verifies_with_digests(daemon, served):
 
 
 def test_target_falls_silent(daemon, served):
-    """Its kernel acknowledges whatever is sent; only Keep Alive tells. What is outstanding never comes back."""
+    """Only Keep Alive tells."""
     perf = start(daemon, served, "--verify", "-k", "1000")
-    daemon.process.send_signal(signal.SIGSTOP)
-    try:
-        _, words = perf.communicate(timeout=30)
-    finally:
-        perf.kill()
-        daemon.process.send_signal(signal.SIGCONT)
-    assert perf.returncode == 1 and "does not answer Keep Alive" in words, words
+    perf_ends_in_silence(perf, daemon, "does not answer Keep Alive")
 
 
 def test_target_dies(daemon, served):
     perf = start(daemon, served)
     daemon.kill()
-    _, words = perf.communicate(timeout=30)
-    assert perf.returncode == 1 and "gantry-perf: " in words, words
+    perf_ends(perf)
 
 
 def test_wrong_size_is_a_sentence(daemon, served):

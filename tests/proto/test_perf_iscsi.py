@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """gantry-perf over iSCSI: loads, verifies, and ends with a reason whatever becomes of the target."""
 import json
-import signal
 import subprocess
 
 import pytest
 
 from gantry import BUILD, wait_until
 from iscsi import Chap, Session
+from load import perf_begin, perf_ends, perf_ends_in_silence
 
 QUICK = ("-d", "400", "--json")
 
@@ -80,8 +80,7 @@ def test_target_that_wants_chap(daemon):
 
 
 def start(exported, *more):
-    return subprocess.Popen(command(exported.url(), "-t", "600", "--json", *more), stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)
+    return perf_begin(command(exported.url(), "-t", "600", "--json", *more))
 
 
 def wait_for_io(daemon):
@@ -94,20 +93,13 @@ def test_target_dies(daemon, exported):
     perf = start(exported)
     wait_for_io(daemon)
     daemon.kill()
-    _, words = perf.communicate(timeout=30)
-    assert perf.returncode == 1 and "gantry-perf: " in words, words
+    perf_ends(perf)
 
 
 def test_target_falls_silent(daemon, exported):
     perf = start(exported, "--io-timeout", "1000")
     wait_for_io(daemon)
-    daemon.process.send_signal(signal.SIGSTOP)
-    try:
-        _, words = perf.communicate(timeout=60)
-    finally:
-        perf.kill()
-        daemon.process.send_signal(signal.SIGCONT)
-    assert perf.returncode == 1 and "nothing was heard" in words, words
+    perf_ends_in_silence(perf, daemon, "nothing was heard")
 
 
 def test_session_that_is_taken_away(daemon, exported):
@@ -115,5 +107,4 @@ def test_session_that_is_taken_away(daemon, exported):
     perf = start(exported)
     wait_for_io(daemon)
     daemon.rpc("iscsi_delete_target_node", name=exported.name)
-    _, words = perf.communicate(timeout=30)
-    assert perf.returncode == 1 and "gantry-perf: " in words, words
+    perf_ends(perf)
