@@ -25,6 +25,15 @@ def check(s, rounds=50):
         assert s.read(n * 8, 8) == data
 
 
+def wait_until_gone(iscsi, well, others, expect_closed=False):
+    """The target closes their connections, while the one that is well is served."""
+    wait_until(lambda: check(well, 5) or connections(iscsi) == 1, "the others to be closed", 60)
+    for s in others:
+        if expect_closed:
+            s.expect_closed()
+        s.close()
+
+
 def test_deaf(iscsi):
     """They ask for much and take nothing: their answers would fill the daemon's memory, or stop its core."""
     rss = iscsi.daemon.rss_kib()
@@ -38,9 +47,7 @@ def test_deaf(iscsi):
         check(well)
         if not iscsi.daemon.is_sanitized:
             assert iscsi.daemon.rss_kib() < rss + 8 * 32 * 1024, "answers nobody takes are kept in memory"
-        wait_until(lambda: check(well, 5) or connections(iscsi) == 1, "the deaf to be closed", 60)
-        for s in deaf:
-            s.close()
+        wait_until_gone(iscsi, well, deaf)
 
 
 def test_data_that_was_promised_and_does_not_come(iscsi):
@@ -54,9 +61,7 @@ def test_data_that_was_promised_and_does_not_come(iscsi):
             s.wait_r2t()
             late.append(s)
         check(well)
-        wait_until(lambda: check(well, 5) or connections(iscsi) == 1, "the late to be closed", 60)
-        for s in late:
-            s.close()
+        wait_until_gone(iscsi, well, late)
 
 
 def test_a_number_that_is_left_out(iscsi):
@@ -87,10 +92,7 @@ def test_silent_discovery(iscsi):
     """Anybody may ask which targets there are; who then says nothing more would keep a socket for ever."""
     with iscsi.session(initiator="iqn.2026-11.test:well") as well:
         silent = [iscsi.discovery() for _ in range(4)]
-        wait_until(lambda: check(well, 5) or connections(iscsi) == 1, "the silent to be closed", 60)
-        for s in silent:
-            s.expect_closed()
-            s.close()
+        wait_until_gone(iscsi, well, silent, expect_closed=True)
 
 
 def test_one_that_reads_slowly(iscsi):
@@ -118,9 +120,7 @@ def test_half_a_pdu(iscsi):
             s.send(whole[:cut])
             halves.append(s)
         check(well)
-        wait_until(lambda: check(well, 5) or connections(iscsi) == 1, "the halves to be closed", 60)
-        for s in halves:
-            s.close()
+        wait_until_gone(iscsi, well, halves)
 
 
 def test_many_that_come_and_go(iscsi):

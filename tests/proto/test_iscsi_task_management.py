@@ -47,6 +47,19 @@ def told_of(s, itt):
     assert s.wait(itt).status == TASK_ABORTED
 
 
+def no_answer(s, itt):
+    """It was aborted by its own session."""
+    assert itt not in s.done
+    del s.outstanding[itt]
+
+
+def lands(s, other, itt):
+    """The other session's slow_write(other, 9, b"t") was not touched, and `s` is told of nothing."""
+    good(other.wait(itt))
+    assert content(s, 9) == b"t"
+    good(s.test_unit_ready(SLOW))
+
+
 def attention(s, lun, *expected):
     result = s.test_unit_ready(lun)
     assert result.status == CHECK_CONDITION and result.key == UNIT_ATTENTION and result.asc in expected, str(result)
@@ -123,11 +136,8 @@ def test_abort_task_set(s, other):
     theirs = slow_write(other, 9, b"t")
     assert s.manage(ABORT_TASK_SET, lun=SLOW) == TASK_COMPLETE
     for itt in itts:
-        assert itt not in s.done
-        del s.outstanding[itt]
-    good(other.wait(theirs))
-    assert content(s, 9) == b"t"
-    good(s.test_unit_ready(SLOW))
+        no_answer(s, itt)
+    lands(s, other, theirs)
 
 
 def test_clear_task_set(s, other):
@@ -136,11 +146,8 @@ def test_clear_task_set(s, other):
     good(other.test_unit_ready())
     assert s.manage(CLEAR_TASK_SET, lun=SLOW) == TASK_COMPLETE
     good(s.test_unit_ready())
-    assert itt not in s.done
-    del s.outstanding[itt]
-    good(other.wait(theirs))
-    assert content(s, 9) == b"t"
-    good(s.test_unit_ready(SLOW))
+    no_answer(s, itt)
+    lands(s, other, theirs)
 
 
 def test_lun_reset(s, other):
@@ -152,8 +159,7 @@ def test_lun_reset(s, other):
     attention(other, SLOW, RESET_BY_MESSAGE)
     good(other.test_unit_ready(SLOW))
     s.clear_attentions(SLOW)
-    assert itt not in s.done
-    del s.outstanding[itt]
+    no_answer(s, itt)
     told_of(other, theirs)
     good(s.wait(slow_write(s, byte=b"n")))
     assert content(other) == b"n"
