@@ -64,15 +64,15 @@ static void lands(void *arg, uint64_t lba, const uint8_t *data)
 {
 	struct world *w = arg;
 	struct fate *f;
-	uint64_t word;
+	uint32_t generation;
 
 	if (!data)
 		return;
-	memcpy(&word, data, 8);
-	must(word >> 32 && word >> 32 < GENERATIONS_MAX);
-	f = &w->fates[word >> 32];
+	generation = oracle_generation(data);
+	must(generation && generation < GENERATIONS_MAX);
+	f = &w->fates[generation];
 	if (f->answered && !f->may_land)
-		seeds_fail("generation %u of block %llu lands %llu us after it was answered (%s)", (uint32_t)(word >> 32),
+		seeds_fail("generation %u of block %llu lands %llu us after it was answered (%s)", generation,
 		           (unsigned long long)lba, (unsigned long long)((sim_now_ns() - f->at_ns) / NS_PER_US),
 		           bdev_status_name((enum bdev_status)f->status));
 }

@@ -127,19 +127,19 @@ static void lands(void *arg, uint64_t lba, const uint8_t *data)
 {
 	struct world *w = arg;
 	struct fate *f;
-	uint64_t word;
+	uint32_t generation;
 
 	if (!data)
 		return;
-	memcpy(&word, data, 8);
-	must(word >> 32 && word >> 32 < GENERATIONS_MAX);
-	f = &w->fates[word >> 32];
+	generation = oracle_generation(data);
+	must(generation && generation < GENERATIONS_MAX);
+	f = &w->fates[generation];
 	f->landed = true;
 	if (f->unsent)
-		seeds_fail("generation %u of block %llu landed: it had come back as never sent", (uint32_t)(word >> 32),
+		seeds_fail("generation %u of block %llu landed: it had come back as never sent", generation,
 		           (unsigned long long)lba);
 	if (w->fenced[f->life])
-		seeds_fail("generation %u of block %llu landed after its controller was disabled", (uint32_t)(word >> 32),
+		seeds_fail("generation %u of block %llu landed after its controller was disabled", generation,
 		           (unsigned long long)lba);
 }
 

@@ -147,13 +147,13 @@ static void lands(void *arg, uint64_t lba, const uint8_t *data)
 {
 	struct world *w = arg;
 	const struct fate *f;
-	uint64_t word;
+	uint32_t generation;
 
 	if (!data)
 		return;
-	memcpy(&word, data, 8);
-	must(word >> 32 && word >> 32 < GENERATIONS_MAX);
-	f = &w->fates[word >> 32];
+	generation = oracle_generation(data);
+	must(generation && generation < GENERATIONS_MAX);
+	f = &w->fates[generation];
 	if (f->state == FATE_ABORTED && f->op->tries)
 		return; /* a unit attention was told instead, and it was sent anew */
 	if (f->state != FATE_OUT && f->state != FATE_LOST)

@@ -48,6 +48,14 @@ static uint64_t word_of(uint32_t generation, uint64_t lba)
 	return (uint64_t)generation << 32 | (uint32_t)(lba * 2654435761u);
 }
 
+uint32_t oracle_generation(const void *block)
+{
+	uint64_t word;
+
+	memcpy(&word, block, sizeof(word));
+	return (uint32_t)(word >> 32);
+}
+
 static uint32_t write_begin(struct oracle *o, uint64_t lba, uint32_t count, bool zeroes)
 {
 	uint32_t generation = ++o->last_generation;

@@ -22,6 +22,9 @@ uint32_t oracle_write_begin(struct oracle *o, uint64_t lba, uint32_t count, void
 uint32_t oracle_zeroes_begin(struct oracle *o, uint64_t lba, uint32_t count);
 void oracle_write_end(struct oracle *o, uint64_t lba, uint32_t count, uint32_t generation, bool ok);
 
+/* Whose bytes a block holds: 0: nobody's. */
+uint32_t oracle_generation(const void *block);
+
 /* A write that ended well is on the media; a flush ended well that began then. */
 void oracle_durable(struct oracle *o, uint64_t lba, uint32_t count, uint32_t generation);
 void oracle_flush_end(struct oracle *o, uint64_t began);
