@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* idle_test.c: a core with nothing to do uses no wake-ups at all; and what is told about one that is stuck. */
+/* idle_test.c: a core with nothing to do uses no wake-ups at all, lookers or not; what is told about a stuck one. */
 #include <pthread.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "core/bell.h"
 #include "core/log.h"
+#include "core/look.h"
 #include "core/rig_test.h"
 #include "core/watch.h"
 
@@ -67,7 +69,40 @@ static void *observe(void *arg)
 	return NULL;
 }
 
-static void idle_start(void *arg) { check(pthread_create(&observer, NULL, observe, NULL) == 0); }
+/* On each reactor, and nothing ever happens to it. */
+static struct quiet {
+	struct looker looker;
+	struct bell bell;
+	struct msg msg;
+	bool asked;
+} quiet[CORE_REACTORS_MAX + 1];
+
+static uint32_t quiet_look(struct looker *l) { return 0; }
+static bool quiet_arm(struct looker *l)
+{
+	container_of(l, struct quiet, looker)->asked = true;
+	return false;
+}
+static void quiet_disarm(struct looker *l) { container_of(l, struct quiet, looker)->asked = false; }
+static void quiet_rang(struct bell *b) { looker_rang(&container_of(b, struct quiet, bell)->looker); }
+
+static void quiet_on_core(struct msg *m)
+{
+	struct quiet *q = container_of(m, struct quiet, msg);
+
+	q->looker = (struct looker){ .look = quiet_look, .arm = quiet_arm, .disarm = quiet_disarm };
+	check(bell_make(&q->bell, NULL) == 0);
+	check(bell_listen(&q->bell, "bell", quiet_rang) == 0);
+	looker_start(&q->looker, "quiet");
+}
+
+static void idle_start(void *arg)
+{
+	for (uint32_t i = 0; i < core_reactor_count(rig.core); i++)
+		msg_send(core_reactor(rig.core, i), &quiet[i].msg, quiet_on_core);
+	quiet_on_core(&quiet[core_reactor_count(rig.core)].msg);
+	check(pthread_create(&observer, NULL, observe, NULL) == 0);
+}
 
 static void idle_core_uses_no_wakeups(void **state)
 {
@@ -85,6 +120,7 @@ static void idle_core_uses_no_wakeups(void **state)
 		assert_int_equal(code, 0);
 		assert_int_equal(passes_more, 0);
 		assert_in_range(switches_more, 0, SWITCHES_MAX);
+		assert_true(quiet[0].asked && quiet[0].looker.armed);
 	}
 }
 

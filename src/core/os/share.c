@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -40,7 +41,7 @@ struct slot {
 static struct slot slots[SHARES_MAX];
 static _Atomic uint32_t slots_used; /* those before it */
 static struct sigaction before;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
 
 static int check_file(int fd, uint64_t offset, size_t len, size_t *ret_page, struct err *e);
 static struct slot *take_slot(void);
@@ -66,7 +67,7 @@ int share_map(struct share *s, int fd, uint64_t offset, size_t len, bool writabl
 	rc = check_file(fd, offset, len, &page, e);
 	if (rc)
 		return rc;
-	pthread_once(&once, guard_shares);
+	guard_shares();
 	slot = take_slot();
 	if (!slot)
 		return err_set(e, -ENOSPC, "shared memory cannot be mapped: %u pieces are, and there is no room for more",
@@ -187,11 +188,18 @@ static void told_on_core(struct msg *m)
 
 /* --- the fault --- */
 
+/* With each share: a library may have put another handler in its place. */
 static void guard_shares(void)
 {
-	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK }, now;
 
-	must(sigaction(SIGBUS, &sa, &before) == 0);
+	pthread_mutex_lock(&installing);
+	must(sigaction(SIGBUS, NULL, &now) == 0);
+	if (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_fault) {
+		before = now;
+		must(sigaction(SIGBUS, &sa, NULL) == 0);
+	}
+	pthread_mutex_unlock(&installing);
 }
 
 /* What is not ours happens once more, to who would have had it. */
@@ -236,8 +244,9 @@ static bool stand_in(struct slot *slot, uintptr_t at, bool one_page)
 	size_t pages = one_page || faults < PAGES_SINGLY ? 1 : (size_t)1 << min_u32(faults - PAGES_SINGLY + 1, 40);
 	void *want = (void *)(begin + first * slot->page);
 
-	return mmap(want, min_u64(pages, left) * slot->page, slot->prot,
-	            MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == want;
+	/* the bare call: to a sanitizer mmap() is a write to all of it, and it does not expect that in a handler */
+	return (uintptr_t)syscall(SYS_mmap, want, min_u64(pages, left) * slot->page, slot->prot,
+	                          MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == (uintptr_t)want;
 }
 
 /* --- descriptors --- */
