@@ -64,8 +64,10 @@
 	                                                        TO(TASK, EXECUTE) | TO(TASK, SEND) | TO(TASK, FREE)) \
 	X(TASK, ORDER,     "wait for commands numbered before", TO(TASK, EXECUTE) | TO(TASK, SEND) | \
 	                                                        TO(TASK, FREE)) \
-	X(TASK, EXECUTE,   "the logical unit has it",           TO(TASK, SEND) | TO(TASK, FREE)) \
-	X(TASK, SEND,      "the answer goes out",               TO(TASK, FREE))
+	X(TASK, EXECUTE,   "the logical unit has it",           TO(TASK, NEXT) | TO(TASK, SEND) | TO(TASK, FREE)) \
+	X(TASK, NEXT,      "the next piece of a long one begins", TO(TASK, NEED_ROOM) | TO(TASK, RECEIVE) | \
+	                                                        TO(TASK, EXECUTE) | TO(TASK, SEND) | TO(TASK, FREE)) \
+	X(TASK, SEND,      "the answer goes out",               TO(TASK, NEXT) | TO(TASK, FREE))
 enum task_state { TASK_STATES(MACHINE_ENUM) TASK_STATE_COUNT };
 extern const struct machine_state iscsi_task_states[];
 
@@ -125,8 +127,8 @@ struct iscsi_task {
 	bool unsolicited;             /* Data-Out without R2T is under way: the command's F bit was not set */
 	bool comes;                   /* such data, or data with the command */
 	/* Data from the initiator. */
-	uint32_t wanted;              /* bytes to be stored */
-	uint32_t received;            /* bytes stored so far */
+	uint32_t wanted;              /* bytes to be stored: up to the end of its piece, from scsi.base on */
+	uint32_t received;            /* bytes stored so far, in earlier pieces too */
 	uint32_t offset;              /* of the next Data-Out: beyond `wanted` it is thrown away */
 	uint32_t data_sn;             /* of the next Data-Out */
 	uint32_t r2t_end;             /* of the R2T that is being answered: offset */
@@ -362,11 +364,17 @@ void iscsi_task_sent(struct iscsi_task *t);                   /* its answer is g
 void iscsi_task_end(struct iscsi_task *t);
 void iscsi_task_in_turn(struct iscsi_task *t);                /* ORDER: those before it have come */
 void iscsi_tasks_leave_luns(struct iscsi_conn *c);            /* ORDER: they keep no LUN that was removed */
-/* It waits for something that need not come: it can be ended here. */
+void iscsi_task_piece_over(struct iscsi_task *t);             /* of a long command: NEXT, to be run */
+void iscsi_tasks_next(struct iscsi_conn *c);                  /* NEXT: it does not move any more */
+/* It waits for something that need not come, or has pieces to come: it can be ended here. */
 static inline bool iscsi_task_waits(const struct iscsi_task *t)
 {
-	return t->state == TASK_NEED_ROOM || t->state == TASK_RECEIVE || t->state == TASK_ORDER;
+	return t->state == TASK_NEED_ROOM || t->state == TASK_RECEIVE || t->state == TASK_ORDER ||
+	       t->state == TASK_NEXT || (t->state == TASK_SEND && t->scsi.more);
 }
+/* Bytes of its piece, and of them those that came. */
+static inline uint32_t iscsi_task_room(const struct iscsi_task *t) { return t->wanted - t->scsi.base; }
+static inline uint32_t iscsi_task_here(const struct iscsi_task *t) { return t->received - t->scsi.base; }
 void iscsi_task_drop(struct iscsi_task *t);                   /* ... aborted, no answer */
 void iscsi_task_end_all(struct iscsi_conn *c);                /* but those in the SCSI layer's hands */
 void iscsi_task_wait_cancel(struct iscsi_task *t);            /* NEED_ROOM */

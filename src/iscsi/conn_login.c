@@ -184,6 +184,7 @@ static void admit_now(struct iscsi_conn *c)
 	}
 	name_port(c);
 	c->nexus.port = (uint16_t)c->visitor.portal->group->tag;
+	c->nexus.piece_bytes = c->conns->target->options.piece_bytes;
 	if (scsi_nexus_join(&c->nexus, c->node->scsi, &nexus_ops, &e)) {
 		refuse(c, ISCSI_LOGIN_UNAVAILABLE, e.text);
 		return;
