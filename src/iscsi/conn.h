@@ -418,7 +418,6 @@ struct iscsi_home {
 	struct watch watch;
 	struct log_limit complaints;  /* about initiators */
 	struct iscsi_counters counters;
-	_Atomic uint32_t load;        /* sessions here, or on their way */
 };
 /* One writer; any core may read. */
 #define iscsi_count(home, key, n) \
@@ -431,12 +430,11 @@ struct iscsi_conns {
 	struct core *core;
 	struct iscsi_home *homes;     /* by reactor_index(); the last is control's */
 	uint32_t core_count;
-	_Atomic uint64_t place_mask;
+	struct sched_place place;
 	struct sched_mover mover;
 	/* Constant while anybody is connected but for changes of the options; read by cores. */
 	_Atomic uint32_t data_timeout_ms, nop_interval_ms, nop_timeout_ms;
 	/* control */
-	uint32_t place_next;
 	struct list entries;          /* struct iscsi_conn, all of them */
 	uint32_t entry_count;
 	uint32_t last_id;
@@ -463,7 +461,5 @@ void iscsi_conn_gone(struct iscsi_conn *c);             /* its core: nothing use
 bool iscsi_conns_reinstate(struct iscsi_conn *c);
 /* `wanted`, if nobody has it; 0: any. */
 uint16_t iscsi_conns_tsih(struct iscsi_conns *cs, uint16_t wanted);
-/* The least loaded core, which counts it. */
-struct reactor *iscsi_conns_place(struct iscsi_conns *cs, struct sock *s);
 
 #endif

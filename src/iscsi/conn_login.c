@@ -219,7 +219,7 @@ static void make_slots(struct iscsi_conn *c)
 
 static void leave_control(struct iscsi_conn *c)
 {
-	struct reactor *to = iscsi_conns_place(c->conns, c->sock);
+	struct reactor *to = sched_place(&c->conns->place, c->conns->core_count > 1 ? sock_incoming_cpu(c->sock) : -1);
 
 	c->counted = true;
 	c->node->counts.logins++;

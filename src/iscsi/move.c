@@ -65,8 +65,8 @@ static void leave(struct carry *m, struct reactor *to, struct freeze *f)
 {
 	struct iscsi_conn *c = moving(m);
 
-	atomic_fetch_sub(&c->home->load, 1);
-	atomic_fetch_add(&c->conns->homes[reactor_index(to)].load, 1);
+	sched_place_left(&c->conns->place, reactor_self());
+	sched_place_came(&c->conns->place, to);
 	settle(c);
 	freeze_conn(f, c, to);
 	forget(c);
