@@ -120,8 +120,8 @@ static int message(struct vu_rx *rx, struct vu_msg *m, struct err *e)
 	row = find(rx->side, m->request);
 	m->kind = row ? kind_of(rx->side, row, size) : VU_PAYLOAD_OTHER;
 	if (size < sizes[m->kind].least || size > sizes[m->kind].most)
-		return err_set(e, -EPROTO, "%s has a payload of %u bytes; it takes %u to %u", vu_name(rx->side, m->request), size,
-		               sizes[m->kind].least, sizes[m->kind].most);
+		return err_set(e, -EPROTO, "%s has a payload of %u bytes; it takes %u to %u", vu_name(rx->side, m->request),
+		               size, sizes[m->kind].least, sizes[m->kind].most);
 	if (decode(m, rx->bytes + sizeof(h), size, vu_name(rx->side, m->request), e))
 		return e->code;
 	if (row && rx->fd_count > row->row.fds && rx->side != VU_REPLY)

@@ -70,7 +70,8 @@ void vu_rx_init(struct vu_rx *rx, enum vu_side side);
 /* Where the next bytes go, and how many at most. */
 void *vu_rx_room(struct vu_rx *rx, uint32_t *ret_len);
 /* `len` bytes came there, with `count` descriptors (now the receiver's). 1: *ret_msg is a message, and its descriptors
- * are who has it's; 0: more is wanted. Errors: it is not vhost-user: the sentence says what; the socket is good for nothing any more.
+ * are who has it's; 0: more is wanted. Errors: it is not vhost-user: the sentence says what; the socket is good for
+ * nothing any more.
  * Descriptors that are left belong to rx->fds: the caller closes them. */
 int vu_rx_got(struct vu_rx *rx, uint32_t len, const int *fds, uint32_t count, struct vu_msg *ret_msg, struct err *e);
 

@@ -79,7 +79,8 @@ enum vu_payload { VU_PAYLOADS(VU_PAYLOAD_ENUM) VU_PAYLOAD_COUNT };
 #define VU_PAYLOAD_MAX 2048u  /* of any message that is taken */
 
 /* What a front-end asks. fds: how many descriptors may come with it; needs: the protocol feature without which it must
- * not be sent; reply: what it is always answered with (others only when NEED_REPLY asks for it). OTHER: not for disks. */
+ * not be sent; reply: what it is always answered with (others only when NEED_REPLY asks for it). OTHER: not
+ * for disks. */
 /*   id  name                  request   fds              needs                 reply */
 #define VU_REQUESTS(X) \
 	X(1,  GET_FEATURES,          NONE,     0,               NONE,                 U64) \

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* blk.h: a block device of vhost (private): blk.c makes it and says what it is, blk_io.c does its requests. */
+#ifndef VHOST_BLK_H
+#define VHOST_BLK_H
+
+#include "base/text.h"
+#include "bdev/served.h"
+#include "vhost/device.h"
+
+#define BLK_RANGES_MAX 16u             /* of one discard */
+#define BLK_ZEROES_SECTORS_MAX (1u << 22)
+#define BLK_DISCARD_SECTORS_MAX (1u << 22)
+
+/* The disk behind it, until that is removed. */
+struct vhost_disk {
+	struct vhost_blk *blk;             /* NULL: it was never begun to be served */
+	struct vhost_each visit;
+	bool going;
+	struct bdev_served dev;            /* its views follow */
+};
+
+struct vhost_blk {
+	struct vhost_ctrlr ctrlr;
+	char bdev_name[256];
+	struct bdev_info info;             /* as it was opened; a disk that is gone is still the same device */
+	bool made_read_only;
+	uint16_t num_queues;
+	_Atomic(struct vhost_disk *) disk; /* NULL: gone. Control writes */
+	uint32_t disks;                    /* this one, and those still going */
+	/* while it is made */
+	struct vhost_blk_opts opts;
+	struct vhost_change *change;
+	bool ended;
+};
+
+/* What a driver has switched; session->device. */
+struct blk_session {
+	_Atomic bool write_through;
+};
+
+struct blk_task {
+	struct vhost_task task;
+	struct bdev_io io;
+	struct bdev_view *view;            /* counted while the disk has it */
+	uint8_t *status;                   /* where the guest wants it */
+	struct vhost_cut cut;
+	uint32_t in_len;                   /* bytes that a good request writes ahead of the status */
+	struct bdev_range ranges[BLK_RANGES_MAX];
+} CACHE_ALIGNED;
+
+void blk_ring_open(struct vhost_ring *r);
+void blk_ring_close(struct vhost_ring *r);
+void blk_execute(struct vhost_task *t);
+/* The disk goes: rings let go of it. A visit. */
+void blk_ring_drop(struct vhost_ring *r, void *disk);
+
+static inline struct vhost_blk *blk_of(const struct vhost_ctrlr *c) { return container_of(c, struct vhost_blk, ctrlr); }
+
+#endif

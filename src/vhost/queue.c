@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* queue.c: a ring as the control reactor sees it: what the front-end said of it, and its starting and stopping.
+ *
+ * A ring starts when all is there that it takes, whichever message came last: size, addresses, memory, a kick, and that
+ * it is enabled. What has to be done where it runs is an op: a message that finds it wherever it moved.
+ */
+#include <errno.h>
+
+#include "vhost/session.h"
+
+static void started(struct vhost_op *op);
+static void stopped(struct vhost_op *op);
+
+/* --- ops -------------------------------------------------------------------------------------------------------- */
+
+struct vhost_op *vhost_op_make(struct vhost_ring_priv *r, vhost_op_fn *run, vhost_op_fn *done)
+{
+	struct vhost_op *op = base_zalloc(sizeof(*op));
+
+	op->ring = r;
+	op->session = session_priv(r->ring.session);
+	op->run = run;
+	op->done = done;
+	return op;
+}
+
+static void op_arrives(struct msg *m)
+{
+	struct vhost_op *op = container_of(m, struct vhost_op, msg);
+
+	if (carry_met(&op->ring->at, op->ring->here, m, op_arrives))
+		op->run(op);
+}
+
+void vhost_op_send(struct vhost_op *op)
+{
+	op->session->waits++;
+	carry_send(&op->ring->at, &op->msg, op_arrives);
+}
+
+static void op_back(struct msg *m)
+{
+	struct vhost_op *op = container_of(m, struct vhost_op, msg);
+	struct vhost_session_priv *s = op->session;
+
+	if (op->done)
+		op->done(op);
+	free(op);
+	vhost_session_less(s);
+}
+
+void vhost_op_end(struct vhost_op *op)
+{
+	msg_send(core_control(op->session->vhost->core), &op->msg, op_back);
+}
+
+/* --- making ----------------------------------------------------------------------------------------------------- */
+
+struct vhost_ring_priv *vhost_queue_get(struct vhost_session_priv *s, uint32_t index, struct err *e)
+{
+	uint32_t max = min_u32(s->session.ctrlr->ops->rings_max, VHOST_RINGS_MAX);
+	struct vhost_ring_priv *r;
+
+	if (index >= max) {
+		err_set(e, -EINVAL, "queue %u: there are 0 to %u", index, max - 1);
+		return NULL;
+	}
+	if (s->rings[index])
+		return s->rings[index];
+	r = base_zalloc_aligned(CACHE_LINE, sizeof(*r));
+	r->ring.session = &s->session;
+	r->ring.index = index;
+	r->ring.priv = r;
+	r->here = true;
+	r->id = atomic_fetch_add(&s->vhost->ring_ids, 1);
+	s->rings[index] = r;
+	return r;
+}
+
+void vhost_queue_free(struct vhost_ring_priv *r)
+{
+	struct vhost_session_priv *s = session_priv(r->ring.session);
+
+	assert(!r->queue.running);
+	bell_close(&r->kick);
+	bell_close(&r->call);
+	bell_close(&r->err);
+	s->rings[r->ring.index] = NULL;
+	free(r);
+}
+
+/* --- starting --------------------------------------------------------------------------------------------------- */
+
+static bool is_complete(const struct vhost_session_priv *s, const struct vhost_queue *q)
+{
+	return s->mem && q->size && q->has_addr && q->kicked && (q->enabled || !s->has_protocol) && !s->ended;
+}
+
+static void *inflight_of(const struct vhost_session_priv *s, uint32_t index, uint16_t size, size_t *ret_len)
+{
+	bool packed = s->session.features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	size_t one = vq_inflight_len(packed, s->inflight_at.queue_size);
+
+	*ret_len = one;
+	if (!s->inflight.base || index >= s->inflight_at.queues || size > s->inflight_at.queue_size)
+		return NULL;
+	return s->inflight.base + index * one;
+}
+
+static enum vq_fault set_up(const struct vhost_ring_priv *r, struct vq_setup *setup)
+{
+	const struct vhost_session_priv *s = session_priv(r->ring.session);
+	const struct vhost_queue *q = &r->queue;
+	bool packed = s->session.features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+
+	*setup = (struct vq_setup){ .features = s->session.features, .size = q->size, .mem = s->mem->vq, .base = q->base };
+	if (packed && !q->base_set)
+		setup->base = VQ_BASE_PACKED;
+	setup->inflight = inflight_of(s, r->ring.index, q->size, &setup->inflight_len);
+	return vq_setup_place(setup, q->addr.desc, q->addr.avail, q->addr.used);
+}
+
+bool vhost_queue_placed(const struct vhost_ring_priv *r, const struct vu_addr *a)
+{
+	const struct vhost_session_priv *s = session_priv(r->ring.session);
+
+	return s->mem && vq_mem_at_user(s->mem->vq, a->desc, 1) && vq_mem_at_user(s->mem->vq, a->avail, 1) &&
+	       vq_mem_at_user(s->mem->vq, a->used, 1);
+}
+
+static struct vhost_log *log_for(struct vhost_session_priv *s)
+{
+	if (!s->log || !(s->session.features & VIRTIO_BIT(VIRTIO_F_LOG_ALL)))
+		return NULL;
+	s->log->refs++;
+	return s->log;
+}
+
+void vhost_queue_start(struct vhost_ring_priv *r)
+{
+	struct vhost_session_priv *s = session_priv(r->ring.session);
+	struct vhost_ctrlr *c = s->session.ctrlr;
+	enum vq_fault fault;
+
+	if (r->queue.running || !is_complete(s, &r->queue))
+		return;
+	fault = set_up(r, &r->setup);
+	if (fault) {
+		err_set(&s->err, -EINVAL, "queue %u: %s", r->ring.index, vq_fault_text(fault));
+		return;
+	}
+	r->log = log_for(s);
+	r->setup.log = r->log ? &r->log->vq : NULL;
+	r->view = vhost_view_make(s->mem);
+	r->polled = r->queue.polled;
+	r->in_band = vhost_has_protocol(s, VU_P_INBAND_NOTIFICATIONS);
+	r->takes = c->ops->takes && c->ops->takes(r->ring.index);
+	r->delay_base_us = c->delay_base_us;
+	r->iops_threshold = c->iops_threshold;
+	r->queue.running = true;
+	s->running++;
+	carry_goes(&r->at, vhost_place(s->vhost, c->place));
+	vhost_op_send(vhost_op_make(r, vhost_ring_start_op, started));
+}
+
+static void not_running(struct vhost_ring_priv *r)
+{
+	struct vhost_session_priv *s = session_priv(r->ring.session);
+
+	if (r->log)
+		vhost_log_unref(r->log);
+	r->log = NULL;
+	r->queue.running = r->queue.stopping = false;
+	s->running--;
+}
+
+static void started(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	if (!op->rc) {
+		log_info("vhost %s: queue %u of %u runs", vhost_ring_name(r), r->ring.index, r->queue.size);
+		return;
+	}
+	not_running(r);
+	err_set(&op->session->err, op->rc, "queue %u: %s", r->ring.index,
+	        op->fault ? vq_fault_text(op->fault) : "the device does not start it");
+}
+
+/* --- stopping --------------------------------------------------------------------------------------------------- */
+
+void vhost_queue_stop(struct vhost_ring_priv *r)
+{
+	if (!r->queue.running || r->queue.stopping)
+		return;
+	r->queue.stopping = true;
+	vhost_op_send(vhost_op_make(r, vhost_ring_stop_op, stopped));
+}
+
+void vhost_queues_stop(struct vhost_session_priv *s)
+{
+	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++)
+		if (s->rings[i])
+			vhost_queue_stop(s->rings[i]);
+}
+
+static void stopped(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	r->queue.base = op->base;
+	r->queue.base_set = true;
+	not_running(r);
+	if (r->queue.asked_base)
+		op->session->reply.state.num = op->base;
+	r->queue.asked_base = false;
+	log_info("vhost %s: queue %u stopped at 0x%x", vhost_ring_name(r), r->ring.index, op->base);
+}
+
+static void stopped_to_start(struct vhost_op *op)
+{
+	stopped(op);
+	vhost_queue_start(op->ring);
+}
+
+void vhost_queue_restart(struct vhost_ring_priv *r)
+{
+	assert(r->queue.running && !r->queue.stopping);
+	r->queue.stopping = true;
+	vhost_op_send(vhost_op_make(r, vhost_ring_stop_op, stopped_to_start));
+}
+
+/* --- changes while it runs -------------------------------------------------------------------------------------- */
+
+void vhost_queue_remap(struct vhost_ring_priv *r)
+{
+	struct vhost_op *op;
+	struct vq_setup setup;
+	enum vq_fault fault;
+
+	if (!r->queue.running || r->queue.stopping)
+		return;
+	fault = set_up(r, &setup);
+	if (fault) {
+		log_warning("vhost %s: queue %u stops: after a change of memory, %s", vhost_ring_name(r), r->ring.index,
+		            vq_fault_text(fault));
+		vhost_queue_stop(r);
+		return;
+	}
+	op = vhost_op_make(r, vhost_ring_remap_op, NULL);
+	op->view = vhost_view_make(session_priv(r->ring.session)->mem);
+	op->setup = setup;
+	vhost_op_send(op);
+}
+
+void vhost_session_break(struct vhost_session_priv *s, const char *why)
+{
+	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
+		struct vhost_op *op;
+
+		if (!s->rings[i] || !s->rings[i]->queue.running)
+			continue;
+		op = vhost_op_make(s->rings[i], vhost_ring_break_op, NULL);
+		op->why = why;
+		vhost_op_send(op);
+	}
+}
+
+static void relogged(struct vhost_op *op)
+{
+	if (op->log)
+		vhost_log_unref(op->log);
+}
+
+void vhost_queue_relog(struct vhost_ring_priv *r)
+{
+	struct vhost_op *op;
+
+	if (!r->queue.running || r->queue.stopping)
+		return;
+	op = vhost_op_make(r, vhost_ring_log_op, relogged);
+	op->log = log_for(session_priv(r->ring.session));
+	vhost_op_send(op);
+}
+
+void vhost_queues_relog(struct vhost_session_priv *s)
+{
+	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++)
+		if (s->rings[i])
+			vhost_queue_relog(s->rings[i]);
+}
+
+static void bell_back(struct vhost_op *op)
+{
+	bell_close(&op->bell);
+}
+
+static struct bell *bell_of(struct vhost_ring_priv *r, vhost_op_fn *run)
+{
+	return run == vhost_ring_kick_op ? &r->kick : run == vhost_ring_call_op ? &r->call : &r->err;
+}
+
+void vhost_queue_bell(struct vhost_ring_priv *r, vhost_op_fn *run, struct bell *bell)
+{
+	struct vhost_op *op;
+
+	if (!r->queue.running) {
+		struct bell *b = bell_of(r, run);
+
+		bell_close(b);
+		*b = *bell;
+		return;
+	}
+	op = vhost_op_make(r, run, bell_back);
+	op->bell = *bell;
+	vhost_op_send(op);
+}

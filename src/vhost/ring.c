@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ring.c: a virtqueue on its core: what it looks at, takes, gives back and rings.
+ *
+ * A pass takes chains until there are none or its budget is spent, and hands them to the device. What ends is pushed at
+ * once and published at the end of the pass, with one interrupt at most. To stop, or to move, it takes nothing new,
+ * waits for the tasks that are out, and lets the device leave this core.
+ */
+#include <errno.h>
+
+#include "vhost/session.h"
+
+#define TAKE_MAX 64u                           /* chains a pass */
+#define WINDOW_NS (10 * NS_PER_MS)             /* the rate is measured over it */
+#define DELAY_NS_MAX (10 * NS_PER_MS)
+
+static uint32_t look(struct looker *l);
+static bool arm(struct looker *l);
+static void disarm(struct looker *l);
+static void rang(struct bell *b);
+static void flush(struct defer *d);
+static void tell_later(struct timer *t);
+static void tell_driver(struct vhost_ring_priv *r);
+static void settle(struct vhost_ring_priv *r);
+static void broke(struct msg *m);
+
+static struct vhost_task *task_at(const struct vhost_ring_priv *r, uint32_t i)
+{
+	return (struct vhost_task *)(r->tasks + (size_t)i * r->ring.session->ctrlr->ops->task_bytes);
+}
+
+/* --- coming to a core ------------------------------------------------------------------------------------------- */
+
+/* Tasks are touched as far as there are so many at a time. */
+static void make_tasks(struct vhost_ring_priv *r)
+{
+	size_t bytes = r->ring.session->ctrlr->ops->task_bytes;
+
+	assert(bytes % CACHE_LINE == 0);
+	r->tasks = aligned_alloc(CACHE_LINE, r->setup.size * bytes);
+	must(r->tasks);
+	r->free = NULL;
+	r->made = 0;
+}
+
+static struct vhost_task *take_slot(struct vhost_ring_priv *r)
+{
+	struct vhost_task *t = r->free;
+
+	if (t) {
+		r->free = t->next;
+		return t;
+	}
+	assert(r->made < r->setup.size);
+	t = task_at(r, r->made++);
+	memset(t, 0, r->ring.session->ctrlr->ops->task_bytes);
+	t->ring = &r->ring;
+	return t;
+}
+
+static void give_slot(struct vhost_ring_priv *r, struct vhost_task *t)
+{
+	t->next = r->free;
+	r->free = t;
+}
+
+void vhost_ring_enter(struct vhost_ring_priv *r)
+{
+	r->home = &session_priv(r->ring.session)->vhost->homes[reactor_index(reactor_self())];
+	vhost_home_begin(r->home);
+	list_add_tail(&r->home->rings, &r->link);
+	make_tasks(r);
+	r->work = 0;
+}
+
+void vhost_ring_leave(struct vhost_ring_priv *r)
+{
+	assert(!r->ring.in_flight);
+	defer_cancel(&r->flush);
+	timer_stop(&r->later);
+	free(r->tasks);
+	r->tasks = NULL;
+	r->free = NULL;
+	list_del(&r->link);
+}
+
+/* --- starting --------------------------------------------------------------------------------------------------- */
+
+void vhost_ring_start_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	assert(r->state == RING_IDLE && !r->starting);
+	op->fault = vq_dev_init(&r->vq, &r->setup);
+	if (op->fault) {
+		op->rc = -EINVAL;
+		vhost_view_left(r->view);
+		r->view = NULL;
+		atomic_fetch_sub(&session_priv(r->ring.session)->vhost->homes[reactor_index(reactor_self())].load, 1);
+		vhost_op_end(op);
+		return;
+	}
+	r->broken = false;
+	r->starting = op;
+	r->requests = 0;
+	r->window_ns = reactor_now_ns();
+	r->delay_ns = 0;
+	r->notify = false;
+	vhost_ring_enter(r);
+	r->state = RING_OPENING;
+	r->ring.session->ctrlr->ops->ring_open(&r->ring);
+}
+
+void vhost_ring_opened(struct vhost_ring *ring, int rc)
+{
+	struct vhost_ring_priv *r = ring_priv(ring);
+	struct vhost_op *op = r->starting;
+
+	assert(r->state == RING_OPENING && rc <= 0);
+	r->state = rc ? RING_CLOSED : RING_OPEN;
+	if (rc && !op) {
+		vhost_ring_broken(ring, "its device does not open on this core"); /* it moved here */
+	} else if (rc) {
+		op->rc = rc;
+		r->stopping = op; /* all that was made goes again */
+	}
+	r->starting = NULL;
+	if (op && !rc)
+		vhost_op_end(op);
+	vhost_ring_go_on(r);
+	settle(r);
+}
+
+/* Look, and hear. */
+void vhost_ring_go_on(struct vhost_ring_priv *r)
+{
+	int rc;
+
+	if (r->state != RING_OPEN || r->stopping || r->broken || carry_is_wanted(&r->carry))
+		return;
+	if (r->takes) {
+		if (vq_dev_arm(&r->vq) && r->ring.session->ctrlr->ops->filled)
+			r->ring.session->ctrlr->ops->filled(&r->ring);
+	} else if (!looker_is_started(&r->looker)) {
+		r->looker.look = look;
+		r->looker.arm = arm;
+		r->looker.disarm = disarm;
+		looker_start(&r->looker, "vhost queue");
+	}
+	if (!bell_is_open(&r->kick) || r->kick.listening)
+		return;
+	rc = bell_listen(&r->kick, "vhost kick", rang);
+	if (rc)
+		vhost_ring_broken(&r->ring, "its kick cannot be listened to");
+}
+
+void vhost_ring_silence(struct vhost_ring_priv *r)
+{
+	looker_stop(&r->looker);
+	bell_unlisten(&r->kick);
+}
+
+/* --- taking ----------------------------------------------------------------------------------------------------- */
+
+static void fault(struct vhost_ring_priv *r)
+{
+	vhost_ring_broken(&r->ring, vq_fault_text(r->vq.fault));
+}
+
+static int pop(struct vhost_ring_priv *r, struct vhost_task **ret_task)
+{
+	struct vhost_task *t;
+	int rc;
+
+	if (r->ring.in_flight >= r->setup.size)
+		return 0; /* more than it has: it will be told when one comes back */
+	t = take_slot(r);
+	rc = vq_dev_pop(&r->vq, &t->chain, t->iovs, VHOST_IOVS_MAX);
+	if (rc <= 0) {
+		give_slot(r, t);
+		return rc;
+	}
+	t->view = r->view;
+	t->view->tasks++;
+	t->since_ns = reactor_now_ns();
+	t->out = true;
+	r->ring.in_flight++;
+	*ret_task = t;
+	return 1;
+}
+
+static uint32_t look(struct looker *l)
+{
+	struct vhost_ring_priv *r = container_of(l, struct vhost_ring_priv, looker);
+	const struct vhost_device_ops *ops = r->ring.session->ctrlr->ops;
+	uint32_t n = 0;
+	int rc = 0;
+
+	while (n < TAKE_MAX && !r->broken) {
+		struct vhost_task *t;
+
+		rc = pop(r, &t);
+		if (rc <= 0)
+			break;
+		n++;
+		ops->execute(t);
+	}
+	if (rc < 0)
+		fault(r);
+	if (n) {
+		r->commands += n;
+		r->requests += n;
+		watch_arm(&r->home->watch);
+		r->work += core_call_ticks();
+	}
+	return n;
+}
+
+static bool arm(struct looker *l)
+{
+	struct vhost_ring_priv *r = container_of(l, struct vhost_ring_priv, looker);
+
+	return r->polled || vq_dev_arm(&r->vq);
+}
+
+static void disarm(struct looker *l)
+{
+	struct vhost_ring_priv *r = container_of(l, struct vhost_ring_priv, looker);
+
+	if (!r->polled)
+		vq_dev_disarm(&r->vq);
+}
+
+static void kicked(struct vhost_ring_priv *r)
+{
+	r->kicks++;
+	if (looker_is_started(&r->looker))
+		looker_rang(&r->looker);
+	else if (r->takes && r->state == RING_OPEN)
+		vhost_ring_go_on(r);
+}
+
+static void rang(struct bell *b)
+{
+	kicked(container_of(b, struct vhost_ring_priv, kick));
+}
+
+struct vhost_task *vhost_ring_take(struct vhost_ring *ring)
+{
+	struct vhost_ring_priv *r = ring_priv(ring);
+	struct vhost_task *t;
+	int rc;
+
+	if (r->state != RING_OPEN || r->stopping || r->broken || carry_is_wanted(&r->carry))
+		return NULL;
+	rc = pop(r, &t);
+	if (rc < 0)
+		fault(r);
+	return rc > 0 ? t : NULL;
+}
+
+/* --- giving back ------------------------------------------------------------------------------------------------ */
+
+void vhost_task_done(struct vhost_task *t, uint32_t written)
+{
+	struct vhost_ring_priv *r = ring_priv(t->ring);
+
+	assert(t->out && r->ring.in_flight);
+	t->out = false;
+	vq_dev_push(&r->vq, &t->chain, written);
+	r->ring.in_flight--;
+	if (!--t->view->tasks && unlikely(t->view->old))
+		vhost_view_left(t->view);
+	give_slot(r, t);
+	defer_last(&r->flush, flush);
+}
+
+static void flush(struct defer *d)
+{
+	struct vhost_ring_priv *r = container_of(d, struct vhost_ring_priv, flush);
+
+	vq_dev_publish(&r->vq);
+	r->notify |= vq_dev_kick_due(&r->vq);
+	if (r->notify)
+		tell_driver(r);
+	settle(r);
+}
+
+/* The delay that a driver has asked for by its rate: none up to the threshold, then as much more as it is beyond. */
+static void measure(struct vhost_ring_priv *r, uint64_t now_ns)
+{
+	uint64_t span = now_ns - r->window_ns, rate;
+
+	if (span < WINDOW_NS)
+		return;
+	rate = r->requests * NS_PER_S / span;
+	r->delay_ns = 0;
+	if (rate > r->iops_threshold)
+		r->delay_ns = min_u64(DELAY_NS_MAX, r->delay_base_us * NS_PER_US * (rate - r->iops_threshold) /
+		                                    max_u32(r->iops_threshold, 1));
+	r->requests = 0;
+	r->window_ns = now_ns;
+}
+
+static void ring_call(struct vhost_ring_priv *r)
+{
+	r->notify = false;
+	r->calls++;
+	if (bell_is_open(&r->call))
+		bell_ring(&r->call);
+	else if (r->in_band && !atomic_exchange(&r->call_told, true))
+		msg_send(core_control(session_priv(r->ring.session)->vhost->core), &r->call_msg, vhost_backend_call);
+}
+
+static void tell_driver(struct vhost_ring_priv *r)
+{
+	uint64_t now_ns;
+
+	if (likely(!r->delay_base_us)) {
+		ring_call(r);
+		return;
+	}
+	now_ns = reactor_now_ns();
+	measure(r, now_ns);
+	if (now_ns - r->told_ns >= r->delay_ns) {
+		r->told_ns = now_ns;
+		timer_stop(&r->later);
+		ring_call(r);
+	} else if (!timer_is_running(&r->later)) {
+		timer_start(&r->later, r->told_ns + r->delay_ns - now_ns, tell_later);
+	}
+}
+
+static void tell_later(struct timer *t)
+{
+	struct vhost_ring_priv *r = container_of(t, struct vhost_ring_priv, later);
+
+	r->told_ns = reactor_now_ns();
+	if (r->notify)
+		ring_call(r);
+}
+
+/* --- stopping --------------------------------------------------------------------------------------------------- */
+
+void vhost_ring_stop_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+	const struct vhost_device_ops *ops = r->ring.session->ctrlr->ops;
+
+	assert(!r->stopping && r->state != RING_IDLE);
+	r->stopping = op;
+	vhost_ring_silence(r);
+	carry_cancel(&r->carry);
+	if (r->ring.in_flight && ops->hurry)
+		ops->hurry(&r->ring);
+	settle(r);
+}
+
+void vhost_ring_close(struct vhost_ring_priv *r)
+{
+	assert(r->state == RING_OPEN && !r->ring.in_flight);
+	r->state = RING_CLOSING;
+	r->ring.session->ctrlr->ops->ring_close(&r->ring);
+}
+
+void vhost_ring_closed(struct vhost_ring *ring)
+{
+	struct vhost_ring_priv *r = ring_priv(ring);
+
+	assert(r->state == RING_CLOSING);
+	r->state = RING_CLOSED;
+	settle(r);
+}
+
+/* It stopped: all of it is control's again. */
+static void end(struct vhost_ring_priv *r)
+{
+	struct vhost_op *op = r->stopping;
+
+	vq_dev_publish(&r->vq);
+	if (r->notify || vq_dev_kick_due(&r->vq))
+		ring_call(r);
+	op->base = vq_dev_base(&r->vq);
+	vq_dev_fini(&r->vq);
+	vhost_ring_leave(r);
+	atomic_fetch_sub(&r->home->load, 1);
+	vhost_view_left(r->view);
+	r->view = NULL;
+	r->stopping = NULL;
+	r->state = RING_IDLE;
+	vhost_op_end(op);
+}
+
+/* What waits for the last task, or for the device to close, goes on. */
+static void settle(struct vhost_ring_priv *r)
+{
+	if (r->ring.in_flight)
+		return;
+	if (r->stopping && r->state == RING_OPEN)
+		vhost_ring_close(r);
+	else if (r->stopping && r->state == RING_CLOSED)
+		end(r);
+	else
+		carry_look_soon(&r->carry);
+}
+
+void vhost_ring_broken(struct vhost_ring *ring, const char *why)
+{
+	struct vhost_ring_priv *r = ring_priv(ring);
+
+	if (r->broken)
+		return;
+	r->broken = true;
+	r->broken_why = why;
+	vhost_ring_silence(r);
+	if (bell_is_open(&r->err))
+		bell_ring(&r->err);
+	if (!atomic_exchange(&r->broken_told, true))
+		msg_send(core_control(session_priv(ring->session)->vhost->core), &r->broken_msg, broke);
+}
+
+/* Control. */
+static void broke(struct msg *m)
+{
+	struct vhost_ring_priv *r = container_of(m, struct vhost_ring_priv, broken_msg);
+
+	log_error("vhost %s: queue %u stops: %s", vhost_ring_name(r), r->ring.index, r->broken_why);
+	vhost_session_need_reset(session_priv(r->ring.session));
+	if (r->in_band)
+		vhost_backend_err(r);
+	atomic_store(&r->broken_told, false);
+}
+
+/* --- changes while it runs -------------------------------------------------------------------------------------- */
+
+/* Tasks that are out keep the version that they began with. */
+void vhost_ring_remap_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+	struct vhost_view *old = r->view;
+
+	op->setup.log = r->setup.log;
+	r->setup = op->setup;
+	vq_dev_publish(&r->vq);
+	vq_dev_remap(&r->vq, &r->setup);
+	r->view = op->view;
+	old->old = true;
+	if (!old->tasks)
+		vhost_view_left(old);
+	vhost_op_end(op);
+}
+
+void vhost_ring_log_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+	struct vhost_log *old = r->log;
+
+	r->log = op->log;
+	r->setup.log = r->log ? &r->log->vq : NULL;
+	vq_dev_set_log(&r->vq, r->setup.log);
+	op->log = old;
+	vhost_op_end(op);
+}
+
+static void swap(struct bell *a, struct bell *b)
+{
+	struct bell was = *a;
+
+	*a = *b;
+	*b = was;
+}
+
+void vhost_ring_kick_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	bell_unlisten(&r->kick);
+	swap(&r->kick, &op->bell);
+	r->polled = !bell_is_open(&r->kick) && !r->in_band;
+	vhost_ring_go_on(r);
+	kicked(r); /* by the old one, maybe */
+	vhost_op_end(op);
+}
+
+void vhost_ring_call_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	swap(&r->call, &op->bell);
+	if (bell_is_open(&r->call))
+		bell_ring(&r->call); /* the old one may not have been heard */
+	vhost_op_end(op);
+}
+
+void vhost_ring_err_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	swap(&r->err, &op->bell);
+	if (r->broken && bell_is_open(&r->err))
+		bell_ring(&r->err);
+	vhost_op_end(op);
+}
+
+void vhost_ring_break_op(struct vhost_op *op)
+{
+	if (op->ring->state != RING_IDLE)
+		vhost_ring_broken(&op->ring->ring, op->why);
+	vhost_op_end(op);
+}
+
+void vhost_ring_kicked_op(struct vhost_op *op)
+{
+	kicked(op->ring);
+	vhost_op_end(op);
+}
+
+void vhost_ring_coalescing_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	r->delay_base_us = op->delay_base_us;
+	r->iops_threshold = op->iops_threshold;
+	r->delay_ns = 0;
+	if (r->state != RING_IDLE && r->notify)
+		tell_driver(r);
+	vhost_op_end(op);
+}
+
+void vhost_ring_visit_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	if (r->state != RING_IDLE)
+		op->each->fn(&r->ring, op->each->arg);
+	vhost_op_end(op);
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* session.h: what the files of vhost share (private).
+ *
+ *     vhost.c     the register; cores' homes; stopping                  control reactor
+ *     ctrlr.c     a controller: its socket, or its connecting; ending   control reactor
+ *     session.c   a front-end: bytes, one message after the other       control reactor
+ *     message.c   what each message means                               control reactor
+ *     memory.c    versions of guest memory; logs                        control reactor
+ *     backend.c   requests of ours to the front-end                     control reactor
+ *     queue.c     a ring as control sees it: its setup, starting it, stopping it
+ *     ring.c      a ring on its core
+ *     move.c      a ring on its way to another core; the scheduler
+ *     iov.c       iovecs
+ *     blk.c       virtio-blk
+ *
+ * A session does one message at a time. What takes long, because cores have to do something, holds up those behind it,
+ * and the end of the session too; nothing else waits for it.
+ */
+#ifndef VHOST_SESSION_H
+#define VHOST_SESSION_H
+
+#include "base/text.h"
+#include "core/log.h"
+#include "core/sched.h"
+#include "core/share.h"
+#include "core/watch.h"
+#include "net/net.h"
+#include "vhost/device.h"
+#include "virtio/vhost_user.h"
+
+#define VHOST_OUT_MAX 4096u            /* bytes of answers that a front-end has not read */
+#define VHOST_RECONNECT_MS 1000u
+#define VHOST_DELAY_US_MAX 1000000u
+#define VHOST_MOVE_MS 500u             /* a ring whose I/O takes longer stays where it is */
+
+struct vhost_session_priv;
+
+/* --- guest memory: memory.c ------------------------------------------------------------------------------------ */
+
+/* One mapping; versions count in it. Control. */
+struct vhost_region {
+	struct vu_region at;
+	struct share share;
+	struct vhost_session_priv *session;
+	struct mem_region region;          /* for who registers memory with a device */
+	uint32_t refs;
+};
+
+/* A version: immutable. Views count in it. Control counts, cores read. */
+struct vhost_mem {
+	struct vhost_session_priv *session;
+	uint32_t refs, count;
+	struct vq_mem *vq;                 /* as rings look addresses up */
+	struct vhost_region *regions[];
+};
+
+/* A ring's use of a version, on its core: tasks count in it. */
+struct vhost_view {
+	struct vhost_mem *mem;
+	uint32_t tasks;
+	bool old;                          /* no task will begin with it */
+	struct msg msg;
+};
+
+/* The log of dirty pages; views of cores count in it. Control. */
+struct vhost_log {
+	struct vhost_session_priv *session;
+	struct share share;
+	struct vq_log vq;
+	uint32_t refs;
+};
+
+/* --- a ring: control's part (queue.c), and its core's (ring.c) -------------------------------------------------- */
+
+struct vhost_op;
+typedef void vhost_op_fn(struct vhost_op *op);
+/* Something for a ring to do on its core, wherever that is; back on control when it is done. */
+struct vhost_op {
+	struct msg msg;
+	struct vhost_ring_priv *ring;
+	vhost_op_fn *run;                  /* on the ring's core; ends, at once or later, with vhost_op_end() */
+	vhost_op_fn *done;                 /* control */
+	int rc;
+	enum vq_fault fault;
+	struct vhost_session_priv *session;
+	union {
+		struct bell bell;              /* a new one; the old one comes back */
+		struct { struct vhost_view *view; struct vq_setup setup; };
+		struct vhost_log *log;         /* a new one, or none; the old one comes back */
+		uint32_t base;                 /* where it stopped */
+		struct vhost_each *each;
+		const char *why;
+		struct { uint32_t delay_base_us, iops_threshold; };
+	};
+};
+
+/* What the front-end said of a ring. Control. */
+struct vhost_queue {
+	uint16_t size;
+	uint32_t base;
+	bool base_set;
+	struct vu_addr addr;
+	bool asked_base;                   /* GET_VRING_BASE waits for it to stop */
+	bool has_addr, kicked;             /* kicked: a kick descriptor, none (to be polled), or a kick came */
+	bool enabled, polled;
+	bool running;                      /* on a core, or about to */
+	bool stopping;                     /* told to stop */
+	bool call_wanted;                  /* in band: to be told */
+};
+
+/* How far its device is: RING_IDLE: control has all of it. */
+enum vhost_ring_state { RING_IDLE, RING_OPENING, RING_OPEN, RING_CLOSING, RING_CLOSED };
+
+struct vhost_ring_priv {
+	struct vhost_ring ring;
+	struct vhost_queue queue;
+	struct carry_home at;              /* the core that has it, or will have it in a moment */
+	_Atomic bool call_told, broken_told; /* the messages are on their way to control */
+	struct msg call_msg, broken_msg;
+	const char *broken_why;
+
+	/* Its core. */
+	CACHE_ALIGNED struct looker looker;
+	struct vq_dev vq;
+	struct vhost_home *home;
+	struct vhost_task *free;
+	struct vhost_view *view;
+	struct defer flush;
+	struct bell kick, call, err;       /* control's while it does not run */
+	bool here;                         /* not on its way to another core */
+	bool broken, polled, in_band, takes;
+	bool notify;                       /* the driver is to be told, and was not yet */
+	uint8_t state;                     /* enum vhost_ring_state */
+	struct vq_setup setup;             /* what vq was made of */
+	uint8_t *tasks;
+	uint32_t made;                     /* tasks that were ever used */
+	struct list link;                  /* in its home */
+	struct vhost_op *starting, *stopping;
+	struct vhost_log *log;
+	struct carry carry;
+	uint64_t work, id;                 /* for the scheduler: ticks spent */
+	uint32_t moved_round;
+	/* coalescing */
+	uint32_t delay_base_us, iops_threshold, requests;
+	uint64_t window_ns, delay_ns, told_ns;
+	struct timer later;
+	uint64_t kicks, calls, commands;
+};
+#define ring_priv(r) ((r)->priv)
+
+/* --- a session --------------------------------------------------------------------------------------------------- */
+
+struct vhost_session_priv {
+	struct vhost_session session;
+	struct vhost *vhost;
+	struct sock *sock;                 /* NULL: lost, or given up */
+	struct vu_rx rx;
+	struct vu_msg msg, reply;          /* at hand */
+	struct err err;                    /* of it */
+	uint32_t waits;                    /* ops, views that are out for it */
+	struct vhost_mem *wait_mem;        /* the message at hand waits for the end of this version */
+	bool busy, ended, ending, told, waiting; /* waiting: an older session of the controller is still ending */
+	uint8_t out[VHOST_OUT_MAX];
+	uint32_t out_len;
+	int out_fd;                        /* that goes with `out`; -1: none */
+	uint64_t protocol;                 /* protocol features */
+	bool features_set, has_protocol;
+	uint8_t status;
+	struct vhost_mem *mem;             /* the current version */
+	uint32_t mems;                     /* versions that there are */
+	struct vhost_log *log;
+	struct bell log_bell;
+	struct share inflight;
+	struct vu_inflight inflight_at;
+	struct sock *backend;              /* requests of ours */
+	struct vu_rx backend_rx;
+	bool call_out;                     /* an in-band call was not answered yet */
+	struct vhost_ring_priv *rings[VHOST_RINGS_MAX];
+	uint32_t running;                  /* rings */
+	struct bdev_lease_revoke revoke;
+	struct msg end_msg;
+	uint64_t messages, began_ns;
+};
+#define session_priv(s) ((s)->priv)
+
+/* --- the register ------------------------------------------------------------------------------------------------- */
+
+struct vhost_home {
+	CACHE_ALIGNED struct vhost *vhost;
+	bool begun;
+	struct list rings;
+	struct watch watch;
+	struct log_limit complaints;
+	_Atomic uint32_t load;             /* rings here, or on their way */
+};
+
+struct vhost {
+	struct core *core;
+	struct bdev_registry *reg;
+	char *dir;
+	struct list ctrlrs;
+	struct vhost_home *homes;          /* by reactor_index() */
+	uint32_t core_count, place_next, making; /* making: controllers that are not there yet */
+	uint64_t stamps;
+	_Atomic uint64_t ring_ids;
+	struct sched_mover mover;
+	bool stopping, mover_gone, ending;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+	struct each each;
+};
+
+/* vhost.c */
+void vhost_less(struct vhost *v);                                  /* a controller is gone */
+struct reactor *vhost_place(struct vhost *v, uint64_t mask);       /* the least loaded core, which counts it */
+void vhost_home_begin(struct vhost_home *h);
+
+/* ctrlr.c */
+void vhost_ctrlr_session_gone(struct vhost_ctrlr *c);              /* one of its sessions was freed, or ended */
+
+/* session.c */
+void vhost_session_start(struct vhost_ctrlr *c, struct sock *s);
+void vhost_session_end(struct vhost_session_priv *s, const char *why);
+void vhost_session_go_on(struct vhost_session_priv *s);            /* nothing older is ending any more */
+void vhost_session_less(struct vhost_session_priv *s);             /* one of s->waits has ended */
+void vhost_session_mem_gone(struct vhost_session_priv *s);         /* a version was freed */
+void vhost_session_need_reset(struct vhost_session_priv *s);
+
+/* message.c: the message at hand. It may leave s->waits above 0, then it is done when they have ended. */
+void vhost_message(struct vhost_session_priv *s);
+
+/* memory.c */
+struct vhost_mem *vhost_mem_make(struct vhost_session_priv *s, uint32_t room);
+void vhost_session_watch_share(struct vhost_session_priv *s, struct share *share); /* s->inflight */
+void vhost_mem_ref(struct vhost_mem *m);
+void vhost_mem_unref(struct vhost_mem *m);
+struct vhost_region *vhost_region_map(struct vhost_session_priv *s, const struct vu_region *at, int fd, struct err *e);
+/* A copy of the current one, with room for that many regions. */
+struct vhost_mem *vhost_mem_copy(struct vhost_session_priv *s, uint32_t room);
+void vhost_mem_drop(struct vhost_mem *m, uint32_t region);
+/* The version made of those, which is the current one from now on, and the rings'. Takes over `m`. `e` with an error:
+ * lets it go. */
+void vhost_mem_publish(struct vhost_session_priv *s, struct vhost_mem *m, struct err *e);
+struct vhost_view *vhost_view_make(struct vhost_mem *m);
+void vhost_view_left(struct vhost_view *v);                        /* its core: no task is out */
+void vhost_log_set(struct vhost_session_priv *s, const struct vu_log *at, int fd, struct err *e);
+void vhost_log_unref(struct vhost_log *l);
+
+/* queue.c */
+/* All of its rings stop with an error. `why`: static text. */
+void vhost_session_break(struct vhost_session_priv *s, const char *why);
+struct vhost_ring_priv *vhost_queue_get(struct vhost_session_priv *s, uint32_t index, struct err *e);
+/* Are the addresses in guest memory? */
+bool vhost_queue_placed(const struct vhost_ring_priv *r, const struct vu_addr *a);
+/* Start it if all is there that it takes. */
+void vhost_queue_start(struct vhost_ring_priv *r);
+void vhost_queue_stop(struct vhost_ring_priv *r);
+void vhost_queues_stop(struct vhost_session_priv *s);
+void vhost_queue_restart(struct vhost_ring_priv *r);               /* with what was said meanwhile */
+void vhost_queue_remap(struct vhost_ring_priv *r);                 /* there is a new version of memory */
+void vhost_queue_relog(struct vhost_ring_priv *r);
+void vhost_queues_relog(struct vhost_session_priv *s);
+/* Another bell: `run` puts it where it belongs; taken over. */
+void vhost_queue_bell(struct vhost_ring_priv *r, vhost_op_fn *run, struct bell *bell);
+void vhost_queue_free(struct vhost_ring_priv *r);
+/* Send it; the session at hand waits for it. `done` NULL: nothing more. */
+struct vhost_op *vhost_op_make(struct vhost_ring_priv *r, vhost_op_fn *run, vhost_op_fn *done);
+void vhost_op_send(struct vhost_op *op);
+
+/* ring.c: on its core */
+vhost_op_fn vhost_ring_start_op, vhost_ring_stop_op, vhost_ring_remap_op, vhost_ring_log_op, vhost_ring_kick_op,
+	vhost_ring_call_op, vhost_ring_err_op, vhost_ring_break_op, vhost_ring_kicked_op, vhost_ring_coalescing_op,
+	vhost_ring_visit_op;
+void vhost_op_end(struct vhost_op *op);
+void vhost_ring_enter(struct vhost_ring_priv *r);                  /* it belongs to the calling core from now on */
+void vhost_ring_leave(struct vhost_ring_priv *r);
+void vhost_ring_silence(struct vhost_ring_priv *r);                /* nothing new is taken */
+void vhost_ring_go_on(struct vhost_ring_priv *r);                  /* look and hear again, if it may */
+void vhost_ring_close(struct vhost_ring_priv *r);                  /* no task is out: let the device leave this core */
+
+/* move.c */
+void vhost_mover_begin(struct vhost *v);
+void vhost_ring_carry(struct vhost_ring_priv *r, struct reactor *to, carry_done_fn *done, void *arg);
+
+/* backend.c */
+void vhost_backend_set(struct vhost_session_priv *s, int fd, struct err *e);
+void vhost_backend_config_changed(struct vhost_session_priv *s);
+msg_fn vhost_backend_call;                                         /* in band: r->call_msg */
+void vhost_backend_err(struct vhost_ring_priv *r);
+void vhost_backend_close(struct vhost_session_priv *s);
+
+static inline const char *vhost_ring_name(const struct vhost_ring_priv *r) { return r->ring.session->name; }
+static inline bool vhost_has_protocol(const struct vhost_session_priv *s, enum vu_protocol_feature f)
+{
+	return s->protocol >> f & 1;
+}
+
+#endif

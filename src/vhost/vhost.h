@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vhost.h: disks of virtual machines, served over vhost-user, as the neighbours see them.
+ *
+ * A controller is a device with a socket, made by a method (vhost_rpc.h) or by a test. A front-end that connects to it
+ * (or that it connects to) is a session. What a controller is, a block device or a SCSI host, is its type's: device.h.
+ * Control reactor.
+ */
+#ifndef VHOST_VHOST_H
+#define VHOST_VHOST_H
+
+#include "bdev/bdev.h"
+
+#define VHOST_NAME_MAX 255u
+
+struct vhost;
+struct vhost_ctrlr;
+
+/* `dir`: where sockets are made; NULL or empty: the working directory. */
+struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const char *dir);
+/* End sessions, close sockets, let disks go; then done, and it is freed. */
+void vhost_stop(struct vhost *v, void (*done)(void *arg), void *arg);
+
+struct vhost_ctrlr_opts {
+	const char *name;
+	const char *cpumask;              /* cores that its queues may be on; NULL: all */
+	const char *socket;               /* the path; NULL: the name, in the directory */
+	bool client;                      /* connect to it, again and again, instead of listening */
+	bool no_packed;                   /* packed rings are not offered */
+};
+
+/* A change that takes time. The caller's memory until done, which runs once, maybe before the call returns. */
+struct vhost_change {
+	struct err err;
+	void (*done)(struct vhost_change *c);
+};
+
+struct vhost_ctrlr *vhost_ctrlr_find(struct vhost *v, const char *name);
+/* All of them, in the order in which they were made; NULL: after the last. */
+struct vhost_ctrlr *vhost_ctrlr_next(struct vhost *v, struct vhost_ctrlr *c);
+struct vhost_ctrlr_info {
+	const char *name, *socket, *cpumask; /* cpumask as it was given; NULL: all */
+	uint64_t place;                   /* the reactors that are meant */
+	uint32_t delay_base_us, iops_threshold;
+	bool client, own_socket, no_packed;
+	uint64_t stamp;                   /* another one when what is to be saved has changed */
+};
+void vhost_ctrlr_get(const struct vhost_ctrlr *c, struct vhost_ctrlr_info *ret_info);
+struct vhost_session_info {
+	uint32_t id, queues, in_flight;   /* queues that run; requests that the device has */
+	const char *name;
+	uint64_t features, commands, kicks, calls;
+};
+void vhost_ctrlr_sessions(struct vhost_ctrlr *c, void (*fn)(void *arg, const struct vhost_session_info *i), void *arg);
+/* Sessions end, their I/O is waited for, then it is gone. */
+void vhost_ctrlr_delete(struct vhost_ctrlr *c, struct vhost_change *change);
+/* From `iops_threshold` requests per second and queue on, interrupts come at most as often as a delay says that is
+ * `delay_base_us` at twice the threshold, and grows with the rate. 0: at once. */
+int vhost_ctrlr_set_coalescing(struct vhost_ctrlr *c, uint32_t delay_base_us, uint32_t iops_threshold, struct err *e)
+	MUST_USE;
+
+/* blk.c: a virtio-blk disk. The texts of `opts` stay until done. */
+struct vhost_blk_opts {
+	struct vhost_ctrlr_opts ctrlr;
+	const char *bdev_name;
+	bool read_only;
+	uint16_t num_queues;              /* what the disk says it has, for front-ends that do not decide; 0: all */
+};
+/* False: it is no such disk. */
+struct vhost_blk_info {
+	const char *bdev_name;            /* also of one that is gone */
+	bool gone, read_only;
+	uint16_t num_queues;
+};
+bool vhost_blk_get(const struct vhost_ctrlr *c, struct vhost_blk_info *ret_info);
+void vhost_blk_make(struct vhost *v, const struct vhost_blk_opts *opts, struct vhost_change *change);
+
+#endif
