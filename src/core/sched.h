@@ -54,6 +54,37 @@ struct sched_mover {
 	void *removed_arg;
 };
 
+/* It moved a moment ago, in that round (0: never). */
+static inline bool sched_rests(const struct sched_mover *m, uint32_t moved_round)
+{
+	return moved_round && m->round - moved_round < SCHED_REST_ROUNDS;
+}
+
+/* Where things of one kind begin: how many live on each core, and on which they may. */
+struct sched_place {
+	struct core *core;
+	uint32_t next;                /* control: takes turns among equals */
+	_Atomic uint64_t allowed;     /* bit per reactor */
+	_Atomic uint32_t count[CORE_REACTORS_MAX];
+};
+void sched_place_init(struct sched_place *p, struct core *core);
+/* The allowed core with the fewest, which counts one more; of equal ones that whose CPU the network's interrupts come
+ * to, or one of the same memory node. cpu: where they come to; -1: unknown. */
+struct reactor *sched_place(struct sched_place *p, int cpu);
+static inline uint64_t sched_place_allowed(const struct sched_place *p)
+{
+	return atomic_load_explicit(&p->allowed, memory_order_relaxed);
+}
+/* Any core: one came to `r`, by another way than sched_place(); one left. */
+static inline void sched_place_came(struct sched_place *p, const struct reactor *r)
+{
+	atomic_fetch_add_explicit(&p->count[reactor_index(r)], 1, memory_order_relaxed);
+}
+static inline void sched_place_left(struct sched_place *p, const struct reactor *r)
+{
+	atomic_fetch_sub_explicit(&p->count[reactor_index(r)], 1, memory_order_relaxed);
+}
+
 /* Control reactor, as all below. One for each kind of thing: NVMe-oF queue pairs, iSCSI sessions. */
 void sched_add_mover(struct core *core, struct sched_mover *m);
 /* It is asked nothing any more when `done` runs, maybe at once. */

@@ -167,9 +167,31 @@ static void things_are_spread_packed_and_spread_again(void **state)
 	assert_int_equal(stage, 3);
 }
 
+static void new_ones_go_where_the_fewest_are(void **state)
+{
+	struct core_opts opts = { .cpus = rig_cpus(3), .mode = CORE_INTERRUPT };
+	struct sched_place p = { 0 };
+	uint32_t cores;
+
+	rig_make(&opts);
+	cores = core_reactor_count(rig.core);
+	sched_place_init(&p, rig.core);
+	for (uint32_t i = 0; i < 2 * cores; i++)
+		(void)sched_place(&p, -1);
+	for (uint32_t i = 0; i < cores; i++)
+		assert_int_equal(p.count[i], 2);
+	assert_ptr_equal(sched_place(&p, (int)reactor_cpu(rig_last())), rig_last()); /* of equal ones the nearest */
+	sched_place_left(&p, core_reactor(rig.core, 0));
+	assert_ptr_equal(sched_place(&p, (int)reactor_cpu(rig_last())), core_reactor(rig.core, 0));
+	atomic_store(&p.allowed, 1ull << (cores - 1));
+	assert_ptr_equal(sched_place(&p, -1), rig_last());
+	core_free(rig.core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(new_ones_go_where_the_fewest_are),
 		cmocka_unit_test(things_are_spread_packed_and_spread_again),
 	};
 

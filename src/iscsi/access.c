@@ -39,7 +39,7 @@ void iscsi_options_params(const struct iscsi_options *o, struct iscsi_params *p)
 	*p = ISCSI_PARAMS_OFFER;
 	p->max_recv = o->max_recv_data_segment_length;
 	p->max_burst = o->max_burst_length;
-	p->first_burst = o->first_burst_length;
+	p->first_burst = min_u32(o->first_burst_length, o->piece_bytes); /* what comes unasked has room */
 	p->max_outstanding_r2t = (uint16_t)o->max_outstanding_r2t;
 	p->time2wait = (uint16_t)o->default_time2wait;
 	p->time2retain = (uint16_t)o->default_time2retain;

@@ -46,6 +46,7 @@ struct iscsi_options {
 	uint32_t max_outstanding_r2t;
 	uint32_t error_recovery_level;    /* accepted; 0 is negotiated */
 	uint32_t login_timeout_ms, data_timeout_ms;
+	uint32_t piece_bytes;             /* of a long command: what it has buffers for at a time. Less for tests only */
 	bool immediate_data, initial_r2t;
 	bool allow_duplicate_isid;        /* accepted; sessions of one initiator port are reinstated all the same */
 };

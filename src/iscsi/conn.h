@@ -64,8 +64,10 @@
 	                                                        TO(TASK, EXECUTE) | TO(TASK, SEND) | TO(TASK, FREE)) \
 	X(TASK, ORDER,     "wait for commands numbered before", TO(TASK, EXECUTE) | TO(TASK, SEND) | \
 	                                                        TO(TASK, FREE)) \
-	X(TASK, EXECUTE,   "the logical unit has it",           TO(TASK, SEND) | TO(TASK, FREE)) \
-	X(TASK, SEND,      "the answer goes out",               TO(TASK, FREE))
+	X(TASK, EXECUTE,   "the logical unit has it",           TO(TASK, NEXT) | TO(TASK, SEND) | TO(TASK, FREE)) \
+	X(TASK, NEXT,      "the next piece of a long one begins", TO(TASK, NEED_ROOM) | TO(TASK, RECEIVE) | \
+	                                                        TO(TASK, EXECUTE) | TO(TASK, SEND) | TO(TASK, FREE)) \
+	X(TASK, SEND,      "the answer goes out",               TO(TASK, NEXT) | TO(TASK, FREE))
 enum task_state { TASK_STATES(MACHINE_ENUM) TASK_STATE_COUNT };
 extern const struct machine_state iscsi_task_states[];
 
@@ -125,8 +127,8 @@ struct iscsi_task {
 	bool unsolicited;             /* Data-Out without R2T is under way: the command's F bit was not set */
 	bool comes;                   /* such data, or data with the command */
 	/* Data from the initiator. */
-	uint32_t wanted;              /* bytes to be stored */
-	uint32_t received;            /* bytes stored so far */
+	uint32_t wanted;              /* bytes to be stored: up to the end of its piece, from scsi.base on */
+	uint32_t received;            /* bytes stored so far, in earlier pieces too */
 	uint32_t offset;              /* of the next Data-Out: beyond `wanted` it is thrown away */
 	uint32_t data_sn;             /* of the next Data-Out */
 	uint32_t r2t_end;             /* of the R2T that is being answered: offset */
@@ -362,11 +364,17 @@ void iscsi_task_sent(struct iscsi_task *t);                   /* its answer is g
 void iscsi_task_end(struct iscsi_task *t);
 void iscsi_task_in_turn(struct iscsi_task *t);                /* ORDER: those before it have come */
 void iscsi_tasks_leave_luns(struct iscsi_conn *c);            /* ORDER: they keep no LUN that was removed */
-/* It waits for something that need not come: it can be ended here. */
+void iscsi_task_piece_over(struct iscsi_task *t);             /* of a long command: NEXT, to be run */
+void iscsi_tasks_next(struct iscsi_conn *c);                  /* NEXT: it does not move any more */
+/* It waits for something that need not come, or has pieces to come: it can be ended here. */
 static inline bool iscsi_task_waits(const struct iscsi_task *t)
 {
-	return t->state == TASK_NEED_ROOM || t->state == TASK_RECEIVE || t->state == TASK_ORDER;
+	return t->state == TASK_NEED_ROOM || t->state == TASK_RECEIVE || t->state == TASK_ORDER ||
+	       t->state == TASK_NEXT || (t->state == TASK_SEND && t->scsi.more);
 }
+/* Bytes of its piece, and of them those that came. */
+static inline uint32_t iscsi_task_room(const struct iscsi_task *t) { return t->wanted - t->scsi.base; }
+static inline uint32_t iscsi_task_here(const struct iscsi_task *t) { return t->received - t->scsi.base; }
 void iscsi_task_drop(struct iscsi_task *t);                   /* ... aborted, no answer */
 void iscsi_task_end_all(struct iscsi_conn *c);                /* but those in the SCSI layer's hands */
 void iscsi_task_wait_cancel(struct iscsi_task *t);            /* NEED_ROOM */
@@ -410,7 +418,6 @@ struct iscsi_home {
 	struct watch watch;
 	struct log_limit complaints;  /* about initiators */
 	struct iscsi_counters counters;
-	_Atomic uint32_t load;        /* sessions here, or on their way */
 };
 /* One writer; any core may read. */
 #define iscsi_count(home, key, n) \
@@ -423,12 +430,11 @@ struct iscsi_conns {
 	struct core *core;
 	struct iscsi_home *homes;     /* by reactor_index(); the last is control's */
 	uint32_t core_count;
-	_Atomic uint64_t place_mask;
+	struct sched_place place;
 	struct sched_mover mover;
 	/* Constant while anybody is connected but for changes of the options; read by cores. */
 	_Atomic uint32_t data_timeout_ms, nop_interval_ms, nop_timeout_ms;
 	/* control */
-	uint32_t place_next;
 	struct list entries;          /* struct iscsi_conn, all of them */
 	uint32_t entry_count;
 	uint32_t last_id;
@@ -455,7 +461,5 @@ void iscsi_conn_gone(struct iscsi_conn *c);             /* its core: nothing use
 bool iscsi_conns_reinstate(struct iscsi_conn *c);
 /* `wanted`, if nobody has it; 0: any. */
 uint16_t iscsi_conns_tsih(struct iscsi_conns *cs, uint16_t wanted);
-/* The least loaded core, which counts it. */
-struct reactor *iscsi_conns_place(struct iscsi_conns *cs, struct sock *s);
 
 #endif

@@ -184,6 +184,7 @@ static void admit_now(struct iscsi_conn *c)
 	}
 	name_port(c);
 	c->nexus.port = (uint16_t)c->visitor.portal->group->tag;
+	c->nexus.piece_bytes = c->conns->target->options.piece_bytes;
 	if (scsi_nexus_join(&c->nexus, c->node->scsi, &nexus_ops, &e)) {
 		refuse(c, ISCSI_LOGIN_UNAVAILABLE, e.text);
 		return;
@@ -218,7 +219,7 @@ static void make_slots(struct iscsi_conn *c)
 
 static void leave_control(struct iscsi_conn *c)
 {
-	struct reactor *to = iscsi_conns_place(c->conns, c->sock);
+	struct reactor *to = sched_place(&c->conns->place, c->conns->core_count > 1 ? sock_incoming_cpu(c->sock) : -1);
 
 	c->counted = true;
 	c->node->counts.logins++;

@@ -16,7 +16,7 @@
 
 static struct test_world w;
 static struct host h;
-static uint8_t out[MEM_IO_BYTES_MAX], in[MEM_IO_BYTES_MAX];
+static uint8_t out[TEST_BLOCKS * TEST_BLOCK], in[TEST_BLOCKS * TEST_BLOCK];
 
 static void fill(uint8_t *p, uint32_t len, uint32_t seed)
 {
@@ -129,6 +129,142 @@ static void networks_that_cut_everything(void **state)
 	}
 }
 
+/* --- long commands: what moves more than a task may have buffers for at a time --- */
+
+/* Pieces of all sizes that a target of this one may be told, by all ways, with memory that is hard to get. */
+static void long_commands_go_in_pieces(void **state)
+{
+	static const char *const ways[] = {
+		"", "InitialR2T=No\n", "ImmediateData=No\n", DIGESTS "MaxRecvDataSegmentLength=1000\nMaxBurstLength=2501\n",
+		"MaxOutstandingR2T=16\nMaxBurstLength=8192\nInitialR2T=No\n",
+	};
+
+	for (uint32_t way = 0; way < 2 * ARRAY_SIZE(ways); way++) {
+		uint32_t immediate = ways[way / 2][0] == 'I' && ways[way / 2][1] == 'm' ? 0 : 512;
+
+		w.piece_bytes = 512u << way % 6;
+		w.memory_bytes = way % 3 ? 0 : 16 * MIB;
+		begin(ways[way / 2]);
+		mem_starve(w.core, way % 2 ? 2 + way % 4 : 0);
+		for (uint32_t n = 1; n < 900; n = n * 2 + 1) {
+			assert_int_equal(write_blocks(n, n, immediate, n), 0);
+			check_blocks(n, n, n);
+		}
+		mem_starve(w.core, 0);
+		end();
+	}
+}
+
+static struct mem_stats memory_of_target(void)
+{
+	struct mem_stats s;
+
+	mem_get_stats(w.core, &s);
+	return s;
+}
+
+/* A disk of its own size at once: no more memory than for one piece of it. */
+static void as_long_as_can_be(void **state)
+{
+	for (int starved = 0; starved < 2; starved++) {
+		begin("MaxRecvDataSegmentLength=262144\nMaxBurstLength=16776192\n");
+		mem_starve(w.core, starved ? 2 : 0);
+		assert_int_equal(write_blocks(0, TEST_BLOCKS, 4096, 5), 0);
+		check_blocks(0, TEST_BLOCKS, 5);
+		check_blocks(3, 2049, 5 + 3 * (512 * 31 + 7));
+		assert_true(memory_of_target().in_use_bytes_max <= MEM_IO_BYTES_MAX);
+		assert_int_equal(memory_of_target().in_use_bytes, 0);
+		mem_starve(w.core, 0);
+		end();
+	}
+}
+
+/* What the initiator offers says how much moves, of a long command too. */
+static void long_residuals(void **state)
+{
+	union iscsi_bhs cmd, b;
+	uint32_t got = 0;
+
+	w.piece_bytes = 4096;
+	begin("");
+	assert_int_equal(write_blocks(0, 100, 0, 1), 0);
+	cmd = host_rw(&h, false, 0, 100);
+	cmd.command.expected_len = be32_of(20000); /* not of whole blocks */
+	cmd.command.itt = be32_of(77);
+	cmd.command.cmd_sn = be32_of(h.cmd_sn++);
+	host_send_pdu(&h, &cmd, NULL, 0);
+	do {
+		assert_true(host_recv(&h, &b, NULL, NULL, NS_PER_S));
+		assert_int_equal(b.h.opcode, ISCSI_OP_DATA_IN);
+		got += be24_get(b.h.data_len);
+	} while (!(b.data_in.flags & ISCSI_STATUS));
+	assert_int_equal(got, 20000);
+	assert_true(b.data_in.flags & ISCSI_OVERFLOW);
+	assert_int_equal(be32_get(b.data_in.residual), 100 * TEST_BLOCK - 20000);
+	cmd = host_rw(&h, true, 0, 100);
+	cmd.command.expected_len = be32_of(20000);
+	fill(out, sizeof(out), 9);
+	assert_int_equal(host_run(&h, &cmd, out, 20000, 0, NULL, 0), 0);
+	check_blocks(0, 20000 / TEST_BLOCK, 9);
+	end();
+}
+
+static void send_abort(uint32_t itt, uint32_t cmd_sn)
+{
+	const union iscsi_bhs b = { .tmf = {
+		.opcode = ISCSI_OP_TMF | ISCSI_IMMEDIATE, .function = ISCSI_FINAL | ISCSI_TMF_ABORT_TASK, .itt = be32_of(500),
+		.ref_task_tag = be32_of(itt), .cmd_sn = be32_of(h.cmd_sn), .ref_cmd_sn = be32_of(cmd_sn),
+	} };
+
+	host_send_pdu(&h, &b, NULL, 0);
+}
+
+/* What comes until the abort is answered: bytes, or R2Ts; the command itself is not answered. */
+static uint32_t until_aborted(void)
+{
+	uint32_t came = 0;
+	union iscsi_bhs b;
+
+	while (host_recv(&h, &b, NULL, NULL, NS_PER_S) && b.h.opcode != ISCSI_OP_TMF_RSP) {
+		assert_true(b.h.opcode == ISCSI_OP_DATA_IN || b.h.opcode == ISCSI_OP_R2T);
+		assert_true(b.h.opcode == ISCSI_OP_R2T || !(b.data_in.flags & ISCSI_STATUS));
+		came += b.h.opcode == ISCSI_OP_R2T ? 1 : be24_get(b.h.data_len);
+	}
+	assert_int_equal(b.h.opcode, ISCSI_OP_TMF_RSP);
+	assert_int_equal(b.tmf_rsp.response, ISCSI_TMF_RSP_COMPLETE);
+	return came;
+}
+
+/* At any of its pieces, whoever has it then: the target, or the initiator, who does not read, or sends no data. */
+static void long_commands_are_aborted(void **state)
+{
+	const struct sim_net_opts net = { .latency_ns_min = 1000, .latency_ns_max = 30000, .buffer_bytes = 9000 };
+	union iscsi_bhs b, cmd;
+
+	for (uint32_t n = 0; n < 16; n++) {
+		bool write = n & 1;
+
+		w.piece_bytes = 4096;
+		world_start(&w, n + 1, &net);
+		host_ready(&h, &w, "iqn.2026-11.test:one", "");
+		cmd = host_rw(&h, write, 0, 4000);
+		cmd.command.itt = be32_of(77);
+		cmd.command.cmd_sn = be32_of(h.cmd_sn++);
+		host_send_pdu(&h, &cmd, NULL, 0);
+		for (uint32_t i = 0; i < n / 2; i++) {
+			assert_true(host_recv(&h, &b, NULL, NULL, NS_PER_S));
+			if (write)
+				host_data_out(&h, 77, be32_get(b.r2t.ttt), 0, be32_get(b.r2t.offset), out, 4096, true);
+		}
+		world_pass(n * 10000);
+		send_abort(77, h.cmd_sn - 1);
+		assert_true(until_aborted() < (write ? 3 : 4000 * TEST_BLOCK));
+		assert_int_equal(write_blocks(0, 100, 0, n), 0);
+		check_blocks(0, 100, n);
+		end();
+	}
+}
+
 /* --- many at once, and moving ------------------------------------------------------------------------------------ */
 
 struct moving {
@@ -178,6 +314,33 @@ static void sessions_move_all_the_time(void **state)
 		mem_starve(w.core, seed & 2 ? 3 : 0);
 		sim_as(core_control(w.core), ask_to_move, NULL);
 		for (uint32_t n = 1; n < 600; n += 67) {
+			assert_int_equal(write_blocks(n, n, 512, n), 0);
+			check_blocks(n, n, n);
+		}
+		moving.stop = true;
+		world_pass(NS_PER_S);
+		mem_starve(w.core, 0);
+		assert_true(moving.moved > 10);
+		assert_true(world_count(&w, "moved_in") == moving.moved);
+		end();
+	}
+}
+
+/* A session can leave between two pieces, and in the middle of one. */
+static void long_commands_move(void **state)
+{
+	const struct sim_net_opts net = { .latency_ns_min = 1000, .latency_ns_max = 90000, .buffer_bytes = 20000,
+	                                  .short_read_percent = 50, .short_write_percent = 50, .chunk_bytes_max = 7000 };
+
+	for (uint64_t seed = 1; seed <= 4; seed++) {
+		w.piece_bytes = seed & 2 ? 4096 : 16384;
+		world_start(&w, seed, &net);
+		host_ready(&h, &w, "iqn.2026-11.test:one", seed & 1 ? DIGESTS "MaxOutstandingR2T=8\nMaxBurstLength=4096\n" :
+		           "InitialR2T=No\n");
+		moving = (struct moving){ 0 };
+		mem_starve(w.core, seed > 2 ? 3 : 0);
+		sim_as(core_control(w.core), ask_to_move, NULL);
+		for (uint32_t n = 100; n < 2100; n += 967) {
 			assert_int_equal(write_blocks(n, n, 512, n), 0);
 			check_blocks(n, n, n);
 		}
@@ -559,6 +722,9 @@ int main(void)
 		cmocka_unit_test(ahead_of_their_turn), cmocka_unit_test(gone_while_others_wait),
 		cmocka_unit_test(a_gap_that_stays), cmocka_unit_test(a_logout_ahead_of_its_turn),
 		cmocka_unit_test(a_lun_goes_while_commands_wait_for_their_turn),
+		cmocka_unit_test(long_commands_go_in_pieces), cmocka_unit_test(as_long_as_can_be),
+		cmocka_unit_test(long_residuals), cmocka_unit_test(long_commands_are_aborted),
+		cmocka_unit_test(long_commands_move),
 		cmocka_unit_test(silent_after_r2t), cmocka_unit_test(silent_before_its_data), cmocka_unit_test(deaf),
 		cmocka_unit_test(nobody_answers),
 		cmocka_unit_test(unheard),

@@ -63,7 +63,7 @@ static const struct rpc_param set_options_params[] = {
 	P(default_time2wait, .max = 3600, .unit = "s", .doc = "At first 2."),
 	P(default_time2retain, .max = 3600, .unit = "s", .doc = "At first 0: nothing is kept of a session that was lost."),
 	P(first_burst_length, .min = 512, .max = SEGMENT_MAX, .unit = "bytes",
-	  .doc = "Data of a write that may come unasked for. At first 262144."),
+	  .doc = "Data of a write that may come unasked for; hosts are told 1 MiB at most. At first 262144."),
 	P(max_burst_length, .min = 512, .max = SEGMENT_MAX, .unit = "bytes",
 	  .doc = "Data of one sequence of PDUs. At first 16777215."),
 	P(max_recv_data_segment_length, .min = 512, .max = SEGMENT_MAX, .unit = "bytes",

@@ -26,6 +26,7 @@ static void freeze_numbers(struct freeze *f, struct iscsi_conn *c);
 static void freeze_output(struct freeze *f, struct iscsi_conn *c);
 static void freeze_tasks(struct freeze *f, struct iscsi_conn *c);
 static void freeze_task(struct freeze *f, struct iscsi_conn *c, uint16_t index);
+static void freeze_next(struct freeze *f, struct iscsi_task *t);
 static void thaw_receiving(struct iscsi_task *t);
 static void freeze_data(struct freeze *f, struct iscsi_task *t);
 static void rebuild_free_slots(struct iscsi_conn *c);
@@ -57,14 +58,15 @@ static bool may_leave(struct carry *m)
 static void stay(struct carry *m)
 {
 	iscsi_conn_update_reading(moving(m));
+	iscsi_tasks_next(moving(m));
 }
 
 static void leave(struct carry *m, struct reactor *to, struct freeze *f)
 {
 	struct iscsi_conn *c = moving(m);
 
-	atomic_fetch_sub(&c->home->load, 1);
-	atomic_fetch_add(&c->conns->homes[reactor_index(to)].load, 1);
+	sched_place_left(&c->conns->place, reactor_self());
+	sched_place_came(&c->conns->place, to);
 	settle(c);
 	freeze_conn(f, c, to);
 	forget(c);
@@ -92,9 +94,9 @@ static void settle(struct iscsi_conn *c)
 			continue;
 		iscsi_task_wait_cancel(t);
 		if (t->asks && t->waits != WAITS_TURN)
-			c->asked_bytes -= t->wanted;
+			c->asked_bytes -= iscsi_task_room(t);
 		t->asks = false;
-		t->state = TASK_NEW;
+		t->state = t->scsi.base ? TASK_NEXT : TASK_NEW;
 	}
 }
 
@@ -143,6 +145,7 @@ static void live(struct carry *m)
 	}
 	iscsi_conn_update_reading(c);
 	iscsi_conn_start_timer(c);
+	iscsi_tasks_next(c);
 	if (!queue_empty(&c->out))
 		iscsi_send_soon(c);
 }
@@ -295,18 +298,27 @@ static void freeze_command(struct freeze *f, struct iscsi_task *t)
 	freeze_u16(f, "task.generation", &t->generation);
 }
 
-static void freeze_receiving(struct freeze *f, struct iscsi_task *t)
+static void freeze_refusal(struct freeze *f, struct iscsi_task *t)
 {
 	struct scsi_task *s = &t->scsi;
 
 	freeze_bool(f, "task.refused", &t->refused);
-	if (t->refused) { /* a unit attention, for instance, is told once: nobody can be asked again */
-		freeze_u8(f, "task.status", &s->status);
-		freeze_u32(f, "task.full_len", &s->full_len);
-		freeze_u8(f, "task.sense_len", &s->sense_len);
-		freeze_raw(f, "task.sense", s->sense, sizeof(s->sense));
-	}
+	if (!t->refused)
+		return;
+	/* A unit attention, for instance, is told once: nobody can be asked again. */
+	freeze_u8(f, "task.status", &s->status);
+	freeze_u32(f, "task.full_len", &s->full_len);
+	freeze_u8(f, "task.sense_len", &s->sense_len);
+	freeze_raw(f, "task.sense", s->sense, sizeof(s->sense));
+}
+
+static void freeze_receiving(struct freeze *f, struct iscsi_task *t)
+{
+	struct scsi_task *s = &t->scsi;
+
+	freeze_refusal(f, t);
 	freeze_u32(f, "task.epoch", &s->epoch);
+	freeze_u32(f, "task.base", &s->base);
 	freeze_bool(f, "task.bad_digest", &t->bad_digest);
 	freeze_bool(f, "task.unsolicited", &t->unsolicited);
 	freeze_bool(f, "task.asks", &t->asks);
@@ -333,7 +345,7 @@ static void freeze_task(struct freeze *f, struct iscsi_conn *c, uint16_t index)
 	t = conn_task(c, index);
 	freeze_u8(f, "task.state", &t->state);
 	freeze_command(f, t);
-	must(t->state == TASK_NEW || t->state == TASK_RECEIVE);
+	must(t->state == TASK_NEW || t->state == TASK_RECEIVE || t->state == TASK_NEXT);
 	if (f->thawing) {
 		t->scsi.tag = t->itt;
 		iscsi_task_tag(t, t->itt);
@@ -353,13 +365,54 @@ static void freeze_task(struct freeze *f, struct iscsi_conn *c, uint16_t index)
 			t->scsi.epoch = epoch; /* what aborted it meanwhile has not been forgotten */
 		return;
 	}
+	if (t->state == TASK_NEXT) {
+		freeze_next(f, t);
+		return;
+	}
 	freeze_receiving(f, t);
 	if (f->thawing)
 		thaw_receiving(t);
-	if (t->received)
+	if (iscsi_task_here(t))
 		freeze_data(f, t);
 	if (f->thawing && t->asks)
 		iscsi_task_run(t);
+}
+
+/* Look at the command again. False: it is not what it was; status and sense say so. */
+static bool parse_again(struct iscsi_task *t, uint32_t base)
+{
+	struct scsi_task *s = &t->scsi;
+
+	s->iovs = NULL;
+	s->iov_count = s->iov_max = 0;
+	if (scsi_task_parse(s)) {
+		if (!base)
+			return true;
+		if (base < s->whole)
+			return scsi_task_seek(s, base);
+		scsi_task_fail(s, SCSI_ABORTED_COMMAND, 0x4b, 0x00);
+	}
+	s->full_len = base;
+	return false;
+}
+
+/* Between two pieces. It goes on when the connection has arrived. */
+static void freeze_next(struct freeze *f, struct iscsi_task *t)
+{
+	struct scsi_task *s = &t->scsi;
+	uint32_t epoch = s->epoch, base = s->base;
+
+	freeze_refusal(f, t);
+	freeze_u32(f, "task.epoch", &epoch);
+	freeze_u32(f, "task.base", &base);
+	freeze_u32(f, "task.asked_sn", &t->asked.sn);
+	freeze_u32(f, "task.sent", &t->sent.data);
+	freeze_u32(f, "task.sent_sn", &t->sent.sn);
+	if (!f->thawing)
+		return;
+	t->refused = t->refused || !parse_again(t, base);
+	s->base = base;
+	s->epoch = epoch; /* what aborted it meanwhile has not been forgotten */
 }
 
 /* Data is under way, whatever this core's configuration now says of the command: it is taken, then refused. */
@@ -367,33 +420,33 @@ static void thaw_receiving(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = task_conn(t);
 	struct scsi_task *s = &t->scsi;
-	uint32_t epoch = s->epoch;
+	uint32_t epoch = s->epoch, base = s->base;
 
-	s->iovs = NULL;
-	s->iov_count = s->iov_max = 0;
-	if (t->refused || !scsi_task_parse(s)) {
+	if (t->refused || !parse_again(t, base)) {
 		t->refused = true;
 		s->data = SCSI_DATA_OUT;
 		s->may_lend = s->may_consume = false;
-	} else if (t->wanted && (s->data != SCSI_DATA_OUT || s->moves != t->wanted)) {
+	} else if (t->wanted && (s->data != SCSI_DATA_OUT || s->moves != iscsi_task_room(t))) {
 		scsi_task_fail(s, SCSI_ABORTED_COMMAND, 0x4b, 0x00);
 		t->refused = true;
 		s->may_lend = s->may_consume = false;
 	}
+	s->base = base;
 	if (t->refused && t->wanted)
-		s->moves = t->wanted; /* room for what comes */
+		s->moves = iscsi_task_room(t); /* room for what comes */
 	s->epoch = epoch; /* what aborted it meanwhile has not been forgotten */
 	if (t->owes)
 		c->owed++;
 	if (t->asks) {
-		c->asked_bytes += t->wanted;
+		c->asked_bytes += iscsi_task_room(t);
 		iscsi_task_hold(t); /* buffers, or heap memory: an R2T is out */
 	}
 }
 
 static void freeze_data(struct freeze *f, struct iscsi_task *t)
 {
-	uint8_t *flat = malloc(t->received);
+	uint32_t len = iscsi_task_here(t);
+	uint8_t *flat = malloc(len);
 	struct iov_cursor at;
 
 	must(flat);
@@ -401,10 +454,10 @@ static void freeze_data(struct freeze *f, struct iscsi_task *t)
 		iscsi_task_hold(t);
 	at = iov_cursor_over(t->scsi.iovs, t->scsi.iov_count);
 	if (!f->thawing)
-		iov_copy_out(flat, &at, t->received);
-	freeze_raw(f, "task.data", flat, t->received);
+		iov_copy_out(flat, &at, len);
+	freeze_raw(f, "task.data", flat, len);
 	if (f->thawing)
-		iov_copy_in(&at, flat, t->received);
+		iov_copy_in(&at, flat, len);
 	free(flat);
 }
 

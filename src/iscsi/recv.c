@@ -102,7 +102,7 @@ static ssize_t receive_direct(struct iscsi_conn *c, struct gather_rx *rx)
 	uint32_t room = 0, whole = direct_room(c), count = 0, here;
 	ssize_t n;
 
-	iov_skip(&rest, t->received);
+	iov_skip(&rest, iscsi_task_here(t));
 	for (size_t len; room < whole && count < DIRECT_IOVS_MAX; room += (uint32_t)len) {
 		iovs[count].iov_base = iov_next(&rest, whole - room, &len);
 		iovs[count++].iov_len = len;
@@ -440,7 +440,7 @@ static void keep(struct iscsi_task *t, const void *bytes, uint32_t len)
 
 	if (!len)
 		return;
-	iov_skip(&to, t->received);
+	iov_skip(&to, iscsi_task_here(t));
 	iov_copy_in(&to, bytes, len);
 	t->received += len;
 }

@@ -41,7 +41,14 @@ static void put(struct gather_batch *b, struct iscsi_conn *c, const struct pdu *
 static void put_data(struct gather_batch *b, struct iscsi_conn *c, const struct pdu *p);
 static uint32_t put_header(struct iscsi_conn *c, const struct pdu *p, uint8_t *at);
 static uint32_t wire_len(const struct iscsi_conn *c, const struct pdu *p);
-static bool commit(struct iscsi_conn *c, struct iscsi_out *o, uint64_t now_ns);
+/* What is left of the first in the line when its draft is gone. */
+enum rest {
+	REST_OUT,   /* it has more to say */
+	REST_NONE,  /* it has left the line */
+	REST_NEXT,  /* that, and is a long command whose next piece may begin: iscsi_task_run() */
+};
+static enum rest commit(struct iscsi_conn *c, struct iscsi_out *o, uint64_t now_ns);
+static bool commit_and_go_on(struct iscsi_conn *c, uint64_t now_ns);
 static void sent(struct iscsi_conn *c, size_t len);
 
 static struct iscsi_task *out_task(const struct iscsi_out *o)
@@ -130,7 +137,7 @@ static bool send_batch(struct iscsi_conn *c)
 		uint64_t now_ns = reactor_now_ns();
 
 		c->head_sent = 0;
-		while (!queue_empty(&c->out) && out_of(c->out.first)->drafted && commit(c, out_of(c->out.first), now_ns))
+		while (!queue_empty(&c->out) && out_of(c->out.first)->drafted && commit_and_go_on(c, now_ns))
 			;
 		return true;
 	}
@@ -222,13 +229,13 @@ static bool r2t_pdu(struct iscsi_conn *c, struct iscsi_task *t, struct pdu *p)
 	return true;
 }
 
-/* --- a command's answer --- */
+/* --- a command's answer, or of a long command a piece of it --- */
 
 static uint32_t data_to_send(const struct iscsi_task *t)
 {
 	if (t->scsi.data != SCSI_DATA_IN || t->scsi.aborted)
 		return 0;
-	return min_u32(t->scsi.sent_len, t->scsi.expected_in);
+	return min_u32(t->scsi.base + t->scsi.sent_len, t->scsi.expected_in);
 }
 
 /* Flags; *ret_count bytes too few or too many. */
@@ -267,6 +274,8 @@ static bool answer_pdu(struct iscsi_conn *c, struct iscsi_task *t, struct pdu *p
 		return false;
 	if (t->draft.data < to_send)
 		return data_in_pdu(c, t, to_send, p);
+	if (unlikely(s->more))
+		return false;
 	p->bhs.response = (struct iscsi_response){
 		.opcode = ISCSI_OP_RESPONSE, .flags = ISCSI_FINAL | residual(t, &count), .status = s->status,
 		.itt = be32_of(t->itt),
@@ -291,13 +300,13 @@ static bool data_in_pdu(struct iscsi_conn *c, struct iscsi_task *t, uint32_t to_
 	struct task_at *at = &t->draft;
 	uint32_t burst = c->params.max_burst - at->data % c->params.max_burst, count;
 	uint32_t len = min_u32(min_u32(to_send - at->data, c->params.max_send), burst);
-	bool last = at->data + len == to_send;
+	bool all = at->data + len == to_send, last = all && likely(!t->scsi.more);
 
 	p->task = t;
 	p->data_at = at->data;
 	p->data_len = len;
 	p->bhs.data_in = (struct iscsi_data_in){
-		.opcode = ISCSI_OP_DATA_IN, .flags = last || len == burst ? ISCSI_FINAL : 0, .data_len = be24_of(len),
+		.opcode = ISCSI_OP_DATA_IN, .flags = all || len == burst ? ISCSI_FINAL : 0, .data_len = be24_of(len),
 		.itt = be32_of(t->itt), .ttt = be32_of(ISCSI_TAG_NONE), .data_sn = be32_of(at->sn),
 		.offset = be32_of(at->data),
 	};
@@ -360,7 +369,7 @@ static void put_data(struct gather_batch *b, struct iscsi_conn *c, const struct 
 		struct iov_cursor from = iov_cursor_over(p->task->scsi.iovs, p->task->scsi.iov_count);
 		size_t n;
 
-		iov_skip(&from, p->data_at);
+		iov_skip(&from, p->data_at - p->task->scsi.base);
 		for (uint32_t left = p->data_len; left; left -= (uint32_t)n) {
 			const void *at = iov_next(&from, left, &n);
 
@@ -404,8 +413,8 @@ static void pop(struct iscsi_conn *c, struct iscsi_out *o)
 	o->queued = false;
 }
 
-/* All that was drafted of the first in the line is gone. True: and with it all that it has to say now. */
-static bool commit(struct iscsi_conn *c, struct iscsi_out *o, uint64_t now_ns)
+/* All that was drafted of the first in the line is gone. */
+static enum rest commit(struct iscsi_conn *c, struct iscsi_out *o, uint64_t now_ns)
 {
 	struct iscsi_task *t;
 
@@ -413,24 +422,29 @@ static bool commit(struct iscsi_conn *c, struct iscsi_out *o, uint64_t now_ns)
 		struct iscsi_say *s = out_say(o);
 
 		if (!s->drafted)
-			return false;
+			return REST_OUT;
 		pop(c, o);
 		iscsi_note(&c->pdus_out, !s->raw);
 		if (s->closes)
 			c->close_soon = true;
 		iscsi_say_end(c, s);
-		return true;
+		return REST_NONE;
 	}
 	t = out_task(o);
 	if (t->state == TASK_SEND) {
 		iscsi_note(&c->pdus_out, t->draft.sn - t->sent.sn + t->draft.done);
 		iscsi_count(c->home, data_in_pdus, t->draft.sn - t->sent.sn);
 		t->sent = t->draft;
+		if (unlikely(t->scsi.more) && t->sent.data == data_to_send(t)) {
+			pop(c, o);
+			iscsi_task_piece_over(t);
+			return REST_NEXT;
+		}
 		if (!t->sent.done)
-			return false;
+			return REST_OUT;
 		pop(c, o);
 		iscsi_task_sent(t);
-		return true;
+		return REST_NONE;
 	}
 	iscsi_note(&c->pdus_out, t->draft.sn - t->asked.sn);
 	for (; t->asked.sn != t->draft.sn; t->asked.sn++)
@@ -438,9 +452,20 @@ static bool commit(struct iscsi_conn *c, struct iscsi_out *o, uint64_t now_ns)
 	t->asked.data = t->draft.data;
 	t->asked.done = t->asked.data == t->wanted;
 	if (!t->asked.done && t->r2ts_out < c->params.max_outstanding_r2t)
-		return false;
+		return REST_OUT;
 	pop(c, o);
-	return true;
+	return REST_NONE;
+}
+
+/* False: the first has more to say. */
+static bool commit_and_go_on(struct iscsi_conn *c, uint64_t now_ns)
+{
+	struct iscsi_out *o = out_of(c->out.first);
+	enum rest rest = commit(c, o, now_ns);
+
+	if (unlikely(rest == REST_NEXT))
+		iscsi_task_run(out_task(o));
+	return rest != REST_OUT;
 }
 
 /* So many bytes of a batch, but not all, are gone. */
@@ -464,7 +489,7 @@ static void sent(struct iscsi_conn *c, size_t len)
 		}
 		len -= wire_len(c, &p);
 		begun = false;
-		commit(c, o, now_ns);
+		commit_and_go_on(c, now_ns);
 	}
 	must(!len);
 	c->head_sent = 0;

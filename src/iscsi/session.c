@@ -43,7 +43,7 @@ struct iscsi_conns *iscsi_conns_make(struct iscsi_target *t)
 		list_init(&cs->homes[i].list);
 	}
 	list_init(&cs->entries);
-	atomic_init(&cs->place_mask, UINT64_MAX);
+	sched_place_init(&cs->place, t->core);
 	cs->mover.offer = offer;
 	cs->mover.move = move;
 	sched_add_mover(t->core, &cs->mover);
@@ -95,7 +95,7 @@ void iscsi_conn_accept(struct iscsi_portal *p, struct sock *s)
 void iscsi_conn_gone(struct iscsi_conn *c)
 {
 	if (c->counted)
-		atomic_fetch_sub(&c->home->load, 1);
+		sched_place_left(&c->conns->place, reactor_self());
 	msg_send(core_control(c->conns->core), &c->gone_msg, gone_on_control);
 }
 
@@ -335,40 +335,6 @@ void iscsi_conns_stats(const struct iscsi_conns *cs, uint32_t core_index,
 	ISCSI_COUNTERS(EMIT)
 }
 
-/* --- where sessions begin ---------------------------------------------------------------------------------------- */
-
-/* How near a core is to where the connection's packets come in. */
-static uint32_t nearness(struct core *core, uint32_t index, int cpu)
-{
-	const struct reactor *r = core_reactor(core, index);
-
-	if (cpu < 0)
-		return 0;
-	return reactor_cpu(r) == (uint32_t)cpu ? 2 : core_cpu_node(core, (uint32_t)cpu) == reactor_node(r);
-}
-
-struct reactor *iscsi_conns_place(struct iscsi_conns *cs, struct sock *s)
-{
-	uint32_t best = UINT32_MAX, best_load = 0, best_near = 0, first = cs->place_next++ % cs->core_count;
-	uint64_t mask = atomic_load_explicit(&cs->place_mask, memory_order_relaxed);
-	int cpu = cs->core_count > 1 ? sock_incoming_cpu(s) : -1;
-
-	for (uint32_t n = 0, i = first; n < cs->core_count; n++, i = (i + 1) % cs->core_count) {
-		uint32_t load = atomic_load_explicit(&cs->homes[i].load, memory_order_relaxed);
-		uint32_t near = nearness(cs->core, i, cpu);
-
-		if (!(mask >> i & 1))
-			continue;
-		if (best == UINT32_MAX || load < best_load || (load == best_load && near > best_near)) {
-			best = i;
-			best_load = load;
-			best_near = near;
-		}
-	}
-	atomic_fetch_add(&cs->homes[best].load, 1);
-	return core_reactor(cs->core, best);
-}
-
 /* --- the scheduler's --------------------------------------------------------------------------------------------- */
 
 static void offer(struct sched_mover *m, struct sched_offers *o)
@@ -377,10 +343,9 @@ static void offer(struct sched_mover *m, struct sched_offers *o)
 
 	list_each(l, &iscsi_home_self(cs)->list) {
 		struct iscsi_conn *c = list_entry(l, struct iscsi_conn, link);
-		bool rests = c->moved_round && m->round - c->moved_round < SCHED_REST_ROUNDS;
 		const struct sched_item item = {
-			.id = c->id, .work = c->work, .allowed = atomic_load_explicit(&cs->place_mask, memory_order_relaxed),
-			.fixed = rests || c->pinned || c->state != CONN_READY,
+			.id = c->id, .work = c->work, .allowed = sched_place_allowed(&cs->place),
+			.fixed = sched_rests(m, c->moved_round) || c->pinned || c->state != CONN_READY,
 		};
 
 		c->work = 0;

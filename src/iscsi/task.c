@@ -7,6 +7,10 @@
  * that either, the connection is not read on before buffers are to be had (recv.c), unless it owes data. An R2T goes
  * out only when all buffers for the command are held. Better than buffers is memory that the device lends: what is
  * received there needs no copy any more.
+ *
+ * A long command (scsi_task_seek()) does that for each of its pieces: its data is asked for, or read and sent, as much
+ * at a time as one command may have buffers for, and they are given back before the next piece asks for its own. So it
+ * holds nothing while it waits, and data that is still to come never lacks room: none was asked for.
  */
 #include "core/waits.h"
 #include "iscsi/conn.h"
@@ -32,6 +36,7 @@ static enum step task_on_NEED_ROOM(struct iscsi_task *t);
 static enum step task_on_RECEIVE(struct iscsi_task *t);
 static enum step task_on_ORDER(struct iscsi_task *t);
 static enum step task_on_EXECUTE(struct iscsi_task *t);
+static enum step task_on_NEXT(struct iscsi_task *t);
 static enum step task_on_SEND(struct iscsi_task *t);
 
 const struct machine_state iscsi_task_states[] = { TASK_STATES(MACHINE_ROW) };
@@ -239,7 +244,7 @@ static enum step task_on_NEW(struct iscsi_task *t)
 	s->iov_count = s->iov_max = 0;
 	if (unlikely(!scsi_task_parse(s)))
 		return answer(t);
-	/* No bidirectional command is known. */
+	/* No bidirectional command is known; what is long, and has no pieces, has no room. */
 	if (unlikely((t->flags & ISCSI_READ && t->flags & ISCSI_WRITE) || s->moves > MEM_IO_BYTES_MAX)) {
 		scsi_task_fail(s, SCSI_ILLEGAL_REQUEST, 0x24, 0x00);
 		return answer(t);
@@ -312,7 +317,7 @@ static bool take_room(struct iscsi_task *t)
 
 	if (lends(t) && s->data == SCSI_DATA_IN)
 		return take_iovs(t);
-	if (lends(t) && t->wanted == s->data_len && take_lent(t))
+	if (lends(t) && (s->whole || t->wanted == s->data_len) && take_lent(t))
 		return true;
 	if (!mem_take(&t->bufs, s->moves))
 		return false;
@@ -328,7 +333,8 @@ static bool is_its_turn(const struct iscsi_task *t)
 {
 	const struct iscsi_conn *c = conn_of(t->scsi.nexus);
 
-	return queue_empty(&c->turns) && (!c->asked_bytes || c->asked_bytes + t->wanted <= ISCSI_ASKED_BYTES_MAX);
+	return queue_empty(&c->turns) &&
+	       (!c->asked_bytes || c->asked_bytes + iscsi_task_room(t) <= ISCSI_ASKED_BYTES_MAX);
 }
 
 /* From now on its data is asked for. */
@@ -336,8 +342,8 @@ static void ask(struct iscsi_task *t)
 {
 	t->asks = true;
 	t->data_sn = 0;
-	t->asked = (struct task_at){ .data = t->offset };
-	t->r2t_sn = 0;
+	t->asked = (struct task_at){ .data = t->offset, .sn = t->asked.sn };
+	t->r2t_sn = t->asked.sn;
 	t->r2t_end = iscsi_r2t_end(task_conn(t), t, t->offset);
 }
 
@@ -353,12 +359,12 @@ static enum step get_room(struct iscsi_task *t)
 	if (likely(take_room(t))) {
 		if (!t->asks)
 			return go_execute(t);
-		c->asked_bytes += t->wanted;
+		c->asked_bytes += iscsi_task_room(t);
 		return task_goto(t, TASK_RECEIVE);
 	}
 	t->waits = lends(t) && t->scsi.data == SCSI_DATA_IN ? WAITS_IOVS : WAITS_BUFFERS;
 	if (t->asks)
-		c->asked_bytes += t->wanted;
+		c->asked_bytes += iscsi_task_room(t);
 	return task_goto(t, TASK_NEED_ROOM);
 }
 
@@ -403,12 +409,12 @@ static void turns_go_on(struct iscsi_conn *c)
 	while (!queue_empty(&c->turns)) {
 		struct iscsi_task *t = container_of(c->turns.first, struct iscsi_task, link);
 
-		if (c->asked_bytes && c->asked_bytes + t->wanted > ISCSI_ASKED_BYTES_MAX)
+		if (c->asked_bytes && c->asked_bytes + iscsi_task_room(t) > ISCSI_ASKED_BYTES_MAX)
 			return;
 		queue_pop(&c->turns);
 		wait_ended(TURN, t->since_ns);
 		t->since_ns = reactor_now_ns();
-		c->asked_bytes += t->wanted;
+		c->asked_bytes += iscsi_task_room(t);
 		if (take_room(t)) {
 			task_goto(t, TASK_RECEIVE);
 		} else {
@@ -449,17 +455,17 @@ bool iscsi_task_hold(struct iscsi_task *t)
 {
 	struct scsi_task *s = &t->scsi;
 
-	assert(t->wanted);
+	assert(iscsi_task_room(t));
 	if (take_room(t))
 		return true;
-	t->near[0] = (struct iovec){ malloc(t->wanted), t->wanted };
+	t->near[0] = (struct iovec){ malloc(iscsi_task_room(t)), iscsi_task_room(t) };
 	must(t->near[0].iov_base);
 	t->hold = HOLD_HEAP;
 	s->iovs = t->near;
 	s->iov_count = 1;
 	s->iov_max = 0;
 	iscsi_count(task_conn(t)->home, data_on_heap, 1);
-	t->charged = mem_charge(task_conn(t)->home->conns->core, t->wanted);
+	t->charged = mem_charge(task_conn(t)->home->conns->core, t->near[0].iov_len);
 	return t->charged;
 }
 
@@ -523,7 +529,7 @@ static void asks_no_more(struct iscsi_task *t)
 		return;
 	t->asks = false;
 	if (t->state != TASK_NEED_ROOM || t->waits != WAITS_TURN)
-		c->asked_bytes -= t->wanted;
+		c->asked_bytes -= iscsi_task_room(t);
 }
 
 static enum step data_is_here(struct iscsi_task *t)
@@ -572,7 +578,7 @@ void iscsi_task_sequence_end(struct iscsi_task *t)
 		if (t->hold == HOLD_NOTHING) {
 			get_room(t);
 		} else {
-			task_conn(t)->asked_bytes += t->wanted;
+			task_conn(t)->asked_bytes += iscsi_task_room(t);
 		}
 	}
 	iscsi_task_run(t);
@@ -646,6 +652,9 @@ void iscsi_task_done(struct scsi_task *s)
 	if (unlikely(!conn_is_live(c) || (s->aborted && s->status != SCSI_TASK_ABORTED))) {
 		task_goto(t, TASK_FREE);
 		iscsi_task_end(t);
+	} else if (unlikely(s->more) && s->data == SCSI_DATA_OUT) {
+		iscsi_task_piece_over(t);
+		iscsi_task_run(t);
 	} else {
 		task_goto(t, TASK_SEND);
 		if (s->data == SCSI_DATA_OUT && likely(!s->lent)) /* else scsi_task_free() still goes by the iovecs */
@@ -655,6 +664,47 @@ void iscsi_task_done(struct scsi_task *s)
 	carry_look_soon(&c->move);
 	if (unlikely(c->nexus_ending))
 		iscsi_conn_maybe_gone(c);
+}
+
+/* --- long commands ----------------------------------------------------------------------------------------------- */
+
+/* What it lay in is given back at once. */
+void iscsi_task_piece_over(struct iscsi_task *t)
+{
+	struct scsi_task *s = &t->scsi;
+
+	t->refused = !scsi_task_seek(s, s->base + s->moves);
+	give_room(t);
+	task_goto(t, TASK_NEXT);
+}
+
+/* A session that wants to move, or has logged out, need not wait for what has not begun. */
+static enum step task_on_NEXT(struct iscsi_task *t)
+{
+	struct iscsi_conn *c = task_conn(t);
+
+	if (carry_is_wanted(&c->move))
+		return STEP_WAIT;
+	if (unlikely(c->logged_out)) {
+		iscsi_task_end(t);
+		return STEP_DONE;
+	}
+	t->since_ns = reactor_now_ns();
+	if (unlikely(t->refused))
+		return task_goto(t, TASK_SEND);
+	if (t->scsi.data == SCSI_DATA_OUT) {
+		t->wanted = t->scsi.base + t->scsi.moves;
+		t->received = t->offset = t->scsi.base;
+		ask(t);
+	}
+	return get_room(t);
+}
+
+void iscsi_tasks_next(struct iscsi_conn *c)
+{
+	for (uint32_t i = 0; i < c->touched; i++)
+		if (conn_task(c, i)->state == TASK_NEXT)
+			iscsi_task_run(conn_task(c, i));
 }
 
 /* --- the answer -------------------------------------------------------------------------------------------------- */

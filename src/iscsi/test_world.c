@@ -45,6 +45,8 @@ static void serve(void *arg)
 	w->target->options.login_timeout_ms = 2000;
 	w->target->options.nop_in_interval_s = 5;
 	w->target->options.nop_timeout_s = 5;
+	if (w->piece_bytes)
+		w->target->options.piece_bytes = w->piece_bytes;
 	if (iscsi_portal_group_add(w->target, 1, &portal, 1, false, false, &e) ||
 	    iscsi_initiator_group_add(w->target, 1, &all, &e))
 		must_be(&e);
@@ -73,10 +75,12 @@ void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts 
 	const struct sim_net_opts plain = { .latency_ns_min = 1000, .latency_ns_max = 2000, .buffer_bytes = 256 * 1024 };
 	uint32_t cores = w->cores ? w->cores : 2;
 	uint64_t memory_bytes = w->memory_bytes ? w->memory_bytes : 64 * MIB;
+	uint32_t piece_bytes = w->piece_bytes;
 	char cpus[16];
 
 	memset(w, 0, sizeof(*w));
 	w->cores = cores;
+	w->piece_bytes = piece_bytes;
 	sim_start(seed);
 	sim_net_start(net ? net : &plain);
 	snprintf(cpus, sizeof(cpus), "[0-%u]", cores - 1);
@@ -374,6 +378,7 @@ bool host_login(struct host *h, const char *initiator, const char *keys)
 		bhs.login.opcode = ISCSI_OP_LOGIN | ISCSI_IMMEDIATE;
 		bhs.login.flags = ISCSI_TRANSIT | ISCSI_STAGE_OPERATIONAL << ISCSI_CSG_SHIFT | ISCSI_STAGE_FULL_FEATURE;
 		bhs.login.cmd_sn = be32_of(h->cmd_sn);
+		bhs.login.cid = be16_of(1);
 	}
 	h->header_digest = h->rx.header_digest = strstr(keys, "HeaderDigest=CRC32C");
 	h->data_digest = h->rx.data_digest = strstr(keys, "DataDigest=CRC32C");
@@ -431,7 +436,7 @@ uint16_t host_run(struct host *h, const union iscsi_bhs *cmd, const void *data, 
 {
 	union iscsi_bhs b = *cmd;
 	const uint8_t *in;
-	uint32_t in_len;
+	uint32_t in_len, sn = 0;
 
 	b.command.itt = be32_of(++h->itt);
 	b.command.cmd_sn = be32_of(h->cmd_sn++);
@@ -439,9 +444,11 @@ uint16_t host_run(struct host *h, const union iscsi_bhs *cmd, const void *data, 
 	while (host_recv(h, &b, &in, &in_len, 20 * NS_PER_S)) {
 		switch (b.h.opcode) {
 		case ISCSI_OP_R2T:
+			must(be32_get(b.r2t.r2t_sn) == sn++);
 			answer_r2t(h, &b.r2t, data);
 			break;
 		case ISCSI_OP_DATA_IN:
+			must(be32_get(b.data_in.data_sn) == sn++);
 			must(be32_get(b.data_in.offset) + in_len <= to_len);
 			memcpy((uint8_t *)to + be32_get(b.data_in.offset), in, in_len);
 			if (b.data_in.flags & ISCSI_STATUS)

@@ -22,10 +22,11 @@ struct test_world {
 	struct iscsi_change change;
 	uint32_t cores;
 	uint64_t memory_bytes;
+	uint32_t piece_bytes;
 	bool serving, stopped;
 };
 
-/* NULL: a plain network. w->cores, w->memory_bytes, if set, say what the target has. */
+/* NULL: a plain network. w->cores, w->memory_bytes, w->piece_bytes, if set, say what the target has. */
 void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts *net);
 void world_stop(struct test_world *w);
 /* Let the world go on for a while. */

@@ -99,7 +99,7 @@ static bool abort_here(struct iscsi_conn *c, const struct iscsi_tmf *pdu, uint8_
 	if (t && t->scsi.lun == be64_get(pdu->lun)) {
 		if (t->state == TASK_EXECUTE)
 			return false;
-		if (t->state == TASK_SEND) {
+		if (t->state == TASK_SEND && !t->scsi.more) {
 			*ret_response = ISCSI_TMF_RSP_NO_TASK; /* its answer goes out before this one */
 			return true;
 		}

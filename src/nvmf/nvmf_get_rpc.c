@@ -313,17 +313,18 @@ static void emit_stat(void *arg, const char *key, uint64_t v)
 }
 
 /* Connections that no Connect command has made queues yet. The counters are read one by one while they move. */
-static uint32_t unassociated(const struct nvmf_core *nc)
+static uint32_t unassociated(uint32_t connections, const struct nvmf_core *nc)
 {
-	uint32_t queues = atomic_load(&nc->current_io_qpairs), load = atomic_load(&nc->load);
+	uint32_t queues = atomic_load(&nc->current_io_qpairs);
 
-	return load > queues ? load - queues : 0;
+	return connections > queues ? connections - queues : 0;
 }
 
 static void show_core(struct json_object *array, struct nvmf_target *t, uint32_t index)
 {
 	const struct nvmf_core *nc = &t->cores[index];
 	struct json_object *o = json_append_object(array), *list;
+	uint32_t connections = atomic_load(&t->place.count[index]);
 	char name[32];
 	struct text text = text_over(name, sizeof(name));
 
@@ -333,8 +334,8 @@ static void show_core(struct json_object *array, struct nvmf_target *t, uint32_t
 	json_add_u64(o, "io_qpairs", nvmf_counted(&nc->io_qpairs));
 	json_add_u64(o, "current_admin_qpairs", atomic_load(&nc->current_admin_qpairs));
 	json_add_u64(o, "current_io_qpairs", atomic_load(&nc->current_io_qpairs));
-	json_add_u64(o, "current_unassociated_qpairs", unassociated(nc));
-	json_add_u64(o, "current_connections", atomic_load(&nc->load) + atomic_load(&nc->current_admin_qpairs));
+	json_add_u64(o, "current_unassociated_qpairs", unassociated(connections, nc));
+	json_add_u64(o, "current_connections", connections + atomic_load(&nc->current_admin_qpairs));
 	json_add_u64(o, "pending_bdev_io", 0); /* nothing waits here for a device: the waist has its own waits */
 	json_add_u64(o, "completed_nvme_io", nvmf_counted(&nc->completed_io));
 	json_add_u64(o, "completed_nvme_admin", nvmf_counted(&nc->completed_admin));

@@ -80,7 +80,7 @@ bool nvmf_rpc_set_poll_groups_mask(struct rpc_call *call, struct nvmf_target *t,
 
 char *nvmf_rpc_poll_groups_mask(struct nvmf_target *t)
 {
-	uint64_t on = atomic_load(&t->place_mask);
+	uint64_t on = sched_place_allowed(&t->place);
 	uint32_t cpus[CORE_REACTORS_MAX], count = 0;
 
 	for (uint32_t i = 0; i < t->core_count; i++)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* place.c: on which core a connection lives: where it begins, and who moves it.
  *
- * A new one goes to the core with the fewest; of equal ones to that whose CPU the network's interrupts come to, or one
- * of the same memory node. Later the scheduler moves it (core/sched.h), or a person does.
+ * A new one goes to the core with the fewest. Later the scheduler moves it (core/sched.h), or a person does.
  */
 #include "nvmf/nvmf.h"
 #include "nvmf/target.h"
@@ -12,7 +11,7 @@ static void move(struct sched_mover *m, uint64_t id, struct reactor *to, void (*
 
 void nvmf_place_init(struct nvmf_target *t)
 {
-	atomic_init(&t->place_mask, UINT64_MAX);
+	sched_place_init(&t->place, t->core);
 	t->mover.offer = offer;
 	t->mover.move = move;
 	sched_add_mover(t->core, &t->mover);
@@ -31,46 +30,20 @@ uint64_t nvmf_place_id(struct nvmf_core *nc)
 
 /* --- where a connection begins ----------------------------------------------------------------------------- */
 
-/* How near a core is to where the connection's packets come in. */
-static uint32_t nearness(struct nvmf_target *t, uint32_t index, int cpu)
-{
-	const struct reactor *r = core_reactor(t->core, index);
-
-	if (cpu < 0)
-		return 0;
-	return reactor_cpu(r) == (uint32_t)cpu ? 2 : core_cpu_node(t->core, (uint32_t)cpu) == reactor_node(r);
-}
-
 struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s)
 {
-	uint32_t best = UINT32_MAX, best_load = 0, best_near = 0, first = t->place_next++ % t->core_count;
-	uint64_t mask = atomic_load_explicit(&t->place_mask, memory_order_relaxed);
-	int cpu = s && t->core_count > 1 ? sock_incoming_cpu(s) : -1;
-
-	for (uint32_t n = 0, i = first; n < t->core_count; n++, i = (i + 1) % t->core_count) {
-		uint32_t load = atomic_load_explicit(&t->cores[i].load, memory_order_relaxed), near = nearness(t, i, cpu);
-
-		if (!(mask >> i & 1))
-			continue;
-		if (best == UINT32_MAX || load < best_load || (load == best_load && near > best_near)) {
-			best = i;
-			best_load = load;
-			best_near = near;
-		}
-	}
-	atomic_fetch_add_explicit(&t->cores[best].load, 1, memory_order_relaxed);
-	return core_reactor(t->core, best);
+	return sched_place(&t->place, t->core_count > 1 ? sock_incoming_cpu(s) : -1);
 }
 
 void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r)
 {
-	atomic_fetch_sub_explicit(&t->cores[reactor_index(r)].load, 1, memory_order_relaxed);
+	sched_place_left(&t->place, r);
 }
 
 void nvmf_set_place_mask(struct nvmf_target *t, uint64_t mask)
 {
 	assert(mask & (UINT64_MAX >> (64 - t->core_count)));
-	atomic_store(&t->place_mask, mask);
+	atomic_store(&t->place.allowed, mask);
 }
 
 /* --- the scheduler's --------------------------------------------------------------------------------------- */
@@ -78,14 +51,12 @@ void nvmf_set_place_mask(struct nvmf_target *t, uint64_t mask)
 static void offer(struct sched_mover *m, struct sched_offers *o)
 {
 	struct nvmf_target *t = container_of(m, struct nvmf_target, mover);
-	uint64_t mask = atomic_load_explicit(&t->place_mask, memory_order_relaxed);
 
 	list_each(l, &nvmf_core_here(t)->qpairs) {
 		struct nvmf_qpair *qp = list_entry(l, struct nvmf_qpair, link);
-		bool rests = qp->moved_round && m->round - qp->moved_round < SCHED_REST_ROUNDS;
 		const struct sched_item item = {
-			.id = qp->id, .work = qp->work, .allowed = mask,
-			.fixed = rests || qp->pinned || !qp->connected || qp->closing,
+			.id = qp->id, .work = qp->work, .allowed = sched_place_allowed(&t->place),
+			.fixed = sched_rests(m, qp->moved_round) || qp->pinned || !qp->connected || qp->closing,
 		};
 
 		qp->work = 0;

@@ -338,7 +338,7 @@ static void closed_run(struct defer *d)
 	qp->last_seen = &qp->last_seen_unconnected;
 	list_del(&qp->link);
 	if (qp->counted)
-		atomic_fetch_sub_explicit(&nc->load, 1, memory_order_relaxed);
+		sched_place_left(&qp->target->place, qp->reactor);
 	qp->counted = false;
 	qp->transport->ops->qpair_closed(qp);
 }
@@ -355,7 +355,7 @@ static void leave_core(struct nvmf_qpair *qp)
 		                          memory_order_relaxed);
 	list_del(&qp->link);
 	if (qp->counted)
-		atomic_fetch_sub_explicit(&qp->nc->load, 1, memory_order_relaxed);
+		sched_place_left(&qp->target->place, reactor_self());
 	qp->nc = NULL;
 	if (qp->seat)
 		carry_goes(&qp->seat->home, qp->reactor);
@@ -367,7 +367,7 @@ static void join_core(struct nvmf_qpair *qp)
 	qp->nc = nvmf_core_here(qp->target);
 	list_add_tail(&qp->nc->qpairs, &qp->link);
 	if (qp->counted)
-		atomic_fetch_add_explicit(&qp->nc->load, 1, memory_order_relaxed);
+		sched_place_came(&qp->target->place, reactor_self());
 	if (qp->connected)
 		atomic_fetch_add_explicit(qp->qid ? &qp->nc->current_io_qpairs : &qp->nc->current_admin_qpairs, 1,
 		                          memory_order_relaxed);

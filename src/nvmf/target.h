@@ -68,7 +68,6 @@ struct nvmf_core {
 	/* Accounts: written by the core, read by anyone: nvmf_count(). */
 	uint64_t admin_qpairs, io_qpairs, completed_io, completed_admin;
 	_Atomic uint32_t current_admin_qpairs, current_io_qpairs;
-	_Atomic uint32_t load; /* connections that are I/O queues, or may become one */
 };
 
 static inline void nvmf_count(uint64_t *v)
@@ -109,8 +108,8 @@ struct nvmf_target {
 	struct nvmf_config *config;       /* control's: what was published last */
 	struct version_publish first;
 	struct nvmf_core *cores;          /* by reactor_index() */
-	uint32_t core_count, place_next;
-	_Atomic uint64_t place_mask;           /* bit per core on which connections may live */
+	uint32_t core_count;
+	struct sched_place place;              /* of connections that are I/O queues, or may become one */
 	bool place_mask_set;              /* over RPC: to be saved */
 	struct sched_mover mover;
 	uint32_t moves_out;               /* struct nvmf_move */

@@ -338,7 +338,7 @@ struct rig_qp *rig_open(struct rig *r, uint32_t core)
 	q->rig = r;
 	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "4420", &q->local, NULL));
 	list_add_tail(&r->qpairs, &q->link);
-	atomic_fetch_add(&r->target->cores[core].load, 1);
+	sched_place_came(&r->target->place, core_reactor(r->core, core));
 	sim_as(core_reactor(r->core, core), open_here, q);
 	return q;
 }

@@ -116,7 +116,7 @@ struct nvmf_qpair {
 	uint32_t lease_epoch;
 	struct nvmf_seat *seat;       /* its place in the controller's register; NULL until connected */
 	struct defer closed;
-	bool counted;                 /* in the core's load */
+	bool counted;                 /* in the target's places */
 	struct nvmf_queue_counts *stages; /* of the namespace used last, then others: stages.h */
 	/* For the scheduler (place.c). */
 	uint64_t id;                  /* never used again for another one */

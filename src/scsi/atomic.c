@@ -62,10 +62,10 @@ bool scsi_orwrite_parse(struct scsi_task *t)
 
 	if (!bdev_can(info, BDEV_COMPARE_AND_WRITE))
 		return scsi_task_refuse(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-	if (!scsi_block_range_within(t, SCSI_TRANSFER_BYTES_MAX >> t->lu->shift))
+	if (!scsi_block_transfer(t))
 		return false;
 	scsi_block_moves_out(t, (uint32_t)t->io.count << t->shift);
-	t->io.count = t->moves >> t->shift;
+	scsi_block_cut(t);
 	return true;
 }
 

@@ -14,11 +14,11 @@ void scsi_block_limits(const struct scsi_lu *lu, struct scsi_limits *ret)
 {
 	const struct bdev_info *i = &lu->dev.info;
 	uint32_t per_physical = max_u32(1, i->physical_block_size / i->block_size);
-	uint32_t caw_max = SCSI_TRANSFER_BYTES_MAX / 2 / i->block_size;
+	uint32_t caw_max = SCSI_ATOMIC_BYTES_MAX / 2 / i->block_size;
 
 	*ret = (struct scsi_limits){
 		.transfer_blocks_max = SCSI_TRANSFER_BYTES_MAX / i->block_size,
-		.transfer_blocks_optimal = i->optimal_io_blocks,
+		.transfer_blocks_optimal = i->optimal_io_blocks ? i->optimal_io_blocks : SCSI_ATOMIC_BYTES_MAX / i->block_size,
 		.granularity = (uint16_t)min_u32(per_physical, UINT16_MAX),
 		.write_same_blocks_max = SCSI_NODATA_BLOCKS_MAX,
 		.caw_blocks_max = bdev_can(i, BDEV_COMPARE_AND_WRITE) ? (uint8_t)min_u32(caw_max, UINT8_MAX) : 0,
@@ -88,6 +88,11 @@ bool scsi_block_range_within(struct scsi_task *t, uint64_t blocks_max)
 	return scsi_block_range(t);
 }
 
+bool scsi_block_transfer(struct scsi_task *t)
+{
+	return scsi_block_range_within(t, SCSI_TRANSFER_BYTES_MAX >> t->lu->shift);
+}
+
 bool scsi_block_moves_out(struct scsi_task *t, uint32_t len)
 {
 	t->data = len ? SCSI_DATA_OUT : SCSI_DATA_NONE;
@@ -96,9 +101,28 @@ bool scsi_block_moves_out(struct scsi_task *t, uint32_t len)
 	return true;
 }
 
-static uint32_t transfer_blocks_max(const struct scsi_task *t)
+/* --- pieces -- */
+
+/* All that moves is known: be about the piece that begins at t->base. */
+static void cut_piece(struct scsi_task *t)
 {
-	return SCSI_TRANSFER_BYTES_MAX >> t->lu->shift;
+	t->whole = t->moves;
+	t->moves = min_u32(t->whole - t->base, t->nexus->piece_bytes);
+	t->io.lba += t->base >> t->shift;
+}
+
+void scsi_block_cut(struct scsi_task *t)
+{
+	if (t->nexus->piece_bytes && unlikely(t->moves > t->nexus->piece_bytes))
+		cut_piece(t);
+	t->io.count = t->moves >> t->shift;
+}
+
+/* It went well: the command is over, or goes on. */
+static inline void moved(struct scsi_task *t)
+{
+	t->full_len = t->data_len;
+	t->more = unlikely(t->whole) && t->whole - t->base > t->moves;
 }
 
 /* --- reading and writing -- */
@@ -115,7 +139,7 @@ static bool read_parse(struct scsi_task *t)
 {
 	uint64_t whole;
 
-	if (unlikely(!scsi_block_range_within(t, transfer_blocks_max(t))))
+	if (unlikely(!scsi_block_transfer(t)))
 		return false;
 	if (unlikely(!t->io.count))
 		return true;
@@ -123,7 +147,7 @@ static bool read_parse(struct scsi_task *t)
 	t->data_len = (uint32_t)t->io.count << t->shift;
 	whole = ((uint64_t)t->expected_in + (1u << t->shift) - 1) >> t->shift << t->shift;
 	t->moves = (uint32_t)min_u64(t->data_len, whole);
-	t->io.count = t->moves >> t->shift;
+	scsi_block_cut(t);
 	if (t->lu->lends && t->moves)
 		parse_lending(t);
 	return true;
@@ -131,10 +155,10 @@ static bool read_parse(struct scsi_task *t)
 
 static bool write_parse(struct scsi_task *t)
 {
-	if (unlikely(!scsi_block_range_within(t, transfer_blocks_max(t))))
+	if (unlikely(!scsi_block_transfer(t)))
 		return false;
 	scsi_block_moves_out(t, (uint32_t)t->io.count << t->shift);
-	t->io.count = t->moves >> t->shift;
+	scsi_block_cut(t);
 	t->may_consume = t->lu->consumes;
 	t->io.op = BDEV_WRITE; /* for scsi_task_lend() */
 	t->io.flags = scsi_block_fua(t);
@@ -234,10 +258,10 @@ static void read_write_done(struct bdev_io *io)
 
 	t->lent = io->lent;
 	if (likely(scsi_task_set_io_status(t, io))) {
-		t->full_len = t->data_len;
+		moved(t);
 		if (t->data == SCSI_DATA_IN) {
 			t->iov_count = io->iov_count;
-			t->sent_len = min_u32(t->data_len, t->expected_in);
+			t->sent_len = min_u32(t->moves, t->expected_in - t->base);
 		}
 	}
 	scsi_task_finish(t);
@@ -248,7 +272,7 @@ void scsi_block_done(struct bdev_io *io)
 	struct scsi_task *t = scsi_task_of(io);
 
 	if (scsi_task_set_io_status(t, io))
-		t->full_len = t->data_len;
+		moved(t);
 	scsi_task_finish(t);
 }
 

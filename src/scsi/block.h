@@ -12,8 +12,13 @@
 bool scsi_block_range(struct scsi_task *t);
 /* ... and not longer than `blocks_max`. */
 bool scsi_block_range_within(struct scsi_task *t, uint64_t blocks_max);
+bool scsi_block_transfer(struct scsi_task *t);             /* ... as many as a transfer may have */
 /* Nothing but whole blocks moves to the device; `len`: what the CDB is about. */
 bool scsi_block_moves_out(struct scsi_task *t, uint32_t len);
+
+/* parse, when t->moves is known: what a transport cannot hold at a time goes in pieces; sets io.count, and io.lba of
+ * the one that t->base says. Done by scsi_block_done(), it goes on with the next one. */
+void scsi_block_cut(struct scsi_task *t);
 
 /* run: prepare t->io for the device. False: it cannot be reached; answered. */
 bool scsi_block_begin(struct scsi_task *t, enum bdev_op op, bdev_done_fn *done);
@@ -23,7 +28,7 @@ void scsi_block_flush(struct scsi_task *t, bdev_done_fn *done);
 /* The flag for a write: of the write cache, when hosts switched it off; of that and its FUA bit. */
 uint8_t scsi_block_through(const struct scsi_task *t);
 uint8_t scsi_block_fua(const struct scsi_task *t);
-/* From a device's answer: the task ends with status and sense of it; full_len: all. */
+/* From a device's answer: the task, or its piece, ends with status and sense of it; full_len: all. */
 void scsi_block_done(struct bdev_io *io);
 /* Ended without the device: all went well. */
 void scsi_block_complete(struct scsi_task *t);

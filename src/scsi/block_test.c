@@ -75,8 +75,10 @@ static void ends_of_the_disk_are_kept(void **state)
 	assert_int_equal(read_from(0, SCSI_OP_READ_10, RIG_BLOCKS + 1, 0, 0), oob);
 	assert_int_equal(read_from(0, SCSI_OP_READ_16, UINT64_MAX, 2, 1024), oob);
 	assert_int_equal(write_to(0, SCSI_OP_WRITE_16, UINT64_MAX, 1, 512), oob);
-	assert_int_equal(read_from(0, SCSI_OP_READ_16, 0, 2049, 1 << 20), RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
-	assert_int_equal(read_from(0, SCSI_OP_READ_16, 0, 2048, 1 << 20), 0);
+	assert_int_equal(read_from(0, SCSI_OP_READ_16, 0, (32 << 11) + 1, 1 << 20),
+	                 RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	assert_int_equal(read_from(0, SCSI_OP_READ_16, 0, 32 << 11, 1 << 20), oob);
+	assert_int_equal(read_from(0, SCSI_OP_READ_16, 0, 2049, 1 << 20), 0);
 	assert_int_equal(read_from(0, SCSI_OP_READ_16, 0, UINT32_MAX, 1 << 20),
 	                 RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
 }

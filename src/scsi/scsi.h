@@ -143,6 +143,8 @@ struct scsi_nexus {
 	struct bdev_initiator who;         /* set by the transport: the initiator's name; join makes host_id of the port */
 	char initiator_port[SCSI_PORT_NAME_MAX + 1]; /* set by the transport: TransportID's name with ISID */
 	uint16_t port;                     /* set by the transport: relative id of the target port it came in by */
+	uint32_t piece_bytes;              /* set by the transport: what moves more does so in pieces of so many bytes, a
+	                                    * power of two (scsi_task_seek()). 0: it has room for any command's data */
 	/* This layer's. */
 	struct reactor *reactor;           /* where it lives */
 	struct scsi_core *core;            /* NULL: between two cores, or not begun */
@@ -199,6 +201,8 @@ struct scsi_task {
 	uint32_t moves;                    /* OUT: min(data_len, expected_out), what the transport fetches; the rest of what
 	                                    * the initiator offers is dropped. IN: what it has buffers for when it does not
 	                                    * lend: as much of data_len as covers expected_in, in whole blocks */
+	uint32_t whole, base;              /* a long command, of which `moves` is a piece: bytes of all of them (0: it is
+	                                    * not long), and where this one begins */
 	uint16_t lend_iovs_max;
 	/* Set by the transport before scsi_task_execute(): the data, or for lent reads an empty array of iov_max. */
 	uint16_t iov_count, iov_max;
@@ -207,7 +211,9 @@ struct scsi_task {
 	uint8_t status;                    /* enum scsi_status */
 	bool aborted;                      /* by task management or reset: see above */
 	bool lent, consumed;
-	uint32_t sent_len;                 /* IN: bytes that are there to be sent; may be with CHECK CONDITION too */
+	bool more;                         /* of a long command a piece went well that is not the last */
+	uint32_t sent_len;                 /* IN: bytes that are there to be sent; may be with CHECK CONDITION too. Of a
+	                                    * long command: of the piece */
 	uint32_t full_len;                 /* bytes the command moved or would have moved: with expected_* the residual */
 	uint8_t sense_len;                 /* CHECK CONDITION */
 	uint8_t sense[SCSI_SENSE_MAX];
@@ -234,6 +240,14 @@ bool scsi_task_parse(struct scsi_task *t);
 /* OUT and may_lend, parsed, not yet executed: memory of the device's own to receive the data in (nvmf_req_lend()). */
 bool scsi_task_lend(struct scsi_task *t);
 void scsi_task_execute(struct scsi_task *t);
+/* A command that moves more than the transport has room for (nexus->piece_bytes) is executed piece by piece: t->whole
+ * is set, and after a piece that ended with t->more, when its data was sent or is not needed any more, the transport
+ * has the next one by seeking to t->base + t->moves. What was lent is given back; the task is as after
+ * scsi_task_parse(): `moves`, may_lend and lend_iovs_max are the piece's, it may be lent to, executed, failed or freed,
+ * and task management means it as any that was parsed before. The end of the last piece, or of one that fails, is the
+ * command's. False: as scsi_task_parse()'s; the disk has shrunk. Between two pieces a nexus can be frozen: parse and
+ * seek again after thawing (when t->whole is more than t->base: else it is not the disk it was). */
+bool scsi_task_seek(struct scsi_task *t, uint32_t base);
 /* Trouble that the transport found (a digest, data that did not come): sets status and sense; it is not executed. */
 void scsi_task_fail(struct scsi_task *t, uint8_t key, uint8_t asc, uint8_t ascq);
 /* Parsed, not executed yet, and aborted meanwhile by task management: its data need not come. Execute it all the same:

@@ -285,12 +285,13 @@ void scsi_ask_change(struct scsi_ask *a, uint16_t asc_ascq, void (*changed)(stru
 void scsi_ask_answer(struct scsi_ask *a);
 
 /* --- block limits: what VPD page B0 says, and the block commands hold hosts to --- */
-#define SCSI_TRANSFER_BYTES_MAX MEM_IO_BYTES_MAX
+#define SCSI_TRANSFER_BYTES_MAX (32u << 20) /* 65536 blocks of 512 bytes: as many as hosts try at most */
+#define SCSI_ATOMIC_BYTES_MAX MEM_IO_BYTES_MAX /* of a command that goes in no pieces; the optimal length of others */
 #define SCSI_UNMAP_DESCS_MAX 256u
 #define SCSI_NODATA_BLOCKS_MAX (1u << 20)  /* of one descriptor of UNMAP, of WRITE SAME */
 struct scsi_limits {
 	uint32_t transfer_blocks_max;          /* MAXIMUM TRANSFER LENGTH */
-	uint32_t transfer_blocks_optimal;      /* 0: no preference */
+	uint32_t transfer_blocks_optimal;      /* what is longer goes in pieces */
 	uint16_t granularity;                  /* OPTIMAL TRANSFER LENGTH GRANULARITY, blocks */
 	uint32_t prefetch_blocks_max;          /* 0: no limit */
 	uint32_t unmap_blocks_max, unmap_descs_max; /* 0: UNMAP does not work */

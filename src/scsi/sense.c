@@ -35,7 +35,8 @@ bool scsi_task_refuse(struct scsi_task *t, uint8_t key, uint16_t asc_ascq)
 	else
 		begin_fixed(t, key, asc_ascq);
 	t->status = SCSI_CHECK_CONDITION;
-	t->sent_len = t->full_len = 0;
+	t->sent_len = 0;
+	t->full_len = t->base;
 	return false;
 }
 
@@ -126,7 +127,7 @@ bool scsi_task_set_io_status(struct scsi_task *t, const struct bdev_io *io)
 	}
 	scsi_task_refuse(t, a->key, io->status == BDEV_ST_MEDIA_ERROR && !reads ? SCSI_ASC_WRITE_ERROR : a->asc);
 	if (io->status == BDEV_ST_MISCOMPARE)
-		scsi_task_set_information(t, io->miscompare_offset);
+		scsi_task_set_information(t, t->base + io->miscompare_offset);
 	else if (io->status == BDEV_ST_MEDIA_ERROR)
 		scsi_task_set_information(t, io->lba);
 	return false;

@@ -10,6 +10,7 @@
 #include "scsi/scsi_priv.h"
 
 static void done_run(struct defer *d);
+static void give_back(struct scsi_task *t);
 
 /* --- parse -- */
 
@@ -17,11 +18,11 @@ static void reset(struct scsi_task *t)
 {
 	t->data = SCSI_DATA_NONE;
 	t->may_lend = t->may_consume = false;
-	t->data_len = t->moves = 0;
+	t->data_len = t->moves = t->whole = t->base = 0;
 	t->lend_iovs_max = 0;
 	t->iov_count = t->iov_max = 0;
 	t->status = SCSI_GOOD;
-	t->aborted = t->lent = t->consumed = t->tell_aborted = false;
+	t->aborted = t->lent = t->consumed = t->more = t->tell_aborted = false;
 	t->sent_len = t->full_len = 0;
 	t->sense_len = 0;
 	t->lu = NULL;
@@ -153,6 +154,24 @@ bool scsi_task_parse(struct scsi_task *t)
 {
 	reset(t);
 	if (likely(parse(t)))
+		return true;
+	t->data = SCSI_DATA_NONE;
+	t->data_len = t->moves = 0;
+	return false;
+}
+
+bool scsi_task_seek(struct scsi_task *t, uint32_t base)
+{
+	assert(t->state == SCSI_TASK_PARSED || t->state == SCSI_TASK_DONE);
+	assert(base < t->whole);
+	give_back(t);
+	t->iovs = NULL;
+	t->iov_count = t->iov_max = 0;
+	t->may_lend = t->may_consume = t->consumed = t->more = false;
+	t->sent_len = 0;
+	t->full_len = t->base = base;
+	t->state = SCSI_TASK_PARSED;
+	if (likely(t->op->parse(t)))
 		return true;
 	t->data = SCSI_DATA_NONE;
 	t->data_len = t->moves = 0;
@@ -334,7 +353,9 @@ static void end_aborted(struct scsi_task *t)
 {
 	t->status = t->tell_aborted ? SCSI_TASK_ABORTED : SCSI_GOOD;
 	t->sense_len = 0;
-	t->sent_len = t->full_len = 0;
+	t->more = false;
+	t->sent_len = 0;
+	t->full_len = t->base;
 }
 
 void scsi_task_finish(struct scsi_task *t)
@@ -386,20 +407,26 @@ void scsi_task_fail(struct scsi_task *t, uint8_t key, uint8_t asc, uint8_t ascq)
 	scsi_task_refuse(t, key, (uint16_t)(asc << 8 | ascq));
 }
 
-void scsi_task_free(struct scsi_task *t)
+/* What it had for moving data. */
+static void give_back(struct scsi_task *t)
 {
 	if (t->lent) {
 		t->lent = false;
 		bdev_io_release(&t->io);
 	}
-	if (t->lu) {
-		bdev_view_put(t->lu);
-		t->lu = NULL;
-	}
 	if (unlikely(t->own)) {
 		mem_uncharge(reactor_core(reactor_self()), t->own_bytes);
 		free(t->own);
 		t->own = NULL;
+	}
+}
+
+void scsi_task_free(struct scsi_task *t)
+{
+	give_back(t);
+	if (t->lu) {
+		bdev_view_put(t->lu);
+		t->lu = NULL;
 	}
 }
 

@@ -26,11 +26,15 @@ bool scsi_verify_parse(struct scsi_task *t)
 {
 	if (bytchk(t) == 2)
 		return scsi_task_bad_field(t, 1, 2, true);
-	if (!scsi_block_range_within(t, bytchk(t) == BYTCHK_ALL ? SCSI_TRANSFER_BYTES_MAX >> t->lu->shift : UINT32_MAX))
+	if (!(bytchk(t) == BYTCHK_ALL ? scsi_block_transfer(t) : scsi_block_range_within(t, UINT32_MAX)))
 		return false;
 	if (!t->io.count || bytchk(t) == BYTCHK_NONE)
 		return true;
-	return scsi_block_moves_out(t, bytchk(t) == BYTCHK_ONE ? 1u << t->shift : (uint32_t)t->io.count << t->shift);
+	if (bytchk(t) == BYTCHK_ONE)
+		return scsi_block_moves_out(t, 1u << t->shift);
+	scsi_block_moves_out(t, (uint32_t)t->io.count << t->shift);
+	scsi_block_cut(t);
+	return true;
 }
 
 static void compare_with_one(struct scsi_task *t)
@@ -90,7 +94,7 @@ void scsi_verify_run(struct scsi_task *t)
 {
 	uint8_t how = bytchk(t);
 
-	if (!t->io.count || (how != BYTCHK_NONE && !t->moves))
+	if (how == BYTCHK_NONE ? !t->io.count : !t->moves)
 		scsi_block_complete(t);
 	else if (how == BYTCHK_ONE)
 		compare_with_one(t);
@@ -106,10 +110,10 @@ bool scsi_write_verify_parse(struct scsi_task *t)
 {
 	if (bytchk(t) > BYTCHK_ALL)
 		return scsi_task_bad_field(t, 1, 2, true);
-	if (!scsi_block_range_within(t, SCSI_TRANSFER_BYTES_MAX >> t->lu->shift))
+	if (!scsi_block_transfer(t))
 		return false;
 	scsi_block_moves_out(t, (uint32_t)t->io.count << t->shift);
-	t->io.count = t->moves >> t->shift;
+	scsi_block_cut(t);
 	return true;
 }
 

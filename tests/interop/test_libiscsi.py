@@ -19,17 +19,11 @@ DISKS = {"512": {"block_size": 512}, "4096": {"block_size": 4096},
          "512e": {"block_size": 512, "physical_block_size": 4096}}
 ALL = tuple(DISKS)
 
-TOO_LONG = ("SBC-4 6.6.4: what is longer than MAXIMUM TRANSFER LENGTH (here 1 MiB) is refused. The test writes more at "
-            "once, where others of the suite read the Block Limits page first.")
-
 # Faults of the suite itself: test, on which disks, the clause that the test breaks and how it was found out.
 FAULTS = {
     ("WriteSame10.UnmapUntilEnd", ALL):
         "SBC-4 4.7.3.4: WRITE SAME with UNMAP of a block that is not all zeroes writes it. The test sends FFh and "
         "expects zeroes; its twin for WRITE SAME (16) clears the block first, and passes.",
-    ("WriteSame16.Unmap", ("512", "512e")): TOO_LONG,
-    ("ExtendedCopy.Simple", ("4096",)): TOO_LONG,
-    ("GetLBAStatus.UnmapSingle", ("4096",)): TOO_LONG,
     ("GetLBAStatus.UnmapSingle", ("512e",)):
         "SBC-4 5.6.2: the first descriptor begins with the block that was asked for. The second part of the test asks "
         "for i + 1 and expects i + LBPPB, which is the same with one logical block in a physical one only.",

@@ -505,7 +505,7 @@ static void node_is_there(struct iscsi_change *c)
 	w->serving = true;
 }
 
-static void draw_options(struct iscsi_options *o)
+static void draw_options(struct iscsi_options *o, const struct world *w)
 {
 	o->data_timeout_ms = 3000;
 	o->login_timeout_ms = 2000;
@@ -519,6 +519,8 @@ static void draw_options(struct iscsi_options *o)
 	o->first_burst_length = sim_chance(30) ? 512 + (uint32_t)sim_draw(16384) : 262144;
 	if (o->first_burst_length > o->max_burst_length)
 		o->first_burst_length = o->max_burst_length;
+	if (w->blocks % 2) /* long commands: no draw of their own, so that other seeds are what they were */
+		o->piece_bytes = w->block_size << w->blocks / 2 % 4;
 }
 
 static void serve(void *arg)
@@ -540,7 +542,7 @@ static void serve(void *arg)
 		must(!malloc_create(w->reg, &disk, &w->disk, &e));
 	w->scsi = scsi_make(w->target_core, w->reg);
 	w->target = iscsi_target_make(w->target_core, w->reg, w->scsi);
-	draw_options(&w->target->options);
+	draw_options(&w->target->options, w);
 	if (iscsi_portal_group_add(w->target, 1, &portal, 1, false, false, &e) ||
 	    iscsi_initiator_group_add(w->target, 1, &everybody, &e))
 		seeds_fail("setting up: %s", e.text);
