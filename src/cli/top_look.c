@@ -176,8 +176,8 @@ static struct json_object *cores(struct json_object *before, struct json_object 
 /* What kept it awake: what it polls, or what ended its sleeps and what it found to do. */
 static void explain(struct json_object *before, struct json_object *now, double seconds, char *buf, size_t size)
 {
-	static const char *const keys[] = { "fd_events", "messages", "timers", "polls_busy" };
-	static const char *const names[] = { "fd", "msg", "timer", "poll" };
+	static const char *const keys[] = { "fd_events", "messages", "timers", "polls_busy", "looks_busy" };
+	static const char *const names[] = { "fd", "msg", "timer", "poll", "look" };
 	struct text t = text_over(buf, size);
 	struct json_object *pollers = field(now, "pollers");
 

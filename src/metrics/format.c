@@ -246,6 +246,7 @@ static const struct core_row core_rows[] = {
 	{ METRIC_CORE_WORK,    CORE(fd_events),          false, "kind", "fd" },
 	{ METRIC_CORE_WORK,    CORE(timers),             false, "kind", "timer" },
 	{ METRIC_CORE_WORK,    CORE(polls_busy),         false, "kind", "poll" },
+	{ METRIC_CORE_WORK,    CORE(looks_busy),         false, "kind", "look" },
 	{ METRIC_CORE_WORK,    CORE(defers),             false, "kind", "deferred" },
 	{ METRIC_CORE_DEPTH,   CORE(message_depth_max),  false, NULL, NULL },
 	{ METRIC_CORE_AGE,     CORE(message_age_max_ns), true,  NULL, NULL },

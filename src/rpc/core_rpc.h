@@ -43,7 +43,8 @@ void state_rpc_add(struct rpc_core_methods *m);
 
 struct gathered_item {
 	const char *name;
-	uint64_t count, runs, busy_runs; /* count: equal sources are counted as one */
+	uint64_t count, runs, busy_runs; /* count: equal sources and lookers are counted as one */
+	uint64_t armed, arms, rings;     /* of lookers; armed: how many are now */
 };
 
 struct gathered {
@@ -51,8 +52,8 @@ struct gathered {
 	uint64_t thread_id;
 	struct reactor_stats stats;
 	char *mask;                /* of the CPUs it is pinned to */
-	struct gathered_item *pollers, *sources;
-	size_t poller_count, source_count;
+	struct gathered_item *pollers, *sources, *lookers;
+	size_t poller_count, source_count, looker_count;
 };
 
 typedef struct json_object *gather_fn(struct rpc_core_methods *m, const struct gathered *reactors, uint32_t count);

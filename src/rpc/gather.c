@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "core/look.h"
 #include "rpc/core_rpc.h"
 
 struct gathering {
@@ -17,6 +18,7 @@ static void gather_on_core(struct each *e);
 static void gather_self(struct gathered *g);
 static void visit_poller(const struct poller *p, void *arg);
 static void visit_source(const struct source *s, void *arg);
+static void visit_looker(const struct looker *l, void *arg);
 static void gather_done(struct each *e);
 
 void gather(struct rpc_core_methods *m, struct rpc_call *call, gather_fn *make)
@@ -44,6 +46,7 @@ static void gather_self(struct gathered *g)
 	g->mask = core_cpus_mask(cpus, reactor_pins(cpus));
 	reactor_visit_pollers(visit_poller, g);
 	reactor_visit_sources(visit_source, g);
+	reactor_visit_lookers(visit_looker, g);
 }
 
 static struct gathered_item *append(struct gathered_item **items, size_t *count)
@@ -62,17 +65,36 @@ static void visit_poller(const struct poller *p, void *arg)
 		(struct gathered_item){ .name = p->name, .count = 1, .runs = p->runs, .busy_runs = p->busy_runs };
 }
 
+static struct gathered_item *find_or_append(struct gathered_item **items, size_t *count, const char *name)
+{
+	struct gathered_item *item;
+
+	for (size_t i = 0; i < *count; i++)
+		if (strcmp((*items)[i].name, name) == 0)
+			return &(*items)[i];
+	item = append(items, count);
+	item->name = name;
+	return item;
+}
+
 static void visit_source(const struct source *s, void *arg)
 {
 	struct gathered *g = arg;
 
-	for (size_t i = 0; i < g->source_count; i++) {
-		if (strcmp(g->sources[i].name, s->name) == 0) {
-			g->sources[i].count++;
-			return;
-		}
-	}
-	*append(&g->sources, &g->source_count) = (struct gathered_item){ .name = s->name, .count = 1 };
+	find_or_append(&g->sources, &g->source_count, s->name)->count++;
+}
+
+static void visit_looker(const struct looker *l, void *arg)
+{
+	struct gathered *g = arg;
+	struct gathered_item *item = find_or_append(&g->lookers, &g->looker_count, l->name);
+
+	item->count++;
+	item->runs += l->looks;
+	item->busy_runs += l->busy_looks;
+	item->armed += l->armed;
+	item->arms += l->arms;
+	item->rings += l->rings;
 }
 
 static void gather_done(struct each *e)
@@ -86,6 +108,7 @@ static void gather_done(struct each *e)
 		free(g->of[i].mask);
 		free(g->of[i].pollers);
 		free(g->of[i].sources);
+		free(g->of[i].lookers);
 	}
 	free(g);
 }

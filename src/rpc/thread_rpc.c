@@ -7,6 +7,7 @@
 
 static gather_fn make_reactors, make_thread_stats, make_thread_pollers, make_thread_channels, make_wakeups;
 static void add_item_lists(struct json_object *o, const struct gathered *g);
+static void add_lookers(struct json_object *o, const struct gathered *g);
 static uint64_t thread_id(const struct gathered *g);
 
 static void handle_framework_get_reactors(struct rpc_call *call, void *args)
@@ -119,6 +120,7 @@ static void show_pollers(struct json_object *o, const struct gathered *g)
 	}
 	json_add_array(o, "timed_pollers");
 	json_add_array(o, "paused_pollers");
+	add_lookers(o, g);
 }
 
 static struct json_object *make_thread_pollers(struct rpc_core_methods *m, const struct gathered *reactors,
@@ -186,7 +188,11 @@ static struct json_object *make_wakeups(struct rpc_core_methods *m, const struct
 		json_add_u64(part, "fd_events", s->fd_events);
 		json_add_u64(part, "timers", s->timers);
 		json_add_u64(part, "polls_busy", s->polls_busy);
+		json_add_u64(part, "looks_busy", s->looks_busy);
 		json_add_u64(part, "defers", s->defers);
+		json_add_u64(o, "arms", s->arms);
+		json_add_u64(o, "arms_in_vain", s->arms_in_vain);
+		json_add_u64(o, "asks_saved", s->asks_saved);
 		json_add_u64(o, "message_depth_max", s->message_depth_max);
 		json_add_u64(o, "message_age_max_ns", s->message_age_max_ns);
 		json_add_u64(o, "longest_ns", s->longest_ns);
@@ -217,6 +223,25 @@ static void add_item_lists(struct json_object *o, const struct gathered *g)
 		json_add_text(s, "name", g->sources[i].name);
 		json_add_u64(s, "count", g->sources[i].count);
 	}
+	add_lookers(o, g);
+}
+
+/* What it looks at while it is awake, and that does not keep it awake. */
+static void add_lookers(struct json_object *o, const struct gathered *g)
+{
+	struct json_object *list = json_add_array(o, "lookers");
+
+	for (size_t i = 0; i < g->looker_count; i++) {
+		struct json_object *l = json_append_object(list);
+
+		json_add_text(l, "name", g->lookers[i].name);
+		json_add_u64(l, "count", g->lookers[i].count);
+		json_add_u64(l, "armed", g->lookers[i].armed);
+		json_add_u64(l, "run_count", g->lookers[i].runs);
+		json_add_u64(l, "busy_count", g->lookers[i].busy_runs);
+		json_add_u64(l, "arms", g->lookers[i].arms);
+		json_add_u64(l, "rings", g->lookers[i].rings);
+	}
 }
 
 /* SPDK counts threads from 1, and its first is the one that runs the RPCs. */
@@ -233,8 +258,9 @@ static const struct rpc_method methods[] = {
 		.doc = "Busy and idle time of every reactor and of the control thread.",
 		.returns = "{tick_rate, threads: [{name, id, cpumask, busy, idle, active_pollers_count, ...}]}"),
 	RPC_METHOD_BARE("thread_get_pollers", handle_thread_get_pollers, .flags = RPC_RUNTIME | RPC_READS,
-		.doc = "What has to be polled, by name: each keeps its reactor awake. Normally none.",
-		.returns = "{tick_rate, threads: [{name, id, active_pollers, timed_pollers, paused_pollers}]}"),
+		.doc = "What has to be polled, by name: each keeps its reactor awake. Normally none. And `lookers`, memory "
+		       "that an awake reactor looks at; those `armed` wait for their bell.",
+		.returns = "{tick_rate, threads: [{name, id, active_pollers, timed_pollers, paused_pollers, lookers}]}"),
 	RPC_METHOD_BARE("thread_get_io_channels", handle_thread_get_io_channels, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "What every reactor waits on, by kind and how many.",
 		.returns = "{tick_rate, threads: [{name, io_channels: [{name, ref}]}]}"),
