@@ -47,14 +47,13 @@ struct freeze;
 	X(TWICE,            "a buffer was made available that the device still has")                                   \
 	X(NEXT,             "a descriptor's next is beyond its table")                                                 \
 	X(LOOP,             "a chain is longer than its table: it loops")                                              \
-	X(CHAIN_CUT,        "a chain goes on beyond what is available")                                                \
 	X(ORDER,            "a descriptor for reading comes behind one for writing")                                   \
 	X(LEN,              "a chain is longer than 4 GiB")                                                            \
 	X(IOVS,             "a chain has more segments than were offered")                                             \
 	X(ADDR,             "a descriptor leads outside the guest's memory")                                           \
 	X(INDIRECT,         "an indirect table was not negotiated")                                                    \
 	X(INDIRECT_LEN,     "an indirect table's length is 0, no multiple of 16 or above the limit")                   \
-	X(INDIRECT_ADDR,    "an indirect table is not wholly in one region of the guest's memory")                     \
+	X(INDIRECT_ADDR,    "an indirect table leads outside the guest's memory")                                      \
 	X(INDIRECT_NESTED,  "an indirect table leads to an indirect table")                                            \
 	X(INDIRECT_NEXT,    "a descriptor has an indirect table and a next")                                           \
 	/* seen by a driver: the device's doing */ \
@@ -148,7 +147,7 @@ enum vq_slot_state { VQ_SLOT_FREE, VQ_SLOT_TAKEN, VQ_SLOT_DONE };
 struct vq_slot {                 /* per id */
 	uint32_t written;
 	uint16_t descs;          /* ring entries that it occupies */
-	uint16_t entry;          /* packed: its head in the in-flight region */
+	uint16_t entry, last;    /* packed: its first and last descriptor's entries in the in-flight region */
 	uint8_t state;
 };
 
@@ -157,27 +156,29 @@ struct vq_dev {                  /* all of it is private to src/virtio, but for 
 	void *driver, *device;
 	const struct vq_mem *mem;
 	struct vq_slot *slots;
-	uint32_t mem_hint, size, indirect_max;
+	uint32_t mem_hint, table_hint, size, indirect_max;
 	bool packed, event_idx, indirect, in_order;
 	uint16_t avail_next;     /* what is popped next; split: free running, packed: a position */
 	uint16_t avail_seen;     /* split: the available index as last read */
 	uint16_t used_next;      /* what is pushed next */
-	uint16_t used_told;      /* split: the used index as published; packed: where the unpublished begin */
-	uint16_t used_asked;     /* where used_next was when kick_due last answered */
+	uint16_t used_told;      /* used_next as published */
 	uint16_t used_flags;     /* packed: flags of the first unpublished, kept back until publish */
-	bool avail_wrap, used_wrap, used_asked_wrap, used_pending;
-	bool asked_valid;        /* used_asked says something: not so after a start or a thaw */
-	bool kicked;             /* something was published since kick_due last answered */
+	bool avail_wrap, used_wrap, told_wrap;
+	bool used_pending;       /* something was pushed and not published */
+	bool asked;              /* kick_due answered before: told_since counts from there */
+	uint32_t told_since;     /* ring entries published since kick_due last answered */
 	uint32_t in_flight;      /* chains popped and not pushed */
-	uint32_t descs_held;     /* ring entries popped and not pushed */
+	uint32_t descs_held;     /* packed: ring entries popped and not published */
+	uint32_t descs_pushed;   /* packed: of these, pushed */
 	const struct vq_log *log;
 	/* In order: who was popped when; what is done waits for its elders. */
 	uint16_t *order;
 	uint32_t order_head, order_count;
 	/* What survives a restart. */
 	void *inflight;
+	uint32_t inflight_count; /* packed: entries of the region, at least `size` */
 	uint64_t counter;
-	uint16_t *batch;         /* split: ids, packed: entries; pushed and not published */
+	uint16_t *batch;         /* ids that were pushed and not published */
 	uint32_t batch_count;
 	uint16_t *resubmit;      /* what an earlier process had; popped first, oldest first */
 	uint32_t resubmit_count, resubmit_next;
@@ -202,7 +203,7 @@ void vq_dev_fini(struct vq_dev *q);
  * them). Then: 1: a chain; 0: none; -1: q->fault, and nothing was taken: the queue stays stopped, what is in flight may
  * be pushed. */
 static inline int vq_dev_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint32_t max);
-/* Is there anything to pop? One read. */
+/* Is there anything to pop? One read. Never in a stopped queue. */
 static inline bool vq_dev_pending(const struct vq_dev *q);
 /* Give a chain back: `written` bytes of its writable part. In any order; in-order queues keep it back until its
  * elders are done. The driver sees it with the next publish. */
@@ -235,7 +236,9 @@ struct vq_drv_slot {
 	void *token;
 	uint32_t in_len;         /* writable bytes: what a batch in order leaves to guess */
 	uint16_t descs;          /* ring entries */
-	uint16_t last;           /* split: last descriptor of the chain; next free one when free */
+	uint16_t last;           /* split: last descriptor of the chain */
+	uint16_t next;           /* split: of this descriptor, in its chain or the free list; packed: the next free id */
+	bool taken;
 };
 
 struct vq_drv {
@@ -246,14 +249,17 @@ struct vq_drv {
 	uint32_t size, table_len;
 	bool packed, event_idx, in_order;
 	uint16_t free_head;      /* split: descriptors; packed: ids */
-	uint16_t avail_next, used_next, avail_told, avail_asked, avail_flags;
-	bool avail_wrap, used_wrap, avail_asked_wrap, avail_pending, asked_valid, kicked;
+	uint16_t free_tail;      /* in order they come back at the end, and so go out as they lie */
+	uint16_t avail_next, avail_told, avail_flags, used_next;
+	bool avail_wrap, used_wrap, told_wrap, avail_pending;
+	uint32_t told_since;     /* as the device's; a fresh ring's words are zeros, which ask */
+	uint32_t descs_added;    /* not yet published; split: entries of the available ring */
 	uint32_t descs_free;
 	uint32_t in_flight;
 	uint16_t *order;         /* in order: ids as added */
-	uint32_t order_head, order_count, order_skip; /* skip: used by a batch, not yet got */
-	uint32_t order_written;  /* of the last of the batch */
-	uint32_t tables_used;
+	uint32_t order_head, order_count;
+	uint32_t order_batch;    /* used, and not yet got */
+	uint32_t order_written;  /* of the last of them */
 	enum vq_fault fault;
 	uint64_t fault_value;
 	uint64_t adds, gets;
@@ -272,7 +278,8 @@ int vq_drv_get(struct vq_drv *q, void **ret_token, uint32_t *ret_written);
 bool vq_drv_pending(const struct vq_drv *q);
 bool vq_drv_arm(struct vq_drv *q) MUST_USE;
 void vq_drv_disarm(struct vq_drv *q);
-/* What the device should start from (SET_VRING_BASE) when it lost all that it knew and has no in-flight region. */
+/* SET_VRING_BASE's word for a device that goes on with this ring; what is in flight it must know from its in-flight
+ * region, else the ring has to be set up anew. */
 uint32_t vq_drv_base(const struct vq_drv *q);
 
 /* --- inline: one branch on the format --- */
@@ -323,8 +330,8 @@ static inline bool vq_dev_pending(const struct vq_dev *q)
 {
 	uint16_t flags;
 
-	if (q->resubmit_next < q->resubmit_count)
-		return true;
+	if (unlikely(q->fault != VQ_OK || q->resubmit_next < q->resubmit_count))
+		return q->fault == VQ_OK;
 	if (!q->packed)
 		return q->avail_next != q->avail_seen ||
 		       __atomic_load_n((uint16_t *)((uint8_t *)q->driver + offsetof(struct virtq_avail, idx)),
