@@ -164,7 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	host_open(&host, &world);
 	if (behave(bytes[0])) {
 		mem_starve(world.core, bytes[0] & DRY ? 2 : 0);
-		host.ignores = true; /* a few hundred bytes can ask for more answers than a test keeps */
+		host.peer.ignores = true; /* a few hundred bytes can ask for more answers than a test keeps */
 		send_pieces(bytes + 1, bytes + size, bytes[0] & MOVES);
 		world_pass(5 * NS_PER_MS);
 		mem_starve(world.core, 0);

@@ -453,7 +453,7 @@ static void a_gap_that_stays(void **state)
 			send_read(h.cmd_sn + 1);
 		if (way != 0)
 			send_ping(h.cmd_sn + 2, "later");
-		for (; !h.ended && seconds < 20; seconds++) {
+		for (; !h.peer.ended && seconds < 20; seconds++) {
 			host_send_pdu(&h, &ping, NULL, 0);
 			world_pass(NS_PER_S);
 			if (way == 2 && seconds == 1)
@@ -461,7 +461,7 @@ static void a_gap_that_stays(void **state)
 			if (way == 2 && seconds == 2)
 				send_ping(h.cmd_sn + 4, "later still");
 		}
-		assert_true(h.ended);
+		assert_true(h.peer.ended);
 		assert_in_range(seconds, way == 2 ? 6 : 3, way == 2 ? 7 : 4);
 		assert_int_equal(world_count(&w, "timed_out"), 1);
 		end();
@@ -480,7 +480,7 @@ static void a_logout_ahead_of_its_turn(void **state)
 	assert_int_equal(b.h.opcode, ISCSI_OP_LOGOUT_RSP);
 	assert_int_equal(b.logout_rsp.response, ISCSI_LOGOUT_RSP_CLOSED);
 	assert_false(host_recv(&h, &b, NULL, NULL, NS_PER_S));
-	assert_true(h.ended);
+	assert_true(h.peer.ended);
 	end();
 }
 
@@ -576,8 +576,8 @@ static void stopped_at_any_time(void **state)
 		owe_everything();
 		world_pass(after_ns);
 		world_stop(&w);
-		free(h.in);
-		free(h.out);
+		free(h.peer.in);
+		free(h.peer.out);
 		memset(&w, 0, sizeof(w));
 	}
 }
@@ -590,7 +590,7 @@ static void silent_after_r2t(void **state)
 	owe_everything();
 	while (host_recv(&h, &b, NULL, NULL, 20 * NS_PER_S))
 		;
-	assert_true(h.ended);
+	assert_true(h.peer.ended);
 	assert_int_equal(world_count(&w, "timed_out"), 1);
 	end();
 }
@@ -608,7 +608,7 @@ static void silent_before_its_data(void **state)
 		cmd.command.cmd_sn = be32_of(h.cmd_sn++);
 		host_send_pdu(&h, &cmd, out, some ? 512 : 0);
 		world_pass(4 * NS_PER_S);
-		assert_true(h.ended);
+		assert_true(h.peer.ended);
 		assert_int_equal(world_count(&w, "timed_out"), 1);
 		end();
 	}
@@ -648,13 +648,13 @@ static void nobody_answers(void **state)
 	assert_int_equal(pings, 3);
 	assert_true(host_recv(&h, &b, NULL, NULL, 20 * NS_PER_S));
 	assert_false(host_recv(&h, &b, NULL, NULL, 20 * NS_PER_S));
-	assert_true(h.ended);
+	assert_true(h.peer.ended);
 	end();
 }
 
 static void hear(void *arg)
 {
-	sock_want_read(h.sock, *(bool *)arg);
+	sock_want_read(h.peer.sock, *(bool *)arg);
 }
 
 /* It reads slowly, so that too many answers wait and it is not read; pings that it cannot answer prove nothing. */
@@ -691,7 +691,7 @@ static void no_login(void **state)
 	world_start(&w, 1, NULL);
 	host_open(&h, &w);
 	world_pass(5 * NS_PER_S);
-	assert_true(h.ended);
+	assert_true(h.peer.ended);
 	end();
 }
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* test_world.c: building it, and the raw initiator's few verbs. */
-#include <errno.h>
 #include <stdio.h>
 
 #include "backends/malloc/malloc.h"
 #include "base/crc32c.h"
 #include "core/log.h"
-#include "core/mem.h"
 #include "iscsi/test_world.h"
 #include "scsi/scsi.h"
 
@@ -60,32 +58,13 @@ static bool is_serving(void *arg)
 	return ((struct test_world *)arg)->serving;
 }
 
-static struct core *make_core(const char *cpus, uint64_t memory_bytes)
-{
-	struct err e = { 0 };
-	struct core_opts opts = { .cpus = cpus, .mode = CORE_INTERRUPT, .memory_bytes = memory_bytes };
-	struct core *core = core_make(&opts, &e);
-
-	must_be(&e);
-	return core;
-}
-
 void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts *net)
 {
-	const struct sim_net_opts plain = { .latency_ns_min = 1000, .latency_ns_max = 2000, .buffer_bytes = 256 * 1024 };
-	uint32_t cores = w->cores ? w->cores : 2;
-	uint64_t memory_bytes = w->memory_bytes ? w->memory_bytes : 64 * MIB;
-	uint32_t piece_bytes = w->piece_bytes;
-	char cpus[16];
+	const struct test_world asked = { .cores = w->cores ? w->cores : 2, .piece_bytes = w->piece_bytes };
+	uint64_t memory_bytes = w->memory_bytes;
 
-	memset(w, 0, sizeof(*w));
-	w->cores = cores;
-	w->piece_bytes = piece_bytes;
-	sim_start(seed);
-	sim_net_start(net ? net : &plain);
-	snprintf(cpus, sizeof(cpus), "[0-%u]", cores - 1);
-	w->core = make_core(cpus, memory_bytes);
-	w->host_core = make_core("[0]", 64 * MIB);
+	*w = asked;
+	sim_pair_start(seed, net, w->cores, memory_bytes, &w->core, &w->host_core);
 	sim_as(core_control(w->core), serve, w);
 	must(sim_run(is_serving, w, 10 * NS_PER_S));
 }
@@ -123,17 +102,9 @@ static bool is_stopped(void *arg)
 
 void world_stop(struct test_world *w)
 {
-	struct mem_stats m;
-
 	sim_as(core_control(w->core), stop, w);
 	must(sim_run(is_stopped, w, 100 * NS_PER_S));
-	mem_get_stats(w->core, &m);
-	must(!m.in_use_bytes && !m.charged_bytes && !m.waiting);
-	sim_run(NULL, NULL, NS_PER_S);
-	core_free(w->core);
-	core_free(w->host_core);
-	sim_net_end();
-	sim_end();
+	sim_pair_end(w->core, w->host_core);
 }
 
 void world_pass(uint64_t ns)
@@ -165,105 +136,25 @@ uint64_t world_count(struct test_world *w, const char *key)
 
 /* --- an initiator's socket --------------------------------------------------------------------------------------- */
 
-static void flush(struct host *h)
-{
-	while (h->sock && h->connected && h->out_at < h->out_len) {
-		struct iovec iov = { h->out + h->out_at, h->out_len - h->out_at };
-		ssize_t n = sock_send(h->sock, &iov, 1);
-
-		if (n <= 0) {
-			if (n == -EAGAIN)
-				sock_want_write(h->sock, true);
-			return;
-		}
-		h->out_at += (uint32_t)n;
-	}
-	if (h->sock && h->connected)
-		sock_want_write(h->sock, false);
-}
-
-static void host_on_ready(void *arg, uint32_t events)
-{
-	struct host *h = arg;
-
-	if (events & SOCK_WRITABLE) {
-		h->connected = true;
-		flush(h);
-	}
-	if (events & SOCK_READABLE) {
-		ssize_t n;
-
-		if (h->in_at == h->in_len || h->ignores)
-			h->in_at = h->in_len = 0;
-		must(h->in_len < HOST_IN_BYTES);
-		n = sock_recv(h->sock, h->in + h->in_len, HOST_IN_BYTES - h->in_len);
-		if (n > 0)
-			h->in_len += (uint32_t)n;
-		else if (n != -EAGAIN)
-			h->ended = true;
-	} else if (events & SOCK_FAILED) {
-		h->ended = true;
-	}
-}
-
-static void open_here(void *arg)
-{
-	struct host *h = arg;
-	struct net_addr to;
-
-	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "3260", &to, NULL));
-	h->sock = sock_connect(&to, NULL, &(struct sock_opts){ 0 }, host_on_ready, h, NULL);
-	must(h->sock);
-}
-
 void host_open(struct host *h, struct test_world *w)
 {
 	memset(h, 0, sizeof(*h));
 	h->w = w;
-	h->in = malloc(HOST_IN_BYTES);
 	h->cmd_sn = 1;
 	h->piece = 5000;
 	iscsi_rx_init(&h->rx);
-	sim_as(core_reactor(w->host_core, 0), open_here, h);
-}
-
-static void close_here(void *arg)
-{
-	struct host *h = arg;
-
-	sock_close(h->sock);
-	h->sock = NULL;
+	sim_peer_open(&h->peer, core_reactor(w->host_core, 0), "3260", HOST_IN_BYTES);
 }
 
 void host_close(struct host *h)
 {
-	sim_as(core_reactor(h->w->host_core, 0), close_here, h);
-	free(h->in);
-	free(h->out);
-}
-
-static void flush_here(void *arg)
-{
-	flush(arg);
-}
-
-static void put(struct host *h, const void *bytes, uint32_t len)
-{
-	if (h->out_at == h->out_len)
-		h->out_at = h->out_len = 0;
-	if (h->out_len + len > h->out_cap) {
-		h->out_cap = 2 * (h->out_len + len);
-		h->out = realloc(h->out, h->out_cap);
-	}
-	if (len)
-		memcpy(h->out + h->out_len, bytes, len);
-	h->out_len += len;
+	sim_peer_close(&h->peer);
 }
 
 void host_send(struct host *h, const void *bytes, uint32_t len)
 {
-	put(h, bytes, len);
-	sim_as(core_reactor(h->w->host_core, 0), flush_here, h);
+	sim_peer_put(&h->peer, bytes, len);
+	sim_peer_flush(&h->peer);
 }
 
 /* --- PDUs -------------------------------------------------------------------------------------------------------- */
@@ -272,7 +163,7 @@ static void put_digest(struct host *h, uint32_t crc)
 {
 	le32 digest = le32_of(crc32c_finish(crc));
 
-	put(h, &digest, sizeof(digest));
+	sim_peer_put(&h->peer, &digest, sizeof(digest));
 }
 
 void host_send_pdu(struct host *h, const union iscsi_bhs *bhs, const void *data, uint32_t len)
@@ -281,20 +172,20 @@ void host_send_pdu(struct host *h, const union iscsi_bhs *bhs, const void *data,
 	union iscsi_bhs b = *bhs;
 
 	b.h.data_len = be24_of(len);
-	put(h, &b, sizeof(b));
+	sim_peer_put(&h->peer, &b, sizeof(b));
 	if (h->header_digest)
 		put_digest(h, crc32c_update(CRC32C_START, &b, sizeof(b)));
-	put(h, data, len);
-	put(h, zeroes, iscsi_pad(len));
+	sim_peer_put(&h->peer, data, len);
+	sim_peer_put(&h->peer, zeroes, iscsi_pad(len));
 	if (h->data_digest && len)
 		put_digest(h, crc32c_update(crc32c_update(CRC32C_START, data, len), zeroes, iscsi_pad(len)));
-	host_send(h, NULL, 0);
+	sim_peer_flush(&h->peer);
 }
 
 static uint32_t whole_len(const struct host *h)
 {
-	const struct iscsi_hdr *hdr = (const struct iscsi_hdr *)(h->in + h->in_at);
-	uint32_t have = h->in_len - h->in_at, len;
+	const struct iscsi_hdr *hdr = (const struct iscsi_hdr *)sim_peer_at(&h->peer);
+	uint32_t have = sim_peer_left(&h->peer), len;
 
 	if (have < sizeof(*hdr))
 		return 0;
@@ -308,7 +199,7 @@ static bool whole_pdu(void *arg)
 {
 	struct host *h = arg;
 
-	return h->ended || whole_len(h);
+	return h->peer.ended || whole_len(h);
 }
 
 bool host_recv(struct host *h, union iscsi_bhs *ret, const uint8_t **ret_data, uint32_t *ret_len, uint64_t ns)
@@ -325,9 +216,9 @@ bool host_recv(struct host *h, union iscsi_bhs *ret, const uint8_t **ret_data, u
 	len = whole_len(h);
 	if (!len)
 		return false;
-	at = h->in + h->in_at;
+	at = sim_peer_at(&h->peer);
 	end = at + len;
-	h->in_at += len;
+	h->peer.in_at += len;
 	while ((ev = iscsi_rx_next(&h->rx, &at, end)) != ISCSI_RX_MORE) {
 		must(ev != ISCSI_RX_BAD);
 		if (ev == ISCSI_RX_HEADER)

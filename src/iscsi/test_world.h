@@ -3,11 +3,10 @@
 #ifndef ISCSI_TEST_WORLD_H
 #define ISCSI_TEST_WORLD_H
 
-#include "core/sim/sim.h"
 #include "iscsi/config.h"
 #include "iscsi/rx.h"
 #include "iscsi/session.h"
-#include "net/sim/sim_net.h"
+#include "net/sim/peer.h"
 
 #define TEST_NODE "iqn.2026-01.io.gantry:test"
 #define TEST_BLOCK 512u
@@ -37,13 +36,9 @@ uint64_t world_count(struct test_world *w, const char *key);
 /* A connection as an initiator has it. */
 struct host {
 	struct test_world *w;
-	struct sock *sock;
-	bool connected, ended;             /* ended: by the target */
-	bool ignores;                      /* reads what comes and forgets it */
+	struct sim_peer peer;
 	bool header_digest, data_digest;
 	struct iscsi_rx rx;
-	uint8_t *out, *in;                 /* to be sent; received and not yet looked at */
-	uint32_t out_len, out_at, out_cap, in_len, in_at;
 	uint32_t itt, cmd_sn, exp_stat_sn, max_cmd_sn;
 	uint32_t piece;                    /* bytes of a Data-Out at most */
 };

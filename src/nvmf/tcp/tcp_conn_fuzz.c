@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	host_open(&host, &world);
 	if (behave(data[0])) {
 		mem_starve(world.core, data[0] & DRY ? 2 : 0);
-		host.ignores = true; /* a few hundred bytes can ask for more answers than a test keeps */
+		host.peer.ignores = true; /* a few hundred bytes can ask for more answers than a test keeps */
 		send_pieces(data + 1, data + size);
 		world_pass(5 * NS_PER_MS);
 		mem_starve(world.core, 0);

@@ -177,7 +177,7 @@ static void expect_term(struct host *h, uint16_t fes, uint32_t fei)
 	while (pdu.h.type != NVME_TCP_C2HTERM);
 	assert_int_equal(le16_get(pdu.term.fes), fes);
 	assert_int_equal(le32_get(pdu.term.fei), fei);
-	assert_false(h->ended);
+	assert_false(h->peer.ended);
 }
 
 static void bad_pdus_are_answered_by_c2h_term(void **state)
@@ -297,13 +297,13 @@ static void silence_after_r2t_ends_the_connection(void **state)
 	mem_get_stats(w.core, &m);
 	assert_int_not_equal(m.in_use_bytes, 0);
 	world_pass(2 * NS_PER_S);
-	assert_false(io.ended);
+	assert_false(io.peer.ended);
 	/* A piece of data moves the deadline. */
 	host_h2c_data(&io, io.cid, le16_get(pdu.r2t.ttag), 0, out, 512, false);
 	world_pass(2 * NS_PER_S);
-	assert_false(io.ended);
+	assert_false(io.peer.ended);
 	world_pass(2 * NS_PER_S);
-	assert_true(io.ended);
+	assert_true(io.peer.ended);
 	mem_get_stats(w.core, &m);
 	assert_int_equal(m.in_use_bytes, 0);
 	end();
@@ -316,9 +316,9 @@ static void silence_after_accept_ends_the_connection(void **state)
 	world_start(&w, 3, NULL, NULL);
 	host_open(&h, &w);
 	world_pass(9 * NS_PER_S);
-	assert_false(h.ended);
+	assert_false(h.peer.ended);
 	world_pass(2 * NS_PER_S);
-	assert_true(h.ended);
+	assert_true(h.peer.ended);
 	host_close(&h);
 	world_stop(&w);
 }
@@ -349,9 +349,9 @@ static void the_host_has_30_seconds_to_close(void **state)
 	host_send(&h, "\x3f\0\0\0\0\0\0\0", 8);
 	expect_term(&h, NVME_TCP_FES_INVALID_HEADER, 0);
 	world_pass(29 * NS_PER_S);
-	assert_false(h.ended);
+	assert_false(h.peer.ended);
 	world_pass(2 * NS_PER_S);
-	assert_true(h.ended);
+	assert_true(h.peer.ended);
 	host_close(&h);
 	world_stop(&w);
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* test_world.c: building it, and the raw host's few verbs. */
-#include <errno.h>
 #include <stdio.h>
 
 #include "backends/malloc/malloc.h"
 #include "base/crc32c.h"
 #include "core/log.h"
-#include "core/mem.h"
 #include "nvmf/tcp/test_world.h"
 
 const struct nvmf_transport_opts world_opts = {
@@ -62,33 +60,15 @@ static bool is_serving(void *arg)
 	return ((struct test_world *)arg)->serving;
 }
 
-static struct core *make_core(const char *cpus)
-{
-	struct err e = { 0 };
-	struct core_opts opts = { .cpus = cpus, .mode = CORE_INTERRUPT, .memory_bytes = 64 * MIB };
-	struct core *core = core_make(&opts, &e);
-
-	if (!core)
-		fprintf(stderr, "%s\n", e.text);
-	must(core);
-	return core;
-}
-
 void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts *net,
                  const struct nvmf_transport_opts *opts)
 {
-	const struct sim_net_opts plain = { .latency_ns_min = 1000, .latency_ns_max = 2000, .buffer_bytes = 256 * 1024 };
 	uint32_t cores = w->cores ? w->cores : 2;
-	char cpus[16];
 
 	memset(w, 0, sizeof(*w));
 	w->cores = cores;
 	w->opts = opts ? *opts : world_opts;
-	sim_start(seed);
-	sim_net_start(net ? net : &plain);
-	snprintf(cpus, sizeof(cpus), "[0-%u]", cores - 1);
-	w->core = make_core(cpus);
-	w->host_core = make_core("[0]");
+	sim_pair_start(seed, net, cores, 0, &w->core, &w->host_core);
 	sim_as(core_control(w->core), serve, w);
 	must(sim_run(is_serving, w, 10 * NS_PER_S));
 }
@@ -118,17 +98,9 @@ static bool is_stopped(void *arg)
 
 void world_stop(struct test_world *w)
 {
-	struct mem_stats m;
-
 	sim_as(core_control(w->core), stop, w);
 	must(sim_run(is_stopped, w, 100 * NS_PER_S));
-	mem_get_stats(w->core, &m);
-	must(!m.in_use_bytes && !m.charged_bytes && !m.waiting);
-	sim_run(NULL, NULL, NS_PER_S);
-	core_free(w->core);
-	core_free(w->host_core);
-	sim_net_end();
-	sim_end();
+	sim_pair_end(w->core, w->host_core);
 }
 
 void world_pass(uint64_t ns)
@@ -138,100 +110,24 @@ void world_pass(uint64_t ns)
 
 /* --- a host's socket --- */
 
-static void flush(struct host *h)
-{
-	while (h->sock && h->connected && h->out_at < h->out_len) {
-		struct iovec iov = { h->out + h->out_at, h->out_len - h->out_at };
-		ssize_t n = sock_send(h->sock, &iov, 1);
-
-		if (n <= 0) {
-			if (n == -EAGAIN)
-				sock_want_write(h->sock, true);
-			return;
-		}
-		h->out_at += (uint32_t)n;
-	}
-	if (h->sock && h->connected)
-		sock_want_write(h->sock, false);
-}
-
-static void host_on_ready(void *arg, uint32_t events)
-{
-	struct host *h = arg;
-
-	if (events & SOCK_WRITABLE) {
-		h->connected = true;
-		flush(h);
-	}
-	if (events & SOCK_READABLE) {
-		ssize_t n;
-
-		if (h->in_at == h->in_len || h->ignores)
-			h->in_at = h->in_len = 0;
-		must(h->in_len < HOST_IN_BYTES);
-		n = sock_recv(h->sock, h->in + h->in_len, HOST_IN_BYTES - h->in_len);
-		if (n > 0)
-			h->in_len += (uint32_t)n;
-		else if (n != -EAGAIN)
-			h->ended = true;
-	} else if (events & SOCK_FAILED) {
-		h->ended = true;
-	}
-}
-
-static void open_here(void *arg)
-{
-	struct host *h = arg;
-	struct net_addr to;
-
-	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "4420", &to, NULL));
-	h->sock = sock_connect(&to, NULL, &(struct sock_opts){ 0 }, host_on_ready, h, NULL);
-	must(h->sock);
-}
-
 void host_open(struct host *h, struct test_world *w)
 {
 	memset(h, 0, sizeof(*h));
 	h->w = w;
 	h->framing.align_bytes = 4;
-	h->in = malloc(HOST_IN_BYTES);
 	fabric_rx_init(&h->rx, NVME_TCP_HOST);
-	sim_as(core_reactor(w->host_core, 0), open_here, h);
-}
-
-static void close_here(void *arg)
-{
-	struct host *h = arg;
-
-	sock_close(h->sock);
-	h->sock = NULL;
+	sim_peer_open(&h->peer, core_reactor(w->host_core, 0), "4420", HOST_IN_BYTES);
 }
 
 void host_close(struct host *h)
 {
-	sim_as(core_reactor(h->w->host_core, 0), close_here, h);
-	free(h->in);
-	free(h->out);
-}
-
-static void flush_here(void *arg)
-{
-	flush(arg);
+	sim_peer_close(&h->peer);
 }
 
 void host_send(struct host *h, const void *bytes, uint32_t len)
 {
-	if (!len)
-		return;
-	if (h->out_at == h->out_len)
-		h->out_at = h->out_len = 0;
-	if (h->out_len + len > h->out_cap) {
-		h->out_cap = 2 * (h->out_len + len);
-		h->out = realloc(h->out, h->out_cap);
-	}
-	memcpy(h->out + h->out_len, bytes, len);
-	h->out_len += len;
-	sim_as(core_reactor(h->w->host_core, 0), flush_here, h);
+	sim_peer_put(&h->peer, bytes, len);
+	sim_peer_flush(&h->peer);
 }
 
 /* --- PDUs --- */
@@ -239,10 +135,10 @@ void host_send(struct host *h, const void *bytes, uint32_t len)
 static bool whole_pdu(void *arg)
 {
 	struct host *h = arg;
-	const struct nvme_tcp_hdr *hdr = (const struct nvme_tcp_hdr *)(h->in + h->in_at);
-	uint32_t have = h->in_len - h->in_at;
+	const struct nvme_tcp_hdr *hdr = (const struct nvme_tcp_hdr *)sim_peer_at(&h->peer);
+	uint32_t have = sim_peer_left(&h->peer);
 
-	return h->ended || (have >= sizeof(*hdr) && have >= le32_get(hdr->plen));
+	return h->peer.ended || (have >= sizeof(*hdr) && have >= le32_get(hdr->plen));
 }
 
 bool host_recv(struct host *h, union nvme_tcp_pdu *ret_pdu, const uint8_t **ret_data, uint32_t *ret_len, uint64_t ns)
@@ -252,12 +148,12 @@ bool host_recv(struct host *h, union nvme_tcp_pdu *ret_pdu, const uint8_t **ret_
 	const uint8_t *at, *end;
 
 	sim_run(whole_pdu, h, ns);
-	pdu = (const union nvme_tcp_pdu *)(h->in + h->in_at);
-	if (h->in_len - h->in_at < sizeof(pdu->h) || h->in_len - h->in_at < le32_get(pdu->h.plen))
+	pdu = (const union nvme_tcp_pdu *)sim_peer_at(&h->peer);
+	if (sim_peer_left(&h->peer) < sizeof(pdu->h) || sim_peer_left(&h->peer) < le32_get(pdu->h.plen))
 		return false;
-	at = h->in + h->in_at;
+	at = sim_peer_at(&h->peer);
 	end = at + le32_get(pdu->h.plen);
-	h->in_at += le32_get(pdu->h.plen);
+	h->peer.in_at += le32_get(pdu->h.plen);
 	memset(ret_pdu, 0, sizeof(*ret_pdu));
 	memcpy(ret_pdu, at, pdu->h.hlen);
 	if (ret_data)

@@ -3,9 +3,8 @@
 #ifndef NVMF_TCP_TEST_WORLD_H
 #define NVMF_TCP_TEST_WORLD_H
 
-#include "core/sim/sim.h"
 #include "fabric/fabric.h"
-#include "net/sim/sim_net.h"
+#include "net/sim/peer.h"
 #include "nvmf/nvmf.h"
 
 #define TEST_NQN "nqn.2026-01.io.gantry:test"
@@ -36,13 +35,9 @@ extern const struct nvmf_transport_opts world_opts;
 /* A connection as a host has it. */
 struct host {
 	struct test_world *w;
-	struct sock *sock;
-	bool connected, ended;             /* ended: by the target */
-	bool ignores;                      /* reads what comes and forgets it */
+	struct sim_peer peer;
 	struct nvme_tcp_framing framing;
 	struct fabric_rx rx;
-	uint8_t *out, *in;                 /* to be sent; received and not yet looked at */
-	uint32_t out_len, out_at, out_cap, in_len, in_at;
 	uint16_t cid;
 };
 
