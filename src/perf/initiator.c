@@ -17,19 +17,31 @@
 
 int ini_url_parse(const char *text, struct ini_url *ret_url, struct err *e)
 {
-	char copy[512], *host, *target, *lun, *colon;
+	char copy[768], *host, *target, *lun, *colon, *at;
 	const char *port = "3260";
 	uint64_t number = 0;
 
 	*ret_url = (struct ini_url){ 0 };
 	if (!text_starts_with(text, "iscsi://") || strlen(text) >= sizeof(copy))
-		return err_set(e, -EINVAL, "'%s': iscsi://HOST[:PORT]/TARGET[/LUN] is wanted", text);
+		return err_set(e, -EINVAL, "'%s': iscsi://[USER@]HOST[:PORT]/TARGET[/LUN] is wanted", text);
 	snprintf(copy, sizeof(copy), "%s", text + strlen("iscsi://"));
 	host = copy;
 	target = strchr(copy, '/');
 	if (!target || !target[1])
-		return err_set(e, -EINVAL, "'%s': the target's name is missing: iscsi://HOST[:PORT]/TARGET[/LUN]", text);
+		return err_set(e, -EINVAL, "'%s': the target's name is missing: iscsi://[USER@]HOST[:PORT]/TARGET[/LUN]",
+		               text);
 	*target++ = '\0';
+	at = strchr(host, '@');
+	if (at) {
+		*at = '\0';
+		if (!*host || strlen(host) >= sizeof(ret_url->user))
+			return err_set(e, -EINVAL, "'%s': the user of CHAP before '@' has 1 to 255 bytes", text);
+		if (!ini_chap_secret())
+			return err_set(e, -EINVAL, "'%s': where is the secret of '%s'? Put it into the environment: "
+			               "GANTRY_CHAP_SECRET", text, host);
+		snprintf(ret_url->user, sizeof(ret_url->user), "%.255s", host);
+		host = at + 1;
+	}
 	lun = strchr(target, '/');
 	if (lun)
 		*lun++ = '\0';
@@ -162,31 +174,59 @@ static void ask_if_ready(struct ini_op *op)
 
 /* --- login ------------------------------------------------------------------------------------------ */
 
-static uint32_t login_keys(const struct ini *i, char *buf, size_t size)
+static void add_names(const struct ini *i, struct text *t)
 {
-	struct text t = text_over(buf, size);
-
-	text_add(&t, "InitiatorName=iqn.2016-06.io.gantry:perf%cSessionType=Normal%cTargetName=%s%c", 0, 0,
+	text_add(t, "InitiatorName=iqn.2016-06.io.gantry:perf%cSessionType=Normal%cTargetName=%s%c", 0, 0,
 	         i->url.target, 0);
-	text_add(&t, "HeaderDigest=%s%cDataDigest=%s%c", i->opts.header_digest ? "CRC32C" : "None", 0,
+}
+
+static void add_parameters(const struct ini *i, struct text *t)
+{
+	text_add(t, "HeaderDigest=%s%cDataDigest=%s%c", i->opts.header_digest ? "CRC32C" : "None", 0,
 	         i->opts.data_digest ? "CRC32C" : "None", 0);
-	text_add(&t, "InitialR2T=No%cImmediateData=Yes%cMaxRecvDataSegmentLength=%u%c", 0, 0, INI_RECV_MAX, 0);
-	text_add(&t, "MaxBurstLength=16777212%cFirstBurstLength=262144%cMaxOutstandingR2T=16%c", 0, 0, 0);
-	text_add(&t, "MaxConnections=1%cErrorRecoveryLevel=0%cDefaultTime2Wait=2%cDefaultTime2Retain=0%c", 0, 0, 0, 0);
-	return (uint32_t)t.len;
+	text_add(t, "InitialR2T=No%cImmediateData=Yes%cMaxRecvDataSegmentLength=%u%c", 0, 0, INI_RECV_MAX, 0);
+	text_add(t, "MaxBurstLength=16777212%cFirstBurstLength=262144%cMaxOutstandingR2T=16%c", 0, 0, 0);
+	text_add(t, "MaxConnections=1%cErrorRecoveryLevel=0%cDefaultTime2Wait=2%cDefaultTime2Retain=0%c", 0, 0, 0, 0);
+}
+
+/* What the stage begins with; nothing: go on. */
+static bool add_keys(struct ini *i, struct text *t)
+{
+	if (i->stage == INI_ASK_CHAP || (i->stage == INI_ASK_PARAMETERS && !i->url.user[0]))
+		add_names(i, t);
+	if (i->stage == INI_ASK_CHAP)
+		text_add(t, "AuthMethod=CHAP%c", 0);
+	else if (i->stage == INI_ASK_ALGORITHM)
+		ini_chap_offer(t);
+	else if (i->stage == INI_ASK_CHALLENGE)
+		return ini_chap_answer(i, t);
+	else
+		add_parameters(i, t);
+	return true;
+}
+
+static uint8_t login_flags(const struct ini *i)
+{
+	if (i->stage == INI_ASK_PARAMETERS)
+		return ISCSI_TRANSIT | ISCSI_STAGE_OPERATIONAL << ISCSI_CSG_SHIFT | ISCSI_STAGE_FULL_FEATURE;
+	return ISCSI_STAGE_SECURITY << ISCSI_CSG_SHIFT |
+	       (i->stage == INI_ASK_CHALLENGE ? ISCSI_TRANSIT | ISCSI_STAGE_OPERATIONAL : 0);
 }
 
 static void login_send(struct ini *i, bool first)
 {
-	struct ini_tx *x = ini_tx_add(i);
+	struct text t = text_over(i->text, sizeof(i->text));
 	uint32_t number = i->opts.number;
+	struct ini_tx *x;
 
-	if (first)
-		x->len = login_keys(i, i->text, sizeof(i->text));
+	if (first && !add_keys(i, &t))
+		return;
+	x = ini_tx_add(i);
+	x->len = (uint32_t)t.len;
 	x->data = (uint8_t *)i->text;
 	x->hdr.login = (struct iscsi_login_req){
 		.opcode = ISCSI_OP_LOGIN | ISCSI_IMMEDIATE,
-		.flags = ISCSI_TRANSIT | ISCSI_STAGE_OPERATIONAL << ISCSI_CSG_SHIFT | ISCSI_STAGE_FULL_FEATURE,
+		.flags = login_flags(i),
 		.isid = { 0x80, i->isid[0], i->isid[1], i->isid[2], (uint8_t)(number >> 8), (uint8_t)number },
 		.data_len = be24_of(x->len), .itt = be32_of(0), .cid = be16_of(1), .cmd_sn = be32_of(i->cmd_sn),
 		.exp_stat_sn = be32_of(i->exp_stat_sn),
@@ -205,6 +245,7 @@ static uint32_t smaller(uint32_t mine, const char *value)
 
 static void take_key(struct ini *i, const char *key, const char *value)
 {
+	ini_chap_take(i, key, value);
 	if (!strcmp(key, "MaxRecvDataSegmentLength"))
 		i->send_max = smaller(UINT32_MAX, value);
 	else if (!strcmp(key, "FirstBurstLength"))
@@ -219,13 +260,26 @@ static void take_key(struct ini *i, const char *key, const char *value)
 		i->ddgst_agreed = !strcmp(value, "CRC32C");
 }
 
+static void chap_goes_on(struct ini *i, bool transit)
+{
+	if (!i->chap.agreed || (i->stage == INI_ASK_CHALLENGE && !transit)) {
+		ini_broke(i, i->chap.agreed ? "login: the target does not end the security stage" :
+		                              "login: the target does without CHAP; leave the user out");
+		return;
+	}
+	i->stage++;
+	login_send(i, true);
+}
+
 void ini_on_login(struct ini *i, const struct iscsi_login_rsp *r, char *text, uint32_t len)
 {
 	uint16_t status = be16_get(r->status);
 
 	if (status) {
 		ini_broke(i, "login: %s (%04x)%s", iscsi_login_status_text(status), status,
-		          status == ISCSI_LOGIN_AUTH_FAILED ? "; gantry-perf has no CHAP" : "");
+		          status != ISCSI_LOGIN_AUTH_FAILED ? "" :
+		          i->url.user[0] ? "; look at the user (or leave it out), and at GANTRY_CHAP_SECRET" :
+		                           "; write iscsi://USER@HOST..., and the secret into GANTRY_CHAP_SECRET");
 		return;
 	}
 	i->exp_stat_sn = be32_get(r->stat_sn) + 1;
@@ -237,6 +291,10 @@ void ini_on_login(struct ini *i, const struct iscsi_login_rsp *r, char *text, ui
 		*value++ = '\0';
 		take_key(i, key, value);
 		key = value;
+	}
+	if (i->stage != INI_ASK_PARAMETERS) {
+		chap_goes_on(i, r->flags & ISCSI_TRANSIT);
+		return;
 	}
 	if (!(r->flags & ISCSI_TRANSIT)) {
 		if (++i->tries < TRIES_MAX)
@@ -317,6 +375,7 @@ struct ini *ini_open(const struct ini_url *url, const struct ini_opts *opts,
 	i->arg = arg;
 	i->cmd_sn = 1;
 	i->max_cmd_sn = 1;
+	i->stage = url->user[0] ? INI_ASK_CHAP : INI_ASK_PARAMETERS;
 	i->send_max = ISCSI_SEGMENT_DEFAULT;
 	i->first_burst = 65536;
 	i->immediate_data = i->initial_r2t = true;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* initiator.h: a small iSCSI initiator for gantry-perf: one session of one connection to one logical unit, on the
- * reactor that opened it. No authentication, error recovery level 0: when anything is wrong it is over.
+ * reactor that opened it. CHAP one way; error recovery level 0: when anything is wrong it is over.
  */
 #ifndef PERF_INITIATOR_H
 #define PERF_INITIATOR_H
 
 #include "net/net.h"
 
-struct ini_url {                /* iscsi://HOST[:PORT]/TARGET[/LUN] */
+struct ini_url {                /* iscsi://[USER@]HOST[:PORT]/TARGET[/LUN] */
 	struct net_addr addr;
+	char user[256];             /* of CHAP, whose secret is in $GANTRY_CHAP_SECRET; "": none */
 	char target[224];
 	uint32_t lun;
 };

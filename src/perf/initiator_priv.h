@@ -3,6 +3,7 @@
 #ifndef PERF_INITIATOR_PRIV_H
 #define PERF_INITIATOR_PRIV_H
 
+#include "base/text.h"
 #include "perf/initiator.h"
 #include "wire/iscsi.h"
 #include "wire/scsi.h"
@@ -42,6 +43,9 @@ struct ini {
 	struct timer timer;
 	struct err err;
 	bool connected, full_feature, is_ready, over, blocked;
+	/* login: without a user it begins with the parameters */
+	enum { INI_ASK_CHAP, INI_ASK_ALGORITHM, INI_ASK_CHALLENGE, INI_ASK_PARAMETERS } stage;
+	struct { bool agreed; char algorithm[4], id[4], challenge[2 * 1024 + 3]; } chap;
 	/* agreed */
 	bool immediate_data, initial_r2t, hdgst_agreed, ddgst_agreed, hdgst, ddgst;
 	uint32_t send_max, first_burst;
@@ -66,6 +70,11 @@ struct ini {
 
 void ini_broke(struct ini *i, const char *fmt, ...) PRINTF(2, 3);
 void ini_on_login(struct ini *i, const struct iscsi_login_rsp *r, char *text, uint32_t len);
+/* initiator_chap.c */
+const char *ini_chap_secret(void);                        /* NULL: there is none */
+void ini_chap_take(struct ini *i, const char *key, const char *value);
+void ini_chap_offer(struct text *to);
+bool ini_chap_answer(struct ini *i, struct text *to);      /* false: it broke */
 /* initiator_io.c */
 struct ini_tx *ini_tx_add(struct ini *i);                 /* zeroed; at the end of the line */
 void ini_tx_ready(struct ini *i, struct ini_tx *x);         /* all but digests and padding is filled in */

@@ -56,7 +56,7 @@ def test_more_than_the_window(daemon, exported):
 @pytest.mark.parametrize("change, words", [
     (lambda u: u.replace("test", "nobody"), "target not found"),
     (lambda u: u[:-1] + "9", "LUN 9"),
-    (lambda u: u.replace("iscsi:", "http:"), "iscsi://HOST"),
+    (lambda u: u.replace("iscsi:", "http:"), "iscsi://[USER@]HOST"),
     (lambda u: u.split("/iqn")[0], "name is missing"),
     (lambda u: u.replace(u.split(":")[2].split("/")[0], "1"), "cannot connect"),
     (lambda u: u + "x", "LUN 0x"),
@@ -71,12 +71,25 @@ def test_wrong_size_is_a_sentence(exported):
     assert done.returncode == 1 and "has blocks of" in done.stderr, done.stderr
 
 
-def test_target_that_wants_chap(daemon):
+def test_target_that_wants_chap(daemon, monkeypatch):
     daemon.rpc("iscsi_create_auth_group", tag=1, secrets=[{"user": "u", "secret": "secret-secret-1"}])
     exported = daemon.export(daemon.malloc("disk0", mib=16), disable_chap=False, require_chap=True, chap_group=1)
     Session(exported.port, exported.name, chap=Chap("u", "secret-secret-1")).close()
     done = run(exported.url())
     assert done.returncode == 1 and "authentication failure" in done.stderr, done.stderr
+    assert "GANTRY_CHAP_SECRET" in done.stderr
+    url = exported.url().replace("//", "//u@")
+    done = run(url)
+    assert done.returncode != 0 and "where is the secret of 'u'" in done.stderr, done.stderr
+    monkeypatch.setenv("GANTRY_CHAP_SECRET", "secret-secret-2")
+    done = run(url)
+    assert done.returncode == 1 and "look at the user" in done.stderr, done.stderr
+    monkeypatch.setenv("GANTRY_CHAP_SECRET", "secret-secret-1")
+    done = run(url)
+    assert done.returncode == 0, done.stderr
+    daemon.rpc("iscsi_target_node_set_auth", name=exported.name, disable_chap=True)
+    done = run(url)
+    assert done.returncode == 1 and "leave it out" in done.stderr, done.stderr
 
 
 def start(exported, *more):
