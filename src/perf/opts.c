@@ -15,8 +15,8 @@ static const struct argp_option rows[] = {
 	{ "transport", 'r', "PATH", 0,
 	  "Remote subsystem: 'trtype:TCP adrfam:IPv4 traddr:ADDR trsvcid:PORT subnqn:NQN [hostnqn:NQN] [ns:ID]'. "
 	  "May be given several times.", 1 },
-	{ "iscsi", OPT_ISCSI, "URL", 0, "Instead of -r: a logical unit, iscsi://[USER@]HOST[:PORT]/TARGET[/LUN]. May be given "
-	  "several times. With a user CHAP's secret is in the environment: GANTRY_CHAP_SECRET.", 1 },
+	{ "iscsi", OPT_ISCSI, "URL", 0, "Instead of -r: a logical unit, iscsi://[USER@]HOST[:PORT]/TARGET[/LUN]. May be "
+	  "given several times. With a user CHAP's secret is in the environment: GANTRY_CHAP_SECRET.", 1 },
 	{ "disk", OPT_DISK, "NAME", 0, "Instead of -r: a disk of a running daemon, from the daemon's own reactors.", 1 },
 	{ "socket", 's', "PATH", 0, "Of --disk: the daemon's RPC socket; $GANTRY_SOCKET, or the usual one, when left out.",
 	  1 },
