@@ -112,11 +112,17 @@ static bool send_batch(struct iscsi_conn *c)
 	gather_begin(b);
 	c->batch_max = max_cmd_sn;
 	for (l = c->out.first; l && fits(b, out_of(l)); l = l->next) {
-		out_of(l)->drafted = true;
-		restart(out_of(l));
-		while (fits(b, out_of(l)) && next_pdu(c, out_of(l), &p)) {
+		struct iscsi_out *o = out_of(l);
+
+		o->drafted = true;
+		restart(o);
+		while (fits(b, o) && next_pdu(c, o, &p)) {
 			put(b, c, &p, head);
 			head = NULL;
+		}
+		if (!fits(b, o)) { /* it has more to say, perhaps: nobody overtakes it who needs less room */
+			l = l->next;
+			break;
 		}
 	}
 	if (l)

@@ -95,6 +95,19 @@ def test_the_window_is_as_wide_as_it_says(iscsi):
         assert serial(s.maxcmdsn - s.expcmdsn) + 1 == width
 
 
+def test_long_answers_in_short_pdus(iscsi):
+    """A read that does not fit into one batch, from blocks that lie far from each other, and short answers behind it:
+    nothing is said twice, nor out of order. The session looks at each DataSN, StatSN, MaxCmdSN and offset."""
+    data = os.urandom(512 * 512)
+    with iscsi.session({"MaxRecvDataSegmentLength": "512"}, receive_buffer=16384) as s:
+        for at in [*range(0, 512, 16), *range(8, 512, 16)]:
+            good(s.write(at, data[512 * at:][:4096]))
+        reads = [r for n in range(20) for r in ((0, 512), (n, 1), (8 * n, 64))]
+        itts = [s.submit(read_cdb(lba, count), expect=512 * count) for lba, count in reads]
+        for itt, (lba, count) in zip(itts, reads):
+            assert good(s.wait(itt)).data == data[512 * lba:][:512 * count]
+
+
 def test_numbers_wrap(iscsi):
     """CmdSN goes on at 0 after its largest value."""
     with iscsi.session(cmdsn=0xfffffff8) as s:
