@@ -38,5 +38,6 @@ uint32_t world_count(void);
 const char *world_cpus(void); /* two of them; NULL: there are none */
 void world_start(uint32_t n);
 void world_end(void);
+uint32_t world_fds(void); /* descriptors that are open */
 
 #endif

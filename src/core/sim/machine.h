@@ -12,6 +12,7 @@
 #define SIM_STATES(X) \
 	X(AWAKE,   "makes a pass whenever the dice say so") \
 	X(SPIN,    "found nothing to do; looks for work itself, so that nobody has to wake it") \
+	X(YAWNS,   "will sleep, and has not armed its lookers yet") \
 	X(DROWSY,  "has said that it will sleep, and not looked again yet") \
 	X(ASLEEP,  "only a wake-up, a ready socket or its timer gets it up")
 #define SIM_STATE_ENUM(name, meaning) SIM_##name,

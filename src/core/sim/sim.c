@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* sim.c: the simulated machine: whose turn it is, and what time.
  *
- * One step is one decision: among the reactors that could make a pass now, and the world's next event if it
- * is due, the dice choose. Falling asleep is two steps, as it is on a real core: saying so, and looking
- * again; others run in between. Who sleeps is left alone until something that would end a real wait comes, so
- * a wake-up that the code forgets leaves its simulation stuck. A pass takes a drawn time; when nobody can
- * run, time moves to the next event or timer.
+ * One step is one decision: among the reactors that could make a pass now, and the world's next event if it is
+ * due, the dice choose. Falling asleep is two steps, as it is on a real core: saying so, and looking again (three
+ * with lookers: arming them comes first); others run in between. Who sleeps is left alone until something that
+ * would end a real wait comes, so a wake-up that the code forgets leaves its simulation stuck. A pass takes a
+ * drawn time; when nobody can run, time moves to the next event or timer.
  */
 #include "core/sim/machine.h"
 
@@ -29,6 +29,7 @@ static void end_account(struct platform_reactor *pr);
 static void fall_asleep_or_not(struct platform_reactor *pr);
 static void pass(struct platform_reactor *pr);
 static void doze_off(struct platform_reactor *pr);
+static void arm_lookers(struct platform_reactor *pr);
 static void note_trace(struct reactor *r);
 static enum sim_state idle_state(const struct reactor *r);
 static bool move_time(uint64_t until_ns);
@@ -126,6 +127,7 @@ static bool can_run(const struct platform_reactor *pr)
 		return false;
 	switch (pr->state) {
 	case SIM_AWAKE:
+	case SIM_YAWNS:
 	case SIM_DROWSY:
 		return true;
 	case SIM_SPIN:
@@ -141,6 +143,10 @@ static void run_reactor(struct platform_reactor *pr)
 {
 	sim_note(((uint64_t)pr->state << 32) | pr->r->index);
 	sim_note(sim.now_ns);
+	if (pr->state == SIM_YAWNS) {
+		arm_lookers(pr);
+		return;
+	}
 	if (pr->state == SIM_DROWSY) {
 		fall_asleep_or_not(pr);
 		return;
@@ -200,18 +206,22 @@ static void pass(struct platform_reactor *pr)
 		sim.after_pass(r, sim.after_pass_arg);
 }
 
-/* As a real one does: arms its lookers, then says that it sleeps. */
+/* As a real one does: arms its lookers, if it has any, then says that it sleeps. */
 static void doze_off(struct platform_reactor *pr)
+{
+	pr->state = pr->r->looker_count ? SIM_YAWNS : SIM_DROWSY;
+	if (pr->state == SIM_DROWSY)
+		atomic_store(&pr->r->sleeping, 1);
+}
+
+static void arm_lookers(struct platform_reactor *pr)
 {
 	struct reactor *before = reactor_current;
 
+	pr->state = SIM_AWAKE;
 	reactor_current = pr->r;
-	if (look_may_sleep(pr->r)) {
-		atomic_store(&pr->r->sleeping, 1);
-		pr->state = SIM_DROWSY;
-	} else {
-		pr->state = SIM_AWAKE;
-	}
+	if (look_may_sleep(pr->r))
+		doze_off(pr);
 	reactor_current = before;
 }
 

@@ -251,6 +251,117 @@ static void one_of_many_takes_a_stale_path(void **state)
 	local_free(l);
 }
 
+/* --- tests: descriptors that a peer sends as it likes --- */
+
+/* `fds` copies of standard error with `bytes` bytes, as the system call has it. */
+static ssize_t send_raw(int fd, size_t bytes, uint32_t fds)
+{
+	static const char data[16];
+	struct iovec iov = { (void *)data, bytes };
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(253 * sizeof(int))] = { 0 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+	                    .msg_controllen = CMSG_SPACE(fds * sizeof(int)) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(fds * sizeof(int));
+	for (uint32_t i = 0; i < fds; i++)
+		memcpy(CMSG_DATA(c) + i * sizeof(int), &(int){ STDERR_FILENO }, sizeof(int));
+	return sendmsg(fd, &m, MSG_DONTWAIT);
+}
+
+struct pair {
+	int peer;
+	struct sock *sock;
+	uint32_t before;
+};
+
+static void pair_open(struct pair *p)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	p->peer = fds[0];
+	p->sock = sock_from_fd(fds[1], NULL);
+	p->before = world_fds();
+}
+
+static void pair_close(struct pair *p)
+{
+	assert_int_equal(world_fds(), p->before);
+	sock_close(p->sock);
+	close(p->peer);
+}
+
+/* As many as the kernel lets travel, for 32, for an odd number whose control data is padded, and for none. */
+static void cut_control_data_leaves_nothing_open(void **state)
+{
+	static const uint32_t rooms[] = { 32, 31, 3, 1, 0 };
+	struct pair p;
+	char buf[16];
+	int fds[SOCK_FDS_MAX];
+
+	pair_open(&p);
+	for (uint32_t i = 0; i < ARRAY_SIZE(rooms); i++) {
+		for (uint32_t more = 1; more < 250 - rooms[i]; more += 40) {
+			uint32_t count = rooms[i];
+
+			assert_int_equal(send_raw(p.peer, 16, rooms[i] + more), 16);
+			assert_int_equal(sock_recv_fds(p.sock, buf, sizeof(buf), fds, &count), -EMSGSIZE);
+			assert_int_equal(count, 0);
+		}
+	}
+	pair_close(&p);
+}
+
+/* A process that may not open any more: the message is lost, not the daemon. */
+static void descriptors_that_run_out_are_told_apart(void **state)
+{
+	uint32_t count = 8;
+	struct rlimit was, now;
+	struct pair p;
+	char buf[16];
+	int fds[8];
+
+	pair_open(&p);
+	assert_int_equal(send_raw(p.peer, 16, 8), 16);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	now = was;
+	now.rlim_cur = (rlim_t)p.peer + 4;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+	assert_int_equal(sock_recv_fds(p.sock, buf, sizeof(buf), fds, &count), -EMFILE);
+	assert_int_equal(count, 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	pair_close(&p);
+}
+
+/* A stream has no empty messages: the kernel drops what comes without bytes, and nothing is taken for an end. */
+static void descriptors_without_bytes_do_not_arrive(void **state)
+{
+	uint32_t count = 4;
+	struct pair p;
+	char buf[16];
+	int fds[4];
+
+	pair_open(&p);
+	assert_int_equal(send_raw(p.peer, 0, 2), 0);
+	assert_int_equal(sock_recv_fds(p.sock, buf, sizeof(buf), fds, &count), -EAGAIN);
+	assert_int_equal(count, 0);
+	count = 4;
+	assert_int_equal(send_raw(p.peer, 1, 2), 1);
+	assert_int_equal(sock_recv_fds(p.sock, buf, sizeof(buf), fds, &count), 1);
+	assert_int_equal(count, 2);
+	assert_true(fcntl(fds[0], F_GETFD) & FD_CLOEXEC);
+	close(fds[0]);
+	close(fds[1]);
+	count = 4;
+	assert_int_equal(shutdown(p.peer, SHUT_WR), 0);
+	assert_int_equal(sock_recv_fds(p.sock, buf, sizeof(buf), fds, &count), 0);
+	assert_int_equal(count, 0);
+	pair_close(&p);
+}
+
 /* --- tests: names --- */
 
 struct names {
@@ -303,6 +414,9 @@ int main(void)
 		cmocka_unit_test(stale_unix_socket_is_replaced),
 		cmocka_unit_test(other_file_is_left_alone),
 		cmocka_unit_test(one_of_many_takes_a_stale_path),
+		cmocka_unit_test(cut_control_data_leaves_nothing_open),
+		cmocka_unit_test(descriptors_that_run_out_are_told_apart),
+		cmocka_unit_test(descriptors_without_bytes_do_not_arrive),
 		cmocka_unit_test(names_resolve_on_the_helper_pool),
 	};
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* world.c: net_test.c on the simulated network, under some seeds. */
+#include "core/sim/fds.h"
 #include "net/sim/sim_net.h"
 #include "net/test_run.h"
 
@@ -27,4 +28,9 @@ void world_end(void)
 {
 	sim_net_end();
 	sim_end();
+}
+
+uint32_t world_fds(void)
+{
+	return sim_fds_open(NULL);
 }
