@@ -122,6 +122,11 @@ struct resv_record {
 };
 typedef void resv_record_fn(void *arg, const struct resv_identity *id, uint64_t key, bool all_ports);
 bool resv_record_read(const char *text, size_t len, struct resv_record *ret, resv_record_fn *visit, void *arg);
+/* resv_store.c: the lines of a file, in order; pure. *ret_end: where an append that was torn begins, or the end.
+ * Errors: damage, another format; lines before it were told. `path`: for the sentence. */
+int resv_lines_read(const char *bytes, size_t len, const char *path,
+                    void (*line)(void *arg, const struct resv_record *r, const char *text, size_t len), void *arg,
+                    size_t *ret_end, struct err *e) MUST_USE;
 
 /* reservation.c */
 void bdev_resv_arrived(struct bdev *b);  /* registration: a record may wait for it */

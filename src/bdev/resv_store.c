@@ -233,14 +233,16 @@ void bdev_resv_store_open(struct bdev_registry *reg, struct files *files, resv_s
 	job_start(&s->job, open_work, open_done);
 }
 
-static int read_records(struct resv_store *s, const char *bytes, size_t len)
+int resv_lines_read(const char *bytes, size_t len, const char *path,
+                    void (*line)(void *arg, const struct resv_record *r, const char *text, size_t len), void *arg,
+                    size_t *ret_end, struct err *e)
 {
 	size_t at = strlen(HEADER), text_len, n;
 	const char *text;
 
 	if (len < at || memcmp(bytes, HEADER, at))
-		return err_set(&s->err, -EINVAL, "%s/" FILE_NAME " is no file of reservations of this version; "
-		               "use the version that wrote it, or bring back a copy", s->files->path);
+		return err_set(e, -EINVAL, "%s/" FILE_NAME " is no file of reservations of this version; "
+		               "use the version that wrote it, or bring back a copy", path);
 	for (; at < len; at += n) {
 		struct resv_record r;
 
@@ -248,21 +250,37 @@ static int read_records(struct resv_store *s, const char *bytes, size_t len)
 		if (!n && is_torn(bytes + at, len - at))
 			break;
 		if (!n || !resv_record_read(text, text_len, &r, NULL, NULL))
-			return err_set(&s->err, -EIO, "%s/" FILE_NAME " is damaged at byte %zu; bring back a copy, or remove it if "
-			               "no host relies on a reservation", s->files->path, at);
-		if (r.count) {
-			char *copy = base_zalloc(text_len + 1);
-
-			memcpy(copy, text, text_len);
-			keep(s, &r.uuid, copy, text_len);
-		} else {
-			forget(s, &r.uuid);
-		}
+			return err_set(e, -EIO, "%s/" FILE_NAME " is damaged at byte %zu; bring back a copy, or remove it if "
+			               "no host relies on a reservation", path, at);
+		line(arg, &r, text, text_len);
 	}
-	s->end = at;
-	s->torn_bytes = len - at; /* of an append that nobody was told of: the next write does without it */
-	s->unsure = at < len;
+	*ret_end = at;
 	return 0;
+}
+
+static void take_line(void *arg, const struct resv_record *r, const char *text, size_t len)
+{
+	struct resv_store *s = arg;
+	char *copy;
+
+	if (!r->count) {
+		forget(s, &r->uuid);
+		return;
+	}
+	copy = base_zalloc(len + 1);
+	memcpy(copy, text, len);
+	keep(s, &r->uuid, copy, len);
+}
+
+static void read_records(struct resv_store *s, const char *bytes, size_t len)
+{
+	size_t end = 0;
+
+	if (resv_lines_read(bytes, len, s->files->path, take_line, s, &end, &s->err))
+		return;
+	s->end = end;
+	s->torn_bytes = len - end; /* of an append that nobody was told of: the next write does without it */
+	s->unsure = end < len;
 }
 
 static void open_work(struct job *j)
