@@ -168,6 +168,23 @@ static void unaligned_memory_is_bounced(void **state)
 	file_rig_end(&fr);
 }
 
+/* Each second time that aligned memory is asked for there is none: the I/O waits in line, and is done all the same. */
+static void bounced_when_memory_is_hard_to_get(void **state)
+{
+	static _Alignas(4096) uint8_t out[9 * BLOCK + 16], in[9 * BLOCK + 16];
+
+	begin();
+	mem_starve(fr.rig.core, 2);
+	for (uint32_t n = 0; n < 6; n++) {
+		fill(out, sizeof(out), n);
+		assert_int_equal(file_rig_do(&fr, BDEV_WRITE, 10 * n, 9, out + 5), BDEV_ST_OK);
+		assert_int_equal(file_rig_do(&fr, BDEV_READ, 10 * n, 9, in + 3), BDEV_ST_OK);
+		assert_memory_equal(in + 3, out + 5, 9 * BLOCK);
+	}
+	mem_starve(fr.rig.core, 0);
+	file_rig_end(&fr);
+}
+
 /* --- errors ----------------------------------------------------------------------------------------------- */
 
 static void errors_are_said_in_the_waists_words(void **state)
@@ -510,6 +527,7 @@ int main(void)
 		cmocka_unit_test(short_transfers_go_on),
 		cmocka_unit_test(endless_again_goes_to_a_thread),
 		cmocka_unit_test(unaligned_memory_is_bounced),
+		cmocka_unit_test(bounced_when_memory_is_hard_to_get),
 		cmocka_unit_test(errors_are_said_in_the_waists_words),
 		cmocka_unit_test(a_failed_flush_fails_the_disk_until_it_is_opened_again),
 		cmocka_unit_test(a_flush_that_found_no_room_fails_the_disk),
