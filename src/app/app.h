@@ -22,6 +22,7 @@ struct metrics;
 struct nvme_rpc;
 struct nvmf_target;
 struct scsi;
+struct vhost;
 
 struct app {
 	const struct options *options;
@@ -53,6 +54,7 @@ struct app {
 	struct nvmf_target *nvmf;
 	struct scsi *scsi;
 	struct iscsi_target *iscsi;
+	struct vhost *vhost;
 	struct metrics *metrics;
 	struct trace_file trace;
 	bool eyes_wait;                 /* for the metrics' end */

@@ -19,6 +19,8 @@
 #include "nvmf/nvmf.h"
 #include "nvmf/nvmf_rpc.h"
 #include "scsi/scsi.h"
+#include "vhost/vhost.h"
+#include "vhost/vhost_rpc.h"
 
 struct app_module {
 	const char *name;
@@ -41,6 +43,8 @@ static int scsi_start(struct app *a, struct err *e);
 static bool scsi_module_stop(struct app *a);
 static int iscsi_start(struct app *a, struct err *e);
 static bool iscsi_stop(struct app *a);
+static int vhost_start(struct app *a, struct err *e);
+static bool vhost_module_stop(struct app *a);
 static int ignored_start(struct app *a, struct err *e);
 static bool state_stop(struct app *a);
 static int server_start(struct app *a, struct err *e);
@@ -55,6 +59,7 @@ static const struct app_module modules[] = {
 	{ "nvmf",        nvmf_start,     nvmf_stop },
 	{ "scsi",        scsi_start,     scsi_module_stop },
 	{ "iscsi",       iscsi_start,    iscsi_stop },
+	{ "vhost",       vhost_start,    vhost_module_stop },
 	{ "eyes",        eyes_start,     eyes_stop },
 	{ "ignored",     ignored_start,  NULL },
 	{ "state",       NULL,           state_stop },
@@ -271,6 +276,26 @@ static void iscsi_gone(void *arg)
 static bool iscsi_stop(struct app *a)
 {
 	iscsi_target_stop(a->iscsi, iscsi_gone, a);
+	return false;
+}
+
+/* --- vhost: disks of virtual machines ---------------------------------------------------------------------------- */
+
+static int vhost_start(struct app *a, struct err *e)
+{
+	a->vhost = vhost_make(a->core, a->bdevs, a->options->vhost_dir);
+	vhost_rpc_add(a->rpc, a->vhost);
+	return 0;
+}
+
+static void vhost_gone(void *arg)
+{
+	modules_stop_next(arg);
+}
+
+static bool vhost_module_stop(struct app *a)
+{
+	vhost_stop(a->vhost, vhost_gone, a);
 	return false;
 }
 

@@ -23,7 +23,6 @@ static const struct ignored {
 	int letter;
 	const char *arg, *why;
 } ignored[] = {
-	{ "vhost-socket-dir", 'S', "DIR", "there is no vhost yet" },
 	{ "no-pci", 'u', NULL, "no PCI device is ever looked for" },
 	{ "single-file-segments", 'g', NULL, "there are no hugepages" },
 	{ "mem-channels", 'n', "N", "there is no DPDK" },
@@ -67,6 +66,9 @@ static const struct argp_option rows[] = {
 	{ "state-dir", KEY_STATE_DIR, "DIR", 0, "Keep the configuration in this directory: every change is there before "
 	        "it is "
 	  "answered. What is there wins over -c, which is for an empty one", GROUP_CONFIG },
+	{ "vhost-path", 'S', "DIR", 0, "Make the sockets of vhost controllers in this directory; the working directory is "
+	  "the default", GROUP_CONFIG },
+	{ "vhost-socket-dir", 'S', "DIR", OPTION_ALIAS | OPTION_HIDDEN, NULL, GROUP_CONFIG },
 	{ "rpcs-allowed", KEY_ALLOWED, "LIST", OPTION_HIDDEN, NULL, GROUP_CONFIG },
 
 	{ NULL, 0, NULL, 0, "Log (standard error)", GROUP_LOG },
@@ -87,7 +89,7 @@ static const struct argp_option rows[] = {
 };
 
 static const char doc[] =
-	"Serves block devices over NVMe/TCP and iSCSI."
+	"Serves block devices over NVMe/TCP, iSCSI and vhost-user."
 	"\v"
 	"It runs in the foreground until SIGTERM or SIGINT; a second one ends it at once. Options of SPDK's targets that "
 	"have no meaning here are accepted.\n\n"
@@ -181,6 +183,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (!*arg)
 			argp_error(state, "--state-dir: a directory is wanted");
 		o->state_dir = arg;
+		break;
+	case 'S':
+		o->vhost_dir = arg;
 		break;
 	case KEY_ALLOWED:
 		argp_error(state, "--rpcs-allowed: this version cannot restrict methods; the socket's mode (0600) keeps "
