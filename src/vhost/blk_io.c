@@ -250,10 +250,12 @@ static void io_done(struct bdev_io *io)
 {
 	struct blk_task *b = container_of(io, struct blk_task, io);
 
-	if (likely(io->status == BDEV_ST_OK))
+	if (likely(io->status == BDEV_ST_OK)) {
 		end(b, VIRTIO_BLK_S_OK);
-	else
-		end(b, io->status == BDEV_ST_UNSUPPORTED ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
+		return;
+	}
+	vhost_iovs_touch(b->cut.iovs, b->cut.count);
+	end(b, io->status == BDEV_ST_UNSUPPORTED ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
 }
 
 static void end(struct blk_task *b, enum virtio_blk_status status)

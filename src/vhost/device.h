@@ -170,5 +170,7 @@ struct vhost_cut {
 };
 bool vhost_iovs_cut(struct vhost_cut *cut, struct iovec *iovs, uint32_t count, uint32_t at, uint32_t len) MUST_USE;
 void vhost_iovs_mend(struct vhost_cut *cut);
+/* I/O with them failed: is the memory still there? The kernel does not say so; touching it does (core/share.h). */
+void vhost_iovs_touch(const struct iovec *iovs, uint32_t count);
 
 #endif

@@ -71,3 +71,15 @@ void vhost_iovs_mend(struct vhost_cut *cut)
 	cut->iovs[0] = cut->first;
 	cut->count = 0;
 }
+
+void vhost_iovs_touch(const struct iovec *iovs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const volatile uint8_t *p = iovs[i].iov_base;
+
+		if (iovs[i].iov_len) {
+			(void)p[0];
+			(void)p[iovs[i].iov_len - 1];
+		}
+	}
+}

@@ -200,26 +200,38 @@ static void on_get_max_mem_slots(struct vhost_session_priv *s)
 	reply(s, VU_PAYLOAD_U64)->u64 = VU_SLOTS_MAX;
 }
 
+static bool find_region(const struct vhost_mem *m, const struct vu_region *at, uint32_t *ret_index)
+{
+	for (uint32_t i = 0; m && i < m->count; i++) {
+		const struct vu_region *r = &m->regions[i]->at;
+
+		*ret_index = i;
+		if (r->guest == at->guest && r->user == at->user && r->size == at->size)
+			return true;
+	}
+	return false;
+}
+
+/* The same one again takes the old one's place: a front-end that reset the device may give its memory anew. */
 static void on_add_mem_reg(struct vhost_session_priv *s)
 {
 	const struct vu_region *at = &s->msg.region;
-	uint32_t had = s->mem ? s->mem->count : 0;
 	struct vhost_mem *m;
+	uint32_t i;
 
 	if (!has_fd(s))
 		return;
-	if (had >= VU_SLOTS_MAX) {
-		err_set(&s->err, -ENOSPC, "there are %u regions already, as many as were offered", had);
-		return;
-	}
-	if (overlaps(s->mem, at)) {
+	m = vhost_mem_copy(s, (s->mem ? s->mem->count : 0) + 1);
+	if (find_region(m, at, &i))
+		vhost_mem_drop(m, i);
+	if (m->count >= VU_SLOTS_MAX)
+		err_set(&s->err, -ENOSPC, "there are %u regions already, as many as were offered", m->count);
+	else if (overlaps(m, at))
 		err_set(&s->err, -EEXIST, "guest address 0x%llx, %llu bytes: overlaps a region that is there",
 		        (unsigned long long)at->guest, (unsigned long long)at->size);
-		return;
-	}
-	m = vhost_mem_copy(s, had + 1);
-	m->regions[had] = vhost_region_map(s, at, s->msg.fds[0], &s->err);
-	m->count += m->regions[had] != NULL;
+	else
+		m->regions[m->count] = vhost_region_map(s, at, s->msg.fds[0], &s->err);
+	m->count += !s->err.code;
 	vhost_mem_publish(s, m, &s->err);
 }
 
@@ -227,12 +239,9 @@ static void on_rem_mem_reg(struct vhost_session_priv *s)
 {
 	const struct vu_region *at = &s->msg.region;
 	struct vhost_mem *m;
+	uint32_t i;
 
-	for (uint32_t i = 0; s->mem && i < s->mem->count; i++) {
-		const struct vu_region *r = &s->mem->regions[i]->at;
-
-		if (r->guest != at->guest || r->user != at->user || r->size != at->size)
-			continue;
+	if (find_region(s->mem, at, &i)) {
 		m = vhost_mem_copy(s, s->mem->count);
 		vhost_mem_drop(m, i);
 		vhost_mem_publish(s, m, &s->err);

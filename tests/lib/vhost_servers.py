@@ -103,7 +103,8 @@ class Gantryd(Server):
         if self.daemon.process is None:
             self.daemon.start()
         self.daemon.rpc("bdev_aio_create", name="image", filename=str(self.image), block_size=512)
-        self.daemon.rpc("vhost_create_blk_controller", ctrlr="disk", dev_name="image", **self.options)
+        self.daemon.rpc("vhost_create_blk_controller", ctrlr="disk", dev_name="image", num_queues=self.queues,
+                        **self.options)
 
     def kill(self):
         self.daemon.kill()

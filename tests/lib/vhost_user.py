@@ -103,7 +103,8 @@ def transmit(sock, request, payload=b"", fds=(), flags=VERSION, size=None):
         if fds:
             sent = socket.send_fds(sock, [data], list(fds))
             data = data[sent:]
-        sock.sendall(data)
+        if data:
+            sock.sendall(data)
     except ConnectionError:
         raise Ended from None
 
