@@ -189,7 +189,10 @@ void vhost_blk_make(struct vhost *v, const struct vhost_blk_opts *opts, struct v
 	b->num_queues = opts->num_queues ? opts->num_queues : VHOST_RINGS_MAX;
 	v->making++;
 	text_add(&text, "vhost controller %s", opts->ctrlr.name);
-	if (vhost_ctrlr_check(v, &opts->ctrlr, &change->err) ||
+	if (!bdev_find(v->reg, opts->bdev_name))
+		err_set(&change->err, -ENODEV, "dev_name: there is no device '%s'; bdev_get_bdevs lists those that exist",
+		        opts->bdev_name);
+	if (change->err.code || vhost_ctrlr_check(v, &opts->ctrlr, &change->err) ||
 	    bdev_served_open(&d->dev, v->reg, opts->bdev_name, opts->read_only, owner, &served_ops, &change->err)) {
 		free(d);
 		make_fails(b);

@@ -108,6 +108,12 @@ EXAMPLES = [
     ("nvmf_subsystem_add_listener", {"nqn": NQN + "3", "listen_address": ADDRESS, "ana_state": "non_optimized"}),
     ("nvmf_subsystem_listener_set_ana_state", {"nqn": NQN + "3", "listen_address": ADDRESS, "anagrpid": 2,
                                                "ana_state": "inaccessible"}),
+    ("vhost_create_blk_controller", {"ctrlr": "vm0", "dev_name": "null0", "readonly": True, "packed_ring": False,
+                                     "cpumask": f"{1 << min(os.sched_getaffinity(0)):#x}", "num_queues": 4,
+                                     "transport": "vhost_user_blk", "socket": f"{FILE.name}.vhost"}),
+    ("vhost_create_blk_controller", {"ctrlr": "vm1", "dev_name": "disk0", "client": True, "socket": "/tmp/none",
+                                     "packed_ring_recovery": True}),
+    ("vhost_controller_set_coalescing", {"ctrlr": "vm0", "delay_base_us": 30, "iops_threshold": 60000}),
 ]
 # They take away, act or only look: there is nothing to save.
 NOT_SAVED = {
@@ -122,6 +128,7 @@ NOT_SAVED = {
     "bdev_nvme_detach_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
     "bdev_nvme_reset_controller", "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "iscsi_auth_group_remove_secret", "iscsi_delete_auth_group",
+    "vhost_delete_controller",
     "iscsi_delete_initiator_group", "iscsi_delete_portal_group", "iscsi_delete_target_node",
     "iscsi_initiator_group_remove_initiators", "iscsi_move_session", "iscsi_target_node_remove_lun",
     "iscsi_target_node_remove_pg_ig_maps", "iscsi_target_node_request_logout",
