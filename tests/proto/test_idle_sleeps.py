@@ -2,11 +2,14 @@
 """An idle daemon that wakes up for nothing costs a part of a core on every machine it runs on, for ever."""
 import os
 import select
+import socket
+import threading
 import time
 
 import pytest
 
-from gantry import Daemon, wait_until
+import pr
+from gantry import Daemon, free_port, wait_until
 from iscsi import Session, good
 from load import cpu_ns, differences, is_sanitized, tcp_counter, wakeups
 from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
@@ -26,6 +29,7 @@ KATO_DEFAULT_MS = 10000
 SESSIONS = 16               # of iSCSI
 NOP_INTERVAL_S = 2
 NOP_DEFAULT_S = 30
+WAIT_MS = 8000              # of a follower of notifications
 CONTROL_WAKES_MAX = 16      # for the two RPCs that look
 
 
@@ -205,6 +209,44 @@ def test_iscsi_sessions_cost_only_their_nops(tmp_path, mode):
         assert is_sanitized(daemon) or at_default < 0.003e9, f"{at_default / 1e7:.3f} % of a core"
         for s in sessions:
             s.close()
+
+
+def wakes_in(daemon, seconds):
+    before = wakeups(daemon)
+    time.sleep(seconds)
+    return differences(before, wakeups(daemon))
+
+
+def test_what_waits_wakes_nobody(tmp_path):
+    """A daemon with all that can be switched on, and nothing to do: scheduler, limits, histograms, a scraper of metrics
+    that keeps its connection, a follower of notifications, a discovery session, a host with a reservation."""
+    metrics = free_port()
+    keep = ["--state-dir", tmp_path / "state"]
+    with Daemon(tmp_path, "--mode", "interrupt", "--metrics", str(metrics), *keep) as daemon:
+        daemon.rpc("framework_set_scheduler", name="dynamic")
+        daemon.malloc("disk")
+        daemon.rpc("bdev_set_qos_limit", name="disk", rw_ios_per_sec=100000)
+        daemon.rpc("bdev_enable_histogram", name="disk", enable=True)
+        daemon.rpc("iscsi_set_options", nop_in_interval=0)
+        node = daemon.export("disk")
+        follower = threading.Thread(target=daemon.rpc, args=("notify_get_notifications",),
+                                    kwargs={"id": 1 << 40, "wait_ms": WAIT_MS, "timeout_s": 60})
+        with Session(node.port, node.name) as s, Session(node.port, None) as discovery, \
+                socket.create_connection(("127.0.0.1", metrics)) as scraper:
+            scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert scraper.recv(12) == b"HTTP/1.1 200"
+            good(pr.register(s, 1))
+            good(pr.reserve(s, 1, 1))
+            good(s.write(0, bytes(65536)))
+            discovery.text({"SendTargets": "All"})
+            follower.start()
+            wait_until(lambda: not wakes_in(daemon, 1)["reactor_0"]["work.timers"], "the reactor to come to rest", 60)
+            woke = wakes_in(daemon, 4)
+            print(woke)
+            assert woke["reactor_0"]["work.timers"] == woke["reactor_0"]["work.fd_events"] == 0
+            assert woke["reactor_0"]["work.messages"] <= 2 and woke["reactor_0"]["sleeps"] <= 2
+            assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
+        follower.join()
 
 
 def test_polling_asks_the_kernel_nothing_but_what_is_ready(tmp_path):
