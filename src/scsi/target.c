@@ -440,18 +440,22 @@ static enum seq_result step_let_go_channels(struct seq *s)
 	return SEQ_WAIT;
 }
 
+static int check_still_there(const struct scsi_change_work *w, struct err *e)
+{
+	if (w->target->dying)
+		return err_set(e, -ENODEV, "SCSI device '%s' went away meanwhile", w->target->name);
+	if (w->lu->dev.gone_told)
+		return err_set(e, -ENODEV, "bdev_name: device '%s' went away meanwhile", w->lu->dev.bdev_name);
+	return 0;
+}
+
 static enum seq_result step_build_with_lun(struct seq *s)
 {
 	struct scsi_change_work *w = work_of(s);
 	struct scsi_target *t = w->target;
 
-	if (bdev_served_check(&w->lu->dev, &s->err))
+	if (bdev_served_check(&w->lu->dev, &s->err) || check_still_there(w, &s->err))
 		return SEQ_FAILED;
-	if (t->dying || w->lu->dev.gone_told) {
-		err_set(&s->err, -ENODEV, "%s '%s' went away meanwhile", t->dying ? "SCSI device" : "device",
-		        t->dying ? t->name : w->lu->dev.bdev_name);
-		return SEQ_FAILED;
-	}
 	w->next = scsi_map_copy(t);
 	w->next->luns[w->lun].lu = w->lu;
 	w->next->luns[w->lun].state = scsi_lu_state_default(w->lu);
@@ -467,6 +471,16 @@ static const struct seq_step add_steps[] = {
 	{ "tell hosts",           step_tell_luns,       NULL },
 	{ "let go of channels",   step_let_go_channels, NULL },
 };
+
+/* A device that went after the LUN was on the map has taken it off again: who added it must not believe in it. */
+static void add_done(struct seq *s)
+{
+	struct scsi_change_work *w = work_of(s);
+
+	if (!s->err.code)
+		check_still_there(w, &s->err);
+	work_end(w);
+}
 
 static bool lun_is_taken(const struct scsi_target *t, uint32_t lun)
 {
@@ -504,7 +518,7 @@ void scsi_target_add_lun(struct scsi_target *t, const struct scsi_lun_opts *opts
 		return;
 	}
 	t->opening[w->lun] = w->reserved = true;
-	seq_start(&w->seq, "add a LUN", add_steps, ARRAY_SIZE(add_steps), work_done);
+	seq_start(&w->seq, "add a LUN", add_steps, ARRAY_SIZE(add_steps), add_done);
 }
 
 /* --- removing one -- */

@@ -420,6 +420,72 @@ static void a_device_that_goes_takes_its_lun_along(void **state)
 	assert_int_equal(ready(q, 0), RIG_SENSE(UNIT_ATTENTION, REPORTED_LUNS_CHANGED));
 }
 
+/* Who keeps the configuration: it believes in a LUN from the answer to adding it until it hears that the LUN went. */
+struct keeper {
+	struct scsi_change change;
+	bool added, gone;
+	uint32_t gone_before;             /* rig.gone_count when it was added */
+};
+
+static void keeper_added(struct scsi_change *c)
+{
+	struct keeper *k = container_of(c, struct keeper, change);
+
+	k->added = true;
+	k->gone_before = rig.gone_count;
+}
+
+static void keeper_unregistered(void *arg, int rc)
+{
+	((struct keeper *)arg)->gone = rc == 0;
+}
+
+static void keeper_add(void *arg)
+{
+	const struct null_opts opts = { .name = "fleeting", .block_count = 1024, .block_size = 512 };
+	const struct scsi_lun_opts lun = { .lun = 5, .bdev_name = "fleeting" };
+	struct keeper *k = arg;
+	struct bdev *b;
+
+	must(!null_create(rig.reg, &opts, &b, NULL));
+	k->change.done = keeper_added;
+	scsi_target_add_lun(rig.target, &lun, &k->change);
+}
+
+static void keeper_unregister(void *arg)
+{
+	bdev_unregister(bdev_find(rig.reg, "fleeting"), keeper_unregistered, arg);
+}
+
+/* At whichever moment of being added the device goes: nobody is left with a LUN of it. It was, and then it was in the
+ * daemon's configuration for ever. */
+static void a_device_goes_while_its_lun_is_added(void **state)
+{
+	struct scsi_lun_info info;
+	uint32_t refused = 0, taken = 0, after_map = 0;
+
+	for (uint32_t steps = 0; steps < 60; steps++) {
+		struct keeper k = { 0 };
+		uint32_t before = rig.gone_count;
+
+		sim_as(core_control(rig.core), keeper_add, &k);
+		for (uint32_t i = 0; i < steps && sim_step(); i++)
+			;
+		after_map += !k.added && scsi_target_lun(rig.target, 5, &info);
+		sim_as(core_control(rig.core), keeper_unregister, &k);
+		assert_true(rig_run_until(&k.gone));
+		assert_true(rig_run_until(&k.added));
+		assert_false(scsi_target_lun(rig.target, 5, &info));
+		if (k.change.err.code)
+			refused++;
+		else
+			taken += rig.gone_count - k.gone_before;
+		assert_true(k.change.err.code == -ENODEV || rig.gone_count == k.gone_before + 1);
+		assert_in_range(rig.gone_count - before, 0, 1);
+	}
+	assert_true(refused && taken && after_map);
+}
+
 static void hosts_hear_of_a_new_size(void **state)
 {
 	struct rig_cdb c = rig_rw(SCSI_OP_READ_10, 1u << 20, 1);
@@ -534,6 +600,7 @@ int main(void)
 		TEST(a_target_that_goes_tells_its_nexuses),
 		TEST(luns_come_and_go),
 		TEST(a_device_that_goes_takes_its_lun_along),
+		TEST(a_device_goes_while_its_lun_is_added),
 		TEST(hosts_hear_of_a_new_size),
 		TEST(access_states_refuse),
 		TEST(a_media_error_says_where),
