@@ -326,6 +326,18 @@ static int build_add_ns(struct nvmf_work *w, struct err *e)
 	return 0;
 }
 
+/* A device that goes meanwhile takes its namespace along, in a turn that follows: there is nothing to undo, but who
+ * added it must not believe in it. */
+static enum seq_result check_ns_stays(struct seq *s)
+{
+	struct nvmf_ns *ns = container_of(s, struct nvmf_work, seq)->ns[0];
+
+	if (ns->dev.gone_told)
+		err_set(&s->err, -ENODEV, "bdev_name: device '%s' went away meanwhile", ns->dev.bdev_name);
+	ns->added = !ns->dev.gone_told;
+	return SEQ_NEXT;
+}
+
 static const struct seq_step add_ns_steps[] = {
 	{ "open the device",         open_ns,                   NULL },
 	{ "build the next version",  nvmf_step_build,           nvmf_undo_build },
@@ -334,6 +346,7 @@ static const struct seq_step add_ns_steps[] = {
 	{ "publish",                 nvmf_step_publish,         NULL },
 	{ "leave channels to the version", nvmf_step_let_go_channels, NULL },
 	{ "tell hosts",              nvmf_step_tell,            NULL },
+	{ "look whether it stays",   check_ns_stays,            NULL },
 };
 
 void nvmf_add_ns(struct nvmf_change *c, const char *nqn, const struct nvmf_ns_opts *opts)
@@ -360,7 +373,7 @@ static int build_remove_ns(struct nvmf_work *w, struct err *e)
 		return err_set(e, -ENOENT, "nsid: there is no namespace %u in '%s'", w->nsid, w->nqn);
 	nvmf_work_add_ns(w, ns);
 	nvmf_subsystem_set_ns(w->next, s, w->nsid, NULL);
-	if (w->which && bdev_returns(ns->dev.desc) && w->target->ns_gone)
+	if (w->which && ns->added && bdev_returns(ns->dev.desc) && w->target->ns_gone)
 		w->target->ns_gone(w->target->ns_gone_arg, s, ns); /* publishing follows at once */
 	return 0;
 }

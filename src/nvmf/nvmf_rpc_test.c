@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "bdev/bdev_device.h"
 #include "nvmf/nvmf_rpc.h"
 #include "nvmf/test_rig.h"
 #include "rpc/rpc.h"
@@ -217,6 +218,76 @@ static void saved_in_order(void **state)
 	json_object_put(saved);
 }
 
+static void make_fleeting(void *arg)
+{
+	const struct null_opts opts = { .name = "fleeting", .block_count = 1024, .block_size = 512 };
+
+	must(!null_create(rig.reg, &opts, arg, NULL));
+}
+
+static void fleeting_went(void *arg, int rc)
+{
+	*(bool *)arg = rc == 0;
+}
+
+static void fleeting_goes(void *arg)
+{
+	struct bdev *b = bdev_find(rig.reg, "fleeting");
+
+	b->returns = true;
+	bdev_unregister(b, fleeting_went, arg);
+}
+
+static bool is_true(void *arg)
+{
+	return *(bool *)arg;
+}
+
+/* Of the calls that are saved: those that name the fleeting device. */
+static size_t saved_count(void)
+{
+	struct json_object *saved;
+	size_t count = 0;
+
+	sim_as(core_control(rig.core), save_here, &saved);
+	for (size_t i = 0; i < json_object_array_length(saved); i++)
+		count += !!strstr(json_object_to_json_string(json_object_array_get_idx(saved, i)), "fleeting");
+	json_object_put(saved);
+	return count;
+}
+
+/* At whichever moment of being added the device of a namespace goes, to return later: either who added it is refused
+ * and it is forgotten, or it was added, and waits for its device. */
+static void a_device_goes_while_its_namespace_is_added(void **state)
+{
+	uint32_t refused = 0, added = 0;
+
+	for (uint32_t steps = 0; steps < 60; steps++) {
+		struct ask add = { .method = "nvmf_subsystem_add_ns", .params = "{\"nqn\":\"" RIG_NQN "\",\"namespace\":"
+			"{\"bdev_name\":\"fleeting\",\"nsid\":5}}" };
+		struct bdev *b;
+		bool went = false;
+
+		sim_as(core_control(rig.core), make_fleeting, &b);
+		sim_as(core_control(rig.core), ask_here, &add);
+		for (uint32_t i = 0; i < steps && sim_step(); i++)
+			;
+		sim_as(core_control(rig.core), fleeting_goes, &went);
+		assert_true(sim_run(is_true, &went, 10 * NS_PER_S));
+		assert_true(sim_run(is_answered, &add, 10 * NS_PER_S));
+		json_object_put(add.result);
+		assert_true(!add.err.code || add.err.code == -ENODEV);
+		assert_int_equal(saved_count(), add.err.code ? 0 : 1);
+		added += !add.err.code;
+		refused += add.err.code != 0;
+		if (!add.err.code)
+			expect_ok("nvmf_subsystem_remove_ns", "{\"nqn\":\"" RIG_NQN "\",\"nsid\":5}");
+		assert_int_equal(saved_count(), 0);
+		assert_int_equal(rig.target->ns_alive, 2);
+	}
+	assert_true(refused && added);
+}
+
 #define ADDRESS "\"listen_address\":{\"trtype\":\"TCP\",\"traddr\":\"127.0.0.1\",\"trsvcid\":\"4420\"}"
 
 /* A host is told that its way has become worse, reads how, and gets path errors instead of data. */
@@ -267,7 +338,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_subsystem_from_making_to_deleting), T(errors_name_the_field), T(hosts_are_listed), T(saved_in_order),
-		T(ana_states),
+		T(a_device_goes_while_its_namespace_is_added), T(ana_states),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
