@@ -12,7 +12,6 @@
 static void close_nexus(struct iscsi_conn *c);
 static void nexus_ended(struct scsi_nexus *n);
 static void gone_run(struct defer *d);
-static void begin_drain(struct iscsi_conn *c, struct iscsi_say *last);
 static void timer_due(struct timer *t);
 static void look(struct iscsi_conn *c);
 static void orders_here(struct msg *m);
@@ -283,7 +282,7 @@ void iscsi_conn_break(struct iscsi_conn *c, uint8_t reason, const char *why)
 	s = iscsi_say_make(ISCSI_OP_REJECT, &c->rx_bhs, sizeof(c->rx_bhs));
 	s->bhs.reject.reason = reason;
 	s->bhs.reject.itt = be32_of(ISCSI_TAG_NONE);
-	begin_drain(c, s);
+	iscsi_conn_drain(c, s);
 }
 
 void iscsi_conn_end(struct iscsi_conn *c, const char *why)
@@ -301,7 +300,7 @@ void iscsi_conn_end(struct iscsi_conn *c, const char *why)
 	s->bhs.async.itt = be32_of(ISCSI_TAG_NONE);
 	s->bhs.async.event = ISCSI_ASYNC_SESSION_DROP;
 	s->bhs.async.param2 = be16_of(c->params.time2wait);
-	begin_drain(c, s);
+	iscsi_conn_drain(c, s);
 }
 
 void iscsi_conn_disconnect(struct scsi_nexus *n)
@@ -333,7 +332,7 @@ void iscsi_conn_last_task(struct iscsi_conn *c)
 }
 
 /* What was begun is finished, and `last` said; the rest will never be answered. */
-static void begin_drain(struct iscsi_conn *c, struct iscsi_say *last)
+void iscsi_conn_drain(struct iscsi_conn *c, struct iscsi_say *last)
 {
 	if (c->nexus_on && !c->leaving)
 		iscsi_count(c->home, reset, 1);
@@ -351,16 +350,11 @@ static void begin_drain(struct iscsi_conn *c, struct iscsi_say *last)
 	iscsi_conn_start_timer(c);
 }
 
-void iscsi_conn_drain(struct iscsi_conn *c, struct iscsi_say *last)
-{
-	begin_drain(c, last);
-}
-
 void iscsi_conn_said_all(struct iscsi_conn *c)
 {
 	c->close_soon = false;
 	if (conn_is_live(c))
-		begin_drain(c, NULL);
+		iscsi_conn_drain(c, NULL);
 	sock_shutdown_send(c->sock);
 }
 
@@ -414,7 +408,7 @@ void iscsi_conn_maybe_gone(struct iscsi_conn *c)
 		defer_last(&c->gone, gone_run);
 }
 
-void iscsi_conn_text_ended(struct iscsi_conn *c)
+void iscsi_conn_less(struct iscsi_conn *c)
 {
 	iscsi_conn_last_task(c);
 	carry_look_soon(&c->move);

@@ -2,7 +2,7 @@
 /* conn.h: connections of the iSCSI target, which are sessions, since each has one (private to iscsi).
  *
  *     session.c   the register on the control reactor: logins, reinstatement, ending, lists          control reactor
- *     login_conn.c  a connection's first phase: login PDUs, discovery sessions                       control reactor
+ *     conn_login.c  a connection's first phase: login PDUs, discovery sessions                       control reactor
  *     conn.c      a connection's life on a core: arriving, deadlines, goodbye
  *     home.c      what a core has for all of its connections; counters
  *     rx.c        bytes to PDUs
@@ -311,7 +311,7 @@ void iscsi_conn_end(struct iscsi_conn *c, const char *why);   /* we end it: told
 void iscsi_conn_lose(struct iscsi_conn *c, const char *why);
 void iscsi_conn_log_out(struct iscsi_conn *c, struct iscsi_say *farewell); /* when no task is left */
 void iscsi_conn_last_task(struct iscsi_conn *c);              /* ... which is now */
-void iscsi_conn_text_ended(struct iscsi_conn *c);             /* so it may move, or go */
+void iscsi_conn_less(struct iscsi_conn *c);   /* c->tmfs or c->texts are fewer: it may log out, move, or go */
 void iscsi_conn_maybe_gone(struct iscsi_conn *c);
 void iscsi_conn_said_all(struct iscsi_conn *c);               /* and shall close now */
 void iscsi_conn_disconnect(struct scsi_nexus *n);             /* scsi_nexus_ops */

@@ -9,8 +9,6 @@
 #include "bdev/bdev.h"
 #include "wire/iscsi.h"
 
-#define ISCSI_PORT_DEFAULT 3260u
-
 struct scsi;
 struct iscsi_target;
 

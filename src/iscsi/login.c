@@ -281,11 +281,9 @@ static uint16_t learn_name(struct iscsi_login *l, const char *value, const char 
 static uint16_t learn_names(struct iscsi_login *l, const struct said *said)
 {
 	const char *initiator = said->text[ISCSI_KEY_INITIATOR_NAME], *target = said->text[ISCSI_KEY_TARGET_NAME];
-	const char *type = said->text[ISCSI_KEY_SESSION_TYPE], *alias = said->text[ISCSI_KEY_INITIATOR_ALIAS];
+	const char *type = said->text[ISCSI_KEY_SESSION_TYPE];
 	uint16_t status;
 
-	if (alias && strlen(alias) <= ISCSI_ALIAS_MAX)
-		memcpy(l->initiator_alias, alias, strlen(alias) + 1);
 	if (l->named)
 		return initiator || target || type ?
 		       WRONG(l, INITIATOR_ERROR, "names and SessionType belong into the first request") : ISCSI_LOGIN_SUCCESS;

@@ -106,7 +106,6 @@ struct iscsi_login {
 	uint8_t isid[6];
 	uint16_t tsih, cid;
 	char initiator_name[ISCSI_NAME_MAX + 1], target_name[ISCSI_NAME_MAX + 1];
-	char initiator_alias[ISCSI_ALIAS_MAX + 1];
 	struct iscsi_params params;
 	struct iscsi_chap chap;              /* .user: empty without authentication */
 	uint32_t exp_cmd_sn;                 /* of the first command in full feature phase */

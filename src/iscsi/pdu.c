@@ -399,7 +399,7 @@ static void text_back(struct msg *m)
 	}
 	iscsi_say(c, j->answer);
 	free(j);
-	iscsi_conn_text_ended(c);
+	iscsi_conn_less(c);
 }
 
 /* --- logout --- */

@@ -43,11 +43,6 @@ struct iscsi_rx {
 void iscsi_rx_init(struct iscsi_rx *rx);
 /* The next thing in the feed; *at moves on. MORE: all of it was used up. */
 enum iscsi_rx_event iscsi_rx_next(struct iscsi_rx *rx, const uint8_t **at, const uint8_t *end);
-/* Nothing came yet of the next PDU. */
-static inline bool iscsi_rx_is_between(const struct iscsi_rx *rx)
-{
-	return rx->state == ISCSI_RX_ON_HEADER && !rx->stash_len;
-}
 /* How many bytes of data may be received beside the feed now; 0: none. */
 static inline uint32_t iscsi_rx_direct_left(const struct iscsi_rx *rx)
 {

@@ -415,11 +415,10 @@ static void turns_go_on(struct iscsi_conn *c)
 		wait_ended(TURN, t->since_ns);
 		t->since_ns = reactor_now_ns();
 		c->asked_bytes += iscsi_task_room(t);
-		if (take_room(t)) {
+		if (take_room(t))
 			task_goto(t, TASK_RECEIVE);
-		} else {
+		else
 			t->waits = WAITS_BUFFERS;
-		}
 		iscsi_task_run(t);
 	}
 }

@@ -12,7 +12,6 @@
 #define ISCSI_TEXT_IN_MAX (16 * KIB)     /* of one negotiation step; RFC 7143: at least 8192 */
 #define ISCSI_TEXT_OUT_MAX (16 * MIB)    /* answers to SendTargets */
 #define ISCSI_KEY_MAX 63u
-#define ISCSI_VALUE_MAX 255u             /* of a value whose key does not say otherwise */
 #define ISCSI_BINARY_MAX 1024u           /* bytes of a binary value */
 
 /* --- what came in ---------------------------------------------------------------------------------------------- */

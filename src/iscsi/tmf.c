@@ -135,7 +135,7 @@ static void done(struct scsi_tmf *scsi)
 	if (conn_is_live(c))
 		respond(c, m->itt, response_of(scsi->response), m->closes);
 	free(m);
-	iscsi_conn_text_ended(c);
+	iscsi_conn_less(c);
 }
 
 static uint8_t response_of(uint8_t response)

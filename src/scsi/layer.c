@@ -79,7 +79,6 @@ static void stopped(struct each *e)
 void scsi_stop(struct scsi *s, void (*done)(void *arg), void *arg)
 {
 	assert(list_empty(&s->targets));
-	s->stopping = true;
 	s->stopped = done;
 	s->stopped_arg = arg;
 	each_core(&s->stop_each, s->core, stop_on_core, stopped);

@@ -38,19 +38,11 @@ static struct uuid id_of(const char *initiator_port)
 	return id;
 }
 
-static bool port_exists(const struct scsi_map *map, uint16_t id)
-{
-	for (uint32_t i = 0; i < map->port_count; i++)
-		if (map->ports[i].id == id)
-			return true;
-	return false;
-}
-
 static int check_join(const struct scsi_nexus *n, const struct scsi_target *t, struct err *e)
 {
 	if (t->dying)
 		return err_set(e, -ENODEV, "SCSI device '%s' is being removed", t->name);
-	if (!port_exists(t->map, n->port))
+	if (!scsi_map_port(t->map, n->port))
 		return err_set(e, -ENODEV, "SCSI device '%s' has no port %u", t->name, n->port);
 	list_each(l, &t->seats) {
 		const struct scsi_seat *s = list_entry(l, struct scsi_seat, link);
@@ -89,7 +81,6 @@ int scsi_nexus_join(struct scsi_nexus *n, struct scsi_target *t, const struct sc
 	n->seat = s = base_zalloc_aligned(CACHE_LINE, sizeof(*s));
 	s->target = t;
 	s->port = n->port;
-	s->host_id = n->who.host_id;
 	s->nexus = n;
 	s->pins = 1; /* for its beginning */
 	memcpy(s->initiator_port, n->initiator_port, sizeof(s->initiator_port));

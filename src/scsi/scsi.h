@@ -67,7 +67,6 @@ struct scsi_target_opts {
 	uint8_t protocol;                  /* enum scsi_protocol: of its ports */
 };
 struct scsi_target *scsi_target_make(struct scsi *s, const struct scsi_target_opts *opts, struct err *e);
-const char *scsi_target_name(const struct scsi_target *t);
 /* Nexuses are told to go (ops->disconnect), LUNs are closed. */
 void scsi_target_free(struct scsi_target *t, struct scsi_change *c);
 
@@ -100,12 +99,10 @@ struct scsi_lun_info {
 	bool read_only, gone;              /* gone: its device was removed; the LUN waits for being removed */
 	bool swp, stopped, uncached;       /* hosts write-protected it, stopped it, switched its cache off */
 };
-/* In order of LUNs; returns how many there are. */
-uint32_t scsi_target_luns(const struct scsi_target *t, struct scsi_lun_info *ret_luns, uint32_t max);
-/* One of them; false: there is no such LUN. */
+/* False: there is no such LUN. */
 bool scsi_target_lun(const struct scsi_target *t, uint32_t lun, struct scsi_lun_info *ret_info);
 /* A device goes away by itself and its LUN with it (hosts are told): who keeps the configuration hears of it, in the
- * moment in which the LUN is no more in scsi_target_luns(). */
+ * moment in which the LUN is no more on the map. */
 struct scsi_lun_gone {
 	uint32_t lun;
 	const char *bdev_name;

@@ -34,7 +34,6 @@ struct scsi_lu_state {
 	bool d_sense;                      /* descriptor format */
 	bool tas;                          /* TASK ABORTED status for who was not asked */
 	bool stopped;                      /* START STOP UNIT */
-	uint8_t qerr;
 	uint8_t saved[32];                 /* for who keeps mode pages: what MODE SELECT with SP saved */
 	uint64_t changes;                  /* counts them */
 };
@@ -70,7 +69,7 @@ struct scsi_map {
 	struct version v;
 	struct scsi_target *target;
 	bool alua_limited;                     /* some group is in a state that refuses commands */
-	uint32_t lun_count, port_count, group_count;
+	uint32_t port_count, group_count;
 	struct scsi_port *ports;               /* by id */
 	struct scsi_group *groups;             /* by id */
 	struct scsi_map_lun luns[SCSI_LUNS_MAX];
@@ -126,7 +125,6 @@ struct scsi {
 	uint64_t lus_made;
 	scsi_lun_gone_fn *lun_gone;
 	void *lun_gone_arg;
-	bool stopping;
 	struct each stop_each;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
@@ -151,6 +149,7 @@ struct scsi_lu *scsi_lu_open(struct scsi_target *t, uint32_t lun, const struct s
 struct scsi_target *scsi_target_find(const struct scsi *s, const char *name);
 /* A copy of the map that was published last, free to change; publish it without waiting for anything. */
 struct scsi_map *scsi_map_copy(const struct scsi_target *t);
+const struct scsi_port *scsi_map_port(const struct scsi_map *map, uint16_t id); /* any core; NULL: no such port */
 void scsi_map_publish(struct scsi_map *map, struct version_publish *p, void (*done)(struct version_publish *p));
 void scsi_target_less(struct scsi_target *t);    /* t->busy */
 void scsi_target_go_on(struct scsi_target *t);   /* something else that a device that goes may wait for */
@@ -293,14 +292,12 @@ struct scsi_limits {
 	uint32_t transfer_blocks_max;          /* MAXIMUM TRANSFER LENGTH */
 	uint32_t transfer_blocks_optimal;      /* what is longer goes in pieces */
 	uint16_t granularity;                  /* OPTIMAL TRANSFER LENGTH GRANULARITY, blocks */
-	uint32_t prefetch_blocks_max;          /* 0: no limit */
 	uint32_t unmap_blocks_max, unmap_descs_max; /* 0: UNMAP does not work */
 	uint32_t unmap_granularity;            /* blocks; 0: not told */
 	uint64_t write_same_blocks_max;
 	uint8_t caw_blocks_max;                /* MAXIMUM COMPARE AND WRITE LENGTH; 0: does not work */
 	bool unmaps;                           /* LBPU, LBPWS, LBPWS10 of page B2; LBPME of READ CAPACITY (16) */
 	bool reads_zeroes;                     /* LBPRZ: unmapped blocks read as zeroes */
-	bool anchors;                          /* ANC_SUP */
 	uint8_t physical_exponent;             /* log2 of logical blocks per physical block */
 };
 void scsi_block_limits(const struct scsi_lu *lu, struct scsi_limits *ret);
@@ -313,7 +310,6 @@ struct scsi_seat {
 	struct list link;                      /* target->seats */
 	char initiator_port[SCSI_PORT_NAME_MAX + 1];
 	char initiator[sizeof(((struct bdev_initiator *)0)->name)];
-	struct uuid host_id;
 	uint32_t party;                        /* whom reservations know it as */
 	uint16_t port;
 	struct carry_home home;                /* where the nexus lives */

@@ -11,7 +11,6 @@
 static void map_enter(struct version *v, uint32_t core_index);
 static void map_leave(struct version *v, uint32_t core_index);
 static void map_free(struct version *v);
-static void target_go_on(struct scsi_target *t);
 
 /* --- maps -- */
 
@@ -37,7 +36,6 @@ struct scsi_map *scsi_map_copy(const struct scsi_target *t)
 	const struct scsi_map *from = t->map;
 	struct scsi_map *map = map_make(from->target);
 
-	map->lun_count = from->lun_count;
 	map->port_count = from->port_count;
 	map->group_count = from->group_count;
 	map->ports = copy_of(from->ports, from->port_count * sizeof(*from->ports));
@@ -151,16 +149,11 @@ struct scsi_target *scsi_target_make(struct scsi *s, const struct scsi_target_op
 	return t;
 }
 
-const char *scsi_target_name(const struct scsi_target *t)
-{
-	return t->name;
-}
-
 void scsi_target_less(struct scsi_target *t)
 {
 	assert(t->busy > 0);
 	t->busy--;
-	target_go_on(t);
+	scsi_target_go_on(t);
 }
 
 /* A device that goes: its nexuses first, then its LUNs, then itself. */
@@ -172,7 +165,7 @@ void scsi_target_free(struct scsi_target *t, struct scsi_change *c)
 	t->freeing = c;
 	list_each_safe(l, &t->seats)
 		scsi_seat_disconnect(list_entry(l, struct scsi_seat, link));
-	target_go_on(t);
+	scsi_target_go_on(t);
 }
 
 static void free_target(struct msg *m)
@@ -194,7 +187,7 @@ static void emptied(struct version_publish *p)
 }
 
 /* Works and nexuses first, then the map; by message, because who counts down is in the middle of something. */
-static void target_go_on(struct scsi_target *t)
+void scsi_target_go_on(struct scsi_target *t)
 {
 	if (!t->dying || t->works || t->seat_count || t->sweeping)
 		return;
@@ -210,19 +203,14 @@ static void target_go_on(struct scsi_target *t)
 	}
 }
 
-void scsi_target_go_on(struct scsi_target *t)
-{
-	target_go_on(t);
-}
-
 /* --- ports -- */
 
-static int port_at(const struct scsi_map *map, uint16_t id)
+const struct scsi_port *scsi_map_port(const struct scsi_map *map, uint16_t id)
 {
 	for (uint32_t i = 0; i < map->port_count; i++)
 		if (map->ports[i].id == id)
-			return (int)i;
-	return -1;
+			return &map->ports[i];
+	return NULL;
 }
 
 static int group_at(const struct scsi_map *map, uint16_t id)
@@ -267,7 +255,7 @@ int scsi_target_add_port(struct scsi_target *t, const struct scsi_port_opts *opt
 		               SCSI_PORT_NAME_MAX);
 	if (t->dying)
 		return err_set(e, -ENODEV, "SCSI device '%s' is being removed", t->name);
-	if (port_at(t->map, opts->id) >= 0)
+	if (scsi_map_port(t->map, opts->id))
 		return err_set(e, -EEXIST, "SCSI device '%s' has a port %u already", t->name, opts->id);
 	if (t->map->port_count >= SCSI_PORTS_MAX)
 		return err_set(e, -ENOSPC, "SCSI device '%s' has as many as %u ports already", t->name, SCSI_PORTS_MAX);
@@ -301,13 +289,15 @@ static void remove_empty_groups(struct scsi_map *map)
 int scsi_target_remove_port(struct scsi_target *t, uint16_t id, struct err *e)
 {
 	struct scsi_map *map;
-	int at = t->map ? port_at(t->map, id) : -1;
+	const struct scsi_port *port = t->map ? scsi_map_port(t->map, id) : NULL;
+	uint32_t at;
 
-	if (at < 0)
+	if (!port)
 		return err_set(e, -ENOENT, "SCSI device '%s' has no port %u", t->name, id);
+	at = (uint32_t)(port - t->map->ports);
 	map = scsi_map_copy(t);
 	map->port_count--;
-	memmove(&map->ports[at], &map->ports[at + 1], (map->port_count - (uint32_t)at) * sizeof(*map->ports));
+	memmove(&map->ports[at], &map->ports[at + 1], (map->port_count - at) * sizeof(*map->ports));
 	remove_empty_groups(map);
 	publish_freely(map);
 	return 0;
@@ -322,13 +312,12 @@ struct scsi_change_work {
 	struct scsi_lu *lu;               /* counted */
 	uint32_t lun;
 	struct scsi_lun_opts opts;
-	char bdev_name[256];
 	struct scsi_map *next;
 	struct version_publish publish;
 	struct bdev_served_wait wait;
 	struct scsi_tell tell;
 	const struct scsi_seat *asker;    /* a command of this nexus wants it; it waits for the answer, and stays */
-	bool reserved, tells;
+	bool reserved;
 	struct scsi_change own;           /* for what nobody asked for */
 	struct msg fail_msg;
 };
@@ -351,7 +340,7 @@ static void work_end(struct scsi_change_work *w)
 	if (w->lu)
 		bdev_served_unref(&w->lu->dev);
 	t->works--;
-	target_go_on(t);
+	scsi_target_go_on(t);
 	if (c != &w->own)
 		c->done(c);
 	free(w);
@@ -459,7 +448,6 @@ static enum seq_result step_build_with_lun(struct seq *s)
 	w->next = scsi_map_copy(t);
 	w->next->luns[w->lun].lu = w->lu;
 	w->next->luns[w->lun].state = scsi_lu_state_default(w->lu);
-	w->next->lun_count++;
 	bdev_served_ref(&w->lu->dev);
 	return SEQ_NEXT;
 }
@@ -541,7 +529,6 @@ static enum seq_result step_publish_without_lun(struct seq *s)
 
 	bdev_served_unref(&map->luns[w->lun].lu->dev);
 	map->luns[w->lun].lu = NULL;
-	map->lun_count--;
 	scsi_map_publish(map, &w->publish, published);
 	if (w->change == &w->own)
 		say_gone(w);
@@ -633,21 +620,6 @@ bool scsi_target_lun(const struct scsi_target *t, uint32_t lun, struct scsi_lun_
 		.read_only = at->lu->dev.made_read_only, .gone = at->lu->dev.gone_told, .swp = at->state.swp,
 		.stopped = at->state.stopped, .uncached = at->lu->dev.info.cache == BDEV_CACHE_VOLATILE && !at->state.wce };
 	return true;
-}
-
-uint32_t scsi_target_luns(const struct scsi_target *t, struct scsi_lun_info *ret_luns, uint32_t max)
-{
-	struct scsi_lun_info info;
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++) {
-		if (!scsi_target_lun(t, i, &info))
-			continue;
-		if (count < max)
-			ret_luns[count] = info;
-		count++;
-	}
-	return count;
 }
 
 /* --- asymmetric access -- */

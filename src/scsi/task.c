@@ -70,13 +70,11 @@ static bool check_attention(struct scsi_task *t, uint32_t lun)
 
 static uint8_t group_state(const struct scsi_map *map, uint16_t port)
 {
-	for (uint32_t i = 0; i < map->port_count; i++) {
-		if (map->ports[i].id != port)
-			continue;
-		for (uint32_t g = 0; g < map->group_count; g++)
-			if (map->groups[g].id == map->ports[i].group)
-				return map->groups[g].state;
-	}
+	const struct scsi_port *p = scsi_map_port(map, port);
+
+	for (uint32_t g = 0; p && g < map->group_count; g++)
+		if (map->groups[g].id == p->group)
+			return map->groups[g].state;
 	return SCSI_ALUA_UNAVAILABLE;
 }
 

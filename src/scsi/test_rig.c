@@ -101,8 +101,6 @@ static void change_here(void *arg)
 	a->fn(a);
 }
 
-bool rig_run_until(bool *what);
-
 static bool is_true(void *arg)
 {
 	return *(bool *)arg;

@@ -33,7 +33,7 @@ struct rig_nexus {
 	struct list link;
 	uint32_t core_index;
 	int rc;
-	bool told_to_go, ended, began;
+	bool told_to_go, ended;
 	uint32_t events;
 };
 
@@ -44,8 +44,7 @@ struct rig_task {
 	uint8_t *buffer;
 	uint8_t *data;                     /* the caller's */
 	uint32_t len;                      /* bytes the initiator offers, or has room for */
-	bool done, refused, no_wait;
-	bool data_is_late;                 /* parsed; waits for rig_data_came() */
+	bool done, refused;
 	uint8_t status, key;
 	uint16_t asc;
 	uint32_t got;                      /* bytes that came */

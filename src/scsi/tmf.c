@@ -404,11 +404,6 @@ static void swept_on_core(struct msg *msg)
 	answer(container_of(msg, struct scsi_tmf_work, msg), SCSI_TMF_COMPLETE);
 }
 
-static bool not_ours(const struct scsi_seat *s, const struct scsi_sweep *w)
-{
-	return s != w->from;
-}
-
 static void swept_on_control(struct scsi_sweep *sweep)
 {
 	struct scsi_tmf_work *w = container_of(sweep, struct scsi_tmf_work, sweep);
@@ -417,7 +412,7 @@ static void swept_on_control(struct scsi_sweep *sweep)
 		list_each_safe(l, &sweep->target->seats) {
 			struct scsi_seat *s = list_entry(l, struct scsi_seat, link);
 
-			if (not_ours(s, sweep))
+			if (s != sweep->from)
 				scsi_seat_disconnect(s);
 		}
 	carry_send(&w->seat->home, &w->msg, swept_on_core);

@@ -202,7 +202,6 @@ static void block_limits(const struct scsi_task *t, struct page *p)
 	b->transfer_granularity = be16_of(l.granularity);
 	b->transfer_max = be32_of(l.transfer_blocks_max);
 	b->transfer_optimal = be32_of(l.transfer_blocks_optimal);
-	b->prefetch_max = be32_of(l.prefetch_blocks_max);
 	b->unmap_max = be32_of(l.unmap_blocks_max);
 	b->unmap_descriptors_max = be32_of(l.unmap_descs_max);
 	if (l.unmap_granularity) {
@@ -229,8 +228,7 @@ static void provisioning(const struct scsi_task *t, struct page *p)
 	scsi_block_limits(scsi_lu_of(t->lu), &l);
 	if (!l.unmaps)
 		return;
-	b->flags5 = SCSI_LBP5_LBPU | SCSI_LBP5_LBPWS | SCSI_LBP5_LBPWS10 | (l.reads_zeroes ? SCSI_LBP5_LBPRZ : 0) |
-	            (l.anchors ? SCSI_LBP5_ANC_SUP : 0);
+	b->flags5 = SCSI_LBP5_LBPU | SCSI_LBP5_LBPWS | SCSI_LBP5_LBPWS10 | (l.reads_zeroes ? SCSI_LBP5_LBPRZ : 0);
 	b->type = t->lu->served->info.thin ? SCSI_LBP_THIN : SCSI_LBP_RESOURCE;
 }
 
