@@ -13,8 +13,10 @@ void vhost_backend_set(struct vhost_session_priv *s, int fd, struct err *e)
 
 	vhost_backend_close(s);
 	s->backend = sock_from_fd(fd, e);
-	if (!s->backend)
+	if (!s->backend) {
+		core_fd_close(fd);
 		return;
+	}
 	vu_rx_init(&s->backend_rx, VU_BACKEND_REPLY);
 	rc = sock_attach(s->backend, ready, s);
 	if (rc) {

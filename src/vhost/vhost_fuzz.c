@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vhost_fuzz.c: a front-end and a guest that say anything: messages, descriptors, rings. The daemon answers or hangs up,
+ * serves the next one, and ends with nothing left open.
+ *
+ * Input: a byte of features and how the session begins; then, again and again, a byte of what to do, and its rest.
+ */
+#include "vhost/test_front.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct input {
+	const uint8_t *at;
+	size_t left;
+};
+
+static uint8_t byte(struct input *in)
+{
+	if (!in->left)
+		return 0;
+	in->left--;
+	return *in->at++;
+}
+
+static uint32_t bytes(struct input *in, void *to, uint32_t len)
+{
+	len = (uint32_t)min_u64(len, in->left);
+	memcpy(to, in->at, len);
+	in->at += len;
+	in->left -= len;
+	return len;
+}
+
+/* A message with a good header: a byte of request, one of descriptors, one of its length, the payload. */
+static void say(struct front *f, struct input *in)
+{
+	uint8_t buf[sizeof(struct vu_wire_hdr) + 256];
+	uint32_t request = byte(in), how = byte(in), len = bytes(in, buf + sizeof(struct vu_wire_hdr), byte(in));
+	struct vu_wire_hdr h = { le32_of(request), le32_of(VU_VERSION | (how & 8)), le32_of(len) };
+	struct front_queue *q = &f->queues[how % FRONT_QUEUES];
+	const int fds[] = { how & 4 ? f->fd : bell_fd(&q->kick), bell_fd(&q->call), f->fd };
+
+	memcpy(buf, &h, sizeof(h));
+	front_send_raw(f, buf, sizeof(h) + len, fds, how & 3);
+}
+
+static void scribble(struct front *f, struct input *in)
+{
+	uint32_t at = byte(in) % FRONT_QUEUES * 69632 + byte(in) * 256u + byte(in), len = byte(in);
+
+	if (at + len <= f->share.len)
+		bytes(in, f->share.base + at, len);
+}
+
+static void one(struct front *f, struct input *in)
+{
+	uint8_t buf[256], what = byte(in);
+
+	switch (what % 6) {
+	case 0:
+		front_send_raw(f, buf, bytes(in, buf, byte(in)), &f->fd, what >> 7);
+		break;
+	case 1:
+		say(f, in);
+		break;
+	case 2:
+		scribble(f, in);
+		break;
+	case 3:
+		front_kick(&f->queues[what / 6 % FRONT_QUEUES]);
+		break;
+	case 4:
+		world_pass(1000ull << (what / 6 % 16));
+		break;
+	default:
+		if (f->ended)
+			front_reopen(f);
+		else
+			front_submit(&f->queues[what / 6 % FRONT_QUEUES], byte(in) & 15, byte(in), byte(in) * 16u, 0);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	uint8_t begin = byte(&in);
+	struct test_world w = { .cores = 2 };
+	struct front f;
+
+	log_set_level(LOG_LEVEL_COUNT);
+	world_start(&w, begin);
+	front_open(&f, &w, (begin & 1 ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0) |
+	           (begin & 2 ? VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) : 0), VU_P_BIT(STATUS) | VU_P_BIT(CONFIGURE_MEM_SLOTS));
+	if (begin & 4)
+		front_start(&f);
+	f.deaf = true;
+	for (uint32_t i = 0; in.left && i < 200; i++)
+		one(&f, &in);
+	world_pass(NS_PER_MS);
+	front_close(&f);
+	world_stop(&w);
+	return 0;
+}
