@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct test_world w = { .cores = 2 };
 	struct front f;
 
-	log_set_level(LOG_LEVEL_COUNT);
+	log_set_level(LOG_ERROR);
 	world_start(&w, begin);
 	front_open(&f, &w, (begin & 1 ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0) |
 	           (begin & 2 ? VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) : 0), VU_P_BIT(STATUS) | VU_P_BIT(CONFIGURE_MEM_SLOTS));
