@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vhost_fuzz.c: a front-end and a guest that say anything: messages, descriptors, rings. The daemon answers or hangs up,
- * serves the next one, and ends with nothing left open.
+/* vhost_fuzz.c: a front-end and a guest that say anything: messages, descriptors, rings. The daemon answers or hangs
+ * up, serves the next one, and ends with nothing left open.
  *
  * Input: a byte of features and how the session begins; then, again and again, a byte of what to do, and its rest.
  */

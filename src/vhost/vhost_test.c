@@ -325,7 +325,7 @@ static void set_coalescing(void *arg)
 {
 	struct err e = { 0 };
 
-	assert(!vhost_ctrlr_set_coalescing(ctrlr_at_hand, *(uint32_t *)arg, 1000, &e));
+	must(!vhost_ctrlr_set_coalescing(ctrlr_at_hand, *(uint32_t *)arg, 1000, &e));
 }
 
 /* With a high rate interrupts are put off, and none is forgotten. */
