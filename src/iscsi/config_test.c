@@ -57,6 +57,8 @@ void scsi_target_add_lun(struct scsi_target *t, const struct scsi_lun_opts *opts
 		err_set(&c->err, -ENODEV, "bdev_name: there is no device 'none'");
 	else
 		t->luns++;
+	if (!strcmp(opts->bdev_name, "slow")) /* so slow that the device of LUN 3 goes meanwhile */
+		gone_fn(gone_arg, t, &(struct scsi_lun_gone){ .lun = 3, .bdev_name = "a", .returns = true });
 	c->done(c);
 }
 
@@ -494,6 +496,22 @@ static void a_lun_whose_device_returns_is_told(void **state)
 	assert_true(list_empty(&n->luns));
 }
 
+static void a_lun_may_go_before_its_node_is_made(void **state)
+{
+	const struct iscsi_lun_spec luns[2] = { { .bdev_name = "a", .lun = 3 }, { .bdev_name = "slow", .lun = -1 } };
+	const struct iscsi_node_opts opts = { .name = NODE, .luns = luns, .lun_count = 2 };
+	uint32_t kept = 0;
+
+	target->lun_gone = keep_lun;
+	target->lun_gone_arg = &kept;
+	iscsi_node_add(target, &opts, begin());
+	assert_true(changed);
+	assert_int_equal(error.code, -ENODEV);
+	assert_non_null(strstr(error.text, "luns[0].bdev_name: device 'a'"));
+	assert_int_equal(target->node_count, 0);
+	assert_int_equal(kept, 0); /* nothing that could come back to a node that is not there */
+}
+
 static void groups_are_whole_or_not_there(void **state)
 {
 	const char *names[] = { HOST "1", HOST "2" }, *masks[] = { "192.0.2.0/24", "wrong" };
@@ -524,6 +542,7 @@ int main(void)
 		TEST(a_port_goes_after_its_sessions), TEST(a_port_that_is_mapped_again_stays),
 		TEST(a_portal_group_takes_its_maps_along), TEST(a_node_that_goes_is_no_more_found),
 		TEST(a_node_is_made_whole_or_not_at_all), TEST(luns_have_numbers), TEST(a_lun_whose_device_returns_is_told),
+		TEST(a_lun_may_go_before_its_node_is_made),
 		TEST(groups_are_whole_or_not_there),
 	};
 

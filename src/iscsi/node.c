@@ -234,7 +234,7 @@ static void lun_gone(void *arg, struct scsi_target *scsi, const struct scsi_lun_
 		log_notice("iscsi: LUN %u of %s goes with its device '%s'", g->lun, n->name, g->bdev_name);
 		lun_free(l);
 		iscsi_node_touch(n);
-		if (g->returns && t->lun_gone && !n->gone && !t->stopping)
+		if (g->returns && t->lun_gone && !n->gone && !n->coming && !t->stopping)
 			t->lun_gone(t->lun_gone_arg, n, g);
 		return;
 	}
@@ -335,12 +335,30 @@ void iscsi_node_go(struct iscsi_node *n, struct iscsi_change *c)
 	iscsi_work_run(w);
 }
 
+static bool shows(const struct iscsi_node *n, const char *bdev_name)
+{
+	list_each(l, &n->luns)
+		if (!strcmp(list_entry(l, struct iscsi_lun, link)->bdev_name, bdev_name))
+			return true;
+	return false;
+}
+
+/* A LUN that was added may have gone with its device before the node is there. */
+static void check_luns(struct node_add *a)
+{
+	for (uint32_t i = 0; i < a->at && !a->change->err.code; i++)
+		if (!shows(a->node, a->luns[i].bdev_name))
+			err_set(&a->change->err, -ENODEV, "luns[%u].bdev_name: device '%s' went away meanwhile", i,
+			        a->luns[i].bdev_name);
+}
+
 static void add_end(struct node_add *a)
 {
 	struct iscsi_change *c = a->change;
 	struct iscsi_node *n = a->node;
 	struct iscsi_target *t = n->target;
 
+	check_luns(a);
 	n->coming = false;
 	for (uint32_t i = 0; i < a->lun_count; i++)
 		free((void *)(uintptr_t)a->luns[i].bdev_name);
