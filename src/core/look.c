@@ -135,7 +135,9 @@ uint32_t look_run(struct reactor *r)
 {
 	uint32_t work = 0;
 
-	unarm_all(r, &r->dozing);
+	if (r->lookers_doze)
+		unarm_all(r, &r->dozing);
+	r->lookers_doze = false;
 	calls_begin(r);
 	for (uint32_t i = r->looker_count; i && !list_empty(&r->lookers); i--) {
 		struct looker *l = list_entry(r->lookers.next, struct looker, link);
@@ -151,8 +153,10 @@ bool look_may_sleep(struct reactor *r)
 {
 	while (!list_empty(&r->lookers)) {
 		struct looker *l = list_entry(r->lookers.next, struct looker, link);
+		bool doze = r->mode == CORE_ADAPTIVE && !is_quiet(r, l);
 
-		if (!arm(r, l, r->mode == CORE_ADAPTIVE && !is_quiet(r, l) ? &r->dozing : &r->armed))
+		r->lookers_doze |= doze;
+		if (!arm(r, l, doze ? &r->dozing : &r->armed))
 			return false;
 	}
 	return true;

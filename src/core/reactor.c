@@ -50,7 +50,7 @@ static bool pass(struct reactor *r, uint64_t timeout_ns)
 		work += timer_run_due(r);
 	if (r->poller_count)
 		work += run_pollers(r);
-	if (r->looker_count || !list_empty(&r->dozing))
+	if (r->looker_count || r->lookers_doze)
 		work += look_run(r);
 	work += run_deferred(r);
 	msg_flush(r);

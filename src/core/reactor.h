@@ -69,16 +69,19 @@ struct reactor {
 	uint64_t timer_sequence;
 	struct list pollers, sources;
 	struct poller *poller_running;           /* NULL once it stopped itself */
-	uint32_t poller_count, source_count, bell_count; /* bells: of the sources */
-	struct list lookers, dozing, armed;      /* looked at; look.c */
-	struct looker *looker_running;           /* NULL once it stopped itself */
+	uint32_t poller_count, source_count;
 	uint32_t looker_count;                   /* looked at */
-	uint64_t looker_quiet_ns;
-	uint64_t sources_asked_ns;               /* while it looks; when sources were asked last, */
-	bool sources_found;                      /* and whether there was one ready */
+	bool lookers_doze;                       /* some are in `dozing` */
 	struct pace pace;
 	uint64_t pass_began_ns, slept_ns;        /* slept_ns: within this pass */
 	bool pass_was_busy;
+
+	/* its lookers (look.c), and what it does about descriptors while it has some */
+	struct list lookers, dozing, armed;
+	struct looker *looker_running;           /* NULL once it stopped itself */
+	uint64_t looker_quiet_ns, sources_asked_ns;
+	bool sources_found;                      /* when they were asked last */
+	uint32_t bell_count;                     /* of the sources */
 
 	/* what runs now, for the stall guard; and accounts. Written by the owner, read by anyone (relaxed). */
 	CACHE_ALIGNED struct reactor_stats stats;
