@@ -35,7 +35,6 @@ const char *iscsi_conn_name(const struct iscsi_conn *c)
 void iscsi_conn_arrive(struct msg *m)
 {
 	struct iscsi_conn *c = container_of(m, struct iscsi_conn, carry_msg);
-	int rc;
 
 	c->home = iscsi_home_self(c->conns);
 	iscsi_home_begin(c->home);
@@ -45,16 +44,24 @@ void iscsi_conn_arrive(struct msg *m)
 	scsi_nexus_begin(&c->nexus);
 	c->nexus_on = true;
 	iscsi_conn_set_state(c, CONN_READY);
+	c->blocked = false;
+	if (iscsi_conn_settle(c))
+		iscsi_send_soon(c);
+}
+
+bool iscsi_conn_settle(struct iscsi_conn *c)
+{
+	int rc;
+
 	carry_came(&c->where);
 	rc = sock_attach(c->sock, iscsi_conn_ready, c);
 	if (rc || c->home->stopping) {
 		iscsi_conn_lose(c, rc ? strerror(-rc) : "the target stops");
-		return;
+		return false;
 	}
 	iscsi_conn_update_reading(c);
-	c->blocked = false;
-	iscsi_send_soon(c);
 	iscsi_conn_start_timer(c);
+	return true;
 }
 
 /* --- reading or not --- */

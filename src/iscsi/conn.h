@@ -302,6 +302,7 @@ struct iscsi_say *iscsi_text_answer(struct iscsi_conn *c, const struct iscsi_tex
 const char *iscsi_conn_name(const struct iscsi_conn *c);      /* for the log: the initiator's name */
 void iscsi_conn_set_state(struct iscsi_conn *c, enum conn_state state);
 void iscsi_conn_arrive(struct msg *m);                        /* c->carry_msg, on its first core */
+bool iscsi_conn_settle(struct iscsi_conn *c);                 /* it is here: go on. False: it was lost */
 /* What the other side did cannot be gone on with: Reject the PDU at hand, then close. */
 void iscsi_conn_break(struct iscsi_conn *c, uint8_t reason, const char *why);
 /* Say `last`, if any, then leave the closing to the initiator for a while. */

@@ -135,16 +135,9 @@ static void arrive(struct carry *m, struct freeze *f)
 static void live(struct carry *m)
 {
 	struct iscsi_conn *c = moving(m);
-	int rc;
 
-	carry_came(&c->where);
-	rc = sock_attach(c->sock, iscsi_conn_ready, c);
-	if (rc || c->home->stopping) {
-		iscsi_conn_lose(c, rc ? strerror(-rc) : "the target stops");
+	if (!iscsi_conn_settle(c))
 		return;
-	}
-	iscsi_conn_update_reading(c);
-	iscsi_conn_start_timer(c);
 	iscsi_tasks_next(c);
 	if (!queue_empty(&c->out))
 		iscsi_send_soon(c);

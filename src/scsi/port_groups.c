@@ -9,14 +9,6 @@
 #define FORMAT(cdb) ((cdb)[1] >> 5)
 #define FORMAT_EXTENDED 1u
 
-const struct scsi_port *scsi_port_find(const struct scsi_map *map, uint16_t id)
-{
-	for (uint32_t i = 0; i < map->port_count; i++)
-		if (map->ports[i].id == id)
-			return &map->ports[i];
-	return NULL;
-}
-
 /* --- report ---------------------------------------------------------------------------------------------------- */
 
 bool scsi_report_groups_parse(struct scsi_task *t)

@@ -63,7 +63,6 @@ bool scsi_report_groups_parse(struct scsi_task *t);
 void scsi_report_groups_run(struct scsi_task *t);
 bool scsi_set_groups_parse(struct scsi_task *t);
 void scsi_set_groups_run(struct scsi_task *t);
-const struct scsi_port *scsi_port_find(const struct scsi_map *map, uint16_t id);
 
 /* --- xcopy.c, copy_results.c --- */
 bool scsi_xcopy_parse(struct scsi_task *t);

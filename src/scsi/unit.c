@@ -21,27 +21,21 @@ bool scsi_request_sense_parse(struct scsi_task *t)
 
 static void request_sense_answer(struct scsi_task *t, uint8_t key, uint16_t asc)
 {
-	uint8_t buf[sizeof(struct scsi_sense_fixed)] = { 0 };
+	const struct scsi_sense_desc d = { .code = SCSI_SENSE_DESC, .key = key, .asc = (uint8_t)(asc >> 8),
+		.ascq = (uint8_t)asc };
+	const struct scsi_sense_fixed f = { .code = SCSI_SENSE_FIXED, .key = key, .asc = (uint8_t)(asc >> 8),
+		.ascq = (uint8_t)asc, .additional_len = sizeof(f) - 8 };
 
-	if (t->cdb[1] & DESC) {
-		struct scsi_sense_desc *d = (struct scsi_sense_desc *)buf;
-
-		*d = (struct scsi_sense_desc){ .code = SCSI_SENSE_DESC, .key = key, .asc = (uint8_t)(asc >> 8),
-			.ascq = (uint8_t)asc };
-		scsi_task_complete_data(t, buf, sizeof(*d));
-		return;
-	}
-	struct scsi_sense_fixed *f = (struct scsi_sense_fixed *)buf;
-
-	*f = (struct scsi_sense_fixed){ .code = SCSI_SENSE_FIXED, .key = key, .asc = (uint8_t)(asc >> 8),
-		.ascq = (uint8_t)asc, .additional_len = sizeof(*f) - 8 };
-	scsi_task_complete_data(t, buf, sizeof(*f));
+	if (t->cdb[1] & DESC)
+		scsi_task_complete_data(t, &d, sizeof(d));
+	else
+		scsi_task_complete_data(t, &f, sizeof(f));
 }
 
 static uint16_t access_asc(const struct scsi_task *t)
 {
 	const struct scsi_map *map = scsi_nexus_map(t->nexus);
-	const struct scsi_port *port = scsi_port_find(map, t->nexus->port);
+	const struct scsi_port *port = scsi_map_port(map, t->nexus->port);
 
 	for (uint32_t i = 0; port && i < map->group_count; i++) {
 		if (map->groups[i].id != port->group)

@@ -131,7 +131,7 @@ static void designator_u16(const struct scsi_task *t, struct page *p, uint8_t ty
 /* In the order in which hosts that read only the first ones want them. */
 static void device_id(const struct scsi_task *t, struct page *p)
 {
-	const struct scsi_port *port = scsi_port_find(scsi_nexus_map(t->nexus), t->nexus->port);
+	const struct scsi_port *port = scsi_map_port(scsi_nexus_map(t->nexus), t->nexus->port);
 	const struct uuid *uuid = &t->lu->served->info.uuid;
 
 	scsi_naa(uuid, designator(p, SCSI_CODE_BINARY, SCSI_ASSOC_LU | SCSI_DESIGNATOR_NAA, SCSI_NAA_LEN));
