@@ -18,6 +18,7 @@
 #define NO_LOGIN 8u
 #define DRY 0x10u /* buffers are hard to get */
 #define MOVES 0x20u
+#define PIECES 0x40u /* most commands are long */
 
 static struct test_world world;
 static struct host host;
@@ -161,6 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (size < 2 || size > 4096)
 		return 0;
 	begin();
+	world.target->options.piece_bytes = bytes[0] & PIECES ? 4096 : MEM_IO_BYTES_MAX;
 	host_open(&host, &world);
 	if (behave(bytes[0])) {
 		mem_starve(world.core, bytes[0] & DRY ? 2 : 0);

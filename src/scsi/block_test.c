@@ -115,6 +115,72 @@ static void residuals_say_what_was_not_moved(void **state)
 	}
 }
 
+static void long_commands_go_in_pieces(void **state)
+{
+	struct rig_cdb rd = rig_rw(SCSI_OP_READ_10, 7, 100), wr = rig_rw(SCSI_OP_WRITE_10, 7, 100);
+	struct rig_task rt;
+
+	q->n.piece_bytes = 4096;
+	for (int lending = 0; lending < 2; lending++) {
+		rig.no_lending = !lending;
+		out[0] = (uint8_t)lending;
+		assert_int_equal(rig_cmd(q, 0, &wr, SCSI_DATA_OUT, out, 51200, &rt), SCSI_GOOD);
+		assert_int_equal(rt.pieces, 12);
+		assert_int_equal(rt.residual, 0);
+		assert_int_equal(rig_cmd(q, 0, &rd, SCSI_DATA_IN, in, 51200, &rt), SCSI_GOOD);
+		assert_int_equal(rt.pieces, 12);
+		assert_int_equal(rt.got, 51200);
+		assert_memory_equal(in, out, 51200);
+		assert_int_equal(rig_cmd(q, 0, &rd, SCSI_DATA_IN, in, 5000, &rt), SCSI_GOOD); /* one and a bit */
+		assert_int_equal(rt.pieces, 1);
+		assert_int_equal(rt.got, 5000);
+		assert_int_equal(rt.residual, 51200 - 5000);
+		assert_int_equal(rig_cmd(q, 0, &wr, SCSI_DATA_OUT, out + 512, 8191, &rt), SCSI_GOOD);
+		assert_int_equal(rt.pieces, 1);
+		assert_int_equal(rt.residual, 51200 - 8191);
+		assert_int_equal(rig_cmd(q, 0, &rd, SCSI_DATA_IN, in, 8192, &rt), SCSI_GOOD);
+		assert_memory_equal(in, out + 512, 15 * 512);
+		assert_memory_equal(in + 15 * 512, out + 15 * 512, 512);
+	}
+}
+
+/* Between two pieces it is a command that has not begun: what means such ones means it. */
+static void long_commands_end_between_pieces(void **state)
+{
+	struct rig_cdb wr = rig_rw(SCSI_OP_WRITE_10, 0, 32), rd = rig_rw(SCSI_OP_READ_10, 0, 32);
+	struct rig_nexus *other = rig_join(&rig, 1, "iqn.other,i,0x1");
+	struct rig_task *rt, end;
+
+	q->n.piece_bytes = 4096;
+	for (int write = 0; write < 2; write++) {
+		rt = rig_parse(q, 0, write ? &wr : &rd, write ? SCSI_DATA_OUT : SCSI_DATA_IN, write ? out : in, 16384,
+		               SCSI_ATTR_SIMPLE);
+		rt->stays = true;
+		rig_execute(rt);
+		rig_pass(NS_PER_MS);
+		assert_int_equal(rt->pieces, 1);
+		assert_int_equal(q->n.task_count, 0);
+		assert_int_equal(rig_tmf(other, SCSI_TMF_LU_RESET, 0, 0), SCSI_TMF_COMPLETE);
+		rig_next(rt);
+		assert_int_equal(rig_end(rt, &end), SCSI_TASK_ABORTED);
+		assert_true(end.aborted);
+		assert_int_equal(end.residual, 4096 - 16384);
+		assert_int_equal(read_from(0, SCSI_OP_READ_10, 0, 1, 512), RIG_SENSE(UNIT_ATTENTION, DEVICE_RESET));
+	}
+	assert_int_equal(rig_add_lun(&rig, "nul", 5, false), 0);
+	while (read_from(5, SCSI_OP_READ_10, 0, 1, 512))
+		; /* attentions */
+	rt = rig_parse(q, 5, &rd, SCSI_DATA_IN, in, 16384, SCSI_ATTR_SIMPLE);
+	rt->stays = true;
+	rig_execute(rt);
+	rig_pass(NS_PER_MS);
+	rig_resize(&rig, "nul", 20);
+	rig_next(rt);
+	assert_int_equal(rig_end(rt, &end), SCSI_CHECK_CONDITION);
+	assert_int_equal(end.asc, SCSI_ASC_LBA_OUT_OF_RANGE);
+	assert_int_equal(end.residual, 4096 - 16384);
+}
+
 static void what_cannot_be_is_refused_with_a_pointer(void **state)
 {
 	struct rig_cdb c = rig_rw(SCSI_OP_READ_10, 0, 1), unknown = { .b = { 0xee } };
@@ -397,6 +463,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_written_is_read, fresh, over),
 		cmocka_unit_test_setup_teardown(ends_of_the_disk_are_kept, fresh, over),
 		cmocka_unit_test_setup_teardown(residuals_say_what_was_not_moved, fresh, over),
+		cmocka_unit_test_setup_teardown(long_commands_go_in_pieces, fresh, over),
+		cmocka_unit_test_setup_teardown(long_commands_end_between_pieces, fresh, over),
 		cmocka_unit_test_setup_teardown(what_cannot_be_is_refused_with_a_pointer, fresh, over),
 		cmocka_unit_test_setup_teardown(capacity_is_told, fresh, over),
 		cmocka_unit_test_setup_teardown(caches_are_written, fresh, over),

@@ -4,6 +4,9 @@
 
 #include "bdev/bdev_device.h"
 
+static void next_here(void *arg);
+static void execute_here(void *arg);
+
 /* --- a transport made of memory -- */
 
 static struct rig_task *task_of(struct scsi_task *t)
@@ -16,12 +19,13 @@ static void take_data(struct rig_task *rt)
 	struct scsi_task *t = &rt->task;
 	uint32_t at = 0;
 
-	rt->got = t->sent_len;
-	must(t->sent_len <= t->expected_in);
+	must(rt->got == t->base || !t->sent_len);
+	rt->got = t->base + t->sent_len;
+	must(rt->got <= t->expected_in);
 	for (uint32_t i = 0; i < t->iov_count && at < t->sent_len; i++) {
 		uint32_t n = min_u32((uint32_t)t->iovs[i].iov_len, t->sent_len - at);
 
-		memcpy(rt->data + at, t->iovs[i].iov_base, n);
+		memcpy(rt->data + t->base + at, t->iovs[i].iov_base, n);
 		at += n;
 	}
 	must(at == t->sent_len);
@@ -53,8 +57,37 @@ static void answered(struct rig_task *rt)
 
 static void fake_task_done(struct scsi_task *t)
 {
+	struct rig_task *rt = task_of(t);
+
 	must(t->status != SCSI_CHECK_CONDITION || t->sense_len);
-	answered(task_of(t));
+	if (!t->more) {
+		answered(rt);
+		return;
+	}
+	must(t->status == SCSI_GOOD && !t->aborted);
+	rt->pieces++;
+	if (t->data == SCSI_DATA_IN)
+		take_data(rt);
+	if (!rt->stays)
+		next_here(rt);
+}
+
+static void next_here(void *arg)
+{
+	struct rig_task *rt = arg;
+
+	if (!scsi_task_seek(&rt->task, rt->task.base + rt->task.moves)) {
+		answered(rt);
+		return;
+	}
+	free(rt->buffer);
+	rt->buffer = NULL;
+	execute_here(rt);
+}
+
+void rig_next(struct rig_task *rt)
+{
+	sim_as(core_reactor(rt->q->rig->core, rt->q->core_index), next_here, rt);
 }
 
 static void nexus_ended(struct scsi_nexus *n)
@@ -425,7 +458,7 @@ static void set_buffers(struct rig_task *rt)
 
 	rt->buffer = base_zalloc(max_u32(1, t->moves));
 	if (t->data == SCSI_DATA_OUT)
-		memcpy(rt->buffer, rt->data, t->moves);
+		memcpy(rt->buffer, rt->data + t->base, t->moves);
 	for (; at < t->moves; n++) { /* in uneven pieces */
 		uint32_t len = min_u32(n % 2 ? 4096 : 3000, t->moves - at);
 
@@ -447,7 +480,7 @@ static void put_lent(struct rig_task *rt)
 	uint32_t at = 0;
 
 	for (uint32_t i = 0; i < rt->task.iov_count; i++) {
-		memcpy(rt->iovs[i].iov_base, rt->data + at, rt->iovs[i].iov_len);
+		memcpy(rt->iovs[i].iov_base, rt->data + rt->task.base + at, rt->iovs[i].iov_len);
 		at += (uint32_t)rt->iovs[i].iov_len;
 	}
 	must(at == rt->task.moves);

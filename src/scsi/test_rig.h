@@ -45,6 +45,8 @@ struct rig_task {
 	uint8_t *data;                     /* the caller's */
 	uint32_t len;                      /* bytes the initiator offers, or has room for */
 	bool done, refused;
+	bool stays;                        /* a long command: after each piece, until rig_next() */
+	uint32_t pieces;                   /* that went well, and were not the last */
 	uint8_t status, key;
 	uint16_t asc;
 	uint32_t got;                      /* bytes that came */
@@ -87,6 +89,7 @@ struct rig_task *rig_send(struct rig_nexus *q, uint32_t lun, const struct rig_cd
 struct rig_task *rig_parse(struct rig_nexus *q, uint32_t lun, const struct rig_cdb *cdb, enum scsi_data dir,
                            void *data, uint32_t len, uint8_t attr);
 void rig_execute(struct rig_task *rt);
+void rig_next(struct rig_task *rt);        /* its next piece */
 bool rig_wait(struct rig_task *rt, uint64_t ns);
 uint8_t rig_end(struct rig_task *rt, struct rig_task *ret); /* its status; frees it; `ret` may be NULL */
 uint8_t rig_cmd(struct rig_nexus *q, uint32_t lun, const struct rig_cdb *cdb, enum scsi_data dir, void *data,
