@@ -177,4 +177,32 @@ static inline enum vq_fault vq_table_check(const struct vq_dev *q, uint32_t len,
 	return VQ_OK;
 }
 
+/* --- looking ahead: what the next chains need is on its way while this one is done. Nothing here is believed. --- */
+
+static inline void *vq_ahead(const struct vq_dev *q, uint64_t addr, uint32_t hint, uint64_t len)
+{
+	const struct vq_region *r = &q->mem->regions[hint];
+	uint64_t at = addr - r->addr;
+
+	return likely(at < r->len && len <= r->len - at) ? r->host + at : NULL;
+}
+
+/* What a descriptor points to: a request's header, or its table. */
+static inline void vq_prefetch_target(const struct vq_dev *q, const struct virtq_desc *d)
+{
+	void *to = vq_ahead(q, vq_read_split(d).addr, q->mem_hint, 1);
+
+	if (to)
+		__builtin_prefetch(to);
+}
+
+/* What its table points to first: the header. */
+static inline void vq_prefetch_table(const struct vq_dev *q, const struct virtq_desc *d)
+{
+	const struct virtq_desc *table = vq_ahead(q, vq_read_split(d).addr, q->table_hint, sizeof(*table));
+
+	if (table)
+		vq_prefetch_target(q, table);
+}
+
 #endif

@@ -10,6 +10,24 @@ static enum vq_fault packed_chain(struct vq_dev *q, struct vq_chain *c, uint32_t
 static enum vq_fault packed_again(struct vq_dev *q, struct vq_chain *c, uint32_t max, struct vq_slot *ret_slot);
 static void packed_use(struct vq_dev *q, uint16_t id, uint32_t written);
 
+/* The next entry if it is available, and the one after it. What is not a head's is worth its reading, too. */
+static inline void packed_look_ahead(const struct vq_dev *q)
+{
+	uint32_t at = q->avail_next;
+	uint16_t flags = vq_load16(&vq_pdesc(q->desc, at)->flags);
+
+	if (!vq_is_avail(flags, q->avail_wrap))
+		return;
+	if (flags & VIRTQ_DESC_F_INDIRECT)
+		vq_prefetch_table(q, &q->desc[at]);
+	else
+		vq_prefetch_target(q, &q->desc[at]);
+	at++;
+	if (at < q->size && vq_is_avail(vq_load16(&vq_pdesc(q->desc, at)->flags), q->avail_wrap))
+		vq_prefetch_target(q, &q->desc[at]);
+	__builtin_prefetch(&q->desc[at + 3 < q->size ? at + 3 : 0]);
+}
+
 int vq_packed_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint32_t max)
 {
 	bool resubmit = unlikely(q->resubmit_next < q->resubmit_count);
@@ -47,7 +65,7 @@ int vq_packed_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint
 			q->avail_next -= (uint16_t)q->size;
 			q->avail_wrap = !q->avail_wrap;
 		}
-		__builtin_prefetch(&q->desc[q->avail_next]);
+		packed_look_ahead(q);
 	}
 	if (q->in_order)
 		vq_order_add(q, c->id);

@@ -6,7 +6,25 @@ static bool split_look(struct vq_dev *q);
 static enum vq_fault split_chain(struct vq_dev *q, struct vq_chain *c, uint32_t max, uint16_t head);
 static void split_use(struct vq_dev *q, uint16_t id, uint32_t written);
 
-#define PREFETCH_AHEAD 4 /* chains; of 2, 4 and 8 none was slower than 4 with rings in another core's cache */
+static const struct virtq_desc *split_head(const struct vq_dev *q, uint16_t at)
+{
+	const struct virtq_avail *avail = q->driver;
+
+	return &q->desc[vq_peek16(&avail->ring[at & (q->size - 1)]) & (q->size - 1)];
+}
+
+/* Three misses lie one behind the other (descriptor, table, header): each is asked for some chains before. */
+static inline void split_look_ahead(const struct vq_dev *q)
+{
+	uint16_t left = (uint16_t)(q->avail_seen - q->avail_next);
+
+	if (left > 4)
+		__builtin_prefetch(split_head(q, q->avail_next + 4));
+	if (left > 2)
+		vq_prefetch_target(q, split_head(q, q->avail_next + 2));
+	if (left > 1 && vq_read_split(split_head(q, q->avail_next + 1)).flags & VIRTQ_DESC_F_INDIRECT)
+		vq_prefetch_table(q, split_head(q, q->avail_next + 1));
+}
 
 int vq_split_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint32_t max)
 {
@@ -27,9 +45,7 @@ int vq_split_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint3
 		head = vq_peek16(&avail->ring[q->avail_next & (q->size - 1)]);
 		if (unlikely(head >= q->size))
 			return vq_dev_stop(q, VQ_FAULT_HEAD, q->avail_next, head);
-		if ((uint16_t)(q->avail_seen - q->avail_next) > PREFETCH_AHEAD)
-			__builtin_prefetch(&q->desc[vq_peek16(&avail->ring[(q->avail_next + PREFETCH_AHEAD) & (q->size - 1)]) &
-			                            (q->size - 1)]);
+		split_look_ahead(q);
 	}
 	slot = &q->slots[head];
 	if (unlikely(slot->state != VQ_SLOT_FREE))
