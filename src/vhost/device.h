@@ -37,7 +37,7 @@ struct vhost_task {
 	struct vq_chain chain;            /* iovs: out_count readable ones, then the writable ones */
 	uint64_t since_ns;
 	bool out;                         /* between execute and done */
-	struct iovec iovs[VHOST_IOVS_MAX];
+	struct iovec *iovs;               /* room for VHOST_IOVS_MAX */
 };
 
 struct vhost_device_ops {

@@ -48,8 +48,8 @@ static void leave(struct carry *c, struct reactor *to, struct freeze *f)
 	struct vhost_ring_priv *r = moving(c);
 	struct vhost *v = r->home->vhost;
 
-	atomic_fetch_sub(&r->home->load, 1);
-	atomic_fetch_add(&v->homes[reactor_index(to)].load, 1);
+	sched_place_left(&v->place, reactor_self());
+	sched_place_came(&v->place, to);
 	vq_dev_freeze(f, &r->vq);
 	freeze_bool(f, "ring.notify", &r->notify);
 	vq_dev_fini(&r->vq);

@@ -149,6 +149,12 @@ void vhost_queue_start(struct vhost_ring_priv *r)
 		err_set(&s->err, -EINVAL, "queue %u: %s", r->ring.index, vq_fault_text(fault));
 		return;
 	}
+	r->charged = (uint64_t)r->setup.size * (c->ops->task_bytes + VHOST_IOVS_MAX * sizeof(struct iovec));
+	if (!mem_charge(s->vhost->core, r->charged)) {
+		err_set(&s->err, -ENOMEM, "queue %u of %u: %llu bytes for its requests are more than what is left of the memory "
+		        "budget; see option --memory", r->ring.index, r->setup.size, (unsigned long long)r->charged);
+		return;
+	}
 	r->log = log_for(s);
 	r->setup.log = r->log ? &r->log->vq : NULL;
 	r->view = vhost_view_make(s->mem);
@@ -170,6 +176,7 @@ static void not_running(struct vhost_ring_priv *r)
 	if (r->log)
 		vhost_log_unref(r->log);
 	r->log = NULL;
+	mem_uncharge(s->vhost->core, r->charged);
 	r->queue.running = r->queue.stopping = false;
 	s->running--;
 }

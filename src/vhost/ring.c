@@ -37,7 +37,8 @@ static void make_tasks(struct vhost_ring_priv *r)
 
 	assert(bytes % CACHE_LINE == 0);
 	r->tasks = aligned_alloc(CACHE_LINE, r->setup.size * bytes);
-	must(r->tasks);
+	r->iovs = aligned_alloc(CACHE_LINE, r->setup.size * VHOST_IOVS_MAX * sizeof(*r->iovs));
+	must(r->tasks && r->iovs);
 	r->free = NULL;
 	r->made = 0;
 }
@@ -51,9 +52,10 @@ static struct vhost_task *take_slot(struct vhost_ring_priv *r)
 		return t;
 	}
 	assert(r->made < r->setup.size);
-	t = task_at(r, r->made++);
+	t = task_at(r, r->made);
 	memset(t, 0, r->ring.session->ctrlr->ops->task_bytes);
 	t->ring = &r->ring;
+	t->iovs = r->iovs + (size_t)r->made++ * VHOST_IOVS_MAX;
 	return t;
 }
 
@@ -78,7 +80,9 @@ void vhost_ring_leave(struct vhost_ring_priv *r)
 	defer_cancel(&r->flush);
 	timer_stop(&r->later);
 	free(r->tasks);
+	free(r->iovs);
 	r->tasks = NULL;
+	r->iovs = NULL;
 	r->free = NULL;
 	list_del(&r->link);
 }
@@ -95,7 +99,7 @@ void vhost_ring_start_op(struct vhost_op *op)
 		op->rc = -EINVAL;
 		vhost_view_left(r->view);
 		r->view = NULL;
-		atomic_fetch_sub(&session_priv(r->ring.session)->vhost->homes[reactor_index(reactor_self())].load, 1);
+		sched_place_left(&session_priv(r->ring.session)->vhost->place, reactor_self());
 		vhost_op_end(op);
 		return;
 	}
@@ -382,7 +386,7 @@ static void end(struct vhost_ring_priv *r)
 	op->base = vq_dev_base(&r->vq);
 	vq_dev_fini(&r->vq);
 	vhost_ring_leave(r);
-	atomic_fetch_sub(&r->home->load, 1);
+	sched_place_left(&r->home->vhost->place, reactor_self());
 	vhost_view_left(r->view);
 	r->view = NULL;
 	r->stopping = NULL;

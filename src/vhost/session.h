@@ -21,6 +21,7 @@
 
 #include "base/text.h"
 #include "core/log.h"
+#include "core/mem.h"
 #include "core/sched.h"
 #include "core/share.h"
 #include "core/watch.h"
@@ -114,6 +115,7 @@ enum vhost_ring_state { RING_IDLE, RING_OPENING, RING_OPEN, RING_CLOSING, RING_C
 struct vhost_ring_priv {
 	struct vhost_ring ring;
 	struct vhost_queue queue;
+	uint64_t charged;                  /* to the memory budget, while it runs */
 	struct carry_home at;              /* the core that has it, or will have it in a moment */
 	_Atomic bool call_told, broken_told; /* the messages are on their way to control */
 	struct msg call_msg, broken_msg;
@@ -133,6 +135,7 @@ struct vhost_ring_priv {
 	uint8_t state;                     /* enum vhost_ring_state */
 	struct vq_setup setup;             /* what vq was made of */
 	uint8_t *tasks;
+	struct iovec *iovs;                /* theirs */
 	uint32_t made;                     /* tasks that were ever used */
 	struct list link;                  /* in its home */
 	struct vhost_op *starting, *stopping;
@@ -191,7 +194,6 @@ struct vhost_home {
 	struct list rings;
 	struct watch watch;
 	struct log_limit complaints;
-	_Atomic uint32_t load;             /* rings here, or on their way */
 };
 
 struct vhost {
@@ -200,7 +202,8 @@ struct vhost {
 	char *dir;
 	struct list ctrlrs;
 	struct vhost_home *homes;          /* by reactor_index() */
-	uint32_t core_count, place_next, making; /* making: controllers that are not there yet */
+	uint32_t core_count, making;       /* making: controllers that are not there yet */
+	struct sched_place place;          /* counts rings */
 	uint64_t stamps;
 	_Atomic uint64_t ring_ids;
 	struct sched_mover mover;

@@ -21,6 +21,7 @@ struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const cha
 		list_init(&v->homes[i].rings);
 	}
 	list_init(&v->ctrlrs);
+	sched_place_init(&v->place, core);
 	vhost_mover_begin(v);
 	return v;
 }
@@ -45,26 +46,11 @@ struct vhost_ctrlr *vhost_ctrlr_next(struct vhost *v, struct vhost_ctrlr *c)
 
 /* --- cores -------------------------------------------------------------------------------------------------------- */
 
-/* Of cores with as few rings, the next in turn. */
+/* Who asks says which cores. */
 struct reactor *vhost_place(struct vhost *v, uint64_t mask)
 {
-	uint32_t best = UINT32_MAX, load = UINT32_MAX;
-
-	for (uint32_t i = 0; i < v->core_count; i++) {
-		uint32_t at = (v->place_next + i) % v->core_count, here;
-
-		if (mask && !(mask >> at & 1))
-			continue;
-		here = atomic_load(&v->homes[at].load);
-		if (here < load) {
-			best = at;
-			load = here;
-		}
-	}
-	assert(best != UINT32_MAX);
-	v->place_next = (best + 1) % v->core_count;
-	atomic_fetch_add(&v->homes[best].load, 1);
-	return core_reactor(v->core, best);
+	atomic_store_explicit(&v->place.allowed, mask, memory_order_relaxed);
+	return sched_place(&v->place, -1);
 }
 
 void vhost_home_begin(struct vhost_home *h)
