@@ -119,7 +119,7 @@ static void blk_end(struct vhost_ctrlr *c)
 	if (d)
 		let_go(d);
 	else if (!b->disks)
-		vhost_ctrlr_ended(c);
+		vhost_ctrlr_ended(c); /* else when the last one is over */
 }
 
 static const struct vhost_device_ops blk_ops = {
@@ -175,12 +175,27 @@ static void make_fails(struct vhost_blk *b)
 	vhost_less(v);
 }
 
-void vhost_blk_make(struct vhost *v, const struct vhost_blk_opts *opts, struct vhost_change *change)
+static struct vhost_disk *open_disk(struct vhost_blk *b, const char *ctrlr, const char *bdev_name, struct err *e)
 {
-	struct vhost_blk *b = base_zalloc(sizeof(*b));
+	struct vhost *v = b->ctrlr.vhost;
 	struct vhost_disk *d = bdev_served_zalloc(struct vhost_disk, dev, v->core);
 	char owner[VHOST_NAME_MAX + 32];
 	struct text text = text_over(owner, sizeof(owner));
+
+	text_add(&text, "vhost controller %s", ctrlr);
+	if (bdev_served_open(&d->dev, v->reg, bdev_name, b->made_read_only, owner, &served_ops, e)) {
+		free(d);
+		return NULL;
+	}
+	d->blk = b;
+	b->disks++;
+	return d;
+}
+
+void vhost_blk_make(struct vhost *v, const struct vhost_blk_opts *opts, struct vhost_change *change)
+{
+	struct vhost_blk *b = base_zalloc(sizeof(*b));
+	struct vhost_disk *d;
 
 	b->ctrlr.vhost = v;
 	b->change = change;
@@ -188,20 +203,20 @@ void vhost_blk_make(struct vhost *v, const struct vhost_blk_opts *opts, struct v
 	b->made_read_only = opts->read_only;
 	b->num_queues = opts->num_queues ? opts->num_queues : VHOST_RINGS_MAX;
 	v->making++;
-	text_add(&text, "vhost controller %s", opts->ctrlr.name);
 	if (!bdev_find(v->reg, opts->bdev_name))
 		err_set(&change->err, -ENODEV, "dev_name: there is no device '%s'; bdev_get_bdevs lists those that exist",
 		        opts->bdev_name);
-	if (change->err.code || vhost_ctrlr_check(v, &opts->ctrlr, &change->err) ||
-	    bdev_served_open(&d->dev, v->reg, opts->bdev_name, opts->read_only, owner, &served_ops, &change->err)) {
-		free(d);
+	if (change->err.code || vhost_ctrlr_check(v, &opts->ctrlr, &change->err)) {
+		make_fails(b);
+		return;
+	}
+	d = open_disk(b, opts->ctrlr.name, opts->bdev_name, &change->err);
+	if (!d) {
 		make_fails(b);
 		return;
 	}
 	b->info = d->dev.info;
 	text_pad(b->bdev_name, sizeof(b->bdev_name) - 1, d->dev.bdev_name, 0);
-	d->blk = b;
-	b->disks = 1;
 	bdev_served_enter_all(&d->dev, entered, d);
 }
 
@@ -274,6 +289,59 @@ static void let_go(struct vhost_disk *d)
 	d->going = true;
 	d->visit = (struct vhost_each){ .fn = blk_ring_drop, .done = dropped, .arg = &d->dev };
 	vhost_each_ring(&d->blk->ctrlr, &d->visit);
+}
+
+/* --- and comes back ------------------------------------------------------------------------------------------- */
+
+static void picked(struct vhost_each *e)
+{
+	(void)e; /* whoever lets the disk go visits the same rings behind this */
+}
+
+/* As long as it looks as it did, but for its size: what a driver has read of it cannot change. */
+static bool is_as_before(const struct vhost_blk *b, const struct vhost_disk *d)
+{
+	const struct bdev_info *was = &b->info, *is = &d->dev.info;
+
+	return was->block_size == is->block_size && was->read_only == is->read_only;
+}
+
+static void entered_again(void *arg)
+{
+	struct vhost_disk *d = arg;
+	struct vhost_blk *b = d->blk;
+	struct err e = { 0 };
+
+	b->coming = false;
+	if (b->ended || d->going || bdev_served_check(&d->dev, &e) || !is_as_before(b, d)) {
+		log_warning("vhost %s: disk %s came back, but is not served: %s", b->ctrlr.name, b->bdev_name,
+		            e.code ? e.text : "it is another one, or goes again");
+		bdev_served_leave_all(&d->dev, failed, d);
+		return;
+	}
+	b->info = d->dev.info;
+	atomic_store(&b->disk, d);
+	log_notice("vhost %s: its disk %s is back", b->ctrlr.name, b->bdev_name);
+	d->pick = (struct vhost_each){ .fn = blk_ring_pick, .done = picked, .arg = &d->dev };
+	vhost_each_ring(&b->ctrlr, &d->pick);
+	vhost_ctrlr_config_changed(&b->ctrlr);
+}
+
+void vhost_blk_came(struct vhost_ctrlr *c, const struct bdev *came)
+{
+	struct vhost_blk *b = blk_of(c);
+	struct vhost_disk *d;
+	struct err e = { 0 };
+
+	if (c->ops != &blk_ops || c->deleting || b->coming || atomic_load(&b->disk) || strcmp(came->name, b->bdev_name))
+		return;
+	d = open_disk(b, c->name, b->bdev_name, &e);
+	if (!d) {
+		log_warning("vhost %s: disk %s came back, but is not served: %s", c->name, b->bdev_name, e.text);
+		return;
+	}
+	b->coming = true;
+	bdev_served_enter_all(&d->dev, entered_again, d);
 }
 
 static void disk_over(struct bdev_served *s)

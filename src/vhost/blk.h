@@ -14,7 +14,7 @@
 /* The disk behind it, until that is removed. */
 struct vhost_disk {
 	struct vhost_blk *blk;             /* NULL: it was never begun to be served */
-	struct vhost_each visit;
+	struct vhost_each visit, pick;
 	bool going;
 	struct bdev_served dev;            /* its views follow */
 };
@@ -26,7 +26,8 @@ struct vhost_blk {
 	bool made_read_only;
 	uint16_t num_queues;
 	_Atomic(struct vhost_disk *) disk; /* NULL: gone. Control writes */
-	uint32_t disks;                    /* this one, and those still going */
+	uint32_t disks;                    /* this one, one that comes back, and those still going */
+	bool coming;                       /* one comes back */
 	/* while it is made */
 	struct vhost_blk_opts opts;
 	struct vhost_change *change;
@@ -51,7 +52,8 @@ struct blk_task {
 void blk_ring_open(struct vhost_ring *r);
 void blk_ring_close(struct vhost_ring *r);
 void blk_execute(struct vhost_task *t);
-/* The disk goes: rings let go of it. A visit. */
+/* The disk goes, or came back: rings let go of it, or take it. Visits. */
+void blk_ring_pick(struct vhost_ring *r, void *disk);
 void blk_ring_drop(struct vhost_ring *r, void *disk);
 
 static inline struct vhost_blk *blk_of(const struct vhost_ctrlr *c) { return container_of(c, struct vhost_blk, ctrlr); }

@@ -37,6 +37,16 @@ void blk_ring_close(struct vhost_ring *r)
 	vhost_ring_closed(r);
 }
 
+void blk_ring_pick(struct vhost_ring *r, void *disk)
+{
+	struct vhost_disk *d = atomic_load(&blk_of(r->session->ctrlr)->disk);
+
+	if (r->device || !d || &d->dev != disk)
+		return; /* it opened after the disk had come, or is closed */
+	r->device = &d->dev.view[reactor_index(reactor_self())];
+	((struct bdev_view *)r->device)->refs++;
+}
+
 void blk_ring_drop(struct vhost_ring *r, void *disk)
 {
 	struct bdev_view *v = r->device;

@@ -134,8 +134,8 @@ void vhost_ctrlr_resaved(struct vhost_ctrlr *c);
 void vhost_ctrlr_config_changed(struct vhost_ctrlr *c);
 void vhost_session_closed(struct vhost_session *s);
 
-/* Run `fn` for each ring that is on a core, there, one message each; then `done` here. Memory: `each` is the caller's
- * until done. Control. Rings that open meanwhile are not visited: change first what ring_open() looks at. */
+/* Run `fn` for each ring that is open on a core, there, one message each; then `done` here. Memory: `each` is the
+ * caller's until done. Control. Rings that open meanwhile are not visited: change first what ring_open() looks at. */
 struct vhost_each {
 	void (*fn)(struct vhost_ring *r, void *arg);
 	void (*done)(struct vhost_each *e);

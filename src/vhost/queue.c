@@ -151,8 +151,8 @@ void vhost_queue_start(struct vhost_ring_priv *r)
 	}
 	r->charged = (uint64_t)r->setup.size * (c->ops->task_bytes + VHOST_IOVS_MAX * sizeof(struct iovec));
 	if (!mem_charge(s->vhost->core, r->charged)) {
-		err_set(&s->err, -ENOMEM, "queue %u of %u: %llu bytes for its requests are more than what is left of the memory "
-		        "budget; see option --memory", r->ring.index, r->setup.size, (unsigned long long)r->charged);
+		err_set(&s->err, -ENOMEM, "queue %u of %u: %llu bytes for its requests are more than what is left of the "
+		        "memory budget; see option --memory", r->ring.index, r->setup.size, (unsigned long long)r->charged);
 		return;
 	}
 	r->log = log_for(s);

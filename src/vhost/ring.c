@@ -534,7 +534,7 @@ void vhost_ring_visit_op(struct vhost_op *op)
 {
 	struct vhost_ring_priv *r = op->ring;
 
-	if (r->state != RING_IDLE)
+	if (r->state == RING_OPEN)
 		op->each->fn(&r->ring, op->each->arg);
 	vhost_op_end(op);
 }

@@ -207,6 +207,7 @@ struct vhost {
 	uint64_t stamps;
 	_Atomic uint64_t ring_ids;
 	struct sched_mover mover;
+	struct bdev_arrival arrival;
 	bool stopping, mover_gone, ending;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
@@ -217,6 +218,9 @@ struct vhost {
 void vhost_less(struct vhost *v);                                  /* a controller is gone */
 struct reactor *vhost_place(struct vhost *v, uint64_t mask);       /* the least loaded core, which counts it */
 void vhost_home_begin(struct vhost_home *h);
+
+/* blk.c: a device came: is it the disk of this one? */
+void vhost_blk_came(struct vhost_ctrlr *c, const struct bdev *came);
 
 /* ctrlr.c */
 void vhost_ctrlr_session_gone(struct vhost_ctrlr *c);              /* one of its sessions was freed, or ended */

@@ -29,14 +29,27 @@ static void made(struct vhost_change *c)
 	container_of(c, struct test_world, change)->made = true;
 }
 
-static void serve(void *arg)
+static void make_disk(void *arg)
 {
 	struct test_world *w = arg;
 	const struct malloc_opts disk = { .name = "disk", .block_size = TEST_SECTOR, .block_count = TEST_BLOCKS };
 	struct bdev *b;
 
-	w->reg = bdev_registry_make(w->core);
 	must(!malloc_create(w->reg, &disk, &b, NULL));
+	w->disk_gone = false;
+}
+
+void world_make_disk(struct test_world *w)
+{
+	sim_as(core_control(w->core), make_disk, w);
+}
+
+static void serve(void *arg)
+{
+	struct test_world *w = arg;
+
+	w->reg = bdev_registry_make(w->core);
+	make_disk(w);
 	w->vhost = vhost_make(w->core, w->reg, "/sim");
 	w->change.done = made;
 	vhost_blk_make(w->vhost, &(struct vhost_blk_opts){ .ctrlr = { .name = "disk", .client = w->client },

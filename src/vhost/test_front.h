@@ -32,6 +32,7 @@ struct vhost_ctrlr *world_ctrlr(struct test_world *w);
 /* The session of a front-end that is there; NULL: none. */
 struct vhost_session_priv *world_session(struct test_world *w);
 void world_delete_ctrlr(struct test_world *w); /* begin: w->deleted */
+void world_make_disk(struct test_world *w);    /* again */
 void world_delete_disk(struct test_world *w);  /* begin: w->disk_gone */
 
 struct front_req {

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vhost.c: the register of controllers, what a core has for all of its rings, and the end. */
+#include "bdev/bdev_device.h"
 #include "vhost/session.h"
 
 static void stop_step(struct vhost *v);
 static void end_home(struct each *e);
 static void homes_ended(struct each *e);
 static bool watch_tasks(struct watch *w, uint64_t now_ns, uint64_t limit_ns);
+
+static void device_came(struct bdev_arrival *a, struct bdev *b)
+{
+	struct vhost *v = container_of(a, struct vhost, arrival);
+
+	list_each(l, &v->ctrlrs)
+		vhost_blk_came(list_entry(l, struct vhost_ctrlr, link), b);
+}
 
 struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const char *dir)
 {
@@ -23,6 +32,7 @@ struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const cha
 	list_init(&v->ctrlrs);
 	sched_place_init(&v->place, core);
 	vhost_mover_begin(v);
+	bdev_arrival_add(reg, &v->arrival, device_came);
 	return v;
 }
 
@@ -103,6 +113,7 @@ void vhost_stop(struct vhost *v, void (*done)(void *arg), void *arg)
 	v->stopping = true;
 	v->stopped = done;
 	v->stopped_arg = arg;
+	bdev_arrival_remove(&v->arrival);
 	list_each_safe(l, &v->ctrlrs) {
 		struct vhost_change *c = base_zalloc(sizeof(*c));
 

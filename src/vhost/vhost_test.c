@@ -268,6 +268,13 @@ static void a_disk_is_removed_under_io(void **state)
 		front_submit(&f.queues[0], VIRTIO_BLK_T_IN, 0, TEST_SECTOR, 0);
 		assert_true(front_drain(&f));
 		assert_int_equal(f.failed, failed + 3);
+		world_make_disk(&w);
+		world_pass(NS_PER_MS);
+		failed = f.failed;
+		for (uint32_t n = 0; n < FRONT_QUEUES; n++)
+			front_submit(&f.queues[n], VIRTIO_BLK_T_OUT, n, TEST_SECTOR, 0);
+		assert_true(front_drain(&f));
+		assert_int_equal(f.failed, failed); /* it came back */
 		end(&w, &f);
 	}
 }
