@@ -9,6 +9,7 @@
 #include "backends/powercut/powercut_rpc.h"
 #include "backends/raid/raid_rpc.h"
 #include "backends/remote/remote_rpc.h"
+#include "backends/virtio/virtio_rpc.h"
 #include "backends/uring/uring_rpc.h"
 #include "bdev/bdev_rpc.h"
 #include "core/os/trace_file.h"
@@ -49,6 +50,7 @@ struct app {
 	struct raid_rpc raid;
 	struct powercut_rpc powercut;
 	struct remote_rpc remote;
+	struct virtio_rpc virtio;
 	struct msg bdev_went;           /* one more device, when stopping */
 	struct nvme_rpc *nvme;
 	struct nvmf_target *nvmf;

@@ -37,6 +37,8 @@ static int nvme_start(struct app *a, struct err *e);
 static bool nvme_stop(struct app *a);
 static int remote_start(struct app *a, struct err *e);
 static bool remote_module_stop(struct app *a);
+static int virtio_start(struct app *a, struct err *e);
+static bool virtio_module_stop(struct app *a);
 static int nvmf_start(struct app *a, struct err *e);
 static bool nvmf_stop(struct app *a);
 static int scsi_start(struct app *a, struct err *e);
@@ -55,6 +57,7 @@ static const struct app_module modules[] = {
 	{ "rpc",         rpc_start,      rpc_stop },
 	{ "bdev",        bdev_start,     bdev_stop },
 	{ "remote",      remote_start,   remote_module_stop },
+	{ "virtio",      virtio_start,   virtio_module_stop },
 	{ "nvme",        nvme_start,     nvme_stop },
 	{ "nvmf",        nvmf_start,     nvmf_stop },
 	{ "scsi",        scsi_start,     scsi_module_stop },
@@ -150,6 +153,25 @@ static bool remote_module_stop(struct app *a)
 	return false;
 }
 
+/* --- virtio: disks of vhost-user servers ------------------------------------------------------------------------ */
+
+static int virtio_start(struct app *a, struct err *e)
+{
+	virtio_rpc_init(&a->virtio, a->bdev_rpc);
+	return 0;
+}
+
+static void virtio_gone(void *arg)
+{
+	modules_stop_next(arg);
+}
+
+static bool virtio_module_stop(struct app *a)
+{
+	virtio_rpc_stop(&a->virtio, virtio_gone, a);
+	return false;
+}
+
 /* What waits for a device is tried when one of that name comes. */
 static void device_came(struct bdev_arrival *arrival, struct bdev *b)
 {
@@ -196,6 +218,7 @@ static bool bdev_stop(struct app *a)
 	gpt_rpc_fini(&a->gpt);
 	uring_rpc_fini(&a->uring);
 	aio_rpc_fini(&a->aio);
+	virtio_rpc_fini(&a->virtio);
 	remote_rpc_fini(&a->remote);
 	bdev_arrival_remove(&a->arrival);
 	bdev_rpc_free(a->bdev_rpc);

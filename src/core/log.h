@@ -41,6 +41,7 @@ void log_line(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 	X(bdev_null,       "backends/null/") \
 	X(bdev_nvme,       "backends/remote/") \
 	X(bdev_raid,       "backends/raid/") \
+	X(virtio,          "backends/virtio/") \
 	X(bdev_powercut,   "backends/powercut/") \
 	X(vbdev_delay,     "backends/delay/") \
 	X(vbdev_error,     "backends/error/") \

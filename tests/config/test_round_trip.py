@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from gantry import NQN, Daemon, free_port
+from gantry import NQN, Daemon, free_port, wait_until
 from jsonrpc import Waiting
 
 HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555"
@@ -113,6 +113,9 @@ EXAMPLES = [
                                      "transport": "vhost_user_blk", "socket": f"{FILE.name}.vhost"}),
     ("vhost_create_blk_controller", {"ctrlr": "vm1", "dev_name": "disk0", "client": True, "socket": "/tmp/none",
                                      "packed_ring_recovery": True}),
+    ("bdev_virtio_attach_controller", {"name": "virtio0", "trtype": "user", "traddr": f"{FILE.name}.vhost",
+                                       "dev_type": "blk", "vq_count": 1, "vq_size": 64, "packed_ring": True,
+                                       "reconnect_delay_sec": 1, "fast_io_fail_timeout_sec": 3}),
     ("vhost_controller_set_coalescing", {"ctrlr": "vm0", "delay_base_us": 30, "iops_threshold": 60000}),
 ]
 # They take away, act or only look: there is nothing to save.
@@ -128,7 +131,7 @@ NOT_SAVED = {
     "bdev_nvme_detach_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
     "bdev_nvme_reset_controller", "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "iscsi_auth_group_remove_secret", "iscsi_delete_auth_group",
-    "vhost_delete_controller",
+    "vhost_delete_controller", "bdev_virtio_detach_controller",
     "iscsi_delete_initiator_group", "iscsi_delete_portal_group", "iscsi_delete_target_node",
     "iscsi_initiator_group_remove_initiators", "iscsi_move_session", "iscsi_target_node_remove_lun",
     "iscsi_target_node_remove_pg_ig_maps", "iscsi_target_node_request_logout",
@@ -153,6 +156,11 @@ def configure(daemon):
         daemon.rpc(method, **copy.deepcopy(params))
 
 
+def all_disks_are_there(daemon, bdevs):
+    """One that stands on the daemon's own vhost-user server comes when that is there."""
+    wait_until(lambda: len(daemon.rpc("bdev_get_bdevs")) >= len(bdevs), "all disks", 30)
+
+
 @pytest.fixture
 def directories(tmp_path):
     for name in "ab":
@@ -173,6 +181,7 @@ def test_save_restart_save(directories):
         assert daemon.rpc("save_config") == saved
         assert daemon.rpc("nvmf_get_subsystems") == subsystems
         assert daemon.rpc("iscsi_get_target_nodes") == nodes
+        all_disks_are_there(daemon, bdevs)
         assert [(b["name"], b["uuid"], b["num_blocks"], b["block_size"]) for b in daemon.rpc("bdev_get_bdevs")] == \
                [(b["name"], b["uuid"], b["num_blocks"], b["block_size"]) for b in bdevs]
         assert daemon.rpc("framework_get_reactors")["reactors"][0]["mode"] == "interrupt"

@@ -13,7 +13,7 @@ SLOW_S = 180    # the guest is emulated, and the machine has other things to do
 VERIFY = "--verify=crc32c --verify_fatal=1 --do_verify=1"
 
 
-@pytest.fixture(scope="module", params=servers()[:1], ids=lambda s: s.name)
+@pytest.fixture(scope="module", params=servers(), ids=lambda s: s.name)
 def kind(request):
     return request.param
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Servers of vhost-user-blk for tests to talk to: gantryd, and QEMU's storage daemon for a second opinion on a test.
 
-    @pytest.fixture(params=SERVERS, ids=...)          each of them that is installed
+    @pytest.fixture(params=servers(), ids=...)
     with request.param(tmp_path, mib=16, queues=2) as server:
         Blk(server.path); server.kill(); server.start()
 
@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 
-from gantry import Daemon, gantryd_path
+from gantry import Daemon, gantryd_path, wait_until
 
 
 class Server:
@@ -56,15 +56,17 @@ class StorageDaemon(Server):
         return self.directory / "vhost.sock"
 
     def start(self):
-        self.path.unlink(missing_ok=True)
+        for path in (self.path, self.directory / "ready"):
+            path.unlink(missing_ok=True)
         writable, only_read = ("off", "on") if self.options.get("readonly") else ("on", "off")
         with open(self.directory / "qsd.log", "ab") as log:
             self.process = subprocess.Popen(
-                [self.name, "--blockdev",
+                [self.name, "--pidfile", self.directory / "ready", "--blockdev",
                  f"driver=file,node-name=disk,filename={self.image},discard=unmap,read-only={only_read}",
                  "--export", f"vhost-user-blk,id=disk,node-name=disk,addr.type=unix,addr.path={self.path},"
                  f"writable={writable},num-queues={self.queues}"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        wait_until((self.directory / "ready").exists, f"{self.name} to listen")
 
     def kill(self):
         if self.process:
@@ -125,6 +127,7 @@ class Gantryd(Server):
 
 
 def servers():
-    """Those that are installed; VHOST_SERVER names one alone."""
+    """Those to be tried: gantryd; another one by its name in VHOST_SERVER, or "all" that are installed."""
+    there = [s for s in (Gantryd, StorageDaemon) if s.is_there()]
     only = os.environ.get("VHOST_SERVER")
-    return [s for s in (Gantryd, StorageDaemon) if s.is_there() and only in (None, s.name)]
+    return there if only == "all" else [s for s in there if s.name == only] if only else there[:1]

@@ -14,6 +14,7 @@ from iscsi import Session, good
 from load import cpu_ns, differences, is_sanitized, tcp_counter, wakeups
 from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
 from remote import attach
+from vhost_servers import servers
 
 BACKENDS = ["aio", "malloc", "null", "skeleton", "uring"]
 STACKED = {"passthru", "split", "error", "delay", "powercut", "raid"}   # one on the other: a "tower"
@@ -269,3 +270,26 @@ def test_every_back_end_is_in_this_test(daemon):
     made = {m[5:-7] for m in daemon.rpc("rpc_get_methods") if m.startswith("bdev_") and m.endswith("_create")
             and not m.endswith("_group_create")}                          # of devices: no device
     assert made <= set(BACKENDS) | STACKED, f"add to BACKENDS: {made - set(BACKENDS) - STACKED}"
+
+
+@pytest.mark.parametrize("server", servers(), ids=lambda s: s.name)
+def test_a_vhost_user_server_wakes_nobody(tmp_path, server):
+    """A disk of one costs nothing while it has no I/O: neither side's rings are looked at."""
+    for directory in ("server", "initiator"):
+        (tmp_path / directory).mkdir()
+    with server(tmp_path / "server") as running, Daemon(tmp_path / "initiator", "--mode", "adaptive") as daemon:
+        daemon.tell("bdev_virtio_attach_controller", name="disk", trtype="user", traddr=str(running.path),
+                    dev_type="blk")
+        served = daemon.serve("disk")
+        with Host(served.port, served.nqn) as host:
+            must(host.io.write(0, bytes(4096)))
+            host.io.read(0, 8)
+            watched = [daemon] + ([running.daemon] if hasattr(running, "daemon") else [])
+            before = [wakeups(d) for d in watched]
+            time.sleep(2)
+            for daemon_watched, then in zip(watched, before):
+                woke = differences(then, wakeups(daemon_watched))
+                print(woke)
+                assert woke["reactor_0"]["sleeps"] <= 2 + WATCHDOG_LOOKS_MAX
+                assert woke["reactor_0"]["passes"] <= SPIN_PASSES_MAX * (woke["reactor_0"]["sleeps"] + 1)
+                assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
