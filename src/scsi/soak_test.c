@@ -115,6 +115,8 @@ static void join_one(uint32_t at)
 		return;
 	snprintf(name, sizeof(name), "iqn.host-%u,i,0x1", at);
 	nexuses[at] = rig_join(&rig, draw(3), name);
+	if (nexuses[at] && at % 2)
+		nexuses[at]->n.piece_bytes = 4096; /* most of its commands are long */
 }
 
 static struct rig_cdb any_cdb(enum scsi_data *ret_dir)
