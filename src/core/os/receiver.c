@@ -47,6 +47,7 @@ struct platform_thread *platform_thread_start(struct platform *p, struct receive
 	t->receiver = r;
 	t->wake_fd = eventfd(0, EFD_CLOEXEC);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* as in helpers.c; libraries' threads inherit it from here */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = t->wake_fd < 0 ? errno : pthread_create(&t->thread, NULL, run, t);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
