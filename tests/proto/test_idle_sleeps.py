@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """An idle daemon that wakes up for nothing costs a part of a core on every machine it runs on, for ever."""
+import contextlib
 import os
 import select
 import socket
@@ -15,6 +16,7 @@ from load import cpu_ns, differences, is_sanitized, tcp_counter, wakeups
 from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
 from remote import attach
 from vhost_servers import servers
+from virtio_blk import Blk
 
 BACKENDS = ["aio", "malloc", "null", "skeleton", "uring"]
 STACKED = {"passthru", "split", "error", "delay", "powercut", "raid"}   # one on the other: a "tower"
@@ -27,6 +29,7 @@ SPIN_PASSES_MAX = 2000      # an adaptive reactor spins at most 50 us before a s
 REMOTE = 16                 # attached controllers
 REMOTE_KATO_MS = 2000       # what they tell their targets
 KATO_DEFAULT_MS = 10000
+GUESTS = 8
 SESSIONS = 16               # of iSCSI
 NOP_INTERVAL_S = 2
 NOP_DEFAULT_S = 30
@@ -210,6 +213,27 @@ def test_iscsi_sessions_cost_only_their_nops(tmp_path, mode):
         assert is_sanitized(daemon) or at_default < 0.003e9, f"{at_default / 1e7:.3f} % of a core"
         for s in sessions:
             s.close()
+
+
+@pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
+def test_disks_of_idle_guests_wake_nobody(tmp_path, mode):
+    """Their queues are armed, and nobody looks at them."""
+    with Daemon(tmp_path, "--mode", mode, "-S", tmp_path) as daemon, contextlib.ExitStack() as guests:
+        for n in range(GUESTS):
+            daemon.malloc(f"disk{n}")
+            daemon.tell("vhost_create_blk_controller", ctrlr=f"vm{n}", dev_name=f"disk{n}")
+            disk = guests.enter_context(Blk(tmp_path / f"vm{n}", queues=2))
+            disk.write(0, bytes(4096))
+            disk.read(0, 4096, queue=1)
+        wait_until(lambda: not wakes_in(daemon, 1)["reactor_0"]["work.timers"], "the reactor to come to rest", 60)
+        cpu_before = cpu_ns(daemon.pid)
+        woke = wakes_in(daemon, 3)
+        cpu = cpu_ns(daemon.pid) - cpu_before
+        print(woke, f"CPU: {cpu / 3e7:.4f} % of a core")
+        assert woke["reactor_0"]["work.timers"] == woke["reactor_0"]["work.fd_events"] == 0
+        assert woke["reactor_0"]["work.messages"] <= 2 and woke["reactor_0"]["sleeps"] <= 2
+        assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
+        assert is_sanitized(daemon) or cpu / 3 < 0.003e9
 
 
 def wakes_in(daemon, seconds):

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""vhost's controllers by their methods, and what a front-end is told: configuration that changes, a cache that is
+switched, disks and controllers that go under it; and a controller that connects by itself."""
+import os
+import socket
+import struct
+
+import pytest
+
+import vhost_user as vu
+from gantry import Daemon, RpcError, wait_until
+from virtio_blk import IN, IOERR, OK, OUT, SECTOR, Blk
+
+WCE = 32                       # offset of the cache's switch in the configuration
+NEEDS_RESET = 0x40
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    with Daemon(tmp_path, "-S", tmp_path) as daemon:
+        daemon.tell("bdev_malloc_create", name="disk", num_blocks=2048, block_size=SECTOR)
+        yield daemon
+        daemon.check_alive()
+
+
+def serve(daemon, **params):
+    daemon.tell("vhost_create_blk_controller", ctrlr="vm", dev_name="disk", **params)
+    return daemon.directory / "vm"
+
+
+def test_what_there_is(daemon):
+    """SPDK's shape, and who is connected."""
+    path = serve(daemon, readonly=True)
+    (ctrlr,) = daemon.rpc("vhost_get_controllers")
+    assert ctrlr["ctrlr"] == "vm" and ctrlr["socket"] == str(path) and ctrlr["sessions"] == []
+    assert ctrlr["backend_specific"] == {"block": {"readonly": True, "bdev": "disk", "transport": "vhost_user_blk"}}
+    assert (ctrlr["delay_base_us"], ctrlr["iops_threshold"]) == (0, 0) and int(ctrlr["cpumask"], 16)
+    with Blk(path, queues=2) as disk:
+        disk.read(0, SECTOR)
+        (session,) = daemon.rpc("vhost_get_controllers", name="vm")[0]["sessions"]
+        assert session["started"] and session["max_queues"] == 2 and session["inflight_task_cnt"] == 0
+    wait_until(lambda: not daemon.rpc("vhost_get_controllers")[0]["sessions"], "the session's end")
+    assert daemon.rpc("virtio_blk_get_transports") == [{"name": "vhost_user_blk"}]
+
+
+@pytest.mark.parametrize("params, says", [
+    ({"ctrlr": "vm", "dev_name": "none"}, "dev_name: there is no device 'none'"),
+    ({"ctrlr": "x" * 256, "dev_name": "disk"}, "ctrlr"),
+    ({"ctrlr": "vm", "dev_name": "disk", "cpumask": "0"}, "cpumask"),
+    ({"ctrlr": "vm", "dev_name": "disk", "transport": "vfio_user_blk"}, "transport"),
+    ({"ctrlr": "vm", "dev_name": "disk", "socket": "/none/vm"}, "/none/vm"),
+], ids=lambda v: "" if isinstance(v, str) else next(iter(list(v)[2:]), "name or disk"))
+def test_what_cannot_be(daemon, params, says):
+    with pytest.raises(RpcError, match=says):
+        daemon.rpc("vhost_create_blk_controller", **params)
+    assert daemon.rpc("vhost_get_controllers") == []
+    serve(daemon)
+    with pytest.raises(RpcError, match="there is a controller 'vm' already"):
+        daemon.rpc("vhost_create_blk_controller", ctrlr="vm", dev_name="disk")
+
+
+def test_deleted_under_a_front_end(daemon):
+    """It hangs up; the disk is free then, and the socket gone."""
+    path = serve(daemon)
+    with Blk(path) as disk:
+        disk.write(0, b"a" * SECTOR)
+        daemon.tell("vhost_delete_controller", ctrlr="vm")
+        disk.front.expect_end()
+    assert not path.exists()
+    daemon.tell("bdev_malloc_delete", name="disk")
+    with pytest.raises(RpcError, match="there is no controller 'vm'"):
+        daemon.rpc("vhost_delete_controller", ctrlr="vm")
+
+
+def test_disk_that_goes_and_comes_back(daemon):
+    """Requests end with errors meanwhile; the driver need not do anything when it is back."""
+    with Blk(serve(daemon), queues=2) as disk:
+        disk.write(0, b"a" * SECTOR)
+        daemon.tell("bdev_malloc_delete", name="disk")
+        assert daemon.rpc("vhost_get_controllers")[0]["backend_specific"]["block"]["bdev"] is None
+        for kind in IN, OUT:
+            how = {"want": SECTOR} if kind == IN else {"out": bytes(SECTOR)}
+            assert disk.wait(disk.submit(kind, queue=1, **how)) == IOERR
+        daemon.tell("bdev_malloc_create", name="disk", num_blocks=4096, block_size=SECTOR)
+        wait_until(lambda: disk.wait(disk.submit(IN, want=SECTOR)) == OK, "the disk to be back")
+        assert disk.read(4095, SECTOR, queue=1) == bytes(SECTOR)
+
+
+def test_larger_disk_is_told(daemon):
+    """The front-end hears of it over the channel that it gave, and reads the new size."""
+    with Blk(serve(daemon)) as disk:
+        assert disk.config()["capacity"] == 2048
+        daemon.tell("bdev_malloc_resize", name="disk", new_size=2)
+        assert disk.front.backend_says().request == vu.BACKEND_CONFIG_CHANGE
+        assert disk.config()["capacity"] == 4096
+        disk.read(4095, SECTOR)
+
+
+def test_cache_is_switched(daemon):
+    """The one field a driver can write; and it survives a migration, which writes all of them."""
+    with Blk(serve(daemon)) as disk:
+        assert disk.front.get_config(WCE, 1) == b"\1"
+        disk.front.set_config(WCE, b"\0")
+        assert disk.front.get_config(WCE, 1) == b"\0"
+        disk.write(0, b"a" * SECTOR)
+        config = disk.front.get_config(0, 60)
+        disk.front.set_config(0, config[:WCE] + b"\1" + config[WCE + 1:], flags=1)
+        assert disk.front.get_config(WCE, 1) == b"\1"
+        for offset, data in (0, bytes(8)), (WCE, b"\2"), (WCE, b"\0\0"), (59, b"\0"):
+            with pytest.raises(vu.Refused):
+                disk.front.set_config(offset, data)
+        assert disk.front.get_config(0, 60)[:WCE] == config[:WCE]
+
+
+def test_device_needs_reset(daemon):
+    """A ring that was stopped shows in the status until the reset."""
+    with Blk(serve(daemon)) as disk:
+        queue = disk.queues[0]
+        queue.ring.add([(0x7000_0000, 16, False)])
+        queue.publish()
+        queue.kick()
+        assert queue.has_error()
+        wait_until(lambda: disk.front.status() & NEEDS_RESET, "the status to say so")
+        assert disk.front.backend_says().request == vu.BACKEND_CONFIG_CHANGE
+        disk.front.set_status(0)
+        assert disk.front.status() == 0
+
+
+def test_interrupts_are_put_off(daemon):
+    """Whatever the rate, each is answered."""
+    path = serve(daemon)
+    daemon.tell("vhost_controller_set_coalescing", ctrlr="vm", delay_base_us=2000, iops_threshold=10)
+    ctrlr = daemon.rpc("vhost_get_controllers")[0]
+    assert (ctrlr["delay_base_us"], ctrlr["iops_threshold"]) == (2000, 10)
+    with Blk(path) as disk:
+        for _ in range(20):
+            disk.wait(*(disk.submit(IN, n, want=SECTOR) for n in range(8)))
+        daemon.tell("vhost_controller_set_coalescing", ctrlr="vm", delay_base_us=0, iops_threshold=0)
+        disk.read(0, SECTOR)
+
+
+def test_client(daemon, tmp_path):
+    """It connects when somebody listens, again when that one has gone, and is gone itself when deleted."""
+    path = tmp_path / "front"
+    serve(daemon, socket=str(path), client=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(30)
+        for _ in range(2):
+            sock, _ = listener.accept()
+            with sock:
+                sock.sendall(struct.pack("<III", vu.GET_FEATURES, 1, 0))
+                sock.settimeout(30)
+                reply = sock.recv(20, socket.MSG_WAITALL)
+                assert struct.unpack("<III", reply[:12]) == (vu.GET_FEATURES, 5, 8)
+    os.unlink(path)
+    daemon.tell("vhost_delete_controller", ctrlr="vm")
