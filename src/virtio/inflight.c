@@ -238,30 +238,33 @@ void vq_packed_inflight_after(struct vq_dev *q)
 	for (i = 0; i < q->batch_count; i++)
 		STORE8(r->desc[q->slots[q->batch[i]].entry].inflight, 0);
 	STORE16(r->old_free_head, vq_peek16(&r->free_head));
-	/* The index before the counter: every mixture that a kill can leave tells the truth to packed_settle(). */
 	STORE16(r->old_used_idx, q->used_next);
 	STORE8(r->old_used_wrap_counter, q->used_wrap);
 	vq_batch_end(q);
 }
 
-/* Killed amidst a batch: its first descriptor says whether the driver has seen it. */
+/* Killed amidst a batch: its first descriptor says whether the driver has seen it. The text compares used_idx with
+ * old_used_idx only, which is not enough: a batch may go once around, and between the stores of index and wrap counter
+ * the old pair leads to a descriptor that tells nothing. The free heads differ from a batch's first store until the
+ * driver has seen it and no longer: where they are one, index and counter are the last batch's, and the old ones may
+ * not have come along yet. So the heads are made one first when a batch stands, and last when it is undone. */
 static enum vq_fault packed_settle(struct vq_dev *q, struct pvirtq_inflight *r)
 {
 	uint16_t at = le16_get(r->old_used_idx);
 	bool wrap = r->old_used_wrap_counter & 1;
+	bool differ = le16_get(r->used_idx) != at || (r->used_wrap_counter & 1) != wrap;
 
 	if (at >= q->size || le16_get(r->used_idx) >= q->size)
 		return VQ_FAULT_INFLIGHT_LIST;
-	if (le16_get(r->used_idx) != at || (r->used_wrap_counter & 1) != wrap) {
-		if (!vq_is_avail(vq_load16(&vq_pdesc(q->desc, at)->flags), wrap)) {
-			STORE16(r->old_free_head, le16_get(r->free_head));
-			STORE16(r->old_used_idx, le16_get(r->used_idx));
-			STORE8(r->old_used_wrap_counter, r->used_wrap_counter);
-		}
+	if (differ && (le16_get(r->free_head) == le16_get(r->old_free_head) ||
+	               !vq_is_avail(vq_load16(&vq_pdesc(q->desc, at)->flags), wrap))) {
+		STORE16(r->old_free_head, le16_get(r->free_head));
+		STORE16(r->old_used_idx, le16_get(r->used_idx));
+		STORE8(r->old_used_wrap_counter, r->used_wrap_counter);
 	}
-	STORE16(r->free_head, le16_get(r->old_free_head));
 	STORE16(r->used_idx, le16_get(r->old_used_idx));
 	STORE8(r->used_wrap_counter, r->old_used_wrap_counter);
+	STORE16(r->free_head, le16_get(r->old_free_head));
 	return VQ_OK;
 }
 

@@ -18,13 +18,16 @@
 
 #define SIZE 8u
 #define REQUESTS 5u
+#define ALL (REQUESTS + SIZE)   /* with those that the driver sends before the next device comes */
 #define INDIRECT VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC)
 #define PACKED VIRTIO_BIT(VIRTIO_F_RING_PACKED)
 #define IN_ORDER VIRTIO_BIT(VIRTIO_F_IN_ORDER)
 
-/* A run that has all there is: out of order, batches, a chain taken between push and publish, a ring that wraps. */
-static void child(struct vq_dev *q)
+/* A run that has all there is: out of order, batches, a chain taken between push and publish, a ring that wraps, and a
+ * start after a death (which may be killed, too). */
+static void child(struct vq_dev *q, const struct vq_setup *s)
 {
+	struct vq_dev next;
 	struct vq_chain c[REQUESTS];
 	struct iovec iovs[REQUESTS][4];
 	uint32_t i;
@@ -37,13 +40,20 @@ static void child(struct vq_dev *q)
 	vq_dev_publish(q);
 	vq_dev_push(q, &c[3], 0);
 	must(vq_dev_pop(q, &c[4], iovs[4], 4) == 1);
-	vq_dev_push(q, &c[1], 0);
-	vq_dev_publish(q);
-	vq_dev_push(q, &c[4], 0);
-	vq_dev_publish(q);
+	vq_dev_push(q, &c[1], 0); /* and is gone */
+	must(vq_dev_init(&next, s) == VQ_OK);
+	for (i = 0; vq_dev_pop(&next, &c[i], iovs[i], 4) == 1; i++)
+		must(c[i].resubmitted);
+	must(i == (next.in_order ? 4 : 3));
+	vq_dev_push(&next, &c[i - 1], 0);
+	vq_dev_push(&next, &c[0], 0);
+	vq_dev_publish(&next);
+	while (--i > 1)
+		vq_dev_push(&next, &c[i - 1], 0);
+	vq_dev_publish(&next);
 }
 
-static uint32_t tokens[REQUESTS + SIZE];
+static uint32_t tokens[ALL];
 
 /* Where a ring of a past has come to: one that wraps within the run. */
 static void warm_up(struct vq_drv *drv, struct vq_dev *dev, const struct iovec *iov, uint32_t rounds)
@@ -68,17 +78,41 @@ static uint32_t which(const struct rig *r, const struct vq_chain *c)
 	return (uint32_t)((uint8_t *)c->iov[0].iov_base - (r->mem + r->data)) / 64;
 }
 
+static void get_all(struct vq_drv *drv, uint32_t *got)
+{
+	uint32_t written;
+	void *token;
+
+	while (vq_drv_get(drv, &token, &written) > 0)
+		got[(uint32_t *)token - tokens]++;
+	assert_int_equal(drv->fault, VQ_OK);
+}
+
+/* Of one descriptor each: what is free is available again. Returns how many. */
+static uint32_t refill(const struct rig *r, struct vq_drv *drv)
+{
+	struct iovec iov;
+	uint32_t i;
+
+	for (i = REQUESTS; i < ALL; i++) {
+		iov = (struct iovec){ r->mem + r->data + i * 64, 16 };
+		if (!vq_drv_add(drv, &iov, 1, 0, &tokens[i]))
+			break;
+	}
+	vq_drv_publish(drv);
+	return i;
+}
+
 /* Go on from `copy`, as another device and this driver would, and finish all. */
-static void go_on(const struct rig *was, const struct vq_drv *drv_was, uint8_t *copy)
+static void go_on(const struct rig *was, const struct vq_drv *drv_was, uint8_t *copy, bool more)
 {
 	struct rig r = *was;
 	struct vq_drv drv = *drv_was;
 	struct vq_dev dev;
 	struct vq_setup s;
-	struct vq_chain c[2 * REQUESTS];
-	struct iovec iovs[2 * REQUESTS][4];
-	uint32_t popped[REQUESTS] = { 0 }, got[REQUESTS] = { 0 }, count = 0, i, written, last = 0;
-	void *token;
+	struct vq_chain c[ALL];
+	struct iovec iovs[ALL][4];
+	uint32_t popped[ALL] = { 0 }, got[ALL] = { 0 }, count = 0, i, last = 0, all = REQUESTS;
 
 	r.mem = copy;
 	rig_map(&r, 1, &r.mem);
@@ -86,36 +120,38 @@ static void go_on(const struct rig *was, const struct vq_drv *drv_was, uint8_t *
 	drv.desc = s.desc;
 	drv.driver = s.driver;
 	drv.device = s.device;
+	drv.tables = drv.tables ? s.tables : NULL;
+	drv.addr_offset = s.addr_offset;
 	drv.slots = calloc(SIZE, sizeof(*drv.slots));
 	memcpy(drv.slots, drv_was->slots, SIZE * sizeof(*drv.slots));
 	drv.order = calloc(SIZE, sizeof(*drv.order));
 	if (drv_was->order)
 		memcpy(drv.order, drv_was->order, SIZE * sizeof(*drv.order));
 
+	get_all(&drv, got);
+	if (more)
+		all = refill(&r, &drv);
 	s = rig_device(&r, true);
 	s.base = 0; /* as a front-end that knows nothing says it */
 	assert_int_equal(vq_dev_init(&dev, &s), VQ_OK);
 	while (vq_dev_pop(&dev, &c[count], iovs[count], 4) > 0) {
 		i = which(&r, &c[count]);
-		assert_true(i < REQUESTS);
+		assert_true(i < all);
 		popped[i]++;
 		assert_true(count == 0 || i > last); /* oldest first, none twice */
 		last = i;
-		assert_true(++count < ARRAY_SIZE(c));
+		assert_true(++count <= all);
 	}
 	assert_int_equal(dev.fault, VQ_OK);
-	while (vq_drv_get(&drv, &token, &written) > 0)
-		got[(uint32_t *)token - tokens]++;
-	for (i = 0; i < REQUESTS; i++)
+	for (i = 0; i < all; i++)
 		assert_int_equal(popped[i] + got[i], 1); /* done, or to be done */
-	/* In the other order, and all at once: nothing that the dead one left is in the way. */
-	while (count > 0)
+	/* In the other order, one by one: nothing that the dead one left is in the way. */
+	while (count > 0) {
 		vq_dev_push(&dev, &c[--count], 0);
-	vq_dev_publish(&dev);
-	while (vq_drv_get(&drv, &token, &written) > 0)
-		got[(uint32_t *)token - tokens]++;
-	assert_int_equal(drv.fault, VQ_OK);
-	for (i = 0; i < REQUESTS; i++)
+		vq_dev_publish(&dev);
+		get_all(&drv, got);
+	}
+	for (i = 0; i < all; i++)
 		assert_int_equal(got[i], 1);
 	vq_dev_fini(&dev);
 	vq_drv_fini(&drv);
@@ -160,7 +196,7 @@ static void kill_everywhere(uint64_t features, uint32_t rounds)
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
 			_exit(77);
 		raise(SIGSTOP);
-		child(&dev);
+		child(&dev, &s);
 		_exit(0);
 	}
 	for (;;) {
@@ -170,7 +206,9 @@ static void kill_everywhere(uint64_t features, uint32_t rounds)
 		if (memcmp(before, r.mem, r.len) != 0) {
 			memcpy(before, r.mem, r.len);
 			memcpy(copy, r.mem, r.len);
-			go_on(&r, &drv, copy);
+			go_on(&r, &drv, copy, false);
+			memcpy(copy, r.mem, r.len);
+			go_on(&r, &drv, copy, true);
 			states++;
 		}
 		steps++;
