@@ -222,7 +222,7 @@ void vq_dev_disarm(struct vq_dev *q);
  * Chains in flight keep the version that they were popped with. */
 void vq_dev_remap(struct vq_dev *q, const struct vq_setup *s);
 void vq_dev_set_log(struct vq_dev *q, const struct vq_log *log);
-/* What an earlier process had and nobody popped yet: who stops a queue for good (a migration) pops and ends it first. */
+/* What an earlier process had and nobody popped yet. A queue that stops for good (migration) pops and ends it first. */
 static inline uint32_t vq_dev_resubmits_left(const struct vq_dev *q) { return q->resubmit_count - q->resubmit_next; }
 /* The word of GET_VRING_BASE; nothing is in flight. */
 uint32_t vq_dev_base(const struct vq_dev *q);
