@@ -44,6 +44,8 @@ struct world {
 	uint64_t serial_next, published_below, serial_got; /* the latter two: in order */
 	uint32_t added, got, deaths;
 	uint32_t unpublished[64], unpublished_count;
+	struct vq_mem *past[32];    /* versions of the memory; chains in flight know theirs */
+	uint32_t past_count;
 	struct vq_log log;
 	uint8_t log_bits[4096];
 };
@@ -87,6 +89,8 @@ static void fini(struct world *w)
 	vq_dev_fini(&w->dev);
 	free(w->reqs);
 	free(w->taken);
+	while (w->past_count > 0)
+		vq_mem_free(w->past[--w->past_count]);
 	rig_fini(&w->rig);
 }
 
@@ -329,6 +333,19 @@ static void die(struct world *w)
 	assert_int_equal(vq_dev_init(&w->dev, &s), VQ_OK);
 }
 
+/* A new version of the memory under I/O. */
+static void remap(struct world *w)
+{
+	struct vq_setup s;
+
+	if (w->past_count == ARRAY_SIZE(w->past))
+		return;
+	w->past[w->past_count++] = w->rig.map;
+	w->rig.map = vq_mem_make(w->rig.map->regions, w->rig.map->count, NULL);
+	s = rig_device(&w->rig, w->inflight);
+	vq_dev_remap(&w->dev, &s);
+}
+
 static void step(struct world *w);
 
 static void run(uint64_t seed)
@@ -386,6 +403,8 @@ static void step(struct world *w)
 			vq_dev_set_log(&w->dev, w->dev.log ? NULL : &w->log);
 		else if (i == 2)
 			die(w);
+		else if (i == 3)
+			remap(w);
 		break;
 	}
 }
