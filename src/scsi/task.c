@@ -44,6 +44,18 @@ static const struct scsi_opcode *find_row(const struct scsi *s, const uint8_t *c
 	return NULL;
 }
 
+/* No bit is set that a row does not name, all sixteen bytes at a time. False: look at each. */
+static inline bool is_plain(const struct scsi_task *t)
+{
+	static const uint8_t opcode[8] = { 0xff };
+	uint64_t cdb[2], usage[2], first;
+
+	memcpy(cdb, t->cdb, sizeof(cdb));
+	memcpy(usage, t->op->usage, sizeof(usage));
+	memcpy(&first, opcode, sizeof(first));
+	return !((cdb[0] & ~(usage[0] | first)) | (cdb[1] & ~usage[1]));
+}
+
 /* A bit that nobody looks at is set: which. */
 static bool check_reserved(struct scsi_task *t)
 {
@@ -141,7 +153,7 @@ static bool parse(struct scsi_task *t)
 	if (unlikely(!op || !t->lu || n->attention_count || map->alua_limited || t->attr == SCSI_ATTR_ACA ||
 	             map->luns[lun].state.stopped) && !parse_slow_checks(t, map, lun))
 		return false;
-	if (unlikely(!check_reserved(t)))
+	if (unlikely(!is_plain(t)) && !check_reserved(t))
 		return false;
 	if (op->flags & SCSI_ROW_WRITES && unlikely(!check_writable(t, &map->luns[lun].state)))
 		return false;
