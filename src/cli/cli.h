@@ -208,6 +208,14 @@ int cli_parse_address(const char *text, const char *port_default, struct cli_add
 /* For a listener on all addresses: one by which others reach this machine, or loopback. */
 void cli_reachable(const char *host, char ret[static CLI_ADDRESS_MAX]);
 
+/* --- export_vhost.c: the same to virtual machines --- */
+int vhost_export_disk(struct cli *c, struct cli_args *a);
+void vhost_export_rows(struct cli *c, struct table *t);
+void vhost_export_add_json(struct cli *c, struct json_object *array);
+/* By name, or by disk. False: there is none of that name. */
+bool vhost_export_show(struct cli *c, const char *name);
+bool vhost_export_remove(struct cli *c, const char *name, struct err *e);
+
 /* --- export_iscsi.c: the same over iSCSI ---------------------------------------------------------------------- */
 int iscsi_export_disk(struct cli *c, struct cli_args *a);
 void iscsi_export_rows(struct cli *c, struct table *t);  /* of the list */

@@ -22,8 +22,9 @@ static int describe(struct cli *c, struct cli_args *a, const char *first, struct
 
 static const struct cli_option disk_options[] = {
 	{ "iscsi", NULL, "Over iSCSI, as a LUN of a target node, instead of NVMe/TCP" },
+	{ "vhost", NULL, "To virtual machines of this machine, over vhost-user, instead of NVMe/TCP" },
 	{ "name", "NAME", "iSCSI: name of the target node; " CLI_IQN_PREFIX "DISK when left out. One that exists gets the "
-	  "disk as one more LUN" },
+	  "disk as one more LUN. vhost: name of the controller; DISK when left out" },
 	{ "chap-group", "TAG", "iSCSI: hosts must authenticate, as a user of this group (iscsi_create_auth_group)" },
 	{ "nqn", "NQN", "The name hosts know it by; " CLI_NQN_PREFIX "DISK when left out. An export that exists gets the "
 	  "disk as one more namespace" },
@@ -38,12 +39,14 @@ static const struct cli_verb verbs[] = {
 	  .example = "gantry export list" },
 	{ "show", "EXPORT", "one of them, with its hosts and the command with which a host connects", run_show,
 	  .help = "EXPORT is an NQN, what follows its last colon, or a disk.", .example = "gantry export show disk0" },
-	{ "disk", "DISK", "serve a disk over NVMe/TCP or iSCSI: everything in one go", run_disk, CLI_OPTIONS(disk_options),
+	{ "disk", "DISK", "serve a disk over NVMe/TCP, iSCSI or vhost-user: everything in one go",
+	  run_disk, CLI_OPTIONS(disk_options),
 	  .describe = describe,
 	  .help = "Makes the transport, the subsystem with the disk as namespace, its listeners and its hosts; with "
 	          "--iscsi portal group, initiator group and target node, where there are none. Prints what to type on a "
 	          "host.",
-	  .example = "gantry export disk disk0 --listen 127.0.0.1:4420\ngantry export disk disk0 --iscsi" },
+	  .example = "gantry export disk disk0 --listen 127.0.0.1:4420\ngantry export disk disk0 --iscsi\n"
+	             "gantry export disk disk0 --vhost" },
 	{ "remove", "EXPORT", "serve it no more; the disk stays", run_remove,
 	  .help = "EXPORT is an NQN, what follows its last colon, or a disk. Hosts are disconnected.",
 	  .example = "gantry export remove disk0" },
@@ -81,6 +84,10 @@ static int run_disk(struct cli *c, struct cli_args *a)
 	struct job j = { .c = c, .a = a };
 	struct json_object *now = NULL;
 
+	if (args_has(a, "vhost") && (args_has(a, "iscsi") || args_has(a, "listen") || args_has(a, "host")))
+		return cli_misuse("--vhost has a socket, and no addresses or hosts: leave --iscsi, --listen and --host out");
+	if (args_has(a, "vhost"))
+		return vhost_export_disk(c, a);
 	if (args_has(a, "iscsi"))
 		return iscsi_export_disk(c, a);
 	if (args_has(a, "name") || args_has(a, "chap-group"))
@@ -425,6 +432,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 		return cli_fail(&e);
 	if (c->json) {
 		iscsi_export_add_json(c, all);
+		vhost_export_add_json(c, all);
 		cli_print_json(all);
 		json_object_put(all);
 		return CLI_OK;
@@ -446,6 +454,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 		table_cell(&t, "%zu", connected(c, field_text(s, "nqn")));
 	}
 	iscsi_export_rows(c, &t);
+	vhost_export_rows(c, &t);
 	if (table_rows(&t)) {
 		table_print(&t);
 	} else {
@@ -458,7 +467,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 
 static int run_show(struct cli *c, struct cli_args *a)
 {
-	bool is_iscsi = iscsi_export_show(c, a->words[0]);
+	bool elsewhere = iscsi_export_show(c, a->words[0]) | vhost_export_show(c, a->words[0]);
 	struct err e = { 0 };
 	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e);
 	struct json_object *s = all ? export_find(all, a->words[0], &e) : NULL, *hosts = field(s, "hosts");
@@ -479,7 +488,7 @@ static int run_show(struct cli *c, struct cli_args *a)
 		say_how_to_connect(s);
 	}
 	json_object_put(all);
-	return e.code && !is_iscsi ? cli_fail(&e) : CLI_OK;
+	return e.code && !elsewhere ? cli_fail(&e) : CLI_OK;
 }
 
 /* Named by a disk among others: only its namespace goes. */
@@ -491,7 +500,7 @@ static int run_remove(struct cli *c, struct cli_args *a)
 	const char *nqn = field_text(s, "nqn");
 	struct err other = { 0 };
 
-	if (iscsi_export_remove(c, a->words[0], &other) && !s)
+	if (iscsi_export_remove(c, a->words[0], &other) | vhost_export_remove(c, a->words[0], &other) && !s)
 		e = (struct err){ 0 };
 	if (!e.code)
 		e = other;

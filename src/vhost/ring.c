@@ -187,7 +187,7 @@ static int pop(struct vhost_ring_priv *r, struct vhost_task **ret_task)
 	t->view->tasks++;
 	t->since_ns = reactor_now_ns();
 	t->out = true;
-	r->ring.in_flight++;
+	vhost_count(&r->ring.in_flight, 1);
 	*ret_task = t;
 	return 1;
 }
@@ -211,7 +211,7 @@ static uint32_t look(struct looker *l)
 	if (rc < 0)
 		fault(r);
 	if (n) {
-		r->commands += n;
+		vhost_count(&r->commands, n);
 		r->requests += n;
 		watch_arm(&r->home->watch);
 		r->work += core_call_ticks();
@@ -236,7 +236,7 @@ static void disarm(struct looker *l)
 
 static void kicked(struct vhost_ring_priv *r)
 {
-	r->kicks++;
+	vhost_count(&r->kicks, 1);
 	if (looker_is_started(&r->looker))
 		looker_rang(&r->looker);
 	else if (r->takes && r->state == RING_OPEN)
@@ -271,7 +271,7 @@ void vhost_task_done(struct vhost_task *t, uint32_t written)
 	assert(t->out && r->ring.in_flight);
 	t->out = false;
 	vq_dev_push(&r->vq, &t->chain, written);
-	r->ring.in_flight--;
+	vhost_count(&r->ring.in_flight, -1);
 	if (!--t->view->tasks && unlikely(t->view->old))
 		vhost_view_left(t->view);
 	give_slot(r, t);
@@ -308,7 +308,7 @@ static void measure(struct vhost_ring_priv *r, uint64_t now_ns)
 static void ring_call(struct vhost_ring_priv *r)
 {
 	r->notify = false;
-	r->calls++;
+	vhost_count(&r->calls, 1);
 	if (bell_is_open(&r->call))
 		bell_ring(&r->call);
 	else if (r->in_band && !atomic_exchange(&r->call_told, true))

@@ -151,6 +151,9 @@ struct vhost_ring_priv {
 };
 #define ring_priv(r) ((r)->priv)
 
+/* Its core writes, control reads for people. */
+#define vhost_count(p, n) __atomic_store_n(p, *(p) + (n), __ATOMIC_RELAXED)
+
 /* --- a session --------------------------------------------------------------------------------------------------- */
 
 struct vhost_session_priv {

@@ -30,7 +30,9 @@ def typed(line, daemon, port):
     """A line of an example, with our daemon and a port that is free."""
     words = shlex.split(line.replace("127.0.0.1:4420", f"127.0.0.1:{port}"))
     assert words[0] == "gantry", line
-    if words[1:3] == ["export", "disk"] and "--listen" not in words:
+    if "--vhost" in words:
+        words += ["--name", str(daemon.directory / "vm")]    # its socket lies there
+    elif words[1:3] == ["export", "disk"] and "--listen" not in words:
         words += ["--listen", f"127.0.0.1:{free_port() if '--iscsi' in words else port}"]
     return [BUILD / "gantry", "-s", daemon.socket, *words[1:]]
 

@@ -9,6 +9,7 @@ import pytest
 
 import vhost_user as vu
 from gantry import Daemon, RpcError, wait_until
+from jsonrpc import gantry
 from virtio_blk import IN, IOERR, OK, OUT, SECTOR, Blk
 
 WCE = 32                       # offset of the cache's switch in the configuration
@@ -156,3 +157,21 @@ def test_client(daemon, tmp_path):
                 assert struct.unpack("<III", reply[:12]) == (vu.GET_FEATURES, 5, 8)
     os.unlink(path)
     daemon.tell("vhost_delete_controller", ctrlr="vm")
+
+
+def test_export(daemon):
+    """gantry export DISK --vhost: made once, shown, ended; and what QEMU wants to be told."""
+    def cli(*words, **how):
+        return gantry(*words, socket=daemon.socket, **how)
+    path = daemon.directory / "disk"
+    said = cli("export", "disk", "disk", "--vhost")
+    assert f"Serving disk to virtual machines at {path}." in said
+    assert f"-chardev socket,id=disk,path={path},reconnect=1" in said
+    assert "-device vhost-user-blk-pci,chardev=disk" in said and "share=on" in said
+    assert cli("export", "disk", "disk", "--vhost") == said
+    with Blk(path) as disk:
+        disk.read(0, SECTOR)
+        assert str(path) in cli("export", "list") and "connected   1" in cli("export", "show", "disk")
+    assert "--listen" in cli("export", "disk", "disk", "--vhost", "--listen", "127.0.0.1", status=2)
+    assert cli("export", "remove", "disk") == "disk is gone\n"
+    assert daemon.rpc("vhost_get_controllers") == []
