@@ -197,9 +197,11 @@ void vio_lost(struct vio_ctrlr *c, const struct err *why)
 {
 	if (c->state != VIO_UP && c->state != VIO_TALKING)
 		return;
-	if (c->stood && (c->state == VIO_UP || c->last.code != why->code) && !c->going)
+	if (c->stood && c->state == VIO_UP && !c->going)
 		log_warning("virtio: %s: %s is lost: %s; I/O waits, the server is looked for every %u s", c->name, c->path,
 		            why->text, c->opts.reconnect_delay_sec);
+	else
+		log_info("virtio: %s: %s", c->name, why->text);
 	c->last = *why;
 	vio_talk_end(c);
 	fall(c);
