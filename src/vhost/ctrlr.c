@@ -186,23 +186,27 @@ void vhost_ctrlr_get(const struct vhost_ctrlr *c, struct vhost_ctrlr_info *ret_i
 }
 
 /* Counters are their cores': a value may be a pass old. */
+static void queue_info(struct vhost_ring_priv *r, struct vhost_queue_info *ret_info)
+{
+	*ret_info = (struct vhost_queue_info){ .index = r->ring.index, .size = r->queue.size,
+		.reactor = reactor_index(carry_at(&r->at)),
+		.in_flight = __atomic_load_n(&r->ring.in_flight, __ATOMIC_RELAXED),
+		.commands = __atomic_load_n(&r->commands, __ATOMIC_RELAXED),
+		.kicks = __atomic_load_n(&r->kicks, __ATOMIC_RELAXED),
+		.calls = __atomic_load_n(&r->calls, __ATOMIC_RELAXED),
+		.stopped = r->queue.broken };
+}
+
 void vhost_ctrlr_sessions(struct vhost_ctrlr *c, void (*fn)(void *arg, const struct vhost_session_info *i), void *arg)
 {
 	list_each(l, &c->sessions) {
 		const struct vhost_session *s = list_entry(l, struct vhost_session, link);
-		struct vhost_session_info info = { .id = s->id, .name = s->name, .features = s->features,
-			.queues = session_priv(s)->running };
+		struct vhost_queue_info queue[VHOST_RINGS_MAX];
+		struct vhost_session_info info = { .id = s->id, .name = s->name, .features = s->features, .queue = queue };
 
-		for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
-			const struct vhost_ring_priv *r = session_priv(s)->rings[i];
-
-			if (!r)
-				continue;
-			info.in_flight += __atomic_load_n(&r->ring.in_flight, __ATOMIC_RELAXED);
-			info.commands += __atomic_load_n(&r->commands, __ATOMIC_RELAXED);
-			info.kicks += __atomic_load_n(&r->kicks, __ATOMIC_RELAXED);
-			info.calls += __atomic_load_n(&r->calls, __ATOMIC_RELAXED);
-		}
+		for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++)
+			if (session_priv(s)->rings[i] && session_priv(s)->rings[i]->queue.running)
+				queue_info(session_priv(s)->rings[i], &queue[info.queues++]);
 		fn(arg, &info);
 	}
 }

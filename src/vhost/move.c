@@ -105,7 +105,7 @@ static void offer(struct sched_mover *m, struct sched_offers *o)
 		bool rests = r->moved_round && m->round - r->moved_round < SCHED_REST_ROUNDS;
 		const struct sched_item item = {
 			.id = r->id, .work = r->work, .allowed = r->ring.session->ctrlr->place,
-			.fixed = rests || r->state != RING_OPEN || r->stopping || r->broken,
+			.fixed = rests || r->pinned || r->state != RING_OPEN || r->stopping || r->broken,
 		};
 
 		r->work = 0;
@@ -137,4 +137,53 @@ void vhost_ring_carry(struct vhost_ring_priv *r, struct reactor *to, carry_done_
 	if (lives && !carry_is_wanted(&r->carry) && to != reactor_self())
 		vhost_ring_silence(r);
 	carry_start(&r->carry, &carry_ops, to, lives, done, arg);
+}
+
+/* --- by hand ----------------------------------------------------------------------------------------------------- */
+
+static void carried(void *arg, int rc)
+{
+	struct vhost_op *op = arg;
+
+	op->rc = rc;
+	vhost_op_end(op);
+}
+
+static void move_on_core(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	r->pinned = op->pinned;
+	if (reactor_self() == op->to && r->state == RING_OPEN && !carry_is_wanted(&r->carry))
+		carried(op, 0);
+	else
+		vhost_ring_carry(r, op->to, carried, op);
+}
+
+static void moved(struct vhost_op *op)
+{
+	carry_explain("the queue", op->rc, &op->change->err);
+	op->change->done(op->change);
+}
+
+void vhost_queue_move(struct vhost_ctrlr *c, uint32_t session, uint32_t queue, struct reactor *to, bool pinned,
+                      struct vhost_change *change)
+{
+	list_each(l, &c->sessions) {
+		struct vhost_session_priv *s = session_priv(list_entry(l, struct vhost_session, link));
+		struct vhost_ring_priv *r = queue < VHOST_RINGS_MAX ? s->rings[queue] : NULL;
+		struct vhost_op *op;
+
+		if (s->session.id != session || !r || !r->queue.running)
+			continue;
+		op = vhost_op_make(r, move_on_core, moved);
+		op->to = to;
+		op->pinned = pinned;
+		op->change = change;
+		vhost_op_send(op);
+		return;
+	}
+	err_set(&change->err, -ENOENT, "queue: no queue %u of a session %u runs; vhost_get_controllers lists those that do",
+	        queue, session);
+	change->done(change);
 }

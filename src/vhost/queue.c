@@ -164,6 +164,7 @@ void vhost_queue_start(struct vhost_ring_priv *r)
 	r->delay_base_us = c->delay_base_us;
 	r->iops_threshold = c->iops_threshold;
 	r->queue.running = true;
+	r->queue.broken = r->pinned = false;
 	s->running++;
 	carry_goes(&r->at, vhost_place(s->vhost, c->place));
 	vhost_op_send(vhost_op_make(r, vhost_ring_start_op, started));

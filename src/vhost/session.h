@@ -92,6 +92,7 @@ struct vhost_op {
 		struct vhost_each *each;
 		const char *why;
 		struct { uint32_t delay_base_us, iops_threshold; };
+		struct { struct reactor *to; struct vhost_change *change; bool pinned; };
 	};
 };
 
@@ -106,6 +107,7 @@ struct vhost_queue {
 	bool enabled, polled;
 	bool running;                      /* on a core, or about to */
 	bool stopping;                     /* told to stop */
+	bool broken;                       /* told to be */
 	bool call_wanted;                  /* in band: to be told */
 };
 
@@ -130,7 +132,7 @@ struct vhost_ring_priv {
 	struct defer flush;
 	struct bell kick, call, err;       /* control's while it does not run */
 	bool here;                         /* not on its way to another core */
-	bool broken, polled, in_band, takes;
+	bool broken, polled, in_band, takes, pinned;
 	bool notify;                       /* the driver is to be told, and was not yet */
 	uint8_t state;                     /* enum vhost_ring_state */
 	struct vq_setup setup;             /* what vq was made of */

@@ -45,14 +45,24 @@ struct vhost_ctrlr_info {
 	uint64_t stamp;                   /* another one when what is to be saved has changed */
 };
 void vhost_ctrlr_get(const struct vhost_ctrlr *c, struct vhost_ctrlr_info *ret_info);
+struct vhost_queue_info {
+	uint32_t index, size, reactor, in_flight; /* in_flight: requests that the device has */
+	uint64_t commands, kicks, calls;
+	bool stopped;                     /* its driver broke the rules */
+};
 struct vhost_session_info {
-	uint32_t id, queues, in_flight;   /* queues that run; requests that the device has */
+	uint32_t id;
 	const char *name;
-	uint64_t features, commands, kicks, calls;
+	uint64_t features;
+	uint32_t queues;                  /* that run */
+	const struct vhost_queue_info *queue;
 };
 void vhost_ctrlr_sessions(struct vhost_ctrlr *c, void (*fn)(void *arg, const struct vhost_session_info *i), void *arg);
 /* Sessions end, their I/O is waited for, then it is gone. */
 void vhost_ctrlr_delete(struct vhost_ctrlr *c, struct vhost_change *change);
+/* Put a running queue of a session on another core. `pinned`: the scheduler leaves it there. */
+void vhost_queue_move(struct vhost_ctrlr *c, uint32_t session, uint32_t queue, struct reactor *to, bool pinned,
+                      struct vhost_change *change);
 /* From `iops_threshold` requests per second and queue on, interrupts come at most as often as a delay says that is
  * `delay_base_us` at twice the threshold, and grows with the rate. 0: at once. */
 int vhost_ctrlr_set_coalescing(struct vhost_ctrlr *c, uint32_t delay_base_us, uint32_t iops_threshold, struct err *e)

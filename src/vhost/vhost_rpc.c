@@ -135,18 +135,32 @@ static const struct rpc_param get_params[] = {
 
 static void add_session(void *arg, const struct vhost_session_info *i)
 {
-	struct json_object *o = json_append_object(arg);
+	struct json_object *o = json_append_object(arg), *queues;
+	uint64_t in_flight = 0;
 
 	json_add_u64(o, "vid", i->id);
 	json_add_u64(o, "id", i->id);
 	json_add_text(o, "name", i->name);
 	json_add_bool(o, "started", i->queues > 0);
 	json_add_u64(o, "max_queues", i->queues);
-	json_add_u64(o, "inflight_task_cnt", i->in_flight);
+	for (uint32_t n = 0; n < i->queues; n++)
+		in_flight += i->queue[n].in_flight;
+	json_add_u64(o, "inflight_task_cnt", in_flight);
 	json_add_u64(o, "features", i->features);
-	json_add_u64(o, "commands", i->commands);
-	json_add_u64(o, "kicks", i->kicks);
-	json_add_u64(o, "interrupts", i->calls);
+	queues = json_add_array(o, "queues");
+	for (uint32_t n = 0; n < i->queues; n++) {
+		const struct vhost_queue_info *q = &i->queue[n];
+		struct json_object *qo = json_append_object(queues);
+
+		json_add_u64(qo, "queue", q->index);
+		json_add_u64(qo, "size", q->size);
+		json_add_u64(qo, "reactor", q->reactor);
+		json_add_u64(qo, "in_flight", q->in_flight);
+		json_add_u64(qo, "commands", q->commands);
+		json_add_u64(qo, "kicks", q->kicks);
+		json_add_u64(qo, "interrupts", q->calls);
+		json_add_bool(qo, "broken", q->stopped);
+	}
 }
 
 static void add_cpumask(struct json_object *o, struct core *core, uint64_t place)
@@ -209,6 +223,37 @@ static void handle_get_controllers(struct rpc_call *call, void *args)
 		if (!a->name || vhost_ctrlr_find(v, a->name) == c)
 			add_ctrlr(list, core, c);
 	rpc_reply(call, list);
+}
+
+/* --- cores ------------------------------------------------------------------------------------------------------- */
+
+struct move_args {
+	char *ctrlr;
+	uint32_t id, queue, reactor;
+	bool pinned;
+};
+
+static const struct rpc_param move_params[] = {
+	CTRLR_ROW(struct move_args),
+	RPC_PARAM(struct move_args, id, .required = true, .doc = "Of the session, as vhost_get_controllers gives it."),
+	RPC_PARAM(struct move_args, queue, .required = true, .doc = "The queue's number."),
+	RPC_PARAM(struct move_args, reactor, .required = true, .doc = "The core: its number in framework_get_reactors."),
+	RPC_PARAM(struct move_args, pinned, .fallback = "true", .doc = "The scheduler leaves it there."),
+};
+
+static void handle_move(struct rpc_call *call, void *args)
+{
+	const struct move_args *a = args;
+	struct core *core = rpc_core(rpc_of(call));
+	struct vhost_ctrlr *c = ctrlr_for(call, a->ctrlr);
+	uint32_t count = core_reactor_count(core);
+
+	if (!c)
+		return;
+	if (a->reactor >= count)
+		rpc_reply_error(call, ERR_BAD_PARAM, "reactor: there is no reactor %u; 0 to %u", a->reactor, count - 1);
+	else
+		vhost_queue_move(c, a->id, a->queue, core_reactor(core, a->reactor), a->pinned, change_for(call));
 }
 
 /* --- SPDK's other transports of virtio-blk: there are none ------------------------------------------------------ */
@@ -306,6 +351,8 @@ static const struct rpc_method methods[] = {
 		.returns = "a list of objects"),
 	RPC_METHOD("vhost_controller_set_coalescing", struct coalescing, coalescing_params, handle_set_coalescing,
 		.flags = RPC_RUNTIME, .doc = "Put interrupts off when a queue is busy.", .returns = "true"),
+	RPC_METHOD("vhost_move_queue", struct move_args, move_params, handle_move, .flags = RPC_RUNTIME,
+		.doc = "Put a queue of a front-end on another core.", .returns = "true"),
 	RPC_METHOD("virtio_blk_get_transports", struct get_transports, transports_params, handle_get_transports,
 		.flags = RPC_RUNTIME | RPC_READS, .doc = "Ways to serve virtio-blk that there are.",
 		.returns = "a list of objects"),

@@ -131,7 +131,7 @@ NOT_SAVED = {
     "bdev_nvme_detach_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
     "bdev_nvme_reset_controller", "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "iscsi_auth_group_remove_secret", "iscsi_delete_auth_group",
-    "vhost_delete_controller", "bdev_virtio_detach_controller",
+    "vhost_delete_controller", "vhost_move_queue", "bdev_virtio_detach_controller",
     "iscsi_delete_initiator_group", "iscsi_delete_portal_group", "iscsi_delete_target_node",
     "iscsi_initiator_group_remove_initiators", "iscsi_move_session", "iscsi_target_node_remove_lun",
     "iscsi_target_node_remove_pg_ig_maps", "iscsi_target_node_request_logout",

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 import vhost_user as vu
-from gantry import Daemon, RpcError, wait_until
+from gantry import Daemon, RpcError, cpus, wait_until
 from jsonrpc import gantry
 from virtio_blk import IN, IOERR, OK, OUT, SECTOR, Blk
 
@@ -175,3 +175,74 @@ def test_export(daemon):
     assert "--listen" in cli("export", "disk", "disk", "--vhost", "--listen", "127.0.0.1", status=2)
     assert cli("export", "remove", "disk") == "disk is gone\n"
     assert daemon.rpc("vhost_get_controllers") == []
+
+
+def cores_of(daemon):
+    (session,) = daemon.rpc("vhost_get_controllers")[0]["sessions"]
+    return [q["reactor"] for q in session["queues"]]
+
+
+def test_queues_lie_on_many_cores_and_move(tmp_path):
+    """By turns on those that cpumask allows; and under I/O to another one, with every request answered once."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two CPUs")
+    with Daemon(tmp_path, "-S", tmp_path, "-m", cpus(2)) as daemon:
+        daemon.tell("bdev_malloc_create", name="disk", num_blocks=2048, block_size=SECTOR)
+        one = daemon.rpc("framework_get_reactors")["reactors"][1]["lcore"]
+        for packed in False, True:
+            with Blk(serve(daemon), queues=4, packed=packed) as disk:
+                assert sorted(cores_of(daemon)) == [0, 0, 1, 1]
+                session = daemon.rpc("vhost_get_controllers")[0]["sessions"][0]["id"]
+                data = {}
+                for n in range(40):
+                    requests = []
+                    for queue in range(4):
+                        sector = n * 16 + queue * 4
+                        data[sector] = os.urandom(SECTOR)
+                        requests.append(disk.submit(OUT, sector, out=data[sector], queue=queue))
+                    daemon.tell("vhost_move_queue", ctrlr="vm", id=session, queue=n % 4, reactor=n // 4 % 2)
+                    assert disk.wait(*requests) == OK
+                for sector, was in data.items():
+                    assert disk.read(sector, SECTOR, queue=sector // 4 % 4) == was
+                daemon.tell("vhost_move_queue", ctrlr="vm", id=session, queue=3, reactor=0)
+                assert cores_of(daemon)[3] == 0
+                with pytest.raises(RpcError, match="no queue 9"):
+                    daemon.rpc("vhost_move_queue", ctrlr="vm", id=session, queue=9, reactor=0)
+            daemon.tell("vhost_delete_controller", ctrlr="vm")
+        with Blk(serve(daemon, cpumask=f"[{one}]"), queues=4):
+            assert cores_of(daemon) == [1, 1, 1, 1]
+
+
+def test_killed_with_requests_in_flight(tmp_path):
+    """What the dead daemon had taken and not answered is done by the next, once; what it had answered is not done
+    again."""
+    image = tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+
+    def begin(daemon, latency_us):
+        daemon.start()
+        daemon.tell("bdev_aio_create", name="image", filename=str(image), block_size=SECTOR)
+        daemon.tell("bdev_delay_create", base_bdev_name="image", name="disk", avg_read_latency=latency_us,
+                    p99_read_latency=latency_us, avg_write_latency=latency_us, p99_write_latency=latency_us)
+        serve(daemon)
+    daemon = Daemon(tmp_path, "-S", tmp_path)
+    for packed in False, True:
+        begin(daemon, 1)
+        disk = Blk(tmp_path / "vm", queues=2, size=32, packed=packed, inflight=True)
+        for n in range(20):
+            disk.write(n, b"a" * SECTOR, queue=n % 2)
+        daemon.stop()
+        begin(daemon, 30_000_000)
+        disk.reconnect()
+        requests = [disk.submit(OUT, n, out=bytes([n + 1]) * SECTOR, queue=n % 2) for n in range(16)]
+        wait_until(lambda: len(disk.inflight.slots(0, packed)) + len(disk.inflight.slots(1, packed)) == 16,
+                   "the requests to be taken")
+        daemon.kill()
+        begin(daemon, 1)
+        disk.reconnect()
+        assert disk.wait(*requests) == OK
+        assert disk.inflight.slots(0, packed) == disk.inflight.slots(1, packed) == []
+        for n in range(20):
+            assert disk.read(n, SECTOR) == (bytes([n + 1]) if n < 16 else b"a") * SECTOR
+        disk.close()
+        daemon.stop()
