@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "backends/delay/delay.h"
 #include "backends/malloc/malloc.h"
 #include "vhost/test_front.h"
 
@@ -32,10 +33,16 @@ static void made(struct vhost_change *c)
 static void make_disk(void *arg)
 {
 	struct test_world *w = arg;
-	const struct malloc_opts disk = { .name = "disk", .block_size = TEST_SECTOR, .block_count = TEST_BLOCKS };
+	const struct malloc_opts ram = { .name = w->slow_us ? "ram" : "disk", .block_size = TEST_SECTOR,
+		.block_count = TEST_BLOCKS };
+	const struct delay_opts slow = { .name = "disk", .base = "ram",
+		.latency_us = { w->slow_us, 9 * w->slow_us, 2 * w->slow_us, 20 * w->slow_us } };
 	struct bdev *b;
 
-	must(!malloc_create(w->reg, &disk, &b, NULL));
+	if (!bdev_find(w->reg, "ram"))
+		must(!malloc_create(w->reg, &ram, &b, NULL));
+	if (w->slow_us)
+		must(!delay_create(w->reg, &slow, NULL));
 	w->disk_gone = false;
 }
 
@@ -77,7 +84,19 @@ static void delete_disk(void *arg)
 {
 	struct test_world *w = arg;
 
-	must(!malloc_delete(w->reg, "disk", unregistered, w, NULL));
+	must(!(w->slow_us ? delay_delete : malloc_delete)(w->reg, "disk", unregistered, w, NULL));
+}
+
+static void ram_gone(void *arg, int rc)
+{
+	((struct test_world *)arg)->ram_gone = true;
+}
+
+static void delete_ram(void *arg)
+{
+	struct test_world *w = arg;
+
+	must(!malloc_delete(w->reg, "ram", ram_gone, w, NULL));
 }
 
 void world_delete_disk(struct test_world *w)
@@ -149,6 +168,10 @@ void world_stop(struct test_world *w)
 	if (!w->disk_gone)
 		world_delete_disk(w);
 	must(sim_run(is_true, &w->disk_gone, LONG_NS));
+	if (w->slow_us) {
+		sim_as(core_control(w->core), delete_ram, w);
+		must(sim_run(is_true, &w->ram_gone, LONG_NS));
+	}
 	sim_as(core_control(w->core), free_registry, w);
 	must(!sim_fds_open(w->core));
 	sim_pair_end(w->core, w->host_core);

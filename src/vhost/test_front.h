@@ -21,7 +21,8 @@ struct test_world {
 	struct vhost *vhost;
 	struct vhost_change change;
 	uint32_t cores;
-	bool client, read_only, made, stopped, deleted, disk_gone;
+	uint32_t slow_us;                  /* how long reads take, writes twice as long; 0: no time */
+	bool client, read_only, made, stopped, deleted, disk_gone, ram_gone;
 };
 
 void world_start(struct test_world *w, uint64_t seed);

@@ -13,6 +13,14 @@
 /* What blocks hold: each queue writes to a third of its own, so that its requests alone decide. */
 static uint8_t holds[TEST_BLOCKS];
 
+/* VHOST_SEEDS: so many, for a longer look. */
+static uint64_t seeds(uint64_t usual)
+{
+	const char *more = getenv("VHOST_SEEDS");
+
+	return more ? strtoull(more, NULL, 10) : usual;
+}
+
 static uint64_t features_of(uint64_t seed)
 {
 	return (seed & 1 ? PACKED : 0) | (seed & 2 ? EVENT_IDX : 0);
@@ -76,7 +84,7 @@ static void end(struct test_world *w, struct front *f)
 
 static void what_is_written_is_read(void **state)
 {
-	for (uint64_t seed = 0; seed < 8; seed++) {
+	for (uint64_t seed = 0; seed < seeds(8); seed++) {
 		struct test_world w = { 0 };
 		struct front f;
 
@@ -96,7 +104,7 @@ static void what_is_written_is_read(void **state)
 struct going {
 	struct vhost_ring_priv *r;
 	struct reactor *to;
-	uint32_t *moved, *stayed;
+	uint32_t *moved;
 };
 
 static void went(void *arg, int rc)
@@ -116,7 +124,7 @@ static void move_one(struct test_world *w, uint32_t *moved)
 {
 	struct vhost_session_priv *s = world_session(w);
 	struct vhost_ring_priv *r = s ? s->rings[sim_draw(FRONT_QUEUES)] : NULL;
-	struct going g = { r, core_reactor(w->core, (uint32_t)sim_draw(core_reactor_count(w->core))), moved, NULL };
+	struct going g = { r, core_reactor(w->core, (uint32_t)sim_draw(core_reactor_count(w->core))), moved };
 
 	if (r && r->queue.running && r->state != RING_IDLE)
 		sim_as(carry_at(&r->at), go, &g);
@@ -126,8 +134,8 @@ static void move_one(struct test_world *w, uint32_t *moved)
  * the old core. */
 static void queues_move_under_io(void **state)
 {
-	for (uint64_t seed = 0; seed < 12; seed++) {
-		struct test_world w = { .cores = 4 };
+	for (uint64_t seed = 0; seed < seeds(12); seed++) {
+		struct test_world w = { .cores = 4, .slow_us = seed % 3 * 20 };
 		struct front f;
 		uint32_t moved = 0;
 
@@ -145,17 +153,83 @@ static void queues_move_under_io(void **state)
 		assert_true(front_drain(&f));
 		check_reads(&f);
 		assert_int_equal(f.failed, 0);
-		assert_true(moved > 10);
 		end(&w, &f);
 	}
+}
+
+static struct {
+	struct test_world *w;
+	uint32_t percent, moved;
+} steps;
+
+static void maybe_move(struct reactor *r, void *arg)
+{
+	struct vhost_session_priv *s = reactor_core(r) == steps.w->core ? world_session(steps.w) : NULL;
+
+	for (uint32_t i = 0; s && i < FRONT_QUEUES; i++) {
+		struct going g = { s->rings[i], core_reactor(steps.w->core, (uint32_t)sim_draw(steps.w->cores)),
+		                   &steps.moved };
+
+		if (g.r && g.r->queue.running && carry_at(&g.r->at) == r && sim_chance(steps.percent))
+			sim_as(r, go, &g);
+	}
+}
+
+static void stop_some(struct front *f, struct front_queue *q)
+{
+	front_queue_stop(q);
+	front_queue_start(q);
+	if (sim_chance(30))
+		assert_int_equal(front_give_memory(f), 0);
+}
+
+/* After whatever pass of its core, a queue can go elsewhere: while it stops, begins, gets other memory, or its
+ * front-end hangs up. */
+static void queues_move_at_every_step(void **state)
+{
+	uint64_t moved = 0;
+
+	for (uint64_t seed = 0; seed < seeds(24); seed++) {
+		struct test_world w = { .cores = 3, .slow_us = seed % 3 * 20 };
+		struct front f;
+
+		begin(&w, &f, seed, 0);
+		steps.w = &w;
+		steps.percent = seed < 12 ? 100 : 30;
+		steps.moved = 0;
+		sim_after_pass(maybe_move, NULL);
+		for (uint32_t i = 0; i < 25; i++) {
+			some_requests(&f, 8);
+			if (sim_chance(30))
+				stop_some(&f, &f.queues[sim_draw(FRONT_QUEUES)]);
+			if (sim_chance(10)) {
+				front_reopen(&f);
+				world_pass(10 * NS_PER_MS);
+				for (uint32_t n = 0; n < FRONT_QUEUES; n++)
+					f.queues[n].base = vq_drv_base(&f.queues[n].drv);
+				front_start(&f);
+			}
+			if (sim_chance(50)) {
+				assert_true(front_drain(&f));
+				check_reads(&f);
+			}
+		}
+		assert_true(front_drain(&f));
+		check_reads(&f);
+		assert_int_equal(f.failed, 0);
+		moved += steps.moved;
+		sim_after_pass(NULL, NULL);
+		end(&w, &f);
+	}
+	assert_true(moved > 50 * seeds(24));
 }
 
 /* --- stopping, memory, coming back ------------------------------------------------------------------------------ */
 
 static void queues_stop_and_start_under_io(void **state)
 {
-	for (uint64_t seed = 0; seed < 8; seed++) {
-		struct test_world w = { 0 };
+	for (uint64_t seed = 0; seed < seeds(8); seed++) {
+		struct test_world w = { .slow_us = seed % 3 * 20 };
 		struct front f;
 		uint32_t moved = 0;
 
@@ -187,8 +261,8 @@ static void queues_stop_and_start_under_io(void **state)
  * session. */
 static void a_front_end_comes_back(void **state)
 {
-	for (uint64_t seed = 0; seed < 8; seed++) {
-		struct test_world w = { 0 };
+	for (uint64_t seed = 0; seed < seeds(8); seed++) {
+		struct test_world w = { .slow_us = seed % 3 * 20 };
 		struct front f;
 
 		begin(&w, &f, seed, 0);
@@ -219,8 +293,8 @@ static bool is_true(void *arg)
 
 static void a_controller_is_deleted_under_io(void **state)
 {
-	for (uint64_t seed = 0; seed < 6; seed++) {
-		struct test_world w = { 0 };
+	for (uint64_t seed = 0; seed < seeds(6); seed++) {
+		struct test_world w = { .slow_us = seed % 3 * 20 };
 		struct front f;
 		uint32_t moved = 0;
 
@@ -248,8 +322,8 @@ static void a_daemon_stops_under_io(void **state)
 /* The disk goes at once, whoever has it open; requests from then on end with errors, and the queue goes on. */
 static void a_disk_is_removed_under_io(void **state)
 {
-	for (uint64_t seed = 0; seed < 6; seed++) {
-		struct test_world w = { 0 };
+	for (uint64_t seed = 0; seed < seeds(6); seed++) {
+		struct test_world w = { .slow_us = seed % 3 * 20 };
 		struct front f;
 		uint32_t failed;
 
@@ -288,8 +362,8 @@ static bool is_stalled(void *arg)
  * on, and the queue itself after a new start. */
 static void a_broken_ring_stops_alone(void **state)
 {
-	for (uint64_t seed = 0; seed < 4; seed++) {
-		struct test_world w = { 0 };
+	for (uint64_t seed = 0; seed < seeds(4); seed++) {
+		struct test_world w = { .slow_us = seed % 3 * 20 };
 		struct front f;
 
 		begin(&w, &f, seed, VU_P_BIT(STATUS));
@@ -389,6 +463,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(queues_move_under_io),
+		cmocka_unit_test(queues_move_at_every_step),
 		cmocka_unit_test(queues_stop_and_start_under_io),
 		cmocka_unit_test(a_front_end_comes_back),
 		cmocka_unit_test(a_controller_is_deleted_under_io),
