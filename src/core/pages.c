@@ -251,12 +251,13 @@ void *page_pin_slot(struct pages *p, page_slot *slot)
 	return NULL;
 }
 
-void page_prefetch(struct pages *p, page_slot *slot)
+const void *page_prefetch(struct pages *p, page_slot *slot)
 {
-	void *page = atomic_load_explicit(slot, memory_order_relaxed);
+	const void *page = atomic_load_explicit(slot, memory_order_relaxed);
 
 	if (page)
 		__builtin_prefetch(hdr_of(p, page), 1);
+	return page;
 }
 
 static inline bool is_zero(const struct pages *p, const void *page)

@@ -47,8 +47,9 @@ void *page_exchange(struct pages *p, page_slot *slot, void *page);
 bool page_replace(struct pages *p, page_slot *slot, void *expected, void *page);
 /* Raise the count of whatever is in `slot`; NULL for a hole. */
 void *page_pin_slot(struct pages *p, page_slot *slot);
-/* A hint: the count of what is in `slot` will be changed soon. Looks at the slot: prefetch that earlier. */
-void page_prefetch(struct pages *p, page_slot *slot);
+/* A hint: the count of what is in `slot` will be changed soon. Looks at the slot: prefetch that earlier. What is there
+ * now is returned, to prefetch too: nothing may be read there before it is pinned. */
+const void *page_prefetch(struct pages *p, page_slot *slot);
 /* Drop one reference, from any thread. NULL and zeroes are allowed. */
 void page_unpin(struct pages *p, void *page);
 /* Drop the reference of each page that the bytes [at, at + len) lie in; for a run of pages that were pinned. */

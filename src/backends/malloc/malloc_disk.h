@@ -34,12 +34,12 @@ struct malloc_disk {
 };
 #define NO_SHIFT 0xff
 
-/* Of each core, until the deferred phase of the pass: reads of one page that want it lent, and writes whose page is
- * filled and not yet in its slot. */
+/* Of each core, until the deferred phase of the pass: reads of one page, that want it lent or copied, and writes
+ * whose page is filled and not yet in its slot. */
 struct malloc_channel {
 	struct malloc_disk *disk;
-	struct queue wanted, filled;
-	struct defer lend, publish;
+	struct queue wanted, reads, filled;
+	struct defer lend, read, publish;
 };
 
 /* Consecutive blocks within one page. */

@@ -20,8 +20,9 @@
 #define PAGES_AHEAD 16u /* of a lent write: looked at before they are exchanged */
 #define PREFETCH_BYTES_MAX 16384u
 #define IOS_AHEAD 6u    /* of those of single pages that are done together */
+#define READS_AHEAD 2u  /* the same where their data are copied here: there are only so many lines a core can wait for */
 
-static enum bdev_status read_copy(struct malloc_disk *d, struct bdev_io *io);
+static void read_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io);
 static void lend_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io);
 static void write_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io);
 static void write_lent(struct malloc_disk *d, struct bdev_io *io);
@@ -40,11 +41,8 @@ void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
 			lend_submit(ch, d, io);
 			return;
 		}
-		if (malloc_has_bad(d) && malloc_bad_any(d, io->lba, io->count))
-			st = BDEV_ST_MEDIA_ERROR;
-		else
-			st = read_copy(d, io);
-		break;
+		read_submit(ch, d, io);
+		return;
 	case BDEV_WRITE:
 		io->consumed = true;
 		if (!io->lent) {
@@ -221,6 +219,56 @@ static void lend_all(struct defer *defer)
 	}
 }
 
+static enum bdev_status read_here(struct malloc_disk *d, struct bdev_io *io)
+{
+	if (is_cut_off(d, io))
+		return BDEV_ST_BAD_RANGE;
+	if (malloc_has_bad(d) && malloc_bad_any(d, io->lba, io->count))
+		return BDEV_ST_MEDIA_ERROR;
+	return read_copy(d, io);
+}
+
+/* The same with the data, which this core copies itself. */
+static inline void look_ahead_to_copy(struct malloc_disk *d, struct queue_link **at, uint32_t count)
+{
+	for (; *at && count; count--, *at = (*at)->next) {
+		const struct bdev_io *io = container_of(*at, struct bdev_io, link);
+		struct piece p = piece_at(d, io->lba, io->count);
+		const char *page = page_prefetch(d->pages, p.slot);
+
+		if (page)
+			data_prefetch(page + (size_t)p.first * d->block_bytes, (size_t)p.count * d->block_bytes);
+	}
+}
+
+static void read_all(struct defer *defer)
+{
+	struct malloc_channel *mc = container_of(defer, struct malloc_channel, read);
+	struct queue_link *l = queue_take_all(&mc->reads), *ahead = l, *next;
+
+	look_ahead_to_copy(mc->disk, &ahead, READS_AHEAD);
+	for (; l; l = next) {
+		struct bdev_io *io = container_of(l, struct bdev_io, link);
+
+		look_ahead_to_copy(mc->disk, &ahead, 1);
+		next = l->next;
+		bdev_io_done(io, read_here(mc->disk, io));
+	}
+}
+
+static void read_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io)
+{
+	struct malloc_channel *mc = bdev_channel_ctx(ch);
+
+	if (piece_at(d, io->lba, io->count).count < io->count) {
+		bdev_io_done(io, read_here(d, io));
+		return;
+	}
+	__builtin_prefetch(slot_of(d, io));
+	queue_push(&mc->reads, &io->link);
+	defer_run(&mc->read, read_all);
+}
+
 static void lend_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io)
 {
 	struct malloc_channel *mc = bdev_channel_ctx(ch);
@@ -307,6 +355,7 @@ int malloc_channel_open(struct bdev_channel *ch, struct err *e)
 	(void)e;
 	mc->disk = container_of(bdev_channel_bdev(ch), struct malloc_disk, bdev);
 	queue_init(&mc->wanted);
+	queue_init(&mc->reads);
 	queue_init(&mc->filled);
 	return 0;
 }
