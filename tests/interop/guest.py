@@ -90,15 +90,15 @@ class Cpio:
         return b"".join(self.parts)
 
 
-def modules_in_order(release):
-    """The module files to load, each after those it depends on."""
+def modules_in_order(release, modules):
+    """The files of these modules, each after those it depends on."""
     depends = {}
     for line in (Path("/lib/modules") / release / "modules.dep").read_text().splitlines():
         path, _, needs = line.partition(":")
         depends[path] = needs.split()
     paths = {re.sub(r"\.ko.*", "", os.path.basename(p)).replace("-", "_"): p for p in depends}
     order = []
-    for module in MODULES:
+    for module in modules:
         path = paths.get(module)           # one that is built in has no file
         for p in [*reversed(depends[path]), path] if path else []:
             if p not in order:
@@ -113,13 +113,18 @@ def make_initramfs(release):
         cpio.dirs.add(name)
     cpio.file("bin/busybox", Path(shutil.which("busybox")).read_bytes())
     cpio.file("init", INIT.read_bytes())
+    make_cpio_modules(cpio, release, MODULES)
+    return cpio.finish()
+
+
+def make_cpio_modules(cpio, release, modules):
+    """Put them in, and the order in which they are loaded."""
     names = []
-    for path in modules_in_order(release):
+    for path in modules_in_order(release, modules):
         data = (Path("/lib/modules") / release / path).read_bytes()
         names.append("/modules/" + re.sub(r"\.ko.*", ".ko", os.path.basename(path)))
         cpio.file(names[-1][1:], lzma.decompress(data) if path.endswith(".xz") else data)
     cpio.file("modules.list", "".join(n + "\n" for n in names).encode())
-    return cpio.finish()
 
 
 # --- the guest -------------------------------------------------------------------------------------------------

@@ -1,0 +1,38 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: BSD-3-Clause
+# init of a guest that can move to another QEMU: all it needs of the host are its disks. It writes each of them, reads
+# back and compares, for ever, and tells of each round on its console. See migrant.py, the other end.
+
+/bin/busybox --install -s /bin
+export PATH=/usr/bin:/bin:/usr/sbin:/sbin HOME=/tmp LC_ALL=C
+
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /tmp /dev/shm
+mount -t tmpfs tmp /tmp
+mount -t tmpfs shm /dev/shm
+ip link set lo up
+exec > /dev/ttyS0 2>&1 < /dev/null
+while read -r module; do
+	insmod "$module" || echo "FAILED to load $module"
+done < /modules.list
+
+rounds_of() {
+	local disk=$1 n=0
+	while fio --ioengine=libaio --direct=1 --verify_state_save=0 --allow_file_create=0 --name=$disk --thread \
+		--filename=/dev/$disk --rw=randrw --bsrange=4k-64k --blockalign=4k --iodepth=8 --size=8m --randseed=$n \
+		--verify=crc32c --verify_fatal=1 --do_verify=1 > /tmp/$disk.out 2>&1; do
+		n=$((n + 1))
+		echo "ROUND $disk $n"
+	done
+	echo "FAILED on $disk in round $n"
+	cat /tmp/$disk.out
+}
+
+for dir in /sys/block/vd*; do
+	rounds_of "${dir##*/}" &
+	reader "/dev/${dir##*/}" &
+done
+echo "READY"
+while :; do sleep 1000; done
