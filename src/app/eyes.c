@@ -16,6 +16,7 @@ int eyes_start(struct app *a, struct err *e)
 	a->metrics = metrics_make(a->core, a->bdevs, a->nvmf, a->host.version);
 	metrics_add_remote(a->metrics, a->remote.remote);
 	metrics_add_iscsi(a->metrics, a->iscsi);
+	metrics_add_vhost(a->metrics, a->vhost);
 	metrics_rpc_add(a->rpc, a->metrics);
 	trace_file_init(&a->trace, a->core, a->options->shm_id);
 	rc = start_tracing(a, e);

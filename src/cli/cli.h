@@ -215,6 +215,8 @@ void vhost_export_add_json(struct cli *c, struct json_object *array);
 /* By name, or by disk. False: there is none of that name. */
 bool vhost_export_show(struct cli *c, const char *name);
 bool vhost_export_remove(struct cli *c, const char *name, struct err *e);
+/* Which of vhost_get_controllers shows a disk; borrowed; NULL: none does. */
+struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk);
 
 /* --- export_iscsi.c: the same over iSCSI ---------------------------------------------------------------------- */
 int iscsi_export_disk(struct cli *c, struct cli_args *a);

@@ -42,8 +42,8 @@ static const struct cli_verb verbs[] = {
 };
 const struct cli_noun disk_noun = { "disk", "block devices", verbs, ARRAY_SIZE(verbs) };
 
-static void show_use(struct json_object *subsystems, struct json_object *nodes, const char *name, bool claimed,
-                     char *buf, size_t size);
+static void show_use(struct json_object *subsystems, struct json_object *nodes, struct json_object *ctrlrs,
+                     const char *name, bool claimed, char *buf, size_t size);
 static void show_facts(struct json_object *disk);
 static void show_members(struct json_object *object, size_t indent);
 static void show_paths(struct json_object *paths);
@@ -63,6 +63,7 @@ static void print_disks(struct cli *c, struct json_object *disks)
 	struct err ignored = { 0 };
 	struct json_object *subsystems = client_call(c, "nvmf_get_subsystems", NULL, &ignored);
 	struct json_object *nodes = client_call(c, "iscsi_get_target_nodes", NULL, &ignored);
+	struct json_object *ctrlrs = client_call(c, "vhost_get_controllers", NULL, &ignored);
 	struct table t;
 
 	table_init(&t, "DISK KIND >SIZE >BLOCK USED_BY");
@@ -71,7 +72,7 @@ static void print_disks(struct cli *c, struct json_object *disks)
 		char size[32], use[512];
 
 		text_size(field_u64(d, "num_blocks") * field_u64(d, "block_size"), size);
-		show_use(subsystems, nodes, field_text(d, "name"), field_bool(d, "claimed"), use, sizeof(use));
+		show_use(subsystems, nodes, ctrlrs, field_text(d, "name"), field_bool(d, "claimed"), use, sizeof(use));
 		table_cell(&t, "%s", field_text(d, "name"));
 		table_cell(&t, "%s", field_text(d, "product_name"));
 		table_cell(&t, "%s", size);
@@ -81,6 +82,7 @@ static void print_disks(struct cli *c, struct json_object *disks)
 	table_print(&t);
 	json_object_put(subsystems);
 	json_object_put(nodes);
+	json_object_put(ctrlrs);
 }
 
 static int run_list(struct cli *c, struct cli_args *a)
@@ -91,17 +93,19 @@ static int run_list(struct cli *c, struct cli_args *a)
 	return cli_answer(c, disks, &e, "No disks. Make one: gantry disk create ram 1G --name disk0", print_disks);
 }
 
-static void show_use(struct json_object *subsystems, struct json_object *nodes, const char *name, bool claimed,
-                     char *buf, size_t size)
+static void show_use(struct json_object *subsystems, struct json_object *nodes, struct json_object *ctrlrs,
+                     const char *name, bool claimed, char *buf, size_t size)
 {
 	struct json_object *ns, *lun, *export = export_of_disk(subsystems, name, &ns);
-	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun);
+	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun), *ctrlr = vhost_export_of_disk(ctrlrs, name);
 	struct text t = text_over(buf, size);
 
 	if (export)
 		text_add(&t, "%s", field_text(export, "nqn"));
 	if (node)
 		text_add(&t, "%s%s", t.len ? " " : "", field_text(node, "name"));
+	if (ctrlr)
+		text_add(&t, "%s%s", t.len ? " " : "", field_text(ctrlr, "ctrlr"));
 	if (!t.len && claimed)
 		text_add(&t, "another disk");
 }
@@ -209,15 +213,20 @@ static void show_exports(struct cli *c, const char *name)
 	struct json_object *nodes = client_call(c, "iscsi_get_target_nodes", NULL, &e), *lun;
 	struct json_object *export = export_of_disk(subsystems, name, &ns);
 	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun);
+	struct json_object *ctrlrs = client_call(c, "vhost_get_controllers", NULL, &e);
+	struct json_object *ctrlr = vhost_export_of_disk(ctrlrs, name);
 
 	if (export)
 		printf("  served as   %s, namespace %lu\n", field_text(export, "nqn"), field_u64(ns, "nsid"));
 	if (node)
 		printf("  served as   %s, LUN %lu\n", field_text(node, "name"), field_u64(lun, "lun_id"));
-	if (!export && !node)
+	if (ctrlr)
+		printf("  served as   %s, to virtual machines\n", field_text(ctrlr, "ctrlr"));
+	if (!export && !node && !ctrlr)
 		printf("  served      to nobody; serve it: gantry export disk %s\n", name);
 	json_object_put(subsystems);
 	json_object_put(nodes);
+	json_object_put(ctrlrs);
 }
 
 static void show_activity(struct cli *c, const char *name)
@@ -300,7 +309,7 @@ static int run_delete(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 }, ignored = { 0 };
 	struct json_object *disk = disk_find(c, a->words[0], &e), *params = NULL, *subsystems, *export, *ns;
-	struct json_object *nodes, *node, *lun;
+	struct json_object *nodes, *node, *lun, *ctrlrs, *ctrlr;
 	char method[METHOD_MAX];
 	const char *name;
 
@@ -313,16 +322,20 @@ static int run_delete(struct cli *c, struct cli_args *a)
 	export = export_of_disk(subsystems, name, &ns);
 	nodes = client_call(c, "iscsi_get_target_nodes", NULL, &ignored);
 	node = iscsi_export_of_disk(nodes, name, &lun);
-	if ((export || node) && !args_has(a, "force"))
+	ctrlrs = client_call(c, "vhost_get_controllers", NULL, &ignored);
+	ctrlr = vhost_export_of_disk(ctrlrs, name);
+	if ((export || node || ctrlr) && !args_has(a, "force"))
 		err_set(&e, -16, "%s is served as %s; first: gantry export remove %s (or --force)", name,
-		        export ? field_text(export, "nqn") : field_text(node, "name"), name);
-	else if (!export && !node && field_bool(disk, "claimed") && !args_has(a, "force"))
+		        export ? field_text(export, "nqn") : node ? field_text(node, "name") : field_text(ctrlr, "ctrlr"),
+		        name);
+	else if (!export && !node && !ctrlr && field_bool(disk, "claimed") && !args_has(a, "force"))
 		err_set(&e, -16, "another disk stands on %s; delete that one first (or --force); gantry disk list shows "
 		        "all", name);
 	else if (derived_method(c, name, "delete", method, &params, &e) == 0)
 		delete_and_say(c, method, params, &e);
 	json_object_put(subsystems);
 	json_object_put(nodes);
+	json_object_put(ctrlrs);
 	json_object_put(params);
 	json_object_put(disk);
 	return e.code ? cli_fail(&e) : CLI_OK;

@@ -17,15 +17,20 @@ static const char *disk_of(struct json_object *ctrlr)
 	return field_text(field(field(ctrlr, "backend_specific"), "block"), "bdev");
 }
 
+struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk)
+{
+	for (size_t i = 0; i < list_count(ctrlrs); i++)
+		if (strcmp(disk_of(list_at(ctrlrs, i)), disk) == 0)
+			return list_at(ctrlrs, i);
+	return NULL;
+}
+
 /* By its name, or its disk's. */
 static struct json_object *find(struct json_object *all, const char *name)
 {
 	struct json_object *found = list_find(all, "ctrlr", name);
 
-	for (size_t i = 0; i < list_count(all) && !found; i++)
-		if (strcmp(disk_of(list_at(all, i)), name) == 0)
-			found = list_at(all, i);
-	return found;
+	return found ? found : vhost_export_of_disk(all, name);
 }
 
 /* Memory that can be shared, the socket, the device. `client`: QEMU listens. */

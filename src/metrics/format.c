@@ -16,6 +16,7 @@
 #include "iscsi/iscsi.h"
 #include "metrics/gather.h"
 #include "metrics/table.h"
+#include "vhost/vhost.h"
 
 #define LABELS_MAX 2048
 
@@ -43,6 +44,7 @@ static void queues(FILE *f, const struct gathering *g);
 static void devices(FILE *f, const struct gathering *g);
 static void remote_paths(FILE *f, const struct gathering *g);
 static void target_nodes(FILE *f, const struct gathering *g);
+static void vhost_ctrlrs(FILE *f, const struct gathering *g);
 
 char *metrics_format(const struct gathering *g, size_t *ret_len)
 {
@@ -65,6 +67,8 @@ char *metrics_format(const struct gathering *g, size_t *ret_len)
 		remote_paths(f, g);
 	if (g->m->iscsi)
 		target_nodes(f, g);
+	if (g->m->vhost)
+		vhost_ctrlrs(f, g);
 	must(fclose(f) == 0);
 	return text;
 }
@@ -768,5 +772,28 @@ static void target_nodes(FILE *f, const struct gathering *g)
 		struct transport_out o = { f, core_name(&g->cores[i], name) };
 
 		iscsi_target_stats(g->m->iscsi, i, iscsi_value, &o);
+	}
+}
+
+/* --- controllers of vhost --- */
+
+static void vhost_ctrlrs(FILE *f, const struct gathering *g)
+{
+	for (enum metric m = METRIC_VM_SESSIONS; m <= METRIC_VM_CALLS; m++) {
+		uint32_t count = 0;
+
+		head(f, m);
+		for (struct vhost_ctrlr *c = NULL; (c = vhost_ctrlr_next(g->m->vhost, c)) && count++ < METRICS_NODES_MAX;) {
+			struct vhost_ctrlr_info info;
+			struct vhost_counts n;
+			struct labels l;
+
+			vhost_ctrlr_get(c, &info);
+			vhost_ctrlr_count(c, &n);
+			labels_init(&l);
+			label(&l, "ctrlr", info.name);
+			put(f, m, &l, (const uint64_t[]){ n.sessions, n.queues, n.in_flight, n.sessions_ever, n.commands, n.kicks,
+			                                  n.calls }[m - METRIC_VM_SESSIONS]);
+		}
 	}
 }

@@ -32,6 +32,11 @@ void metrics_add_remote(struct metrics *m, struct remote *r)
 	m->remote = r;
 }
 
+void metrics_add_vhost(struct metrics *m, struct vhost *v)
+{
+	m->vhost = v;
+}
+
 void metrics_add_iscsi(struct metrics *m, struct iscsi_target *t)
 {
 	m->iscsi = t;

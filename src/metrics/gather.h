@@ -16,6 +16,7 @@ struct metrics {
 	struct nvmf_target *nvmf;
 	struct remote *remote;          /* NULL: not measured */
 	struct iscsi_target *iscsi;     /* the same */
+	struct vhost *vhost;            /* the same */
 	const char *version;
 	struct metrics_text *text;      /* the last; NULL: none yet */
 	struct list asks;               /* wait for the gathering that runs */

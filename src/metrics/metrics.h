@@ -25,6 +25,7 @@
 #define METRICS_NODES_MAX 256u        /* of iSCSI */
 
 struct iscsi_target;
+struct vhost;
 struct nvmf_target;
 struct remote;
 struct metrics;
@@ -35,6 +36,7 @@ struct metrics *metrics_make(struct core *core, struct bdev_registry *reg, struc
 /* Remote controllers too; they live longer than the metrics. */
 void metrics_add_remote(struct metrics *m, struct remote *r);
 void metrics_add_iscsi(struct metrics *m, struct iscsi_target *t);
+void metrics_add_vhost(struct metrics *m, struct vhost *v);
 /* Stops the server; `done` runs when nothing is under way any more, and the metrics are gone. */
 void metrics_stop(struct metrics *m, void (*done)(void *arg), void *arg);
 

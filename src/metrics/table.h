@@ -75,6 +75,13 @@
 	X(NODE_PDUS,       "gantry_iscsi_pdus_total",              "counter",   "PDUs, by direction.") \
 	X(NODE_BYTES,      "gantry_iscsi_bytes_total",             "counter",   "Bytes on the wire, by direction.") \
 	X(ISCSI,           "gantry_iscsi_transport_total",         "counter",   "Its counters, by core and event.") \
+	X(VM_SESSIONS,     "gantry_vhost_sessions",                "gauge",     "Front-ends of a vhost controller now.") \
+	X(VM_QUEUES,       "gantry_vhost_queues",                  "gauge",     "Their queues that run.") \
+	X(VM_IN_FLIGHT,    "gantry_vhost_in_flight",               "gauge",     "Requests under way.") \
+	X(VM_EVER,         "gantry_vhost_sessions_total",          "counter",   "Front-ends that ever came.") \
+	X(VM_COMMANDS,     "gantry_vhost_commands_total",          "counter",   "Requests taken from guests.") \
+	X(VM_KICKS,        "gantry_vhost_kicks_total",             "counter",   "Times a guest woke a queue.") \
+	X(VM_CALLS,        "gantry_vhost_interrupts_total",        "counter",   "Interrupts sent to guests.") \
 	X(LEFT_OUT,        "gantry_metrics_left_out",              "gauge",     "Objects beyond the limits, by kind.") \
 	X(SCRAPES,         "gantry_metrics_gathered_total",        "counter",   "Times these metrics were gathered.")
 #define METRIC_ENUM(id, name, type, help) METRIC_##id,

@@ -211,6 +211,24 @@ void vhost_ctrlr_sessions(struct vhost_ctrlr *c, void (*fn)(void *arg, const str
 	}
 }
 
+void vhost_ctrlr_count(struct vhost_ctrlr *c, struct vhost_counts *ret_counts)
+{
+	*ret_counts = c->ended;
+	ret_counts->sessions_ever = c->last_session;
+	list_each(l, &c->sessions) {
+		const struct vhost_session_priv *s = session_priv(list_entry(l, struct vhost_session, link));
+
+		ret_counts->sessions++;
+		ret_counts->queues += s->running;
+		for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
+			if (!s->rings[i])
+				continue;
+			ret_counts->in_flight += __atomic_load_n(&s->rings[i]->ring.in_flight, __ATOMIC_RELAXED);
+			vhost_queue_count(s->rings[i], ret_counts);
+		}
+	}
+}
+
 /* --- all rings -------------------------------------------------------------------------------------------------- */
 
 static void visited(struct vhost_op *op)

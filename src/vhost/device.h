@@ -96,6 +96,7 @@ struct vhost_ctrlr {
 	struct sock *connecting;
 	struct timer reconnect;
 	uint32_t reconnects, last_session;
+	struct vhost_counts ended;        /* of queues that are gone */
 	struct list sessions;
 	bool deleting, ending;
 	struct list deletions;            /* struct vhost_waiter */

@@ -77,11 +77,19 @@ struct vhost_ring_priv *vhost_queue_get(struct vhost_session_priv *s, uint32_t i
 	return r;
 }
 
+void vhost_queue_count(const struct vhost_ring_priv *r, struct vhost_counts *counts)
+{
+	counts->commands += __atomic_load_n(&r->commands, __ATOMIC_RELAXED);
+	counts->kicks += __atomic_load_n(&r->kicks, __ATOMIC_RELAXED);
+	counts->calls += __atomic_load_n(&r->calls, __ATOMIC_RELAXED);
+}
+
 void vhost_queue_free(struct vhost_ring_priv *r)
 {
 	struct vhost_session_priv *s = session_priv(r->ring.session);
 
 	assert(!r->queue.running);
+	vhost_queue_count(r, &s->session.ctrlr->ended);
 	bell_close(&r->kick);
 	bell_close(&r->call);
 	bell_close(&r->err);

@@ -275,6 +275,7 @@ void vhost_queues_relog(struct vhost_session_priv *s);
 /* Another bell: `run` puts it where it belongs; taken over. */
 void vhost_queue_bell(struct vhost_ring_priv *r, vhost_op_fn *run, struct bell *bell);
 void vhost_queue_free(struct vhost_ring_priv *r);
+void vhost_queue_count(const struct vhost_ring_priv *r, struct vhost_counts *counts);
 /* Send it; the session at hand waits for it. `done` NULL: nothing more. */
 struct vhost_op *vhost_op_make(struct vhost_ring_priv *r, vhost_op_fn *run, vhost_op_fn *done);
 void vhost_op_send(struct vhost_op *op);

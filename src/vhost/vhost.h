@@ -60,6 +60,12 @@ struct vhost_session_info {
 void vhost_ctrlr_sessions(struct vhost_ctrlr *c, void (*fn)(void *arg, const struct vhost_session_info *i), void *arg);
 /* Sessions end, their I/O is waited for, then it is gone. */
 void vhost_ctrlr_delete(struct vhost_ctrlr *c, struct vhost_change *change);
+/* What all front-ends of a controller have done; `sessions`, `queues`, `in_flight`: there are now. */
+struct vhost_counts {
+	uint64_t commands, kicks, calls, sessions_ever;
+	uint32_t sessions, queues, in_flight;
+};
+void vhost_ctrlr_count(struct vhost_ctrlr *c, struct vhost_counts *ret_counts);
 /* Put a running queue of a session on another core. `pinned`: the scheduler leaves it there. */
 void vhost_queue_move(struct vhost_ctrlr *c, uint32_t session, uint32_t queue, struct reactor *to, bool pinned,
                       struct vhost_change *change);

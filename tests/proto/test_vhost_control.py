@@ -40,7 +40,10 @@ def test_what_there_is(daemon):
         disk.read(0, SECTOR)
         (session,) = daemon.rpc("vhost_get_controllers", name="vm")[0]["sessions"]
         assert session["started"] and session["max_queues"] == 2 and session["inflight_task_cnt"] == 0
+        text = daemon.rpc("metrics_get")
+        assert 'gantry_vhost_queues{ctrlr="vm"} 2' in text and 'gantry_vhost_commands_total{ctrlr="vm"} 1' in text
     wait_until(lambda: not daemon.rpc("vhost_get_controllers")[0]["sessions"], "the session's end")
+    assert 'gantry_vhost_commands_total{ctrlr="vm"} 1' in daemon.rpc("metrics_get")
     assert daemon.rpc("virtio_blk_get_transports") == [{"name": "vhost_user_blk"}]
 
 
@@ -169,6 +172,8 @@ def test_export(daemon):
     assert f"-chardev socket,id=disk,path={path},reconnect=1" in said
     assert "-device vhost-user-blk-pci,chardev=disk" in said and "share=on" in said
     assert cli("export", "disk", "disk", "--vhost") == said
+    assert "served as   disk, to virtual machines" in cli("disk", "show", "disk") and "disk" in cli("disk", "list")
+    assert "is served as disk" in cli("disk", "delete", "disk", status=1)
     with Blk(path) as disk:
         disk.read(0, SECTOR)
         assert str(path) in cli("export", "list") and "connected   1" in cli("export", "show", "disk")
