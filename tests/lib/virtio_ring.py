@@ -103,14 +103,15 @@ class Memory:
     def give(self, gpa, length, align=16, region=1):
         self.free.setdefault((length, align, region), []).append(gpa)
 
-    # Native formats of one item are one store or load each: the device sees an index old or new, never half.
+    # What the other side looks at meanwhile. An item of a memoryview is one load or store, so that it is seen old or
+    # new; struct.pack_into() writes zeros first.
     def get(self, kind, gpa):
         region = self.region(gpa, struct.calcsize(kind))
-        return struct.unpack_from(kind, region.view, gpa - region.gpa)[0]
+        return region.view.cast(kind)[(gpa - region.gpa) // struct.calcsize(kind)]
 
     def put(self, kind, gpa, value):
         region = self.region(gpa, struct.calcsize(kind))
-        struct.pack_into(kind, region.view, gpa - region.gpa, value)
+        region.view.cast(kind)[(gpa - region.gpa) // struct.calcsize(kind)] = value
 
     def read(self, gpa, length):
         region = self.region(gpa, length)

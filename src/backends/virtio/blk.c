@@ -126,7 +126,6 @@ int vio_blk_up(struct vio_ctrlr *c, struct err *e)
 /* --- I/O --------------------------------------------------------------------------------------------------------- */
 
 static void answered(struct vio_req *r);
-static bool next_ranges(const struct vio_disk *d, struct vio_req *r);
 
 static void head(struct vio_req *r, enum virtio_blk_type type, uint64_t sector)
 {
@@ -152,12 +151,18 @@ static void data(struct vio_req *r, const struct iovec *iovs, uint32_t count, ui
 	r->out = out;
 }
 
-static void seg(const struct vio_disk *d, struct vio_req *r, uint32_t at, uint64_t lba, uint64_t count, uint32_t flags)
+static void seg(const struct vio_disk *d, struct vio_req *r, uint32_t at, uint64_t lba, uint32_t count,
+                uint32_t flags)
 {
 	r->segs[at] = (struct virtio_blk_discard_write_zeroes){
 		le64_of(sector_of(d, lba)), le32_of((uint32_t)sector_of(d, count)), le32_of(flags) };
 	r->seg_iov = (struct iovec){ r->segs, (at + 1) * sizeof(r->segs[0]) };
 	data(r, &r->seg_iov, 1, (at + 1) * (uint32_t)sizeof(r->segs[0]), true);
+}
+
+static void discard(const struct vio_disk *d, struct vio_req *r, uint32_t at, uint64_t lba, uint32_t count)
+{
+	seg(d, r, at, lba, count, 0);
 }
 
 static void submit(struct bdev_channel *ch, struct bdev_io *io)
@@ -178,14 +183,15 @@ static void submit(struct bdev_channel *ch, struct bdev_io *io)
 		break;
 	case BDEV_WRITE_ZEROES:
 		head(r, VIRTIO_BLK_T_WRITE_ZEROES, 0);
-		seg(d, r, 0, io->lba, io->count, io->flags & BDEV_IO_DEALLOCATE ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0);
+		seg(d, r, 0, io->lba, (uint32_t)io->count,
+		    io->flags & BDEV_IO_DEALLOCATE ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0);
 		break;
 	default:
 		assert(io->op == BDEV_UNMAP);
 		head(r, VIRTIO_BLK_T_DISCARD, 0);
 		r->range = 0;
 		r->range_at = 0;
-		if (!next_ranges(d, r)) {
+		if (!vio_next_ranges(d, r, discard)) {
 			bdev_io_done(io, BDEV_ST_OK); /* nothing but empty ranges */
 			return;
 		}
@@ -193,8 +199,7 @@ static void submit(struct bdev_channel *ch, struct bdev_io *io)
 	vio_submit(d->c, r);
 }
 
-/* As many ranges, or pieces of them, as go into the next request. False: there are none left. */
-static bool next_ranges(const struct vio_disk *d, struct vio_req *r)
+bool vio_next_ranges(const struct vio_disk *d, struct vio_req *r, vio_range_fn *put)
 {
 	const struct bdev_range whole = { r->io->lba, r->io->count };
 	const struct bdev_range *ranges = r->io->unmap.range_count ? r->io->unmap.ranges : &whole;
@@ -204,7 +209,7 @@ static bool next_ranges(const struct vio_disk *d, struct vio_req *r)
 		uint64_t left = ranges[r->range].count - r->range_at, blocks = min_u64(left, d->range_blocks_max);
 
 		if (blocks)
-			seg(d, r, n++, ranges[r->range].lba + r->range_at, blocks, 0);
+			put(d, r, n++, ranges[r->range].lba + r->range_at, (uint32_t)blocks);
 		r->range_at += blocks;
 		if (blocks == left) {
 			r->range++;
@@ -234,7 +239,7 @@ static void answered(struct vio_req *r)
 	const struct vio_disk *d = container_of(bdev_channel_bdev(io->ch), struct vio_disk, bdev);
 	enum bdev_status status = status_of(r);
 
-	if (unlikely(io->op == BDEV_UNMAP) && status == BDEV_ST_OK && next_ranges(d, r))
+	if (unlikely(io->op == BDEV_UNMAP) && status == BDEV_ST_OK && vio_next_ranges(d, r, discard))
 		vio_submit(d->c, r);
 	else
 		bdev_io_done(io, status);

@@ -16,6 +16,7 @@
 
 #define CELL_BYTES 256u                 /* header at 0, answer at ANSWER_AT */
 #define ANSWER_AT 128u
+#define SIDE_SIZE 32u                   /* descriptors of queues that are not for I/O */
 #define LOOK_MAX 64u                    /* answers taken in one look */
 
 _Static_assert(VIO_HEAD_MAX <= ANSWER_AT && VIO_ANSWER_MAX <= CELL_BYTES - ANSWER_AT, "fit into a cell");
@@ -38,12 +39,17 @@ static size_t rings_bytes(uint64_t features, uint32_t size)
 	       area_bytes(VQ_DEVICE, features, size);
 }
 
-size_t vio_lane_bytes(uint64_t features, uint32_t size)
+uint32_t vio_lane_size(const struct vio_ctrlr *c, uint32_t index)
 {
-	uint32_t slots = slots_for(size);
+	return index < c->first ? min_u32(c->opts.queue_size, SIDE_SIZE) : c->opts.queue_size;
+}
 
-	return rings_bytes(features, size) + align_up((uint64_t)slots * CELL_BYTES, 4096) +
-	       (size_t)slots * VIO_SMALL_BYTES + (size_t)VIO_LARGES * VIO_LARGE_BYTES;
+size_t vio_lane_bytes(const struct vio_ctrlr *c, uint32_t index)
+{
+	uint32_t size = vio_lane_size(c, index), slots = slots_for(size);
+
+	return rings_bytes(c->features, size) + align_up((uint64_t)slots * CELL_BYTES, 4096) +
+	       (size_t)slots * VIO_SMALL_BYTES + (index < c->first ? 0 : (size_t)VIO_LARGES * VIO_LARGE_BYTES);
 }
 
 void vio_lane_init(struct vio_lane *l, struct vio_ctrlr *c, uint32_t index, struct reactor *reactor)
@@ -54,8 +60,10 @@ void vio_lane_init(struct vio_lane *l, struct vio_ctrlr *c, uint32_t index, stru
 	list_init(&l->waiting);
 }
 
-int vio_lane_place(struct vio_lane *l, uint8_t *at, uint64_t features, uint32_t size, struct err *e)
+int vio_lane_place(struct vio_lane *l, uint8_t *at, struct err *e)
 {
+	uint32_t size = vio_lane_size(l->c, l->index);
+	uint64_t features = l->c->features;
 	enum vq_fault f;
 
 	l->slot_count = slots_for(size);
@@ -80,7 +88,7 @@ int vio_lane_place(struct vio_lane *l, uint8_t *at, uint64_t features, uint32_t 
 	l->free_slot = 0;
 	for (uint32_t i = 0; i < VIO_LARGES; i++)
 		l->larges[i] = (uint16_t)(VIO_LARGES - 1 - i);
-	l->large_count = VIO_LARGES;
+	l->large_count = l->index < l->c->first ? 0 : VIO_LARGES;
 	if (bell_make(&l->kick, e) != 0 || bell_make(&l->call, e) != 0 || bell_make(&l->err, e) != 0)
 		return e->code;
 	return 0;
@@ -108,8 +116,12 @@ static void end_at_home(struct msg *m);
 void vio_submit(struct vio_ctrlr *c, struct vio_req *r)
 {
 	uint32_t lanes = c->lane_count - c->first;
-	struct vio_lane *l = &c->lanes[c->first + reactor_index(reactor_self()) % lanes];
 
+	vio_submit_to(&c->lanes[c->first + reactor_index(reactor_self()) % lanes], r);
+}
+
+void vio_submit_to(struct vio_lane *l, struct vio_req *r)
+{
 	r->lane = l;
 	r->home = reactor_self();
 	if (likely(l->reactor == r->home))
@@ -162,7 +174,8 @@ static bool start(struct vio_lane *l, struct vio_req *r)
 	data = data_of(l, slot);
 	memcpy(cell, r->head, r->head_len);
 	memset(cell + ANSWER_AT, VIO_ANSWER_NONE, r->answer_len);
-	iovs[count++] = (struct iovec){ cell, r->head_len };
+	if (r->head_len)
+		iovs[count++] = (struct iovec){ cell, r->head_len };
 	if (r->len && r->out) {
 		from = iov_cursor_over(r->iovs, r->iov_count);
 		iov_copy_out(data, &from, r->len);

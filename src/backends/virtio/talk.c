@@ -14,6 +14,7 @@
                   VIRTIO_BIT(VIRTIO_F_PROTOCOL_FEATURES))
 #define PROTOCOL (VU_P_BIT(MQ) | VU_P_BIT(REPLY_ACK) | VU_P_BIT(CONFIG) | VU_P_BIT(CONFIGURE_MEM_SLOTS) | \
                   VU_P_BIT(STATUS))
+#define SCSI_FEATURES (VIRTIO_BIT(VIRTIO_SCSI_F_HOTPLUG) | VIRTIO_BIT(VIRTIO_SCSI_F_CHANGE))
 #define DRIVER_READY (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK)
 
 struct step {
@@ -321,8 +322,9 @@ static int heard(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e)
 
 static int got_features(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e)
 {
-	uint64_t wanted = FEATURES | vio_blk_features();
+	uint64_t wanted = FEATURES;
 
+	wanted |= c->opts.kind == VIO_BLK ? vio_blk_features() : SCSI_FEATURES;
 	if (c->opts.packed)
 		wanted |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	c->offered = m->u64;
@@ -400,7 +402,8 @@ static void say_config(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_
 {
 	memset(&m->config, 0, sizeof(m->config));
 	/* What all servers have; some refuse to tell more than they know. */
-	m->config.size = offsetof(struct virtio_blk_config, max_secure_erase_sectors);
+	m->config.size = c->opts.kind == VIO_BLK ? offsetof(struct virtio_blk_config, max_secure_erase_sectors)
+	                                         : sizeof(struct virtio_scsi_config);
 }
 
 static struct vu_region region_of(const struct vio_ctrlr *c)

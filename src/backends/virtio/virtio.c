@@ -21,7 +21,7 @@ static void again(struct timer *t);
 static void waited_enough(struct timer *t);
 static void no_more_grace(struct timer *t);
 static void end_io(struct vio_ctrlr *c);
-static void put(struct vio_ctrlr *c);
+static void scan_takes_too_long(struct timer *t);
 
 struct vio *vio_make(struct bdev_registry *reg)
 {
@@ -65,8 +65,6 @@ static int check(struct vio *v, const struct vio_opts *o, struct err *e)
 		return err_set(e, ERR_BAD_PARAM, "traddr: the path of a socket has at most %u characters", VIO_PATH_MAX - 1);
 	if (!is_pow2(size) || size < 4 || size > VIRTQ_SIZE_MAX)
 		return err_set(e, ERR_BAD_PARAM, "vq_size: %u is not a power of two from 4 to %u", size, VIRTQ_SIZE_MAX);
-	if (o->kind != VIO_BLK)
-		return err_set(e, -ENOTSUP, "dev_type: scsi is not there yet; blk is");
 	return 0;
 }
 
@@ -91,6 +89,7 @@ void vio_attach(struct vio *v, const struct vio_opts *o, vio_attached_fn *done, 
 		c->opts.queue_size = VIO_QUEUE_SIZE_DEFAULT;
 	c->attached = done;
 	c->attached_arg = arg;
+	c->first = o->kind == VIO_SCSI ? VIRTIO_SCSI_REQUESTQ : 0;
 	list_init(&c->disks);
 	list_add_tail(&v->ctrlrs, &c->link);
 	vio_talk(c);
@@ -128,11 +127,12 @@ static int make_lanes(struct vio_ctrlr *c, struct err *e)
 
 int vio_place_lanes(struct vio_ctrlr *c, struct err *e)
 {
-	size_t lane_bytes = vio_lane_bytes(c->features, c->opts.queue_size), bytes;
+	size_t bytes = 0, at = 0;
 
 	if (make_lanes(c, e) != 0)
 		return e->code;
-	bytes = lane_bytes * c->lane_count;
+	for (uint32_t i = 0; i < c->lane_count; i++)
+		bytes += vio_lane_bytes(c, i);
 	if (!mem_charge(c->vio->core, bytes))
 		return err_set(e, -ENOMEM, "the memory budget has no %zu KiB for %u queues: fewer of them, or more --memory, "
 		               "would do", bytes >> 10, c->lane_count);
@@ -140,8 +140,8 @@ int vio_place_lanes(struct vio_ctrlr *c, struct err *e)
 	c->share_fd = share_make("gantry-virtio", bytes, e);
 	if (c->share_fd < 0 || share_map(&c->share, c->share_fd, 0, bytes, true, e) != 0)
 		return e->code;
-	for (uint32_t i = 0; i < c->lane_count; i++)
-		if (vio_lane_place(&c->lanes[i], c->share.base + i * lane_bytes, c->features, c->opts.queue_size, e) != 0)
+	for (uint32_t i = 0; i < c->lane_count; at += vio_lane_bytes(c, i++))
+		if (vio_lane_place(&c->lanes[i], c->share.base + at, e) != 0)
 			return e->code;
 	return 0;
 }
@@ -178,7 +178,7 @@ void vio_is_up(struct vio_ctrlr *c)
 	timer_stop(&c->fail_timer);
 	for (uint32_t i = 0; i < c->lane_count; i++)
 		vio_lane_up(&c->lanes[i]);
-	if (e.code || vio_blk_up(c, &e) != 0) {
+	if (e.code || (c->opts.kind == VIO_BLK && vio_blk_up(c, &e) != 0)) {
 		vio_lost(c, &e);
 		return;
 	}
@@ -188,6 +188,26 @@ void vio_is_up(struct vio_ctrlr *c)
 	           c->lane_count - c->first == 1 ? "" : "s", c->opts.queue_size,
 	           c->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED) ? "packed" : "split",
 	           c->connections > 1 ? ", again" : "");
+	if (c->opts.kind == VIO_SCSI) {
+		timer_start(&c->timer, VIO_TALK_NS, scan_takes_too_long);
+		vio_scsi_up(c);
+	} else {
+		vio_answer(c, NULL);
+	}
+}
+
+static void scan_takes_too_long(struct timer *t)
+{
+	struct err e = { 0 };
+
+	err_set(&e, -ETIMEDOUT, "the server's targets do not answer within %u s", (unsigned)(VIO_TALK_NS / NS_PER_S));
+	vio_lost(container_of(t, struct vio_ctrlr, timer), &e);
+}
+
+void vio_scanned(struct vio_ctrlr *c)
+{
+	if (c->state == VIO_UP)
+		timer_stop(&c->timer);
 	vio_answer(c, NULL);
 }
 
@@ -204,6 +224,8 @@ void vio_lost(struct vio_ctrlr *c, const struct err *why)
 		log_info("virtio: %s: %s", c->name, why->text);
 	c->last = *why;
 	vio_talk_end(c);
+	if (c->attached && !c->opts.patient)
+		end_io(c);               /* nothing remains of an attempt that failed */
 	fall(c);
 }
 
@@ -238,10 +260,8 @@ static void fallen(struct vio_ctrlr *c)
 	if (c->attached && c->opts.patient && !c->going)
 		log_warning("virtio: %s: %s is not there yet (%s); it is tried every %u s", c->name, c->path, why.text,
 		            c->opts.reconnect_delay_sec);
-	if (c->attached && !c->opts.patient) {
-		c->going = true; /* nothing remains of an attempt that failed */
+	if (c->attached && !c->opts.patient)
 		vio_answer(c, &why);
-	}
 	if (c->going) {
 		c->state = VIO_ENDED;
 		if (!c->disk_count)
@@ -297,8 +317,11 @@ static void end_io(struct vio_ctrlr *c)
 /* I/O that waits for a server ends now; what the server has it may answer, but not for long. */
 void vio_disk_remove(struct bdev *b)
 {
-	struct vio_ctrlr *c = container_of(b, struct vio_disk, bdev)->c;
+	struct vio_disk *d = container_of(b, struct vio_disk, bdev);
+	struct vio_ctrlr *c = d->c;
 
+	if (d->unplugged)
+		return; /* its server answers */
 	end_io(c);
 	if (!timer_is_running(&c->grace_timer))
 		timer_start(&c->grace_timer, VIO_GRACE_NS, no_more_grace);
@@ -334,10 +357,10 @@ void vio_disk_destroy(struct bdev *b)
 	list_del(&d->link);
 	bdev_destroyed(b);
 	free(d);
-	put(c);
+	vio_put(c);
 }
 
-static void put(struct vio_ctrlr *c)
+void vio_put(struct vio_ctrlr *c)
 {
 	if (--c->disk_count || !c->going)
 		return;
@@ -362,8 +385,8 @@ static void detach(struct vio_ctrlr *c)
 		if (!atomic_load(&b->removing))
 			bdev_unregister(b, unregistered, NULL);
 	}
-	c->going = true;
-	put(c);
+	end_io(c);
+	vio_put(c);
 }
 
 int vio_detach(struct vio *v, const char *name, void (*done)(void *arg, int rc), void *arg, struct err *e)
@@ -419,6 +442,7 @@ static void free_ctrlr(struct vio_ctrlr *c)
 	timer_stop(&c->grace_timer);
 	list_del(&c->link);
 	free(c->lanes);
+	free(c->scan);
 	free(c);
 	if (detached)
 		detached(arg, 0);

@@ -5,7 +5,8 @@
  * talk.c      the conversation that makes a connection usable, as a table of messages
  * lane.c      a queue on its core: requests in, answers out, sleeping
  * blk.c       disks of virtio-blk: bdev I/O to requests
- * scsi.c      the same of virtio-scsi, and finding the disks
+ * scsi.c      the same of virtio-scsi
+ * scan.c      finding its disks
  */
 #ifndef BACKENDS_VIRTIO_PRIV_H
 #define BACKENDS_VIRTIO_PRIV_H
@@ -60,12 +61,18 @@ struct vio_req {
 	/* What an I/O of several requests remembers. */
 	uint32_t range;
 	uint64_t range_at;
-	struct virtio_blk_discard_write_zeroes segs[8];
+	uint32_t tries;
+	union {
+		struct virtio_blk_discard_write_zeroes segs[8];
+		uint8_t list[128];       /* of SCSI's UNMAP */
+	};
 	struct iovec seg_iov;
 };
 
 /* Send it over the calling core's lane, or by way of another core. Then: done, later. */
 void vio_submit(struct vio_ctrlr *c, struct vio_req *r);
+/* The same over a lane of that core. */
+void vio_submit_to(struct vio_lane *l, struct vio_req *r);
 
 /* --- lanes --------------------------------------------------------------------------------------------------- */
 
@@ -102,9 +109,11 @@ struct vio_lane {
 	struct msg up_msg, down_msg, fail_msg, gone_msg, fault_msg;
 };
 
-/* Bytes of shared memory that a lane of so many descriptors takes; and its place there: control, lane is down. */
-size_t vio_lane_bytes(uint64_t features, uint32_t size);
-int vio_lane_place(struct vio_lane *l, uint8_t *at, uint64_t features, uint32_t size, struct err *e) MUST_USE;
+/* Descriptors of a lane's queue, the bytes of shared memory that it takes, and its place there: control, the lane is
+ * down. */
+uint32_t vio_lane_size(const struct vio_ctrlr *c, uint32_t index);
+size_t vio_lane_bytes(const struct vio_ctrlr *c, uint32_t index);
+int vio_lane_place(struct vio_lane *l, uint8_t *at, struct err *e) MUST_USE;
 void vio_lane_unplace(struct vio_lane *l);
 void vio_lane_init(struct vio_lane *l, struct vio_ctrlr *c, uint32_t index, struct reactor *reactor);
 /* Control's orders, carried out on the lane's core, in that order. vio_lane_fell() answers the second. */
@@ -129,7 +138,7 @@ struct vio_disk {
 	struct vio_ctrlr *c;
 	struct list link;                /* the controller's */
 	uint8_t target;                  /* SCSI */
-	uint16_t lun;
+	bool unplugged;                  /* it alone goes, not its controller */
 	uint32_t seg_max;                /* ranges of one unmap request */
 	uint32_t range_blocks_max;       /* blocks of one of them */
 };
@@ -173,7 +182,9 @@ struct vio_ctrlr {
 	struct list disks;
 	uint32_t disk_count;             /* registered, or on their way out */
 	uint64_t connections;
-	struct vio_scan *scan;           /* SCSI: while it looks for disks */
+	struct vio_scan *scan;           /* SCSI: looks for disks */
+	struct msg look_msg;             /* somebody's command heard that something changed */
+	_Atomic bool look_sent;
 };
 
 struct vio {
@@ -199,9 +210,30 @@ void vio_answer(struct vio_ctrlr *c, const struct err *e);
 void vio_disk_remove(struct bdev *b);     /* bdev_ops of both kinds */
 void vio_disk_destroy(struct bdev *b);
 
-/* blk.c, scsi.c: features wanted beside the rings'; what the device is, from its configuration: the first time, and
- * again after each reconnection. */
+void vio_put(struct vio_ctrlr *c);        /* one that held it, as a disk does, does not any more */
+
+/* blk.c: features wanted beside the rings'; what the device is, from its configuration: the first time, and again after
+ * each reconnection. */
 uint64_t vio_blk_features(void);
 int vio_blk_up(struct vio_ctrlr *c, struct err *e) MUST_USE;
+/* As many ranges of an unmap, or pieces of them, as go into the next request, each by `put`; false: none are left. */
+typedef void vio_range_fn(const struct vio_disk *d, struct vio_req *r, uint32_t at, uint64_t lba, uint32_t count);
+bool vio_next_ranges(const struct vio_disk *d, struct vio_req *r, vio_range_fn *put);
+
+/* scsi.c */
+struct vio_scsi_answer {
+	uint8_t response, status, key;
+	uint16_t asc;
+	uint32_t residual;
+};
+extern const struct bdev_ops vio_scsi_ops;
+void vio_scsi_head(struct vio_req *r, uint8_t target, const uint8_t *cdb, uint32_t len);
+void vio_scsi_answer(const struct vio_req *r, struct vio_scsi_answer *ret_answer);
+bool vio_scsi_again(const struct vio_scsi_answer *a); /* it was not done: ask again */
+/* scan.c. The first ends in vio_scanned(). */
+void vio_scsi_up(struct vio_ctrlr *c);
+void vio_scsi_scan(struct vio_ctrlr *c);
+void vio_scsi_look_again(struct vio_disk *d); /* any core, with an I/O of the disk in progress */
+void vio_scanned(struct vio_ctrlr *c);        /* virtio.c */
 
 #endif
