@@ -277,6 +277,7 @@ void vq_dev_freeze(struct freeze *f, struct vq_dev *q)
 	freeze_bool(f, "asked", &q->asked);
 	freeze_u32(f, "in_flight", &q->in_flight);
 	freeze_u32(f, "descs_held", &q->descs_held);
+	freeze_u32(f, "inflight_count", &q->inflight_count); /* as it was checked */
 	freeze_u64(f, "counter", &q->counter);
 	freeze_u32(f, "fault", &fault);
 	freeze_u32(f, "fault_at", &q->fault_at);
@@ -303,7 +304,6 @@ void vq_dev_freeze(struct freeze *f, struct vq_dev *q)
 void vq_dev_thaw_inflight(struct vq_dev *q, void *inflight)
 {
 	q->inflight = inflight;
-	q->inflight_count = q->packed ? le16_get(((struct pvirtq_inflight *)inflight)->desc_num) : q->size;
 	q->batch = base_zalloc(q->size * sizeof(*q->batch));
 }
 

@@ -4,7 +4,7 @@
  * The front-end keeps the region. Who is killed at any instruction leaves one from which the next can tell, exactly,
  * which chains were taken and not given back. Stores are made in the text's order; a killed process has made all those
  * before the one it was killed at, so that it is enough that the compiler keeps the order: hence release stores. The
- * region is the front-end's memory: what is read from it is checked.
+ * region is the front-end's memory, which can change it at any time: what is believed is read once, and checked.
  *
  * Both formats touch the region when a chain is taken and when a batch is published, never in between: a chain taken
  * between push and publish would otherwise overwrite entries that a roll-back needs.
@@ -16,6 +16,9 @@ static enum vq_fault packed_start(struct vq_dev *q, const struct vq_setup *s);
 
 #define STORE8(field, v) __atomic_store_n(&(field), (uint8_t)(v), __ATOMIC_RELEASE)
 #define STORE16(field, v) vq_store16(&(field), v)
+#define LOAD8(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define LOAD32(field) __atomic_load_n((const uint32_t *)(const void *)&(field), __ATOMIC_RELAXED)
+#define LOAD64(field) __atomic_load_n((const uint64_t *)(const void *)&(field), __ATOMIC_RELAXED)
 #define STORE64(field, v) __atomic_store_n((uint64_t *)(void *)&(field), v, __ATOMIC_RELEASE)
 
 size_t vq_inflight_len(bool packed, uint32_t size)
@@ -120,7 +123,7 @@ void vq_split_inflight_after(struct vq_dev *q)
 /* The used ring was published and then we were killed: what it shows is not in flight, whatever its entries say. */
 static enum vq_fault split_finish_batch(struct virtq_inflight *r, uint16_t used, uint32_t size)
 {
-	uint16_t left = (uint16_t)(used - le16_get(r->used_idx)), at = le16_get(r->last_batch_head);
+	uint16_t left = (uint16_t)(used - vq_peek16(&r->used_idx)), at = vq_peek16(&r->last_batch_head);
 
 	if (left > size)
 		return VQ_FAULT_INFLIGHT_LIST;
@@ -128,7 +131,7 @@ static enum vq_fault split_finish_batch(struct virtq_inflight *r, uint16_t used,
 		if (at >= size)
 			return VQ_FAULT_INFLIGHT_LIST;
 		STORE8(r->desc[at].inflight, 0);
-		at = le16_get(r->desc[at].next);
+		at = vq_peek16(&r->desc[at].next);
 	}
 	STORE16(r->used_idx, used);
 	return VQ_OK;
@@ -138,29 +141,30 @@ static enum vq_fault split_start(struct vq_dev *q, const struct vq_setup *s)
 {
 	struct virtq_inflight *r = q->inflight;
 	struct again *again CLEANUP(again_free) = base_zalloc(q->size * sizeof(*again));
+	uint16_t version = vq_peek16(&r->version);
 	uint32_t i, count = 0;
 	enum vq_fault fault;
 
-	if (le16_get(r->version) == 0) { /* nobody's yet; start from the base */
+	if (version == 0) { /* nobody's yet; start from the base */
 		r->desc_num = le16_of((uint16_t)max_u32(le16_get(r->desc_num), q->size));
 		STORE16(r->used_idx, q->used_next);
 		STORE16(r->version, VIRTQ_INFLIGHT_VERSION);
 		return VQ_OK;
 	}
-	if (le16_get(r->version) != VIRTQ_INFLIGHT_VERSION)
+	if (version != VIRTQ_INFLIGHT_VERSION)
 		return VQ_FAULT_INFLIGHT_VERSION;
-	if (le16_get(r->desc_num) < q->size)
+	if (vq_peek16(&r->desc_num) < q->size)
 		return VQ_FAULT_INFLIGHT_SIZE;
 	for (i = 0; i < q->size; i++)
-		count += r->desc[i].inflight != 0;
+		count += LOAD8(r->desc[i].inflight) != 0;
 	/* A ring that began anew with nothing in flight may well be elsewhere. */
 	fault = count > 0 ? split_finish_batch(r, q->used_next, q->size) : VQ_OK;
 	if (fault != VQ_OK)
 		return fault;
 	STORE16(r->used_idx, q->used_next);
 	for (i = 0, count = 0; i < q->size; i++) {
-		if (r->desc[i].inflight != 0)
-			again[count++] = (struct again){ le64_get(r->desc[i].counter), (uint16_t)i };
+		if (LOAD8(r->desc[i].inflight) != 0)
+			again[count++] = (struct again){ LOAD64(r->desc[i].counter), (uint16_t)i };
 	}
 	resubmit_in_order(q, again, count);
 	q->avail_next = q->avail_seen = (uint16_t)(q->used_next + count);
@@ -200,19 +204,18 @@ void vq_packed_inflight_take(struct vq_dev *q, const struct vq_slot *slot)
 
 bool vq_packed_inflight_read(const struct vq_dev *q, uint16_t entry, struct vq_packed_desc *ret_d, uint16_t *ret_next)
 {
-	struct pvirtq_inflight_desc e;
+	const struct pvirtq_inflight_desc *e = &((struct pvirtq_inflight *)q->inflight)->desc[entry];
 
 	if (entry >= q->inflight_count)
 		return false;
-	e = ((struct pvirtq_inflight *)q->inflight)->desc[entry];
-	*ret_d = (struct vq_packed_desc){ le64_get(e.addr), le32_get(e.len), le16_get(e.id), le16_get(e.flags) };
-	*ret_next = le16_get(e.next);
+	*ret_d = (struct vq_packed_desc){ LOAD64(e->addr), LOAD32(e->len), vq_peek16(&e->id), vq_peek16(&e->flags) };
+	*ret_next = vq_peek16(&e->next);
 	return true;
 }
 
 uint16_t vq_packed_inflight_num(const struct vq_dev *q, uint16_t head)
 {
-	return le16_get(((struct pvirtq_inflight *)q->inflight)->desc[head].num);
+	return vq_peek16(&((struct pvirtq_inflight *)q->inflight)->desc[head].num);
 }
 
 void vq_packed_inflight_before(struct vq_dev *q)
@@ -250,35 +253,40 @@ void vq_packed_inflight_after(struct vq_dev *q)
  * not have come along yet. So the heads are made one first when a batch stands, and last when it is undone. */
 static enum vq_fault packed_settle(struct vq_dev *q, struct pvirtq_inflight *r)
 {
-	uint16_t at = le16_get(r->old_used_idx);
-	bool wrap = r->old_used_wrap_counter & 1;
-	bool differ = le16_get(r->used_idx) != at || (r->used_wrap_counter & 1) != wrap;
+	uint16_t used = vq_peek16(&r->used_idx), old = vq_peek16(&r->old_used_idx);
+	uint16_t free = vq_peek16(&r->free_head), old_free = vq_peek16(&r->old_free_head);
+	bool wrap = LOAD8(r->used_wrap_counter) & 1, old_wrap = LOAD8(r->old_used_wrap_counter) & 1;
 
-	if (at >= q->size || le16_get(r->used_idx) >= q->size)
+	if (old >= q->size || used >= q->size)
 		return VQ_FAULT_INFLIGHT_LIST;
-	if (differ && (le16_get(r->free_head) == le16_get(r->old_free_head) ||
-	               !vq_is_avail(vq_load16(&vq_pdesc(q->desc, at)->flags), wrap))) {
-		STORE16(r->old_free_head, le16_get(r->free_head));
-		STORE16(r->old_used_idx, le16_get(r->used_idx));
-		STORE8(r->old_used_wrap_counter, r->used_wrap_counter);
+	if ((used != old || wrap != old_wrap) &&
+	    (free == old_free || !vq_is_avail(vq_load16(&vq_pdesc(q->desc, old)->flags), old_wrap))) {
+		STORE16(r->old_free_head, free);
+		STORE16(r->old_used_idx, used);
+		STORE8(r->old_used_wrap_counter, wrap);
+		old_free = free;
+		old = used;
+		old_wrap = wrap;
 	}
-	STORE16(r->used_idx, le16_get(r->old_used_idx));
-	STORE8(r->used_wrap_counter, r->old_used_wrap_counter);
-	STORE16(r->free_head, le16_get(r->old_free_head));
+	STORE16(r->used_idx, old);
+	STORE8(r->used_wrap_counter, old_wrap);
+	STORE16(r->free_head, old_free);
+	q->used_next = old;
+	q->used_wrap = old_wrap;
 	return VQ_OK;
 }
 
 /* What is free is not in flight. */
 static enum vq_fault packed_free_list(struct vq_dev *q, struct pvirtq_inflight *r)
 {
-	uint16_t at = le16_get(r->free_head);
+	uint16_t at = vq_peek16(&r->free_head);
 	uint32_t steps;
 
 	for (steps = 0; at < q->inflight_count; steps++) {
 		if (steps == q->inflight_count)
 			return VQ_FAULT_INFLIGHT_LIST;
 		STORE8(r->desc[at].inflight, 0);
-		at = le16_get(r->desc[at].next);
+		at = vq_peek16(&r->desc[at].next);
 	}
 	return VQ_OK;
 }
@@ -302,12 +310,12 @@ static void packed_unmark(struct vq_dev *q)
 
 static void packed_first_use(struct vq_dev *q, struct pvirtq_inflight *r)
 {
-	vq_inflight_format(r, true, max_u32(le16_get(r->desc_num), q->size));
+	q->inflight_count = max_u32(q->inflight_count, q->size);
+	vq_inflight_format(r, true, q->inflight_count);
 	r->free_head = r->old_free_head = le16_of(0);
 	r->used_idx = r->old_used_idx = le16_of(q->used_next);
 	r->used_wrap_counter = r->old_used_wrap_counter = q->used_wrap;
 	STORE16(r->version, VIRTQ_INFLIGHT_VERSION);
-	q->inflight_count = le16_get(r->desc_num);
 }
 
 /* The region is believed, not the base: nothing in a packed ring itself tells a front-end where a killed device was. */
@@ -315,17 +323,18 @@ static enum vq_fault packed_start(struct vq_dev *q, const struct vq_setup *s)
 {
 	struct pvirtq_inflight *r = q->inflight;
 	struct again *again CLEANUP(again_free) = NULL;
+	uint16_t version = vq_peek16(&r->version);
 	uint32_t i, count = 0, held = 0;
 	enum vq_fault fault;
 
-	q->inflight_count = le16_get(r->desc_num);
+	q->inflight_count = vq_peek16(&r->desc_num);
 	if (vq_inflight_len(true, q->inflight_count) > s->inflight_len)
 		return VQ_FAULT_INFLIGHT_SIZE;
-	if (le16_get(r->version) == 0) {
+	if (version == 0) {
 		packed_first_use(q, r);
 		return VQ_OK;
 	}
-	if (le16_get(r->version) != VIRTQ_INFLIGHT_VERSION)
+	if (version != VIRTQ_INFLIGHT_VERSION)
 		return VQ_FAULT_INFLIGHT_VERSION;
 	if (q->inflight_count < q->size)
 		return VQ_FAULT_INFLIGHT_SIZE;
@@ -335,17 +344,15 @@ static enum vq_fault packed_start(struct vq_dev *q, const struct vq_setup *s)
 		return fault;
 	again = base_zalloc(q->inflight_count * sizeof(*again));
 	for (i = 0; i < q->inflight_count; i++) {
-		if (r->desc[i].inflight == 0)
+		if (LOAD8(r->desc[i].inflight) == 0)
 			continue;
-		again[count++] = (struct again){ le64_get(r->desc[i].counter), (uint16_t)i };
-		held += le16_get(r->desc[i].num);
+		again[count++] = (struct again){ LOAD64(r->desc[i].counter), (uint16_t)i };
+		held += vq_peek16(&r->desc[i].num);
 	}
 	if (held > q->size || count > q->size)
 		return VQ_FAULT_INFLIGHT_LIST;
 	resubmit_in_order(q, again, count);
 	q->descs_held = held;
-	q->used_next = le16_get(r->used_idx);
-	q->used_wrap = r->used_wrap_counter & 1;
 	q->avail_next = (uint16_t)((q->used_next + held) % q->size);
 	q->avail_wrap = q->used_next + held < q->size ? q->used_wrap : !q->used_wrap;
 	packed_unmark(q);

@@ -182,10 +182,59 @@ static void nobody_sleeps_for_ever(void **state)
 	}
 }
 
+struct hostile {
+	struct pvirtq_inflight *region;
+	_Atomic bool stop;
+};
+
+/* Half of the time what it says is right. */
+static void *lie(void *arg)
+{
+	struct hostile *h = arg;
+	uint16_t says[] = { 0, UINT16_MAX };
+
+	for (uint32_t i = 0; !h->stop; i++) {
+		__atomic_store_n((uint16_t *)(void *)&h->region->used_idx, says[i & 1], __ATOMIC_RELAXED);
+		__atomic_store_n((uint16_t *)(void *)&h->region->old_used_idx, says[i & 1], __ATOMIC_RELAXED);
+		__atomic_store_n((uint16_t *)(void *)&h->region->desc_num, i & 1 ? UINT16_MAX : SIZE, __ATOMIC_RELAXED);
+		if (i % 64 == 0)
+			__atomic_store_n((uint16_t *)(void *)&h->region->version, i & 64 ? 0 : VIRTQ_INFLIGHT_VERSION,
+			                 __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Would break: what was checked in the front-end's memory is read there again, and used. */
+static void an_in_flight_region_changes_while_it_is_read(void **state)
+{
+	struct hostile h = { 0 };
+	struct vq_setup s;
+	struct vq_dev q;
+	struct rig rig;
+	pthread_t liar;
+	uint32_t i, bad = 0;
+
+	rig_init(&rig, VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_PACKED), SIZE, 4096);
+	s = rig_device(&rig, true);
+	h.region = s.inflight;
+	assert_int_equal(pthread_create(&liar, NULL, lie, &h), 0);
+	for (i = 0; i < 20000; i++) {
+		if (vq_dev_init(&q, &s) != VQ_OK)
+			continue;
+		bad += q.used_next >= SIZE || q.avail_next >= SIZE || q.inflight_count != SIZE;
+		vq_dev_fini(&q);
+	}
+	h.stop = true;
+	pthread_join(liar, NULL);
+	assert_int_equal(bad, 0);
+	rig_fini(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nobody_sleeps_for_ever),
+		cmocka_unit_test(an_in_flight_region_changes_while_it_is_read),
 	};
 	return cmocka_run_group_tests_name("ring_race", tests, NULL, NULL);
 }

@@ -380,6 +380,37 @@ static void memory_is_found_piece_by_piece(void **state)
 	vq_mem_free(mem);
 }
 
+/* Would break: a queue that moves believes a length that the front-end wrote after it was checked. */
+static void a_moved_queue_keeps_what_was_checked(void **state)
+{
+	struct pvirtq_inflight *p;
+	struct freeze f, thaw;
+	struct vq_dev q, next;
+	struct vq_setup s;
+	struct bench b;
+
+	bench_init(&b, PACKED);
+	s = rig_device(&b.rig, true);
+	p = s.inflight;
+	assert_int_equal(vq_dev_init(&q, &s), VQ_OK);
+	freeze_init(&f);
+	vq_dev_freeze(&f, &q);
+	p->desc_num = le16_of(UINT16_MAX);
+	p->free_head = le16_of(SIZE);
+	s.inflight = NULL;
+	assert_int_equal(vq_dev_init(&next, &s), VQ_OK);
+	freeze_init_thaw(&thaw, f.buf, f.len);
+	vq_dev_freeze(&thaw, &next);
+	assert_true(freeze_ok(&thaw));
+	vq_dev_thaw_inflight(&next, p);
+	assert_int_equal(next.inflight_count, SIZE);
+	freeze_fini(&f);
+	freeze_fini(&thaw);
+	vq_dev_fini(&q);
+	vq_dev_fini(&next);
+	bench_fini(&b);
+}
+
 /* Would break: a front-end has us run on a ring that is not all there, or starts where it is not. */
 static void a_ring_that_cannot_be(void **state)
 {
@@ -577,6 +608,7 @@ int main(void)
 		cmocka_unit_test(an_interrupt_when_it_is_asked_for),
 		cmocka_unit_test(the_log_names_what_was_written),
 		cmocka_unit_test(memory_is_found_piece_by_piece),
+		cmocka_unit_test(a_moved_queue_keeps_what_was_checked),
 		cmocka_unit_test(a_ring_that_cannot_be),
 		cmocka_unit_test(a_base_is_where_it_stopped),
 		cmocka_unit_test(one_entry_for_a_batch),
