@@ -104,15 +104,16 @@ static bool is_complete(const struct vhost_session_priv *s, const struct vhost_q
 	return s->mem && q->size && q->has_addr && q->kicked && (q->enabled || !s->has_protocol) && !s->ended;
 }
 
+/* It was given for the features of then, which may have changed: no more is there than was mapped. */
 static void *inflight_of(const struct vhost_session_priv *s, uint32_t index, uint16_t size, size_t *ret_len)
 {
 	bool packed = s->session.features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
-	size_t one = vq_inflight_len(packed, s->inflight_at.queue_size);
+	size_t one = vq_inflight_len(packed, s->inflight_at.queue_size), at = index * one;
 
-	*ret_len = one;
+	*ret_len = at < s->inflight.len ? min_u64(one, s->inflight.len - at) : 0;
 	if (!s->inflight.base || index >= s->inflight_at.queues || size > s->inflight_at.queue_size)
 		return NULL;
-	return s->inflight.base + index * one;
+	return s->inflight.base + at;
 }
 
 static enum vq_fault set_up(const struct vhost_ring_priv *r, struct vq_setup *setup)

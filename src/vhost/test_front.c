@@ -512,18 +512,24 @@ static void must_tell_state(struct front *f, uint32_t request, uint32_t index, u
 	must(!front_tell(f, &m));
 }
 
+uint64_t front_queue_place(struct front_queue *q)
+{
+	struct vu_msg m;
+
+	vu_request(VU_SET_VRING_ADDR, VU_PAYLOAD_ADDR, &m);
+	m.addr = (struct vu_addr){ .index = q->index, .desc = USER_BASE + q->area[VQ_DESC],
+		.avail = USER_BASE + q->area[VQ_DRIVER], .used = USER_BASE + q->area[VQ_DEVICE] };
+	return front_tell(q->front, &m);
+}
+
 void front_queue_start(struct front_queue *q)
 {
 	struct front *f = q->front;
 	bool in_band = f->protocol & VU_P_BIT(INBAND_NOTIFICATIONS);
-	struct vu_msg m;
 
 	must_tell_state(f, VU_SET_VRING_NUM, q->index, FRONT_SIZE);
 	must_tell_state(f, VU_SET_VRING_BASE, q->index, q->base);
-	vu_request(VU_SET_VRING_ADDR, VU_PAYLOAD_ADDR, &m);
-	m.addr = (struct vu_addr){ .index = q->index, .desc = USER_BASE + q->area[VQ_DESC],
-		.avail = USER_BASE + q->area[VQ_DRIVER], .used = USER_BASE + q->area[VQ_DEVICE] };
-	must(!front_tell(f, &m));
+	must(!front_queue_place(q));
 	if (!in_band) {
 		must_tell_u64(f, VU_SET_VRING_CALL, q->index, &q->call);
 		must_tell_u64(f, VU_SET_VRING_KICK, q->index, &q->kick);

@@ -82,6 +82,7 @@ void front_reopen(struct front *f);
 /* Negotiate, give memory, start all queues. */
 void front_start(struct front *f);
 void front_queue_start(struct front_queue *q);
+uint64_t front_queue_place(struct front_queue *q); /* SET_VRING_ADDR, acknowledged */
 void front_queue_stop(struct front_queue *q); /* GET_VRING_BASE, answered */
 /* Send; fds stay the caller's. */
 void front_send(struct front *f, const struct vu_msg *m);
