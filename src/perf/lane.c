@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lane.c: what a flow's I/Os go through: NVMe queue pairs, or iSCSI sessions. */
+/* lane.c: what a flow's I/Os go through: NVMe queue pairs, iSCSI sessions, or virtqueues. */
 #include <stdio.h>
 
 #include "perf/perf.h"
@@ -82,7 +82,17 @@ static void iscsi_submit(struct perf_task *t, struct ini *i, uint64_t lba)
 	ini_submit(i, &t->iscsi);
 }
 
-/* --- either ------------------------------------------------------------------------------------------ */
+/* --- vhost-user: it is there already ------------------------------------------------------------------ */
+
+static void vhost_open(struct perf_flow *f, struct perf_lane *lane)
+{
+	struct err e = { 0 };
+
+	lane->vhost = bdev_channel_get(f->ns->desc, &e);
+	opened(f, lane->vhost ? NULL : &e);
+}
+
+/* --- any of them -------------------------------------------------------------------------------------- */
 
 void perf_lanes_open(struct perf_flow *f)
 {
@@ -93,7 +103,9 @@ void perf_lanes_open(struct perf_flow *f)
 	for (uint32_t i = 0; i < f->lane_count; i++) {
 		uint32_t number = f->first_lane + i;
 
-		if (f->ns->url)
+		if (f->ns->desc)
+			vhost_open(f, &f->lanes[i]);
+		else if (f->ns->url)
 			f->lanes[i].iscsi = ini_open(f->ns->url, &(struct ini_opts){
 				.header_digest = o->host.header_digest, .data_digest = o->host.data_digest,
 				.io_timeout_ms = o->host.io_timeout_ms, .number = number }, session_ready, session_gone, f);
@@ -109,7 +121,9 @@ void perf_lane_submit(struct perf_task *t)
 	uint64_t lba = t->slot * f->ns->io_blocks;
 	const struct perf_lane *lane = &f->lanes[f->issued % f->lane_count]; /* in turn, as SPDK's perf does */
 
-	if (f->ns->url)
+	if (f->ns->desc)
+		perf_vhost_submit(t, lane->vhost, lba);
+	else if (f->ns->url)
 		iscsi_submit(t, lane->iscsi, lba);
 	else
 		nvme_submit(t, lane->nvme, lba);
@@ -120,16 +134,18 @@ void perf_lanes_fail(struct perf_flow *f, const struct err *e)
 	for (uint32_t i = 0; i < f->lane_count; i++)
 		if (f->ns->url)
 			ini_fail(f->lanes[i].iscsi, e);
-		else
+		else if (!f->ns->desc)
 			nvme_qpair_fail(f->lanes[i].nvme, NVME_REASON_ASKED, e);
 }
 
 void perf_lanes_close(struct perf_flow *f)
 {
 	for (uint32_t i = 0; i < f->lane_count; i++)
-		if (f->ns->url)
+		if (f->lanes[i].vhost)
+			bdev_channel_put(f->lanes[i].vhost);
+		else if (f->ns->url)
 			ini_close(f->lanes[i].iscsi);
-		else
+		else if (!f->ns->desc)
 			nvme_qpair_close(f->lanes[i].nvme);
 	free(f->lanes);
 	f->lane_count = 0;

@@ -21,6 +21,10 @@ static void ctrlr_closed(void *arg)
 static void close_ctrlrs(struct perf *p)
 {
 	p->ctrlrs_closing = p->ctrlrs_open + 1; /* and our own hold */
+	if (p->vio) {
+		p->ctrlrs_closing++;
+		perf_vhost_detach(p, ctrlr_closed);
+	}
 	for (uint32_t i = 0; i < p->ctrlrs_open; i++)
 		nvme_ctrlr_close(p->ctrlrs[i], ctrlr_closed, p);
 	ctrlr_closed(p);
@@ -141,7 +145,7 @@ static bool share_out(struct perf *p)
 		struct perf_ns *ns = &p->ns[i % p->ns_count];
 		uint16_t *qid = &next_qid[ns->url ? 0 : ns->ctrlr_index]; /* sessions have numbers of their own, too */
 
-		if (!ns->url && *qid + p->opts.qpairs > nvme_ctrlr_info(ns->ctrlr)->io_queues) {
+		if (ns->ctrlr && *qid + p->opts.qpairs > nvme_ctrlr_info(ns->ctrlr)->io_queues) {
 			fprintf(stderr, "gantry-perf: %s: the controller grants %u I/O queues; -P %u with %u workers needs more\n",
 			        ns->name, nvme_ctrlr_info(ns->ctrlr)->io_queues, p->opts.qpairs, p->worker_count);
 			return false;
@@ -155,8 +159,7 @@ static bool share_out(struct perf *p)
 	return true;
 }
 
-/* A disk that is to be used: p->ns[p->ns_count], named and with its sizes. */
-static bool disk_fits(struct perf *p)
+bool perf_disk_fits(struct perf *p)
 {
 	const struct perf_opts *o = &p->opts;
 	struct perf_ns *ns = &p->ns[p->ns_count];
@@ -191,7 +194,7 @@ static bool ns_add(struct perf *p, uint32_t ctrlr_index, const struct nvme_ns_in
 	ns->ctrlr_index = ctrlr_index;
 	ns->info = *info;
 	must(nvme_ctrlr_login(c, &ns->login));
-	return disk_fits(p);
+	return perf_disk_fits(p);
 }
 
 static void say_none(const struct nvme_ctrlr_info *info, const struct nvme_path *path)
@@ -226,15 +229,23 @@ static bool collect_namespaces(struct perf *p)
 	return true;
 }
 
-static void all_ready(struct perf *p)
+/* All that is to be used is in p->ns. */
+static void open_workers(struct perf *p)
 {
-	if (p->code || !collect_namespaces(p) || !share_out(p)) {
+	if (p->code || !share_out(p)) {
 		p->code = 1;
 		close_ctrlrs(p);
 		return;
 	}
 	for (uint32_t i = 0; i < p->worker_count; i++)
 		perf_worker_open(&p->workers[i], worker_opened);
+}
+
+static void all_ready(struct perf *p)
+{
+	if (!p->code && !collect_namespaces(p))
+		p->code = 1;
+	open_workers(p);
 }
 
 static void ctrlr_ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
@@ -276,7 +287,7 @@ static void all_probed(struct msg *m)
 		ns->info.block_size = ini_get_info(p->probes[i])->block_size;
 		ns->info.block_count = ini_get_info(p->probes[i])->block_count;
 		snprintf(ns->name, sizeof(ns->name), "%s LUN %u", ns->url->target, ns->url->lun);
-		p->code = disk_fits(p) ? 0 : 1;
+		p->code = perf_disk_fits(p) ? 0 : 1;
 	}
 	for (uint32_t i = 0; i < p->opts.url_count; i++)
 		ini_close(p->probes[i]);
@@ -311,6 +322,10 @@ static void start(void *arg)
 	struct perf *p = arg;
 	uint32_t urls = p->probes_open = p->opts.url_count;
 
+	if (p->opts.vhost_count) {
+		perf_vhost_attach(p, open_workers);
+		return;
+	}
 	for (uint32_t i = 0; i < urls; i++)
 		p->probes[i] = ini_open(&p->opts.urls[i], &(struct ini_opts){ .io_timeout_ms = 30000 }, probe_ready,
 		                        probe_gone, p);
@@ -343,6 +358,7 @@ static void perf_fini(struct perf *p)
 	}
 	free(p->workers);
 	free(p->ns);
+	perf_vhost_free(p);
 	nvme_host_free(p->host);
 	core_free(p->core);
 }

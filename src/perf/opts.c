@@ -8,7 +8,7 @@
 
 enum {
 	OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET, OPT_DISK, OPT_IO_TIMEOUT,
-	OPT_ISCSI
+	OPT_ISCSI, OPT_VHOST, OPT_PACKED
 };
 
 static const struct argp_option rows[] = {
@@ -17,6 +17,8 @@ static const struct argp_option rows[] = {
 	  "May be given several times.", 1 },
 	{ "iscsi", OPT_ISCSI, "URL", 0, "Instead of -r: a logical unit, iscsi://[USER@]HOST[:PORT]/TARGET[/LUN]. May be "
 	  "given several times. With a user CHAP's secret is in the environment: GANTRY_CHAP_SECRET.", 1 },
+	{ "vhost", OPT_VHOST, "SOCKET", 0, "Instead of -r: the virtio-blk disk behind a vhost-user server's socket. May be "
+	  "given several times. A worker has one queue of it.", 1 },
 	{ "disk", OPT_DISK, "NAME", 0, "Instead of -r: a disk of a running daemon, from the daemon's own reactors.", 1 },
 	{ "socket", 's', "PATH", 0, "Of --disk: the daemon's RPC socket; $GANTRY_SOCKET, or the usual one, when left out.",
 	  1 },
@@ -32,7 +34,9 @@ static const struct argp_option rows[] = {
 	{ "number-ios", 'd', "N", 0, "End after this many I/Os of each worker and namespace.", 2 },
 	{ "rate", OPT_RATE, "IOPS", 0, "Each worker sends at most this many I/Os a second.", 2 },
 	{ "verify", OPT_VERIFY, NULL, 0, "Write patterns, check every read against them, read all back at the end.", 2 },
-	{ "io-queue-size", OPT_IO_QUEUE_SIZE, "N", 0, "Entries of an I/O queue; 128 by default.", 2 },
+	{ "io-queue-size", OPT_IO_QUEUE_SIZE, "N", 0, "Entries of an I/O queue; 128 by default. Of --vhost descriptors, "
+	  "three an I/O; 512 by default.", 2 },
+	{ "packed", OPT_PACKED, NULL, 0, "Of --vhost: packed rings, where the server has them.", 2 },
 	{ "enable-tcp-hdgst", 'H', NULL, 0, "Header digests.", 2 },
 	{ "enable-tcp-ddgst", 'I', NULL, 0, "Data digests.", 2 },
 	{ "keepalive", 'k', "MS", 0, "Keep-alive time-out; 10000 by default.", 2 },
@@ -110,13 +114,32 @@ static void add_url(struct argp_state *state, struct perf_opts *o, const char *a
 	o->url_count++;
 }
 
+static void add_vhost(struct argp_state *state, struct perf_opts *o, const char *arg)
+{
+	if (o->vhost_count == PERF_PATHS_MAX)
+		argp_error(state, "--vhost: more than %d sockets", PERF_PATHS_MAX);
+	o->vhosts[o->vhost_count++] = arg;
+}
+
+/* Queues of a vhost-user server's disk: one a worker. */
+static void check_vhost(struct argp_state *state, const struct perf_opts *o)
+{
+	if (o->packed && !o->vhost_count)
+		argp_error(state, "--packed: only with --vhost");
+	if (o->vhost_count && o->qpairs > 1)
+		argp_error(state, "-P %u: not with --vhost; a worker has one queue, so give more workers: -c", o->qpairs);
+}
+
 static void check(struct argp_state *state, struct perf_opts *o, bool mix_given, uint8_t mix, const char *remote_only)
 {
-	if (!o->path_count && !o->disk && !o->url_count)
-		argp_error(state, "-r is missing: which remote subsystem? Or --iscsi: which logical unit? Or --disk: which "
-		           "disk of a daemon?");
-	if (!!o->path_count + !!o->disk + !!o->url_count > 1)
-		argp_error(state, "-r, --iscsi and --disk: one of them");
+	uint32_t kinds = !!o->path_count + !!o->disk + !!o->url_count + !!o->vhost_count;
+
+	if (!kinds)
+		argp_error(state, "-r is missing: which remote subsystem? Or --iscsi: which logical unit? Or --vhost: which "
+		           "server's socket? Or --disk: which disk of a daemon?");
+	if (kinds > 1)
+		argp_error(state, "-r, --iscsi, --vhost and --disk: one of them");
+	check_vhost(state, o);
 	if (remote_only && o->disk)
 		argp_error(state, "%s: not with --disk; it is about connections, or about our own workers", remote_only);
 	if (!o->pattern)
@@ -159,6 +182,8 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case OPT_DISK: o->disk = arg; break;
 	case 's': o->socket = arg; break;
 	case 'r': add_path(state, o, arg); break;
+	case OPT_VHOST: add_vhost(state, o, arg); break;
+	case OPT_PACKED: o->packed = true; break;
 	case OPT_ISCSI: add_url(state, o, arg); break;
 	case 'q': o->depth = number(state, "-q", arg, 1, 65536); break;
 	case 'o': o->io_bytes = number(state, "-o", arg, 512, 16 * MIB); break;
@@ -191,10 +216,12 @@ int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts)
 {
 	static const struct argp argp = {
 		.options = rows, .parser = parse_one,
-		.doc = "Measure or verify remote NVMe namespaces, iSCSI logical units, or disks of a daemon.\v"
+		.doc = "Measure or verify remote NVMe namespaces, iSCSI logical units, vhost-user servers' disks, or disks of "
+		       "a daemon.\v"
 		       "Example: gantry-perf -q 32 -o 4k -w randread -t 10 \\\n"
 		       "  -r 'trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:4420 subnqn:nqn.2026-01.io.gantry:disk'\n"
 		       "iSCSI: gantry-perf -q 32 -o 4k -w randread -t 10 --iscsi iscsi://127.0.0.1/iqn.2016-06.io:disk/0\n"
+		       "vhost-user: gantry-perf -q 32 -o 4k -w randread -t 10 --vhost /run/gantry/vhost.0\n"
 		       "Within a daemon: gantry-perf --disk disk0 -q 32 -o 4k -w randread -t 10",
 	};
 	struct parsing p = { .o = ret_opts };

@@ -8,7 +8,9 @@
 #ifndef PERF_PERF_H
 #define PERF_PERF_H
 
+#include "backends/virtio/virtio.h"
 #include "base/hist.h"
+#include "bdev/bdev.h"
 #include "core/core.h"
 #include "nvme/nvme.h"
 #include "perf/initiator.h"
@@ -21,6 +23,9 @@ struct perf_opts {
 	uint32_t path_count;
 	struct ini_url urls[PERF_PATHS_MAX]; /* --iscsi, instead */
 	uint32_t url_count;
+	const char *vhosts[PERF_PATHS_MAX]; /* --vhost, instead: sockets */
+	uint32_t vhost_count;
+	bool packed;                /* --packed: rings */
 	const char *disk, *socket;  /* --disk: of a daemon, instead of paths; NULL: none. --socket; NULL: the usual one */
 	const char *pattern;        /* -w */
 	bool random, verify, json, latency, quiet;
@@ -38,11 +43,12 @@ struct perf_opts {
 };
 int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts);
 
-/* One namespace of one controller, or one logical unit. */
+/* One namespace of one controller, one logical unit, or one vhost-user server's disk. */
 struct perf_ns {
 	const struct nvme_ctrlr *ctrlr;
-	const struct ini_url *url;  /* of a logical unit; NULL: a namespace */
-	struct nvme_ns_info info;   /* of a logical unit: sizes only */
+	const struct ini_url *url;  /* of a logical unit */
+	struct bdev_desc *desc;     /* of a vhost-user server's disk; neither: a namespace */
+	struct nvme_ns_info info;   /* but for a namespace: sizes only */
 	struct nvme_login login;
 	uint32_t ctrlr_index;
 	char name[256];
@@ -57,6 +63,7 @@ struct perf_counts {            /* one writer; read by the live line */
 struct perf_lane {              /* a connection for I/O */
 	struct nvme_qpair *nvme;
 	struct ini *iscsi;
+	struct bdev_channel *vhost;
 };
 
 /* What one worker does with one namespace. */
@@ -83,6 +90,7 @@ struct perf_flow {
 struct perf_task {
 	struct nvme_op op;
 	struct ini_op iscsi;
+	struct bdev_io io;
 	struct iovec iov;
 	struct perf_flow *flow;
 	uint8_t *buf;
@@ -120,6 +128,10 @@ struct perf {
 	struct ini *probes[PERF_PATHS_MAX]; /* of --iscsi: sessions that ask for sizes */
 	uint32_t probes_open;
 	struct msg probed_msg;
+	struct bdev_registry *reg;  /* of --vhost; NULL: none */
+	struct vio *vio;
+	uint32_t disks_coming;
+	void (*disks_all)(struct perf *p);
 	struct perf_ns *ns;
 	uint32_t ns_count;
 	struct perf_worker *workers;
@@ -146,6 +158,16 @@ void perf_lanes_open(struct perf_flow *f);
 void perf_lane_submit(struct perf_task *t);
 void perf_lanes_fail(struct perf_flow *f, const struct err *e);
 void perf_lanes_close(struct perf_flow *f);
+
+/* main.c: a disk that is to be used: p->ns[p->ns_count], named and with its sizes. False: said why not. */
+bool perf_disk_fits(struct perf *p);
+
+/* vhost.c; control: open all disks, p->code tells; close them: nobody has a channel any more; free. */
+void perf_vhost_attach(struct perf *p, void (*all)(struct perf *p));
+void perf_vhost_detach(struct perf *p, void (*done)(void *arg));
+void perf_vhost_free(struct perf *p);
+/* The flow's reactor. */
+void perf_vhost_submit(struct perf_task *t, struct bdev_channel *ch, uint64_t lba);
 
 /* report.c */
 void perf_report(const struct perf *p);

@@ -20,7 +20,7 @@
 #define PAGES_AHEAD 16u /* of a lent write: looked at before they are exchanged */
 #define PREFETCH_BYTES_MAX 16384u
 #define IOS_AHEAD 6u    /* of those of single pages that are done together */
-#define READS_AHEAD 2u  /* the same where their data are copied here: there are only so many lines a core can wait for */
+#define READS_AHEAD 2u  /* where their data are copied here: a core can wait for so many lines at once */
 
 static void read_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io);
 static void lend_submit(struct bdev_channel *ch, struct malloc_disk *d, struct bdev_io *io);
