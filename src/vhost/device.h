@@ -16,6 +16,7 @@
 
 #include "core/bell.h"
 #include "core/carry.h"
+#include "core/log.h"
 #include "core/look.h"
 #include "vhost/vhost.h"
 #include "virtio/ring.h"
@@ -98,6 +99,7 @@ struct vhost_ctrlr {
 	uint32_t reconnects, last_session;
 	struct vhost_counts ended;        /* of queues that are gone */
 	struct list sessions;
+	struct log_limit complaints;      /* about its front-ends */
 	bool deleting, ending;
 	struct list deletions;            /* struct vhost_waiter */
 };

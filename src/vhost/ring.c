@@ -427,7 +427,8 @@ static void broke(struct msg *m)
 {
 	struct vhost_ring_priv *r = container_of(m, struct vhost_ring_priv, broken_msg);
 
-	log_error("vhost %s: queue %u stops: %s", vhost_ring_name(r), r->ring.index, r->broken_why);
+	if (log_may(&r->ring.session->ctrlr->complaints))
+		log_error("vhost %s: queue %u stops: %s", vhost_ring_name(r), r->ring.index, r->broken_why);
 	r->queue.broken = true;
 	vhost_session_need_reset(session_priv(r->ring.session));
 	if (r->in_band)

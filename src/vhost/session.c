@@ -47,6 +47,8 @@ void vhost_session_start(struct vhost_ctrlr *c, struct sock *sock)
 	bdev_lease_init(&s->session.lease);
 	vu_rx_init(&s->rx, VU_REQUEST);
 	s->waiting = others_end(c);
+	if (s->waiting)
+		log_notice("vhost %s: is heard when the requests of the front-end before it have ended", s->session.name);
 	list_add_tail(&c->sessions, &s->session.link);
 	if (c->ops->session_open && c->ops->session_open(&s->session, &e))
 		log_error("vhost %s: %s", s->session.name, e.text);
@@ -165,7 +167,7 @@ static void message_done(struct vhost_session_priv *s)
 
 	s->busy = false;
 	close_fds(&s->msg);
-	if (s->err.code)
+	if (s->err.code && log_may(&s->session.ctrlr->complaints))
 		log_error("vhost %s: %s: %s", s->session.name, name, s->err.text);
 	if (vu_row(VU_REQUEST, s->msg.request, &row) && s->msg.request == VU_SET_LOG_BASE)
 		row.reply = VU_PAYLOAD_LOG;
