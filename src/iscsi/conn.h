@@ -364,6 +364,8 @@ void iscsi_task_r2t_sent(struct iscsi_task *t, uint64_t now_ns);
 void iscsi_task_sent(struct iscsi_task *t);                   /* its answer is gone */
 void iscsi_task_end(struct iscsi_task *t);
 void iscsi_task_in_turn(struct iscsi_task *t);                /* ORDER: those before it have come */
+/* Not in the SCSI layer's hands. True: its LUN was removed, which is the answer by now. */
+bool iscsi_task_lost_lun(struct iscsi_task *t);
 void iscsi_tasks_leave_luns(struct iscsi_conn *c);            /* ORDER: they keep no LUN that was removed */
 void iscsi_task_piece_over(struct iscsi_task *t);             /* of a long command: NEXT, to be run */
 void iscsi_tasks_next(struct iscsi_conn *c);                  /* NEXT: it does not move any more */

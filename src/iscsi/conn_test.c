@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "iscsi/conn.h"
+#include "backends/malloc/malloc.h"
 #include "iscsi/test_world.h"
 
 static struct test_world w;
@@ -531,6 +532,142 @@ static void a_lun_goes_while_commands_wait_for_their_turn(void **state)
 	end();
 }
 
+#define SWAP_BLOCKS 2048u   /* of each write: three are more than an initiator is asked for at a time */
+#define SWAP_WRITES 3u
+
+/* A disk at LUN 1 that goes, and another one that comes there. */
+struct swap {
+	struct iscsi_change change;
+	const char *name;
+	bool added, gone;
+};
+
+static void swap_added(struct iscsi_change *c)
+{
+	must(!c->err.code);
+	container_of(c, struct swap, change)->added = true;
+}
+
+static void swap_add(void *arg)
+{
+	struct swap *s = arg;
+	const struct malloc_opts disk = { .name = s->name, .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS };
+	const struct iscsi_lun_spec lun = { .bdev_name = s->name, .lun = 1 };
+	struct bdev *b;
+
+	must(!malloc_create(w.reg, &disk, &b, NULL));
+	s->change.done = swap_added;
+	iscsi_node_add_lun(w.target, TEST_NODE, &lun, &s->change);
+}
+
+static void swap_gone(void *arg, int rc)
+{
+	((struct swap *)arg)->gone = rc == 0;
+}
+
+static void swap_delete(void *arg)
+{
+	must(!malloc_delete(w.reg, ((struct swap *)arg)->name, swap_gone, arg, NULL));
+}
+
+static union iscsi_bhs at_lun_1(union iscsi_bhs cmd)
+{
+	cmd.command.lun = be64_of(1ull << 48);
+	return cmd;
+}
+
+static void until_ready(void)
+{
+	const union iscsi_bhs ready = { .command = { .opcode = ISCSI_OP_COMMAND, .flags = ISCSI_FINAL } };
+	const union iscsi_bhs ready_1 = at_lun_1(ready);
+
+	world_pass(NS_PER_MS);
+	for (uint32_t i = 0; i < 8; i++)
+		if (host_run(&h, &ready, NULL, 0, 0, NULL, 0) == 0 && host_run(&h, &ready_1, NULL, 0, 0, NULL, 0) == 0)
+			return;
+	fail();
+}
+
+static void move_once(void)
+{
+	uint32_t before = (uint32_t)world_count(&w, "moved_in");
+
+	moving = (struct moving){ .stop = true };
+	for (uint32_t i = 0; i < 2 && world_count(&w, "moved_in") == before; i++) {
+		sim_as(core_control(w.core), ask_to_move, NULL);
+		world_pass(200 * NS_PER_MS);
+	}
+	assert_int_equal(world_count(&w, "moved_in"), before + 1);
+}
+
+/* Give what is asked for until so many commands are answered; none of them well. */
+static void all_refused(const union iscsi_bhs *first_r2ts, uint32_t r2ts, uint32_t answers)
+{
+	union iscsi_bhs b;
+
+	for (uint32_t i = 0; i < r2ts; i++)
+		host_answer_r2t(&h, &first_r2ts[i].r2t, out);
+	while (answers) {
+		assert_true(host_recv(&h, &b, NULL, NULL, NS_PER_S));
+		if (b.h.opcode == ISCSI_OP_R2T)
+			host_answer_r2t(&h, &b.r2t, out);
+		if (b.h.opcode != ISCSI_OP_RESPONSE)
+			continue;
+		assert_int_equal(b.response.status, 0x02); /* CHECK CONDITION */
+		answers--;
+	}
+}
+
+/* Commands to a disk that went are not carried out on the one that has its LUN by then: their session moves while
+ * some wait for their data, and others for their turn to ask for it. */
+static void a_lun_is_another_one_after_a_move(void **state)
+{
+	struct swap a = { .name = "a" }, b = { .name = "b" };
+	union iscsi_bhs cmd, r2ts[SWAP_WRITES];
+	uint32_t asked = 0;
+
+	for (uint32_t piece = 0; piece <= 65536; piece += 65536) {
+		a = (struct swap){ .name = "a" };
+		b = (struct swap){ .name = "b" };
+		asked = 0;
+		w.piece_bytes = piece;
+		begin("MaxRecvDataSegmentLength=1048576\nMaxBurstLength=1048576\n");
+		sim_as(core_control(w.core), swap_add, &a);
+		world_pass(NS_PER_MS);
+		until_ready();
+		fill(out, SWAP_BLOCKS * TEST_BLOCK, 3);
+		for (uint32_t i = 0; i < SWAP_WRITES; i++) {
+			cmd = at_lun_1(host_rw(&h, true, 0, SWAP_BLOCKS));
+			cmd.command.itt = be32_of(1000 + i);
+			cmd.command.cmd_sn = be32_of(h.cmd_sn++);
+			host_send_pdu(&h, &cmd, NULL, 0);
+		}
+		while (asked < SWAP_WRITES && host_recv(&h, &r2ts[asked], NULL, NULL, 10 * NS_PER_MS))
+			asked += r2ts[asked].h.opcode == ISCSI_OP_R2T;
+		assert_int_equal(asked, piece ? 3 : 2);
+		sim_as(core_control(w.core), swap_delete, &a);
+		world_pass(NS_PER_MS);
+		assert_false(a.gone); /* as long as it is written to */
+		sim_as(core_control(w.core), swap_add, &b);
+		world_pass(NS_PER_MS);
+		assert_true(b.added);
+		until_ready();
+		move_once();
+		h.lun = 1ull << 48;
+		all_refused(r2ts, asked, SWAP_WRITES);
+		assert_true(a.gone);
+		cmd = at_lun_1(host_rw(&h, false, 0, SWAP_BLOCKS));
+		memset(in, 0xee, SWAP_BLOCKS * TEST_BLOCK);
+		assert_int_equal(host_run(&h, &cmd, NULL, 0, 0, in, SWAP_BLOCKS * TEST_BLOCK), 0);
+		memset(out, 0, SWAP_BLOCKS * TEST_BLOCK);
+		assert_memory_equal(in, out, SWAP_BLOCKS * TEST_BLOCK);
+		sim_as(core_control(w.core), swap_delete, &b);
+		world_pass(NS_PER_MS);
+		assert_true(b.gone);
+		end();
+	}
+}
+
 /* One that ends within such a state leaves nothing behind. */
 static void gone_while_others_wait(void **state)
 {
@@ -722,6 +859,7 @@ int main(void)
 		cmocka_unit_test(ahead_of_their_turn), cmocka_unit_test(gone_while_others_wait),
 		cmocka_unit_test(a_gap_that_stays), cmocka_unit_test(a_logout_ahead_of_its_turn),
 		cmocka_unit_test(a_lun_goes_while_commands_wait_for_their_turn),
+		cmocka_unit_test(a_lun_is_another_one_after_a_move),
 		cmocka_unit_test(long_commands_go_in_pieces), cmocka_unit_test(as_long_as_can_be),
 		cmocka_unit_test(long_residuals), cmocka_unit_test(long_commands_are_aborted),
 		cmocka_unit_test(long_commands_move),

@@ -90,13 +90,16 @@ static void settle(struct iscsi_conn *c)
 	for (uint32_t i = 0; i < c->touched; i++) {
 		struct iscsi_task *t = conn_task(c, i);
 
+		if (t->state == TASK_FREE)
+			continue;
+		iscsi_task_lost_lun(t); /* where it thaws its LUN is looked up anew, and may be another disk */
 		if (t->state != TASK_NEED_ROOM)
 			continue;
 		iscsi_task_wait_cancel(t);
 		if (t->asks && t->waits != WAITS_TURN)
 			c->asked_bytes -= iscsi_task_room(t);
 		t->asks = false;
-		t->state = t->scsi.base ? TASK_NEXT : TASK_NEW;
+		t->state = t->scsi.base || t->refused ? TASK_NEXT : TASK_NEW;
 	}
 }
 

@@ -585,13 +585,20 @@ void iscsi_task_sequence_end(struct iscsi_task *t)
 
 /* --- the logical unit -------------------------------------------------------------------------------------------- */
 
+bool iscsi_task_lost_lun(struct iscsi_task *t)
+{
+	if (t->refused || !scsi_task_lun_is_gone(&t->scsi))
+		return false;
+	scsi_task_fail(&t->scsi, SCSI_ILLEGAL_REQUEST, 0x25, 0x00);
+	t->refused = true;
+	return true;
+}
+
 /* What is missing may never come, and a LUN that was removed does not wait for that: the answer is known already. */
 static void leave_lun(struct iscsi_task *t)
 {
-	if (t->refused || !scsi_task_lun_is_gone(&t->scsi))
+	if (!iscsi_task_lost_lun(t))
 		return;
-	scsi_task_fail(&t->scsi, SCSI_ILLEGAL_REQUEST, 0x25, 0x00);
-	t->refused = true;
 	scsi_task_free(&t->scsi);
 	give_room(t);
 }

@@ -306,13 +306,13 @@ void host_data_out(struct host *h, uint32_t itt, uint32_t ttt, uint32_t sn, uint
 {
 	const union iscsi_bhs b = { .data_out = {
 		.opcode = ISCSI_OP_DATA_OUT, .flags = final ? ISCSI_FINAL : 0, .itt = be32_of(itt), .ttt = be32_of(ttt),
-		.data_sn = be32_of(sn), .offset = be32_of(offset),
+		.data_sn = be32_of(sn), .offset = be32_of(offset), .lun = be64_of(h->lun),
 	} };
 
 	host_send_pdu(h, &b, data, len);
 }
 
-static void answer_r2t(struct host *h, const struct iscsi_r2t *r, const uint8_t *data)
+void host_answer_r2t(struct host *h, const struct iscsi_r2t *r, const uint8_t *data)
 {
 	uint32_t at = be32_get(r->offset), end = at + be32_get(r->desired_len), sn = 0;
 
@@ -336,7 +336,7 @@ uint16_t host_run(struct host *h, const union iscsi_bhs *cmd, const void *data, 
 		switch (b.h.opcode) {
 		case ISCSI_OP_R2T:
 			must(be32_get(b.r2t.r2t_sn) == sn++);
-			answer_r2t(h, &b.r2t, data);
+			host_answer_r2t(h, &b.r2t, data);
 			break;
 		case ISCSI_OP_DATA_IN:
 			must(be32_get(b.data_in.data_sn) == sn++);

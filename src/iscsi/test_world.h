@@ -41,6 +41,7 @@ struct host {
 	struct iscsi_rx rx;
 	uint32_t itt, cmd_sn, exp_stat_sn, max_cmd_sn;
 	uint32_t piece;                    /* bytes of a Data-Out at most */
+	uint64_t lun;                      /* of its Data-Outs */
 };
 
 void host_open(struct host *h, struct test_world *w);
@@ -62,5 +63,7 @@ uint16_t host_run(struct host *h, const union iscsi_bhs *cmd, const void *data, 
                   void *to, uint32_t to_len);
 void host_data_out(struct host *h, uint32_t itt, uint32_t ttt, uint32_t sn, uint32_t offset, const void *data,
                    uint32_t len, bool final);
+/* All that it asks for; `data`: of the whole command. */
+void host_answer_r2t(struct host *h, const struct iscsi_r2t *r, const uint8_t *data);
 
 #endif
