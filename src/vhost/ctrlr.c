@@ -135,7 +135,6 @@ static void connect_again(struct timer *t)
 	struct err e = { 0 };
 
 	must(!net_addr_parse(NET_UNIX, c->path, NULL, &addr, &e));
-	c->reconnects++;
 	c->connecting = sock_connect(&addr, NULL, NULL, connected, c, &e);
 	if (!c->connecting)
 		connect_later(c);

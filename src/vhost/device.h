@@ -96,7 +96,7 @@ struct vhost_ctrlr {
 	struct listener *listener;
 	struct sock *connecting;
 	struct timer reconnect;
-	uint32_t reconnects, last_session;
+	uint32_t last_session;
 	struct vhost_counts ended;        /* of queues that are gone */
 	struct list sessions;
 	struct log_limit complaints;      /* about its front-ends */
@@ -111,8 +111,7 @@ struct vhost_session {
 	char name[VHOST_NAME_MAX + 16];   /* of the controller, and its number */
 	void *device;                     /* the device type's */
 	uint64_t features;                /* negotiated; rings' cores read it */
-	struct bdev_lease lease;          /* what its I/O goes under */
-	struct bdev_initiator who;
+	struct bdev_initiator who;        /* as whom its I/O goes: to reservations a stranger */
 	struct vhost_session_priv *priv;  /* session.h */
 };
 

@@ -82,7 +82,6 @@ static void on_set_features(struct vhost_session_priv *s)
 		return;
 	}
 	s->session.features = now;
-	s->features_set = true;
 	s->has_protocol = now & VIRTIO_BIT(VIRTIO_F_PROTOCOL_FEATURES);
 	if ((before ^ now) & log)
 		vhost_queues_relog(s);
@@ -138,6 +137,15 @@ static void on_reset_device(struct vhost_session_priv *s)
 {
 	disable_all(s);
 	s->status = 0;
+	s->resets = true;
+}
+
+/* Its queues have stopped: what was negotiated is so no more. */
+void vhost_message_ended(struct vhost_session_priv *s)
+{
+	if (!s->resets)
+		return;
+	s->resets = false;
 	s->session.features = 0;
 	if (s->session.ctrlr->ops->negotiated)
 		s->session.ctrlr->ops->negotiated(&s->session, 0);

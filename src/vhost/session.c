@@ -43,8 +43,6 @@ void vhost_session_start(struct vhost_ctrlr *c, struct sock *sock)
 	s->vhost = c->vhost;
 	s->sock = sock;
 	s->out_fd = -1;
-	s->began_ns = reactor_now_ns();
-	bdev_lease_init(&s->session.lease);
 	vu_rx_init(&s->rx, VU_REQUEST);
 	s->waiting = others_end(c);
 	if (s->waiting)
@@ -120,7 +118,6 @@ static void hear(struct vhost_session_priv *s)
 		if (!rc)
 			continue;
 		i++;
-		s->messages++;
 		s->busy = true;
 		s->err = (struct err){ 0 };
 		s->waits++;
@@ -166,6 +163,7 @@ static void message_done(struct vhost_session_priv *s)
 	struct vu_row row = { .reply = VU_PAYLOAD_NONE };
 
 	s->busy = false;
+	vhost_message_ended(s);
 	close_fds(&s->msg);
 	if (s->err.code && log_may(&s->session.ctrlr->complaints))
 		log_error("vhost %s: %s: %s", s->session.name, name, s->err.text);

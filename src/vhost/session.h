@@ -172,7 +172,8 @@ struct vhost_session_priv {
 	uint32_t out_len;
 	int out_fd;                        /* that goes with `out`; -1: none */
 	uint64_t protocol;                 /* protocol features */
-	bool features_set, has_protocol;
+	bool has_protocol;
+	bool resets;                       /* the message at hand resets the device */
 	uint8_t status;
 	struct vhost_mem *mem;             /* the current version */
 	uint32_t mems;                     /* versions that there are */
@@ -185,9 +186,7 @@ struct vhost_session_priv {
 	bool call_out;                     /* an in-band call was not answered yet */
 	struct vhost_ring_priv *rings[VHOST_RINGS_MAX];
 	uint32_t running;                  /* rings */
-	struct bdev_lease_revoke revoke;
 	struct msg end_msg;
-	uint64_t messages, began_ns;
 };
 #define session_priv(s) ((s)->priv)
 
@@ -240,6 +239,7 @@ void vhost_session_need_reset(struct vhost_session_priv *s);
 
 /* message.c: the message at hand. It may leave s->waits above 0, then it is done when they have ended. */
 void vhost_message(struct vhost_session_priv *s);
+void vhost_message_ended(struct vhost_session_priv *s);            /* ... before it is answered */
 
 /* memory.c */
 struct vhost_mem *vhost_mem_make(struct vhost_session_priv *s, uint32_t room);
