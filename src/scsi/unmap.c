@@ -33,21 +33,15 @@ bool scsi_unmap_parse(struct scsi_task *t)
 
 static struct bdev_range unmap_range(const struct scsi_task *t, uint32_t at)
 {
-	uint8_t desc[UNMAP_DESC];
+	const uint8_t *desc = (const uint8_t *)t->own + UNMAP_HEADER + at * UNMAP_DESC;
 
-	scsi_task_read_params(t, UNMAP_HEADER + at * UNMAP_DESC, desc, sizeof(desc));
 	return (struct bdev_range){ .lba = scsi_u64(desc), .count = scsi_u32(desc + 8) };
 }
 
 /* Whole descriptors that there are. */
 static uint32_t unmap_descs(const struct scsi_task *t)
 {
-	uint8_t header[UNMAP_HEADER];
-
-	if (t->moves < UNMAP_HEADER)
-		return 0;
-	scsi_task_read_params(t, 0, header, sizeof(header));
-	return min_u32(scsi_u16(header + 2), t->moves - UNMAP_HEADER) / UNMAP_DESC;
+	return min_u32(scsi_u16((const uint8_t *)t->own + 2), t->moves - UNMAP_HEADER) / UNMAP_DESC;
 }
 
 static bool check_unmap(struct scsi_task *t)
@@ -72,7 +66,16 @@ void scsi_unmap_run(struct scsi_task *t)
 {
 	struct bdev_io *io = &t->io;
 	bool zeroes = t->lu->served->info.native_ops & BDEV_BIT(WRITE_ZEROES);
+	uint8_t *list;
 
+	if (!t->moves) {
+		scsi_task_complete(t);
+		return;
+	}
+	list = scsi_task_own(t, t->moves); /* what is checked is what is done: buffers may be a guest's, and change */
+	if (!list)
+		return;
+	scsi_task_read_params(t, 0, list, t->moves);
 	if (!check_unmap(t)) {
 		scsi_task_complete(t);
 		return;
