@@ -47,6 +47,8 @@ static int check_join(const struct scsi_nexus *n, const struct scsi_target *t, s
 	list_each(l, &t->seats) {
 		const struct scsi_seat *s = list_entry(l, struct scsi_seat, link);
 
+		if (n->lanes && s->lanes == n->lanes)
+			continue;
 		if (s->port == n->port && !strcmp(s->initiator_port, n->initiator_port))
 			return err_set(e, -EEXIST, "initiator port '%s' has a nexus with port %u of '%s' already",
 			               n->initiator_port, n->port, t->name);
@@ -81,6 +83,7 @@ int scsi_nexus_join(struct scsi_nexus *n, struct scsi_target *t, const struct sc
 	n->seat = s = base_zalloc_aligned(CACHE_LINE, sizeof(*s));
 	s->target = t;
 	s->port = n->port;
+	s->lanes = n->lanes;
 	s->nexus = n;
 	s->pins = 1; /* for its beginning */
 	memcpy(s->initiator_port, n->initiator_port, sizeof(s->initiator_port));
@@ -446,7 +449,7 @@ void scsi_tell(struct scsi_tell *tell)
 		struct scsi_seat *s = list_entry(l, struct scsi_seat, link);
 		struct tell_mail *tm;
 
-		if (s == tell->except || (tell->means && !tell->means(tell, s)))
+		if (scsi_seat_same(s, tell->except) || (tell->means && !tell->means(tell, s)))
 			continue;
 		tm = base_zalloc(sizeof(*tm));
 		tm->tell = tell;

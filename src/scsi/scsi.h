@@ -62,9 +62,24 @@ struct scsi_change {
 	struct scsi_change_work *work;     /* this layer's */
 };
 
+/* A device goes away by itself and its LUN with it (hosts are told): who keeps the configuration hears of it, in the
+ * moment in which the LUN is no more on the map. */
+struct scsi_lun_gone {
+	uint32_t lun;
+	const char *bdev_name;
+	struct uuid uuid;                  /* the device's */
+	bool read_only;
+	bool returns;                      /* bdev_returns(): it may be kept for when the device is there again */
+};
+typedef void scsi_lun_gone_fn(void *arg, struct scsi_target *t, const struct scsi_lun_gone *g);
+/* Of all devices that name nobody themselves. */
+void scsi_on_lun_gone(struct scsi *s, scsi_lun_gone_fn *fn, void *arg);
+
 struct scsi_target_opts {
 	const char *name;                  /* SCSI device name: iqn..., eui..., naa...; stable identifier of VPD 83h */
 	uint8_t protocol;                  /* enum scsi_protocol: of its ports */
+	scsi_lun_gone_fn *lun_gone;        /* NULL: who asked scsi_on_lun_gone() */
+	void *lun_gone_arg;
 };
 struct scsi_target *scsi_target_make(struct scsi *s, const struct scsi_target_opts *opts, struct err *e);
 /* Nexuses are told to go (ops->disconnect), LUNs are closed. */
@@ -101,18 +116,6 @@ struct scsi_lun_info {
 };
 /* False: there is no such LUN. */
 bool scsi_target_lun(const struct scsi_target *t, uint32_t lun, struct scsi_lun_info *ret_info);
-/* A device goes away by itself and its LUN with it (hosts are told): who keeps the configuration hears of it, in the
- * moment in which the LUN is no more on the map. */
-struct scsi_lun_gone {
-	uint32_t lun;
-	const char *bdev_name;
-	struct uuid uuid;                  /* the device's */
-	bool read_only;
-	bool returns;                      /* bdev_returns(): it may be kept for when the device is there again */
-};
-typedef void scsi_lun_gone_fn(void *arg, struct scsi_target *t, const struct scsi_lun_gone *g);
-void scsi_on_lun_gone(struct scsi *s, scsi_lun_gone_fn *fn, void *arg);
-
 /* --- nexuses ---------------------------------------------------------------------------------------------- */
 
 struct scsi_nexus_ops {
@@ -140,6 +143,9 @@ struct scsi_nexus {
 	struct bdev_initiator who;         /* set by the transport: the initiator's name; join makes host_id of the port */
 	char initiator_port[SCSI_PORT_NAME_MAX + 1]; /* set by the transport: TransportID's name with ISID */
 	uint16_t port;                     /* set by the transport: relative id of the target port it came in by */
+	const void *lanes;                 /* set by the transport: nexuses of one initiator port and target port that have
+	                                    * the same are one nexus, whose tasks are on several cores; each keeps its own
+	                                    * order, and hears unit attentions for itself. NULL: it is alone */
 	uint32_t piece_bytes;              /* set by the transport: what moves more does so in pieces of so many bytes, a
 	                                    * power of two (scsi_task_seek()). 0: it has room for any command's data */
 	/* This layer's. */
@@ -164,7 +170,7 @@ struct scsi_nexus {
 };
 
 /* Control. The device may be going: -ENODEV. A nexus of the same initiator port and target port must have ended before
- * (session reinstatement is the transport's to begin): -EEXIST. */
+ * (session reinstatement is the transport's to begin), but for another of its lanes: -EEXIST. */
 int scsi_nexus_join(struct scsi_nexus *n, struct scsi_target *t, const struct scsi_nexus_ops *ops, struct err *e);
 /* Its core, once, before the first task. */
 void scsi_nexus_begin(struct scsi_nexus *n);

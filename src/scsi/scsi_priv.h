@@ -80,6 +80,8 @@ struct scsi_target {
 	struct list link;
 	char name[SCSI_NAME_MAX + 1];
 	uint8_t protocol;
+	scsi_lun_gone_fn *lun_gone;
+	void *lun_gone_arg;
 	struct version_slot slot;              /* of struct scsi_map; struct scsi_nexus finds its core's in it */
 	struct scsi_map *nothing;              /* what a core has before it entered the first version */
 	/* control */
@@ -312,6 +314,7 @@ struct scsi_seat {
 	char initiator[sizeof(((struct bdev_initiator *)0)->name)];
 	uint32_t party;                        /* whom reservations know it as */
 	uint16_t port;
+	const void *lanes;                     /* as the nexus says */
 	struct carry_home home;                /* where the nexus lives */
 	/* control */
 	bool begun, gone, disconnecting;
@@ -335,6 +338,11 @@ struct scsi_mail {
 };
 void scsi_mail_send(struct scsi_mail *m, struct scsi_seat *s);
 void scsi_mail_back(struct scsi_mail *m);
+/* Two seats of one I_T nexus: it hears nothing of what it did itself, on whichever core. */
+static inline bool scsi_seat_same(const struct scsi_seat *a, const struct scsi_seat *b)
+{
+	return a == b || (a && b && a->lanes && a->lanes == b->lanes && a->target == b->target);
+}
 void scsi_seat_disconnect(struct scsi_seat *s); /* ops->disconnect() */
 void scsi_seat_pin(struct scsi_seat *s);
 void scsi_seat_unpin(struct scsi_seat *s);

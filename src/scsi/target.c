@@ -136,6 +136,8 @@ struct scsi_target *scsi_target_make(struct scsi *s, const struct scsi_target_op
 	t = base_zalloc(sizeof(*t));
 	t->scsi = s;
 	t->protocol = opts->protocol;
+	t->lun_gone = opts->lun_gone;
+	t->lun_gone_arg = opts->lun_gone_arg;
 	text_pad(t->name, sizeof(t->name) - 1, opts->name, 0);
 	list_init(&t->seats);
 	list_init(&t->sweeps);
@@ -514,11 +516,16 @@ void scsi_target_add_lun(struct scsi_target *t, const struct scsi_lun_opts *opts
 /* Who keeps the configuration hears of it in the moment in which the LUN is no more on the map. */
 static void say_gone(const struct scsi_change_work *w)
 {
-	const struct scsi *s = w->target->scsi;
+	const struct scsi_target *t = w->target;
+	const struct scsi *s = t->scsi;
 	struct scsi_lun_gone g = { .lun = w->lun, .bdev_name = w->lu->dev.bdev_name, .uuid = w->lu->dev.info.uuid,
 		.read_only = w->lu->dev.made_read_only, .returns = bdev_returns(w->lu->dev.desc) };
 
-	if (s->lun_gone && !w->target->dying)
+	if (t->dying)
+		return;
+	if (t->lun_gone)
+		t->lun_gone(t->lun_gone_arg, w->target, &g);
+	else if (s->lun_gone)
 		s->lun_gone(s->lun_gone_arg, w->target, &g);
 }
 
