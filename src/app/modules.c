@@ -307,6 +307,7 @@ static bool iscsi_stop(struct app *a)
 static int vhost_start(struct app *a, struct err *e)
 {
 	a->vhost = vhost_make(a->core, a->bdevs, a->options->vhost_dir);
+	vhost_set_scsi(a->vhost, a->scsi);
 	vhost_rpc_add(a->rpc, a->vhost);
 	return 0;
 }

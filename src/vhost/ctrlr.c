@@ -73,10 +73,19 @@ static int open_socket(struct vhost_ctrlr *c, struct err *e)
 		return err_set(e, -EINVAL, "ctrlr: %s", why.text);
 	if (c->client) {
 		timer_start(&c->reconnect, 0, connect_again);
+		log_info("vhost %s: connects to %s", c->name, c->path);
 		return 0;
 	}
 	c->listener = listener_open(&addr, 0, came, c, e);
-	return c->listener ? 0 : e->code;
+	if (!c->listener)
+		return e->code;
+	log_info("vhost %s: listens at %s", c->name, c->path);
+	return 0;
+}
+
+int vhost_ctrlr_listen(struct vhost_ctrlr *c, struct err *e)
+{
+	return open_socket(c, e);
 }
 
 static void give_up(struct vhost_ctrlr *c)
@@ -100,13 +109,12 @@ int vhost_ctrlr_start(struct vhost *v, struct vhost_ctrlr *c, const struct vhost
 	c->path = path_of(v, opts);
 	list_init(&c->sessions);
 	list_init(&c->deletions);
-	if (set_place(c, opts->cpumask, e) || open_socket(c, e)) {
+	if (set_place(c, opts->cpumask, e) || (!opts->delay && open_socket(c, e))) {
 		give_up(c);
 		return e->code;
 	}
 	c->stamp = ++v->stamps;
 	list_add_tail(&v->ctrlrs, &c->link);
-	log_info("vhost %s: %s %s", c->name, c->client ? "connects to" : "listens at", c->path);
 	return 0;
 }
 

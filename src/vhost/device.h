@@ -130,6 +130,8 @@ int vhost_ctrlr_check(struct vhost *v, const struct vhost_ctrlr_opts *opts, stru
  * called. `c` zeroed but for what is the type's. */
 int vhost_ctrlr_start(struct vhost *v, struct vhost_ctrlr *c, const struct vhost_device_ops *ops,
                       const struct vhost_ctrlr_opts *opts, struct err *e) MUST_USE;
+/* One that was started with opts->delay. */
+int vhost_ctrlr_listen(struct vhost_ctrlr *c, struct err *e) MUST_USE;
 void vhost_ctrlr_ended(struct vhost_ctrlr *c);
 void vhost_ctrlr_resaved(struct vhost_ctrlr *c);
 /* The configuration space has changed: all front-ends are told that can be. */

@@ -12,6 +12,7 @@
  *     move.c      a ring on its way to another core; the scheduler
  *     iov.c       iovecs
  *     blk.c       virtio-blk
+ *     scsi.c      virtio-scsi (scsi.h)
  *
  * A session does one message at a time. What takes long, because cores have to do something, holds up those behind it,
  * and the end of the session too; nothing else waits for it.
@@ -203,6 +204,7 @@ struct vhost_home {
 struct vhost {
 	struct core *core;
 	struct bdev_registry *reg;
+	struct scsi *scsi;                 /* NULL: there are no SCSI hosts */
 	char *dir;
 	struct list ctrlrs;
 	struct vhost_home *homes;          /* by reactor_index() */
@@ -225,6 +227,8 @@ void vhost_home_begin(struct vhost_home *h);
 
 /* blk.c: a device came: is it the disk of this one? */
 void vhost_blk_came(struct vhost_ctrlr *c, const struct bdev *came);
+/* scsi.c: the same */
+void vhost_scsi_came(struct vhost_ctrlr *c, const struct bdev *came);
 
 /* ctrlr.c */
 void vhost_ctrlr_session_gone(struct vhost_ctrlr *c);              /* one of its sessions was freed, or ended */

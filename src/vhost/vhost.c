@@ -12,8 +12,10 @@ static void device_came(struct bdev_arrival *a, struct bdev *b)
 {
 	struct vhost *v = container_of(a, struct vhost, arrival);
 
-	list_each(l, &v->ctrlrs)
+	list_each(l, &v->ctrlrs) {
 		vhost_blk_came(list_entry(l, struct vhost_ctrlr, link), b);
+		vhost_scsi_came(list_entry(l, struct vhost_ctrlr, link), b);
+	}
 }
 
 struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const char *dir)
@@ -34,6 +36,11 @@ struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const cha
 	vhost_mover_begin(v);
 	bdev_arrival_add(reg, &v->arrival, device_came);
 	return v;
+}
+
+void vhost_set_scsi(struct vhost *v, struct scsi *scsi)
+{
+	v->scsi = scsi;
 }
 
 struct vhost_ctrlr *vhost_ctrlr_find(struct vhost *v, const char *name)

@@ -17,6 +17,9 @@ struct vhost_ctrlr;
 
 /* `dir`: where sockets are made; NULL or empty: the working directory. */
 struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const char *dir);
+/* What SCSI hosts stand on, which outlives it. Before the first is made. */
+struct scsi;
+void vhost_set_scsi(struct vhost *v, struct scsi *scsi);
 /* End sessions, close sockets, let disks go; then done, and it is freed. */
 void vhost_stop(struct vhost *v, void (*done)(void *arg), void *arg);
 
@@ -26,6 +29,7 @@ struct vhost_ctrlr_opts {
 	const char *socket;               /* the path; NULL: the name, in the directory */
 	bool client;                      /* connect to it, again and again, instead of listening */
 	bool no_packed;                   /* packed rings are not offered */
+	bool delay;                       /* SCSI: nobody can connect yet */
 };
 
 /* A change that takes time. The caller's memory until done, which runs once, maybe before the call returns. */
@@ -89,5 +93,28 @@ struct vhost_blk_info {
 };
 bool vhost_blk_get(const struct vhost_ctrlr *c, struct vhost_blk_info *ret_info);
 void vhost_blk_make(struct vhost *v, const struct vhost_blk_opts *opts, struct vhost_change *change);
+
+/* scsi.c: a virtio-scsi host, with targets that have one LUN, 0. opts->delay: vhost_scsi_start() follows. */
+int vhost_scsi_make(struct vhost *v, const struct vhost_ctrlr_opts *opts, struct err *e) MUST_USE;
+int vhost_scsi_start(struct vhost_ctrlr *c, struct err *e) MUST_USE;
+struct vhost_scsi_change {
+	struct vhost_change change;
+	uint32_t ret_num;                 /* of the target that was added */
+};
+/* num: negative: the first that is free. `bdev_name` is copied. */
+void vhost_scsi_add_target(struct vhost_ctrlr *c, int num, const char *bdev_name, struct vhost_scsi_change *change);
+/* Its nexuses end, which aborts what is in flight. */
+void vhost_scsi_remove_target(struct vhost_ctrlr *c, uint32_t num, struct vhost_change *change);
+struct vhost_scsi_info {
+	bool started;
+};
+#define VHOST_SCSI_TARGETS_MAX 256u
+struct vhost_scsi_target_info {
+	const char *bdev_name;
+	bool gone;                        /* its disk went, and may return */
+};
+/* False: it is no SCSI host, or has no such target. */
+bool vhost_scsi_get(const struct vhost_ctrlr *c, struct vhost_scsi_info *ret_info);
+bool vhost_scsi_target(const struct vhost_ctrlr *c, uint32_t num, struct vhost_scsi_target_info *ret_info);
 
 #endif

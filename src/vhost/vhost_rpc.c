@@ -5,9 +5,7 @@
 #include <errno.h>
 
 #include "base/text.h"
-#include "rpc/json.h"
-#include "rpc/rpc.h"
-#include "vhost/vhost.h"
+#include "vhost/vhost_rpc_priv.h"
 
 /* --- changes that take time ------------------------------------------------------------------------------------- */
 
@@ -24,7 +22,7 @@ static void change_reply(struct vhost_change *c)
 	free(cc);
 }
 
-static struct vhost_change *change_for(struct rpc_call *call)
+struct vhost_change *vhost_rpc_change(struct rpc_call *call)
 {
 	struct change_call *cc = base_zalloc(sizeof(*cc));
 
@@ -33,7 +31,7 @@ static struct vhost_change *change_for(struct rpc_call *call)
 	return &cc->change;
 }
 
-static struct vhost_ctrlr *ctrlr_for(struct rpc_call *call, const char *name)
+struct vhost_ctrlr *vhost_rpc_ctrlr(struct rpc_call *call, const char *name)
 {
 	struct vhost_ctrlr *c = vhost_ctrlr_find(rpc_ctx(call), name);
 
@@ -53,7 +51,6 @@ struct create_blk {
 
 static const char *const transports[] = { "vhost_user_blk", NULL };
 
-#define CTRLR_ROW(S) RPC_PARAM(S, ctrlr, .required = true, .doc = "Name of the controller.")
 static const struct rpc_param create_blk_params[] = {
 #define P(field, ...) RPC_PARAM(struct create_blk, field, __VA_ARGS__)
 	P(ctrlr, .required = true, .min = 1, .max = VHOST_NAME_MAX,
@@ -81,7 +78,7 @@ static void handle_create_blk(struct rpc_call *call, void *args)
 		.bdev_name = a->dev_name, .read_only = a->readonly, .num_queues = a->num_queues,
 	};
 
-	vhost_blk_make(rpc_ctx(call), &opts, change_for(call));
+	vhost_blk_make(rpc_ctx(call), &opts, vhost_rpc_change(call));
 }
 
 /* --- all kinds -------------------------------------------------------------------------------------------------- */
@@ -95,10 +92,10 @@ static const struct rpc_param delete_params[] = { CTRLR_ROW(struct ctrlr_args) }
 static void handle_delete(struct rpc_call *call, void *args)
 {
 	const struct ctrlr_args *a = args;
-	struct vhost_ctrlr *c = ctrlr_for(call, a->ctrlr);
+	struct vhost_ctrlr *c = vhost_rpc_ctrlr(call, a->ctrlr);
 
 	if (c)
-		vhost_ctrlr_delete(c, change_for(call));
+		vhost_ctrlr_delete(c, vhost_rpc_change(call));
 }
 
 struct coalescing {
@@ -118,7 +115,7 @@ static const struct rpc_param coalescing_params[] = {
 static void handle_set_coalescing(struct rpc_call *call, void *args)
 {
 	const struct coalescing *a = args;
-	struct vhost_ctrlr *c = ctrlr_for(call, a->ctrlr);
+	struct vhost_ctrlr *c = vhost_rpc_ctrlr(call, a->ctrlr);
 	struct err e = { 0 };
 
 	if (c)
@@ -207,6 +204,7 @@ static void add_ctrlr(struct json_object *list, struct core *core, struct vhost_
 	specific = json_add_object(o, "backend_specific");
 	if (vhost_blk_get(c, &b))
 		add_blk(specific, &b);
+	vhost_rpc_scsi_show(specific, c);
 }
 
 static void handle_get_controllers(struct rpc_call *call, void *args)
@@ -216,7 +214,7 @@ static void handle_get_controllers(struct rpc_call *call, void *args)
 	struct vhost *v = rpc_ctx(call);
 	struct json_object *list;
 
-	if (a->name && !ctrlr_for(call, a->name))
+	if (a->name && !vhost_rpc_ctrlr(call, a->name))
 		return;
 	list = json_object_new_array();
 	for (struct vhost_ctrlr *c = vhost_ctrlr_next(v, NULL); c; c = vhost_ctrlr_next(v, c))
@@ -245,7 +243,7 @@ static void handle_move(struct rpc_call *call, void *args)
 {
 	const struct move_args *a = args;
 	struct core *core = rpc_core(rpc_of(call));
-	struct vhost_ctrlr *c = ctrlr_for(call, a->ctrlr);
+	struct vhost_ctrlr *c = vhost_rpc_ctrlr(call, a->ctrlr);
 	uint32_t count = core_reactor_count(core);
 
 	if (!c)
@@ -253,7 +251,7 @@ static void handle_move(struct rpc_call *call, void *args)
 	if (a->reactor >= count)
 		rpc_reply_error(call, ERR_BAD_PARAM, "reactor: there is no reactor %u; 0 to %u", a->reactor, count - 1);
 	else
-		vhost_queue_move(c, a->id, a->queue, core_reactor(core, a->reactor), a->pinned, change_for(call));
+		vhost_queue_move(c, a->id, a->queue, core_reactor(core, a->reactor), a->pinned, vhost_rpc_change(call));
 }
 
 /* --- SPDK's other transports of virtio-blk: there are none ------------------------------------------------------ */
@@ -282,7 +280,7 @@ static void handle_get_transports(struct rpc_call *call, void *args)
 
 /* --- saving ----------------------------------------------------------------------------------------------------- */
 
-static struct json_object *save_call(struct json_object *array, const char *method)
+struct json_object *vhost_rpc_save_call(struct json_object *array, const char *method)
 {
 	struct json_object *o = json_append_object(array);
 
@@ -290,13 +288,13 @@ static struct json_object *save_call(struct json_object *array, const char *meth
 	return json_add_object(o, "params");
 }
 
-static void save_common(struct json_object *array, const struct vhost_ctrlr_info *i)
+void vhost_rpc_save_common(struct json_object *array, const struct vhost_ctrlr_info *i)
 {
 	struct json_object *o;
 
 	if (!i->delay_base_us && !i->iops_threshold)
 		return;
-	o = save_call(array, "vhost_controller_set_coalescing");
+	o = vhost_rpc_save_call(array, "vhost_controller_set_coalescing");
 	json_add_text(o, "ctrlr", i->name);
 	json_add_u64(o, "delay_base_us", i->delay_base_us);
 	json_add_u64(o, "iops_threshold", i->iops_threshold);
@@ -305,7 +303,7 @@ static void save_common(struct json_object *array, const struct vhost_ctrlr_info
 static void save_blk(void *arg, struct json_object *array)
 {
 	const struct vhost_ctrlr *c = arg;
-	struct json_object *o = save_call(array, "vhost_create_blk_controller");
+	struct json_object *o = vhost_rpc_save_call(array, "vhost_create_blk_controller");
 	struct vhost_ctrlr_info i;
 	struct vhost_blk_info b;
 
@@ -325,7 +323,7 @@ static void save_blk(void *arg, struct json_object *array)
 		json_add_text(o, "socket", i.socket);
 	if (i.client)
 		json_add_bool(o, "client", true);
-	save_common(array, &i);
+	vhost_rpc_save_common(array, &i);
 }
 
 static void save_blks(void *ctx, struct rpc_save *save)
@@ -362,4 +360,5 @@ void vhost_rpc_add(struct rpc *rpc, struct vhost *v)
 {
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), v);
 	rpc_add_object_saver(rpc, "vhost_blk", save_blks, v);
+	vhost_rpc_scsi_add(rpc, v);
 }

@@ -117,6 +117,13 @@ EXAMPLES = [
                                        "dev_type": "blk", "vq_count": 1, "vq_size": 64, "packed_ring": True,
                                        "reconnect_delay_sec": 1, "fast_io_fail_timeout_sec": 3}),
     ("vhost_controller_set_coalescing", {"ctrlr": "vm0", "delay_base_us": 30, "iops_threshold": 60000}),
+    ("vhost_create_scsi_controller", {"ctrlr": "vm2", "delay": True, "packed_ring": False,
+                                      "cpumask": f"{1 << min(os.sched_getaffinity(0)):#x}",
+                                      "socket": f"{FILE.name}.vscsi"}),
+    ("vhost_scsi_controller_add_target", {"ctrlr": "vm2", "scsi_target_num": 200, "bdev_name": "disk0"}),
+    ("vhost_scsi_controller_add_target", {"ctrlr": "vm2", "scsi_target_num": -1, "bdev_name": "null0"}),
+    ("vhost_start_scsi_controller", {"ctrlr": "vm2"}),
+    ("vhost_create_scsi_controller", {"ctrlr": "vm3", "client": True, "socket": "/tmp/none"}),
 ]
 # They take away, act or only look: there is nothing to save.
 NOT_SAVED = {
@@ -131,7 +138,8 @@ NOT_SAVED = {
     "bdev_nvme_detach_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
     "bdev_nvme_reset_controller", "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
     "framework_wait_init", "iscsi_auth_group_remove_secret", "iscsi_delete_auth_group",
-    "vhost_delete_controller", "vhost_move_queue", "bdev_virtio_detach_controller",
+    "vhost_delete_controller", "vhost_move_queue", "vhost_scsi_controller_remove_target",
+    "bdev_virtio_detach_controller",
     "iscsi_delete_initiator_group", "iscsi_delete_portal_group", "iscsi_delete_target_node",
     "iscsi_initiator_group_remove_initiators", "iscsi_move_session", "iscsi_target_node_remove_lun",
     "iscsi_target_node_remove_pg_ig_maps", "iscsi_target_node_request_logout",
