@@ -173,7 +173,7 @@ void vhost_queue_start(struct vhost_ring_priv *r)
 	r->delay_base_us = c->delay_base_us;
 	r->iops_threshold = c->iops_threshold;
 	r->queue.running = true;
-	r->queue.broken = r->pinned = false;
+	r->queue.broken = r->queue.unplaced = r->pinned = false;
 	s->running++;
 	carry_goes(&r->at, vhost_place(s->vhost, c->place));
 	vhost_op_send(vhost_op_make(r, vhost_ring_start_op, started));
@@ -249,18 +249,25 @@ void vhost_queue_restart(struct vhost_ring_priv *r)
 
 /* --- changes while it runs -------------------------------------------------------------------------------------- */
 
+/* Front-ends that cut their memory anew take a piece away before they give the next: a ring that stops for that reason
+ * goes on when it has a place again. */
 void vhost_queue_remap(struct vhost_ring_priv *r)
 {
 	struct vhost_op *op;
 	struct vq_setup setup;
 	enum vq_fault fault;
 
+	if (!r->queue.running && r->queue.unplaced && !set_up(r, &setup)) {
+		vhost_queue_start(r);
+		return;
+	}
 	if (!r->queue.running || r->queue.stopping)
 		return;
 	fault = set_up(r, &setup);
 	if (fault) {
 		log_warning("vhost %s: queue %u stops: after a change of memory, %s", vhost_ring_name(r), r->ring.index,
 		            vq_fault_text(fault));
+		r->queue.unplaced = !r->queue.broken;
 		vhost_queue_stop(r);
 		return;
 	}

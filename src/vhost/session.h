@@ -109,6 +109,7 @@ struct vhost_queue {
 	bool running;                      /* on a core, or about to */
 	bool stopping;                     /* told to stop */
 	bool broken;                       /* told to be */
+	bool unplaced;                     /* stopped because its memory was taken away: it may come back */
 	bool call_wanted;                  /* in band: to be told */
 };
 
