@@ -131,6 +131,8 @@ void vhost_ring_opened(struct vhost_ring *ring, int rc)
 	if (op && !rc)
 		vhost_op_end(op);
 	vhost_ring_go_on(r);
+	if (r->notify)
+		tell_driver(r); /* it was put off where the ring came from */
 	settle(r);
 }
 
