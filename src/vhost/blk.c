@@ -52,7 +52,7 @@ static void blk_config(struct vhost_ctrlr *c, struct vhost_session *s, uint8_t r
 		.physical_block_exp = (uint8_t)(__builtin_ctz(physical) - __builtin_ctz(i->block_size)),
 		.min_io_size = le16_of((uint16_t)(physical / i->block_size)),
 		.opt_io_size = le32_of(i->optimal_io_blocks),
-		.wce = !(bs && atomic_load(&bs->write_through)),
+		.wce = !atomic_load(&b->cache_off) && !(bs && atomic_load(&bs->no_flush)),
 		.num_queues = le16_of(b->num_queues),
 		.max_discard_sectors = le32_of(BLK_DISCARD_SECTORS_MAX),
 		.max_discard_seg = le32_of(BLK_RANGES_MAX),
@@ -65,12 +65,13 @@ static void blk_config(struct vhost_ctrlr *c, struct vhost_session *s, uint8_t r
 	memcpy(ret_config, &config, sizeof(config));
 }
 
-/* The cache's mode is the one field that a driver may write. A migration writes all of it: what this disk is it is. */
+/* The cache's mode is the one field that a driver may write. It outlives the device's reset and the front-end's
+ * connection: both happen without the driver's knowing (a machine is paused, a socket breaks), and one that has
+ * switched the cache off flushes no more. A migration writes all of the space: what this disk is it is. */
 static int blk_config_write(struct vhost_session *s, uint32_t offset, const uint8_t *data, uint32_t len, bool live,
                             struct err *e)
 {
 	const uint32_t wce = offsetof(struct virtio_blk_config, wce);
-	struct blk_session *bs = s->device;
 
 	if (!live && (offset != wce || len != 1))
 		return err_set(e, -EPERM, "bytes %u to %u of the configuration cannot be written", offset, offset + len);
@@ -78,7 +79,7 @@ static int blk_config_write(struct vhost_session *s, uint32_t offset, const uint
 		return 0;
 	if (data[wce - offset] > 1)
 		return err_set(e, -EINVAL, "cache mode %u: 0 is write through, 1 write back", data[wce - offset]);
-	atomic_store(&bs->write_through, !data[wce - offset]);
+	atomic_store(&blk_of(s->ctrlr)->cache_off, !data[wce - offset]);
 	return 0;
 }
 
@@ -101,7 +102,7 @@ static void blk_negotiated(struct vhost_session *s, uint64_t features)
 {
 	struct blk_session *bs = s->device;
 
-	atomic_store(&bs->write_through, features && !(features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH)));
+	atomic_store(&bs->no_flush, features && !(features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH)));
 }
 
 static void blk_free(struct vhost_ctrlr *c)

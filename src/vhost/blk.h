@@ -26,6 +26,7 @@ struct vhost_blk {
 	bool made_read_only;
 	uint16_t num_queues;
 	_Atomic(struct vhost_disk *) disk; /* NULL: gone. Control writes */
+	_Atomic bool cache_off;            /* by a driver, until one switches it on again. Control writes */
 	uint32_t disks;                    /* this one, one that comes back, and those still going */
 	bool coming;                       /* one comes back */
 	/* while it is made */
@@ -34,9 +35,9 @@ struct vhost_blk {
 	bool ended;
 };
 
-/* What a driver has switched; session->device. */
+/* session->device. */
 struct blk_session {
-	_Atomic bool write_through;
+	_Atomic bool no_flush;             /* its driver has no way to flush. Control writes */
 };
 
 struct blk_task {

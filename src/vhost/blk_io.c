@@ -127,9 +127,11 @@ static void run(struct blk_task *b, const struct virtio_blk_outhdr *h)
 
 static bool writes_through(const struct blk_task *b)
 {
-	const struct blk_session *s = b->task.ring->session->device;
+	const struct vhost_session *s = b->task.ring->session;
+	const struct blk_session *bs = s->device;
 
-	return atomic_load_explicit(&s->write_through, memory_order_relaxed);
+	return atomic_load_explicit(&bs->no_flush, memory_order_relaxed) ||
+	       atomic_load_explicit(&blk_of(s->ctrlr)->cache_off, memory_order_relaxed);
 }
 
 static void read_or_write(struct blk_task *b, uint64_t sector, bool write)

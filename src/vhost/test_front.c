@@ -480,6 +480,17 @@ void front_close(struct front *f)
 	sim_as(f->on, close_now, f);
 }
 
+uint64_t front_region(struct front *f, uint32_t request)
+{
+	struct vu_msg m;
+
+	vu_request(request, VU_PAYLOAD_MEM_REG, &m);
+	m.region = (struct vu_region){ GUEST_BASE, MEMORY_BYTES, USER_BASE, 0 };
+	m.fd_count = request == VU_ADD_MEM_REG;
+	m.fds[0] = f->fd;
+	return front_tell(f, &m);
+}
+
 uint64_t front_give_memory(struct front *f)
 {
 	struct vu_msg m;

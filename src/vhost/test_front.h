@@ -94,6 +94,7 @@ uint64_t front_get(struct front *f, uint32_t request); /* a number */
 /* With NEED_REPLY: what was acknowledged. */
 uint64_t front_tell(struct front *f, struct vu_msg *m);
 uint64_t front_give_memory(struct front *f);
+uint64_t front_region(struct front *f, uint32_t request); /* ADD_MEM_REG or REM_MEM_REG of all there is */
 
 /* NULL: there is no room. Kicks if that is asked for. */
 struct front_req *front_submit(struct front_queue *q, uint32_t type, uint64_t sector, uint32_t len, uint8_t fill);

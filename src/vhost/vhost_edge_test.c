@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vhost_edge_test.c: front-ends that say things in an order nobody expects, and moments that nobody waits for. */
+#include "vhost/blk.h"
 #include "vhost/test_front.h"
 
 #include <setjmp.h>
@@ -69,10 +70,140 @@ static void in_flight_region_of_other_features(void **state)
 	end(&w, &f);
 }
 
+/* Memory is split or joined: what held a ring goes, and comes back with the next message. The ring goes on. */
+static void memory_of_a_ring_goes_and_comes_back(void **state)
+{
+	struct test_world w = { 0 };
+	struct front f;
+
+	world_start(&w, 2);
+	front_open(&f, &w, 0, VU_P_BIT(CONFIGURE_MEM_SLOTS));
+	front_start(&f);
+	front_submit(&f.queues[0], VIRTIO_BLK_T_OUT, 0, TEST_SECTOR, 1);
+	assert_int_equal(front_region(&f, VU_REM_MEM_REG), 0);
+	front_submit(&f.queues[1], VIRTIO_BLK_T_OUT, 1, TEST_SECTOR, 1);
+	assert_int_equal(front_region(&f, VU_ADD_MEM_REG), 0);
+	assert_true(front_drain(&f));
+	assert_int_equal(f.failed, 0);
+	/* But one that was stopped by the front-end stays so. */
+	front_queue_stop(&f.queues[0]);
+	assert_int_equal(front_region(&f, VU_REM_MEM_REG), 0);
+	assert_int_equal(front_region(&f, VU_ADD_MEM_REG), 0);
+	assert_false(world_session(&w)->rings[0]->queue.running);
+	assert_true(world_session(&w)->rings[1]->queue.running);
+	end(&w, &f);
+}
+
+struct moving {
+	struct vhost_ring_priv *r;
+	struct reactor *to;
+	uint32_t gone;
+};
+
+static void went(void *arg, int rc)
+{
+	++*(uint32_t *)arg;
+}
+
+static void go(void *arg)
+{
+	struct moving *m = arg;
+
+	vhost_ring_carry(m->r, m->to, went, &m->gone);
+}
+
+static void coalesce(void *arg)
+{
+	struct err e = { 0 };
+
+	must(!vhost_ctrlr_set_coalescing(arg, 1000, 1, &e));
+}
+
+/* An interrupt that was put off goes along with a queue that moves, and is told there. */
+static void an_interrupt_put_off_moves_along(void **state)
+{
+	struct test_world w = { .cores = 2 };
+	struct moving m = { 0 };
+	struct front f;
+
+	world_start(&w, 0);
+	front_open(&f, &w, 0, 0);
+	front_start(&f);
+	sim_as(core_control(w.core), coalesce, world_ctrlr(&w));
+	m.r = world_session(&w)->rings[0];
+	for (uint32_t i = 0; i < 200; i++) { /* a rate */
+		front_submit(&f.queues[0], VIRTIO_BLK_T_IN, i, TEST_SECTOR, 0);
+		world_pass(NS_PER_MS / 5);
+	}
+	assert_true(front_drain(&f));
+	for (uint32_t i = 0; i < 4; i++) {
+		struct reactor *from = carry_at(&m.r->at);
+
+		front_submit(&f.queues[0], VIRTIO_BLK_T_IN, i, TEST_SECTOR, 0);
+		world_pass(NS_PER_MS / 5);
+		m.to = core_reactor(w.core, from == core_reactor(w.core, 0));
+		sim_as(from, go, &m);
+		assert_true(front_drain(&f));
+	}
+	assert_int_equal(m.gone, 4);
+	end(&w, &f);
+}
+
+static bool session_is_through(struct test_world *w)
+{
+	const struct blk_session *b = world_session(w)->session.device;
+
+	return atomic_load(&b->no_flush) || atomic_load(&blk_of(world_ctrlr(w))->cache_off);
+}
+
+static void set_cache(struct front *f, uint8_t write_back)
+{
+	struct vu_msg m;
+
+	vu_request(VU_SET_CONFIG, VU_PAYLOAD_CONFIG, &m);
+	memset(&m.config, 0, sizeof(m.config));
+	m.config.offset = offsetof(struct virtio_blk_config, wce);
+	m.config.size = 1;
+	m.config.data[0] = write_back;
+	assert_int_equal(front_tell(f, &m), 0);
+}
+
+/* A driver that has switched the cache off flushes no more. The machine that is paused has its device stopped and
+ * started, and the driver does not hear of it. */
+static void a_cache_that_is_off_stays_off(void **state)
+{
+	const uint64_t flush = VIRTIO_BIT(VIRTIO_BLK_F_FLUSH), wce = VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE);
+	struct test_world w = { 0 };
+	struct front f;
+
+	world_start(&w, 3);
+	front_open(&f, &w, flush | wce, VU_P_BIT(STATUS));
+	front_start(&f);
+	assert_false(session_is_through(&w));
+	set_cache(&f, 0);
+	assert_true(session_is_through(&w));
+	for (uint32_t n = 0; n < FRONT_QUEUES; n++)
+		front_queue_stop(&f.queues[n]);
+	assert_int_equal(tell_u64(&f, VU_SET_STATUS, 0), 0);
+	assert_int_equal(tell_u64(&f, VU_SET_FEATURES, f.features), 0);
+	assert_true(session_is_through(&w));
+	set_cache(&f, 1);
+	assert_false(session_is_through(&w));
+	/* Who cannot flush has no cache to switch on. */
+	assert_int_equal(tell_u64(&f, VU_SET_FEATURES, f.features & ~flush), 0);
+	assert_true(session_is_through(&w));
+	set_cache(&f, 1);
+	assert_true(session_is_through(&w));
+	end(&w, &f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_flight_region_of_other_features),
+		cmocka_unit_test(memory_of_a_ring_goes_and_comes_back),
+		cmocka_unit_test(an_interrupt_put_off_moves_along),
+		cmocka_unit_test(a_cache_that_is_off_stays_off),
 	};
 
 	return cmocka_run_group_tests_name("vhost_edge", tests, NULL, NULL);
