@@ -153,10 +153,12 @@ static uint32_t level(const struct sock *s)
 	return events;
 }
 
-/* An error, or both directions have ended. */
+/* An error, or both directions have ended: at a UNIX socket they do when the other end is closed. */
 static bool has_failed(const struct sock *s)
 {
-	return s->failed || (sock_out(s)->fin_sent && sock_in(s)->fin_arrived);
+	bool closed = !s->conn->sock[!s->side] && net_addr_family(&s->conn->addr[1]) == NET_UNIX;
+
+	return s->failed || ((sock_out(s)->fin_sent || closed) && sock_in(s)->fin_arrived);
 }
 
 static void sock_on_ready(struct sim_ready *node)
