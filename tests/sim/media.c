@@ -62,14 +62,15 @@ static void time_is_up(struct timer *t)
 	struct media_io *ctx = container_of(t, struct media_io, timer);
 	struct bdev_io *io = ctx->io;
 	struct media *m = container_of(bdev_channel_bdev(io->ch), struct media_disk, bdev)->media;
-	bool fenced = !bdev_io_may_land(io);
+	bool fenced = !bdev_io_may_land(io), fails = !fenced && m->fail_percent && sim_chance(m->fail_percent);
+	bool is_done = !fenced && (!fails || sim_chance(50));
 
 	m->fenced += fenced;
-	if (!fenced && io->op == BDEV_READ)
+	if (is_done && io->op == BDEV_READ)
 		read_is_done(m, io);
-	else if (!fenced && io->op != BDEV_FLUSH)
+	else if (is_done && io->op != BDEV_FLUSH)
 		write_lands(m, io);
-	bdev_io_done(io, fenced ? BDEV_ST_FENCED : BDEV_ST_OK);
+	bdev_io_done(io, fenced ? BDEV_ST_FENCED : fails ? BDEV_ST_MEDIA_ERROR : BDEV_ST_OK);
 }
 
 static void media_submit(struct bdev_channel *ch, struct bdev_io *io)

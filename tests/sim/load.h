@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* load.h: what vhost_sim.c's guests read and write, and what may become of it. */
+#ifndef TESTS_SIM_LOAD_H
+#define TESTS_SIM_LOAD_H
+
+#include "bdev/bdev_device.h"
+#include "guest.h"
+#include "media.h"
+#include "oracle.h"
+#include "vhost/vhost.h"
+
+#define MEMBERS_MAX 5u
+
+/* What may still become of a write. */
+struct fate {
+	enum fate_state { FATE_OUT, FATE_ANSWERED, FATE_FENCED } state;
+	uint32_t lands_left;            /* blocks, once for each life of its guest */
+};
+
+enum ctrlr_state { CTRLR_NONE, CTRLR_MAKING, CTRLR_UP, CTRLR_DELETING };
+
+/* A guest, and what it has in the daemon. */
+struct member {
+	struct world *w;
+	uint32_t index;
+	struct guest guest;
+	struct media media;
+	struct bdev *disk;
+	bool disk_gone;
+	struct oracle *oracle;
+	struct fate *fates;
+	uint32_t fate_room, ops_left, copies_left;
+	uint64_t ios, ios_failed;
+	struct timer tick, retry;
+	enum ctrlr_state ctrlr;
+	struct vhost_change change;
+	bool wants_delete, wants_growth, was_up_all_along;
+	bool over, migrating;
+};
+
+struct world {
+	uint32_t cores, members, good, block_size;
+	uint32_t move_permille;
+	bool scarce;                    /* memory: what a guest does not get others may have, who do not behave */
+	struct core *target_core, *host_core;
+	struct bdev_registry *reg;
+	struct vhost *vhost;
+	struct member member[MEMBERS_MAX];
+	uint32_t running;               /* that behave and are not over */
+	bool stopped;
+};
+
+static inline struct member *member_of(struct guest *g) { return container_of(g, struct member, guest); }
+void member_fail(struct member *m, const char *what);
+
+/* media->lands: just when it lands. */
+void load_lands(void *arg, uint64_t lba, const uint8_t *data);
+/* guest_ops */
+void load_used(struct guest_req *r);
+void load_more(struct guest_queue *q);
+/* A dead guest's requests are still done while its next life begins; after a reset they never are. */
+void load_outlives(struct member *m);
+void load_fence(struct member *m);
+
+#endif
