@@ -15,6 +15,12 @@ static const struct pair {
 	{ "_construct_", "_delete_" }, { "_register", "_unregister" }, { "_start_", "_stop_" },
 };
 
+/* Where one method undoes several. */
+static const struct pair named[] = {
+	{ "vhost_create_blk_controller", "vhost_delete_controller" },
+	{ "vhost_create_scsi_controller", "vhost_delete_controller" },
+};
+
 /* Methods that set something: of what, and with which value it is as if they had not been called. */
 static const struct setter {
 	const char *method, *key[4];
@@ -27,6 +33,7 @@ static const struct setter {
 	{ "iscsi_start_portal_group", { "tag" }, NULL, NULL },
 	{ "iscsi_target_node_set_alua_state", { "name", "pg_tag" }, "alua_state", "optimized" },
 	{ "iscsi_target_node_set_redirect", { "name", "pg_tag" }, "redirect_host", "" },
+	{ "vhost_controller_set_coalescing", { "ctrlr" }, "delay_base_us", NULL },
 	{ "sock_impl_set_options", { "impl_name" }, NULL, NULL },
 	{ "accel_assign_opc", { "opname" }, NULL, NULL },
 };
@@ -87,6 +94,12 @@ struct json_object *entry_params(struct json_object *entry)
 
 const struct rpc_method *method_undo(struct rpc *rpc, const struct rpc_method *m)
 {
+	for (size_t i = 0; i < ARRAY_SIZE(named); i++) {
+		struct rpc_entry *entry = strcmp(m->name, named[i].makes) ? NULL : registry_find(rpc, named[i].undoes);
+
+		if (entry)
+			return entry->method;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
 		const char *at = strstr(m->name, pairs[i].makes);
 		char name[128];

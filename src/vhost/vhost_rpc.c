@@ -292,7 +292,7 @@ void vhost_rpc_save_common(struct json_object *array, const struct vhost_ctrlr_i
 {
 	struct json_object *o;
 
-	if (!i->delay_base_us && !i->iops_threshold)
+	if (!i->delay_base_us)
 		return;
 	o = vhost_rpc_save_call(array, "vhost_controller_set_coalescing");
 	json_add_text(o, "ctrlr", i->name);

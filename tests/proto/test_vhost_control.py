@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """vhost's controllers by their methods, and what a front-end is told: configuration that changes, a cache that is
 switched, disks and controllers that go under it; and a controller that connects by itself."""
+import copy
 import os
 import socket
 import struct
@@ -251,3 +252,26 @@ def test_killed_with_requests_in_flight(tmp_path):
             assert disk.read(n, SECTOR) == (bytes([n + 1]) if n < 16 else b"a") * SECTOR
         disk.close()
         daemon.stop()
+
+
+def test_another_configuration(daemon):
+    """config_apply makes, changes and deletes controllers, and leaves those alone that are as they should be."""
+    before = daemon.rpc("save_config")
+    path = serve(daemon)
+    daemon.tell("vhost_controller_set_coalescing", ctrlr="vm", delay_base_us=5, iops_threshold=100)
+    after = daemon.rpc("save_config")
+    with Blk(path) as disk:
+        daemon.rpc("config_apply", config=after)
+        plain = copy.deepcopy(after)
+        (vhost,) = (part for part in plain["subsystems"] if part["subsystem"] == "vhost_blk")
+        assert vhost["config"].pop()["method"] == "vhost_controller_set_coalescing"
+        daemon.rpc("config_apply", config=plain)
+        assert daemon.rpc("save_config") == plain
+        disk.read(0, SECTOR)
+        daemon.rpc("config_apply", config=before)
+        disk.front.expect_end()
+    assert daemon.rpc("vhost_get_controllers") == [] and daemon.rpc("save_config") == before
+    daemon.rpc("config_apply", config=after)
+    assert daemon.rpc("save_config") == after
+    with Blk(path) as disk:
+        disk.read(0, SECTOR)
