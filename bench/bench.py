@@ -6,13 +6,14 @@
     bench/bench.py --peer spdk=/path/to/spdk      against SPDK's nvmf_tgt built there
     bench/bench.py --peer gantry=/other/build     against another build of Gantry
     bench/bench.py --peer tgt=/usr iscsi          against tgtd, or istgt=/usr: over iSCSI
+    bench/bench.py --peer qsd=/usr vhost          against qemu-storage-daemon: over vhost-user
     bench/bench.py --list                         the cases
     bench/bench.py --peer ... -n 5 -t 5 rand      cases whose name contains "rand"
 
-The target has one core of its own, each initiator another; the initiator is gantry-perf, or spdk_nvme_perf
-with --initiator spdk=/path. The cases called "host: ..." turn that round: one target, and gantry-perf against
-the one that --initiator names. Every repetition measures A and B one after the other; a ratio is the median
-of the repetitions' ratios. Machines differ and drift: quote ratios. SPDK wants hugepages: reserve them first
+The target has one core of its own, each initiator another; the initiator is gantry-perf, or spdk_nvme_perf (over
+vhost-user bdevperf) with --initiator spdk=/path. The cases called "host: ..." turn that round: one target, and
+gantry-perf against the one that --initiator names. Every repetition measures A and B one after the other; a ratio is
+the median of the repetitions' ratios. Machines differ and drift: quote ratios. SPDK wants hugepages: reserve them first
 (echo 600 > /proc/sys/vm/nr_hugepages), or give --peer-args '--no-huge -s 1024'.
 """
 import argparse
@@ -31,10 +32,10 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="*", help="only cases whose name contains one of these")
     parser.add_argument("--build", default="build", help="Gantry's build tree (default: build)")
-    parser.add_argument("--peer", help="KIND=PATH: spdk=DIR, gantry=BUILD, tgt=PREFIX or istgt=PREFIX")
+    parser.add_argument("--peer", help="KIND=PATH: spdk=DIR, gantry=BUILD, tgt=PREFIX, istgt=PREFIX or qsd=PREFIX")
     parser.add_argument("--peer-args", default="", help="more arguments for the peer's target")
     parser.add_argument("--initiator", default=None,
-                        help="spdk=DIR: use its spdk_nvme_perf for both sides (\"host\" cases: for B)")
+                        help="spdk=DIR: use its spdk_nvme_perf or bdevperf for both sides (\"host\" cases: for B)")
     parser.add_argument("--call", action="append", default=[], metavar="METHOD[=JSON]",
                         help="call this on A only, when its disk (\"disk\") is there: what does it cost?")
     parser.add_argument("-n", type=int, default=5, help="repetitions (default 5)")
@@ -77,6 +78,12 @@ def figure(result, metric):
             "cpu_per_io": result["target_cpu_us_per_io"], "host_cpu_per_io": result["host_cpu_us_per_io"]}[metric]
 
 
+def goal_of(args, case):
+    if isinstance(case.goal, dict):
+        return case.goal.get((args.peer or "").split("=")[0])
+    return case.goal
+
+
 def initiators_of(args, case):
     """Those of A and B: the same, but where they are what is compared."""
     ours, named = Initiator(f"gantry={args.build}"), Initiator(args.initiator or f"gantry={args.build}")
@@ -95,7 +102,7 @@ def run_case(args, case):
     row = {"case": case.name, "metric": case.metric, "a": statistics.median(a_values), "a_all": a_values}
     if b_side:
         row.update(b=statistics.median(b_values), b_all=b_values, ratio=statistics.median(ratios),
-                   ratio_min=min(ratios), ratio_max=max(ratios), goal=case.goal)
+                   ratio_min=min(ratios), ratio_max=max(ratios), goal=goal_of(args, case))
     return row
 
 

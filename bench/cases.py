@@ -2,7 +2,7 @@
 """The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a
 file in memory through that back-end, "uring:disk" one on the disk, below the current directory; `peer_disk` is the
 peer's. `against`: what B is, when not the peer's target: our own target in another mode, "one core": on one core, or
-"initiator": the same target, driven by the peer's initiator."""
+"initiator": the same target, driven by the peer's initiator. `goal`: (sign, ratio), or one for each kind of peer."""
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "
@@ -19,6 +19,11 @@ def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_
 def iscsi(name, **more):
     """Over iSCSI; the peer may be tgt or istgt too."""
     return case("iscsi: " + name, **{"protocol": "iscsi", **more})
+
+
+def vhost(name, **more):
+    """A virtio-blk disk over vhost-user; the peer may be qemu-storage-daemon too. A queue is an initiator's core."""
+    return case("vhost: " + name, **{"protocol": "vhost", "initiators": 1, **more})
 
 
 def host(name, **more):
@@ -65,6 +70,14 @@ CASES = [
           goal=(">=", 1.6)),
     iscsi("four sessions on two cores, their CPU per I/O", against="one core", mode="interrupt", target_cores=2,
           qpairs=2, depth=64, metric="cpu_per_io", goal=("<=", 1.15)),
+    *(vhost(f"{pattern} QD{depth}", pattern=pattern, depth=depth,
+            goal={"spdk": (">=", 1.0), "qsd": (">=", 4.0 if depth > 1 else 1.0)})
+      for pattern in ("randread", "randwrite") for depth in (1, 32, 128)),
+    *(vhost(f"adaptive against poll, {pattern} QD32", mode="adaptive", against="poll", pattern=pattern, depth=32,
+            goal=(">=", 0.95)) for pattern in ("randread", "randwrite")),
+    vhost("two queues on two cores against one", against="one core", target_cores=2, qpairs=2, goal=(">=", 1.7)),
+    vhost("two queues on two cores, their CPU per I/O", against="one core", mode="interrupt", target_cores=2, qpairs=2,
+          metric="cpu_per_io", goal=("<=", 1.1)),
     *(case(f"file on {where}, {pattern} QD{depth}, against {peer}", disk=f"uring:{where}", pattern=pattern, depth=depth,
            initiators=1, goal=(">=", 1.5 if where == "shm" else 1.0), peer_disk=f"{peer}:{where}")
       for where in ("shm", "disk") for peer in ("uring", "aio") for pattern in ("randread", "randwrite")

@@ -5,6 +5,7 @@
     bench/cost.py                                  this build alone
     bench/cost.py --peer spdk=/path/to/spdk        beside SPDK's nvmf_tgt built there
     bench/cost.py --peer gantry=/other/build       beside another build of Gantry
+    bench/cost.py vhost                            beside 8 guests' devices: idle, and one of them woken
     bench/cost.py idle start                       figures whose name contains one of these
 
 Repetitions alternate between the two sides; medians are printed, and with a peer the ratio of the medians. Means of
@@ -16,9 +17,11 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections import namedtuple
+from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -27,9 +30,12 @@ from cases import case                                            # noqa: E402
 from crowd import Crowd                                           # noqa: E402
 from nvme_tcp import ADMIN_KEEP_ALIVE, Host, must, sqe            # noqa: E402
 from targets import NQN, TARGETS, Initiator, cpus_of_this_machine  # noqa: E402
+from virtio_blk import Blk                                        # noqa: E402
 
 QUIET_S = 0.5               # for a target to come to rest
 FIRST_RPC_EVERY_S = 0.001
+GUESTS = 8
+WAKES_A_SECOND = 200         # seldom enough for all to sleep in between
 
 Served = namedtuple("Served", "port nqn")
 
@@ -116,11 +122,43 @@ def keep_alive(host):
     must(host.admin.command(sqe(ADMIN_KEEP_ALIVE)))
 
 
-Measure = namedtuple("Measure", "name modes figures")
+def figures_vhost(target, args):
+    """Guests' disks beside the one that is woken; they have done something before."""
+    directory = Path(target.directory.name)
+    with ExitStack() as guests:
+        for n in range(GUESTS):
+            target.rpc.call("bdev_malloc_create", name=f"guest{n}", num_blocks=2048, block_size=512)
+            target.rpc.call("vhost_create_blk_controller", ctrlr=f"guest{n}", dev_name=f"guest{n}")
+            guests.enter_context(Blk(directory / f"guest{n}")).read(0, 4096)
+        time.sleep(QUIET_S)
+        cpu, began = target.cpu_ns(), time.monotonic()
+        time.sleep(args.t)
+        busy = (target.cpu_ns() - cpu) / 1e7 / (time.monotonic() - began)
+        io_us, bare_us = wake(target, args)
+    mode = target.case.mode
+    return {f"idle CPU, {mode}, {GUESTS} guests' devices, %": busy,
+            f"a read that wakes its device, {mode}, p50 us": io_us,
+            "bare eventfd round trip, p50 us": bare_us,
+            f"a read that wakes / bare round trip, {mode}": io_us / bare_us}
+
+
+def wake(target, args):
+    """A read now and then whose sender sleeps as well; and what the machine takes for that without any I/O."""
+    cpus = cpus_of_this_machine()
+    ours, other = cpus[0], (cpus[1:] or cpus)[0]
+    read = subprocess.run([f"{args.build}/gantry-perf", *target.path_arguments(), "-q", "1", "-o", "4096", "-w",
+                           "randread", "-t", str(args.t), "--rate", str(WAKES_A_SECOND), "--mode", "interrupt",
+                           "-c", hex(1 << other), "--json"], check=True, capture_output=True, text=True)
+    bare = subprocess.run([f"{args.build}/bench/micro_wake", str(ours), str(other)], check=True, capture_output=True)
+    return json.loads(read.stdout.strip().splitlines()[-1])["latency_us"]["p50"], float(bare.stdout)
+
+
+Measure = namedtuple("Measure", "name modes figures protocol")
 MEASURES = [
-    Measure("start", {"gantry": ["adaptive"], "spdk": ["poll"]}, figures_start),
-    Measure("connections", {"gantry": ["adaptive"], "spdk": ["poll"]}, figures_connections),
-    Measure("idle", {"gantry": ["interrupt", "adaptive"], "spdk": ["interrupt"]}, figures_idle),
+    Measure("start", {"gantry": ["adaptive"], "spdk": ["poll"]}, figures_start, "nvme"),
+    Measure("connections", {"gantry": ["adaptive"], "spdk": ["poll"]}, figures_connections, "nvme"),
+    Measure("idle", {"gantry": ["interrupt", "adaptive"], "spdk": ["interrupt"]}, figures_idle, "nvme"),
+    Measure("vhost", {"gantry": ["interrupt", "adaptive"], "spdk": ["interrupt"]}, figures_vhost, "vhost"),
 ]
 
 
@@ -141,7 +179,7 @@ def run(args, measure):
     for _ in range(args.n):
         for i, (kind, path, arguments) in enumerate(sides):
             for mode in measure.modes[kind]:
-                with measured(kind)(path, arguments, case("cost", mode=mode)) as target:
+                with measured(kind)(path, arguments, case("cost", mode=mode, protocol=measure.protocol)) as target:
                     for figure, value in measure.figures(target, args).items():
                         out.setdefault(figure, [[] for _ in sides])[i].append(value)
     return out
@@ -160,7 +198,7 @@ def show(args, figure, values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pattern", nargs="*", help="start, connections, idle: only these")
+    parser.add_argument("pattern", nargs="*", help="start, connections, idle, vhost: only these")
     parser.add_argument("--build", default="build", help="Gantry's build tree (default: build)")
     parser.add_argument("--peer", help="KIND=PATH: spdk=DIR or gantry=BUILD")
     parser.add_argument("--peer-args", default="", help="more arguments for the peer's target")

@@ -109,7 +109,10 @@ class Target:
             call("bdev_malloc_create", name="disk", num_blocks=65536, block_size=4096)
         for method, params in self.calls:
             call(method, **params)
-        (self.export_iscsi if self.case.protocol == "iscsi" else self.export_nvme)(call)
+        {"iscsi": self.export_iscsi, "vhost": self.export_vhost, "nvme": self.export_nvme}[self.case.protocol](call)
+
+    def export_vhost(self, call):
+        call("vhost_create_blk_controller", ctrlr="vhost.0", dev_name="disk")
 
     def export_iscsi(self, call):
         self.port = free_port()
@@ -141,7 +144,12 @@ class Target:
     def path_arguments(self):
         if self.case.protocol == "iscsi":
             return ["--iscsi", f"iscsi://127.0.0.1:{self.port}/{IQN}/0"]
+        if self.case.protocol == "vhost":
+            return ["--vhost", str(self.vhost_socket())]
         return ["-r", self.path_text()]
+
+    def vhost_socket(self):
+        return Path(self.directory.name) / "vhost.0"
 
     def path_text(self):
         return f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{self.port} subnqn:{NQN}"
@@ -155,20 +163,21 @@ class GantryTarget(Target):
     def command(self):
         cores = ",".join(map(str, cpus_of_this_machine()[:self.case.target_cores]))
         return [str(self.path / "gantryd"), "-m", f"[{cores}]", "-r", str(self.socket), "--mode", self.case.mode,
-                *self.arguments]
+                "-S", self.directory.name, *self.arguments]
 
 
 class SpdkTarget(Target):
     def command(self):
         core = cpus_of_this_machine()[0]
         mode = ["--interrupt-mode"] if self.case.mode == "interrupt" else []
-        program = "iscsi_tgt" if self.case.protocol == "iscsi" else "nvmf_tgt"
-        return [str(self.path / "build/bin" / program), "-m", f"[{core}]", "-r", str(self.socket), *mode,
+        program = {"iscsi": "iscsi_tgt", "vhost": "vhost", "nvme": "nvmf_tgt"}[self.case.protocol]
+        sockets = ["-S", self.directory.name] if self.case.protocol == "vhost" else []
+        return [str(self.path / "build/bin" / program), "-m", f"[{core}]", "-r", str(self.socket), *mode, *sockets,
                 *self.arguments]
 
 
 class OtherTarget(Target):
-    """One without our RPC: a file in memory, all its threads on one core. Over iSCSI only."""
+    """One without our RPC: a file in memory, all its threads on one core. Over iSCSI, or vhost-user, only."""
 
     def pinned(self, *command):
         return ["taskset", "-c", str(cpus_of_this_machine()[0]), *map(str, command), *self.arguments]
@@ -250,7 +259,21 @@ class IstgtTarget(OtherTarget):
         return self.pinned(self.path / "sbin/istgt", "-D", "-c", directory / "conf")
 
 
-TARGETS = {"gantry": GantryTarget, "spdk": SpdkTarget, "tgt": TgtTarget, "istgt": IstgtTarget}
+class QsdTarget(OtherTarget):
+    """qemu-storage-daemon; I/O in a thread of its own, as it is fastest."""
+
+    def command(self):
+        return self.pinned(self.path / "bin/qemu-storage-daemon", "--object", "iothread,id=io", "--blockdev",
+                           f"driver=file,node-name=disk,aio=io_uring,filename={self.make_file('shm')}", "--export",
+                           "vhost-user-blk,id=disk,node-name=disk,writable=on,iothread=io,addr.type=unix,"
+                           f"addr.path={self.vhost_socket()},num-queues={self.case.qpairs}")
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(self.vhost_socket()))
+
+
+TARGETS = {"gantry": GantryTarget, "spdk": SpdkTarget, "tgt": TgtTarget, "istgt": IstgtTarget, "qsd": QsdTarget}
 
 
 def cpu_of_children():
@@ -265,19 +288,42 @@ class Initiator:
         self.kind, path = kind_and_path.split("=", 1)
         self.path = Path(path)
 
-    def command(self, target, case, cpu, seconds):
+    def command(self, target, case, cpus, seconds):
+        if case.protocol == "vhost" and self.kind == "spdk":
+            return self.bdevperf(target, case, cpus[:case.qpairs], seconds)
+        if case.protocol == "vhost":
+            cpus = cpus[:case.qpairs]
+            case = case._replace(depth=case.depth // len(cpus), qpairs=1)
+        else:
+            cpus = cpus[:1]
         if self.kind == "spdk":
             program, extra = self.path / "build/bin/spdk_nvme_perf", ["-L"]
         else:
             program, extra = self.path / "gantry-perf", ["--json", "--mode", case.host_mode]
         digests = ["-H", "-I"] if case.digests else []
         return [str(program), *target.path_arguments(), "-q", str(case.depth), "-o", str(case.io_bytes), "-w",
-                case.pattern, "-P", str(case.qpairs), "-t", str(seconds), "-c", hex(1 << cpu), *digests, *extra]
+                case.pattern, "-P", str(case.qpairs), "-t", str(seconds), "-c", hex(sum(1 << cpu for cpu in cpus)),
+                *digests, *extra]
+
+    def bdevperf(self, target, case, cpus, seconds):
+        """SPDK's bdev_virtio; its memory is one file, which is what vhost-user can hand over."""
+        disk = {"name": "Virtio0", "dev_type": "blk", "trtype": "user", "traddr": str(target.vhost_socket()),
+                "vq_count": len(cpus), "vq_size": 512}
+        config = Path(target.directory.name) / "bdevperf.json"
+        config.write_text(json.dumps({"subsystems": [{"subsystem": "bdev", "config": [
+            {"method": "bdev_virtio_attach_controller", "params": disk}, {"method": "bdev_wait_for_examine"}]}]}))
+        cores = ",".join(map(str, cpus))
+        return [str(self.path / "build/examples/bdevperf"), "-m", f"[{cores}]", "-g", "-s", "384", "-u",
+                "-r", str(config.with_suffix(".sock")), "--json", str(config), "-q", str(case.depth // len(cpus)),
+                "-o", str(case.io_bytes), "-w", case.pattern, "-t", str(seconds), *(["-C"] if len(cpus) > 1 else [])]
 
     def parse(self, output):
         if self.kind == "gantry":
             result = json.loads(output.strip().splitlines()[-1])
             return result["iops"], result["latency_us"]["mean"], result["latency_us"]["p50"]
+        total = re.search(r"Total\s*:\s*([\d.]+)(?:\s+[\d.]+){3}\s+([\d.]+)(?:\s+[\d.]+){2}\s*$", output, re.M)
+        if total:                              # bdevperf: failures and time-outs besides
+            return float(total[1]), float(total[2]), 0
         total = re.search(r"^Total\s*:\s*([\d.]+)\s+[\d.]+\s+([\d.]+)", output, re.M)
         if not total:
             raise RuntimeError(f"spdk_nvme_perf said no total: {output}")
@@ -287,10 +333,10 @@ class Initiator:
     def fill(self, target, case):
         """Write the whole disk, in order, so that what is measured is neither holes nor memory's first touch: on a
         virtual machine that is the host's business and costs fifty times as much as a write."""
-        if case.disk != "malloc":
+        if case.disk != "malloc" or isinstance(target, OtherTarget):
             return
         fill = case._replace(pattern="write", io_bytes=131072, depth=16, qpairs=1, digests=False)
-        subprocess.run(self.command(target, fill, cpus_of_this_machine()[-1], FILL_S), check=True, timeout=FILL_S + 60,
+        subprocess.run(self.command(target, fill, cpus_of_this_machine()[-1:], FILL_S), check=True, timeout=FILL_S + 60,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def run(self, target, case, seconds):
@@ -298,7 +344,7 @@ class Initiator:
         cpus = cpus_of_this_machine()
         own = cpus[case.target_cores:] or cpus
         cpu_before, own_before, began = target.cpu_seconds(), cpu_of_children(), time.monotonic()
-        running = [subprocess.Popen(self.command(target, case, own[i % len(own)], seconds), stdout=subprocess.PIPE,
+        running = [subprocess.Popen(self.command(target, case, own[i % len(own):], seconds), stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, text=True) for i in range(case.initiators)]
         outputs = [p.communicate(timeout=seconds + 60) for p in running]
         for p, (out, errors) in zip(running, outputs):
