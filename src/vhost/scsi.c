@@ -240,7 +240,7 @@ void vhost_scsi_add_target(struct vhost_ctrlr *c, int num, const char *bdev_name
 	struct err *e = &change->change.err;
 	struct vscsi *v = scsi_only(c, e);
 	struct vscsi_target *t;
-	uint32_t at;
+	uint32_t at = 0;
 
 	if (v && strlen(bdev_name) >= sizeof(t->bdev_name))
 		err_set(e, -ENODEV, "bdev_name: no device has a name as long as that");

@@ -81,7 +81,7 @@ void vscsi_events_go_on(struct vscsi_session *s)
 
 static void tell(struct vscsi_session *s, struct vhost_task *t)
 {
-	struct vscsi_event *e = list_first(&s->events, struct vscsi_event, link);
+	struct vscsi_event *e = list_entry(s->events.next, struct vscsi_event, link);
 	const struct virtio_scsi_event event = {
 		.event = le32_of(e->event | (s->missed ? VIRTIO_SCSI_T_EVENTS_MISSED : 0)),
 		.lun = { 1, e->target, 0, e->lun },
