@@ -6,6 +6,7 @@
 #include "vhost/session.h"
 
 static void ready(void *arg, uint32_t events);
+static void say_news(struct vhost_session_priv *s);
 
 void vhost_backend_set(struct vhost_session_priv *s, int fd, struct err *e)
 {
@@ -23,82 +24,106 @@ void vhost_backend_set(struct vhost_session_priv *s, int fd, struct err *e)
 		sock_close(s->backend);
 		s->backend = NULL;
 		err_set(e, rc, "the socket for requests of ours does not work: %s", strerror(-rc));
+		return;
 	}
+	say_news(s);
 }
 
+/* Whether a call that was not answered was heard nobody knows: it is made again, where that can be. */
 void vhost_backend_close(struct vhost_session_priv *s)
 {
 	if (s->backend)
 		sock_close(s->backend);
 	s->backend = NULL;
+	if (s->call_out)
+		s->call_out->queue.call_wanted = true;
+	s->call_out = NULL;
 }
 
-/* A front-end that does not read what it is told is not told more; it asks for all of it when it starts anew. */
-static void say(struct vhost_session_priv *s, const struct vu_msg *m)
+/* False: not now. A front-end that does not read has its news kept, one of each kind; they go when there is room. */
+static bool say(struct vhost_session_priv *s, const struct vu_msg *m)
 {
 	uint8_t bytes[VU_BYTES_MAX];
 	struct iovec iov = { bytes, vu_encode(m, bytes) };
 	ssize_t n;
 
 	if (!s->backend)
-		return;
+		return false;
 	n = sock_send(s->backend, &iov, 1);
 	if (n == (ssize_t)iov.iov_len)
-		return;
+		return true;
+	if (n == -EAGAIN) {
+		sock_want_write(s->backend, true);
+		return false;
+	}
 	log_warning("vhost %s: %s cannot be told: %s", s->session.name, vu_name(VU_BACKEND_REQUEST, m->request),
-	            n < 0 ? strerror((int)-n) : "the front-end does not read");
-	if (n != -EAGAIN)
-		vhost_backend_close(s);
+	            n < 0 ? strerror((int)-n) : "it was taken in part");
+	vhost_backend_close(s);
+	return false;
 }
 
-void vhost_backend_config_changed(struct vhost_session_priv *s)
+static bool say_of_ring(struct vhost_ring_priv *r, uint32_t request, bool need_reply)
 {
-	struct vu_msg m;
-
-	if (!s->backend || !vhost_has_protocol(s, VU_P_CONFIG))
-		return;
-	vu_request(VU_B_CONFIG_CHANGE, VU_PAYLOAD_NONE, &m);
-	say(s, &m);
-}
-
-static void say_of_ring(struct vhost_ring_priv *r, uint32_t request, bool need_reply)
-{
-	struct vhost_session_priv *s = session_priv(r->ring.session);
 	struct vu_msg m;
 
 	vu_request(request, VU_PAYLOAD_STATE, &m);
 	m.flags |= need_reply ? VU_FLAG_NEED_REPLY : 0;
 	m.state = (struct vu_state){ r->ring.index, 0 };
-	say(s, &m);
+	return say(session_priv(r->ring.session), &m);
 }
 
 /* One call at a time for all rings is on its way: the answer says that the next may go. */
-static void next_call(struct vhost_session_priv *s)
+static bool say_what_ring_wants(struct vhost_session_priv *s, struct vhost_ring_priv *r)
 {
-	for (uint32_t i = 0; i < VHOST_RINGS_MAX && !s->call_out; i++) {
-		struct vhost_ring_priv *r = s->rings[i];
-
-		if (!r || !r->queue.call_wanted)
-			continue;
-		r->queue.call_wanted = false;
-		s->call_out = s->backend != NULL;
-		say_of_ring(r, VU_B_VRING_CALL, true);
+	if (r->queue.err_wanted) {
+		if (!say_of_ring(r, VU_B_VRING_ERR, false))
+			return false;
+		r->queue.err_wanted = false;
 	}
+	if (r->queue.call_wanted && !s->call_out) {
+		if (!say_of_ring(r, VU_B_VRING_CALL, true))
+			return false;
+		r->queue.call_wanted = false;
+		s->call_out = r;
+	}
+	return true;
+}
+
+static void say_news(struct vhost_session_priv *s)
+{
+	struct vu_msg m;
+
+	if (s->config_news) {
+		vu_request(VU_B_CONFIG_CHANGE, VU_PAYLOAD_NONE, &m);
+		if (!say(s, &m))
+			return;
+		s->config_news = false;
+	}
+	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++)
+		if (s->rings[i] && !say_what_ring_wants(s, s->rings[i]))
+			return;
+}
+
+/* Who has given no channel yet asks for all of the configuration when it starts. */
+void vhost_backend_config_changed(struct vhost_session_priv *s)
+{
+	s->config_news = s->backend && vhost_has_protocol(s, VU_P_CONFIG);
+	say_news(s);
 }
 
 void vhost_backend_call(struct msg *m)
 {
 	struct vhost_ring_priv *r = container_of(m, struct vhost_ring_priv, call_msg);
-	struct vhost_session_priv *s = session_priv(r->ring.session);
 
 	atomic_store(&r->call_told, false);
 	r->queue.call_wanted = true;
-	next_call(s);
+	say_news(session_priv(r->ring.session));
 }
 
 void vhost_backend_err(struct vhost_ring_priv *r)
 {
-	say_of_ring(r, VU_B_VRING_ERR, false);
+	r->queue.err_wanted = true;
+	say_news(session_priv(r->ring.session));
 }
 
 static void ready(void *arg, uint32_t events)
@@ -106,7 +131,10 @@ static void ready(void *arg, uint32_t events)
 	struct vhost_session_priv *s = arg;
 	struct err e = { 0 };
 
-	(void)events;
+	if (events & SOCK_WRITABLE) {
+		sock_want_write(s->backend, false);
+		say_news(s);
+	}
 	for (uint32_t i = 0; i < 32 && s->backend; i++) {
 		uint32_t room;
 		void *p = vu_rx_room(&s->backend_rx, &room);
@@ -124,8 +152,8 @@ static void ready(void *arg, uint32_t events)
 			return;
 		}
 		if (rc && m.request == VU_B_VRING_CALL) {
-			s->call_out = false;
-			next_call(s);
+			s->call_out = NULL;
+			say_news(s);
 		}
 	}
 }

@@ -110,7 +110,7 @@ struct vhost_queue {
 	bool stopping;                     /* told to stop */
 	bool broken;                       /* told to be */
 	bool unplaced;                     /* stopped because its memory was taken away: it may come back */
-	bool call_wanted;                  /* in band: to be told */
+	bool call_wanted, err_wanted;      /* in band: to be told */
 };
 
 /* How far its device is: RING_IDLE: control has all of it. */
@@ -185,7 +185,8 @@ struct vhost_session_priv {
 	struct vu_inflight inflight_at;
 	struct sock *backend;              /* requests of ours */
 	struct vu_rx backend_rx;
-	bool call_out;                     /* an in-band call was not answered yet */
+	bool config_news;                  /* to be told */
+	struct vhost_ring_priv *call_out;  /* an in-band call of it was not answered yet */
 	struct vhost_ring_priv *rings[VHOST_RINGS_MAX];
 	uint32_t running;                  /* rings */
 	struct msg end_msg;
