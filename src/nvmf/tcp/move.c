@@ -23,7 +23,7 @@ static void freeze_framing(struct freeze *f, struct tcp_conn *c);
 static void freeze_raw_output(struct freeze *f, struct tcp_conn *c);
 static void freeze_requests(struct freeze *f, struct tcp_conn *c);
 static void freeze_request(struct freeze *f, struct tcp_conn *c, uint16_t index);
-static void thaw_receiving(struct tcp_req *r, uint32_t data_len);
+static void thaw_receiving(struct tcp_req *r, uint32_t data_len, uint16_t status);
 static void freeze_data(struct freeze *f, struct tcp_req *r);
 static void rebuild_free_slots(struct tcp_conn *c);
 
@@ -249,12 +249,14 @@ static void freeze_request(struct freeze *f, struct tcp_conn *c, uint16_t index)
 {
 	struct tcp_req *r;
 	uint32_t data_len;
+	uint16_t status;
 
 	freeze_u16(f, "req.index", &index);
 	if (f->err.code || index >= c->touched)
 		return;
 	r = conn_req(c, index);
 	data_len = r->req.data_len;
+	status = r->refused ? nvme_cqe_status(&r->req.cpl) : 0;
 	freeze_u8(f, "req.state", &r->state);
 	freeze_raw(f, "req.cmd", &r->req.cmd, sizeof(r->req.cmd));
 	freeze_u64(f, "req.since", &r->since_ns);
@@ -264,6 +266,7 @@ static void freeze_request(struct freeze *f, struct tcp_conn *c, uint16_t index)
 	freeze_bool(f, "req.asked", &r->asked);
 	freeze_bool(f, "req.bad_digest", &r->bad_digest);
 	freeze_bool(f, "req.refused", &r->refused);
+	freeze_u16(f, "req.status", &status);
 	freeze_u32(f, "req.data_len", &data_len);
 	freeze_u32(f, "req.received", &r->received);
 	must(r->state == REQ_NEW || r->state == REQ_RECEIVE);
@@ -277,17 +280,20 @@ static void freeze_request(struct freeze *f, struct tcp_conn *c, uint16_t index)
 		return;
 	}
 	if (f->thawing)
-		thaw_receiving(r, data_len);
+		thaw_receiving(r, data_len, status);
 	if (r->received)
 		freeze_data(f, r);
 }
 
-/* Data is under way, whatever the configuration of this core now says of the command: it is taken, then refused. */
-static void thaw_receiving(struct tcp_req *r, uint32_t data_len)
+/* Data is under way, whatever the configuration of this core now says of the command: it is taken, then refused. What
+ * was refused before stays so: the core where it was may have seen another configuration. */
+static void thaw_receiving(struct tcp_req *r, uint32_t data_len, uint16_t status)
 {
 	struct tcp_conn *c = req_conn(r);
 
-	if (!nvmf_req_parse(&r->req)) {
+	if (r->refused) {
+		nvme_cqe_set_status(&r->req.cpl, status);
+	} else if (!nvmf_req_parse(&r->req)) {
 		r->refused = true;
 	} else if (r->req.data != NVMF_DATA_TO_CTRLR || r->req.data_len != data_len) {
 		nvmf_req_fail(&r->req, NVME_SC_TRAN_TPORT_ERROR);

@@ -565,6 +565,82 @@ static void a_connection_may_move_after_any_step(void **state)
 	}
 }
 
+/* The I/O queue, to the other core. */
+static void move_io_here(void *arg)
+{
+	struct tcp_home *h = tcp_home_self(tcp_of(w.transport));
+
+	if (!h->begun)
+		return;
+	list_each_safe(l, &h->conns) {
+		struct tcp_conn *c = list_entry(l, struct tcp_conn, link);
+
+		if (c->qp.qid && !moves_done && !carry_is_wanted(&c->move))
+			tcp_conn_move(&c->qp, core_reactor(w.core, !reactor_index(reactor_self())), moved, NULL);
+	}
+}
+
+static void move_io(void)
+{
+	moves_done = 0;
+	for (uint32_t i = 0; i < 2; i++) {
+		sim_as(core_reactor(w.core, i), move_io_here, NULL);
+		world_pass(NS_PER_MS);
+	}
+	assert_int_equal(moves_done, 1);
+}
+
+static void ns_changed(struct nvmf_change *c)
+{
+	must(!c->err.code);
+	*(bool *)c->arg = true;
+}
+
+static void ns_goes(void *arg)
+{
+	nvmf_remove_ns(arg, TEST_NQN, 1);
+}
+
+static void ns_comes(void *arg)
+{
+	nvmf_add_ns(arg, TEST_NQN, &(struct nvmf_ns_opts){ .bdev_name = "disk", .nsid = 1 });
+}
+
+static void change_ns(void (*how)(void *arg))
+{
+	bool done = false;
+	struct nvmf_change c = { .target = w.target, .done = ns_changed, .arg = &done };
+
+	sim_as(core_control(w.core), how, &c);
+	world_pass(10 * NS_PER_MS);
+	assert_true(done);
+}
+
+/* A write that was refused where it arrived, because its namespace was not there, is refused when it goes on to where the
+ * namespace is there again: it was answered as if it had been done. */
+static void what_was_refused_stays_so(void **state)
+{
+	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 1, 16); /* in no lent page, which would keep it */
+	union nvme_tcp_pdu pdu;
+
+	begin(0, 0, NULL);
+	find_transport(NULL);
+	sqe.sgl1.length = le32_of(8192);
+	sqe.sgl1.id = 0x5a;
+	host_command(&io, &sqe, NULL, 0);
+	assert_true(host_recv(&io, &pdu, NULL, NULL, NS_PER_S));
+	assert_int_equal(pdu.h.type, NVME_TCP_R2T);
+	change_ns(ns_goes);
+	move_io();
+	change_ns(ns_comes);
+	move_io();
+	host_h2c_data(&io, io.cid, le16_get(pdu.r2t.ttag), 0, out, 8192, true);
+	assert_true(host_recv(&io, &pdu, NULL, NULL, NS_PER_S));
+	assert_int_equal(pdu.h.type, NVME_TCP_RSP);
+	assert_int_equal(nvme_cqe_status(&pdu.rsp.cqe), NVME_SC_INVALID_NS | NVME_SC_DNR);
+	end();
+}
+
 static void find_transport(void *arg)
 {
 	w.transport = nvmf_target_transport(w.target, "TCP");
@@ -591,6 +667,7 @@ int main(void)
 		cmocka_unit_test(capsules_pass_without_buffers),
 		cmocka_unit_test(idle_connections_are_small_and_asleep),
 		cmocka_unit_test(a_connection_may_move_after_any_step),
+		cmocka_unit_test(what_was_refused_stays_so),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
