@@ -616,8 +616,8 @@ static void change_ns(void (*how)(void *arg))
 	assert_true(done);
 }
 
-/* A write that was refused where it arrived, because its namespace was not there, is refused when it goes on to where the
- * namespace is there again: it was answered as if it had been done. */
+/* A write that was refused where it arrived, because its namespace was not there, is refused when it goes on to where
+ * the namespace is there again: it was answered as if it had been done. */
 static void what_was_refused_stays_so(void **state)
 {
 	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 1, 16); /* in no lent page, which would keep it */
