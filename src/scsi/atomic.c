@@ -59,10 +59,11 @@ struct orwrite {
 bool scsi_orwrite_parse(struct scsi_task *t)
 {
 	const struct bdev_info *info = &t->lu->served->info;
+	uint32_t max = t->nexus->piece_bytes ? SCSI_TRANSFER_BYTES_MAX : SCSI_ATOMIC_BYTES_MAX;
 
 	if (!bdev_can(info, BDEV_COMPARE_AND_WRITE))
 		return scsi_task_refuse(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
-	if (!scsi_block_transfer(t))
+	if (!scsi_block_range_within(t, max >> t->lu->shift))
 		return false;
 	scsi_block_moves_out(t, (uint32_t)t->io.count << t->shift);
 	scsi_block_cut(t);

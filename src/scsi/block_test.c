@@ -352,6 +352,16 @@ static void orwrites_do_not_lose_each_other(void **state)
 }
 
 /* What commands need of their own is within the budget: who finds none is told to come again. */
+/* It reads, and keeps, what it changes: of a long one all at once its core would do nothing else for too long. */
+static void an_orwrite_that_has_no_pieces_is_short(void **state)
+{
+	struct rig_cdb c = rig_rw(SCSI_OP_ORWRITE_16, 0, 2049);
+
+	assert_int_equal(rig_try(q, 0, &c, SCSI_DATA_OUT, out, 1 << 20), RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	q->n.piece_bytes = 65536;
+	assert_int_equal(rig_try(q, 0, &c, SCSI_DATA_OUT, out, 1 << 20), 0);
+}
+
 static void orwrites_do_not_exceed_the_budget(void **state)
 {
 	struct rig_cdb c = rig_rw(SCSI_OP_ORWRITE_16, 0, 2048);
@@ -473,6 +483,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(compare_and_write_is_one_act, fresh, over),
 		cmocka_unit_test_setup_teardown(orwrite_sets_bits, fresh, over),
 		cmocka_unit_test_setup_teardown(orwrites_do_not_lose_each_other, fresh, over),
+		cmocka_unit_test_setup_teardown(an_orwrite_that_has_no_pieces_is_short, fresh, over),
 		cmocka_unit_test_setup_teardown(orwrites_do_not_exceed_the_budget, fresh, over),
 		cmocka_unit_test_setup_teardown(unmapped_blocks_are_zero_and_known, fresh, over),
 		cmocka_unit_test_setup_teardown(write_same_repeats_a_block, fresh, over),
