@@ -82,6 +82,7 @@ void blk_execute(struct vhost_task *t)
 		memcpy(&h, t->iovs[0].iov_base, sizeof(h));
 	else if (!vhost_iovs_read(vhost_task_out(t), t->chain.out_count, 0, &h, sizeof(h)))
 		b->status = NULL;
+	__asm__ volatile("" ::: "memory"); /* from here on `h` is ours: not to be read in the guest's memory again */
 	if (unlikely(!b->status)) {
 		vhost_ring_broken(t->ring, "a request without a whole header, or without a byte for its status");
 		vhost_task_done(t, 0);

@@ -208,10 +208,14 @@ static void started(struct vhost_op *op)
 
 void vhost_queue_stop(struct vhost_ring_priv *r)
 {
+	struct vhost_op *op;
+
 	if (!r->queue.running || r->queue.stopping)
 		return;
 	r->queue.stopping = true;
-	vhost_op_send(vhost_op_make(r, vhost_ring_stop_op, stopped));
+	op = vhost_op_make(r, vhost_ring_stop_op, stopped);
+	op->finish = r->queue.asked_base;
+	vhost_op_send(op);
 }
 
 void vhost_queues_stop(struct vhost_session_priv *s)

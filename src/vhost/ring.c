@@ -194,6 +194,18 @@ static int pop(struct vhost_ring_priv *r, struct vhost_task **ret_task)
 	return 1;
 }
 
+/* What an earlier process had comes first, and no base tells of it. */
+static void finish_resubmits(struct vhost_ring_priv *r)
+{
+	struct vhost_task *t;
+	int rc = 1;
+
+	while (!r->broken && vq_dev_resubmits_left(&r->vq) && (rc = pop(r, &t)) > 0)
+		r->ring.session->ctrlr->ops->execute(t);
+	if (rc < 0)
+		fault(r);
+}
+
 static uint32_t look(struct looker *l)
 {
 	struct vhost_ring_priv *r = container_of(l, struct vhost_ring_priv, looker);
@@ -399,6 +411,10 @@ static void end(struct vhost_ring_priv *r)
 /* What waits for the last task, or for the device to close, goes on. */
 static void settle(struct vhost_ring_priv *r)
 {
+	if (r->ring.in_flight)
+		return;
+	if (r->stopping && r->stopping->finish && r->state == RING_OPEN && !r->takes)
+		finish_resubmits(r);
 	if (r->ring.in_flight)
 		return;
 	if (r->stopping && r->state == RING_OPEN)

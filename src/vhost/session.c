@@ -46,6 +46,8 @@ void vhost_session_start(struct vhost_ctrlr *c, struct sock *sock)
 	vu_rx_init(&s->rx, VU_REQUEST);
 	s->waiting = others_end(c);
 	if (s->waiting)
+		log_notice("vhost %s: a front-end came, and waits until the requests of the one before have ended", c->name);
+	if (s->waiting)
 		log_info("vhost %s: is heard when the requests of the front-end before it have ended", s->session.name);
 	list_add_tail(&c->sessions, &s->session.link);
 	if (c->ops->session_open && c->ops->session_open(&s->session, &e))
@@ -268,10 +270,28 @@ static void end_soon(struct vhost_session_priv *s)
 	msg_send(reactor_self(), &s->end_msg, end_now);
 }
 
+static void end_later(struct msg *m)
+{
+	end_step(container_of(m, struct vhost_session_priv, end_msg));
+}
+
+/* A ring that moved may have told us something from the core that it left: that may come behind its end. */
+static bool is_being_told(const struct vhost_session_priv *s)
+{
+	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++)
+		if (s->rings[i] && (atomic_load(&s->rings[i]->call_told) || atomic_load(&s->rings[i]->broken_told)))
+			return true;
+	return false;
+}
+
 static void end_step(struct vhost_session_priv *s)
 {
 	if (s->mems)
 		return; /* some core still leaves a version; it calls again */
+	if (is_being_told(s)) {
+		msg_send(reactor_self(), &s->end_msg, end_later);
+		return;
+	}
 	if (s->log)
 		vhost_log_unref(s->log);
 	s->log = NULL;

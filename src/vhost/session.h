@@ -89,7 +89,7 @@ struct vhost_op {
 		struct bell bell;              /* a new one; the old one comes back */
 		struct { struct vhost_view *view; struct vq_setup setup; };
 		struct vhost_log *log;         /* a new one, or none; the old one comes back */
-		uint32_t base;                 /* where it stopped */
+		struct { uint32_t base; bool finish; }; /* where it stopped; who goes on there knows that and no more */
 		struct vhost_each *each;
 		const char *why;
 		struct { uint32_t delay_base_us, iops_threshold; };
