@@ -28,9 +28,9 @@ SLOW_S = 240
 # What fits into the pause is sent during it: it has to be little, or nothing that is written meanwhile is missed when
 # nobody tells of it.
 BANDWIDTH, DOWNTIME_MS = 96 << 20, 200
-# Older ones lose what emulated processors write while memory is sent, whatever their disks are: they move a guest that
+# Older ones (7.2) lose what emulated processors write while memory is sent, whatever their disks are: they move a guest that
 # stands still.
-QEMU_MOVES_LIVE = 9
+QEMU_MOVES_LIVE = 10
 
 
 def moves_live():

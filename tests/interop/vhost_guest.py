@@ -10,6 +10,7 @@ import socket
 
 from client import Client
 from gantry import wait_until
+from guest import BOOT_TIMEOUT_S, Job
 
 
 class QmpError(AssertionError):
@@ -75,7 +76,18 @@ class VhostGuest(Client):
     def boot(self):
         super().boot()
         self.qmp = Qmp(self.directory / "qmp")
+        self.load()
+
+    def load(self):
         self.run("modprobe virtio_blk; modprobe sd_mod")
+
+    def reboot(self):
+        """As by a reset button: whatever runs in it is gone, and what its disks do ends in the middle."""
+        ready = self.jobs["ready"] = Job(self, "ready", "(reboot)")
+        self.qmp("set-action", reboot="reset")
+        self.qmp("system_reset")
+        ready.wait(BOOT_TIMEOUT_S)
+        self.load()
 
     def close(self):
         if self.qmp:
