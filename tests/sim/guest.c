@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define HDR_LEN 32u                    /* header and status of a request, and something between */
+#define HDR_LEN 192u                   /* header and answer of a request, and something between */
+#define SCSI_FIRST 2u                  /* queue for requests */
 
 struct say {
 	struct list link;
@@ -95,7 +96,7 @@ void guest_make(struct guest *g)
 		struct guest_queue *q = &g->queues[n];
 
 		q->g = g;
-		q->index = n;
+		q->index = n + (g->scsi ? SCSI_FIRST : 0);
 		must(!bell_make(&q->kick, &e) && !bell_make(&q->call, &e) && !bell_make(&q->err, &e));
 		must(!bell_listen(&q->call, "call", called) && !bell_listen(&q->err, "err", erred));
 	}
@@ -571,7 +572,8 @@ static void told_features(struct guest *g, struct guest_queue *q, const struct v
 	for (uint32_t n = 0; n < g->queue_count; n++)
 		size = max_u32(size, g->queues[n].size);
 	vu_request(VU_GET_INFLIGHT_FD, VU_PAYLOAD_INFLIGHT, &m);
-	m.inflight = (struct vu_inflight){ .queues = (uint16_t)g->queue_count, .queue_size = (uint16_t)size };
+	m.inflight = (struct vu_inflight){ .queues = (uint16_t)(g->queues[g->queue_count - 1].index + 1),
+		.queue_size = (uint16_t)size };
 	guest_say(g, &m, NULL, got_inflight);
 }
 
@@ -668,24 +670,39 @@ static uint32_t cut(struct guest *g, struct iovec *iov, uint32_t at, uint32_t le
 	return n;
 }
 
+/* The header, and how long the answer is. */
+static uint32_t write_header(struct guest_req *r, uint32_t *ret_len)
+{
+	struct guest *g = r->q->g;
+	struct virtio_blk_outhdr h = { .type = le32_of(r->type), .sector = le64_of(r->lba) };
+	struct virtio_scsi_cmd_req c = { .lun = { 1, 0, 0x40 }, .tag = le64_of(r->hdr) };
+
+	memcpy(c.cdb, r->cdb, sizeof(c.cdb));
+	*ret_len = g->scsi ? sizeof(c) : sizeof(h);
+	memcpy(guest_at(g, r->hdr), g->scsi ? (const void *)&c : &h, *ret_len);
+	memset(guest_at(g, r->hdr + GUEST_ANSWER_AT), 0xff, HDR_LEN - GUEST_ANSWER_AT);
+	wrote(g, r->hdr, HDR_LEN);
+	wrote(g, r->data, r->len);
+	return g->scsi ? sizeof(struct virtio_scsi_cmd_resp) : 1;
+}
+
 bool guest_submit(struct guest_req *r)
 {
 	struct guest_queue *q = r->q;
 	struct guest *g = q->g;
-	struct virtio_blk_outhdr h = { .type = le32_of(r->type), .sector = le64_of(r->lba) };
 	bool in = r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_GET_ID;
+	uint32_t len, answer = write_header(r, &len), out, all;
 	struct iovec iov[GUEST_TABLE_LEN];
-	uint32_t out, all;
 
-	memcpy(guest_at(g, r->hdr), &h, sizeof(h));
-	*guest_at(g, r->hdr + 16) = 0xff;
-	wrote(g, r->hdr, HDR_LEN);
-	wrote(g, r->data, r->len);
-	out = cut(g, iov, r->hdr, 16);
+	out = all = cut(g, iov, r->hdr, len);
 	if (!in)
-		out += cut(g, iov + out, r->data, r->len);
-	all = out + (in ? cut(g, iov + out, r->data, r->len) : 0);
-	iov[all++] = (struct iovec){ guest_at(g, r->hdr + 16), 1 };
+		all = out += cut(g, iov + out, r->data, r->len);
+	if (g->scsi)
+		all += cut(g, iov + all, r->hdr + GUEST_ANSWER_AT, answer);
+	if (in)
+		all += cut(g, iov + all, r->data, r->len);
+	if (!g->scsi)
+		all += cut(g, iov + all, r->hdr + GUEST_ANSWER_AT, answer);
 	if (!vq_drv_add(&q->drv, iov, out, all - out, r))
 		return false;
 	vq_drv_publish(&q->drv);
@@ -709,87 +726,4 @@ void guest_new_bell(struct guest_queue *q, struct bell *b)
 	must(!rang || !bell_listen(b, "another", rang));
 	guest_say_u64(q->g, b == &q->kick ? VU_SET_VRING_KICK : b == &q->call ? VU_SET_VRING_CALL : VU_SET_VRING_ERR,
 	              q->index, b);
-}
-
-/* --- a migration -------------------------------------------------------------------------------------------------- */
-
-void guest_log_begin(struct guest *g, guest_heard_fn *begun)
-{
-	uint64_t size = align_up((GUEST_BASE + g->memory_len) / GUEST_PAGE / 8 + 1, GUEST_PAGE);
-	struct err e = { 0 };
-	struct vu_msg m;
-
-	guest_log_drop(g);
-	g->log_fd = share_make("log", size, &e);
-	map(g->log_fd, size, &g->log);
-	vu_request(VU_SET_LOG_BASE, VU_PAYLOAD_LOG, &m);
-	m.log = (struct vu_log){ size, 0 };
-	m.fd_count = 1;
-	m.fds[0] = g->log_fd;
-	guest_say(g, &m, NULL, NULL);
-	guest_say_features(g, g->features | VIRTIO_BIT(VIRTIO_F_LOG_ALL));
-	for (uint32_t n = 0; n < g->queue_count; n++)
-		guest_say_addr(&g->queues[n], VU_VRING_LOG, NULL);
-	guest_say_none(g, VU_GET_FEATURES, begun);
-}
-
-static bool take_bit(struct guest *g, uint32_t page)
-{
-	uint64_t bit = GUEST_BASE / GUEST_PAGE + page;
-	uint8_t *byte = g->log.base + bit / 8, mask = (uint8_t)(1u << bit % 8);
-	bool is_set = *byte & mask;
-
-	*byte &= (uint8_t)~mask;
-	return is_set;
-}
-
-void guest_copy(struct guest *g)
-{
-	if (!g->logging) { /* the first time: all of it */
-		g->logging = true;
-		memset(g->own, 0, g->memory_len / GUEST_PAGE);
-		memcpy(g->copy, g->share.base, g->memory_len);
-		return;
-	}
-	for (uint32_t page = 0; page < g->memory_len / GUEST_PAGE; page++) {
-		bool marked = take_bit(g, page);
-
-		if (!marked && !g->own[page])
-			continue;
-		g->own[page] = 0;
-		g->pages_copied += marked;
-		memcpy(g->copy + page * GUEST_PAGE, guest_at(g, page * GUEST_PAGE), GUEST_PAGE);
-	}
-}
-
-void guest_log_end(struct guest *g)
-{
-	char what[160];
-
-	guest_copy(g);
-	for (uint32_t at = 0; at < g->memory_len; at++) {
-		if (g->copy[at] == *guest_at(g, at))
-			continue;
-		snprintf(what, sizeof(what), "after the last copy byte 0x%x of its memory differs (the rings end at 0x%x): its "
-		         "page was not marked", at, g->data_at);
-		for (uint32_t n = 0; n < g->queue_count; n++)
-			for (int a = 0; a < 3; a++)
-				if (at - g->queues[n].area[a] < g->queues[n].area_len[a])
-					snprintf(what, sizeof(what), "after the last copy byte 0x%x of area %d of queue %u (%u "
-					         "descriptors, %u bytes) differs: its page was not marked", at - g->queues[n].area[a], a, n,
-					         g->queues[n].size, g->queues[n].area_len[a]);
-		g->ops->wrong(g, what);
-		break;
-	}
-	g->logging = false;
-	guest_say_features(g, g->features);
-}
-
-void guest_log_drop(struct guest *g)
-{
-	share_unmap(&g->log);
-	if (g->log_fd >= 0)
-		core_fd_close(g->log_fd);
-	g->log_fd = -1;
-	g->logging = false;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* guest.h: a simulated front-end of vhost-user-blk: its memory, its queues and what it says on its socket. What it
- * reads and writes is vhost_sim.c's. */
+/* guest.h: a simulated front-end of vhost-user-blk or -scsi: its memory, its queues and what it says on its socket.
+ * What it reads and writes is load.h's. */
 #ifndef TESTS_SIM_GUEST_H
 #define TESTS_SIM_GUEST_H
 
@@ -27,7 +27,8 @@ struct guest_req {
 	bool out;
 	uint32_t type, count, generation, len, written;
 	uint64_t lba, began;
-	uint32_t hdr, data;                /* in guest memory: 16 bytes and one of status; data */
+	uint8_t cdb[VIRTIO_SCSI_CDB_DEFAULT_SIZE]; /* SCSI's */
+	uint32_t hdr, data;                /* in guest memory: the request's header, and room for the answer; data */
 };
 
 struct guest_queue {
@@ -55,6 +56,7 @@ struct guest {
 	const struct guest_ops *ops;
 	struct reactor *on;
 	uint32_t index, queue_count;
+	bool scsi;                         /* its queues for requests follow two, which it does not use */
 	char path[32];
 	uint64_t wanted, wanted_protocol;  /* features */
 	bool rogue;                        /* nothing that it sees is wrong */
@@ -113,6 +115,7 @@ void guest_new_bell(struct guest_queue *q, struct bell *b);
 void guest_outlives(struct guest *g);
 void guest_look(struct guest_queue *q);        /* into the ring, as when it was called */
 bool guest_submit(struct guest_req *r);
+#define GUEST_ANSWER_AT 64u            /* of a request, behind its header */
 static inline uint8_t *guest_at(const struct guest *g, uint32_t at) { return g->share.base + at; }
 
 /* A migration begins when `begun` is called; guest_copy() takes over pages that differ; after the last one, with all

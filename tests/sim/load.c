@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "seeds.h"
+#include "wire/scsi.h"
 
 void member_fail(struct member *m, const char *what)
 {
@@ -58,6 +59,7 @@ static void write_ends(struct member *m, struct guest_req *r, bool ok, enum fate
 
 static void check_read(struct member *m, struct guest_req *r)
 {
+	uint32_t answer = m->guest.scsi ? sizeof(struct virtio_scsi_cmd_resp) : 1;
 	char why[256], id[VIRTIO_BLK_ID_BYTES + 1] = "";
 
 	if (r->type == VIRTIO_BLK_T_IN) {
@@ -68,25 +70,54 @@ static void check_read(struct member *m, struct guest_req *r)
 		if (memcmp(guest_at(&m->guest, r->data), id, VIRTIO_BLK_ID_BYTES))
 			member_fail(m, "GET ID tells another disk's");
 	}
-	if (!r->q->drv.in_order && r->written != r->len + 1)
+	if (!r->q->drv.in_order && r->written != r->len + answer)
 		seeds_fail("guest %u: a read of %u bytes wrote %u", m->index, r->len, r->written);
+}
+
+static bool blk_ended_well(struct member *m, const struct guest_req *r)
+{
+	uint8_t status = *guest_at(&m->guest, r->hdr + GUEST_ANSWER_AT);
+
+	sim_note(status);
+	if (status != VIRTIO_BLK_S_OK && !(status == VIRTIO_BLK_S_IOERR && m->media.fail_percent))
+		seeds_fail("guest %u: a request of type %u ends with status %u", m->index, r->type, status);
+	return status == VIRTIO_BLK_S_OK;
+}
+
+/* A nexus that is new, or whose disk has grown, is told so once instead. */
+static bool scsi_ended_well(struct member *m, const struct guest_req *r)
+{
+	struct virtio_scsi_cmd_resp a;
+	uint32_t key;
+
+	memcpy(&a, guest_at(&m->guest, r->hdr + GUEST_ANSWER_AT), sizeof(a));
+	key = a.status == SCSI_CHECK_CONDITION ? a.sense[(a.sense[0] & 0x7f) >= 0x72 ? 1 : 2] & 0xfu : 0;
+	sim_note((uint64_t)a.response << 16 | a.status << 8 | key);
+	if (a.response == VIRTIO_SCSI_S_OK && a.status == SCSI_GOOD)
+		return true;
+	if (!(a.response == VIRTIO_SCSI_S_BUSY || (a.response == VIRTIO_SCSI_S_OK && (a.status == SCSI_BUSY ||
+	      a.status == SCSI_TASK_SET_FULL || (a.status == SCSI_CHECK_CONDITION && (key == SCSI_UNIT_ATTENTION ||
+	      (m->media.fail_percent && key == SCSI_MEDIUM_ERROR)))))))
+		seeds_fail("guest %u: command %02xh ends with response %u, status %02xh, sense key %u", m->index, r->cdb[0],
+		           a.response, a.status, key);
+	return false;
 }
 
 void load_used(struct guest_req *r)
 {
 	struct member *m = member_of(r->q->g);
-	uint8_t status = *guest_at(&m->guest, r->hdr + 16);
+	bool ok;
 
 	if (m->guest.rogue)
 		return;
+	ok = m->guest.scsi ? scsi_ended_well(m, r) : blk_ended_well(m, r);
 	m->ios++;
-	m->ios_failed += status != VIRTIO_BLK_S_OK;
-	sim_note((uint64_t)status << 32 | r->lba);
-	if (status != VIRTIO_BLK_S_OK && !(status == VIRTIO_BLK_S_IOERR && m->media.fail_percent))
-		seeds_fail("guest %u: a request of type %u ends with status %u", m->index, r->type, status);
+	m->ios_failed += !ok;
+	m->ios_scsi += m->guest.scsi;
+	sim_note(r->lba);
 	if (is_write(r))
-		write_ends(m, r, status == VIRTIO_BLK_S_OK, FATE_ANSWERED);
-	else if (r->type != VIRTIO_BLK_T_FLUSH && status == VIRTIO_BLK_S_OK)
+		write_ends(m, r, ok, FATE_ANSWERED);
+	else if (r->type != VIRTIO_BLK_T_FLUSH && ok)
 		check_read(m, r);
 }
 
@@ -96,18 +127,31 @@ static void choose(struct member *m, struct guest_req *r)
 	uint64_t blocks = m->guest.capacity / (m->w->block_size / VIRTIO_BLK_SECTOR);
 	uint64_t dice = sim_draw(100);
 
-	if (!blocks)
-		blocks = 16;
+	if (!blocks || m->guest.scsi)
+		blocks = m->media.blocks;
 	r->type = dice < 45 ? VIRTIO_BLK_T_IN : dice < 88 ? VIRTIO_BLK_T_OUT : dice < 93 ? VIRTIO_BLK_T_WRITE_ZEROES :
 	          dice < 97 ? VIRTIO_BLK_T_FLUSH : VIRTIO_BLK_T_GET_ID;
+	if (m->guest.scsi && r->type == VIRTIO_BLK_T_GET_ID)
+		r->type = VIRTIO_BLK_T_FLUSH;
 	r->count = 1 + (uint32_t)sim_draw(sim_chance(70) ? 2 : blocks_max);
 	r->lba = sim_draw(blocks - r->count + 1);
+}
+
+static void fill_zeroes(struct member *m, struct guest_req *r, uint8_t *data)
+{
+	uint32_t sectors = m->w->block_size / VIRTIO_BLK_SECTOR;
+	struct virtio_blk_discard_write_zeroes range = { .sector = le64_of(r->lba * sectors),
+		.num_sectors = le32_of(r->count * sectors) };
+
+	r->len = m->guest.scsi ? m->w->block_size : sizeof(range);
+	memset(data, 0, r->len);
+	if (!m->guest.scsi)
+		memcpy(data, &range, sizeof(range));
 }
 
 static void fill(struct member *m, struct guest_req *r)
 {
 	uint8_t *data = guest_at(&m->guest, r->data);
-	uint32_t sectors = m->w->block_size / VIRTIO_BLK_SECTOR;
 
 	r->len = r->count * m->w->block_size;
 	r->generation = 0;
@@ -121,9 +165,7 @@ static void fill(struct member *m, struct guest_req *r)
 		break;
 	case VIRTIO_BLK_T_WRITE_ZEROES:
 		r->generation = oracle_zeroes_begin(m->oracle, r->lba, r->count);
-		r->len = sizeof(struct virtio_blk_discard_write_zeroes);
-		memcpy(data, &(struct virtio_blk_discard_write_zeroes){ .sector = le64_of(r->lba * sectors),
-		       .num_sectors = le32_of(r->count * sectors) }, r->len);
+		fill_zeroes(m, r, data);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		r->len = 0;
@@ -136,12 +178,26 @@ static void fill(struct member *m, struct guest_req *r)
 		*fate_at(m, r->generation) = (struct fate){ FATE_OUT, r->count };
 }
 
+static void fill_cdb(struct guest_req *r)
+{
+	uint8_t op = r->type == VIRTIO_BLK_T_IN ? SCSI_OP_READ_16 : r->type == VIRTIO_BLK_T_OUT ? SCSI_OP_WRITE_16 :
+	             r->type == VIRTIO_BLK_T_FLUSH ? SCSI_OP_SYNC_CACHE_16 : SCSI_OP_WRITE_SAME_16;
+	be64 lba = be64_of(r->lba);
+	be32 count = be32_of(r->count);
+
+	memset(r->cdb, 0, sizeof(r->cdb));
+	r->cdb[0] = op;
+	memcpy(r->cdb + 2, &lba, sizeof(lba));
+	memcpy(r->cdb + 10, &count, sizeof(count));
+}
+
 /* Whose sectors are blocks of the disk. */
 static void submit(struct member *m, struct guest_req *r)
 {
 	uint64_t lba = r->lba;
 	bool there;
 
+	fill_cdb(r);
 	r->lba *= m->w->block_size / VIRTIO_BLK_SECTOR;
 	there = guest_submit(r);
 	r->lba = lba;
@@ -155,7 +211,7 @@ void load_more(struct guest_queue *q)
 	for (uint32_t i = 0; i < GUEST_REQS && q->out < q->depth; i++) {
 		struct guest_req *r = &q->reqs[i];
 
-		if (m->over || !m->ops_left || seeds_failed() || q->drv.descs_free < 12)
+		if (m->over || !m->ops_left || seeds_failed() || q->drv.descs_free < 16)
 			return;
 		if (r->out)
 			continue;

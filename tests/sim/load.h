@@ -24,16 +24,18 @@ struct member {
 	struct world *w;
 	uint32_t index;
 	struct guest guest;
+	char name[16], disk_name[16];
 	struct media media;
 	struct bdev *disk;
 	bool disk_gone;
 	struct oracle *oracle;
 	struct fate *fates;
 	uint32_t fate_room, ops_left, copies_left;
-	uint64_t ios, ios_failed;
+	uint64_t ios, ios_failed, ios_scsi;
 	struct timer tick, retry;
 	enum ctrlr_state ctrlr;
 	struct vhost_change change;
+	struct vhost_scsi_change adding;
 	bool wants_delete, wants_growth, was_up_all_along;
 	bool over, migrating;
 };
@@ -45,6 +47,7 @@ struct world {
 	struct core *target_core, *host_core;
 	struct bdev_registry *reg;
 	struct vhost *vhost;
+	struct scsi *scsi;
 	struct member member[MEMBERS_MAX];
 	uint32_t running;               /* that behave and are not over */
 	bool stopped;

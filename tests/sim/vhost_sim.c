@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vhost_sim.c: disks over vhost-user: up to three guests that behave, each with a disk of media that keep I/O back and
- * may fail, and up to two that do not; over split and packed rings, with event index, indirect tables and in order or
- * without, in-flight regions, one to four queues. Queues move between cores at any step; guests stop and start them,
- * reset the device, map their memory anew under I/O, hang up and come back, are killed and come back with what was in
- * flight, migrate; controllers are deleted and made again, disks grow. Those that do not behave write anything into
- * their rings and tables, say anything on their sockets, with any descriptors, and take their memory away.
+/* vhost_sim.c: disks over vhost-user, as block devices and behind SCSI hosts: up to three guests that behave, each
+ * with a disk of media that keep I/O back and may fail, and up to two that do not; over split and packed rings, with
+ * event index, indirect tables and in order or without, in-flight regions, one to four queues. Queues move between
+ * cores at any step; guests stop and start them, reset the device, map their memory anew under I/O, hang up and come
+ * back, are killed and come back with what was in flight, migrate; controllers are deleted and made again, disks grow.
+ * Those that do not behave write anything into their rings and tables, say anything on their sockets, with any
+ * descriptors, and take their memory away.
  *
  * Checks that
  *   - no read is stale, torn or another block's; every request is answered, once, with what it asked for;
@@ -21,6 +22,7 @@
 #include "load.h"
 #include "net/sim/sim_net.h"
 #include "rogue.h"
+#include "scsi/scsi.h"
 #include "seeds.h"
 #include "vhost/session.h"
 
@@ -31,7 +33,7 @@
 	VIRTIO_BIT(VIRTIO_BLK_F_MQ) | VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES))
 
 static struct {
-	uint64_t ios, failed, moves, stops, remaps, hang_ups, kills, resets, migrations, pages, deletions, growths,
+	uint64_t ios, scsi, failed, moves, stops, remaps, hang_ups, kills, resets, migrations, pages, deletions, growths,
 	         nonsense;
 } all;
 
@@ -176,7 +178,7 @@ static void write_config(struct guest *g)
 {
 	struct vu_msg m;
 
-	if (!(g->protocol & VU_P_BIT(CONFIG)))
+	if (!(g->protocol & VU_P_BIT(CONFIG)) || g->scsi)
 		return;
 	vu_request(VU_SET_CONFIG, VU_PAYLOAD_CONFIG, &m);
 	m.config = (struct vu_config){ .offset = offsetof(struct virtio_blk_config, wce), .size = 1,
@@ -363,16 +365,13 @@ static void go(void *arg)
 
 static void move_one(struct world *w)
 {
-	char name[16];
-	struct vhost_ctrlr *c;
+	struct vhost_ctrlr *c = vhost_ctrlr_find(w->vhost, w->member[sim_draw(w->members)].name);
 
-	snprintf(name, sizeof(name), "d%u", (uint32_t)sim_draw(w->members));
-	c = vhost_ctrlr_find(w->vhost, name);
 	if (!c)
 		return;
 	list_each(l, &c->sessions) {
 		struct vhost_session_priv *s = session_priv(list_entry(l, struct vhost_session, link));
-		struct vhost_ring_priv *r = s->rings[sim_draw(GUEST_QUEUES_MAX)];
+		struct vhost_ring_priv *r = s->rings[sim_draw(GUEST_QUEUES_MAX + 2)];
 		struct going g = { r, core_reactor(w->target_core, (uint32_t)sim_draw(w->cores)) };
 
 		if (r && r->queue.running && r->state != RING_IDLE)
@@ -389,34 +388,45 @@ static void ctrlr_changed(struct vhost_change *c)
 	m->ctrlr = m->ctrlr == CTRLR_MAKING ? CTRLR_UP : CTRLR_NONE;
 }
 
+static void target_added(struct vhost_change *c)
+{
+	struct member *m = container_of(c, struct member, adding.change);
+
+	if (!c->err.code)
+		(void)!vhost_scsi_start(vhost_ctrlr_find(m->w->vhost, m->name), &c->err);
+	if (c->err.code)
+		seeds_fail("controller %u: %s", m->index, c->err.text);
+	m->ctrlr = CTRLR_UP;
+}
+
 static void make_ctrlr(void *arg)
 {
 	struct member *m = arg;
-	static char names[MEMBERS_MAX][2][16];
+	struct vhost *v = m->w->vhost;
 	struct err e = { 0 };
 
-	snprintf(names[m->index][0], 16, "d%u", m->index);
-	snprintf(names[m->index][1], 16, "disk%u", m->index);
 	m->ctrlr = CTRLR_MAKING;
-	m->change = (struct vhost_change){ .done = ctrlr_changed };
-	vhost_blk_make(m->w->vhost, &(struct vhost_blk_opts){ .ctrlr = { .name = names[m->index][0] },
-	               .bdev_name = names[m->index][1] }, &m->change);
-	if (m->ctrlr == CTRLR_UP && sim_chance(30))
-		must(!vhost_ctrlr_set_coalescing(vhost_ctrlr_find(m->w->vhost, names[m->index][0]), 1 + (uint32_t)sim_draw(50),
-		                                 1000, &e));
+	if (m->guest.scsi) {
+		if (vhost_scsi_make(v, &(struct vhost_ctrlr_opts){ .name = m->name, .delay = true }, &e))
+			seeds_fail("controller %u: %s", m->index, e.text);
+		m->adding = (struct vhost_scsi_change){ .change.done = target_added };
+		vhost_scsi_add_target(vhost_ctrlr_find(v, m->name), 0, m->disk_name, &m->adding);
+	} else {
+		m->change = (struct vhost_change){ .done = ctrlr_changed };
+		vhost_blk_make(v, &(struct vhost_blk_opts){ .ctrlr = { .name = m->name }, .bdev_name = m->disk_name },
+		               &m->change);
+	}
 }
 
 static void delete_ctrlr(void *arg)
 {
 	struct member *m = arg;
-	char name[16];
 
-	snprintf(name, sizeof(name), "d%u", m->index);
 	all.deletions++;
 	m->ctrlr = CTRLR_DELETING;
 	m->was_up_all_along = m->wants_delete = false;
 	m->change = (struct vhost_change){ .done = ctrlr_changed };
-	vhost_ctrlr_delete(vhost_ctrlr_find(m->w->vhost, name), &m->change);
+	vhost_ctrlr_delete(vhost_ctrlr_find(m->w->vhost, m->name), &m->change);
 }
 
 static void grow(void *arg)
@@ -469,13 +479,13 @@ static void serve(void *arg)
 
 	w->reg = bdev_registry_make(w->target_core);
 	w->vhost = vhost_make(w->target_core, w->reg, "/sim");
+	w->scsi = scsi_make(w->target_core, w->reg);
+	vhost_set_scsi(w->vhost, w->scsi);
 	for (uint32_t n = 0; n < w->members; n++) {
 		struct member *m = &w->member[n];
 		const struct uuid uuid = { .b = { 1, 2, 3, 4, 5, 6, 0x40, 8, 0x80, (uint8_t)(1 + n) } };
-		char name[16];
 
-		snprintf(name, sizeof(name), "disk%u", n);
-		m->disk = media_export(&m->media, w->reg, name, &uuid);
+		m->disk = media_export(&m->media, w->reg, m->disk_name, &uuid);
 		make_ctrlr(m);
 	}
 }
@@ -500,6 +510,9 @@ static void begin_member(struct world *w, uint32_t index)
 	m->guest.rogue = index >= w->good;
 	m->guest.scarce = w->scarce;
 	m->guest.on = core_reactor(w->host_core, index % core_reactor_count(w->host_core));
+	m->guest.scsi = sim_chance(35);
+	snprintf(m->name, sizeof(m->name), "d%u", index);
+	snprintf(m->disk_name, sizeof(m->disk_name), "disk%u", index);
 	snprintf(m->guest.path, sizeof(m->guest.path), "/sim/d%u", index);
 }
 
@@ -526,9 +539,19 @@ static void begin(struct world *w, uint64_t seed)
 	sim_as(core_control(w->target_core), serve, w);
 }
 
+static void scsi_gone(void *arg)
+{
+	struct world *w = arg;
+
+	scsi_free(w->scsi);
+	w->stopped = true;
+}
+
 static void vhost_gone(void *arg)
 {
-	((struct world *)arg)->stopped = true;
+	struct world *w = arg;
+
+	scsi_stop(w->scsi, scsi_gone, w);
 }
 
 static void stop(void *arg)
@@ -613,6 +636,7 @@ static uint64_t end(struct world *w)
 		all.pages += w->member[n].guest.pages_copied;
 		all.ios += w->member[n].ios;
 		all.failed += w->member[n].ios_failed;
+		all.scsi += w->member[n].ios_scsi;
 		end_member(&w->member[n]);
 	}
 	sim_as(core_control(w->target_core), free_registry, w);
@@ -654,16 +678,17 @@ int main(int argc, char **argv)
 {
 	int rc = seeds_main(argc, argv, 40, run);
 
-	printf("%llu requests, %llu failed; %llu moves; %llu stops; %llu remaps; %llu hung up, %llu killed; %llu resets; "
-	       "%llu migrations, %llu pages marked; %llu deletions; %llu growths; %llu times nonsense\n",
-	       (unsigned long long)all.ios, (unsigned long long)all.failed, (unsigned long long)all.moves,
-	       (unsigned long long)all.stops, (unsigned long long)all.remaps, (unsigned long long)all.hang_ups,
-	       (unsigned long long)all.kills, (unsigned long long)all.resets, (unsigned long long)all.migrations,
-	       (unsigned long long)all.pages, (unsigned long long)all.deletions, (unsigned long long)all.growths,
-	       (unsigned long long)all.nonsense);
-	if (!rc && argc == 1 && (all.ios < 10000 || all.moves < 200 || all.stops < 40 || all.remaps < 40 ||
-	                         all.hang_ups < 40 || all.kills < 20 || all.resets < 20 || all.migrations < 20 ||
-	                         all.pages < 100 || all.deletions < 10 || all.growths < 5 || all.nonsense < 100)) {
+	printf("%llu requests, %llu of SCSI, %llu failed; %llu moves; %llu stops; %llu remaps; %llu hung up, %llu killed; "
+	       "%llu resets; %llu migrations, %llu pages marked; %llu deletions; %llu growths; %llu times nonsense\n",
+	       (unsigned long long)all.ios, (unsigned long long)all.scsi, (unsigned long long)all.failed,
+	       (unsigned long long)all.moves, (unsigned long long)all.stops, (unsigned long long)all.remaps,
+	       (unsigned long long)all.hang_ups, (unsigned long long)all.kills, (unsigned long long)all.resets,
+	       (unsigned long long)all.migrations, (unsigned long long)all.pages, (unsigned long long)all.deletions,
+	       (unsigned long long)all.growths, (unsigned long long)all.nonsense);
+	if (!rc && argc == 1 && (all.ios < 10000 || all.scsi < 1000 || all.moves < 200 || all.stops < 40 ||
+	                         all.remaps < 40 || all.hang_ups < 40 || all.kills < 20 || all.resets < 20 ||
+	                         all.migrations < 20 || all.pages < 100 || all.deletions < 10 || all.growths < 5 ||
+	                         all.nonsense < 100)) {
 		fprintf(stderr, "too little happened for this to prove anything\n");
 		return 1;
 	}
