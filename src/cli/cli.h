@@ -215,6 +215,9 @@ void vhost_export_add_json(struct cli *c, struct json_object *array);
 /* By name, or by disk. False: there is none of that name. */
 bool vhost_export_show(struct cli *c, const char *name);
 bool vhost_export_remove(struct cli *c, const char *name, struct err *e);
+#define CLI_FROM_VHOST "vhost-user"
+void vhost_add_hosts(struct cli *c, struct json_object *into); /* hosts_take()'s */
+void vhost_show_status(struct cli *c, void (*line)(const char *fmt, ...));
 /* Which of vhost_get_controllers shows a disk; borrowed; NULL: none does. */
 struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* export_vhost.c: gantry export to virtual machines: a vhost controller, and the options that QEMU wants. */
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/text.h"
-#include "cli/cli.h"
+#include "cli/doctor.h"
 
 static struct json_object *controllers(struct cli *c)
 {
@@ -46,7 +48,10 @@ static void qemu_lines(struct json_object *lines, struct json_object *ctrlr)
 	         field_bool(ctrlr, "client") ? "server=on" : "reconnect=1");
 	json_object_array_add(lines, json_object_new_string(line));
 	t = text_over(line, sizeof(line));
-	text_add(&t, "-device vhost-user-blk-pci,chardev=%s,num-queues=4", name);
+	if (field(field(ctrlr, "backend_specific"), "scsi"))
+		text_add(&t, "-device vhost-user-scsi-pci,chardev=%s,num_queues=4", name);
+	else
+		text_add(&t, "-device vhost-user-blk-pci,chardev=%s,num-queues=4", name);
 	json_object_array_add(lines, json_object_new_string(line));
 }
 
@@ -155,4 +160,133 @@ bool vhost_export_remove(struct cli *c, const char *name, struct err *e)
 	}
 	json_object_put(all);
 	return found;
+}
+
+/* --- for gantry host, top, the status page and doctor --- */
+
+/* "reactor_0, reactor_1", each once. */
+static void add_cores(struct json_object *host, struct json_object *queues)
+{
+	char cores[512];
+	struct text t = text_over(cores, sizeof(cores));
+	uint64_t seen = 0;
+
+	for (size_t i = 0; i < list_count(queues); i++) {
+		uint64_t core = field_u64(list_at(queues, i), "reactor");
+
+		if (core < 64 && !(seen >> core & 1))
+			text_add(&t, "%sreactor_%lu", seen ? ", " : "", core);
+		seen |= 1ull << (core & 63);
+	}
+	json_object_object_add(host, "cores", json_object_new_string(cores));
+}
+
+/* A front-end has no name but its session's. */
+void vhost_add_hosts(struct cli *c, struct json_object *into)
+{
+	struct json_object *all = controllers(c);
+
+	for (size_t i = 0; i < list_count(all); i++) {
+		struct json_object *ctrlr = list_at(all, i), *sessions = field(ctrlr, "sessions");
+
+		for (size_t k = 0; k < list_count(sessions); k++) {
+			struct json_object *s = list_at(sessions, k), *queues = field(s, "queues");
+			struct json_object *h = host_entry(into, field_text(s, "name"), field_text(ctrlr, "ctrlr"));
+
+			json_object_object_add(h, "from", json_object_new_string(CLI_FROM_VHOST));
+			json_object_object_add(h, "controllers", json_object_new_uint64(1));
+			json_object_object_add(h, "queues", json_object_new_uint64(list_count(queues)));
+			add_cores(h, queues);
+		}
+	}
+	json_object_put(all);
+}
+
+static void show_disks(struct json_object *ctrlr, void (*line)(const char *fmt, ...))
+{
+	struct json_object *targets = field(field(ctrlr, "backend_specific"), "scsi");
+
+	if (!targets)
+		line("  disk       %s", *disk_of(ctrlr) ? disk_of(ctrlr) : "GONE");
+	for (size_t i = 0; i < list_count(targets); i++) {
+		struct json_object *t = list_at(targets, i);
+		const char *disk = field_text(list_at(field(t, "luns"), 0), "bdev_name");
+
+		line("  target     %lu: %s", field_u64(t, "scsi_dev_num"), *disk ? disk : "GONE");
+	}
+}
+
+static size_t broken_queues(struct json_object *session)
+{
+	struct json_object *queues = field(session, "queues");
+	size_t count = 0;
+
+	for (size_t i = 0; i < list_count(queues); i++)
+		count += field_bool(list_at(queues, i), "broken");
+	return count;
+}
+
+void vhost_show_status(struct cli *c, void (*line)(const char *fmt, ...))
+{
+	struct json_object *all = controllers(c);
+
+	if (list_count(all))
+		line("\nVHOST CONTROLLER");
+	for (size_t i = 0; i < list_count(all); i++) {
+		struct json_object *ctrlr = list_at(all, i), *sessions = field(ctrlr, "sessions");
+
+		line("%s", field_text(ctrlr, "ctrlr"));
+		line("  %s %s", field_bool(ctrlr, "client") ? "connects  " : "listens   ", field_text(ctrlr, "socket"));
+		show_disks(ctrlr, line);
+		for (size_t k = 0; k < list_count(sessions); k++) {
+			struct json_object *s = list_at(sessions, k), *host = json_object_new_object();
+			struct json_object *queues = field(s, "queues");
+
+			add_cores(host, queues);
+			line("  connected  %s, %zu queues%s%s%s", field_text(s, "name"), list_count(queues),
+			     list_count(queues) ? " on " : "", field_text(host, "cores"), broken_queues(s) ? ", SOME STOPPED" : "");
+			json_object_put(host);
+		}
+	}
+	json_object_put(all);
+}
+
+/* What would keep a machine from its disk. True: there was something. */
+static bool look_at_ctrlr(struct doctor *d, struct json_object *ctrlr)
+{
+	struct json_object *specific = field(ctrlr, "backend_specific"), *sessions = field(ctrlr, "sessions");
+	const char *name = field_text(ctrlr, "ctrlr"), *socket = field_text(ctrlr, "socket");
+	size_t broken = 0;
+	char fix[600];
+
+	for (size_t i = 0; i < list_count(sessions); i++)
+		broken += broken_queues(list_at(sessions, i));
+	if (field(specific, "block") && !*disk_of(ctrlr))
+		doctor_say(d, "vhost", DOCTOR_PROBLEM, "gantry disk create", "%s has lost its disk: requests end with "
+		           "errors until one of its name comes back", name);
+	else if (!field_bool(ctrlr, "client") && *socket == '/' && access(socket, F_OK) < 0)
+		doctor_say(d, "vhost", DOCTOR_PROBLEM, NULL, "%s: its socket %s cannot be found from here (%s): no machine can "
+		           "connect; remove the export and make it again", name, socket, strerror(errno));
+	else if (broken)
+		doctor_say(d, "vhost", DOCTOR_WARNING, NULL, "%s: %zu queues are stopped, because their driver broke "
+		           "the rules; the daemon's log says how, and a reset of the device starts them again", name, broken);
+	else if (field(specific, "scsi") && !list_count(field(specific, "scsi"))) {
+		snprintf(fix, sizeof(fix), "gantry rpc vhost_scsi_controller_add_target ctrlr=%s scsi_target_num=0 "
+		         "bdev_name=DISK", name);
+		doctor_say(d, "vhost", DOCTOR_WARNING, fix, "%s has no target: machines find nothing there", name);
+	} else
+		return false;
+	return true;
+}
+
+void doctor_vhost(struct doctor *d)
+{
+	struct json_object *all = d->unreachable.code ? NULL : controllers(d->c);
+	bool any = false;
+
+	for (size_t i = 0; i < list_count(all); i++)
+		any = look_at_ctrlr(d, list_at(all, i)) || any;
+	if (list_count(all) && !any)
+		doctor_say(d, "vhost", DOCTOR_OK, NULL, "%zu controllers, each with its disk and its socket", list_count(all));
+	json_object_put(all);
 }

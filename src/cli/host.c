@@ -118,6 +118,7 @@ struct json_object *hosts_take(struct cli *c, size_t exports_max, struct err *e)
 	}
 	json_object_put(subsystems);
 	iscsi_add_hosts(c, all);
+	vhost_add_hosts(c, all);
 	return all;
 }
 

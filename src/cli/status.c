@@ -13,7 +13,7 @@
 #define LINE_MAX_BYTES 1024
 
 struct sample {
-	struct json_object *version, *before, *after, *bdevs, *reservations, *subsystems, *nodes, *memory, *remote;
+	struct json_object *version, *before, *after, *bdevs, *reservations, *subsystems, *nodes, *vhost, *memory, *remote;
 };
 
 static int run_status(struct cli *c, struct cli_args *args);
@@ -47,6 +47,7 @@ static int run_status(struct cli *c, struct cli_args *args)
 		show_disks(&s);
 		show_subsystems(c, &s);
 		iscsi_show_status(c, line);
+		vhost_show_status(c, line);
 		show_memory(&s);
 	}
 	json_object_put(s.version);
@@ -56,6 +57,7 @@ static int run_status(struct cli *c, struct cli_args *args)
 	json_object_put(s.reservations);
 	json_object_put(s.subsystems);
 	json_object_put(s.nodes);
+	json_object_put(s.vhost);
 	json_object_put(s.memory);
 	json_object_put(s.remote);
 	return e.code ? cli_fail(&e) : CLI_OK;
@@ -75,6 +77,7 @@ static int take(struct cli *c, struct sample *s, struct err *e)
 	s->reservations = ask(c, "bdev_get_reservations");
 	s->subsystems = ask(c, "nvmf_get_subsystems");
 	s->nodes = ask(c, "iscsi_get_target_nodes");
+	s->vhost = ask(c, "vhost_get_controllers");
 	s->memory = ask(c, "framework_get_memory");
 	s->remote = ask(c, "bdev_nvme_get_controllers");
 	return 0;
@@ -255,6 +258,7 @@ static void print_as_json(struct sample *s)
 	json_object_object_add(all, "reservations", json_object_get(s->reservations));
 	json_object_object_add(all, "subsystems", json_object_get(s->subsystems));
 	json_object_object_add(all, "target_nodes", json_object_get(s->nodes));
+	json_object_object_add(all, "vhost_controllers", json_object_get(s->vhost));
 	json_object_object_add(all, "memory", json_object_get(s->memory));
 	json_object_object_add(all, "remote", json_object_get(s->remote));
 	cli_print_json(all);

@@ -234,6 +234,15 @@ static double grown(double before, double now)
 	return now > before ? now - before : 0;
 }
 
+/* Requests of a vhost controller's front-ends, of which there is one, but for a moment. */
+static void add_vhost_ios(struct json_object *h, const char *before, const char *now, double seconds)
+{
+	const char *ctrlr = field_text(h, "export");
+
+	add_number(h, "ios", grown(metrics_sum(before, "gantry_vhost_commands_total", "ctrlr", ctrlr),
+	                           metrics_sum(now, "gantry_vhost_commands_total", "ctrlr", ctrlr)) / seconds);
+}
+
 /* A host's I/O is that of all its exports together. */
 static struct json_object *hosts(struct cli *c, const char *before, const char *now, double seconds)
 {
@@ -247,6 +256,8 @@ static struct json_object *hosts(struct cli *c, const char *before, const char *
 		if (!field_u64(h, "controllers"))
 			continue;
 		json_object_array_add(array, json_object_get(h));
+		if (before && now && strcmp(field_text(h, "from"), CLI_FROM_VHOST) == 0)
+			add_vhost_ios(h, before, now, seconds);
 		if (!before || !now || strncmp(field_text(h, "export"), "nqn.", 4) != 0) /* of iSCSI's there is no sum */
 			continue;
 		add_number(h, "ios", grown(metrics_sum(before, "gantry_host_ios_total", "host", nqn),

@@ -28,8 +28,8 @@ SLOW_S = 240
 # What fits into the pause is sent during it: it has to be little, or nothing that is written meanwhile is missed when
 # nobody tells of it.
 BANDWIDTH, DOWNTIME_MS = 96 << 20, 200
-# Older ones (7.2) lose what emulated processors write while memory is sent, whatever their disks are: they move a guest that
-# stands still.
+# Older ones (7.2) lose what emulated processors write while memory is sent, whatever their disks are: they move a guest
+# that stands still.
 QEMU_MOVES_LIVE = 10
 
 

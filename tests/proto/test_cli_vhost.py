@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Virtual machines as gantry status, host, top, doctor and export show them."""
+import json
+
+import pytest
+
+from gantry import Daemon
+from jsonrpc import gantry
+from virtio_blk import SECTOR, Blk
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """A daemon with a disk that machines may have, and gantry to look at it."""
+    with Daemon(tmp_path, "-S", tmp_path) as daemon:
+        daemon.rpc("bdev_malloc_create", name="disk", num_blocks=2048, block_size=SECTOR)
+        daemon.rpc("vhost_create_blk_controller", ctrlr="vm", dev_name="disk")
+
+        def run(*words, **how):
+            return gantry(*words, socket=daemon.socket, **how)
+        run.daemon = daemon
+        yield run
+
+
+@pytest.fixture
+def findings(cli):
+    """What doctor says of vhost, whatever else it finds on this machine."""
+    def run():
+        said = cli("doctor", "--json", status=None)     # something else may be a problem here
+        return [(f["level"], f["text"]) for f in json.loads(said) if f["check"] == "vhost"]
+    return run
+
+
+def test_controllers_and_machines_are_shown(cli):
+    path = cli.daemon.directory / "vm"
+    status = cli("status")
+    assert f"VHOST CONTROLLER\nvm\n  listens    {path}\n  disk       disk\n" in status and "vm.0" not in status
+    with Blk(path, queues=2) as disk:
+        disk.read(0, SECTOR)
+        assert "  connected  vm.0, 2 queues on reactor_0\n" in cli("status")
+        assert [(h["host"], h["export"], h["from"], h["queues"]) for h in json.loads(cli("host", "list", "--json"))] \
+            == [("vm.0", "vm", "vhost-user", 2)]
+        assert "vm.0" in cli("top", "--once")
+    (shown,) = json.loads(cli("status", "--json"))["vhost_controllers"]
+    assert shown["ctrlr"] == "vm"
+
+
+def test_doctor_knows_what_is_in_the_way(cli, findings):
+    assert [level for level, _ in findings()] == ["ok"]
+    path = cli.daemon.directory / "vm"
+    path.rename(path.with_name("elsewhere"))
+    ((level, text),) = findings()
+    assert level == "problem" and str(path) in text
+    path.with_name("elsewhere").rename(path)
+    cli.daemon.rpc("bdev_malloc_delete", name="disk")
+    ((level, text),) = findings()
+    assert level == "problem" and "vm has lost its disk" in text
+    assert "disk       GONE" in cli("status")
+
+
+def test_scsi_controllers(cli, findings):
+    cli.daemon.rpc("vhost_create_scsi_controller", ctrlr="scsi")
+    assert [text for level, text in findings() if level == "warning"] == \
+        ["scsi has no target: machines find nothing there"]
+    cli.daemon.rpc("vhost_scsi_controller_add_target", ctrlr="scsi", scsi_target_num=2, bdev_name="disk")
+    assert [level for level, _ in findings()] == ["ok"]
+    assert "  target     2: disk\n" in cli("status")
+    assert "-device vhost-user-scsi-pci,chardev=scsi" in cli("export", "show", "scsi")
