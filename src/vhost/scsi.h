@@ -61,6 +61,8 @@ struct vscsi_lane {
 	struct vscsi_hub *hub;
 	uint8_t num;
 	bool came;                         /* its target waits until it has begun */
+	uint32_t aborting;                 /* tasks that are ended now are so for good; else it is a reset, and they may be
+	                                    * sent again */
 	struct msg msg, begun_msg;
 };
 

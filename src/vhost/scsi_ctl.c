@@ -31,7 +31,7 @@ struct vscsi_leg {
 	struct vscsi_hub *hub;
 	struct msg msg;
 	struct defer defer;
-	bool none;                         /* there is no such target, any more */
+	struct vscsi_lane *lane;           /* NULL: there is no such target, any more */
 };
 
 static void manage(struct vscsi_task *v);
@@ -40,6 +40,7 @@ static void spread(struct msg *m);
 static void leg_send(struct vscsi_tmf *m, struct vscsi_hub *h);
 static void leg_run(struct msg *m);
 static void leg_done(struct scsi_tmf *m);
+static void leg_end(struct vscsi_leg *leg);
 static void leg_goes(struct defer *d);
 static void leg_back(struct msg *m);
 static void less(struct vscsi_tmf *m);
@@ -181,17 +182,23 @@ static void leg_send(struct vscsi_tmf *m, struct vscsi_hub *h)
 	msg_send(h->on, &leg->msg, leg_run);
 }
 
+static bool is_reset(const struct vscsi_tmf *m)
+{
+	return m->function == SCSI_TMF_LU_RESET || m->function == SCSI_TMF_NEXUS_RESET;
+}
+
 static void leg_run(struct msg *msg)
 {
 	struct vscsi_leg *leg = container_of(msg, struct vscsi_leg, msg);
 	const struct vscsi_tmf *m = leg->tmf;
 	struct vscsi_lane *lane = leg->hub->lanes[m->num];
 
-	leg->none = !lane;
 	if (!lane) {
-		leg_done(&leg->scsi);
+		leg_end(leg);
 		return;
 	}
+	leg->lane = lane;
+	lane->aborting += !is_reset(m);
 	leg->scsi = (struct scsi_tmf){ .nexus = &lane->nexus, .function = m->function, .lun = m->lun, .tag = m->tag,
 		.done = leg_done };
 	scsi_tmf_start(&leg->scsi);
@@ -199,7 +206,15 @@ static void leg_run(struct msg *msg)
 
 static void leg_done(struct scsi_tmf *scsi)
 {
-	defer_last(&container_of(scsi, struct vscsi_leg, scsi)->defer, leg_goes); /* behind the queues' */
+	struct vscsi_leg *leg = container_of(scsi, struct vscsi_leg, scsi);
+
+	leg->lane->aborting -= !is_reset(leg->tmf);
+	leg_end(leg);
+}
+
+static void leg_end(struct vscsi_leg *leg)
+{
+	defer_last(&leg->defer, leg_goes); /* behind the queues' */
 }
 
 static void leg_goes(struct defer *d)
@@ -233,7 +248,7 @@ static void leg_back(struct msg *msg)
 	struct vscsi_tmf *m = leg->tmf;
 	struct vscsi_hub *h = leg->hub;
 
-	if (!leg->none && m->response != VIRTIO_SCSI_S_FUNCTION_SUCCEEDED)
+	if (leg->lane && m->response != VIRTIO_SCSI_S_FUNCTION_SUCCEEDED)
 		m->response = response_of(leg->scsi.response);
 	free(leg);
 	less(m);

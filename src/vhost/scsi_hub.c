@@ -327,6 +327,7 @@ static void lane_end(struct vscsi_lane *l)
 /* Its target goes. */
 static void disconnect(struct scsi_nexus *n)
 {
+	vscsi_lane_of(n)->aborting++;
 	lane_end(vscsi_lane_of(n));
 }
 

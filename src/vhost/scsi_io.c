@@ -127,8 +127,8 @@ void vscsi_task_done(struct scsi_task *s)
 
 	if (unlikely(s->status != SCSI_GOOD))
 		vhost_iovs_touch(v->cut.iovs, v->cut.count);
-	if (unlikely(s->aborted))
-		respond(v, VIRTIO_SCSI_S_ABORTED);
+	if (unlikely(s->aborted && s->status != SCSI_TASK_ABORTED))
+		respond(v, vscsi_lane_of(s->nexus)->aborting ? VIRTIO_SCSI_S_ABORTED : VIRTIO_SCSI_S_RESET);
 	else
 		finish(v);
 }

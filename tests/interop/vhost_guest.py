@@ -17,9 +17,9 @@ class QmpError(AssertionError):
     """The monitor refused a command."""
 
 
-def chardev(name, path):
+def chardev(name, path, reconnect=True):
     """A connection to a vhost-user server that is made again whenever it ends."""
-    return ["-chardev", f"socket,id=chardev-{name},path={path},reconnect=1"]
+    return ["-chardev", f"socket,id=chardev-{name},path={path}{',reconnect=1' if reconnect else ''}"]
 
 
 def blk(name, path, queues=1, packed=False, size=128, **more):
@@ -30,10 +30,10 @@ def blk(name, path, queues=1, packed=False, size=128, **more):
             f"packed={'on' if packed else 'off'}{more}"]
 
 
-def scsi(name, path, queues=1, packed=False, **more):
-    """And for a virtio-scsi controller."""
+def scsi(name, path, queues=1, packed=False, reconnect=False, **more):
+    """And for a virtio-scsi controller, which only newer QEMUs connect again."""
     more = "".join(f",{key.replace('_', '-')}={value}" for key, value in more.items())
-    return [*chardev(name, path), "-device",
+    return [*chardev(name, path, reconnect), "-device",
             f"vhost-user-scsi-pci,id={name},chardev=chardev-{name},num_queues={queues},"
             f"packed={'on' if packed else 'off'}{more}"]
 
