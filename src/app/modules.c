@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* modules.c: the modules of the daemon, in one list: started downwards, stopped upwards. */
 #include <errno.h>
+#include <grp.h>
 
 #include "app/app.h"
 #include "app/systemd.h"
@@ -10,6 +11,7 @@
 #include "backends/null/null_rpc.h"
 #include "backends/passthru/passthru_rpc.h"
 #include "backends/split/split_rpc.h"
+#include "base/text.h"
 #include "bdev/bdev.h"
 #include "bdev/bdev_device.h"
 #include "iscsi/iscsi.h"
@@ -304,9 +306,30 @@ static bool iscsi_stop(struct app *a)
 
 /* --- vhost: disks of virtual machines ---------------------------------------------------------------------------- */
 
+static int find_group(const char *text, uint32_t *ret_gid, struct err *e)
+{
+	const struct group *g = getgrnam(text);
+	uint64_t number;
+
+	if (g)
+		*ret_gid = g->gr_gid;
+	else if (!text_parse_u64(text, &number, NULL) && number < UINT32_MAX)
+		*ret_gid = (uint32_t)number;
+	else
+		return err_set(e, -ENOENT, "--vhost-group: there is no group '%s'; getent group lists those that exist", text);
+	return 0;
+}
+
 static int vhost_start(struct app *a, struct err *e)
 {
+	const char *group = a->options->vhost_group;
+	uint32_t gid = 0;
+
+	if (group && find_group(group, &gid, e))
+		return e->code;
 	a->vhost = vhost_make(a->core, a->bdevs, a->options->vhost_dir);
+	if (group)
+		vhost_set_group(a->vhost, gid);
 	vhost_set_scsi(a->vhost, a->scsi);
 	vhost_rpc_add(a->rpc, a->vhost);
 	return 0;

@@ -10,7 +10,8 @@
 #define STATUS_USAGE 2
 
 enum { /* options without a letter */
-	KEY_MODE = 256, KEY_INTERRUPT, KEY_MEMORY, KEY_WAIT, KEY_STATE_DIR, KEY_LCORES, KEY_SILENCE, KEY_NO_RPC,
+	KEY_MODE = 256, KEY_INTERRUPT, KEY_MEMORY, KEY_WAIT, KEY_STATE_DIR, KEY_VHOST_GROUP, KEY_LCORES,
+	KEY_SILENCE, KEY_NO_RPC,
 	KEY_ALLOWED, KEY_METRICS,
 	KEY_IGNORED, /* and those that follow it in the table of what is ignored */
 };
@@ -68,6 +69,8 @@ static const struct argp_option rows[] = {
 	  "answered. What is there wins over -c, which is for an empty one", GROUP_CONFIG },
 	{ "vhost-path", 'S', "DIR", 0, "Make the sockets of vhost controllers in this directory; the working directory is "
 	  "the default", GROUP_CONFIG },
+	{ "vhost-group", KEY_VHOST_GROUP, "GROUP", 0, "Let members of this group connect to them, too, such as kvm for the "
+	  "machines of libvirt", GROUP_CONFIG },
 	{ "vhost-socket-dir", 'S', "DIR", OPTION_ALIAS | OPTION_HIDDEN, NULL, GROUP_CONFIG },
 	{ "rpcs-allowed", KEY_ALLOWED, "LIST", OPTION_HIDDEN, NULL, GROUP_CONFIG },
 
@@ -186,6 +189,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case 'S':
 		o->vhost_dir = arg;
+		break;
+	case KEY_VHOST_GROUP:
+		o->vhost_group = arg;
 		break;
 	case KEY_ALLOWED:
 		argp_error(state, "--rpcs-allowed: this version cannot restrict methods; the socket's mode (0600) keeps "

@@ -14,6 +14,7 @@ struct options {
 	const char *socket;           /* NULL: no RPC server */
 	const char *config;           /* NULL: none */
 	const char *state_dir;        /* NULL: nothing is kept */
+	const char *vhost_group;      /* who may connect to them, too: a group's name or number; NULL: nobody */
 	const char *vhost_dir;        /* where vhost's sockets are made; NULL: the working directory */
 	bool wait_for_rpc;
 	const char *metrics;          /* ADDR:PORT; NULL: not served */

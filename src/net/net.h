@@ -144,6 +144,8 @@ struct listener *listener_open(const struct net_addr *addr, uint32_t backlog, li
 /* The same over a socket that listens already and is not ours to remove: what a service manager hands over. It is taken
  * in any case. Not in the simulator. */
 struct listener *listener_adopt(int fd, listener_fn *fn, void *arg, struct err *e);
+/* NET_UNIX: members of a group may connect, too (mode 0660). Errors: sentence, errno: who is no member cannot give. */
+int listener_let_group(struct listener *l, uint32_t gid, struct err *e) MUST_USE;
 void listener_close(struct listener *l);
 void listener_addr(const struct listener *l, struct net_addr *ret_addr);
 

@@ -79,6 +79,11 @@ static int open_socket(struct vhost_ctrlr *c, struct err *e)
 	c->listener = listener_open(&addr, 0, came, c, e);
 	if (!c->listener)
 		return e->code;
+	if (c->vhost->has_group && listener_let_group(c->listener, c->vhost->gid, e)) {
+		listener_close(c->listener);
+		c->listener = NULL;
+		return e->code;
+	}
 	log_info("vhost %s: listens at %s", c->name, c->path);
 	return 0;
 }

@@ -208,6 +208,8 @@ struct vhost {
 	struct bdev_registry *reg;
 	struct scsi *scsi;                 /* NULL: there are no SCSI hosts */
 	char *dir;
+	bool has_group;
+	uint32_t gid;                      /* whose members may connect */
 	struct list ctrlrs;
 	struct vhost_home *homes;          /* by reactor_index() */
 	uint32_t core_count, making;       /* making: controllers that are not there yet */

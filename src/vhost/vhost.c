@@ -38,6 +38,12 @@ struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const cha
 	return v;
 }
 
+void vhost_set_group(struct vhost *v, uint32_t gid)
+{
+	v->has_group = true;
+	v->gid = gid;
+}
+
 void vhost_set_scsi(struct vhost *v, struct scsi *scsi)
 {
 	v->scsi = scsi;

@@ -17,6 +17,8 @@ struct vhost_ctrlr;
 
 /* `dir`: where sockets are made; NULL or empty: the working directory. */
 struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const char *dir);
+/* Members of this group may connect to sockets that are made from now on. */
+void vhost_set_group(struct vhost *v, uint32_t gid);
 /* What SCSI hosts stand on, which outlives it. Before the first is made. */
 struct scsi;
 void vhost_set_scsi(struct vhost *v, struct scsi *scsi);

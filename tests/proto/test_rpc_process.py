@@ -100,6 +100,7 @@ def test_it_is_there_soon_and_small(tmp_path):
     (["--memory", "lots"], 2, '"lots" is not a size'),
     (["-m", "0x0"], 1, ""),
     (["-c", "/no/such/file"], 1, "/no/such/file cannot be opened: No such file"),
+    (["--vhost-group", "none such"], 1, "there is no group 'none such'"),
     (["--state-dir", "/dev/null"], 1, "/dev/null cannot be opened"),
     (["disk"], 2, '"disk" is not an option'),
     (["--frobnicate"], 2, "unrecognized option"),

@@ -48,6 +48,20 @@ def test_what_there_is(daemon):
     assert daemon.rpc("virtio_blk_get_transports") == [{"name": "vhost_user_blk"}]
 
 
+def test_a_group_may_connect(tmp_path, daemon):
+    """Nobody else but the daemon's user, and members of the group that was named."""
+    path = serve(daemon)
+    assert path.stat().st_mode & 0o777 == 0o600
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    with Daemon(shared, "-S", shared, "--vhost-group", str(os.getgid())) as other:
+        other.tell("bdev_malloc_create", name="disk", num_blocks=2048, block_size=SECTOR)
+        path = serve(other)
+        assert path.stat().st_mode & 0o777 == 0o660 and path.stat().st_gid == os.getgid()
+        with Blk(path) as disk:
+            disk.read(0, SECTOR)
+
+
 @pytest.mark.parametrize("params, says", [
     ({"ctrlr": "vm", "dev_name": "none"}, "dev_name: there is no device 'none'"),
     ({"ctrlr": "x" * 256, "dev_name": "disk"}, "ctrlr"),

@@ -117,6 +117,11 @@ static int bind_failed(const struct net_addr *addr, int error, struct err *e)
 	return err_set(e, -error, "cannot listen on %s: %s", text, strerror(error));
 }
 
+int listener_let_group(struct listener *l, uint32_t gid, struct err *e)
+{
+	return unix_path_let_group(&l->path, gid, e);
+}
+
 void listener_close(struct listener *l)
 {
 	if (l->gone)

@@ -155,11 +155,27 @@ static void process_name(uint32_t pid, char buf[static PROCESS_NAME_MAX])
 		text_add(&name, " (%.*s)", (int)len - 1, comm);
 }
 
-void unix_path_remove(struct unix_path *u)
+static bool is_ours(const struct unix_path *u)
 {
 	struct stat st;
 
-	if (u->path[0] && !lstat(u->path, &st) && st.st_dev == u->dev && st.st_ino == u->ino)
+	return u->path[0] && !lstat(u->path, &st) && st.st_dev == u->dev && st.st_ino == u->ino;
+}
+
+/* The group first: no other one has it in between. */
+int unix_path_let_group(const struct unix_path *u, uint32_t gid, struct err *e)
+{
+	if (!is_ours(u))
+		return err_set(e, -ESTALE, "the socket %s is no longer the one that was made", u->path);
+	if (lchown(u->path, (uid_t)-1, gid) || chmod(u->path, 0660))
+		return err_set(e, -errno, "the socket %s cannot be given to group %u: %s", u->path, gid,
+		               errno == EPERM ? "gantryd is no member of it" : strerror(errno));
+	return 0;
+}
+
+void unix_path_remove(struct unix_path *u)
+{
+	if (is_ours(u))
 		(void)unlink(u->path);
 	u->path[0] = 0;
 }

@@ -16,6 +16,8 @@ struct unix_path {
 /* Bind `fd` to the path with mode 0600 and listen. A socket somebody listens on is an error that names the
  * process; one left behind is replaced; anything else is left alone. */
 int unix_path_listen(struct unix_path *u, int fd, const struct net_addr *addr, int backlog, struct err *e) MUST_USE;
+/* Members of the group may connect, too. */
+int unix_path_let_group(const struct unix_path *u, uint32_t gid, struct err *e) MUST_USE;
 /* Remove the path if it still is ours. */
 void unix_path_remove(struct unix_path *u);
 
