@@ -227,6 +227,8 @@ static void functions_and_the_time_are_told(void **state)
 {
 	assert_int_equal(CMD(&a, 0, 0, SCSI_OP_REPORT_TMFS, SCSI_SA_REPORT_TMFS, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0), SCSI_GOOD);
 	assert_int_equal(a.got, 4);
+	assert_int_equal(a.in[0], 0xda); /* what iSCSI carries: no QUERY TASK ... */
+	assert_int_equal(a.in[1], 0);    /* ... nor QUERY TASK SET, nor I_T NEXUS RESET */
 	assert_int_equal(CMD(&a, 0, 0, SCSI_OP_REPORT_TMFS, SCSI_SA_REPORT_TMFS, 0x80, 0, 0, 0, 0, 0, 0, 99, 0,
 	                 0), SCSI_GOOD);
 	assert_int_equal(a.got, 16);

@@ -173,13 +173,14 @@ bool scsi_report_tmfs_parse(struct scsi_task *t)
 	return scsi_task_moves(t, SCSI_DATA_IN, len);
 }
 
+/* iSCSI has QUERY and I_T NEXUS RESET from iSCSIProtocolLevel 2 on only, which is not negotiated. */
 void scsi_report_tmfs_run(struct scsi_task *t)
 {
-	bool repd = t->cdb[2] & REPD;
+	bool repd = t->cdb[2] & REPD, iscsi = t->nexus->target->protocol == SCSI_PROTOCOL_ISCSI;
 	struct scsi_rstmf_extended r = {
 		.h = { .functions0 = SCSI_RSTMF0_ABORT_TASK | SCSI_RSTMF0_ABORT_TASK_SET | SCSI_RSTMF0_CLEAR_TASK_SET |
-		                     SCSI_RSTMF0_LU_RESET | SCSI_RSTMF0_QUERY_TASK | SCSI_RSTMF0_TARGET_RESET,
-		       .functions1 = SCSI_RSTMF1_QUERY_TASK_SET | SCSI_RSTMF1_NEXUS_RESET,
+		                     SCSI_RSTMF0_LU_RESET | SCSI_RSTMF0_TARGET_RESET | (iscsi ? 0 : SCSI_RSTMF0_QUERY_TASK),
+		       .functions1 = iscsi ? 0 : SCSI_RSTMF1_QUERY_TASK_SET | SCSI_RSTMF1_NEXUS_RESET,
 		       .additional_length = repd ? sizeof(r) - sizeof(r.h) : 0 },
 	};
 
