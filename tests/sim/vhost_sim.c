@@ -309,7 +309,9 @@ static void draw_guest(struct guest *g)
 	g->features = 0;
 	g->queue_count = 1 + (uint32_t)sim_draw(GUEST_QUEUES_MAX);
 	for (uint32_t n = 0; n < g->queue_count; n++) {
-		g->queues[n].size = packed ? 16 + (uint32_t)sim_draw(100) : 16u << sim_draw(4);
+		bool large = !g->scarce && sim_chance(20); /* its parts are several pages */
+
+		g->queues[n].size = packed ? 16 + (uint32_t)sim_draw(large ? 1000 : 100) : 16u << sim_draw(large ? 7 : 4);
 		g->queues[n].depth = 1 + (uint32_t)sim_draw(GUEST_REQS);
 	}
 }
