@@ -208,6 +208,21 @@ def test_resize_is_seen_under_io(machine, gantryd):
     end(machine, job)
 
 
+def test_plugged_and_unplugged(kind, machine, tmp_path):
+    """A disk that comes while the machine runs, and is pulled out under I/O."""
+    with kind(tmp_path, MIB, queues=2) as server:
+        machine.mark_console()
+        for _ in range(2):
+            machine.plug("late", server.path, queues=2)
+            disk = machine.disk_of("late")
+            job = endless(machine, disk)
+            machine.unplug("late")
+            machine.run("touch /tmp/enough")
+            job.wait(SLOW_S, check=False)
+            machine.run(f"rm -f /tmp/enough; [ ! -e {disk} ]")
+        server.check_alive()
+
+
 def test_reboot_under_io(machine):
     """Firmware and kernel would find disks that do not answer, or not what was written. The last test: all that ran in
     the guest is gone."""

@@ -12,6 +12,8 @@ from client import Client
 from gantry import wait_until
 from guest import BOOT_TIMEOUT_S, Job
 
+PORT = ["-device", "pcie-root-port,id=plug,chassis=1,slot=1"]   # what is plugged in while the guest runs goes there
+
 
 class QmpError(AssertionError):
     """The monitor refused a command."""
@@ -71,7 +73,7 @@ class VhostGuest(Client):
     def __init__(self, directory, devices, release=None):
         self.names = {}
         self.qmp = None
-        super().__init__(directory, release, devices=[option for row in devices for option in row])
+        super().__init__(directory, release, devices=PORT + [option for row in devices for option in row])
 
     def boot(self):
         super().boot()
@@ -94,12 +96,40 @@ class VhostGuest(Client):
             self.qmp.close()
         super().close()
 
+    def plug(self, name, path, queues=1):
+        """A virtio-blk disk that was not there when the guest booted."""
+        self.qmp("chardev-add", id=f"chardev-{name}", backend={"type": "socket", "data": {
+            "addr": {"type": "unix", "data": {"path": str(path)}}, "server": False, "reconnect": 1}})
+        self.qmp("device_add", driver="vhost-user-blk-pci", id=name, bus="plug", chardev=f"chardev-{name}",
+                 **{"num-queues": queues})
+
+    def unplug(self, name):
+        self.qmp("device_del", id=name)
+
+        def is_gone():
+            self.qmp("query-status")               # takes in what QEMU has to tell
+            return any(e["event"] == "DEVICE_DELETED" and e["data"].get("device") == name for e in self.qmp.events)
+        wait_until(is_gone, f"the guest to let go of {name}", 120, 0.2)
+        self.qmp.events.clear()
+
+        def is_free():
+            try:
+                return self.qmp("chardev-remove", id=f"chardev-{name}") is not None
+            except QmpError:
+                return False                       # the device is gone, and not yet all of it
+        wait_until(is_free, f"QEMU to let go of {name}'s socket", 30, 0.2)
+
     def address_of(self, name):
         """PCI address of a device, as the guest's kernel writes it."""
-        for bus in self.qmp("query-pci"):
+        buses = self.qmp("query-pci")
+        while buses:
+            bus = buses.pop()
             for device in bus["devices"]:
                 if device["qdev_id"] == name:
                     return f"0000:{bus['bus']:02x}:{device['slot']:02x}.{device['function']}"
+                bridge = device.get("pci_bridge", {})
+                if "devices" in bridge:
+                    buses.append({"bus": bridge["bus"]["secondary"], "devices": bridge["devices"]})
         raise KeyError(f"QEMU has no device {name}")
 
     def disk_of(self, name, timeout_s=60):
