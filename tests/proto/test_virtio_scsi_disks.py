@@ -150,3 +150,28 @@ def test_saved_and_loaded(attached, tmp_path):
         assert again.rpc("save_config") == config
         wait_until(lambda: sizes(again) == {"st0": 8 * MIB, "st5": 4 * MIB}, "the disks", 30)
     attached.start()
+
+
+def test_of_another_gantryd(daemon, tmp_path):
+    """The daemon's own controllers, from the other side: disks come, are resized and go while they are attached."""
+    sockets = tmp_path / "vhost"
+    (tmp_path / "server").mkdir()
+    sockets.mkdir()
+    with Daemon(tmp_path / "server", "-m", cpus(2), "-S", sockets) as server:
+        server.malloc("m0", mib=32)
+        server.malloc("m3", mib=16, block_size=4096)
+        server.rpc("vhost_create_scsi_controller", ctrlr="hba")
+        server.rpc("vhost_scsi_controller_add_target", ctrlr="hba", scsi_target_num=0, bdev_name="m0")
+        assert attach(daemon, sockets / "hba") == ["st0"]
+        server.rpc("vhost_scsi_controller_add_target", ctrlr="hba", scsi_target_num=3, bdev_name="m3")
+        wait_until(lambda: sizes(daemon) == {"st0": 32 * MIB, "st3": 16 * MIB}, "the new disk")
+        for name in ("st0", "st3"):
+            done = subprocess.run([BUILD / "gantry-perf", "-s", daemon.socket, "--disk", name, "-w", "randrw", "-M",
+                                   "50", "--verify", "-q", "32", "-o", "16k", "-d", "1000", "-t", "60", "--json"],
+                                  capture_output=True, text=True)
+            result = json.loads(done.stdout.strip().splitlines()[-1])
+            assert done.returncode == 0 and not result["errors"] and not result["miscompares"] and result["ios"], done
+        server.rpc("bdev_malloc_resize", name="m0", new_size=64)
+        wait_until(lambda: sizes(daemon)["st0"] == 64 * MIB, "the new size")
+        server.rpc("vhost_scsi_controller_remove_target", ctrlr="hba", scsi_target_num=3)
+        wait_until(lambda: sizes(daemon) == {"st0": 64 * MIB}, "the disk to go")
