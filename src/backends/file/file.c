@@ -138,6 +138,7 @@ static struct bdev *make_disk(struct making *m)
 	d->in_memory = s->in_memory;
 	d->is_block_device = s->is_block_device;
 	d->mem_align = s->mem_align;
+	d->len_align = s->len_align;
 	d->fallocate = m->opts.fallocate;
 	d->block_size_given = m->opts.block_size != 0;
 	atomic_init(&d->thin, s->thin);
@@ -272,6 +273,7 @@ static bool is_alike(const struct file_disk *d, const struct file_shape *s, stru
 {
 	if (s->is_block_device == d->is_block_device && s->in_memory == d->in_memory &&
 	    s->direct == d->direct && s->mem_align <= max_u32(d->mem_align, 1) &&
+	    s->len_align <= max_u32(d->len_align, 1) &&
 	    (s->cache == d->bdev.cache || s->cache == BDEV_CACHE_NONE)) /* who was told of no cache would not flush */
 		return true;
 	err_set(e, -EINVAL, "filename: what is at '%s' now is of another kind than it was; delete the device and make "

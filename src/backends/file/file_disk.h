@@ -14,7 +14,7 @@
 struct file_shape {
 	uint64_t bytes;
 	uint32_t block_size, physical_block_size;
-	uint32_t mem_align;        /* of buffers, when direct */
+	uint32_t mem_align, len_align; /* of buffers, and of each piece's length, when direct */
 	dev_t dev;
 	ino_t ino;
 	bool is_block_device, in_memory, thin;
@@ -45,7 +45,7 @@ struct file_disk {
 	_Atomic bool thin;         /* has holes that stay holes */
 	_Atomic bool no_punch, no_zero_range; /* the file system said so */
 	bool direct, in_memory, is_block_device, fallocate, block_size_given;
-	uint32_t mem_align;
+	uint32_t mem_align, len_align;
 	struct file_shape shape;
 	char *filename;
 	/* file_sync.c */

@@ -201,11 +201,13 @@ static void move_in_memory(struct file_disk *d, struct bdev_io *io)
 
 static bool is_aligned(const struct file_disk *d, const struct bdev_io *io)
 {
-	uintptr_t bits = 0;
+	uintptr_t bits = 0, lens = 0;
 
-	for (uint32_t i = 0; i < io->iov_count; i++)
-		bits |= (uintptr_t)io->iovs[i].iov_base | io->iovs[i].iov_len;
-	return !(bits & (d->mem_align - 1));
+	for (uint32_t i = 0; i < io->iov_count; i++) {
+		bits |= (uintptr_t)io->iovs[i].iov_base;
+		lens |= io->iovs[i].iov_len;
+	}
+	return !((bits | lens) & (d->mem_align - 1)) && !(lens & (d->len_align - 1));
 }
 
 static void bounce_came(struct wait *w)

@@ -116,6 +116,7 @@ static void try_direct(int fd, struct file_shape *s)
 	s->direct = !s->why_buffered;
 	if (!s->mem_align)
 		s->mem_align = 1;
+	s->len_align = offset_align ? offset_align : 1;
 }
 
 /* "write through" means that what was answered is on the media; whatever else, it may not be. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "backends/file/file_disk.h"
 #include "backends/file/file_engine.h"
 #include "backends/file/file_rig_test.h"
 
@@ -165,6 +166,26 @@ static void unaligned_memory_is_bounced(void **state)
 	assert_memory_equal(in + 3, out + 5, 9 * BLOCK);
 	assert_int_equal(in[2], 0xee);
 	assert_int_equal(in[9 * BLOCK + 3], 0xee);
+	file_rig_end(&fr);
+}
+
+/* Disks that take data at any address still want whole sectors in each piece; a guest's memory comes in pieces of
+ * pages. */
+static void pieces_that_are_no_sectors_are_bounced(void **state)
+{
+	static _Alignas(4096) uint8_t out[2 * BLOCK], in[4 * BLOCK];
+	struct rig_io io;
+
+	begin();
+	file_disk_of(fr.bdev)->mem_align = 4;
+	fill(out, sizeof(out), 4);
+	assert_int_equal(file_rig_do(&fr, BDEV_WRITE, 7, 2, out), BDEV_ST_OK);
+	rig_io_init(&io, fr.ch[0], BDEV_READ, 7, 2, in, sizeof(out));
+	io.io.iovs = (struct iovec[]){ { in, BLOCK + 128 }, { in + 2 * BLOCK, BLOCK - 128 } };
+	io.io.iov_count = 2;
+	assert_int_equal(rig_io_run(&fr.rig, 0, &io), BDEV_ST_OK);
+	assert_memory_equal(in, out, BLOCK + 128);
+	assert_memory_equal(in + 2 * BLOCK, out + BLOCK + 128, BLOCK - 128);
 	file_rig_end(&fr);
 }
 
@@ -527,6 +548,7 @@ int main(void)
 		cmocka_unit_test(short_transfers_go_on),
 		cmocka_unit_test(endless_again_goes_to_a_thread),
 		cmocka_unit_test(unaligned_memory_is_bounced),
+		cmocka_unit_test(pieces_that_are_no_sectors_are_bounced),
 		cmocka_unit_test(bounced_when_memory_is_hard_to_get),
 		cmocka_unit_test(errors_are_said_in_the_waists_words),
 		cmocka_unit_test(a_failed_flush_fails_the_disk_until_it_is_opened_again),
