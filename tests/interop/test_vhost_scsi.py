@@ -103,8 +103,8 @@ def wait_gone(machine, name, target):
 def test_what_is_written_is_read_back(machine, hba):
     """Data would be lost or torn: small and large, from both of the guest's processors."""
     disk = disk_of(machine, hba)
-    for more in ("--bs=4k --iodepth=16 --size=2m --numjobs=2 --offset_increment=16m",
-                 "--bsrange=4k-512k --blockalign=4k --iodepth=4 --size=16m"):
+    for more in ("--bs=4k --iodepth=16 --size=1m --numjobs=2 --offset_increment=16m",
+                 "--bsrange=4k-512k --blockalign=4k --iodepth=4 --size=12m"):
         result = fio_result(machine.fio(disk, f"--rw=randrw {more} {VERIFY}").wait(SLOW_S))
         assert result["error"] == 0 and result["write"]["total_ios"] > 20, result
 
@@ -147,7 +147,7 @@ def test_a_disk_is_pulled_under_io(machine, hba):
     gone, stays = disk_of(machine, hba, 3), disk_of(machine, hba)
     jobs = [machine.start(f"{FIO} --name=load --filename={disk} --rw=randrw --bs=4k --iodepth=8 --size=8m --loops=1000 "
                           f"--runtime={seconds} --time_based > /tmp/fio{n}.out 2>&1")
-            for n, (disk, seconds) in enumerate([(gone, 60), (stays, 5)])]
+            for n, (disk, seconds) in enumerate([(gone, 60), (stays, 3)])]
     machine.goes_on(gone, jobs[0], ios=100)
     server.remove(hba, 3)
     assert jobs[0].wait(SLOW_S, check=False) is not None
@@ -160,7 +160,7 @@ def test_resets_under_io(machine, hba):
     """Of the unit and of the target: I/O goes on behind them."""
     disk = disk_of(machine, hba)
     job = machine.start(f"{FIO} --name=load --filename={disk} --rw=randrw --bs=4k --iodepth=8 --size=8m --time_based "
-                        f"--runtime=6 {VERIFY}")
+                        f"--runtime=4 {VERIFY}")
     machine.goes_on(disk, job, ios=50)
     for _ in range(3):
         machine.run(f"sg_reset -N -d {disk}")

@@ -538,3 +538,25 @@ def test_targets_come_and_go_under_load(host, hba):
     finally:
         stop.set()
         changer.join()
+
+
+def test_queues_move_under_everything(host, hba):
+    """Commands, functions and events would get lost, or be answered where the queue is no more."""
+    hba.expect_events(120)
+    cores = host.rpc("framework_get_reactors")["reactors"]
+    (session,) = host.shown(hba.name)["sessions"]
+    added, moved = 0, 0
+    for n in range(60):
+        queue = n % 4
+        tasks = [hba.submit(read10(lba, 8), want=4096, queue=n % 2, publish=lba == 7) for lba in range(8)]
+        try:
+            host.rpc("vhost_move_queue", ctrlr=hba.name, id=session["id"], queue=queue, reactor=n // 4 % len(cores))
+            moved += 1
+        except RpcError as e:
+            assert "already" in e.message or "is there" in e.message or e.code in (-16, -114), e
+        assert all(hba.wait(task).good for task in tasks)
+        assert hba.tmf(QUERY_TASK_SET) == S_OK
+        host.remove(hba.name, host.add(hba.name, "disk1", 3))
+        added += 1
+    assert moved >= 20
+    assert [hba.event()[2] for _ in range(2 * added)] == [RESET_RESCAN, RESET_REMOVED] * added
