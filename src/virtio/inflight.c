@@ -36,13 +36,14 @@ void vq_inflight_format(void *region, bool packed, uint32_t size)
 	uint32_t i;
 
 	if (!packed) {
-		split->desc_num = le16_of((uint16_t)size);
+		STORE16(split->desc_num, (uint16_t)size);
 		return;
 	}
-	p->desc_num = le16_of((uint16_t)size);
-	p->used_wrap_counter = p->old_used_wrap_counter = 1;
+	STORE16(p->desc_num, (uint16_t)size);
+	STORE8(p->used_wrap_counter, 1);
+	STORE8(p->old_used_wrap_counter, 1);
 	for (i = 0; i < size; i++) /* the last one's next is none */
-		p->desc[i].next = le16_of((uint16_t)(i + 1));
+		STORE16(p->desc[i].next, (uint16_t)(i + 1));
 }
 
 enum vq_fault vq_inflight_start(struct vq_dev *q, const struct vq_setup *s)
@@ -146,7 +147,7 @@ static enum vq_fault split_start(struct vq_dev *q, const struct vq_setup *s)
 	enum vq_fault fault;
 
 	if (version == 0) { /* nobody's yet; start from the base */
-		r->desc_num = le16_of((uint16_t)max_u32(le16_get(r->desc_num), q->size));
+		STORE16(r->desc_num, (uint16_t)max_u32(vq_peek16(&r->desc_num), q->size));
 		STORE16(r->used_idx, q->used_next);
 		STORE16(r->version, VIRTQ_INFLIGHT_VERSION);
 		return VQ_OK;
@@ -312,9 +313,12 @@ static void packed_first_use(struct vq_dev *q, struct pvirtq_inflight *r)
 {
 	q->inflight_count = max_u32(q->inflight_count, q->size);
 	vq_inflight_format(r, true, q->inflight_count);
-	r->free_head = r->old_free_head = le16_of(0);
-	r->used_idx = r->old_used_idx = le16_of(q->used_next);
-	r->used_wrap_counter = r->old_used_wrap_counter = q->used_wrap;
+	STORE16(r->free_head, 0);
+	STORE16(r->old_free_head, 0);
+	STORE16(r->used_idx, q->used_next);
+	STORE16(r->old_used_idx, q->used_next);
+	STORE8(r->used_wrap_counter, q->used_wrap);
+	STORE8(r->old_used_wrap_counter, q->used_wrap);
 	STORE16(r->version, VIRTQ_INFLIGHT_VERSION);
 }
 
