@@ -19,12 +19,41 @@ static const char *disk_of(struct json_object *ctrlr)
 	return field_text(field(field(ctrlr, "backend_specific"), "block"), "bdev");
 }
 
+/* The target of a SCSI host that a disk is; NULL: none, or it is no such host. */
+static struct json_object *target_of(struct json_object *ctrlr, const char *disk)
+{
+	struct json_object *targets = field(field(ctrlr, "backend_specific"), "scsi");
+
+	for (size_t i = 0; i < list_count(targets); i++)
+		if (list_find(field(list_at(targets, i), "luns"), "bdev_name", disk))
+			return list_at(targets, i);
+	return NULL;
+}
+
 struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk)
 {
 	for (size_t i = 0; i < list_count(ctrlrs); i++)
-		if (strcmp(disk_of(list_at(ctrlrs, i)), disk) == 0)
+		if (strcmp(disk_of(list_at(ctrlrs, i)), disk) == 0 || target_of(list_at(ctrlrs, i), disk))
 			return list_at(ctrlrs, i);
 	return NULL;
+}
+
+/* Its disk, or those of its targets. */
+static const char *disks_of(struct json_object *ctrlr, char *buf, size_t size)
+{
+	struct json_object *targets = field(field(ctrlr, "backend_specific"), "scsi");
+	struct text t = text_over(buf, size);
+
+	text_add(&t, "%s", disk_of(ctrlr));
+	for (size_t i = 0; i < list_count(targets); i++) {
+		struct json_object *lun = list_at(field(list_at(targets, i), "luns"), 0);
+
+		if (lun)
+			text_add(&t, "%s%s", t.len ? ", " : "", field_text(lun, "bdev_name"));
+	}
+	if (t.cut)
+		text_end_with(&t, "...");
+	return buf;
 }
 
 /* By its name, or its disk's. */
@@ -112,9 +141,10 @@ void vhost_export_rows(struct cli *c, struct table *t)
 
 	for (size_t i = 0; i < list_count(all); i++) {
 		struct json_object *ctrlr = list_at(all, i);
+		char disks[256];
 
 		table_cell(t, "%s", field_text(ctrlr, "ctrlr"));
-		table_cell(t, "%s", disk_of(ctrlr));
+		table_cell(t, "%s", disks_of(ctrlr, disks, sizeof(disks)));
 		table_cell(t, "%s", field_text(ctrlr, "socket"));
 		table_cell(t, "any");
 		table_cell(t, "%zu", list_count(field(ctrlr, "sessions")));
@@ -134,12 +164,14 @@ void vhost_export_add_json(struct cli *c, struct json_object *array)
 bool vhost_export_show(struct cli *c, const char *name)
 {
 	struct json_object *all = controllers(c), *ctrlr = find(all, name);
+	char disks[2048];
 
 	if (ctrlr && c->json) {
 		cli_print_json(ctrlr);
 	} else if (ctrlr) {
 		printf("%s\n  socket      %s\n  disk        %s\n  connected   %zu\n", field_text(ctrlr, "ctrlr"),
-		       field_text(ctrlr, "socket"), disk_of(ctrlr), list_count(field(ctrlr, "sessions")));
+		       field_text(ctrlr, "socket"), disks_of(ctrlr, disks, sizeof(disks)),
+		       list_count(field(ctrlr, "sessions")));
 		say_lines(ctrlr);
 	}
 	json_object_put(all);
@@ -148,13 +180,21 @@ bool vhost_export_show(struct cli *c, const char *name)
 
 bool vhost_export_remove(struct cli *c, const char *name, struct err *e)
 {
-	struct json_object *all = controllers(c), *ctrlr = find(all, name), *params;
+	struct json_object *all = controllers(c), *ctrlr = find(all, name), *params, *target;
 	bool found = ctrlr != NULL;
 
 	if (found) {
+		/* A disk among others of a SCSI host: the others stay. */
+		target = strcmp(field_text(ctrlr, "ctrlr"), name) ? target_of(ctrlr, name) : NULL;
 		params = json_object_new_object();
 		json_object_object_add(params, "ctrlr", json_object_new_string(field_text(ctrlr, "ctrlr")));
-		if (client_do(c, "vhost_delete_controller", params, e) == 0 && !c->json)
+		if (target)
+			json_object_object_add(params, "scsi_target_num",
+			                       json_object_new_uint64(field_u64(target, "scsi_dev_num")));
+		if (client_do(c, target ? "vhost_scsi_controller_remove_target" : "vhost_delete_controller", params, e) == 0 &&
+		    !c->json && target)
+			printf("%s is no more a target of %s\n", name, field_text(ctrlr, "ctrlr"));
+		else if (!e->code && !c->json)
 			printf("%s is gone\n", field_text(ctrlr, "ctrlr"));
 		json_object_put(params);
 	}

@@ -66,3 +66,9 @@ def test_scsi_controllers(cli, findings):
     assert [level for level, _ in findings()] == ["ok"]
     assert "  target     2: disk\n" in cli("status")
     assert "-device vhost-user-scsi-pci,chardev=scsi" in cli("export", "show", "scsi")
+    cli.daemon.malloc("other", mib=1)
+    cli.daemon.rpc("vhost_scsi_controller_add_target", ctrlr="scsi", scsi_target_num=-1, bdev_name="other")
+    assert "other, disk" in cli("export", "list")
+    assert "served as   scsi" in cli("disk", "show", "other")
+    assert "other is no more a target of scsi" in cli("export", "remove", "other")
+    assert [c["ctrlr"] for c in cli.daemon.rpc("vhost_get_controllers")] == ["vm", "scsi"]
