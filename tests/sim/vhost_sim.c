@@ -42,10 +42,18 @@ static void retry(struct timer *t);
 
 /* --- what guests do ----------------------------------------------------------------------------------------------- */
 
-/* The kernel tells of a socket that was closed before it tells of one that was connected later. */
 static void come_soon(struct member *m)
 {
-	timer_start(&m->retry, 100 * NS_PER_US + sim_draw(3 * NS_PER_MS), retry);
+	timer_start(&m->retry, 1 + sim_draw(3 * NS_PER_MS), retry);
+}
+
+/* A kernel tells of a socket that was closed before it tells of one that was connected later; here bytes travel. */
+static bool is_hanging_up(const struct guest *g)
+{
+	struct net_addr addr;
+
+	must(!net_addr_parse(NET_UNIX, g->path, NULL, &addr, NULL));
+	return sim_net_connections_to(&addr);
 }
 
 static void retry(struct timer *t)
@@ -54,6 +62,10 @@ static void retry(struct timer *t)
 
 	if (m->over || m->guest.sock)
 		return;
+	if (is_hanging_up(&m->guest)) {
+		come_soon(m);
+		return;
+	}
 	m->was_up_all_along = m->ctrlr == CTRLR_UP;
 	if (!guest_connect(&m->guest))
 		come_soon(m);
