@@ -225,6 +225,19 @@ static void flush(struct vhost_session_priv *s)
 
 /* --- ending ------------------------------------------------------------------------------------------------------- */
 
+/* Its end may be told after the next one has come: as long as that runs no queue it can still wait. */
+static void hold_newer(struct vhost_session_priv *ended)
+{
+	list_each(l, &ended->session.ctrlr->sessions) {
+		struct vhost_session_priv *s = session_priv(list_entry(l, struct vhost_session, link));
+
+		if (s->session.id <= ended->session.id || s->ended || s->running)
+			continue;
+		s->waiting = true;
+		update_reading(s);
+	}
+}
+
 void vhost_session_end(struct vhost_session_priv *s, const char *why)
 {
 	if (s->ended)
@@ -242,6 +255,7 @@ void vhost_session_end(struct vhost_session_priv *s, const char *why)
 	s->out_fd = -1;
 	s->out_len = 0;
 	vhost_backend_close(s);
+	hold_newer(s);
 	vhost_ctrlr_session_gone(s->session.ctrlr);
 	if (!s->busy)
 		end_soon(s);
