@@ -28,6 +28,7 @@ LOG_LINES = 50                  # of each thing that failed
 PYTEST_LOG_LINES = 400          # of all that failed in a suite
 MESON_TIMEOUT_FACTOR = 4        # sanitizers and busy machines are slow
 PYTEST_TIMEOUT_S = 45 * 60
+TEST_TIMEOUT_S = 15 * 60         # one that hangs fails with its name
 PROTO_AT_ONCE = 4               # files; at most 8: tests/lib/gantry.py gives each ports of its own
 TSAN_MODULES = {'core', 'net', 'base', 'virtio_race'}
 
@@ -128,6 +129,7 @@ class Runner:
         report = ROOT / directory / f'{suite}.xml'
         report.unlink(missing_ok=True)
         log = command([python_with_pytest(), '-m', 'pytest', '-q', '--tb=short', f'--junitxml={report}',
+                       f'--timeout={TEST_TIMEOUT_S}',
                        *(['-n', str(at_once), '--dist', 'loadfile'] if at_once > 1 else []), f'tests/{suite}'],
                       {**SANITIZER_ENV, 'GANTRY_BUILD': directory}, PYTEST_TIMEOUT_S)
         self.report(name, pytest_result(report, log), started)
