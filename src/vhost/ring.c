@@ -10,6 +10,7 @@
 #include "vhost/session.h"
 
 #define TAKE_MAX 64u                           /* chains a pass */
+#define TAKE_MIN 16u                           /* unless there are fewer */
 #define WINDOW_NS (10 * NS_PER_MS)             /* the rate is measured over it */
 #define DELAY_NS_MAX (10 * NS_PER_MS)
 
@@ -206,20 +207,30 @@ static void finish_resubmits(struct vhost_ring_priv *r)
 		fault(r);
 }
 
+/* Half of what is there: were it all taken at once, the driver would have nothing to do until the end of the pass, and
+ * then this core until the driver has done its part. Known when the first has been taken. */
+static uint32_t most_to_take(const struct vq_dev *q)
+{
+	uint32_t more = vq_dev_known(q);
+
+	return more ? min_u32(max_u32((more + 1) / 2, TAKE_MIN), TAKE_MAX) : TAKE_MAX;
+}
+
 static uint32_t look(struct looker *l)
 {
 	struct vhost_ring_priv *r = container_of(l, struct vhost_ring_priv, looker);
 	const struct vhost_device_ops *ops = r->ring.session->ctrlr->ops;
-	uint32_t n = 0;
+	uint32_t n = 0, most = 1;
 	int rc = 0;
 
-	while (n < TAKE_MAX && !r->broken) {
+	while (n < most && !r->broken) {
 		struct vhost_task *t;
 
 		rc = pop(r, &t);
 		if (rc <= 0)
 			break;
-		n++;
+		if (n++ == 0)
+			most = most_to_take(&r->vq);
 		ops->execute(t);
 	}
 	if (rc < 0)

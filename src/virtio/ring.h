@@ -205,6 +205,11 @@ void vq_dev_fini(struct vq_dev *q);
 static inline int vq_dev_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint32_t max);
 /* Is there anything to pop? One read. Never in a stopped queue. */
 static inline bool vq_dev_pending(const struct vq_dev *q);
+/* How many more have been seen already; 0: none, or a packed queue, which shows them one by one. */
+static inline uint32_t vq_dev_known(const struct vq_dev *q)
+{
+	return q->packed ? 0 : (uint16_t)(q->avail_seen - q->avail_next);
+}
 /* Give a chain back: `written` bytes of its writable part. In any order; in-order queues keep it back until its
  * elders are done. The driver sees it with the next publish. */
 static inline void vq_dev_push(struct vq_dev *q, const struct vq_chain *c, uint32_t written);
