@@ -75,9 +75,10 @@ CASES = [
       for pattern in ("randread", "randwrite") for depth in (1, 32, 128)),
     *(vhost(f"adaptive against poll, {pattern} QD32", mode="adaptive", against="poll", pattern=pattern, depth=32,
             goal=(">=", 0.95)) for pattern in ("randread", "randwrite")),
-    vhost("two queues on two cores against one", against="one core", target_cores=2, qpairs=2, goal=(">=", 1.7)),
+    vhost("two queues on two cores against one", against="one core", target_cores=2, qpairs=2, depth=256,
+          goal=(">=", 1.7)),
     vhost("two queues on two cores, their CPU per I/O", against="one core", mode="interrupt", target_cores=2, qpairs=2,
-          metric="cpu_per_io", goal=("<=", 1.1)),
+          depth=256, metric="cpu_per_io", goal=("<=", 1.1)),
     *(case(f"file on {where}, {pattern} QD{depth}, against {peer}", disk=f"uring:{where}", pattern=pattern, depth=depth,
            initiators=1, goal=(">=", 1.5 if where == "shm" else 1.0), peer_disk=f"{peer}:{where}")
       for where in ("shm", "disk") for peer in ("uring", "aio") for pattern in ("randread", "randwrite")
