@@ -131,7 +131,23 @@ static int index_regions(struct vhost_mem *m, struct err *e)
 	return m->vq ? 0 : e->code;
 }
 
-/* Who asked to hear of it hears when nothing of the old version is used any more, which may take as long as a
+static bool has(const struct vhost_mem *m, const struct vhost_region *r)
+{
+	for (uint32_t i = 0; i < m->count; i++)
+		if (m->regions[i] == r)
+			return true;
+	return false;
+}
+
+static bool has_all_of(const struct vhost_mem *m, const struct vhost_mem *old)
+{
+	for (uint32_t i = 0; i < old->count; i++)
+		if (!has(m, old->regions[i]))
+			return false;
+	return true;
+}
+
+/* Who asked to hear of it hears when nothing is used any more of what was taken away, which may take as long as a
  * request does. */
 void vhost_mem_publish(struct vhost_session_priv *s, struct vhost_mem *m, struct err *e)
 {
@@ -147,7 +163,7 @@ void vhost_mem_publish(struct vhost_session_priv *s, struct vhost_mem *m, struct
 			vhost_queue_remap(s->rings[i]);
 	if (!old)
 		return;
-	if (vu_wants_reply(&s->msg)) {
+	if (vu_wants_reply(&s->msg) && !has_all_of(m, old)) {
 		s->wait_mem = old;
 		s->waits++;
 	}

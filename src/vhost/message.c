@@ -338,7 +338,7 @@ static void on_get_vring_base(struct vhost_session_priv *s)
 	if (!r)
 		return;
 	r->queue.kicked = false;
-	r->queue.asked_base = true;
+	r->queue.asked_base = r->queue.running;
 	s->reply.state.num = r->queue.base;
 	vhost_queue_stop(r);
 }

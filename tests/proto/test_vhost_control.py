@@ -2,6 +2,7 @@
 """vhost's controllers by their methods, and what a front-end is told: configuration that changes, a cache that is
 switched, disks and controllers that go under it; and a controller that connects by itself."""
 import copy
+import dataclasses
 import os
 import socket
 import struct
@@ -231,6 +232,24 @@ def test_queues_lie_on_many_cores_and_move(tmp_path):
             daemon.tell("vhost_delete_controller", ctrlr="vm")
         with Blk(serve(daemon, cpumask=f"[{one}]"), queues=4):
             assert cores_of(daemon) == [1, 1, 1, 1]
+
+
+def test_memory_is_added_while_a_disk_is_slow(tmp_path):
+    """A machine whose front-end waits for the answer stands still; nothing was taken away that a request may use."""
+    with Daemon(tmp_path, "-S", tmp_path) as daemon:
+        daemon.tell("bdev_malloc_create", name="ram", num_blocks=2048, block_size=SECTOR)
+        daemon.tell("bdev_delay_create", base_bdev_name="ram", name="disk", avg_read_latency=30_000_000,
+                    p99_read_latency=30_000_000, avg_write_latency=1, p99_write_latency=1)
+        disk = Blk(serve(daemon))
+        disk.submit(IN, want=SECTOR)
+        wait_until(lambda: daemon.rpc("vhost_get_controllers")[0]["sessions"][0]["inflight_task_cnt"],
+                   "the request to be taken")
+        last = disk.memory.regions[-1]
+        more = dataclasses.replace(last, gpa=last.gpa + (1 << 36), user=last.user + (1 << 36))
+        disk.front.add_mem_reg(more)
+        assert disk.queues[0].collect() == 0
+        daemon.kill()
+        disk.close()
 
 
 def test_killed_with_requests_in_flight(tmp_path):
