@@ -71,7 +71,7 @@ class Machine:
                    "-qmp", f"unix:{directory}/qmp,server=on,wait=off", "-accel", "tcg,thread=multi", "-cpu", "max",
                    "-smp", str(CPUS), "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
                    "-no-reboot", "-kernel", f"/boot/vmlinuz-{release}", "-initrd", str(initramfs),
-                   "-append", "console=ttyS0 panic=-1", "-serial", f"file:{directory}/console.log",
+                   "-append", f"console=ttyS0 panic=-1 disks={len(devices)}", "-serial", f"file:{directory}/console.log",
                    *[option for row in devices for option in row]]
         if incoming:
             command += ["-incoming", incoming]

@@ -30,7 +30,12 @@ rounds_of() {
 	cat /tmp/$disk.out
 }
 
-for dir in /sys/block/vd*; do
+# SCSI disks are found a moment later; the command line says how many disks there are.
+disks_wanted=$(sed 's/.*disks=\([0-9]*\).*/\1/' /proc/cmdline)
+until set -- /sys/block/[sv]d* && [ $# -ge "$disks_wanted" ]; do
+	sleep 0.1
+done
+for dir; do
 	rounds_of "${dir##*/}" &
 	reader "/dev/${dir##*/}" &
 done

@@ -25,12 +25,13 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "lib"), str(TESTS / "interop")]
 
 from gantry import Daemon, RpcError, cpus                       # noqa: E402
-from migrant import Migrant                                     # noqa: E402
-from vhost_guest import blk                                     # noqa: E402
+from migrant import Migrant, moves_live                         # noqa: E402
+from vhost_guest import blk, scsi                               # noqa: E402
 
 MIB = 64
 DISKS = {"split": {"queues": 1}, "queues": {"queues": 2}, "packed": {"queues": 2, "packed": True},
          "small": {"queues": 2, "packed": True, "size": 16}}
+SCSI = {"scsi": {"queues": 2}}  # with a QEMU that can connect it again
 RSS_GROWTH_KIB = 96 * 1024
 FD_GROWTH = 32
 
@@ -46,19 +47,28 @@ class House:
         (self.directory / "guest").mkdir()
         self.guest = Migrant(self.directory / "guest")
         self.end, self.events, self.counts, self.base = 0, 0, {}, None
+        self.scsi = SCSI if moves_live() else {}
 
     def serve(self):
         self.daemon.start()
-        for name in DISKS:
+        for name in [*DISKS, *self.scsi]:
             image = self.directory / f"{name}.img"
             with open(image, "ab") as f:
                 f.truncate(MIB << 20)
             self.daemon.rpc("bdev_aio_create", name=name, filename=str(image), block_size=512)
             for end in (0, 1):
-                self.daemon.rpc("vhost_create_blk_controller", ctrlr=f"{name}.{end}", dev_name=name)
+                self.serve_disk(name, f"{name}.{end}")
+
+    def serve_disk(self, name, ctrlr):
+        if name in DISKS:
+            self.daemon.rpc("vhost_create_blk_controller", ctrlr=ctrlr, dev_name=name)
+            return
+        self.daemon.rpc("vhost_create_scsi_controller", ctrlr=ctrlr)
+        self.daemon.rpc("vhost_scsi_controller_add_target", ctrlr=ctrlr, scsi_target_num=0, bdev_name=name)
 
     def devices(self):
-        return [blk(name, self.sockets / f"{name}.{self.end}", **row) for name, row in DISKS.items()]
+        return [kind(name, self.sockets / f"{name}.{self.end}", **row)
+                for kind, rows in ((blk, DISKS), (scsi, self.scsi)) for name, row in rows.items()]
 
     def start(self):
         self.serve()
