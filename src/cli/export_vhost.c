@@ -70,14 +70,15 @@ static void qemu_lines(struct json_object *lines, struct json_object *ctrlr)
 	const char *name = field_text(ctrlr, "ctrlr"), *socket = field_text(ctrlr, "socket");
 	char line[1024];
 	struct text t = text_over(line, sizeof(line));
+	bool is_scsi = field(field(ctrlr, "backend_specific"), "scsi") != NULL; /* older QEMUs refuse to reconnect it */
 
 	json_object_array_add(lines, json_object_new_string("-object memory-backend-memfd,id=mem,size=2G,share=on -m 2G "
 	                                                    "-numa node,memdev=mem"));
 	text_add(&t, "-chardev socket,id=%s,path=%s,%s", name, socket,
-	         field_bool(ctrlr, "client") ? "server=on" : "reconnect=1");
+	         field_bool(ctrlr, "client") ? "server=on" : is_scsi ? "server=off" : "reconnect=1");
 	json_object_array_add(lines, json_object_new_string(line));
 	t = text_over(line, sizeof(line));
-	if (field(field(ctrlr, "backend_specific"), "scsi"))
+	if (is_scsi)
 		text_add(&t, "-device vhost-user-scsi-pci,chardev=%s,num_queues=4", name);
 	else
 		text_add(&t, "-device vhost-user-blk-pci,chardev=%s,num-queues=4", name);

@@ -34,6 +34,8 @@ QEMU_MOVES_LIVE = 10
 
 
 def moves_live():
+    if not shutil.which(QEMU):
+        return False
     said = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True).stdout
     return int(re.search(r"version (\d+)", said)[1]) >= QEMU_MOVES_LIVE
 
@@ -70,8 +72,8 @@ class Machine:
                    "-object", f"memory-backend-memfd,id=memory,size={MEMORY_MIB}M,share=on",
                    "-qmp", f"unix:{directory}/qmp,server=on,wait=off", "-accel", "tcg,thread=multi", "-cpu", "max",
                    "-smp", str(CPUS), "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
-                   "-no-reboot", "-kernel", f"/boot/vmlinuz-{release}", "-initrd", str(initramfs),
-                   "-append", f"console=ttyS0 panic=-1 disks={len(devices)}", "-serial", f"file:{directory}/console.log",
+                   "-no-reboot", "-kernel", f"/boot/vmlinuz-{release}", "-initrd", str(initramfs), "-append",
+                   f"console=ttyS0 panic=-1 disks={len(devices)}", "-serial", f"file:{directory}/console.log",
                    *[option for row in devices for option in row]]
         if incoming:
             command += ["-incoming", incoming]

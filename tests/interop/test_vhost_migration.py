@@ -10,7 +10,8 @@ from migrant import Migrant, moves_live
 from vhost_guest import blk, scsi
 
 MIB = 64
-DISKS = {"split": (blk, {"queues": 2}), "packed": (blk, {"queues": 2, "packed": True}), "scsi": (scsi, {})}
+DISKS = {"split": (blk, {"queues": 2}), "packed": (blk, {"queues": 2, "packed": True}),
+         "scsi": (scsi, {"reconnect": moves_live()})}
 
 
 class Shared:

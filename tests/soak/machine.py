@@ -31,7 +31,7 @@ from vhost_guest import blk, scsi                               # noqa: E402
 MIB = 64
 DISKS = {"split": {"queues": 1}, "queues": {"queues": 2}, "packed": {"queues": 2, "packed": True},
          "small": {"queues": 2, "packed": True, "size": 16}}
-SCSI = {"scsi": {"queues": 2}}  # with a QEMU that can connect it again
+SCSI = {"scsi": {"queues": 2, "reconnect": True}}  # with a QEMU that can connect it again
 RSS_GROWTH_KIB = 96 * 1024
 FD_GROWTH = 32
 
