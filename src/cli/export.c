@@ -38,7 +38,8 @@ static const struct cli_verb verbs[] = {
 	{ "list", "", "what is served, where, and to how many", run_list, .is_default = true,
 	  .example = "gantry export list" },
 	{ "show", "EXPORT", "one of them, with its hosts and the command with which a host connects", run_show,
-	  .help = "EXPORT is an NQN, what follows its last colon, or a disk.", .example = "gantry export show disk0" },
+	  .help = "EXPORT is an NQN, what follows its last colon, a vhost controller, or a disk.",
+	  .example = "gantry export show disk0" },
 	{ "disk", "DISK", "serve a disk over NVMe/TCP, iSCSI or vhost-user: everything in one go",
 	  run_disk, CLI_OPTIONS(disk_options),
 	  .describe = describe,
@@ -48,7 +49,8 @@ static const struct cli_verb verbs[] = {
 	  .example = "gantry export disk disk0 --listen 127.0.0.1:4420\ngantry export disk disk0 --iscsi\n"
 	             "gantry export disk disk0 --vhost" },
 	{ "remove", "EXPORT", "serve it no more; the disk stays", run_remove,
-	  .help = "EXPORT is an NQN, what follows its last colon, or a disk. Hosts are disconnected.",
+	  .help = "EXPORT is an NQN, what follows its last colon, a vhost controller, or a disk. Hosts are disconnected; "
+	          "the I/O of virtual machines stands still until their controller is there again.",
 	  .example = "gantry export remove disk0" },
 };
 const struct cli_noun export_noun = { "export", "disks as hosts see them", verbs, ARRAY_SIZE(verbs) };
@@ -84,14 +86,13 @@ static int run_disk(struct cli *c, struct cli_args *a)
 	struct job j = { .c = c, .a = a };
 	struct json_object *now = NULL;
 
-	if (args_has(a, "vhost") && (args_has(a, "iscsi") || args_has(a, "listen") || args_has(a, "host")))
-		return cli_misuse("--vhost has a socket, and no addresses or hosts: leave --iscsi, --listen and --host out");
 	if (args_has(a, "vhost"))
 		return vhost_export_disk(c, a);
 	if (args_has(a, "iscsi"))
 		return iscsi_export_disk(c, a);
 	if (args_has(a, "name") || args_has(a, "chap-group"))
-		return cli_misuse("--%s is for iSCSI; give --iscsi too", args_has(a, "name") ? "name" : "chap-group");
+		return args_has(a, "name") ? cli_misuse("--name is for iSCSI and vhost; give --iscsi or --vhost, too") :
+		                             cli_misuse("--chap-group is for iSCSI; give --iscsi too");
 	if (prepare(&j) == 0 && make_transport(&j) == 0 && make_subsystem(&j) == 0) {
 		if (add_namespace(&j) || add_listeners(&j) || add_hosts(&j))
 			undo(&j);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* export_vhost.c: gantry export to virtual machines: a vhost controller, and the options that QEMU wants. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -64,11 +65,33 @@ static struct json_object *find(struct json_object *all, const char *name)
 	return found ? found : vhost_export_of_disk(all, name);
 }
 
+/* A name as QEMU's identifiers are: a letter, then letters, digits, '-', '.' and '_'. */
+static const char *qemu_id(const char *name, char *buf, size_t size)
+{
+	struct text t = text_over(buf, size);
+
+	text_add(&t, "%s", isalpha((unsigned char)*name) ? "" : "vm-");
+	for (; *name; name++)
+		text_add(&t, "%c", isalnum((unsigned char)*name) || strchr("-._", *name) ? *name : '-');
+	return buf;
+}
+
+/* A value in one of QEMU's lists: a comma stands there twice. */
+static const char *qemu_value(const char *value, char *buf, size_t size)
+{
+	struct text t = text_over(buf, size);
+
+	for (; *value; value++)
+		text_add(&t, "%c%s", *value, *value == ',' ? "," : "");
+	return buf;
+}
+
 /* Memory that can be shared, the socket, the device. `client`: QEMU listens. */
 static void qemu_lines(struct json_object *lines, struct json_object *ctrlr)
 {
-	const char *name = field_text(ctrlr, "ctrlr"), *socket = field_text(ctrlr, "socket");
-	char line[1024];
+	char id[256], path[256], line[1024];
+	const char *name = qemu_id(field_text(ctrlr, "ctrlr"), id, sizeof(id));
+	const char *socket = qemu_value(field_text(ctrlr, "socket"), path, sizeof(path));
 	struct text t = text_over(line, sizeof(line));
 	bool is_scsi = field(field(ctrlr, "backend_specific"), "scsi") != NULL; /* older QEMUs refuse to reconnect it */
 
@@ -112,7 +135,28 @@ static int make(struct cli *c, const char *name, const char *disk, struct err *e
 	return rc;
 }
 
+static int export_disk(struct cli *c, struct cli_args *a);
+
+/* What is meant for other ways of serving would be lost without a word. */
+static const struct cli_option *stranger(struct cli_args *a)
+{
+	for (size_t i = 0; i < a->given_count; i++)
+		if (strcmp(a->given[i].option->name, "vhost") != 0 && strcmp(a->given[i].option->name, "name") != 0)
+			return a->given[i].option;
+	return NULL;
+}
+
 int vhost_export_disk(struct cli *c, struct cli_args *a)
+{
+	const struct cli_option *other = stranger(a);
+
+	if (other)
+		return cli_misuse("--vhost makes a socket for virtual machines of this machine; with it there is --name, and "
+		                  "no --%s", other->name);
+	return export_disk(c, a);
+}
+
+static int export_disk(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
 	struct json_object *disk = disk_find(c, a->words[0], &e), *all = NULL, *ctrlr;

@@ -61,7 +61,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 	struct err e = { 0 };
 	struct json_object *all = hosts_take(c, SIZE_MAX, &e);
 
-	return cli_answer(c, all, &e, "No hosts, since nothing is exported: gantry export disk DISK", print_hosts);
+	return cli_answer(c, all, &e, "No hosts, and no export that lets any come: gantry export list", print_hosts);
 }
 
 static int run_show(struct cli *c, struct cli_args *a)

@@ -72,3 +72,22 @@ def test_scsi_controllers(cli, findings):
     assert "served as   scsi" in cli("disk", "show", "other")
     assert "other is no more a target of scsi" in cli("export", "remove", "other")
     assert [c["ctrlr"] for c in cli.daemon.rpc("vhost_get_controllers")] == ["vm", "scsi"]
+
+
+def test_what_is_meant_for_others_is_refused(cli):
+    for words in (["--iscsi"], ["--listen", "127.0.0.1:4420"], ["--nqn", "nqn.2016-06.io.gantry:x"],
+                  ["--chap-group", "1"], ["--nsid", "2"]):
+        assert f"no {words[0]}" in cli("export", "disk", "disk", "--vhost", *words, status=2)
+    assert "--vhost" in cli("export", "disk", "disk", "--name", "x", status=2)
+
+
+def test_options_are_as_qemu_reads_them(cli):
+    for name, ident in (("vm", "vm"), ("0a9e,x y", "vm-0a9e-x-y")):
+        path = str(cli.daemon.directory / name).replace(",", ",,")
+        said = cli("export", "disk", "disk", "--vhost", "--name", name)
+        assert f"  -chardev socket,id={ident},path={path},reconnect=1\n" in said
+        assert f"  -device vhost-user-blk-pci,chardev={ident},num-queues=4\n" in said
+
+
+def test_no_host_yet(cli):
+    assert "nothing" not in cli("host", "list") and "gantry export list" in cli("host", "list")
