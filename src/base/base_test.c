@@ -398,6 +398,17 @@ static void prefix_is_told_from_its_neighbours(void **state)
 
 /* ---- uuid.h ---- */
 
+/* Of the vectors of FNV's authors. */
+static void names_have_numbers(void **state)
+{
+	struct uuid u = uuid_of_name("");
+	char buf[UUID_TEXT_MAX];
+
+	assert_string_equal(uuid_to_text(&u, buf), "6c62272e-07bb-0142-62b8-21756295c58d");
+	u = uuid_of_name("a");
+	assert_string_equal(uuid_to_text(&u, buf), "d228cb69-6f1a-8caf-7891-2b704e4a8964");
+}
+
 static void uuid_survives_text_and_back(void **state)
 {
 	static const char *const bad[] = {
@@ -455,6 +466,7 @@ int main(void)
 		cmocka_unit_test(names_of_any_length_are_compared_safely),
 		cmocka_unit_test(prefix_is_told_from_its_neighbours),
 		cmocka_unit_test(uuid_survives_text_and_back),
+		cmocka_unit_test(names_have_numbers),
 		cmocka_unit_test(random_uuid_says_version_4),
 	};
 

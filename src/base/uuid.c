@@ -7,6 +7,19 @@
 static bool dash_follows(int byte) { return byte == 3 || byte == 5 || byte == 7 || byte == 9; }
 static int digit_of(char c);
 
+struct uuid uuid_of_name(const char *name)
+{
+	const unsigned __int128 prime = (unsigned __int128)1 << 88 | 0x13b;
+	unsigned __int128 hash = (unsigned __int128)0x6c62272e07bb0142 << 64 | 0x62b821756295c58d;
+	struct uuid u;
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * prime;
+	for (int i = 15; i >= 0; i--, hash >>= 8)
+		u.b[i] = (uint8_t)hash;
+	return u;
+}
+
 bool uuid_is_null(const struct uuid *u)
 {
 	return uuid_equal(u, &(struct uuid){ 0 });

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* uuid.h: UUIDs as text and bytes, by libuuid. Random bytes come from the caller: core owns randomness. */
+/* uuid.h: UUIDs as text and bytes. Random bytes come from the caller: core owns randomness. */
 #ifndef BASE_UUID_H
 #define BASE_UUID_H
 
@@ -18,5 +18,7 @@ bool uuid_from_text(const char *text, struct uuid *ret_uuid) MUST_USE;
 const char *uuid_to_text(const struct uuid *u, char buf[static UUID_TEXT_MAX]);
 /* Version 4 from 16 random bytes. */
 struct uuid uuid_from_random(const uint8_t random[static 16]);
+/* 128 bits that stand for a name among others (FNV-1a); no protection from who looks for two that are alike. */
+struct uuid uuid_of_name(const char *name);
 
 #endif

@@ -7,7 +7,6 @@
  *     control                        the seat is taken off the register; then
  *     its core                       n->ended(); the seat is freed when no mail is out
  */
-#include "base/crc32c.h"
 #include "bdev/reservation.h"
 #include "core/log.h"
 #include "scsi/scsi_priv.h"
@@ -23,20 +22,6 @@ static void mail_on_control(struct msg *m);
 static bool core_watch(struct watch *w, uint64_t now_ns, uint64_t limit_ns);
 
 /* --- joining: control -- */
-
-/* What stands for the initiator port where an initiator is known by 16 bytes. */
-static struct uuid id_of(const char *initiator_port)
-{
-	struct uuid id;
-	size_t len = strlen(initiator_port);
-
-	for (uint32_t i = 0; i < sizeof(id.b); i += 4) {
-		uint32_t part = crc32c_update(0x9e3779b9u * (i + 1), initiator_port, len);
-
-		memcpy(&id.b[i], &part, sizeof(part));
-	}
-	return id;
-}
 
 static int check_join(const struct scsi_nexus *n, const struct scsi_target *t, struct err *e)
 {
@@ -74,7 +59,7 @@ int scsi_nexus_join(struct scsi_nexus *n, struct scsi_target *t, const struct sc
 		return rc;
 	n->ops = ops;
 	n->target = t;
-	n->who.host_id = id_of(n->initiator_port);
+	n->who.host_id = uuid_of_name(n->initiator_port);
 	bdev_lease_init(&n->lease);
 	n->lease_epoch = bdev_lease_epoch(&n->lease);
 	list_init(&n->tasks);
