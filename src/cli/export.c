@@ -468,7 +468,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 
 static int run_show(struct cli *c, struct cli_args *a)
 {
-	bool elsewhere = iscsi_export_show(c, a->words[0]) | vhost_export_show(c, a->words[0]);
+	bool over_iscsi = iscsi_export_show(c, a->words[0]), elsewhere = vhost_export_show(c, a->words[0]) || over_iscsi;
 	struct err e = { 0 };
 	struct json_object *all = client_call(c, "nvmf_get_subsystems", NULL, &e);
 	struct json_object *s = all ? export_find(all, a->words[0], &e) : NULL, *hosts = field(s, "hosts");
@@ -500,8 +500,10 @@ static int run_remove(struct cli *c, struct cli_args *a)
 	struct json_object *s = all ? export_find(all, a->words[0], &e) : NULL, *ns;
 	const char *nqn = field_text(s, "nqn");
 	struct err other = { 0 };
+	bool over_iscsi = iscsi_export_remove(c, a->words[0], &other);
+	bool elsewhere = vhost_export_remove(c, a->words[0], &other) || over_iscsi;
 
-	if (iscsi_export_remove(c, a->words[0], &other) | vhost_export_remove(c, a->words[0], &other) && !s)
+	if (elsewhere && !s)
 		e = (struct err){ 0 };
 	if (!e.code)
 		e = other;
