@@ -127,7 +127,6 @@ static const struct vhost_device_ops blk_ops = {
 	.type = "block",
 	.task_bytes = sizeof(struct blk_task),
 	.rings_max = VHOST_RINGS_MAX,
-	.config_bytes = sizeof(struct virtio_blk_config),
 	.features = blk_features,
 	.config = blk_config,
 	.config_write = blk_config_write,

@@ -45,7 +45,6 @@ struct vhost_device_ops {
 	const char *type;                 /* "block", "scsi" */
 	uint32_t task_bytes;              /* of a task, which begins with struct vhost_task */
 	uint32_t rings_max;               /* queues that a front-end may have */
-	uint32_t config_bytes;
 
 	/* --- control reactor --- */
 	/* Feature bits of this type that are offered now; those of rings and of vhost are added to them. */
@@ -72,8 +71,6 @@ struct vhost_device_ops {
 	void (*ring_close)(struct vhost_ring *r);
 	/* One chain. vhost_task_done() at once or later, on this core. */
 	void (*execute)(struct vhost_task *t);
-	/* The ring wants to stop, and waits for the tasks that are out: end those early that can be. May be NULL. */
-	void (*hurry)(struct vhost_ring *r);
 	/* A queue from which the device takes buffers itself when it has something to say, by vhost_ring_take(); buffers
 	 * that wait are told by filled(). NULL: there is none. */
 	bool (*takes)(uint32_t ring_index);
@@ -121,7 +118,7 @@ struct vhost_ring {
 	uint32_t index;
 	uint32_t in_flight;               /* tasks that are out */
 	void *device;                     /* the device type's, between ring_open and ring_closed */
-	struct vhost_ring_priv *priv;     /* ring.h */
+	struct vhost_ring_priv *priv;     /* session.h */
 };
 
 /* What can be said against it before anything is made. */

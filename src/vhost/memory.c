@@ -56,10 +56,9 @@ static void inflight_broken(struct share *share)
 	vhost_session_break(container_of(share, struct vhost_session_priv, inflight), "the in-flight region is gone");
 }
 
-void vhost_session_watch_share(struct vhost_session_priv *s, struct share *share)
+void vhost_session_watch_inflight(struct vhost_session_priv *s)
 {
-	assert(share == &s->inflight);
-	share_on_broken(share, core_control(s->vhost->core), inflight_broken);
+	share_on_broken(&s->inflight, core_control(s->vhost->core), inflight_broken);
 }
 
 /* --- versions --------------------------------------------------------------------------------------------------- */
@@ -91,11 +90,6 @@ void vhost_mem_drop(struct vhost_mem *m, uint32_t i)
 {
 	region_unref(m->regions[i]);
 	m->regions[i] = m->regions[--m->count];
-}
-
-void vhost_mem_ref(struct vhost_mem *m)
-{
-	m->refs++;
 }
 
 void vhost_mem_unref(struct vhost_mem *m)

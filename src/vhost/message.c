@@ -270,7 +270,7 @@ static void on_set_log_fd(struct vhost_session_priv *s)
 {
 	bell_close(&s->log_bell);
 	if (has_fd(s) && bell_take(&s->log_bell, take_fd(s, 0), &s->err))
-		return;
+		return; /* s->err says why */
 }
 
 /* --- queues ----------------------------------------------------------------------------------------------------- */
@@ -497,7 +497,7 @@ static void on_set_inflight_fd(struct vhost_session_priv *s)
 	if (share_map(&s->inflight, s->msg.fds[0], i->offset, i->size, true, &s->err))
 		return;
 	s->inflight_at = *i;
-	vhost_session_watch_share(s, &s->inflight);
+	vhost_session_watch_inflight(s);
 }
 
 static void on_set_backend_req_fd(struct vhost_session_priv *s)

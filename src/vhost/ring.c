@@ -373,14 +373,11 @@ static void tell_later(struct timer *t)
 void vhost_ring_stop_op(struct vhost_op *op)
 {
 	struct vhost_ring_priv *r = op->ring;
-	const struct vhost_device_ops *ops = r->ring.session->ctrlr->ops;
 
 	assert(!r->stopping && r->state != RING_IDLE);
 	r->stopping = op;
 	vhost_ring_silence(r);
 	carry_cancel(&r->carry);
-	if (r->ring.in_flight && ops->hurry)
-		ops->hurry(&r->ring);
 	settle(r);
 }
 

@@ -112,7 +112,6 @@ const struct vhost_device_ops vscsi_ops = {
 	.type = "scsi",
 	.task_bytes = sizeof(struct vscsi_task),
 	.rings_max = VHOST_RINGS_MAX,
-	.config_bytes = sizeof(struct virtio_scsi_config),
 	.features = features,
 	.config = config,
 	.config_write = config_write,

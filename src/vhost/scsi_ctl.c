@@ -35,7 +35,7 @@ struct vscsi_leg {
 };
 
 static void manage(struct vscsi_task *v);
-static void notify(struct vscsi_task *v, bool subscribe);
+static void notify(struct vscsi_task *v);
 static void spread(struct msg *m);
 static void leg_send(struct vscsi_tmf *m, struct vscsi_hub *h);
 static void leg_run(struct msg *m);
@@ -80,10 +80,8 @@ void vscsi_control(struct vscsi_task *v)
 		manage(v);
 		break;
 	case VIRTIO_SCSI_T_AN_QUERY:
-		notify(v, false);
-		break;
 	case VIRTIO_SCSI_T_AN_SUBSCRIBE:
-		notify(v, true);
+		notify(v);
 		break;
 	default:
 		tmf_respond(v, VIRTIO_SCSI_S_FUNCTION_REJECTED);
@@ -92,14 +90,13 @@ void vscsi_control(struct vscsi_task *v)
 
 /* --- asynchronous notification ------------------------------------------------------------------------------------ */
 
-/* Its events are those of removable media. */
-static void notify(struct vscsi_task *v, bool subscribe)
+/* Its events are those of removable media. Who asks and who subscribes hear the same: which can be reported. */
+static void notify(struct vscsi_task *v)
 {
 	struct virtio_scsi_ctrl_an_resp r = { .response = VIRTIO_SCSI_S_OK };
 	struct virtio_scsi_ctrl_an_req h;
 	struct vhost_task *t = &v->task;
 
-	(void)subscribe; /* both are answered by the events that can be reported */
 	if (!read_request(v, &h, sizeof(h), sizeof(r))) {
 		broken(v);
 		return;

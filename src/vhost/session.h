@@ -251,8 +251,7 @@ void vhost_message_ended(struct vhost_session_priv *s);            /* ... before
 
 /* memory.c */
 struct vhost_mem *vhost_mem_make(struct vhost_session_priv *s, uint32_t room);
-void vhost_session_watch_share(struct vhost_session_priv *s, struct share *share); /* s->inflight */
-void vhost_mem_ref(struct vhost_mem *m);
+void vhost_session_watch_inflight(struct vhost_session_priv *s);   /* its rings break when that is gone */
 void vhost_mem_unref(struct vhost_mem *m);
 struct vhost_region *vhost_region_map(struct vhost_session_priv *s, const struct vu_region *at, int fd, struct err *e);
 /* A copy of the current one, with room for that many regions. */

@@ -13,7 +13,6 @@ int vq_packed_used(struct vq_drv *q, uint32_t *ret_id, uint32_t *ret_written);
 /* The used position goes on, and the slot's descriptors are free. */
 void vq_split_free(struct vq_drv *q, uint16_t id);
 void vq_packed_free(struct vq_drv *q, uint16_t id);
-void vq_split_drv_init(struct vq_drv *q);
 
 static inline int vq_drv_stop(struct vq_drv *q, enum vq_fault f, uint64_t value)
 {

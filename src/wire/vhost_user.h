@@ -21,15 +21,10 @@
 #define VU_SLOTS_MAX 509u     /* regions that there can be with CONFIGURE_MEM_SLOTS; QEMU's own limit */
 #define VU_CONFIG_MAX 256u    /* bytes of one GET_CONFIG or SET_CONFIG */
 #define VU_FDS_MAX 32u        /* descriptors that come with one message */
-#define VU_LOG_PAGE 4096u     /* a bit of the dirty log */
 #define VU_VRING_FD_NONE 0x100u   /* SET_VRING_KICK, _CALL, _ERR: no descriptor comes with it */
 #define VU_VRING_INDEX_MASK 0xffu
 #define VU_VRING_LOG 0x1u     /* SET_VRING_ADDR: writes to the used ring are logged */
 #define VU_CONFIG_LIVE_MIGRATION 0x1u
-
-/* Feature bits of vhost itself, among those of virtio. */
-#define VHOST_F_LOG_ALL 26
-#define VHOST_USER_F_PROTOCOL_FEATURES 30
 
 /* Protocol features. */
 /*   bit name */

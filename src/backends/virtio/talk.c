@@ -327,8 +327,7 @@ static int got_features(struct vio_ctrlr *c, const struct vu_msg *m, struct err 
 	wanted |= c->opts.kind == VIO_BLK ? vio_blk_features() : SCSI_FEATURES;
 	if (c->opts.packed)
 		wanted |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
-	c->offered = m->u64;
-	c->features = c->offered & wanted;
+	c->features = m->u64 & wanted;
 	if (!(c->features & VIRTIO_BIT(VIRTIO_F_VERSION_1)))
 		return err_set(e, -ENOTSUP, "the server's device is not of virtio 1.0 or later");
 	if (!(c->features & VIRTIO_BIT(VIRTIO_F_PROTOCOL_FEATURES)))

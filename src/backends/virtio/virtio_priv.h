@@ -164,7 +164,7 @@ struct vio_ctrlr {
 	uint32_t out_len, out_at;
 	uint32_t step, round;            /* which message; of which queue */
 	bool awaiting, acks;
-	uint64_t offered, features, protocol;
+	uint64_t features, protocol;
 	uint32_t queues_offered;
 	uint8_t config[VU_CONFIG_MAX];
 	struct timer timer;              /* ends a conversation that leads nowhere; or begins the next one */

@@ -191,7 +191,6 @@ static void draining(struct rpc_drain_hook *h)
 
 void virtio_rpc_init(struct virtio_rpc *vr, struct bdev_rpc *br)
 {
-	vr->br = br;
 	vr->vio = vio_make(bdev_rpc_registry(br));
 	vr->blk_kind = (struct bdev_rpc_kind){ .product = vio_blk_product, .driver_specific = driver_specific };
 	vr->scsi_kind = (struct bdev_rpc_kind){ .product = vio_scsi_product, .driver_specific = driver_specific };

@@ -7,7 +7,6 @@
 #include "bdev/bdev_rpc.h"
 
 struct virtio_rpc {
-	struct bdev_rpc *br;
 	struct vio *vio;
 	struct bdev_rpc_kind blk_kind, scsi_kind;
 	struct bdev_rpc_saver saver;
