@@ -143,21 +143,13 @@ static uint64_t sector_of(const struct vio_disk *d, uint64_t lba)
 	return lba * (d->bdev.block_size / VIRTIO_BLK_SECTOR);
 }
 
-static void data(struct vio_req *r, const struct iovec *iovs, uint32_t count, uint32_t len, bool out)
-{
-	r->iovs = iovs;
-	r->iov_count = count;
-	r->len = len;
-	r->out = out;
-}
-
 static void seg(const struct vio_disk *d, struct vio_req *r, uint32_t at, uint64_t lba, uint32_t count,
                 uint32_t flags)
 {
 	r->segs[at] = (struct virtio_blk_discard_write_zeroes){
 		le64_of(sector_of(d, lba)), le32_of((uint32_t)sector_of(d, count)), le32_of(flags) };
 	r->seg_iov = (struct iovec){ r->segs, (at + 1) * sizeof(r->segs[0]) };
-	data(r, &r->seg_iov, 1, (at + 1) * (uint32_t)sizeof(r->segs[0]), true);
+	vio_req_data(r, &r->seg_iov, 1, (at + 1) * (uint32_t)sizeof(r->segs[0]), true);
 }
 
 static void discard(const struct vio_disk *d, struct vio_req *r, uint32_t at, uint64_t lba, uint32_t count)
@@ -175,11 +167,11 @@ static void submit(struct bdev_channel *ch, struct bdev_io *io)
 	case BDEV_READ:
 	case BDEV_WRITE:
 		head(r, io->op == BDEV_READ ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, sector_of(d, io->lba));
-		data(r, io->iovs, io->iov_count, (uint32_t)(io->count * d->bdev.block_size), io->op == BDEV_WRITE);
+		vio_req_data(r, io->iovs, io->iov_count, (uint32_t)(io->count * d->bdev.block_size), io->op == BDEV_WRITE);
 		break;
 	case BDEV_FLUSH:
 		head(r, VIRTIO_BLK_T_FLUSH, 0);
-		data(r, NULL, 0, 0, false);
+		vio_req_data(r, NULL, 0, 0, false);
 		break;
 	case BDEV_WRITE_ZEROES:
 		head(r, VIRTIO_BLK_T_WRITE_ZEROES, 0);

@@ -140,10 +140,7 @@ static void ask(struct vio_scan *s)
 	s->iov = (struct iovec){ s->buf, q->want };
 	vio_scsi_head(&s->req, (uint8_t)s->target, q->cdb, sizeof(q->cdb));
 	s->req.io = NULL;
-	s->req.iovs = &s->iov;
-	s->req.iov_count = 1;
-	s->req.len = q->want;
-	s->req.out = false;
+	vio_req_data(&s->req, &s->iov, 1, q->want, false);
 	s->req.done = heard;
 	vio_submit(s->c, &s->req);
 }

@@ -117,14 +117,6 @@ bool vio_scsi_again(const struct vio_scsi_answer *a)
 
 static void answered(struct vio_req *r);
 
-static void data(struct vio_req *r, const struct iovec *iovs, uint32_t count, uint32_t len, bool out)
-{
-	r->iovs = iovs;
-	r->iov_count = count;
-	r->len = len;
-	r->out = out;
-}
-
 static void range(const struct vio_disk *d, struct vio_req *r, uint32_t at, uint64_t lba, uint32_t count)
 {
 	uint32_t bytes = UNMAP_HEADER + (at + 1) * UNMAP_ROW;
@@ -139,7 +131,7 @@ static void range(const struct vio_disk *d, struct vio_req *r, uint32_t at, uint
 	scsi_put16(cdb + 7, (uint16_t)bytes);
 	vio_scsi_head(r, d->target, cdb, sizeof(cdb));
 	r->seg_iov = (struct iovec){ r->list, bytes };
-	data(r, &r->seg_iov, 1, bytes, true);
+	vio_req_data(r, &r->seg_iov, 1, bytes, true);
 }
 
 static void submit(struct bdev_channel *ch, struct bdev_io *io)
@@ -158,12 +150,12 @@ static void submit(struct bdev_channel *ch, struct bdev_io *io)
 		scsi_put64(cdb + 2, io->lba);
 		scsi_put32(cdb + 10, (uint32_t)io->count);
 		vio_scsi_head(r, d->target, cdb, sizeof(cdb));
-		data(r, io->iovs, io->iov_count, (uint32_t)(io->count * d->bdev.block_size), io->op == BDEV_WRITE);
+		vio_req_data(r, io->iovs, io->iov_count, (uint32_t)(io->count * d->bdev.block_size), io->op == BDEV_WRITE);
 		break;
 	case BDEV_FLUSH:
 		cdb[0] = SCSI_OP_SYNC_CACHE_16;
 		vio_scsi_head(r, d->target, cdb, sizeof(cdb));
-		data(r, NULL, 0, 0, false);
+		vio_req_data(r, NULL, 0, 0, false);
 		break;
 	default:
 		assert(io->op == BDEV_UNMAP);

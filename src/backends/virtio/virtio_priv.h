@@ -69,6 +69,13 @@ struct vio_req {
 	struct iovec seg_iov;
 };
 
+static inline void vio_req_data(struct vio_req *r, const struct iovec *iovs, uint32_t count, uint32_t len, bool out)
+{
+	r->iovs = iovs;
+	r->iov_count = count;
+	r->len = len;
+	r->out = out;
+}
 /* Send it over the calling core's lane, or by way of another core. Then: done, later. */
 void vio_submit(struct vio_ctrlr *c, struct vio_req *r);
 /* The same over a lane of that core. */
