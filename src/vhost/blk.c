@@ -9,7 +9,7 @@
 #include "vhost/session.h"
 
 static void entered(void *arg);
-static void failed(void *arg);
+static void left(void *arg);
 static void disk_event(struct bdev_desc *desc, enum bdev_event event, void *arg);
 static void disk_over(struct bdev_served *s);
 static void let_go(struct vhost_disk *d);
@@ -232,12 +232,12 @@ static void entered(void *arg)
 	         !vhost_ctrlr_start(b->ctrlr.vhost, &b->ctrlr, &blk_ops, &b->opts.ctrlr, &c->err))
 		atomic_store(&b->disk, d);
 	if (c->err.code)
-		bdev_served_leave_all(&d->dev, failed, d);
+		bdev_served_leave_all(&d->dev, left, d);
 	else
 		make_ends(b, c);
 }
 
-static void failed(void *arg)
+static void left(void *arg)
 {
 	struct vhost_disk *d = arg;
 
@@ -267,13 +267,6 @@ static void disk_event(struct bdev_desc *desc, enum bdev_event event, void *arg)
 	atomic_store(&b->disk, NULL);
 	vhost_ctrlr_resaved(&b->ctrlr);
 	let_go(d);
-}
-
-static void left(void *arg)
-{
-	struct vhost_disk *d = arg;
-
-	bdev_served_unref(&d->dev);
 }
 
 static void dropped(struct vhost_each *e)
@@ -316,7 +309,7 @@ static void entered_again(void *arg)
 	if (b->ended || d->going || bdev_served_check(&d->dev, &e) || !is_as_before(b, d)) {
 		log_warning("vhost %s: disk %s came back, but is not served: %s", b->ctrlr.name, b->bdev_name,
 		            e.code ? e.text : "it is another one, or goes again");
-		bdev_served_leave_all(&d->dev, failed, d);
+		bdev_served_leave_all(&d->dev, left, d);
 		return;
 	}
 	b->info = d->dev.info;

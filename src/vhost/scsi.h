@@ -121,6 +121,12 @@ static inline struct vscsi_lane *vscsi_lane_of(const struct scsi_nexus *n)
 	return container_of(n, struct vscsi_lane, nexus);
 }
 
+/* A LUN of virtio's: bytes 2 to 7 are those of a LUN as SAM has it, from its beginning. */
+static inline uint64_t vscsi_lun_of(const uint8_t lun[8])
+{
+	return be64_get((be64){ { lun[2], lun[3], lun[4], lun[5], lun[6], lun[7], 0, 0 } });
+}
+
 /* scsi.c */
 extern const struct vhost_device_ops vscsi_ops;
 /* A name that stays: of a target device, or of an initiator port. */

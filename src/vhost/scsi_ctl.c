@@ -148,7 +148,7 @@ static void manage(struct vscsi_task *v)
 	m->from = reactor_self();
 	m->function = function;
 	m->num = h.lun[1];
-	m->lun = be64_get((be64){ { h.lun[2], h.lun[3], h.lun[4], h.lun[5], h.lun[6], h.lun[7], 0, 0 } });
+	m->lun = vscsi_lun_of(h.lun);
 	m->tag = le64_get(h.tag);
 	m->response = VIRTIO_SCSI_S_BAD_TARGET;
 	log_debug("vhost %s: task management %u, target %u", v->task.ring->session->name, le32_get(h.subtype), m->num);

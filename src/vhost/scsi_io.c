@@ -60,14 +60,6 @@ static void command(struct vscsi_task *v)
 		run(v, hub->lanes[h.lun[1]], &h);
 }
 
-/* Bytes 2 to 7 are those of a LUN as SAM has it, from its beginning. */
-static uint64_t lun_of(const uint8_t lun[8])
-{
-	be64 wire = { { lun[2], lun[3], lun[4], lun[5], lun[6], lun[7], 0, 0 } };
-
-	return be64_get(wire);
-}
-
 static uint8_t attr_of(uint8_t attr)
 {
 	static const uint8_t attrs[] = { [VIRTIO_SCSI_S_SIMPLE] = SCSI_ATTR_SIMPLE,
@@ -102,7 +94,7 @@ static void run(struct vscsi_task *v, struct vscsi_lane *lane, const struct virt
 	struct scsi_task *s = &v->scsi;
 
 	s->nexus = &lane->nexus;
-	s->lun = lun_of(h->lun);
+	s->lun = vscsi_lun_of(h->lun);
 	s->tag = le64_get(h->tag);
 	memcpy(s->cdb, h->cdb, sizeof(s->cdb));
 	s->cdb_len = h->cdb[0] == EXTENDED_CDB ? sizeof(s->cdb) : 16;
