@@ -64,7 +64,7 @@ static char *path_of(const struct vhost *v, const struct vhost_ctrlr_opts *opts)
 	return base_strdup(path);
 }
 
-static int open_socket(struct vhost_ctrlr *c, struct err *e)
+int vhost_ctrlr_listen(struct vhost_ctrlr *c, struct err *e)
 {
 	struct net_addr addr;
 	struct err why = { 0 };
@@ -88,11 +88,6 @@ static int open_socket(struct vhost_ctrlr *c, struct err *e)
 	return 0;
 }
 
-int vhost_ctrlr_listen(struct vhost_ctrlr *c, struct err *e)
-{
-	return open_socket(c, e);
-}
-
 static void give_up(struct vhost_ctrlr *c)
 {
 	free(c->path);
@@ -114,7 +109,7 @@ int vhost_ctrlr_start(struct vhost *v, struct vhost_ctrlr *c, const struct vhost
 	c->path = path_of(v, opts);
 	list_init(&c->sessions);
 	list_init(&c->deletions);
-	if (set_place(c, opts->cpumask, e) || (!opts->delay && open_socket(c, e))) {
+	if (set_place(c, opts->cpumask, e) || (!opts->delay && vhost_ctrlr_listen(c, e))) {
 		give_up(c);
 		return e->code;
 	}
@@ -217,7 +212,7 @@ void vhost_ctrlr_sessions(struct vhost_ctrlr *c, void (*fn)(void *arg, const str
 		struct vhost_session_info info = { .id = s->id, .name = s->name, .features = s->features, .queue = queue };
 
 		for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++)
-			if (session_priv(s)->rings[i] && session_priv(s)->rings[i]->queue.running)
+			if (vhost_running(session_priv(s), i))
 				queue_info(session_priv(s)->rings[i], &queue[info.queues++]);
 		fn(arg, &info);
 	}
@@ -254,10 +249,10 @@ static void visited(struct vhost_op *op)
 static void visit_session(struct vhost_session_priv *s, struct vhost_each *e)
 {
 	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
-		struct vhost_ring_priv *r = s->rings[i];
+		struct vhost_ring_priv *r = vhost_running(s, i);
 		struct vhost_op *op;
 
-		if (!r || !r->queue.running)
+		if (!r)
 			continue;
 		op = vhost_op_make(r, vhost_ring_visit_op, visited);
 		op->each = e;
@@ -275,6 +270,21 @@ void vhost_each_ring(struct vhost_ctrlr *c, struct vhost_each *e)
 		e->done(e);
 }
 
+static void set_coalescing(struct vhost_session_priv *s, uint32_t delay_base_us, uint32_t iops_threshold)
+{
+	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
+		struct vhost_ring_priv *r = vhost_running(s, i);
+		struct vhost_op *op;
+
+		if (!r)
+			continue;
+		op = vhost_op_make(r, vhost_ring_coalescing_op, NULL);
+		op->delay_base_us = delay_base_us;
+		op->iops_threshold = iops_threshold;
+		vhost_op_send(op);
+	}
+}
+
 int vhost_ctrlr_set_coalescing(struct vhost_ctrlr *c, uint32_t delay_base_us, uint32_t iops_threshold, struct err *e)
 {
 	if (delay_base_us > VHOST_DELAY_US_MAX)
@@ -282,21 +292,8 @@ int vhost_ctrlr_set_coalescing(struct vhost_ctrlr *c, uint32_t delay_base_us, ui
 	c->delay_base_us = delay_base_us;
 	c->iops_threshold = iops_threshold;
 	vhost_ctrlr_resaved(c);
-	list_each(l, &c->sessions) {
-		struct vhost_session_priv *s = session_priv(list_entry(l, struct vhost_session, link));
-
-		for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
-			struct vhost_ring_priv *r = s->rings[i];
-			struct vhost_op *op;
-
-			if (!r || !r->queue.running)
-				continue;
-			op = vhost_op_make(r, vhost_ring_coalescing_op, NULL);
-			op->delay_base_us = delay_base_us;
-			op->iops_threshold = iops_threshold;
-			vhost_op_send(op);
-		}
-	}
+	list_each(l, &c->sessions)
+		set_coalescing(session_priv(list_entry(l, struct vhost_session, link)), delay_base_us, iops_threshold);
 	return 0;
 }
 

@@ -440,9 +440,7 @@ static void on_set_config(struct vhost_session_priv *s)
 
 static size_t inflight_len(const struct vhost_session_priv *s, const struct vu_inflight *i)
 {
-	bool packed = s->session.features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
-
-	return vq_inflight_len(packed, i->queue_size);
+	return vq_inflight_len(vhost_is_packed(s), i->queue_size);
 }
 
 static bool inflight_ok(struct vhost_session_priv *s, const struct vu_inflight *i)
@@ -457,7 +455,6 @@ static bool inflight_ok(struct vhost_session_priv *s, const struct vu_inflight *
 static void on_get_inflight_fd(struct vhost_session_priv *s)
 {
 	const struct vu_inflight *asked = &s->msg.inflight;
-	bool packed = s->session.features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	size_t one = inflight_len(s, asked), all = one * asked->queues;
 	struct vu_msg *m = reply(s, VU_PAYLOAD_INFLIGHT);
 	struct share share = { 0 };
@@ -473,7 +470,7 @@ static void on_get_inflight_fd(struct vhost_session_priv *s)
 		return;
 	}
 	for (uint32_t i = 0; i < asked->queues; i++)
-		vq_inflight_format(share.base + i * one, packed, asked->queue_size);
+		vq_inflight_format(share.base + i * one, vhost_is_packed(s), asked->queue_size);
 	share_unmap(&share);
 	m->inflight = (struct vu_inflight){ all, 0, asked->queues, asked->queue_size };
 	m->fds[0] = fd;

@@ -171,10 +171,10 @@ void vhost_queue_move(struct vhost_ctrlr *c, uint32_t session, uint32_t queue, s
 {
 	list_each(l, &c->sessions) {
 		struct vhost_session_priv *s = session_priv(list_entry(l, struct vhost_session, link));
-		struct vhost_ring_priv *r = queue < VHOST_RINGS_MAX ? s->rings[queue] : NULL;
+		struct vhost_ring_priv *r = vhost_running(s, queue);
 		struct vhost_op *op;
 
-		if (s->session.id != session || !r || !r->queue.running)
+		if (s->session.id != session || !r)
 			continue;
 		op = vhost_op_make(r, move_on_core, moved);
 		op->to = to;

@@ -107,8 +107,7 @@ static bool is_complete(const struct vhost_session_priv *s, const struct vhost_q
 /* It was given for the features of then, which may have changed: no more is there than was mapped. */
 static void *inflight_of(const struct vhost_session_priv *s, uint32_t index, uint16_t size, size_t *ret_len)
 {
-	bool packed = s->session.features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
-	size_t one = vq_inflight_len(packed, s->inflight_at.queue_size), at = index * one;
+	size_t one = vq_inflight_len(vhost_is_packed(s), s->inflight_at.queue_size), at = index * one;
 
 	*ret_len = at < s->inflight.len ? min_u64(one, s->inflight.len - at) : 0;
 	if (!s->inflight.base || index >= s->inflight_at.queues || size > s->inflight_at.queue_size)
@@ -120,10 +119,9 @@ static enum vq_fault set_up(const struct vhost_ring_priv *r, struct vq_setup *se
 {
 	const struct vhost_session_priv *s = session_priv(r->ring.session);
 	const struct vhost_queue *q = &r->queue;
-	bool packed = s->session.features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 
 	*setup = (struct vq_setup){ .features = s->session.features, .size = q->size, .mem = s->mem->vq, .base = q->base };
-	if (packed && !q->base_set)
+	if (vhost_is_packed(s) && !q->base_set)
 		setup->base = VQ_BASE_PACKED;
 	setup->inflight = inflight_of(s, r->ring.index, q->size, &setup->inflight_len);
 	return vq_setup_place(setup, q->addr.desc, q->addr.avail, q->addr.used);
@@ -284,11 +282,12 @@ void vhost_queue_remap(struct vhost_ring_priv *r)
 void vhost_session_break(struct vhost_session_priv *s, const char *why)
 {
 	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
+		struct vhost_ring_priv *r = vhost_running(s, i);
 		struct vhost_op *op;
 
-		if (!s->rings[i] || !s->rings[i]->queue.running)
+		if (!r)
 			continue;
-		op = vhost_op_make(s->rings[i], vhost_ring_break_op, NULL);
+		op = vhost_op_make(r, vhost_ring_break_op, NULL);
 		op->why = why;
 		vhost_op_send(op);
 	}

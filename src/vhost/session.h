@@ -314,5 +314,16 @@ static inline bool vhost_has_protocol(const struct vhost_session_priv *s, enum v
 {
 	return s->protocol >> f & 1;
 }
+static inline bool vhost_is_packed(const struct vhost_session_priv *s)
+{
+	return s->session.features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+}
+/* NULL: it does not run. Control. */
+static inline struct vhost_ring_priv *vhost_running(const struct vhost_session_priv *s, uint32_t index)
+{
+	struct vhost_ring_priv *r = index < VHOST_RINGS_MAX ? s->rings[index] : NULL;
+
+	return r && r->queue.running ? r : NULL;
+}
 
 #endif
