@@ -22,7 +22,6 @@
 #include "virtio/ring.h"
 #include "wire/vhost_user.h"
 
-#define VHOST_RINGS_MAX 128u   /* of one session */
 #define VHOST_RING_SIZE_MAX 1024u
 #define VHOST_SEG_MAX 126u     /* what devices say; a chain has two more descriptors, for what goes before and after */
 #define VHOST_IOVS_MAX 144u    /* of one chain: some descriptors may lie across two regions of memory */

@@ -32,7 +32,6 @@
 
 #define VHOST_OUT_MAX 4096u            /* bytes of answers that a front-end has not read */
 #define VHOST_RECONNECT_MS 1000u
-#define VHOST_DELAY_US_MAX 1000000u
 #define VHOST_MOVE_MS 500u             /* a ring whose I/O takes longer stays where it is */
 
 struct vhost_session_priv;

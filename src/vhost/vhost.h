@@ -11,6 +11,8 @@
 #include "bdev/bdev.h"
 
 #define VHOST_NAME_MAX 255u
+#define VHOST_RINGS_MAX 128u              /* of one session */
+#define VHOST_DELAY_US_MAX 1000000u       /* of coalescing */
 
 struct vhost;
 struct vhost_ctrlr;
@@ -87,12 +89,12 @@ struct vhost_blk_opts {
 	bool read_only;
 	uint16_t num_queues;              /* what the disk says it has, for front-ends that do not decide; 0: all */
 };
-/* False: it is no such disk. */
 struct vhost_blk_info {
 	const char *bdev_name;            /* also of one that is gone */
 	bool gone, read_only;
 	uint16_t num_queues;
 };
+/* False: it is no such disk. */
 bool vhost_blk_get(const struct vhost_ctrlr *c, struct vhost_blk_info *ret_info);
 void vhost_blk_make(struct vhost *v, const struct vhost_blk_opts *opts, struct vhost_change *change);
 

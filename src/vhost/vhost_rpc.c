@@ -53,18 +53,15 @@ static const char *const transports[] = { "vhost_user_blk", NULL };
 
 static const struct rpc_param create_blk_params[] = {
 #define P(field, ...) RPC_PARAM(struct create_blk, field, __VA_ARGS__)
-	P(ctrlr, .required = true, .min = 1, .max = VHOST_NAME_MAX,
-	  .doc = "Name of the controller, and of its socket in the directory of option -S."),
+	NEW_CTRLR_ROW(struct create_blk),
 	P(dev_name, .required = true, .doc = "The disk that it shows."),
 	P(readonly, .doc = "It cannot be written. At first false."),
-	P(cpumask, .doc = "Cores that its queues may be on, such as 0x5 or [0,2]. At first all."),
-	P(packed_ring, .fallback = "true", .doc = "Whether packed rings are offered; the front-end decides."),
+	CPUMASK_ROW(struct create_blk),
+	PACKED_ROW(struct create_blk),
 	P(transport, .choices = transports, .doc = "vhost_user_blk is the one there is."),
-	P(num_queues, .max = 128, .fallback = "0",
+	P(num_queues, .max = VHOST_RINGS_MAX, .fallback = "0",
 	  .doc = "Queues that the disk says it has, for front-ends that leave that to it; 0: all there can be, 128."),
-	P(socket, .doc = "The socket's path, when it is not the name in that directory."),
-	P(client, .doc = "Connect to that socket, which the front-end listens on, for as long as the controller exists. At "
-	                 "first false: it listens there."),
+	SOCKET_ROWS(struct create_blk),
 #undef P
 	RPC_IGNORED("packed_ring_recovery", .doc = "Requests in flight survive in rings of both kinds."),
 };
@@ -83,15 +80,11 @@ static void handle_create_blk(struct rpc_call *call, void *args)
 
 /* --- all kinds -------------------------------------------------------------------------------------------------- */
 
-struct ctrlr_args {
-	char *ctrlr;
-};
-
-static const struct rpc_param delete_params[] = { CTRLR_ROW(struct ctrlr_args) };
+static const struct rpc_param delete_params[] = { CTRLR_ROW(struct vhost_rpc_ctrlr_args) };
 
 static void handle_delete(struct rpc_call *call, void *args)
 {
-	const struct ctrlr_args *a = args;
+	const struct vhost_rpc_ctrlr_args *a = args;
 	struct vhost_ctrlr *c = vhost_rpc_ctrlr(call, a->ctrlr);
 
 	if (c)
@@ -105,7 +98,7 @@ struct coalescing {
 
 static const struct rpc_param coalescing_params[] = {
 	CTRLR_ROW(struct coalescing),
-	RPC_PARAM(struct coalescing, delay_base_us, .required = true, .max = 1000000, .unit = "us",
+	RPC_PARAM(struct coalescing, delay_base_us, .required = true, .max = VHOST_DELAY_US_MAX, .unit = "us",
 	          .doc = "How long an interrupt may be put off at twice the threshold; more with a higher rate, up to "
 	                 "10 ms. 0: never."),
 	RPC_PARAM(struct coalescing, iops_threshold, .required = true, .unit = "1/s",
@@ -212,13 +205,16 @@ static void handle_get_controllers(struct rpc_call *call, void *args)
 	const struct get_controllers *a = args;
 	struct core *core = rpc_core(rpc_of(call));
 	struct vhost *v = rpc_ctx(call);
+	struct vhost_ctrlr *one = NULL;
 	struct json_object *list;
 
-	if (a->name && !vhost_rpc_ctrlr(call, a->name))
+	if (a->name)
+		one = vhost_rpc_ctrlr(call, a->name);
+	if (a->name && !one)
 		return;
 	list = json_object_new_array();
 	for (struct vhost_ctrlr *c = vhost_ctrlr_next(v, NULL); c; c = vhost_ctrlr_next(v, c))
-		if (!a->name || vhost_ctrlr_find(v, a->name) == c)
+		if (!one || c == one)
 			add_ctrlr(list, core, c);
 	rpc_reply(call, list);
 }
@@ -288,7 +284,24 @@ struct json_object *vhost_rpc_save_call(struct json_object *array, const char *m
 	return json_add_object(o, "params");
 }
 
-void vhost_rpc_save_common(struct json_object *array, const struct vhost_ctrlr_info *i)
+struct json_object *vhost_rpc_save_create(struct json_object *array, const char *method,
+                                          const struct vhost_ctrlr_info *i)
+{
+	struct json_object *o = vhost_rpc_save_call(array, method);
+
+	json_add_text(o, "ctrlr", i->name);
+	if (i->cpumask)
+		json_add_text(o, "cpumask", i->cpumask);
+	if (i->no_packed)
+		json_add_bool(o, "packed_ring", false);
+	if (i->own_socket)
+		json_add_text(o, "socket", i->socket);
+	if (i->client)
+		json_add_bool(o, "client", true);
+	return o;
+}
+
+void vhost_rpc_save_coalescing(struct json_object *array, const struct vhost_ctrlr_info *i)
 {
 	struct json_object *o;
 
@@ -303,27 +316,19 @@ void vhost_rpc_save_common(struct json_object *array, const struct vhost_ctrlr_i
 static void save_blk(void *arg, struct json_object *array)
 {
 	const struct vhost_ctrlr *c = arg;
-	struct json_object *o = vhost_rpc_save_call(array, "vhost_create_blk_controller");
 	struct vhost_ctrlr_info i;
 	struct vhost_blk_info b;
+	struct json_object *o;
 
 	vhost_ctrlr_get(c, &i);
 	must(vhost_blk_get(c, &b));
-	json_add_text(o, "ctrlr", i.name);
+	o = vhost_rpc_save_create(array, "vhost_create_blk_controller", &i);
 	json_add_text(o, "dev_name", b.bdev_name);
-	if (i.cpumask)
-		json_add_text(o, "cpumask", i.cpumask);
 	json_add_bool(o, "readonly", b.read_only);
-	if (i.no_packed)
-		json_add_bool(o, "packed_ring", false);
 	json_add_text(o, "transport", transports[0]);
-	if (b.num_queues != 128)
+	if (b.num_queues != VHOST_RINGS_MAX)
 		json_add_u64(o, "num_queues", b.num_queues);
-	if (i.own_socket)
-		json_add_text(o, "socket", i.socket);
-	if (i.client)
-		json_add_bool(o, "client", true);
-	vhost_rpc_save_common(array, &i);
+	vhost_rpc_save_coalescing(array, &i);
 }
 
 static void save_blks(void *ctx, struct rpc_save *save)
@@ -342,8 +347,9 @@ static const struct rpc_method methods[] = {
 	RPC_METHOD("vhost_create_blk_controller", struct create_blk, create_blk_params, handle_create_blk,
 		.flags = RPC_RUNTIME, .doc = "Serve a disk to virtual machines as virtio-blk, over vhost-user.",
 		.returns = "true"),
-	RPC_METHOD("vhost_delete_controller", struct ctrlr_args, delete_params, handle_delete, .flags = RPC_RUNTIME,
-		.doc = "End a controller's sessions, wait for their I/O, and delete it.", .returns = "true"),
+	RPC_METHOD("vhost_delete_controller", struct vhost_rpc_ctrlr_args, delete_params, handle_delete,
+		.flags = RPC_RUNTIME, .doc = "End a controller's sessions, wait for their I/O, and delete it.",
+		.returns = "true"),
 	RPC_METHOD("vhost_get_controllers", struct get_controllers, get_params, handle_get_controllers,
 		.flags = RPC_RUNTIME | RPC_READS, .doc = "Controllers that there are, and who is connected to them.",
 		.returns = "a list of objects"),

@@ -14,16 +14,12 @@ struct create_scsi {
 };
 
 static const struct rpc_param create_params[] = {
-#define P(field, ...) RPC_PARAM(struct create_scsi, field, __VA_ARGS__)
-	P(ctrlr, .required = true, .min = 1, .max = VHOST_NAME_MAX,
-	  .doc = "Name of the controller, and of its socket in the directory of option -S."),
-	P(cpumask, .doc = "Cores that its queues may be on, such as 0x5 or [0,2]. At first all."),
-	P(delay, .doc = "Nobody can connect before vhost_start_scsi_controller. At first false."),
-	P(packed_ring, .fallback = "true", .doc = "Whether packed rings are offered; the front-end decides."),
-	P(socket, .doc = "The socket's path, when it is not the name in that directory."),
-	P(client, .doc = "Connect to that socket, which the front-end listens on, for as long as the controller exists. At "
-	                 "first false: it listens there."),
-#undef P
+	NEW_CTRLR_ROW(struct create_scsi),
+	CPUMASK_ROW(struct create_scsi),
+	RPC_PARAM(struct create_scsi, delay,
+	          .doc = "Nobody can connect before vhost_start_scsi_controller. At first false."),
+	PACKED_ROW(struct create_scsi),
+	SOCKET_ROWS(struct create_scsi),
 };
 
 static void handle_create(struct rpc_call *call, void *args)
@@ -36,15 +32,11 @@ static void handle_create(struct rpc_call *call, void *args)
 	rpc_reply_rc(call, vhost_scsi_make(rpc_ctx(call), &opts, &e), &e);
 }
 
-struct start_scsi {
-	char *ctrlr;
-};
-
-static const struct rpc_param start_params[] = { CTRLR_ROW(struct start_scsi) };
+static const struct rpc_param start_params[] = { CTRLR_ROW(struct vhost_rpc_ctrlr_args) };
 
 static void handle_start(struct rpc_call *call, void *args)
 {
-	const struct start_scsi *a = args;
+	const struct vhost_rpc_ctrlr_args *a = args;
 	struct vhost_ctrlr *c = vhost_rpc_ctrlr(call, a->ctrlr);
 	struct err e = { 0 };
 
@@ -152,22 +144,6 @@ void vhost_rpc_scsi_show(struct json_object *specific, const struct vhost_ctrlr 
 
 /* --- saving ----------------------------------------------------------------------------------------------------- */
 
-static void save_create(struct json_object *array, const struct vhost_ctrlr_info *i)
-{
-	struct json_object *o = vhost_rpc_save_call(array, "vhost_create_scsi_controller");
-
-	json_add_text(o, "ctrlr", i->name);
-	if (i->cpumask)
-		json_add_text(o, "cpumask", i->cpumask);
-	json_add_bool(o, "delay", true);
-	if (i->no_packed)
-		json_add_bool(o, "packed_ring", false);
-	if (i->own_socket)
-		json_add_text(o, "socket", i->socket);
-	if (i->client)
-		json_add_bool(o, "client", true);
-}
-
 /* Who connects finds all targets there are: it is started when they are. */
 static void save_scsi(void *arg, struct json_object *array)
 {
@@ -179,7 +155,7 @@ static void save_scsi(void *arg, struct json_object *array)
 
 	vhost_ctrlr_get(c, &i);
 	must(vhost_scsi_get(c, &info));
-	save_create(array, &i);
+	json_add_bool(vhost_rpc_save_create(array, "vhost_create_scsi_controller", &i), "delay", true);
 	for (uint32_t num = 0; num < VHOST_SCSI_TARGETS_MAX; num++) {
 		if (!vhost_scsi_target(c, num, &target))
 			continue;
@@ -188,7 +164,7 @@ static void save_scsi(void *arg, struct json_object *array)
 		json_add_u64(o, "scsi_target_num", num);
 		json_add_text(o, "bdev_name", target.bdev_name);
 	}
-	vhost_rpc_save_common(array, &i);
+	vhost_rpc_save_coalescing(array, &i);
 	if (info.started)
 		json_add_text(vhost_rpc_save_call(array, "vhost_start_scsi_controller"), "ctrlr", i.name);
 }
@@ -209,8 +185,9 @@ static const struct rpc_method methods[] = {
 	RPC_METHOD("vhost_create_scsi_controller", struct create_scsi, create_params, handle_create, .flags = RPC_RUNTIME,
 		.doc = "Make a SCSI host for virtual machines, virtio-scsi over vhost-user, without targets.",
 		.returns = "true"),
-	RPC_METHOD("vhost_start_scsi_controller", struct start_scsi, start_params, handle_start, .flags = RPC_RUNTIME,
-		.doc = "Let virtual machines connect to a controller that was made with delay.", .returns = "true"),
+	RPC_METHOD("vhost_start_scsi_controller", struct vhost_rpc_ctrlr_args, start_params, handle_start,
+		.flags = RPC_RUNTIME, .doc = "Let virtual machines connect to a controller that was made with delay.",
+		.returns = "true"),
 	RPC_METHOD("vhost_scsi_controller_add_target", struct add_target, add_target_params, handle_add_target,
 		.flags = RPC_RUNTIME, .doc = "Add a target with a disk to a SCSI host; guests hear of it.",
 		.returns = "the target's number"),
