@@ -76,6 +76,8 @@ static const struct step steps[] = {
 static void ready(void *arg, uint32_t events);
 static void too_late(struct timer *t);
 static void go_on(struct vio_ctrlr *c);
+static void step_done(struct vio_ctrlr *c);
+static void all_said(struct vio_ctrlr *c);
 static bool send_fds(struct vio_ctrlr *c, const struct vu_msg *m);
 static bool send_out(struct vio_ctrlr *c);
 static void receive(struct vio_ctrlr *c);
@@ -141,10 +143,10 @@ static void ready(void *arg, uint32_t events)
 		err_set(&e, rc ? rc : -ECONNRESET, "%s: %s", c->path, strerror(rc ? -rc : ECONNRESET));
 		vio_lost(c, &e);
 	} else if (events & SOCK_WRITABLE) {
-		if (c->out_at == c->out_len)
-			go_on(c);
+		if (!c->out_len)
+			go_on(c); /* it is connected */
 		else if (send_out(c) && !c->awaiting)
-			go_on(c);
+			step_done(c);
 	}
 }
 
@@ -206,8 +208,21 @@ static void go_on(struct vio_ctrlr *c)
 		if (!send_out(c) || c->awaiting)
 			return;
 	} while (next_step(c));
+	all_said(c);
+}
+
+static void all_said(struct vio_ctrlr *c)
+{
 	timer_stop(&c->timer);
 	vio_is_up(c);
+}
+
+static void step_done(struct vio_ctrlr *c)
+{
+	if (next_step(c))
+		go_on(c);
+	else
+		all_said(c);
 }
 
 static void cannot_send(struct vio_ctrlr *c, ssize_t rc)
@@ -311,12 +326,7 @@ static int heard(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e)
 	c->awaiting = false;
 	if (row.reply != VU_PAYLOAD_NONE && s->heard && s->heard(c, m, e) != 0)
 		return e->code;
-	if (next_step(c)) {
-		go_on(c);
-	} else {
-		timer_stop(&c->timer);
-		vio_is_up(c);
-	}
+	step_done(c);
 	return 0;
 }
 
