@@ -66,19 +66,20 @@ static char *path_of(const struct vhost *v, const struct vhost_ctrlr_opts *opts)
 
 int vhost_ctrlr_listen(struct vhost_ctrlr *c, struct err *e)
 {
+	const char *field = c->own_path ? "socket" : "ctrlr"; /* what said the path */
 	struct net_addr addr;
 	struct err why = { 0 };
 
 	if (net_addr_parse(NET_UNIX, c->path, NULL, &addr, &why))
-		return err_set(e, -EINVAL, "ctrlr: %s", why.text);
+		return err_set(e, -EINVAL, "%s: %s", field, why.text);
 	if (c->client) {
 		timer_start(&c->reconnect, 0, connect_again);
 		log_info("vhost %s: connects to %s", c->name, c->path);
 		return 0;
 	}
-	c->listener = listener_open(&addr, 0, came, c, e);
+	c->listener = listener_open(&addr, 0, came, c, &why);
 	if (!c->listener)
-		return e->code;
+		return err_set(e, why.code, "%s: %s", field, why.text);
 	if (c->vhost->has_group && listener_let_group(c->listener, c->vhost->gid, e)) {
 		listener_close(c->listener);
 		c->listener = NULL;

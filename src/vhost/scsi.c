@@ -226,7 +226,8 @@ static int choose_number(const struct vscsi *v, int num, uint32_t *ret_num, stru
 		               VSCSI_TARGETS_MAX);
 	}
 	if ((uint32_t)num >= VSCSI_TARGETS_MAX)
-		return err_set(e, -EINVAL, "scsi_target_num: %d is more than %u", num, VSCSI_TARGETS_MAX - 1);
+		return err_set(e, -EINVAL, "scsi_target_num: %d; there are 0 to %u, and -1 takes the first that is free", num,
+		               VSCSI_TARGETS_MAX - 1);
 	if (v->targets[num])
 		return err_set(e, -EEXIST, "scsi_target_num: %d of '%s' is in use; -1 takes the first that is free", num,
 		               v->ctrlr.name);

@@ -140,7 +140,8 @@ static void ready(void *arg, uint32_t events)
 		receive(c);
 	} else if (events & SOCK_FAILED) {
 		rc = sock_error(c->sock);
-		err_set(&e, rc ? rc : -ECONNRESET, "%s: %s", c->path, strerror(rc ? -rc : ECONNRESET));
+		err_set(&e, rc ? rc : -ECONNRESET, "traddr: %s: %s; a vhost-user server has to listen there", c->path,
+		        strerror(rc ? -rc : ECONNRESET));
 		vio_lost(c, &e);
 	} else if (events & SOCK_WRITABLE) {
 		if (!c->out_len)
@@ -278,7 +279,7 @@ static void receive(struct vio_ctrlr *c)
 {
 	struct sock *s = c->sock;
 	int fds[VU_FDS_MAX];
-	struct err e = { 0 };
+	struct err e = { 0 }, why = { 0 };
 	struct vu_msg m;
 	uint32_t count, room;
 	void *to;
@@ -297,7 +298,9 @@ static void receive(struct vio_ctrlr *c)
 			vio_lost(c, &e);
 			return;
 		}
-		rc = vu_rx_got(&c->rx, (uint32_t)n, fds, count, &m, &e);
+		rc = vu_rx_got(&c->rx, (uint32_t)n, fds, count, &m, &why);
+		if (rc < 0)
+			err_set(&e, rc, "what is at %s does not speak vhost-user: %s", c->path, why.text);
 		if (rc > 0) {
 			for (uint32_t i = 0; i < m.fd_count; i++)
 				core_fd_close(m.fds[i]);

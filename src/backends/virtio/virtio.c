@@ -394,9 +394,11 @@ int vio_detach(struct vio *v, const char *name, void (*done)(void *arg, int rc),
 	struct vio_ctrlr *c = find(v, name);
 
 	if (!c)
-		return err_set(e, -ENODEV, "name: there is no virtio controller '%s'", name);
+		return err_set(e, -ENODEV, "name: there is no virtio controller '%s'; bdev_get_bdevs and "
+		               "bdev_virtio_scsi_get_devices tell of those that exist", name);
 	if (c->going || c->detached)
-		return err_set(e, -EBUSY, "name: virtio controller '%s' is being detached already", name);
+		return err_set(e, -EBUSY, "name: virtio controller '%s' is being detached already; it is gone when that is "
+		               "answered", name);
 	c->detached = done;
 	c->detached_arg = arg;
 	detach(c);
