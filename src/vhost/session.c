@@ -46,9 +46,7 @@ void vhost_session_start(struct vhost_ctrlr *c, struct sock *sock)
 	vu_rx_init(&s->rx, VU_REQUEST);
 	s->waiting = others_end(c);
 	if (s->waiting)
-		log_notice("vhost %s: a front-end came, and waits until the requests of the one before have ended", c->name);
-	if (s->waiting)
-		log_info("vhost %s: is heard when the requests of the front-end before it have ended", s->session.name);
+		log_notice("vhost %s: is heard when the requests of the front-end before it have ended", s->session.name);
 	list_add_tail(&c->sessions, &s->session.link);
 	if (c->ops->session_open && c->ops->session_open(&s->session, &e))
 		log_error("vhost %s: %s", s->session.name, e.text);
