@@ -70,6 +70,9 @@ static inline bool vq_event_passed(uint16_t event, uint16_t next, uint16_t old)
 /* The same for a packed ring's event word. More than a round may have gone by: then it certainly was. */
 bool vq_packed_event_passed(uint32_t event, bool event_idx, uint16_t next, bool wrap, uint32_t size, uint32_t since);
 
+/* What both sides ask of a ring's size and places: dev.c. */
+enum vq_fault vq_setup_check(const struct vq_setup *s);
+
 /* --- shared by the device's files ------------------------------------------------------------------------------- */
 
 /* Stop the queue. Returns -1, which is what pop returns then. */

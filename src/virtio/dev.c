@@ -3,12 +3,11 @@
 #include "core/freeze.h"
 #include "virtio/access.h"
 
-static enum vq_fault setup_check(const struct vq_setup *s);
 static void start_at(struct vq_dev *q, uint32_t base);
 
 enum vq_fault vq_dev_init(struct vq_dev *q, const struct vq_setup *s)
 {
-	enum vq_fault fault = setup_check(s);
+	enum vq_fault fault = vq_setup_check(s);
 
 	*q = (struct vq_dev){
 		.desc = s->desc, .driver = s->driver, .device = s->device, .mem = s->mem, .size = s->size,
@@ -45,7 +44,7 @@ void vq_dev_fini(struct vq_dev *q)
 
 void vq_dev_remap(struct vq_dev *q, const struct vq_setup *s)
 {
-	assert(s->size == q->size && setup_check(s) == VQ_OK);
+	assert(s->size == q->size && vq_setup_check(s) == VQ_OK);
 	q->desc = s->desc;
 	q->driver = s->driver;
 	q->device = s->device;
@@ -186,10 +185,10 @@ enum vq_fault vq_setup_place(struct vq_setup *s, uint64_t desc, uint64_t driver,
 	s->desc = vq_mem_at_user(s->mem, desc, vq_area_len(VQ_DESC, s->features, s->size));
 	s->driver = vq_mem_at_user(s->mem, driver, vq_area_len(VQ_DRIVER, s->features, s->size));
 	s->device = vq_mem_at_user(s->mem, device, vq_area_len(VQ_DEVICE, s->features, s->size));
-	return s->desc && s->driver && s->device ? setup_check(s) : VQ_FAULT_RING_MEM;
+	return s->desc && s->driver && s->device ? vq_setup_check(s) : VQ_FAULT_RING_MEM;
 }
 
-static enum vq_fault setup_check(const struct vq_setup *s)
+enum vq_fault vq_setup_check(const struct vq_setup *s)
 {
 	bool packed = s->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	uintptr_t driver_align = packed ? sizeof(uint32_t) : VIRTQ_AVAIL_ALIGN;

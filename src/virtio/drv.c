@@ -7,6 +7,7 @@ static int batch_in_order(struct vq_drv *q, uint32_t id, uint32_t written);
 enum vq_fault vq_drv_init(struct vq_drv *q, const struct vq_setup *s)
 {
 	bool packed = s->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	enum vq_fault fault = vq_setup_check(s);
 	uint32_t i;
 
 	*q = (struct vq_drv){
@@ -16,11 +17,8 @@ enum vq_fault vq_drv_init(struct vq_drv *q, const struct vq_setup *s)
 		.in_order = s->features & VIRTIO_BIT(VIRTIO_F_IN_ORDER),
 		.avail_wrap = packed, .used_wrap = packed, .told_wrap = packed, .descs_free = s->size,
 	};
-	if (s->size == 0 || s->size > VIRTQ_SIZE_MAX || (!packed && !is_pow2(s->size)))
-		return VQ_FAULT_SIZE;
-	if ((uintptr_t)s->desc % VIRTQ_DESC_ALIGN != 0 || (uintptr_t)s->device % VIRTQ_USED_ALIGN != 0 ||
-	    (uintptr_t)s->driver % (packed ? sizeof(uint32_t) : VIRTQ_AVAIL_ALIGN) != 0)
-		return VQ_FAULT_RING_ALIGN;
+	if (fault != VQ_OK)
+		return fault;
 	if (!(s->features & VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC)))
 		q->tables = NULL;
 	memset(q->desc, 0, vq_area_len(VQ_DESC, s->features, s->size));
