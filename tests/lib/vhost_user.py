@@ -36,7 +36,6 @@ VERSION, REPLY, NEED_REPLY = 1, 4, 8
 # Protocol features, by bit
 P_MQ, P_LOG_SHMFD, P_REPLY_ACK, P_BACKEND_REQ, P_CONFIG, P_BACKEND_SEND_FD = 0, 1, 3, 5, 9, 10
 P_INFLIGHT_SHMFD, P_RESET_DEVICE, P_INBAND_NOTIFICATIONS, P_CONFIGURE_MEM_SLOTS, P_STATUS = 12, 13, 14, 15, 16
-P_DEVICE_STATE = 19
 # Features of any device, by bit
 F_LOG_ALL, F_ANY_LAYOUT, F_INDIRECT, F_EVENT_IDX, F_PROTOCOL_FEATURES, F_VERSION_1, F_RING_PACKED, F_IN_ORDER = \
     26, 27, 28, 29, 30, 32, 34, 35
@@ -308,10 +307,6 @@ class DirtyLog:
 
     def close(self):
         os.close(self.fd)
-
-    def is_dirty(self, gpa):
-        page = gpa // PAGE
-        return bool(self.map[page // 8] >> page % 8 & 1)
 
     def take(self):
         """Numbers of the pages that are marked; forgets them."""

@@ -30,7 +30,6 @@ CONFIG_FIELDS = ("capacity", "size_max", "seg_max", "cylinders", "heads", "secto
                  "max_discard_sectors", "max_discard_seg", "discard_sector_alignment", "max_write_zeroes_sectors",
                  "max_write_zeroes_seg", "write_zeroes_may_unmap")
 assert CONFIG.size == 60
-AT_WRITEBACK = 32
 
 
 @dataclass

@@ -488,13 +488,13 @@ static void told_config(struct guest *g, struct guest_queue *q, const struct vu_
 	g->capacity = le64_get(c->capacity);
 }
 
-void guest_say_config(struct guest *g, guest_heard_fn *heard)
+void guest_say_config(struct guest *g)
 {
 	struct vu_msg m;
 
 	vu_request(VU_GET_CONFIG, VU_PAYLOAD_CONFIG, &m);
 	m.config = (struct vu_config){ .size = sizeof(struct virtio_blk_config) };
-	guest_say(g, &m, NULL, heard ? heard : told_config);
+	guest_say(g, &m, NULL, told_config);
 }
 
 static void all_run(struct guest *g, struct guest_queue *q, const struct vu_msg *reply)
@@ -559,7 +559,7 @@ static void told_features(struct guest *g, struct guest_queue *q, const struct v
 	guest_say_none(g, VU_SET_OWNER, NULL);
 	guest_say_features(g, g->features);
 	if (g->protocol & VU_P_BIT(CONFIG))
-		guest_say_config(g, NULL);
+		guest_say_config(g);
 	if (!(g->protocol & VU_P_BIT(INFLIGHT_SHMFD))) {
 		say_rest(g);
 		return;
@@ -650,7 +650,6 @@ static void erred(struct bell *b)
 {
 	struct guest_queue *q = container_of(b, struct guest_queue, err);
 
-	q->stalled = true;
 	if (!q->g->rogue)
 		q->g->ops->wrong(q->g, "the device says that a ring is broken");
 }

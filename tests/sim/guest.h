@@ -37,7 +37,7 @@ struct guest_queue {
 	uint32_t area[3], area_len[3], tables, tables_len; /* in guest memory */
 	struct vq_drv drv;
 	struct bell kick, call, err;
-	bool born, runs, stalled;          /* stalled: its error bell rang */
+	bool born, runs;
 	uint32_t out;
 	struct guest_req reqs[GUEST_REQS];
 };
@@ -104,7 +104,7 @@ void guest_say_setup(struct guest *g);         /* all from the features on */
 void guest_say_addr(struct guest_queue *q, uint32_t flags, guest_heard_fn *heard);
 void guest_say_stop(struct guest_queue *q, guest_heard_fn *heard);
 void guest_say_enable(struct guest_queue *q, bool on);
-void guest_say_config(struct guest *g, guest_heard_fn *heard);
+void guest_say_config(struct guest *g);        /* asks for it: g->capacity */
 void guest_say_features(struct guest *g, uint64_t features);
 void guest_say_raw(struct guest *g, const void *bytes, uint32_t len, const int *fds, uint32_t fd_count);
 

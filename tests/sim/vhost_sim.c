@@ -265,7 +265,7 @@ static void tick(struct timer *t)
 	}
 	if (m->ops_left) {
 		if (g->protocol & VU_P_BIT(CONFIG))
-			guest_say_config(g, NULL);
+			guest_say_config(g);
 		do_something(m);
 	} else if (is_drained(g) && !m->migrating) {
 		guest_hang_up(g);
