@@ -43,7 +43,7 @@ static void config(struct vhost_ctrlr *c, struct vhost_session *s, uint8_t ret_c
 		.event_info_size = le32_of(sizeof(struct virtio_scsi_event)),
 		.sense_size = le32_of(vs ? atomic_load(&vs->sense_size) : VIRTIO_SCSI_SENSE_DEFAULT_SIZE),
 		.cdb_size = le32_of(vs ? atomic_load(&vs->cdb_size) : VIRTIO_SCSI_CDB_DEFAULT_SIZE),
-		.max_target = le16_of(VSCSI_TARGETS_MAX - 1),
+		.max_target = le16_of(VHOST_SCSI_TARGETS_MAX - 1),
 		.max_lun = le32_of(SCSI_LUNS_MAX - 1),
 	};
 
@@ -89,7 +89,7 @@ static void end(struct vhost_ctrlr *c)
 
 	v->ended = true;
 	v->target_count++;
-	for (uint32_t i = 0; i < VSCSI_TARGETS_MAX; i++) {
+	for (uint32_t i = 0; i < VHOST_SCSI_TARGETS_MAX; i++) {
 		struct vscsi_target *t = v->targets[i];
 
 		if (t && t->state == VSCSI_HERE)
@@ -217,17 +217,17 @@ static int target_open(struct vscsi_target *t, struct err *e)
 static int choose_number(const struct vscsi *v, int num, uint32_t *ret_num, struct err *e)
 {
 	if (num < 0) {
-		for (uint32_t i = 0; i < VSCSI_TARGETS_MAX; i++)
+		for (uint32_t i = 0; i < VHOST_SCSI_TARGETS_MAX; i++)
 			if (!v->targets[i]) {
 				*ret_num = i;
 				return 0;
 			}
 		return err_set(e, -ENOSPC, "scsi_target_num: '%s' has as many as %u targets already", v->ctrlr.name,
-		               VSCSI_TARGETS_MAX);
+		               VHOST_SCSI_TARGETS_MAX);
 	}
-	if ((uint32_t)num >= VSCSI_TARGETS_MAX)
+	if ((uint32_t)num >= VHOST_SCSI_TARGETS_MAX)
 		return err_set(e, -EINVAL, "scsi_target_num: %d; there are 0 to %u, and -1 takes the first that is free", num,
-		               VSCSI_TARGETS_MAX - 1);
+		               VHOST_SCSI_TARGETS_MAX - 1);
 	if (v->targets[num])
 		return err_set(e, -EEXIST, "scsi_target_num: %d of '%s' is in use; -1 takes the first that is free", num,
 		               v->ctrlr.name);
@@ -355,7 +355,7 @@ static void target_closed(struct scsi_change *sc)
 void vhost_scsi_remove_target(struct vhost_ctrlr *c, uint32_t num, struct vhost_change *change)
 {
 	struct vscsi *v = scsi_only(c, &change->err);
-	struct vscsi_target *t = v && num < VSCSI_TARGETS_MAX ? v->targets[num] : NULL;
+	struct vscsi_target *t = v && num < VHOST_SCSI_TARGETS_MAX ? v->targets[num] : NULL;
 
 	if (v && !t)
 		err_set(&change->err, -ENODEV, "scsi_target_num: '%s' has no target %u; vhost_get_controllers lists those "
@@ -391,7 +391,7 @@ static void lun_gone(void *arg, struct scsi_target *scsi, const struct scsi_lun_
 
 void vhost_scsi_came(struct vhost_ctrlr *c, const struct bdev *came)
 {
-	for (uint32_t i = 0; c->ops == &vscsi_ops && !c->deleting && i < VSCSI_TARGETS_MAX; i++) {
+	for (uint32_t i = 0; c->ops == &vscsi_ops && !c->deleting && i < VHOST_SCSI_TARGETS_MAX; i++) {
 		struct vscsi_target *t = vscsi_of(c)->targets[i];
 		struct err e = { 0 };
 
@@ -417,7 +417,7 @@ bool vhost_scsi_target(const struct vhost_ctrlr *c, uint32_t num, struct vhost_s
 {
 	const struct vscsi_target *t;
 
-	if (c->ops != &vscsi_ops || num >= VSCSI_TARGETS_MAX)
+	if (c->ops != &vscsi_ops || num >= VHOST_SCSI_TARGETS_MAX)
 		return false;
 	t = vscsi_of(c)->targets[num];
 	if (!t || t->state == VSCSI_COMING || (t->state == VSCSI_GOING && !t->stays))

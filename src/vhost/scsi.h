@@ -20,7 +20,6 @@
 #include "scsi/scsi.h"
 #include "vhost/device.h"
 
-#define VSCSI_TARGETS_MAX VHOST_SCSI_TARGETS_MAX
 #define VSCSI_EVENTS_MAX 32u           /* that wait for buffers of the driver; what is beyond is missed */
 #define VSCSI_NAME_MAX 40u
 
@@ -52,7 +51,7 @@ struct vscsi {
 	struct vhost_ctrlr ctrlr;
 	bool started, ended;
 	uint32_t target_count;
-	struct vscsi_target *targets[VSCSI_TARGETS_MAX];
+	struct vscsi_target *targets[VHOST_SCSI_TARGETS_MAX];
 };
 
 /* A nexus: a target, as a session has it on a core. Made and freed by control; in between its core's. */
@@ -75,7 +74,7 @@ struct vscsi_hub {
 	bool ending;
 	struct msg end_msg;
 	/* its core: by target number; NULL: none */
-	struct vscsi_lane *lanes[VSCSI_TARGETS_MAX];
+	struct vscsi_lane *lanes[VHOST_SCSI_TARGETS_MAX];
 };
 
 /* What is to be told to a driver; a message to the event queue's core. */

@@ -192,7 +192,7 @@ static struct vscsi_hub *hub_make(struct vscsi_session *s, struct reactor *on)
 		s->index = free_index(s);
 	h->session = s;
 	h->on = on;
-	for (uint32_t i = 0; i < VSCSI_TARGETS_MAX; i++)
+	for (uint32_t i = 0; i < VHOST_SCSI_TARGETS_MAX; i++)
 		if (v->targets[i] && v->targets[i]->state == VSCSI_HERE)
 			lane_make(h, v->targets[i], false);
 	atomic_compare_exchange_strong(&s->speaker, &none, h);
@@ -351,7 +351,7 @@ static void hub_end_on_core(struct msg *m)
 {
 	struct vscsi_hub *h = container_of(m, struct vscsi_hub, end_msg);
 
-	for (uint32_t i = 0; i < VSCSI_TARGETS_MAX; i++)
+	for (uint32_t i = 0; i < VHOST_SCSI_TARGETS_MAX; i++)
 		if (h->lanes[i])
 			lane_end(h->lanes[i]);
 	msg_send(core_control(reactor_core(reactor_self())), m, hub_end_back);
