@@ -144,7 +144,7 @@ struct vhost_each {
 };
 void vhost_each_ring(struct vhost_ctrlr *c, struct vhost_each *e);
 
-/* rc: negative: the ring does not start, and its front-end is told so; its sentence is in the log already. */
+/* rc: negative: the ring does not start, and its front-end is told so. */
 void vhost_ring_opened(struct vhost_ring *r, int rc);
 void vhost_ring_closed(struct vhost_ring *r);
 /* The guest broke the rules of the device, not only of this request: the ring stops. `why`: static text. */

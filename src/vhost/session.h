@@ -11,8 +11,8 @@
  *     ring.c      a ring on its core
  *     move.c      a ring on its way to another core; the scheduler
  *     iov.c       iovecs
- *     blk.c       virtio-blk
- *     scsi.c      virtio-scsi (scsi.h)
+ *     blk.c       virtio-blk (blk.h), and blk_io.c
+ *     scsi.c      virtio-scsi (scsi.h), and scsi_*.c
  *
  * A session does one message at a time. What takes long, because cores have to do something, holds up those behind it,
  * and the end of the session too; nothing else waits for it.
@@ -282,9 +282,9 @@ void vhost_queues_relog(struct vhost_session_priv *s);
 void vhost_queue_bell(struct vhost_ring_priv *r, vhost_op_fn *run, struct bell *bell);
 void vhost_queue_free(struct vhost_ring_priv *r);
 void vhost_queue_count(const struct vhost_ring_priv *r, struct vhost_counts *counts);
-/* Send it; the session at hand waits for it. `done` NULL: nothing more. */
+/* `done` NULL: nothing more. What it brings is filled in before it is sent. */
 struct vhost_op *vhost_op_make(struct vhost_ring_priv *r, vhost_op_fn *run, vhost_op_fn *done);
-void vhost_op_send(struct vhost_op *op);
+void vhost_op_send(struct vhost_op *op);                           /* its session waits for it; then it is freed */
 
 /* ring.c: on its core */
 vhost_op_fn vhost_ring_start_op, vhost_ring_stop_op, vhost_ring_remap_op, vhost_ring_log_op, vhost_ring_kick_op,
