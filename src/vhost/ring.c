@@ -109,7 +109,7 @@ void vhost_ring_start_op(struct vhost_op *op)
 	r->requests = 0;
 	r->window_ns = reactor_now_ns();
 	r->delay_ns = 0;
-	r->notify = false;
+	r->notify = true; /* who had this ring before may have been killed between its last publishing and the interrupt */
 	vhost_ring_enter(r);
 	r->state = RING_OPENING;
 	r->ring.session->ctrlr->ops->ring_open(&r->ring);

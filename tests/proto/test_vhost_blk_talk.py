@@ -292,6 +292,19 @@ def test_the_server_dies(talk, server):
     assert disk.wait(request) == OK and request.data == b"a" * 4096
 
 
+def test_who_was_not_called_is_called(talk, server):
+    """A server that is killed between an answer and its interrupt leaves a driver that waits: the next one calls it."""
+    disk = talk(queues=2)
+    disk.read(0, SECTOR)
+    server.kill()
+    for queue in disk.queues:
+        drain(queue.call_fd)                       # as if it had never come
+    server.start()
+    disk.reconnect()
+    for queue in disk.queues:
+        queue.wait_call()
+
+
 def test_a_second_front_end(server):
     """One at a time; the second is served at the latest when the first is gone."""
     with Blk(server.path) as disk:
