@@ -39,6 +39,11 @@ struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char 
 	return NULL;
 }
 
+static const char *read_only(struct json_object *ctrlr)
+{
+	return field_bool(field(field(ctrlr, "backend_specific"), "block"), "readonly") ? ", read only" : "";
+}
+
 /* Its disk, or those of its targets. */
 static const char *disks_of(struct json_object *ctrlr, char *buf, size_t size)
 {
@@ -214,8 +219,10 @@ bool vhost_export_show(struct cli *c, const char *name)
 	if (ctrlr && c->json) {
 		cli_print_json(ctrlr);
 	} else if (ctrlr) {
-		printf("%s\n  socket      %s\n  disk        %s\n  connected   %zu\n", field_text(ctrlr, "ctrlr"),
-		       field_text(ctrlr, "socket"), disks_of(ctrlr, disks, sizeof(disks)),
+		if (!*disks_of(ctrlr, disks, sizeof(disks)))
+			snprintf(disks, sizeof(disks), "%s", field(field(ctrlr, "backend_specific"), "scsi") ? "none" : "GONE");
+		printf("%s\n  socket      %s\n  disk        %s%s\n  connected   %zu\n", field_text(ctrlr, "ctrlr"),
+		       field_text(ctrlr, "socket"), disks, read_only(ctrlr),
 		       list_count(field(ctrlr, "sessions")));
 		say_lines(ctrlr);
 	}
@@ -292,7 +299,7 @@ static void show_disks(struct json_object *ctrlr, void (*line)(const char *fmt, 
 	struct json_object *targets = field(field(ctrlr, "backend_specific"), "scsi");
 
 	if (!targets)
-		line("  disk       %s", *disk_of(ctrlr) ? disk_of(ctrlr) : "GONE");
+		line("  disk       %s%s", *disk_of(ctrlr) ? disk_of(ctrlr) : "GONE", read_only(ctrlr));
 	for (size_t i = 0; i < list_count(targets); i++) {
 		struct json_object *t = list_at(targets, i);
 		const char *disk = field_text(list_at(field(t, "luns"), 0), "bdev_name");

@@ -91,3 +91,13 @@ def test_options_are_as_qemu_reads_them(cli):
 
 def test_no_host_yet(cli):
     assert "nothing" not in cli("host", "list") and "gantry export list" in cli("host", "list")
+
+
+def test_read_only_and_gone(cli):
+    cli.daemon.rpc("vhost_create_blk_controller", ctrlr="ro", dev_name="disk", readonly=True)
+    assert "  disk       disk, read only\n" in cli("status")
+    assert "  disk        disk, read only\n" in cli("export", "show", "ro")
+    cli.daemon.rpc("bdev_malloc_delete", name="disk")
+    assert "  disk        GONE" in cli("export", "show", "vm")
+    cli.daemon.rpc("vhost_create_scsi_controller", ctrlr="scsi")
+    assert "  disk        none\n" in cli("export", "show", "scsi")
