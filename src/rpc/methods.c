@@ -20,6 +20,7 @@ static void check_rows(const struct rpc_param *rows, size_t count);
 static int entry_order(const void *a, const void *b);
 static struct rpc_entry *find_allowed(struct rpc *rpc, const char *name, struct err *e);
 static struct rpc_call *call_make(struct rpc *rpc, const struct rpc_entry *entry, struct json_object *params);
+static void call_free(struct rpc_call *call);
 static int read_params(struct rpc_call *call, struct err *e);
 static void call_ended(struct rpc_call *call, struct json_object *result, const struct err *e);
 static void check_drained(struct rpc *rpc);
@@ -226,7 +227,11 @@ void registry_call(struct rpc *rpc, const char *method, struct json_object *para
 void call_begin(struct rpc_call *call)
 {
 	log_debug("rpc: %s", call->method->name);
+	call->handling = true;
 	call->method->handler(call, call->args);
+	call->handling = false;
+	if (call->answered)
+		call_free(call);
 }
 
 static struct rpc_entry *find_allowed(struct rpc *rpc, const char *name, struct err *e)
@@ -326,12 +331,20 @@ void call_finish(struct rpc_call *call, struct json_object *result, const struct
 
 	list_del(&call->link);
 	call->done(call->arg, result, e);
+	if (call->handling)
+		call->answered = true;
+	else
+		call_free(call);
+	check_drained(rpc);
+}
+
+static void call_free(struct rpc_call *call)
+{
 	rpc_params_free(call->method->params, call->method->param_count, call->args);
 	free(call->args);
 	json_object_put(call->ignored);
 	json_object_put(call->params);
 	free(call);
-	check_drained(rpc);
 }
 
 /* --- in a handler --------------------------------------------------------------------------------------- */

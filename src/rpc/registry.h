@@ -52,6 +52,7 @@ enum rpc_call_kind { RPC_CALL_OUTSIDE, RPC_CALL_NESTED, RPC_CALL_RETRY };
 struct rpc_call {
 	struct list link, state_link;
 	enum rpc_call_kind kind;
+	bool handling, answered;        /* its handler runs; it was answered meanwhile: freed when that returns */
 	bool failed;                    /* with `err`: how it ended, until that is lasting */
 	struct err err;
 	struct json_object *result;

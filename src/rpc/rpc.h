@@ -65,6 +65,7 @@ struct rpc_param {
 /* A parameter that is accepted and has no meaning here: needs no field. */
 #define RPC_IGNORED(param_name, ...) { .name = param_name, .type = RPC_JSON, .ignored = true, __VA_ARGS__ }
 
+/* call and args stay until it has returned and the call was answered, whichever comes last. */
 struct rpc_call;
 typedef void rpc_handler(struct rpc_call *call, void *args);
 

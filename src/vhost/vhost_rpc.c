@@ -208,9 +208,7 @@ static void handle_get_controllers(struct rpc_call *call, void *args)
 	struct vhost_ctrlr *one = NULL;
 	struct json_object *list;
 
-	if (a->name)
-		one = vhost_rpc_ctrlr(call, a->name);
-	if (a->name && !one)
+	if (a->name && !(one = vhost_rpc_ctrlr(call, a->name)))
 		return;
 	list = json_object_new_array();
 	for (struct vhost_ctrlr *c = vhost_ctrlr_next(v, NULL); c; c = vhost_ctrlr_next(v, c))
