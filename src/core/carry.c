@@ -113,11 +113,11 @@ static void arrive(struct msg *msg)
 	ops->live(c);
 }
 
-bool carry_met(struct carry_home *h, bool here, struct msg *m, msg_fn *fn)
+bool carry_met(struct carry_home *h, struct msg *m, msg_fn *fn)
 {
 	if (carry_at(h) != reactor_self())
 		carry_send(h, m, fn);
-	else if (!here)
+	else if (!h->here)
 		msg_chain_add(&h->early, m, fn);
 	else
 		return true;

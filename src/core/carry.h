@@ -61,17 +61,32 @@ static inline void carry_look_soon(struct carry *c)
 /* Where it lives, for those elsewhere who send it messages. */
 struct carry_home {
 	_Atomic(struct reactor *) at;         /* told where it leaves */
-	struct msg_chain early;               /* at's: messages that came before it */
+	bool here;                            /* at's, as all that follows: it has come */
+	struct msg_chain early;               /* messages that came before it */
 };
 static inline struct reactor *carry_at(struct carry_home *h) { return atomic_load(&h->at); }
-/* What reaches this core from now on follows it. */
-static inline void carry_goes(struct carry_home *h, struct reactor *to) { atomic_store(&h->at, to); }
+/* Its life begins on `at`; nobody has sent it anything yet. */
+static inline void carry_begins(struct carry_home *h, struct reactor *at)
+{
+	h->here = true;
+	atomic_store(&h->at, at);
+}
+/* It leaves this core. What reaches it from now on follows. */
+static inline void carry_goes(struct carry_home *h, struct reactor *to)
+{
+	h->here = false;
+	atomic_store(&h->at, to);
+}
 /* It is here: so is what came before it, again, in its order. */
-static inline void carry_came(struct carry_home *h) { msg_send_chain(reactor_self(), &h->early); }
+static inline void carry_came(struct carry_home *h)
+{
+	h->here = true;
+	msg_send_chain(reactor_self(), &h->early);
+}
 static inline void carry_send(struct carry_home *h, struct msg *m, msg_fn *fn) { msg_send(carry_at(h), m, fn); }
-/* A message reached a core: is it the right one, and what it is for is `here` already? Otherwise it was passed on, or
- * kept; fn runs again where both meet. */
-bool carry_met(struct carry_home *h, bool here, struct msg *m, msg_fn *fn);
+/* A message reached a core: is it the right one, and what it is for has come? Otherwise it was passed on, or kept; fn
+ * runs again where both meet. Until then nothing else of what it is for may be looked at: another core may have it. */
+bool carry_met(struct carry_home *h, struct msg *m, msg_fn *fn);
 
 /* What to tell a person who asked for it; `what`: "the session". No effect with rc 0. */
 void carry_explain(const char *what, int rc, struct err *e);

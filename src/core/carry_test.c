@@ -123,9 +123,9 @@ static void read_letter(struct msg *m)
 {
 	uint32_t n = (uint32_t)(m - letters.msgs);
 
-	if (!carry_met(&thing.home, thing.where == reactor_self(), m, read_letter))
+	if (!carry_met(&thing.home, m, read_letter))
 		return;
-	check(reactor_self() == rig_last() && letters.newest[n / 3] == n % 3);
+	check(reactor_self() == rig_last() && thing.where == rig_last() && letters.newest[n / 3] == n % 3);
 	letters.newest[n / 3]++;
 	if (++letters.read == ARRAY_SIZE(letters.msgs))
 		rig_stop();
@@ -140,7 +140,7 @@ static void come(struct msg *m)
 /* Some are read at its old core, when it has gone; some reach the new one before it. */
 static void send_letters(struct msg *m)
 {
-	carry_goes(&thing.home, reactor_self());
+	carry_begins(&thing.home, reactor_self());
 	for (uint32_t i = 0; i < 3; i++)
 		carry_send(&thing.home, &letters.msgs[i], read_letter);
 	carry_goes(&thing.home, rig_last());

@@ -325,7 +325,7 @@ void iscsi_conn_order(struct iscsi_conn *c, uint32_t bits);   /* control: ORDER_
 /* Is `c` here? Otherwise `m` follows it and will run `fn` there. */
 static inline bool iscsi_conn_here(struct iscsi_conn *c, struct msg *m, msg_fn *fn)
 {
-	return carry_met(&c->where, c->home, m, fn);
+	return carry_met(&c->where, m, fn);
 }
 static inline void iscsi_conn_worked(struct iscsi_conn *c) { c->work += core_call_ticks(); }
 

@@ -36,7 +36,7 @@ struct iscsi_conn *iscsi_conn_make(struct iscsi_conns *cs, struct iscsi_portal *
 	c->home = &cs->homes[cs->core_count];
 	iscsi_home_begin(c->home);
 	list_add_tail(&c->home->list, &c->link);
-	carry_goes(&c->where, reactor_self());
+	carry_begins(&c->where, reactor_self());
 	c->ping_ttt = ISCSI_TAG_NONE;
 	c->depth = 1;
 	c->params = ISCSI_PARAMS_DEFAULT;

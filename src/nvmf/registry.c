@@ -237,7 +237,7 @@ struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, ui
 	s->ctrlr = c;
 	s->qid = qid;
 	s->qp = qp;
-	carry_goes(&s->home, qp->reactor);
+	carry_begins(&s->home, qp->reactor);
 	s->epoch = bdev_lease_epoch(&c->lease);
 	list_add_tail(&c->seats, &s->link);
 	c->seat_by_qid[qid] = s;

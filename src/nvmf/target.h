@@ -336,10 +336,10 @@ void nvmf_ctrlr_disconnect(struct nvmf_ctrlr *c);
 void nvmf_seat_tell(struct nvmf_seat *s, uint32_t bits);
 void nvmf_roster_tell(struct nvmf_roster *r, uint32_t bits);               /* every admin queue */
 void nvmf_seat_leave(struct nvmf_seat *s);                                 /* home: the qpair is gone */
-/* A message through a seat reached a core: is it the right one, and is the queue pair there? Otherwise it follows. */
+/* A message through a seat reached a core: the right one, and the queue pair is there, or gone? If not, it follows. */
 static inline bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn)
 {
-	return carry_met(&s->home, !s->qp || s->qp->nc, m, fn);
+	return carry_met(&s->home, m, fn);
 }
 void nvmf_seat_unpin(struct nvmf_seat *s);                                 /* after pins++ */
 void nvmf_ctrlr_reset_on_control(struct msg *m);

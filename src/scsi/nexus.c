@@ -73,7 +73,7 @@ int scsi_nexus_join(struct scsi_nexus *n, struct scsi_target *t, const struct sc
 	s->pins = 1; /* for its beginning */
 	memcpy(s->initiator_port, n->initiator_port, sizeof(s->initiator_port));
 	memcpy(s->initiator, n->who.name, sizeof(s->initiator));
-	carry_goes(&s->home, reactor_self());
+	carry_begins(&s->home, reactor_self());
 	enter_party(n);
 	s->party = n->who.party;
 	list_init(&s->unsent);
@@ -101,7 +101,7 @@ void scsi_nexus_begin(struct scsi_nexus *n)
 
 	assert(!n->core && !n->ending);
 	join_core(n);
-	carry_goes(&s->home, reactor_self());
+	carry_begins(&s->home, reactor_self());
 	msg_send(core_control(n->target->scsi->core), &s->begun_msg, begun_on_control);
 }
 
@@ -285,7 +285,7 @@ static void mail_on_core(struct msg *msg)
 	struct scsi_mail *m = container_of(msg, struct scsi_mail, msg);
 	struct scsi_seat *s = m->seat;
 
-	if (carry_met(&s->home, !s->nexus || s->nexus->core, msg, mail_on_core))
+	if (carry_met(&s->home, msg, mail_on_core))
 		m->at_home(m, s->nexus);
 }
 

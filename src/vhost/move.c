@@ -56,7 +56,6 @@ static void leave(struct carry *c, struct reactor *to, struct freeze *f)
 	vhost_ring_leave(r);
 	r->notify = false;
 	r->home = NULL;
-	r->here = false;
 	carry_goes(&r->at, to);
 }
 
@@ -81,9 +80,7 @@ static void live(struct carry *c)
 	struct vhost_ring_priv *r = moving(c);
 
 	r->state = RING_OPENING;
-	if (!r->here)
-		carry_came(&r->at);
-	r->here = true;
+	carry_came(&r->at);
 	r->ring.session->ctrlr->ops->ring_open(&r->ring);
 }
 

@@ -28,7 +28,7 @@ static void op_arrives(struct msg *m)
 {
 	struct vhost_op *op = container_of(m, struct vhost_op, msg);
 
-	if (carry_met(&op->ring->at, op->ring->here, m, op_arrives))
+	if (carry_met(&op->ring->at, m, op_arrives))
 		op->run(op);
 }
 
@@ -71,7 +71,6 @@ struct vhost_ring_priv *vhost_queue_get(struct vhost_session_priv *s, uint32_t i
 	r->ring.session = &s->session;
 	r->ring.index = index;
 	r->ring.priv = r;
-	r->here = true;
 	r->id = atomic_fetch_add(&s->vhost->ring_ids, 1);
 	s->rings[index] = r;
 	return r;
@@ -173,7 +172,7 @@ void vhost_queue_start(struct vhost_ring_priv *r)
 	r->queue.running = true;
 	r->queue.broken = r->queue.unplaced = r->pinned = false;
 	s->running++;
-	carry_goes(&r->at, vhost_place(s->vhost, c->place));
+	carry_begins(&r->at, vhost_place(s->vhost, c->place));
 	vhost_op_send(vhost_op_make(r, vhost_ring_start_op, started));
 }
 

@@ -132,7 +132,6 @@ struct vhost_ring_priv {
 	struct vhost_view *view;
 	struct defer flush;
 	struct bell kick, call, err;       /* control's while it does not run */
-	bool here;                         /* not on its way to another core */
 	bool broken, polled, in_band, takes, pinned;
 	bool notify;                       /* the driver is to be told, and was not yet */
 	uint8_t state;                     /* enum vhost_ring_state */

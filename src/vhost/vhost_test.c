@@ -116,7 +116,7 @@ static void go(void *arg)
 {
 	struct going *g = arg;
 
-	if (g->r->here && g->r->state == RING_OPEN && !g->r->stopping && !carry_is_wanted(&g->r->carry))
+	if (g->r->at.here && g->r->state == RING_OPEN && !g->r->stopping && !carry_is_wanted(&g->r->carry))
 		vhost_ring_carry(g->r, g->to, went, g->moved);
 }
 
