@@ -24,6 +24,7 @@ struct core *core_make(const struct core_opts *opts, struct err *e)
 		core->opts.stall_ms = 1000;
 	atomic_init(&core->watch_limit_ns, 30 * NS_PER_S);
 	atomic_init(&core->sched_period_ns, NS_PER_S);
+	list_init(&core->parts);
 	notify_init(core);
 	if (make_reactors(core, opts, e) || mem_init(core, e)) {
 		core_free(core);
@@ -111,6 +112,29 @@ void core_stop(struct core *core, int code)
 	atomic_store(&core->stopping, true);
 	for (uint32_t i = 0; i <= core->count; i++)
 		platform_wake(core->reactors[i]->pr);
+}
+
+void core_add_part(struct core *core, struct core_part *p, const char *name)
+{
+	assert(!core_find_part(core, name));
+	p->name = name;
+	list_add_tail(&core->parts, &p->link);
+}
+
+void core_remove_part(struct core *core, struct core_part *p)
+{
+	list_del(&p->link);
+}
+
+struct core_part *core_find_part(const struct core *core, const char *name)
+{
+	list_each(l, &core->parts) {
+		struct core_part *p = list_entry(l, struct core_part, link);
+
+		if (!strcmp(p->name, name))
+			return p;
+	}
+	return NULL;
 }
 
 void core_free(struct core *core)

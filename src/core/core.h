@@ -60,6 +60,16 @@ int core_run(struct core *core, void (*start)(void *arg), void *arg);
 void core_stop(struct core *core, int code);
 void core_free(struct core *core);
 
+/* What a daemon has one of, made by the first of several modules that need it, and found by them by name (static text):
+ * embedded in it. Control. */
+struct core_part {
+	struct list link;
+	const char *name;
+};
+void core_add_part(struct core *core, struct core_part *p, const char *name);
+void core_remove_part(struct core *core, struct core_part *p);
+struct core_part *core_find_part(const struct core *core, const char *name); /* NULL: nobody added it yet */
+
 /* The reactor whose thread this is; NULL on a foreign thread. */
 struct reactor *reactor_self(void);
 struct core *reactor_core(const struct reactor *r);

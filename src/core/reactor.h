@@ -124,6 +124,7 @@ struct core {
 	_Atomic uint32_t sched_watch;            /* the scheduler sleeps: who becomes busy tells it; 0: it does not */
 	_Atomic uint64_t sched_period_ns;
 	struct notify_hub *notify;               /* notify.c */
+	struct list parts;                       /* core_add_part() */
 	struct trace_sharer *trace_sharer;       /* trace.c */
 	bool trace_is_shared;                    /* the reactors' rings are the sharer's */
 	/* core/sim: may messages from `from` be taken in this pass? NULL: always. */
