@@ -5,7 +5,7 @@ from pathlib import Path
 
 from guest import Guest
 
-LIBRARIES = [Path(__file__).with_name(name) for name in ("guest_lib.sh", "nvmet_lib.sh", "iscsi_lib.sh")]
+LIBRARIES = [Path(__file__).with_name(f"{name}_lib.sh") for name in ("guest", "nvmet", "iscsi", "rdma")]
 FIO = ("fio --ioengine=libaio --direct=1 --group_reporting --output-format=json --verify_state_save=0 "
        "--allow_file_create=0")
 
