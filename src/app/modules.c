@@ -2,6 +2,9 @@
 /* modules.c: the modules of the daemon, in one list: started downwards, stopped upwards. */
 #include <errno.h>
 #include <grp.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/app.h"
 #include "app/systemd.h"
@@ -320,14 +323,30 @@ static int find_group(const char *text, uint32_t *ret_gid, struct err *e)
 	return 0;
 }
 
+/* Said at start, not when the first controller is made. */
+static int check_sockets_dir(const char *dir, struct err *e)
+{
+	struct stat st;
+
+	if (stat(dir, &st))
+		return err_set(e, -errno, "--vhost-path: %s: %s; make that directory first, or name another", dir,
+		               strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, -ENOTDIR, "--vhost-path: %s is not a directory; name the one for the sockets", dir);
+	if (access(dir, W_OK | X_OK))
+		return err_set(e, -errno, "--vhost-path: no socket can be made in %s: %s; let the daemon's user write there or "
+		               "name another directory", dir, strerror(errno));
+	return 0;
+}
+
 static int vhost_start(struct app *a, struct err *e)
 {
-	const char *group = a->options->vhost_group;
+	const char *group = a->options->vhost_group, *dir = a->options->vhost_dir;
 	uint32_t gid = 0;
 
-	if (group && find_group(group, &gid, e))
+	if ((group && find_group(group, &gid, e)) || (dir && *dir && check_sockets_dir(dir, e)))
 		return e->code;
-	a->vhost = vhost_make(a->core, a->bdevs, a->options->vhost_dir);
+	a->vhost = vhost_make(a->core, a->bdevs, dir);
 	if (group)
 		vhost_set_group(a->vhost, gid);
 	vhost_set_scsi(a->vhost, a->scsi);

@@ -64,11 +64,10 @@ static const struct argp_option rows[] = {
 	  GROUP_CONFIG },
 	{ "json", 'c', "FILE", OPTION_ALIAS, NULL, GROUP_CONFIG },
 	{ "wait-for-rpc", KEY_WAIT, NULL, 0, "Begin to run at RPC framework_start_init", GROUP_CONFIG },
-	{ "state-dir", KEY_STATE_DIR, "DIR", 0, "Keep the configuration in this directory: every change is there before "
-	        "it is "
-	  "answered. What is there wins over -c, which is for an empty one", GROUP_CONFIG },
-	{ "vhost-path", 'S', "DIR", 0, "Make the sockets of vhost controllers in this directory; the working directory is "
-	  "the default", GROUP_CONFIG },
+	{ "state-dir", KEY_STATE_DIR, "DIR", 0, "Keep the configuration in this directory: every change is there "
+	  "before it is answered. What is there wins over -c, which is for an empty one", GROUP_CONFIG },
+	{ "vhost-path", 'S', "DIR", 0, "Make the sockets of vhost controllers in this directory, which has to exist; the "
+	  "working directory is the default", GROUP_CONFIG },
 	{ "vhost-group", KEY_VHOST_GROUP, "GROUP", 0, "Let members of this group connect to them, too, such as kvm for the "
 	  "machines of libvirt", GROUP_CONFIG },
 	{ "vhost-socket-dir", 'S', "DIR", OPTION_ALIAS | OPTION_HIDDEN, NULL, GROUP_CONFIG },

@@ -92,6 +92,19 @@ def test_a_killed_daemon_comes_back(machine):
     """, 90)
 
 
+def test_disks_of_machines_are_where_the_manual_says(machine):
+    """Whatever the unit lets it write: the socket of a disk is made in /run/gantry/vhost, again after a restart."""
+    inside(machine, """
+        inside systemctl start gantryd
+        inside gantry rpc vhost_create_blk_controller ctrlr=vm dev_name=ram
+        inside test -S /run/gantry/vhost/vm
+        inside systemctl restart gantryd
+        inside gantry rpc vhost_get_controllers name=vm
+        inside test -S /run/gantry/vhost/vm
+        inside gantry rpc vhost_delete_controller ctrlr=vm
+    """, 90)
+
+
 def test_is_confined(machine):
     """No root, no capability, no device, nothing to write but its state; and files there are disks through io_uring,
     or what takes its place."""
