@@ -129,7 +129,7 @@ const char *verbs_status_text(enum verbs_status s);
 struct verbs_conn;
 struct verbs_wc {
 	void *ctx;
-	struct verbs_conn *conn;
+	struct verbs_conn *conn;     /* NULL: a shared receive that a forgotten connection had used up; status FLUSHED */
 	uint32_t len;                /* RECV: bytes that came */
 	uint8_t op;                  /* enum verbs_op */
 	uint8_t status;              /* enum verbs_status */
@@ -204,7 +204,8 @@ struct verbs_queues {
 	struct verbs_srq *srq;       /* NULL: receives of its own */
 	uint32_t send_max, recv_max; /* work requests posted at a time; recv_max 0 with a shared queue */
 	uint32_t send_sge_max, recv_sge_max;
-	uint32_t inline_max;         /* bytes that SENDs may carry in the work request; in: wished, out: what there is */
+	uint32_t inline_max;         /* bytes that SENDs may carry in the work request; in: wished, out: what there is. So
+	                              * small a SEND needs no lkey, and its memory only until it is posted */
 };
 
 /* Who connects begins here: VERBS_CONN_RESOLVED, or UNREACHABLE, follows; `timeout_ms` for each of its two steps.
@@ -235,7 +236,8 @@ struct verbs_listener;
 /* Someone wants to connect to us; `c` is the callee's: set its event, accept or reject. `p`: what it said: read_depth
  * is how many READs it can begin, read_serve how many of ours it serves. */
 typedef void verbs_listener_fn(void *arg, struct verbs_conn *c, const struct verbs_params *p);
-/* The address has to be one of an adapter, or the wildcard (all adapters, those to come too). Port 0: a free one. */
+/* The address has to be one of an adapter, or the wildcard (all adapters, those to come too). Port 0: a free one. It
+ * outlives the adapter of its address: when that comes back it listens again. */
 struct verbs_listener *verbs_listen(struct verbs *v, const struct net_addr *addr, uint32_t backlog,
                                     verbs_listener_fn *fn, void *arg, struct err *e);
 void verbs_listener_addr(const struct verbs_listener *l, struct net_addr *ret_addr);
@@ -248,7 +250,8 @@ void verbs_listener_close(struct verbs_listener *l);
 int verbs_post(struct verbs_conn *c, const struct verbs_wr *wr, const struct verbs_wr **ret_bad) MUST_USE;
 /* For queues without `srq`; errors as verbs_srq_post(). */
 int verbs_post_recv(struct verbs_conn *c, const struct verbs_recv *r) MUST_USE;
-/* No completion of it is told any more, not even those found already. Before control frees it. */
+/* No completion of it is told any more, not even those found already; but that shared receives which it used up are
+ * told, now or later, with `conn` NULL and FLUSHED: they are not its own, and come back. Before control frees it. */
 void verbs_conn_forget(struct verbs_conn *c);
 
 #endif
