@@ -39,6 +39,7 @@ struct tcp_qpair {
 	uint32_t first_sent;            /* bytes of the first one that are out */
 	struct defer send_defer;
 	bool writable, connected;
+	bool at_header;                 /* rx.pdu is at hand: a TermReq can quote it */
 	uint8_t icreq[FABRIC_PUT_MAX];
 	uint32_t icreq_len, icreq_sent;
 };
@@ -50,7 +51,9 @@ static inline struct tcp_qpair *tcp_of(struct nvme_qpair *qp)
 
 /* The connection is given up: `fmt` goes on after queue and address. */
 void tcp_broke(struct tcp_qpair *t, enum nvme_reason reason, int code, const char *fmt, ...) PRINTF(4, 5);
-#define tcp_bad(t, ...) tcp_broke(t, NVME_REASON_PROTOCOL, -EPROTO, __VA_ARGS__)
+/* The target broke a rule: it is told by H2CTermReq which one, where that can still be sent. */
+#define tcp_bad(t, fes, fei, ...) \
+	(tcp_terminate(t, fes, fei), tcp_broke(t, NVME_REASON_PROTOCOL, -EPROTO, __VA_ARGS__))
 enum nvme_reason tcp_reason_of(int error); /* of a connection that stood */
 /* The bytes [at, at + len) of a command's data as iovecs; returns how many. */
 int tcp_data_iovs(const struct nvme_op *op, uint32_t at, uint32_t len, struct iovec *iov, int max);
@@ -58,6 +61,9 @@ int tcp_data_iovs(const struct nvme_op *op, uint32_t at, uint32_t len, struct io
 /* tcp_send.c */
 void tcp_submit(struct nvme_qpair *qp, struct nvme_op *op);
 void tcp_send_gathered(struct defer *d);
+/* H2CTermReq about the PDU at hand, unless the end of another PDU would have to go before it. It is not waited for:
+ * the connection ends now. */
+void tcp_terminate(struct tcp_qpair *t, enum nvme_tcp_fes fes, uint32_t fei);
 /* The next H2CData of the R2T this slot answers. */
 void tcp_line_up_h2c(struct tcp_qpair *t, struct slot *s);
 

@@ -10,6 +10,7 @@
 
 #define TCP_RECV_LARGE (4 * KIB)        /* received into the buffer behind a PDU with as much data as: */
 #define TCP_LARGE_DATA (32 * KIB)
+#define FEI_CQE_CID ((uint32_t)(offsetof(struct nvme_tcp_rsp, cqe) + offsetof(struct nvme_cqe, cid)))
 
 void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 {
@@ -18,7 +19,8 @@ void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 	struct slot *s;
 
 	if (!op) {
-		tcp_bad(t, "the target answered command %u, which is not outstanding", le16_get(cqe->cid));
+		tcp_bad(t, NVME_TCP_FES_INVALID_HEADER, FEI_CQE_CID, "the target answered command %u, which is not outstanding",
+		        le16_get(cqe->cid));
 		return;
 	}
 	s = &t->slots[nvme_qpair_slot(&t->qp, op->cid)];
@@ -31,7 +33,7 @@ void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 		nvme_cqe_set_status(&cpl, NVME_SC_TRAN_TPORT_ERROR);
 	else if (op->data == NVME_OP_TO_HOST && op->data_len && !(nvme_cqe_status(&cpl) & NVME_SC_CODE) &&
 	         s->received != op->data_len) {
-		tcp_bad(t, "the target ended a read after %u of %u bytes", s->received, op->data_len);
+		tcp_bad(t, NVME_TCP_FES_SEQUENCE, 0, "the target ended a read after %u of %u bytes", s->received, op->data_len);
 		return;
 	}
 	s->op = NULL;
@@ -52,8 +54,8 @@ static bool transfer_fits(struct tcp_qpair *t, const union nvme_tcp_pdu *pdu, st
 	enum nvme_tcp_fes fes = nvme_tcp_check_transfer(pdu, &transfer, &fei);
 
 	if (fes)
-		tcp_bad(t, "the target's %s does not fit its command: %s", nvme_tcp_type_name(pdu->h.type),
-		      nvme_tcp_fes_text((uint16_t)fes));
+		tcp_bad(t, fes, fei, "the target's %s does not fit its command: %s", nvme_tcp_type_name(pdu->h.type),
+		        nvme_tcp_fes_text((uint16_t)fes));
 	return !fes;
 }
 
@@ -63,7 +65,8 @@ static struct slot *slot_of(struct tcp_qpair *t, le16 cccid, enum nvme_op_data d
 
 	if (op && op->data == data && !t->slots[nvme_qpair_slot(&t->qp, op->cid)].answered)
 		return &t->slots[nvme_qpair_slot(&t->qp, op->cid)];
-	tcp_bad(t, "the target moves data of command %u, which has none under way", le16_get(cccid));
+	tcp_bad(t, NVME_TCP_FES_INVALID_HEADER, NVME_TCP_FEI_CCCID,
+	        "the target moves data of command %u, which has none under way", le16_get(cccid));
 	return NULL;
 }
 
@@ -75,7 +78,8 @@ static void on_r2t(struct tcp_qpair *t, const union nvme_tcp_pdu *pdu)
 	if (!s || !transfer_fits(t, pdu, s, min_u32(le32_get(pdu->r2t.r2to), s->op->data_len)))
 		return;
 	if (s->lined) { /* what the line holds is the command itself, or the answer to an earlier R2T */
-		tcp_bad(t, "the target sent an R2T for a command whose last one is not answered yet");
+		tcp_bad(t, NVME_TCP_FES_LIMIT_EXCEEDED, 0,
+		        "the target sent an R2T for a command whose last one is not answered yet");
 		return;
 	}
 	s->ttag = le16_get(pdu->r2t.ttag);
@@ -118,12 +122,14 @@ static void on_header(struct tcp_qpair *t)
 		t->success = pdu->h.flags & NVME_TCP_SUCCESS;
 		t->large = t->rx.data_len >= TCP_LARGE_DATA;
 		if (!t->rx.data_len && !t->success)
-			tcp_bad(t, "the target sent a C2HData without data, which leads nowhere");
+			tcp_bad(t, NVME_TCP_FES_INVALID_HEADER, (uint32_t)offsetof(struct nvme_tcp_data, datal),
+			        "the target sent a C2HData without data, which leads nowhere");
 		else if (!t->rx.data_len)
 			on_end(t); /* no data, so no end of it will be told */
 		break;
 	default: /* C2HTermReq: the checkers let nothing else through */
-		tcp_bad(t, "the target ended the connection: %s", nvme_tcp_fes_text(le16_get(pdu->term.fes)));
+		tcp_broke(t, NVME_REASON_PROTOCOL, -EPROTO, "the target ended the connection: %s",
+		          nvme_tcp_fes_text(le16_get(pdu->term.fes)));
 	}
 }
 
@@ -166,11 +172,17 @@ static void eat(struct tcp_qpair *t, const uint8_t *at, const uint8_t *end)
 	while (t->sock && !t->qp.closed) {
 		switch (fabric_rx_next(&t->rx, &at, end)) {
 		case FABRIC_RX_MORE: return;
-		case FABRIC_RX_HEADER: on_header(t); break;
+		case FABRIC_RX_HEADER:
+			t->at_header = true;
+			on_header(t);
+			t->at_header = false;
+			break;
 		case FABRIC_RX_DATA: on_data(t); break;
 		case FABRIC_RX_END: on_end(t); break;
 		case FABRIC_RX_BAD:
-			tcp_bad(t, "the target sent a malformed PDU: %s", nvme_tcp_fes_text((uint16_t)t->rx.fes));
+			t->at_header = true;
+			tcp_bad(t, t->rx.fes, t->rx.fei, "the target sent a malformed PDU: %s",
+			        nvme_tcp_fes_text((uint16_t)t->rx.fes));
 			return;
 		}
 	}

@@ -197,6 +197,17 @@ static void send_line(struct tcp_qpair *t)
 	}
 }
 
+void tcp_terminate(struct tcp_qpair *t, enum nvme_tcp_fes fes, uint32_t fei)
+{
+	uint8_t term[FABRIC_TERM_MAX];
+	struct iovec iov = { .iov_base = term };
+
+	if (!t->at_header || !t->sock || t->first_sent || t->icreq_sent < t->icreq_len)
+		return;
+	iov.iov_len = fabric_put_term(term, &t->rx, fes, fei);
+	(void)sock_send(t->sock, &iov, 1);
+}
+
 void tcp_submit(struct nvme_qpair *qp, struct nvme_op *op)
 {
 	struct tcp_qpair *t = tcp_of(qp);

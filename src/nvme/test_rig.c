@@ -195,6 +195,8 @@ static void on_header(struct rig_peer *p)
 		on_command(p, &pdu->cmd.sqe);
 	} else if (pdu->h.type == NVME_TCP_H2CDATA) {
 		p->last_came = pdu->h.flags & NVME_TCP_LAST;
+	} else if (pdu->h.type == NVME_TCP_H2CTERM) {
+		p->rig->term_fes = le16_get(pdu->term.fes);
 	}
 }
 

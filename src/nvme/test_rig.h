@@ -49,6 +49,7 @@ struct rig {
 	struct listener *listener;
 	struct rig_peer peers[RIG_PEERS];
 	uint32_t peer_count, written, wrong_bytes;
+	uint16_t term_fes;              /* of the last H2CTermReq */
 	uint64_t cap;
 	uint32_t cc, csts;      /* csts: instead of what follows from cc, when not 0 */
 	uint32_t namespaces, stride; /* ids 1, 1 + stride, ... */

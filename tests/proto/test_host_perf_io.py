@@ -8,7 +8,7 @@ import pytest
 
 import bad_ways as ways
 from bad_scripts import DIGEST_SCRIPTS, HARMLESS, IO_SCRIPTS, USELESS, Script
-from gantry import SANITIZER_SIGNS
+from gantry import SANITIZER_SIGNS, wait_until
 from load import perf_command
 from nvme_tcp import LBA_OUT_OF_RANGE
 
@@ -20,12 +20,14 @@ ENDS_S = 90
 class Ran:
     """gantry-perf, until so many I/Os are done, against one script."""
 
-    def __init__(self, script, *more, ios=60, io_bytes=4096, pattern="randrw"):
+    def __init__(self, script, *more, ios=60, io_bytes=4096, pattern="randrw", depth=4, hears=None):
         self.script = script
         with script.target() as self.target:
-            command = perf_command(self.target, "--verify", "-d", ios, *more, rate=0, qpairs=1, depth=4, seconds=60,
+            command = perf_command(self.target, "--verify", "-d", ios, *more, rate=0, qpairs=1, depth=depth, seconds=60,
                                    io_bytes=io_bytes, pattern=pattern)
             self.done = subprocess.run(command, capture_output=True, text=True, timeout=ENDS_S)
+            if hears:
+                wait_until(lambda: self.target.seen[hears], f"the target hears {hears}", timeout_s=30)
         self.said = self.done.stderr
         try:
             self.result = json.loads(self.done.stdout.strip().splitlines()[-1])
@@ -98,6 +100,13 @@ def test_second_answer_is_not_another_commands(step, pattern):
     assert ran.done.returncode == 1 and not ran.result["miscompares"], ran.said
     assert "not outstanding" in ran.said or "none under way" in ran.said, ran.said
     assert ran.target.seen[step] < 16, "it was noticed late"
+
+
+def test_target_is_told_what_it_did_wrong():
+    """By H2CTermReq, before the connection is reset. With one command at a time it is the next thing that it reads."""
+    ran = Ran(Script("", (("write", ways.r2t(cid=0x5555), 3),)), depth=1, pattern="randwrite",
+              hears="h2c_term")
+    assert ran.done.returncode == 1, ran.said
 
 
 def test_status_is_an_error_of_the_command():
