@@ -106,6 +106,7 @@ int mem_init(struct core *core, struct err *e)
 		if (core->topology.nodes > 1)
 			platform_bind_memory(r->mem->map, r->mem->map_len, reactor_node(r));
 		r->mem->region.id = ++m->last_id;
+		r->mem->region.of_buffers = true;
 		list_add_tail(&m->regions, &r->mem->region.link);
 	}
 	return 0;

@@ -25,6 +25,7 @@ struct mem_region {
 	void *base;
 	size_t len;
 	uint32_t id;         /* set when it is added; never used again for another one */
+	bool of_buffers;     /* mem_take()'s come from it */
 	struct list link;
 };
 

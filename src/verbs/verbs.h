@@ -82,7 +82,7 @@ bool verbs_find_key(const struct verbs_dev *d, const void *at, size_t len, struc
 
 /* Memory of one's own, for capsules: zeroed, page aligned, registered for local use. Control. NULL with a sentence
  * (locked memory limit: RLIMIT_MEMLOCK). */
-struct verbs_mem { void *base; size_t len; uint32_t lkey; };
+struct verbs_mem { void *base; size_t len; uint32_t lkey; struct verbs_dev *dev; void *mr; }; /* dev, mr: inside */
 int verbs_mem_make(struct verbs_mem *m, struct verbs_dev *d, size_t len, struct err *e) MUST_USE;
 void verbs_mem_free(struct verbs_mem *m);
 
