@@ -8,7 +8,6 @@
 #include <stdio.h>
 
 #include "nvme/host.h"
-#include "wire/nvme_tcp.h"
 
 #define CTRLR_DEFAULT_IO_QUEUE_SIZE 128
 #define CTRLR_DEFAULT_KEEP_ALIVE_MS 10000
@@ -52,6 +51,9 @@ static void login_begin(struct nvme_ctrlr *c)
 	struct err e = { 0 };
 
 	identify_ourselves(c);
+	l->transport = nvme_host_find_transport(c->host, p->trtype);
+	if (!l->transport)
+		err_set(&c->err, -EPROTONOSUPPORT, "trtype %s: this program was built without it", p->trtype);
 	l->opts = c->opts;
 	l->cntlid = NVME_CNTLID_DYNAMIC;
 	memcpy(l->subnqn, p->subnqn, sizeof(l->subnqn));
@@ -227,9 +229,9 @@ static enum step ctrlr_on_CONNECT(struct nvme_ctrlr *c)
 		return ctrlr_goto(c, CTRLR_READ_CAP);
 	c->asked = true;
 	login.size = CTRLR_ADMIN_QUEUE_SIZE;
-	login.in_capsule_bytes = NVME_TCP_ADMIN_ICD_MAX;
+	login.in_capsule_bytes = login.transport->admin_in_capsule_bytes;
 	login.opts.io_timeout_ms = c->opts.admin_timeout_ms;
-	c->admin = nvme_qpair_start(c->host, &nvme_tcp, &login, &start);
+	c->admin = nvme_qpair_start(c->host, &login, &start);
 	nvme_qpair_on_timeout(c->admin, admin_timed_out);
 	return STEP_WAIT;
 }
@@ -270,6 +272,23 @@ static enum step ctrlr_on_WAIT_READY(struct nvme_ctrlr *c)
 	return nvme_csts_rdy(csts) ? ctrlr_goto(c, CTRLR_IDENTIFY) : ctrlr_ask_csts_later(c); /* until the deadline */
 }
 
+/* False: it cannot be used over this transport. */
+static bool learn_transport(struct nvme_ctrlr *c)
+{
+	const struct nvme_transport *tr = c->login.transport;
+
+	if (tr->io_bytes_max)
+		c->info.max_io_bytes = min_u32(c->info.max_io_bytes, tr->io_bytes_max);
+	if (tr->sgls_needed && !(c->info.sgls & NVME_SGLS_OFFSET))
+		c->info.in_capsule_bytes = 0;
+	if ((c->info.sgls & tr->sgls_needed) == tr->sgls_needed)
+		return true;
+	ctrlr_fail(c, NVME_REASON_BAD_ANSWER, -EPROTO,
+	           "the controller's SGLS is %08xh: it lacks the data descriptors (%xh) that %s needs", c->info.sgls,
+	           tr->sgls_needed, tr->name);
+	return false;
+}
+
 static enum step ctrlr_on_IDENTIFY(struct nvme_ctrlr *c)
 {
 	const struct nvme_sqe cmd = ctrlr_identify(NVME_CNS_CTRL, 0);
@@ -277,6 +296,8 @@ static enum step ctrlr_on_IDENTIFY(struct nvme_ctrlr *c)
 	if (!c->asked)
 		return ctrlr_ask(c, &cmd, NVME_OP_TO_HOST, NVME_IDENTIFY_SIZE);
 	nvme_learn_ctrl(&c->info, (const struct nvme_id_ctrl *)c->page, c->cap);
+	if (!learn_transport(c))
+		return STEP_DONE;
 	ctrlr_keep_alive_begin(c);
 	return ctrlr_goto(c, CTRLR_SET_EVENTS);
 }
@@ -371,6 +392,7 @@ static enum step ctrlr_on_READY(struct nvme_ctrlr *c)
 	c->login.size = c->info.io_queue_size;
 	c->login.io_queues = c->info.io_queues;
 	c->login.in_capsule_bytes = c->info.in_capsule_bytes;
+	c->login.descriptors_max = c->info.descriptors_max;
 	ctrlr_events_begin(c);
 	c->ready(c, NULL, c->arg);
 	return STEP_DONE; /* and may be gone */

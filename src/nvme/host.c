@@ -2,11 +2,14 @@
 /* host.c: what the controllers of one daemon share. */
 #include "nvme/host.h"
 
+#include <strings.h>
+
 struct nvme_host *nvme_host_make(struct core *core)
 {
 	struct nvme_host *h = base_zalloc(sizeof(*h));
 
 	h->core = core;
+	nvme_host_add_transport(h, &nvme_tcp, NULL);
 	return h;
 }
 
@@ -15,7 +18,58 @@ void nvme_host_free(struct nvme_host *h)
 	for (uint32_t i = 0; i < ARRAY_SIZE(h->recv_buf); i++)
 		free(h->recv_buf[i]);
 	nvme_host_lookups_free(h);
+	for (uint32_t i = 0; i < h->transport_count; i++)
+		if (h->transports[i].transport->host_free)
+			h->transports[i].transport->host_free(h->transports[i].arg);
 	free(h);
+}
+
+/* --- transports ------------------------------------------------------------------------------- */
+
+void nvme_host_add_transport(struct nvme_host *h, const struct nvme_transport *tr, void *arg)
+{
+	must(h->transport_count < HOST_TRANSPORTS_MAX && !nvme_host_find_transport(h, tr->name));
+	h->transports[h->transport_count].transport = tr;
+	h->transports[h->transport_count++].arg = arg;
+}
+
+const struct nvme_transport *nvme_host_find_transport(const struct nvme_host *h, const char *trtype)
+{
+	for (uint32_t i = 0; i < h->transport_count; i++)
+		if (!strcasecmp(h->transports[i].transport->name, trtype[0] ? trtype : nvme_tcp.name))
+			return h->transports[i].transport;
+	return NULL;
+}
+
+void *nvme_host_transport_arg(const struct nvme_host *h, const struct nvme_transport *tr)
+{
+	for (uint32_t i = 0; i < h->transport_count; i++)
+		if (h->transports[i].transport == tr)
+			return h->transports[i].arg;
+	return NULL;
+}
+
+void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg)
+{
+	assert(!h->wait.done);
+	h->wait = (struct nvme_host_wait){ done, arg, 1 };
+	for (uint32_t i = 0; i < h->transport_count; i++) {
+		if (!h->transports[i].transport->idle)
+			continue;
+		h->wait.left++;
+		h->transports[i].transport->idle(h, h->transports[i].arg);
+	}
+	nvme_host_idle_now(h);
+}
+
+void nvme_host_idle_now(struct nvme_host *h)
+{
+	struct nvme_host_wait w = h->wait;
+
+	if (--h->wait.left)
+		return;
+	h->wait.done = NULL;
+	w.done(w.arg); /* which may free us */
 }
 
 uint8_t *nvme_host_recv_buf(struct nvme_host *h)

@@ -12,8 +12,16 @@
 
 #define HOST_RECV_BYTES (256 * KIB)
 
+#define HOST_TRANSPORTS_MAX 4u
+
 struct nvme_host {
 	struct core *core;
+	struct {
+		const struct nvme_transport *transport;
+		void *arg;              /* the transport's own */
+	} transports[HOST_TRANSPORTS_MAX];
+	uint32_t transport_count;
+	struct nvme_host_wait wait;     /* nvme_host_when_idle() */
 	/* By reactor_index(); made when first used. */
 	uint8_t *recv_buf[CORE_REACTORS_MAX + 1];
 	struct lookup_line *lookups[CORE_REACTORS_MAX + 1];
@@ -23,31 +31,53 @@ uint8_t *nvme_host_recv_buf(struct nvme_host *h);
 /* --- queue pairs ------------------------------------------------------------------------------ */
 
 #define QPAIR_STATES(X) \
-	X(QPAIR, CONNECTING,  "connecting",            TO(QPAIR, NEGOTIATING) | TO(QPAIR, HELD) | TO(QPAIR, DEAD)) \
+	X(QPAIR, CONNECTING,  "connecting",            TO(QPAIR, NEGOTIATING) | TO(QPAIR, HELD) | \
+	                                               TO(QPAIR, WAITING) | TO(QPAIR, DEAD)) \
 	X(QPAIR, HELD,        "connected, held",       TO(QPAIR, NEGOTIATING) | TO(QPAIR, DEAD)) \
 	X(QPAIR, NEGOTIATING, "waiting for ICResp",    TO(QPAIR, WAITING) | TO(QPAIR, LOGGING_IN) | TO(QPAIR, DEAD)) \
-	X(QPAIR, WAITING,     "waiting to be used",    TO(QPAIR, LOGGING_IN) | TO(QPAIR, DEAD)) \
+	X(QPAIR, WAITING,     "waiting to be used",    TO(QPAIR, LOGGING_IN) | TO(QPAIR, CONNECTING) | \
+	                                               TO(QPAIR, DEAD)) \
 	X(QPAIR, LOGGING_IN,  "waiting for the answer to Connect", TO(QPAIR, READY) | TO(QPAIR, DEAD)) \
 	X(QPAIR, READY,       "in use",                TO(QPAIR, DEAD)) \
 	X(QPAIR, DEAD,        "ended; all was failed", 0)
 enum qpair_state { QPAIR_STATES(MACHINE_ENUM) QPAIR_STATE_COUNT };
 
 struct nvme_transport {
-	const char *name;
-	struct nvme_qpair *(*make)(void);
+	const char *name;               /* trtype */
+	uint32_t admin_in_capsule_bytes; /* data that may go with a command of the admin queue */
+	uint32_t io_bytes_max;          /* of one command; 0: no limit */
+	uint32_t sgls_needed;           /* of the controller's SGLS, which then says, too, whether commands carry data */
+	/* The connection itself says which queue it is to be: it is made when that is known, and WAITING is before it. */
+	bool names_queues;
+	struct nvme_qpair *(*make)(struct nvme_host *h);
 	/* Begin to connect to qp->addr; nvme_qpair_connected() or nvme_qpair_broke() follows. */
 	int (*connect)(struct nvme_qpair *qp, struct err *e);
 	/* Connected: negotiate; nvme_qpair_negotiated() or nvme_qpair_broke() follows. */
 	void (*negotiate)(struct nvme_qpair *qp);
-	/* qp->slot_count is known: make room for as many commands. Before the first submit(). */
+	/* qp->slot_count is known: make room for as many commands. Before the first submit(); with names_queues before
+	 * connect(). */
 	void (*size)(struct nvme_qpair *qp);
 	/* Send a command whose op->cid is set. Never fails: trouble is nvme_qpair_broke(), later. */
 	void (*submit)(struct nvme_qpair *qp, struct nvme_op *op);
-	/* Let go of the connection; no more reports. The memory is freed by free(). */
-	void (*disconnect)(struct nvme_qpair *qp);
+	/* Let go of the connection; no more reports. The memory is freed by free().
+	 *
+	 * False: the target may still read or write memory of commands that were sent, so that they must not come back to
+	 * their owners yet. nvme_qpair_let_go() follows, when it cannot any more; that takes no answer of the other side
+	 * and no time-out, only what this machine does by itself. */
+	bool (*disconnect)(struct nvme_qpair *qp) MUST_USE;
 	void (*free)(struct nvme_qpair *qp);
+	/* Of the host as a whole; NULL: nothing. `idle`: tell when what queue pairs left is gone: nvme_host_idle_now(),
+	 * later or at once. Control. */
+	void (*idle)(struct nvme_host *h, void *arg);
+	void (*host_free)(void *arg);
 };
 extern const struct nvme_transport nvme_tcp;
+/* Core: control, before controllers are opened. Memory: `arg` is the transport's. */
+void nvme_host_add_transport(struct nvme_host *h, const struct nvme_transport *tr, void *arg);
+/* NULL: this program has none of that name. In any case of letters; empty: TCP. */
+const struct nvme_transport *nvme_host_find_transport(const struct nvme_host *h, const char *trtype);
+void *nvme_host_transport_arg(const struct nvme_host *h, const struct nvme_transport *tr);
+void nvme_host_idle_now(struct nvme_host *h);
 
 struct nvme_qpair {
 	const struct nvme_transport *transport;
@@ -60,11 +90,13 @@ struct nvme_qpair {
 	struct machine machine;
 	uint16_t qid, size;             /* entries; size - 1 commands may be outstanding */
 	uint16_t slot_count, free_count;
+	uint16_t usable;                /* slots without the reserved ones, and those that nvme_qpair_cut() took */
 	uint16_t slot_mask, generation; /* a cid: its slot, and above that a number that changes with each command */
 	uint16_t *free_slots;           /* a stack */
 	struct nvme_op **ops;           /* by slot; NULL: free */
 	uint32_t outstanding;
 	uint32_t in_capsule_bytes;      /* data that may go with a command */
+	uint32_t descriptors_max;       /* see nvme_ctrlr_info */
 	struct queue waiting;           /* no free cid, or not ready yet */
 	struct queue refused;           /* fused, and the queue holds one command at a time: to be failed */
 	/* Connect. */
@@ -86,6 +118,9 @@ struct nvme_qpair {
 	void *arg;
 	uint32_t held;                  /* callbacks of ours that are running; freed when 0 */
 	bool closed;
+	bool lingers;                   /* disconnected, and its commands' memory is not safe yet */
+	void (*closed_fn)(void *arg);   /* all came back, after it was closed */
+	void *closed_arg;
 };
 
 /* Of the admin queue; an I/O queue's comes from its login. `held`, if not NULL, runs once it is connected, and nothing
@@ -97,8 +132,7 @@ struct qpair_start {
 	nvme_qpair_event_fn *ready, *gone;
 	void *arg;
 };
-struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l,
-                                    const struct qpair_start *start);
+struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_login *l, const struct qpair_start *start);
 void nvme_qpair_negotiate(struct nvme_qpair *qp);
 /* With the n-th reserved slot, which is free; never waits, has no time-out. READY only. */
 void nvme_qpair_submit_reserved(struct nvme_qpair *qp, struct nvme_op *op, uint8_t n);
@@ -116,8 +150,13 @@ void nvme_qpair_negotiated(struct nvme_qpair *qp);
 bool nvme_qpair_completed(struct nvme_qpair *qp, const struct nvme_cqe *cqe);
 struct nvme_op *nvme_qpair_op(struct nvme_qpair *qp, uint16_t cid); /* NULL: not outstanding */
 static inline uint16_t nvme_qpair_slot(const struct nvme_qpair *qp, uint16_t cid) { return cid & qp->slot_mask; }
-/* The connection ended. Commands are failed later in this pass. */
+/* The connection ended. Commands are failed later in this pass, or after nvme_qpair_let_go(). */
 void nvme_qpair_broke(struct nvme_qpair *qp, enum nvme_reason reason, const struct err *e);
+/* disconnect() was false, and nobody touches the memory of its commands any more: they are failed, now or later in this
+ * pass. The queue pair may be gone when it returns. */
+void nvme_qpair_let_go(struct nvme_qpair *qp);
+/* Before the first command: the target takes no more than `most` at a time. False: that is too few to be used. */
+bool nvme_qpair_cut(struct nvme_qpair *qp, uint32_t most);
 /* Around a transport's loop that calls the above: false when the queue pair was closed meanwhile and is gone. */
 static inline void nvme_qpair_hold(struct nvme_qpair *qp) { qp->held++; }
 bool nvme_qpair_release(struct nvme_qpair *qp);

@@ -34,6 +34,12 @@ static uint32_t in_capsule_bytes(const struct nvme_id_ctrl *id)
 	return (uint32_t)min_u64((units - 4) * 16, IDENTIFY_IN_CAPSULE_MAX);
 }
 
+/* Descriptors lie in the capsule, as in-capsule data would. No limit said (0): as many as fit. */
+static uint32_t descriptors_max(const struct nvme_id_ctrl *id, uint32_t capsule_bytes)
+{
+	return min_u32(id->msdbd ? id->msdbd : UINT8_MAX, capsule_bytes / (uint32_t)sizeof(struct nvme_sgl));
+}
+
 void nvme_learn_ctrl(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl *id, uint64_t cap)
 {
 	field_text(info->serial, id->sn, sizeof(id->sn));
@@ -42,6 +48,7 @@ void nvme_learn_ctrl(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl *id
 	info->mdts = id->mdts;
 	info->max_io_bytes = shifted(id->mdts, cap, UINT32_MAX);
 	info->in_capsule_bytes = in_capsule_bytes(id);
+	info->descriptors_max = descriptors_max(id, info->in_capsule_bytes);
 	info->discovery = id->cntrltype == NVME_CNTRLTYPE_DISCOVERY || !strcmp(info->subnqn, NVME_DISCOVERY_NQN);
 	info->vid = le16_get(id->vid);
 	info->ssvid = le16_get(id->ssvid);

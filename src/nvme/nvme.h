@@ -120,12 +120,19 @@ static inline struct nvme_sqe nvme_sqe_rw(uint8_t opc, uint32_t nsid, uint64_t l
 
 /* --- controllers ---------------------------------------------------------------------------------- */
 
-struct nvme_host;  /* what controllers of one daemon share: a receive buffer per core */
+struct nvme_host;  /* what controllers of one daemon share: transports, a receive buffer per core */
+struct nvme_transport;
 struct nvme_ctrlr;
 struct nvme_qpair;
 
+/* Knows TCP; others are added to it (nvme/rdma/rdma.h). */
 struct nvme_host *nvme_host_make(struct core *core);
-void nvme_host_free(struct nvme_host *h); /* all controllers were closed */
+/* All controllers and queue pairs were closed: `done` runs when nothing of theirs is left, maybe before this returns;
+ * then it may be freed. Only a transport whose connections end on another core than theirs leaves anything: without one
+ * this may be left out. Control. */
+struct nvme_host_wait { void (*done)(void *arg); void *arg; uint32_t left; };
+void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg);
+void nvme_host_free(struct nvme_host *h);
 
 /* Counts and sizes are plain numbers here, never 0's based; 0: not told or no limit. */
 struct nvme_ns_info {
@@ -153,6 +160,7 @@ struct nvme_ctrlr_info {
 	uint16_t cntlid, io_queues, io_queue_size; /* io_queues: 0 if `discovery`, which any target may claim to be */
 	uint32_t max_io_bytes;       /* from MDTS; UINT32_MAX: no limit */
 	uint32_t in_capsule_bytes;   /* of I/O queues */
+	uint32_t descriptors_max;    /* of data, behind an I/O command; 0: one, in the command */
 	char serial[21], model[41], firmware[9], subnqn[224];
 	bool discovery;
 	uint16_t vid, ssvid, oncs, oacs, fuses, kas_100ms, crdt_100ms[3], cqt_ms;
@@ -255,6 +263,7 @@ uint32_t nvme_ana_log_bytes_max(const struct nvme_ctrlr_info *info);
 
 /* All that a core needs to open I/O queue pairs of a controller; a value: copied into a message. */
 struct nvme_login {
+	const struct nvme_transport *transport;
 	struct net_addr addr, from;
 	bool has_from;
 	struct nvme_host_opts opts;
@@ -263,7 +272,7 @@ struct nvme_login {
 	uint16_t cntlid;            /* NVME_CNTLID_DYNAMIC: not known yet, nor the rest */
 	uint16_t size;              /* entries */
 	uint16_t io_queues;
-	uint32_t in_capsule_bytes;
+	uint32_t in_capsule_bytes, descriptors_max;
 };
 /* False: the address is not known yet. cntlid is NVME_CNTLID_DYNAMIC until the controller is ready. */
 bool nvme_ctrlr_login(const struct nvme_ctrlr *c, struct nvme_login *ret_login);
@@ -280,9 +289,14 @@ struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login 
 void nvme_qpair_login(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid);
 /* Negotiated, and nothing but nvme_qpair_login() is missing. */
 bool nvme_qpair_is_waiting(const struct nvme_qpair *qp);
-/* Fail what is outstanding (their `done` runs before this returns) and free. Allowed within its own callbacks. */
+/* Fail what is outstanding and free. Allowed within its own callbacks. Over TCP each `done` runs before this returns.
+ * Over RDMA the target may still write into the memory of what was sent: that comes back a moment later, as soon as
+ * this machine's end of the connection is destroyed; no target can hold that up. */
 void nvme_qpair_close(struct nvme_qpair *qp);
-/* Its connection is given up, as if it had ended by itself: `ready` or `gone` follows; what is outstanding fails. */
+/* The same; `closed` runs when all came back, maybe before this returns. */
+void nvme_qpair_close_then(struct nvme_qpair *qp, void (*closed)(void *arg), void *arg);
+/* Its connection is given up, as if it had ended by itself: what is outstanding fails (see nvme_qpair_close()), and
+ * then `ready` or `gone` follows. */
 void nvme_qpair_fail(struct nvme_qpair *qp, enum nvme_reason reason, const struct err *e);
 /* Why it ended; NVME_REASON_NONE: it has not. */
 enum nvme_reason nvme_qpair_reason(const struct nvme_qpair *qp);

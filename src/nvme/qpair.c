@@ -34,7 +34,7 @@ static void fail_all(struct defer *d);
 /* Waiting would not help, and all others would wait behind it. */
 static bool refuse_fused(struct nvme_qpair *qp)
 {
-	if (qp->slot_count - qp->reserved >= 2)
+	if (qp->usable >= 2)
 		return false;
 	queue_push(&qp->refused, queue_pop(&qp->waiting));
 	queue_push(&qp->refused, queue_pop(&qp->waiting));
@@ -229,13 +229,14 @@ static void fail_waiting(struct nvme_qpair *qp)
 	}
 }
 
+/* What was sent stays with the target as long as that may touch its memory; the rest never left. */
 static void fail_outstanding(struct nvme_qpair *qp)
 {
 	fail_refused(qp);
 	for (uint16_t slot = 0; slot < qp->slot_count; slot++) {
 		struct nvme_op *op = qp->ops[slot];
 
-		if (!op)
+		if (!op || (qp->lingers && op->sent))
 			continue;
 		op_fail(op, NVME_SC_HOST_PATH_ERROR);
 		op_finish(qp, op);
@@ -251,9 +252,9 @@ static void fail_all(struct defer *d)
 	nvme_qpair_hold(qp);
 	fail_refused(qp);
 	if (!qp->closed && qp->machine.state == QPAIR_DEAD) {
-		tell = qp->ready ? qp->ready : qp->gone;
 		fail_outstanding(qp);
-		if (tell && !qp->closed) {
+		tell = qp->ready ? qp->ready : qp->gone;
+		if (tell && !qp->closed && !qp->lingers) {
 			qp->ready = qp->gone = NULL;
 			tell(qp, &qp->err, qp->arg);
 		}
@@ -272,8 +273,24 @@ void nvme_qpair_broke(struct nvme_qpair *qp, enum nvme_reason reason, const stru
 	qp->reason = reason;
 	timer_stop(&qp->deadline);
 	timer_stop(&qp->timeout_timer);
-	qp->transport->disconnect(qp);
+	qp->lingers = !qp->transport->disconnect(qp);
 	defer_run(&qp->fail_defer, fail_all);
+}
+
+static void tell_closed(struct nvme_qpair *qp);
+
+void nvme_qpair_let_go(struct nvme_qpair *qp)
+{
+	assert(qp->lingers);
+	qp->lingers = false;
+	if (!qp->closed) {
+		defer_run(&qp->fail_defer, fail_all);
+		return;
+	}
+	nvme_qpair_hold(qp);
+	fail_outstanding(qp);
+	tell_closed(qp);
+	nvme_qpair_release(qp);
 }
 
 void nvme_qpair_fail(struct nvme_qpair *qp, enum nvme_reason reason, const struct err *e)
@@ -303,24 +320,40 @@ bool nvme_qpair_release(struct nvme_qpair *qp)
 	bool alive = !qp->closed;
 
 	assert(qp->held);
-	if (--qp->held == 0 && qp->closed && !qp->fail_defer.queued)
+	if (--qp->held == 0 && qp->closed && !qp->fail_defer.queued && !qp->lingers)
 		qpair_free(qp);
 	return alive;
 }
 
-void nvme_qpair_close(struct nvme_qpair *qp)
+static void tell_closed(struct nvme_qpair *qp)
+{
+	if (qp->closed_fn && !qp->lingers)
+		qp->closed_fn(qp->closed_arg);
+}
+
+void nvme_qpair_close_then(struct nvme_qpair *qp, void (*closed)(void *arg), void *arg)
 {
 	qp->ready = qp->gone = NULL;
+	qp->closed_fn = closed;
+	qp->closed_arg = arg;
 	nvme_qpair_hold(qp);
 	if (qp->machine.state != QPAIR_DEAD) {
 		machine_goto(&qp->machine, QPAIR_DEAD);
 		timer_stop(&qp->deadline);
 		timer_stop(&qp->timeout_timer);
-		qp->transport->disconnect(qp);
+		qp->lingers = !qp->transport->disconnect(qp);
 	}
 	qp->closed = true;
 	fail_outstanding(qp);
-	if (qp->fail_defer.queued)
+	if (qp->fail_defer.queued && qp->lingers)
+		defer_cancel(&qp->fail_defer);
+	else if (qp->fail_defer.queued)
 		qp->fail_defer.fn = free_later; /* queued to fail what it holds: it frees instead */
+	tell_closed(qp);
 	nvme_qpair_release(qp);
+}
+
+void nvme_qpair_close(struct nvme_qpair *qp)
+{
+	nvme_qpair_close_then(qp, NULL, NULL);
 }

@@ -28,12 +28,21 @@ static void slots_make(struct nvme_qpair *qp)
 	qp->slot_count = (uint16_t)(qp->size - 1);
 	while (qp->slot_mask < qp->slot_count) /* the last number is no slot's: 0xffff is no cid */
 		qp->slot_mask = (uint16_t)(qp->slot_mask << 1 | 1);
-	qp->free_count = (uint16_t)(qp->slot_count - qp->reserved);
+	qp->usable = qp->free_count = (uint16_t)(qp->slot_count - qp->reserved);
 	qp->ops = base_zalloc(qp->slot_count * sizeof(*qp->ops));
 	qp->free_slots = base_zalloc(qp->slot_count * sizeof(*qp->free_slots));
 	for (uint16_t i = 0; i < qp->free_count; i++)
 		qp->free_slots[i] = (uint16_t)(qp->free_count - 1 - i);
 	qp->transport->size(qp);
+}
+
+bool nvme_qpair_cut(struct nvme_qpair *qp, uint32_t most)
+{
+	uint16_t left = (uint16_t)(most > qp->reserved ? min_u32(most - qp->reserved, qp->usable) : 0);
+
+	assert(!qp->outstanding);
+	qp->usable = qp->free_count = left;
+	return left > 0;
 }
 
 static void connect_prepare(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid, uint32_t keep_alive_ms)
@@ -46,6 +55,7 @@ static void connect_prepare(struct nvme_qpair *qp, const struct nvme_login *l, u
 	qp->qid = qid;
 	qp->size = l->size;
 	qp->in_capsule_bytes = l->in_capsule_bytes;
+	qp->descriptors_max = l->descriptors_max;
 	memcpy(d->hostid, l->hostid.b, sizeof(d->hostid));
 	d->cntlid = le16_of(l->cntlid);
 	memcpy(d->subsysnqn, l->subnqn, strlen(l->subnqn));
@@ -63,11 +73,11 @@ static void connect_prepare(struct nvme_qpair *qp, const struct nvme_login *l, u
 	slots_make(qp);
 }
 
-static struct nvme_qpair *qpair_make(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l)
+static struct nvme_qpair *qpair_make(struct nvme_host *h, const struct nvme_login *l)
 {
-	struct nvme_qpair *qp = tr->make();
+	struct nvme_qpair *qp = l->transport->make(h);
 
-	qp->transport = tr;
+	qp->transport = l->transport;
 	qp->host = h;
 	qp->opts = l->opts;
 	qp->addr = l->addr;
@@ -89,10 +99,9 @@ static void qpair_connect(struct nvme_qpair *qp)
 		nvme_qpair_broke(qp, NVME_REASON_UNREACHABLE, &e);
 }
 
-struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_transport *tr, const struct nvme_login *l,
-                                    const struct qpair_start *start)
+struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_login *l, const struct qpair_start *start)
 {
-	struct nvme_qpair *qp = qpair_make(h, tr, l);
+	struct nvme_qpair *qp = qpair_make(h, l);
 
 	qp->held_fn = start->held;
 	qp->reserved = start->reserved;
@@ -107,7 +116,7 @@ struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_trans
 struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login *l, uint16_t qid,
                                    nvme_qpair_event_fn *ready, nvme_qpair_event_fn *gone, void *arg)
 {
-	struct nvme_qpair *qp = qpair_make(h, &nvme_tcp, l);
+	struct nvme_qpair *qp = qpair_make(h, l);
 
 	if (qp->has_from)
 		net_addr_set_port(&qp->from, 0); /* one connection only can come from that port: the admin queue's */
@@ -117,6 +126,9 @@ struct nvme_qpair *nvme_qpair_open(struct nvme_host *h, const struct nvme_login 
 	if (l->cntlid != NVME_CNTLID_DYNAMIC) {
 		assert(qid >= 1 && qid <= l->io_queues);
 		connect_prepare(qp, l, qid, 0);
+	} else if (qp->transport->names_queues) {
+		machine_goto(&qp->machine, QPAIR_WAITING);
+		return qp;
 	}
 	qpair_connect(qp);
 	return qp;
@@ -131,6 +143,11 @@ void nvme_qpair_login(struct nvme_qpair *qp, const struct nvme_login *l, uint16_
 		return; /* `ready` is about to tell */
 	connect_prepare(qp, l, qid, 0);
 	qp->opts.connect_timeout_ms = l->opts.connect_timeout_ms;
+	if (qp->transport->names_queues) {
+		machine_goto(&qp->machine, QPAIR_CONNECTING);
+		qpair_connect(qp);
+		return;
+	}
 	timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
 	if (qp->machine.state == QPAIR_WAITING)
 		log_in(qp);

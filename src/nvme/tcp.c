@@ -137,7 +137,7 @@ static void tcp_size(struct nvme_qpair *qp)
 	t->slots = base_zalloc_aligned(CACHE_LINE, qp->slot_count * sizeof(*t->slots));
 }
 
-static void tcp_disconnect(struct nvme_qpair *qp)
+static bool tcp_disconnect(struct nvme_qpair *qp)
 {
 	struct tcp_qpair *t = tcp_of(qp);
 
@@ -150,12 +150,14 @@ static void tcp_disconnect(struct nvme_qpair *qp)
 	t->sock = NULL;
 	t->receiving = NULL;
 	queue_init(&t->line);
+	return true; /* only this core writes into the memory of commands */
 }
 
-static struct nvme_qpair *tcp_make(void)
+static struct nvme_qpair *tcp_make(struct nvme_host *h)
 {
 	struct tcp_qpair *t = base_zalloc(sizeof(*t));
 
+	(void)h;
 	queue_init(&t->line);
 	return &t->qp;
 }
@@ -181,6 +183,7 @@ static void tcp_free(struct nvme_qpair *qp)
 
 const struct nvme_transport nvme_tcp = {
 	.name = "TCP",
+	.admin_in_capsule_bytes = NVME_TCP_ADMIN_ICD_MAX,
 	.make = tcp_make,
 	.connect = tcp_connect,
 	.negotiate = tcp_negotiate,

@@ -46,7 +46,7 @@ void remote_lanes_fini(struct remote_path *p)
 	for (uint32_t i = 0; i < lane_count(p); i++) {
 		struct remote_lane *l = &p->lanes[i];
 
-		must(!l->up && !l->told_early && !l->qp && !l->next && !l->away);
+		must(!l->up && !l->told_early && !l->qp && !l->next && !l->away && !l->closing);
 		must(list_empty(&l->early) && list_empty(&l->late));
 		must(!atomic_load(&l->news) && !atomic_load(&l->abort_busy) && !l->in_limbo);
 	}
@@ -281,6 +281,14 @@ void remote_lane_want(struct remote_lane *l)
 		want_within(l, 0);
 }
 
+static void qpair_closed(void *arg)
+{
+	struct remote_lane *l = arg;
+
+	l->closing = false;
+	remote_lane_look_down(l);
+}
+
 static void close_qpair(struct remote_lane *l)
 {
 	struct nvme_qpair *qp = l->qp;
@@ -290,8 +298,10 @@ static void close_qpair(struct remote_lane *l)
 	remote_lane_forget(l);
 	remote_next_close(l);
 	l->qp = NULL;
-	if (qp)
-		nvme_qpair_close(qp); /* what it holds looks for another way */
+	if (!qp)
+		return;
+	l->closing = true;
+	nvme_qpair_close_then(qp, qpair_closed, l); /* what it holds looks for another way */
 }
 
 void remote_lane_lost(struct remote_lane *l)
@@ -335,14 +345,14 @@ static void down_on_core(struct msg *m)
 
 	assert(l->up || l->told_early);
 	l->up = l->told_early = false;
-	l->down_asked = true;
 	close_qpair(l);
+	l->down_asked = true;
 	remote_lane_look_down(l);
 }
 
 void remote_lane_look_down(struct remote_lane *l)
 {
-	if (!l->down_asked || l->away)
+	if (!l->down_asked || l->away || l->closing)
 		return;
 	l->down_asked = false;
 	l->down_limbo = l->in_limbo;

@@ -166,7 +166,8 @@ struct remote_lane {
 	_Atomic uint8_t public_state;   /* the state, for whoever reads */
 	bool up;                        /* control has said so, and not taken it back */
 	bool troubled;                  /* control was told in this life */
-	bool down_asked;                /* answered when nothing is away */
+	bool down_asked;                /* answered when nothing is away, and its queue pair is closed */
+	bool closing;                   /* a queue pair that was closed still has commands */
 	uint32_t life;                  /* of the path, as of the last up */
 	uint32_t away;                  /* I/Os at `via`, or on their way there or back; or with an injected fault */
 	remote_count outstanding;       /* now */

@@ -103,6 +103,12 @@ void nvme_qpair_close(struct nvme_qpair *qp)
 	free(qp);
 }
 
+void nvme_qpair_close_then(struct nvme_qpair *qp, void (*closed)(void *arg), void *arg)
+{
+	nvme_qpair_close(qp);
+	closed(arg);
+}
+
 const struct nvme_ctrlr_info *nvme_ctrlr_info(const struct nvme_ctrlr *c)
 {
 	static const struct nvme_ctrlr_info info = { .crdt_100ms = { 1, 20, 300 } };
