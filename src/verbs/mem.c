@@ -360,7 +360,7 @@ bool verbs_find_key(const struct verbs_dev *d, const void *at, size_t len, struc
 
 #define PAGE 4096u
 
-int verbs_mem_make(struct verbs_mem *m, struct verbs_dev *d, size_t len, struct err *e)
+static int own_make(struct verbs_mem *m, struct verbs_dev *d, size_t len, bool remote, struct err *e)
 {
 	struct verbs_key key;
 	int rc;
@@ -368,7 +368,7 @@ int verbs_mem_make(struct verbs_mem *m, struct verbs_dev *d, size_t len, struct 
 	assert(len);
 	*m = (struct verbs_mem){ .len = align_up(len, PAGE), .dev = d };
 	m->base = base_zalloc_aligned(PAGE, m->len);
-	rc = platform_mr_make(d, m->base, m->len, false, &key, &m->mr);
+	rc = platform_mr_make(d, m->base, m->len, remote, &key, &m->mr);
 	if (rc) {
 		say_why(e, d, m->len, rc);
 		free(m->base);
@@ -377,7 +377,18 @@ int verbs_mem_make(struct verbs_mem *m, struct verbs_dev *d, size_t len, struct 
 	}
 	verbs_dev_ref(d);
 	m->lkey = key.lkey;
+	m->rkey = remote ? key.rkey : 0;
 	return 0;
+}
+
+int verbs_mem_make(struct verbs_mem *m, struct verbs_dev *d, size_t len, struct err *e)
+{
+	return own_make(m, d, len, false, e);
+}
+
+int verbs_mem_make_remote(struct verbs_mem *m, struct verbs_dev *d, size_t len, struct err *e)
+{
+	return own_make(m, d, len, true, e);
 }
 
 void verbs_mem_free(struct verbs_mem *m)

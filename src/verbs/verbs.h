@@ -82,8 +82,16 @@ bool verbs_find_key(const struct verbs_dev *d, const void *at, size_t len, struc
 
 /* Memory of one's own, for capsules: zeroed, page aligned, registered for local use. Control. NULL with a sentence
  * (locked memory limit: RLIMIT_MEMLOCK). */
-struct verbs_mem { void *base; size_t len; uint32_t lkey; struct verbs_dev *dev; void *mr; }; /* dev, mr: inside */
+struct verbs_mem {
+	void *base;
+	size_t len;
+	uint32_t lkey, rkey;
+	struct verbs_dev *dev;       /* this and mr: inside */
+	void *mr;
+};
 int verbs_mem_make(struct verbs_mem *m, struct verbs_dev *d, size_t len, struct err *e) MUST_USE;
+/* The same, for data that the other side may be told to read or write: with rkey. */
+int verbs_mem_make_remote(struct verbs_mem *m, struct verbs_dev *d, size_t len, struct err *e) MUST_USE;
 void verbs_mem_free(struct verbs_mem *m);
 
 /* --- work requests and completions -------------------------------------------------------------------------------- */
