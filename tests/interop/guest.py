@@ -106,13 +106,19 @@ def modules_in_order(release, modules):
     return order
 
 
-def make_initramfs(release):
+def make_cpio(init, dirs):
+    """What every guest begins with."""
     cpio = Cpio()
-    for name in ("dev", "proc", "sys", "sbin"):
+    for name in dirs:
         cpio.add(name, stat.S_IFDIR | 0o755)
         cpio.dirs.add(name)
     cpio.file("bin/busybox", Path(shutil.which("busybox")).read_bytes())
-    cpio.file("init", INIT.read_bytes())
+    cpio.file("init", init.read_bytes())
+    return cpio
+
+
+def make_initramfs(release):
+    cpio = make_cpio(INIT, ("dev", "proc", "sys", "sbin"))
     make_cpio_modules(cpio, release, MODULES)
     return cpio.finish()
 

@@ -11,19 +11,19 @@ It shares no directory with the host, for that would keep it where it is: see mi
 import itertools
 import re
 import shutil
-import stat
 import subprocess
 from collections import Counter
 from pathlib import Path
 
-from gantry import wait_until
-from guest import CPUS, QEMU, Cpio, GuestError, kernels, make_cpio_modules
-from vhost_guest import Qmp
+from gantry import Daemon, cpus, wait_until
+from guest import CPUS, QEMU, GuestError, kernels, make_cpio, make_cpio_modules
+from vhost_guest import Qmp, blk
 
 INIT = Path(__file__).with_name("migrant_init.sh")
 READER = Path(__file__).with_name("migrant_reader.c")
 MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod")
 MEMORY_MIB = 768
+DISK_MIB = 64
 SLOW_S = 240
 # What fits into the pause is sent during it: it has to be little, or nothing that is written meanwhile is missed when
 # nobody tells of it.
@@ -47,12 +47,7 @@ def libraries_of(program):
 
 
 def make_initramfs(release, directory):
-    cpio = Cpio()
-    for name in ("dev", "proc", "sys", "tmp"):
-        cpio.add(name, stat.S_IFDIR | 0o755)
-        cpio.dirs.add(name)
-    cpio.file("bin/busybox", Path(shutil.which("busybox")).read_bytes())
-    cpio.file("init", INIT.read_bytes())
+    cpio = make_cpio(INIT, ("dev", "proc", "sys", "tmp"))
     fio = Path(shutil.which("fio"))
     for path in [fio, *libraries_of(fio)]:
         cpio.file(str(path)[1:], path.read_bytes())
@@ -193,3 +188,40 @@ class Migrant:
         assert state.get("status") not in ("failed", "cancelled"), f"migration failed: {state}"
         arrived = new.qmp("query-status")["status"]
         return state.get("status") == "completed" and arrived in ("running", "paused")
+
+
+class TwoEnds:
+    """Disks that are files, each served by two controllers, one for either end of a move: rows are {name: (blk or scsi,
+    what of it)}."""
+
+    def __init__(self, directory, rows):
+        self.directory, self.rows, self.end = Path(directory), rows, 0
+        self.sockets = self.directory / "vhost"
+        self.sockets.mkdir()
+        self.daemon = Daemon(self.directory, "-S", self.sockets, "-m", cpus(2))
+
+    def start(self):
+        """Again, too: the disks keep what is on them."""
+        self.daemon.start()
+        for name, (kind, _) in self.rows.items():
+            image = self.directory / f"{name}.img"
+            with open(image, "ab") as f:
+                f.truncate(DISK_MIB << 20)
+            self.daemon.rpc("bdev_aio_create", name=name, filename=str(image), block_size=512)
+            for end in (0, 1):
+                self.serve(kind, name, f"{name}.{end}")
+
+    def serve(self, kind, name, ctrlr):
+        if kind is blk:
+            self.daemon.rpc("vhost_create_blk_controller", ctrlr=ctrlr, dev_name=name)
+            return
+        self.daemon.rpc("vhost_create_scsi_controller", ctrlr=ctrlr)
+        self.daemon.rpc("vhost_scsi_controller_add_target", ctrlr=ctrlr, scsi_target_num=0, bdev_name=name)
+
+    def devices(self):
+        """As they are served at this end."""
+        return [kind(name, self.sockets / f"{name}.{self.end}", **row) for name, (kind, row) in self.rows.items()]
+
+    def other_end(self):
+        self.end = 1 - self.end
+        return self.devices()

@@ -5,48 +5,11 @@ QEMU that moves emulated guests while they run, see migrant.py)."""
 import pytest
 
 import guest as guests
-from gantry import Daemon, cpus
-from migrant import Migrant, moves_live
+from migrant import Migrant, TwoEnds, moves_live
 from vhost_guest import blk, scsi
 
-MIB = 64
 DISKS = {"split": (blk, {"queues": 2}), "packed": (blk, {"queues": 2, "packed": True}),
          "scsi": (scsi, {"reconnect": moves_live()})}
-
-
-class Shared:
-    """Three disks, each served by two controllers, for the two ends."""
-
-    def __init__(self, directory):
-        self.sockets = directory / "vhost"
-        self.sockets.mkdir()
-        self.directory, self.daemon = directory, Daemon(directory, "-S", self.sockets, "-m", cpus(2))
-        self.end = 0
-
-    def start(self):
-        self.daemon.start()
-        for name, (kind, _) in DISKS.items():
-            image = self.directory / f"{name}.img"
-            with open(image, "ab") as f:
-                f.truncate(MIB << 20)
-            self.daemon.rpc("bdev_aio_create", name=name, filename=str(image), block_size=512)
-            for end in (0, 1):
-                self.serve(kind, name, f"{name}.{end}")
-
-    def serve(self, kind, name, ctrlr):
-        if kind is blk:
-            self.daemon.rpc("vhost_create_blk_controller", ctrlr=ctrlr, dev_name=name)
-            return
-        self.daemon.rpc("vhost_create_scsi_controller", ctrlr=ctrlr)
-        self.daemon.rpc("vhost_scsi_controller_add_target", ctrlr=ctrlr, scsi_target_num=0, bdev_name=name)
-
-    def devices(self):
-        """As they are served at this end."""
-        return [kind(name, self.sockets / f"{name}.{self.end}", **row) for name, (kind, row) in DISKS.items()]
-
-    def other_end(self):
-        self.end = 1 - self.end
-        return self.devices()
 
 
 @pytest.fixture
@@ -54,7 +17,7 @@ def shared(tmp_path):
     missing = guests.what_is_missing()
     if missing:
         pytest.fail(missing)
-    shared = Shared(tmp_path)
+    shared = TwoEnds(tmp_path, DISKS)
     try:
         shared.start()
         yield shared

@@ -16,14 +16,11 @@ them over two ports and serves it on; gantry-perf writes, reads and checks throu
 
 The first thing that is wrong ends the run with the seed, the event and the gateway's log.
 """
-import argparse
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -32,11 +29,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from black_hole import BlackHole                                    # noqa: E402
+from events import Events, Wrong, main                              # noqa: E402
 from gantry import NQN, Daemon, RpcError, Served, cpus, free_port, wait_until  # noqa: E402
 from load import perf_command                                       # noqa: E402
 from nvme_tcp import Ended, Host                                    # noqa: E402
 from attached import attach, controllers, detach, refused, serve  # noqa: E402
-from soak import BLOCK, BLOCKS, Verifier, Wrong                     # noqa: E402
+from soak import BLOCK, BLOCKS, Verifier                            # noqa: E402
 
 ROUND_S = 5                 # of gantry-perf
 STALL_MS = 5000             # of the steady one: a stall is what time-outs cause, not what a busy machine does
@@ -136,15 +134,14 @@ class Hurried(Verifier):
         return f"{self.name}: {self.ios} I/Os, {self.checked} blocks checked, {self.errors} errors"
 
 
-class Gateway:
+class Gateway(Events):
     def __init__(self, directory, seed):
-        self.directory, self.seed, self.dice = Path(directory), seed, random.Random(seed)
+        super().__init__(directory, seed)
         self.fars = {name: Far(self.directory, name) for name in ("steady", "waits", "hurries")}
         self.shaken = [self.fars["waits"], self.fars["hurries"]]
         (self.directory / "gateway").mkdir()
         self.daemon = Daemon(self.directory / "gateway", "-m", cpus(2))
-        self.hole, self.events, self.counts = BlackHole(), 0, {}
-        self.hosts = []
+        self.hole, self.hosts = BlackHole(), []
 
     def start(self):
         self.daemon.start()
@@ -244,24 +241,12 @@ class Gateway:
 
     def run(self, seconds):
         self.start()
-        end, say = time.monotonic() + seconds, time.monotonic() + 60
-        functions, weights = zip(*self.EVENTS)
-        while time.monotonic() < end:
-            event = self.dice.choices(functions, weights)[0]
-            try:
-                event(self)
-            except (RpcError, AssertionError, OSError) as problem:
-                raise Wrong(f"event {self.events} ({event.__name__}): {problem}") from problem
-            self.events += 1
-            self.counts[event.__name__] = self.counts.get(event.__name__, 0) + 1
+        for _ in self.happens(seconds):
             time.sleep(self.dice.random())
             self.check()
             if self.events % 20 == 0:
                 self.settle()
                 self.check_growth()
-            if time.monotonic() > say:
-                say += 60
-                print(self.summary(), flush=True)
         self.settle()
         for host in self.hosts:
             host.stopping.set()
@@ -271,40 +256,15 @@ class Gateway:
         self.check_growth()
         self.daemon.stop()
 
-    def end(self):
+    def close(self):
         self.daemon.kill()
         for far in self.fars.values():
             far.daemon.kill()
         self.hole.__exit__()
 
     def summary(self):
-        events = ", ".join(f"{n} {name}" for name, n in sorted(self.counts.items()))
-        return f"{self.events} events ({events}); {'; '.join(h.summary() for h in self.hosts)}"
-
-
-def main():
-    parser = argparse.ArgumentParser(description="A gateway whose targets are killed, stopped and started again.")
-    parser.add_argument("--seconds", type=float, default=float(os.environ.get("GANTRY_SOAK_SECONDS", "600")))
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--list", action="store_true", help="name the events")
-    args = parser.parse_args()
-    if args.list:
-        for event, weight in Gateway.EVENTS:
-            print(f"{event.__name__:<10} {weight:>3}  {event.__doc__}")
-        return 0
-    with tempfile.TemporaryDirectory() as directory:
-        gateway = Gateway(directory, args.seed)
-        print(f"seed {args.seed}, for {args.seconds:g} s", flush=True)
-        try:
-            gateway.run(args.seconds)
-        except AssertionError as wrong:
-            print(f"{gateway.summary()}\n{gateway.daemon.log_tail(60)}\nWRONG (seed {args.seed}): {wrong}")
-            return 1
-        finally:
-            gateway.end()
-        print(gateway.summary())
-    return 0
+        return f"{self.happened()}; {'; '.join(h.summary() for h in self.hosts)}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Gateway, "A gateway whose targets are killed, stopped and started again."))

@@ -11,13 +11,11 @@ what it may read: the last stamp that was acknowledged, or one whose write was i
 Nothing else may ever come back. The daemon is killed and must find its state again; it may not grow, leak descriptors,
 or log what a sanitizer says. The first thing that is wrong ends the run with the seed, the event and the daemon's log.
 """
-import argparse
 import os
 import random
 import socket
 import struct
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -25,7 +23,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from crowd import Crowd                                         # noqa: E402
-from gantry import Daemon, RpcError, cpus, free_port, wait_until  # noqa: E402
+from events import Events, Wrong, main                          # noqa: E402
+from gantry import Daemon, cpus, free_port, wait_until          # noqa: E402
 from nvme_tcp import Conn, Ended, Host, must, sqe               # noqa: E402
 
 BLOCK = 4096
@@ -33,10 +32,6 @@ BLOCKS = 4096
 RSS_GROWTH_KIB = 96 * 1024
 FD_GROWTH = 64
 FLUSH = 0x00
-
-
-class Wrong(AssertionError):
-    """What may not be."""
 
 
 class Verifier(threading.Thread):
@@ -107,14 +102,13 @@ class Verifier(threading.Thread):
         self.checked += 1
 
 
-class Soak:
+class Soak(Events):
     """The daemon, what it serves, and what happens to it."""
 
     def __init__(self, directory, seed):
-        self.directory, self.seed = Path(directory), seed
-        self.dice = random.Random(seed)
+        super().__init__(directory, seed)
         self.daemon = Daemon(directory, "-m", cpus(2), "--state-dir", self.directory / "state")
-        self.events = self.kills = self.extra = 0
+        self.extra = 0
         self.verifiers = []
 
     def start(self):
@@ -193,7 +187,6 @@ class Soak:
         for verifier in self.verifiers:
             verifier.lost.set()
         self.daemon.start()
-        self.kills += 1
         self.base_fds = self.daemon.fd_count()
 
     EVENTS = ((mode, 10), (limit, 10), (disk, 10), (histogram, 5), (crowd, 5), (garbage, 10), (half_open, 10),
@@ -220,22 +213,11 @@ class Soak:
 
     def run(self, seconds):
         self.start()
-        end, say = time.monotonic() + seconds, time.monotonic() + 60
-        functions, weights = zip(*self.EVENTS)
-        while time.monotonic() < end:
-            event = self.dice.choices(functions, weights)[0]
-            try:
-                event(self)
-            except (RpcError, AssertionError, OSError) as problem:
-                raise Wrong(f"event {self.events} ({event.__name__}): {problem}") from problem
-            self.events += 1
+        for _ in self.happens(seconds):
             time.sleep(self.dice.random() * 0.2)
             self.check()
             if self.events % 50 == 0:
                 self.settle()
-            if time.monotonic() > say:
-                say += 60
-                print(self.summary(), flush=True)
         self.settle()
         for verifier in self.verifiers:
             verifier.stopping.set()
@@ -243,34 +225,14 @@ class Soak:
         self.check()
         self.daemon.stop()
 
+    def close(self):
+        self.daemon.kill()
+
     def summary(self):
         hosts = ", ".join(f"{v.name}: {v.ios} I/Os, {v.checked} blocks checked, {v.reconnects} reconnects"
                           for v in self.verifiers)
-        return f"{self.events} events, {self.kills} kills; {hosts}"
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Hosts that check, and a daemon to which things happen.")
-    parser.add_argument("--seconds", type=float, default=3600)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--list", action="store_true", help="name the events")
-    args = parser.parse_args()
-    if args.list:
-        for event, weight in Soak.EVENTS:
-            print(f"{event.__name__:<10} {weight:>3}  {event.__doc__}")
-        return 0
-    with tempfile.TemporaryDirectory() as directory:
-        soak = Soak(directory, args.seed)
-        print(f"seed {args.seed}, for {args.seconds:g} s", flush=True)
-        try:
-            soak.run(args.seconds)
-        except AssertionError as wrong:
-            print(f"{soak.summary()}\n{soak.daemon.log_tail(60)}\nWRONG (seed {args.seed}): {wrong}")
-            soak.daemon.kill()
-            return 1
-        print(soak.summary())
-    return 0
+        return f"{self.happened()}; {hosts}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Soak, "Hosts that check, and a daemon to which things happen.", 3600))
