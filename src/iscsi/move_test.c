@@ -39,55 +39,53 @@ static void ask_to_move(void *arg)
 		iscsi_conn_move(w.target, &moving.move, id, core_reactor(w.core, moving.to % w.cores));
 }
 
-static void sessions_move_all_the_time(void **state)
+/* A world in which the one session never stays where it is, from here to moves_end(). */
+static void moves_begin(uint64_t seed, bool starve)
 {
 	const struct sim_net_opts net = { .latency_ns_min = 1000, .latency_ns_max = 90000, .buffer_bytes = 20000,
 	                                  .short_read_percent = 50, .short_write_percent = 50, .chunk_bytes_max = 7000 };
 
+	world_start(&w, seed, &net);
+	host_ready(&h, &w, "iqn.2026-11.test:one", seed & 1 ? DIGESTS "MaxOutstandingR2T=8\nMaxBurstLength=4096\n" :
+	           "InitialR2T=No\n");
+	moving = (struct moving){ 0 };
+	mem_starve(w.core, starve ? 3 : 0);
+	sim_as(core_control(w.core), ask_to_move, NULL);
+}
+
+static void moves_end(void)
+{
+	moving.stop = true;
+	world_pass(NS_PER_S);
+	mem_starve(w.core, 0);
+	assert_true(moving.moved > 10);
+	assert_true(world_count(&w, "moved_in") == moving.moved);
+	end();
+}
+
+static void sessions_move_all_the_time(void **state)
+{
 	for (uint64_t seed = 1; seed <= 6; seed++) {
-		world_start(&w, seed, &net);
-		host_ready(&h, &w, "iqn.2026-11.test:one", seed & 1 ? DIGESTS "MaxOutstandingR2T=8\nMaxBurstLength=4096\n" :
-		           "InitialR2T=No\n");
-		moving = (struct moving){ 0 };
-		mem_starve(w.core, seed & 2 ? 3 : 0);
-		sim_as(core_control(w.core), ask_to_move, NULL);
+		moves_begin(seed, seed & 2);
 		for (uint32_t n = 1; n < 600; n += 67) {
 			assert_int_equal(write_blocks(n, n, 512, n), 0);
 			check_blocks(n, n, n);
 		}
-		moving.stop = true;
-		world_pass(NS_PER_S);
-		mem_starve(w.core, 0);
-		assert_true(moving.moved > 10);
-		assert_true(world_count(&w, "moved_in") == moving.moved);
-		end();
+		moves_end();
 	}
 }
 
 /* A session can leave between two pieces, and in the middle of one. */
 static void long_commands_move(void **state)
 {
-	const struct sim_net_opts net = { .latency_ns_min = 1000, .latency_ns_max = 90000, .buffer_bytes = 20000,
-	                                  .short_read_percent = 50, .short_write_percent = 50, .chunk_bytes_max = 7000 };
-
 	for (uint64_t seed = 1; seed <= 4; seed++) {
 		w.piece_bytes = seed & 2 ? 4096 : 16384;
-		world_start(&w, seed, &net);
-		host_ready(&h, &w, "iqn.2026-11.test:one", seed & 1 ? DIGESTS "MaxOutstandingR2T=8\nMaxBurstLength=4096\n" :
-		           "InitialR2T=No\n");
-		moving = (struct moving){ 0 };
-		mem_starve(w.core, seed > 2 ? 3 : 0);
-		sim_as(core_control(w.core), ask_to_move, NULL);
+		moves_begin(seed, seed > 2);
 		for (uint32_t n = 100; n < 2100; n += 967) {
 			assert_int_equal(write_blocks(n, n, 512, n), 0);
 			check_blocks(n, n, n);
 		}
-		moving.stop = true;
-		world_pass(NS_PER_S);
-		mem_starve(w.core, 0);
-		assert_true(moving.moved > 10);
-		assert_true(world_count(&w, "moved_in") == moving.moved);
-		end();
+		moves_end();
 	}
 }
 

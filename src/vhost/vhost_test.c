@@ -76,6 +76,23 @@ static void begin(struct test_world *w, struct front *f, uint64_t seed, uint64_t
 	front_start(f);
 }
 
+/* All that is out comes back, and reads what was written. */
+static void settle(struct front *f)
+{
+	assert_true(front_drain(f));
+	check_reads(f);
+}
+
+/* The front-end hangs up and comes again, where its rings are now; `after_ns` later. */
+static void come_back(struct front *f, uint64_t after_ns)
+{
+	front_reopen(f);
+	world_pass(after_ns);
+	for (uint32_t n = 0; n < FRONT_QUEUES; n++)
+		f->queues[n].base = vq_drv_base(&f->queues[n].drv);
+	front_start(f);
+}
+
 static void end(struct test_world *w, struct front *f)
 {
 	front_close(f);
@@ -91,8 +108,7 @@ static void what_is_written_is_read(void **state)
 		begin(&w, &f, seed, 0);
 		for (uint32_t i = 0; i < 40; i++) {
 			some_requests(&f, 12);
-			assert_true(front_drain(&f));
-			check_reads(&f);
+			settle(&f);
 		}
 		assert_int_equal(f.failed, 0);
 		end(&w, &f);
@@ -145,13 +161,10 @@ static void queues_move_under_io(void **state)
 			move_one(&w, &moved);
 			if (sim_chance(40))
 				world_pass(sim_draw(200 * NS_PER_US));
-			else if (sim_chance(50)) {
-				assert_true(front_drain(&f));
-				check_reads(&f);
-			}
+			else if (sim_chance(50))
+				settle(&f);
 		}
-		assert_true(front_drain(&f));
-		check_reads(&f);
+		settle(&f);
 		assert_int_equal(f.failed, 0);
 		end(&w, &f);
 	}
@@ -202,20 +215,12 @@ static void queues_move_at_every_step(void **state)
 			some_requests(&f, 8);
 			if (sim_chance(30))
 				stop_some(&f, &f.queues[sim_draw(FRONT_QUEUES)]);
-			if (sim_chance(10)) {
-				front_reopen(&f);
-				world_pass(10 * NS_PER_MS);
-				for (uint32_t n = 0; n < FRONT_QUEUES; n++)
-					f.queues[n].base = vq_drv_base(&f.queues[n].drv);
-				front_start(&f);
-			}
-			if (sim_chance(50)) {
-				assert_true(front_drain(&f));
-				check_reads(&f);
-			}
+			if (sim_chance(10))
+				come_back(&f, 10 * NS_PER_MS);
+			if (sim_chance(50))
+				settle(&f);
 		}
-		assert_true(front_drain(&f));
-		check_reads(&f);
+		settle(&f);
 		assert_int_equal(f.failed, 0);
 		moved += steps.moved;
 		sim_after_pass(NULL, NULL);
@@ -247,11 +252,9 @@ static void queues_stop_and_start_under_io(void **state)
 				assert_int_equal(front_give_memory(&f), 0);
 			if (sim_chance(50))
 				continue;
-			assert_true(front_drain(&f));
-			check_reads(&f);
+			settle(&f);
 		}
-		assert_true(front_drain(&f));
-		check_reads(&f);
+		settle(&f);
 		assert_int_equal(f.failed, 0);
 		end(&w, &f);
 	}
@@ -270,14 +273,8 @@ static void a_front_end_comes_back(void **state)
 			some_requests(&f, 20);
 			if (sim_chance(50))
 				world_pass(sim_draw(50 * NS_PER_US));
-			front_reopen(&f);
-			for (uint32_t n = 0; n < FRONT_QUEUES; n++) {
-				world_pass(NS_PER_MS);
-				f.queues[n].base = vq_drv_base(&f.queues[n].drv);
-			}
-			front_start(&f);
-			assert_true(front_drain(&f));
-			check_reads(&f);
+			come_back(&f, FRONT_QUEUES * NS_PER_MS);
+			settle(&f);
 		}
 		assert_int_equal(f.failed, 0);
 		end(&w, &f);
@@ -450,10 +447,7 @@ static void a_client_connects_for_ever(void **state)
 	for (uint32_t i = 0; i < 3; i++) {
 		some_requests(&f, 10);
 		assert_true(front_drain(&f));
-		front_reopen(&f);
-		for (uint32_t n = 0; n < FRONT_QUEUES; n++)
-			f.queues[n].base = vq_drv_base(&f.queues[n].drv);
-		front_start(&f);
+		come_back(&f, 0);
 	}
 	end(&w, &f);
 }

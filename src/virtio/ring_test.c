@@ -508,12 +508,30 @@ static void a_base_is_where_it_stopped(void **state)
 	bench_fini(&b);
 }
 
+/* The device's half is the test's. */
+static struct vq_setup driver_begin(struct bench *b, uint64_t features, struct vq_drv *drv)
+{
+	struct vq_setup s;
+
+	bench_init(b, features);
+	s = rig_driver(&b->rig);
+	assert_int_equal(vq_drv_init(drv, &s), VQ_OK);
+	return s;
+}
+
+static struct iovec driver_asks(const struct bench *b, struct vq_drv *drv, void *token)
+{
+	struct iovec iov = { b->rig.mem + b->rig.data, 16 };
+
+	assert_true(vq_drv_add(drv, &iov, 0, 1, token));
+	return iov;
+}
+
 /* A device of somebody else's, in order: one used entry for a batch of three. Would break: two of three are lost. */
 static void one_entry_for_a_batch(void **state)
 {
 	static const uint64_t formats[] = { IN_ORDER, PACKED | IN_ORDER };
 	uint32_t f, i, written, tokens[3];
-	struct iovec iov;
 	struct vq_setup s;
 	struct vq_drv drv;
 	struct bench b;
@@ -522,12 +540,9 @@ static void one_entry_for_a_batch(void **state)
 	void *token;
 
 	for (f = 0; f < ARRAY_SIZE(formats); f++) {
-		bench_init(&b, formats[f]);
-		s = rig_driver(&b.rig);
-		assert_int_equal(vq_drv_init(&drv, &s), VQ_OK);
-		iov = (struct iovec){ b.rig.mem + b.rig.data, 16 };
+		s = driver_begin(&b, formats[f], &drv);
 		for (i = 0; i < 3; i++)
-			assert_true(vq_drv_add(&drv, &iov, 0, 1, &tokens[i]));
+			driver_asks(&b, &drv, &tokens[i]);
 		vq_drv_publish(&drv);
 		if (f == 0) {
 			used = s.device;
@@ -565,11 +580,8 @@ static void what_a_device_may_not_say(void **state)
 	void *token;
 
 	for (i = 0; i < 3; i++) {
-		bench_init(&b, i < 2 ? 0 : PACKED);
-		s = rig_driver(&b.rig);
-		assert_int_equal(vq_drv_init(&drv, &s), VQ_OK);
-		iov = (struct iovec){ b.rig.mem + b.rig.data, 16 };
-		assert_true(vq_drv_add(&drv, &iov, 0, 1, &iov));
+		s = driver_begin(&b, i < 2 ? 0 : PACKED, &drv);
+		iov = driver_asks(&b, &drv, &b);
 		vq_drv_publish(&drv);
 		used = s.device;
 		d = s.desc;
