@@ -90,8 +90,9 @@ uint32_t reactor_pins(uint32_t *ret_cpus);
 bool reactor_is_control(const struct reactor *r);
 
 /* CPUs that a person named, as "0x5" or "5", a mask in hexadecimal, or as "[0,2-3]" or "0,2-3", a list; and as SPDK
- * writes them: a mask without 0x (heap). In the order of their numbers. */
-int core_parse_cpus(const char *text, uint32_t max, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e) MUST_USE;
+ * writes them: a mask without 0x (heap). In the order of their numbers. Errors: about `field`. */
+int core_parse_cpus(const char *field, const char *text, uint32_t max, uint32_t *ret_cpus, uint32_t *ret_count,
+                    struct err *e) MUST_USE;
 char *core_cpus_mask(const uint32_t *cpus, uint32_t count);
 /* The I/O reactors on these CPUs, a bit each. */
 uint64_t core_reactors_on(struct core *core, const uint32_t *cpus, uint32_t count);

@@ -10,32 +10,33 @@ struct cpu_set {
 	uint64_t bits[CPU_MAX / 64];
 };
 
-static int parse_mask(const char *text, struct cpu_set *set, struct err *e);
-static int parse_list(const char *text, struct cpu_set *set, struct err *e);
-static int list_cpus(const char *text, const struct cpu_set *set, uint32_t max, uint32_t *ret_cpus,
+static int parse_mask(const char *field, const char *text, struct cpu_set *set, struct err *e);
+static int parse_list(const char *field, const char *text, struct cpu_set *set, struct err *e);
+static int list_cpus(const char *field, const char *text, const struct cpu_set *set, uint32_t max, uint32_t *ret_cpus,
                      uint32_t *ret_count, struct err *e);
 
 int cpus_parse(const char *text, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e)
 {
-	return core_parse_cpus(text, CORE_REACTORS_MAX, ret_cpus, ret_count, e);
+	return core_parse_cpus("cpus", text, CORE_REACTORS_MAX, ret_cpus, ret_count, e);
 }
 
-int core_parse_cpus(const char *text, uint32_t max, uint32_t *ret_cpus, uint32_t *ret_count, struct err *e)
+int core_parse_cpus(const char *field, const char *text, uint32_t max, uint32_t *ret_cpus, uint32_t *ret_count,
+                    struct err *e)
 {
 	struct cpu_set set = { 0 };
-	int rc = strpbrk(text, "[,-") ? parse_list(text, &set, e) : parse_mask(text, &set, e);
+	int rc = strpbrk(text, "[,-") ? parse_list(field, text, &set, e) : parse_mask(field, text, &set, e);
 
-	return rc ? rc : list_cpus(text, &set, max, ret_cpus, ret_count, e);
+	return rc ? rc : list_cpus(field, text, &set, max, ret_cpus, ret_count, e);
 }
 
-static int parse_mask(const char *text, struct cpu_set *set, struct err *e)
+static int parse_mask(const char *field, const char *text, struct cpu_set *set, struct err *e)
 {
 	const char *digits = text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? text + 2 : text;
 	size_t len = strlen(digits);
 
 	if (!len || len > CPU_MAX / 4 || strspn(digits, "0123456789abcdefABCDEF") != len)
-		return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\" is neither a mask such as 0x5 nor a list such as [0,2-3]",
-		               text);
+		return err_set(e, ERR_BAD_PARAM, "%s: \"%s\" is neither a mask such as 0x5 nor a list such as [0,2-3]",
+		               field, text);
 	for (size_t i = 0; i < len; i++) {
 		char c = (char)tolower((unsigned char)digits[len - 1 - i]);
 		uint64_t v = (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
@@ -60,7 +61,7 @@ static int take_number(const char **at)
 	return (int)v;
 }
 
-static int parse_list(const char *text, struct cpu_set *set, struct err *e)
+static int parse_list(const char *field, const char *text, struct cpu_set *set, struct err *e)
 {
 	bool bracket = text[0] == '[';
 	const char *at = text + bracket;
@@ -73,10 +74,11 @@ static int parse_list(const char *text, struct cpu_set *set, struct err *e)
 			last = take_number(&at);
 		}
 		if (first < 0 || last < 0)
-			return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\" has no CPU number (0 to %u) before \"%s\"",
-			               text, CPU_MAX - 1, at);
+			return err_set(e, ERR_BAD_PARAM, "%s: \"%s\" has no CPU number (0 to %u) before \"%s\"",
+			               field, text, CPU_MAX - 1, at);
 		if (last < first)
-			return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\": the range %d-%d runs backwards", text, first, last);
+			return err_set(e, ERR_BAD_PARAM, "%s: \"%s\": the range %d-%d runs backwards", field, text, first,
+			               last);
 		for (int cpu = first; cpu <= last; cpu++)
 			set->bits[cpu / 64] |= 1ull << cpu % 64;
 		if (*at != ',')
@@ -84,13 +86,13 @@ static int parse_list(const char *text, struct cpu_set *set, struct err *e)
 		at++;
 	}
 	if (bracket && *at++ != ']')
-		return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\" lacks the closing bracket", text);
+		return err_set(e, ERR_BAD_PARAM, "%s: \"%s\" lacks the closing bracket", field, text);
 	if (*at)
-		return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\" goes on with \"%s\" where a list would end", text, at);
+		return err_set(e, ERR_BAD_PARAM, "%s: \"%s\" goes on with \"%s\" where a list would end", field, text, at);
 	return 0;
 }
 
-static int list_cpus(const char *text, const struct cpu_set *set, uint32_t max, uint32_t *ret_cpus,
+static int list_cpus(const char *field, const char *text, const struct cpu_set *set, uint32_t max, uint32_t *ret_cpus,
                      uint32_t *ret_count, struct err *e)
 {
 	uint32_t count = 0;
@@ -99,12 +101,12 @@ static int list_cpus(const char *text, const struct cpu_set *set, uint32_t max, 
 		if (!(set->bits[cpu / 64] & 1ull << cpu % 64))
 			continue;
 		if (count == max)
-			return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\" names more than %u CPUs; no more can be used here", text,
-			               max);
+			return err_set(e, ERR_BAD_PARAM, "%s: \"%s\" names more than %u CPUs; no more can be used here", field,
+			               text, max);
 		ret_cpus[count++] = cpu;
 	}
 	if (!count)
-		return err_set(e, ERR_BAD_PARAM, "cpus: \"%s\" names no CPU; at least one is needed", text);
+		return err_set(e, ERR_BAD_PARAM, "%s: \"%s\" names no CPU; at least one is needed", field, text);
 	*ret_count = count;
 	return 0;
 }

@@ -110,7 +110,7 @@ static int fill_opts(struct load_rpc *r, const struct perf_start *a, struct load
 		return err_set(e, ERR_BAD_PARAM, "time: 0 without number_ios would never end");
 	if (!a->cores)
 		return 0;
-	if (core_parse_cpus(a->cores, CORE_REACTORS_MAX, cpus, &count, e))
+	if (core_parse_cpus("cores", a->cores, CORE_REACTORS_MAX, cpus, &count, e))
 		return e->code;
 	ret_opts->reactors = core_reactors_on(core, cpus, count);
 	if (!ret_opts->reactors)

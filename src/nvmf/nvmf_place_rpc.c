@@ -64,7 +64,7 @@ bool nvmf_rpc_set_poll_groups_mask(struct rpc_call *call, struct nvmf_target *t,
 	struct err e = { 0 };
 	uint64_t on;
 
-	if (core_parse_cpus(mask, CORE_PINS_MAX, cpus, &count, &e)) {
+	if (core_parse_cpus("poll_groups_mask", mask, CORE_PINS_MAX, cpus, &count, &e)) {
 		rpc_reply_err(call, &e);
 		return false;
 	}

@@ -116,7 +116,7 @@ static int parse_reactors(struct core *core, const char *name, const char *mask,
 	*ret_reactors = 0;
 	if (!mask[strspn(mask, "0x")])
 		return 0;
-	if (core_parse_cpus(mask, CORE_PINS_MAX, cpus, &count, e))
+	if (core_parse_cpus(name, mask, CORE_PINS_MAX, cpus, &count, e))
 		return e->code;
 	*ret_reactors = core_reactors_on(core, cpus, count);
 	return (uint32_t)__builtin_popcountll(*ret_reactors) == count ? 0 : err_set(e, ERR_BAD_PARAM,
@@ -238,7 +238,7 @@ static void handle_thread_set_cpumask(struct rpc_call *call, void *args)
 	}
 	p = base_zalloc(sizeof(*p));
 	p->call = call;
-	if (core_parse_cpus(a->cpumask, CORE_PINS_MAX, p->cpus, &p->count, &e)) {
+	if (core_parse_cpus("cpumask", a->cpumask, CORE_PINS_MAX, p->cpus, &p->count, &e)) {
 		rpc_reply_err(call, &e);
 		free(p);
 		return;

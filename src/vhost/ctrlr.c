@@ -37,13 +37,12 @@ int vhost_ctrlr_check(struct vhost *v, const struct vhost_ctrlr_opts *opts, stru
 static int set_place(struct vhost_ctrlr *c, const char *cpumask, struct err *e)
 {
 	uint32_t cpus[CORE_PINS_MAX], count;
-	struct err why = { 0 };
 
 	c->place = UINT64_MAX;
 	if (!cpumask)
 		return 0;
-	if (core_parse_cpus(cpumask, CORE_PINS_MAX, cpus, &count, &why))
-		return err_set(e, -EINVAL, "cpumask: %s", why.text);
+	if (core_parse_cpus("cpumask", cpumask, CORE_PINS_MAX, cpus, &count, e))
+		return e->code;
 	c->place = core_reactors_on(c->vhost->core, cpus, count);
 	if (!c->place)
 		return err_set(e, -EINVAL, "cpumask: none of the daemon's cores is among '%s'; it runs on those of its "

@@ -23,7 +23,7 @@ static void read_cpulist(struct topology *t, const char *list, uint32_t node)
 	uint32_t cpus[TOPOLOGY_CPUS_MAX];
 	uint32_t count = 0;
 
-	if (core_parse_cpus(list, TOPOLOGY_CPUS_MAX, cpus, &count, NULL))
+	if (core_parse_cpus("cpulist", list, TOPOLOGY_CPUS_MAX, cpus, &count, NULL))
 		return;
 	for (uint32_t i = 0; i < count; i++)
 		t->node_of[cpus[i]] = (int16_t)node;
