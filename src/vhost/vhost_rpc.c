@@ -31,14 +31,19 @@ struct vhost_change *vhost_rpc_change(struct rpc_call *call)
 	return &cc->change;
 }
 
-struct vhost_ctrlr *vhost_rpc_ctrlr(struct rpc_call *call, const char *name)
+static struct vhost_ctrlr *find(struct rpc_call *call, const char *field, const char *name)
 {
 	struct vhost_ctrlr *c = vhost_ctrlr_find(rpc_ctx(call), name);
 
 	if (!c)
-		rpc_reply_error(call, -ENODEV, "ctrlr: there is no controller '%s'; vhost_get_controllers lists those "
-		                "that exist", name);
+		rpc_reply_error(call, -ENODEV, "%s: there is no controller '%s'; vhost_get_controllers lists those that exist",
+		                field, name);
 	return c;
+}
+
+struct vhost_ctrlr *vhost_rpc_ctrlr(struct rpc_call *call, const char *name)
+{
+	return find(call, "ctrlr", name);
 }
 
 /* --- making a disk ---------------------------------------------------------------------------------------------- */
@@ -208,7 +213,7 @@ static void handle_get_controllers(struct rpc_call *call, void *args)
 	struct vhost_ctrlr *one = NULL;
 	struct json_object *list;
 
-	if (a->name && !(one = vhost_rpc_ctrlr(call, a->name)))
+	if (a->name && !(one = find(call, "name", a->name)))
 		return;
 	list = json_object_new_array();
 	for (struct vhost_ctrlr *c = vhost_ctrlr_next(v, NULL); c; c = vhost_ctrlr_next(v, c))

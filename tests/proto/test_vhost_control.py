@@ -66,7 +66,7 @@ def test_a_group_may_connect(tmp_path, daemon):
 @pytest.mark.parametrize("params, says", [
     ({"ctrlr": "vm", "dev_name": "none"}, "dev_name: there is no device 'none'"),
     ({"ctrlr": "x" * 256, "dev_name": "disk"}, "ctrlr"),
-    ({"ctrlr": "vm", "dev_name": "disk", "cpumask": "0"}, "cpumask"),
+    ({"ctrlr": "vm", "dev_name": "disk", "cpumask": "0"}, 'cpumask: "0" names no CPU'),
     ({"ctrlr": "vm", "dev_name": "disk", "transport": "vfio_user_blk"}, "transport"),
     ({"ctrlr": "vm", "dev_name": "disk", "socket": "/none/vm"}, "/none/vm"),
 ], ids=lambda v: "" if isinstance(v, str) else next(iter(list(v)[2:]), "name or disk"))
@@ -90,6 +90,8 @@ def test_deleted_under_a_front_end(daemon):
     daemon.tell("bdev_malloc_delete", name="disk")
     with pytest.raises(RpcError, match="there is no controller 'vm'"):
         daemon.rpc("vhost_delete_controller", ctrlr="vm")
+    with pytest.raises(RpcError, match="name: there is no controller 'vm'"):
+        daemon.rpc("vhost_get_controllers", name="vm")
 
 
 def test_disk_that_goes_and_comes_back(daemon):
