@@ -218,8 +218,8 @@ bool vhost_export_remove(struct cli *c, const char *name, struct err *e);
 #define CLI_FROM_VHOST "vhost-user"
 void vhost_add_hosts(struct cli *c, struct json_object *into); /* hosts_take()'s */
 void vhost_show_status(struct cli *c, void (*line)(const char *fmt, ...));
-/* Which of vhost_get_controllers shows a disk; borrowed; NULL: none does. */
-struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk);
+/* The next one of vhost_get_controllers, from *at on, that shows a disk; borrowed; NULL: none does. */
+struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk, size_t *at);
 
 /* --- export_iscsi.c: the same over iSCSI ---------------------------------------------------------------------- */
 int iscsi_export_disk(struct cli *c, struct cli_args *a);

@@ -97,15 +97,18 @@ static void show_use(struct json_object *subsystems, struct json_object *nodes, 
                      const char *name, bool claimed, char *buf, size_t size)
 {
 	struct json_object *ns, *lun, *export = export_of_disk(subsystems, name, &ns);
-	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun), *ctrlr = vhost_export_of_disk(ctrlrs, name);
+	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun), *ctrlr;
 	struct text t = text_over(buf, size);
+	size_t at = 0;
 
 	if (export)
 		text_add(&t, "%s", field_text(export, "nqn"));
 	if (node)
 		text_add(&t, "%s%s", t.len ? " " : "", field_text(node, "name"));
-	if (ctrlr)
+	while ((ctrlr = vhost_export_of_disk(ctrlrs, name, &at)))
 		text_add(&t, "%s%s", t.len ? " " : "", field_text(ctrlr, "ctrlr"));
+	if (t.cut)
+		text_end_with(&t, "...");
 	if (!t.len && claimed)
 		text_add(&t, "another disk");
 }
@@ -214,15 +217,16 @@ static void show_exports(struct cli *c, const char *name)
 	struct json_object *export = export_of_disk(subsystems, name, &ns);
 	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun);
 	struct json_object *ctrlrs = client_call(c, "vhost_get_controllers", NULL, &e);
-	struct json_object *ctrlr = vhost_export_of_disk(ctrlrs, name);
+	struct json_object *ctrlr;
+	size_t at = 0, served = 0;
 
 	if (export)
 		printf("  served as   %s, namespace %lu\n", field_text(export, "nqn"), field_u64(ns, "nsid"));
 	if (node)
 		printf("  served as   %s, LUN %lu\n", field_text(node, "name"), field_u64(lun, "lun_id"));
-	if (ctrlr)
+	for (; (ctrlr = vhost_export_of_disk(ctrlrs, name, &at)); served++)
 		printf("  served as   %s, to virtual machines\n", field_text(ctrlr, "ctrlr"));
-	if (!export && !node && !ctrlr)
+	if (!export && !node && !served)
 		printf("  served      to nobody; serve it: gantry export disk %s\n", name);
 	json_object_put(subsystems);
 	json_object_put(nodes);
@@ -312,6 +316,7 @@ static int run_delete(struct cli *c, struct cli_args *a)
 	struct json_object *nodes, *node, *lun, *ctrlrs, *ctrlr;
 	char method[METHOD_MAX];
 	const char *name;
+	size_t at = 0;
 
 	if (!disk && is_awaited(c, a->words[0]))
 		e.code = 0;
@@ -323,7 +328,7 @@ static int run_delete(struct cli *c, struct cli_args *a)
 	nodes = client_call(c, "iscsi_get_target_nodes", NULL, &ignored);
 	node = iscsi_export_of_disk(nodes, name, &lun);
 	ctrlrs = client_call(c, "vhost_get_controllers", NULL, &ignored);
-	ctrlr = vhost_export_of_disk(ctrlrs, name);
+	ctrlr = vhost_export_of_disk(ctrlrs, name, &at);
 	if ((export || node || ctrlr) && !args_has(a, "force"))
 		err_set(&e, -16, "%s is served as %s; first: gantry export remove %s (or --force)", name,
 		        export ? field_text(export, "nqn") : node ? field_text(node, "name") : field_text(ctrlr, "ctrlr"),

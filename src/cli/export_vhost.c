@@ -31,11 +31,14 @@ static struct json_object *target_of(struct json_object *ctrlr, const char *disk
 	return NULL;
 }
 
-struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk)
+struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk, size_t *at)
 {
-	for (size_t i = 0; i < list_count(ctrlrs); i++)
-		if (strcmp(disk_of(list_at(ctrlrs, i)), disk) == 0 || target_of(list_at(ctrlrs, i), disk))
-			return list_at(ctrlrs, i);
+	while (*at < list_count(ctrlrs)) {
+		struct json_object *ctrlr = list_at(ctrlrs, (*at)++);
+
+		if (strcmp(disk_of(ctrlr), disk) == 0 || target_of(ctrlr, disk))
+			return ctrlr;
+	}
 	return NULL;
 }
 
@@ -62,12 +65,14 @@ static const char *disks_of(struct json_object *ctrlr, char *buf, size_t size)
 	return buf;
 }
 
-/* By its name, or its disk's. */
-static struct json_object *find(struct json_object *all, const char *name)
+/* By its name; or, one after the other, those of the disk of that name. */
+static struct json_object *next(struct json_object *all, const char *name, size_t *at)
 {
-	struct json_object *found = list_find(all, "ctrlr", name);
+	struct json_object *named = list_find(all, "ctrlr", name);
 
-	return found ? found : vhost_export_of_disk(all, name);
+	if (!named)
+		return vhost_export_of_disk(all, name, at);
+	return (*at)++ ? NULL : named;
 }
 
 /* A name as QEMU's identifiers are: a letter, then letters, digits, '-', '.' and '_'. */
@@ -211,45 +216,65 @@ void vhost_export_add_json(struct cli *c, struct json_object *array)
 	json_object_put(all);
 }
 
-bool vhost_export_show(struct cli *c, const char *name)
+static void show(struct json_object *ctrlr)
 {
-	struct json_object *all = controllers(c), *ctrlr = find(all, name);
 	char disks[2048];
 
-	if (ctrlr && c->json) {
-		cli_print_json(ctrlr);
-	} else if (ctrlr) {
-		if (!*disks_of(ctrlr, disks, sizeof(disks)))
-			snprintf(disks, sizeof(disks), "%s", field(field(ctrlr, "backend_specific"), "scsi") ? "none" : "GONE");
-		printf("%s\n  socket      %s\n  disk        %s%s\n  connected   %zu\n", field_text(ctrlr, "ctrlr"),
-		       field_text(ctrlr, "socket"), disks, read_only(ctrlr),
-		       list_count(field(ctrlr, "sessions")));
-		say_lines(ctrlr);
+	if (!*disks_of(ctrlr, disks, sizeof(disks)))
+		snprintf(disks, sizeof(disks), "%s", field(field(ctrlr, "backend_specific"), "scsi") ? "none" : "GONE");
+	printf("%s\n  socket      %s\n  disk        %s%s\n  connected   %zu\n", field_text(ctrlr, "ctrlr"),
+	       field_text(ctrlr, "socket"), disks, read_only(ctrlr),
+	       list_count(field(ctrlr, "sessions")));
+	say_lines(ctrlr);
+}
+
+bool vhost_export_show(struct cli *c, const char *name)
+{
+	struct json_object *all = controllers(c), *ctrlr;
+	bool found = false;
+	size_t at = 0;
+
+	while ((ctrlr = next(all, name, &at))) {
+		if (c->json)
+			cli_print_json(ctrlr);
+		else
+			show(ctrlr);
+		found = true;
 	}
 	json_object_put(all);
-	return ctrlr != NULL;
+	return found;
+}
+
+/* Of a disk among others of a SCSI host only that one: the others stay. */
+static void remove_one(struct cli *c, struct json_object *ctrlr, const char *name, struct err *e)
+{
+	struct json_object *target = strcmp(field_text(ctrlr, "ctrlr"), name) ? target_of(ctrlr, name) : NULL;
+	struct json_object *params = json_object_new_object();
+
+	json_object_object_add(params, "ctrlr", json_object_new_string(field_text(ctrlr, "ctrlr")));
+	if (target)
+		json_object_object_add(params, "scsi_target_num", json_object_new_uint64(field_u64(target, "scsi_dev_num")));
+	if (client_do(c, target ? "vhost_scsi_controller_remove_target" : "vhost_delete_controller", params, e) == 0 &&
+	    !c->json && target)
+		printf("%s is no more a target of %s\n", name, field_text(ctrlr, "ctrlr"));
+	else if (!e->code && !c->json)
+		printf("%s is gone\n", field_text(ctrlr, "ctrlr"));
+	json_object_put(params);
 }
 
 bool vhost_export_remove(struct cli *c, const char *name, struct err *e)
 {
-	struct json_object *all = controllers(c), *ctrlr = find(all, name), *params, *target;
-	bool found = ctrlr != NULL;
+	struct json_object *all = controllers(c), *ctrlr;
+	struct err why = { 0 };
+	bool found = false;
+	size_t at = 0;
 
-	if (found) {
-		/* A disk among others of a SCSI host: the others stay. */
-		target = strcmp(field_text(ctrlr, "ctrlr"), name) ? target_of(ctrlr, name) : NULL;
-		params = json_object_new_object();
-		json_object_object_add(params, "ctrlr", json_object_new_string(field_text(ctrlr, "ctrlr")));
-		if (target)
-			json_object_object_add(params, "scsi_target_num",
-			                       json_object_new_uint64(field_u64(target, "scsi_dev_num")));
-		if (client_do(c, target ? "vhost_scsi_controller_remove_target" : "vhost_delete_controller", params, e) == 0 &&
-		    !c->json && target)
-			printf("%s is no more a target of %s\n", name, field_text(ctrlr, "ctrlr"));
-		else if (!e->code && !c->json)
-			printf("%s is gone\n", field_text(ctrlr, "ctrlr"));
-		json_object_put(params);
+	while (!why.code && (ctrlr = next(all, name, &at))) {
+		remove_one(c, ctrlr, name, &why);
+		found = true;
 	}
+	if (why.code)
+		*e = why;
 	json_object_put(all);
 	return found;
 }

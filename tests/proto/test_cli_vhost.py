@@ -101,3 +101,17 @@ def test_read_only_and_gone(cli):
     assert "  disk        GONE" in cli("export", "show", "vm")
     cli.daemon.rpc("vhost_create_scsi_controller", ctrlr="scsi")
     assert "  disk        none\n" in cli("export", "show", "scsi")
+
+
+def test_all_controllers_of_a_disk_are_shown_and_removed(cli):
+    cli.daemon.rpc("vhost_create_blk_controller", ctrlr="vm2", dev_name="disk")
+    cli.daemon.rpc("vhost_create_scsi_controller", ctrlr="scsi")
+    cli.daemon.rpc("vhost_scsi_controller_add_target", ctrlr="scsi", scsi_target_num=0, bdev_name="disk")
+    said = cli("disk", "show", "disk")
+    for name in ("vm", "vm2", "scsi"):
+        assert f"served as   {name}, to virtual machines\n" in said
+        assert f"{cli.daemon.directory / name}\n" in cli("export", "show", "disk")
+    assert "vm vm2 scsi\n" in cli("disk", "list")
+    assert cli("export", "show", "vm").count("socket ") == 1
+    assert cli("export", "remove", "disk") == "vm is gone\nvm2 is gone\ndisk is no more a target of scsi\n"
+    assert "to nobody" in cli("disk", "show", "disk")
