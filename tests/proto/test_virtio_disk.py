@@ -271,3 +271,18 @@ def test_server_that_serves_nothing(daemon, tmp_path):
         assert daemon.rpc("bdev_virtio_detach_controller", name="v0", timeout_s=60) is True
         load.communicate(timeout=60)
         assert load.returncode != 0
+
+
+def test_a_device_of_the_other_kind(daemon, tmp_path):
+    """A disk that is a SCSI host's configuration read as a disk's; or a host without targets."""
+    with Daemon(tmp_path, "-S", tmp_path) as server:
+        server.malloc("disk", mib=1)
+        server.rpc("vhost_create_scsi_controller", ctrlr="host")
+        server.rpc("vhost_create_blk_controller", ctrlr="disk", dev_name="disk")
+        for name, kind, other in (("host", "blk", "scsi"), ("disk", "scsi", "blk")):
+            where = {"name": name, "trtype": "user", "traddr": str(tmp_path / name)}
+            with pytest.raises(RpcError, match=f"dev_type: {kind}, but .* dev_type {other}"):
+                daemon.rpc("bdev_virtio_attach_controller", dev_type=kind, **where)
+            assert daemon.rpc("bdev_get_bdevs") == []
+            daemon.rpc("bdev_virtio_attach_controller", dev_type=other, **where)
+            daemon.rpc("bdev_virtio_detach_controller", name=name)

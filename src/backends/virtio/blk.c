@@ -36,12 +36,26 @@ struct shape {
 	uint64_t block_count;
 };
 
+/* No server says what kind of device it has: a SCSI host offers none of a disk's features, and where a disk has its
+ * geometry it has the length of an event. */
+static bool is_scsi_host(const struct vio_ctrlr *c)
+{
+	struct virtio_scsi_config f;
+
+	memcpy(&f, c->config, sizeof(f));
+	return !(c->features & VIO_BLK_ONLY) && le32_get(f.event_info_size) == sizeof(struct virtio_scsi_event) &&
+	       le32_get(f.cdb_size);
+}
+
 static int shape_of(const struct vio_ctrlr *c, const struct virtio_blk_config *f, struct shape *ret_shape,
                     struct err *e)
 {
 	struct shape s = { .block_size = has(c, VIRTIO_BLK_F_BLK_SIZE) ? le32_get(f->blk_size) : VIRTIO_BLK_SECTOR };
 	uint64_t sectors = le64_get(f->capacity);
 
+	if (is_scsi_host(c))
+		return err_set(e, ERR_BAD_PARAM, "dev_type: blk, but the server's device is a SCSI host (virtio-scsi); attach it "
+		               "with dev_type scsi");
 	if (!is_pow2(s.block_size) || s.block_size < VIRTIO_BLK_SECTOR || s.block_size > 65536)
 		return err_set(e, -EPROTO, "the server's device has blocks of %u bytes", s.block_size);
 	if (sectors > UINT64_MAX / VIRTIO_BLK_SECTOR || sectors < s.block_size / VIRTIO_BLK_SECTOR)

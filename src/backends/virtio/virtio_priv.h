@@ -222,6 +222,8 @@ void vio_put(struct vio_ctrlr *c);        /* one that held it, as a disk does, d
 /* blk.c: features wanted beside the rings'; what the device is, from its configuration: the first time, and again after
  * each reconnection. */
 uint64_t vio_blk_features(void);
+/* Features that say that a device is a disk: a SCSI host's end before them. */
+#define VIO_BLK_ONLY (VIRTIO_BIT(VIRTIO_F_NOTIFY_ON_EMPTY) - VIRTIO_BIT(VIRTIO_BLK_F_GEOMETRY))
 int vio_blk_up(struct vio_ctrlr *c, struct err *e) MUST_USE;
 /* As many ranges of an unmap, or pieces of them, as go into the next request, each by `put`; false: none are left. */
 typedef void vio_range_fn(const struct vio_disk *d, struct vio_req *r, uint32_t at, uint64_t lba, uint32_t count);
