@@ -16,11 +16,12 @@ static int check_device(const struct bdev_served *s, struct err *e)
 	const struct bdev_info *info = &s->info;
 
 	if (info->md_size)
-		return err_set(e, -ENOTSUP, "bdev_name: device '%s' keeps %u bytes of metadata with each block, which "
-		               "%ss cannot show yet; make it without metadata", info->name, info->md_size, s->ops->shown_as);
+		return err_set(e, -ENOTSUP, "%s: device '%s' keeps %u bytes of metadata with each block, which %ss "
+		               "cannot show yet; make it without metadata", s->ops->param, info->name, info->md_size,
+		               s->ops->shown_as);
 	if (!is_pow2(info->block_size) || info->block_size < 512)
-		return err_set(e, -EINVAL, "bdev_name: device '%s' has blocks of %u bytes; a %s needs a power of two "
-		               "of at least 512", info->name, info->block_size, s->ops->shown_as);
+		return err_set(e, -EINVAL, "%s: device '%s' has blocks of %u bytes; a %s needs a power of two of at least "
+		               "512", s->ops->param, info->name, info->block_size, s->ops->shown_as);
 	return 0;
 }
 
@@ -47,7 +48,8 @@ int bdev_served_open(struct bdev_served *s, struct bdev_registry *reg, const cha
 	const struct bdev *b = bdev_find(reg, name);
 
 	if (!b)
-		return err_set(e, -ENODEV, "bdev_name: there is no device '%s'; bdev_get_bdevs lists those that exist", name);
+		return err_set(e, -ENODEV, "%s: there is no device '%s'; bdev_get_bdevs lists those that exist", ops->param,
+		               name);
 	s->desc = bdev_open_served(reg, name, !b->read_only && !read_only, owner, ops->event, s, e);
 	if (!s->desc)
 		return e->code;

@@ -51,6 +51,7 @@ struct bdev_served {
 
 struct bdev_served_ops {
 	const char *shown_as;                  /* "LUN" */
+	const char *param;                     /* of the method that makes it: the device's name, for errors */
 	bdev_event_fn *event;                  /* arg: the struct bdev_served */
 	void (*over)(struct bdev_served *s);   /* control: closed, and nobody counts it any more: free it */
 };

@@ -37,7 +37,8 @@ static void over(struct bdev_served *s)
 	free(container_of(s, struct shown, dev));
 }
 
-static const struct bdev_served_ops ops = { .shown_as = "picture", .event = device_event, .over = over };
+static const struct bdev_served_ops ops = { .shown_as = "picture", .param = "picture_of",
+	.event = device_event, .over = over };
 
 static void on_control(void (*fn)(void *arg), void *arg) { rig_on(core_control(rig.core), fn, arg); }
 
@@ -114,7 +115,7 @@ static void what_cannot_be_shown_is_refused(void **state)
 {
 	begin();
 	assert_int_equal(show("fake"), -ENODEV);
-	assert_non_null(strstr(err.text, "there is no device 'fake'"));
+	assert_non_null(strstr(err.text, "picture_of: there is no device 'fake'"));
 	fake.bdev.md_size = 8;
 	on_control(register_here, NULL);
 	assert_int_equal(show("fake"), -ENOTSUP);

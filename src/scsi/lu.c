@@ -10,7 +10,8 @@ static void over(struct bdev_served *s)
 	free(lu);
 }
 
-static const struct bdev_served_ops served_ops = { .shown_as = "LUN", .event = scsi_lu_device_event, .over = over };
+static const struct bdev_served_ops served_ops = { .shown_as = "LUN", .param = "bdev_name",
+	.event = scsi_lu_device_event, .over = over };
 
 struct scsi_lu *scsi_lu_open(struct scsi_target *t, uint32_t lun, const struct scsi_lun_opts *opts, struct err *e)
 {

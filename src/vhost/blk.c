@@ -14,7 +14,8 @@ static void disk_event(struct bdev_desc *desc, enum bdev_event event, void *arg)
 static void disk_over(struct bdev_served *s);
 static void let_go(struct vhost_disk *d);
 
-static const struct bdev_served_ops served_ops = { .shown_as = "vhost disk", .event = disk_event, .over = disk_over };
+static const struct bdev_served_ops served_ops = { .shown_as = "vhost disk", .param = "dev_name",
+	.event = disk_event, .over = disk_over };
 
 static uint64_t blk_features(struct vhost_ctrlr *c)
 {
@@ -203,14 +204,8 @@ void vhost_blk_make(struct vhost *v, const struct vhost_blk_opts *opts, struct v
 	b->made_read_only = opts->read_only;
 	b->num_queues = opts->num_queues ? opts->num_queues : VHOST_RINGS_MAX;
 	v->making++;
-	if (!bdev_find(v->reg, opts->bdev_name))
-		err_set(&change->err, -ENODEV, "dev_name: there is no device '%s'; bdev_get_bdevs lists those that exist",
-		        opts->bdev_name);
-	if (change->err.code || vhost_ctrlr_check(v, &opts->ctrlr, &change->err)) {
-		make_fails(b);
-		return;
-	}
-	d = open_disk(b, opts->ctrlr.name, opts->bdev_name, &change->err);
+	d = vhost_ctrlr_check(v, &opts->ctrlr, &change->err) ? NULL :
+	    open_disk(b, opts->ctrlr.name, opts->bdev_name, &change->err);
 	if (!d) {
 		make_fails(b);
 		return;
