@@ -105,6 +105,7 @@ void vhost_ring_start_op(struct vhost_op *op)
 		return;
 	}
 	r->broken = false;
+	r->broken_value = r->broken_at = 0;
 	r->starting = op;
 	r->requests = 0;
 	r->window_ns = reactor_now_ns();
@@ -170,6 +171,8 @@ void vhost_ring_silence(struct vhost_ring_priv *r)
 
 static void fault(struct vhost_ring_priv *r)
 {
+	r->broken_at = r->vq.fault_at;
+	r->broken_value = r->vq.fault_value;
 	vhost_ring_broken(&r->ring, vq_fault_text(r->vq.fault));
 }
 
@@ -452,9 +455,13 @@ void vhost_ring_broken(struct vhost_ring *ring, const char *why)
 static void broke(struct msg *m)
 {
 	struct vhost_ring_priv *r = container_of(m, struct vhost_ring_priv, broken_msg);
+	char where[64] = "";
+	struct text t = text_over(where, sizeof(where));
 
+	if (r->broken_value || r->broken_at)
+		text_add(&t, " (0x%llx at %u)", (unsigned long long)r->broken_value, r->broken_at);
 	if (log_may(&r->ring.session->ctrlr->complaints))
-		log_error("vhost %s: queue %u stops: %s", vhost_ring_name(r), r->ring.index, r->broken_why);
+		log_error("vhost %s: queue %u stops: %s%s", vhost_ring_name(r), r->ring.index, r->broken_why, where);
 	r->queue.broken = true;
 	vhost_session_need_reset(session_priv(r->ring.session));
 	if (r->in_band)

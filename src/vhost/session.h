@@ -123,6 +123,8 @@ struct vhost_ring_priv {
 	_Atomic bool call_told, broken_told; /* the messages are on their way to control */
 	struct msg call_msg, broken_msg;
 	const char *broken_why;
+	uint64_t broken_value;             /* what was wrong, and where; both 0: that says it all */
+	uint32_t broken_at;
 
 	/* Its core. */
 	CACHE_ALIGNED struct looker looker;

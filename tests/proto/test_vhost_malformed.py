@@ -149,6 +149,17 @@ def test_heads_and_links_past_the_ring(disk, serves, number):
     stops(disk, serves)
 
 
+def test_log_says_what_was_wrong(tmp_path):
+    """The value, and where it was: whoever wrote the driver has to find it."""
+    with Gantryd(tmp_path, mib=4, queues=2) as server:
+        with Blk(server.path, size=SIZE) as disk:
+            ring = disk.queues[0].ring
+            ring.offer(0x7f00)
+            ring.publish()
+            disk.queues[0].kick()
+            wait_until(lambda: "beyond the descriptor table (0x7f00 at 0)" in server.log_tail(), "the log to say it")
+
+
 @pytest.mark.parametrize("ahead", [SIZE + 1, 0x8000, 0xffff])
 def test_more_available_than_there_are(disk, serves, ahead):
     """An index that jumps further than the ring is long."""

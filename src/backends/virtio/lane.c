@@ -269,7 +269,8 @@ static void fault_on_control(struct msg *m)
 	struct vio_lane *l = container_of(m, struct vio_lane, fault_msg);
 	struct err e = { 0 };
 
-	err_set(&e, -EPROTO, "queue %u: the server answers what cannot be: %s", l->index, vq_fault_text(l->drv.fault));
+	err_set(&e, -EPROTO, "queue %u: the server answers what cannot be: %s (0x%llx)", l->index,
+	        vq_fault_text(l->drv.fault), (unsigned long long)l->drv.fault_value);
 	vio_lost(l->c, &e);
 }
 
