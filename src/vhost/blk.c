@@ -84,11 +84,9 @@ static int blk_config_write(struct vhost_session *s, uint32_t offset, const uint
 	return 0;
 }
 
-static int blk_session_open(struct vhost_session *s, struct err *e)
+static void blk_session_open(struct vhost_session *s)
 {
-	(void)e;
 	s->device = base_zalloc(sizeof(struct blk_session));
-	return 0;
 }
 
 static void blk_session_close(struct vhost_session *s)

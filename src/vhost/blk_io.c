@@ -26,7 +26,7 @@ void blk_ring_open(struct vhost_ring *r)
 	if (v)
 		v->refs++;
 	r->device = v;
-	vhost_ring_opened(r, 0);
+	vhost_ring_opened(r);
 }
 
 void blk_ring_close(struct vhost_ring *r)

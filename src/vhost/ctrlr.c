@@ -325,10 +325,7 @@ static void delete_step(struct vhost_ctrlr *c)
 	if (!c->deleting || c->ending || !list_empty(&c->sessions))
 		return;
 	c->ending = true;
-	if (c->ops->end)
-		c->ops->end(c);
-	else
-		vhost_ctrlr_ended(c);
+	c->ops->end(c);
 }
 
 void vhost_ctrlr_ended(struct vhost_ctrlr *c)

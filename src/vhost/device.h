@@ -50,14 +50,13 @@ struct vhost_device_ops {
 	uint64_t (*features)(struct vhost_ctrlr *c);
 	/* The configuration space as it is now, for `s` (NULL: whoever). */
 	void (*config)(struct vhost_ctrlr *c, struct vhost_session *s, uint8_t ret_config[VU_CONFIG_MAX]);
-	/* The driver writes to it; `live`: it is a migration's, and says what the device had. Errors: it may not. NULL: it
-	 * may not anywhere. */
+	/* The driver writes to it; `live`: it is a migration's, and says what the device had. Errors: it may not. */
 	int (*config_write)(struct vhost_session *s, uint32_t offset, const uint8_t *data, uint32_t len, bool live,
 	                    struct err *e);
-	/* A front-end came, or went; `s->device` is yours. Gone: call vhost_session_closed(). Both may be NULL. */
-	int (*session_open)(struct vhost_session *s, struct err *e);
+	/* A front-end came, or went; `s->device` is yours. Gone: call vhost_session_closed(). */
+	void (*session_open)(struct vhost_session *s);
 	void (*session_close)(struct vhost_session *s);
-	/* Features were negotiated, again maybe, or the device was reset (no feature). No queue runs. May be NULL. */
+	/* Features were negotiated, again maybe, or the device was reset (no feature). No queue runs. */
 	void (*negotiated)(struct vhost_session *s, uint64_t features);
 	/* The controller goes, no session is left: let go what it has, then vhost_ctrlr_ended(). */
 	void (*end)(struct vhost_ctrlr *c);
@@ -71,7 +70,7 @@ struct vhost_device_ops {
 	/* One chain. vhost_task_done() at once or later, on this core. */
 	void (*execute)(struct vhost_task *t);
 	/* A queue from which the device takes buffers itself when it has something to say, by vhost_ring_take(); buffers
-	 * that wait are told by filled(). NULL: there is none. */
+	 * that wait are told by filled(). Both NULL: there is none. */
 	bool (*takes)(uint32_t ring_index);
 	void (*filled)(struct vhost_ring *r);
 };
@@ -144,8 +143,7 @@ struct vhost_each {
 };
 void vhost_each_ring(struct vhost_ctrlr *c, struct vhost_each *e);
 
-/* rc: negative: the ring does not start, and its front-end is told so. */
-void vhost_ring_opened(struct vhost_ring *r, int rc);
+void vhost_ring_opened(struct vhost_ring *r);
 void vhost_ring_closed(struct vhost_ring *r);
 /* The guest broke the rules of the device, not only of this request: the ring stops. `why`: static text. */
 void vhost_ring_broken(struct vhost_ring *r, const char *why);
@@ -158,7 +156,7 @@ void vhost_task_done(struct vhost_task *t, uint32_t written);
 static inline struct iovec *vhost_task_out(struct vhost_task *t) { return t->iovs; }
 static inline struct iovec *vhost_task_in(struct vhost_task *t) { return t->iovs + t->chain.out_count; }
 
-/* The first `len` bytes of iovecs, for headers: false: there are not as many. */
+/* Bytes `at` to `at + len` of iovecs, for headers: false: there are not as many. */
 bool vhost_iovs_read(const struct iovec *iovs, uint32_t count, uint32_t at, void *buf, uint32_t len);
 bool vhost_iovs_write(const struct iovec *iovs, uint32_t count, uint32_t at, const void *buf, uint32_t len);
 /* Bytes `at` to `at + len` of iovecs, in place: the first is shortened in front, the last behind. To be mended before

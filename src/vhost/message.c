@@ -85,7 +85,7 @@ static void on_set_features(struct vhost_session_priv *s)
 	s->has_protocol = now & VIRTIO_BIT(VIRTIO_F_PROTOCOL_FEATURES);
 	if ((before ^ now) & log)
 		vhost_queues_relog(s);
-	if (!s->running && s->session.ctrlr->ops->negotiated)
+	if (!s->running)
 		s->session.ctrlr->ops->negotiated(&s->session, now);
 }
 
@@ -147,8 +147,7 @@ void vhost_message_ended(struct vhost_session_priv *s)
 		return;
 	s->resets = false;
 	s->session.features = 0;
-	if (s->session.ctrlr->ops->negotiated)
-		s->session.ctrlr->ops->negotiated(&s->session, 0);
+	s->session.ctrlr->ops->negotiated(&s->session, 0);
 }
 
 static void on_get_status(struct vhost_session_priv *s)
@@ -266,11 +265,10 @@ static void on_set_log_base(struct vhost_session_priv *s)
 		vhost_log_set(s, &s->msg.log, s->msg.fds[0], &s->err);
 }
 
+/* To be rung for what is logged: nobody asks for it to be, the front-end looks when it likes. */
 static void on_set_log_fd(struct vhost_session_priv *s)
 {
-	bell_close(&s->log_bell);
-	if (has_fd(s) && bell_take(&s->log_bell, take_fd(s, 0), &s->err))
-		return; /* s->err says why */
+	has_fd(s);
 }
 
 /* --- queues ----------------------------------------------------------------------------------------------------- */
@@ -430,10 +428,7 @@ static void on_set_config(struct vhost_session_priv *s)
 	const struct vu_config *c = &s->msg.config;
 	const struct vhost_device_ops *ops = s->session.ctrlr->ops;
 
-	if (!ops->config_write)
-		err_set(&s->err, -EPERM, "nothing of the configuration can be written");
-	else
-		ops->config_write(&s->session, c->offset, c->data, c->size, c->flags & VU_CONFIG_LIVE_MIGRATION, &s->err);
+	ops->config_write(&s->session, c->offset, c->data, c->size, c->flags & VU_CONFIG_LIVE_MIGRATION, &s->err);
 }
 
 /* --- what is in flight ------------------------------------------------------------------------------------------ */

@@ -192,13 +192,12 @@ static void started(struct vhost_op *op)
 {
 	struct vhost_ring_priv *r = op->ring;
 
-	if (!op->rc) {
+	if (!op->fault) {
 		log_info("vhost %s: queue %u of %u runs", vhost_ring_name(r), r->ring.index, r->queue.size);
 		return;
 	}
 	not_running(r);
-	err_set(&op->session->err, op->rc, "queue %u: %s", r->ring.index,
-	        op->fault ? vq_fault_text(op->fault) : "the device does not start it");
+	err_set(&op->session->err, -EINVAL, "queue %u: %s", r->ring.index, vq_fault_text(op->fault));
 }
 
 /* --- stopping --------------------------------------------------------------------------------------------------- */

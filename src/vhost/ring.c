@@ -5,8 +5,6 @@
  * once and published at the end of the pass, with one interrupt at most. To stop, or to move, it takes nothing new,
  * waits for the tasks that are out, and lets the device leave this core.
  */
-#include <errno.h>
-
 #include "vhost/session.h"
 
 #define TAKE_MAX 64u                           /* chains a pass */
@@ -97,7 +95,6 @@ void vhost_ring_start_op(struct vhost_op *op)
 	assert(r->state == RING_IDLE && !r->starting);
 	op->fault = vq_dev_init(&r->vq, &r->setup);
 	if (op->fault) {
-		op->rc = -EINVAL;
 		vhost_view_left(r->view);
 		r->view = NULL;
 		sched_place_left(&session_priv(r->ring.session)->vhost->place, reactor_self());
@@ -116,21 +113,15 @@ void vhost_ring_start_op(struct vhost_op *op)
 	r->ring.session->ctrlr->ops->ring_open(&r->ring);
 }
 
-void vhost_ring_opened(struct vhost_ring *ring, int rc)
+void vhost_ring_opened(struct vhost_ring *ring)
 {
 	struct vhost_ring_priv *r = ring_priv(ring);
 	struct vhost_op *op = r->starting;
 
-	assert(r->state == RING_OPENING && rc <= 0);
-	r->state = rc ? RING_CLOSED : RING_OPEN;
-	if (rc && !op) {
-		vhost_ring_broken(ring, "its device does not open on this core"); /* it moved here */
-	} else if (rc) {
-		op->rc = rc;
-		r->stopping = op; /* all that was made goes again */
-	}
+	assert(r->state == RING_OPENING);
+	r->state = RING_OPEN;
 	r->starting = NULL;
-	if (op && !rc)
+	if (op) /* else it moved here */
 		vhost_op_end(op);
 	vhost_ring_go_on(r);
 	if (r->notify)
@@ -146,7 +137,7 @@ void vhost_ring_go_on(struct vhost_ring_priv *r)
 	if (r->state != RING_OPEN || r->stopping || r->broken || carry_is_wanted(&r->carry))
 		return;
 	if (r->takes) {
-		if (vq_dev_arm(&r->vq) && r->ring.session->ctrlr->ops->filled)
+		if (vq_dev_arm(&r->vq))
 			r->ring.session->ctrlr->ops->filled(&r->ring);
 	} else if (!looker_is_started(&r->looker)) {
 		r->looker.look = look;

@@ -135,7 +135,7 @@ void vscsi_name(const struct vhost_ctrlr *c, const char *kind, uint32_t num, cha
 void vscsi_target_ready(struct vscsi_target *t);
 
 /* scsi_hub.c */
-int vscsi_session_open(struct vhost_session *s, struct err *e);
+void vscsi_session_open(struct vhost_session *s);
 void vscsi_session_close(struct vhost_session *s);
 void vscsi_negotiated(struct vhost_session *s, uint64_t features);
 void vscsi_ring_open(struct vhost_ring *r);

@@ -49,11 +49,10 @@ static void default_sizes(struct vscsi_session *s)
 	atomic_store(&s->sense_size, VIRTIO_SCSI_SENSE_DEFAULT_SIZE);
 }
 
-int vscsi_session_open(struct vhost_session *session, struct err *e)
+void vscsi_session_open(struct vhost_session *session)
 {
 	struct vscsi_session *s = base_zalloc(sizeof(*s));
 
-	(void)e;
 	s->session = session;
 	s->index = -1;
 	s->hubs = base_zalloc(core_reactor_count(session->ctrlr->vhost->core) * sizeof(struct vscsi_hub *));
@@ -61,7 +60,6 @@ int vscsi_session_open(struct vhost_session *session, struct err *e)
 	list_init(&s->events);
 	default_sizes(s);
 	session->device = s;
-	return 0;
 }
 
 static void hubs_end(struct vscsi_session *s)
@@ -228,7 +226,7 @@ static void opened_on_core(struct msg *m)
 	free(o);
 	if (r->index == VIRTIO_SCSI_EVENTQ)
 		s->event_ring = r;
-	vhost_ring_opened(r, 0);
+	vhost_ring_opened(r);
 	if (r->index == VIRTIO_SCSI_EVENTQ)
 		vscsi_events_go_on(s);
 }

@@ -32,7 +32,6 @@ void vhost_session_start(struct vhost_ctrlr *c, struct sock *sock)
 {
 	struct vhost_session_priv *s = base_zalloc_aligned(CACHE_LINE, sizeof(*s));
 	struct text name = text_over(s->session.name, sizeof(s->session.name));
-	struct err e = { 0 };
 	int rc;
 
 	s->session.ctrlr = c;
@@ -48,11 +47,10 @@ void vhost_session_start(struct vhost_ctrlr *c, struct sock *sock)
 	if (s->waiting)
 		log_notice("vhost %s: is heard when the requests of the front-end before it have ended", s->session.name);
 	list_add_tail(&c->sessions, &s->session.link);
-	if (c->ops->session_open && c->ops->session_open(&s->session, &e))
-		log_error("vhost %s: %s", s->session.name, e.text);
-	rc = e.code ? e.code : sock_attach(sock, ready, s);
+	c->ops->session_open(&s->session);
+	rc = sock_attach(sock, ready, s);
 	if (rc) {
-		vhost_session_end(s, e.code ? "the device does not take it" : strerror(-rc));
+		vhost_session_end(s, strerror(-rc));
 		return;
 	}
 	log_info("vhost %s: a front-end came", s->session.name);
@@ -308,15 +306,11 @@ static void end_step(struct vhost_session_priv *s)
 		vhost_log_unref(s->log);
 	s->log = NULL;
 	share_unmap(&s->inflight);
-	bell_close(&s->log_bell);
 	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++)
 		if (s->rings[i])
 			vhost_queue_free(s->rings[i]);
 	s->ending = false;
-	if (s->session.ctrlr->ops->session_close)
-		s->session.ctrlr->ops->session_close(&s->session);
-	else
-		vhost_session_closed(&s->session);
+	s->session.ctrlr->ops->session_close(&s->session);
 }
 
 /* All of its memory is gone, and nothing else is waited for. */

@@ -180,7 +180,6 @@ struct vhost_session_priv {
 	struct vhost_mem *mem;             /* the current version */
 	uint32_t mems;                     /* versions that there are */
 	struct vhost_log *log;
-	struct bell log_bell;
 	struct share inflight;
 	struct vu_inflight inflight_at;
 	struct sock *backend;              /* requests of ours */
@@ -200,7 +199,6 @@ struct vhost_home {
 	bool begun;
 	struct list rings;
 	struct watch watch;
-	struct log_limit complaints;
 };
 
 struct vhost {
@@ -212,7 +210,7 @@ struct vhost {
 	uint32_t gid;                      /* whose members may connect */
 	struct list ctrlrs;
 	struct vhost_home *homes;          /* by reactor_index() */
-	uint32_t core_count, making;       /* making: controllers that are not there yet */
+	uint32_t making;                   /* controllers that are not there yet */
 	struct sched_place place;          /* counts rings */
 	uint64_t stamps;
 	_Atomic uint64_t ring_ids;

@@ -21,13 +21,13 @@ static void device_came(struct bdev_arrival *a, struct bdev *b)
 struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const char *dir)
 {
 	struct vhost *v = base_zalloc(sizeof(*v));
+	uint32_t cores = core_reactor_count(core);
 
 	v->core = core;
 	v->reg = reg;
 	v->dir = base_strdup(dir ? dir : "");
-	v->core_count = core_reactor_count(core);
-	v->homes = base_zalloc_aligned(CACHE_LINE, v->core_count * sizeof(*v->homes));
-	for (uint32_t i = 0; i < v->core_count; i++) {
+	v->homes = base_zalloc_aligned(CACHE_LINE, cores * sizeof(*v->homes));
+	for (uint32_t i = 0; i < cores; i++) {
 		v->homes[i].vhost = v;
 		list_init(&v->homes[i].rings);
 	}

@@ -281,9 +281,6 @@ void vq_dev_freeze(struct freeze *f, struct vq_dev *q)
 	freeze_u32(f, "fault", &fault);
 	freeze_u32(f, "fault_at", &q->fault_at);
 	freeze_u64(f, "fault_value", &q->fault_value);
-	freeze_u64(f, "pops", &q->pops);
-	freeze_u64(f, "pushes", &q->pushes);
-	freeze_u64(f, "publishes", &q->publishes);
 	freeze_slots(f, q);
 	if (q->in_order)
 		freeze_ids(f, q, "order", q->order, q->order_head, &q->order_count);

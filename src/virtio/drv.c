@@ -110,7 +110,6 @@ int vq_drv_get(struct vq_drv *q, void **ret_token, uint32_t *ret_written)
 	else
 		vq_split_free(q, (uint16_t)id);
 	q->in_flight--;
-	q->gets++;
 	return 1;
 }
 

@@ -48,7 +48,6 @@ static inline void vq_drv_take(struct vq_drv *q, uint32_t id, const struct iovec
 		q->order_count++;
 	}
 	q->in_flight++;
-	q->adds++;
 }
 
 #endif

@@ -70,7 +70,6 @@ int vq_packed_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint
 	if (q->in_order)
 		vq_order_add(q, c->id);
 	q->in_flight++;
-	q->pops++;
 	return 1;
 }
 
@@ -109,7 +108,6 @@ void vq_packed_publish(struct vq_dev *q)
 	q->used_told = q->used_next;
 	q->told_wrap = q->used_wrap;
 	q->used_pending = false;
-	q->publishes++;
 }
 
 /* Entries lie in a row; NEXT has no meaning in a packed ring's table (2.8.7). */
@@ -230,5 +228,4 @@ static void packed_use(struct vq_dev *q, uint16_t id, uint32_t written)
 	q->descs_pushed += slot->descs;
 	slot->state = q->inflight ? vq_batch_add(q, id) : VQ_SLOT_FREE;
 	q->in_flight--;
-	q->pushes++;
 }

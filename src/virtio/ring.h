@@ -71,7 +71,6 @@ struct vq_region {
 	uint64_t len;
 	uint8_t *host;           /* where it is mapped here */
 	uint64_t user;           /* where the front-end has it: ring addresses of SET_VRING_ADDR */
-	void *owner;             /* yours */
 };
 /* One version of a guest's memory: immutable, shared by all cores; its maker frees it when no chain points into it. */
 struct vq_mem {
@@ -151,7 +150,7 @@ struct vq_slot {                 /* per id */
 	uint8_t state;
 };
 
-struct vq_dev {                  /* all of it is private to src/virtio, but for the fault and the counters */
+struct vq_dev {                  /* all of it is private to src/virtio, but for the fault */
 	struct virtq_desc *desc;
 	void *driver, *device;
 	const struct vq_mem *mem;
@@ -187,7 +186,6 @@ struct vq_dev {                  /* all of it is private to src/virtio, but for 
 	enum vq_fault fault;     /* why pop returns -1 */
 	uint64_t fault_value;    /* the value that was wrong */
 	uint32_t fault_at;       /* the id or ring position where */
-	uint64_t pops, pushes, publishes;
 };
 
 /* Start a queue where setup says, or where the in-flight region says (what it holds is popped first, oldest first).
@@ -269,7 +267,6 @@ struct vq_drv {
 	uint32_t order_written;  /* of the last of them */
 	enum vq_fault fault;
 	uint64_t fault_value;
-	uint64_t adds, gets;
 };
 
 /* Start a queue in ring memory that is ours to zero (s->desc, driver, device). Errors: SIZE, RING_ALIGN. */

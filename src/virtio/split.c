@@ -66,7 +66,6 @@ int vq_split_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint3
 	if (q->in_order)
 		vq_order_add(q, head);
 	q->in_flight++;
-	q->pops++;
 	return 1;
 }
 
@@ -102,7 +101,6 @@ void vq_split_publish(struct vq_dev *q)
 	q->told_since += (uint16_t)(q->used_next - q->used_told);
 	q->used_told = q->used_next;
 	q->used_pending = false;
-	q->publishes++;
 }
 
 /* Read the available index: all of a batch with one read. */
@@ -184,5 +182,4 @@ static void split_use(struct vq_dev *q, uint16_t id, uint32_t written)
 	q->used_next++;
 	q->used_pending = true;
 	q->in_flight--;
-	q->pushes++;
 }
