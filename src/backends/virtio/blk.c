@@ -54,8 +54,8 @@ static int shape_of(const struct vio_ctrlr *c, const struct virtio_blk_config *f
 	uint64_t sectors = le64_get(f->capacity);
 
 	if (is_scsi_host(c))
-		return err_set(e, ERR_BAD_PARAM, "dev_type: blk, but the server's device is a SCSI host (virtio-scsi); attach it "
-		               "with dev_type scsi");
+		return err_set(e, ERR_BAD_PARAM, "dev_type: blk, but the server's device is a SCSI host (virtio-scsi); attach "
+		               "it with dev_type scsi");
 	if (!is_pow2(s.block_size) || s.block_size < VIRTIO_BLK_SECTOR || s.block_size > 65536)
 		return err_set(e, -EPROTO, "the server's device has blocks of %u bytes", s.block_size);
 	if (sectors > UINT64_MAX / VIRTIO_BLK_SECTOR || sectors < s.block_size / VIRTIO_BLK_SECTOR)

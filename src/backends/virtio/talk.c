@@ -342,8 +342,8 @@ static int got_features(struct vio_ctrlr *c, const struct vu_msg *m, struct err 
 		wanted |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	c->features = m->u64 & wanted;
 	if (c->opts.kind == VIO_SCSI && (m->u64 & VIO_BLK_ONLY))
-		return err_set(e, ERR_BAD_PARAM, "dev_type: scsi, but the server's device is a disk (virtio-blk); attach it with "
-		               "dev_type blk");
+		return err_set(e, ERR_BAD_PARAM, "dev_type: scsi, but the server's device is a disk (virtio-blk); attach it "
+		               "with dev_type blk");
 	if (!(c->features & VIRTIO_BIT(VIRTIO_F_VERSION_1)))
 		return err_set(e, -ENOTSUP, "the server's device is not of virtio 1.0 or later");
 	if (!(c->features & VIRTIO_BIT(VIRTIO_F_PROTOCOL_FEATURES)))
