@@ -5,8 +5,10 @@
 
 #include "base/text.h"
 #include "bdev/served.h"
+#include "core/mem.h"
 #include "vhost/device.h"
 
+#define BLK_PIECE_BYTES MEM_IO_BYTES_MAX /* longer reads and writes go in pieces of so much */
 #define BLK_RANGES_MAX 16u             /* of one discard */
 #define BLK_ZEROES_SECTORS_MAX (1u << 22)
 #define BLK_DISCARD_SECTORS_MAX (1u << 22)
@@ -47,6 +49,8 @@ struct blk_task {
 	uint8_t *status;                   /* where the guest wants it */
 	struct vhost_cut cut;
 	uint32_t in_len;                   /* bytes that a good request writes ahead of the status */
+	uint32_t at, left;                 /* data, as the guest has it: where the next piece begins; what is left of it */
+	struct msg next_msg;
 	struct bdev_range ranges[BLK_RANGES_MAX];
 } CACHE_ALIGNED;
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* blk_io.c: virtio-blk's requests (virtio 1.2, 5.2.6), on a ring's core. Data goes between disk and guest memory with
  * no stop between. A request without a whole header, or without a byte for its status, is no request: its ring
- * stops. */
+ * stops. One request can have 4 GiB, which a RAM disk copies with its core: it goes in pieces, one a pass, so that
+ * others have their turn. */
 #include "vhost/blk.h"
 #include "wire/virtio.h"
 
 static void run(struct blk_task *b, const struct virtio_blk_outhdr *h);
 static void read_or_write(struct blk_task *b, uint64_t sector, bool write);
+static void piece(struct blk_task *b);
+static void next_piece(struct msg *m);
 static void flush(struct blk_task *b);
 static void ranges(struct blk_task *b, bool zeroes);
 static void get_id(struct blk_task *b);
@@ -76,7 +79,7 @@ void blk_execute(struct vhost_task *t)
 	struct virtio_blk_outhdr h;
 
 	b->cut.count = 0;
-	b->in_len = 0;
+	b->in_len = b->left = 0;
 	b->status = status_of(t);
 	if (likely(t->chain.out_count && t->iovs[0].iov_len == sizeof(h)))
 		memcpy(&h, t->iovs[0].iov_base, sizeof(h));
@@ -135,31 +138,60 @@ static bool writes_through(const struct blk_task *b)
 	       atomic_load_explicit(&blk_of(s->ctrlr)->cache_off, memory_order_relaxed);
 }
 
+/* Of what goes in pieces none is done if the last one cannot be. */
+static bool is_within(const struct blk_task *b, uint64_t at, uint64_t len)
+{
+	uint64_t all = bdev_block_count(b->view->desc) << b->view->shift;
+
+	return len <= all && at <= all - len;
+}
+
 static void read_or_write(struct blk_task *b, uint64_t sector, bool write)
 {
 	struct vhost_task *t = &b->task;
 	uint64_t len = write ? t->chain.out_len - sizeof(struct virtio_blk_outhdr) : t->chain.in_len - 1u;
 	uint32_t shift = b->view->shift, mask = (1u << shift) - 1;
 	uint64_t at = sector * VIRTIO_BLK_SECTOR;
-	bool there;
 
-	if (!len || (len & mask) || (at & mask) || sector > UINT64_MAX / VIRTIO_BLK_SECTOR || len > UINT32_MAX) {
+	if (!len || (len & mask) || (at & mask) || sector > UINT64_MAX / VIRTIO_BLK_SECTOR || len > UINT32_MAX ||
+	    (unlikely(len > BLK_PIECE_BYTES) && !is_within(b, at, len))) {
 		end(b, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	if (write)
-		there = vhost_iovs_cut(&b->cut, vhost_task_out(t), t->chain.out_count, sizeof(struct virtio_blk_outhdr),
-		                       (uint32_t)len);
-	else
-		there = vhost_iovs_cut(&b->cut, vhost_task_in(t), t->chain.in_count, 0, (uint32_t)len);
-	must(there);
 	b->in_len = write ? 0 : (uint32_t)len;
+	b->at = write ? sizeof(struct virtio_blk_outhdr) : 0;
+	b->left = (uint32_t)len;
+	b->io.op = write ? BDEV_WRITE : BDEV_READ;
+	b->io.lba = at >> shift;
+	b->io.count = 0;
+	b->io.flags = write && writes_through(b) ? BDEV_IO_FUA : 0;
+	piece(b);
+}
+
+/* Behind the one before it, if any. */
+static void piece(struct blk_task *b)
+{
+	struct vhost_task *t = &b->task;
+	uint32_t len = min_u32(b->left, max_u32(BLK_PIECE_BYTES, 1u << b->view->shift));
+	bool write = b->io.op == BDEV_WRITE;
+
+	must(vhost_iovs_cut(&b->cut, write ? vhost_task_out(t) : vhost_task_in(t),
+	                    write ? t->chain.out_count : t->chain.in_count, b->at, len));
+	b->at += len;
+	b->left -= len;
 	b->io.iovs = b->cut.iovs;
 	b->io.iov_count = (uint16_t)b->cut.count;
-	b->io.lba = at >> shift;
-	b->io.count = len >> shift;
-	b->io.flags = write && writes_through(b) ? BDEV_IO_FUA : 0;
-	submit(b, write ? BDEV_WRITE : BDEV_READ);
+	b->io.lba += b->io.count;
+	b->io.count = len >> b->view->shift;
+	submit(b, (enum bdev_op)b->io.op);
+}
+
+static void next_piece(struct msg *m)
+{
+	struct blk_task *b = container_of(m, struct blk_task, next_msg);
+
+	vhost_iovs_mend(&b->cut);
+	piece(b);
 }
 
 static void flush(struct blk_task *b)
@@ -264,7 +296,10 @@ static void io_done(struct bdev_io *io)
 	struct blk_task *b = container_of(io, struct blk_task, io);
 
 	if (likely(io->status == BDEV_ST_OK)) {
-		end(b, VIRTIO_BLK_S_OK);
+		if (likely(!b->left))
+			end(b, VIRTIO_BLK_S_OK);
+		else
+			msg_send(reactor_self(), &b->next_msg, next_piece);
 		return;
 	}
 	vhost_iovs_touch(b->cut.iovs, b->cut.count);

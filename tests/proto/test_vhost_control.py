@@ -312,3 +312,21 @@ def test_another_configuration(daemon):
     assert daemon.rpc("save_config") == after
     with Blk(path) as disk:
         disk.read(0, SECTOR)
+
+
+def test_long_requests_go_in_pieces(daemon):
+    """A request may have 4 GiB: copied at once it would hold its core, and everybody else's queues there."""
+    daemon.malloc("big", mib=8, block_size=SECTOR)
+    daemon.rpc("vhost_create_blk_controller", ctrlr="big", dev_name="big")
+
+    def counts():
+        (stat,) = daemon.rpc("bdev_get_iostat", names=["big"])["bdevs"]
+        return [stat[name] for name in ("num_read_ops", "bytes_read", "num_write_ops", "bytes_written")]
+    with Blk(daemon.directory / "big") as disk:
+        data, before = os.urandom((6 << 20) + SECTOR), counts()
+        disk.write(8, data, parts=5)
+        assert disk.read(8, len(data), parts=3) == data
+        assert [now - was for now, was in zip(counts(), before)] == [7, len(data), 7, len(data)]
+        beyond = disk.submit(OUT, (2 << 11) + 1, out=bytes(len(data)))
+        assert disk.wait(beyond) == IOERR           # and nothing of it is there
+        assert disk.read(8, len(data)) == data
