@@ -105,6 +105,28 @@ def test_disks_of_machines_are_where_the_manual_says(machine):
     """, 90)
 
 
+def test_machines_of_a_group_reach_their_disks(machine):
+    """As libvirt's do, which run as another user: with the drop-in that the unit speaks of, and members only."""
+    inside(machine, """
+        reach() { inside setpriv --reuid 65534 --regid "$1" --clear-groups test -w /run/gantry/vhost/vm; }
+        inside groupadd -f -r kvm
+        inside mkdir -p /etc/systemd/system/gantryd.service.d
+        printf '[Service]\nSupplementaryGroups=kvm\nEnvironment=GANTRYD_OPTIONS=--vhost-group=kvm\n' |
+            inside tee /etc/systemd/system/gantryd.service.d/machines.conf
+        inside systemctl daemon-reload
+        inside systemctl restart gantryd
+        inside gantry disk create ram 8M --name machine
+        inside gantry export disk machine --vhost --name vm
+        reach kvm
+        ! reach 65534 || exit 1
+        inside gantry export remove vm
+        inside gantry disk delete machine
+        inside rm /etc/systemd/system/gantryd.service.d/machines.conf
+        inside systemctl daemon-reload
+        inside systemctl restart gantryd
+    """, 120)
+
+
 def test_is_confined(machine):
     """No root, no capability, no device, nothing to write but its state; and files there are disks through io_uring,
     or what takes its place."""
