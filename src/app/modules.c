@@ -27,6 +27,8 @@
 #include "vhost/vhost.h"
 #include "vhost/vhost_rpc.h"
 
+#define SOCKETS_DIR_MAX 92u /* a socket's path has 107 bytes */
+
 struct app_module {
 	const char *name;
 	int (*start)(struct app *a, struct err *e);
@@ -323,6 +325,17 @@ static int find_group(const char *text, uint32_t *ret_gid, struct err *e)
 	return 0;
 }
 
+/* As others have to name it, wherever they run; as it is where that would leave no room for the sockets' names. */
+static char *absolute(const char *dir)
+{
+	char *here = *dir == '/' ? NULL : getcwd(NULL, 0), path[SOCKETS_DIR_MAX];
+	struct text t = text_over(path, sizeof(path));
+
+	text_add(&t, "%s%s%s", here ? here : "", here && *dir ? "/" : "", dir);
+	free(here);
+	return base_strdup(t.cut ? dir : path);
+}
+
 /* Said at start, not when the first controller is made. */
 static int check_sockets_dir(const char *dir, struct err *e)
 {
@@ -341,12 +354,15 @@ static int check_sockets_dir(const char *dir, struct err *e)
 
 static int vhost_start(struct app *a, struct err *e)
 {
-	const char *group = a->options->vhost_group, *dir = a->options->vhost_dir;
+	const char *group = a->options->vhost_group, *given = a->options->vhost_dir;
+	char *dir;
 	uint32_t gid = 0;
 
-	if ((group && find_group(group, &gid, e)) || (dir && *dir && check_sockets_dir(dir, e)))
+	if ((group && find_group(group, &gid, e)) || (given && *given && check_sockets_dir(given, e)))
 		return e->code;
+	dir = absolute(given ? given : "");
 	a->vhost = vhost_make(a->core, a->bdevs, dir);
+	free(dir);
 	if (group)
 		vhost_set_group(a->vhost, gid);
 	vhost_set_scsi(a->vhost, a->scsi);

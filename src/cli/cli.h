@@ -213,6 +213,7 @@ int vhost_export_disk(struct cli *c, struct cli_args *a);
 void vhost_export_rows(struct cli *c, struct table *t);
 void vhost_export_add_json(struct cli *c, struct json_object *array);
 /* By name, or by disk. False: there is none of that name. */
+bool vhost_export_exists(struct cli *c, const char *name);
 bool vhost_export_show(struct cli *c, const char *name);
 bool vhost_export_remove(struct cli *c, const char *name, struct err *e);
 #define CLI_FROM_VHOST "vhost-user"

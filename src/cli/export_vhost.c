@@ -8,6 +8,11 @@
 #include "base/text.h"
 #include "cli/doctor.h"
 
+static const char *plural(size_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
 static struct json_object *controllers(struct cli *c)
 {
 	struct err ignored = { 0 };
@@ -190,6 +195,15 @@ static int export_disk(struct cli *c, struct cli_args *a)
 	return e.code ? cli_fail(&e) : CLI_OK;
 }
 
+bool vhost_export_exists(struct cli *c, const char *name)
+{
+	struct json_object *all = controllers(c);
+	bool found = find(all, name) != NULL;
+
+	json_object_put(all);
+	return found;
+}
+
 void vhost_export_rows(struct cli *c, struct table *t)
 {
 	struct json_object *all = controllers(c);
@@ -360,8 +374,11 @@ void vhost_show_status(struct cli *c, void (*line)(const char *fmt, ...))
 			struct json_object *queues = field(s, "queues");
 
 			add_cores(host, queues);
-			line("  connected  %s, %zu queues%s%s%s", field_text(s, "name"), list_count(queues),
-			     list_count(queues) ? " on " : "", field_text(host, "cores"), broken_queues(s) ? ", SOME STOPPED" : "");
+			if (list_count(queues))
+				line("  connected  %s, %zu queue%s on %s%s", field_text(s, "name"), list_count(queues),
+				     plural(list_count(queues)), field_text(host, "cores"), broken_queues(s) ? ", SOME STOPPED" : "");
+			else
+				line("  connected  %s, no driver yet", field_text(s, "name"));
 			json_object_put(host);
 		}
 	}
@@ -385,8 +402,9 @@ static bool look_at_ctrlr(struct doctor *d, struct json_object *ctrlr)
 		doctor_say(d, "vhost", DOCTOR_PROBLEM, NULL, "%s: its socket %s cannot be found from here (%s): no machine can "
 		           "connect; remove the export and make it again", name, socket, strerror(errno));
 	else if (broken)
-		doctor_say(d, "vhost", DOCTOR_WARNING, NULL, "%s: %zu queues are stopped, because their driver broke "
-		           "the rules; the daemon's log says how, and a reset of the device starts them again", name, broken);
+		doctor_say(d, "vhost", DOCTOR_WARNING, NULL, "%s: %zu queue%s stopped, because the driver broke "
+		           "the rules; the daemon's log says how, and a reset of the device starts queues again", name, broken,
+		           plural(broken));
 	else if (field(specific, "scsi") && !list_count(field(specific, "scsi"))) {
 		snprintf(fix, sizeof(fix), "gantry rpc vhost_scsi_controller_add_target ctrlr=%s scsi_target_num=0 "
 		         "bdev_name=DISK", name);
@@ -404,6 +422,7 @@ void doctor_vhost(struct doctor *d)
 	for (size_t i = 0; i < list_count(all); i++)
 		any = look_at_ctrlr(d, list_at(all, i)) || any;
 	if (list_count(all) && !any)
-		doctor_say(d, "vhost", DOCTOR_OK, NULL, "%zu controllers, each with its disk and its socket", list_count(all));
+		doctor_say(d, "vhost", DOCTOR_OK, NULL, "%zu controller%s, with disk and socket", list_count(all),
+		           plural(list_count(all)));
 	json_object_put(all);
 }

@@ -61,7 +61,7 @@ static int run_list(struct cli *c, struct cli_args *a)
 	struct err e = { 0 };
 	struct json_object *all = hosts_take(c, SIZE_MAX, &e);
 
-	return cli_answer(c, all, &e, "No hosts, and no export that lets any come: gantry export list", print_hosts);
+	return cli_answer(c, all, &e, "No host is connected or named; gantry export list shows who may come", print_hosts);
 }
 
 static int run_show(struct cli *c, struct cli_args *a)
@@ -92,7 +92,10 @@ static int run_show(struct cli *c, struct cli_args *a)
 
 		printf("  %s\n    allowed     %s\n", field_text(h, "export"),
 		       field_bool(h, "allowed") ? "by name" : "as any host");
-		if (field_u64(h, "controllers"))
+		if (!strcmp(field_text(h, "from"), CLI_FROM_VHOST))
+			printf("    connected   over vhost-user, %lu queues on %s\n", field_u64(h, "queues"),
+			       *field_text(h, "cores") ? field_text(h, "cores") : "no core yet");
+		else if (field_u64(h, "controllers"))
 			printf("    connected   from %s, %lu controllers, %lu I/O queues on %s\n", field_text(h, "from"),
 			       field_u64(h, "controllers"), field_u64(h, "queues"), field_text(h, "cores"));
 		else
@@ -229,6 +232,16 @@ static bool is_for_iscsi(struct cli *c, const char *host, const char *export)
 	return !found;
 }
 
+/* Why an export is not found that is there. */
+static void explain(struct cli *c, const char *export, struct err *e)
+{
+	if (!vhost_export_exists(c, export))
+		return;
+	*e = (struct err){ 0 };
+	err_set(e, -EINVAL, "%s is served to virtual machines: whoever may open its socket may connect; see gantryd "
+	        "--vhost-group", export);
+}
+
 static int run_add(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
@@ -248,6 +261,8 @@ static int add_to_subsystem(struct cli *c, struct cli_args *a)
 	struct json_object *export = all ? export_find(all, a->words[1], &e) : NULL;
 	const char *nqn = field_text(export, "nqn"), *host = a->words[0];
 
+	if (all && !export)
+		explain(c, a->words[1], &e);
 	if (export && strcmp(host, "any") == 0) {
 		allow_any(c, nqn, true, &e);
 	} else if (export && (list_find(field(export, "hosts"), "nqn", host) ||
@@ -279,6 +294,8 @@ static int remove_from_subsystem(struct cli *c, struct cli_args *a)
 	struct json_object *export = all ? export_find(all, a->words[1], &e) : NULL;
 	const char *nqn = field_text(export, "nqn"), *host = a->words[0];
 
+	if (all && !export)
+		explain(c, a->words[1], &e);
 	if (export && strcmp(host, "any") == 0)
 		allow_any(c, nqn, false, &e);
 	else if (export)

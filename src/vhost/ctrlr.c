@@ -59,7 +59,7 @@ static char *path_of(const struct vhost *v, const struct vhost_ctrlr_opts *opts)
 
 	if (opts->socket)
 		return base_strdup(opts->socket);
-	text_add(&t, "%s%s%s", v->dir, slash, opts->name);
+	text_add(&t, "%s%s%s", *opts->name == '/' ? "" : v->dir, *opts->name == '/' ? "" : slash, opts->name);
 	return base_strdup(path);
 }
 

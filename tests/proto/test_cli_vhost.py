@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Virtual machines as gantry status, host, top, doctor and export show them."""
 import json
+import socket
 
 import pytest
 
-from gantry import Daemon
+from gantry import Daemon, wait_until
 from jsonrpc import gantry
 from virtio_blk import SECTOR, Blk
 
@@ -40,6 +41,7 @@ def test_controllers_and_machines_are_shown(cli):
         assert "  connected  vm.0, 2 queues on reactor_0\n" in cli("status")
         assert [(h["host"], h["export"], h["from"], h["queues"]) for h in json.loads(cli("host", "list", "--json"))] \
             == [("vm.0", "vm", "vhost-user", 2)]
+        assert "connected   over vhost-user, 2 queues on reactor_0\n" in cli("host", "show", "vm.0")
         assert "vm.0" in cli("top", "--once")
     (shown,) = json.loads(cli("status", "--json"))["vhost_controllers"]
     assert shown["ctrlr"] == "vm"
@@ -90,7 +92,32 @@ def test_options_are_as_qemu_reads_them(cli):
 
 
 def test_no_host_yet(cli):
-    assert "nothing" not in cli("host", "list") and "gantry export list" in cli("host", "list")
+    assert "No host is connected" in cli("host", "list") and "gantry export list" in cli("host", "list")
+
+
+def test_a_front_end_without_a_driver_is_told_from_one_with(cli):
+    """A machine that has not got as far as its driver is connected all the same."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(cli.daemon.directory / "vm"))
+        assert wait_until(lambda: "  connected  vm.0, no driver yet\n" in cli("status"), "it to be shown")
+
+
+@pytest.mark.parametrize("verb", ["add", "remove"])
+def test_who_may_connect_is_not_a_matter_of_names(cli, verb):
+    for name in ("any", "nqn.2016-06.io.gantry:x", "iqn.2016-06.io.gantry:x"):
+        said = cli("host", verb, name, "vm", status=1)
+        assert "vm is served to virtual machines: whoever may open its socket" in said
+
+
+@pytest.mark.parametrize("options", [(), ("-S", "sub")])
+def test_sockets_are_named_as_others_find_them(tmp_path, options):
+    """QEMU runs in another directory than the daemon."""
+    (tmp_path / "sub").mkdir()
+    with Daemon(tmp_path, *options) as daemon:
+        daemon.malloc("disk", mib=1)
+        path = tmp_path / "/".join(options[1:]) / "disk"
+        assert f"path={path},reconnect=1" in gantry("export", "disk", "disk", "--vhost", socket=daemon.socket)
+        assert path.is_socket()
 
 
 def test_read_only_and_gone(cli):
