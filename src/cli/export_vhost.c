@@ -198,7 +198,8 @@ static int export_disk(struct cli *c, struct cli_args *a)
 bool vhost_export_exists(struct cli *c, const char *name)
 {
 	struct json_object *all = controllers(c);
-	bool found = find(all, name) != NULL;
+	size_t at = 0;
+	bool found = next(all, name, &at) != NULL;
 
 	json_object_put(all);
 	return found;
