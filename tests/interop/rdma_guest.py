@@ -101,8 +101,8 @@ class GuestDaemon:
     def start(self):
         assert self.job is None, "started already"
         command = shlex.join([str(gantryd_path()), "-r", self.socket, *self.args])
-        self.job = self.guest.start(f"echo $$ > /tmp/{self.name}.pid; exec {command} >> /tmp/share/{self.log_path.name} "
-                                    "2>&1")
+        self.job = self.guest.start(f"echo $$ > /tmp/{self.name}.pid; "
+                                    f"exec {command} >> /tmp/share/{self.log_path.name} 2>&1")
         try:
             self.guest.run(f"until_true 60 {self.cli} rpc framework_wait_init", timeout_s=90)
         except GuestError as problem:
@@ -131,7 +131,7 @@ class GuestDaemon:
             job.wait(60)
         except GuestError:
             self.guest.run(f"kill -KILL $(cat /tmp/{self.name}.pid) || true")
-            raise DaemonDied(f"{self.name} did not end as it should (status {job.status}):\n{self.log_tail()}") from None
+            raise DaemonDied(f"{self.name} did not end well, status {job.status}:\n{self.log_tail()}") from None
         bad = [sign for sign in SANITIZER_SIGNS if sign in self.log()]
         assert not bad, self.log_tail(200)
 
