@@ -16,6 +16,13 @@ from gantry import BUILD, ROOT, free_port, wait_until
 STOP_S = 40     # with a daemon that has to be killed
 
 
+def as_from_a_terminal():
+    """What ignores signals hands that down, and a shell cannot take it back: nohup does, and whoever is in the
+    background of a script."""
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGPIPE"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 class Run:
     """./run in a tree of its own: the programs are those under test, nothing is installed or built."""
 
@@ -37,7 +44,8 @@ class Run:
     def start(self, stdout=subprocess.DEVNULL):
         self.process = subprocess.Popen(
             [self.tree / "run"], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT,
-            start_new_session=True, env={**os.environ, "TMPDIR": str(self.temp), "PORT": str(free_port())})
+            preexec_fn=as_from_a_terminal, start_new_session=True,
+            env={**os.environ, "TMPDIR": str(self.temp), "PORT": str(free_port())})
         return self
 
     def daemons(self):
