@@ -66,9 +66,20 @@ static void blk_config(struct vhost_ctrlr *c, struct vhost_session *s, uint8_t r
 	memcpy(ret_config, &config, sizeof(config));
 }
 
-/* The cache's mode is the one field that a driver may write. It outlives the device's reset and the front-end's
- * connection: both happen without the driver's knowing (a machine is paused, a socket breaks), and one that has
- * switched the cache off flushes no more. A migration writes all of the space: what this disk is it is. */
+static void set_cache(struct vhost_blk *b, bool off)
+{
+	struct vhost *v = b->ctrlr.vhost;
+
+	if (atomic_exchange(&b->cache_off, off) == off)
+		return;
+	vhost_ctrlr_resaved(&b->ctrlr);
+	if (v->changed)
+		v->changed(v->changed_arg);
+}
+
+/* The cache's mode is the one field that a driver may write. It outlives the device's reset, the front-end's connection
+ * and this process (it is saved): all end without the driver's knowing (a machine is paused, a socket breaks), and one
+ * that has switched the cache off flushes no more. A migration writes all of the space: what this disk is it is. */
 static int blk_config_write(struct vhost_session *s, uint32_t offset, const uint8_t *data, uint32_t len, bool live,
                             struct err *e)
 {
@@ -80,7 +91,7 @@ static int blk_config_write(struct vhost_session *s, uint32_t offset, const uint
 		return 0;
 	if (data[wce - offset] > 1)
 		return err_set(e, -EINVAL, "cache mode %u: 0 is write through, 1 write back", data[wce - offset]);
-	atomic_store(&blk_of(s->ctrlr)->cache_off, !data[wce - offset]);
+	set_cache(blk_of(s->ctrlr), !data[wce - offset]);
 	return 0;
 }
 
@@ -146,7 +157,7 @@ bool vhost_blk_get(const struct vhost_ctrlr *c, struct vhost_blk_info *ret_info)
 	if (c->ops != &blk_ops)
 		return false;
 	*ret_info = (struct vhost_blk_info){ .bdev_name = b->bdev_name, .gone = !atomic_load(&b->disk),
-		.read_only = b->made_read_only, .num_queues = b->num_queues };
+		.read_only = b->made_read_only, .cache_off = atomic_load(&b->cache_off), .num_queues = b->num_queues };
 	return true;
 }
 
@@ -200,6 +211,7 @@ void vhost_blk_make(struct vhost *v, const struct vhost_blk_opts *opts, struct v
 	b->change = change;
 	b->opts = *opts;
 	b->made_read_only = opts->read_only;
+	atomic_init(&b->cache_off, opts->cache_off);
 	b->num_queues = opts->num_queues ? opts->num_queues : VHOST_RINGS_MAX;
 	v->making++;
 	d = vhost_ctrlr_check(v, &opts->ctrlr, &change->err) ? NULL :

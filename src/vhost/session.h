@@ -213,6 +213,8 @@ struct vhost {
 	uint32_t making;                   /* controllers that are not there yet */
 	struct sched_place place;          /* counts rings */
 	uint64_t stamps;
+	void (*changed)(void *arg);
+	void *changed_arg;
 	_Atomic uint64_t ring_ids;
 	struct sched_mover mover;
 	struct bdev_arrival arrival;

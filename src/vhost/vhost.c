@@ -49,6 +49,12 @@ void vhost_set_scsi(struct vhost *v, struct scsi *scsi)
 	v->scsi = scsi;
 }
 
+void vhost_on_changed(struct vhost *v, void (*fn)(void *arg), void *arg)
+{
+	v->changed = fn;
+	v->changed_arg = arg;
+}
+
 struct vhost_ctrlr *vhost_ctrlr_find(struct vhost *v, const char *name)
 {
 	list_each(l, &v->ctrlrs) {

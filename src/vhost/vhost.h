@@ -24,6 +24,8 @@ void vhost_set_group(struct vhost *v, uint32_t gid);
 /* What SCSI hosts stand on, which outlives it. Before the first is made. */
 struct scsi;
 void vhost_set_scsi(struct vhost *v, struct scsi *scsi);
+/* `fn` runs when what is to be saved has changed without a call: a driver has switched a disk's cache. */
+void vhost_on_changed(struct vhost *v, void (*fn)(void *arg), void *arg);
 /* End sessions, close sockets, let disks go; then done, and it is freed. */
 void vhost_stop(struct vhost *v, void (*done)(void *arg), void *arg);
 
@@ -87,11 +89,12 @@ struct vhost_blk_opts {
 	struct vhost_ctrlr_opts ctrlr;
 	const char *bdev_name;
 	bool read_only;
+	bool cache_off;                   /* a driver switched it off, and relies on that */
 	uint16_t num_queues;              /* what the disk says it has, for front-ends that do not decide; 0: all */
 };
 struct vhost_blk_info {
 	const char *bdev_name;            /* also of one that is gone */
-	bool gone, read_only;
+	bool gone, read_only, cache_off;
 	uint16_t num_queues;
 };
 /* False: it is no such disk. */

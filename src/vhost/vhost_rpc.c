@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/text.h"
+#include "rpc/state.h"
 #include "vhost/vhost_rpc_priv.h"
 
 /* --- changes that take time ------------------------------------------------------------------------------------- */
@@ -50,7 +51,7 @@ struct vhost_ctrlr *vhost_rpc_ctrlr(struct rpc_call *call, const char *name)
 
 struct create_blk {
 	char *ctrlr, *dev_name, *cpumask, *transport, *socket;
-	bool readonly, packed_ring, client;
+	bool readonly, packed_ring, client, write_cache;
 	uint16_t num_queues;
 };
 
@@ -66,6 +67,8 @@ static const struct rpc_param create_blk_params[] = {
 	P(transport, .choices = transports, .doc = "vhost_user_blk is the one there is."),
 	P(num_queues, .max = VHOST_RINGS_MAX, .fallback = "0",
 	  .doc = "Queues that the disk says it has, for front-ends that leave that to it; 0: all there can be, 128."),
+	P(write_cache, .fallback = "true",
+	  .doc = "Whether its write cache is on at first. A driver can switch it, and what it chose is saved."),
 	SOCKET_ROWS(struct create_blk),
 #undef P
 	RPC_IGNORED("packed_ring_recovery", .doc = "Requests in flight survive in rings of both kinds."),
@@ -77,7 +80,8 @@ static void handle_create_blk(struct rpc_call *call, void *args)
 	struct vhost_blk_opts opts = {
 		.ctrlr = { .name = a->ctrlr, .cpumask = a->cpumask, .socket = a->socket, .client = a->client,
 		           .no_packed = !a->packed_ring },
-		.bdev_name = a->dev_name, .read_only = a->readonly, .num_queues = a->num_queues,
+		.bdev_name = a->dev_name, .read_only = a->readonly, .cache_off = !a->write_cache,
+		.num_queues = a->num_queues,
 	};
 
 	vhost_blk_make(rpc_ctx(call), &opts, vhost_rpc_change(call));
@@ -331,7 +335,14 @@ static void save_blk(void *arg, struct json_object *array)
 	json_add_text(o, "transport", transports[0]);
 	if (b.num_queues != VHOST_RINGS_MAX)
 		json_add_u64(o, "num_queues", b.num_queues);
+	if (b.cache_off)
+		json_add_bool(o, "write_cache", false);
 	vhost_rpc_save_coalescing(array, &i);
+}
+
+static void changed(void *arg)
+{
+	rpc_state_changed(arg);
 }
 
 static void save_blks(void *ctx, struct rpc_save *save)
@@ -369,5 +380,6 @@ void vhost_rpc_add(struct rpc *rpc, struct vhost *v)
 {
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), v);
 	rpc_add_object_saver(rpc, "vhost_blk", save_blks, v);
+	vhost_on_changed(v, changed, rpc);
 	vhost_rpc_scsi_add(rpc, v);
 }

@@ -112,7 +112,7 @@ EXAMPLES = [
                                      "cpumask": f"{1 << min(os.sched_getaffinity(0)):#x}", "num_queues": 4,
                                      "transport": "vhost_user_blk", "socket": f"{FILE.name}.vhost"}),
     ("vhost_create_blk_controller", {"ctrlr": "vm1", "dev_name": "disk0", "client": True, "socket": "/tmp/none",
-                                     "packed_ring_recovery": True}),
+                                     "packed_ring_recovery": True, "write_cache": False}),
     ("bdev_virtio_attach_controller", {"name": "virtio0", "trtype": "user", "traddr": f"{FILE.name}.vhost",
                                        "dev_type": "blk", "vq_count": 1, "vq_size": 64, "packed_ring": True,
                                        "reconnect_delay_sec": 1, "fast_io_fail_timeout_sec": 3}),

@@ -136,6 +136,26 @@ def test_cache_is_switched(daemon):
         assert disk.front.get_config(0, 60)[:WCE] == config[:WCE]
 
 
+def test_cache_that_is_off_stays_off(tmp_path):
+    """The driver flushes no more: it would lose what it believes to be written, because the daemon was restarted."""
+    state = tmp_path / "state"
+
+    def is_kept(word):
+        return any(word in path.read_bytes() for path in state.rglob("*") if path.is_file())
+    with Daemon(tmp_path, "-S", tmp_path, "--state-dir", state) as daemon:
+        daemon.tell("bdev_malloc_create", name="disk", num_blocks=2048, block_size=SECTOR)
+        with Blk(serve(daemon)) as disk:
+            disk.front.set_config(WCE, b"\0")
+            wait_until(lambda: is_kept(b"write_cache"), "what the driver chose to be kept")
+        daemon.kill()
+        daemon.start()
+        with Blk(tmp_path / "vm") as disk:
+            assert disk.front.get_config(WCE, 1) == b"\0"
+            disk.front.set_config(WCE, b"\1")
+            wait_until(lambda: "write_cache" not in str(daemon.rpc("save_config")), "the cache to be on again")
+            assert disk.front.get_config(WCE, 1) == b"\1"
+
+
 def test_device_needs_reset(daemon):
     """A ring that was stopped shows in the status until the reset."""
     with Blk(serve(daemon)) as disk:
