@@ -5,10 +5,9 @@
 
 #include "base/text.h"
 #include "bdev/served.h"
-#include "core/mem.h"
 #include "vhost/device.h"
 
-#define BLK_PIECE_BYTES MEM_IO_BYTES_MAX /* longer reads and writes go in pieces of so much */
+#define BLK_PIECE_BYTES (4u << 20)     /* longer reads and writes go in pieces of so much; usual drivers have none */
 #define BLK_RANGES_MAX 16u             /* of one discard */
 #define BLK_ZEROES_SECTORS_MAX (1u << 22)
 #define BLK_DISCARD_SECTORS_MAX (1u << 22)
@@ -50,13 +49,13 @@ struct blk_task {
 	struct vhost_cut cut;
 	uint32_t in_len;                   /* bytes that a good request writes ahead of the status */
 	uint32_t at, left;                 /* data, as the guest has it: where the next piece begins; what is left of it */
-	struct msg next_msg;
 	struct bdev_range ranges[BLK_RANGES_MAX];
 } CACHE_ALIGNED;
 
 void blk_ring_open(struct vhost_ring *r);
 void blk_ring_close(struct vhost_ring *r);
 void blk_execute(struct vhost_task *t);
+void blk_go_on(struct vhost_task *t);
 /* The disk goes, or came back: rings let go of it, or take it. Visits. */
 void blk_ring_pick(struct vhost_ring *r, void *disk);
 void blk_ring_drop(struct vhost_ring *r, void *disk);

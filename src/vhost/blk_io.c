@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* blk_io.c: virtio-blk's requests (virtio 1.2, 5.2.6), on a ring's core. Data goes between disk and guest memory with
  * no stop between. A request without a whole header, or without a byte for its status, is no request: its ring
- * stops. One request can have 4 GiB, which a RAM disk copies with its core: it goes in pieces, one a pass, so that
- * others have their turn. */
+ * stops. One request can have 4 GiB, which a RAM disk copies with its core: it goes in pieces, so that others have
+ * their turn. */
 #include "vhost/blk.h"
 #include "wire/virtio.h"
 
 static void run(struct blk_task *b, const struct virtio_blk_outhdr *h);
 static void read_or_write(struct blk_task *b, uint64_t sector, bool write);
 static void piece(struct blk_task *b);
-static void next_piece(struct msg *m);
 static void flush(struct blk_task *b);
 static void ranges(struct blk_task *b, bool zeroes);
 static void get_id(struct blk_task *b);
@@ -186,9 +185,9 @@ static void piece(struct blk_task *b)
 	submit(b, (enum bdev_op)b->io.op);
 }
 
-static void next_piece(struct msg *m)
+void blk_go_on(struct vhost_task *t)
 {
-	struct blk_task *b = container_of(m, struct blk_task, next_msg);
+	struct blk_task *b = task_of(t);
 
 	vhost_iovs_mend(&b->cut);
 	piece(b);
@@ -299,7 +298,7 @@ static void io_done(struct bdev_io *io)
 		if (likely(!b->left))
 			end(b, VIRTIO_BLK_S_OK);
 		else
-			msg_send(reactor_self(), &b->next_msg, next_piece);
+			vhost_task_go_on(&b->task);
 		return;
 	}
 	vhost_iovs_touch(b->cut.iovs, b->cut.count);

@@ -32,7 +32,7 @@ struct vhost_ring;
 /* The beginning of every device's task. */
 struct vhost_task {
 	struct vhost_ring *ring;
-	struct vhost_task *next;          /* the ring's: free ones */
+	struct vhost_task *next;          /* the ring's: free ones, and those that go on */
 	struct vhost_view *view;          /* of guest memory, that the addresses are of */
 	struct vq_chain chain;            /* iovs: out_count readable ones, then the writable ones */
 	uint64_t since_ns;
@@ -69,6 +69,8 @@ struct vhost_device_ops {
 	void (*ring_close)(struct vhost_ring *r);
 	/* One chain. vhost_task_done() at once or later, on this core. */
 	void (*execute)(struct vhost_task *t);
+	/* Its next piece, after vhost_task_go_on(). NULL: it has none. */
+	void (*go_on)(struct vhost_task *t);
 	/* A queue from which the device takes buffers itself when it has something to say, by vhost_ring_take(); buffers
 	 * that wait are told by filled(). Both NULL: there is none. */
 	bool (*takes)(uint32_t ring_index);
@@ -150,6 +152,8 @@ void vhost_ring_broken(struct vhost_ring *r, const char *why);
 /* A buffer of a queue that the device takes from; NULL: there is none now. End it by vhost_task_done(). */
 struct vhost_task *vhost_ring_take(struct vhost_ring *r);
 
+/* A long one goes on in a later pass: one of a ring's does in each. */
+void vhost_task_go_on(struct vhost_task *t);
 /* `written`: bytes at the beginning of the writable part. */
 void vhost_task_done(struct vhost_task *t, uint32_t written);
 

@@ -9,6 +9,7 @@
 
 #define TAKE_MAX 64u                           /* chains a pass */
 #define TAKE_MIN 16u                           /* unless there are fewer */
+#define TAKE_BYTES_MAX (8u << 20)              /* not another one when these have so much */
 #define WINDOW_NS (10 * NS_PER_MS)             /* the rate is measured over it */
 #define DELAY_NS_MAX (10 * NS_PER_MS)
 
@@ -38,7 +39,7 @@ static void make_tasks(struct vhost_ring_priv *r)
 	r->tasks = aligned_alloc(CACHE_LINE, r->setup.size * bytes);
 	r->iovs = aligned_alloc(CACHE_LINE, r->setup.size * VHOST_IOVS_MAX * sizeof(*r->iovs));
 	must(r->tasks && r->iovs);
-	r->free = NULL;
+	r->free = r->longs = NULL;
 	r->made = 0;
 }
 
@@ -215,9 +216,10 @@ static uint32_t look(struct looker *l)
 	struct vhost_ring_priv *r = container_of(l, struct vhost_ring_priv, looker);
 	const struct vhost_device_ops *ops = r->ring.session->ctrlr->ops;
 	uint32_t n = 0, most = 1;
+	uint64_t bytes = 0;
 	int rc = 0;
 
-	while (n < most && !r->broken) {
+	while (n < most && bytes < TAKE_BYTES_MAX && !r->broken) {
 		struct vhost_task *t;
 
 		rc = pop(r, &t);
@@ -225,6 +227,7 @@ static uint32_t look(struct looker *l)
 			break;
 		if (n++ == 0)
 			most = most_to_take(&r->vq);
+		bytes += (uint64_t)t->chain.out_len + t->chain.in_len;
 		ops->execute(t);
 	}
 	if (rc < 0)
@@ -279,6 +282,34 @@ struct vhost_task *vhost_ring_take(struct vhost_ring *ring)
 	if (rc < 0)
 		fault(r);
 	return rc > 0 ? t : NULL;
+}
+
+/* --- going on --------------------------------------------------------------------------------------------------- */
+
+/* The ring is here still: they are out. */
+static void longs_go_on(struct msg *m)
+{
+	struct vhost_ring_priv *r = container_of(m, struct vhost_ring_priv, longs_msg);
+	struct vhost_task *t = r->longs;
+
+	r->longs = t->next;
+	if (r->longs)
+		msg_send(reactor_self(), m, longs_go_on);
+	r->ring.session->ctrlr->ops->go_on(t);
+}
+
+void vhost_task_go_on(struct vhost_task *t)
+{
+	struct vhost_ring_priv *r = ring_priv(t->ring);
+
+	t->next = NULL;
+	if (r->longs) {
+		*r->longs_end = t;
+	} else {
+		r->longs = t;
+		msg_send(reactor_self(), &r->longs_msg, longs_go_on);
+	}
+	r->longs_end = &t->next;
 }
 
 /* --- giving back ------------------------------------------------------------------------------------------------ */

@@ -131,6 +131,8 @@ struct vhost_ring_priv {
 	struct vq_dev vq;
 	struct vhost_home *home;
 	struct vhost_task *free;
+	struct vhost_task *longs, **longs_end; /* that go on, in their turn */
+	struct msg longs_msg;
 	struct vhost_view *view;
 	struct defer flush;
 	struct bell kick, call, err;       /* control's while it does not run */
