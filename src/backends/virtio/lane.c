@@ -162,8 +162,8 @@ static bool start(struct vio_lane *l, struct vio_req *r)
 	struct iov_cursor from;
 
 	assert(r->len <= VIO_LARGE_BYTES);
-	if (slot == l->slot_count || (is_large && !l->large_count))
-		return false;
+	if (slot == l->slot_count || (is_large && !l->large_count) || unlikely(l->drv.fault != VQ_OK))
+		return false; /* a ring that broke takes nothing until there is the next connection's */
 	if (r->io && !bdev_io_may_land(r->io)) {
 		end(l, r, BDEV_ST_FENCED);
 		return true;

@@ -257,6 +257,11 @@ static void fallen(struct vio_ctrlr *c)
 	struct err why = c->last;
 
 	unplace_lanes(c);
+	if (c->gone_behind) {
+		c->gone_behind = false;
+		fall(c);
+		return;
+	}
 	if (c->attached && c->opts.patient && !c->going)
 		log_warning("virtio: %s: %s is not there yet (%s); it is tried every %u s", c->name, c->path, why.text,
 		            c->opts.reconnect_delay_sec);
@@ -309,6 +314,7 @@ static void end_io(struct vio_ctrlr *c)
 	if (c->going)
 		return;
 	c->going = true;
+	c->gone_behind = c->state == VIO_FALLING;
 	timer_stop(&c->fail_timer);
 	for (uint32_t i = 0; i < c->lane_count; i++)
 		vio_lane_gone(&c->lanes[i]);

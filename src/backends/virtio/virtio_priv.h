@@ -185,6 +185,8 @@ struct vio_ctrlr {
 	struct vio_lane *lanes;          /* `first` of them are not for I/O (SCSI's control and events) */
 	uint32_t lane_count, first, down_left;
 	struct msg fell_msg;
+	bool gone_behind;                /* lanes were told that it goes after they were asked to come down: they are asked
+	                                  * once more, so that nothing is on its way to them when they are freed */
 
 	struct list disks;
 	uint32_t disk_count;             /* registered, or on their way out */

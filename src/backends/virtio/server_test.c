@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* server_test.c: bdev_virtio against a server that does what a test says: that reads slowly, answers in any order or
+ * not at all, breaks its rings, goes away at the wrong moment; and what waits for slots, buffers and memory. */
+#include "backends/virtio/test_server.h"
+#include "core/log.h"
+#include "core/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#define CORES 2u
+#define TASKS 48u
+#define SECTOR 512u
+#define LARGE (16u << 10)              /* more than a slot's own buffer */
+#define LARGES 32u                     /* that a queue has, VIO_LARGES */
+
+struct task {
+	struct bdev_io io;
+	struct user *user;
+	struct iovec iov;
+	bool out;
+	uint8_t status;
+	uint32_t turn;                     /* when it ended */
+	uint8_t data[LARGE];
+};
+
+/* Of the server's disk: one core. */
+struct user {
+	struct server *s;
+	struct reactor *on;
+	struct bdev_desc *desc;
+	struct bdev_channel *ch;
+	struct task tasks[TASKS];
+	uint32_t out, turns;
+	bool going;
+	void (*answered)(struct user *u, struct task *j);
+};
+
+static void disk_event(struct bdev_desc *desc, enum bdev_event event, void *arg)
+{
+	if (event == BDEV_EVENT_REMOVE)
+		((struct user *)arg)->going = true;
+}
+
+static void open_disk(void *arg)
+{
+	struct user *u = arg;
+
+	u->desc = bdev_open(u->s->reg, "v0", true, "test", disk_event, u, NULL);
+	must(u->desc);
+}
+
+static void open_channel(void *arg)
+{
+	struct user *u = arg;
+
+	u->ch = bdev_channel_get(u->desc, NULL);
+	must(u->ch);
+}
+
+static void close_channel(void *arg) { bdev_channel_put(((struct user *)arg)->ch); }
+static void close_disk(void *arg) { bdev_close(((struct user *)arg)->desc); }
+static bool none_out(void *arg) { return !((struct user *)arg)->out; }
+static bool is_set(void *arg) { return *(bool *)arg; }
+
+static void must_be_up(struct server *s)
+{
+	server_attach(s);
+	must(sim_run(is_set, &s->answered, SERVER_LONG_NS) && !s->refused);
+	server_pass(NS_PER_MS); /* its lanes have heard of it */
+}
+
+static struct user *use(struct server *s)
+{
+	struct user *u = base_zalloc(sizeof(*u));
+
+	u->s = s;
+	u->on = core_reactor(s->core, 0);
+	sim_as(core_control(s->core), open_disk, u);
+	sim_as(u->on, open_channel, u);
+	return u;
+}
+
+static void leave(struct user *u)
+{
+	must(sim_run(none_out, u, SERVER_LONG_NS));
+	sim_as(u->on, close_channel, u);
+	sim_as(core_control(u->s->core), close_disk, u);
+	free(u);
+}
+
+static void task_done(struct bdev_io *io)
+{
+	struct task *j = container_of(io, struct task, io);
+
+	must(j->out);
+	j->out = false;
+	j->status = io->status;
+	j->turn = j->user->turns++;
+	j->user->out--;
+	if (j->user->answered)
+		j->user->answered(j->user, j);
+}
+
+static void submit_now(void *arg)
+{
+	struct task *j = arg;
+
+	j->out = true;
+	j->user->out++;
+	bdev_submit(j->user->ch, &j->io);
+}
+
+static struct task *submit(struct user *u, uint32_t i, uint64_t lba, uint32_t bytes)
+{
+	struct task *j = &u->tasks[i];
+
+	must(!j->out);
+	j->user = u;
+	j->io = (struct bdev_io){ .op = BDEV_READ, .lba = lba, .count = bytes / SECTOR, .iovs = &j->iov, .iov_count = 1,
+		.done = task_done };
+	j->iov = (struct iovec){ j->data, bytes };
+	sim_as(u->on, submit_now, j);
+	return j;
+}
+
+static uint64_t sector_of(const struct server_held *h)
+{
+	struct virtio_blk_outhdr hdr;
+
+	memcpy(&hdr, h->iovs[0].iov_base, sizeof(hdr));
+	return le64_get(hdr.sector);
+}
+
+/* --- the conversation -------------------------------------------------------------------------------------------- */
+
+/* A socket without room takes a message in parts; said twice, a descriptor would come twice, and a server that counts
+ * would be lost. */
+static void what_goes_in_parts_is_said_once(void **state)
+{
+	struct server *s = base_zalloc(sizeof(*s));
+	uint32_t heard[SERVER_HEARD], count, came_up = 0;
+
+	server_start(s, 1, NULL, CORES);
+	s->opts.queues = 1;
+	must_be_up(s);
+	count = s->heard_count;
+	memcpy(heard, s->heard, sizeof(heard));
+	server_stop(s);
+	for (uint32_t room = 90; room < 230; room++) {
+		const struct sim_net_opts net = { .latency_ns_min = 1000, .latency_ns_max = 2000, .buffer_bytes = room };
+
+		server_start(s, room, &net, CORES);
+		s->opts.queues = 1;
+		server_attach(s);
+		must(sim_run(is_set, &s->answered, SERVER_LONG_NS));
+		server_pass(NS_PER_MS);
+		came_up += !s->refused;
+		assert_true(s->refused ? s->heard_count <= count : s->heard_count == count);
+		assert_memory_equal(s->heard, heard, s->heard_count * sizeof(heard[0]));
+		server_stop(s);
+	}
+	assert_true(came_up > 10);
+	free(s);
+}
+
+/* --- what waits -------------------------------------------------------------------------------------------------- */
+
+/* One slot: the others wait, and go in the order in which they came, each as soon as there is room. */
+static void requests_wait_for_a_slot_in_turn(void **state)
+{
+	for (uint32_t packed = 0; packed < 2; packed++) {
+		struct server *s = base_zalloc(sizeof(*s));
+		struct user *u;
+
+		server_start(s, 3, NULL, CORES);
+		s->opts.packed = packed;
+		s->features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+		s->opts.queue_size = 4;
+		must_be_up(s);
+		u = use(s);
+		for (uint32_t i = 0; i < 12; i++)
+			submit(u, i, 100 - i, SECTOR);
+		for (uint32_t i = 0; i < 12; i++) {
+			server_pass(NS_PER_MS);
+			assert_int_equal(server_take(s, 0), 1);
+			assert_int_equal(sector_of(&s->queues[0].held[0]), 100 - i);
+			server_give(s, 0, 0, NULL, 0, 0);
+		}
+		server_pass(NS_PER_MS);
+		for (uint32_t i = 0; i < 12; i++)
+			assert_int_equal(u->tasks[i].turn, i);
+		leave(u);
+		server_stop(s);
+		free(s);
+	}
+}
+
+/* All large buffers are out: the next large one waits, and a small one behind it does not overtake it. What comes back
+ * wakes it, though no other request comes. */
+static void requests_wait_for_a_large_buffer_in_turn(void **state)
+{
+	struct server *s = base_zalloc(sizeof(*s));
+	struct user *u;
+
+	server_start(s, 4, NULL, CORES);
+	s->opts.queue_size = 512;
+	must_be_up(s);
+	u = use(s);
+	for (uint32_t i = 0; i < LARGES + 2; i++)
+		submit(u, i, i, LARGE);
+	submit(u, LARGES + 2, 1000, SECTOR);
+	server_pass(NS_PER_MS);
+	assert_int_equal(server_take(s, 0), LARGES);
+	server_give(s, 0, 5, NULL, 0, 0);
+	server_pass(NS_PER_MS);
+	assert_int_equal(server_take(s, 0), LARGES);
+	assert_int_equal(sector_of(&s->queues[0].held[LARGES - 1]), LARGES);
+	server_give(s, 0, 0, NULL, 0, 0);
+	server_pass(NS_PER_MS);
+	assert_int_equal(server_take(s, 0), LARGES + 1); /* the last large one, and the small one behind it */
+	assert_int_equal(sector_of(&s->queues[0].held[LARGES - 1]), LARGES + 1);
+	assert_int_equal(sector_of(&s->queues[0].held[LARGES]), 1000);
+	server_serve(s);
+	leave(u);
+	server_stop(s);
+	free(s);
+}
+
+struct budget {
+	struct core *core;
+	uint64_t bytes;
+};
+
+/* All that there is. */
+static void take_budget(void *arg)
+{
+	struct budget *b = arg;
+	uint64_t step = 16 * MIB;
+
+	for (; step >= 4096; step /= 2)
+		while (mem_charge(b->core, step))
+			b->bytes += step;
+}
+
+static void give_budget(void *arg)
+{
+	struct budget *b = arg;
+
+	mem_uncharge(b->core, b->bytes);
+	b->bytes = 0;
+}
+
+/* A server that comes back while memory is short is taken when there is some again, and what waited is done. */
+static void memory_that_is_short_is_waited_for(void **state)
+{
+	struct server *s = base_zalloc(sizeof(*s));
+	struct budget b;
+	struct user *u;
+
+	server_start(s, 5, NULL, CORES);
+	b = (struct budget){ s->core, 0 };
+	sim_as(core_control(s->core), take_budget, &b);
+	server_attach(s);
+	must(sim_run(is_set, &s->answered, SERVER_LONG_NS));
+	assert_true(s->refused);
+	assert_non_null(strstr(s->why.text, "memory"));
+	server_pass(NS_PER_S);
+	assert_null(vio_next(s->vio, NULL));
+	sim_as(core_control(s->core), give_budget, &b);
+	must_be_up(s);
+	u = use(s);
+
+	server_hang_up(s);
+	server_pass(NS_PER_MS); /* its memory is given back */
+	sim_as(core_control(s->core), take_budget, &b);
+	submit(u, 0, 7, LARGE);
+	server_pass(5 * NS_PER_S);
+	assert_true(u->tasks[0].out);
+	sim_as(core_control(s->core), give_budget, &b);
+	server_pass(3 * NS_PER_S);
+	server_serve(s);
+	assert_false(u->tasks[0].out);
+	assert_int_equal(u->tasks[0].status, BDEV_ST_OK);
+	leave(u);
+	server_stop(s);
+	free(s);
+}
+
+/* --- a server that cannot be believed ---------------------------------------------------------------------------- */
+
+/* The second of two answers cannot be: its buffer is not the device's. */
+static void answer_nonsense(struct server *s)
+{
+	struct server_queue *q = &s->queues[0];
+	const uint8_t ok = VIRTIO_BLK_S_OK;
+
+	memcpy(q->held[0].iovs[2].iov_base, &ok, 1);
+	if (s->opts.packed) {
+		struct pvirtq_desc *d = (struct pvirtq_desc *)q->dev.desc;
+
+		d[3].id = le16_of(7);
+		d[3].flags = le16_of(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED);
+		d[0].flags = le16_of(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED);
+	} else {
+		struct virtq_used *used = q->dev.device;
+
+		used->ring[1].id = le32_of(7);
+		used->idx = le16_of(2);
+	}
+	server_call(s, 0, false);
+}
+
+/* I/O that waits in line when the answer is seen, and I/O that comes between then and the end of the connection, is
+ * done over the next one. `sent`: so many are there before, for two slots. */
+static void io_outlives_nonsense(uint32_t sent, bool packed)
+{
+	struct server *s = base_zalloc(sizeof(*s));
+	struct user *u;
+
+	server_start(s, 6, NULL, CORES);
+	s->opts.packed = packed;
+	s->features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	s->opts.queue_size = 8;
+	must_be_up(s);
+	u = use(s);
+	for (uint32_t i = 0; i < sent; i++)
+		submit(u, i, i, SECTOR);
+	server_pass(NS_PER_MS);
+	assert_int_equal(server_take(s, 0), 2);
+	answer_nonsense(s);
+	for (uint32_t i = sent; i < TASKS; i++) {
+		sim_step();
+		submit(u, i, i, SECTOR);
+	}
+	server_pass(3 * NS_PER_S);
+	server_serve(s);
+	for (uint32_t i = 0; i < TASKS; i++) {
+		assert_false(u->tasks[i].out);
+		assert_int_equal(u->tasks[i].status, BDEV_ST_OK);
+	}
+	leave(u);
+	server_stop(s);
+	free(s);
+}
+
+static void io_outlives_a_broken_ring(void **state)
+{
+	for (uint32_t packed = 0; packed < 2; packed++) {
+		io_outlives_nonsense(2, packed);
+		io_outlives_nonsense(8, packed);
+	}
+}
+
+static void detached(void *arg, int rc) { ((struct server *)arg)->detached = true; }
+static void detach(void *arg) { must(!vio_detach(((struct server *)arg)->vio, "v0", detached, arg, NULL)); }
+
+static bool falls(void *arg)
+{
+	struct vio_facts f;
+
+	vio_facts_of(vio_next(((struct server *)arg)->vio, NULL), &f);
+	return !strcmp(f.state, "disconnecting");
+}
+
+/* It is detached while its lanes come down, with messages on their way to them. */
+static void detached_while_the_connection_falls(void **state)
+{
+	for (uint32_t seed = 0; seed < 60; seed++) {
+		struct server *s = base_zalloc(sizeof(*s));
+
+		server_start(s, seed, NULL, CORES);
+		must_be_up(s);
+		server_hang_up(s);
+		must(sim_run(falls, s, SERVER_LONG_NS));
+		for (uint32_t i = 0; i < seed % 6; i++)
+			sim_step();
+		sim_as(core_control(s->core), detach, s);
+		must(sim_run(is_set, &s->detached, SERVER_LONG_NS));
+		server_stop(s);
+		free(s);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_goes_in_parts_is_said_once),
+		cmocka_unit_test(requests_wait_for_a_slot_in_turn),
+		cmocka_unit_test(requests_wait_for_a_large_buffer_in_turn),
+		cmocka_unit_test(memory_that_is_short_is_waited_for),
+		cmocka_unit_test(io_outlives_a_broken_ring),
+		cmocka_unit_test(detached_while_the_connection_falls),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
