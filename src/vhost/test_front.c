@@ -10,7 +10,7 @@
 #define GUEST_BASE 0x100000000ull
 #define USER_BASE 0x7f0000000000ull
 #define RING_BYTES 65536u
-#define SLOT_BYTES (FRONT_DATA + 64u)
+#define SLOT_BYTES (FRONT_DATA + FRONT_HEAD)
 #define QUEUE_BYTES (RING_BYTES + FRONT_REQS * SLOT_BYTES)
 #define MEMORY_BYTES align_up(FRONT_QUEUES * QUEUE_BYTES, 4096)
 #define LONG_NS (100 * NS_PER_S)
@@ -43,12 +43,33 @@ static void make_disk(void *arg)
 		must(!malloc_create(w->reg, &ram, &b, NULL));
 	if (w->slow_us)
 		must(!delay_create(w->reg, &slow, NULL));
-	w->disk_gone = false;
+	w->disk_asked = w->disk_gone = false;
 }
 
 void world_make_disk(struct test_world *w)
 {
 	sim_as(core_control(w->core), make_disk, w);
+}
+
+static void first_target_added(struct vhost_change *c)
+{
+	struct test_world *w = container_of(c, struct test_world, target_change.change);
+
+	must_be(&c->err);
+	must(!vhost_scsi_start(world_ctrlr(w), &c->err));
+	w->made = true;
+}
+
+static void serve_scsi(struct test_world *w)
+{
+	const struct vhost_ctrlr_opts opts = { .name = "disk", .client = w->client, .delay = true };
+	struct err e = { 0 };
+
+	w->scsi = scsi_make(w->core, w->reg);
+	vhost_set_scsi(w->vhost, w->scsi);
+	must(!vhost_scsi_make(w->vhost, &opts, &e));
+	w->target_change.change.done = first_target_added;
+	vhost_scsi_add_target(world_ctrlr(w), 0, "disk", &w->target_change);
 }
 
 static void serve(void *arg)
@@ -58,6 +79,10 @@ static void serve(void *arg)
 	w->reg = bdev_registry_make(w->core);
 	make_disk(w);
 	w->vhost = vhost_make(w->core, w->reg, "/sim");
+	if (w->is_scsi) {
+		serve_scsi(w);
+		return;
+	}
 	w->change.done = made;
 	vhost_blk_make(w->vhost, &(struct vhost_blk_opts){ .ctrlr = { .name = "disk", .client = w->client },
 	               .bdev_name = "disk", .read_only = w->read_only, .num_queues = FRONT_QUEUES }, &w->change);
@@ -75,6 +100,43 @@ void world_start(struct test_world *w, uint64_t seed)
 	must(sim_run(is_true, &w->made, LONG_NS));
 }
 
+static void changed(struct vhost_change *c)
+{
+	container_of(c, struct test_world, target_change.change)->changing = false;
+}
+
+struct targeting {
+	struct test_world *w;
+	uint32_t num;
+	bool add;
+};
+
+static void change_target(void *arg)
+{
+	struct targeting *t = arg;
+	struct test_world *w = t->w;
+	struct vhost_ctrlr *c = world_ctrlr(w);
+
+	if (w->changing || !c)
+		return;
+	w->changing = true;
+	w->target_change = (struct vhost_scsi_change){ .change.done = changed };
+	if (t->add)
+		vhost_scsi_add_target(c, (int)t->num, "disk", &w->target_change);
+	else
+		vhost_scsi_remove_target(c, t->num, &w->target_change.change);
+}
+
+void world_add_target(struct test_world *w, uint32_t num)
+{
+	sim_as(core_control(w->core), change_target, &(struct targeting){ w, num, true });
+}
+
+void world_remove_target(struct test_world *w, uint32_t num)
+{
+	sim_as(core_control(w->core), change_target, &(struct targeting){ w, num, false });
+}
+
 static void unregistered(void *arg, int rc)
 {
 	((struct test_world *)arg)->disk_gone = true;
@@ -84,6 +146,7 @@ static void delete_disk(void *arg)
 {
 	struct test_world *w = arg;
 
+	w->disk_asked = true;
 	must(!(w->slow_us ? delay_delete : malloc_delete)(w->reg, "disk", unregistered, w, NULL));
 }
 
@@ -161,11 +224,30 @@ void world_halt(struct test_world *w)
 	must(sim_run(is_true, &w->stopped, LONG_NS));
 }
 
+static void scsi_gone(void *arg)
+{
+	struct test_world *w = arg;
+
+	scsi_free(w->scsi);
+	w->scsi_gone = true;
+}
+
+static void stop_scsi(void *arg)
+{
+	struct test_world *w = arg;
+
+	scsi_stop(w->scsi, scsi_gone, w);
+}
+
 void world_stop(struct test_world *w)
 {
 	if (!w->stopped)
 		world_halt(w);
-	if (!w->disk_gone)
+	if (w->is_scsi) {
+		sim_as(core_control(w->core), stop_scsi, w);
+		must(sim_run(is_true, &w->scsi_gone, LONG_NS) && !w->changing);
+	}
+	if (!w->disk_asked)
 		world_delete_disk(w);
 	must(sim_run(is_true, &w->disk_gone, LONG_NS));
 	if (w->slow_us) {
@@ -412,7 +494,7 @@ static void make_queue(struct front *f, uint32_t index)
 	must(!bell_listen(&q->call, "call", called) && !bell_listen(&q->err, "err", errored));
 	for (uint32_t i = 0; i < FRONT_REQS; i++) {
 		q->reqs[i].hdr = f->share.base + index * QUEUE_BYTES + RING_BYTES + i * SLOT_BYTES;
-		q->reqs[i].data = q->reqs[i].hdr + 64;
+		q->reqs[i].data = q->reqs[i].hdr + FRONT_HEAD;
 	}
 }
 
@@ -586,12 +668,24 @@ void front_start(struct front *f)
 struct submitting {
 	struct front_queue *q;
 	struct front_req *r;
+	uint32_t head_len, out_len, in_len;
 };
+
+static void submit_iovs(struct front_queue *q, struct front_req *r, const struct iovec *iov, uint32_t out, uint32_t in)
+{
+	if (q->out == 0)
+		must(!vq_drv_arm(&q->drv) || q->front->deaf);
+	must(vq_drv_add(&q->drv, iov, out, in, r));
+	vq_drv_publish(&q->drv);
+	r->out = true;
+	q->out++;
+	if (vq_drv_kick_due(&q->drv))
+		bell_ring(&q->kick);
+}
 
 static void submit_now(void *arg)
 {
 	struct submitting *s = arg;
-	struct front_queue *q = s->q;
 	struct front_req *r = s->r;
 	bool in = r->type == VIRTIO_BLK_T_IN;
 	struct iovec iov[3] = { { r->hdr, 16 } };
@@ -602,14 +696,23 @@ static void submit_now(void *arg)
 	if (in)
 		iov[out] = (struct iovec){ r->data, r->len };
 	iov[out + in] = (struct iovec){ r->hdr + 16, 1 };
-	if (q->out == 0)
-		must(!vq_drv_arm(&q->drv));
-	must(vq_drv_add(&q->drv, iov, out, 1 + in, r));
-	vq_drv_publish(&q->drv);
-	r->out = true;
-	q->out++;
-	if (vq_drv_kick_due(&q->drv))
-		bell_ring(&q->kick);
+	submit_iovs(s->q, r, iov, out, 1 + in);
+}
+
+static void submit_bytes_now(void *arg)
+{
+	struct submitting *s = arg;
+	struct iovec iov[3];
+	uint32_t n = 0, out;
+
+	if (s->head_len)
+		iov[n++] = (struct iovec){ s->r->hdr, s->head_len };
+	if (s->out_len)
+		iov[n++] = (struct iovec){ s->r->data, s->out_len };
+	out = n;
+	if (s->in_len)
+		iov[n++] = (struct iovec){ s->r->data + s->out_len, s->in_len };
+	submit_iovs(s->q, s->r, iov, out, n - out);
 }
 
 struct front_req *front_submit(struct front_queue *q, uint32_t type, uint64_t sector, uint32_t len, uint8_t fill)
@@ -627,8 +730,25 @@ struct front_req *front_submit(struct front_queue *q, uint32_t type, uint64_t se
 		memcpy(r->hdr, &h, sizeof(h));
 		r->hdr[16] = 0xff;
 		memset(r->data, fill, len);
-		sim_as(q->front->on, submit_now, &(struct submitting){ q, r });
+		sim_as(q->front->on, submit_now, &(struct submitting){ .q = q, .r = r });
 		return r;
+	}
+	return NULL;
+}
+
+struct front_req *front_submit_bytes(struct front_queue *q, const void *head, uint32_t head_len, uint32_t out_len,
+                                     uint32_t in_len)
+{
+	struct submitting s = { .q = q, .head_len = head_len, .out_len = out_len, .in_len = in_len };
+
+	must(head_len <= FRONT_HEAD && out_len + in_len <= FRONT_DATA);
+	for (uint32_t i = 0; i < FRONT_REQS && head_len + out_len + in_len; i++) {
+		s.r = &q->reqs[i];
+		if (s.r->out)
+			continue;
+		memcpy(s.r->hdr, head, head_len);
+		sim_as(q->front->on, submit_bytes_now, &s);
+		return s.r;
 	}
 	return NULL;
 }

@@ -5,6 +5,7 @@
 
 #include "core/sim/fds.h"
 #include "net/sim/peer.h"
+#include "scsi/scsi.h"
 #include "vhost/session.h"
 
 #define TEST_PATH "/sim/disk"
@@ -14,15 +15,19 @@
 #define FRONT_SIZE 32u                 /* of a queue */
 #define FRONT_REQS 10u                 /* of a queue at a time */
 #define FRONT_DATA 4096u               /* of a request, at most */
+#define FRONT_HEAD 64u                 /* of what goes before it */
 
 struct test_world {
 	struct core *core, *host_core;
 	struct bdev_registry *reg;
 	struct vhost *vhost;
 	struct vhost_change change;
+	struct scsi *scsi;
+	struct vhost_scsi_change target_change;
 	uint32_t cores;
 	uint32_t slow_us;                  /* how long reads take, writes twice as long; 0: no time */
-	bool client, read_only, made, stopped, deleted, disk_gone, ram_gone;
+	bool client, read_only, is_scsi;   /* is_scsi: a host whose target 0 is the disk; its first two queues are others */
+	bool made, stopped, deleted, disk_asked, disk_gone, ram_gone, scsi_gone, changing;
 };
 
 void world_start(struct test_world *w, uint64_t seed);
@@ -35,6 +40,9 @@ struct vhost_session_priv *world_session(struct test_world *w);
 void world_delete_ctrlr(struct test_world *w); /* begin: w->deleted */
 void world_make_disk(struct test_world *w);    /* again */
 void world_delete_disk(struct test_world *w);  /* begin: w->disk_gone */
+/* Of a SCSI host: begin: w->changing. No effect while there is another change. Both may be refused. */
+void world_add_target(struct test_world *w, uint32_t num);
+void world_remove_target(struct test_world *w, uint32_t num);
 
 struct front_req {
 	bool out;                          /* with the device */
@@ -98,6 +106,9 @@ uint64_t front_region(struct front *f, uint32_t request); /* ADD_MEM_REG or REM_
 
 /* NULL: there is no room. Kicks if that is asked for. */
 struct front_req *front_submit(struct front_queue *q, uint32_t type, uint64_t sector, uint32_t len, uint8_t fill);
+/* Any request: `head`, `out_len` bytes (as they lie in its data), and room for `in_len` behind them. */
+struct front_req *front_submit_bytes(struct front_queue *q, const void *head, uint32_t head_len, uint32_t out_len,
+                                     uint32_t in_len);
 /* Nothing is out any more; false: not within a long time. */
 bool front_drain(struct front *f);
 

@@ -2,7 +2,8 @@
 /* vhost_fuzz.c: a front-end and a guest that say anything: messages, descriptors, rings. The daemon answers or hangs
  * up, serves the next one, and ends with nothing left open.
  *
- * Input: a byte of features and how the session begins; then, again and again, a byte of what to do, and its rest.
+ * Input: a byte of features, of which kind the controller is, and how the session begins; then, again and again, a byte
+ * of what to do, and its rest.
  */
 #include "vhost/test_front.h"
 
@@ -51,11 +52,39 @@ static void scribble(struct front *f, struct input *in)
 		bytes(in, f->share.base + at, len);
 }
 
+/* What the device means to read and write: a header, data as they lie in the request, room for an answer. */
+static void request(struct front *f, struct input *in, uint8_t what)
+{
+	uint8_t head[FRONT_HEAD];
+	uint32_t head_len = bytes(in, head, byte(in) % (FRONT_HEAD + 1)), out_len = byte(in) * 4u, in_len = byte(in) * 8u;
+
+	front_submit_bytes(&f->queues[what % FRONT_QUEUES], head, head_len, out_len, in_len);
+}
+
+static void change(struct front *f, struct input *in, uint8_t what)
+{
+	switch (what % 4) {
+	case 0:
+		world_add_target(f->w, byte(in));
+		break;
+	case 1:
+		world_remove_target(f->w, byte(in));
+		break;
+	case 2:
+		if (!f->w->disk_asked)
+			world_delete_disk(f->w);
+		break;
+	default:
+		if (f->w->disk_gone)
+			world_make_disk(f->w);
+	}
+}
+
 static void one(struct front *f, struct input *in)
 {
 	uint8_t buf[256], what = byte(in);
 
-	switch (what % 6) {
+	switch (what % 8) {
 	case 0:
 		front_send_raw(f, buf, bytes(in, buf, byte(in)), &f->fd, what >> 7);
 		break;
@@ -66,30 +95,44 @@ static void one(struct front *f, struct input *in)
 		scribble(f, in);
 		break;
 	case 3:
-		front_kick(&f->queues[what / 6 % FRONT_QUEUES]);
+		front_kick(&f->queues[what / 8 % FRONT_QUEUES]);
 		break;
 	case 4:
-		world_pass(1000ull << (what / 6 % 16));
+		world_pass(1000ull << (what / 8 % 16));
+		break;
+	case 5:
+		request(f, in, what / 8);
+		break;
+	case 6:
+		change(f, in, what / 8);
 		break;
 	default:
 		if (f->ended)
 			front_reopen(f);
 		else
-			front_submit(&f->queues[what / 6 % FRONT_QUEUES], byte(in) & 15, byte(in), byte(in) * 16u, 0);
+			front_submit(&f->queues[what / 8 % FRONT_QUEUES], byte(in) & 15, byte(in), byte(in) * 16u, 0);
 	}
+}
+
+static uint64_t features_of(const struct test_world *w)
+{
+	if (w->is_scsi)
+		return VIRTIO_BIT(VIRTIO_SCSI_F_HOTPLUG) | VIRTIO_BIT(VIRTIO_SCSI_F_CHANGE);
+	return VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
 	uint8_t begin = byte(&in);
-	struct test_world w = { .cores = 2 };
+	struct test_world w = { .cores = 2, .is_scsi = begin & 8, .slow_us = begin & 16 ? 100 : 0 };
 	struct front f;
 
 	log_set_level(LOG_ERROR);
 	world_start(&w, begin);
 	front_open(&f, &w, (begin & 1 ? VIRTIO_BIT(VIRTIO_F_RING_PACKED) : 0) |
-	           (begin & 2 ? VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) : 0), VU_P_BIT(STATUS) | VU_P_BIT(CONFIGURE_MEM_SLOTS));
+	           (begin & 2 ? VIRTIO_BIT(VIRTIO_RING_F_EVENT_IDX) : 0) | features_of(&w),
+	           VU_P_BIT(STATUS) | VU_P_BIT(CONFIGURE_MEM_SLOTS));
 	if (begin & 4)
 		front_start(&f);
 	f.deaf = true;
