@@ -536,7 +536,7 @@ void vhost_ring_kick_op(struct vhost_op *op)
 
 	bell_unlisten(&r->kick);
 	swap(&r->kick, &op->bell);
-	r->polled = !bell_is_open(&r->kick) && !r->in_band;
+	r->polled = !bell_is_open(&r->kick); /* in band, too, that is what no descriptor means */
 	vhost_ring_go_on(r);
 	kicked(r); /* by the old one, maybe */
 	vhost_op_end(op);

@@ -197,6 +197,58 @@ static void a_cache_that_is_off_stays_off(void **state)
 	end(&w, &f);
 }
 
+static void tell_bell(struct front *f, uint32_t request, uint32_t index, const struct bell *b)
+{
+	struct vu_msg m;
+
+	vu_request(request, VU_PAYLOAD_U64, &m);
+	m.u64 = index | (b ? 0 : VU_VRING_FD_NONE);
+	m.fd_count = b != NULL;
+	m.fds[0] = b ? bell_fd(b) : -1;
+	assert_int_equal(front_tell(f, &m), 0);
+}
+
+static void kick_in_band(struct front_queue *q)
+{
+	struct vu_msg m;
+
+	vu_request(VU_VRING_KICK, VU_PAYLOAD_STATE, &m);
+	m.state = (struct vu_state){ q->index, 0 };
+	assert_int_equal(front_tell(q->front, &m), 0);
+}
+
+/* Kicks are messages; a descriptor that is given is heard nonetheless, and none at all means that the ring is to be
+ * polled: then nobody kicks. */
+static void kicks_in_band_by_descriptor_and_not_at_all(void **state)
+{
+	struct test_world w = { 0 };
+	struct front_queue *q;
+	struct front f;
+
+	world_start(&w, 8);
+	front_open(&f, &w, 0, VU_P_BIT(INBAND_NOTIFICATIONS) | VU_P_BIT(BACKEND_REQ));
+	front_start(&f);
+	q = &f.queues[0];
+	tell_bell(&f, VU_SET_VRING_CALL, 0, &q->call);
+	for (uint32_t i = 0; i < 3; i++) {
+		world_pass(NS_PER_MS); /* all asleep */
+		assert_non_null(front_submit(q, VIRTIO_BLK_T_IN, 0, TEST_SECTOR, 0));
+		world_pass(NS_PER_MS);
+		assert_int_equal(q->out, 1);
+		kick_in_band(q);
+		assert_true(front_drain(&f));
+	}
+	tell_bell(&f, VU_SET_VRING_KICK, 0, &q->kick);
+	world_pass(NS_PER_MS);
+	assert_non_null(front_submit(q, VIRTIO_BLK_T_IN, 0, TEST_SECTOR, 0));
+	assert_true(front_drain(&f));
+	tell_bell(&f, VU_SET_VRING_KICK, 0, NULL);
+	world_pass(100 * NS_PER_US);
+	assert_non_null(front_submit(q, VIRTIO_BLK_T_IN, 0, TEST_SECTOR, 0));
+	assert_true(front_drain(&f));
+	end(&w, &f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +256,7 @@ int main(void)
 		cmocka_unit_test(memory_of_a_ring_goes_and_comes_back),
 		cmocka_unit_test(an_interrupt_put_off_moves_along),
 		cmocka_unit_test(a_cache_that_is_off_stays_off),
+		cmocka_unit_test(kicks_in_band_by_descriptor_and_not_at_all),
 	};
 
 	return cmocka_run_group_tests_name("vhost_edge", tests, NULL, NULL);

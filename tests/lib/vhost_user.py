@@ -354,12 +354,12 @@ class Queue:
                              ring.device if log else 0, LOG_USED if log else 0)
         front.set_vring_fd(SET_VRING_CALL, self.index, self.call_fd)
         front.set_vring_fd(SET_VRING_ERR, self.index, self.err_fd)
-        if self.device.inband:
-            front.set_vring_fd(SET_VRING_KICK, self.index, None)
-        else:
+        if not self.device.inband:
             front.set_vring_fd(SET_VRING_KICK, self.index, self.kick_fd)
         if enable and self.device.has(F_PROTOCOL_FEATURES):
             front.set_vring_enable(self.index)
+        if self.device.inband:
+            self.kick()                            # which starts it; no descriptor would mean that it is to be polled
 
     def stop(self):
         return self.device.front.get_vring_base(self.index)
