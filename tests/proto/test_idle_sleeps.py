@@ -10,13 +10,16 @@ import time
 import pytest
 
 import pr
+import vhost_user as vu
 from gantry import Daemon, free_port, wait_until
 from iscsi import Session, good
 from load import cpu_ns, differences, is_sanitized, tcp_counter, wakeups
 from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
 from remote import attach
+from vhost_back import BackEnd
 from vhost_servers import servers
-from virtio_blk import Blk
+from virtio_blk import IN, SECTOR, Blk
+from virtio_scsi import Scsi
 
 BACKENDS = ["aio", "malloc", "null", "skeleton", "uring"]
 STACKED = {"passthru", "split", "error", "delay", "powercut", "raid"}   # one on the other: a "tower"
@@ -34,6 +37,8 @@ SESSIONS = 16               # of iSCSI
 NOP_INTERVAL_S = 2
 NOP_DEFAULT_S = 30
 WAIT_MS = 8000              # of a follower of notifications
+RECONNECT_EVERY_S = 1       # of controllers that connect, and of attached servers that went
+LOST = 4                    # of each
 CONTROL_WAKES_MAX = 16      # for the two RPCs that look
 
 
@@ -234,6 +239,70 @@ def test_disks_of_idle_guests_wake_nobody(tmp_path, mode):
         assert woke["reactor_0"]["work.messages"] <= 2 and woke["reactor_0"]["sleeps"] <= 2
         assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
         assert is_sanitized(daemon) or cpu / 3 < 0.003e9
+
+
+def hosts_and_bells(daemon, guests):
+    """Front-ends of what test_disks_of_idle_guests has not: a SCSI host, one that is told in band, one whose interrupts
+    are put off. All did I/O."""
+    daemon.malloc("scsi"), daemon.malloc("blk")
+    daemon.tell("vhost_create_scsi_controller", ctrlr="host")
+    daemon.rpc("vhost_scsi_controller_add_target", ctrlr="host", scsi_target_num=0, bdev_name="scsi")
+    hba = guests.enter_context(Scsi(daemon.directory / "host", queues=2))
+    hba.expect_events(4)
+    hba.command(bytes(6))                        # the unit attention of its beginning
+    hba.write(0, bytes(4096))
+    hba.read(0, 8, queue=1)
+    daemon.tell("vhost_create_blk_controller", ctrlr="band", dev_name="blk")
+    band = guests.enter_context(Blk(daemon.directory / "band", inband=True))
+    band.front.set_vring_fd(vu.SET_VRING_CALL, 0, None)
+    band.queues[0].ring.want_calls()
+    request = band.submit(IN, want=SECTOR)
+    band.front.backend_says()
+    wait_until(lambda: request.queue.collect() or request.token in request.queue.done, "the request to be used")
+    daemon.tell("vhost_create_blk_controller", ctrlr="late", dev_name="blk", readonly=True)
+    daemon.tell("vhost_controller_set_coalescing", ctrlr="late", delay_base_us=1000000, iops_threshold=1)
+    late = guests.enter_context(Blk(daemon.directory / "late"))
+    for _ in range(32):
+        late.read(0, 4096)
+
+
+@pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
+def test_hosts_calls_in_band_and_coalescing_wake_nobody(tmp_path, mode):
+    with Daemon(tmp_path, "--mode", mode, "-S", tmp_path) as daemon, contextlib.ExitStack() as guests:
+        hosts_and_bells(daemon, guests)
+        wait_until(lambda: not wakes_in(daemon, 1)["reactor_0"]["work.timers"], "the reactor to come to rest", 60)
+        cpu_before = cpu_ns(daemon.pid)
+        woke = wakes_in(daemon, 3)
+        cpu = cpu_ns(daemon.pid) - cpu_before
+        print(woke, f"CPU: {cpu / 3e7:.4f} % of a core")
+        assert woke["reactor_0"]["work.timers"] == woke["reactor_0"]["work.fd_events"] == 0
+        assert woke["reactor_0"]["work.messages"] <= 2 and woke["reactor_0"]["sleeps"] <= 2
+        assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
+        assert is_sanitized(daemon) or cpu / 3 < 0.003e9
+
+
+@pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
+def test_who_looks_for_lost_peers_wakes_for_that_only(tmp_path, mode):
+    """Controllers that connect to front-ends that are not there, and disks whose servers went: control tries each once
+    a second. A core that carries I/O only hears that another try was in vain."""
+    with Daemon(tmp_path, "--mode", mode, "-S", tmp_path) as daemon:
+        daemon.malloc("disk")
+        for n in range(LOST):
+            daemon.tell("vhost_create_blk_controller", ctrlr=f"vm{n}", dev_name="disk", client=True, readonly=True)
+            with BackEnd(tmp_path / f"server{n}"):
+                daemon.tell("bdev_virtio_attach_controller", name=f"v{n}", trtype="user", dev_type="blk",
+                            traddr=str(tmp_path / f"server{n}"), reconnect_delay_sec=RECONNECT_EVERY_S)
+        wait_until(lambda: not wakes_in(daemon, 1)["reactor_0"]["work.timers"], "the reactor to come to rest", 60)
+        cpu_before, began = cpu_ns(daemon.pid), time.monotonic()
+        woke = wakes_in(daemon, 4)
+        elapsed_s, cpu = time.monotonic() - began, cpu_ns(daemon.pid) - cpu_before
+        print(woke, f"CPU: {cpu / elapsed_s / 1e7:.4f} % of a core")
+        assert woke["reactor_0"]["work.timers"] == woke["reactor_0"]["work.fd_events"] == 0
+        tries = LOST * (elapsed_s / RECONNECT_EVERY_S + 1)
+        assert woke["reactor_0"]["work.messages"] <= tries + 2
+        assert 2 * LOST <= woke["control"]["work.timers"] <= 2 * tries + CONTROL_WAKES_MAX
+        assert woke["control"]["sleeps"] <= 6 * tries + CONTROL_WAKES_MAX
+        assert is_sanitized(daemon) or cpu / elapsed_s < 0.003e9 * 2 * LOST
 
 
 def wakes_in(daemon, seconds):
