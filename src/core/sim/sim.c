@@ -329,9 +329,10 @@ static void report_lost_wakes(void)
 /* In order of time; of equal ones in order of asking. */
 void sim_event_at(struct sim_event *e, uint64_t at_ns, void (*fn)(struct sim_event *e))
 {
-	struct list *after = sim.events.prev;
+	struct list *after;
 
-	sim_event_cancel(e);
+	sim_event_cancel(e); /* it may have been the last */
+	after = sim.events.prev;
 	e->at_ns = at_ns;
 	e->sequence = ++sim.event_sequence;
 	e->fn = fn;
