@@ -175,7 +175,7 @@ FAKE_EXPORT int rdma_create_id(struct rdma_event_channel *channel, struct rdma_c
 static void fail_qp_of(struct id *id)
 {
 	if (id->id.qp)
-		fail_qp_of(id);
+		fake_qp_fail(fake_qp_of(id->id.qp));
 }
 
 /* Neither side has the other any more; the other one hears of it. */

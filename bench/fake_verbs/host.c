@@ -12,6 +12,7 @@
 #define RETRY_MS 100u  /* until it calls again who let it down: the target may not have its namespace yet */
 #define TELL_MS 1000u
 #define DRAIN_MS 2000u
+#define FILL_LOOK_MS 20u
 
 static struct host *host;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -215,11 +216,14 @@ static void wait_a_turn(struct host *h)
 /* Commands flow on the target's threads; here time passes. */
 static void load(struct host *h)
 {
-	struct figures begin = figures_now(h), last = begin, now = begin;
+	struct figures begin, last, now;
 
 	h->loading = true;
 	for (uint32_t i = 0; i < h->settings.qpairs; i++)
 		host_qpair_begin_load(&h->io[i]);
+	while (h->filled < h->pieces && !one_is_over(h))
+		sleep_us(FILL_LOOK_MS * 1000);
+	begin = last = now = figures_now(h);
 	while (!h->ending && !one_is_over(h)) {
 		wait_a_turn(h);
 		now = figures_now(h);

@@ -23,6 +23,7 @@
 	X(BYTES,      bytes,          4096,  512, HOST_BYTES_MAX)      /* of a command */ \
 	X(SECONDS,    seconds,           0,    0, 1000000)             /* 0: for ever */ \
 	X(COMMANDS,   commands,          0,    0, UINT64_MAX)          /* 0: without end */ \
+	X(FILL,       fills,             0,    0, 1)                   /* first write all of the namespace, once */ \
 	X(PAUSE_US,   pause_us,          0,    0, 1000000)             /* between answers and the next commands */ \
 	X(ICD,        in_capsule,        1,    0, 1)                   /* writes that fit go in the capsule */ \
 	X(INVALIDATE, invalidate,        0,    0, 1)                   /* ask for SEND with invalidate */ \
@@ -43,7 +44,7 @@ void host_settings_read(struct host_settings *s);
 struct host_slot {
 	struct nvme_sqe sqe;
 	char *data;
-	bool busy;
+	bool busy, fills;
 	uint32_t turn;           /* verify: odd: written, to be read */
 };
 
@@ -79,6 +80,7 @@ struct host {
 	uint32_t icd_max;        /* bytes of data in a capsule */
 	uint32_t block_size;
 	uint64_t pieces;         /* of `bytes`, of the namespace */
+	uint64_t filled;         /* of these, before the load */
 	uint64_t errors;
 	bool loading, ending, ended;
 };

@@ -64,6 +64,7 @@ static void take_ns(struct host *h, const struct nvme_id_ns *ns)
 {
 	h->block_size = 1u << ns->lbaf[ns->flbas & 0xf].ds;
 	h->pieces = le64_get(ns->nsze) / (h->settings.bytes / h->block_size ? h->settings.bytes / h->block_size : 1);
+	h->filled = h->settings.fills ? 0 : h->pieces;
 	if (h->settings.bytes % h->block_size || h->pieces < h->settings.depth * h->settings.qpairs)
 		host_failed(h, "the namespace is too small, or of other blocks", 0);
 }

@@ -130,35 +130,51 @@ static void verify(struct host_qpair *q, struct host_slot *s)
 	s->turn++;
 }
 
-void host_qpair_begin_load(struct host_qpair *q)
+/* What stays the same from one command of a slot to the next. */
+static void prepare(struct host_qpair *q, struct host_slot *s, bool writes)
 {
 	const struct host *h = q->host;
-	const struct host_settings *set = &h->settings;
-	bool in_capsule = set->workload == HOST_WRITE && set->in_capsule && set->bytes <= h->icd_max;
+	bool in_capsule = writes && h->settings.in_capsule && h->settings.bytes <= h->icd_max;
 
+	s->sqe = (struct nvme_sqe){ .opc = writes ? NVME_CMD_WRITE : NVME_CMD_READ, .flags = 1 << 6,
+		.cid = le16_of((uint16_t)(s - q->slots)), .nsid = le32_of(1) };
+	s->sqe.rw.nlb = le16_of((uint16_t)(h->settings.bytes / h->block_size - 1));
+	set_data(q, s, in_capsule);
+}
+
+static void choose(struct host_qpair *q, struct host_slot *s)
+{
+	struct host *h = q->host;
+
+	if (unlikely(h->filled < h->pieces)) {
+		if (!s->fills)
+			prepare(q, s, true);
+		s->fills = true;
+		s->sqe.rw.slba = le64_of(h->filled++ * (h->settings.bytes / h->block_size));
+		return;
+	}
+	if (unlikely(s->fills))
+		prepare(q, s, h->settings.workload == HOST_WRITE);
+	s->fills = false;
+	if (h->settings.workload == HOST_VERIFY)
+		next_to_verify(q, s);
+	else
+		s->sqe.rw.slba = le64_of(random_piece(q) * (h->settings.bytes / h->block_size));
+}
+
+void host_qpair_begin_load(struct host_qpair *q)
+{
 	for (uint16_t i = 0; i < q->depth; i++) {
-		struct host_slot *s = &q->slots[i];
-
-		s->sqe = (struct nvme_sqe){ .opc = set->workload == HOST_WRITE ? NVME_CMD_WRITE : NVME_CMD_READ,
-			.flags = 1 << 6, .cid = le16_of(i), .nsid = le32_of(1) };
-		s->sqe.rw.nlb = le16_of((uint16_t)(set->bytes / h->block_size - 1));
-		set_data(q, s, in_capsule);
-		if (set->workload == HOST_VERIFY)
-			next_to_verify(q, s);
+		prepare(q, &q->slots[i], q->host->settings.workload == HOST_WRITE);
+		choose(q, &q->slots[i]);
 		host_qpair_send(q, i);
 	}
 }
 
 static void next(struct host_qpair *q, uint16_t slot)
 {
-	struct host *h = q->host;
-	struct host_slot *s = &q->slots[slot];
-
-	if (h->settings.workload == HOST_VERIFY)
-		next_to_verify(q, s);
-	else
-		s->sqe.rw.slba = le64_of(random_piece(q) * (h->settings.bytes / h->block_size));
-	if (unlikely(h->settings.pause_us))
+	choose(q, &q->slots[slot]);
+	if (unlikely(q->host->settings.pause_us))
 		q->waiting[q->wait_tail++ % HOST_DEPTH_MAX] = slot; /* host.c sends them */
 	else
 		host_qpair_send(q, slot);
@@ -170,10 +186,10 @@ static void answered_load(struct host_qpair *q, uint16_t slot, uint16_t status)
 {
 	struct host *h = q->host;
 
-	q->done++;
+	q->done += !q->slots[slot].fills;
 	if (unlikely(status))
 		host_failed(h, "a command failed", status);
-	if (h->settings.workload == HOST_VERIFY)
+	if (h->settings.workload == HOST_VERIFY && !q->slots[slot].fills)
 		verify(q, &q->slots[slot]);
 	if (unlikely(h->settings.commands && q->done >= h->settings.commands && !h->ending)) {
 		h->ending = true;
