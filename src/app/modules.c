@@ -252,6 +252,7 @@ static bool nvme_stop(struct app *a)
 static int nvmf_start(struct app *a, struct err *e)
 {
 	a->nvmf = nvmf_target_make(a->core, a->bdevs);
+	nvmf_offer_transport(a->nvmf, &nvmf_rdma_ops);
 	nvmf_rpc_add(a->rpc, a->nvmf);
 	return 0;
 }

@@ -22,6 +22,7 @@ static int describe(struct cli *c, struct cli_args *a, const char *first, struct
 
 static const struct cli_option disk_options[] = {
 	{ "iscsi", NULL, "Over iSCSI, as a LUN of a target node, instead of NVMe/TCP" },
+	{ "rdma", NULL, "Over NVMe/RDMA instead of NVMe/TCP; --listen names an address of an adapter" },
 	{ "vhost", NULL, "To virtual machines of this machine, over vhost-user, instead of NVMe/TCP" },
 	{ "name", "NAME", "iSCSI: name of the target node; " CLI_IQN_PREFIX "DISK when left out. One that exists gets the "
 	  "disk as one more LUN. vhost: name of the controller; DISK when left out" },
@@ -64,6 +65,7 @@ struct job {
 	char nqn[256];
 	struct cli_address listen[16];
 	size_t listen_count;
+	const char *trtype;
 	bool made_subsystem;
 	uint64_t nsid;
 	struct err e;
@@ -76,16 +78,18 @@ static int add_namespace(struct job *j);
 static int add_listeners(struct job *j);
 static int add_hosts(struct job *j);
 static void undo(struct job *j);
-static struct json_object *address_json(const struct cli_address *at);
+static struct json_object *address_json(const struct cli_address *at, const char *trtype);
 static void connect_lines(struct json_object *lines, struct json_object *listeners, const char *nqn);
 static void say_how_to_connect(struct json_object *subsystem);
 static struct json_object *fresh(struct cli *c, const char *nqn, struct err *e);
 
 static int run_disk(struct cli *c, struct cli_args *a)
 {
-	struct job j = { .c = c, .a = a };
+	struct job j = { .c = c, .a = a, .trtype = args_has(a, "rdma") ? "RDMA" : "TCP" };
 	struct json_object *now = NULL;
 
+	if (args_has(a, "rdma") && (args_has(a, "vhost") || args_has(a, "iscsi")))
+		return cli_misuse("--rdma is a way of NVMe; leave out --iscsi and --vhost");
 	if (args_has(a, "vhost"))
 		return vhost_export_disk(c, a);
 	if (args_has(a, "iscsi"))
@@ -167,14 +171,14 @@ static int prepare(struct job *j)
 static int make_transport(struct job *j)
 {
 	struct json_object *there = client_call(j->c, "nvmf_get_transports", NULL, &j->e), *params;
-	bool has_tcp = list_find(there, "trtype", "TCP") != NULL;
+	bool is_there = list_find(there, "trtype", j->trtype) != NULL;
 	int rc = there ? 0 : j->e.code;
 
 	json_object_put(there);
-	if (rc || has_tcp)
+	if (rc || is_there)
 		return rc;
 	params = json_object_new_object();
-	json_object_object_add(params, "trtype", json_object_new_string("TCP"));
+	json_object_object_add(params, "trtype", json_object_new_string(j->trtype));
 	rc = client_do(j->c, "nvmf_create_transport", params, &j->e);
 	json_object_put(params);
 	return rc;
@@ -251,6 +255,9 @@ static int add_listeners(struct job *j)
 {
 	struct json_object *there = field(list_find(j->subsystems, "nqn", j->nqn), "listen_addresses");
 
+	if (!j->listen_count && strcmp(j->trtype, "TCP") != 0 && !list_find(there, "trtype", j->trtype))
+		return err_set(&j->e, CLIENT_MISTYPED, "--listen: say at which address, one of an RDMA adapter's; rdma link "
+		               "and ip addr show them");
 	if (!j->listen_count && !list_count(there) &&
 	    cli_parse_address("127.0.0.1:" CLI_PORT, CLI_PORT, &j->listen[j->listen_count++], &j->e))
 		return j->e.code;
@@ -259,7 +266,7 @@ static int add_listeners(struct job *j)
 		int rc;
 
 		json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
-		json_object_object_add(params, "listen_address", address_json(&j->listen[i]));
+		json_object_object_add(params, "listen_address", address_json(&j->listen[i], j->trtype));
 		rc = client_do(j->c, "nvmf_subsystem_add_listener", params, &j->e);
 		json_object_put(params);
 		if (rc)
@@ -342,11 +349,11 @@ int cli_parse_address(const char *text, const char *port_default, struct cli_add
 	return 0;
 }
 
-static struct json_object *address_json(const struct cli_address *at)
+static struct json_object *address_json(const struct cli_address *at, const char *trtype)
 {
 	struct json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "trtype", json_object_new_string("TCP"));
+	json_object_object_add(o, "trtype", json_object_new_string(trtype));
 	json_object_object_add(o, "adrfam", json_object_new_string(at->is_v6 ? "IPv6" : "IPv4"));
 	json_object_object_add(o, "traddr", json_object_new_string(at->host));
 	json_object_object_add(o, "trsvcid", json_object_new_string(at->port));
@@ -382,6 +389,12 @@ void cli_reachable(const char *host, char ret[static CLI_ADDRESS_MAX])
 	freeifaddrs(all);
 }
 
+/* As nvme-cli and the kernel's modules call it. */
+static const char *kind_of(struct json_object *listener)
+{
+	return strcmp(field_text(listener, "trtype"), "RDMA") == 0 ? "rdma" : "tcp";
+}
+
 static void connect_lines(struct json_object *lines, struct json_object *listeners, const char *nqn)
 {
 	for (size_t i = 0; i < list_count(listeners); i++) {
@@ -389,17 +402,21 @@ static void connect_lines(struct json_object *lines, struct json_object *listene
 		char line[512], host[CLI_ADDRESS_MAX];
 
 		cli_reachable(field_text(l, "traddr"), host);
-		snprintf(line, sizeof(line), "nvme connect -t tcp -a %s -s %s -n %s", host, field_text(l, "trsvcid"), nqn);
+		snprintf(line, sizeof(line), "nvme connect -t %s -a %s -s %s -n %s", kind_of(l), host, field_text(l, "trsvcid"),
+		         nqn);
 		json_object_array_add(lines, json_object_new_string(line));
 	}
 }
 
 static void say_how_to_connect(struct json_object *subsystem)
 {
-	struct json_object *lines = json_object_new_array();
+	struct json_object *lines = json_object_new_array(), *listeners = field(subsystem, "listen_addresses");
+	bool tcp = list_find(listeners, "trtype", "TCP"), rdma = list_find(listeners, "trtype", "RDMA");
 
-	connect_lines(lines, field(subsystem, "listen_addresses"), field_text(subsystem, "nqn"));
-	cli_print_lines("On the host, as root:\n    modprobe nvme-tcp", lines);
+	connect_lines(lines, listeners, field_text(subsystem, "nqn"));
+	cli_print_lines(tcp && rdma ? "On the host, as root:\n    modprobe -a nvme-tcp nvme-rdma" :
+	                rdma        ? "On the host, as root:\n    modprobe nvme-rdma" :
+	                              "On the host, as root:\n    modprobe nvme-tcp", lines);
 }
 
 /* --- list, show, remove --- */

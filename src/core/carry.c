@@ -128,6 +128,8 @@ void carry_explain(const char *what, int rc, struct err *e)
 {
 	if (rc == -EBUSY)
 		err_set(e, rc, "%s stays: a device took too long to answer what it has in hand; try again", what);
+	else if (rc == -ENOTSUP)
+		err_set(e, rc, "%s cannot move: its adapter's completions come to the core where it began", what);
 	else if (rc == -EALREADY)
 		err_set(e, -EBUSY, "%s is being moved by the scheduler; try again", what);
 	else if (rc)

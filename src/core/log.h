@@ -51,6 +51,7 @@ void log_line(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 	X(nvme,            "nvme/") \
 	X(nvmf,            "nvmf/") \
 	X(nvmf_tcp,        "nvmf/tcp/") \
+	X(rdma,            "nvmf/rdma/") \
 	X(scsi,            "scsi/") \
 	X(iscsi,           "iscsi/") \
 	X(metrics,         "metrics/") \

@@ -71,6 +71,8 @@ void sched_place_init(struct sched_place *p, struct core *core);
 /* The allowed core with the fewest, which counts one more; of equal ones that whose CPU the network's interrupts come
  * to, or one of the same memory node. cpu: where they come to; -1: unknown. */
 struct reactor *sched_place(struct sched_place *p, int cpu);
+/* The same for what a memory node is known of: an adapter's; -1: unknown. */
+struct reactor *sched_place_on_node(struct sched_place *p, int node);
 static inline uint64_t sched_place_allowed(const struct sched_place *p)
 {
 	return atomic_load_explicit(&p->allowed, memory_order_relaxed);

@@ -23,6 +23,7 @@
 	X(THREAD,   "thread") \
 	X(SOCK,     "sock") \
 	X(NVMF_TCP, "nvmf_tcp") \
+	X(NVMF_RDMA, "nvmf_rdma") \
 	X(BDEV,     "bdev")
 /* REQ_STATE: of commands that stop on their way; REQ_START and REQ_DONE say it of the others. */
 /*   name        group     a              b */
@@ -35,6 +36,10 @@
 	X(REQ_START, NVMF_TCP, "queue",       "command id") \
 	X(REQ_STATE, NVMF_TCP, "slot",        "request's state") \
 	X(REQ_DONE,  NVMF_TCP, "queue",       "status") \
+	X(RDMA_STATE, NVMF_RDMA, "queue",     "connection's state") \
+	X(RDMA_START, NVMF_RDMA, "queue",     "command id") \
+	X(RDMA_REQ_STATE, NVMF_RDMA, "slot",  "request's state") \
+	X(RDMA_DONE, NVMF_RDMA, "queue",      "status") \
 	X(IO_SUBMIT, BDEV,     "lba",         "blocks << 8 | operation") \
 	X(IO_DONE,   BDEV,     "lba",         "status")
 #define TRACE_ENUM(name, group, a, b) TRACE_##name,

@@ -71,7 +71,8 @@ static uint16_t check_command(struct connect *c)
 	const struct nvme_connect *cmd = &c->req->cmd.connect;
 	const struct nvmf_transport_opts *opts = &c->qp->transport->opts;
 	uint16_t sqsize = le16_get(cmd->sqsize);
-	uint32_t entries_max = le16_get(cmd->qid) ? opts->max_queue_depth : opts->max_aq_depth;
+	uint32_t entries_max = c->qp->size_max ? c->qp->size_max :
+	                       le16_get(cmd->qid) ? opts->max_queue_depth : opts->max_aq_depth;
 
 	if (le16_get(cmd->recfmt))
 		return NVME_SC_CONNECT_FORMAT | NVME_SC_DNR;

@@ -38,7 +38,13 @@ static void fill_entry(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uin
 	text_pad(e->trsvcid, sizeof(e->trsvcid), port, ' ');
 	text_pad(e->subnqn, sizeof(e->subnqn), s->nqn, 0);
 	text_pad(e->traddr, sizeof(e->traddr), net_addr_host(a, text), ' ');
-	e->tsas.tcp.sectype = NVMF_TCP_SECTYPE_NONE;
+	if (e->trtype == NVMF_TRTYPE_RDMA) {
+		e->tsas.rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
+		e->tsas.rdma.prtype = NVMF_RDMA_PRTYPE_NOT_SPECIFIED;
+		e->tsas.rdma.cms = NVMF_RDMA_CMS_RDMA_CM;
+	} else {
+		e->tsas.tcp.sectype = NVMF_TCP_SECTYPE_NONE;
+	}
 }
 
 static bool visible(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)

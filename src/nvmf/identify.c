@@ -58,7 +58,7 @@ static void ctrl_common(const struct nvmf_req *req, const struct nvmf_subsystem 
 	id->kas = le16_of(NVMF_KAS_MS / 100);
 	id->ctratt = le32_of(NVME_CTRATT_HOSTID_128 | NVME_CTRATT_TBKAS);
 	id->maxcmd = le16_of(opts->max_queue_depth);
-	id->sgls = le32_of(NVME_SGLS_SUPPORTED | NVME_SGLS_OFFSET | NVME_SGLS_TRANSPORT);
+	id->sgls = le32_of(NVME_SGLS_SUPPORTED | req->qpair->transport->sgls);
 	text_pad(id->subnqn, sizeof(id->subnqn), s->nqn, 0);
 }
 
@@ -112,7 +112,7 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	id->vwc = (s->volatile_cache ? NVME_VWC_PRESENT : 0) | NVME_VWC_FLUSH_NOT_ALL;
 	id->ioccsz = le32_of((uint32_t)(sizeof(struct nvme_sqe) + opts->in_capsule_data_size) / 16);
 	id->iorcsz = le32_of(sizeof(struct nvme_cqe) / 16);
-	id->msdbd = 1;
+	id->msdbd = req->qpair->transport->msdbd;
 	return NVME_SC_SUCCESS;
 }
 

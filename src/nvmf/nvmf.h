@@ -30,6 +30,11 @@ struct nvmf_change {
 };
 typedef void nvmf_change_fn(struct nvmf_change *c);
 
+/* A kind of transport that nvmf_create_transport may name, beside TCP. At most NVMF_KINDS_MAX. */
+#define NVMF_KINDS_MAX 4u
+void nvmf_offer_transport(struct nvmf_target *t, const struct nvmf_transport_ops *ops);
+const struct nvmf_transport_ops *nvmf_offered_transport(const struct nvmf_target *t, const char *name); /* NULL: none */
+
 void nvmf_add_transport(struct nvmf_change *c, const struct nvmf_transport_ops *ops,
                         const struct nvmf_transport_opts *opts);
 
@@ -98,5 +103,6 @@ void nvmf_move_qpair(struct nvmf_move *m, const char *nqn, uint16_t cntlid, uint
 void nvmf_set_place_mask(struct nvmf_target *t, uint64_t mask);
 
 extern const struct nvmf_transport_ops nvmf_tcp_ops;
+extern const struct nvmf_transport_ops nvmf_rdma_ops;
 
 #endif

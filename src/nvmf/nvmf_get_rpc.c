@@ -255,11 +255,20 @@ static void add_transport_opts(struct json_object *o, const struct nvmf_transpor
 	json_add_u64(o, "io_unit_size", opts->io_unit_size);
 	json_add_u64(o, "max_aq_depth", opts->max_aq_depth);
 	json_add_bool(o, "dif_insert_or_strip", opts->dif_insert_or_strip);
-	json_add_bool(o, "c2h_success", opts->c2h_success);
-	json_add_u64(o, "sock_priority", opts->sock_priority);
 	json_add_u64(o, "abort_timeout_sec", opts->abort_timeout_sec);
 	json_add_u64(o, "ack_timeout", opts->ack_timeout_ms);
 	json_add_u64(o, "data_timeout_ms", opts->data_timeout_ms);
+	if (tr->ops->trtype != NVMF_TRTYPE_RDMA) {
+		json_add_bool(o, "c2h_success", opts->c2h_success);
+		json_add_u64(o, "sock_priority", opts->sock_priority);
+		return;
+	}
+	json_add_u64(o, "max_srq_depth", opts->max_srq_depth);
+	json_add_bool(o, "no_srq", opts->no_srq);
+	json_add_u64(o, "num_cqe", opts->num_cqe);
+	json_add_u64(o, "acceptor_backlog", opts->acceptor_backlog);
+	json_add_bool(o, "no_wr_batching", opts->no_wr_batching);
+	json_add_u64(o, "data_wr_pool_size", opts->data_wr_pool_size);
 }
 
 /* Beside what is saved, what SPDK's clients look for: as it is here, whatever was asked for. */
@@ -269,7 +278,8 @@ static void show_transport(struct json_object *o, const struct nvmf_transport *t
 	json_add_u64(o, "iobuf_small_cache_size", 0);
 	json_add_u64(o, "iobuf_large_cache_size", 0);
 	json_add_bool(o, "zcopy", false);
-	json_add_u64(o, "data_wr_pool_size", 0);
+	if (tr->ops->trtype != NVMF_TRTYPE_RDMA)
+		json_add_u64(o, "data_wr_pool_size", 0);
 	json_add_bool(o, "disable_command_passthru", true);
 	json_add_u64(o, "kas", NVMF_KAS_MS / 100);
 	json_add_u64(o, "min_kato", NVMF_KAS_MS); /* a shorter timeout is rounded up to it */
@@ -312,6 +322,24 @@ static void emit_stat(void *arg, const char *key, uint64_t v)
 	json_add_u64(arg, key, v);
 }
 
+/* An object of an array; the values that follow are its. */
+struct devices_out {
+	struct json_object *array, *device;
+};
+
+static void begin_device(void *arg, const char *name)
+{
+	struct devices_out *o = arg;
+
+	o->device = json_append_object(o->array);
+	json_add_text(o->device, "name", name);
+}
+
+static void emit_device_stat(void *arg, const char *key, uint64_t v)
+{
+	json_add_u64(((struct devices_out *)arg)->device, key, v);
+}
+
 /* Connections that no Connect command has made queues yet. The counters are read one by one while they move. */
 static uint32_t unassociated(uint32_t connections, const struct nvmf_core *nc)
 {
@@ -347,6 +375,11 @@ static void show_core(struct json_object *array, struct nvmf_target *t, uint32_t
 		json_add_text(to, "trtype", tr->ops->name);
 		if (tr->ops->stats)
 			tr->ops->stats(tr, index, emit_stat, to);
+		if (tr->ops->device_stats) {
+			struct devices_out out = { .array = json_add_array(to, "devices") };
+
+			tr->ops->device_stats(tr, index, begin_device, emit_device_stat, &out);
+		}
 	}
 }
 

@@ -35,6 +35,11 @@ struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s)
 	return sched_place(&t->place, t->core_count > 1 ? sock_incoming_cpu(s) : -1);
 }
 
+struct reactor *nvmf_target_place_on_node(struct nvmf_target *t, int node)
+{
+	return sched_place_on_node(&t->place, node);
+}
+
 void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r)
 {
 	sched_place_left(&t->place, r);
@@ -56,7 +61,8 @@ static void offer(struct sched_mover *m, struct sched_offers *o)
 		struct nvmf_qpair *qp = list_entry(l, struct nvmf_qpair, link);
 		const struct sched_item item = {
 			.id = qp->id, .work = qp->work, .allowed = sched_place_allowed(&t->place),
-			.fixed = sched_rests(m, qp->moved_round) || qp->pinned || !qp->connected || qp->closing,
+			.fixed = sched_rests(m, qp->moved_round) || qp->pinned || !qp->connected || qp->closing ||
+			         !qp->transport->ops->qpair_move,
 		};
 
 		qp->work = 0;
@@ -76,8 +82,8 @@ static void move(struct sched_mover *m, uint64_t id, struct reactor *to, void (*
 {
 	struct nvmf_qpair *qp = find_here(container_of(m, struct nvmf_target, mover), id);
 
-	if (!qp || qp->closing) {
-		done(arg, -ENOTCONN);
+	if (!qp || qp->closing || !qp->transport->ops->qpair_move) {
+		done(arg, qp && !qp->closing ? -ENOTSUP : -ENOTCONN);
 		return;
 	}
 	qp->moved_round = m->round;
@@ -164,6 +170,8 @@ static void move_on_core(struct msg *msg)
 	qp->pinned = m->pinned;
 	if (m->to == reactor_self())
 		moved(m, 0);
+	else if (!qp->transport->ops->qpair_move)
+		moved(m, -ENOTSUP);
 	else
 		qp->transport->ops->qpair_move(qp, m->to, moved, m);
 }

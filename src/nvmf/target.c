@@ -121,6 +121,23 @@ struct nvmf_transport *nvmf_target_transport(const struct nvmf_target *t, const 
 	return NULL;
 }
 
+void nvmf_offer_transport(struct nvmf_target *t, const struct nvmf_transport_ops *ops)
+{
+	uint32_t i = 0;
+
+	while (t->offered[i])
+		must(++i < NVMF_KINDS_MAX);
+	t->offered[i] = ops;
+}
+
+const struct nvmf_transport_ops *nvmf_offered_transport(const struct nvmf_target *t, const char *name)
+{
+	for (uint32_t i = 0; i < NVMF_KINDS_MAX && t->offered[i]; i++)
+		if (!strcasecmp(t->offered[i]->name, name))
+			return t->offered[i];
+	return NULL;
+}
+
 static struct nvmf_portal *portal_find(struct nvmf_target *t, struct nvmf_transport *tr, const struct net_addr *addr)
 {
 	list_each(l, &t->portals) {

@@ -113,6 +113,7 @@ struct nvmf_target {
 	bool place_mask_set;              /* over RPC: to be saved */
 	struct sched_mover mover;
 	uint32_t moves_out;               /* struct nvmf_move */
+	const struct nvmf_transport_ops *offered[NVMF_KINDS_MAX];
 	struct list transports, portals;
 	struct list changes;              /* struct nvmf_change: waiting for their turn */
 	struct nvmf_change *changing;     /* the one that builds now (change.c) */

@@ -97,6 +97,7 @@ struct nvmf_qpair {
 	struct reactor *reactor;
 	uint16_t qid;
 	uint16_t size;                /* entries, from Connect; the transport's initial depth before */
+	uint16_t size_max;            /* more than the transport made room for is refused; 0: as its options say */
 	uint16_t sqhd;
 	bool connected, closing, flow_control_off;
 	bool connecting;              /* the control reactor decides on its Connect */
@@ -138,6 +139,13 @@ struct nvmf_transport_opts {
 	bool dif_insert_or_strip;
 	uint32_t data_timeout_ms;          /* a host silent after R2T, or deaf, loses its connection: default 30000 */
 	uint32_t sock_priority;
+	/* RDMA */
+	uint32_t max_srq_depth;            /* entries of a shared receive queue; 0: 4096 */
+	uint32_t num_cqe;                  /* entries a completion queue begins with, without shared receives; 0: 4096 */
+	uint32_t acceptor_backlog;         /* 0: 100 */
+	uint32_t data_wr_pool_size;        /* accepted; send queues are sized by their depth here */
+	bool no_srq;                       /* no shared receive queues even where there are some */
+	bool no_wr_batching;               /* post each work request by itself */
 };
 
 /* The table a transport is; about ten functions. */
@@ -157,16 +165,23 @@ struct nvmf_transport_ops {
 	void (*qpair_sized)(struct nvmf_qpair *qp);            /* Connect told qp->size: make the slots. */
 	void (*qpair_addrs)(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
 	/* Give the qpair to another reactor. The same struct nvmf_qpair goes on living there; requests end where they
-	 * began. done runs on the calling core, later. */
+	 * began. done runs on the calling core, later. NULL: its qpairs stay where they are. */
 	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *done, void *arg);
 	void (*stats)(struct nvmf_transport *tr, uint32_t core_index, void (*emit)(void *arg, const char *key, uint64_t v),
 	              void *arg);
+	/* The same for each adapter that the core uses; `device` begins one. NULL: it has none. */
+	void (*device_stats)(struct nvmf_transport *tr, uint32_t core_index,
+	                     void (*device)(void *arg, const char *name),
+	                     void (*emit)(void *arg, const char *key, uint64_t v), void *arg);
 };
 
 struct nvmf_transport {
 	const struct nvmf_transport_ops *ops;
 	struct nvmf_target *target;
 	struct nvmf_transport_opts opts;
+	/* For Identify, set by make(). */
+	uint32_t sgls;                     /* NVME_SGLS_*: descriptors it takes */
+	uint8_t msdbd;                     /* data descriptors of a command */
 	struct list link;
 	/* control */
 	uint32_t ctrlrs;                   /* controllers that came by it */
@@ -225,6 +240,7 @@ static inline void nvmf_qpair_worked(struct nvmf_qpair *qp) { qp->work += core_c
 /* Which core a new connection should live on: the least loaded. Counts it there; nvmf_qpair_init() takes the count
  * over, and who does not get that far gives it back. */
 struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s);
+struct reactor *nvmf_target_place_on_node(struct nvmf_target *t, int node); /* of its adapter; -1: unknown */
 void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r);
 /* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old (when no request is in
  * the target's hands, and qp->reactor already names the new one), then on the new core, with the same qp. What is

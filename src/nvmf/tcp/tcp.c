@@ -51,6 +51,8 @@ static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_
 	tr->base.ops = &nvmf_tcp_ops;
 	tr->base.target = t;
 	tr->base.opts = *opts;
+	tr->base.sgls = NVME_SGLS_OFFSET | NVME_SGLS_TRANSPORT;
+	tr->base.msdbd = 1;
 	if (!opts->data_timeout_ms)
 		tr->base.opts.data_timeout_ms = TCP_DATA_TIMEOUT_MS;
 	tr->core = core;
