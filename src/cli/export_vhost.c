@@ -25,6 +25,12 @@ static const char *disk_of(struct json_object *ctrlr)
 	return field_text(field(field(ctrlr, "backend_specific"), "block"), "bdev");
 }
 
+/* "" unless its disk went away. */
+static const char *lost_disk_of(struct json_object *ctrlr)
+{
+	return field_text(field(field(ctrlr, "backend_specific"), "block"), "lost_bdev");
+}
+
 /* The target of a SCSI host that a disk is; NULL: none, or it is no such host. */
 static struct json_object *target_of(struct json_object *ctrlr, const char *disk)
 {
@@ -236,7 +242,7 @@ static void show(struct json_object *ctrlr)
 	char disks[2048];
 
 	if (!*disks_of(ctrlr, disks, sizeof(disks)))
-		snprintf(disks, sizeof(disks), "%s", field(field(ctrlr, "backend_specific"), "scsi") ? "none" : "GONE");
+		snprintf(disks, sizeof(disks), "%s%s", lost_disk_of(ctrlr), *lost_disk_of(ctrlr) ? ", GONE" : "none");
 	printf("%s\n  socket      %s\n  disk        %s%s\n  connected   %zu\n", field_text(ctrlr, "ctrlr"),
 	       field_text(ctrlr, "socket"), disks, read_only(ctrlr),
 	       list_count(field(ctrlr, "sessions")));
@@ -339,12 +345,15 @@ static void show_disks(struct json_object *ctrlr, void (*line)(const char *fmt, 
 	struct json_object *targets = field(field(ctrlr, "backend_specific"), "scsi");
 
 	if (!targets)
-		line("  disk       %s%s", *disk_of(ctrlr) ? disk_of(ctrlr) : "GONE", read_only(ctrlr));
+		line("  disk       %s%s%s%s", disk_of(ctrlr), lost_disk_of(ctrlr), *disk_of(ctrlr) ? "" : ", GONE",
+		     read_only(ctrlr));
 	for (size_t i = 0; i < list_count(targets); i++) {
 		struct json_object *t = list_at(targets, i);
+
 		const char *disk = field_text(list_at(field(t, "luns"), 0), "bdev_name");
 
-		line("  target     %lu: %s", field_u64(t, "scsi_dev_num"), *disk ? disk : "GONE");
+		line("  target     %lu: %s%s%s", field_u64(t, "scsi_dev_num"), disk, field_text(t, "lost_bdev"),
+		     *disk ? "" : ", GONE");
 	}
 }
 
@@ -397,8 +406,8 @@ static bool look_at_ctrlr(struct doctor *d, struct json_object *ctrlr)
 	for (size_t i = 0; i < list_count(sessions); i++)
 		broken += broken_queues(list_at(sessions, i));
 	if (field(specific, "block") && !*disk_of(ctrlr))
-		doctor_say(d, "vhost", DOCTOR_PROBLEM, "gantry disk create", "%s has lost its disk: requests end with "
-		           "errors until one of its name comes back", name);
+		doctor_say(d, "vhost", DOCTOR_PROBLEM, NULL, "%s has lost its disk %s: requests end with errors until a "
+		           "disk of that name is there again", name, lost_disk_of(ctrlr));
 	else if (!field_bool(ctrlr, "client") && *socket == '/' && access(socket, F_OK) < 0)
 		doctor_say(d, "vhost", DOCTOR_PROBLEM, NULL, "%s: its socket %s cannot be found from here (%s): no machine can "
 		           "connect; remove the export and make it again", name, socket, strerror(errno));

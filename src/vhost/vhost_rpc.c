@@ -184,8 +184,7 @@ static void add_blk(struct json_object *specific, const struct vhost_blk_info *b
 	json_add_bool(o, "readonly", b->read_only);
 	if (b->gone)
 		json_object_object_add(o, "bdev", NULL);
-	else
-		json_add_text(o, "bdev", b->bdev_name);
+	json_add_text(o, b->gone ? "lost_bdev" : "bdev", b->bdev_name);
 	json_add_text(o, "transport", transports[0]);
 }
 

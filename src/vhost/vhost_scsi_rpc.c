@@ -120,6 +120,8 @@ static void show_target(struct json_object *list, uint32_t num, const struct vho
 	json_add_u64(o, "scsi_dev_num", num);
 	json_add_u64(o, "id", num);
 	json_add_text(o, "target_name", name);
+	if (i->gone)
+		json_add_text(o, "lost_bdev", i->bdev_name);
 	luns = json_add_array(o, "luns");
 	if (i->gone)
 		return;

@@ -56,8 +56,8 @@ def test_doctor_knows_what_is_in_the_way(cli, findings):
     path.with_name("elsewhere").rename(path)
     cli.daemon.rpc("bdev_malloc_delete", name="disk")
     ((level, text),) = findings()
-    assert level == "problem" and "vm has lost its disk" in text
-    assert "disk       GONE" in cli("status")
+    assert level == "problem" and "vm has lost its disk disk: " in text
+    assert "disk       disk, GONE\n" in cli("status")
 
 
 def test_scsi_controllers(cli, findings):
@@ -125,7 +125,7 @@ def test_read_only_and_gone(cli):
     assert "  disk       disk, read only\n" in cli("status")
     assert "  disk        disk, read only\n" in cli("export", "show", "ro")
     cli.daemon.rpc("bdev_malloc_delete", name="disk")
-    assert "  disk        GONE" in cli("export", "show", "vm")
+    assert "  disk        disk, GONE\n" in cli("export", "show", "vm")
     cli.daemon.rpc("vhost_create_scsi_controller", ctrlr="scsi")
     assert "  disk        none\n" in cli("export", "show", "scsi")
 
