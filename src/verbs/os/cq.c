@@ -81,7 +81,10 @@ int platform_cq_start(struct verbs_cq *cq)
 
 void platform_cq_stop(struct verbs_cq *cq)
 {
-	source_stop(&os_cq(cq)->bell);
+	struct source *bell = &os_cq(cq)->bell;
+
+	if (bell->reactor) /* else it has hung up */
+		source_stop(bell);
 }
 
 static void on_bell(struct source *s, uint32_t events)

@@ -107,7 +107,8 @@ static int begin(struct os_dev *d)
 
 void os_dev_stop(struct os_dev *d)
 {
-	source_stop(&d->async);
+	if (d->async.reactor)
+		source_stop(&d->async);
 }
 
 void platform_dev_free(struct verbs_dev *dev)
