@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* world.c: verbs_test.c on a real adapter, whose address is the program's argument. */
+/* test_world.c: verbs_test.c on a real adapter, whose address is the program's argument. */
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
