@@ -154,10 +154,11 @@ static void run_channel(struct sim_ready *r)
 {
 	struct sim_channel *ch = container_of(r, struct sim_channel, ready);
 	struct list *l = list_pop(&ch->events);
-	struct cm_event *e = list_entry(l, struct cm_event, link);
+	struct cm_event *e;
 
 	if (!l)
 		return;
+	e = list_entry(l, struct cm_event, link);
 	if (!list_empty(&ch->events))
 		sim_ready_add(core_control(ch->v->core), &ch->ready, run_channel);
 	switch (e->kind) {
