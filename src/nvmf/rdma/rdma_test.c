@@ -115,11 +115,659 @@ static void identify_comes_whole(void **state)
 	assert_int_equal(le32_get(id.ioccsz), (64 + 4096) / 16);
 }
 
+/* --- eyes --------------------------------------------------------------------------------------------------- */
+
+struct asked {
+	const char *key;
+	uint64_t sum;
+};
+
+static void add_if(void *arg, const char *key, uint64_t v)
+{
+	struct asked *a = arg;
+
+	if (strcmp(a->key, key) == 0)
+		a->sum += v;
+}
+
+static void ask(void *arg)
+{
+	struct nvmf_transport *tr = nvmf_target_transport(w.target, "RDMA");
+
+	for (uint32_t i = 0; i < core_reactor_count(w.core); i++)
+		tr->ops->stats(tr, i, add_if, arg);
+}
+
+/* A counter of the transport, of all cores. */
+static uint64_t count_of(const char *key)
+{
+	struct asked a = { .key = key };
+
+	sim_as(core_control(w.core), ask, &a);
+	return a.sum;
+}
+
+static uint32_t conns(void)
+{
+	return rdma_of(nvmf_target_transport(w.target, "RDMA"))->conn_count;
+}
+
+static bool no_conns(void *arg) { return conns() == *(uint32_t *)arg; }
+
+/* Until only so many are left. */
+static void expect_conns(uint32_t count)
+{
+	assert_true(sim_run(no_conns, &count, 20 * NS_PER_S));
+}
+
+/* Every shared receive is where a command may come into it. */
+static void expect_receives_posted(void)
+{
+	struct rdma_transport *tr = rdma_of(nvmf_target_transport(w.target, "RDMA"));
+
+	list_each(l, &tr->devs) {
+		struct rdma_dev *d = list_entry(l, struct rdma_dev, link);
+
+		for (uint32_t i = 0; i < core_reactor_count(w.core); i++)
+			if (d->homes[i])
+				assert_int_equal(d->homes[i]->shared.posted, d->homes[i]->shared.count);
+	}
+}
+
+static void expect_nothing_held(void)
+{
+	struct mem_stats m;
+
+	world_pass(NS_PER_MS); /* an answer's own completion comes after it */
+	mem_get_stats(w.core, &m);
+	assert_int_equal(m.in_use_bytes, 0);
+	assert_int_equal(m.waiting, 0);
+	assert_int_equal(count_of("remembered"), 0);
+	expect_receives_posted();
+}
+
+/* --- who is let in ------------------------------------------------------------------------------------------- */
+
+static uint16_t rejected_as(uint16_t recfmt, uint16_t qid, uint16_t hrqsize, uint16_t hsqsize, uint8_t serve)
+{
+	static struct host h;
+	uint16_t status;
+
+	host_init(&h, &w, qid, 32);
+	h.req.recfmt = le16_of(recfmt);
+	h.req.hrqsize = le16_of(hrqsize);
+	h.req.hsqsize = le16_of(hsqsize);
+	h.params.read_serve = serve;
+	status = host_connect_rdma(&h) ? 0 : h.rejected ? h.reject_status : UINT16_MAX;
+	host_close(&h);
+	world_pass(10 * NS_PER_MS);
+	return status;
+}
+
+/* A host that is not let in is told why, in the private data, and costs nothing afterwards. */
+static void who_is_not_let_in_is_told_why(void **state)
+{
+	uint16_t got[7];
+
+	world_start(&w, 2, NULL);
+	got[0] = rejected_as(0, 1, 128, 127, 16);
+	got[1] = rejected_as(1, 1, 128, 127, 16);
+	got[2] = rejected_as(0, 9, 128, 127, 16);
+	got[3] = rejected_as(0, 1, 128, 0, 16);
+	got[4] = rejected_as(0, 1, 1, 127, 16);
+	got[5] = rejected_as(0, 1, 128, 127, 0);
+	expect_conns(0);
+	world_stop(&w);
+	assert_int_equal(got[0], 0);
+	assert_int_equal(got[1], NVME_RDMA_CM_INVALID_RECFMT);
+	assert_int_equal(got[2], NVME_RDMA_CM_INVALID_QID);
+	assert_int_equal(got[3], NVME_RDMA_CM_INVALID_HSQSIZE);
+	assert_int_equal(got[4], NVME_RDMA_CM_INVALID_HRQSIZE);
+	assert_int_equal(got[5], NVME_RDMA_CM_INVALID_IRD);
+}
+
+/* No memory for its queues: NO_RSC, and those that are there live on. */
+static void no_resources_is_an_answer(void **state)
+{
+	static struct host more;
+
+	w.target_adapter.send_max = 8; /* less than one command may need */
+	world_start(&w, 3, NULL);
+	host_init(&more, &w, 0, 32);
+	assert_false(host_connect_rdma(&more));
+	assert_int_equal(more.reject_status, NVME_RDMA_CM_NO_RSC);
+	host_close(&more);
+	expect_conns(0);
+	w.target_adapter.send_max = 0;
+	world_stop(&w);
+}
+
+/* Who connects and says nothing goes, and who asks for more entries than were negotiated is refused. */
+static void connect_has_to_come_and_to_fit(void **state)
+{
+	static struct host h;
+	struct nvme_cqe cqe;
+
+	world_start(&w, 4, NULL);
+	host_init(&h, &w, 0, 16);
+	assert_true(host_connect_rdma(&h));
+	assert_int_equal(h.crqsize, 16);
+	h.req.hsqsize = le16_of(16);
+	assert_int_equal(host_connect(&h, 0, NVME_CNTLID_DYNAMIC, NULL) & NVME_SC_CODE, NVME_SC_CONNECT_INVALID_PARAM);
+	assert_false(host_answer(&h, &cqe, 70 * NS_PER_S));
+	assert_true(h.ended);
+	assert_int_equal(count_of("timed_out"), 1);
+	host_close(&h);
+	expect_conns(0);
+	world_stop(&w);
+}
+
+/* --- descriptors --------------------------------------------------------------------------------------------- */
+
+static uint16_t run_with(uint8_t opc, struct nvme_sgl sgl, uint32_t capsule_len)
+{
+	static const uint8_t zeros[8192];
+	struct nvme_sqe sqe = host_rw(opc, 0, 8);
+
+	sqe.sgl1 = sgl;
+	return host_run(&io, &sqe, zeros, capsule_len) & NVME_SC_CODE;
+}
+
+static struct nvme_sgl with_id(struct nvme_sgl s, uint8_t id)
+{
+	s.id = id;
+	return s;
+}
+
+/* Each ends with its status, and the connection goes on. */
+static void wrong_sgls_fail_the_command_only(void **state)
+{
+	begin(NULL);
+	assert_int_equal(run_with(NVME_CMD_WRITE, host_in_capsule(0, 4096), 4096), 0);
+	assert_int_equal(run_with(NVME_CMD_WRITE, host_in_capsule(0, 4096), 512), NVME_SC_SGL_INVALID_DATA);
+	assert_int_equal(run_with(NVME_CMD_WRITE, host_in_capsule(0, 512), 512), NVME_SC_SGL_INVALID_DATA);
+	assert_int_equal(run_with(NVME_CMD_WRITE, host_in_capsule(5000, 4096), 4096), NVME_SC_SGL_INVALID_OFFSET);
+	assert_int_equal(run_with(NVME_CMD_READ, host_in_capsule(0, 4096), 4096), NVME_SC_INVALID_FIELD);
+	assert_int_equal(run_with(NVME_CMD_READ, host_keyed(&io, 0, 512, false), 0), NVME_SC_SGL_INVALID_DATA);
+	assert_int_equal(run_with(NVME_CMD_WRITE, host_keyed(&io, 0, 4095, false), 0), NVME_SC_SGL_INVALID_DATA);
+	assert_int_equal(run_with(NVME_CMD_WRITE, with_id(host_keyed(&io, 0, 4096, false), 0x5a), 0),
+	                 NVME_SC_SGL_INVALID_TYPE);
+	assert_int_equal(run_with(NVME_CMD_WRITE, with_id(host_in_capsule(0, 4096), 0x00), 4096), NVME_SC_SGL_INVALID_TYPE);
+	assert_int_equal(run_with(NVME_CMD_WRITE, host_list(0, 17), 272), NVME_SC_SGL_INVALID_COUNT);
+	assert_int_equal(run_with(NVME_CMD_WRITE, host_list(0, 2), 31), NVME_SC_SGL_INVALID_LAST);
+	assert_int_equal(run_with(NVME_CMD_WRITE, host_list(0, 2), 32), NVME_SC_SGL_INVALID_TYPE); /* zeros */
+	assert_int_equal(write_blocks(&io, 0, 8, 5), 0);
+	check_blocks(&io, 0, 8, 5);
+	expect_nothing_held();
+	end();
+}
+
+/* Pieces of the host's memory in the order of a list, with holes between them. */
+static void lists_scatter_and_gather(void **state)
+{
+	static uint8_t linear[64 * TEST_BLOCK];
+	struct nvme_sgl list[16];
+	struct nvme_sqe sqe;
+
+	begin(NULL);
+	for (uint32_t i = 0; i < 16; i++)
+		list[i] = host_keyed(&io, (15 - i) * 8192, 4 * TEST_BLOCK, false);
+	fill(linear, sizeof(linear), 9);
+	for (uint32_t i = 0; i < 16; i++)
+		memcpy(io.data + (15 - i) * 8192, linear + i * 4 * TEST_BLOCK, 4 * TEST_BLOCK);
+	sqe = host_rw(NVME_CMD_WRITE, 100, 64);
+	sqe.sgl1 = host_list(16, 16);
+	{
+		uint8_t capsule[16 + sizeof(list)] = { 0 };
+
+		memcpy(capsule + 16, list, sizeof(list));
+		assert_int_equal(host_run(&io, &sqe, capsule, sizeof(capsule)), 0);
+	}
+	check_blocks(&io, 100, 64, 9);
+	memset(io.data, 0xee, 200000);
+	sqe = host_rw(NVME_CMD_READ, 100, 64);
+	sqe.sgl1 = host_list(0, 16);
+	assert_int_equal(host_run(&io, &sqe, list, sizeof(list)), 0);
+	for (uint32_t i = 0; i < 16; i++) {
+		assert_memory_equal(io.data + (15 - i) * 8192, linear + i * 4 * TEST_BLOCK, 4 * TEST_BLOCK);
+		assert_int_equal(io.data[(15 - i) * 8192 + 4 * TEST_BLOCK], 0xee);
+	}
+	assert_int_equal(count_of("listed"), 2);
+	expect_nothing_held();
+	end();
+}
+
+/* The answer takes the key away, if that was asked for and the adapter can. */
+static void keys_are_invalidated_when_asked(void **state)
+{
+	for (int lacks = 0; lacks < 2; lacks++) {
+		struct nvme_sqe sqe = host_rw(NVME_CMD_READ, 0, 8);
+
+		w.target_adapter.lacks_invalidate = lacks;
+		begin(NULL);
+		sqe.sgl1 = host_keyed(&io, 0, 4096, true);
+		assert_int_equal(host_run(&io, &sqe, NULL, 0), 0);
+		assert_int_equal(io.invalidated[io.answers_read - 1], lacks ? 0 : io.rkey);
+		assert_int_equal(sim_key_is_valid(io.key), lacks);
+		w.target_adapter.lacks_invalidate = false;
+		end();
+	}
+}
+
+/* --- waits --------------------------------------------------------------------------------------------------- */
+
+/* Many at once, of which each may wait for something: all are answered, and with the right data. */
+static void run_many(struct host *h, uint32_t count, uint32_t blocks)
+{
+	struct nvme_cqe cqe;
+	uint32_t room = HOST_DATA / (blocks * TEST_BLOCK);
+
+	fill(h->data, HOST_DATA, 3);
+	for (uint32_t i = 0; i < count; i++) {
+		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, (i % room) * blocks, blocks);
+
+		sqe.sgl1 = host_keyed(h, (i % room) * blocks * TEST_BLOCK, blocks * TEST_BLOCK, false);
+		host_command(h, &sqe, NULL, 0);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		assert_true(host_answer(h, &cqe, 100 * NS_PER_S));
+		assert_int_equal(nvme_cqe_status(&cqe), 0);
+	}
+	memset(h->data, 0, HOST_DATA);
+	for (uint32_t i = 0; i < count; i++) {
+		struct nvme_sqe sqe = host_rw(NVME_CMD_READ, (i % room) * blocks, blocks);
+
+		sqe.sgl1 = host_keyed(h, (i % room) * blocks * TEST_BLOCK, blocks * TEST_BLOCK, false);
+		host_command(h, &sqe, NULL, 0);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		assert_true(host_answer(h, &cqe, 100 * NS_PER_S));
+		assert_int_equal(nvme_cqe_status(&cqe), 0);
+	}
+	for (uint32_t i = 0; i < min_u32(count, room) * blocks * TEST_BLOCK; i++)
+		assert_int_equal(h->data[i], (uint8_t)(i * 31 + (i >> 9) * 7 + 3));
+}
+
+/* The smallest adapter that will do: one piece of memory a work request, one READ at a time, room for one command's
+ * work requests. Everything waits for everything, and everything goes on. */
+static void a_small_adapter_is_only_slower(void **state)
+{
+	static uint64_t reads, sends, turns, split;
+
+	w.target_adapter.sge_max = 2;
+	w.target_adapter.send_max = 29;
+	w.target_adapter.read_depth_max = 1;
+	begin(NULL);
+	run_many(&io, 100, 256);
+	reads = count_of("pending_rdma_read");
+	sends = count_of("pending_rdma_write") + count_of("pending_rdma_send");
+	turns = count_of("pending_turn");
+	split = count_of("split_reads");
+	expect_nothing_held();
+	w.target_adapter.sge_max = w.target_adapter.send_max = w.target_adapter.read_depth_max = 0;
+	end();
+	assert_true(reads > 50);
+	assert_true(sends > 50);
+	assert_true(turns > 50);
+	assert_true(split == 0);
+}
+
+/* Several READs a command, more than there may be at a time. */
+static void long_lists_are_read_in_parts(void **state)
+{
+	struct nvme_sgl list[16];
+	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 100, 16);
+
+	w.target_adapter.read_depth_max = 3;
+	begin(NULL);
+	fill(io.data, 16 * TEST_BLOCK, 21);
+	for (uint32_t i = 0; i < 16; i++)
+		list[i] = host_keyed(&io, i * TEST_BLOCK, TEST_BLOCK, false);
+	sqe.sgl1 = host_list(0, 16);
+	for (uint32_t i = 0; i < 40; i++)
+		host_command(&io, &sqe, list, sizeof(list));
+	for (uint32_t i = 0; i < 40; i++) {
+		struct nvme_cqe cqe;
+
+		assert_true(host_answer(&io, &cqe, 10 * NS_PER_S));
+		assert_int_equal(nvme_cqe_status(&cqe), 0);
+	}
+	check_blocks(&io, 100, 16, 21);
+	assert_true(count_of("split_reads") > 30);
+	expect_nothing_held();
+	w.target_adapter.read_depth_max = 0;
+	end();
+}
+
+/* Buffers for little more than one I/O of the largest size: who waits gets its turn, over all queue pairs. */
+static void a_starved_budget_makes_progress(void **state)
+{
+	static struct host hosts[6];
+	struct nvmf_transport_opts opts = world_opts;
+	struct nvme_cqe cqe;
+	uint64_t waited;
+
+	opts.max_srq_depth = 64;
+	w.memory_bytes = 26u << 20;
+	w.cores = 1;
+	world_start(&w, 7, &opts);
+	host_ready(&admin, &w, 0, &cntlid);
+	for (uint16_t i = 0; i < 6; i++)
+		host_ready(&hosts[i], &w, (uint16_t)(i + 1), &cntlid);
+	for (uint32_t n = 0; n < 30; n++)
+		for (uint32_t i = 0; i < 6; i++) {
+			struct nvme_sqe sqe = host_rw(n % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, 2048 * i, 2048);
+
+			sqe.sgl1 = host_keyed(&hosts[i], 0, 1u << 20, false);
+			host_command(&hosts[i], &sqe, NULL, 0);
+		}
+	for (uint32_t n = 0; n < 30; n++)
+		for (uint32_t i = 0; i < 6; i++) {
+			assert_true(host_answer(&hosts[i], &cqe, 100 * NS_PER_S));
+			assert_int_equal(nvme_cqe_status(&cqe), 0);
+		}
+	waited = count_of("pending_data_buffer") + count_of("pending_turn");
+	expect_nothing_held();
+	for (uint32_t i = 0; i < 6; i++)
+		host_close(&hosts[i]);
+	host_close(&admin);
+	world_pass(NS_PER_S);
+	w.memory_bytes = 0;
+	w.cores = 0;
+	world_stop(&w);
+	assert_true(waited > 20);
+}
+
+/* Fewer shared receives than hosts have commands: they are sent again until there is one. */
+static void dry_shared_receives_are_only_slower(void **state)
+{
+	static struct host hosts[4];
+	struct nvmf_transport_opts opts = world_opts;
+	struct nvme_cqe cqe;
+
+	opts.max_srq_depth = 64;
+	w.cores = 1;
+	world_start(&w, 8, &opts);
+	host_ready(&admin, &w, 0, &cntlid);
+	for (uint16_t i = 0; i < 4; i++)
+		host_ready(&hosts[i], &w, (uint16_t)(i + 1), &cntlid);
+	mem_starve(w.core, 3);
+	for (uint32_t n = 0; n < 120; n++)
+		for (uint32_t i = 0; i < 4; i++) {
+			struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 8 * n, 8);
+
+			sqe.sgl1 = host_in_capsule(0, 4096);
+			host_command(&hosts[i], &sqe, hosts[i].data, 4096);
+		}
+	for (uint32_t n = 0; n < 120; n++)
+		for (uint32_t i = 0; i < 4; i++) {
+			assert_true(host_answer(&hosts[i], &cqe, 100 * NS_PER_S));
+			assert_int_equal(nvme_cqe_status(&cqe), 0);
+		}
+	mem_starve(w.core, 0);
+	expect_nothing_held();
+	for (uint32_t i = 0; i < 4; i++)
+		host_close(&hosts[i]);
+	host_close(&admin);
+	world_pass(NS_PER_S);
+	w.cores = 0;
+	world_stop(&w);
+}
+
+/* --- hosts that break the rules ------------------------------------------------------------------------------- */
+
+static bool has_ended(void *arg) { return ((struct host *)arg)->ended; }
+
+static void expect_end(struct host *h)
+{
+	assert_true(sim_run(has_ended, h, 10 * NS_PER_S));
+	expect_conns(1);
+	/* The other one does not notice. */
+	assert_int_equal(admin.ended, false);
+	host_close(h);
+	host_ready(h, &w, 1, &cntlid);
+}
+
+static void what_cannot_be_answered_ends_the_connection(void **state)
+{
+	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 8);
+	uint8_t half[63] = { 0 };
+
+	begin(NULL);
+	host_raw(&io, half, sizeof(half));
+	expect_end(&io);
+	sqe.sgl1 = host_keyed(&io, HOST_DATA - 512, 4096, false); /* not all of it is the host's */
+	host_command(&io, &sqe, NULL, 0);
+	expect_end(&io);
+	sqe = host_rw(NVME_CMD_READ, 0, 8);
+	sqe.sgl1 = host_keyed(&io, 0, 4096, false);
+	sqe.sgl1.key = le32_of(io.rkey + 1000);
+	host_command(&io, &sqe, NULL, 0);
+	expect_end(&io);
+	assert_int_equal(count_of("failed"), 2);
+	assert_int_equal(count_of("broken_rules"), 1);
+	end();
+}
+
+/* More commands than its queue has entries: none of them can be answered, since what the target READs is lost. */
+static void a_host_that_overruns_its_queue_goes(void **state)
+{
+	begin(NULL);
+	sim_adapter_link(w.adapter, false, true, 0);
+	for (uint32_t i = 0; i < 128; i++) {
+		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 8);
+
+		sqe.sgl1 = host_keyed(&io, 0, 4096, false);
+		host_command(&io, &sqe, NULL, 0);
+	}
+	world_pass(2 * NS_PER_MS);
+	assert_int_equal(count_of("broken_rules"), 0);
+	{
+		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 8);
+
+		sqe.sgl1 = host_keyed(&io, 0, 4096, false);
+		host_command(&io, &sqe, NULL, 0);
+	}
+	world_pass(2 * NS_PER_MS);
+	sim_adapter_link(w.adapter, false, false, 0);
+	assert_int_equal(count_of("broken_rules"), 1);
+	expect_conns(1);
+	expect_nothing_held();
+	end();
+}
+
+/* --- trouble of adapters ------------------------------------------------------------------------------------- */
+
+static uint64_t stuck(void) { return watch_stuck_count(w.core); }
+static bool is_stuck(void *arg) { return stuck() > *(uint64_t *)arg; }
+
+/* A completion that never comes is named, with its queue, while others go on; and in the end the connection goes. */
+static void a_lost_completion_is_named(void **state)
+{
+	static const enum verbs_op ops[] = { VERBS_READ, VERBS_SEND };
+
+	for (int i = 0; i < 2; i++) {
+		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 8);
+		uint64_t before;
+		struct nvme_cqe cqe;
+
+		world_start(&w, 1, NULL);
+		watch_set_limit(w.core, NS_PER_S);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		before = stuck();
+		sim_adapter_lose_completion(w.adapter, ops[i], 1);
+		sqe.sgl1 = host_keyed(&io, 0, 4096, false);
+		host_command(&io, &sqe, NULL, 0);
+		assert_true(sim_run(is_stuck, &before, 2 * NS_PER_S));
+		assert_int_equal(host_answer(&io, &cqe, 0), i == 1);
+		assert_false(io.ended);
+		sqe = (struct nvme_sqe){ .opc = NVME_ADMIN_KEEP_ALIVE };
+		assert_int_equal(host_run(&admin, &sqe, NULL, 0), 0);
+		assert_int_equal(write_blocks(&io, 50, 8, 4), 0);
+		assert_true(sim_run(has_ended, &io, 10 * NS_PER_S));
+		expect_conns(1);
+		expect_nothing_held();
+		end();
+	}
+}
+
+/* Everything in flight ends with its adapter; when that is back, hosts may come again. */
+static void an_adapter_goes_and_returns(void **state)
+{
+	for (uint32_t seed = 0; seed < 20; seed++) {
+		struct nvme_sqe sqe;
+
+		world_start(&w, 100 + seed, NULL);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		for (uint32_t i = 0; i < 60; i++) {
+			sqe = host_rw(i % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, 0, 8 << i % 8);
+			sqe.sgl1 = host_keyed(&io, 0, (8u << i % 8) * TEST_BLOCK, false);
+			host_command(&io, &sqe, NULL, 0);
+		}
+		world_pass(seed * 3 * NS_PER_US);
+		sim_adapter_remove(w.adapter);
+		expect_conns(0);
+		host_close(&io);
+		host_close(&admin);
+		world_pass(NS_PER_S);
+		expect_nothing_held();
+		sim_adapter_return(w.adapter);
+		world_pass(NS_PER_S);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		assert_int_equal(write_blocks(&io, 0, 8, seed), 0);
+		check_blocks(&io, 0, 8, seed);
+		end();
+	}
+}
+
+/* --- ends in each state -------------------------------------------------------------------------------------- */
+
+static void start_some(struct host *h, uint32_t seed)
+{
+	for (uint32_t i = 0; i < 40; i++) {
+		uint32_t blocks = 1 + (seed * 7 + i * 13) % 300;
+		struct nvme_sqe sqe = host_rw((seed + i) % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, i, blocks);
+
+		sqe.sgl1 = host_keyed(h, 0, blocks * TEST_BLOCK, false);
+		if (i % 5 == 4 && blocks <= 8) {
+			sqe.opc = NVME_CMD_WRITE;
+			sqe.sgl1 = host_in_capsule(0, blocks * TEST_BLOCK);
+			host_command(h, &sqe, h->data, blocks * TEST_BLOCK);
+		} else {
+			host_command(h, &sqe, NULL, 0);
+		}
+	}
+}
+
+/* Wherever its commands are when a connection ends, by either side or on the way, nothing of it stays, and another one
+ * goes on. */
+static void a_connection_ends_anywhere(void **state)
+{
+	for (uint32_t seed = 1; seed <= 4; seed++) {
+		struct nvmf_transport_opts opts = world_opts;
+
+		opts.no_srq = seed % 2;
+		w.target_adapter.read_depth_max = 2;
+		world_start(&w, seed, &opts);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		for (uint32_t i = 0; i < 80; i++) {
+			if (i % 4 == 3)
+				mem_starve(w.core, 2);
+			start_some(&io, i);
+			world_pass(i * 1300);
+			if (i % 3 == 0) {
+				while (sim_verbs_conns())
+					sim_verbs_cut(0, false);
+				expect_conns(0);
+				host_close(&io);
+				host_close(&admin);
+				host_ready(&admin, &w, 0, &cntlid);
+				host_ready(&io, &w, 1, &cntlid);
+			} else {
+				host_close(&io);
+				expect_conns(1);
+				host_ready(&io, &w, 1, &cntlid);
+			}
+			mem_starve(w.core, 0);
+			assert_int_equal(write_blocks(&io, 7, 8, i), 0);
+			check_blocks(&io, 7, 8, i);
+			expect_nothing_held();
+		}
+		assert_int_equal(count_of("shared_dry"), 0);
+		w.target_adapter.read_depth_max = 0;
+		end();
+	}
+}
+
+/* The target stops under load. */
+static void the_target_stops_at_any_time(void **state)
+{
+	for (uint32_t i = 0; i < 40; i++) {
+		begin(NULL);
+		start_some(&io, i);
+		world_pass(i * 2500);
+		world_stop_target(&w);
+		host_close(&io);
+		host_close(&admin);
+		world_end(&w);
+	}
+}
+
+/* --- a queue pair stays where it is ---------------------------------------------------------------------------- */
+
+static struct nvmf_move move;
+static bool moved_flag;
+static void moved(struct nvmf_move *m) { moved_flag = true; }
+static bool is_moved(void *arg) { return moved_flag; }
+
+static void do_move(void *arg)
+{
+	move = (struct nvmf_move){ .target = w.target, .done = moved };
+	nvmf_move_qpair(&move, TEST_NQN, cntlid, 1, core_reactor(w.core, *(uint32_t *)arg), true);
+}
+
+static void a_queue_pair_does_not_move(void **state)
+{
+	uint32_t refused = 0;
+
+	begin(NULL);
+	for (uint32_t core = 0; core < 2; core++) {
+		moved_flag = false;
+		sim_as(core_control(w.core), do_move, &core);
+		assert_true(sim_run(is_moved, NULL, NS_PER_S));
+		refused += move.err.code == -ENOTSUP;
+	}
+	assert_int_equal(write_blocks(&io, 0, 8, 1), 0);
+	end();
+	assert_int_equal(refused, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(identify_comes_whole),
+		cmocka_unit_test(who_is_not_let_in_is_told_why),
+		cmocka_unit_test(no_resources_is_an_answer),
+		cmocka_unit_test(connect_has_to_come_and_to_fit),
+		cmocka_unit_test(wrong_sgls_fail_the_command_only),
+		cmocka_unit_test(lists_scatter_and_gather),
+		cmocka_unit_test(keys_are_invalidated_when_asked),
+		cmocka_unit_test(a_small_adapter_is_only_slower),
+		cmocka_unit_test(long_lists_are_read_in_parts),
+		cmocka_unit_test(a_starved_budget_makes_progress),
+		cmocka_unit_test(dry_shared_receives_are_only_slower),
+		cmocka_unit_test(what_cannot_be_answered_ends_the_connection),
+		cmocka_unit_test(a_host_that_overruns_its_queue_goes),
+		cmocka_unit_test(a_lost_completion_is_named),
+		cmocka_unit_test(an_adapter_goes_and_returns),
+		cmocka_unit_test(a_connection_ends_anywhere),
+		cmocka_unit_test(the_target_stops_at_any_time),
+		cmocka_unit_test(a_queue_pair_does_not_move),
 	};
 
 	log_set_level(LOG_ERROR);

@@ -156,8 +156,18 @@ static bool is_stopped(void *arg)
 
 void world_stop(struct test_world *w)
 {
+	world_stop_target(w);
+	world_end(w);
+}
+
+void world_stop_target(struct test_world *w)
+{
 	sim_as(core_control(w->core), stop, w);
 	must(sim_run(is_stopped, w, 100 * NS_PER_S));
+}
+
+void world_end(struct test_world *w)
+{
 	sim_as(core_reactor(w->host_core, 0), stop_cq, w);
 	sim_as(core_control(w->host_core), hosts_end, w);
 	world_pass(NS_PER_S);

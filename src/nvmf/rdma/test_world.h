@@ -44,6 +44,8 @@ extern const struct nvmf_transport_opts world_opts;
 void world_start(struct test_world *w, uint64_t seed, const struct nvmf_transport_opts *opts);
 /* Hosts are closed. Takes everything down; nothing may be left. */
 void world_stop(struct test_world *w);
+void world_stop_target(struct test_world *w);
+void world_end(struct test_world *w);
 void world_pass(uint64_t ns);
 
 struct host {
