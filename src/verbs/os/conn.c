@@ -155,14 +155,28 @@ static void addr_resolved(struct os_conn *c)
 	struct os_verbs *o = c->conn.v->os;
 	struct os_dev *d = os_find_dev(c->conn.v, c->id->verbs);
 
+	if (!d && !c->looked) { /* the first look may not be over; or it has just come */
+		c->looked = true;
+		list_add_tail(&o->strangers, &c->link);
+		if (!o->looking)
+			os_look_for_devs(o);
+		return;
+	}
 	if (!d) {
-		os_look_for_devs(o); /* next time it is known */
 		verbs_conn_told(&c->conn, VERBS_CONN_UNREACHABLE, NULL, -ENODEV);
 		return;
 	}
 	verbs_conn_set_dev(&c->conn, &d->dev);
 	if (rdma_resolve_route(c->id, (int)c->timeout_ms))
 		verbs_conn_told(&c->conn, VERBS_CONN_UNREACHABLE, NULL, -errno);
+}
+
+void os_conns_look_again(struct os_verbs *o)
+{
+	struct list *l;
+
+	while ((l = list_pop(&o->strangers)))
+		addr_resolved(list_entry(l, struct os_conn, link));
 }
 
 /* --- who connects --------------------------------------------------------------------------------- */
@@ -408,6 +422,8 @@ void platform_conn_close(struct verbs_conn *conn)
 
 	platform_conn_addrs(conn, &c->local, &c->peer);
 	defer_cancel(&c->end);
+	if (list_linked(&c->link))
+		list_del(&c->link);
 	if (c->qp)
 		rdma_destroy_qp(c->id);
 	c->qp = NULL;

@@ -25,6 +25,7 @@ struct os_verbs {
 	uint32_t retries;
 	struct job job;                      /* looks for adapters, which opens them */
 	bool looking, again;
+	struct list strangers;               /* os_conn.link: their adapters are not known yet */
 	struct ibv_context **found;          /* the job's */
 	int rc;
 };
@@ -56,6 +57,8 @@ struct os_conn {
 	struct ibv_qp *qp;
 	uint32_t inline_max;
 	uint32_t timeout_ms;
+	struct list link;                    /* in `strangers` */
+	bool looked;                         /* for its adapter */
 	bool established;
 	struct defer end;                    /* we disconnected: no need to wait for the other side's consent */
 	struct net_addr local, peer;         /* when it is closed */
@@ -85,6 +88,8 @@ void os_dev_stop(struct os_dev *d); /* hear no events any more */
 /* conn.c */
 void os_on_cm_events(struct source *s, uint32_t events);
 void os_listen_again(struct verbs *v);
+/* Adapters were looked for: whose was not known before looks again. */
+void os_conns_look_again(struct os_verbs *o);
 /* Its queue pair failed: the connection is over. */
 void os_conn_failed(struct os_conn *c);
 

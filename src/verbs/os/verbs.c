@@ -40,6 +40,7 @@ int platform_verbs_open(struct verbs *v, struct err *e)
 		return rc;
 	o = base_zalloc(sizeof(*o));
 	o->v = v;
+	list_init(&o->strangers);
 	o->uevents.fd = -1;
 	rc = open_channel(o, e);
 	if (rc) {
@@ -154,8 +155,10 @@ static void look_done(struct job *j)
 		take_found(o);
 	else if (o->rc != -ENODEV)
 		look_again_later(o);
-	if (!o->again)
+	if (!o->again) {
+		os_conns_look_again(o);
 		return;
+	}
 	o->again = false;
 	os_look_for_devs(o);
 }
