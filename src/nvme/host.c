@@ -62,6 +62,14 @@ void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg
 	nvme_host_idle_now(h);
 }
 
+void nvme_host_visit_adapters(struct nvme_host *h, void (*visit)(const struct nvme_adapter_stats *s, void *arg),
+                              void *arg)
+{
+	for (uint32_t i = 0; i < h->transport_count; i++)
+		if (h->transports[i].transport->visit_adapters)
+			h->transports[i].transport->visit_adapters(h->transports[i].arg, visit, arg);
+}
+
 void nvme_host_idle_now(struct nvme_host *h)
 {
 	struct nvme_host_wait w = h->wait;

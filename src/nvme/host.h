@@ -70,6 +70,8 @@ struct nvme_transport {
 	 * later or at once. Control. */
 	void (*idle)(struct nvme_host *h, void *arg);
 	void (*host_free)(void *arg);
+	void (*visit_adapters)(void *arg, void (*visit)(const struct nvme_adapter_stats *s, void *visit_arg),
+	                       void *visit_arg);
 };
 extern const struct nvme_transport nvme_tcp;
 /* Core: control, before controllers are opened. Memory: `arg` is the transport's. */

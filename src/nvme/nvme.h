@@ -61,6 +61,8 @@ struct nvme_path {
 	uint32_t nsid;                    /* 0: all */
 };
 int nvme_path_parse(const char *text, struct nvme_path *ret_path, struct err *e) MUST_USE;
+/* Where targets listen when nobody says otherwise. Discovery has a port of its own over TCP only. */
+uint16_t nvme_default_port(const char *trtype, bool discovery);
 
 struct nvme_host_opts {
 	bool header_digest, data_digest;
@@ -69,6 +71,7 @@ struct nvme_host_opts {
 	uint32_t keep_alive_ms;      /* 0: 10000 */
 	uint32_t connect_timeout_ms; /* name resolution to ready; 0: 5000 */
 	uint32_t ack_timeout_ms;     /* TCP_USER_TIMEOUT; 0: the connect time-out */
+	uint32_t cm_timeout_ms;      /* RDMA: to find the adapter, and the route, each; 0: the connect time-out */
 	uint32_t io_timeout_ms;      /* of an I/O command, see nvme_qpair_on_timeout(); 0: none */
 	uint32_t admin_timeout_ms;   /* of an admin command, see nvme_ctrlr_on_timeout(); 0: none */
 	uint16_t io_queues;          /* how many will be opened; 0: 1 */
@@ -133,6 +136,18 @@ struct nvme_host *nvme_host_make(struct core *core);
 struct nvme_host_wait { void (*done)(void *arg); void *arg; uint32_t left; };
 void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg);
 void nvme_host_free(struct nvme_host *h);
+/* What connections over RDMA have done on a core with an adapter, since the first of those that are there. */
+struct nvme_adapter_stats {
+	const char *name;
+	uint32_t core, qpairs;
+	uint64_t polls, busy_polls, completions; /* of the completion queue */
+	uint64_t sends, send_doorbells, receives, receive_doorbells;
+	uint64_t copied, copied_bytes;           /* commands whose data went through buffers of ours; how much that was */
+	uint64_t waits, waiting, waiting_max;    /* for such a buffer */
+};
+/* Control. */
+void nvme_host_visit_adapters(struct nvme_host *h, void (*visit)(const struct nvme_adapter_stats *s, void *arg),
+                              void *arg);
 
 /* Counts and sizes are plain numbers here, never 0's based; 0: not told or no limit. */
 struct nvme_ns_info {
