@@ -21,6 +21,7 @@
 #include "iscsi/iscsi_rpc.h"
 #include "load/load_rpc.h"
 #include "nvme/nvme_rpc.h"
+#include "nvme/rdma/rdma.h"
 #include "nvmf/nvmf.h"
 #include "nvmf/nvmf_rpc.h"
 #include "scsi/scsi.h"
@@ -146,6 +147,7 @@ static int bdev_start(struct app *a, struct err *e)
 static int remote_start(struct app *a, struct err *e)
 {
 	remote_rpc_init(&a->remote, a->bdev_rpc);
+	nvme_rdma_add(remote_rpc_host(&a->remote));
 	return 0;
 }
 
@@ -238,13 +240,22 @@ static bool bdev_stop(struct app *a)
 static int nvme_start(struct app *a, struct err *e)
 {
 	a->nvme = nvme_rpc_make(a->rpc, a->core);
+	nvme_rdma_add(nvme_rpc_host(a->nvme));
 	return 0;
+}
+
+static void nvme_gone(void *arg)
+{
+	struct app *a = arg;
+
+	nvme_rpc_free(a->nvme);
+	modules_stop_next(a);
 }
 
 static bool nvme_stop(struct app *a)
 {
-	nvme_rpc_free(a->nvme);
-	return true;
+	nvme_rpc_stop(a->nvme, nvme_gone, a);
+	return false;
 }
 
 /* --- nvmf: subsystems and transports --------------------------------------------------------------------------- */

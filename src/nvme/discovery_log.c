@@ -58,8 +58,8 @@ int nvme_discovery_header_parse(const struct nvmf_discovery_log *bytes, uint64_t
 
 int nvme_discovery_entry_path(const struct nvme_discovery_entry *entry, struct nvme_path *ret_path, struct err *e)
 {
-	if (entry->trtype != NVMF_TRTYPE_TCP)
-		return err_set(e, -EPROTONOSUPPORT, "%s: transport %s (%u) is not supported; tcp is", entry->subnqn,
+	if (entry->trtype != NVMF_TRTYPE_TCP && entry->trtype != NVMF_TRTYPE_RDMA)
+		return err_set(e, -EPROTONOSUPPORT, "%s: transport %s (%u) is not supported; tcp and rdma are", entry->subnqn,
 		               nvme_discovery_trtype_text(entry->trtype), entry->trtype);
 	if (entry->adrfam != NVMF_ADRFAM_IP4 && entry->adrfam != NVMF_ADRFAM_IP6)
 		return err_set(e, -EPROTONOSUPPORT, "%s: address family %s (%u) is not supported; ipv4 and ipv6 are",
@@ -68,14 +68,14 @@ int nvme_discovery_entry_path(const struct nvme_discovery_entry *entry, struct n
 	    strlen(entry->trsvcid) >= sizeof(ret_path->trsvcid))
 		return err_set(e, -EPROTO, "%s: \"%s\" port \"%s\" in the discovery log is no address", entry->subnqn,
 		               entry->traddr, entry->trsvcid);
-	snprintf(ret_path->trtype, sizeof(ret_path->trtype), "TCP");
+	snprintf(ret_path->trtype, sizeof(ret_path->trtype), entry->trtype == NVMF_TRTYPE_RDMA ? "RDMA" : "TCP");
 	ret_path->adrfam = entry->adrfam == NVMF_ADRFAM_IP6 ? NET_IPV6 : NET_IPV4;
 	memcpy(ret_path->traddr, entry->traddr, strlen(entry->traddr) + 1);
 	if (entry->trsvcid[0])
 		memcpy(ret_path->trsvcid, entry->trsvcid, strlen(entry->trsvcid) + 1);
 	else
 		snprintf(ret_path->trsvcid, sizeof(ret_path->trsvcid), "%d",
-		         entry->subtype == NVMF_SUBTYPE_NVME ? NVME_TCP_PORT : NVME_TCP_DISCOVERY_PORT);
+		         nvme_default_port(ret_path->trtype, entry->subtype != NVMF_SUBTYPE_NVME));
 	memcpy(ret_path->subnqn, entry->subnqn, sizeof(ret_path->subnqn));
 	ret_path->nsid = 0;
 	return 0;

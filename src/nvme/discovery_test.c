@@ -224,8 +224,12 @@ static void an_entry_is_a_path(void **state)
 	assert_int_equal(nvme_discovery_entry_path(&entry, &path, &e), 0);
 	assert_string_equal(path.trsvcid, "8009");
 	entry.trtype = NVMF_TRTYPE_RDMA;
+	assert_int_equal(nvme_discovery_entry_path(&entry, &path, &e), 0);
+	assert_string_equal(path.trtype, "RDMA");
+	assert_string_equal(path.trsvcid, "4420"); /* discovery has no port of its own there */
+	entry.trtype = NVMF_TRTYPE_FC;
 	assert_int_equal(nvme_discovery_entry_path(&entry, &path, &e), -EPROTONOSUPPORT);
-	assert_non_null(strstr(e.text, "rdma"));
+	assert_non_null(strstr(e.text, "fc"));
 }
 
 int main(void)

@@ -44,7 +44,7 @@ struct where {
 	uint32_t timeout_ms;
 };
 
-static const char *const transports[] = { "TCP", NULL };
+static const char *const transports[] = { "TCP", "RDMA", NULL };
 static const char *const families[] = { "IPv4", "IPv6", NULL };
 
 #define WHERE_ROWS \
@@ -113,7 +113,7 @@ static void visit_begin(struct rpc_call *call, const struct where *w, bool disco
 		copy(v->path.trsvcid, sizeof(v->path.trsvcid), w->trsvcid);
 	else
 		snprintf(v->path.trsvcid, sizeof(v->path.trsvcid), "%d",
-		         discovers ? NVME_TCP_DISCOVERY_PORT : NVME_TCP_PORT);
+		         nvme_default_port(w->trtype, discovers));
 	v->path.adrfam = !w->adrfam ? NET_ANY : strcasecmp(w->adrfam, "IPv6") == 0 ? NET_IPV6 : NET_IPV4;
 	v->opts = (struct nvme_host_opts){ .header_digest = w->hdgst, .data_digest = w->ddgst,
 		                           .connect_timeout_ms = w->timeout_ms };
@@ -418,6 +418,16 @@ struct nvme_rpc *nvme_rpc_make(struct rpc *rpc, struct core *core)
 	rpc_on_drain(rpc, &n->drain);
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), n);
 	return n;
+}
+
+void nvme_rpc_stop(struct nvme_rpc *n, void (*done)(void *arg), void *arg)
+{
+	nvme_host_when_idle(n->host, done, arg);
+}
+
+struct nvme_host *nvme_rpc_host(struct nvme_rpc *n)
+{
+	return n->host;
 }
 
 void nvme_rpc_free(struct nvme_rpc *n)

@@ -9,6 +9,11 @@ struct nvme_rpc;
 
 /* Core: control. Memory: outlives the registry's last call. */
 struct nvme_rpc *nvme_rpc_make(struct rpc *rpc, struct core *core);
+/* Before it is freed: `done` runs when nothing of its controllers is left, maybe before this returns. */
+void nvme_rpc_stop(struct nvme_rpc *n, void (*done)(void *arg), void *arg);
 void nvme_rpc_free(struct nvme_rpc *n);
+/* For transports to be added to. */
+struct nvme_host;
+struct nvme_host *nvme_rpc_host(struct nvme_rpc *n);
 
 #endif

@@ -53,16 +53,24 @@ static int set_one(struct nvme_path *p, const char *key, const char *value, stru
 	               "hostsvcid, subnqn, hostnqn and ns", key);
 }
 
+uint16_t nvme_default_port(const char *trtype, bool discovery)
+{
+	return discovery && strcasecmp(trtype, "rdma") ? NVME_TCP_DISCOVERY_PORT : NVME_TCP_PORT;
+}
+
 static int check(struct nvme_path *p, struct err *e)
 {
+	bool rdma = !strcasecmp(p->trtype, "rdma");
+
 	if (!p->trtype[0])
-		return err_set(e, -EINVAL, "trtype is missing: say trtype:TCP");
-	if (strcasecmp(p->trtype, "tcp"))
-		return err_set(e, -EINVAL, "trtype: '%s' is not supported; TCP is", p->trtype);
+		return err_set(e, -EINVAL, "trtype is missing: say trtype:TCP or trtype:RDMA");
+	if (strcasecmp(p->trtype, "tcp") && !rdma)
+		return err_set(e, -EINVAL, "trtype: '%s' is not supported; TCP and RDMA are", p->trtype);
+	snprintf(p->trtype, sizeof(p->trtype), rdma ? "RDMA" : "TCP");
 	if (!p->traddr[0])
 		return err_set(e, -EINVAL, "traddr is missing: the target's address");
 	if (!p->trsvcid[0])
-		snprintf(p->trsvcid, sizeof(p->trsvcid), "%d", p->subnqn[0] ? NVME_TCP_PORT : NVME_TCP_DISCOVERY_PORT);
+		snprintf(p->trsvcid, sizeof(p->trsvcid), "%d", nvme_default_port(p->trtype, !p->subnqn[0]));
 	if (!p->subnqn[0])
 		snprintf(p->subnqn, sizeof(p->subnqn), "%s", NVME_DISCOVERY_NQN);
 	return 0;

@@ -36,6 +36,9 @@ static void path_without_subsystem_is_discovery(void **state)
 	assert_string_equal(p.subnqn, NVME_DISCOVERY_NQN);
 	assert_string_equal(p.trsvcid, "8009");
 	assert_string_equal(p.traddr, "::1");
+	assert_int_equal(nvme_path_parse("trtype:rdma traddr:::1", &p, NULL), 0);
+	assert_string_equal(p.trtype, "RDMA");
+	assert_string_equal(p.trsvcid, "4420"); /* which has no port for discovery */
 }
 
 /* A mistake would be answered with "invalid argument", or not at all. */

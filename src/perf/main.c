@@ -6,20 +6,53 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "nvme/rdma/rdma.h"
 #include "perf/perf.h"
 
 /* --- the end, in the order in which it comes about -------------------------------------------- */
+
+static void nothing_left(void *arg)
+{
+	struct perf *p = arg;
+
+	core_stop(p->core, p->code);
+}
 
 static void ctrlr_closed(void *arg)
 {
 	struct perf *p = arg;
 
 	if (--p->ctrlrs_closing == 0)
-		core_stop(p->core, p->code);
+		nvme_host_when_idle(p->host, nothing_left, p);
+}
+
+/* --- buffers: where adapters find them, so that nothing has to be copied ---------------------------------- */
+
+static void each_flow(struct perf *p, void (*fn)(struct perf *p, struct perf_flow *f))
+{
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		for (struct perf_flow *f = p->workers[i].flows; f; f = f->next)
+			fn(p, f);
+}
+
+static void buffers_make(struct perf *p, struct perf_flow *f)
+{
+	f->buffers.len = p->opts.depth * align_up((size_t)p->opts.io_bytes, 4096);
+	f->buffers.base = base_zalloc_aligned(4096, f->buffers.len);
+	mem_region_add(p->core, &f->buffers);
+}
+
+static void buffers_free(struct perf *p, struct perf_flow *f)
+{
+	if (!f->buffers.base)
+		return;
+	mem_region_remove(p->core, &f->buffers);
+	free(f->buffers.base);
 }
 
 static void close_ctrlrs(struct perf *p)
 {
+	each_flow(p, buffers_free);
 	p->ctrlrs_closing = p->ctrlrs_open + 1; /* and our own hold */
 	if (p->vio) {
 		p->ctrlrs_closing++;
@@ -237,6 +270,7 @@ static void open_workers(struct perf *p)
 		close_ctrlrs(p);
 		return;
 	}
+	each_flow(p, buffers_make);
 	for (uint32_t i = 0; i < p->worker_count; i++)
 		perf_worker_open(&p->workers[i], worker_opened);
 }
@@ -295,6 +329,7 @@ static void all_probed(struct msg *m)
 		core_stop(p->core, 1);
 		return;
 	}
+	each_flow(p, buffers_make);
 	for (uint32_t i = 0; i < p->worker_count; i++)
 		perf_worker_open(&p->workers[i], worker_opened);
 }
@@ -337,6 +372,7 @@ static void start(void *arg)
 static void perf_init(struct perf *p)
 {
 	p->host = nvme_host_make(p->core);
+	nvme_rdma_add(p->host);
 	p->worker_count = core_reactor_count(p->core);
 	p->workers = base_zalloc(p->worker_count * sizeof(*p->workers));
 	p->opts.host.io_queues = (uint16_t)min_u32(p->worker_count * p->opts.qpairs * PERF_QUEUES_PER_QPAIR, 65535);

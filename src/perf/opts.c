@@ -13,7 +13,7 @@ enum {
 
 static const struct argp_option rows[] = {
 	{ "transport", 'r', "PATH", 0,
-	  "Remote subsystem: 'trtype:TCP adrfam:IPv4 traddr:ADDR trsvcid:PORT subnqn:NQN [hostnqn:NQN] [ns:ID]'. "
+	  "Remote subsystem: 'trtype:TCP|RDMA adrfam:IPv4 traddr:ADDR trsvcid:PORT subnqn:NQN [hostnqn:NQN] [ns:ID]'. "
 	  "May be given several times.", 1 },
 	{ "iscsi", OPT_ISCSI, "URL", 0, "Instead of -r: a logical unit, iscsi://[USER@]HOST[:PORT]/TARGET[/LUN]. May be "
 	  "given several times. With a user CHAP's secret is in the environment: GANTRY_CHAP_SECRET.", 1 },

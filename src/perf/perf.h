@@ -12,6 +12,7 @@
 #include "base/hist.h"
 #include "bdev/bdev.h"
 #include "core/core.h"
+#include "core/mem.h"
 #include "nvme/nvme.h"
 #include "perf/initiator.h"
 
@@ -74,6 +75,7 @@ struct perf_flow {
 	uint32_t lane_count;
 	uint32_t first_lane;        /* queue ids, or numbers of sessions, begin here */
 	struct perf_task *tasks;
+	struct mem_region buffers;  /* of the tasks; told to whoever registers memory with adapters */
 	uint32_t task_count, running;
 	uint64_t next_slot;         /* sequential patterns */
 	uint64_t issued;

@@ -36,7 +36,7 @@ static void task_init(struct perf_task *t, struct perf_flow *flow, uint32_t inde
 	uint64_t stripes = (uint64_t)flow->shares * flow->task_count;
 
 	t->flow = flow;
-	t->buf = base_zalloc_aligned(4096, o->io_bytes);
+	t->buf = (uint8_t *)flow->buffers.base + (size_t)index * align_up(o->io_bytes, 4096);
 	t->iov = (struct iovec){ t->buf, o->io_bytes };
 	if (o->verify) {
 		t->stripe_count = min_u64(flow->ns->io_slots / stripes, 65536);
@@ -298,7 +298,6 @@ void perf_worker_close(struct perf_worker *w)
 		next = f->next;
 		perf_lanes_close(f);
 		for (uint32_t i = 0; i < f->task_count; i++) {
-			free(f->tasks[i].buf);
 			free(f->tasks[i].generations);
 		}
 		free(f->tasks);

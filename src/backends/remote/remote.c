@@ -127,11 +127,12 @@ void remote_look_stopped(struct remote *r)
 	msg_send(reactor_self(), &r->stop_msg, look_later);
 }
 
+/* What queue pairs left behind goes by itself. */
 static void look_later(struct msg *m)
 {
 	struct remote *r = container_of(m, struct remote, stop_msg);
 
-	r->stop_done(r->stop_arg);
+	nvme_host_when_idle(r->host, r->stop_done, r->stop_arg);
 }
 
 void remote_free(struct remote *r)

@@ -35,7 +35,8 @@ int remote_check_times(int32_t loss, uint32_t delay, uint32_t fast_fail, struct 
 
 static bool same_place(const struct nvme_path *a, const struct nvme_path *b)
 {
-	return strcmp(a->traddr, b->traddr) == 0 && strcmp(a->trsvcid, b->trsvcid) == 0 &&
+	return strcasecmp(a->trtype, b->trtype) == 0 && strcmp(a->traddr, b->traddr) == 0 &&
+	       strcmp(a->trsvcid, b->trsvcid) == 0 &&
 	       strcmp(a->hostaddr, b->hostaddr) == 0 && strcmp(a->hostsvcid, b->hostsvcid) == 0;
 }
 

@@ -44,7 +44,7 @@ static const struct rpc_param attach_params[] = {
 	RPC_PARAM(struct attach, name, .required = true, .min = 1, .max = 100,
 	          .doc = "Name of the controller; its disks are called <name>n<namespace>. One that is there gets "
 		"another path."),
-	RPC_PARAM(struct attach, trtype, .required = true, .doc = "TCP."),
+	RPC_PARAM(struct attach, trtype, .required = true, .doc = "TCP or RDMA."),
 	RPC_PARAM(struct attach, traddr, .required = true, .min = 1, .doc = "Address or name of the target."),
 	RPC_PARAM(struct attach, adrfam, .doc = "ipv4 or ipv6; either when left out."),
 	RPC_PARAM(struct attach, trsvcid, .doc = "Port; 4420 when left out."),
@@ -169,6 +169,7 @@ void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 
 	h->keep_alive_ms = o->keep_alive_timeout_ms;
 	h->ack_timeout_ms = o->ack_timeout_ms;
+	h->cm_timeout_ms = o->cm_timeout_ms;
 	h->connect_timeout_ms = o->connect_timeout_ms;
 	h->io_timeout_ms = o->action_on_timeout == REMOTE_TIMEOUT_NONE ? 0 : (uint32_t)div_up(o->timeout_us, 1000);
 	h->admin_timeout_ms = o->action_on_timeout == REMOTE_TIMEOUT_NONE ? 0 : (uint32_t)div_up(o->timeout_admin_us,
@@ -421,7 +422,7 @@ struct detach {
 static const struct rpc_param detach_params[] = {
 	RPC_PARAM(struct detach, name, .required = true, .doc = "Name of the controller. Alone: all of it, with its "
 	          "disks."),
-	RPC_PARAM(struct detach, trtype, .doc = "Only the paths that match: TCP."),
+	RPC_PARAM(struct detach, trtype, .doc = "Only the paths that match: TCP or RDMA."),
 	RPC_PARAM(struct detach, traddr, .doc = "Address of the target, as it was given."),
 	RPC_PARAM(struct detach, adrfam, .doc = "ipv4 or ipv6, as it was given."),
 	RPC_PARAM(struct detach, trsvcid, .doc = "Port."),

@@ -109,6 +109,12 @@ struct nvme_host *nvme_host_make(struct core *core)
 	return base_zalloc(sizeof(struct nvme_host));
 }
 
+void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg)
+{
+	must(!h->ctrlrs);
+	done(arg);
+}
+
 void nvme_host_free(struct nvme_host *h)
 {
 	must(!h->ctrlrs);

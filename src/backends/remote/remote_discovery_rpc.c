@@ -18,10 +18,10 @@ struct start {
 static const struct rpc_param start_params[] = {
 	RPC_PARAM(struct start, name, .required = true, .min = 1, .max = 90,
 	          .doc = "Name of the service; what it attaches is called <name>0, <name>1, ..."),
-	RPC_PARAM(struct start, trtype, .required = true, .doc = "TCP."),
+	RPC_PARAM(struct start, trtype, .required = true, .doc = "TCP or RDMA."),
 	RPC_PARAM(struct start, traddr, .required = true, .min = 1, .doc = "Address or name of the target."),
 	RPC_PARAM(struct start, adrfam, .doc = "ipv4 or ipv6; either when left out."),
-	RPC_PARAM(struct start, trsvcid, .doc = "Port; 8009 when left out."),
+	RPC_PARAM(struct start, trsvcid, .doc = "Port; 8009 when left out, 4420 over RDMA."),
 	RPC_PARAM(struct start, hostnqn, .doc = "Our name for the target; one of the daemon's own when left out."),
 	RPC_PARAM(struct start, wait_for_attach, .doc = "Answer when all that was found is attached."),
 	RPC_PARAM(struct start, attach_timeout_ms, .unit = "ms", .max = 86400000,
@@ -69,7 +69,7 @@ static void handle_start(struct rpc_call *call, void *args)
 	struct remote_rpc *rr = rpc_ctx(call);
 	const struct start *a = args;
 	struct remote_trid_args trid = { a->trtype, a->traddr, a->adrfam, a->trsvcid &&
-	                                *a->trsvcid ? a->trsvcid : "8009",
+	                                *a->trsvcid ? a->trsvcid : strcasecmp(a->trtype, "rdma") ? "8009" : "4420",
 	                                 NULL, a->hostnqn, NULL, NULL };
 	struct remote_discovery_opts o = { .name = a->name, .wait_for_attach = a->wait_for_attach };
 	bool waits = (a->wait_for_attach || a->attach_timeout_ms) && !rpc_is_loading(call);

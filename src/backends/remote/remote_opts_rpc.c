@@ -13,6 +13,7 @@ struct set {
 	uint32_t keep_alive_timeout_ms, io_queue_requests, tcp_connect_timeout_ms, ack_timeout_ms;
 	int32_t bdev_retry_count, ctrlr_loss_timeout_sec;
 	uint32_t reconnect_delay_sec, fast_io_fail_timeout_sec;
+	uint32_t rdma_cm_event_timeout_ms;
 	uint8_t transport_ack_timeout, transport_tos;
 	bool disable_auto_failback, generate_uuids, enable_flush, io_path_stat, nvme_error_stat;
 	bool warm_connections;
@@ -49,7 +50,9 @@ static const struct rpc_param set_params[] = {
 	RPC_PARAM(struct set, disable_auto_failback, .doc = "Stay on a path that works when a better one comes back."),
 	RPC_PARAM(struct set, generate_uuids, .doc = "No difference: a disk's UUID is the same after a restart in "
 	          "any case."),
-	RPC_PARAM(struct set, transport_tos, .doc = "For RDMA, which is not there yet."),
+	RPC_PARAM(struct set, transport_tos, .doc = "No effect: connections over RDMA have the system's type of service."),
+	RPC_PARAM(struct set, rdma_cm_event_timeout_ms, .unit = "ms",
+	          .doc = "RDMA: for the adapter to be found, and for the route, each; 0: the whole connect time-out."),
 	RPC_PARAM(struct set, nvme_error_stat, .doc = "No difference: errors are always counted."),
 	RPC_PARAM(struct set, io_path_stat, .doc = "No difference: I/O is always counted for each path."),
 	RPC_PARAM(struct set, tcp_connect_timeout_ms, .unit = "ms",
@@ -76,10 +79,9 @@ static const struct rpc_param set_params[] = {
 	RPC_IGNORED("delay_cmd_submit", .doc = "What is submitted in one pass goes out together."),
 	RPC_IGNORED("transport_retry_count", .doc = "See bdev_retry_count."),
 	RPC_IGNORED("allow_accel_sequence", .doc = "There is no acceleration framework."),
-	RPC_IGNORED("rdma_srq_size", .doc = "There is no RDMA yet."),
-	RPC_IGNORED("rdma_max_cq_size", .doc = "There is no RDMA yet."),
-	RPC_IGNORED("rdma_cm_event_timeout_ms", .doc = "There is no RDMA yet."),
-	RPC_IGNORED("rdma_umr_per_io", .doc = "There is no RDMA yet."),
+	RPC_IGNORED("rdma_srq_size", .doc = "Each queue has a receive for every command that it may send: 16 bytes each."),
+	RPC_IGNORED("rdma_max_cq_size", .doc = "Completion queues grow with their connections, as far as adapters go."),
+	RPC_IGNORED("rdma_umr_per_io", .doc = "No memory is registered for single I/Os."),
 	RPC_IGNORED("dhchap_digests", .doc = "There is no authentication yet."),
 	RPC_IGNORED("dhchap_dhgroups", .doc = "There is no authentication yet."),
 };
@@ -132,6 +134,8 @@ static int opts_from(struct rpc_call *call, const struct set *a, struct remote_o
 		o->action_on_timeout = (enum remote_on_timeout)index_of(actions, a->action_on_timeout);
 	if (rpc_given(call, "transport_ack_timeout"))
 		o->ack_timeout_ms = a->transport_ack_timeout ? 1u << a->transport_ack_timeout : 0;
+	if (rpc_given(call, "rdma_cm_event_timeout_ms"))
+		o->cm_timeout_ms = a->rdma_cm_event_timeout_ms;
 	if (rpc_given(call, "tcp_connect_timeout_ms"))
 		o->connect_timeout_ms = a->tcp_connect_timeout_ms;
 	if (a->reservations)

@@ -411,6 +411,40 @@ static void add_transport(struct json_object *o, const struct remote *r, uint32_
 	json_add_u64(o, "submitted_requests", sent);
 }
 
+/* SPDK's names; theirs of one poll group and adapter. */
+struct adapters_of {
+	uint32_t core;
+	struct json_object *group, *devices; /* NULL: none yet */
+};
+
+static void add_adapter(const struct nvme_adapter_stats *s, void *arg)
+{
+	struct adapters_of *of = arg;
+	struct json_object *o;
+
+	if (s->core != of->core)
+		return;
+	if (!of->devices) {
+		o = json_append_object(of->group);
+		json_add_text(o, "trname", "RDMA");
+		of->devices = json_add_array(o, "devices");
+	}
+	o = json_append_object(of->devices);
+	json_add_text(o, "dev_name", s->name);
+	json_add_u64(o, "polls", s->polls);
+	json_add_u64(o, "idle_polls", s->polls - s->busy_polls);
+	json_add_u64(o, "completions", s->completions);
+	json_add_u64(o, "queued_requests", s->waiting);
+	json_add_u64(o, "total_send_wrs", s->sends);
+	json_add_u64(o, "send_doorbell_updates", s->send_doorbells);
+	json_add_u64(o, "total_recv_wrs", s->receives);
+	json_add_u64(o, "recv_doorbell_updates", s->receive_doorbells);
+	json_add_u64(o, "copied_requests", s->copied);
+	json_add_u64(o, "copied_bytes", s->copied_bytes);
+	json_add_u64(o, "buffer_waits", s->waits);
+	json_add_u64(o, "buffer_waits_max", s->waiting_max);
+}
+
 static void handle_transport(struct rpc_call *call, void *args)
 {
 	const struct remote_rpc *rr = rpc_ctx(call);
@@ -418,11 +452,14 @@ static void handle_transport(struct rpc_call *call, void *args)
 
 	for (uint32_t core = 0; core < core_reactor_count(rr->remote->core); core++) {
 		struct json_object *o = json_append_object(groups);
+		struct adapters_of of = { .core = core };
 		char name[32];
 
 		snprintf(name, sizeof(name), "reactor_%u", core);
 		json_add_text(o, "thread", name);
-		add_transport(json_append_object(json_add_array(o, "transports")), rr->remote, core);
+		of.group = json_add_array(o, "transports");
+		add_transport(json_append_object(of.group), rr->remote, core);
+		nvme_host_visit_adapters(rr->remote->host, add_adapter, &of);
 	}
 	rpc_reply(call, result);
 }

@@ -46,6 +46,7 @@ struct remote_opts {
 	uint32_t keep_alive_timeout_ms;
 	uint32_t connect_timeout_ms;            /* 0: the library's */
 	uint32_t ack_timeout_ms;                /* 0: the library's */
+	uint32_t cm_timeout_ms;                 /* RDMA; 0: the connect time-out */
 	uint32_t io_queue_requests;             /* entries of an I/O queue; 0: REMOTE_QUEUE_SIZE */
 	int32_t bdev_retry_count;               /* -1: for ever */
 	int32_t ctrlr_loss_timeout_sec;

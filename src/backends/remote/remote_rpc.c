@@ -46,10 +46,12 @@ int remote_where_from(const struct remote_trid_args *a, struct nvme_path *ret_wh
 {
 	struct nvme_path w = { .adrfam = NET_ANY };
 
-	if (a->trtype && strcasecmp(a->trtype, "tcp") != 0)
-		return err_set(e, -ENOTSUP, "trtype: '%s' is not there yet; TCP is", a->trtype);
+	bool rdma = a->trtype && strcasecmp(a->trtype, "rdma") == 0;
+
+	if (a->trtype && strcasecmp(a->trtype, "tcp") != 0 && !rdma)
+		return err_set(e, -ENOTSUP, "trtype: '%s' is not there; TCP and RDMA are", a->trtype);
 	if (a->trtype)
-		memcpy(w.trtype, "TCP", 4);
+		snprintf(w.trtype, sizeof(w.trtype), rdma ? "RDMA" : "TCP");
 	if (family_from(a->adrfam, &w.adrfam, e) != 0 || copy_text("traddr", a->traddr, w.traddr, sizeof(w.traddr),
 	                                                           e) != 0 ||
 	    copy_text("trsvcid", a->trsvcid, w.trsvcid, sizeof(w.trsvcid), e) != 0 ||
@@ -190,6 +192,11 @@ void remote_rpc_init(struct remote_rpc *rr, struct bdev_rpc *br)
 void remote_rpc_stop(struct remote_rpc *rr, void (*done)(void *arg), void *arg)
 {
 	remote_stop(rr->remote, done, arg);
+}
+
+struct nvme_host *remote_rpc_host(struct remote_rpc *rr)
+{
+	return rr->remote->host;
 }
 
 void remote_rpc_fini(struct remote_rpc *rr)

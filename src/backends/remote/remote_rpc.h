@@ -23,5 +23,8 @@ void remote_rpc_init(struct remote_rpc *rr, struct bdev_rpc *br);
 /* Detach everything; `done` runs once, not from within. */
 void remote_rpc_stop(struct remote_rpc *rr, void (*done)(void *arg), void *arg);
 void remote_rpc_fini(struct remote_rpc *rr);
+/* For transports to be added to. */
+struct nvme_host;
+struct nvme_host *remote_rpc_host(struct remote_rpc *rr);
 
 #endif
