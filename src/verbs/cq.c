@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cq.c: completion queues: looked at while their core is awake, and whose a completion is.
  *
+ * An interrupt that gets lost must not leave I/O hanging: some time after something was posted or completed, a sleeping
+ * queue is looked at once more; not again while nothing happens.
+ *
  * Hardware knows a queue pair's number. Connections enter their queue's hash by it before they connect, on its core,
  * and leave it there when they are forgotten, so that no lock is needed; what comes of numbers that are not in it is
  * dropped.
@@ -13,6 +16,7 @@
 
 #include <errno.h>
 
+#define GUARD_NS NS_PER_S
 #define LOOK_MAX (4 * VERBS_POLL_MAX) /* completions of one look */
 #define BUCKETS_FIRST 64u
 
@@ -122,6 +126,7 @@ void verbs_cq_stop(struct verbs_cq *q)
 {
 	if (!looker_is_started(&q->looker))
 		return;
+	timer_stop(&q->guard);
 	looker_stop(&q->looker);
 	platform_cq_stop(q);
 	q->kept_count = 0;
@@ -139,6 +144,7 @@ void verbs_cq_get_stats(const struct verbs_cq *q, struct verbs_cq_stats *ret_sta
 		.busy_polls = atomic_load_explicit(&q->stats.busy_polls, memory_order_relaxed),
 		.completions = atomic_load_explicit(&q->stats.completions, memory_order_relaxed),
 		.wakes = atomic_load_explicit(&q->stats.wakes, memory_order_relaxed),
+		.late = atomic_load_explicit(&q->stats.late, memory_order_relaxed),
 	};
 }
 
@@ -169,7 +175,20 @@ static uint32_t look(struct looker *l)
 		if (found)
 			tell(q, wcs, qps, found);
 	} while (found == VERBS_POLL_MAX && work < LOOK_MAX);
+	if (unlikely(q->guarding)) {
+		count(&q->stats.late, work != 0);
+		q->guarding = false;
+	}
+	q->expects |= work != 0;
 	return work;
+}
+
+static void guard(struct timer *t)
+{
+	struct verbs_cq *q = container_of(t, struct verbs_cq, guard);
+
+	q->guarding = true;
+	looker_rang(&q->looker);
 }
 
 static bool arm(struct looker *l)
@@ -178,7 +197,13 @@ static bool arm(struct looker *l)
 
 	platform_cq_request_notify(q);
 	keep(q);
-	return q->kept_count != 0;
+	if (q->kept_count)
+		return true;
+	if (q->expects && !timer_is_running(&q->guard)) {
+		q->expects = false;
+		timer_start(&q->guard, GUARD_NS, guard);
+	}
+	return false;
 }
 
 /* Awake: a ring that comes now is of no harm. */
@@ -189,6 +214,7 @@ static void disarm(struct looker *l)
 void verbs_cq_rang(struct verbs_cq *q)
 {
 	count(&q->stats.wakes, 1);
+	q->guarding = false;
 	if (looker_is_started(&q->looker))
 		looker_rang(&q->looker);
 }

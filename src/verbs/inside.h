@@ -99,7 +99,10 @@ struct verbs_cq {
 	struct verbs_wc *kept;       /* found when it was armed, or a connection forgotten; `conn` not set yet */
 	uint32_t *kept_qps;
 	uint32_t kept_count, kept_room;
-	struct { _Atomic uint64_t polls, busy_polls, completions, wakes; } stats;
+	struct timer guard;          /* looks once more some time after there was something, in case a ring was lost */
+	bool expects;                /* something was posted, or completed, since the guard was started; posting sets it */
+	bool guarding;               /* the guard made it look */
+	struct { _Atomic uint64_t polls, busy_polls, completions, wakes, late; } stats;
 };
 
 /* Zeroed but for the platform's part. `entries` in: what is asked for; out: as many as there are. NULL, sentence. */

@@ -248,10 +248,15 @@ static void disconnect(void *arg)
 	verbs_disconnect(e->conn);
 }
 
+void end_disconnect(struct end *e)
+{
+	world_on(core_control(e->pair->core), disconnect, e);
+	assert_true(end_wait_for(&e->ended, 1));
+}
+
 void pair_disconnect(struct pair *p)
 {
-	world_on(core_control(p->core), disconnect, &p->client);
-	assert_true(end_wait_for(&p->client.ended, 1));
+	end_disconnect(&p->client);
 	assert_true(end_wait_for(&p->server.ended, 1));
 }
 

@@ -55,6 +55,7 @@ void pair_listen(struct pair *p);
 void pair_connect(struct pair *p);
 void pair_establish(struct pair *p);    /* and both ends are */
 void pair_disconnect(struct pair *p);   /* and both ends were told */
+void end_disconnect(struct end *e);     /* and it was told; the other side may not be reached */
 void pair_free_conns(struct pair *p);
 
 /* Of an end. */

@@ -162,7 +162,10 @@ void verbs_cq_free(struct verbs_cq *q);
 int verbs_cq_start(struct verbs_cq *q, verbs_done_fn *done, void *arg) MUST_USE;
 void verbs_cq_stop(struct verbs_cq *q);
 /* For "why awake", statistics. Any core. */
-struct verbs_cq_stats { uint64_t polls, busy_polls, completions, wakes; };
+struct verbs_cq_stats {
+	uint64_t polls, busy_polls, completions, wakes;
+	uint64_t late; /* looks that nobody rang for, and that found something: rings may get lost */
+};
 void verbs_cq_get_stats(const struct verbs_cq *q, struct verbs_cq_stats *ret_stats);
 
 /* Receives for all connections of a core and an adapter. Made and freed by control; used by its core. */

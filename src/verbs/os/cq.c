@@ -192,6 +192,7 @@ int verbs_post(struct verbs_conn *conn, const struct verbs_wr *wr, const struct 
 	struct os_conn *c = os_conn(conn);
 	struct ibv_send_wr chain[WRS_A_CALL], *bad = NULL;
 
+	conn->cq->expects = true;
 	while (wr) {
 		const struct verbs_wr *first = wr;
 		uint32_t count = 0;

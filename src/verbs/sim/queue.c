@@ -93,11 +93,11 @@ static void ring(struct sim_cq *q)
 {
 	struct sim_adapter *a = q->adapter;
 
-	q->armed = false;
 	if (a->lose_ring && !--a->lose_ring) {
 		a->lost++;
-		return;
+		return; /* the next one's will be heard */
 	}
+	q->armed = false;
 	if (q->listening)
 		sim_ready_add(q->reactor, &q->ready, rang);
 }
@@ -284,6 +284,7 @@ int verbs_post(struct verbs_conn *conn, const struct verbs_wr *wr, const struct 
 	must(!c->closed && conn->cq);
 	if (reactor_self() != sim_cq_of(conn->cq)->reactor)
 		sim_verbs_fault("a work request is posted on another core than its completion queue's");
+	conn->cq->expects = true;
 	for (; wr && !rc; wr = wr->next) {
 		rc = post_one(c, wr);
 		if (rc) {
