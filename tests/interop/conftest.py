@@ -6,6 +6,7 @@ import guest as guests
 from client import Client
 from gantry import Daemon, cpus, gantryd_path
 from nvmet import FORWARDS, Target
+from rdma_guest import GuestDaemon, RdmaGuest
 
 
 class Clients:
@@ -14,9 +15,12 @@ class Clients:
     def __init__(self, release, tmp_path_factory):
         self.release, self.tmp_path_factory, self.client = release, tmp_path_factory, None
 
+    def boot(self):
+        return Client(self.tmp_path_factory.mktemp("guest"), self.release, forwards=FORWARDS)
+
     def take(self):
         if self.client is None:
-            self.client = Client(self.tmp_path_factory.mktemp("guest"), self.release, forwards=FORWARDS)
+            self.client = self.boot()
         self.client.mark_console()
         return self.client
 
@@ -31,6 +35,11 @@ class Clients:
         if self.client:
             self.client.close()
         self.client = None
+
+
+class RdmaClients(Clients):
+    def boot(self):
+        return RdmaGuest(self.tmp_path_factory.mktemp("rdma"))
 
 
 def newest_of_each_series():
@@ -65,6 +74,34 @@ def target(clients):
     finally:
         print(f"--- the guest's console\n{guest.console_tail(60)}")
         clients.give()
+
+
+@pytest.fixture(scope="session")
+def rdma_clients(tmp_path_factory):
+    missing = guests.what_is_missing()
+    if missing:
+        pytest.fail(missing)
+    clients = RdmaClients(None, tmp_path_factory)
+    yield clients
+    clients.close()
+
+
+@pytest.fixture
+def rdma(rdma_clients):
+    """A guest with soft RoCE, with nothing connected."""
+    client = rdma_clients.take()
+    yield client
+    print(f"--- the guest's console\n{client.console_tail(60)}")
+    rdma_clients.give()
+
+
+@pytest.fixture
+def inside(rdma):
+    """A gantryd in that guest."""
+    with GuestDaemon(rdma) as running:
+        yield running
+        print(f"--- the daemon's log\n{running.log_tail(40)}")
+        rdma.run("nvme disconnect-all")
 
 
 @pytest.fixture

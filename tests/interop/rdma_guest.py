@@ -47,6 +47,9 @@ class RdmaGuest(Client):
         return self.run(f"rdma_connect {nqn} {address or self.address} {port} {options}; disk_of {nqn} 1 > /tmp/disk; "
                         "cat /tmp/disk").split()[-1]
 
+    def disk_of(self, nqn, nsid):
+        return self.run(f"disk_of {nqn} {nsid}").strip()
+
     # --- our host ---
 
     def path(self, nqn, address=None, port=PORT):

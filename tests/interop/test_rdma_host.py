@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Our NVMe/RDMA host in a guest with soft RoCE, against the kernel's target and ours."""
+import pytest
+
+from gantry import NQN
+from test_rdma import SLOW_S, VERIFY, verified
+
+KERNEL = "nqn.2026-01.io.gantry:kernel"
+KERNEL_PORT = 4421
+
+
+@pytest.fixture
+def kernel(rdma):
+    """A subsystem of the kernel's."""
+    rdma.run(f"rdma_export {KERNEL} {rdma.address} {KERNEL_PORT}")
+    return KERNEL
+
+
+def test_the_kernels_target(rdma, kernel):
+    """Our host would lose or tear data with a foreign target, or want what it does not offer."""
+    path = rdma.path(kernel, port=KERNEL_PORT)
+    rdma.verified(path, "-q", "8", "-o", "4k", "-d", "100")
+    rdma.verified(path, "-q", "4", "-o", "64k", "-d", "20")
+    rdma.verified(path, "-q", "16", "-o", "512", "-P", "2", "-d", "100")
+
+
+def test_our_target(rdma, inside):
+    nqn = inside.serve(inside.malloc("disk0"))
+    rdma.verified(rdma.path(nqn), "-q", "8", "-o", "4k", "-d", "100")
+    rdma.verified(rdma.path(nqn), "-q", "2", "-o", "1M", "-d", "8")
+    rdma.verified(rdma.path(nqn), "-q", "32", "-o", "512", "-P", "4", "-d", "200")
+
+
+def test_a_gateway_between_two_kernels(rdma, inside, kernel):
+    """A remote disk of the kernel's, served on to the kernel: data would be lost on the way through both ends."""
+    assert inside.attach("K", kernel, port=KERNEL_PORT) == ["Kn1"]
+    disk = rdma.connect_rdma(inside.serve("Kn1"))
+    verified(rdma.fio(disk, f"--rw=randrw --bs=16k --size=2m --iodepth=8 {VERIFY}"))
+
+
+def test_nobody_listens(rdma):
+    """A mistyped port would be a time-out, or a crash."""
+    job = rdma.start_perf(rdma.path(NQN, port=4999), "-q", "1", "-o", "4k", "-w", "read", "-d", "1")
+    output = job.wait(SLOW_S, check=False)
+    assert job.status == 1 and "refused" in output, output

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""NVMe over RDMA between two guests: our target in one, the kernel's host and ours in the other, and a wire in between
+that loses packets and is cut."""
+import pytest
+
+import guest as guests
+from gantry import NQN, wait_until
+from rdma_guest import WIRE, GuestDaemon, rdma_pair
+from test_changes import end_load, goes_on
+from test_rdma import SLOW_S, UUID, VERIFY, start_load, verified
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    missing = guests.what_is_missing()
+    if missing:
+        pytest.fail(missing)
+    with rdma_pair(tmp_path_factory.mktemp("rdma-pair")) as both:
+        yield both
+
+
+@pytest.fixture
+def host(pair):
+    """The guest that connects."""
+    host, _ = pair
+    host.mark_console()
+    yield host
+    print(f"--- the host's console\n{host.console_tail(60)}")
+    host.run(f"lossless {WIRE}")
+    host.tidy()
+
+
+@pytest.fixture
+def daemon(pair, host):
+    """In the other one."""
+    with GuestDaemon(pair[1]) as running:
+        yield running
+        print(f"--- the daemon's log\n{running.log_tail(40)}")
+        running.guest.run(f"lossless {WIRE}")
+        host.run("nvme disconnect-all")
+
+
+def served(daemon):
+    return daemon.serve(daemon.malloc("disk0", uuid=UUID))
+
+
+def connect(host, daemon, nqn):
+    return host.connect_rdma(nqn, address=daemon.guest.address)
+
+
+def test_what_is_written_is_read_back_over_a_slow_wire(host, daemon):
+    """Data would be lost or torn where completions come late."""
+    disk = connect(host, daemon, served(daemon))
+    for guest in host, daemon.guest:
+        guest.run(f"lossy {WIRE} 0 5ms")
+    verified(host.fio(disk, f"--rw=randrw --bsrange=4k-64k --blockalign=4k --size=2m --iodepth=16 {VERIFY}"))
+
+
+def test_our_host_over_a_slow_wire(host, daemon):
+    path = host.path(served(daemon), address=daemon.guest.address)
+    host.run(f"lossy {WIRE} 0 5ms")
+    host.verified(path, "-q", "8", "-o", "4k", "-d", "100")
+    host.verified(path, "-q", "2", "-o", "256k", "-d", "8")
+
+
+def test_the_wire_is_cut_and_mended(host, daemon):
+    """A connection that was cut would stay for ever, or its host not come back, or I/O fail."""
+    disk = connect(host, daemon, served(daemon))
+    job = start_load(host, disk)
+    for end in host, daemon.guest:
+        end.run(f"link_down {WIRE}")
+        host.run(f"until_true 60 has_live {NQN} 0", timeout_s=SLOW_S)
+        end.run(f"link_up {WIRE}")
+        host.run(f"until_true 100 has_live {NQN} 1", timeout_s=SLOW_S)
+        goes_on(host, disk)
+    end_load(host, job)
+    wait_until(lambda: len(daemon.rpc("nvmf_subsystem_get_controllers", nqn=NQN)) == 1,
+               "the controllers of cut connections to be gone", SLOW_S)
