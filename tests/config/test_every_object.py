@@ -8,7 +8,7 @@ import pytest
 
 from gantry import NQN, Daemon
 from jsonrpc import Waiting
-from test_round_trip import EXAMPLES, all_disks_are_there, configure
+from test_round_trip import EXAMPLES, all_disks_are_there, configure, disks
 
 NULL = {"num_blocks": 1 << 20, "block_size": 512}
 # Each stands on those before it.
@@ -67,6 +67,7 @@ def test_all_that_can_be_made_is_there_after_a_kill(directories):
     try:
         configure(first)
         saved = first.rpc("save_config")
+        all_disks_are_there(first)
         subsystems, bdevs = first.rpc("nvmf_get_subsystems"), first.rpc("bdev_get_bdevs")
     finally:
         first.kill()
@@ -75,9 +76,8 @@ def test_all_that_can_be_made_is_there_after_a_kill(directories):
         with second:
             assert second.rpc("save_config") == saved
             assert second.rpc("nvmf_get_subsystems") == subsystems
-            all_disks_are_there(second, bdevs)
-            assert [(b["name"], b["uuid"], b["num_blocks"]) for b in second.rpc("bdev_get_bdevs")] == \
-                   [(b["name"], b["uuid"], b["num_blocks"]) for b in bdevs]
+            all_disks_are_there(second)
+            assert disks(second.rpc("bdev_get_bdevs")) == disks(bdevs)
 
 
 def test_killed_after_each_call(directories):

@@ -115,7 +115,8 @@ EXAMPLES = [
                                      "packed_ring_recovery": True, "write_cache": False}),
     ("bdev_virtio_attach_controller", {"name": "virtio0", "trtype": "user", "traddr": f"{FILE.name}.vhost",
                                        "dev_type": "blk", "vq_count": 1, "vq_size": 64, "packed_ring": True,
-                                       "reconnect_delay_sec": 1, "fast_io_fail_timeout_sec": 3}),
+                                       "reconnect_delay_sec": 2, "fast_io_fail_timeout_sec": 3,
+                                       "uuid": "2b0a1d62-3b67-4d3e-9c3f-0c1f0c3a5a77"}),
     ("vhost_controller_set_coalescing", {"ctrlr": "vm0", "delay_base_us": 30, "iops_threshold": 60000}),
     ("vhost_create_scsi_controller", {"ctrlr": "vm2", "delay": True, "packed_ring": False,
                                       "cpumask": f"{1 << min(os.sched_getaffinity(0)):#x}",
@@ -124,7 +125,10 @@ EXAMPLES = [
     ("vhost_scsi_controller_add_target", {"ctrlr": "vm2", "scsi_target_num": -1, "bdev_name": "null0"}),
     ("vhost_start_scsi_controller", {"ctrlr": "vm2"}),
     ("vhost_create_scsi_controller", {"ctrlr": "vm3", "client": True, "socket": "/tmp/none"}),
+    ("bdev_virtio_attach_controller", {"name": "virtio1", "trtype": "user", "traddr": f"{FILE.name}.vscsi",
+                                       "dev_type": "scsi"}),
 ]
+LATE = {"virtio0", "virtio1t0", "virtio1t200"}     # disks
 # They take away, act or only look: there is nothing to save.
 NOT_SAVED = {
     "bdev_delay_delete", "bdev_error_delete", "bdev_error_resume_pending",
@@ -164,9 +168,20 @@ def configure(daemon):
         daemon.rpc(method, **copy.deepcopy(params))
 
 
-def all_disks_are_there(daemon, bdevs):
-    """One that stands on the daemon's own vhost-user server comes when that is there."""
-    wait_until(lambda: len(daemon.rpc("bdev_get_bdevs")) >= len(bdevs), "all disks", 30)
+def all_disks_are_there(daemon):
+    """Those that stand on the daemon's own vhost-user servers come when these are there."""
+    wait_until(lambda: LATE <= {b["name"] for b in daemon.rpc("bdev_get_bdevs")}, "all disks", 60)
+
+
+def disks(bdevs):
+    """As what they are known to hosts. UUIDs of a SCSI server's targets are made up at each start."""
+    return sorted((b["name"], b["uuid"] if not b["name"].startswith("virtio1t") else "", b["num_blocks"],
+                   b["block_size"]) for b in bdevs)
+
+
+def vhost_controllers(daemon):
+    """Without who is connected to them."""
+    return [{**c, "sessions": None} for c in daemon.rpc("vhost_get_controllers")]
 
 
 @pytest.fixture
@@ -182,16 +197,18 @@ def test_save_restart_save(directories):
         saved = daemon.rpc("save_config")
         subsystems = daemon.rpc("nvmf_get_subsystems")
         nodes = daemon.rpc("iscsi_get_target_nodes")
+        all_disks_are_there(daemon)
         bdevs = daemon.rpc("bdev_get_bdevs")
+        hosts = vhost_controllers(daemon)
     path = directories / "saved.json"
     path.write_text(json.dumps(saved, indent=2))
     with Daemon(directories / "b", "-c", path) as daemon:
         assert daemon.rpc("save_config") == saved
         assert daemon.rpc("nvmf_get_subsystems") == subsystems
         assert daemon.rpc("iscsi_get_target_nodes") == nodes
-        all_disks_are_there(daemon, bdevs)
-        assert [(b["name"], b["uuid"], b["num_blocks"], b["block_size"]) for b in daemon.rpc("bdev_get_bdevs")] == \
-               [(b["name"], b["uuid"], b["num_blocks"], b["block_size"]) for b in bdevs]
+        all_disks_are_there(daemon)
+        assert vhost_controllers(daemon) == hosts
+        assert disks(daemon.rpc("bdev_get_bdevs")) == disks(bdevs)
         assert daemon.rpc("framework_get_reactors")["reactors"][0]["mode"] == "interrupt"
 
 
@@ -204,6 +221,27 @@ def test_what_has_no_effect_is_saved_with_its_object(tmp_path):
                      e["params"]["namespace"]["bdev_name"] == "disk0")
     assert transport["params"]["zcopy"] is True
     assert namespace["params"]["namespace"]["ptpl_file"] == "/tmp/p"
+
+
+OF_VIRTIO = [(method, params) for method, params in EXAMPLES if method.startswith(("vhost_", "bdev_virtio_"))]
+
+
+def test_each_parameter_of_virtio_is_saved_as_given(tmp_path):
+    """Saved twice alike is not enough: what is forgotten at once is forgotten alike."""
+    with Waiting(tmp_path) as daemon:
+        configure(daemon)
+        entries = [e for s in daemon.rpc("save_config")["subsystems"] for e in s["config"]]
+    for method, params in OF_VIRTIO:
+        wanted = {name: 0 if name == "scsi_target_num" and v == -1 else v for name, v in params.items()}
+        assert any(e["method"] == method and wanted.items() <= e["params"].items() for e in entries), (method, wanted)
+
+
+def test_each_parameter_of_virtio_is_in_an_example(daemon):
+    for method in daemon.rpc("rpc_describe")["methods"]:
+        given = [params for name, params in OF_VIRTIO if name == method["name"]]
+        for row in method["params"] if given else ():
+            assert any(json.dumps(params.get(row["name"])) not in ("null", row.get("default")) for params in given), \
+                f"{method['name']}: no example has another {row['name']} than the one of when it is left out"
 
 
 def test_every_method_is_here(daemon):

@@ -87,11 +87,23 @@ def changed(params, path, v):
     return params
 
 
+# They are not saved, and so no examples of what is.
+MORE = [
+    ("vhost_get_controllers", {"name": "vm0"}),
+    ("virtio_blk_get_transports", {"name": "vhost_user_blk"}),
+    ("vhost_move_queue", {"ctrlr": "vm0", "id": 1, "queue": 0, "reactor": 0, "pinned": True}),
+    ("vhost_scsi_controller_remove_target", {"ctrlr": "vm2", "scsi_target_num": 200}),
+    ("vhost_start_scsi_controller", {"ctrlr": "vm3"}),
+    ("bdev_virtio_detach_controller", {"name": "virtio0"}),
+    ("vhost_delete_controller", {"ctrlr": "vm0"}),
+]
+
+
 def test_what_is_right_but_for_one_value(tmp_path):
     """In a daemon that has everything: far enough to meet what is there."""
     with Waiting(tmp_path) as daemon:
         configure(daemon)
-        for method, params in EXAMPLES:
+        for method, params in EXAMPLES + MORE:
             for path in leaves(params):
                 at = params
                 for key in path:
