@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vhost_edge_test.c: front-ends that say things in an order nobody expects, and moments that nobody waits for. */
+#include "net/sim/hogs.h"
 #include "vhost/blk.h"
 #include "vhost/test_front.h"
 
@@ -249,6 +250,50 @@ static void kicks_in_band_by_descriptor_and_not_at_all(void **state)
 	end(&w, &f);
 }
 
+static uint64_t enable(struct front_queue *q)
+{
+	struct vu_msg m;
+
+	vu_request(VU_SET_VRING_ENABLE, VU_PAYLOAD_STATE, &m);
+	m.state = (struct vu_state){ q->index, 1 };
+	return front_tell(q->front, &m);
+}
+
+/* A queue whose requests the memory budget has no room for is refused, and starts when there is some; others run on. */
+static void a_queue_beyond_the_budget_is_refused(void **state)
+{
+	struct test_world w = { 0 };
+	struct mem_stats before, after;
+	struct front_queue *q;
+	struct vu_msg m;
+	struct hogs hogs;
+	struct front f;
+
+	world_start(&w, 9);
+	front_open(&f, &w, 0, 0);
+	front_start(&f);
+	q = &f.queues[0];
+	mem_get_stats(w.core, &before);
+	front_queue_stop(q);
+	hogs_begin(&hogs, w.core, NULL);
+	hogs_take_budget(&hogs);
+	assert_int_equal(enable(q), 0);
+	vu_request(VU_SET_VRING_KICK, VU_PAYLOAD_U64, &m);
+	m.u64 = 0;
+	m.fd_count = 1;
+	m.fds[0] = bell_fd(&q->kick);
+	assert_int_not_equal(front_tell(&f, &m), 0);
+	assert_non_null(front_submit(&f.queues[1], VIRTIO_BLK_T_IN, 0, TEST_SECTOR, 0));
+	assert_true(front_drain(&f));
+	hogs_end(&hogs);
+	assert_int_equal(enable(q), 0);
+	assert_non_null(front_submit(q, VIRTIO_BLK_T_IN, 0, TEST_SECTOR, 0));
+	assert_true(front_drain(&f));
+	mem_get_stats(w.core, &after);
+	assert_int_equal(after.charged_bytes, before.charged_bytes);
+	end(&w, &f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,6 +302,7 @@ int main(void)
 		cmocka_unit_test(an_interrupt_put_off_moves_along),
 		cmocka_unit_test(a_cache_that_is_off_stays_off),
 		cmocka_unit_test(kicks_in_band_by_descriptor_and_not_at_all),
+		cmocka_unit_test(a_queue_beyond_the_budget_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("vhost_edge", tests, NULL, NULL);
