@@ -7,6 +7,7 @@
     bench/bench.py --peer gantry=/other/build     against another build of Gantry
     bench/bench.py --peer tgt=/usr iscsi          against tgtd, or istgt=/usr: over iSCSI
     bench/bench.py --peer qsd=/usr vhost          against qemu-storage-daemon: over vhost-user
+    bench/bench.py --peer spdk=DIR rdma           both on the fake rdma-core of bench/fake_verbs (SPDK --with-rdma)
     bench/bench.py --list                         the cases
     bench/bench.py --peer ... -n 5 -t 5 rand      cases whose name contains "rand"
 
@@ -25,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from cases import CASES                       # noqa: E402
-from targets import TARGETS, Initiator, cpus_of_this_machine  # noqa: E402
+from targets import TARGETS, Initiator, Target, cpus_of_this_machine  # noqa: E402
 
 
 def parse_arguments():
@@ -46,7 +47,7 @@ def parse_arguments():
 
 
 def sides_of(args, case):
-    """The two targets a case compares: A is always this build."""
+    """The two targets a case compares: A is always this build, and so is the fake rdma-core of both."""
     ours = TARGETS["gantry"](args.build, "", case)
     ours.calls = [(method, json.loads(params or "{}")) for method, _, params in (c.partition("=") for c in args.call)]
     if case.against == "initiator":
@@ -64,6 +65,7 @@ def sides_of(args, case):
 def measure(target, initiators, case, seconds):
     """One figure of one side: starts the target, loads it, stops it. On a machine that does other things an initiator
     may give up connecting: then again."""
+    target.seconds = seconds
     for tries_left in (2, 1, 0):
         try:
             with target:
@@ -120,6 +122,7 @@ def print_row(row):
 
 def main():
     args = parse_arguments()
+    Target.fake_verbs = (Path(args.build) / "bench/fake_verbs").resolve()
     cases = [c for c in CASES if not args.pattern or any(p in c.name for p in args.pattern)]
     if args.list:
         for case in cases:

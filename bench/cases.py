@@ -6,14 +6,14 @@ peer's. `against`: what B is, when not the peer's target: our own target in anot
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "
-                          "peer_disk target_cores host_mode protocol")
+                          "peer_disk target_cores host_mode protocol in_capsule copies")
 
 
 def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_bytes=4096, depth=128, qpairs=1,
          digests=False, metric="iops", goal=None, against=None, peer_disk=None, target_cores=1,
-         host_mode="poll", protocol="nvme"):
+         host_mode="poll", protocol="nvme", in_capsule=True, copies=True):
     return Case(name, disk, mode, initiators, pattern, io_bytes, depth, qpairs, digests, metric, goal, against,
-                peer_disk or disk, target_cores, host_mode, protocol)
+                peer_disk or disk, target_cores, host_mode, protocol, in_capsule, copies)
 
 
 def iscsi(name, **more):
@@ -24,6 +24,13 @@ def iscsi(name, **more):
 def vhost(name, **more):
     """A virtio-blk disk over vhost-user; the peer may be qemu-storage-daemon too. A queue is an initiator's core."""
     return case("vhost: " + name, **{"protocol": "vhost", "initiators": 1, **more})
+
+
+def rdma(name, **more):
+    """On the fake rdma-core of bench/fake_verbs, with the host that is in it: CPU of the target's core per command, the
+    fake's own part included. `copies` False: the fake's READ and WRITE move no bytes."""
+    return case("rdma: " + name, **{"protocol": "rdma", "disk": "null", "depth": 127, "metric": "cpu_per_io",
+                                    "goal": ("<=", 1 / 1.3), **more})
 
 
 def host(name, **more):
@@ -79,6 +86,15 @@ CASES = [
           goal=(">=", 1.7)),
     vhost("two queues on two cores, their CPU per I/O", against="one core", mode="interrupt", target_cores=2, qpairs=2,
           depth=256, metric="cpu_per_io", goal=("<=", 1.1)),
+    rdma("null randread"),
+    rdma("null randread, nothing copied", copies=False),
+    rdma("null randread QD1", depth=1),
+    rdma("null randread over 8 queue pairs", qpairs=8, depth=16),
+    rdma("null randwrite in the capsule", pattern="randwrite"),
+    rdma("null randwrite, keyed", pattern="randwrite", in_capsule=False),
+    rdma("malloc randread", disk="malloc"),
+    rdma("malloc randwrite in the capsule", disk="malloc", pattern="randwrite"),
+    rdma("malloc randwrite, keyed", disk="malloc", pattern="randwrite", in_capsule=False),
     *(case(f"file on {where}, {pattern} QD{depth}, against {peer}", disk=f"uring:{where}", pattern=pattern, depth=depth,
            initiators=1, goal=(">=", 1.5 if where == "shm" else 1.0), peer_disk=f"{peer}:{where}")
       for where in ("shm", "disk") for peer in ("uring", "aio") for pattern in ("randread", "randwrite")

@@ -54,6 +54,8 @@ class Target:
     """A target process with one RAM (or null) disk on one core; starts on entering, ends on leaving."""
 
     calls = ()  # methods and parameters, once the disk is there
+    fake_verbs = None  # where the fake rdma-core lies, ...
+    seconds = 1  # ... and how long the host within it loads its target
 
     def __init__(self, path, arguments, case):
         self.path, self.arguments, self.case = Path(path), shlex.split(arguments), case
@@ -63,7 +65,8 @@ class Target:
         self.directory = tempfile.TemporaryDirectory(prefix="gantry-bench-")
         self.socket = Path(self.directory.name) / "rpc.sock"
         self.log = open(Path(self.directory.name) / "log", "wb+")
-        self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
+                                        env=self.environment())
         self.rpc = Rpc(self.socket)
         try:
             self.wait_until_it_answers()
@@ -109,7 +112,8 @@ class Target:
             call("bdev_malloc_create", name="disk", num_blocks=65536, block_size=4096)
         for method, params in self.calls:
             call(method, **params)
-        {"iscsi": self.export_iscsi, "vhost": self.export_vhost, "nvme": self.export_nvme}[self.case.protocol](call)
+        {"iscsi": self.export_iscsi, "vhost": self.export_vhost, "nvme": self.export_nvme,
+         "rdma": self.export_nvme}[self.case.protocol](call)
 
     def export_vhost(self, call):
         call("vhost_create_blk_controller", ctrlr="vhost.0", dev_name="disk")
@@ -122,12 +126,27 @@ class Target:
              luns=[{"bdev_name": "disk", "lun_id": 0}], queue_depth=128, disable_chap=True)
 
     def export_nvme(self, call):
-        call("nvmf_create_transport", trtype="TCP")
+        trtype = "RDMA" if self.case.protocol == "rdma" else "TCP"
+        call("nvmf_create_transport", trtype=trtype)
         call("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, serial_number="BENCH")
         call("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk"})
         self.port = free_port()
         call("nvmf_subsystem_add_listener", nqn=NQN, listen_address={
-            "trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(self.port)})
+            "trtype": trtype, "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(self.port)})
+
+    def environment(self):
+        """Over RDMA there is no adapter: the one of bench/fake_verbs, and the host within it."""
+        if self.case.protocol != "rdma":
+            return None
+        settings = {"HOST": NQN, "REPORT": self.fake_report(), "SECONDS": self.seconds, "QD": self.case.depth,
+                    "QPAIRS": self.case.qpairs, "BYTES": self.case.io_bytes, "FILL": int(self.case.disk == "malloc"),
+                    "WORKLOAD": self.case.pattern.removeprefix("rand"), "ICD": int(self.case.in_capsule),
+                    "COPY": int(self.case.copies)}
+        return {**os.environ, "LD_LIBRARY_PATH": str(self.fake_verbs),
+                **{f"FAKE_VERBS_{name}": str(value) for name, value in settings.items()}}
+
+    def fake_report(self):
+        return Path(self.directory.name) / "fake.json"
 
     def make_file(self, where):
         """A file that has all its blocks: reading holes would be no measure."""
@@ -170,7 +189,7 @@ class SpdkTarget(Target):
     def command(self):
         core = cpus_of_this_machine()[0]
         mode = ["--interrupt-mode"] if self.case.mode == "interrupt" else []
-        program = {"iscsi": "iscsi_tgt", "vhost": "vhost", "nvme": "nvmf_tgt"}[self.case.protocol]
+        program = {"iscsi": "iscsi_tgt", "vhost": "vhost"}.get(self.case.protocol, "nvmf_tgt")
         sockets = ["-S", self.directory.name] if self.case.protocol == "vhost" else []
         return [str(self.path / "build/bin" / program), "-m", f"[{core}]", "-r", str(self.socket), *mode, *sockets,
                 *self.arguments]
@@ -339,7 +358,22 @@ class Initiator:
         subprocess.run(self.command(target, fill, cpus_of_this_machine()[-1:], FILL_S), check=True, timeout=FILL_S + 60,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def run_within(self, target, seconds):
+        """The host of the fake rdma-core, in the target's own process: what it tells when it has ended."""
+        end = time.monotonic() + seconds + START_DEADLINE_S
+        while not target.fake_report().exists():
+            if target.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"no figures of the fake host: {Path(target.log.name).read_text()[-2000:]}")
+            time.sleep(0.05)
+        told = json.loads(target.fake_report().read_text())
+        if told["errors"]:
+            raise RuntimeError(f"the fake host counted {told['errors']} errors")
+        return {"iops": told["iops"], "latency_us": 0, "p50_us": 0, "target_cpu_us_per_io": told["cpu_ns"] / 1000,
+                "host_cpu_us_per_io": 0}
+
     def run(self, target, case, seconds):
+        if case.protocol == "rdma":
+            return self.run_within(target, seconds)
         self.fill(target, case)
         cpus = cpus_of_this_machine()
         own = cpus[case.target_cores:] or cpus

@@ -340,10 +340,7 @@ bool fake_copies = true;
 
 static void begin(void)
 {
-	const char *copy = getenv("FAKE_VERBS_COPY");
-
 	fake_context.context.async_fd = fake_eventfd();
-	fake_copies = !copy || strcmp(copy, "0");
 }
 
 void fake_begin(void)

@@ -223,6 +223,7 @@ static void load(struct host *h)
 		host_qpair_begin_load(&h->io[i]);
 	while (h->filled < h->pieces && !one_is_over(h))
 		sleep_us(FILL_LOOK_MS * 1000);
+	fake_copies = h->settings.copies;
 	begin = last = now = figures_now(h);
 	while (!h->ending && !one_is_over(h)) {
 		wait_a_turn(h);

@@ -23,6 +23,7 @@
 	X(BYTES,      bytes,          4096,  512, HOST_BYTES_MAX)      /* of a command */ \
 	X(SECONDS,    seconds,           0,    0, 1000000)             /* 0: for ever */ \
 	X(COMMANDS,   commands,          0,    0, UINT64_MAX)          /* 0: without end */ \
+	X(COPY,       copies,            1,    0, 1)                   /* bytes of READ and WRITE, under load */ \
 	X(FILL,       fills,             0,    0, 1)                   /* first write all of the namespace, once */ \
 	X(PAUSE_US,   pause_us,          0,    0, 1000000)             /* between answers and the next commands */ \
 	X(ICD,        in_capsule,        1,    0, 1)                   /* writes that fit go in the capsule */ \
