@@ -60,16 +60,20 @@ static void send_step(struct host *h)
 	host_qpair_send(&h->admin, 0);
 }
 
-static void take_ns(struct host *h, const struct nvme_id_ns *ns)
+static bool take_ns(struct host *h, const struct nvme_id_ns *ns)
 {
+	uint64_t of_a_piece;
+
 	h->block_size = 1u << ns->lbaf[ns->flbas & 0xf].ds;
-	h->pieces = le64_get(ns->nsze) / (h->settings.bytes / h->block_size ? h->settings.bytes / h->block_size : 1);
+	of_a_piece = h->settings.bytes / h->block_size;
+	h->pieces = of_a_piece ? le64_get(ns->nsze) / of_a_piece : 0;
 	h->filled = h->settings.fills ? 0 : h->pieces;
-	if (h->settings.bytes % h->block_size || h->pieces < h->settings.depth * h->settings.qpairs)
-		host_failed(h, "the namespace is too small, or of other blocks", 0);
+	return of_a_piece && h->settings.bytes % h->block_size == 0 &&
+	       h->pieces >= h->settings.depth * h->settings.qpairs;
 }
 
-static void take(struct host *h, const struct nvme_cqe *cqe)
+/* False: what it says is of no use. */
+static bool take(struct host *h, const struct nvme_cqe *cqe)
 {
 	const void *data = h->admin.slots[0].data;
 
@@ -78,7 +82,8 @@ static void take(struct host *h, const struct nvme_cqe *cqe)
 	else if (h->step == IDENTIFY_CTRL)
 		h->icd_max = le32_get(((const struct nvme_id_ctrl *)data)->ioccsz) * 16 - (uint32_t)sizeof(struct nvme_sqe);
 	else if (h->step == IDENTIFY_NS)
-		take_ns(h, data);
+		return take_ns(h, data);
+	return true;
 }
 
 void host_admin_answer(struct host *h, const struct nvme_cqe *cqe)
@@ -89,7 +94,10 @@ void host_admin_answer(struct host *h, const struct nvme_cqe *cqe)
 		host_failed(h, h->step == CONNECT ? NULL : "an admin command failed", status);
 		return;
 	}
-	take(h, cqe);
+	if (!take(h, cqe)) {
+		host_failed(h, NULL, 0); /* the target may not have it yet */
+		return;
+	}
 	if (h->step != WAIT_READY || nvme_csts_rdy(le32_get(cqe->dw0)))
 		h->step++;
 	send_step(h);

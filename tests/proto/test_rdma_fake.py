@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""NVMe/RDMA on a machine without an RDMA adapter: gantryd on the fake rdma-core of bench/fake_verbs, whose host writes
+blocks, reads them back and compares. It is the daemon's own code from rdma-core's calls upwards."""
+import json
+
+import pytest
+
+from gantry import BUILD, NQN, Daemon, RpcError, cpus, free_port, wait_until
+
+FAKE = BUILD / "bench" / "fake_verbs"
+COMMANDS = 20000          # of a queue
+PATIENCE_S = 120
+MIB = 64
+BLOCK = 4096
+
+
+@pytest.fixture
+def daemon(tmp_path, monkeypatch):
+    """Makes one whose fake host does what the settings say."""
+    if not (FAKE / "librdmacm.so.1").exists():
+        pytest.skip("built without rdma-core")
+    running = []
+
+    def make(*args, **settings):
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(FAKE))
+        settings = {"HOST": NQN, "WORKLOAD": "verify", "COMMANDS": COMMANDS, "REPORT": tmp_path / "report", **settings}
+        for name, value in settings.items():
+            monkeypatch.setenv(f"FAKE_VERBS_{name}", str(value))
+        running.append(Daemon(tmp_path, *args).start())
+        return running[0]
+
+    yield make
+    for one in running:
+        print(one.log_tail())
+        one.stop()
+
+
+def serve(daemon, **transport):
+    daemon.tell("nvmf_create_transport", trtype="RDMA", **transport)
+    daemon.tell("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, serial_number="GANTRY0000000001")
+    daemon.malloc("disk", mib=MIB, block_size=BLOCK)
+    daemon.tell("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk"})
+    daemon.tell("nvmf_subsystem_add_listener", nqn=NQN, listen_address={
+        "trtype": "RDMA", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(free_port())})
+
+
+def report(daemon):
+    """What the host said when it had ended."""
+    path = daemon.directory / "report"
+
+    def there():
+        daemon.check_alive()
+        return path.exists()
+    wait_until(there, "the fake host to end", PATIENCE_S)
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("mode", ["poll", "adaptive", "interrupt"])
+def test_what_is_written_is_read_back(daemon, mode):
+    """Commands, data in capsules, READ, WRITE and answers of several queues on two cores, as fast as they go."""
+    d = daemon("-m", cpus(2), "--mode", mode, QPAIRS=4, QD=32)
+    serve(d)
+    said = report(d)
+    assert said["errors"] == 0
+    assert said["commands"] >= COMMANDS
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "interrupt"])
+def test_a_sleeping_core_is_woken(daemon, mode):
+    """The host pauses longer than anybody spins: an event lost between arming and sleeping would be a hang."""
+    d = daemon("-m", cpus(1), "--mode", mode, QPAIRS=2, QD=4, PAUSE_US=200, COMMANDS=4000)
+    serve(d)
+    assert report(d)["errors"] == 0
+
+
+@pytest.mark.parametrize("settings, transport", [
+    ({}, {"no_srq": True}),
+    ({"INVALIDATE": 1}, {}),
+    ({"ICD": 0, "BYTES": 131072, "COMMANDS": 2000}, {}),
+    ({"QD": 1}, {}),
+    ({}, {"no_wr_batching": True}),
+    ({"QPAIRS": 8, "QD": 127}, {"max_srq_depth": 64}),
+], ids=["own receives", "send with invalidate", "128 KiB", "one by one", "no batches", "few receives"])
+def test_other_ways(daemon, settings, transport):
+    d = daemon("-m", cpus(2), **{"QPAIRS": 2, **settings})
+    serve(d, **transport)
+    assert report(d)["errors"] == 0
+
+
+def test_a_subsystem_deleted_under_load(daemon):
+    """Its connections end, with whatever they had posted; a daemon that is loaded still ends when it is told to."""
+    d = daemon("-m", cpus(2), QPAIRS=4, QD=64, COMMANDS=0)
+    serve(d)
+
+    def served():
+        return sum(group["completed_nvme_io"] for group in d.rpc("nvmf_get_stats")["poll_groups"]) > COMMANDS
+    wait_until(served, "I/O over RDMA", PATIENCE_S)
+    d.rpc("nvmf_delete_subsystem", nqn=NQN)
+    assert report(d)["errors"] > 0      # the host lost its connections, and says so
+    with pytest.raises(RpcError):
+        d.rpc("nvmf_delete_subsystem", nqn=NQN)
+
+
+def test_stopped_under_load(daemon):
+    """SIGTERM while hundreds of commands are outstanding."""
+    d = daemon("-m", cpus(2), QPAIRS=4, QD=64, COMMANDS=0)
+    serve(d)
+    wait_until(lambda: sum(g["completed_nvme_io"] for g in d.rpc("nvmf_get_stats")["poll_groups"]) > COMMANDS,
+               "I/O over RDMA", PATIENCE_S)
+    d.stop()
