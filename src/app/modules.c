@@ -25,6 +25,7 @@
 #include "nvmf/nvmf.h"
 #include "nvmf/nvmf_rpc.h"
 #include "scsi/scsi.h"
+#include "verbs/verbs.h"
 #include "vhost/vhost.h"
 #include "vhost/vhost_rpc.h"
 
@@ -38,6 +39,7 @@ struct app_module {
 
 static int rpc_start(struct app *a, struct err *e);
 static bool rpc_stop(struct app *a);
+static bool verbs_stop(struct app *a);
 static int bdev_start(struct app *a, struct err *e);
 static void device_came(struct bdev_arrival *arrival, struct bdev *b);
 static bool bdev_stop(struct app *a);
@@ -63,6 +65,7 @@ static bool server_stop(struct app *a);
 static const struct app_module modules[] = {
 	/* name          start           stop */
 	{ "rpc",         rpc_start,      rpc_stop },
+	{ "verbs",       NULL,           verbs_stop },
 	{ "bdev",        bdev_start,     bdev_stop },
 	{ "remote",      remote_start,   remote_module_stop },
 	{ "virtio",      virtio_start,   virtio_module_stop },
@@ -103,6 +106,11 @@ void modules_stop_next(struct app *a)
 	}
 	core_stop(a->core, a->status);
 }
+
+/* --- verbs: whoever used RDMA has put it back; it ends before the reactors do ------------------------------- */
+
+static void verbs_over(void *arg) { modules_stop_next(arg); }
+static bool verbs_stop(struct app *a) { return verbs_is_over(a->core, verbs_over, a); }
 
 /* --- rpc: methods; the daemon's own ------------------------------------------------------------------------- */
 

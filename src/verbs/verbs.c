@@ -11,10 +11,21 @@
 #include "core/log.h"
 
 #define PART "verbs"
+#define ENDS_PART "verbs that end"
+
+/* There while something was put back and has not ended. */
+struct ends {
+	struct core_part part;
+	uint32_t count;
+	void (*over)(void *arg);
+	void *arg;
+};
 
 static void tell(struct verbs *v, struct verbs_dev *d, enum verbs_dev_event event);
 static void drop_dev(struct verbs_dev *d);
 static void free_if_over(struct verbs *v);
+static void end_begins(struct core *core);
+static void end_is_over(struct core *core);
 
 struct verbs *verbs_get(struct core *core, struct err *e)
 {
@@ -50,6 +61,7 @@ void verbs_put(struct verbs *v)
 	assert(list_empty(&v->listeners));
 	core_remove_part(v->core, &v->part); /* who asks from now on gets a new one */
 	v->going = true;
+	end_begins(v->core);
 	if (v->os)
 		platform_verbs_close(v);
 	v->os = NULL;
@@ -65,8 +77,54 @@ void verbs_put(struct verbs *v)
 
 static void free_if_over(struct verbs *v)
 {
-	if (v->going && list_empty(&v->devs))
-		free(v);
+	struct core *core = v->core;
+
+	if (!v->going || !list_empty(&v->devs))
+		return;
+	free(v);
+	end_is_over(core);
+}
+
+static struct ends *find_ends(const struct core *core)
+{
+	struct core_part *p = core_find_part(core, ENDS_PART);
+
+	return p ? container_of(p, struct ends, part) : NULL;
+}
+
+static void end_begins(struct core *core)
+{
+	struct ends *ends = find_ends(core);
+
+	if (!ends) {
+		ends = base_zalloc(sizeof(*ends));
+		core_add_part(core, &ends->part, ENDS_PART);
+	}
+	ends->count++;
+}
+
+static void end_is_over(struct core *core)
+{
+	struct ends *ends = find_ends(core);
+	struct ends was = *ends;
+
+	if (--ends->count)
+		return;
+	core_remove_part(core, &ends->part);
+	free(ends);
+	if (was.over)
+		was.over(was.arg);
+}
+
+bool verbs_is_over(struct core *core, void (*over)(void *arg), void *arg)
+{
+	struct ends *ends = find_ends(core);
+
+	if (!ends)
+		return true;
+	ends->over = over;
+	ends->arg = arg;
+	return false;
 }
 
 const char *verbs_status_text(enum verbs_status s)

@@ -30,6 +30,9 @@ struct verbs;
  * is missing, and what to do. An adapter that comes later is seen by verbs that stand. */
 struct verbs *verbs_get(struct core *core, struct err *e);
 void verbs_put(struct verbs *v);
+/* Ending takes a while after the last put: helpers deregister memory. True: nothing of it is left; else `over` runs
+ * once that is so. Before the reactors stop. Control. */
+bool verbs_is_over(struct core *core, void (*over)(void *arg), void *arg);
 
 /* --- adapters ----------------------------------------------------------------------------------------------------- */
 
