@@ -148,12 +148,39 @@ static struct verbs_wr *put_wr(struct batch *b, struct rdma_req *r)
 	return wr;
 }
 
+/* One piece of memory here, one there: nearly always. */
+static bool put_simple(struct batch *b, struct rdma_req *r, uint32_t len, enum verbs_op op)
+{
+	const struct nvme_sgl *d = r->sgl.descs;
+	const struct iovec *v = r->req.iovs;
+	struct verbs_sge *sge;
+	struct verbs_wr *wr;
+
+	if (unlikely(r->sgl.count != 1 || r->req.iov_count != 1))
+		return false;
+	wr = put_wr(b, r);
+	sge = &b->h->sges[b->sges++];
+	*sge = (struct verbs_sge){ (uintptr_t)v->iov_base, len, rdma_home_lkey(b->h, v->iov_base, len) };
+	wr->op = (uint8_t)op;
+	wr->sges = sge;
+	wr->sge_count = 1;
+	wr->rkey = le32_get(d->key);
+	wr->remote = le64_get(d->addr);
+	return true;
+}
+
 /* As many as were taken; READ's next chain begins where this one ends. */
 static void put_reads(struct batch *b, struct rdma_req *r)
 {
-	struct rdma_cursor at = rdma_cursor_over(&r->sgl, r->req.iovs, r->req.iov_count);
 	uint32_t left = r->req.data_len - r->moved;
+	struct rdma_cursor at;
 
+	r->moving = left;
+	if (likely(put_simple(b, r, left, VERBS_READ))) {
+		b->h->wrs[b->wrs - 1].signaled = true;
+		return;
+	}
+	at = rdma_cursor_over(&r->sgl, r->req.iovs, r->req.iov_count);
 	rdma_cursor_skip(&at, r->moved);
 	r->moving = 0;
 	for (uint32_t i = 0; i < r->wrs; i++)
@@ -190,12 +217,13 @@ static void put_answer(struct batch *b, struct rdma_req *r)
 {
 	struct rdma_conn *c = b->c;
 	uint32_t len = rdma_req_data_to_send(r);
-	struct rdma_cursor at = rdma_cursor_over(&r->sgl, r->req.iovs, r->req.iov_count);
+	struct rdma_cursor at;
 	struct verbs_sge *sge;
 	struct verbs_wr *wr;
 
-	while (len)
-		len -= put_data(b, r, &at, len, VERBS_WRITE);
+	if (len && unlikely(!put_simple(b, r, len, VERBS_WRITE)))
+		for (at = rdma_cursor_over(&r->sgl, r->req.iovs, r->req.iov_count); len;)
+			len -= put_data(b, r, &at, len, VERBS_WRITE);
 	nvmf_req_finish_cpl(&r->req);
 	wr = put_wr(b, r);
 	sge = &b->h->sges[b->sges++];

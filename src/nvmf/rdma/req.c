@@ -17,6 +17,7 @@ static enum step get_room(struct rdma_req *r);
 static void turn_came(struct wait *w);
 static void room_came(struct wait *w);
 static void have_room(struct rdma_req *r);
+static uint32_t wrs_for(const struct rdma_req *r, uint32_t from, uint32_t len);
 static bool take_reads(struct rdma_req *r);
 static void reads_came(struct wait *w);
 static bool take_send(struct rdma_req *r);
@@ -268,14 +269,11 @@ static enum step req_on_NEED_READS(struct rdma_req *r)
 static bool take_reads(struct rdma_req *r)
 {
 	struct rdma_conn *c = req_conn(r);
-	struct rdma_cursor at;
 	uint32_t wanted;
 
 	if (!rdma_readers_ready(&c->readers, 1))
 		return false;
-	at = rdma_cursor_over(&r->sgl, r->req.iovs, r->req.iov_count);
-	rdma_cursor_skip(&at, r->moved);
-	wanted = rdma_cursor_count(at, r->req.data_len - r->moved, c->sges_max);
+	wanted = wrs_for(r, r->moved, r->req.data_len - r->moved);
 	r->reads = (uint16_t)min_u32(wanted, min_u32(c->reads_free, c->credits));
 	r->wrs = r->reads;
 	if (r->reads < wanted && !r->moved)
@@ -374,15 +372,25 @@ bool rdma_senders_ready(struct waitq *q, uint32_t need)
 	return container_of(q, struct rdma_conn, senders)->credits >= need;
 }
 
+/* Work requests for `len` bytes from `from` on: nearly always one. */
+static uint32_t wrs_for(const struct rdma_req *r, uint32_t from, uint32_t len)
+{
+	uint32_t sges_max = container_of(r->req.qpair, struct rdma_conn, qp)->sges_max;
+	struct rdma_cursor at;
+
+	if (likely(r->sgl.count == 1 && r->req.iov_count <= sges_max))
+		return 1;
+	at = rdma_cursor_over(&r->sgl, r->req.iovs, r->req.iov_count);
+	rdma_cursor_skip(&at, from);
+	return rdma_cursor_count(at, len, sges_max);
+}
+
 static enum step req_on_NEED_SEND(struct rdma_req *r)
 {
 	struct rdma_conn *c = req_conn(r);
 	uint32_t len = rdma_req_data_to_send(r);
 
-	r->wrs = 1;
-	if (len)
-		r->wrs += (uint16_t)rdma_cursor_count(rdma_cursor_over(&r->sgl, r->req.iovs, r->req.iov_count), len,
-		                                      c->sges_max);
+	r->wrs = (uint16_t)(1 + (len ? wrs_for(r, 0, len) : 0));
 	if (likely(list_empty(&c->senders.waiters) && take_send(r))) {
 		req_enter(r, REQ_SEND);
 		return STEP_NEXT;
