@@ -64,7 +64,7 @@ static void refuse(struct rdma_transport *tr, struct verbs_conn *vc, uint16_t st
 	char text[NET_ADDR_TEXT_MAX];
 
 	verbs_conn_addrs(vc, &local, &peer);
-	tr->rejects[sts]++;
+	tr->rejected++;
 	if (log_may(&tr->complaints))
 		log_warning("NVMe/RDMA: %s is not let in: %s%s%s", net_addr_text(&peer, text), status_text(sts),
 		            why ? ": " : "", why ? why : "");
@@ -284,7 +284,7 @@ static void drop(struct rdma_conn *c)
 	if (c->accepted) {
 		verbs_disconnect(c->vc);
 	} else {
-		conn_tr(c)->rejects[NVME_RDMA_CM_NO_RSC]++;
+		conn_tr(c)->rejected++;
 		verbs_reject(c->vc, &rej, sizeof(rej));
 	}
 	verbs_conn_free(c->vc);

@@ -11,7 +11,7 @@ static int rdma_listen(struct nvmf_transport *base, const struct net_addr *addr,
 static void rdma_unlisten(struct nvmf_transport *base, const struct net_addr *addr);
 static void on_dev_event(struct verbs_watcher *w, struct verbs_dev *vd, enum verbs_dev_event event);
 static void dev_came(struct rdma_transport *tr, struct verbs_dev *vd);
-static void dev_gone(struct rdma_dev *d, const char *why);
+static void dev_gone(struct rdma_dev *d);
 static void home_lose_on_core(struct msg *m);
 static void home_told(struct msg *m);
 static void home_end_on_core(struct msg *m);
@@ -19,6 +19,7 @@ static void home_ended(struct msg *m);
 static void dev_free(struct rdma_dev *d);
 static void rdma_stop(struct nvmf_transport *base, void (*done)(void *arg), void *arg);
 static void maybe_stopped(struct rdma_transport *tr);
+static void stopped(struct msg *m);
 static void rdma_free(struct nvmf_transport *base);
 
 const struct nvmf_transport_ops nvmf_rdma_ops = {
@@ -131,7 +132,7 @@ static void on_dev_event(struct verbs_watcher *w, struct verbs_dev *vd, enum ver
 	case VERBS_DEV_GONE:
 		log_notice("NVMe/RDMA: adapter %s is gone", name);
 		if (d)
-			dev_gone(d, "its adapter is gone");
+			dev_gone(d);
 		return;
 	case VERBS_DEV_PORT_UP:
 	case VERBS_DEV_PORT_DOWN:
@@ -163,9 +164,8 @@ static void dev_came(struct rdma_transport *tr, struct verbs_dev *vd)
 }
 
 /* Lose its connections; when they are freed, what cores have of it; then let it go. */
-static void dev_gone(struct rdma_dev *d, const char *why)
+static void dev_gone(struct rdma_dev *d)
 {
-	(void)why;
 	if (d->gone)
 		return;
 	d->gone = true;
@@ -259,23 +259,27 @@ static void rdma_stop(struct nvmf_transport *base, void (*done)(void *arg), void
 		rdma_unlisten(base, &addr);
 	}
 	verbs_unwatch(tr->verbs, &tr->watcher);
-	if (list_empty(&tr->devs))
-		maybe_stopped(tr);
 	list_each_safe(l, &tr->devs)
-		dev_gone(list_entry(l, struct rdma_dev, link), "the transport stops");
+		dev_gone(list_entry(l, struct rdma_dev, link));
+	maybe_stopped(tr);
 }
 
+/* By message: who let the last adapter go is still about it, and the transport may be freed by done(). */
 static void maybe_stopped(struct rdma_transport *tr)
 {
-	void (*done)(void *arg) = tr->stopped;
-
-	if (!tr->stopping || !list_empty(&tr->devs) || !done)
+	if (!tr->stopping || tr->stop_msg_out || !list_empty(&tr->devs))
 		return;
-	tr->stopped = NULL;
-	done(tr->stopped_arg);
+	tr->stop_msg_out = true;
+	msg_send(reactor_self(), &tr->stop_msg, stopped);
 }
 
-/* Later than done(): its caller is still about it. */
+static void stopped(struct msg *m)
+{
+	struct rdma_transport *tr = container_of(m, struct rdma_transport, stop_msg);
+
+	tr->stopped(tr->stopped_arg);
+}
+
 static void rdma_free(struct nvmf_transport *base)
 {
 	struct rdma_transport *tr = rdma_of(base);

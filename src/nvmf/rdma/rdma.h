@@ -360,11 +360,13 @@ struct rdma_transport {
 	struct verbs_watcher watcher;
 	struct list devs, listeners, conns;
 	uint32_t conn_count;
-	uint64_t rejects[16];         /* by enum nvme_rdma_cm_status */
+	uint64_t rejected;            /* connections */
 	struct log_limit complaints;
 	bool stopping;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
+	struct msg stop_msg;
+	bool stop_msg_out;
 };
 
 struct rdma_listener {

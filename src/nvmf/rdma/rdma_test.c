@@ -17,13 +17,6 @@
 static struct test_world w;
 static struct host admin, io;
 static uint16_t cntlid;
-static uint8_t pattern[1u << 20];
-
-static void fill(uint8_t *p, uint32_t len, uint32_t seed)
-{
-	for (uint32_t i = 0; i < len; i++)
-		p[i] = (uint8_t)(i * 31 + (i >> 9) * 7 + seed);
-}
 
 static void begin(const struct nvmf_transport_opts *opts)
 {
@@ -40,41 +33,27 @@ static void end(void)
 	world_stop(&w);
 }
 
-/* From and to the host's memory, by its key. */
-static uint16_t write_blocks(struct host *h, uint64_t lba, uint32_t blocks, uint32_t seed)
+static void check_blocks(struct host *h, uint64_t lba, uint32_t blocks, uint32_t seed)
 {
-	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, lba, blocks);
-
-	fill(h->data, blocks * TEST_BLOCK, seed);
-	sqe.sgl1 = host_keyed(h, 0, blocks * TEST_BLOCK, false);
-	return host_run(h, &sqe, NULL, 0);
+	assert_int_equal(host_read(h, lba, blocks), 0);
+	assert_true(host_has(h, blocks, seed));
 }
+
+static uint64_t count_of(const char *key) { return world_count(&w, key); }
+
+/* Until only so many are left. */
+static void expect_conns(uint32_t count) { assert_true(world_conns_become(&w, count)); }
+static void expect_nothing_held(void) { assert_true(world_holds_nothing(&w)); }
+static bool has_ended(void *arg) { return ((struct host *)arg)->ended; }
 
 static uint16_t write_in_capsule(struct host *h, uint64_t lba, uint32_t blocks, uint32_t at, uint32_t seed)
 {
 	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, lba, blocks);
 	uint8_t data[16384] = { 0 };
 
-	fill(data + at, blocks * TEST_BLOCK, seed);
+	host_fill(data + at, blocks * TEST_BLOCK, seed);
 	sqe.sgl1 = host_in_capsule(at, blocks * TEST_BLOCK);
 	return host_run(h, &sqe, data, at + blocks * TEST_BLOCK);
-}
-
-static uint16_t read_blocks(struct host *h, uint64_t lba, uint32_t blocks)
-{
-	struct nvme_sqe sqe = host_rw(NVME_CMD_READ, lba, blocks);
-
-	memset(h->data, 0xee, blocks * TEST_BLOCK + 4096);
-	sqe.sgl1 = host_keyed(h, 0, blocks * TEST_BLOCK, false);
-	return host_run(h, &sqe, NULL, 0);
-}
-
-static void check_blocks(struct host *h, uint64_t lba, uint32_t blocks, uint32_t seed)
-{
-	assert_int_equal(read_blocks(h, lba, blocks), 0);
-	fill(pattern, blocks * TEST_BLOCK, seed);
-	assert_memory_equal(pattern, h->data, blocks * TEST_BLOCK);
-	assert_int_equal(h->data[blocks * TEST_BLOCK], 0xee);
 }
 
 /* The first whole path: all sizes, in the capsule and by key, with shared receives and with own ones. */
@@ -89,7 +68,7 @@ static void what_is_written_is_read(void **state)
 		opts.no_wr_batching = no_srq;
 		begin(&opts);
 		for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
-			assert_int_equal(write_blocks(&io, 3 + s, sizes[s], (uint32_t)s), 0);
+			assert_int_equal(host_write(&io, 3 + s, sizes[s], (uint32_t)s), 0);
 			check_blocks(&io, 3 + s, sizes[s], (uint32_t)s);
 		}
 		assert_int_equal(write_in_capsule(&io, 40, 8, 0, 77), 0);
@@ -113,77 +92,6 @@ static void identify_comes_whole(void **state)
 	assert_int_equal(id.msdbd, 16);
 	assert_int_equal(le32_get(id.sgls), NVME_SGLS_SUPPORTED | NVME_SGLS_KEYED | NVME_SGLS_OFFSET);
 	assert_int_equal(le32_get(id.ioccsz), (64 + 4096) / 16);
-}
-
-/* --- eyes --------------------------------------------------------------------------------------------------- */
-
-struct asked {
-	const char *key;
-	uint64_t sum;
-};
-
-static void add_if(void *arg, const char *key, uint64_t v)
-{
-	struct asked *a = arg;
-
-	if (strcmp(a->key, key) == 0)
-		a->sum += v;
-}
-
-static void ask(void *arg)
-{
-	struct nvmf_transport *tr = nvmf_target_transport(w.target, "RDMA");
-
-	for (uint32_t i = 0; i < core_reactor_count(w.core); i++)
-		tr->ops->stats(tr, i, add_if, arg);
-}
-
-/* A counter of the transport, of all cores. */
-static uint64_t count_of(const char *key)
-{
-	struct asked a = { .key = key };
-
-	sim_as(core_control(w.core), ask, &a);
-	return a.sum;
-}
-
-static uint32_t conns(void)
-{
-	return rdma_of(nvmf_target_transport(w.target, "RDMA"))->conn_count;
-}
-
-static bool no_conns(void *arg) { return conns() == *(uint32_t *)arg; }
-
-/* Until only so many are left. */
-static void expect_conns(uint32_t count)
-{
-	assert_true(sim_run(no_conns, &count, 20 * NS_PER_S));
-}
-
-/* Every shared receive is where a command may come into it. */
-static void expect_receives_posted(void)
-{
-	struct rdma_transport *tr = rdma_of(nvmf_target_transport(w.target, "RDMA"));
-
-	list_each(l, &tr->devs) {
-		struct rdma_dev *d = list_entry(l, struct rdma_dev, link);
-
-		for (uint32_t i = 0; i < core_reactor_count(w.core); i++)
-			if (d->homes[i])
-				assert_int_equal(d->homes[i]->shared.posted, d->homes[i]->shared.count);
-	}
-}
-
-static void expect_nothing_held(void)
-{
-	struct mem_stats m;
-
-	world_pass(NS_PER_MS); /* an answer's own completion comes after it */
-	mem_get_stats(w.core, &m);
-	assert_int_equal(m.in_use_bytes, 0);
-	assert_int_equal(m.waiting, 0);
-	assert_int_equal(count_of("remembered"), 0);
-	expect_receives_posted();
 }
 
 /* --- who is let in ------------------------------------------------------------------------------------------- */
@@ -296,7 +204,7 @@ static void wrong_sgls_fail_the_command_only(void **state)
 	assert_int_equal(run_with(NVME_CMD_WRITE, host_list(0, 17), 272), NVME_SC_SGL_INVALID_COUNT);
 	assert_int_equal(run_with(NVME_CMD_WRITE, host_list(0, 2), 31), NVME_SC_SGL_INVALID_LAST);
 	assert_int_equal(run_with(NVME_CMD_WRITE, host_list(0, 2), 32), NVME_SC_SGL_INVALID_TYPE); /* zeros */
-	assert_int_equal(write_blocks(&io, 0, 8, 5), 0);
+	assert_int_equal(host_write(&io, 0, 8, 5), 0);
 	check_blocks(&io, 0, 8, 5);
 	expect_nothing_held();
 	end();
@@ -312,7 +220,7 @@ static void lists_scatter_and_gather(void **state)
 	begin(NULL);
 	for (uint32_t i = 0; i < 16; i++)
 		list[i] = host_keyed(&io, (15 - i) * 8192, 4 * TEST_BLOCK, false);
-	fill(linear, sizeof(linear), 9);
+	host_fill(linear, sizeof(linear), 9);
 	for (uint32_t i = 0; i < 16; i++)
 		memcpy(io.data + (15 - i) * 8192, linear + i * 4 * TEST_BLOCK, 4 * TEST_BLOCK);
 	sqe = host_rw(NVME_CMD_WRITE, 100, 64);
@@ -362,7 +270,7 @@ static void run_many(struct host *h, uint32_t count, uint32_t blocks)
 	struct nvme_cqe cqe;
 	uint32_t room = HOST_DATA / (blocks * TEST_BLOCK);
 
-	fill(h->data, HOST_DATA, 3);
+	host_fill(h->data, HOST_DATA, 3);
 	for (uint32_t i = 0; i < count; i++) {
 		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, (i % room) * blocks, blocks);
 
@@ -420,7 +328,7 @@ static void long_lists_are_read_in_parts(void **state)
 
 	w.target_adapter.read_depth_max = 3;
 	begin(NULL);
-	fill(io.data, 16 * TEST_BLOCK, 21);
+	host_fill(io.data, 16 * TEST_BLOCK, 21);
 	for (uint32_t i = 0; i < 16; i++)
 		list[i] = host_keyed(&io, i * TEST_BLOCK, TEST_BLOCK, false);
 	sqe.sgl1 = host_list(0, 16);
@@ -516,8 +424,6 @@ static void dry_shared_receives_are_only_slower(void **state)
 
 /* --- hosts that break the rules ------------------------------------------------------------------------------- */
 
-static bool has_ended(void *arg) { return ((struct host *)arg)->ended; }
-
 static void expect_end(struct host *h)
 {
 	assert_true(sim_run(has_ended, h, 10 * NS_PER_S));
@@ -576,176 +482,6 @@ static void a_host_that_overruns_its_queue_goes(void **state)
 	end();
 }
 
-/* --- trouble of adapters ------------------------------------------------------------------------------------- */
-
-static uint64_t stuck(void) { return watch_stuck_count(w.core); }
-static bool is_stuck(void *arg) { return stuck() > *(uint64_t *)arg; }
-
-/* A completion that never comes is named, with its queue, while others go on; and in the end the connection goes. */
-static void a_lost_completion_is_named(void **state)
-{
-	static const enum verbs_op ops[] = { VERBS_READ, VERBS_SEND };
-
-	for (int i = 0; i < 2; i++) {
-		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 8);
-		uint64_t before;
-		struct nvme_cqe cqe;
-
-		world_start(&w, 1, NULL);
-		watch_set_limit(w.core, NS_PER_S);
-		host_ready(&admin, &w, 0, &cntlid);
-		host_ready(&io, &w, 1, &cntlid);
-		before = stuck();
-		sim_adapter_lose_completion(w.adapter, ops[i], 1);
-		sqe.sgl1 = host_keyed(&io, 0, 4096, false);
-		host_command(&io, &sqe, NULL, 0);
-		assert_true(sim_run(is_stuck, &before, 2 * NS_PER_S));
-		assert_int_equal(host_answer(&io, &cqe, 0), i == 1);
-		assert_false(io.ended);
-		sqe = (struct nvme_sqe){ .opc = NVME_ADMIN_KEEP_ALIVE };
-		assert_int_equal(host_run(&admin, &sqe, NULL, 0), 0);
-		assert_int_equal(write_blocks(&io, 50, 8, 4), 0);
-		assert_true(sim_run(has_ended, &io, 10 * NS_PER_S));
-		expect_conns(1);
-		expect_nothing_held();
-		end();
-	}
-}
-
-/* Everything in flight ends with its adapter; when that is back, hosts may come again. */
-static void an_adapter_goes_and_returns(void **state)
-{
-	for (uint32_t seed = 0; seed < 20; seed++) {
-		struct nvme_sqe sqe;
-
-		world_start(&w, 100 + seed, NULL);
-		host_ready(&admin, &w, 0, &cntlid);
-		host_ready(&io, &w, 1, &cntlid);
-		for (uint32_t i = 0; i < 60; i++) {
-			sqe = host_rw(i % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, 0, 8 << i % 8);
-			sqe.sgl1 = host_keyed(&io, 0, (8u << i % 8) * TEST_BLOCK, false);
-			host_command(&io, &sqe, NULL, 0);
-		}
-		world_pass(seed * 3 * NS_PER_US);
-		sim_adapter_remove(w.adapter);
-		expect_conns(0);
-		host_close(&io);
-		host_close(&admin);
-		world_pass(NS_PER_S);
-		expect_nothing_held();
-		sim_adapter_return(w.adapter);
-		world_pass(NS_PER_S);
-		host_ready(&admin, &w, 0, &cntlid);
-		host_ready(&io, &w, 1, &cntlid);
-		assert_int_equal(write_blocks(&io, 0, 8, seed), 0);
-		check_blocks(&io, 0, 8, seed);
-		end();
-	}
-}
-
-/* --- ends in each state -------------------------------------------------------------------------------------- */
-
-static void start_some(struct host *h, uint32_t seed)
-{
-	for (uint32_t i = 0; i < 40; i++) {
-		uint32_t blocks = 1 + (seed * 7 + i * 13) % 300;
-		struct nvme_sqe sqe = host_rw((seed + i) % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, i, blocks);
-
-		sqe.sgl1 = host_keyed(h, 0, blocks * TEST_BLOCK, false);
-		if (i % 5 == 4 && blocks <= 8) {
-			sqe.opc = NVME_CMD_WRITE;
-			sqe.sgl1 = host_in_capsule(0, blocks * TEST_BLOCK);
-			host_command(h, &sqe, h->data, blocks * TEST_BLOCK);
-		} else {
-			host_command(h, &sqe, NULL, 0);
-		}
-	}
-}
-
-/* Wherever its commands are when a connection ends, by either side or on the way, nothing of it stays, and another one
- * goes on. */
-static void a_connection_ends_anywhere(void **state)
-{
-	for (uint32_t seed = 1; seed <= 4; seed++) {
-		struct nvmf_transport_opts opts = world_opts;
-
-		opts.no_srq = seed % 2;
-		w.target_adapter.read_depth_max = 2;
-		world_start(&w, seed, &opts);
-		host_ready(&admin, &w, 0, &cntlid);
-		host_ready(&io, &w, 1, &cntlid);
-		for (uint32_t i = 0; i < 80; i++) {
-			if (i % 4 == 3)
-				mem_starve(w.core, 2);
-			start_some(&io, i);
-			world_pass(i * 1300);
-			if (i % 3 == 0) {
-				while (sim_verbs_conns())
-					sim_verbs_cut(0, false);
-				expect_conns(0);
-				host_close(&io);
-				host_close(&admin);
-				host_ready(&admin, &w, 0, &cntlid);
-				host_ready(&io, &w, 1, &cntlid);
-			} else {
-				host_close(&io);
-				expect_conns(1);
-				host_ready(&io, &w, 1, &cntlid);
-			}
-			mem_starve(w.core, 0);
-			assert_int_equal(write_blocks(&io, 7, 8, i), 0);
-			check_blocks(&io, 7, 8, i);
-			expect_nothing_held();
-		}
-		assert_int_equal(count_of("shared_dry"), 0);
-		w.target_adapter.read_depth_max = 0;
-		end();
-	}
-}
-
-/* The target stops under load. */
-static void the_target_stops_at_any_time(void **state)
-{
-	for (uint32_t i = 0; i < 40; i++) {
-		begin(NULL);
-		start_some(&io, i);
-		world_pass(i * 2500);
-		world_stop_target(&w);
-		host_close(&io);
-		host_close(&admin);
-		world_end(&w);
-	}
-}
-
-/* --- a queue pair stays where it is ---------------------------------------------------------------------------- */
-
-static struct nvmf_move move;
-static bool moved_flag;
-static void moved(struct nvmf_move *m) { moved_flag = true; }
-static bool is_moved(void *arg) { return moved_flag; }
-
-static void do_move(void *arg)
-{
-	move = (struct nvmf_move){ .target = w.target, .done = moved };
-	nvmf_move_qpair(&move, TEST_NQN, cntlid, 1, core_reactor(w.core, *(uint32_t *)arg), true);
-}
-
-static void a_queue_pair_does_not_move(void **state)
-{
-	uint32_t refused = 0;
-
-	begin(NULL);
-	for (uint32_t core = 0; core < 2; core++) {
-		moved_flag = false;
-		sim_as(core_control(w.core), do_move, &core);
-		assert_true(sim_run(is_moved, NULL, NS_PER_S));
-		refused += move.err.code == -ENOTSUP;
-	}
-	assert_int_equal(write_blocks(&io, 0, 8, 1), 0);
-	end();
-	assert_int_equal(refused, 1);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -763,11 +499,6 @@ int main(void)
 		cmocka_unit_test(dry_shared_receives_are_only_slower),
 		cmocka_unit_test(what_cannot_be_answered_ends_the_connection),
 		cmocka_unit_test(a_host_that_overruns_its_queue_goes),
-		cmocka_unit_test(a_lost_completion_is_named),
-		cmocka_unit_test(an_adapter_goes_and_returns),
-		cmocka_unit_test(a_connection_ends_anywhere),
-		cmocka_unit_test(the_target_stops_at_any_time),
-		cmocka_unit_test(a_queue_pair_does_not_move),
 	};
 
 	log_set_level(LOG_ERROR);

@@ -4,7 +4,10 @@
 
 #include "backends/malloc/malloc.h"
 #include "core/log.h"
+#include "core/mem.h"
+#include "nvmf/rdma/rdma.h"
 #include "nvmf/rdma/test_world.h"
+#include "nvmf/target.h"
 
 const struct nvmf_transport_opts world_opts = {
 	.max_queue_depth = 128, .max_io_qpairs_per_ctrlr = 8, .in_capsule_data_size = 4096, .max_io_size = 1u << 20,
@@ -178,6 +181,80 @@ void world_end(struct test_world *w)
 void world_pass(uint64_t ns)
 {
 	sim_run(NULL, NULL, ns);
+}
+
+/* --- eyes --- */
+
+static struct rdma_transport *transport_of(struct test_world *w)
+{
+	return rdma_of(nvmf_target_transport(w->target, "RDMA"));
+}
+
+struct asked {
+	struct test_world *w;
+	const char *key;
+	uint64_t sum;
+};
+
+static void add_if(void *arg, const char *key, uint64_t v)
+{
+	struct asked *a = arg;
+
+	if (strcmp(a->key, key) == 0)
+		a->sum += v;
+}
+
+static void ask(void *arg)
+{
+	struct test_world *w = ((struct asked *)arg)->w;
+
+	for (uint32_t i = 0; i < core_reactor_count(w->core); i++)
+		rdma_stats(&transport_of(w)->base, i, add_if, arg);
+}
+
+uint64_t world_count(struct test_world *w, const char *key)
+{
+	struct asked a = { .w = w, .key = key };
+
+	sim_as(core_control(w->core), ask, &a);
+	return a.sum;
+}
+
+uint32_t world_conns(struct test_world *w) { return transport_of(w)->conn_count; }
+
+struct wanted {
+	struct test_world *w;
+	uint32_t conns;
+};
+
+static bool has_conns(void *arg)
+{
+	const struct wanted *want = arg;
+
+	return world_conns(want->w) == want->conns;
+}
+
+bool world_conns_become(struct test_world *w, uint32_t count)
+{
+	struct wanted want = { w, count };
+
+	return sim_run(has_conns, &want, 20 * NS_PER_S);
+}
+
+bool world_holds_nothing(struct test_world *w)
+{
+	struct mem_stats m;
+	bool posted = true;
+
+	world_pass(NS_PER_MS); /* an answer's own completion comes after it */
+	mem_get_stats(w->core, &m);
+	list_each(l, &transport_of(w)->devs) {
+		struct rdma_dev *d = list_entry(l, struct rdma_dev, link);
+
+		for (uint32_t i = 0; i < core_reactor_count(w->core); i++)
+			posted &= !d->homes[i] || (d->homes[i]->shared.posted == d->homes[i]->shared.count && !d->homes[i]->waiting);
+	}
+	return posted && !m.in_use_bytes && !m.waiting && !world_count(w, "remembered");
 }
 
 /* --- a host's connection: its control reactor --- */
@@ -451,4 +528,38 @@ struct nvme_sqe host_rw(uint8_t opc, uint64_t lba, uint32_t blocks)
 	sqe.rw.slba = le64_of(lba);
 	sqe.rw.nlb = le16_of((uint16_t)(blocks - 1));
 	return sqe;
+}
+
+/* --- blocks --- */
+
+void host_fill(uint8_t *p, uint32_t len, uint32_t seed)
+{
+	for (uint32_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(i * 31 + (i >> 9) * 7 + seed);
+}
+
+uint16_t host_write(struct host *h, uint64_t lba, uint32_t blocks, uint32_t seed)
+{
+	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, lba, blocks);
+
+	host_fill(h->data, blocks * TEST_BLOCK, seed);
+	sqe.sgl1 = host_keyed(h, 0, blocks * TEST_BLOCK, false);
+	return host_run(h, &sqe, NULL, 0);
+}
+
+uint16_t host_read(struct host *h, uint64_t lba, uint32_t blocks)
+{
+	struct nvme_sqe sqe = host_rw(NVME_CMD_READ, lba, blocks);
+
+	memset(h->data, 0xee, blocks * TEST_BLOCK + 4096);
+	sqe.sgl1 = host_keyed(h, 0, blocks * TEST_BLOCK, false);
+	return host_run(h, &sqe, NULL, 0);
+}
+
+bool host_has(const struct host *h, uint32_t blocks, uint32_t seed)
+{
+	static uint8_t pattern[HOST_DATA];
+
+	host_fill(pattern, blocks * TEST_BLOCK, seed);
+	return !memcmp(pattern, h->data, blocks * TEST_BLOCK) && h->data[blocks * TEST_BLOCK] == 0xee;
 }

@@ -47,6 +47,12 @@ void world_stop(struct test_world *w);
 void world_stop_target(struct test_world *w);
 void world_end(struct test_world *w);
 void world_pass(uint64_t ns);
+/* A counter of the transport, of all cores; its connections; until there are so many; what is to be so when nobody does
+ * anything: no buffer is held, nobody waits, every shared receive is posted. */
+uint64_t world_count(struct test_world *w, const char *key);
+uint32_t world_conns(struct test_world *w);
+bool world_conns_become(struct test_world *w, uint32_t count);
+bool world_holds_nothing(struct test_world *w);
 
 struct host {
 	struct test_world *w;
@@ -91,6 +97,11 @@ uint16_t host_run(struct host *h, struct nvme_sqe *sqe, const void *data, uint32
 uint16_t host_connect(struct host *h, uint16_t qid, uint16_t cntlid, uint16_t *ret_cntlid);
 /* Connected and, for an admin queue, enabled. */
 void host_ready(struct host *h, struct test_world *w, uint16_t qid, uint16_t *cntlid);
+/* A pattern, from and to the host's memory by its key; is it there, and nothing behind it? */
+void host_fill(uint8_t *p, uint32_t len, uint32_t seed);
+uint16_t host_write(struct host *h, uint64_t lba, uint32_t blocks, uint32_t seed);
+uint16_t host_read(struct host *h, uint64_t lba, uint32_t blocks);
+bool host_has(const struct host *h, uint32_t blocks, uint32_t seed);
 struct nvme_sqe host_rw(uint8_t opc, uint64_t lba, uint32_t blocks);
 
 #endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* life_test.c: what ends connections over simulated adapters, in whatever state their commands are: lost completions,
+ * adapters that go and return, either side, the target's own end. Nothing may stay behind.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/watch.h"
+#include "nvmf/rdma/test_world.h"
+
+static struct test_world w;
+static struct host admin, io;
+static uint16_t cntlid;
+
+static void begin(const struct nvmf_transport_opts *opts)
+{
+	world_start(&w, 1, opts);
+	host_ready(&admin, &w, 0, &cntlid);
+	host_ready(&io, &w, 1, &cntlid);
+}
+
+static void end(void)
+{
+	host_close(&io);
+	host_close(&admin);
+	world_pass(NS_PER_S);
+	world_stop(&w);
+}
+
+static void check_blocks(struct host *h, uint64_t lba, uint32_t blocks, uint32_t seed)
+{
+	assert_int_equal(host_read(h, lba, blocks), 0);
+	assert_true(host_has(h, blocks, seed));
+}
+
+static uint64_t count_of(const char *key) { return world_count(&w, key); }
+
+/* Until only so many are left. */
+static void expect_conns(uint32_t count) { assert_true(world_conns_become(&w, count)); }
+static void expect_nothing_held(void) { assert_true(world_holds_nothing(&w)); }
+static bool has_ended(void *arg) { return ((struct host *)arg)->ended; }
+
+/* --- trouble of adapters ------------------------------------------------------------------------------------- */
+
+static uint64_t stuck(void) { return watch_stuck_count(w.core); }
+static bool is_stuck(void *arg) { return stuck() > *(uint64_t *)arg; }
+
+/* A completion that never comes is named, with its queue, while others go on; and in the end the connection goes. */
+static void a_lost_completion_is_named(void **state)
+{
+	static const enum verbs_op ops[] = { VERBS_READ, VERBS_SEND };
+
+	for (int i = 0; i < 2; i++) {
+		struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 8);
+		uint64_t before;
+		struct nvme_cqe cqe;
+
+		world_start(&w, 1, NULL);
+		watch_set_limit(w.core, NS_PER_S);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		before = stuck();
+		sim_adapter_lose_completion(w.adapter, ops[i], 1);
+		sqe.sgl1 = host_keyed(&io, 0, 4096, false);
+		host_command(&io, &sqe, NULL, 0);
+		assert_true(sim_run(is_stuck, &before, 2 * NS_PER_S));
+		assert_int_equal(host_answer(&io, &cqe, 0), i == 1);
+		assert_false(io.ended);
+		sqe = (struct nvme_sqe){ .opc = NVME_ADMIN_KEEP_ALIVE };
+		assert_int_equal(host_run(&admin, &sqe, NULL, 0), 0);
+		assert_int_equal(host_write(&io, 50, 8, 4), 0);
+		assert_true(sim_run(has_ended, &io, 10 * NS_PER_S));
+		expect_conns(1);
+		expect_nothing_held();
+		end();
+	}
+}
+
+/* Everything in flight ends with its adapter; when that is back, hosts may come again. */
+static void an_adapter_goes_and_returns(void **state)
+{
+	for (uint32_t seed = 0; seed < 20; seed++) {
+		struct nvme_sqe sqe;
+
+		world_start(&w, 100 + seed, NULL);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		for (uint32_t i = 0; i < 60; i++) {
+			sqe = host_rw(i % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, 0, 8 << i % 8);
+			sqe.sgl1 = host_keyed(&io, 0, (8u << i % 8) * TEST_BLOCK, false);
+			host_command(&io, &sqe, NULL, 0);
+		}
+		world_pass(seed * 3 * NS_PER_US);
+		sim_adapter_remove(w.adapter);
+		expect_conns(0);
+		host_close(&io);
+		host_close(&admin);
+		world_pass(NS_PER_S);
+		expect_nothing_held();
+		sim_adapter_return(w.adapter);
+		world_pass(NS_PER_S);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		assert_int_equal(host_write(&io, 0, 8, seed), 0);
+		check_blocks(&io, 0, 8, seed);
+		end();
+	}
+}
+
+/* --- ends in each state -------------------------------------------------------------------------------------- */
+
+static void start_some(struct host *h, uint32_t seed)
+{
+	for (uint32_t i = 0; i < 40; i++) {
+		uint32_t blocks = 1 + (seed * 7 + i * 13) % 300;
+		struct nvme_sqe sqe = host_rw((seed + i) % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, i, blocks);
+
+		sqe.sgl1 = host_keyed(h, 0, blocks * TEST_BLOCK, false);
+		if (i % 5 == 4 && blocks <= 8) {
+			sqe.opc = NVME_CMD_WRITE;
+			sqe.sgl1 = host_in_capsule(0, blocks * TEST_BLOCK);
+			host_command(h, &sqe, h->data, blocks * TEST_BLOCK);
+		} else {
+			host_command(h, &sqe, NULL, 0);
+		}
+	}
+}
+
+/* Wherever its commands are when a connection ends, by either side or on the way, nothing of it stays, and another one
+ * goes on. */
+static void a_connection_ends_anywhere(void **state)
+{
+	for (uint32_t seed = 1; seed <= 4; seed++) {
+		struct nvmf_transport_opts opts = world_opts;
+
+		opts.no_srq = seed % 2;
+		w.target_adapter.read_depth_max = 2;
+		world_start(&w, seed, &opts);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		for (uint32_t i = 0; i < 80; i++) {
+			if (i % 4 == 3)
+				mem_starve(w.core, 2);
+			start_some(&io, i);
+			world_pass(i * 1300);
+			if (i % 3 == 0) {
+				while (sim_verbs_conns())
+					sim_verbs_cut(0, false);
+				expect_conns(0);
+				host_close(&io);
+				host_close(&admin);
+				host_ready(&admin, &w, 0, &cntlid);
+				host_ready(&io, &w, 1, &cntlid);
+			} else {
+				host_close(&io);
+				expect_conns(1);
+				host_ready(&io, &w, 1, &cntlid);
+			}
+			mem_starve(w.core, 0);
+			assert_int_equal(host_write(&io, 7, 8, i), 0);
+			check_blocks(&io, 7, 8, i);
+			expect_nothing_held();
+		}
+		assert_int_equal(count_of("shared_dry"), 0);
+		w.target_adapter.read_depth_max = 0;
+		end();
+	}
+}
+
+/* The target stops under load. */
+static void the_target_stops_at_any_time(void **state)
+{
+	for (uint32_t i = 0; i < 40; i++) {
+		begin(NULL);
+		start_some(&io, i);
+		world_pass(i * 2500);
+		world_stop_target(&w);
+		host_close(&io);
+		host_close(&admin);
+		world_end(&w);
+	}
+}
+
+static struct nvmf_change remove_transport;
+static bool removed;
+static void transport_removed(struct nvmf_change *c) { removed = true; }
+static bool is_removed(void *arg) { return removed; }
+
+static void do_remove(void *arg)
+{
+	struct net_addr addr;
+
+	must(!net_addr_parse(NET_IPV4, TEST_ADDRESS, "4420", &addr, NULL));
+	removed = false;
+	remove_transport = (struct nvmf_change){ .target = w.target, .done = transport_removed };
+	if (arg)
+		nvmf_remove_transport(&remove_transport, "RDMA");
+	else
+		nvmf_remove_listener(&remove_transport, TEST_NQN, "RDMA", &addr);
+}
+
+/* With an adapter that nobody ever used. */
+static void a_transport_is_removed(void **state)
+{
+	world_start(&w, 9, NULL);
+	sim_as(core_control(w.core), do_remove, NULL);
+	assert_true(sim_run(is_removed, NULL, 10 * NS_PER_S));
+	sim_as(core_control(w.core), do_remove, &w);
+	assert_true(sim_run(is_removed, NULL, 10 * NS_PER_S));
+	world_stop(&w);
+	assert_int_equal(remove_transport.err.code, 0);
+}
+
+/* --- a queue pair stays where it is ---------------------------------------------------------------------------- */
+
+static struct nvmf_move move;
+static bool moved_flag;
+static void moved(struct nvmf_move *m) { moved_flag = true; }
+static bool is_moved(void *arg) { return moved_flag; }
+
+static void do_move(void *arg)
+{
+	move = (struct nvmf_move){ .target = w.target, .done = moved };
+	nvmf_move_qpair(&move, TEST_NQN, cntlid, 1, core_reactor(w.core, *(uint32_t *)arg), true);
+}
+
+static void a_queue_pair_does_not_move(void **state)
+{
+	uint32_t refused = 0;
+
+	begin(NULL);
+	for (uint32_t core = 0; core < 2; core++) {
+		moved_flag = false;
+		sim_as(core_control(w.core), do_move, &core);
+		assert_true(sim_run(is_moved, NULL, NS_PER_S));
+		refused += move.err.code == -ENOTSUP;
+	}
+	assert_int_equal(host_write(&io, 0, 8, 1), 0);
+	end();
+	assert_int_equal(refused, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_lost_completion_is_named),
+		cmocka_unit_test(an_adapter_goes_and_returns),
+		cmocka_unit_test(a_connection_ends_anywhere),
+		cmocka_unit_test(the_target_stops_at_any_time),
+		cmocka_unit_test(a_transport_is_removed),
+		cmocka_unit_test(a_queue_pair_does_not_move),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
