@@ -249,10 +249,10 @@ bool world_holds_nothing(struct test_world *w)
 	world_pass(NS_PER_MS); /* an answer's own completion comes after it */
 	mem_get_stats(w->core, &m);
 	list_each(l, &transport_of(w)->devs) {
-		struct rdma_dev *d = list_entry(l, struct rdma_dev, link);
+		struct rdma_home **homes = list_entry(l, struct rdma_dev, link)->homes;
 
 		for (uint32_t i = 0; i < core_reactor_count(w->core); i++)
-			posted &= !d->homes[i] || (d->homes[i]->shared.posted == d->homes[i]->shared.count && !d->homes[i]->waiting);
+			posted &= !homes[i] || (homes[i]->shared.posted == homes[i]->shared.count && !homes[i]->waiting);
 	}
 	return posted && !m.in_use_bytes && !m.waiting && !world_count(w, "remembered");
 }
