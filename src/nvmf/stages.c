@@ -105,8 +105,12 @@ static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *c, uint6
 	uint64_t ns[NVMF_STAGE_COUNT];
 
 	times_of(req, done_ns, now_ns, ns);
-	for (uint32_t i = 0; i < NVMF_STAGE_COUNT; i++)
-		add_time(c, i, ns[i]);
+	for (uint32_t i = 0; i < NVMF_STAGE_COUNT; i++) {
+		if (ns[i])
+			add_time(c, i, ns[i]);
+		else
+			c->stage[i].bucket[0]++;
+	}
 	if (unlikely(nvmf_flight_may_note(f, total_ns, now_ns)))
 		nvmf_flight_note(req, ns, total_ns, lost);
 	f->mean_ns += (uint64_t)((int64_t)(total_ns - f->mean_ns) / 64);

@@ -33,6 +33,7 @@ static void set_state(struct rdma_conn *c, enum conn_state state)
 void rdma_conn_init(struct rdma_conn *c)
 {
 	queue_init(&c->out);
+	queue_init(&c->posted);
 	queue_init(&c->early);
 	queue_init(&c->own.again);
 	list_init(&c->link);

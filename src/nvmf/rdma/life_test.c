@@ -51,7 +51,8 @@ static bool has_ended(void *arg) { return ((struct host *)arg)->ended; }
 static uint64_t stuck(void) { return watch_stuck_count(w.core); }
 static bool is_stuck(void *arg) { return stuck() > *(uint64_t *)arg; }
 
-/* A completion that never comes is named, with its queue, while others go on; and in the end the connection goes. */
+/* A completion that never comes is named, with its queue, while others go on. An answer's is made up for by the next
+ * one that is told; without a READ nothing goes on, and in the end its connection goes. */
 static void a_lost_completion_is_named(void **state)
 {
 	static const enum verbs_op ops[] = { VERBS_READ, VERBS_SEND };
@@ -65,6 +66,7 @@ static void a_lost_completion_is_named(void **state)
 		watch_set_limit(w.core, NS_PER_S);
 		host_ready(&admin, &w, 0, &cntlid);
 		host_ready(&io, &w, 1, &cntlid);
+		world_pass(NS_PER_MS); /* all that was answered is told */
 		before = stuck();
 		sim_adapter_lose_completion(w.adapter, ops[i], 1);
 		sqe.sgl1 = host_keyed(&io, 0, 4096, false);
@@ -75,8 +77,8 @@ static void a_lost_completion_is_named(void **state)
 		sqe = (struct nvme_sqe){ .opc = NVME_ADMIN_KEEP_ALIVE };
 		assert_int_equal(host_run(&admin, &sqe, NULL, 0), 0);
 		assert_int_equal(host_write(&io, 50, 8, 4), 0);
-		assert_true(sim_run(has_ended, &io, 10 * NS_PER_S));
-		expect_conns(1);
+		assert_int_equal(sim_run(has_ended, &io, 10 * NS_PER_S), i == 0);
+		expect_conns(i == 0 ? 1 : 2);
 		expect_nothing_held();
 		end();
 	}

@@ -2,7 +2,9 @@
 /* post.c: all that a connection has to post, at the end of a pass: one chain of READs, WRITEs and answers, put together
  * on the core's scratch pad; before it the receives that came back, so that there is one for what an answer leads to.
  *
- * Of a request only the last work request is signaled. Those before it are known to be done when it is.
+ * Signaled are the last READ of a request, and the last work request of a chain: a completion each costs the adapter
+ * and us as much as posting did, and those before it are known to be done when it is. No chain ends unsignaled, so that
+ * nothing waits for a later one.
  */
 #include <errno.h>
 
@@ -48,6 +50,7 @@ static void flush(struct defer *d)
 		if (b.wrs && (b.wrs + r->wrs > RDMA_BATCH || one_by_one) && !post_batch(&b))
 			return;
 		queue_pop(&c->out);
+		r->number = ++c->posts;
 		if (r->state == REQ_READ)
 			put_reads(&b, r);
 		else
@@ -68,6 +71,7 @@ static bool post_batch(struct batch *b)
 	if (!b->wrs)
 		return true;
 	b->h->wrs[b->wrs - 1].next = NULL;
+	b->h->wrs[b->wrs - 1].signaled = true;
 	rc = verbs_post(b->c->vc, b->h->wrs, &bad);
 	rdma_count(b->h, send_doorbell_updates, 1);
 	rdma_count(b->h, total_send_wrs, b->wrs);
@@ -230,13 +234,13 @@ static void put_answer(struct batch *b, struct rdma_req *r)
 	*sge = (struct verbs_sge){ (uintptr_t)answer_of(c, r), sizeof(struct nvme_cqe), c->own.mem.lkey };
 	wr->sges = sge;
 	wr->sge_count = 1;
-	wr->signaled = true;
 	wr->op = VERBS_SEND;
 	if (r->sgl.invalidate && verbs_dev_info(b->h->dev->vd)->send_invalidate) {
 		wr->op = VERBS_SEND_INVALIDATE;
 		wr->rkey = r->sgl.key;
 		rdma_count(b->h, invalidations, 1);
 	}
+	queue_push(&c->posted, &r->link);
 	c->sending++;
 	c->unanswered--;
 	if (unlikely(r->capsule)) { /* its list of descriptors is not needed any more */

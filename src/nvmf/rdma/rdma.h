@@ -159,6 +159,7 @@ struct rdma_req {
 	uint16_t index;               /* slot */
 	uint16_t wrs;                 /* credits it holds: work requests that are under way, or are to be posted */
 	uint16_t reads;               /* of these, READs */
+	uint32_t number;              /* of its connection's posts */
 	uint32_t moved;               /* bytes that earlier chains READ ... */
 	uint32_t moving;              /* ... and this one */
 	struct nvmf_req req;
@@ -166,7 +167,7 @@ struct rdma_req {
 	struct mem_bufs bufs;
 	struct iovec in_capsule;
 	struct rdma_capsule *capsule; /* it needs what lies there */
-	struct queue_link link;       /* in the connection's `out`, or among its free slots */
+	struct queue_link link;       /* in the connection's `out` or `posted`, or among its free slots */
 	struct wait wait;
 	uint64_t since_ns;            /* when it came into its state */
 };
@@ -207,6 +208,8 @@ struct rdma_conn {
 	uint32_t asked_bytes;         /* buffers held for READs */
 	struct queue_link *free;
 	struct queue out;             /* requests in READ and SEND that are to be posted */
+	struct queue posted;          /* requests in SEND that were, in order */
+	uint32_t posts;               /* requests posted ever: their numbers */
 	struct queue early;           /* capsules that wait for a slot */
 	struct waitq turns, readers, senders;
 	struct defer flush, gone;
@@ -249,7 +252,7 @@ void rdma_capsule_done(struct rdma_home *h, struct rdma_capsule *cap);
 struct rdma_req *rdma_req_take(struct rdma_conn *c);                         /* NULL: all slots are in use */
 void rdma_req_run(struct rdma_req *r);                                      /* until it waits */
 void rdma_req_done(struct nvmf_req *req);                                   /* the target's answer */
-void rdma_req_completed(struct rdma_req *r);                                /* its signaled work request is done */
+void rdma_req_completed(struct rdma_req *r);                                /* it is, and what was posted before */
 void rdma_req_end_all(struct rdma_conn *c);                                 /* but those in the target's hands */
 void rdma_req_end_dead(struct rdma_conn *c);                                /* the adapter has let go */
 uint32_t rdma_req_data_to_send(const struct rdma_req *r);

@@ -447,14 +447,23 @@ static void was_sent(struct rdma_req *r)
 	rdma_conn_sent(c);
 }
 
+/* Answers posted before it went without a word. Each may end the connection, which leaves none. */
 void rdma_req_completed(struct rdma_req *r)
 {
-	if (likely(r->state == REQ_SEND))
-		was_sent(r);
-	else if (r->state == REQ_READ)
+	struct rdma_conn *c = req_conn(r);
+	uint32_t number = r->number;
+
+	if (r->state == REQ_READ)
 		was_read(r);
 	else
-		must(false);
+		must(r->state == REQ_SEND);
+	while (!queue_empty(&c->posted)) {
+		r = container_of(c->posted.first, struct rdma_req, link);
+		if ((int32_t)(r->number - number) > 0)
+			break;
+		queue_pop(&c->posted);
+		was_sent(r);
+	}
 }
 
 /* --- credits and waits --- */
@@ -534,6 +543,7 @@ static void end(struct rdma_req *r)
 void rdma_req_end_all(struct rdma_conn *c)
 {
 	queue_init(&c->out);
+	queue_init(&c->posted);
 	for (uint32_t i = 0; i < c->touched; i++) {
 		struct rdma_req *r = &c->slots[i];
 		bool with_adapter = r->state == REQ_READ || r->state == REQ_SEND;

@@ -7,7 +7,7 @@
 #include "core/log.h"
 #include "verbs/os/os.h"
 
-#define WRS_A_CALL 16u        /* work requests that one call of the adapter's driver takes */
+#define WRS_A_CALL 32u        /* work requests that one call of the adapter's driver takes */
 #define SHARED (1ull << 63)   /* in wr_id: a receive of a shared queue. A failed completion does not say what it was */
 
 /* Ours are handed down as they are. */
@@ -21,6 +21,8 @@ static enum verbs_status status_of(enum ibv_wc_status status);
 static enum verbs_op op_of(enum ibv_wc_opcode opcode);
 static void put_wr(const struct os_conn *c, const struct verbs_wr *from, struct ibv_send_wr *to);
 static bool fits_inline(const struct os_conn *c, const struct verbs_wr *wr);
+static const struct verbs_recv *put_recvs(struct ibv_recv_wr chain[static WRS_A_CALL], const struct verbs_recv *r,
+                                          uint64_t mark);
 
 static struct ibv_sge *sges_of(const struct verbs_sge *s) { return (struct ibv_sge *)(uintptr_t)s; }
 
@@ -248,17 +250,30 @@ static bool fits_inline(const struct os_conn *c, const struct verbs_wr *wr)
 
 int verbs_post_recv(struct verbs_conn *conn, const struct verbs_recv *r)
 {
-	struct os_conn *c = os_conn(conn);
+	struct ibv_recv_wr chain[WRS_A_CALL], *bad;
 
-	for (; r; r = r->next) {
-		struct ibv_recv_wr wr = { .wr_id = (uintptr_t)r->ctx, .sg_list = sges_of(r->sges),
-		                          .num_sge = r->sge_count }, *bad;
-		int rc = ibv_post_recv(c->qp, &wr, &bad);
+	while (r) {
+		int rc;
 
+		r = put_recvs(chain, r, 0);
+		rc = ibv_post_recv(os_conn(conn)->qp, chain, &bad);
 		if (unlikely(rc))
 			return -abs(rc);
 	}
 	return 0;
+}
+
+/* As many as one call takes; those that are left. */
+static const struct verbs_recv *put_recvs(struct ibv_recv_wr chain[static WRS_A_CALL], const struct verbs_recv *r,
+                                          uint64_t mark)
+{
+	uint32_t count = 0;
+
+	for (; r && count < WRS_A_CALL; r = r->next, count++)
+		chain[count] = (struct ibv_recv_wr){ .wr_id = (uintptr_t)r->ctx | mark, .next = &chain[count + 1],
+		                                     .sg_list = sges_of(r->sges), .num_sge = r->sge_count };
+	chain[count - 1].next = NULL;
+	return r;
 }
 
 /* --- shared receive queues ------------------------------------------------------------------------- */
@@ -290,13 +305,13 @@ void platform_srq_free(struct verbs_srq *srq)
 
 int verbs_srq_post(struct verbs_srq *srq, const struct verbs_recv *r)
 {
-	struct os_srq *s = os_srq(srq);
+	struct ibv_recv_wr chain[WRS_A_CALL], *bad;
 
-	for (; r; r = r->next) {
-		struct ibv_recv_wr wr = { .wr_id = (uintptr_t)r->ctx | SHARED, .sg_list = sges_of(r->sges),
-		                          .num_sge = r->sge_count }, *bad;
-		int rc = ibv_post_srq_recv(s->ibv, &wr, &bad);
+	while (r) {
+		int rc;
 
+		r = put_recvs(chain, r, SHARED);
+		rc = ibv_post_srq_recv(os_srq(srq)->ibv, chain, &bad);
 		if (unlikely(rc))
 			return -abs(rc);
 	}
