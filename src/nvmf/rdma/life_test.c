@@ -175,6 +175,46 @@ static void a_connection_ends_anywhere(void **state)
 	}
 }
 
+/* What the system refuses to post, whatever it is, ends that connection and nothing else; rings that get lost, receives
+ * that are not found at first and an adapter that takes its time only make things slower. */
+static void trouble_with_posting_ends_connections_only(void **state)
+{
+	for (uint32_t seed = 1; seed <= 12; seed++) {
+		struct nvmf_transport_opts opts = world_opts;
+		uint32_t lost = 0;
+
+		opts.no_srq = seed % 3 == 0;
+		world_start(&w, seed, &opts);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		for (uint32_t i = 0; i < 40; i++) {
+			sim_adapter_slow(w.adapter, i % 5 * 3000);
+			sim_adapter_rnr(w.adapter, i % 3);
+			sim_adapter_lose_ring(w.adapter, i % 4);
+			sim_adapter_fail_posts(w.adapter, i % 4 == 2 ? 5 : 0, i % 8 == 2 ? -ENOMEM : -EINVAL);
+			start_some(&io, i);
+			world_pass(i % 4 == 2 ? 20 * NS_PER_MS : i * 3000);
+			sim_adapter_fail_posts(w.adapter, 0, 0);
+			sim_adapter_lose_ring(w.adapter, 0);
+			lost += io.ended;
+			host_close(&io);
+			if (admin.ended) {
+				host_close(&admin);
+				assert_true(world_conns_become(&w, 0));
+				host_ready(&admin, &w, 0, &cntlid);
+			}
+			expect_conns(1);
+			host_ready(&io, &w, 1, &cntlid);
+			assert_int_equal(host_write(&io, 7, 8, i), 0);
+			check_blocks(&io, 7, 8, i);
+			expect_nothing_held();
+		}
+		sim_adapter_slow(w.adapter, 0);
+		end();
+		assert_true(lost >= 5);
+	}
+}
+
 /* The target stops under load. */
 static void the_target_stops_at_any_time(void **state)
 {
@@ -254,6 +294,7 @@ int main(void)
 		cmocka_unit_test(a_lost_completion_is_named),
 		cmocka_unit_test(an_adapter_goes_and_returns),
 		cmocka_unit_test(a_connection_ends_anywhere),
+		cmocka_unit_test(trouble_with_posting_ends_connections_only),
 		cmocka_unit_test(the_target_stops_at_any_time),
 		cmocka_unit_test(a_transport_is_removed),
 		cmocka_unit_test(a_queue_pair_does_not_move),

@@ -112,6 +112,25 @@ static void put_receive(const struct rdma_capsules *s, struct rdma_capsule *cap,
 	cap->posted = true;
 }
 
+/* The adapter is gone, most likely: nothing would ever come. If not, there is less to share. */
+static void shared_failed(struct rdma_home *h, int rc)
+{
+	if (log_may(&h->complaints))
+		log_error("NVMe/RDMA: adapter %s takes no shared receives: %s; its connections on core %u end",
+		          verbs_dev_info(h->dev->vd)->name, strerror(-rc), reactor_index(h->reactor));
+	h->stopping |= h->shared.count < RDMA_SRQ_DEPTH_MIN / 2; /* until it was away and came back */
+	rdma_home_lose_all(h, strerror(-rc));
+}
+
+/* Nobody knows which of a chain were posted: they are not used any more. */
+static void give_up(struct rdma_capsules *s, const struct verbs_recv *recvs)
+{
+	for (; recvs; recvs = recvs->next) {
+		container_of((struct rdma_work *)recvs->ctx, struct rdma_capsule, work)->posted = false;
+		s->count--;
+	}
+}
+
 /* `c` NULL: they are shared. False: the connection was lost. */
 static bool post_receives(struct rdma_home *h, struct rdma_capsules *s, struct rdma_conn *c)
 {
@@ -129,13 +148,15 @@ static bool post_receives(struct rdma_home *h, struct rdma_capsules *s, struct r
 		rc = c ? verbs_post_recv(c->vc, recvs) : verbs_srq_post(h->srq, recvs);
 		rdma_count(h, recv_doorbell_updates, 1);
 		rdma_count(h, total_recv_wrs, n);
-		s->posted += n;
-		if (likely(!rc))
+		if (likely(!rc)) {
+			s->posted += n;
 			continue;
+		}
+		give_up(s, recvs);
 		if (c)
 			rdma_conn_lose(c, strerror(-rc));
 		else
-			rdma_home_lose_all(h, strerror(-rc)); /* the adapter is gone: nothing would ever come */
+			shared_failed(h, rc);
 		return false;
 	}
 	return true;
