@@ -31,7 +31,9 @@ struct rdma_home *rdma_home_make(struct rdma_transport *tr, struct rdma_dev *dev
 	h->reactor = core_reactor(tr->core, core_index);
 	list_init(&h->conns);
 	queue_init(&h->shared.again);
-	h->cq = verbs_cq_make(dev->vd, min_u32(entries ? entries : RDMA_CQ_ENTRIES, info->cq_max), e);
+	/* not every adapter lets it grow */
+	entries = shared + (entries ? entries : RDMA_CQ_ENTRIES);
+	h->cq = verbs_cq_make(dev->vd, min_u32(entries, info->cq_max), e);
 	if (!h->cq)
 		goto failed;
 	if (!shared)

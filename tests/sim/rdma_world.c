@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rdma_world.c: see rdma_world.h. */
+#include "rdma_world.h"
+
+#include <stdio.h>
+
+#include "daemon.h"
+#include "net/sim/sim_net.h"
+#include "nvme/rdma/rdma.h"
+#include "seeds.h"
+
+#define LIMIT_NS (600 * NS_PER_S)
+
+void rdma_nets_start(void)
+{
+	sim_net_start(&(struct sim_net_opts){ .latency_ns_min = 1000, .latency_ns_max = 20000 });
+	sim_verbs_start(&(struct sim_verbs_opts){ .latency_ns_min = 300, .latency_ns_max = 1000 + sim_draw(100000),
+	                                           .give_up_ns = NS_PER_S + sim_draw(4 * NS_PER_S) });
+}
+
+uint64_t rdma_nets_end(void)
+{
+	if (sim_verbs_conns())
+		seeds_fail("%u connections are left", sim_verbs_conns());
+	seeds_verdict();
+	sim_run(NULL, NULL, 10 * NS_PER_S); /* what is given back by and by */
+	sim_verbs_end();
+	sim_net_end();
+	return sim_end();
+}
+
+struct sim_adapter_opts rdma_draw_adapter(const char *name)
+{
+	return (struct sim_adapter_opts){
+		.name = name, .inline_max = sim_chance(50) ? 16 + (uint32_t)sim_draw(200) : 0, .lacks_srq = sim_chance(30),
+		.lacks_invalidate = sim_chance(30), .lacks_cq_resize = sim_chance(10),
+		.sge_max = sim_chance(50) ? 2 + (uint32_t)sim_draw(6) : 0,
+		.read_depth_max = sim_chance(50) ? 1 + (uint32_t)sim_draw(4) : 0,
+		.read_serve_max = sim_chance(50) ? 1 + (uint32_t)sim_draw(4) : 0,
+	};
+}
+
+/* --- the target ------------------------------------------------------------------------------- */
+
+static void serve_step(struct nvmf_change *c)
+{
+	struct rdma_target *t = c->arg;
+	struct net_addr addr;
+
+	if (c->err.code)
+		fprintf(stderr, "%s\n", c->err.text);
+	must(!c->err.code);
+	must(!net_addr_parse(NET_IPV4, "10.0.0.1", "4420", &addr, NULL));
+	switch (t->step++) {
+	case 0:
+		nvmf_add_transport(c, &nvmf_rdma_ops, &t->opts);
+		break;
+	case 1:
+		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = RDMA_NQN, .allow_any_host = true });
+		break;
+	case 2:
+		nvmf_add_ns(c, RDMA_NQN, &(struct nvmf_ns_opts){ .bdev_name = "far" });
+		break;
+	case 3:
+		nvmf_add_listener(c, RDMA_NQN, "RDMA", &addr);
+		break;
+	default:
+		t->up = true;
+	}
+}
+
+static void serve(void *arg)
+{
+	struct rdma_target *t = arg;
+	struct uuid uuid = { .b = { 1, 2, 3, 4, 5, 6, 0x40, 8, 0x80 } };
+
+	t->reg = bdev_registry_make(t->core);
+	t->disk = media_export(t->media, t->reg, "far", &uuid);
+	t->target = nvmf_target_make(t->core, t->reg);
+	t->change = (struct nvmf_change){ .target = t->target, .done = serve_step, .arg = t };
+	serve_step(&t->change);
+}
+
+void rdma_target_start(struct rdma_target *t, const struct sim_adapter_opts *adapter)
+{
+	struct sim_adapter_opts opts = *adapter;
+
+	opts.address = "10.0.0.1";
+	t->adapter = sim_adapter_add(t->core, &opts);
+	sim_as(core_control(t->core), serve, t);
+	daemon_wait(&t->up, 10 * NS_PER_S, "the target does not come up");
+}
+
+static void unregistered(void *arg, int rc)
+{
+	struct rdma_target *t = arg;
+
+	must(rc == 0);
+	bdev_registry_free(t->reg);
+	t->down = true;
+}
+
+static void stopped(void *arg)
+{
+	struct rdma_target *t = arg;
+
+	bdev_unregister(t->disk, unregistered, t);
+}
+
+static void stop(void *arg)
+{
+	struct rdma_target *t = arg;
+
+	nvmf_target_stop(t->target, stopped, t);
+}
+
+void rdma_target_stop(struct rdma_target *t)
+{
+	sim_as(core_control(t->core), stop, t);
+	daemon_wait(&t->down, LIMIT_NS, "the target does not stop");
+	daemon_check_memory(t->core, "the target's");
+}
+
+/* --- hosts ------------------------------------------------------------------------------------ */
+
+static void host_begin(void *arg)
+{
+	struct rdma_host *h = arg;
+
+	h->host = nvme_host_make(h->core);
+	nvme_rdma_add(h->host);
+}
+
+void rdma_host_start(struct rdma_host *h, uint32_t n, const struct sim_adapter_opts *adapter)
+{
+	struct sim_adapter_opts opts = *adapter;
+	char address[24];
+
+	snprintf(address, sizeof(address), "10.0.1.%u", n + 1);
+	opts.address = address;
+	h->adapter = sim_adapter_add(h->core, &opts);
+	sim_as(core_control(h->core), host_begin, h);
+}
+
+static void is_idle(void *arg)
+{
+	struct rdma_host *h = arg;
+
+	h->idle = true;
+}
+
+static void ask_idle(void *arg)
+{
+	struct rdma_host *h = arg;
+
+	nvme_host_when_idle(h->host, is_idle, h);
+}
+
+static void host_end(void *arg)
+{
+	struct rdma_host *h = arg;
+
+	nvme_host_free(h->host);
+}
+
+void rdma_host_stop(struct rdma_host *h)
+{
+	sim_as(core_control(h->core), ask_idle, h);
+	daemon_wait(&h->idle, LIMIT_NS, "a host's connections do not end");
+	sim_as(core_control(h->core), host_end, h);
+	daemon_check_memory(h->core, "a host's");
+}
+
+void rdma_path(struct nvme_path *ret_path)
+{
+	must(!nvme_path_parse("trtype:RDMA adrfam:IPv4 traddr:10.0.0.1 trsvcid:4420 subnqn:" RDMA_NQN, ret_path, NULL));
+}
