@@ -3,6 +3,7 @@
 #include "nvme/rdma/test_rig.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* --- what the target says --------------------------------------------------------------------------------------- */
 
@@ -45,6 +46,20 @@ void rig_answer_cid(struct rig_peer *p, uint32_t index, uint16_t cid)
 {
 	*answer_at(p, index) = (struct nvme_cqe){ .cid = le16_of(cid) };
 	rig_say(p, index, sizeof(struct nvme_cqe));
+}
+
+void rig_invalidate(struct rig_peer *p, uint32_t index)
+{
+	struct verbs_sge sge = { (uintptr_t)answer_at(p, index), sizeof(struct nvme_cqe), p->mem.lkey };
+	struct rig *r = p->rig;
+	uint32_t rkey;
+
+	if (r->key)
+		return;
+	r->key = sim_key_make(r->host_adapter, r->key_bytes, sizeof(r->key_bytes), &rkey);
+	*answer_at(p, index) = (struct nvme_cqe){ .cid = capsule_at(p, index)->cid };
+	post(p, &(struct verbs_wr){ .ctx = &p->commands[index], .sges = &sge, .sge_count = 1, .op = VERBS_SEND_INVALIDATE,
+	                            .signaled = true, .rkey = rkey });
 }
 
 void rig_answer(struct rig_peer *p, uint32_t index, uint64_t value, uint16_t status)
@@ -138,7 +153,7 @@ static void admin_command(struct rig_peer *p, uint32_t index, const struct nvme_
 		r->cc = (uint32_t)le64_get(cmd->property.value);
 	if (cmd->opc == NVME_ADMIN_FABRICS && cmd->fctype == NVME_FABRICS_PROPERTY_GET)
 		value = le32_get(cmd->property.ofst) == NVME_REG_CAP ? 127 :
-		        nvme_csts_with_shst(nvme_cc_en(r->cc) && !r->no_ready, nvme_cc_shn(r->cc) ? 2 : 0);
+		        nvme_csts_with_shst(nvme_cc_en(r->cc), nvme_cc_shn(r->cc) ? 2 : 0);
 	rig_answer(p, index, value, 0);
 }
 
@@ -155,6 +170,19 @@ void rig_behave(struct rig_peer *p, uint32_t index, const struct nvme_sqe *cmd)
 	} else {
 		rig_answer(p, index, 0, 0);
 	}
+}
+
+static void is_later(struct timer *t)
+{
+	struct rig_command *c = container_of(t, struct rig_command, later);
+
+	if (!c->peer->broken)
+		rig_behave(c->peer, c->index, capsule_at(c->peer, c->index));
+}
+
+void rig_behave_later(struct rig_peer *p, uint32_t index)
+{
+	timer_start(&p->commands[index].later, core_random_u64() % (200 * NS_PER_US), is_later);
 }
 
 static void done(void *arg, const struct verbs_wc *wcs, uint32_t count)
@@ -275,12 +303,16 @@ static void target_close(void *arg)
 	for (uint32_t i = 0; i < r->peer_count; i++) {
 		struct rig_peer *p = r->peers[i];
 
+		for (uint32_t n = 0; n < RIG_DEPTH; n++)
+			timer_stop(&p->commands[n].later);
 		if (p->mem.base)
 			verbs_conn_forget(p->conn);
 		verbs_conn_free(p->conn);
 		verbs_mem_free(&p->mem);
 		free(p);
 	}
+	if (r->key)
+		sim_key_free(r->key);
 	verbs_cq_stop(r->cq);
 	verbs_cq_free(r->cq);
 	verbs_mem_free(&r->disk);
@@ -405,6 +437,9 @@ static void op_done(struct nvme_op *op)
 	t->rig->ended++;
 	t->status = nvme_op_status(op);
 	t->sent = op->sent;
+	/* The target could still write into it. */
+	t->rig->too_early += t->rig->ended_by_us && t->sent && t->status == NVME_SC_HOST_PATH_ERROR && !t->heap &&
+	                     sim_adapter_conns(t->rig->host_adapter) > 1;
 	if (t->check && !t->status)
 		each_byte(t, true);
 	mem_give(&t->bufs);
@@ -495,6 +530,10 @@ static void set_defaults(struct rig *r)
 	must(!nvme_path_parse("trtype:RDMA traddr:10.0.0.2 trsvcid:4420 subnqn:" RIG_NQN, &r->path, NULL));
 	r->opts.connect_timeout_ms = r->opts.connect_timeout_ms ? r->opts.connect_timeout_ms : 500;
 	r->opts.io_queue_size = r->opts.io_queue_size ? r->opts.io_queue_size : 33;
+	if (r->traddr)
+		snprintf(r->path.traddr, sizeof(r->path.traddr), "%s", r->traddr);
+	if (r->trsvcid)
+		snprintf(r->path.trsvcid, sizeof(r->path.trsvcid), "%s", r->trsvcid);
 	r->id.cntrltype = NVME_CNTRLTYPE_IO;
 	if (!le32_get(r->id.sgls))
 		r->id.sgls = le32_of(NVME_SGLS_SUPPORTED | NVME_SGLS_KEYED | NVME_SGLS_OFFSET);
@@ -527,7 +566,8 @@ void rig_begin(struct rig *r, uint64_t seed)
 	must(sim_run(target_has_adapter, r, NS_PER_S));
 	rig_on_target(r, target_open);
 	rig_on_control(r, open_ctrlr);
-	sim_run(rig_is_ready, r, 10 * NS_PER_S);
+	if (!r->no_wait)
+		must(sim_run(rig_is_ready, r, 10 * NS_PER_S));
 }
 
 void rig_begin_io(struct rig *r, uint64_t seed)

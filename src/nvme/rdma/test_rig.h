@@ -27,7 +27,7 @@ enum rig_accept { RIG_ACCEPT, RIG_REJECT, RIG_IGNORE, RIG_ACCEPT_FORMAT, RIG_ACC
 struct rig;
 struct rig_command {            /* one that came, by receive */
 	struct rig_peer *peer;
-	struct nvme_cqe cqe;
+	struct timer later;
 	uint32_t index, reads_left;
 };
 struct rig_peer {               /* a connection, as the target has it */
@@ -59,7 +59,6 @@ struct rig {
 	struct core *target_core, *host_core;
 	struct sim_adapter *target_adapter, *host_adapter;
 	struct sim_adapter_opts host_has;
-	uint32_t gone_counted;
 	/* The target. */
 	enum rig_accept accept, accept_io;
 	uint16_t reject_sts, crqsize;
@@ -75,8 +74,11 @@ struct rig {
 	uint32_t cc;
 	struct nvme_id_ctrl id;
 	struct nvme_id_ns ns;
-	bool no_ready;
+	struct sim_key *key;    /* of rig_invalidate() */
+	uint8_t key_bytes[4096];
 	/* The host. */
+	const char *traddr, *trsvcid; /* instead of the target's */
+	bool no_wait;           /* rig_begin() does not wait for the controller */
 	struct nvme_path path;
 	struct nvme_host_opts opts;
 	struct nvme_host *host;
@@ -88,6 +90,8 @@ struct rig {
 	enum nvme_reason reason, qp_reason;
 	struct rig_op *ops[RIG_OPS];
 	uint32_t submitted, ended, wrong_bytes, op_bytes;
+	bool ended_by_us;       /* the connection: there is no other reason for commands to fail */
+	uint32_t too_early;     /* commands that came back when it still stood */
 	bool op_heap;           /* memory that is not registered */
 };
 
@@ -104,6 +108,9 @@ void rig_on_target(struct rig *r, void (*fn)(void *arg));
 void rig_answer(struct rig_peer *p, uint32_t index, uint64_t value, uint16_t status);
 void rig_answer_cid(struct rig_peer *p, uint32_t index, uint16_t cid);
 void rig_say(struct rig_peer *p, uint32_t index, uint32_t len); /* of the capsule's answer place, `len` bytes */
+void rig_invalidate(struct rig_peer *p, uint32_t index); /* answers, and invalidates a key of the host's */
+/* After up to a few hundred microseconds. */
+void rig_behave_later(struct rig_peer *p, uint32_t index);
 void rig_behave(struct rig_peer *p, uint32_t index, const struct nvme_sqe *cmd);
 struct rig_peer *rig_io_peer(struct rig *r); /* NULL: none */
 
