@@ -290,7 +290,7 @@ static uint32_t look(struct looker *lk)
 		l->fault_sent = true;
 		msg_send(core_control(c->vio->core), &l->fault_msg, fault_on_control);
 	}
-	if (n && !list_empty(&l->waiting))
+	if (n && l->up && !list_empty(&l->waiting))
 		start_waiting(l);
 	return n;
 }
@@ -353,18 +353,20 @@ static void fell_on_control(struct msg *m)
 	vio_lane_fell(container_of(m, struct vio_lane, down_msg));
 }
 
-/* Answers that are there count; what has none goes to the head of the line, to be sent again. */
+/* Answers that are there count; what has none goes to the head of the line, to be sent again. What is asked for
+ * meanwhile waits: a server that answers whatever it finds cannot keep the core here for longer than it has requests.
+ */
 static void down_on_core(struct msg *m)
 {
 	struct vio_lane *l = container_of(m, struct vio_lane, down_msg);
 
 	if (l->up) {
+		l->up = false;
 		while (!l->fault_sent && look(&l->looker))
 			;
 		looker_stop(&l->looker);
 		bell_unlisten(&l->call);
 		defer_cancel(&l->later);
-		l->up = false;
 		for (uint32_t i = 0; i < l->slot_count; i++)
 			if (l->slots[i].req) {
 				list_add_head(&l->waiting, &empty_slot(l, &l->slots[i])->link);
