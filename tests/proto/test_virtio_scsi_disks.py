@@ -143,12 +143,14 @@ def threading_wait(back):
 def test_saved_and_loaded(attached, tmp_path):
     """A controller comes back with its disks."""
     config = attached.rpc("save_config")
+    uuids = {b["name"]: b["uuid"] for b in attached.rpc("bdev_get_bdevs")}
     attached.stop()
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "again").mkdir()
     with Daemon(tmp_path / "again", "-m", cpus(1), "-c", tmp_path / "config.json") as again:
         assert again.rpc("save_config") == config
         wait_until(lambda: sizes(again) == {"st0": 8 * MIB, "st5": 4 * MIB}, "the disks", 30)
+        assert {b["name"]: b["uuid"] for b in again.rpc("bdev_get_bdevs")} == uuids
     attached.start()
 
 
@@ -163,6 +165,7 @@ def test_of_another_gantryd(daemon, tmp_path):
         server.rpc("vhost_create_scsi_controller", ctrlr="hba")
         server.rpc("vhost_scsi_controller_add_target", ctrlr="hba", scsi_target_num=0, bdev_name="m0")
         assert attach(daemon, sockets / "hba") == ["st0"]
+        assert daemon.rpc("bdev_get_bdevs")[0]["uuid"] == server.rpc("bdev_get_bdevs", name="m0")[0]["uuid"]
         server.rpc("vhost_scsi_controller_add_target", ctrlr="hba", scsi_target_num=3, bdev_name="m3")
         wait_until(lambda: sizes(daemon) == {"st0": 32 * MIB, "st3": 16 * MIB}, "the new disk")
         for name in ("st0", "st3"):

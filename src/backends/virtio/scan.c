@@ -18,6 +18,7 @@
 #define SCAN_TARGETS_MAX 256u
 #define SCAN_TRIES 8u
 #define EVENTS 4u
+#define IDENT_BYTES 252u                /* of a page that says who it is: what is longer is not looked at */
 #define RANGES_MAX 7u                   /* rows of an UNMAP list that a request has room for */
 
 struct event {
@@ -33,6 +34,7 @@ struct found {
 	uint32_t physical_shift;
 	uint32_t unmap_blocks, unmap_rows;
 	bool unmaps, write_cache, fua, read_only;
+	struct vio_ident ident;
 };
 
 struct vio_scan {
@@ -59,6 +61,8 @@ static bool heard_capacity(struct found *f, const uint8_t *buf);
 static bool heard_limits(struct found *f, const uint8_t *buf);
 static bool heard_provisioning(struct found *f, const uint8_t *buf);
 static bool heard_caching(struct found *f, const uint8_t *buf);
+static bool heard_designators(struct found *f, const uint8_t *buf);
+static bool heard_serial(struct found *f, const uint8_t *buf);
 
 static const struct question questions[] = {
 	/* needed  bytes  CDB                                                               heard */
@@ -68,6 +72,8 @@ static const struct question questions[] = {
 	{ false,   8,     { SCSI_OP_INQUIRY, 1, SCSI_VPD_PROVISIONING, [4] = 8 },           heard_provisioning },
 	/* without block descriptors */
 	{ false,   24,    { SCSI_OP_MODE_SENSE_6, 8, SCSI_MODE_CACHING, [4] = 24 },         heard_caching },
+	{ false,   IDENT_BYTES, { SCSI_OP_INQUIRY, 1, SCSI_VPD_DEVICE_ID, [4] = IDENT_BYTES }, heard_designators },
+	{ false,   IDENT_BYTES, { SCSI_OP_INQUIRY, 1, SCSI_VPD_SERIAL, [4] = IDENT_BYTES },  heard_serial },
 };
 
 static void begin(struct vio_scan *s);
@@ -161,6 +167,8 @@ static void heard(struct vio_req *r)
 		return;
 	}
 	s->tries = 0;
+	a.residual = min_u32(a.residual, q->want); /* bytes that it did not write */
+	memset(s->buf + q->want - a.residual, 0, a.residual);
 	if (a.response != VIRTIO_SCSI_S_OK || a.status != SCSI_GOOD || !q->heard(&s->found, s->buf)) {
 		if (q->needed) {
 			next_target(s);
@@ -209,17 +217,44 @@ static bool heard_caching(struct found *f, const uint8_t *buf)
 	return true;
 }
 
+static bool heard_designators(struct found *f, const uint8_t *buf)
+{
+	vio_ident_designators(&f->ident, buf, IDENT_BYTES);
+	return true;
+}
+
+static bool heard_serial(struct found *f, const uint8_t *buf)
+{
+	vio_ident_serial(&f->ident, buf, IDENT_BYTES);
+	return true;
+}
+
 /* --- what it found ----------------------------------------------------------------------------------------------- */
 
-static struct vio_disk *disk_of(struct vio_ctrlr *c, uint32_t target)
+/* `going`: the one that is on its way out. */
+static struct vio_disk *disk_of(struct vio_ctrlr *c, uint32_t target, bool going)
 {
 	list_each(l, &c->disks) {
 		struct vio_disk *d = list_entry(l, struct vio_disk, link);
 
-		if (d->target == target && !atomic_load(&d->bdev.removing))
+		if (d->target == target && atomic_load(&d->bdev.removing) == going)
 			return d;
 	}
 	return NULL;
+}
+
+/* Another device may have its UUID: the same unit by another way, perhaps, or what this very daemon serves. */
+static void choose_uuid(struct vio_ctrlr *c, struct vio_disk *d)
+{
+	char text[UUID_TEXT_MAX];
+	bool own = d->ident.rank >= VIO_IDENT_WORLDWIDE;
+
+	d->bdev.uuid = own ? d->ident.mark : vio_ident_here(&d->ident, c, d->target);
+	if (!own || !bdev_find(c->vio->reg, uuid_to_text(&d->ident.mark, text)))
+		return;
+	d->bdev.uuid = vio_ident_here(&d->ident, c, d->target);
+	log_notice("virtio: %s: another device has its UUID %s (the same unit, perhaps); it gets one of its own",
+	           d->bdev.name, text);
 }
 
 static void add(struct vio_ctrlr *c, uint32_t target, const struct found *f)
@@ -229,6 +264,7 @@ static void add(struct vio_ctrlr *c, uint32_t target, const struct found *f)
 	struct err e = { 0 };
 
 	d->target = (uint8_t)target;
+	d->ident = f->ident;
 	d->seg_max = min_u32(f->unmap_rows, RANGES_MAX);
 	d->range_blocks_max = f->unmap_blocks;
 	d->bdev = (struct bdev){
@@ -247,46 +283,75 @@ static void add(struct vio_ctrlr *c, uint32_t target, const struct found *f)
 		.sleeps = "eventfd",
 	};
 	snprintf(d->bdev.name, sizeof(d->bdev.name), "%st%u", c->name, target);
+	choose_uuid(c, d);
 	if (vio_disk_add(c, d, &e) != 0)
 		log_error("virtio: %s: target %u: %s", c->name, target, e.text);
+}
+
+static void unplugged(void *arg, int rc)
+{
+}
+
+static void unplug(struct vio_disk *d, bool back)
+{
+	d->unplugged = true;
+	d->back = back;
+	bdev_unregister(&d->bdev, unplugged, NULL);
+}
+
+/* What different pages say is not compared: one of them was not answered. */
+static bool is_same(const struct vio_ident *a, const struct vio_ident *b)
+{
+	bool comparable = a->rank && b->rank && (a->rank == VIO_IDENT_SERIAL) == (b->rank == VIO_IDENT_SERIAL);
+
+	return !comparable || uuid_equal(&a->mark, &b->mark);
+}
+
+/* Who uses the old one does not know the new one's bytes. */
+static bool is_another(const struct vio_disk *d, const struct found *f)
+{
+	return f->block_size != d->bdev.block_size || !is_same(&f->ident, &d->ident);
 }
 
 static void refresh(struct vio_ctrlr *c, struct vio_disk *d, const struct found *f)
 {
 	struct err e = { 0 };
 
-	if (f->block_size == d->bdev.block_size && f->block_count == atomic_load(&d->bdev.block_count))
-		return;
-	if (f->block_size != d->bdev.block_size)
-		err_set(&e, -EPROTO, "its blocks have %u bytes now; they had %u", f->block_size, d->bdev.block_size);
-	if (e.code || bdev_resize(&d->bdev, f->block_count, &e) != 0)
+	if (is_another(d, f)) {
+		log_notice("virtio: %s: target %u has another disk now", c->name, d->target);
+		unplug(d, true);
+	} else if (f->block_count != atomic_load(&d->bdev.block_count) && bdev_resize(&d->bdev, f->block_count, &e) != 0) {
 		log_error("virtio: %s: %s", d->bdev.name, e.text);
+	}
+}
+
+/* One that is on its way out has the name until its users have closed it. */
+static void found(struct vio_scan *s)
+{
+	struct vio_disk *d = disk_of(s->c, s->target, false), *going = disk_of(s->c, s->target, true);
+
+	if (d)
+		refresh(s->c, d, &s->found);
+	else if (going)
+		going->back = true;
+	else
+		add(s->c, s->target, &s->found);
 }
 
 static void next_target(struct vio_scan *s)
 {
-	struct vio_disk *d = disk_of(s->c, s->target);
-
 	if (s->c->going) {
 		end(s, BDEV_ST_GONE);
 		return;
 	}
-	if (s->seen[s->target / 8] >> s->target % 8 & 1) {
-		if (d)
-			refresh(s->c, d, &s->found);
-		else
-			add(s->c, s->target, &s->found);
-	}
+	if (s->seen[s->target / 8] >> s->target % 8 & 1)
+		found(s);
 	s->step = 0;
 	s->found = (struct found){ 0 };
 	if (++s->target < s->targets)
 		ask(s);
 	else
 		end(s, BDEV_ST_OK);
-}
-
-static void unplugged(void *arg, int rc)
-{
 }
 
 static void remove_unseen(struct vio_scan *s)
@@ -299,8 +364,7 @@ static void remove_unseen(struct vio_scan *s)
 		if (s->seen[d->target / 8] >> d->target % 8 & 1 || atomic_load(&d->bdev.removing))
 			continue;
 		log_notice("virtio: %s: target %u is not there any more", c->name, d->target);
-		d->unplugged = true;
-		bdev_unregister(&d->bdev, unplugged, NULL);
+		unplug(d, false);
 	}
 }
 

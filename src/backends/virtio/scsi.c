@@ -182,8 +182,11 @@ static void answered(struct vio_req *r)
 			if (a.asc == SCSI_ASC_CAPACITY_CHANGED || a.asc == SCSI_ASC_REPORTED_LUNS_CHANGED ||
 			    a.asc == SCSI_ASC_INQUIRY_CHANGED)
 				vio_scsi_look_again(d);
-			vio_submit(d->c, r);
-			return;
+			if (!atomic_load_explicit(&d->bdev.removing, memory_order_relaxed)) {
+				vio_submit(d->c, r);
+				return;
+			}
+			a.response = VIRTIO_SCSI_S_BAD_TARGET; /* its number may be another one's now */
 		}
 		status = status_of(&a);
 	}

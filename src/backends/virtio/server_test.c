@@ -2,8 +2,10 @@
 /* server_test.c: bdev_virtio against a server that does what a test says: that reads slowly, answers in any order or
  * not at all, breaks its rings, goes away at the wrong moment; and what waits for slots, buffers and memory. */
 #include "backends/virtio/test_server.h"
+#include "bdev/bdev_device.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "wire/scsi.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,6 +31,7 @@ struct task {
 /* Of the server's disk: one core. */
 struct user {
 	struct server *s;
+	const char *disk;
 	struct reactor *on;
 	struct bdev_desc *desc;
 	struct bdev_channel *ch;
@@ -48,7 +51,7 @@ static void open_disk(void *arg)
 {
 	struct user *u = arg;
 
-	u->desc = bdev_open(u->s->reg, "v0", true, "test", disk_event, u, NULL);
+	u->desc = bdev_open(u->s->reg, u->disk, true, "test", disk_event, u, NULL);
 	must(u->desc);
 }
 
@@ -72,11 +75,12 @@ static void must_be_up(struct server *s)
 	server_pass(NS_PER_MS); /* its lanes have heard of it */
 }
 
-static struct user *use(struct server *s)
+static struct user *use(struct server *s, const char *disk)
 {
 	struct user *u = base_zalloc(sizeof(*u));
 
 	u->s = s;
+	u->disk = disk;
 	u->on = core_reactor(s->core, 0);
 	sim_as(core_control(s->core), open_disk, u);
 	sim_as(u->on, open_channel, u);
@@ -180,7 +184,7 @@ static void requests_wait_for_a_slot_in_turn(void **state)
 		s->features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 		s->opts.queue_size = 4;
 		must_be_up(s);
-		u = use(s);
+		u = use(s, "v0");
 		for (uint32_t i = 0; i < 12; i++)
 			submit(u, i, 100 - i, SECTOR);
 		for (uint32_t i = 0; i < 12; i++) {
@@ -208,7 +212,7 @@ static void requests_wait_for_a_large_buffer_in_turn(void **state)
 	server_start(s, 4, NULL, CORES);
 	s->opts.queue_size = 512;
 	must_be_up(s);
-	u = use(s);
+	u = use(s, "v0");
 	for (uint32_t i = 0; i < LARGES + 2; i++)
 		submit(u, i, i, LARGE);
 	submit(u, LARGES + 2, 1000, SECTOR);
@@ -271,7 +275,7 @@ static void memory_that_is_short_is_waited_for(void **state)
 	assert_null(vio_next(s->vio, NULL));
 	sim_as(core_control(s->core), give_budget, &b);
 	must_be_up(s);
-	u = use(s);
+	u = use(s, "v0");
 
 	server_hang_up(s);
 	server_pass(NS_PER_MS); /* its memory is given back */
@@ -325,7 +329,7 @@ static void io_outlives_nonsense(uint32_t sent, bool packed)
 	s->features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	s->opts.queue_size = 8;
 	must_be_up(s);
-	u = use(s);
+	u = use(s, "v0");
 	for (uint32_t i = 0; i < sent; i++)
 		submit(u, i, i, SECTOR);
 	server_pass(NS_PER_MS);
@@ -400,6 +404,206 @@ static void a_connection_falls_though_it_tells_events(void **state)
 	free(s);
 }
 
+/* --- targets ------------------------------------------------------------------------------------------------------ */
+
+/* A UUID, a name out of IEEE's register, one of the server's own choice, a serial number. */
+static const struct server_ident idents[] = {
+	{ 0x83, 30, { 2, 1, 0, 4, 'a', 'b', 'c', 'd',
+	              1, 0xa, 0, 18, 0x10, 0, '0', '1', '2', '3', '4', '5', '6', '7',
+	              '8', '9', 'a', 'b', 'c', 'd', 'e', 'f' } },
+	{ 0x83, 20, { 1, 0x94, 0, 4, 0, 0, 0, 7, 1, 3, 0, 8, 0x50, 1, 2, 3, 4, 5, 6, 7 } },
+	{ 0x83, 12, { 1, 3, 0, 8, 0x30, 1, 2, 3, 4, 5, 6, 7 } },
+	{ 0x80, 4, { 'S', 'N', '0', '1' } },
+};
+
+struct asked {
+	struct server *s;
+	const char *name;
+	struct uuid uuid;
+	bool there;
+};
+
+static void ask(void *arg)
+{
+	struct asked *a = arg;
+	struct bdev *b = bdev_find(a->s->reg, a->name);
+
+	a->there = b;
+	if (b)
+		a->uuid = b->uuid;
+}
+
+static bool is_there(struct server *s, const char *name, struct uuid *ret_uuid)
+{
+	struct asked a = { s, name, { { 0 } }, false };
+
+	sim_as(core_control(s->core), ask, &a);
+	if (ret_uuid)
+		*ret_uuid = a.uuid;
+	return a.there;
+}
+
+/* UUIDs of what a server has at four targets. */
+static void uuids_of(const char *name, const struct server_ident at[4], struct uuid ret_uuids[4])
+{
+	struct server *s = base_zalloc(sizeof(*s));
+	char disk[16];
+
+	scsi_start(s, 9);
+	s->opts.name = name;
+	s->targets = 15;
+	s->config[offsetof(struct virtio_scsi_config, max_target)] = 3;
+	memcpy(s->idents, at, 4 * sizeof(at[0]));
+	must_find_disks(s);
+	for (uint32_t i = 0; i < 4; i++) {
+		snprintf(disk, sizeof(disk), "%st%u", name, i);
+		assert_true(is_there(s, disk, &ret_uuids[i]));
+		assert_false(uuid_is_null(&ret_uuids[i]));
+		for (uint32_t n = 0; n < i; n++)
+			assert_false(uuid_equal(&ret_uuids[n], &ret_uuids[i]));
+	}
+	server_stop(s);
+	free(s);
+}
+
+/* After a restart too: what is saved of a disk, and who knows it by its UUID, finds it. */
+static void a_disk_has_the_same_uuid_each_time(void **state)
+{
+	const struct server_ident none[4] = { { 0 } }, same[4] = { idents[0], idents[0], idents[2], idents[3] };
+	struct uuid first[4], again[4], other[4], bare[4], alike[4];
+
+	uuids_of("v", idents, first);
+	uuids_of("v", idents, again);
+	uuids_of("w", idents, other);
+	assert_memory_equal(first, again, sizeof(first));
+	assert_memory_equal(first[0].b, "0123456789abcdef", 16);
+	assert_memory_equal(&first[1], &other[1], sizeof(first[1]));
+	assert_memory_not_equal(&first[2], &other[2], sizeof(first[2]));
+	assert_memory_not_equal(&first[3], &other[3], sizeof(first[3]));
+	uuids_of("v", none, bare);
+	uuids_of("v", none, again);
+	assert_memory_equal(bare, again, sizeof(bare));
+	uuids_of("v", same, alike); /* two that say they are the same are two disks */
+	assert_memory_equal(&alike[0], &first[0], sizeof(first[0]));
+}
+
+static void tell(struct server *s)
+{
+	static const struct virtio_scsi_event event = { .event = { { VIRTIO_SCSI_T_TRANSPORT_RESET } }, .lun = { 1 } };
+
+	must(server_take(s, VIRTIO_SCSI_EVENTQ));
+	server_give(s, VIRTIO_SCSI_EVENTQ, 0, &event, sizeof(event), 0);
+	server_serve(s);
+}
+
+/* The old disk's name is free when its users have closed it; the new one comes then, though nobody tells of it again.
+ * `replaced`: nobody saw that it was away. */
+static void is_back(bool replaced)
+{
+	struct server *s = base_zalloc(sizeof(*s));
+	struct uuid before, after;
+	struct user *u;
+
+	scsi_start(s, 10);
+	s->opts.name = "v";
+	s->idents[0] = idents[0];
+	must_find_disks(s);
+	assert_true(is_there(s, "vt0", &before));
+	u = use(s, "vt0");
+	if (!replaced) {
+		s->targets = 0;
+		tell(s);
+		assert_true(u->going);
+		s->targets = 1;
+	}
+	s->idents[0] = idents[1];
+	tell(s);
+	assert_true(u->going);
+	leave(u);
+	server_serve(s);
+	assert_true(is_there(s, "vt0", &after));
+	assert_memory_not_equal(&before, &after, sizeof(before));
+	tell(s); /* the same one, again: it stays */
+	u = use(s, "vt0");
+	tell(s);
+	assert_false(u->going);
+	leave(u);
+	server_stop(s);
+	free(s);
+}
+
+static void a_target_is_back_at_once(void **state)
+{
+	is_back(false);
+}
+
+static void a_target_has_another_disk(void **state)
+{
+	is_back(true);
+}
+
+/* All but the oldest request of the first queue for I/O. */
+static void serve_others(struct server *s)
+{
+	for (uint32_t round = 0; round < 100; round++) {
+		for (uint32_t i = VIRTIO_SCSI_REQUESTQ; i < SERVER_QUEUES; i++)
+			while (server_take(s, i) > (i == VIRTIO_SCSI_REQUESTQ))
+				server_give(s, i, i == VIRTIO_SCSI_REQUESTQ, NULL, 0, 0);
+		server_pass(100 * NS_PER_US);
+	}
+}
+
+/* A command that hears of something is sent again; not when its disk has gone and the number may be another one's. */
+static void nothing_is_sent_again_to_a_number(void **state)
+{
+	const struct virtio_scsi_cmd_resp attention = { .status = SCSI_CHECK_CONDITION, .sense_len = le32_of(18),
+		.sense = { 0x70, [2] = SCSI_UNIT_ATTENTION, [12] = 0x3f, [13] = 0x0e } };
+	static const struct virtio_scsi_event event = { .event = { { VIRTIO_SCSI_T_TRANSPORT_RESET } }, .lun = { 1 } };
+	struct server *s = base_zalloc(sizeof(*s));
+	struct user *u;
+
+	scsi_start(s, 11);
+	s->opts.name = "v";
+	must_find_disks(s);
+	u = use(s, "vt0");
+	submit(u, 0, 0, SECTOR);
+	server_pass(NS_PER_MS);
+	assert_int_equal(server_take(s, VIRTIO_SCSI_REQUESTQ), 1);
+	s->targets = 0;
+	must(server_take(s, VIRTIO_SCSI_EVENTQ));
+	server_give(s, VIRTIO_SCSI_EVENTQ, 0, &event, sizeof(event), 0);
+	serve_others(s);
+	assert_true(u->going);
+	s->targets = 1;
+	server_give(s, VIRTIO_SCSI_REQUESTQ, 0, &attention, sizeof(attention), 0);
+	server_serve(s);
+	assert_int_equal(u->tasks[0].status, BDEV_ST_GONE);
+	leave(u);
+	server_stop(s);
+	free(s);
+}
+
+static void detached(void *arg, int rc);
+static void detach(void *arg);
+
+/* A scan that nobody answers holds the controller for a while only, disks or not. */
+static void detached_while_a_scan_is_not_answered(void **state)
+{
+	struct server *s = base_zalloc(sizeof(*s));
+
+	scsi_start(s, 12);
+	s->targets = 0;
+	must_find_disks(s);
+	must(server_take(s, VIRTIO_SCSI_EVENTQ));
+	server_give(s, VIRTIO_SCSI_EVENTQ, 0, NULL, 0, 0);
+	server_pass(NS_PER_MS);
+	assert_int_equal(server_take(s, VIRTIO_SCSI_REQUESTQ), 1);
+	sim_as(core_control(s->core), detach, s);
+	assert_true(sim_run(is_set, &s->detached, 10 * NS_PER_S));
+	server_stop(s);
+	free(s);
+}
+
 static void detached(void *arg, int rc) { ((struct server *)arg)->detached = true; }
 static void detach(void *arg) { must(!vio_detach(((struct server *)arg)->vio, "v0", detached, arg, NULL)); }
 
@@ -439,6 +643,11 @@ int main(void)
 		cmocka_unit_test(memory_that_is_short_is_waited_for),
 		cmocka_unit_test(io_outlives_a_broken_ring),
 		cmocka_unit_test(a_connection_falls_though_it_tells_events),
+		cmocka_unit_test(a_disk_has_the_same_uuid_each_time),
+		cmocka_unit_test(a_target_is_back_at_once),
+		cmocka_unit_test(a_target_has_another_disk),
+		cmocka_unit_test(nothing_is_sent_again_to_a_number),
+		cmocka_unit_test(detached_while_a_scan_is_not_answered),
 		cmocka_unit_test(detached_while_the_connection_falls),
 	};
 

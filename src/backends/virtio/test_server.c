@@ -266,10 +266,15 @@ static uint32_t answer_blk(const struct server_held *h)
 	return h->chain.in_len;
 }
 
-static void inquiry(struct server *s, const uint8_t *cdb, uint8_t data[64])
+static void inquiry(struct server *s, const struct server_ident *i, const uint8_t *cdb, uint8_t data[64])
 {
 	if (!(cdb[1] & 1))
 		return;
+	if (cdb[2] == i->page && i->len) {
+		data[1] = i->page;
+		data[3] = i->len;
+		memcpy(data + 4, i->bytes, min_u32(i->len, sizeof(i->bytes)));
+	}
 	if (cdb[2] == SCSI_VPD_BLOCK_LIMITS) {
 		scsi_put32(data + 20, 4096);
 		scsi_put32(data + 24, 4);
@@ -291,7 +296,7 @@ static uint32_t answer_scsi(struct server *s, const struct server_held *h)
 	if (req.lun[1] > 7 || !(s->targets >> req.lun[1] & 1))
 		resp.response = VIRTIO_SCSI_S_BAD_TARGET;
 	else if (req.cdb[0] == SCSI_OP_INQUIRY)
-		inquiry(s, req.cdb, data);
+		inquiry(s, &s->idents[req.lun[1]], req.cdb, data);
 	else if (req.cdb[0] == SCSI_OP_READ_CAPACITY_16)
 		memcpy(data, s->config + 64, 32);
 	else if (req.cdb[0] == SCSI_OP_MODE_SENSE_6)

@@ -56,6 +56,9 @@ struct server {
 	uint32_t queue_count;
 	uint8_t config[VU_CONFIG_MAX];
 	uint8_t targets;                   /* SCSI: a bit each */
+	struct server_ident {              /* and who they say they are: the page's code, and what follows its header */
+		uint8_t page, len, bytes[48];
+	} idents[8];
 	uint8_t trouble;                   /* enum server_trouble, once */
 	uint32_t skip;
 	uint8_t bytes[64];                 /* that it says then */

@@ -362,6 +362,8 @@ void vio_disk_destroy(struct bdev *b)
 
 	list_del(&d->link);
 	bdev_destroyed(b);
+	if (d->back)
+		vio_scsi_scan(c);
 	free(d);
 	vio_put(c);
 }
@@ -384,6 +386,8 @@ static void unregistered(void *arg, int rc)
 
 static void detach(struct vio_ctrlr *c)
 {
+	if (!timer_is_running(&c->grace_timer)) /* also without disks: a scan may wait for a server that is silent */
+		timer_start(&c->grace_timer, VIO_GRACE_NS, no_more_grace);
 	c->disk_count++; /* the last disk may go at once, and the controller with it: not under our feet */
 	list_each_safe(l, &c->disks) {
 		struct bdev *b = &list_entry(l, struct vio_disk, link)->bdev;

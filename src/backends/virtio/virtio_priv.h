@@ -7,6 +7,7 @@
  * blk.c       disks of virtio-blk: bdev I/O to requests
  * scsi.c      the same of virtio-scsi
  * scan.c      finding its disks
+ * ident.c     who they are
  */
 #ifndef BACKENDS_VIRTIO_PRIV_H
 #define BACKENDS_VIRTIO_PRIV_H
@@ -140,12 +141,21 @@ void vio_lane_gone(struct vio_lane *l);  /* the same for good, with GONE */
 #define VIO_STATE_ENUM(state, text) VIO_##state,
 enum vio_state { VIO_STATES(VIO_STATE_ENUM) };
 
+/* Who a logical unit says that it is, and how good that is. */
+enum vio_ident_rank { VIO_IDENT_NONE, VIO_IDENT_SERIAL, VIO_IDENT_LOCAL, VIO_IDENT_WORLDWIDE, VIO_IDENT_UUID };
+struct vio_ident {
+	struct uuid mark;                /* the same for the same unit; from WORLDWIDE on nobody else's: its disk's UUID */
+	enum vio_ident_rank rank;
+};
+
 struct vio_disk {
 	struct bdev bdev;
 	struct vio_ctrlr *c;
 	struct list link;                /* the controller's */
 	uint8_t target;                  /* SCSI */
 	bool unplugged;                  /* it alone goes, not its controller */
+	bool back;                       /* its target is there again: a scan adds it when this one is gone */
+	struct vio_ident ident;
 	uint32_t seg_max;                /* ranges of one unmap request */
 	uint32_t range_blocks_max;       /* blocks of one of them */
 };
@@ -246,5 +256,9 @@ void vio_scsi_up(struct vio_ctrlr *c);
 void vio_scsi_scan(struct vio_ctrlr *c);
 void vio_scsi_look_again(struct vio_disk *d); /* any core, with an I/O of the disk in progress */
 void vio_scanned(struct vio_ctrlr *c);        /* virtio.c */
+/* ident.c: pages 83h and 80h, the second if the first said nothing; a UUID for who has none of its own. */
+void vio_ident_designators(struct vio_ident *id, const uint8_t *page, uint32_t room);
+void vio_ident_serial(struct vio_ident *id, const uint8_t *page, uint32_t room);
+struct uuid vio_ident_here(const struct vio_ident *id, const struct vio_ctrlr *c, uint32_t target);
 
 #endif
