@@ -2,10 +2,12 @@
 """NVMe/RDMA on a machine without an RDMA adapter: gantryd on the fake rdma-core of bench/fake_verbs, whose host writes
 blocks, reads them back and compares. It is the daemon's own code from rdma-core's calls upwards."""
 import json
+import os
 
 import pytest
 
 from gantry import BUILD, NQN, Daemon, RpcError, cpus, free_port, wait_until
+from nvme_tcp import Host, must
 
 FAKE = BUILD / "bench" / "fake_verbs"
 COMMANDS = 20000          # of a queue
@@ -25,7 +27,8 @@ def daemon(tmp_path, monkeypatch):
         monkeypatch.setenv("LD_LIBRARY_PATH", str(FAKE))
         settings = {"HOST": NQN, "WORKLOAD": "verify", "COMMANDS": COMMANDS, "REPORT": tmp_path / "report", **settings}
         for name, value in settings.items():
-            monkeypatch.setenv(f"FAKE_VERBS_{name}", str(value))
+            if value is not None:
+                monkeypatch.setenv(f"FAKE_VERBS_{name}", str(value))
         running.append(Daemon(tmp_path, *args).start())
         return running[0]
 
@@ -36,12 +39,15 @@ def daemon(tmp_path, monkeypatch):
 
 
 def serve(daemon, **transport):
+    """Over RDMA; the port."""
     daemon.tell("nvmf_create_transport", trtype="RDMA", **transport)
     daemon.tell("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, serial_number="GANTRY0000000001")
     daemon.malloc("disk", mib=MIB, block_size=BLOCK)
     daemon.tell("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk"})
+    port = free_port()
     daemon.tell("nvmf_subsystem_add_listener", nqn=NQN, listen_address={
-        "trtype": "RDMA", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(free_port())})
+        "trtype": "RDMA", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(port)})
+    return port
 
 
 def report(daemon):
@@ -108,3 +114,22 @@ def test_stopped_under_load(daemon):
     wait_until(lambda: sum(g["completed_nvme_io"] for g in d.rpc("nvmf_get_stats")["poll_groups"]) > COMMANDS,
                "I/O over RDMA", PATIENCE_S)
     d.stop()
+
+
+@pytest.mark.parametrize("no_srq", [False, True])
+def test_both_ends_in_one_daemon(daemon, no_srq):
+    """Our own host: a disk attached over RDMA from the daemon itself, written and read back over NVMe/TCP."""
+    d = daemon("-m", cpus(2), HOST=None)
+    port = serve(d, no_srq=no_srq)
+    names = d.rpc("bdev_nvme_attach_controller", name="r", trtype="RDMA", adrfam="IPv4", traddr="127.0.0.1",
+                  trsvcid=str(port), subnqn=NQN)
+    d.transport()
+    served = d.serve(*names, nqn=NQN + "-tcp")
+    with Host(served.port, served.nqn, io_queues=2) as host:
+        for i, io in enumerate(host.ios):
+            for blocks in (1, 8, 32):
+                data = os.urandom(blocks * BLOCK)
+                must(io.write(100 * i, data, block_size=BLOCK, in_capsule=False))
+                assert io.read(100 * i, blocks, block_size=BLOCK) == data
+    d.rpc("bdev_nvme_detach_controller", name="r")
+    wait_until(lambda: not d.rpc("nvmf_subsystem_get_qpairs", nqn=NQN), "the connections to end")
