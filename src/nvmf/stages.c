@@ -102,9 +102,12 @@ static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *c, uint6
 	struct nvmf_flight *f = &req->qpair->nc->flight;
 	/* It may have come on a core whose pass began later than this one. */
 	uint64_t now_ns = max_u64(reactor_now_ns(), req->came_ns), total_ns = now_ns - req->came_ns;
-	uint64_t ns[NVMF_STAGE_COUNT];
+	uint64_t ns[NVMF_STAGE_COUNT] = { 0 };
 
-	times_of(req, done_ns, now_ns, ns);
+	if (done_ns == req->came_ns && !req->began && !req->waited && !req->io.waited)
+		ns[NVMF_STAGE_SEND] = total_ns; /* answered in the pass in which it came, as fast devices do */
+	else
+		times_of(req, done_ns, now_ns, ns);
 	for (uint32_t i = 0; i < NVMF_STAGE_COUNT; i++) {
 		if (ns[i])
 			add_time(c, i, ns[i]);

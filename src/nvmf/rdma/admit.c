@@ -140,13 +140,14 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 	c->vc = vc;
 	c->qid = wish->qid;
 	c->depth = wish->depth;
+	c->slot_count = (uint16_t)(c->depth + min_u32(c->depth, RDMA_SLOTS_MORE));
 	c->read_depth = wish->read_depth;
 	c->sges_max = (uint16_t)max_u32(1, min_u32(info->sge_max, RDMA_SGES_MAX));
 	/* Room for what each entry's command needs if its memory is described by one key, and for any one command: with
 	 * many keys some have to wait. */
 	usual = (uint32_t)div_up(iovs_of(tr->base.opts.max_io_size), c->sges_max) + 1;
 	most = RDMA_DESCS_MAX + (uint32_t)div_up(MEM_IOV_MAX, c->sges_max) + 1;
-	c->send_max = min_u32(max_u32(c->depth * usual, most), info->send_max);
+	c->send_max = min_u32(max_u32(c->slot_count * usual, most), info->send_max);
 	verbs_conn_addrs(vc, &c->local, &c->peer);
 	list_add_tail(&tr->conns, &c->all);
 	tr->conn_count++;
@@ -162,7 +163,7 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 /* Slots are reserved, and charged; memory is touched as the host uses its queue. */
 static int make_slots(struct rdma_conn *c, struct err *e)
 {
-	uint64_t bytes = (uint64_t)c->depth * sizeof(*c->slots);
+	uint64_t bytes = (uint64_t)c->slot_count * sizeof(*c->slots);
 
 	if (!mem_charge(c->home->tr->core, bytes))
 		return err_set(e, -ENOMEM, "slots for %u commands do not fit into the memory budget; raise --memory", c->depth);
@@ -188,7 +189,7 @@ static int make_queues(struct rdma_conn *c, struct err *e)
 	c->answers_inline = q.inline_max >= sizeof(struct nvme_cqe);
 	if (h->srq && c->answers_inline)
 		return 0;
-	return rdma_capsules_make(&c->own, h, c, h->srq ? 0 : c->depth, c->answers_inline ? 0 : c->depth, e);
+	return rdma_capsules_make(&c->own, h, c, h->srq ? 0 : c->depth, c->answers_inline ? 0 : c->slot_count, e);
 }
 
 /* But its verbs connection. */

@@ -48,6 +48,7 @@
 #define RDMA_SGES_MAX 16u             /* of a work request: more of the adapter's are not used */
 #define RDMA_BATCH 64u                /* work requests posted by one call; a command's most are fewer */
 #define RDMA_RECVS_A_POST 64u
+#define RDMA_SLOTS_MORE (RDMA_BATCH / 2)
 #define RDMA_SRQ_DEPTH 4096u          /* unless the options say otherwise ... */
 #define RDMA_SRQ_DEPTH_MIN 64u        /* fewer than these are not worth having */
 #define RDMA_CQ_ENTRIES 4096u
@@ -188,7 +189,8 @@ struct rdma_conn {
 	struct verbs_conn *vc;        /* control frees it; its core posts to it unless it is LOST */
 	/* Constant once made. */
 	uint16_t qid;                 /* the host says so, before Connect */
-	uint16_t depth;               /* commands that may be unanswered; slots */
+	uint16_t depth;               /* commands that may be unanswered */
+	uint16_t slot_count;          /* more: a host knows of an answer before its completion comes here */
 	uint16_t read_depth;          /* READs that may be under way */
 	uint16_t sges_max;
 	uint32_t send_max;            /* work requests that may be under way */

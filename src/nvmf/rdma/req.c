@@ -82,7 +82,7 @@ struct rdma_req *rdma_req_take(struct rdma_conn *c)
 		r = container_of(c->free, struct rdma_req, link);
 		c->free = r->link.next;
 	} else {
-		if (c->touched == c->depth)
+		if (c->touched == c->slot_count)
 			return NULL;
 		r = &c->slots[c->touched];
 		memset(r, 0, sizeof(*r));
