@@ -5,8 +5,9 @@ What a guest says to itself does not pass its network card; what needs a wire is
 """
 from client import fio_result
 from gantry import BUILD, NQN, wait_until
+from guest import GuestError
 from rdma_guest import PORT
-from test_changes import end_load, goes_on
+from test_changes import goes_on
 
 SLOW_S = 120
 VERIFY = "--verify=crc32c --verify_fatal=1 --do_verify=1"
@@ -20,6 +21,13 @@ def start_load(guest, disk):
     before = guest.ios_done(disk)
     wait_until(lambda: guest.ios_done(disk) > before + 50, "I/O to begin", SLOW_S)
     return job
+
+
+def end_load(guest, job):
+    """Stop it; it must not have seen an error."""
+    guest.run("pkill -INT -x fio")
+    result = fio_result(job.wait(SLOW_S, check=False))
+    assert result["error"] == 0, result
 
 
 def verified(job):
@@ -91,3 +99,22 @@ def test_namespaces_change_under_io(rdma, inside):
     rdma.run(f"is_gone() {{ ! find_disk {nqn} 2; }}; until_true 20 is_gone")
     goes_on(rdma, disk)
     end_load(rdma, job)
+
+
+def test_an_adapter_goes_under_io_and_comes_back(rdma, inside):
+    """Who unplugs it would wait for the daemon for ever, or nobody could connect when it is there again."""
+    nqn = inside.serve(inside.malloc("disk0"))
+    job = start_load(rdma, rdma.connect_rdma(nqn))
+    rdma.run("timeout 60 rdma link delete rxe_eth0", timeout_s=SLOW_S)
+    job.wait(SLOW_S, check=False)    # the kernel's host gives up its controller with the adapter
+    inside.check_alive()
+    rdma.run("rdma_over eth0")
+    disk = wait_until(lambda: connects(rdma, nqn), "the daemon to listen again", SLOW_S, 0.5)
+    verified(rdma.fio(disk, f"--rw=randrw --bs=4k --size=256k --iodepth=4 {VERIFY}"))
+
+
+def connects(guest, nqn):
+    try:
+        return guest.connect_rdma(nqn)
+    except GuestError:
+        return None

@@ -3,10 +3,14 @@
 import pytest
 
 from gantry import NQN
-from test_rdma import SLOW_S, VERIFY, verified
+from rdma_guest import GuestDaemon
+from test_changes import goes_on
+from test_rdma import SLOW_S, UUID, VERIFY, end_load, start_load, verified
 
 KERNEL = "nqn.2026-01.io.gantry:kernel"
 KERNEL_PORT = 4421
+MIDDLE = "nqn.2026-01.io.gantry:middle"
+MIDDLE_PORT = 4422
 
 
 @pytest.fixture
@@ -45,3 +49,20 @@ def test_nobody_listens(rdma):
     job = rdma.start_perf(rdma.path(NQN, port=4999), "-q", "1", "-o", "4k", "-w", "read", "-d", "1")
     output = job.wait(SLOW_S, check=False)
     assert job.status == 1 and "nobody listens" in output, output
+
+
+def test_our_target_is_killed_under_the_io_of_our_host(rdma, inside):
+    """Our host would not come back to a target that does, or lose I/O of those who use its disk meanwhile."""
+    nqn = inside.serve(inside.malloc("disk0", uuid=UUID))
+    with GuestDaemon(rdma, name="middle") as middle:
+        middle.rpc("bdev_nvme_set_options", keep_alive_timeout_ms=2000, reconnect_delay_sec=1,
+                   ctrlr_loss_timeout_sec=-1)
+        assert middle.attach("R", nqn) == ["Rn1"]
+        disk = rdma.connect_rdma(middle.serve("Rn1", nqn=MIDDLE, port=MIDDLE_PORT), port=MIDDLE_PORT)
+        job = start_load(rdma, disk)
+        inside.kill()
+        inside.start()
+        inside.replay()
+        goes_on(rdma, disk)
+        end_load(rdma, job)
+        rdma.run("nvme disconnect-all")
