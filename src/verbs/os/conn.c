@@ -13,6 +13,8 @@
 #include "verbs/os/os.h"
 
 #define EVENTS_A_PASS 32u
+#define RELISTEN_NS_MIN (500 * NS_PER_MS)
+#define RELISTEN_NS_MAX (16 * NS_PER_S)
 #define REJECTED_BY_CONSUMER 28 /* IB_CM_REJ_CONSUMER_DEFINED: by a program, not because there is none */
 
 struct told {
@@ -28,7 +30,8 @@ static void tell(struct os_verbs *o, struct told *t);
 static void conn_told(struct os_conn *c, struct told *t);
 static void addr_resolved(struct os_conn *c);
 static void asked(struct os_verbs *o, struct os_listener *l, struct told *t);
-static void listener_lost(struct os_listener *l);
+static void listener_lost(struct os_verbs *o, struct os_listener *l);
+static void on_relisten(struct timer *t);
 static int listen_on(struct os_verbs *o, struct os_listener *l);
 static int listen_failed(const struct net_addr *addr, int error, struct err *e);
 static struct rdma_conn_param param_of(const struct verbs_params *p);
@@ -92,8 +95,8 @@ static void tell(struct os_verbs *o, struct told *t)
 		struct os_listener *os = container_of(listener, struct os_listener, listener);
 
 		if (os->id == t->id) {
-			if (t->event == RDMA_CM_EVENT_DEVICE_REMOVAL)
-				listener_lost(os);
+			if (t->event == RDMA_CM_EVENT_DEVICE_REMOVAL || t->event == RDMA_CM_EVENT_ADDR_CHANGE)
+				listener_lost(o, os);
 			return;
 		}
 	}
@@ -145,7 +148,11 @@ static void conn_told(struct os_conn *c, struct told *t)
 		else
 			verbs_conn_told(&c->conn, VERBS_CONN_UNREACHABLE, NULL, -ENODEV);
 		break;
-	default: /* ADDR_CHANGE, TIMEWAIT_EXIT */
+	case RDMA_CM_EVENT_ADDR_CHANGE: /* its address moved to another adapter of a bond: as kernels do */
+		if (c->established)
+			os_conn_failed(c);
+		break;
+	default: /* TIMEWAIT_EXIT */
 		break;
 	}
 }
@@ -323,24 +330,40 @@ void platform_listener_close(struct verbs_listener *listener)
 	free(l);
 }
 
-static void listener_lost(struct os_listener *l)
+/* Its adapter goes, or its address has moved to another one. */
+static void listener_lost(struct os_verbs *o, struct os_listener *l)
 {
 	rdma_destroy_id(l->id);
 	l->id = NULL;
+	o->relisten_ns = 0;
+	os_listen_again(o);
 }
 
-/* Those whose adapter went: maybe it came back. */
-void os_listen_again(struct verbs *v)
+/* An adapter that came back may get its address long after. */
+void os_listen_again(struct os_verbs *o)
 {
-	list_each(link, &v->listeners) {
+	bool all = true;
+
+	list_each(link, &o->v->listeners) {
 		struct verbs_listener *listener = list_entry(link, struct verbs_listener, link);
 		struct os_listener *l = container_of(listener, struct os_listener, listener);
 		char text[NET_ADDR_TEXT_MAX];
 
-		if (!l->id && !listen_on(v->os, l))
+		if (l->id)
+			continue;
+		if (!listen_on(o, l))
 			log_notice("RDMA: listening on %s again", net_addr_text(&l->addr, text));
+		all &= l->id != NULL;
 	}
+	if (all) {
+		timer_stop(&o->relisten);
+		return;
+	}
+	o->relisten_ns = o->relisten_ns ? min_u64(2 * o->relisten_ns, RELISTEN_NS_MAX) : RELISTEN_NS_MIN;
+	timer_start(&o->relisten, o->relisten_ns, on_relisten);
 }
+
+static void on_relisten(struct timer *t) { os_listen_again(container_of(t, struct os_verbs, relisten)); }
 
 static void asked(struct os_verbs *o, struct os_listener *l, struct told *t)
 {

@@ -23,6 +23,8 @@ struct os_verbs {
 	struct source uevents;               /* what the kernel says of adapters that come and go */
 	struct timer retry;
 	uint32_t retries;
+	struct timer relisten;               /* a listener has no adapter, or not its address yet */
+	uint64_t relisten_ns;
 	struct job job;                      /* looks for adapters, which opens them */
 	bool looking, again;
 	struct list strangers;               /* os_conn.link: their adapters are not known yet */
@@ -87,7 +89,8 @@ void os_dev_stop(struct os_dev *d); /* hear no events any more */
 
 /* conn.c */
 void os_on_cm_events(struct source *s, uint32_t events);
-void os_listen_again(struct verbs *v);
+/* Those listeners that lost their adapter; and later again, as long as there is one. */
+void os_listen_again(struct os_verbs *o);
 /* Adapters were looked for: whose was not known before looks again. */
 void os_conns_look_again(struct os_verbs *o);
 /* Its queue pair failed: the connection is over. */

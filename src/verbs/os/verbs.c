@@ -24,6 +24,7 @@ static int open_channel(struct os_verbs *o, struct err *e);
 static void open_uevents(struct os_verbs *o);
 static void look_work(struct job *j);
 static void look_done(struct job *j);
+static void looked(struct os_verbs *o);
 static void take_found(struct os_verbs *o);
 static void lose_missing(struct os_verbs *o);
 static void look_again_later(struct os_verbs *o);
@@ -107,6 +108,7 @@ void platform_verbs_close(struct verbs *v)
 	list_each(l, &v->devs)
 		os_dev_stop(os_dev(list_entry(l, struct verbs_dev, link)));
 	timer_stop(&o->retry);
+	timer_stop(&o->relisten);
 	source_stop(&o->events);
 	rdma_destroy_event_channel(o->channel);
 	if (o->uevents.fd >= 0) {
@@ -131,17 +133,37 @@ void os_look_for_devs(struct os_verbs *o)
 	job_start(&o->job, look_work, look_done);
 }
 
+/* rdma_get_devices() says ENODEV whatever went wrong: when the process has no descriptor left, say. Adapters must not be
+ * taken for lost then, with all their connections. */
+static int none_is_there(void)
+{
+	struct ibv_device **list;
+	int count = 0, rc;
+
+	errno = 0;
+	list = ibv_get_device_list(&count);
+	if (!list)
+		return errno && errno != ENODEV ? -errno : -EIO;
+	rc = count ? -EIO : -ENODEV;
+	ibv_free_device_list(list);
+	return rc;
+}
+
 static void look_work(struct job *j)
 {
 	struct os_verbs *o = container_of(j, struct os_verbs, job);
 
+	errno = 0;
 	o->found = rdma_get_devices(NULL);
-	o->rc = o->found ? 0 : -errno;
+	o->rc = o->found ? 0 : errno ? -errno : -EIO;
+	if (o->rc == -ENODEV)
+		o->rc = none_is_there();
 }
 
 static void look_done(struct job *j)
 {
 	struct os_verbs *o = container_of(j, struct os_verbs, job);
+	struct verbs *v;
 
 	o->looking = false;
 	if (!o->v) {
@@ -150,6 +172,14 @@ static void look_done(struct job *j)
 		free(o);
 		return;
 	}
+	v = o->v;
+	v->users++; /* who is told may be the last to have it */
+	looked(o);
+	verbs_put(v);
+}
+
+static void looked(struct os_verbs *o)
+{
 	lose_missing(o);
 	if (o->found)
 		take_found(o);
@@ -176,7 +206,8 @@ static void take_found(struct os_verbs *o)
 			list[left++] = list[i];
 	list[left] = NULL;
 	rdma_free_devices(list);
-	os_listen_again(o->v);
+	o->relisten_ns = 0;
+	os_listen_again(o);
 }
 
 static bool was_found(const struct os_verbs *o, const struct ibv_context *ctx)
@@ -230,15 +261,18 @@ struct os_dev *os_find_dev(const struct verbs *v, const struct ibv_context *ctx)
 static void on_uevent(struct source *s, uint32_t events)
 {
 	struct os_verbs *o = container_of(s, struct os_verbs, uevents);
+	struct verbs *v = o->v;
 	char text[UEVENT_MAX];
 	ssize_t len;
 
+	v->users++; /* as above */
 	while ((len = recv(s->fd, text, sizeof(text) - 1, 0)) > 0) {
 		text[len] = '\0';
 		take_uevent(o, text);
 	}
 	if (len < 0 && errno == ENOBUFS) /* some were lost */
 		os_look_for_devs(o);
+	verbs_put(v);
 }
 
 /* "add@/devices/virtual/infiniband_verbs/uverbs0", and more that we do not need. */
