@@ -121,6 +121,7 @@ struct fake_qp {
 	uint32_t send_max, send_sge_max, inline_max;
 	uint32_t sent, send_done;     /* work requests: posted; known to be done */
 	bool sig_all;
+	bool shut;                    /* the other side may not READ or WRITE our memory */
 	uint8_t rnr_retries;
 	bool last_told;               /* that no receive of a shared queue will come */
 	struct list stalled;          /* struct stalled: SENDs that met no receive, and what came after */

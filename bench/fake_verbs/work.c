@@ -37,13 +37,15 @@ static bool sges_are_ours(const struct ibv_sge *sges, uint32_t count, int access
 	return true;
 }
 
-static enum ibv_wc_status move_remote(const struct ibv_send_wr *wr, bool is_inline)
+static enum ibv_wc_status move_remote(const struct fake_qp *qp, const struct ibv_send_wr *wr, bool is_inline)
 {
 	bool is_read = wr->opcode == IBV_WR_RDMA_READ;
 	uint32_t count = (uint32_t)wr->num_sge, len = length_of(wr->sg_list, count);
 	char *remote = fake_mr_at(wr->wr.rdma.rkey, wr->wr.rdma.remote_addr, len,
 	                          is_read ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_REMOTE_WRITE);
 
+	if (unlikely(qp->other && qp->other->shut))
+		return IBV_WC_REM_INV_REQ_ERR;
 	if (unlikely(!is_inline && !sges_are_ours(wr->sg_list, count, is_read ? IBV_ACCESS_LOCAL_WRITE : 0)))
 		return IBV_WC_LOC_PROT_ERR;
 	if (unlikely(!remote && len))
@@ -148,7 +150,7 @@ static bool carry_out(struct fake_qp *qp, const struct ibv_send_wr *wr, uint32_t
 	int status = IBV_WC_WR_FLUSH_ERR;
 
 	if (likely(qp->qp.state == IBV_QPS_RTS))
-		status = is_message(wr) ? send_message(qp, wr, is_inline) : (int)move_remote(wr, is_inline);
+		status = is_message(wr) ? send_message(qp, wr, is_inline) : (int)move_remote(qp, wr, is_inline);
 	if (unlikely(status == STALLS))
 		return false;
 	if (status || qp->sig_all || wr->send_flags & IBV_SEND_SIGNALED)

@@ -187,7 +187,7 @@ static void guard(struct timer *t)
 {
 	struct verbs_cq *q = container_of(t, struct verbs_cq, guard);
 
-	q->guarding = true;
+	q->guarding = q->looker.armed; /* else it is looked at anyway */
 	looker_rang(&q->looker);
 }
 

@@ -307,7 +307,7 @@ static void published(struct version_publish *p)
 	}
 	if (!d->mrs_of_buffers && !d->told && !d->unusable && !d->lost)
 		verbs_dev_usable(d);
-	if (!d->ending)
+	if (!d->ending || d->publishing) /* whoever was told let it go */
 		return;
 	d->publishing = true; /* the last one must not take the adapter along here */
 	list_each_safe(l, &d->mrs)

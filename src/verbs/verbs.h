@@ -45,6 +45,7 @@ struct verbs_dev_info {
 	uint32_t conns_max;
 	uint32_t send_max, recv_max; /* work requests that a connection may have posted */
 	uint32_t sge_max;            /* of a work request */
+	uint32_t read_sge_max;       /* of a READ: iWARP's may be 1 */
 	uint32_t read_depth_max;     /* RDMA READs that a connection may have under way: begun here ... */
 	uint32_t read_serve_max;     /* ... and begun by the other side */
 	uint32_t srq_recv_max;       /* of a shared receive queue */
@@ -195,7 +196,8 @@ struct verbs_params {
 	const void *data;            /* private; the callee's while it runs */
 	uint8_t data_len;
 	uint8_t read_depth;          /* READs we may begin (initiator_depth); cut to what the adapter can */
-	uint8_t read_serve;          /* READs of the other side that we serve (responder_resources) */
+	uint8_t read_serve;          /* READs of the other side that we serve (responder_resources). 0 of who accepts: the
+	                              * other side may not WRITE into our memory either, whatever keys it guesses */
 	uint8_t retries;             /* 0 to 7: how often to send again without an acknowledgement */
 	uint8_t rnr_retries;         /* 0 to 6, 7: for ever: how often to send again when no receive was posted */
 	bool flow_control;

@@ -400,6 +400,31 @@ static void a_wrong_key_is_refused(void **state)
 	}
 }
 
+/* A host that guesses a target's keys must not get at memory: its target gave none away. */
+static void who_serves_no_reads_is_shut(void **state)
+{
+	struct bufs b = { .len = 4096 };
+	struct verbs_sge sge;
+
+	open_pair(0);
+	pair.server_says.read_serve = 0;
+	pair_establish(&pair);
+	world_on(pair.server.reactor, take_bufs, &b);
+	assert_true(b.found);
+	memset(mem_iov(&b.bufs)->iov_base, 0, 64);
+	fill(&pair.client, 0, 64, 7);
+	sge = end_sge(&pair.client, 0, 64);
+	assert_int_equal(end_post(&pair.client, &(struct verbs_wr){
+		.op = VERBS_WRITE, .sges = &sge, .sge_count = 1, .signaled = true, .rkey = b.key.rkey,
+		.remote = (uint64_t)(uintptr_t)mem_iov(&b.bufs)->iov_base }), 0);
+	assert_true(end_wait(&pair.client, 1));
+	assert_int_not_equal(pair.client.wcs[0].status, VERBS_OK);
+	assert_false(is_filled(mem_iov(&b.bufs)->iov_base, 64, 7));
+	pair_disconnect(&pair);
+	world_on(pair.server.reactor, give_bufs, &b);
+	pair_close(&pair);
+}
+
 /* More READs than the depth wait in the send queue; all are done. */
 static void more_reads_than_the_depth_wait(void **state)
 {
@@ -625,6 +650,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(reads_and_writes_of_all_sizes),
 		cmocka_unit_test(what_was_written_is_there_when_a_later_message_is),
 		cmocka_unit_test(a_wrong_key_is_refused),
+		cmocka_unit_test(who_serves_no_reads_is_shut),
 		cmocka_unit_test(more_reads_than_the_depth_wait),
 		cmocka_unit_test(no_completion_is_slept_through),
 		cmocka_unit_test(who_waits_sleeps),

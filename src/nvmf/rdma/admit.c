@@ -142,7 +142,7 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 	c->depth = wish->depth;
 	c->slot_count = (uint16_t)(c->depth + min_u32(c->depth, RDMA_SLOTS_MORE));
 	c->read_depth = wish->read_depth;
-	c->sges_max = (uint16_t)max_u32(1, min_u32(info->sge_max, RDMA_SGES_MAX));
+	c->sges_max = (uint16_t)max_u32(1, min_u32(info->read_sge_max, RDMA_SGES_MAX));
 	/* Room for what each entry's command needs if its memory is described by one key, and for any one command: with
 	 * many keys some have to wait. */
 	usual = (uint32_t)div_up(iovs_of(tr->base.opts.max_io_size), c->sges_max) + 1;

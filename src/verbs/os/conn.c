@@ -35,6 +35,7 @@ static void on_relisten(struct timer *t);
 static int listen_on(struct os_verbs *o, struct os_listener *l);
 static int listen_failed(const struct net_addr *addr, int error, struct err *e);
 static struct rdma_conn_param param_of(const struct verbs_params *p);
+static void shut(struct os_conn *c);
 static void end_soon(struct os_conn *c);
 static void on_end(struct defer *d);
 
@@ -105,6 +106,8 @@ static void tell(struct os_verbs *o, struct told *t)
 
 static int rc_of(int status)
 {
+	if (status == -1) /* librdmacm's own: the adapter cannot be asked */
+		return -ENODEV;
 	return status ? -abs(status) : -ETIMEDOUT;
 }
 
@@ -387,8 +390,25 @@ static void asked(struct os_verbs *o, struct os_listener *l, struct told *t)
 int platform_accept(struct verbs_conn *conn, const struct verbs_params *p)
 {
 	struct rdma_conn_param param = param_of(p);
+	struct os_conn *c = os_conn(conn);
 
-	return rdma_accept(os_conn(conn)->id, &param) ? -errno : 0;
+	if (rdma_accept(c->id, &param))
+		return -errno;
+	if (!p->read_serve && !conn->dev->info.iwarp) /* iWARP's own READs need it */
+		shut(c);
+	return 0;
+}
+
+/* The connection manager lets the other side WRITE, with any key of any memory of the adapter's: of the buffers and
+ * guests that hosts connect for. Who only accepts gave no key away. */
+static void shut(struct os_conn *c)
+{
+	struct ibv_qp_attr attr = { .qp_access_flags = 0 };
+	int rc = ibv_modify_qp(c->qp, &attr, IBV_QP_ACCESS_FLAGS);
+
+	if (rc)
+		log_warning("RDMA: adapter %s: its queue pairs cannot be shut against remote writes: %s",
+		            c->conn.dev->info.name, strerror(abs(rc)));
 }
 
 void platform_reject(struct verbs_conn *conn, const void *data, uint8_t len)

@@ -139,6 +139,8 @@ static void say(const struct ibv_wc *from, struct verbs_wc *to)
 	to->op = (uint8_t)op_of(from->opcode);
 	if (to->op != VERBS_RECV)
 		return;
+	if (unlikely(from->opcode != IBV_WC_RECV))
+		return; /* a WRITE with a number used it up: nothing lies in its memory */
 	to->len = from->byte_len;
 	to->invalidated = from->wc_flags & IBV_WC_WITH_INV;
 	to->key = to->invalidated ? from->invalidated_rkey : 0;
@@ -280,16 +282,16 @@ static const struct verbs_recv *put_recvs(struct ibv_recv_wr chain[static WRS_A_
 
 struct verbs_srq *platform_srq_make(struct verbs_dev *dev, uint32_t entries, uint32_t sges, struct err *e)
 {
-	struct ibv_srq_init_attr attr = { .attr = { .max_wr = entries, .max_sge = sges } };
+	struct os_srq *s = base_zalloc(sizeof(*s));
+	struct ibv_srq_init_attr attr = { .srq_context = s, .attr = { .max_wr = entries, .max_sge = sges } };
 	struct ibv_srq *ibv = ibv_create_srq(os_dev(dev)->pd, &attr);
-	struct os_srq *s;
 
 	if (!ibv) {
 		err_set(e, errno ? -errno : -EIO, "RDMA: adapter %s gives no shared receive queue of %u entries: %s",
 		        dev->info.name, entries, strerror(errno));
+		free(s);
 		return NULL;
 	}
-	s = base_zalloc(sizeof(*s));
 	s->ibv = ibv;
 	return &s->srq;
 }

@@ -17,6 +17,8 @@ static int numa_node_of(const struct ibv_device *device);
 static int begin(struct os_dev *d);
 static void on_async(struct source *s, uint32_t events);
 static void take_event(struct os_dev *d, const struct ibv_async_event *event);
+static void queue_broke(struct os_dev *d, const struct ibv_async_event *event, const struct verbs_cq *q,
+                        const struct verbs_srq *s);
 static void port_is(struct os_dev *d, int port, bool up);
 static void let_system_go(const struct os_dev *d);
 
@@ -55,6 +57,7 @@ static int ask(struct os_dev *d)
 	i->conns_max = (uint32_t)a.max_qp;
 	i->send_max = i->recv_max = (uint32_t)a.max_qp_wr;
 	i->sge_max = (uint32_t)a.max_sge;
+	i->read_sge_max = a.max_sge_rd > 0 ? min_u32(i->sge_max, (uint32_t)a.max_sge_rd) : i->sge_max;
 	i->read_depth_max = (uint32_t)a.max_qp_init_rd_atom;
 	i->read_serve_max = (uint32_t)a.max_qp_rd_atom;
 	i->srq_recv_max = a.max_srq > 0 ? (uint32_t)a.max_srq_wr : 0;
@@ -180,11 +183,26 @@ static void take_event(struct os_dev *d, const struct ibv_async_event *event)
 		(void)rdma_notify(((struct os_conn *)event->element.qp->qp_context)->id, IBV_EVENT_COMM_EST);
 		break;
 	case IBV_EVENT_CQ_ERR:
+		queue_broke(d, event, &((struct os_cq *)event->element.cq->cq_context)->cq, NULL);
+		break;
 	case IBV_EVENT_SRQ_ERR:
-		log_error("RDMA: adapter %s: %s", d->dev.info.name, ibv_event_type_str(event->event_type));
+		queue_broke(d, event, NULL, &((struct os_srq *)event->element.srq->srq_context)->srq);
 		break;
 	default:
 		log_debug("RDMA: adapter %s: %s", d->dev.info.name, ibv_event_type_str(event->event_type));
+	}
+}
+
+/* Nothing completes there any more: no I/O must wait for it. */
+static void queue_broke(struct os_dev *d, const struct ibv_async_event *event, const struct verbs_cq *q,
+                        const struct verbs_srq *s)
+{
+	log_error("RDMA: adapter %s: %s: its connections end", d->dev.info.name, ibv_event_type_str(event->event_type));
+	list_each(l, &d->dev.conns) {
+		struct verbs_conn *c = list_entry(l, struct verbs_conn, dev_link);
+
+		if (c->cq && (c->cq == q || (s && c->srq == s)))
+			os_conn_failed(os_conn(c));
 	}
 }
 

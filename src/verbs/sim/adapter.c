@@ -78,7 +78,7 @@ struct sim_adapter *sim_adapter_add(struct core *core, const struct sim_adapter_
 	a->info = (struct verbs_dev_info){
 		.numa_node = o->numa_node, .send_invalidate = !o->lacks_invalidate,
 		.conns_max = or(o->conns_max, 65536), .send_max = or(o->send_max, 32768), .recv_max = or(o->recv_max, 32768),
-		.sge_max = or(o->sge_max, 16), .read_depth_max = or(o->read_depth_max, 16),
+		.sge_max = or(o->sge_max, 16), .read_sge_max = or(o->sge_max, 16), .read_depth_max = or(o->read_depth_max, 16),
 		.read_serve_max = or(o->read_serve_max, 16), .srq_recv_max = o->lacks_srq ? 0 : or(o->srq_recv_max, 32768),
 		.srq_sge_max = o->lacks_srq ? 0 : or(o->srq_sge_max, 4), .cq_max = or(o->cq_max, 65536),
 	};

@@ -165,6 +165,35 @@ static void buffers_that_cannot_be_registered_hide_the_adapter(void **state)
 
 /* --- loss ----------------------------------------------------------------------------------------- */
 
+static struct verbs_watcher fickle;
+
+static void put_at_once(struct verbs_watcher *w, struct verbs_dev *d, enum verbs_dev_event event)
+{
+	seen++;
+	verbs_unwatch(hidden, w);
+	verbs_put(hidden);
+}
+
+static void watch_hidden(void *arg)
+{
+	get_hidden(arg);
+	fickle.event = put_at_once;
+	verbs_watch(hidden, &fickle);
+}
+
+/* What is put back by whoever is told that it came is freed once, and not before it was left. */
+static void who_is_told_may_put_it_back(void **state)
+{
+	struct core *core = world_begin(number);
+
+	seen = 0;
+	world_on(core_control(core), watch_hidden, core);
+	world_pass_ms(1000);
+	assert_int_equal(seen, 1);
+	seen = 0;
+	world_end(core);
+}
+
 static void a_lost_completion_is_just_that(void **state)
 {
 	establish();
@@ -330,6 +359,7 @@ int main(void)
 		cmocka_unit_test(a_port_that_is_down_for_a_while_stops_nothing),
 		cmocka_unit_test(a_port_that_stays_down_ends_retries),
 		cmocka_unit_test(buffers_that_cannot_be_registered_hide_the_adapter),
+		cmocka_unit_test(who_is_told_may_put_it_back),
 		cmocka_unit_test(a_lost_completion_is_just_that),
 		cmocka_unit_test(a_lost_ring_is_made_good),
 		cmocka_unit_test(a_receive_that_is_not_found_at_first_is_found),

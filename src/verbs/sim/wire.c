@@ -240,10 +240,17 @@ static bool deliver_send(struct sim_conn *c, struct sim_conn *to, struct sim_wqe
 	return true;
 }
 
+/* Who accepted without serving READs lets nobody at its memory. */
+static bool is_shut(const struct sim_conn *to) { return to->conn.asked && !to->conn.params.read_serve; }
+
 static void deliver_write(struct sim_conn *c, struct sim_conn *to, struct sim_wqe *w)
 {
 	uint8_t *bytes;
 
+	if (is_shut(to)) {
+		refuse(to, w, VERBS_REMOTE_INVALID);
+		return;
+	}
 	if (!w->len)
 		return;
 	if (!sim_mr_find(to->adapter, w->rkey, w->remote, w->len, true)) {
@@ -261,6 +268,10 @@ static void deliver_read(struct sim_conn *c, struct sim_conn *to, struct sim_wqe
 
 	list_each(l, &c->back)
 		reads += list_entry(l, struct sim_wqe, link)->op == VERBS_READ;
+	if (is_shut(to)) {
+		refuse(to, w, VERBS_REMOTE_INVALID);
+		return;
+	}
 	if (reads > to->read_serve)
 		sim_verbs_fault("%u READs are under way to an adapter (%s) that said it serves %u", reads,
 		                to->adapter->info.name, to->read_serve);
