@@ -50,9 +50,35 @@ struct core *world_begin(uint32_t number)
 
 static void stop(void *arg) { core_stop(arg, 0); }
 
+struct ending {
+	struct core *core;
+	_Atomic bool over;
+};
+
+static void ignore(void *arg) {}
+
+static void ask_if_over(void *arg)
+{
+	struct ending *e = arg;
+
+	atomic_store(&e->over, verbs_is_over(e->core, ignore, NULL));
+}
+
+static bool is_over(void *arg)
+{
+	struct ending *e = arg;
+
+	world_on(core_control(e->core), ask_if_over, e);
+	return atomic_load(&e->over);
+}
+
+/* What is freed by and by: memory is deregistered by helpers. */
 void world_end(struct core *core)
 {
-	world_pass_ms(50); /* what is freed by and by */
+	struct ending e = { .core = core };
+
+	if (!world_wait(is_over, &e))
+		abort();
 	world_on(core_control(core), stop, core);
 	pthread_join(thread, NULL);
 	core_free(core);

@@ -133,8 +133,8 @@ void os_look_for_devs(struct os_verbs *o)
 	job_start(&o->job, look_work, look_done);
 }
 
-/* rdma_get_devices() says ENODEV whatever went wrong: when the process has no descriptor left, say. Adapters must not be
- * taken for lost then, with all their connections. */
+/* rdma_get_devices() says ENODEV whatever went wrong: no descriptor is left, say. Adapters must not be taken for lost
+ * then, with all their connections. */
 static int none_is_there(void)
 {
 	struct ibv_device **list;
