@@ -84,6 +84,37 @@ static void a_lost_completion_is_named(void **state)
 	}
 }
 
+/* A host that fell silent with all it could have outstanding: others have the buffers, and do not wait for it. */
+static void a_dead_host_stalls_nobody(void **state)
+{
+	static struct host dead;
+	uint64_t before;
+
+	w.cores = 1;
+	w.memory_bytes = 30u << 20;
+	begin(NULL);
+	host_ready(&dead, &w, 2, &cntlid);
+	for (uint32_t i = 0; i < 128; i++) {
+		struct nvme_sqe sqe = host_rw(i % 8 ? NVME_CMD_WRITE : NVME_CMD_READ, 0, 2048);
+
+		sqe.sgl1 = host_keyed(&dead, 0, 1u << 20, false);
+		host_command(&dead, &sqe, NULL, 0);
+	}
+	sim_adapter_cut(w.adapter, sim_adapter_conns(w.adapter) - 1, true);
+	before = sim_now_ns();
+	for (uint32_t i = 0; i < 50; i++) {
+		assert_int_equal(host_write(&io, 0, 2048, i), 0);
+		check_blocks(&io, 0, 2048, i);
+	}
+	assert_true(sim_now_ns() - before < 2 * NS_PER_S); /* before anybody gave the dead one up */
+	expect_conns(2);
+	host_close(&dead);
+	expect_nothing_held();
+	w.cores = 0;
+	w.memory_bytes = 0;
+	end();
+}
+
 /* Everything in flight ends with its adapter; when that is back, hosts may come again. */
 static void an_adapter_goes_and_returns(void **state)
 {
@@ -292,6 +323,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_lost_completion_is_named),
+		cmocka_unit_test(a_dead_host_stalls_nobody),
 		cmocka_unit_test(an_adapter_goes_and_returns),
 		cmocka_unit_test(a_connection_ends_anywhere),
 		cmocka_unit_test(trouble_with_posting_ends_connections_only),

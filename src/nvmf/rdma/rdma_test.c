@@ -347,43 +347,55 @@ static void long_lists_are_read_in_parts(void **state)
 	end();
 }
 
-/* Buffers for little more than one I/O of the largest size: who waits gets its turn, over all queue pairs. */
+/* Buffers for little more than one I/O of the largest size, for 64 queue pairs that have eight of these outstanding each,
+ * and go on asking: who waits gets its turn, of all queue pairs alike. */
 static void a_starved_budget_makes_progress(void **state)
 {
-	static struct host hosts[6];
+	static struct host hosts[64];
 	struct nvmf_transport_opts opts = world_opts;
-	struct nvme_cqe cqe;
+	uint32_t answered[64] = { 0 }, total = 0, least = UINT32_MAX;
 	uint64_t waited;
 
 	opts.max_srq_depth = 64;
-	w.memory_bytes = 26u << 20;
+	opts.max_io_qpairs_per_ctrlr = 64;
+	w.memory_bytes = 48u << 20;
 	w.cores = 1;
+	w.small_hosts = true;
 	world_start(&w, 7, &opts);
 	host_ready(&admin, &w, 0, &cntlid);
-	for (uint16_t i = 0; i < 6; i++)
+	for (uint16_t i = 0; i < 64; i++)
 		host_ready(&hosts[i], &w, (uint16_t)(i + 1), &cntlid);
-	for (uint32_t n = 0; n < 30; n++)
-		for (uint32_t i = 0; i < 6; i++) {
-			struct nvme_sqe sqe = host_rw(n % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, 2048 * i, 2048);
+	for (uint32_t round = 0; round < 5; round++) {
+		for (uint32_t i = 0; i < 64; i++)
+			while (hosts[i].sent < hosts[i].answer_count + 8) {
+				struct nvme_sqe sqe = host_rw(hosts[i].sent % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, 2048 * (i % 8), 2048);
 
-			sqe.sgl1 = host_keyed(&hosts[i], 0, 1u << 20, false);
-			host_command(&hosts[i], &sqe, NULL, 0);
-		}
-	for (uint32_t n = 0; n < 30; n++)
-		for (uint32_t i = 0; i < 6; i++) {
-			assert_true(host_answer(&hosts[i], &cqe, 100 * NS_PER_S));
-			assert_int_equal(nvme_cqe_status(&cqe), 0);
-		}
-	waited = count_of("pending_data_buffer") + count_of("pending_turn");
-	expect_nothing_held();
-	for (uint32_t i = 0; i < 6; i++)
+				sqe.sgl1 = host_keyed(&hosts[i], 0, 1u << 20, false);
+				host_command(&hosts[i], &sqe, NULL, 0);
+			}
+		world_pass(NS_PER_MS);
+	}
+	for (uint32_t i = 0; i < 64; i++) {
+		assert_false(hosts[i].ended);
+		answered[i] = hosts[i].answer_count;
+		total += answered[i];
+		least = min_u32(least, answered[i]);
+	}
+	waited = count_of("pending_data_buffer");
+	assert_int_equal(count_of("remembered"), 0);
+	for (uint32_t i = 0; i < 64; i++)
 		host_close(&hosts[i]);
+	expect_conns(1);
+	expect_nothing_held();
 	host_close(&admin);
 	world_pass(NS_PER_S);
 	w.memory_bytes = 0;
 	w.cores = 0;
+	w.small_hosts = false;
 	world_stop(&w);
-	assert_true(waited > 20);
+	assert_true(total > 300);
+	assert_true(least > total / 64 / 2);
+	assert_true(waited > 300);
 }
 
 /* Fewer shared receives than hosts have commands: they are sent again until there is one. */

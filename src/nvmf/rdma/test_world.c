@@ -116,6 +116,7 @@ void world_start(struct test_world *w, uint64_t seed, const struct nvmf_transpor
 	memset(w, 0, sizeof(*w));
 	w->cores = had.cores ? had.cores : 2;
 	w->memory_bytes = had.memory_bytes;
+	w->small_hosts = had.small_hosts;
 	w->target_adapter = had.target_adapter;
 	w->peer_adapter = had.peer_adapter;
 	w->target_adapter.name = "sim0";
@@ -262,7 +263,7 @@ bool world_holds_nothing(struct test_world *w)
 static void post_receives(struct host *h, uint32_t from, uint32_t count)
 {
 	for (uint32_t i = from; i < from + count; i++) {
-		uint64_t at = (uintptr_t)h->mem.base + (uint64_t)HOST_SLOTS * HOST_CAPSULE + i * sizeof(struct nvme_cqe);
+		uint64_t at = (uintptr_t)h->mem.base + (uint64_t)h->slots * HOST_CAPSULE + i * sizeof(struct nvme_cqe);
 		const struct verbs_sge sge = { at, sizeof(struct nvme_cqe), h->mem.lkey };
 		const struct verbs_recv r = { .ctx = (void *)(uintptr_t)at, .sges = &sge, .sge_count = 1 };
 
@@ -272,13 +273,13 @@ static void post_receives(struct host *h, uint32_t from, uint32_t count)
 
 static void resolved(struct host *h)
 {
-	struct verbs_queues q = { .cq = h->w->cq, .send_max = HOST_SLOTS, .recv_max = HOST_SLOTS, .send_sge_max = 1,
+	struct verbs_queues q = { .cq = h->w->cq, .send_max = h->slots, .recv_max = h->slots, .send_sge_max = 1,
 	                          .recv_sge_max = 1 };
 
 	h->resolved = true;
 	must(!verbs_conn_make_queues(h->vc, &q, NULL));
 	if (!h->no_receives)
-		post_receives(h, 0, HOST_SLOTS - 1);
+		post_receives(h, 0, h->slots - 1);
 	must(!verbs_connect(h->vc, &h->params));
 }
 
@@ -318,9 +319,11 @@ void host_init(struct host *h, struct test_world *w, uint16_t qid, uint16_t entr
 	h->req.hsqsize = le16_of((uint16_t)(entries - 1));
 	h->params = (struct verbs_params){ .data = &h->req, .data_len = sizeof(h->req), .read_serve = 16, .retries = 7,
 	                                   .rnr_retries = 7 };
-	h->data = aligned_alloc(4096, HOST_DATA);
+	h->slots = w->small_hosts ? 16 : HOST_SLOTS;
+	h->data_len = w->small_hosts ? HOST_DATA / 4 : HOST_DATA;
+	h->data = aligned_alloc(4096, h->data_len);
 	must(h->data);
-	memset(h->data, 0xee, HOST_DATA);
+	memset(h->data, 0xee, h->data_len);
 }
 
 static void begin(void *arg)
@@ -329,8 +332,8 @@ static void begin(void *arg)
 	struct net_addr to;
 
 	must(!net_addr_parse(NET_IPV4, TEST_ADDRESS, "4420", &to, NULL));
-	must(!verbs_mem_make(&h->mem, h->w->dev, (uint64_t)HOST_SLOTS * (HOST_CAPSULE + sizeof(struct nvme_cqe)), NULL));
-	h->key = sim_key_make(h->w->host_adapter, h->data, HOST_DATA, &h->rkey);
+	must(!verbs_mem_make(&h->mem, h->w->dev, (uint64_t)h->slots * (HOST_CAPSULE + sizeof(struct nvme_cqe)), NULL));
+	h->key = sim_key_make(h->w->host_adapter, h->data, h->data_len, &h->rkey);
 	h->vc = verbs_resolve(h->w->verbs, &to, NULL, 2000, on_conn, h, NULL);
 	must(h->vc);
 }
@@ -384,7 +387,7 @@ static void host_done(void *arg, const struct verbs_wc *wcs, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct host *h = verbs_conn_arg(wcs[i].conn);
-		uint64_t receives = (uintptr_t)h->mem.base + (uint64_t)HOST_SLOTS * HOST_CAPSULE;
+		uint64_t receives = (uintptr_t)h->mem.base + (uint64_t)h->slots * HOST_CAPSULE;
 		uint64_t at = (uintptr_t)wcs[i].ctx;
 
 		if (wcs[i].status) {
@@ -404,7 +407,7 @@ static void host_done(void *arg, const struct verbs_wc *wcs, uint32_t count)
 static void post(void *arg)
 {
 	struct host *h = arg;
-	uint8_t *at = (uint8_t *)h->mem.base + (uint64_t)(h->sent++ % HOST_SLOTS) * HOST_CAPSULE;
+	uint8_t *at = (uint8_t *)h->mem.base + (uint64_t)(h->sent++ % h->slots) * HOST_CAPSULE;
 	const struct verbs_sge sge = { (uintptr_t)at, h->len, h->mem.lkey };
 	const struct verbs_wr wr = { .ctx = at, .sges = &sge, .sge_count = 1, .op = VERBS_SEND, .signaled = true }, *bad;
 

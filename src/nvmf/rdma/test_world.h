@@ -30,6 +30,7 @@ struct test_world {
 	struct nvmf_change change;
 	uint32_t step, cores;
 	uint64_t memory_bytes;
+	bool small_hosts;                  /* there are many: little memory each */
 	bool serving, stopped;
 	/* the hosts' */
 	struct verbs *verbs;
@@ -60,7 +61,7 @@ struct host {
 	struct verbs_mem mem;             /* capsules, then receives */
 	struct sim_key *key;              /* of `data` */
 	uint8_t *data;
-	uint32_t rkey;
+	uint32_t slots, data_len, rkey;
 	struct verbs_params params;       /* of verbs_connect() */
 	struct nvme_rdma_cm_req req;
 	bool resolved, established, rejected, unreachable, ended, closed, no_receives;
