@@ -37,7 +37,9 @@ void rdma_conn_init(struct rdma_conn *c)
 	queue_init(&c->early);
 	queue_init(&c->own.again);
 	list_init(&c->link);
-	waitq_init(&c->turns, RDMA_WAIT_TURN, rdma_turns_ready);
+	c->asked.max = RDMA_ASKED_BYTES_MAX;
+	waitq_init(&c->asked.line, RDMA_WAIT_TURN, rdma_lot_ready);
+	waitq_init(&c->shown.line, RDMA_WAIT_SHARE, rdma_lot_ready);
 	waitq_init(&c->readers, RDMA_WAIT_READS, rdma_readers_ready);
 	waitq_init(&c->senders, RDMA_WAIT_SEND, rdma_senders_ready);
 	c->credits = c->send_max;
@@ -53,6 +55,8 @@ void rdma_conn_arrive(struct msg *m)
 
 	nvmf_qpair_init(&c->qp, base);
 	c->qp.size_max = c->depth;
+	c->shown.max = (uint32_t)min_u64(1u << 30, mem_region_self()->len / RDMA_SHARE_OF_POOL);
+	c->shown.max = max_u32(c->shown.max, RDMA_ASKED_BYTES_MAX);
 	list_add_tail(&h->conns, &c->link);
 	rdma_count(h, connections, 1);
 	timer_start(&c->timer, RDMA_CONNECT_MS * NS_PER_MS, timer_due);
@@ -267,7 +271,7 @@ static void gone_run(struct defer *d)
 	}
 	if (!c->qp_closed || !c->dropped)
 		return; /* the target's wish and its end came in one pass */
-	if (c->flush.queued || c->turns.wake.queued || c->readers.wake.queued || c->senders.wake.queued) {
+	if (c->flush.queued || c->asked.line.wake.queued || c->shown.line.wake.queued || c->readers.wake.queued || c->senders.wake.queued) {
 		defer_last(&c->gone, gone_run);
 		return;
 	}

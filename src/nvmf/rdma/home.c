@@ -265,7 +265,8 @@ static void look_at_line(struct rdma_home *h, struct waitq *q)
 
 static void remember(struct rdma_home *h, struct rdma_conn *c)
 {
-	look_at_line(h, &c->turns);
+	look_at_line(h, &c->asked.line);
+	look_at_line(h, &c->shown.line);
 	look_at_line(h, &c->senders);
 	look_at_line(h, &c->readers);
 }

@@ -56,6 +56,7 @@
 #define RDMA_DATA_TIMEOUT_MS 30000u
 #define RDMA_ASKED_BYTES_MAX (2u << 20) /* of one connection: buffers that wait for READs. A host that does not answer
                                          * shall not hold everybody's */
+#define RDMA_SHARE_OF_POOL 4u         /* a part of a core's buffers, no less than that: for one connection's reads */
 #define RDMA_CONNECT_MS 60000u        /* from the arrival of a connection to a successful Connect */
 #define RDMA_LINGER_MS 1000u          /* answers that are still to be taken when the target ends a connection */
 #define RDMA_SWEEP_MS 50u             /* while somebody waits: look whether one was forgotten */
@@ -133,8 +134,8 @@ struct rdma_capsules {
 	X(REQ, NEW,        "look at the command",                   TO(REQ, NEED_TURN) | TO(REQ, NEED_ROOM) | \
 	                                                            TO(REQ, NEED_READS) | TO(REQ, EXECUTE) | \
 	                                                            TO(REQ, NEED_SEND)) \
-	X(REQ, NEED_TURN,  "wait for READs of its connection",      TO(REQ, NEED_ROOM) | TO(REQ, NEED_READS) | \
-	                                                            TO(REQ, FREE)) \
+	X(REQ, NEED_TURN,  "wait for others of its connection",     TO(REQ, NEED_ROOM) | TO(REQ, NEED_READS) | \
+	                                                            TO(REQ, EXECUTE) | TO(REQ, FREE)) \
 	X(REQ, NEED_ROOM,  "wait for data buffers",                 TO(REQ, NEED_READS) | TO(REQ, EXECUTE) | \
 	                                                            TO(REQ, FREE)) \
 	X(REQ, NEED_READS, "wait for work requests to READ",        TO(REQ, READ) | TO(REQ, FREE)) \
@@ -149,9 +150,16 @@ extern const struct machine_state rdma_req_states[];
 
 /* Names of waits. */
 #define RDMA_WAIT_TURN "its host to answer earlier RDMA READs"
+#define RDMA_WAIT_SHARE "its host to take what it read before"
 #define RDMA_WAIT_READS "RDMA READs"
 #define RDMA_WAIT_SEND "the RDMA send queue"
 #define RDMA_WAIT_SLOT "RDMA command slots"
+
+/* Buffers that a connection may hold at a time for one direction; one command always may. */
+struct rdma_lot {
+	uint32_t bytes, max;
+	struct waitq line;
+};
 
 struct rdma_req {
 	struct rdma_work work;
@@ -168,6 +176,7 @@ struct rdma_req {
 	struct mem_bufs bufs;
 	struct iovec in_capsule;
 	struct rdma_capsule *capsule; /* it needs what lies there */
+	struct rdma_lot *lot;         /* its data counts there */
 	struct queue_link link;       /* in the connection's `out` or `posted`, or among its free slots */
 	struct wait wait;
 	uint64_t since_ns;            /* when it came into its state */
@@ -207,13 +216,13 @@ struct rdma_conn {
 	uint32_t unanswered;          /* commands that came and whose answer was not posted */
 	uint32_t sending;             /* answers whose completion has not come */
 	uint32_t credits, reads_free;
-	uint32_t asked_bytes;         /* buffers held for READs */
+	struct rdma_lot asked, shown; /* data that is to be READ; that is read, and written to the host */
 	struct queue_link *free;
 	struct queue out;             /* requests in READ and SEND that are to be posted */
 	struct queue posted;          /* requests in SEND that were, in order */
 	uint32_t posts;               /* requests posted ever: their numbers */
 	struct queue early;           /* capsules that wait for a slot */
-	struct waitq turns, readers, senders;
+	struct waitq readers, senders;
 	struct defer flush, gone;
 	struct timer timer;
 	struct list link;             /* the home's */
@@ -260,7 +269,7 @@ void rdma_req_end_dead(struct rdma_conn *c);                                /* t
 uint32_t rdma_req_data_to_send(const struct rdma_req *r);
 bool rdma_readers_ready(struct waitq *q, uint32_t need);
 bool rdma_senders_ready(struct waitq *q, uint32_t need);
-bool rdma_turns_ready(struct waitq *q, uint32_t need);
+bool rdma_lot_ready(struct waitq *q, uint32_t need);
 
 /* post.c */
 void rdma_post_soon(struct rdma_conn *c);
@@ -283,7 +292,7 @@ void rdma_post_shared_soon(struct rdma_home *h);
 	X(total_recv_wrs,        "receives posted") \
 	X(recv_doorbell_updates, "calls that posted them") \
 	X(pending_data_buffer,   "commands that waited for data buffers") \
-	X(pending_turn,          "commands that waited for earlier READs of their connection") \
+	X(pending_turn,          "commands that waited for earlier data of their connection") \
 	X(in_capsule,            "writes whose data came along") \
 	X(listed,                "commands with a list of descriptors") \
 	X(split_reads,           "commands whose READs went out in several chains") \

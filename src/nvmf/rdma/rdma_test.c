@@ -368,7 +368,8 @@ static void a_starved_budget_makes_progress(void **state)
 	for (uint32_t round = 0; round < 5; round++) {
 		for (uint32_t i = 0; i < 64; i++)
 			while (hosts[i].sent < hosts[i].answer_count + 8) {
-				struct nvme_sqe sqe = host_rw(hosts[i].sent % 2 ? NVME_CMD_READ : NVME_CMD_WRITE, 2048 * (i % 8), 2048);
+				uint8_t opc = hosts[i].sent % 2 ? NVME_CMD_READ : NVME_CMD_WRITE;
+				struct nvme_sqe sqe = host_rw(opc, 2048 * (i % 8), 2048);
 
 				sqe.sgl1 = host_keyed(&hosts[i], 0, 1u << 20, false);
 				host_command(&hosts[i], &sqe, NULL, 0);

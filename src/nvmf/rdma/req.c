@@ -2,7 +2,8 @@
 /* req.c: a command's life, from its slot to its answer.
  *
  * Data to the controller came with the capsule, or is READ, for which there have to be its connection's turn, buffers,
- * READs and work requests, in that order: who holds buffers waits for nothing but the adapter. Data to the host is
+ * READs and work requests, in that order: who holds buffers waits for nothing but the adapter and the device. No
+ * connection can hold all: what its host has yet to send, or to take, is limited. Data to the host is
  * written from buffers by the same chain that sends the answer.
  *
  * A device's own memory is not asked for: what a RAM disk would lend is registered with no adapter, and copying to
@@ -14,6 +15,8 @@
 static void capsule_is_read(struct rdma_req *r);
 static enum step fail(struct rdma_req *r, uint16_t status);
 static enum step get_room(struct rdma_req *r);
+static bool take_lot(struct rdma_req *r);
+static void give_lot(struct rdma_req *r);
 static void turn_came(struct wait *w);
 static void room_came(struct wait *w);
 static void have_room(struct rdma_req *r);
@@ -145,7 +148,7 @@ static enum step req_on_NEW(struct rdma_req *r)
 	else
 		capsule_is_read(r);
 	r->asked = req->data == NVMF_DATA_TO_CTRLR;
-	return r->asked ? req_goto(r, REQ_NEED_TURN) : get_room(r);
+	return take_lot(r) ? get_room(r) : req_goto(r, REQ_NEED_TURN);
 }
 
 /* All that is needed of it was taken out: it goes back before the command is long with anybody. */
@@ -167,24 +170,46 @@ static enum step fail(struct rdma_req *r, uint16_t status)
 /* --- room --- */
 
 /* A connection's buffers that wait for its host are limited; one command always has its turn. */
-bool rdma_turns_ready(struct waitq *q, uint32_t need)
+static inline bool lot_has(const struct rdma_lot *l, uint32_t need)
 {
-	const struct rdma_conn *c = container_of(q, struct rdma_conn, turns);
+	return !l->bytes || l->bytes + need <= l->max;
+}
 
-	return !c->asked_bytes || c->asked_bytes + need <= RDMA_ASKED_BYTES_MAX;
+bool rdma_lot_ready(struct waitq *q, uint32_t need)
+{
+	return lot_has(container_of(q, struct rdma_lot, line), need);
+}
+
+static bool take_lot(struct rdma_req *r)
+{
+	struct rdma_lot *l = r->asked ? &req_conn(r)->asked : &req_conn(r)->shown;
+
+	if (unlikely(!list_empty(&l->line.waiters) || !lot_has(l, r->req.data_len)))
+		return false;
+	r->lot = l;
+	l->bytes += r->req.data_len;
+	return true;
+}
+
+static void give_lot(struct rdma_req *r)
+{
+	struct rdma_lot *l = r->lot;
+
+	if (!l)
+		return;
+	r->lot = NULL;
+	l->bytes -= r->req.data_len;
+	if (unlikely(!list_empty(&l->line.waiters)))
+		waitq_wake(&l->line);
 }
 
 static enum step req_on_NEED_TURN(struct rdma_req *r)
 {
 	struct rdma_conn *c = req_conn(r);
 
-	if (unlikely(!list_empty(&c->turns.waiters) || !rdma_turns_ready(&c->turns, r->req.data_len))) {
-		rdma_count(c->home, pending_turn, 1);
-		wait_in(r, &c->turns, r->req.data_len, turn_came);
-		return STEP_WAIT;
-	}
-	c->asked_bytes += r->req.data_len;
-	return get_room(r);
+	rdma_count(c->home, pending_turn, 1);
+	wait_in(r, r->asked ? &c->asked.line : &c->shown.line, r->req.data_len, turn_came);
+	return STEP_WAIT;
 }
 
 static void turn_came(struct wait *w)
@@ -192,7 +217,8 @@ static void turn_came(struct wait *w)
 	struct rdma_req *r = container_of(w, struct rdma_req, wait);
 
 	wait_is_over(r);
-	req_conn(r)->asked_bytes += r->req.data_len;
+	r->lot = r->asked ? &req_conn(r)->asked : &req_conn(r)->shown;
+	r->lot->bytes += r->req.data_len;
 	if (get_room(r) == STEP_NEXT)
 		rdma_req_run(r);
 }
@@ -242,6 +268,7 @@ static void room_came(struct wait *w)
 static void give_room(struct rdma_req *r)
 {
 	mem_give(&r->bufs);
+	give_lot(r);
 	capsule_is_read(r);
 }
 
@@ -306,8 +333,6 @@ static enum step req_on_READ(struct rdma_req *r)
 
 static void was_read(struct rdma_req *r)
 {
-	struct rdma_conn *c = req_conn(r);
-
 	give_credits(r);
 	r->since_ns = reactor_now_ns();
 	r->moved += r->moving;
@@ -315,8 +340,7 @@ static void was_read(struct rdma_req *r)
 	if (r->moved < r->req.data_len) {
 		req_goto(r, REQ_NEED_READS);
 	} else {
-		c->asked_bytes -= r->req.data_len;
-		waitq_wake(&c->turns);
+		give_lot(r);
 		req_goto(r, REQ_EXECUTE);
 	}
 	rdma_req_run(r);
@@ -508,7 +532,7 @@ static void cancel_wait(struct rdma_req *r)
 		nvmf_req_waited(&r->req, r->since_ns);
 		return;
 	case REQ_NEED_TURN:
-		waitq_remove(&c->turns, &r->wait);
+		waitq_remove(r->asked ? &c->asked.line : &c->shown.line, &r->wait);
 		break;
 	case REQ_NEED_READS:
 		waitq_remove(&c->readers, &r->wait);
