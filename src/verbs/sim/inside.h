@@ -71,6 +71,8 @@ struct sim_cq {
 	uint32_t id;
 	struct sim_cqe *cqes;        /* a ring */
 	uint32_t size, head, count;
+	uint32_t late;               /* of these: they come right after the next poll */
+	struct sim_event tick;
 	bool armed, listening, dead;
 	struct reactor *reactor;
 	struct sim_ready ready;

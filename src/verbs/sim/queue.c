@@ -4,6 +4,9 @@
 
 #include "verbs/sim/inside.h"
 
+#define LATE_PERCENT 30u /* completions that come just after somebody has looked */
+
+static void tick(struct sim_event *e) {} /* whoever spins looks again */
 static void rang(struct sim_ready *r);
 static void check_sges(const struct sim_conn *c, const struct sim_adapter *a, const struct verbs_sge *sges,
                        uint32_t count);
@@ -43,6 +46,7 @@ void platform_cq_free(struct verbs_cq *cq)
 
 	must(q->dead);
 	sim_ready_cancel(&q->ready);
+	sim_event_cancel(&q->tick);
 	free(q->cqes);
 	free(q);
 }
@@ -123,6 +127,16 @@ void sim_cq_push(struct sim_cq *q, const struct sim_cqe *cqe)
 	q->cqes[(q->head + q->count++) % q->size] = *cqe;
 	if (q->armed)
 		ring(q);
+	else
+		q->late += q->late || sim_chance(LATE_PERCENT);
+}
+
+static void late_ones_come(struct sim_cq *q)
+{
+	q->late = 0;
+	if (q->armed)
+		ring(q);
+	sim_event_at(&q->tick, sim_now_ns() + 1, tick);
 }
 
 /* Hardware drops a destroyed queue pair's completions, or does not. Shared receives it leaves. */
@@ -140,6 +154,7 @@ void sim_cq_forget_sender(struct sim_cq *q, struct sim_conn *c, bool clean)
 		q->cqes[(q->head + kept++) % q->size] = *cqe;
 	}
 	q->count = kept;
+	q->late = min_u32(q->late, kept);
 }
 
 uint32_t platform_cq_poll(struct verbs_cq *cq, struct verbs_wc *wcs, uint32_t *qps)
@@ -148,7 +163,7 @@ uint32_t platform_cq_poll(struct verbs_cq *cq, struct verbs_wc *wcs, uint32_t *q
 	uint32_t n = 0;
 
 	must(q->reactor == reactor_self());
-	for (; n < VERBS_POLL_MAX && q->count; n++) {
+	for (; n < VERBS_POLL_MAX && q->count > q->late; n++) {
 		struct sim_cqe *cqe = &q->cqes[q->head];
 
 		wcs[n] = cqe->wc;
@@ -161,6 +176,8 @@ uint32_t platform_cq_poll(struct verbs_cq *cq, struct verbs_wc *wcs, uint32_t *q
 		q->head = (q->head + 1) % q->size;
 		q->count--;
 	}
+	if (q->late)
+		late_ones_come(q);
 	return n;
 }
 
