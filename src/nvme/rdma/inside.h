@@ -15,6 +15,7 @@
 #ifndef NVME_RDMA_INSIDE_H
 #define NVME_RDMA_INSIDE_H
 
+#include "core/watch.h"
 #include "nvme/host.h"
 #include "nvme/rdma/chunks.h"
 #include "nvme/rdma/rdma.h"
@@ -96,6 +97,7 @@ struct rdma_slot {
 	uint8_t sge_count;
 	bool direct;                    /* the adapters move its data from or to its owner's memory */
 	bool posted, sent, answered;    /* sent: its SEND is complete */
+	uint64_t began_ns;              /* when it was submitted */
 	struct nvme_cqe answer;         /* answered, and not sent yet */
 	struct verbs_sge sges[RDMA_SGES_MAX];
 };
@@ -145,6 +147,7 @@ struct rdma_qpair {
 	struct queue chain;             /* slots to be posted when the pass ends */
 	struct wait wait;               /* of the head of the line */
 	struct defer post_defer;
+	struct watch watch;             /* while it is connected */
 	uint32_t direct_out;            /* posted, and in their owners' memory */
 	uint32_t chunk_bytes;           /* held */
 	uint16_t *ring;                 /* slots whose SENDs are not known to be complete, in their order */

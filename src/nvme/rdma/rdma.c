@@ -75,10 +75,41 @@ int nvme_rdma_connect(struct nvme_qpair *qp, struct err *e)
 	return 0;
 }
 
+static const char *stage_of(const struct rdma_slot *s)
+{
+	if (!s->posted)
+		return "waits for copy buffers";
+	if (s->answered)
+		return "answered, but its SEND is not complete";
+	return s->sent ? "waits for the answer" : "sent, neither complete nor answered";
+}
+
+/* Keep Alive's success says nothing of I/O. An asynchronous event request is meant to stay. */
+static bool name_old_ones(struct watch *w, uint64_t now_ns, uint64_t limit_ns)
+{
+	struct rdma_qpair *t = container_of(w, struct rdma_qpair, watch);
+	char addr[NET_ADDR_TEXT_MAX];
+	bool any = false;
+
+	for (uint16_t i = 0; t->slots && i < t->qp.slot_count; i++) {
+		const struct rdma_slot *s = &t->slots[i];
+
+		if (!s->op || (!t->qp.qid && s->op->cmd.opc == NVME_ADMIN_ASYNC_EVENT))
+			continue;
+		any = true;
+		if (now_ns - s->began_ns < limit_ns)
+			continue;
+		watch_report(w, now_ns - s->began_ns, "queue %u to %s: command %u (%02xh) %s", t->qp.qid,
+		             net_addr_text(&t->qp.addr, addr), s->op->cid, s->op->cmd.opc, stage_of(s));
+	}
+	return any;
+}
+
 void nvme_rdma_link_is_up(struct rdma_link *l)
 {
 	struct rdma_qpair *t = l->owner;
 
+	watch_start(&t->watch, "NVMe/RDMA host", name_old_ones);
 	nvme_qpair_hold(&t->qp);
 	if (l->crqsize && !nvme_qpair_cut(&t->qp, l->crqsize))
 		rdma_bad(t, "the target accepted a queue for %u commands, which is too small", l->crqsize);
@@ -108,6 +139,8 @@ bool nvme_rdma_disconnect(struct nvme_qpair *qp)
 	if (!l)
 		return true;
 	nvme_rdma_line_end(t);
+	if (l->up)
+		watch_stop(&t->watch);
 	nvme_rdma_link_end(l);
 	if (t->direct_out)
 		return false;

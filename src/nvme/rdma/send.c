@@ -224,7 +224,9 @@ void nvme_rdma_submit(struct nvme_qpair *qp, struct nvme_op *op)
 	struct rdma_slot *s = &t->slots[nvme_qpair_slot(qp, op->cid)];
 
 	assert(op->data_len <= CHUNKS_BYTES_MAX || op->data == NVME_OP_NONE);
+	watch_arm(&t->watch);
 	s->op = op;
+	s->began_ns = reactor_now_ns();
 	s->chunk = NULL;
 	s->posted = s->sent = s->answered = s->direct = false;
 	queue_push(&t->line, &s->link);

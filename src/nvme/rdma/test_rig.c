@@ -42,6 +42,12 @@ void rig_say(struct rig_peer *p, uint32_t index, uint32_t len)
 	p->answered++;
 }
 
+void rig_say_bytes(struct rig_peer *p, uint32_t index, const void *bytes, uint32_t len)
+{
+	memcpy(answer_at(p, index), bytes, len);
+	rig_say(p, index, len);
+}
+
 void rig_answer_cid(struct rig_peer *p, uint32_t index, uint16_t cid)
 {
 	*answer_at(p, index) = (struct nvme_cqe){ .cid = le16_of(cid) };
@@ -87,6 +93,11 @@ static void move_one(struct rig_peer *p, uint32_t index, const struct nvme_sgl *
 	post(p, &(struct verbs_wr){ .ctx = &p->commands[index], .sges = &sge, .sge_count = 1,
 	                            .op = to_host ? VERBS_WRITE : VERBS_READ, .signaled = !to_host,
 	                            .rkey = le32_get(sgl->key), .remote = le64_get(sgl->addr) });
+}
+
+void rig_write_to(struct rig_peer *p, uint32_t index, const struct nvme_sgl *sgl)
+{
+	move_one(p, index, sgl, 0, true);
 }
 
 /* Data of a command at byte `at` of the disk; a write is answered when all has come. */

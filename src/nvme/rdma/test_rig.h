@@ -108,6 +108,8 @@ void rig_on_target(struct rig *r, void (*fn)(void *arg));
 void rig_answer(struct rig_peer *p, uint32_t index, uint64_t value, uint16_t status);
 void rig_answer_cid(struct rig_peer *p, uint32_t index, uint16_t cid);
 void rig_say(struct rig_peer *p, uint32_t index, uint32_t len); /* of the capsule's answer place, `len` bytes */
+void rig_say_bytes(struct rig_peer *p, uint32_t index, const void *bytes, uint32_t len); /* up to two answers' */
+void rig_write_to(struct rig_peer *p, uint32_t index, const struct nvme_sgl *sgl);
 void rig_invalidate(struct rig_peer *p, uint32_t index); /* answers, and invalidates a key of the host's */
 /* After up to a few hundred microseconds. */
 void rig_behave_later(struct rig_peer *p, uint32_t index);
