@@ -271,7 +271,8 @@ static void gone_run(struct defer *d)
 	}
 	if (!c->qp_closed || !c->dropped)
 		return; /* the target's wish and its end came in one pass */
-	if (c->flush.queued || c->asked.line.wake.queued || c->shown.line.wake.queued || c->readers.wake.queued || c->senders.wake.queued) {
+	if (c->flush.queued || c->asked.line.wake.queued || c->shown.line.wake.queued || c->readers.wake.queued ||
+	    c->senders.wake.queued) {
 		defer_last(&c->gone, gone_run);
 		return;
 	}

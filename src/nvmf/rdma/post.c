@@ -115,7 +115,7 @@ static void put_receive(const struct rdma_capsules *s, struct rdma_capsule *cap,
 /* The adapter is gone, most likely: nothing would ever come. If not, there is less to share. */
 static void shared_failed(struct rdma_home *h, int rc)
 {
-	if (log_may(&h->complaints))
+	if (rc != -ENODEV && log_may(&h->complaints))
 		log_error("NVMe/RDMA: adapter %s takes no shared receives: %s; its connections on core %u end",
 		          verbs_dev_info(h->dev->vd)->name, strerror(-rc), reactor_index(h->reactor));
 	h->stopping |= h->shared.count < RDMA_SRQ_DEPTH_MIN / 2; /* until it was away and came back */

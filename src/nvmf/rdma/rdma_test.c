@@ -347,8 +347,8 @@ static void long_lists_are_read_in_parts(void **state)
 	end();
 }
 
-/* Buffers for little more than one I/O of the largest size, for 64 queue pairs that have eight of these outstanding each,
- * and go on asking: who waits gets its turn, of all queue pairs alike. */
+/* Buffers for little more than one I/O of the largest size, for 64 queue pairs that have eight of these outstanding
+ * each, and go on asking: who waits gets its turn, of all queue pairs alike. */
 static void a_starved_budget_makes_progress(void **state)
 {
 	static struct host hosts[64];
