@@ -311,6 +311,7 @@ struct carrier {
 };
 
 static void give_here(struct mem_pool *p, struct mem_bufs *b);
+static inline void give_one(struct mem_pool *p, void *buf);
 
 static void carrier_on_core(struct msg *m)
 {
@@ -326,7 +327,10 @@ void mem_give(struct mem_bufs *b)
 	if (!b->count)
 		return;
 	if (likely(b->owner == reactor_current)) {
-		give_here(b->owner->mem, b);
+		if (b->count == 1)
+			give_one(b->owner->mem, b->near[0].iov_base);
+		else
+			give_here(b->owner->mem, b);
 	} else {
 		c = mem_iov(b)[0].iov_base;
 		c->bufs = *b;
@@ -352,6 +356,17 @@ static uint32_t buffer_give(struct mem_pool *p, void *buf)
 	                                      : stack_push(&p->small, buf, MEM_SMALL_BYTES);
 }
 
+static inline void gave(struct mem_pool *p, uint64_t bytes)
+{
+	stat_add(&p->in_use, -bytes);
+	if (unlikely(p->dipped) && p->large.free >= RESERVE_LARGE && p->small.free >= RESERVE_SMALL)
+		p->dipped = false;
+	if (unlikely(!list_empty(&p->line.waiters)))
+		waitq_wake(&p->line);
+}
+
+static inline void give_one(struct mem_pool *p, void *buf) { gave(p, buffer_give(p, buf)); }
+
 static void give_here(struct mem_pool *p, struct mem_bufs *b)
 {
 	struct iovec *iov = mem_iov(b);
@@ -362,10 +377,7 @@ static void give_here(struct mem_pool *p, struct mem_bufs *b)
 		bytes += buffer_give(p, iov[i].iov_base);
 	if (b->count > MEM_IOV_NEAR)
 		bytes += buffer_give(p, b->far);
-	stat_add(&p->in_use, -bytes);
-	if (p->dipped && p->large.free >= RESERVE_LARGE && p->small.free >= RESERVE_SMALL)
-		p->dipped = false;
-	waitq_wake(&p->line);
+	gave(p, bytes);
 }
 
 /* --- accounts ------------------------------------------------------------------------------------ */

@@ -8,9 +8,16 @@
 
 static struct nvmf_queue_counts *find_counts(struct nvmf_qpair *qp, uint32_t nsid);
 static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *c, uint64_t done_ns, bool lost);
+static inline void count_total(struct nvmf_req *req, const uint64_t ns[NVMF_STAGE_COUNT], uint64_t now_ns, bool lost);
+static void count_sending(struct nvmf_req *req, struct nvmf_stage_counts *c, uint64_t now_ns);
 static void times_of(const struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns, uint64_t ns[NVMF_STAGE_COUNT]);
 static void count_error(struct nvmf_core *nc, uint16_t status);
 static struct nvmf_host_counts *host_of(struct nvmf_core *nc, const char *name);
+
+static inline bool was_answered_at_once(const struct nvmf_req *req, uint64_t done_ns)
+{
+	return done_ns == req->came_ns && !req->began && !req->waited && !req->io.waited;
+}
 
 static inline enum nvmf_kind kind_of(uint8_t opc)
 {
@@ -46,20 +53,24 @@ void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost)
 		count_times(req, &q->counts, done_ns, lost);
 }
 
-/* Nearly all: a read or write of the namespace used last that went well, and in one pass. */
+/* Nearly all: a read or write of the namespace used last that went well, and was answered in the pass in which it came;
+ * sent in that pass as well, or, where an adapter says when, a moment later. */
 void nvmf_stages_sent(struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns)
 {
 	struct nvmf_queue_counts *q = req->qpair->stages;
 	uint8_t opc = req->cmd.opc;
 
 	if (unlikely(!q || q->nsid != le32_get(req->cmd.nsid) || (opc != NVME_CMD_READ && opc != NVME_CMD_WRITE) ||
-	             nvme_cqe_status(&req->cpl) || now_ns > req->came_ns)) {
+	             nvme_cqe_status(&req->cpl) || (now_ns > req->came_ns && !was_answered_at_once(req, done_ns)))) {
 		nvmf_stages_count(req, done_ns, false);
 		return;
 	}
 	q->counts.ios[kind_of(opc)]++;
 	q->counts.bytes[kind_of(opc)] += req->data_len;
-	q->counts.at_once++;
+	if (now_ns <= req->came_ns)
+		q->counts.at_once++;
+	else
+		count_sending(req, &q->counts, now_ns);
 }
 
 /* The one used last comes first. Memory comes when somebody works: an idle connection shall stay small. Only what
@@ -99,21 +110,32 @@ static inline void add_time(struct nvmf_stage_counts *c, enum nvmf_stage stage, 
 
 static void count_times(struct nvmf_req *req, struct nvmf_stage_counts *c, uint64_t done_ns, bool lost)
 {
-	struct nvmf_flight *f = &req->qpair->nc->flight;
 	/* It may have come on a core whose pass began later than this one. */
-	uint64_t now_ns = max_u64(reactor_now_ns(), req->came_ns), total_ns = now_ns - req->came_ns;
-	uint64_t ns[NVMF_STAGE_COUNT] = { 0 };
+	uint64_t now_ns = max_u64(reactor_now_ns(), req->came_ns);
+	uint64_t ns[NVMF_STAGE_COUNT];
 
-	if (done_ns == req->came_ns && !req->began && !req->waited && !req->io.waited)
-		ns[NVMF_STAGE_SEND] = total_ns; /* answered in the pass in which it came, as fast devices do */
-	else
-		times_of(req, done_ns, now_ns, ns);
-	for (uint32_t i = 0; i < NVMF_STAGE_COUNT; i++) {
-		if (ns[i])
-			add_time(c, i, ns[i]);
-		else
-			c->stage[i].bucket[0]++;
-	}
+	times_of(req, done_ns, now_ns, ns);
+	for (uint32_t i = 0; i < NVMF_STAGE_COUNT; i++)
+		add_time(c, i, ns[i]);
+	count_total(req, ns, now_ns, lost);
+}
+
+static void count_sending(struct nvmf_req *req, struct nvmf_stage_counts *c, uint64_t now_ns)
+{
+	uint64_t ns[NVMF_STAGE_COUNT] = { [NVMF_STAGE_SEND] = now_ns - req->came_ns };
+
+	c->stage[NVMF_STAGE_RECEIVE].bucket[0]++;
+	c->stage[NVMF_STAGE_WAIT].bucket[0]++;
+	c->stage[NVMF_STAGE_BACKEND].bucket[0]++;
+	add_time(c, NVMF_STAGE_SEND, ns[NVMF_STAGE_SEND]);
+	count_total(req, ns, now_ns, false);
+}
+
+static inline void count_total(struct nvmf_req *req, const uint64_t ns[NVMF_STAGE_COUNT], uint64_t now_ns, bool lost)
+{
+	struct nvmf_flight *f = &req->qpair->nc->flight;
+	uint64_t total_ns = now_ns - req->came_ns;
+
 	if (unlikely(nvmf_flight_may_note(f, total_ns, now_ns)))
 		nvmf_flight_note(req, ns, total_ns, lost);
 	f->mean_ns += (uint64_t)((int64_t)(total_ns - f->mean_ns) / 64);

@@ -245,6 +245,8 @@ static bool fits_inline(const struct os_conn *c, const struct verbs_wr *wr)
 {
 	uint64_t len = 0;
 
+	if (likely(wr->sge_count == 1))
+		return wr->sges->len && wr->sges->len <= c->inline_max;
 	for (uint32_t i = 0; i < wr->sge_count; i++)
 		len += wr->sges[i].len;
 	return len && len <= c->inline_max;
