@@ -9,7 +9,8 @@
 
 static void refuse(struct rdma_transport *tr, struct verbs_conn *vc, uint16_t sts, const char *why);
 static struct rdma_home *home_of(struct rdma_dev *d, struct reactor *r, struct err *e);
-static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, const struct rdma_wish *wish);
+static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, const struct rdma_wish *wish,
+                                   struct err *e);
 static int make_slots(struct rdma_conn *c, struct err *e);
 static int make_queues(struct rdma_conn *c, struct err *e);
 static void conn_unmake(struct rdma_conn *c);
@@ -94,7 +95,7 @@ void rdma_admit(void *arg, struct verbs_conn *vc, const struct verbs_params *p)
 	}
 	on = nvmf_target_place_on_node(tr->base.target, verbs_dev_info(d->vd)->numa_node);
 	h = home_of(d, on, &e);
-	c = h ? conn_make(h, vc, &wish) : NULL;
+	c = h ? conn_make(h, vc, &wish, &e) : NULL;
 	if (!c || make_slots(c, &e)) {
 		nvmf_target_unplace(tr->base.target, on);
 		if (c)
@@ -128,7 +129,8 @@ static uint32_t iovs_of(uint32_t bytes)
 	return bytes / MEM_LARGE_BYTES + min_u32(MEM_IOV_MAX, MEM_LARGE_BYTES / 2 / MEM_SMALL_BYTES);
 }
 
-static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, const struct rdma_wish *wish)
+static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, const struct rdma_wish *wish,
+                                   struct err *e)
 {
 	const struct verbs_dev_info *info = verbs_dev_info(h->dev->vd);
 	struct rdma_transport *tr = h->tr;
@@ -153,6 +155,8 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 	tr->conn_count++;
 	h->dev->conns++;
 	if (c->send_max < most) { /* a command could wait for ever */
+		err_set(e, -ENOSPC, "adapter %s can have %u work requests of a connection, a command may need %u", info->name,
+		        c->send_max, most);
 		conn_unmake(c);
 		return NULL;
 	}
