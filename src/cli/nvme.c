@@ -143,11 +143,14 @@ static void say_how_to_attach(struct json_object *records)
 	for (size_t i = 0; i < list_count(records); i++) {
 		struct json_object *r = list_at(records, i);
 
-		if (strcmp(field_text(r, "subtype"), "nvme subsystem") != 0 || strcmp(field_text(r, "trtype"), "tcp") != 0)
+		bool rdma = strcmp(field_text(r, "trtype"), "rdma") == 0;
+
+		if (strcmp(field_text(r, "subtype"), "nvme subsystem") != 0 ||
+		    (strcmp(field_text(r, "trtype"), "tcp") != 0 && !rdma))
 			continue;
 		printf("\nTo look at one: gantry nvme identify ADDRESS:PORT SUBSYSTEM. To attach it:\n"
-		       "    gantry nvme attach %s:%s %s\n", field_text(r, "traddr"), field_text(r, "trsvcid"),
-		       field_text(r, "subnqn"));
+		       "    gantry nvme attach %s:%s %s%s\n", field_text(r, "traddr"), field_text(r, "trsvcid"),
+		       field_text(r, "subnqn"), rdma ? " --trtype RDMA" : "");
 		return;
 	}
 }

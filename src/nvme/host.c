@@ -2,6 +2,7 @@
 /* host.c: what the controllers of one daemon share. */
 #include "nvme/host.h"
 
+#include <errno.h>
 #include <strings.h>
 
 struct nvme_host *nvme_host_make(struct core *core)
@@ -47,6 +48,16 @@ void *nvme_host_transport_arg(const struct nvme_host *h, const struct nvme_trans
 		if (h->transports[i].transport == tr)
 			return h->transports[i].arg;
 	return NULL;
+}
+
+bool nvme_host_can(struct nvme_host *h, const char *trtype, struct err *e)
+{
+	const struct nvme_transport *tr = nvme_host_find_transport(h, trtype);
+
+	if (tr)
+		return !tr->can || tr->can(nvme_host_transport_arg(h, tr), e);
+	err_set(e, -EPROTONOSUPPORT, "trtype %s: this program was built without it", trtype);
+	return false;
 }
 
 void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg)

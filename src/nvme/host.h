@@ -70,6 +70,7 @@ struct nvme_transport {
 	 * later or at once. Control. */
 	void (*idle)(struct nvme_host *h, void *arg);
 	void (*host_free)(void *arg);
+	bool (*can)(void *arg, struct err *e);
 	void (*visit_adapters)(void *arg, void (*visit)(const struct nvme_adapter_stats *s, void *visit_arg),
 	                       void *visit_arg);
 };

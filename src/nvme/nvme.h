@@ -136,6 +136,8 @@ struct nvme_host *nvme_host_make(struct core *core);
 struct nvme_host_wait { void (*done)(void *arg); void *arg; uint32_t left; };
 void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg);
 void nvme_host_free(struct nvme_host *h);
+/* Has this machine what a transport needs? False, with a sentence: what is missing. Control. */
+bool nvme_host_can(struct nvme_host *h, const char *trtype, struct err *e);
 /* What connections over RDMA have done on a core with an adapter, since the first of those that are there. */
 struct nvme_adapter_stats {
 	const char *name;

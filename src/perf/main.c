@@ -8,14 +8,23 @@
 
 #include "nvme/rdma/rdma.h"
 #include "perf/perf.h"
+#include "verbs/verbs.h"
 
 /* --- the end, in the order in which it comes about -------------------------------------------- */
+
+static void all_is_over(void *arg)
+{
+	struct perf *p = arg;
+
+	core_stop(p->core, p->code);
+}
 
 static void nothing_left(void *arg)
 {
 	struct perf *p = arg;
 
-	core_stop(p->core, p->code);
+	if (verbs_is_over(p->core, all_is_over, p))
+		all_is_over(p);
 }
 
 static void ctrlr_closed(void *arg)

@@ -63,7 +63,8 @@ static int check_place(struct remote *r, const struct nvme_path *where, struct e
 	list_each(l, &r->discoveries) {
 		const struct remote_discovery *d = list_entry(l, struct remote_discovery, link);
 
-		if (strcmp(d->where.traddr, where->traddr) == 0 && strcmp(d->where.trsvcid, where->trsvcid) == 0)
+		if (strcasecmp(d->where.trtype, where->trtype) == 0 && strcmp(d->where.traddr, where->traddr) == 0 &&
+		    strcmp(d->where.trsvcid, where->trsvcid) == 0)
 			return err_set(e, -EEXIST, "traddr: the discovery service %s follows %s port %s already",
 			               d->name,
 			               where->traddr, where->trsvcid);
@@ -228,8 +229,8 @@ static void log_read(struct nvme_discovery *log)
 
 static bool same_place(const struct nvme_path *a, const struct nvme_path *b)
 {
-	return strcmp(a->traddr, b->traddr) == 0 && strcmp(a->trsvcid, b->trsvcid) == 0 && strcmp(a->subnqn,
-	                                                                                          b->subnqn) == 0;
+	return strcasecmp(a->trtype, b->trtype) == 0 && strcmp(a->traddr, b->traddr) == 0 &&
+	       strcmp(a->trsvcid, b->trsvcid) == 0 && strcmp(a->subnqn, b->subnqn) == 0;
 }
 
 static uint32_t hash_of(const struct nvme_path *where)
@@ -392,7 +393,8 @@ static void take_entry(struct remote_discovery *d, const struct nvme_path *where
 
 static void take_referral(struct remote_discovery *d, const struct nvme_path *where)
 {
-	bool known = strcmp(where->traddr, d->where.traddr) == 0 && strcmp(where->trsvcid, d->where.trsvcid) == 0;
+	bool known = strcasecmp(where->trtype, d->where.trtype) == 0 && strcmp(where->traddr, d->where.traddr) == 0 &&
+	             strcmp(where->trsvcid, d->where.trsvcid) == 0;
 
 	for (uint32_t i = 0; i < d->referral_count; i++)
 		known |= same_place(&d->referrals[i], where);
@@ -406,7 +408,8 @@ static void take_at(struct remote_discovery *d, uint32_t at)
 	struct nvme_path where = { .adrfam = NET_ANY };
 	struct err e = { 0 };
 
-	if (nvme_discovery_entry_path(entry, &where, &e) != 0)
+	/* A target may well serve over RDMA, too, what this machine gets over TCP. */
+	if (nvme_discovery_entry_path(entry, &where, &e) != 0 || !nvme_host_can(d->remote->host, where.trtype, &e))
 		log_info("remote: discovery %s: %s", d->name, e.text);
 	else if (entry->subtype == SUBTYPE_NVME)
 		take_entry(d, &where);

@@ -79,6 +79,11 @@ static void hub_idle(struct nvme_host *h, void *arg)
 	nvme_rdma_hub_look_idle(hub);
 }
 
+static bool hub_can(void *arg, struct err *e)
+{
+	return nvme_rdma_hub_verbs(arg, e) != NULL;
+}
+
 static void hub_free(void *arg)
 {
 	struct rdma_hub *hub = arg;
@@ -262,5 +267,6 @@ const struct nvme_transport nvme_rdma = {
 	.free = nvme_rdma_free,
 	.idle = hub_idle,
 	.host_free = hub_free,
+	.can = hub_can,
 	.visit_adapters = visit_adapters,
 };
