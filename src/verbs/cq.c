@@ -9,8 +9,8 @@
  * dropped.
  *
  * What is found when the queue is armed, or a connection forgotten, is kept until it is looked at, at once.
- * (When its queue pair is destroyed, the system may clean out what is not polled yet: with shared receives that nobody
- * else would give back.)
+ * (When its queue pair is destroyed, the adapter's driver may clean out what is not polled yet, mlx5's does: with
+ * shared receives that nobody else would give back. So it is broken first: then nothing comes that is not polled.)
  */
 #include "verbs/inside.h"
 
@@ -383,6 +383,8 @@ void verbs_cq_leave(struct verbs_cq *q, struct verbs_conn *c)
 	q->conn_count--;
 	if (q->last == c)
 		q->last = NULL;
+	if (c->srq)
+		platform_conn_break(c);
 	if (looker_is_started(&q->looker))
 		keep_without(q, c->qp_num);
 }

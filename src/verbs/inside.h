@@ -191,6 +191,8 @@ int platform_accept(struct verbs_conn *c, const struct verbs_params *p) MUST_USE
 void platform_reject(struct verbs_conn *c, const void *data, uint8_t len);
 /* Any number of times; also for those that were never established. */
 void platform_disconnect(struct verbs_conn *c);
+/* Its core forgets it: it must not use up shared receives any more. */
+void platform_conn_break(struct verbs_conn *c);
 /* Destroy the queue pair and all that could call us; the record stays. The memory of what is posted is free then. */
 void platform_conn_close(struct verbs_conn *c);
 void platform_conn_free(struct verbs_conn *c);

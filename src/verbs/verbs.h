@@ -267,7 +267,8 @@ int verbs_post(struct verbs_conn *c, const struct verbs_wr *wr, const struct ver
 /* For queues without `srq`; errors as verbs_srq_post(). */
 int verbs_post_recv(struct verbs_conn *c, const struct verbs_recv *r) MUST_USE;
 /* No completion of it is told any more, not even those found already; but that shared receives which it used up are
- * told, now or later, with `conn` NULL and FLUSHED: they are not its own, and come back. Before control frees it. */
+ * told, now or later, with `conn` NULL and FLUSHED: they are not its own, and come back. One with shared receives takes
+ * no message from now on. Before control frees it. */
 void verbs_conn_forget(struct verbs_conn *c);
 
 #endif

@@ -450,6 +450,15 @@ static void on_end(struct defer *d)
 	verbs_conn_told(&c->conn, VERBS_CONN_ENDED, NULL, 0);
 }
 
+void platform_conn_break(struct verbs_conn *conn)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+	struct os_conn *c = os_conn(conn);
+
+	if (c->qp) /* NULL: it was closed without being forgotten */
+		(void)ibv_modify_qp(c->qp, &attr, IBV_QP_STATE);
+}
+
 static void addr_copy(struct net_addr *to, const struct sockaddr *from)
 {
 	*to = (struct net_addr){ 0 };

@@ -45,6 +45,7 @@ int platform_connect(struct verbs_conn *c, const struct verbs_params *p) { retur
 int platform_accept(struct verbs_conn *c, const struct verbs_params *p) { return -ENODEV; }
 void platform_reject(struct verbs_conn *c, const void *data, uint8_t len) { CANNOT_BE_ASKED(); }
 void platform_disconnect(struct verbs_conn *c) { CANNOT_BE_ASKED(); }
+void platform_conn_break(struct verbs_conn *c) { CANNOT_BE_ASKED(); }
 void platform_conn_close(struct verbs_conn *c) { CANNOT_BE_ASKED(); }
 void platform_conn_free(struct verbs_conn *c) { CANNOT_BE_ASKED(); }
 void platform_conn_addrs(const struct verbs_conn *c, struct net_addr *ret_local, struct net_addr *ret_peer)

@@ -245,6 +245,14 @@ static uint64_t after_ns(const struct sim_conn *c)
 	return sim_now_ns() + sim_latency_ns(c->adapter, c->far);
 }
 
+void platform_conn_break(struct verbs_conn *conn)
+{
+	struct sim_conn *c = sim_conn_of(conn);
+
+	if (!c->closed)
+		sim_wire_break(c);
+}
+
 void platform_conn_close(struct verbs_conn *conn)
 {
 	struct sim_conn *c = sim_conn_of(conn), *peer = c->peer;
