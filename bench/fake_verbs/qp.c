@@ -224,8 +224,9 @@ void fake_qp_fail(struct fake_qp *qp)
 
 FAKE_EXPORT int ibv_modify_qp(struct ibv_qp *ibv_qp, struct ibv_qp_attr *attr, int mask)
 {
-	if (mask == IBV_QP_ACCESS_FLAGS) {
-		fake_qp_of(ibv_qp)->shut = !attr->qp_access_flags;
+	if (mask && !(mask & ~(IBV_QP_ACCESS_FLAGS | IBV_QP_MIN_RNR_TIMER))) {
+		if (mask & IBV_QP_ACCESS_FLAGS)
+			fake_qp_of(ibv_qp)->shut = !attr->qp_access_flags;
 		return 0;
 	}
 	if (!(mask & IBV_QP_STATE) || attr->qp_state != IBV_QPS_ERR)

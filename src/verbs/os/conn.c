@@ -15,6 +15,7 @@
 #define EVENTS_A_PASS 32u
 #define RELISTEN_NS_MIN (500 * NS_PER_MS)
 #define RELISTEN_NS_MAX (16 * NS_PER_S)
+#define RNR_640_US 12 /* InfiniBand's code for it */
 #define REJECTED_BY_CONSUMER 28 /* IB_CM_REJ_CONSUMER_DEFINED: by a program, not because there is none */
 
 struct told {
@@ -35,7 +36,7 @@ static void on_relisten(struct timer *t);
 static int listen_on(struct os_verbs *o, struct os_listener *l);
 static int listen_failed(const struct net_addr *addr, int error, struct err *e);
 static struct rdma_conn_param param_of(const struct verbs_params *p);
-static void shut(struct os_conn *c);
+static void mend(struct os_conn *c, bool shut);
 static void end_soon(struct os_conn *c);
 static void on_end(struct defer *d);
 
@@ -394,20 +395,21 @@ int platform_accept(struct verbs_conn *conn, const struct verbs_params *p)
 
 	if (rdma_accept(c->id, &param))
 		return -errno;
-	if (!p->read_serve && !conn->dev->info.iwarp) /* iWARP's own READs need it */
-		shut(c);
+	if (!conn->dev->info.iwarp) /* its own READs need what would be shut, and it knows no other timer than TCP's */
+		mend(c, !p->read_serve);
 	return 0;
 }
 
 /* The connection manager lets the other side WRITE, with any key of any memory of the adapter's: of the buffers and
- * guests that hosts connect for. Who only accepts gave no key away. */
-static void shut(struct os_conn *c)
+ * guests that hosts connect for. Who only accepts gave no key away. And it has the other side wait 655 ms when it met no
+ * receive. */
+static void mend(struct os_conn *c, bool shut)
 {
-	struct ibv_qp_attr attr = { .qp_access_flags = 0 };
-	int rc = ibv_modify_qp(c->qp, &attr, IBV_QP_ACCESS_FLAGS);
+	struct ibv_qp_attr attr = { .qp_access_flags = 0, .min_rnr_timer = RNR_640_US };
+	int rc = ibv_modify_qp(c->qp, &attr, IBV_QP_MIN_RNR_TIMER | (shut ? IBV_QP_ACCESS_FLAGS : 0));
 
 	if (rc)
-		log_warning("RDMA: adapter %s: its queue pairs cannot be shut against remote writes: %s",
+		log_warning("RDMA: adapter %s: a queue pair stays open for writes of the other side, if it guesses keys: %s",
 		            c->conn.dev->info.name, strerror(abs(rc)));
 }
 

@@ -28,6 +28,12 @@ static struct ibv_sge *sges_of(const struct verbs_sge *s) { return (struct ibv_s
 
 /* --- completion queues ---------------------------------------------------------------------------- */
 
+/* Each core's interrupts come on another CPU. */
+static int next_vector(struct os_dev *d)
+{
+	return d->ctx->num_comp_vectors > 1 ? (int)(d->cqs_made++ % (uint32_t)d->ctx->num_comp_vectors) : 0;
+}
+
 struct verbs_cq *platform_cq_make(struct verbs_dev *dev, uint32_t *entries, struct err *e)
 {
 	struct os_dev *d = os_dev(dev);
@@ -35,7 +41,7 @@ struct verbs_cq *platform_cq_make(struct verbs_dev *dev, uint32_t *entries, stru
 
 	q->channel = ibv_create_comp_channel(d->ctx);
 	if (q->channel && !fcntl(q->channel->fd, F_SETFL, fcntl(q->channel->fd, F_GETFL) | O_NONBLOCK))
-		q->ibv = ibv_create_cq(d->ctx, (int)*entries, q, q->channel, 0);
+		q->ibv = ibv_create_cq(d->ctx, (int)*entries, q, q->channel, next_vector(d));
 	if (q->ibv) {
 		*entries = (uint32_t)q->ibv->cqe;
 		return &q->cq;

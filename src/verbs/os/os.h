@@ -39,6 +39,7 @@ struct os_dev {
 	struct ibv_pd *pd;
 	struct source async;
 	uint64_t ports_up;                   /* a bit each */
+	uint32_t cqs_made;
 };
 
 struct os_cq {
