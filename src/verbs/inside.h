@@ -69,6 +69,9 @@ void verbs_dev_port(struct verbs_dev *d, bool up);
 /* Look for adapters, calling verbs_dev_add() for each, and for those to come. It sets v->os to something. Errors:
  * -ENODEV with a sentence: what is missing, and what to do. */
 int platform_verbs_open(struct verbs *v, struct err *e) MUST_USE;
+/* What is left of verbs that were put back, a platform's jobs too, holds off the end of RDMA, verbs_is_over(). */
+void verbs_end_begins(struct core *core);
+void verbs_end_is_over(struct core *core);
 /* No adapter is told any more. Those that there are stay until they are freed. */
 void platform_verbs_close(struct verbs *v);
 /* Nobody uses it any more, no memory is registered with it: close and free. Control. */

@@ -24,8 +24,6 @@ struct ends {
 static void tell(struct verbs *v, struct verbs_dev *d, enum verbs_dev_event event);
 static void drop_dev(struct verbs_dev *d);
 static void free_if_over(struct verbs *v);
-static void end_begins(struct core *core);
-static void end_is_over(struct core *core);
 
 struct verbs *verbs_get(struct core *core, struct err *e)
 {
@@ -61,7 +59,7 @@ void verbs_put(struct verbs *v)
 	assert(list_empty(&v->listeners));
 	core_remove_part(v->core, &v->part); /* who asks from now on gets a new one */
 	v->going = true;
-	end_begins(v->core);
+	verbs_end_begins(v->core);
 	if (v->os)
 		platform_verbs_close(v);
 	v->os = NULL;
@@ -82,7 +80,7 @@ static void free_if_over(struct verbs *v)
 	if (!v->going || !list_empty(&v->devs))
 		return;
 	free(v);
-	end_is_over(core);
+	verbs_end_is_over(core);
 }
 
 static struct ends *find_ends(const struct core *core)
@@ -92,7 +90,7 @@ static struct ends *find_ends(const struct core *core)
 	return p ? container_of(p, struct ends, part) : NULL;
 }
 
-static void end_begins(struct core *core)
+void verbs_end_begins(struct core *core)
 {
 	struct ends *ends = find_ends(core);
 
@@ -103,7 +101,7 @@ static void end_begins(struct core *core)
 	ends->count++;
 }
 
-static void end_is_over(struct core *core)
+void verbs_end_is_over(struct core *core)
 {
 	struct ends *ends = find_ends(core);
 	struct ends was = *ends;

@@ -652,10 +652,28 @@ static void there_is_one_of_it(void **state)
 	pair_close(&pair);
 }
 
+static void get_and_put(void *arg)
+{
+	struct verbs *v = verbs_get(arg, NULL);
+
+	must(v);
+	verbs_put(v);
+}
+
+/* Its adapters are still being looked for: who waits for the end of RDMA waits for that. */
+static void it_may_be_put_back_at_once(void **state)
+{
+	struct core *core = world_begin(number);
+
+	world_on(core_control(core), get_and_put, core);
+	world_end(core);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(there_is_one_of_it),
+		cmocka_unit_test(it_may_be_put_back_at_once),
 		cmocka_unit_test(private_data_travels_both_ways),
 		cmocka_unit_test(rejection_carries_data),
 		cmocka_unit_test(nobody_listens_is_told),

@@ -395,7 +395,7 @@ int platform_accept(struct verbs_conn *conn, const struct verbs_params *p)
 
 	if (rdma_accept(c->id, &param))
 		return -errno;
-	if (!conn->dev->info.iwarp) /* its own READs need what would be shut, and it knows no other timer than TCP's */
+	if (!conn->dev->info.iwarp) /* its own READs need what would be shut, and it knows no such timer */
 		mend(c, !p->read_serve);
 	return 0;
 }

@@ -18,6 +18,7 @@
 
 struct os_verbs {
 	struct verbs *v;                     /* NULL: closed, a job still has it */
+	struct core *core;                   /* then */
 	struct rdma_event_channel *channel;
 	struct source events;                /* the channel's */
 	struct source uevents;               /* what the kernel says of adapters that come and go */

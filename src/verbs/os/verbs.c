@@ -115,8 +115,11 @@ void platform_verbs_close(struct verbs *v)
 		source_stop(&o->uevents);
 		close(o->uevents.fd);
 	}
+	o->core = v->core;
 	o->v = NULL;
-	if (!o->looking)
+	if (o->looking)
+		verbs_end_begins(o->core);
+	else
 		free(o);
 }
 
@@ -163,13 +166,16 @@ static void look_work(struct job *j)
 static void look_done(struct job *j)
 {
 	struct os_verbs *o = container_of(j, struct os_verbs, job);
+	struct core *core;
 	struct verbs *v;
 
 	o->looking = false;
 	if (!o->v) {
 		if (o->found)
 			rdma_free_devices(o->found);
+		core = o->core;
 		free(o);
+		verbs_end_is_over(core);
 		return;
 	}
 	v = o->v;
