@@ -401,8 +401,8 @@ int platform_accept(struct verbs_conn *conn, const struct verbs_params *p)
 }
 
 /* The connection manager lets the other side WRITE, with any key of any memory of the adapter's: of the buffers and
- * guests that hosts connect for. Who only accepts gave no key away. And it has the other side wait 655 ms when it met no
- * receive. */
+ * guests that hosts connect for. Who only accepts gave no key away. And it has the other side wait 655 ms when it met
+ * no receive. */
 static void mend(struct os_conn *c, bool shut)
 {
 	struct ibv_qp_attr attr = { .qp_access_flags = 0, .min_rnr_timer = RNR_640_US };
