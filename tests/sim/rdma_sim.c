@@ -79,7 +79,7 @@ struct world {
 	struct guest guest[RDMA_HOSTS_MAX];
 	struct sim_event chaos;
 	uint32_t chaos_left;
-	bool calm;
+	bool calm, peaceful;          /* peaceful: nothing happens to adapters: nothing may go wrong */
 };
 
 static void check_told(struct guest *g, const char *what, const struct err *e, enum nvme_reason reason,
@@ -88,6 +88,8 @@ static void check_told(struct guest *g, const char *what, const struct err *e, e
 	uint64_t took_ns = sim_now_ns() - began_ns;
 
 	sim_note(reason);
+	if (g->w->peaceful && reason != NVME_REASON_ASKED)
+		seeds_fail("guest %u: %s ends, and nothing has happened: %s", g->index, what, e->text);
 	if (!e->text[0] || !e->code || reason == NVME_REASON_NONE)
 		seeds_fail("guest %u: %s ended without a reason (%s, %d, \"%s\")", g->index, what, nvme_reason_name(reason),
 		           e->code, e->text);
@@ -113,6 +115,8 @@ static void task_verify(struct task *t, uint16_t status)
 	}
 }
 
+static bool is_peaceful(const struct guest *g) { return g->w->peaceful && g->state == GUEST_LIVES; }
+
 static void task_done(struct nvme_op *op)
 {
 	struct task *t = container_of(op, struct task, op);
@@ -126,6 +130,9 @@ static void task_done(struct nvme_op *op)
 	task_verify(t, status);
 	t->g->proven |= !status;
 	t->g->w->good += !status;
+	if (status && is_peaceful(t->g))
+		seeds_fail("guest %u: command %02xh of block %llu fails, and nothing has happened", t->g->index, t->opc,
+		           (unsigned long long)t->lba);
 	if (status && status != NVME_SC_HOST_PATH_ERROR && status != NVME_SC_ABORT_QUEUE && status != NVME_SC_ABORT_REQ)
 		seeds_fail("guest %u: command %02xh of block %llu: %s", t->g->index, op->cmd.opc, (unsigned long long)t->lba,
 		           nvme_status_text(status, false));
@@ -536,7 +543,8 @@ static void world_begin(struct world *w)
 	adapter = rdma_draw_adapter("target");
 	w->guests = 1 + (uint32_t)sim_draw(RDMA_HOSTS_MAX - 1);
 	w->ios_left = 200 + (uint32_t)sim_draw(1200);
-	w->chaos_left = sim_chance(80) ? (uint32_t)sim_draw(40) : 0;
+	w->chaos_left = sim_chance(75) ? 1 + (uint32_t)sim_draw(40) : 0;
+	w->peaceful = !w->chaos_left;
 	media_init(&w->media, 256, 256, sim_chance(50) ? 4096 : 512);
 	w->media.hold_percent = sim_chance(50) ? (uint32_t)sim_draw(30) : 0;
 	w->media.hold_ns_max = NS_PER_MS + sim_draw(400 * NS_PER_MS);

@@ -14,7 +14,8 @@
 void rdma_nets_start(void)
 {
 	sim_net_start(&(struct sim_net_opts){ .latency_ns_min = 1000, .latency_ns_max = 20000 });
-	sim_verbs_start(&(struct sim_verbs_opts){ .latency_ns_min = 300, .latency_ns_max = 1000 + sim_draw(100000),
+	sim_verbs_start(&(struct sim_verbs_opts){ .check_unchanged = true, .latency_ns_min = 300,
+	                                           .latency_ns_max = 1000 + sim_draw(100000),
 	                                           .give_up_ns = NS_PER_S + sim_draw(4 * NS_PER_S) });
 }
 
@@ -42,6 +43,15 @@ struct sim_adapter_opts rdma_draw_adapter(const char *name)
 
 /* --- the target ------------------------------------------------------------------------------- */
 
+/* The transport's, which says whom it has made. */
+static struct nvmf_transport_ops ops;
+static struct nvmf_transport *made;
+
+static struct nvmf_transport *make(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e)
+{
+	return made = nvmf_rdma_ops.make(t, opts, e);
+}
+
 static void serve_step(struct nvmf_change *c)
 {
 	struct rdma_target *t = c->arg;
@@ -53,7 +63,9 @@ static void serve_step(struct nvmf_change *c)
 	must(!net_addr_parse(NET_IPV4, "10.0.0.1", "4420", &addr, NULL));
 	switch (t->step++) {
 	case 0:
-		nvmf_add_transport(c, &nvmf_rdma_ops, &t->opts);
+		ops = nvmf_rdma_ops;
+		ops.make = make;
+		nvmf_add_transport(c, &ops, &t->opts);
 		break;
 	case 1:
 		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = RDMA_NQN, .allow_any_host = true });
@@ -65,6 +77,7 @@ static void serve_step(struct nvmf_change *c)
 		nvmf_add_listener(c, RDMA_NQN, "RDMA", &addr);
 		break;
 	default:
+		t->transport = made;
 		t->up = true;
 	}
 }
@@ -116,9 +129,42 @@ static void stop(void *arg)
 
 void rdma_target_stop(struct rdma_target *t)
 {
+	if (rdma_target_count(t, "remembered"))
+		seeds_fail("%llu who waited were not called when they could go on, and a timer had to find them",
+		           (unsigned long long)rdma_target_count(t, "remembered"));
 	sim_as(core_control(t->core), stop, t);
 	daemon_wait(&t->down, LIMIT_NS, "the target does not stop");
 	daemon_check_memory(t->core, "the target's");
+}
+
+struct asked {
+	struct rdma_target *t;
+	const char *key;
+	uint64_t sum;
+};
+
+static void emit(void *arg, const char *key, uint64_t v)
+{
+	struct asked *a = arg;
+
+	if (!strcmp(key, a->key))
+		a->sum += v;
+}
+
+static void ask(void *arg)
+{
+	struct asked *a = arg;
+
+	for (uint32_t i = 0; i < core_reactor_count(a->t->core); i++)
+		ops.stats(a->t->transport, i, emit, a);
+}
+
+uint64_t rdma_target_count(struct rdma_target *t, const char *key)
+{
+	struct asked a = { .t = t, .key = key };
+
+	sim_as(core_control(t->core), ask, &a);
+	return a.sum;
 }
 
 /* --- hosts ------------------------------------------------------------------------------------ */

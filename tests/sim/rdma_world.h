@@ -20,6 +20,7 @@ struct rdma_target {
 	struct bdev_registry *reg;
 	struct bdev *disk;
 	struct nvmf_target *target;
+	struct nvmf_transport *transport;
 	struct nvmf_change change;
 	uint32_t step;
 	bool up, down;
@@ -41,6 +42,8 @@ uint64_t rdma_nets_end(void);
 /* Set the rest before: core, media, opts. Address 10.0.0.1. Up when this returns. */
 void rdma_target_start(struct rdma_target *t, const struct sim_adapter_opts *adapter);
 void rdma_target_stop(struct rdma_target *t);
+/* A counter of its transport, over all cores. */
+uint64_t rdma_target_count(struct rdma_target *t, const char *key);
 
 /* Set core before. Address 10.0.1.<n + 1>. */
 void rdma_host_start(struct rdma_host *h, uint32_t n, const struct sim_adapter_opts *adapter);

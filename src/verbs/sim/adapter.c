@@ -35,7 +35,7 @@ void sim_verbs_start(const struct sim_verbs_opts *opts)
 	if (opts)
 		*o = *opts;
 	if (!o->latency_ns_max)
-		*o = (struct sim_verbs_opts){ NS_PER_US, 20 * NS_PER_US, o->give_up_ns, o->rnr_ns };
+		*o = (struct sim_verbs_opts){ NS_PER_US, 20 * NS_PER_US, o->give_up_ns, o->rnr_ns, o->check_unchanged };
 	o->give_up_ns = o->give_up_ns ? o->give_up_ns : GIVE_UP_NS;
 	o->rnr_ns = o->rnr_ns ? o->rnr_ns : RNR_NS;
 	list_init(&sim_verbs.adapters);

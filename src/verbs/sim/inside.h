@@ -100,7 +100,8 @@ struct sim_wqe {
 	bool signaled, fence, is_inline;
 	uint32_t rkey, len, rnr_tries;
 	uint64_t remote;
-	uint8_t *bytes;              /* inline: what it carries */
+	uint8_t *bytes;              /* inline: what it carries; READ: what was read */
+	uint64_t sum;                /* of what was sent or written, when it was */
 	struct verbs_sge sges[];
 };
 

@@ -20,6 +20,7 @@ struct sim_verbs_opts {
 	uint64_t latency_ns_min, latency_ns_max; /* of each message; 0: 1 to 20 us */
 	uint64_t give_up_ns;         /* nobody answers on a connection: 0: 3 s */
 	uint64_t rnr_ns;             /* between two tries to find a receive: 0: 100 us */
+	bool check_unchanged;        /* nobody may change what is sent or written before that is complete */
 };
 
 /* After sim_start(), before any core asks for verbs; `opts` may be NULL. */

@@ -176,6 +176,33 @@ static uint8_t *gather(struct sim_conn *c, const struct sim_wqe *w)
 	return bytes;
 }
 
+static uint64_t sum_of(const uint8_t *bytes, uint32_t len)
+{
+	uint64_t sum = len, word;
+
+	for (; len >= sizeof(word); len -= sizeof(word), bytes += sizeof(word)) {
+		memcpy(&word, bytes, sizeof(word));
+		sum = (sum ^ word) * 0x9e3779b97f4a7c15u;
+	}
+	while (len--)
+		sum = (sum ^ *bytes++) * 0x100000001b3u;
+	return sum;
+}
+
+/* It may have to be sent again until it is complete. */
+static void check_unchanged(struct sim_conn *c, const struct sim_wqe *w)
+{
+	uint8_t *bytes;
+
+	if (w->op == VERBS_READ || w->is_inline || !w->len)
+		return;
+	bytes = gather(c, w);
+	if (sum_of(bytes, w->len) != w->sum)
+		sim_verbs_fault("%u bytes that adapter %s sends have changed before that is complete", w->len,
+		                c->adapter->info.name);
+	free(bytes);
+}
+
 /* --- what the other side does --------------------------------------------------------------------- */
 
 static void push_recv(struct sim_conn *to, struct sim_recv *r, struct verbs_wc wc)
@@ -228,6 +255,7 @@ static bool deliver_send(struct sim_conn *c, struct sim_conn *to, struct sim_wqe
 	}
 	into = (struct cursor){ to->adapter, r->sges, r->sge_count, 0, "is received into" };
 	bytes = gather(c, w);
+	w->sum = sum_of(bytes, w->len);
 	if (w->len)
 		put(&into, bytes, w->len);
 	free(bytes);
@@ -258,6 +286,7 @@ static void deliver_write(struct sim_conn *c, struct sim_conn *to, struct sim_wq
 		return;
 	}
 	bytes = gather(c, w);
+	w->sum = sum_of(bytes, w->len);
 	memcpy((void *)(uintptr_t)w->remote, bytes, w->len);
 	free(bytes);
 }
@@ -323,6 +352,8 @@ static void answer(struct sim_event *e)
 		w->status = VERBS_RETRIES;
 	}
 	status = w->status;
+	if (!status && sim_verbs.opts.check_unchanged)
+		check_unchanged(c, w);
 	if (w->op == VERBS_READ && !status && w->len) {
 		struct cursor into = { c->adapter, w->sges, w->sge_count, 0, "is read into" };
 
