@@ -54,7 +54,7 @@ static bool behave(uint8_t how, const uint8_t *at, size_t len)
 static void send_command(const uint8_t *at, uint32_t len)
 {
 	static const uint8_t ids[] = { 0x40, 0x4f, 0x01, 0x31, 0x00, 0x5a, 0x45, 0x30 };
-	uint8_t data[4096 + 64] = { 0 };
+	uint8_t data[4224] = { 0 };
 	struct nvme_sqe sqe = host_rw(at[0], 0, 1u + at[1]);
 	uint32_t data_len = (at[4] * 32u) % 4200;
 

@@ -450,10 +450,12 @@ static void expect_end(struct host *h)
 static void what_cannot_be_answered_ends_the_connection(void **state)
 {
 	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 8);
-	uint8_t half[63] = { 0 };
+	uint8_t half[63] = { 0 }, long_one[64 + 4096 + 1] = { 0 };
 
 	begin(NULL);
 	host_raw(&io, half, sizeof(half));
+	expect_end(&io);
+	host_raw(&io, long_one, sizeof(long_one)); /* longer than a receive */
 	expect_end(&io);
 	sqe.sgl1 = host_keyed(&io, HOST_DATA - 512, 4096, false); /* not all of it is the host's */
 	host_command(&io, &sqe, NULL, 0);
@@ -463,7 +465,7 @@ static void what_cannot_be_answered_ends_the_connection(void **state)
 	sqe.sgl1.key = le32_of(io.rkey + 1000);
 	host_command(&io, &sqe, NULL, 0);
 	expect_end(&io);
-	assert_int_equal(count_of("failed"), 2);
+	assert_int_equal(count_of("failed"), 3);
 	assert_int_equal(count_of("broken_rules"), 1);
 	end();
 }
