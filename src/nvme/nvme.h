@@ -68,6 +68,7 @@ struct nvme_host_opts {
 	bool header_digest, data_digest;
 	bool probe;                  /* hold once TCP stands: see nvme_ctrlr_on_reached() */
 	uint8_t priority;            /* of the sockets' packets, 0 to 6; 0: the system's */
+	uint8_t tos;                 /* RDMA: type of service of packets; 0: the system's */
 	uint32_t keep_alive_ms;      /* 0: 10000 */
 	uint32_t connect_timeout_ms; /* name resolution to ready; 0: 5000 */
 	uint32_t ack_timeout_ms;     /* TCP_USER_TIMEOUT; 0: the connect time-out */
@@ -145,7 +146,7 @@ struct nvme_adapter_stats {
 	uint64_t polls, busy_polls, completions; /* of the completion queue */
 	uint64_t sends, send_doorbells, receives, receive_doorbells;
 	uint64_t copied, copied_bytes;           /* commands whose data went through buffers of ours; how much that was */
-	uint64_t waits, waiting, waiting_max;    /* for such a buffer */
+	uint64_t waits, waiting;                 /* for such a buffer; now */
 };
 /* Control. */
 void nvme_host_visit_adapters(struct nvme_host *h, void (*visit)(const struct nvme_adapter_stats *s, void *arg),

@@ -46,6 +46,11 @@ struct verbs_conn *verbs_resolve(struct verbs *v, const struct net_addr *to, con
 	return c;
 }
 
+void verbs_conn_set_tos(struct verbs_conn *c, uint8_t tos)
+{
+	platform_conn_set_tos(c, tos);
+}
+
 void verbs_conn_set_event(struct verbs_conn *c, verbs_conn_fn *event, void *arg)
 {
 	c->event = event;

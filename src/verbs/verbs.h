@@ -228,6 +228,8 @@ struct verbs_queues {
  * `from` may be NULL. NULL with a sentence when it cannot even begin. */
 struct verbs_conn *verbs_resolve(struct verbs *v, const struct net_addr *to, const struct net_addr *from,
                                  uint32_t timeout_ms, verbs_conn_fn *event, void *arg, struct err *e);
+/* The type of service (IP) that its packets carry: right after verbs_resolve(). Where the system cannot, no effect. */
+void verbs_conn_set_tos(struct verbs_conn *c, uint8_t tos);
 /* One that asks to be let in (listeners): whose events they are from now on. */
 void verbs_conn_set_event(struct verbs_conn *c, verbs_conn_fn *event, void *arg);
 /* Make its queues: after RESOLVED, or before verbs_accept(). Errors: sentence. */

@@ -170,6 +170,7 @@ void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 	h->keep_alive_ms = o->keep_alive_timeout_ms;
 	h->ack_timeout_ms = o->ack_timeout_ms;
 	h->cm_timeout_ms = o->cm_timeout_ms;
+	h->tos = o->transport_tos;
 	h->connect_timeout_ms = o->connect_timeout_ms;
 	h->io_timeout_ms = o->action_on_timeout == REMOTE_TIMEOUT_NONE ? 0 : (uint32_t)div_up(o->timeout_us, 1000);
 	h->admin_timeout_ms = o->action_on_timeout == REMOTE_TIMEOUT_NONE ? 0 : (uint32_t)div_up(o->timeout_admin_us,

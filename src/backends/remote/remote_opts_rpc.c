@@ -50,7 +50,7 @@ static const struct rpc_param set_params[] = {
 	RPC_PARAM(struct set, disable_auto_failback, .doc = "Stay on a path that works when a better one comes back."),
 	RPC_PARAM(struct set, generate_uuids, .doc = "No difference: a disk's UUID is the same after a restart in "
 	          "any case."),
-	RPC_PARAM(struct set, transport_tos, .doc = "No effect: connections over RDMA have the system's type of service."),
+	RPC_PARAM(struct set, transport_tos, .doc = "RDMA: the type of service of packets; 0: the system's."),
 	RPC_PARAM(struct set, rdma_cm_event_timeout_ms, .unit = "ms",
 	          .doc = "RDMA: for the adapter to be found, and for the route, each; 0: the whole connect time-out."),
 	RPC_PARAM(struct set, nvme_error_stat, .doc = "No difference: errors are always counted."),

@@ -442,7 +442,6 @@ static void add_adapter(const struct nvme_adapter_stats *s, void *arg)
 	json_add_u64(o, "copied_requests", s->copied);
 	json_add_u64(o, "copied_bytes", s->copied_bytes);
 	json_add_u64(o, "buffer_waits", s->waits);
-	json_add_u64(o, "buffer_waits_max", s->waiting_max);
 }
 
 static void handle_transport(struct rpc_call *call, void *args)

@@ -245,8 +245,7 @@ static void visit_adapters(void *arg, void (*visit)(const struct nvme_adapter_st
 			.sends = rdma_count_get(&s->sends), .send_doorbells = rdma_count_get(&s->doorbells),
 			.receives = rdma_count_get(&s->receives), .receive_doorbells = rdma_count_get(&s->receive_doorbells),
 			.copied = rdma_count_get(&s->copied), .copied_bytes = rdma_count_get(&s->copied_bytes),
-			.waits = rdma_count_get(&s->chunks.line.waits), .waiting = rdma_count_get(&s->chunks.line.depth),
-			.waiting_max = rdma_count_get(&s->chunks.line.depth_max),
+			.waits = rdma_count_get(&s->waits), .waiting = rdma_count_get(&s->chunks.line.depth),
 		}, visit_arg);
 	}
 }

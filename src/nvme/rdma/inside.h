@@ -58,7 +58,7 @@ struct rdma_seat {
 	int rc;                         /* of starting */
 	/* The core's. */
 	struct chunks chunks;
-	uint64_t sends, doorbells, receives, receive_doorbells, copied, copied_bytes;
+	uint64_t sends, doorbells, receives, receive_doorbells, copied, copied_bytes, waits;
 };
 
 struct rdma_hub *nvme_rdma_hub_of(struct nvme_host *h);
@@ -110,6 +110,7 @@ struct rdma_link {
 	bool has_from;
 	uint16_t qid, size, slot_count, cntlid;
 	uint32_t capsule_bytes, timeout_ms;
+	uint8_t tos;
 	/* Control's; the core reads the first five while the link is up. */
 	struct rdma_seat *seat;
 	struct verbs_conn *conn;

@@ -79,6 +79,8 @@ static void begin_on_control(struct msg *m)
 		machine_goto(&l->machine, LINK_RESOLVE);
 		l->conn = verbs_resolve(v, &l->to, l->has_from ? &l->from : NULL, l->timeout_ms, on_event, l, &e);
 	}
+	if (l->conn && l->tos)
+		verbs_conn_set_tos(l->conn, l->tos);
 	if (!l->conn)
 		nvme_rdma_link_broke(l, NVME_REASON_UNREACHABLE, e.code, "%s", e.text);
 }

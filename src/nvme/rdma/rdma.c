@@ -68,6 +68,7 @@ int nvme_rdma_connect(struct nvme_qpair *qp, struct err *e)
 	l->cntlid = le16_get(qp->connect_data.cntlid);
 	l->capsule_bytes = capsule_bytes(qp);
 	l->timeout_ms = qp->opts.cm_timeout_ms ? qp->opts.cm_timeout_ms : qp->opts.connect_timeout_ms;
+	l->tos = qp->opts.tos;
 	l->owner = t;
 	l->slots = t->slots;
 	t->link = l;

@@ -184,6 +184,7 @@ static bool advance(struct rdma_qpair *t)
 	if (need && t->chunk_bytes && t->chunk_bytes + need > RDMA_SHARE_BYTES)
 		return false; /* nvme_rdma_line_go(), when some of it came back */
 	if (need && !(chunk = chunks_take(chunks, need))) {
+		rdma_count(&t->link->seat->waits, 1);
 		waitq_add(&chunks->line, &t->wait, need, chunk_is_there);
 		return false;
 	}

@@ -214,6 +214,13 @@ struct verbs_conn *platform_resolve(struct verbs *v, const struct net_addr *to, 
 	return NULL;
 }
 
+/* Before the route is resolved, which takes it. */
+void platform_conn_set_tos(struct verbs_conn *conn, uint8_t tos)
+{
+	if (rdma_set_option(os_conn(conn)->id, RDMA_OPTION_ID, RDMA_OPTION_ID_TOS, &tos, sizeof(tos)))
+		log_notice("RDMA: connections cannot have the type of service %u: %s", tos, strerror(errno));
+}
+
 int platform_conn_make_queues(struct verbs_conn *conn, struct verbs_queues *q, struct err *e)
 {
 	struct os_conn *c = os_conn(conn);

@@ -44,6 +44,7 @@ int platform_conn_make_queues(struct verbs_conn *c, struct verbs_queues *q, stru
 int platform_connect(struct verbs_conn *c, const struct verbs_params *p) { return -ENODEV; }
 int platform_accept(struct verbs_conn *c, const struct verbs_params *p) { return -ENODEV; }
 void platform_reject(struct verbs_conn *c, const void *data, uint8_t len) { CANNOT_BE_ASKED(); }
+void platform_conn_set_tos(struct verbs_conn *c, uint8_t tos) { CANNOT_BE_ASKED(); }
 void platform_disconnect(struct verbs_conn *c) { CANNOT_BE_ASKED(); }
 void platform_conn_break(struct verbs_conn *c) { CANNOT_BE_ASKED(); }
 void platform_conn_close(struct verbs_conn *c) { CANNOT_BE_ASKED(); }

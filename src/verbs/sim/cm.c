@@ -603,6 +603,8 @@ static void ready_comes(struct sim_event *e)
 	tell_conn(to, VERBS_CONN_ESTABLISHED, 0);
 }
 
+void platform_conn_set_tos(struct verbs_conn *conn, uint8_t tos) {} /* all is served alike */
+
 /* --- disconnecting -------------------------------------------------------------------------------- */
 
 void platform_disconnect(struct verbs_conn *conn)
