@@ -11,7 +11,7 @@
 struct say {
 	struct list link;
 	struct vu_msg m;
-	struct guest_queue *q;
+	struct guest_queue *q, *kick;
 	guest_heard_fn *heard;
 };
 
@@ -52,8 +52,13 @@ static void lay_out(struct guest *g)
 
 			r->q = &g->queues[n];
 			r->hdr = place(&at, HDR_LEN, 16);
-			r->data = place(&at, GUEST_DATA, sim_chance(50) ? 16 : GUEST_PAGE);
+			if (i < GUEST_REQS - GUEST_PLUGGED_REQS)
+				r->data = place(&at, GUEST_DATA, sim_chance(50) ? 16 : GUEST_PAGE);
 		}
+	g->plug_at = place(&at, 0, GUEST_PAGE);
+	for (uint32_t n = 0; n < g->queue_count; n++)
+		for (uint32_t i = GUEST_REQS - GUEST_PLUGGED_REQS; i < GUEST_REQS; i++)
+			g->queues[n].reqs[i].data = place(&at, GUEST_DATA, 16);
 	g->memory_len = (uint32_t)align_up(at, GUEST_PAGE);
 }
 
@@ -92,6 +97,8 @@ void guest_make(struct guest *g)
 	map(g->fd, g->memory_len, &g->share);
 	g->own = base_zalloc(g->memory_len / GUEST_PAGE);
 	g->copy = base_zalloc(g->memory_len);
+	g->plug_was = base_zalloc(g->memory_len - g->plug_at);
+	g->unplugging = g->unplugged = false;
 	for (uint32_t n = 0; n < g->queue_count; n++) {
 		struct guest_queue *q = &g->queues[n];
 
@@ -128,6 +135,7 @@ void guest_free(struct guest *g)
 	core_fd_close(g->fd);
 	free(g->own);
 	free(g->copy);
+	free(g->plug_was);
 }
 
 void guest_forget(struct guest *g)
@@ -190,6 +198,7 @@ static void said(struct guest *g, const struct vu_msg *reply)
 	must(s);
 	g->asking = false;
 	list_del(&s->link);
+	g->kicks -= s->kick != NULL;
 	if (s->heard)
 		s->heard(g, s->q, reply);
 	free(s);
@@ -230,7 +239,18 @@ static void send_next(struct guest *g)
 		s->m.flags |= VU_FLAG_NEED_REPLY;
 	g->len = vu_encode(&s->m, g->bytes);
 	g->at = 0;
+	if (s->kick)
+		s->kick->kick_waits = false;
 	flush(g);
+}
+
+bool guest_is_idle(const struct guest *g)
+{
+	uint32_t count = 0;
+
+	list_each(l, &g->says)
+		count++;
+	return count == g->kicks;
 }
 
 void guest_say(struct guest *g, const struct vu_msg *m, struct guest_queue *q, guest_heard_fn *heard)
@@ -259,7 +279,9 @@ static void says_drop(struct guest *g)
 		free(list_entry(l, struct say, link));
 	}
 	g->asking = false;
-	g->len = g->at = 0;
+	g->len = g->at = g->kicks = 0;
+	for (uint32_t n = 0; n < g->queue_count; n++)
+		g->queues[n].kick_waits = false;
 }
 
 static void lost(struct guest *g)
@@ -339,7 +361,8 @@ void guest_hang_up(struct guest *g)
 		core_fd_close(g->rx.fds[i]);
 	g->rx.fd_count = 0;
 	g->sock = NULL;
-	g->connected = g->running = g->logging = false;
+	g->connected = g->running = g->logging = g->unplugging = false;
+	g->piece_count = 0;
 	for (uint32_t n = 0; n < g->queue_count; n++)
 		g->queues[n].runs = false;
 }
@@ -395,27 +418,6 @@ void guest_say_features(struct guest *g, uint64_t features)
 	guest_say_u64(g, VU_SET_FEATURES, features, NULL);
 }
 
-void guest_say_memory(struct guest *g)
-{
-	uint32_t cuts = (uint32_t)sim_draw(4), begin = 0;
-	struct vu_msg m;
-
-	vu_request(VU_SET_MEM_TABLE, VU_PAYLOAD_MEMORY, &m);
-	m.memory.count = 0;
-	for (uint32_t i = 0; i <= cuts; i++) {
-		uint32_t least = max_u32(begin, g->data_at), pages = (g->memory_len - least) / GUEST_PAGE;
-		uint32_t end = i == cuts ? g->memory_len : least + (uint32_t)sim_draw(pages) * GUEST_PAGE;
-
-		if (end == begin)
-			continue;
-		m.memory.at[m.memory.count] = (struct vu_region){ GUEST_BASE + begin, end - begin, GUEST_USER + begin, begin };
-		m.fds[m.memory.count++] = g->fd;
-		begin = end;
-	}
-	m.fd_count = m.memory.count;
-	guest_say(g, &m, NULL, NULL);
-}
-
 void guest_say_addr(struct guest_queue *q, uint32_t flags, guest_heard_fn *heard)
 {
 	struct vu_msg m;
@@ -436,6 +438,7 @@ static void queue_runs(struct guest *g, struct guest_queue *q, const struct vu_m
 {
 	(void)reply;
 	q->runs = true;
+	q->stopping = false;
 	g->ops->more(q);
 }
 
@@ -446,7 +449,10 @@ void guest_say_queue(struct guest_queue *q)
 	guest_say_addr(q, 0, NULL);
 	guest_say_u64(q->g, VU_SET_VRING_CALL, q->index, &q->call);
 	guest_say_u64(q->g, VU_SET_VRING_ERR, q->index, &q->err);
-	guest_say_u64(q->g, VU_SET_VRING_KICK, q->index, &q->kick);
+	if (q->g->in_band)
+		say_state(q, VU_VRING_KICK, 0, NULL);
+	else
+		guest_say_u64(q->g, VU_SET_VRING_KICK, q->index, &q->kick);
 	say_state(q, VU_SET_VRING_ENABLE, 1, queue_runs);
 }
 
@@ -475,6 +481,7 @@ void guest_say_restart(struct guest_queue *q)
 
 void guest_say_stop(struct guest_queue *q, guest_heard_fn *heard)
 {
+	q->stopping = true;
 	say_state(q, VU_GET_VRING_BASE, 0, queue_stopped);
 	if (heard)
 		guest_say_none(q->g, VU_GET_FEATURES, heard);
@@ -553,6 +560,7 @@ static void told_features(struct guest *g, struct guest_queue *q, const struct v
 
 	(void)q;
 	g->protocol = g->wanted_protocol & reply->u64;
+	g->in_band = g->protocol & VU_P_BIT(INBAND_NOTIFICATIONS);
 	vu_request(VU_SET_PROTOCOL_FEATURES, VU_PAYLOAD_U64, &m);
 	m.u64 = g->protocol;
 	guest_say(g, &m, NULL, NULL);
@@ -685,6 +693,28 @@ static uint32_t write_header(struct guest_req *r, uint32_t *ret_len)
 	return g->scsi ? sizeof(struct virtio_scsi_cmd_resp) : 1;
 }
 
+/* A ring that was stopped would start by it. */
+void guest_kick(struct guest_queue *q)
+{
+	struct guest *g = q->g;
+	struct say *s;
+
+	if (!g->in_band) {
+		bell_ring(&q->kick);
+		return;
+	}
+	if (!g->connected || q->stopping || q->kick_waits)
+		return;
+	s = base_zalloc(sizeof(*s));
+	vu_request(VU_VRING_KICK, VU_PAYLOAD_STATE, &s->m);
+	s->m.state = (struct vu_state){ q->index, 0 };
+	s->kick = q;
+	q->kick_waits = true;
+	g->kicks++;
+	list_add_tail(&g->says, &s->link);
+	send_next(g);
+}
+
 bool guest_submit(struct guest_req *r)
 {
 	struct guest_queue *q = r->q;
@@ -711,7 +741,7 @@ bool guest_submit(struct guest_req *r)
 	r->out = true;
 	q->out++;
 	if (vq_drv_kick_due(&q->drv))
-		bell_ring(&q->kick);
+		guest_kick(q);
 	return true;
 }
 

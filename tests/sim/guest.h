@@ -12,6 +12,8 @@
 #include "virtio/vhost_user.h"
 
 #define GUEST_QUEUES_MAX 4u
+#define GUEST_PIECES_MAX 5u            /* regions that its memory is cut into */
+#define GUEST_PLUGGED_REQS 3u          /* of a queue, whose data lies in memory that can be unplugged */
 #define GUEST_REQS 12u                 /* of a queue at a time */
 #define GUEST_DATA 16384u              /* of a request */
 #define GUEST_PAGE 4096u
@@ -37,7 +39,8 @@ struct guest_queue {
 	uint32_t area[3], area_len[3], tables, tables_len; /* in guest memory */
 	struct vq_drv drv;
 	struct bell kick, call, err;
-	bool born, runs;
+	bool born, runs, stopping;
+	bool kick_waits;                   /* in band: it is to be said already */
 	uint32_t out;
 	struct guest_req reqs[GUEST_REQS];
 };
@@ -68,6 +71,7 @@ struct guest {
 	struct vu_msg reply;
 	struct list says;                  /* to be said, the first one maybe was */
 	bool asking;                       /* ... and its answer is waited for */
+	uint32_t kicks;                    /* of those to be said */
 	uint8_t bytes[VU_BYTES_MAX];
 	uint32_t len, at;
 
@@ -76,6 +80,12 @@ struct guest {
 	struct share share, inflight;
 	struct vu_inflight inflight_at;
 	uint32_t memory_len, data_at;
+	uint32_t plug_at;                  /* from here on it can be unplugged, when no request has its data there */
+	bool unplugging, unplugged;
+	uint8_t *plug_was;                 /* what was there then: nobody writes to it any more */
+	bool in_band;                      /* kicks are messages */
+	struct guest_piece { uint32_t at, len; } pieces[GUEST_PIECES_MAX]; /* as the device has them, region by region */
+	uint32_t piece_count;
 	struct guest_queue queues[GUEST_QUEUES_MAX];
 
 	/* A migration: pages that the driver wrote to, those that the device did, and the memory that arrives. */
@@ -91,13 +101,17 @@ void guest_make(struct guest *g);
 void guest_free(struct guest *g);
 bool guest_connect(struct guest *g);           /* and all until it runs */
 void guest_hang_up(struct guest *g);
-static inline bool guest_is_idle(const struct guest *g) { return list_empty(&g->says); }
+bool guest_is_idle(const struct guest *g);     /* but for kicks */
 
 /* What it says; `heard` when that was answered or, without an answer, sent. */
 void guest_say(struct guest *g, const struct vu_msg *m, struct guest_queue *q, guest_heard_fn *heard);
 void guest_say_u64(struct guest *g, uint32_t request, uint64_t v, const struct bell *fd);
 void guest_say_none(struct guest *g, uint32_t request, guest_heard_fn *heard);
-void guest_say_memory(struct guest *g);        /* in other pieces each time */
+void guest_say_memory(struct guest *g);        /* again; a table is in other pieces each time */
+void guest_drop_memory(struct guest *g);       /* with all queues stopped: region by region, to be given anew */
+/* What can be unplugged: not used from now on, and taken away when it is not in use; or given again. */
+void guest_unplug(struct guest *g);
+void guest_plug(struct guest *g);
 void guest_say_queue(struct guest_queue *q);   /* start it, at q->base */
 void guest_say_restart(struct guest_queue *q); /* where it will have stopped */
 void guest_say_setup(struct guest *g);         /* all from the features on */
@@ -111,10 +125,15 @@ void guest_say_raw(struct guest *g, const void *bytes, uint32_t len, const int *
 /* Rings as new: what was in them is forgotten, and nothing is in flight. */
 void guest_forget(struct guest *g);
 void guest_new_bell(struct guest_queue *q, struct bell *b);
+void guest_kick(struct guest_queue *q);
 /* What a process sees that is killed now and started again: its old memory is the dead one's, this is a copy. */
 void guest_outlives(struct guest *g);
 void guest_look(struct guest_queue *q);        /* into the ring, as when it was called */
 bool guest_submit(struct guest_req *r);
+static inline bool guest_may_use(const struct guest *g, const struct guest_req *r)
+{
+	return r->data < g->plug_at || !(g->unplugging || g->unplugged);
+}
 #define GUEST_ANSWER_AT 64u            /* of a request, behind its header */
 static inline uint8_t *guest_at(const struct guest *g, uint32_t at) { return g->share.base + at; }
 

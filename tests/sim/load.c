@@ -213,7 +213,7 @@ void load_more(struct guest_queue *q)
 
 		if (m->over || !m->ops_left || seeds_failed() || q->drv.descs_free < 16)
 			return;
-		if (r->out)
+		if (r->out || !guest_may_use(q->g, r))
 			continue;
 		choose(m, r);
 		fill(m, r);

@@ -4,6 +4,7 @@
  * event index, indirect tables and in order or without, in-flight regions, one to four queues. Queues move between
  * cores at any step; guests stop and start them, reset the device, map their memory anew under I/O, hang up and come
  * back, are killed and come back with what was in flight, migrate; controllers are deleted and made again, disks grow.
+ * Memory is given as a table or region by region, and some of it is unplugged and plugged; kicks are messages to some.
  * Those that do not behave write anything into their rings and tables, say anything on their sockets, with any
  * descriptors, and take their memory away.
  *
@@ -34,7 +35,7 @@
 
 static struct {
 	uint64_t ios, scsi, failed, moves, stops, remaps, hang_ups, kills, resets, migrations, pages, deletions, growths,
-	         nonsense;
+	         plugs, nonsense;
 } all;
 
 static void tick(struct timer *t);
@@ -125,6 +126,8 @@ static void was_reset(struct guest *g, struct guest_queue *q, const struct vu_ms
 	}
 	load_fence(m);
 	guest_forget(g);
+	if (sim_chance(50))
+		guest_drop_memory(g);
 	guest_say_setup(g);
 }
 
@@ -198,6 +201,15 @@ static void write_config(struct guest *g)
 	guest_say(g, &m, NULL, NULL);
 }
 
+static void plug(struct member *m)
+{
+	all.plugs++;
+	if (m->guest.unplugged)
+		guest_plug(&m->guest);
+	else
+		guest_unplug(&m->guest);
+}
+
 static void do_something(struct member *m)
 {
 	struct guest *g = &m->guest;
@@ -220,8 +232,10 @@ static void do_something(struct member *m)
 		m->migrating = true;
 		m->copies_left = 0;
 		guest_log_begin(g, migration_begun);
-	} else if (dice < 85) {
+	} else if (dice < 83) {
 		write_config(g);
+	} else if (dice < 88) {
+		plug(m);
 	} else if (dice < 92) {
 		guest_new_bell(q, sim_chance(50) ? &q->kick : &q->call);
 	} else if (dice < 96) {
@@ -263,7 +277,9 @@ static void tick(struct timer *t)
 		migrate(m);
 		return;
 	}
-	if (m->ops_left) {
+	if (g->unplugging) {
+		guest_unplug(g);
+	} else if (m->ops_left) {
 		if (g->protocol & VU_P_BIT(CONFIG))
 			guest_say_config(g);
 		do_something(m);
@@ -303,7 +319,7 @@ static void nonsense(struct member *m)
 		guest_say_memory(g);
 	}
 	for (uint32_t n = 0; n < g->queue_count; n++)
-		bell_ring(&g->queues[n].kick);
+		guest_kick(&g->queues[n]);
 }
 
 /* --- guests ------------------------------------------------------------------------------------------------------- */
@@ -316,7 +332,9 @@ static void draw_guest(struct guest *g)
 	            (sim_draw(UINT64_MAX) & RING_FEATURES);
 	packed = g->wanted & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	g->wanted_protocol = VU_P_BIT(REPLY_ACK) | VU_P_BIT(MQ) | VU_P_BIT(CONFIG) | VU_P_BIT(LOG_SHMFD) |
-		VU_P_BIT(CONFIGURE_MEM_SLOTS) | (sim_chance(60) ? VU_P_BIT(INFLIGHT_SHMFD) : 0) |
+		(sim_chance(50) ? VU_P_BIT(CONFIGURE_MEM_SLOTS) : 0) |
+		(sim_chance(20) ? VU_P_BIT(INBAND_NOTIFICATIONS) | VU_P_BIT(BACKEND_REQ) : 0) |
+		(sim_chance(60) ? VU_P_BIT(INFLIGHT_SHMFD) : 0) |
 		(sim_chance(50) ? VU_P_BIT(STATUS) : 0) | (sim_chance(50) ? VU_P_BIT(RESET_DEVICE) : 0);
 	g->features = 0;
 	g->queue_count = 1 + (uint32_t)sim_draw(GUEST_QUEUES_MAX);
@@ -693,16 +711,18 @@ int main(int argc, char **argv)
 	int rc = seeds_main(argc, argv, 40, run);
 
 	printf("%llu requests, %llu of SCSI, %llu failed; %llu moves; %llu stops; %llu remaps; %llu hung up, %llu killed; "
-	       "%llu resets; %llu migrations, %llu pages marked; %llu deletions; %llu growths; %llu times nonsense\n",
+	       "%llu resets; %llu migrations, %llu pages marked; %llu deletions; %llu growths; %llu plugged; "
+	       "%llu times nonsense\n",
 	       (unsigned long long)all.ios, (unsigned long long)all.scsi, (unsigned long long)all.failed,
 	       (unsigned long long)all.moves, (unsigned long long)all.stops, (unsigned long long)all.remaps,
 	       (unsigned long long)all.hang_ups, (unsigned long long)all.kills, (unsigned long long)all.resets,
 	       (unsigned long long)all.migrations, (unsigned long long)all.pages, (unsigned long long)all.deletions,
-	       (unsigned long long)all.growths, (unsigned long long)all.nonsense);
+	       (unsigned long long)all.growths, (unsigned long long)all.plugs,
+	       (unsigned long long)all.nonsense);
 	if (!rc && argc == 1 && (all.ios < 10000 || all.scsi < 1000 || all.moves < 200 || all.stops < 40 ||
 	                         all.remaps < 40 || all.hang_ups < 40 || all.kills < 20 || all.resets < 20 ||
 	                         all.migrations < 20 || all.pages < 100 || all.deletions < 10 || all.growths < 5 ||
-	                         all.nonsense < 100)) {
+	                         all.plugs < 20 || all.nonsense < 100)) {
 		fprintf(stderr, "too little happened for this to prove anything\n");
 		return 1;
 	}
