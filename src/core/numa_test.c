@@ -2,6 +2,7 @@
 /* numa_test.c: a machine with two memory nodes, as sysfs would tell of it: who belongs where, and that memory is asked
  * for there. The machine that runs this has one node, or several; node 0 it has. */
 #include <linux/mempolicy.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -9,6 +10,7 @@
 
 #include "core/mem.h"
 #include "core/rig_test.h"
+#include "core/sched.h"
 
 static char dir[64];
 
@@ -120,6 +122,36 @@ static void a_single_number_is_a_list(void **state)
 	core_free(rig.core);
 }
 
+/* What an adapter brings begins near it, where others are not fewer. */
+static void what_has_a_node_begins_there(void **state)
+{
+	struct sched_place p = { 0 };
+	int cpus[2], count = 0;
+	cpu_set_t mine;
+	char text[16];
+
+	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	for (int i = 0; i < CPU_SETSIZE && count < 2; i++)
+		if (CPU_ISSET(i, &mine))
+			cpus[count++] = i;
+	if (count < 2)
+		skip();
+	for (int i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text), "%d\n", cpus[i]);
+		tell(i ? "node1" : "node0", text);
+	}
+	rig_make(&(struct core_opts){ .cpus = rig_cpus(2), .topology_dir = dir, .stall_ms = 60000 });
+	sched_place_init(&p, rig.core);
+	for (int round = 0; round < 4; round++) {
+		struct reactor *r = sched_place_on_node(&p, 1);
+
+		assert_int_equal(reactor_node(r), 1);
+		assert_int_equal(reactor_node(sched_place_on_node(&p, 1)), 0); /* it has fewer now */
+	}
+	assert_non_null(sched_place_on_node(&p, -1));
+	core_free(rig.core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -127,6 +159,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_node_is_asked_for_nothing, begin, end),
 		cmocka_unit_test(nobody_knows),
 		cmocka_unit_test_setup_teardown(a_single_number_is_a_list, begin, end),
+		cmocka_unit_test_setup_teardown(what_has_a_node_begins_there, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
