@@ -26,6 +26,8 @@ struct mem_region {
 	size_t len;
 	uint32_t id;         /* set when it is added; never used again for another one */
 	bool of_buffers;     /* mem_take()'s come from it */
+	bool shared;         /* with another process, which may exchange its pages (a balloon does): who pins them would go on
+	                      * using the old ones */
 	struct list link;
 };
 
@@ -111,8 +113,8 @@ struct mem_hook {
 };
 void mem_hook_add(struct core *core, struct mem_hook *h);
 void mem_hook_remove(struct core *core, struct mem_hook *h);
-/* One more region that hooks shall hear of (a RAM disk's pages, a guest's memory); `r` stays the caller's
- * until it is removed. Control reactor. */
+/* One more region that hooks shall hear of (a guest's memory, say); `r` stays the caller's until it is removed. Control
+ * reactor. */
 void mem_region_add(struct core *core, struct mem_region *r);
 void mem_region_remove(struct core *core, struct mem_region *r);
 

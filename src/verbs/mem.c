@@ -74,8 +74,11 @@ void verbs_mem_end(struct verbs *v) { mem_hook_remove(v->core, &v->hook); }
 static void region_added(struct mem_hook *h, const struct mem_region *r)
 {
 	struct verbs *v = container_of(h, struct verbs, hook);
-	struct verbs_region *region = base_zalloc(sizeof(*region));
+	struct verbs_region *region;
 
+	if (r->shared)
+		return; /* registering pins it; and what is told a key to it could reach all of a guest */
+	region = base_zalloc(sizeof(*region));
 	region->r = r;
 	list_add_tail(&v->regions, &region->link);
 	list_each(l, &v->devs) {

@@ -74,8 +74,9 @@ void verbs_unwatch(struct verbs *v, struct verbs_watcher *w);
 
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 
-/* Registered memory: all arenas of mem_hook (the buffers of mem_take(), a guest's memory) are, with every adapter, as
- * long as they exist; on the helper pool, not at once. An adapter's VERBS_DEV_CAME comes after the buffers are. */
+/* Registered memory: all regions of mem_hook that are ours alone (the buffers of mem_take(); not a guest's memory) are,
+ * with every adapter, as long as they exist; on the helper pool, not at once. An adapter's VERBS_DEV_CAME comes after
+ * the buffers are. */
 struct verbs_key {
 	uint32_t lkey; /* for our own work requests */
 	uint32_t rkey; /* for the other side's: remote read and write */

@@ -506,7 +506,7 @@ static struct mem_region region;
 
 static void add_region(void *arg)
 {
-	region = (struct mem_region){ .base = region_memory, .len = 1 << 16 };
+	region = (struct mem_region){ .base = region_memory, .len = 1 << 16, .shared = arg != NULL };
 	mem_region_add(pair.core, &region);
 }
 
@@ -534,7 +534,7 @@ static bool finds(uint32_t reactor, const void *at, size_t len)
 	return f.found;
 }
 
-/* A guest's memory is registered while it exists, from end to end, and not beyond. */
+/* Memory is registered while it exists, from end to end, and not beyond. */
 static void regions_are_found_while_they_exist(void **state)
 {
 	open_pair(0);
@@ -555,6 +555,11 @@ static void regions_are_found_while_they_exist(void **state)
 		assert_false(finds(0, region_memory, 1)); /* at once: something else may lie there now */
 		assert_false(finds(1, region_memory, 1));
 	}
+	/* one that a guest has too, which a balloon may take pages from: not at all */
+	world_on(core_control(pair.core), add_region, &pair);
+	world_pass_ms(50);
+	assert_false(finds(0, region_memory, 1));
+	world_on(core_control(pair.core), remove_region, NULL);
 	/* and one that goes before it is registered */
 	world_on(core_control(pair.core), add_region, NULL);
 	world_on(core_control(pair.core), remove_region, NULL);

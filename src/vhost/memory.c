@@ -37,6 +37,7 @@ struct vhost_region *vhost_region_map(struct vhost_session_priv *s, const struct
 	share_on_broken(&r->share, core_control(s->vhost->core), broken);
 	r->region.base = r->share.base;
 	r->region.len = r->share.len;
+	r->region.shared = true;
 	mem_region_add(s->vhost->core, &r->region);
 	return r;
 }
