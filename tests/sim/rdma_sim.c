@@ -550,12 +550,14 @@ static void world_begin(struct world *w)
 	w->media.hold_ns_max = NS_PER_MS + sim_draw(400 * NS_PER_MS);
 	w->oracle = oracle_make(w->media.blocks, w->media.block_size);
 	w->target.media = &w->media;
-	w->target.core = daemon_core_make_scarce(1 + (uint32_t)sim_draw(3));
+	w->target.core = w->peaceful ? daemon_core_make(1 + (uint32_t)sim_draw(3), 0) /* nobody may be refused */
+	                             : daemon_core_make_scarce(1 + (uint32_t)sim_draw(3));
 	w->target.opts = (struct nvmf_transport_opts){
 		.in_capsule_data_size = (uint32_t)(sim_draw(4) * 4096), .max_io_size = sim_chance(50) ? 131072 : 1u << 20,
 		.max_queue_depth = (uint16_t)(4 + sim_draw(128)), .max_io_qpairs_per_ctrlr = 8, .max_aq_depth = 32,
 		.data_timeout_ms = 1000 + (uint32_t)sim_draw(5000), .no_srq = sim_chance(20), .no_wr_batching = sim_chance(20),
 		.max_srq_depth = sim_chance(50) ? 64 + (uint32_t)sim_draw(200) : 0,
+		.num_cqe = adapter.lacks_cq_resize ? 32768 : (uint32_t)sim_draw(100),
 	};
 	rdma_target_start(&w->target, &adapter);
 	sicks[0] = (struct sick){ .adapter = w->target.adapter };

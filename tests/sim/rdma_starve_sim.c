@@ -297,6 +297,7 @@ static void world_start(struct world *w, uint32_t cores, uint64_t memory, uint32
 		.in_capsule_data_size = sim_chance(50) ? 4096 : 0, .max_io_size = IO_BYTES, .max_queue_depth = 16,
 		.max_io_qpairs_per_ctrlr = QPAIRS_A_HOST, .max_aq_depth = 32, .data_timeout_ms = DATA_TIMEOUT_MS,
 		.no_srq = sim_chance(30), .no_wr_batching = sim_chance(20), .max_srq_depth = 128,
+		.num_cqe = adapter.lacks_cq_resize ? 32768 : (uint32_t)sim_draw(100),
 	};
 	rdma_target_start(&w->target, &adapter);
 	w->members = members;
