@@ -26,8 +26,8 @@ struct mem_region {
 	size_t len;
 	uint32_t id;         /* set when it is added; never used again for another one */
 	bool of_buffers;     /* mem_take()'s come from it */
-	bool shared;         /* with another process, which may exchange its pages (a balloon does): who pins them would go on
-	                      * using the old ones */
+	bool shared;         /* with another process, which may exchange its pages (a balloon does): who pins them would go
+	                      * on using the old ones */
 	struct list link;
 };
 
