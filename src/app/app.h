@@ -18,6 +18,7 @@
 
 struct bdev_registry;
 struct iscsi_target;
+struct keyring;
 struct load_rpc;
 struct metrics;
 struct nvme_rpc;
@@ -39,6 +40,7 @@ struct app {
 	struct rpc_host host;
 	struct rpc *rpc;
 	struct rpc_core_methods *core_methods;
+	struct keyring *keyring;
 	struct bdev_registry *bdevs;
 	struct bdev_rpc *bdev_rpc;
 	struct load_rpc *load;

@@ -19,6 +19,8 @@
 #include "bdev/bdev_device.h"
 #include "iscsi/iscsi.h"
 #include "iscsi/iscsi_rpc.h"
+#include "keyring/keyring.h"
+#include "keyring/keyring_rpc.h"
 #include "load/load_rpc.h"
 #include "nvme/nvme_rpc.h"
 #include "nvme/rdma/rdma.h"
@@ -40,6 +42,8 @@ struct app_module {
 static int rpc_start(struct app *a, struct err *e);
 static bool rpc_stop(struct app *a);
 static bool verbs_stop(struct app *a);
+static int keyring_start(struct app *a, struct err *e);
+static bool keyring_stop(struct app *a);
 static int bdev_start(struct app *a, struct err *e);
 static void device_came(struct bdev_arrival *arrival, struct bdev *b);
 static bool bdev_stop(struct app *a);
@@ -66,6 +70,7 @@ static const struct app_module modules[] = {
 	/* name          start           stop */
 	{ "rpc",         rpc_start,      rpc_stop },
 	{ "verbs",       NULL,           verbs_stop },
+	{ "keyring",     keyring_start,  keyring_stop },
 	{ "bdev",        bdev_start,     bdev_stop },
 	{ "remote",      remote_start,   remote_module_stop },
 	{ "virtio",      virtio_start,   virtio_module_stop },
@@ -125,6 +130,21 @@ static bool rpc_stop(struct app *a)
 {
 	rpc_core_methods_free(a->core_methods);
 	rpc_free(a->rpc);
+	return true;
+}
+
+/* --- keyring: secrets by name ---------------------------------------------------------------------------------- */
+
+static int keyring_start(struct app *a, struct err *e)
+{
+	a->keyring = keyring_make();
+	keyring_rpc_add(a->rpc, a->keyring);
+	return 0;
+}
+
+static bool keyring_stop(struct app *a)
+{
+	keyring_free(a->keyring);
 	return true;
 }
 
@@ -272,6 +292,7 @@ static int nvmf_start(struct app *a, struct err *e)
 {
 	a->nvmf = nvmf_target_make(a->core, a->bdevs);
 	nvmf_offer_transport(a->nvmf, &nvmf_rdma_ops);
+	nvmf_set_keyring(a->nvmf, a->keyring);
 	nvmf_rpc_add(a->rpc, a->nvmf);
 	return 0;
 }

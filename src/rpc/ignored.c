@@ -18,7 +18,6 @@
 /* method                              subsystem     key: calls that differ in it are kept apart
  *                                                               why it has no meaning here */
 #define IGNORED_METHODS(X) \
-	X(keyring_linux_set_options,       "keyring",    NULL,       "keys of the kernel's keyring are not used") \
 	X(iobuf_set_options,               "iobuf",      NULL,       "buffers have one budget: --memory") \
 	X(sock_impl_set_options,           "sock",       "impl_name", "there is one kind of socket, and it tunes itself") \
 	X(sock_set_default_impl,           "sock",       NULL,       "there is one kind of socket") \
