@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* change.c: changes of the configuration take turns, and the steps they are made of. */
+#include "keyring/keyring.h"
 #include "nvmf/change.h"
 
 static void go_on(struct nvmf_target *t);
@@ -85,6 +86,8 @@ static void work_done(struct seq *s)
 		bdev_served_unref(&w->which->dev);
 	if (w->roster)
 		nvmf_roster_unref(t, w->roster);
+	keyring_key_unref(w->key);
+	keyring_key_unref(w->ctrlr_key);
 	free(w->ns);
 	free(w->listeners);
 	free(w);

@@ -36,6 +36,8 @@ struct nvmf_work {
 	const struct nvmf_transport_ops *ops;
 	struct nvmf_transport *transport; /* to be removed */
 	struct nvmf_transport_opts tr_opts;
+	struct keyring_key *key, *ctrlr_key; /* of a host; references */
+	bool set_key, set_ctrlr_key;
 	bool allow;
 	uint8_t ana;
 	uint32_t group;                   /* ANA */

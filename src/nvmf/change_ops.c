@@ -2,6 +2,7 @@
 /* change_ops.c: every kind of change: how it edits the next version, and its steps. */
 #include <ctype.h>
 
+#include "keyring/keyring.h"
 #include "nvmf/change.h"
 
 #define DEFAULT_SERIAL "00000000000000000000"
@@ -483,9 +484,39 @@ static int build_add_host(struct nvmf_work *w, struct err *e)
 		               s->host_count);
 	s->hosts = realloc(s->hosts, (s->host_count + 1) * sizeof(*s->hosts));
 	must(s->hosts != NULL);
-	memset(s->hosts[s->host_count], 0, sizeof(*s->hosts));
-	text_in(s->hosts[s->host_count++], sizeof(*s->hosts), w->host);
+	s->hosts[s->host_count] = (struct nvmf_host){ .key = keyring_key_ref(w->key),
+		.ctrlr_key = keyring_key_ref(w->ctrlr_key) };
+	text_in(s->hosts[s->host_count].nqn, sizeof(s->hosts->nqn), w->host);
+	s->host_count++;
 	w->next->genctr++;
+	return 0;
+}
+
+/* Connections stay: who proves itself from now on does it by the new keys. */
+static int build_set_keys(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
+	struct nvmf_host *h;
+	int at;
+
+	if (!s)
+		return e->code;
+	at = nvmf_subsystem_host_at(s, w->host);
+	if (at < 0)
+		return err_set(e, -ENOENT, "host: '%s' is not in the list of '%s'; nvmf_subsystem_add_host adds it", w->host,
+		               w->nqn);
+	h = &s->hosts[at];
+	if (!w->set_key && w->set_ctrlr_key && w->ctrlr_key && !h->key)
+		return err_set(e, -EINVAL, "dhchap_ctrlr_key: host '%s' has no dhchap_key, without which it is of no use; give "
+		               "both", w->host);
+	if (w->set_key) {
+		keyring_key_unref(h->key);
+		h->key = keyring_key_ref(w->key);
+	}
+	if (w->set_ctrlr_key) {
+		keyring_key_unref(h->ctrlr_key);
+		h->ctrlr_key = keyring_key_ref(w->ctrlr_key);
+	}
 	return 0;
 }
 
@@ -499,8 +530,10 @@ static int build_remove_host(struct nvmf_work *w, struct err *e)
 	at = nvmf_subsystem_host_at(s, w->host);
 	if (at < 0)
 		return err_set(e, -ENOENT, "host: '%s' is not in the list of '%s'", w->host, w->nqn);
+	keyring_key_unref(s->hosts[at].key);
+	keyring_key_unref(s->hosts[at].ctrlr_key);
 	s->host_count--;
-	memmove(s->hosts[at], s->hosts[at + 1], (s->host_count - (uint32_t)at) * sizeof(*s->hosts));
+	memmove(&s->hosts[at], &s->hosts[at + 1], (s->host_count - (uint32_t)at) * sizeof(*s->hosts));
 	w->next->genctr++;
 	return 0;
 }
@@ -534,9 +567,32 @@ static struct nvmf_work *hosts_work(struct nvmf_change *c, const char *name, con
 
 void nvmf_add_host(struct nvmf_change *c, const char *nqn, const char *host_nqn)
 {
+	nvmf_add_host_keys(c, nqn, host_nqn, &(struct nvmf_host_keys){ 0 });
+}
+
+static void take_keys(struct nvmf_work *w, const struct nvmf_host_keys *keys)
+{
+	w->key = keyring_key_ref(keys->key);
+	w->ctrlr_key = keyring_key_ref(keys->ctrlr_key);
+	w->set_key = keys->set_key;
+	w->set_ctrlr_key = keys->set_ctrlr_key;
+}
+
+void nvmf_add_host_keys(struct nvmf_change *c, const char *nqn, const char *host_nqn, const struct nvmf_host_keys *keys)
+{
 	struct nvmf_work *w = hosts_work(c, "add host", nqn, host_nqn);
 
+	take_keys(w, keys);
 	w->build = build_add_host;
+	nvmf_work_start(w);
+}
+
+void nvmf_set_host_keys(struct nvmf_change *c, const char *nqn, const char *host_nqn, const struct nvmf_host_keys *keys)
+{
+	struct nvmf_work *w = hosts_work(c, "set host's keys", nqn, host_nqn);
+
+	take_keys(w, keys);
+	w->build = build_set_keys;
 	nvmf_work_start(w);
 }
 

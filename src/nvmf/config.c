@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* config.c: versions of the configuration: copy, change the copy, count what versions share. */
 #include "nvmf/config.h"
+
+#include "keyring/keyring.h"
 #include "nvmf/target.h"
 
 static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s);
@@ -106,9 +108,16 @@ bool nvmf_subsystem_allows_host(const struct nvmf_subsystem *s, const char *host
 int nvmf_subsystem_host_at(const struct nvmf_subsystem *s, const char *host_nqn)
 {
 	for (uint32_t i = 0; i < s->host_count; i++)
-		if (!strcmp(s->hosts[i], host_nqn))
+		if (!strcmp(s->hosts[i].nqn, host_nqn))
 			return (int)i;
 	return -1;
+}
+
+bool nvmf_subsystem_wants_proof(const struct nvmf_subsystem *s, const char *host_nqn)
+{
+	int at = nvmf_subsystem_host_at(s, host_nqn);
+
+	return at >= 0 && s->hosts[at].key;
 }
 
 int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
@@ -185,6 +194,10 @@ static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s)
 	c->ns = copy_of(s->ns, s->ns_max * sizeof(*s->ns));
 	c->ns_changed = copy_of(s->ns_changed, s->ns_max * sizeof(*s->ns_changed));
 	c->hosts = copy_of(s->hosts, s->host_count * sizeof(*s->hosts));
+	for (uint32_t i = 0; i < c->host_count; i++) {
+		keyring_key_ref(c->hosts[i].key);
+		keyring_key_ref(c->hosts[i].ctrlr_key);
+	}
 	c->listeners = copy_of(s->listeners, s->listener_count * sizeof(*s->listeners));
 	for (uint32_t i = 0; i < c->listener_count; i++)
 		c->listeners[i].ana = copy_of(s->listeners[i].ana, s->ns_max + 1);
@@ -205,6 +218,10 @@ static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s)
 	nvmf_roster_unref(t, s->roster);
 	for (uint32_t i = 0; i < s->listener_count; i++)
 		free(s->listeners[i].ana);
+	for (uint32_t i = 0; i < s->host_count; i++) {
+		keyring_key_unref(s->hosts[i].key);
+		keyring_key_unref(s->hosts[i].ctrlr_key);
+	}
 	free(s->ns);
 	free(s->ns_changed);
 	free(s->hosts);

@@ -51,6 +51,12 @@ struct nvmf_listener {
 	uint64_t ana_changed;                  /* number of the change that last set one; 0: never */
 };
 
+/* Who may use a subsystem, and by which keys it proves who it is, and we do. */
+struct nvmf_host {
+	char nqn[NVMF_NQN_MAX + 1];
+	struct keyring_key *key, *ctrlr_key;   /* references; NULL: none */
+};
+
 struct nvmf_subsystem {
 	uint32_t refs;                         /* control: versions that hold it */
 	uint64_t stamp;                        /* no other subsystem, and no other version of this one, has it */
@@ -67,7 +73,7 @@ struct nvmf_subsystem {
 	struct nvmf_roster *roster;            /* its controllers: control only */
 	struct nvmf_ns **ns;                   /* [nsid - 1]; NULL: inactive */
 	uint64_t *ns_changed;                  /* [nsid - 1]: number of the change that last added, removed or resized it */
-	char (*hosts)[NVMF_NQN_MAX + 1];
+	struct nvmf_host *hosts;
 	uint32_t host_count;
 	struct nvmf_listener *listeners;
 	uint32_t listener_count;
@@ -96,6 +102,7 @@ void nvmf_config_remove_subsystem(struct nvmf_config *c, uint32_t id);
 void nvmf_subsystem_set_ns(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t nsid, struct nvmf_ns *ns);
 bool nvmf_subsystem_allows_host(const struct nvmf_subsystem *s, const char *host_nqn);
 int nvmf_subsystem_host_at(const struct nvmf_subsystem *s, const char *host_nqn); /* -1: not there */
+bool nvmf_subsystem_wants_proof(const struct nvmf_subsystem *s, const char *host_nqn);
 int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
                                const struct net_addr *a);
 

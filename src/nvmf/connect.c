@@ -18,6 +18,7 @@ struct connect {
 	uint16_t status;
 	struct nvmf_ctrlr *ctrlr;
 	struct nvmf_seat *seat;
+	bool must_authenticate;
 };
 
 static void decide_on_control(struct msg *m);
@@ -196,6 +197,7 @@ static void decide_on_control(struct msg *m)
 	log_debug("nvmf: connect of %.*s to queue %u of %.*s: status %03xh", (int)sizeof(c->data.hostnqn), c->data.hostnqn,
 	          le16_get(c->req->cmd.connect.qid), (int)sizeof(c->data.subsysnqn), c->data.subsysnqn, c->status);
 	if (c->seat) {
+		c->must_authenticate = nvmf_subsystem_wants_proof(s, c->data.hostnqn);
 		c->seat->size = (uint16_t)(le16_get(c->req->cmd.connect.sqsize) + 1);
 		c->seat->local = c->local;
 		c->seat->peer = c->peer;
@@ -236,6 +238,9 @@ static void bind_qpair(struct connect *c)
 		atomic_fetch_add_explicit(&qp->nc->current_admin_qpairs, 1, memory_order_relaxed);
 		nvmf_ctrlr_begin(ctrlr, qp);
 	}
+	qp->served = !c->must_authenticate;
+	if (c->must_authenticate)
+		nvmf_auth_require(qp);
 	qp->transport->ops->qpair_sized(qp);
 }
 
@@ -250,7 +255,7 @@ static void answer_on_core(struct msg *m)
 	if (!status) {
 		bind_qpair(c);
 		req->cpl.cntlid = le16_of(c->ctrlr->cntlid);
-		req->cpl.authreq = le16_of(0);
+		req->cpl.authreq = le16_of(c->must_authenticate ? NVME_AUTHREQ_ATR : 0);
 	}
 	free(c);
 	nvmf_req_complete(req, status);

@@ -193,7 +193,7 @@ static void properties(void **state)
 	sqe.property.attrib = 0;
 	sqe.property.ofst = le32_of(0x1000);
 	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), BAD_PARAM);
-	sqe.fctype = NVME_FABRICS_AUTH_SEND;
+	sqe.fctype = NVME_FABRICS_DISCONNECT;
 	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), NVME_SC_INVALID_OPCODE | NVME_SC_DNR);
 }
 

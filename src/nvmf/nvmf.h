@@ -59,6 +59,20 @@ struct nvmf_ns_opts {
 void nvmf_add_ns(struct nvmf_change *c, const char *nqn, const struct nvmf_ns_opts *opts);
 void nvmf_remove_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid);
 void nvmf_add_host(struct nvmf_change *c, const char *nqn, const char *host_nqn);
+/* The same with keys: who has one has to prove it at each connection, and so do we where there is a ctrlr_key. What is
+ * referred to is kept by the target's own references. */
+struct keyring;
+struct keyring_key;
+struct nvmf_host_keys {
+	struct keyring_key *key, *ctrlr_key; /* NULL: none */
+	bool set_key, set_ctrlr_key;         /* nvmf_set_host_keys(): which of them; others stay */
+};
+void nvmf_add_host_keys(struct nvmf_change *c, const char *nqn, const char *host_nqn,
+                        const struct nvmf_host_keys *keys);
+void nvmf_set_host_keys(struct nvmf_change *c, const char *nqn, const char *host_nqn,
+                        const struct nvmf_host_keys *keys);
+/* Where methods find keys by their names. */
+void nvmf_set_keyring(struct nvmf_target *t, struct keyring *k);
 void nvmf_remove_host(struct nvmf_change *c, const char *nqn, const char *host_nqn);
 void nvmf_allow_any_host(struct nvmf_change *c, const char *nqn, bool allow);
 void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);

@@ -2,6 +2,8 @@
 /* nvmf_get_rpc.c: methods that tell what the target is, and its part of the saved configuration. Shapes are SPDK's. */
 #include <strings.h>
 
+#include "fabric/auth.h"
+#include "keyring/keyring.h"
 #include "nvmf/nvmf_rpc_priv.h"
 
 /* --- pieces ---------------------------------------------------------------------------------------------- */
@@ -16,6 +18,15 @@ static void add_address(struct json_object *o, const struct nvmf_transport *tr, 
 	json_add_text(o, "adrfam", net_addr_family(a) == NET_IPV6 ? "IPv6" : "IPv4");
 	json_add_text(o, "traddr", net_addr_host(a, host));
 	json_add_text(o, "trsvcid", port);
+}
+
+static void add_host(struct json_object *o, const char *as, const struct nvmf_host *h)
+{
+	json_add_text(o, as, h->nqn);
+	if (h->key)
+		json_add_text(o, "dhchap_key", h->key->name);
+	if (h->ctrlr_key)
+		json_add_text(o, "dhchap_ctrlr_key", h->ctrlr_key->name);
 }
 
 static void add_hex(struct json_object *o, const char *key, const uint8_t *bytes, size_t len)
@@ -105,7 +116,7 @@ static void show_subsystem(struct json_object *array, const struct nvmf_subsyste
 	json_add_bool(o, "allow_any_host", s->allow_any_host);
 	list = json_add_array(o, "hosts");
 	for (uint32_t i = 0; i < s->host_count; i++)
-		json_add_text(json_append_object(list), "nqn", s->hosts[i]);
+		add_host(json_append_object(list), "nqn", &s->hosts[i]);
 	if (s->discovery)
 		return;
 	json_add_text(o, "serial_number", s->serial);
@@ -175,6 +186,7 @@ static void handle_get_controllers(struct rpc_call *call, void *args)
 static void show_qpair(struct json_object *array, const struct nvmf_ctrlr *c, struct nvmf_seat *seat)
 {
 	struct json_object *o = json_append_object(array);
+	uint32_t auth = atomic_load(&seat->auth);
 	char thread[32];
 	struct text t = text_over(thread, sizeof(thread));
 
@@ -187,6 +199,13 @@ static void show_qpair(struct json_object *array, const struct nvmf_ctrlr *c, st
 	json_add_u64(o, "size", seat->size);
 	add_address(json_add_object(o, "listen_address"), c->transport, &seat->local);
 	add_address(json_add_object(o, "peer_address"), c->transport, &seat->peer);
+	if (auth) {
+		struct json_object *a = json_add_object(o, "auth");
+
+		json_add_text(a, "state", fabric_auth_ctrlr_state_name(auth >> 16 & 0xff));
+		json_add_text(a, "digest", auth >> 8 & 0xff ? fabric_auth_hash_name(auth >> 8 & 0xff) : "unknown");
+		json_add_text(a, "dhgroup", auth >> 8 & 0xff ? fabric_auth_group_name(auth & 0xff) : "unknown");
+	}
 }
 
 static void handle_get_qpairs(struct rpc_call *call, void *args)
@@ -476,7 +495,7 @@ static void save_subsystem(void *arg, struct json_object *array)
 	for (uint32_t i = 0; i < s->host_count; i++) {
 		p = save_call(array, "nvmf_subsystem_add_host");
 		json_add_text(p, "nqn", s->nqn);
-		json_add_text(p, "host", s->hosts[i]);
+		add_host(p, "host", &s->hosts[i]);
 	}
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
@@ -487,6 +506,15 @@ static void save_subsystem(void *arg, struct json_object *array)
 		add_address(json_add_object(p, "listen_address"), s->listeners[i].transport, &s->listeners[i].addr);
 		save_ana(array, s, &s->listeners[i]);
 	}
+}
+
+static void add_set(struct json_object *o, const char *key, uint32_t set, const char *(*name)(uint8_t id))
+{
+	struct json_object *list = json_add_array(o, key);
+
+	for (uint8_t id = 0; id < 32; id++)
+		if (set & 1u << id)
+			json_object_array_add(list, json_object_new_string(name(id)));
 }
 
 static void save_startup(struct nvmf_target *t, struct json_object *array)
@@ -500,6 +528,10 @@ static void save_startup(struct nvmf_target *t, struct json_object *array)
 		if (t->place_mask_set)
 			json_add_text(p, "poll_groups_mask", mask);
 		free(mask);
+		if (t->auth_hashes_set)
+			add_set(p, "dhchap_digests", t->auth_hashes, fabric_auth_hash_name);
+		if (t->auth_groups_set)
+			add_set(p, "dhchap_dhgroups", t->auth_groups, fabric_auth_group_name);
 	}
 	if (t->subsystems_max_set)
 		json_add_u64(save_call(array, "nvmf_set_max_subsystems"), "max_subsystems", t->subsystems_max);

@@ -4,6 +4,8 @@
 
 #include <strings.h>
 
+#include "fabric/auth.h"
+#include "keyring/keyring.h"
 #include "nvmf/nvmf_rpc_priv.h"
 #include "rpc/state.h"
 
@@ -348,12 +350,122 @@ static const struct rpc_param host_params[] = {
 	TGT(struct host_args),
 };
 
+struct keyed_host_args {
+	char *nqn, *host, *tgt_name, *dhchap_key, *dhchap_ctrlr_key;
+};
+
+static const struct rpc_param keyed_host_params[] = {
+	NQN(struct keyed_host_args),
+	RPC_PARAM(struct keyed_host_args, host, .required = true, .doc = "NQN of the host."),
+	TGT(struct keyed_host_args),
+	RPC_PARAM(struct keyed_host_args, dhchap_key,
+	          .doc = "Name of the key (keyring_file_add_key) by which the host proves who it is: DH-HMAC-CHAP."),
+	RPC_PARAM(struct keyed_host_args, dhchap_ctrlr_key,
+	          .doc = "Name of the key by which its controllers prove who they are, when the host asks for that."),
+};
+
+/* Its keys are read once before the change, so that who gives a wrong one hears of it, and not the host. */
+struct keyed_call {
+	struct job job;
+	struct rpc_call *call;
+	const struct keyed_host_args *args;
+	struct nvmf_host_keys keys;
+	int rc;
+	struct err err;
+	void (*change)(struct nvmf_change *c, const char *nqn, const char *host, const struct nvmf_host_keys *keys);
+};
+
+static int try_key(const struct keyring_key *key, const char *param, struct err *ret)
+{
+	struct fabric_auth_key secret = { 0 };
+	struct err e = { 0 };
+	int rc = key ? nvmf_auth_key_read(key, &secret, &e) : 0;
+
+	fabric_auth_key_wipe(&secret);
+	return rc ? err_set(ret, rc, "%s: %s", param, e.text) : 0;
+}
+
+static void try_keys_in_job(struct job *j)
+{
+	struct keyed_call *k = container_of(j, struct keyed_call, job);
+
+	k->rc = try_key(k->keys.key, "dhchap_key", &k->err);
+	if (!k->rc)
+		k->rc = try_key(k->keys.ctrlr_key, "dhchap_ctrlr_key", &k->err);
+}
+
+static void keyed_end(struct keyed_call *k)
+{
+	if (k->err.code)
+		rpc_reply_err(k->call, &k->err);
+	else
+		k->change(&change_make(k->call)->change, k->args->nqn, k->args->host, &k->keys);
+	keyring_key_unref(k->keys.key);
+	keyring_key_unref(k->keys.ctrlr_key);
+	free(k);
+}
+
+static void keys_tried(struct job *j)
+{
+	keyed_end(container_of(j, struct keyed_call, job));
+}
+
+static struct keyring_key *key_named(struct nvmf_target *t, const char *param, const char *name, struct err *e)
+{
+	if (!name || e->code)
+		return NULL;
+	if (t->keyring)
+		return keyring_get(t->keyring, param, name, e);
+	err_set(e, -ENOTSUP, "%s: there is no keyring here", param);
+	return NULL;
+}
+
+static struct keyed_call *keyed_make(struct rpc_call *call, const struct keyed_host_args *a)
+{
+	struct nvmf_target *t = rpc_ctx(call);
+	struct keyed_call *k = base_zalloc(sizeof(*k));
+
+	k->call = call;
+	k->args = a;
+	k->keys.set_key = rpc_given(call, "dhchap_key");
+	k->keys.set_ctrlr_key = rpc_given(call, "dhchap_ctrlr_key");
+	k->keys.key = key_named(t, "dhchap_key", a->dhchap_key, &k->err);
+	k->keys.ctrlr_key = key_named(t, "dhchap_ctrlr_key", a->dhchap_ctrlr_key, &k->err);
+	return k;
+}
+
+static void keyed_start(struct keyed_call *k)
+{
+	if (k->err.code || (!k->keys.key && !k->keys.ctrlr_key))
+		keyed_end(k);
+	else
+		job_start(&k->job, try_keys_in_job, keys_tried);
+}
+
 static void handle_add_host(struct rpc_call *call, void *args)
 {
-	struct host_args *a = args;
+	struct keyed_host_args *a = args;
+	struct keyed_call *k;
 
-	if (nvmf_rpc_target_ok(call, a->tgt_name))
-		nvmf_add_host(&change_make(call)->change, a->nqn, a->host);
+	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+		return;
+	k = keyed_make(call, a);
+	k->change = nvmf_add_host_keys;
+	if (k->keys.ctrlr_key && !k->keys.key)
+		err_set(&k->err, -EINVAL, "dhchap_ctrlr_key: is of no use without dhchap_key; give both");
+	keyed_start(k);
+}
+
+static void handle_set_keys(struct rpc_call *call, void *args)
+{
+	struct keyed_host_args *a = args;
+	struct keyed_call *k;
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+		return;
+	k = keyed_make(call, a);
+	k->change = nvmf_set_host_keys;
+	keyed_start(k);
 }
 
 static void handle_remove_host(struct rpc_call *call, void *args)
@@ -525,24 +637,64 @@ static void handle_set_max_subsystems(struct rpc_call *call, void *args)
 
 struct set_config {
 	char *poll_groups_mask;
+	struct rpc_texts dhchap_digests, dhchap_dhgroups;
 };
 
 static const struct rpc_param set_config_params[] = {
 	RPC_PARAM(struct set_config, poll_groups_mask,
 	          .doc = "CPUs on whose reactors connections may live: a mask or a list; all when left out."),
 	RPC_IGNORED("admin_cmd_passthru"), RPC_IGNORED("discovery_filter"),
-	RPC_IGNORED("discovery_filters"), RPC_IGNORED("dhchap_digests"), RPC_IGNORED("dhchap_dhgroups"),
+	RPC_IGNORED("discovery_filters"),
+	RPC_PARAM(struct set_config, dhchap_digests,
+	          .doc = "Hashes by which hosts may prove who they are: sha256, sha384, sha512; all when left out."),
+	RPC_PARAM(struct set_config, dhchap_dhgroups,
+	          .doc = "Diffie-Hellman groups that may be used for it: null, ffdhe2048, ffdhe3072, ffdhe4096, ffdhe6144, "
+	                 "ffdhe8192; all when left out."),
 	RPC_IGNORED("dup_host_policy"),
 };
+
+static bool parse_set(struct rpc_call *call, const char *param, const struct rpc_texts *names,
+                      int (*named)(const char *), uint32_t *set)
+{
+	uint32_t parsed = 0;
+
+	if (!rpc_given(call, param))
+		return true;
+	for (size_t i = 0; i < names->count; i++) {
+		int id = named(names->at[i]);
+
+		if (id < 0) {
+			rpc_reply_error(call, ERR_BAD_PARAM, "%s: there is no '%s'; see the method's help for those that exist",
+			                param, names->at[i]);
+			return false;
+		}
+		parsed |= 1u << id;
+	}
+	if (!parsed) {
+		rpc_reply_error(call, ERR_BAD_PARAM, "%s: an empty list would let no host in that has a key; leave it out "
+		                "for all", param);
+		return false;
+	}
+	*set = parsed;
+	return true;
+}
 
 static void handle_set_config(struct rpc_call *call, void *args)
 {
 	struct nvmf_target *t = rpc_ctx(call);
 	struct set_config *a = args;
+	uint32_t hashes = t->auth_hashes, groups = t->auth_groups;
 
+	if (!parse_set(call, "dhchap_digests", &a->dhchap_digests, fabric_auth_hash_named, &hashes) ||
+	    !parse_set(call, "dhchap_dhgroups", &a->dhchap_dhgroups, fabric_auth_group_named, &groups))
+		return;
 	if (a->poll_groups_mask && !nvmf_rpc_set_poll_groups_mask(call, t, a->poll_groups_mask))
 		return;
 	t->place_mask_set |= a->poll_groups_mask != NULL;
+	t->auth_hashes = hashes;
+	t->auth_groups = groups;
+	t->auth_hashes_set |= rpc_given(call, "dhchap_digests");
+	t->auth_groups_set |= rpc_given(call, "dhchap_dhgroups");
 	t->config_set = true;
 	rpc_reply_true(call);
 }
@@ -584,8 +736,10 @@ static const struct rpc_method methods[] = {
 	           .flags = RPC_RUNTIME, .returns = "the nsid", .doc = "Serve a device as a namespace of a subsystem."),
 	RPC_METHOD("nvmf_subsystem_remove_ns", struct remove_ns, remove_ns_params, handle_remove_ns,
 	           CHANGES, .doc = "Serve a namespace no more; its last commands are waited for."),
-	RPC_METHOD("nvmf_subsystem_add_host", struct host_args, host_params, handle_add_host,
-	           CHANGES, .doc = "Let a host use a subsystem."),
+	RPC_METHOD("nvmf_subsystem_add_host", struct keyed_host_args, keyed_host_params, handle_add_host,
+	           CHANGES, .doc = "Let a host use a subsystem; one with a key has to prove who it is."),
+	RPC_METHOD("nvmf_subsystem_set_keys", struct keyed_host_args, keyed_host_params, handle_set_keys,
+	           CHANGES, .doc = "Exchange keys of a host. What is connected stays; later proofs are by the new keys."),
 	RPC_METHOD("nvmf_subsystem_remove_host", struct host_args, host_params, handle_remove_host,
 	           CHANGES, .doc = "Let a host use a subsystem no more; its controllers are disconnected."),
 	RPC_METHOD("nvmf_subsystem_allow_any_host", struct allow_any, allow_any_params, handle_allow_any,
@@ -599,7 +753,8 @@ static const struct rpc_method methods[] = {
 	RPC_METHOD("nvmf_set_max_subsystems", struct max_subsystems, max_subsystems_params, handle_set_max_subsystems,
 	           .flags = RPC_STARTUP, .returns = "true", .doc = "Bound the number of subsystems."),
 	RPC_METHOD("nvmf_set_config", struct set_config, set_config_params, handle_set_config,
-	           .flags = RPC_STARTUP, .returns = "true", .doc = "Which cores serve hosts."),
+	           .flags = RPC_STARTUP, .returns = "true",
+	           .doc = "Which cores serve hosts; how hosts may prove who they are."),
 	RPC_METHOD("nvmf_set_crdt", struct crdt_args, crdt_params, handle_set_crdt,
 	           .flags = RPC_STARTUP, .returns = "true", .doc = "Set the command retry delays that controllers tell."),
 };

@@ -62,6 +62,9 @@ static bool parse_slow_checks(struct nvmf_req *req, const struct nvmf_handler *h
 	if (!qp->connected)
 		return fabrics && req->cmd.fctype == NVME_FABRICS_CONNECT
 		       ? h->parse(req) : nvmf_req_refuse(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+	if (!qp->served && (!fabrics || (req->cmd.fctype != NVME_FABRICS_AUTH_SEND &&
+	                                 req->cmd.fctype != NVME_FABRICS_AUTH_RECEIVE)))
+		return nvmf_req_refuse(req, NVME_SC_AUTH_REQUIRED | NVME_SC_DNR);
 	if (qp->fused_state && nvme_flags_fuse(req->cmd.flags) != 2)
 		nvmf_fused_missing(req->qpair);
 	if (!h || (qp->ctrlr->discovery && !(h->flags & NVMF_ON_DISCOVERY)))
@@ -90,7 +93,7 @@ bool nvmf_req_parse(struct nvmf_req *req)
 	req->fused = NULL;
 	req->fused_status = 0;
 	req->handler = h = find_handler(req);
-	if (likely(qp->connected && h && req->cmd.flags == 1 << 6 && !qp->fused_state && !qp->ctrlr->discovery &&
+	if (likely(qp->served && h && req->cmd.flags == 1 << 6 && !qp->fused_state && !qp->ctrlr->discovery &&
 	           atomic_load_explicit(&qp->ctrlr->ready, memory_order_relaxed)))
 		return h->parse(req);
 	return parse_slow_checks(req, h);
@@ -306,6 +309,7 @@ void nvmf_qpair_close(struct nvmf_qpair *qp)
 	assert(!qp->closing);
 	qp->closing = true;
 	nvmf_qpair_pin(qp);
+	nvmf_auth_stop(qp);
 	if (is_admin(qp))
 		nvmf_ctrlr_end(qp->ctrlr);
 	list_each_safe(l, &qp->executing) {
@@ -330,11 +334,12 @@ static void closed_run(struct defer *d)
 		atomic_fetch_sub_explicit(qp->qid ? &nc->current_io_qpairs : &nc->current_admin_qpairs, 1,
 		                          memory_order_relaxed);
 	nvmf_stages_close(qp);
+	nvmf_auth_free(qp);
 	if (qp->seat)
 		nvmf_seat_leave(qp->seat);
 	qp->seat = NULL;
 	qp->ctrlr = NULL;
-	qp->connected = false;
+	qp->connected = qp->served = false;
 	qp->last_seen = &qp->last_seen_unconnected;
 	list_del(&qp->link);
 	if (qp->counted)
@@ -348,6 +353,7 @@ static void closed_run(struct defer *d)
 static void leave_core(struct nvmf_qpair *qp)
 {
 	assert(list_empty(&qp->executing));
+	nvmf_auth_move(qp, true);
 	if (is_admin(qp))
 		nvmf_ctrlr_move(qp->ctrlr, true);
 	if (qp->connected)
@@ -371,6 +377,7 @@ static void join_core(struct nvmf_qpair *qp)
 	if (qp->connected)
 		atomic_fetch_add_explicit(qp->qid ? &qp->nc->current_io_qpairs : &qp->nc->current_admin_qpairs, 1,
 		                          memory_order_relaxed);
+	nvmf_auth_move(qp, false);
 	if (is_admin(qp))
 		nvmf_ctrlr_move(qp->ctrlr, false);
 	if (qp->seat)
@@ -385,6 +392,7 @@ void nvmf_qpair_freeze(struct freeze *f, struct nvmf_qpair *qp)
 	freeze_u16(f, "size", &qp->size);
 	freeze_u16(f, "sqhd", &qp->sqhd);
 	freeze_bool(f, "connected", &qp->connected);
+	freeze_bool(f, "served", &qp->served);
 	freeze_bool(f, "flow_control_off", &qp->flow_control_off);
 	freeze_u32(f, "lease_epoch", &qp->lease_epoch);
 	if (f->thawing)

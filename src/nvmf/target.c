@@ -2,6 +2,7 @@
 /* target.c: the target as a whole: make it, give cores new versions, stop it. */
 #include <strings.h>
 
+#include "fabric/auth.h"
 #include "nvmf/target.h"
 
 static void core_enter(struct version *v, uint32_t core_index);
@@ -53,6 +54,8 @@ struct nvmf_target *nvmf_target_make(struct core *core, struct bdev_registry *re
 	nvmf_place_init(t);
 	nvmf_resv_init(t);
 	t->subsystems_max = NVMF_SUBSYSTEMS_MAX;
+	t->auth_hashes = FABRIC_AUTH_ALL_HASHES;
+	t->auth_groups = FABRIC_AUTH_ALL_GROUPS;
 	version_slot_init(&t->slot, core);
 	t->slot.enter = core_enter;
 	t->slot.leave = core_leave;
@@ -119,6 +122,11 @@ struct nvmf_transport *nvmf_target_transport(const struct nvmf_target *t, const 
 			return tr;
 	}
 	return NULL;
+}
+
+void nvmf_set_keyring(struct nvmf_target *t, struct keyring *k)
+{
+	t->keyring = k;
 }
 
 void nvmf_offer_transport(struct nvmf_target *t, const struct nvmf_transport_ops *ops)

@@ -131,6 +131,9 @@ struct nvmf_target {
 	bool subsystems_max_set, config_set; /* over RPC: to be saved */
 	_Atomic uint64_t slow_limit_ns;   /* 0: adaptive */
 	uint16_t crdt[3];                 /* command retry delays: 100 ms */
+	uint32_t auth_hashes, auth_groups; /* permitted: bits, before connections are made */
+	bool auth_hashes_set, auth_groups_set; /* over RPC: to be saved */
+	struct keyring *keyring;          /* NULL: there is none */
 	/* stopping (target.c) */
 	bool stopping;
 	struct seq stop;
@@ -184,6 +187,7 @@ struct nvmf_seat {
 	uint32_t epoch;                   /* of the lease, when the queue pair was let in */
 	uint16_t size;
 	struct net_addr local, peer;
+	_Atomic uint32_t auth;            /* written at home: 1, state, hash, group, a byte each; 0: never asked for */
 	struct carry_home home;           /* where qp lives */
 	struct nvmf_qpair *qp;            /* home's; NULL when it is gone */
 	/* control */
@@ -347,6 +351,20 @@ void nvmf_ctrlr_reset_on_control(struct msg *m);
 void nvmf_abort_on_control(struct msg *m);
 struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local);
 struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, uint16_t qid);
+
+/* --- authentication (auth.c): the queue pair's core --------------------------------------------------- */
+
+struct fabric_auth_key;
+struct keyring_key;
+void nvmf_auth_require(struct nvmf_qpair *qp);                             /* it is connected, and not served before */
+void nvmf_auth_stop(struct nvmf_qpair *qp);                                /* it closes */
+void nvmf_auth_free(struct nvmf_qpair *qp);
+void nvmf_auth_move(struct nvmf_qpair *qp, bool leaving);
+/* In a job. Wipe it. */
+int nvmf_auth_key_read(const struct keyring_key *key, struct fabric_auth_key *ret, struct err *e) MUST_USE;
+bool nvmf_auth_parse(struct nvmf_req *req);
+void nvmf_auth_send_run(struct nvmf_req *req);
+void nvmf_auth_receive_run(struct nvmf_req *req);
 
 /* --- commands ------------------------------------------------------------------------------------ */
 

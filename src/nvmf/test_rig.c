@@ -129,6 +129,7 @@ struct change_args {
 	struct net_addr addr;
 	uint32_t nsid;
 	bool flag;
+	const struct nvmf_host_keys *keys;
 	void (*fn)(struct change_args *a);
 };
 
@@ -162,6 +163,8 @@ static int change_run(struct rig *r, struct change_args *a, void (*fn)(struct ch
 
 #define CHANGE(name, call) static void name(struct change_args *a) { call; }
 CHANGE(do_add_host, nvmf_add_host(&a->r->change, RIG_NQN, a->text))
+CHANGE(do_add_host_keys, nvmf_add_host_keys(&a->r->change, RIG_NQN, a->text, a->keys))
+CHANGE(do_set_host_keys, nvmf_set_host_keys(&a->r->change, RIG_NQN, a->text, a->keys))
 CHANGE(do_remove_host, nvmf_remove_host(&a->r->change, RIG_NQN, a->text))
 CHANGE(do_allow_any, nvmf_allow_any_host(&a->r->change, RIG_NQN, a->flag))
 CHANGE(do_add_ns, nvmf_add_ns(&a->r->change, RIG_NQN, &(struct nvmf_ns_opts){ .bdev_name = a->text, .nsid = a->nsid }))
@@ -174,6 +177,16 @@ CHANGE(do_remove_subsystem, nvmf_remove_subsystem(&a->r->change, a->text))
 int rig_add_host(struct rig *r, const char *host)
 {
 	return change_run(r, &(struct change_args){ .text = host }, do_add_host);
+}
+
+int rig_add_host_keys(struct rig *r, const char *host, const struct nvmf_host_keys *keys)
+{
+	return change_run(r, &(struct change_args){ .text = host, .keys = keys }, do_add_host_keys);
+}
+
+int rig_set_host_keys(struct rig *r, const char *host, const struct nvmf_host_keys *keys)
+{
+	return change_run(r, &(struct change_args){ .text = host, .keys = keys }, do_set_host_keys);
 }
 
 int rig_remove_host(struct rig *r, const char *host)

@@ -60,6 +60,8 @@ void rig_pass(uint64_t ns);
 
 /* Changes: run one and wait; each returns its code. */
 int rig_add_host(struct rig *r, const char *host);
+int rig_add_host_keys(struct rig *r, const char *host, const struct nvmf_host_keys *keys);
+int rig_set_host_keys(struct rig *r, const char *host, const struct nvmf_host_keys *keys);
 int rig_remove_host(struct rig *r, const char *host);
 int rig_allow_any(struct rig *r, bool allow);
 int rig_add_ns(struct rig *r, const char *bdev, uint32_t nsid);

@@ -40,6 +40,7 @@ struct nvmf_req;
 struct nvmf_transport;
 struct nvmf_seat;
 struct nvmf_core;
+struct nvmf_auth;
 struct nvmf_handler; /* the row an opcode led to */
 
 enum nvmf_data { NVMF_DATA_NONE, NVMF_DATA_TO_CTRLR, NVMF_DATA_TO_HOST };
@@ -100,6 +101,7 @@ struct nvmf_qpair {
 	uint16_t size_max;            /* more than the transport made room for is refused; 0: as its options say */
 	uint16_t sqhd;
 	bool connected, closing, flow_control_off;
+	bool served;                  /* connected, and authenticated where its host has to be: commands pass */
 	bool connecting;              /* the control reactor decides on its Connect */
 	struct list executing;        /* requests in the target's hands */
 	uint32_t executing_count;     /* as many, and what else has to end before the qpair may close */
@@ -116,6 +118,7 @@ struct nvmf_qpair {
 	struct bdev_lease *lease;     /* the controller's */
 	uint32_t lease_epoch;
 	struct nvmf_seat *seat;       /* its place in the controller's register; NULL until connected */
+	struct nvmf_auth *auth;       /* made when its host begins to prove who it is, or has to */
 	struct defer closed;
 	bool counted;                 /* in the target's places */
 	struct nvmf_queue_counts *stages; /* of the namespace used last, then others: stages.h */

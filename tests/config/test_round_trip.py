@@ -17,17 +17,24 @@ UUID = "0d3c9c8e-7d2b-4c46-9a54-0a8c7f2b9f01"
 PORT = free_port()
 FILE = tempfile.NamedTemporaryFile(prefix="gantry-round-trip-")  # as long as the tests run
 FILE.truncate(1 << 20)
+KEY = tempfile.NamedTemporaryFile(prefix="gantry-round-trip-key-")   # made with mode 0600
+KEY.write(b"DHHC-1:00:ICcuNTxDSlFYX2ZtdHuCiZCXnqWss7rByM/W3eTr8vmMpzdS:\n")
+KEY.flush()
 ADDRESS = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(PORT)}
 
 # In an order in which they can be called.
 AT_STARTUP = [
+    ("keyring_linux_set_options", {"enable": False}),
     ("scheduler_set_options", {"isolated_core_mask": "0", "scheduling_core": min(os.sched_getaffinity(0))}),
-    ("nvmf_set_config", {"discovery_filter": "match_any",
+    ("nvmf_set_config", {"discovery_filter": "match_any", "dhchap_digests": ["sha256", "sha512"],
+                         "dhchap_dhgroups": ["null", "ffdhe8192"],
                          "poll_groups_mask": f"{1 << min(os.sched_getaffinity(0)):x}"}),
     ("nvmf_set_max_subsystems", {"max_subsystems": 512}),
     ("nvmf_set_crdt", {"crdt1": 1, "crdt2": 2, "crdt3": 3}),
 ]
 EXAMPLES = [
+    ("keyring_file_add_key", {"name": "key0", "path": KEY.name}),
+    ("keyring_file_add_key", {"name": "key1", "path": KEY.name}),
     ("framework_set_mode", {"mode": "interrupt", "reactor": 0}),
     ("framework_set_scheduler", {"name": "dynamic", "period": 2000000, "load_limit": 10, "core_limit": 70,
                                  "core_busy": 90, "mappings": "1:2"}),
@@ -98,7 +105,8 @@ EXAMPLES = [
     ("iscsi_target_node_set_alua_state", {"name": "plain", "pg_tag": 3, "alua_state": "standby"}),
     ("metrics_start_server", {"address": "127.0.0.1", "port": free_port()}),
     ("nvmf_create_subsystem", {"nqn": NQN, "serial_number": "S0001", "max_namespaces": 8}),
-    ("nvmf_subsystem_add_host", {"nqn": NQN, "host": HOST}),
+    ("nvmf_subsystem_add_host", {"nqn": NQN, "host": HOST, "dhchap_key": "key0"}),
+    ("nvmf_subsystem_set_keys", {"nqn": NQN, "host": HOST, "dhchap_ctrlr_key": "key1"}),
     ("nvmf_subsystem_add_ns", {"nqn": NQN, "namespace": {"bdev_name": "disk0", "nsid": 3, "ptpl_file": "/tmp/p"}}),
     ("nvmf_subsystem_add_ns", {"nqn": NQN, "namespace": {"bdev_name": "null0"}}),
     ("nvmf_subsystem_add_listener", {"nqn": NQN, "listen_address": ADDRESS}),
@@ -152,6 +160,7 @@ NOT_SAVED = {
     "nvmf_clear_slow_ios", "nvmf_delete_subsystem", "nvmf_delete_transport",
     "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
     "nvmf_subsystem_remove_ns", "spdk_kill_instance", "metrics_stop_server",
+    "keyring_file_remove_key",
     "trace_enable_tpoint_group", "trace_disable_tpoint_group", "trace_set_tpoint_mask", "trace_clear_tpoint_mask",
     "nvmf_move_qpair", "thread_set_cpumask",
 }

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* auth.c: the commands AUTHENTICATION SEND and RECEIVE: a queue pair's host proves who it is, by DH-HMAC-CHAP.
+ *
+ * A queue pair whose host has a key may do nothing else until it has done so, and has NVMF_AUTH_MS for it. Any may do
+ * it again at any time; while it does, it goes on as before. Keys are read, and Diffie-Hellman groups are computed in,
+ * by a job; the SEND that needs it is answered when that is done. A failure is told to the host by the next RECEIVE,
+ * and to us by the log, and ends the connection a moment later, so that the host can fetch the reason.
+ */
+#include <openssl/crypto.h>
+
+#include "fabric/auth.h"
+#include "keyring/keyring.h"
+#include "nvmf/target.h"
+
+#define NVMF_AUTH_MS 30000u        /* for one authentication, from its first message or from Connect on */
+#define NVMF_AUTH_BUSY_MS 1000u    /* a job that took so long is waited for */
+#define NVMF_AUTH_GOODBYE_MS 100u  /* between the reason and the end, as SPDK has it */
+
+struct nvmf_auth {
+	struct fabric_auth_ctrlr a;
+	struct nvmf_qpair *qp;
+	struct nvmf_req *req;          /* the SEND that waits for its work */
+	struct job job;
+	struct keyring_key *key, *ctrlr_key; /* the job's */
+	struct err err;                /* of reading them */
+	bool told;                     /* why it failed was logged */
+	struct timer timer;
+	uint64_t due_ns;
+};
+
+static void begin(struct nvmf_auth *auth);
+static void arm(struct nvmf_auth *auth, uint64_t ms);
+static void due(struct timer *tm);
+static void after_message(struct nvmf_auth *auth);
+static void work_start(struct nvmf_auth *auth, struct nvmf_req *req);
+
+/* --- a queue pair's machine -------------------------------------------------------------------------------------- */
+
+static void show(const struct nvmf_auth *auth)
+{
+	const struct fabric_auth_common *c = &auth->a.c;
+
+	if (auth->qp->seat)
+		atomic_store(&auth->qp->seat->auth, (uint32_t)(1u << 24 | auth->a.m.state << 16 | c->hash << 8 | c->group));
+}
+
+static struct nvmf_auth *auth_of(struct nvmf_qpair *qp)
+{
+	uint8_t state = qp->auth ? qp->auth->a.m.state : FABRIC_AUTH_CTRLR_COMPLETED;
+
+	if (!qp->auth) {
+		qp->auth = base_zalloc(sizeof(*qp->auth));
+		qp->auth->qp = qp;
+	}
+	if (state == FABRIC_AUTH_CTRLR_COMPLETED)
+		begin(qp->auth);
+	return qp->auth;
+}
+
+static void begin(struct nvmf_auth *auth)
+{
+	struct nvmf_target *t = auth->qp->target;
+
+	fabric_auth_ctrlr_fini(&auth->a);
+	fabric_auth_ctrlr_init(&auth->a, &(struct fabric_auth_opts){ .hashes = t->auth_hashes, .groups = t->auth_groups,
+	                       .host_nqn = auth->qp->ctrlr->who.name, .subsystem_nqn = auth->qp->ctrlr->nqn });
+	auth->told = false;
+	auth->err = (struct err){ 0 };
+	arm(auth, NVMF_AUTH_MS);
+	show(auth);
+}
+
+void nvmf_auth_require(struct nvmf_qpair *qp)
+{
+	assert(qp->connected && !qp->served);
+	(void)auth_of(qp);
+}
+
+void nvmf_auth_stop(struct nvmf_qpair *qp)
+{
+	if (qp->auth)
+		timer_stop(&qp->auth->timer);
+}
+
+void nvmf_auth_free(struct nvmf_qpair *qp)
+{
+	if (!qp->auth)
+		return;
+	assert(!qp->auth->req);
+	timer_stop(&qp->auth->timer);
+	fabric_auth_ctrlr_fini(&qp->auth->a);
+	free(qp->auth);
+	qp->auth = NULL;
+}
+
+void nvmf_auth_move(struct nvmf_qpair *qp, bool leaving)
+{
+	struct nvmf_auth *auth = qp->auth;
+	uint64_t now = reactor_now_ns();
+
+	if (!auth || !auth->due_ns)
+		return;
+	if (leaving)
+		timer_stop(&auth->timer);
+	else
+		timer_start(&auth->timer, auth->due_ns > now ? auth->due_ns - now : 0, due);
+}
+
+/* --- deadlines --------------------------------------------------------------------------------------------------- */
+
+static void arm(struct nvmf_auth *auth, uint64_t ms)
+{
+	auth->due_ns = reactor_now_ns() + ms * NS_PER_MS;
+	timer_start(&auth->timer, ms * NS_PER_MS, due);
+}
+
+static void disarm(struct nvmf_auth *auth)
+{
+	auth->due_ns = 0;
+	timer_stop(&auth->timer);
+}
+
+static void due(struct timer *tm)
+{
+	struct nvmf_auth *auth = container_of(tm, struct nvmf_auth, timer);
+	struct nvmf_qpair *qp = auth->qp;
+	bool failed = auth->a.m.state == FABRIC_AUTH_CTRLR_ERROR;
+
+	auth->due_ns = 0;
+	if (auth->req) {
+		arm(auth, NVMF_AUTH_BUSY_MS);
+		return;
+	}
+	if (!failed && log_may(&qp->nc->complaints))
+		log_warning("host %s, subsystem %s, queue %u: not authenticated after %u s, in state %s%s", qp->ctrlr->who.name,
+		            qp->ctrlr->nqn, qp->qid, NVMF_AUTH_MS / 1000, fabric_auth_ctrlr_state_name(auth->a.m.state),
+		            qp->served ? "; it was before, and goes on" : ": disconnecting");
+	if (!failed && qp->served)
+		nvmf_auth_free(qp); /* nothing has become worse than it was */
+	else if (!qp->closing)
+		qp->transport->ops->qpair_disconnect(qp);
+}
+
+/* --- commands ---------------------------------------------------------------------------------------------------- */
+
+bool nvmf_auth_parse(struct nvmf_req *req)
+{
+	const struct nvme_security *cmd = &req->cmd.security;
+	bool sends = req->cmd.fctype == NVME_FABRICS_AUTH_SEND;
+	uint32_t len = le32_get(cmd->tl);
+
+	if (cmd->secp != NVME_AUTH_SECP || cmd->spsp0 != 1 || cmd->spsp1 != 1 || !len || len > FABRIC_AUTH_MESSAGE_MAX)
+		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
+	return nvmf_req_moves(req, sends ? NVMF_DATA_TO_CTRLR : NVMF_DATA_TO_HOST, len);
+}
+
+/* One message at a time: while its work is done, there is nothing to send or to fetch. */
+static struct nvmf_auth *idle_auth(struct nvmf_req *req)
+{
+	struct nvmf_auth *auth = auth_of(req->qpair);
+
+	if (!auth->req)
+		return auth;
+	nvmf_req_complete(req, NVME_SC_CMD_SEQ_ERROR | NVME_SC_DNR);
+	return NULL;
+}
+
+void nvmf_auth_send_run(struct nvmf_req *req)
+{
+	struct nvmf_auth *auth = idle_auth(req);
+	uint8_t message[FABRIC_AUTH_MESSAGE_MAX];
+
+	if (!auth)
+		return;
+	nvmf_iov_read(req, 0, message, req->data_len);
+	if (fabric_auth_ctrlr_take(&auth->a, message, req->data_len)) {
+		work_start(auth, req);
+		return;
+	}
+	after_message(auth);
+	nvmf_req_complete(req, NVME_SC_SUCCESS);
+}
+
+void nvmf_auth_receive_run(struct nvmf_req *req)
+{
+	struct nvmf_auth *auth = idle_auth(req);
+	uint8_t message[FABRIC_AUTH_MESSAGE_MAX];
+	uint32_t len;
+
+	if (!auth)
+		return;
+	len = fabric_auth_ctrlr_give(&auth->a, message, req->data_len);
+	after_message(auth);
+	if (len)
+		nvmf_req_complete_data(req, message, len);
+	else
+		nvmf_req_complete(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
+}
+
+static void say_failure(struct nvmf_auth *auth)
+{
+	struct nvmf_qpair *qp = auth->qp;
+
+	auth->told = true;
+	if (log_may(&qp->nc->complaints))
+		log_warning("host %s, subsystem %s, queue %u: not authenticated: %s%s%s", qp->ctrlr->who.name, qp->ctrlr->nqn,
+		            qp->qid, auth->a.c.why, auth->err.code ? ": " : "", auth->err.text);
+}
+
+static void after_message(struct nvmf_auth *auth)
+{
+	struct nvmf_qpair *qp = auth->qp;
+	const struct fabric_auth_common *c = &auth->a.c;
+
+	show(auth);
+	if (c->failure && !auth->told)
+		say_failure(auth);
+	if (auth->a.m.state == FABRIC_AUTH_CTRLR_ERROR)
+		arm(auth, NVMF_AUTH_GOODBYE_MS);
+	if (auth->a.m.state != FABRIC_AUTH_CTRLR_COMPLETED || !auth->due_ns)
+		return;
+	disarm(auth);
+	qp->served = true;
+	log_info("host %s, subsystem %s, queue %u: authenticated %s by %s, %s", qp->ctrlr->who.name, qp->ctrlr->nqn,
+	         qp->qid, auth->a.mutual ? "both ways" : "one way", fabric_auth_hash_name(c->hash),
+	         fabric_auth_group_name(c->group));
+	fabric_auth_ctrlr_fini(&auth->a);
+}
+
+/* --- work: in a job ---------------------------------------------------------------------------------------------- */
+
+static void work_in_job(struct job *j);
+static void work_done(struct job *j);
+
+static void work_start(struct nvmf_auth *auth, struct nvmf_req *req)
+{
+	const struct nvmf_subsystem *s = nvmf_qpair_sub(req->qpair);
+	int at = s ? nvmf_subsystem_host_at(s, req->qpair->ctrlr->who.name) : -1;
+
+	auth->req = req;
+	auth->key = at < 0 ? NULL : keyring_key_ref(s->hosts[at].key);
+	auth->ctrlr_key = at < 0 ? NULL : keyring_key_ref(s->hosts[at].ctrlr_key);
+	job_start(&auth->job, work_in_job, work_done);
+}
+
+int nvmf_auth_key_read(const struct keyring_key *key, struct fabric_auth_key *ret, struct err *e)
+{
+	char text[KEYRING_SECRET_MAX];
+	size_t len;
+	int rc = keyring_key_read(key, text, sizeof(text), &len, e);
+
+	if (!rc)
+		rc = fabric_auth_key_parse(key->name, text, len, ret, e);
+	OPENSSL_cleanse(text, sizeof(text));
+	return rc;
+}
+
+static void work_in_job(struct job *j)
+{
+	struct nvmf_auth *auth = container_of(j, struct nvmf_auth, job);
+	struct fabric_auth_key key = { 0 }, ctrlr_key = { 0 };
+	bool needs = auth->a.m.state == FABRIC_AUTH_CTRLR_REPLY;
+	bool has = needs && auth->key && !nvmf_auth_key_read(auth->key, &key, &auth->err);
+	bool has_ctrlr = needs && auth->ctrlr_key && !nvmf_auth_key_read(auth->ctrlr_key, &ctrlr_key, &auth->err);
+
+	fabric_auth_ctrlr_work(&auth->a, has ? &key : NULL, has_ctrlr ? &ctrlr_key : NULL);
+	fabric_auth_key_wipe(&key);
+	fabric_auth_key_wipe(&ctrlr_key);
+	OPENSSL_thread_stop(); /* helpers come and go: nothing of its generator's is left in one, at the daemon's end either */
+}
+
+static void work_done(struct job *j)
+{
+	struct nvmf_auth *auth = container_of(j, struct nvmf_auth, job);
+	struct nvmf_req *req = auth->req;
+
+	keyring_key_unref(auth->key);
+	keyring_key_unref(auth->ctrlr_key);
+	auth->key = auth->ctrlr_key = NULL;
+	auth->req = NULL;
+	if (!auth->qp->closing)
+		after_message(auth);
+	nvmf_req_complete(req, NVME_SC_SUCCESS);
+}
