@@ -119,7 +119,7 @@ static uint16_t identify(struct rig_qp *q)
 	return rig_cmd(q, &sqe, data, sizeof(data), NULL);
 }
 
-static struct rig_qp *connected(uint16_t *ret_cntlid)
+static struct rig_qp *connected_with(uint32_t kato_ms, uint16_t *ret_cntlid)
 {
 	struct rig_qp *q = rig_open(&rig, 0);
 	struct nvme_sqe sqe = rig_connect_sqe(0, 32);
@@ -127,13 +127,16 @@ static struct rig_qp *connected(uint16_t *ret_cntlid)
 	struct nvme_cqe cqe;
 
 	rig_connect_data(&d, RIG_NQN, RIG_HOST, NVME_CNTLID_DYNAMIC);
-	sqe.connect.kato = le32_of(0); /* nothing but authentication has a deadline here */
+	sqe.connect.kato = le32_of(kato_ms);
 	assert_int_equal(rig_cmd(q, &sqe, &d, sizeof(d), &cqe), 0);
 	assert_int_equal(le16_get(cqe.authreq), NVME_AUTHREQ_ATR);
 	*ret_cntlid = le16_get(cqe.cntlid);
 	assert_int_equal(identify(q), NVME_SC_AUTH_REQUIRED | NVME_SC_DNR);
 	return q;
 }
+
+/* Nothing but authentication has a deadline. */
+static struct rig_qp *connected(uint16_t *ret_cntlid) { return connected_with(0, ret_cntlid); }
 
 static void end(struct rig_qp *q)
 {
@@ -182,6 +185,25 @@ static void who_does_not_prove_it_in_time_is_disconnected(void **state)
 		fabric_auth_host_fini(&h.a);
 		end(q);
 	}
+}
+
+/* A host that computes for long (Linux's, in a group of 8192 bits) sends no keep-alive meanwhile. */
+static void keep_alive_counts_after_the_proof(void **state)
+{
+	uint16_t cntlid;
+	struct rig_qp *q = connected_with(5000, &cntlid);
+	struct host h = host_of(NVMF_DH_NULL, false);
+
+	assert_true(host_step(&h, q) && host_step(&h, q));
+	rig_pass(20 * NS_PER_S);
+	assert_false(q->told_to_go);
+	assert_true(host_proves(&h, q));
+	assert_int_equal(rig_property_set(q, NVME_REG_CC, RIG_CC_ENABLE), 0);
+	rig_pass(4 * NS_PER_S);
+	assert_int_equal(identify(q), 0);
+	rig_pass(11 * NS_PER_S);
+	assert_true(q->told_to_go);
+	end(q);
 }
 
 /* A queue that is at work would be lost because of a proof that nobody needed. */
@@ -293,6 +315,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(each_queue_is_served_after_its_proof),
 		T(who_does_not_prove_it_in_time_is_disconnected),
+		T(keep_alive_counts_after_the_proof),
 		T(a_second_proof_that_is_not_finished_does_no_harm),
 		T(a_conversation_goes_on_on_another_core),
 		T(a_wrong_key_ends_the_connection),

@@ -160,6 +160,11 @@ static void kato_due(struct timer *tm)
 		kato_start(c);
 		return;
 	}
+	if (!qp->served) {
+		/* A host may compute for seconds before it answers our challenge; that has a deadline of its own (auth.c). */
+		timer_start(&c->kato, limit_ns(c), kato_due);
+		return;
+	}
 	if (!c->association_ends && log_may(&qp->nc->complaints))
 		log_warning("host %s, controller %u: nothing heard for %u ms, its keep-alive timeout: disconnecting",
 		            c->who.name, c->cntlid, c->kato_ms);
