@@ -266,7 +266,7 @@ static void work_in_job(struct job *j)
 	fabric_auth_ctrlr_work(&auth->a, has ? &key : NULL, has_ctrlr ? &ctrlr_key : NULL);
 	fabric_auth_key_wipe(&key);
 	fabric_auth_key_wipe(&ctrlr_key);
-	OPENSSL_thread_stop(); /* helpers come and go: nothing of its generator's is left in one, at the daemon's end either */
+	OPENSSL_thread_stop(); /* helpers come and go: nothing of its random generator is left in one */
 }
 
 static void work_done(struct job *j)
