@@ -64,7 +64,7 @@ class RdmaGuest(Client):
         return self.start(shlex.join(command) + " 2>&1")
 
     def perf(self, path, *options, timeout_s=180):
-        """What gantry-perf measured. On a slow machine its memory is not pinned in the time that connecting may take."""
+        """What gantry-perf measured. On a slow machine pinning its memory takes longer than connecting may."""
         for _ in range(PERF_TRIES):
             job = self.start_perf(path, *options)
             output = job.wait(timeout_s, check=False)
