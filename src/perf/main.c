@@ -408,6 +408,19 @@ static void perf_fini(struct perf *p)
 	core_free(p->core);
 }
 
+/* Adapters are told of all memory for buffers at the start, which makes it resident; and little of it is used here. */
+static uint64_t memory_bytes(const struct perf_opts *o)
+{
+	uint32_t cpus[CORE_REACTORS_MAX], count = 1;
+	bool rdma = false;
+
+	for (uint32_t i = 0; i < o->path_count; i++)
+		rdma |= strcmp(o->paths[i].trtype, "RDMA") == 0;
+	if (!rdma || (o->cpus && core_parse_cpus("-c", o->cpus, CORE_REACTORS_MAX, cpus, &count, NULL)))
+		return 0;
+	return (count + 1) * 16 * MIB;
+}
+
 int main(int argc, char **argv)
 {
 	struct perf p = { 0 };
@@ -418,7 +431,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (p.opts.disk)
 		return perf_disk_run(&p.opts);
-	p.core = core_make(&(struct core_opts){ .cpus = p.opts.cpus, .mode = p.opts.mode }, &e);
+	p.core = core_make(&(struct core_opts){ .cpus = p.opts.cpus, .mode = p.opts.mode,
+	                                          .memory_bytes = memory_bytes(&p.opts) }, &e);
 	if (!p.core) {
 		fprintf(stderr, "gantry-perf: %s\n", e.text);
 		return 2;

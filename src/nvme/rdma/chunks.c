@@ -4,9 +4,10 @@
 
 static bool line_ready(struct waitq *q, uint32_t need);
 
-void chunks_init(struct chunks *c, void *base)
+void chunks_init(struct chunks *c, void *base, uint32_t bytes)
 {
-	*c = (struct chunks){ .base = base };
+	assert(bytes >= CHUNKS_BYTES_MIN && bytes <= CHUNKS_BYTES);
+	*c = (struct chunks){ .base = base, .units = bytes / CHUNK_UNIT };
 	waitq_init(&c->line, "RDMA copy buffers", line_ready);
 }
 
@@ -20,12 +21,12 @@ static bool is_used(const struct chunks *c, uint32_t unit)
 	return c->used[unit / 64] >> (unit % 64) & 1;
 }
 
-/* The first unit of the first hole of `units`; CHUNKS_UNITS: none. */
+/* The first unit of the first hole of `units`; c->units: none. */
 static uint32_t find(const struct chunks *c, uint32_t units)
 {
 	uint32_t run = 0;
 
-	for (uint32_t i = c->hint; i < CHUNKS_UNITS; i++) {
+	for (uint32_t i = c->hint; i < c->units; i++) {
 		if (i % 64 == 0 && c->used[i / 64] == UINT64_MAX) {
 			run = 0;
 			i += 63;
@@ -35,12 +36,14 @@ static uint32_t find(const struct chunks *c, uint32_t units)
 		if (run == units)
 			return i + 1 - units;
 	}
-	return CHUNKS_UNITS;
+	return c->units;
 }
 
 static bool line_ready(struct waitq *q, uint32_t need)
 {
-	return find(container_of(q, struct chunks, line), units_of(need)) < CHUNKS_UNITS;
+	const struct chunks *c = container_of(q, struct chunks, line);
+
+	return find(c, units_of(need)) < c->units;
 }
 
 void *chunks_take(struct chunks *c, uint32_t len)
@@ -52,7 +55,7 @@ void *chunks_take(struct chunks *c, uint32_t len)
 		return NULL;
 	c->line.granting = false; /* one take per grant */
 	first = find(c, units);
-	if (first == CHUNKS_UNITS)
+	if (first == c->units)
 		return NULL;
 	for (uint32_t i = first; i < first + units; i++)
 		c->used[i / 64] |= 1ull << (i % 64);
@@ -65,7 +68,7 @@ void chunks_give(struct chunks *c, void *at, uint32_t len)
 {
 	uint32_t first = (uint32_t)((size_t)((uint8_t *)at - c->base) / CHUNK_UNIT), units = units_of(len);
 
-	assert(first + units <= CHUNKS_UNITS);
+	assert(first + units <= c->units);
 	for (uint32_t i = first; i < first + units; i++) {
 		assert(is_used(c, i));
 		c->used[i / 64] &= ~(1ull << (i % 64));

@@ -11,19 +11,21 @@
 #include "core/mem.h"
 
 #define CHUNK_UNIT 4096u
-#define CHUNKS_BYTES (4u << 20)
+#define CHUNKS_BYTES (4u << 20)         /* as much memory as that at most ... */
+#define CHUNKS_BYTES_MIN (2u << 20)     /* ... or, when the budget is short: two commands that go together */
 #define CHUNKS_BYTES_MAX (1u << 20)     /* of one command */
 #define CHUNKS_UNITS (CHUNKS_BYTES / CHUNK_UNIT)
 
 struct chunks {
 	uint8_t *base;
 	uint64_t used[CHUNKS_UNITS / 64];
+	uint32_t units;
 	uint32_t hint;                  /* units below it are in use */
 	struct waitq line;
 };
 
-/* `base` has CHUNKS_BYTES, and stays the caller's. */
-void chunks_init(struct chunks *c, void *base);
+/* `base` stays the caller's. */
+void chunks_init(struct chunks *c, void *base, uint32_t bytes);
 /* 1 to 2 * CHUNKS_BYTES_MAX bytes. NULL: wait (waitq_add() with the bytes), then take again, first thing. Who has not
  * waited gets none while others wait. */
 void *chunks_take(struct chunks *c, uint32_t len);

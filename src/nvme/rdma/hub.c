@@ -127,30 +127,41 @@ bool nvme_rdma_seat_take(struct rdma_link *l, struct verbs_dev *d, struct err *e
 	return true;
 }
 
+/* How much memory for chunks there is. */
+static uint32_t charge(struct core *core, struct err *e)
+{
+	if (mem_charge(core, CHUNKS_BYTES))
+		return CHUNKS_BYTES;
+	if (mem_charge(core, CHUNKS_BYTES_MIN))
+		return CHUNKS_BYTES_MIN;
+	err_set(e, -ENOMEM, "RDMA: the memory budget has no %u KiB left for a core's copy buffers; give --memory more",
+	        CHUNKS_BYTES_MIN / 1024);
+	return 0;
+}
+
 static struct rdma_seat *seat_make(struct rdma_hub *hub, struct reactor *home, struct verbs_dev *d, struct err *e)
 {
+	uint32_t bytes = charge(hub->host->core, e);
 	struct rdma_seat *s;
 
-	if (!mem_charge(hub->host->core, CHUNKS_BYTES)) {
-		err_set(e, -ENOMEM, "RDMA: the memory budget has no %u KiB left for copy buffers; give --memory more",
-		        CHUNKS_BYTES / 1024);
+	if (!bytes)
 		return NULL;
-	}
 	s = base_zalloc(sizeof(*s));
+	s->chunk_bytes = bytes;
 	s->hub = hub;
 	s->home = home;
 	s->dev = d;
 	list_init(&s->waiting);
 	s->cq = verbs_cq_make(d, RDMA_CQ_ENTRIES, e);
-	if (!s->cq || verbs_mem_make_remote(&s->mem, d, CHUNKS_BYTES, e)) {
+	if (!s->cq || verbs_mem_make_remote(&s->mem, d, bytes, e)) {
 		if (s->cq)
 			verbs_cq_free(s->cq);
-		mem_uncharge(hub->host->core, CHUNKS_BYTES);
+		mem_uncharge(hub->host->core, bytes);
 		free(s);
 		return NULL;
 	}
 	verbs_dev_ref(d);
-	chunks_init(&s->chunks, s->mem.base);
+	chunks_init(&s->chunks, s->mem.base, bytes);
 	list_add_tail(&hub->seats, &s->link);
 	msg_send(home, &s->msg, start_on_core);
 	return s;
@@ -220,7 +231,7 @@ static void stopped_on_control(struct msg *m)
 
 	verbs_cq_free(s->cq);
 	verbs_mem_free(&s->mem);
-	mem_uncharge(hub->host->core, CHUNKS_BYTES);
+	mem_uncharge(hub->host->core, s->chunk_bytes);
 	verbs_dev_unref(s->dev);
 	free(s);
 	hub->seats_ending--;

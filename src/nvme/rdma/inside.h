@@ -51,7 +51,7 @@ struct rdma_seat {
 	struct verbs_dev *dev;
 	struct verbs_cq *cq;
 	struct verbs_mem mem;           /* of the chunks */
-	uint32_t links;                 /* that use it */
+	uint32_t chunk_bytes, links;    /* links: that use it */
 	bool ready, ending;
 	struct list waiting;            /* rdma_link.seat_link: until it is ready */
 	struct msg msg;

@@ -403,7 +403,7 @@ static void what_waits_for_buffers_goes_on(void **state)
 {
 	(void)state;
 	for (uint32_t i = 0; i < SEEDS; i++) {
-		struct rig r = { .op_heap = true, .opts.io_queue_size = 60 };
+		struct rig r = { .op_heap = true, .opts.io_queue_size = 60, .memory_bytes = i & 1 ? 0 : 20 * MIB };
 
 		rig_begin_io(&r, i + 1);
 		for (uint32_t n = 0; n < 100; n++) {
@@ -415,6 +415,22 @@ static void what_waits_for_buffers_goes_on(void **state)
 			assert_int_equal(r.ops[n]->status, 0);
 		rig_end(&r);
 	}
+}
+
+/* No memory for them would be an assertion, or a connection that moves nothing. */
+static void a_budget_that_is_too_short_is_told(void **state)
+{
+	struct rig r = { .memory_bytes = 9 * MIB };
+
+	(void)state;
+	rig_begin(&r, 1);
+	if (!r.err.code) {
+		rig_on_host(&r, rig_qp_open);
+		sim_run(rig_is_qp_ready, &r, NS_PER_S);
+		r.err = r.qp_err;
+	}
+	assert_non_null(strstr(r.err.text, "--memory"));
+	rig_end(&r);
 }
 
 static void submit_pair(void *arg)
@@ -498,6 +514,7 @@ int main(void)
 		cmocka_unit_test(it_may_end_in_any_state),
 		cmocka_unit_test(a_controller_may_end_in_any_state),
 		cmocka_unit_test(what_waits_for_buffers_goes_on),
+		cmocka_unit_test(a_budget_that_is_too_short_is_told),
 		cmocka_unit_test(pairs_stay_together),
 		cmocka_unit_test(an_idle_queue_wakes_nobody),
 	};

@@ -561,13 +561,15 @@ static void set_defaults(struct rig *r)
 
 void rig_begin(struct rig *r, uint64_t seed)
 {
-	const struct core_opts one = { .cpus = "[0]", .mode = CORE_INTERRUPT, .memory_bytes = 64 * MIB };
+	struct core_opts one = { .cpus = "[0]", .mode = CORE_INTERRUPT, .memory_bytes = 64 * MIB };
 
 	set_defaults(r);
 	sim_start(seed);
 	sim_net_start(&(struct sim_net_opts){ .latency_ns_min = 1000, .latency_ns_max = 2000 });
 	sim_verbs_start(NULL);
 	r->target_core = core_make(&one, NULL);
+	if (r->memory_bytes)
+		one.memory_bytes = r->memory_bytes;
 	r->host_core = core_make(&one, NULL);
 	must(r->target_core && r->host_core);
 	r->target_adapter = sim_adapter_add(r->target_core, &(struct sim_adapter_opts){ .name = "target0",

@@ -78,6 +78,7 @@ struct rig {
 	uint8_t key_bytes[4096];
 	/* The host. */
 	const char *traddr, *trsvcid; /* instead of the target's */
+	uint64_t memory_bytes;  /* of the host; 0: 64 MiB */
 	bool no_wait;           /* rig_begin() does not wait for the controller */
 	struct nvme_path path;
 	struct nvme_host_opts opts;
