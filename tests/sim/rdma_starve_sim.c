@@ -2,7 +2,7 @@
 /* rdma_starve_sim.c: progress of NVMe/RDMA, where others stop: 64 queue pairs that each want 4 MiB at a time from a
  * target whose cores have buffers for one I/O beside the reserve, and send queues and READ depths as small as adapters
  * have them; and a completion that never comes, which the watchdog has to name while keep-alive goes on as if nothing
- * were.
+ * were. And cores that sleep when nobody wants anything.
  *
  * The disk's bytes follow from their place, and writes leave them as they are: what lands is checked, and what is read.
  * Nobody waits longer than all that are before him need.
@@ -455,10 +455,55 @@ static uint64_t lost_completion(uint64_t seed)
 	return world_end(w);
 }
 
+/* --- nothing to do ---------------------------------------------------------------------------- */
+
+/* Cores that are awake more than a few times in an hour. */
+static uint32_t restless(struct core *core)
+{
+	uint64_t passes[CORE_REACTORS_MAX];
+	struct reactor_stats stats;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < core_reactor_count(core); i++) {
+		reactor_get_stats(core_reactor(core, i), &stats);
+		passes[i] = stats.passes;
+	}
+	sim_run(NULL, NULL, 3600 * NS_PER_S);
+	for (uint32_t i = 0; i < core_reactor_count(core); i++) {
+		reactor_get_stats(core_reactor(core, i), &stats);
+		n += stats.passes - passes[i] > 10;
+	}
+	return n;
+}
+
+/* Connections that stand cost nothing but keep-alives: on the host's control reactor, and on one core of the target. */
+static uint64_t idle(uint64_t seed)
+{
+	struct world *w = base_zalloc(sizeof(*w));
+	struct core *host;
+
+	world_start(w, 3, 0, 1, 4);
+	w->flows = true;
+	w->ios_left = 50;
+	each_qp(w, qp_flow);
+	must(sim_run(is_quiet, w, 600 * NS_PER_S));
+	sim_run(NULL, NULL, 60 * NS_PER_S);
+	host = w->member[0].host.core;
+	if (reactor_mode(core_reactor(host, 0)) != CORE_POLL && restless(host))
+		seeds_fail("cores of a host that does nothing are awake");
+	if (reactor_mode(core_reactor(w->target.core, 0)) != CORE_POLL && restless(w->target.core) > 1)
+		seeds_fail("cores of a target that nobody asks are awake");
+	seeds_verdict();
+	return world_end(w);
+}
+
 static uint64_t run(uint64_t seed)
 {
+	uint64_t dice;
+
 	sim_start(seed);
-	return sim_chance(25) ? starve(seed) : lost_completion(seed);
+	dice = sim_draw(100);
+	return dice < 25 ? starve(seed) : dice < 85 ? lost_completion(seed) : idle(seed);
 }
 
 int main(int argc, char **argv)
