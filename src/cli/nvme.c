@@ -91,11 +91,25 @@ static void say_why_not(struct json_object *groups)
 	}
 }
 
+/* As long as all is TCP nobody needs to read it. */
+static bool any_over_rdma(struct json_object *groups)
+{
+	for (size_t i = 0; i < list_count(groups); i++) {
+		struct json_object *paths = field(list_at(groups, i), "ctrlrs");
+
+		for (size_t p = 0; p < list_count(paths); p++)
+			if (strcmp(field_text(field(list_at(paths, p), "trid"), "trtype"), "RDMA") == 0)
+				return true;
+	}
+	return false;
+}
+
 static void print_groups(struct cli *c, struct json_object *groups)
 {
+	bool rdma = any_over_rdma(groups);
 	struct table t;
 
-	table_init(&t, "NAME STATE ADDRESS PORT SUBSYSTEM");
+	table_init(&t, rdma ? "NAME STATE TRANSPORT ADDRESS PORT SUBSYSTEM" : "NAME STATE ADDRESS PORT SUBSYSTEM");
 	for (size_t i = 0; i < list_count(groups); i++) {
 		struct json_object *paths = field(list_at(groups, i), "ctrlrs");
 
@@ -104,6 +118,8 @@ static void print_groups(struct cli *c, struct json_object *groups)
 
 			table_cell(&t, "%s", field_text(list_at(groups, i), "name"));
 			table_cell(&t, "%s", field_text(list_at(paths, p), "state"));
+			if (rdma)
+				table_cell(&t, "%s", field_text(trid, "trtype"));
 			table_cell(&t, "%s", field_text(trid, "traddr"));
 			table_cell(&t, "%s", field_text(trid, "trsvcid"));
 			table_cell(&t, "%s", field_text(trid, "subnqn"));
