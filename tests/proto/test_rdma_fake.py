@@ -131,5 +131,10 @@ def test_both_ends_in_one_daemon(daemon, no_srq):
                 data = os.urandom(blocks * BLOCK)
                 must(io.write(100 * i, data, block_size=BLOCK, in_capsule=False))
                 assert io.read(100 * i, blocks, block_size=BLOCK) == data
+    assert d.rpc("bdev_nvme_get_controllers", name="r")[0]["ctrlrs"][0]["trid"]["trtype"] == "RDMA"
+    groups = d.rpc("bdev_nvme_get_transport_statistics")["poll_groups"]
+    adapters = [a for g in groups for t in g["transports"] if t["trname"] == "RDMA" for a in t["devices"]]
+    assert sum(a["total_send_wrs"] for a in adapters) >= 12, adapters
+    assert sum(a["copied_requests"] for a in adapters) <= 2, "data is moved where it lies, but for a Connect a queue"
     d.rpc("bdev_nvme_detach_controller", name="r")
     wait_until(lambda: not d.rpc("nvmf_subsystem_get_qpairs", nqn=NQN), "the connections to end")
