@@ -143,7 +143,7 @@ static void stop_at_home(struct scsi_mail *m, struct scsi_nexus *n)
 	if (!leg->own || !leg->sweep->gated) {
 		assert(n->target == leg->sweep->target);
 		n->gates++;
-		leg_abort(leg, !leg->own);
+		leg_abort(leg, !scsi_seat_same(n->seat, leg->sweep->from)); /* another lane's are its own, too */
 	}
 	leg_wait(leg, leg_stopped);
 }

@@ -35,7 +35,7 @@ static void lay_out(struct guest *g)
 {
 	uint32_t at = 0;
 
-	for (uint32_t n = 0; n < g->queue_count; n++) {
+	for (uint32_t n = 0; n < g->all_count; n++) {
 		struct guest_queue *q = &g->queues[n];
 
 		for (int a = 0; a < 3; a++) {
@@ -46,7 +46,7 @@ static void lay_out(struct guest *g)
 		q->tables = place(&at, q->tables_len, 64);
 	}
 	g->data_at = place(&at, 0, GUEST_PAGE);
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		for (uint32_t i = 0; i < GUEST_REQS; i++) {
 			struct guest_req *r = &g->queues[n].reqs[i];
 
@@ -56,7 +56,7 @@ static void lay_out(struct guest *g)
 				r->data = place(&at, GUEST_DATA, sim_chance(50) ? 16 : GUEST_PAGE);
 		}
 	g->plug_at = place(&at, 0, GUEST_PAGE);
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		for (uint32_t i = GUEST_REQS - GUEST_PLUGGED_REQS; i < GUEST_REQS; i++)
 			g->queues[n].reqs[i].data = place(&at, GUEST_DATA, 16);
 	g->memory_len = (uint32_t)align_up(at, GUEST_PAGE);
@@ -99,11 +99,12 @@ void guest_make(struct guest *g)
 	g->copy = base_zalloc(g->memory_len);
 	g->plug_was = base_zalloc(g->memory_len - g->plug_at);
 	g->unplugging = g->unplugged = false;
-	for (uint32_t n = 0; n < g->queue_count; n++) {
+	for (uint32_t n = 0; n < g->all_count; n++) {
 		struct guest_queue *q = &g->queues[n];
 
 		q->g = g;
-		q->index = n + (g->scsi ? SCSI_FIRST : 0);
+		q->side = n < g->queue_count ? SIDE_NONE : (enum guest_side)(SIDE_CONTROL + n - g->queue_count);
+		q->index = q->side ? (uint32_t)q->side - SIDE_CONTROL : n + (g->scsi ? SCSI_FIRST : 0);
 		must(!bell_make(&q->kick, &e) && !bell_make(&q->call, &e) && !bell_make(&q->err, &e));
 		must(!bell_listen(&q->call, "call", called) && !bell_listen(&q->err, "err", erred));
 	}
@@ -121,7 +122,7 @@ void guest_free(struct guest *g)
 {
 	guest_hang_up(g);
 	guest_log_drop(g);
-	for (uint32_t n = 0; n < g->queue_count; n++) {
+	for (uint32_t n = 0; n < g->all_count; n++) {
 		struct guest_queue *q = &g->queues[n];
 
 		vq_drv_fini(&q->drv);
@@ -141,7 +142,7 @@ void guest_free(struct guest *g)
 void guest_forget(struct guest *g)
 {
 	drop_inflight(g);
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		g->queues[n].born = false;
 }
 
@@ -165,7 +166,7 @@ void guest_outlives(struct guest *g)
 	move_share(&g->fd, &g->share);
 	if (g->inflight_fd >= 0)
 		move_share(&g->inflight_fd, &g->inflight);
-	for (uint32_t n = 0; n < g->queue_count; n++) {
+	for (uint32_t n = 0; n < g->all_count; n++) {
 		struct vq_drv *d = &g->queues[n].drv;
 
 		if (!g->queues[n].born)
@@ -280,7 +281,7 @@ static void says_drop(struct guest *g)
 	}
 	g->asking = false;
 	g->len = g->at = g->kicks = 0;
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		g->queues[n].kick_waits = false;
 }
 
@@ -363,7 +364,7 @@ void guest_hang_up(struct guest *g)
 	g->sock = NULL;
 	g->connected = g->running = g->logging = g->unplugging = false;
 	g->piece_count = 0;
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		g->queues[n].runs = false;
 }
 
@@ -514,7 +515,7 @@ static void all_run(struct guest *g, struct guest_queue *q, const struct vu_msg 
 static void say_rest(struct guest *g)
 {
 	guest_say_memory(g);
-	for (uint32_t n = 0; n < g->queue_count; n++) {
+	for (uint32_t n = 0; n < g->all_count; n++) {
 		struct guest_queue *q = &g->queues[n];
 
 		if (!q->born)
@@ -577,7 +578,7 @@ static void told_features(struct guest *g, struct guest_queue *q, const struct v
 		say_rest(g);
 		return;
 	}
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		size = max_u32(size, g->queues[n].size);
 	vu_request(VU_GET_INFLIGHT_FD, VU_PAYLOAD_INFLIGHT, &m);
 	m.inflight = (struct vu_inflight){ .queues = (uint16_t)(g->queues[g->queue_count - 1].index + 1),
@@ -588,7 +589,7 @@ static void told_features(struct guest *g, struct guest_queue *q, const struct v
 static void setting_up(struct guest *g, struct guest_queue *q, const struct vu_msg *reply)
 {
 	(void)q;
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		if (g->queues[n].born)
 			guest_look(&g->queues[n]);
 	if (g->features && (g->features & ~reply->u64))
@@ -715,6 +716,17 @@ void guest_kick(struct guest_queue *q)
 	send_next(g);
 }
 
+static bool submit_iovs(struct guest_req *r, const struct iovec *iov, uint32_t out, uint32_t in);
+
+bool guest_submit_bytes(struct guest_req *r, uint32_t out, uint32_t in)
+{
+	struct guest *g = r->q->g;
+	struct iovec iov[2] = { { guest_at(g, r->hdr), out }, { guest_at(g, r->hdr + GUEST_ANSWER_AT), in } };
+
+	wrote(g, r->hdr, HDR_LEN);
+	return submit_iovs(r, out ? iov : iov + 1, out != 0, in != 0);
+}
+
 bool guest_submit(struct guest_req *r)
 {
 	struct guest_queue *q = r->q;
@@ -732,7 +744,15 @@ bool guest_submit(struct guest_req *r)
 		all += cut(g, iov + all, r->data, r->len);
 	if (!g->scsi)
 		all += cut(g, iov + all, r->hdr + GUEST_ANSWER_AT, answer);
-	if (!vq_drv_add(&q->drv, iov, out, all - out, r))
+	return submit_iovs(r, iov, out, all - out);
+}
+
+static bool submit_iovs(struct guest_req *r, const struct iovec *iov, uint32_t out, uint32_t in)
+{
+	struct guest_queue *q = r->q;
+	struct guest *g = q->g;
+
+	if (!vq_drv_add(&q->drv, iov, out, in, r))
 		return false;
 	vq_drv_publish(&q->drv);
 	wrote(g, q->area[VQ_DESC], q->area_len[VQ_DESC]);

@@ -14,6 +14,7 @@
 #define GUEST_QUEUES_MAX 4u
 #define GUEST_PIECES_MAX 5u            /* regions that its memory is cut into */
 #define GUEST_PLUGGED_REQS 3u          /* of a queue, whose data lies in memory that can be unplugged */
+#define GUEST_SIDES 2u                 /* queues of a SCSI guest that are not for I/O */
 #define GUEST_REQS 12u                 /* of a queue at a time */
 #define GUEST_DATA 16384u              /* of a request */
 #define GUEST_PAGE 4096u
@@ -26,7 +27,8 @@ struct guest_queue;
 
 struct guest_req {
 	struct guest_queue *q;
-	bool out;
+	bool out, must_end;                /* must_end: before the task management that is on its way */
+	uint32_t disturbs;                 /* of its guest when it went */
 	uint32_t type, count, generation, len, written;
 	uint64_t lba, began;
 	uint8_t cdb[VIRTIO_SCSI_CDB_DEFAULT_SIZE]; /* SCSI's */
@@ -35,6 +37,7 @@ struct guest_req {
 
 struct guest_queue {
 	struct guest *g;
+	enum guest_side { SIDE_NONE, SIDE_CONTROL, SIDE_EVENT } side;
 	uint32_t index, size, base, depth;
 	uint32_t area[3], area_len[3], tables, tables_len; /* in guest memory */
 	struct vq_drv drv;
@@ -58,8 +61,8 @@ typedef void guest_heard_fn(struct guest *g, struct guest_queue *q, const struct
 struct guest {
 	const struct guest_ops *ops;
 	struct reactor *on;
-	uint32_t index, queue_count;
-	bool scsi;                         /* its queues for requests follow two, which it does not use */
+	uint32_t index, queue_count, all_count; /* queues for I/O come first */
+	bool scsi;
 	char path[32];
 	uint64_t wanted, wanted_protocol;  /* features */
 	bool rogue;                        /* nothing that it sees is wrong */
@@ -86,7 +89,7 @@ struct guest {
 	bool in_band;                      /* kicks are messages */
 	struct guest_piece { uint32_t at, len; } pieces[GUEST_PIECES_MAX]; /* as the device has them, region by region */
 	uint32_t piece_count;
-	struct guest_queue queues[GUEST_QUEUES_MAX];
+	struct guest_queue queues[GUEST_QUEUES_MAX + GUEST_SIDES];
 
 	/* A migration: pages that the driver wrote to, those that the device did, and the memory that arrives. */
 	int log_fd;
@@ -130,6 +133,8 @@ void guest_kick(struct guest_queue *q);
 void guest_outlives(struct guest *g);
 void guest_look(struct guest_queue *q);        /* into the ring, as when it was called */
 bool guest_submit(struct guest_req *r);
+/* What is at r->hdr, and room for an answer; either may be nothing. */
+bool guest_submit_bytes(struct guest_req *r, uint32_t out, uint32_t in);
 static inline bool guest_may_use(const struct guest *g, const struct guest_req *r)
 {
 	return r->data < g->plug_at || !(g->unplugging || g->unplugged);

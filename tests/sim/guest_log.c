@@ -19,7 +19,7 @@ void guest_log_begin(struct guest *g, guest_heard_fn *begun)
 	m.fds[0] = g->log_fd;
 	guest_say(g, &m, NULL, NULL);
 	guest_say_features(g, g->features | VIRTIO_BIT(VIRTIO_F_LOG_ALL));
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		guest_say_addr(&g->queues[n], VU_VRING_LOG, NULL);
 	guest_say_none(g, VU_GET_FEATURES, begun);
 }
@@ -63,7 +63,7 @@ void guest_log_end(struct guest *g)
 			continue;
 		snprintf(what, sizeof(what), "after the last copy byte 0x%x of its memory differs (the rings end at 0x%x): its "
 		         "page was not marked", at, g->data_at);
-		for (uint32_t n = 0; n < g->queue_count; n++)
+		for (uint32_t n = 0; n < g->all_count; n++)
 			for (int a = 0; a < 3; a++)
 				if (at - g->queues[n].area[a] < g->queues[n].area_len[a])
 					snprintf(what, sizeof(what), "after the last copy byte 0x%x of area %d of queue %u (%u "

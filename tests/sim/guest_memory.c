@@ -79,7 +79,7 @@ void guest_drop_memory(struct guest *g)
 void guest_unplug(struct guest *g)
 {
 	g->unplugging = true;
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		for (uint32_t i = GUEST_REQS - GUEST_PLUGGED_REQS; i < GUEST_REQS; i++)
 			if (g->queues[n].reqs[i].out)
 				return; /* not yet */

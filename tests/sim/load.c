@@ -24,6 +24,19 @@ static struct fate *fate_at(struct member *m, uint32_t generation)
 	return &m->fates[generation];
 }
 
+void load_begins(void *arg, uint64_t lba, const uint8_t *data)
+{
+	struct member *m = arg;
+
+	if (oracle_generation(data) < m->fate_room)
+		fate_at(m, oracle_generation(data))->begun = true;
+}
+
+bool load_has_begun(struct member *m, const struct guest_req *r)
+{
+	return r->generation && r->generation < m->fate_room && m->fates[r->generation].begun;
+}
+
 /* Just when it lands. */
 void load_lands(void *arg, uint64_t lba, const uint8_t *data)
 {
@@ -95,6 +108,9 @@ static bool scsi_ended_well(struct member *m, const struct guest_req *r)
 	sim_note((uint64_t)a.response << 16 | a.status << 8 | key);
 	if (a.response == VIRTIO_SCSI_S_OK && a.status == SCSI_GOOD)
 		return true;
+	if ((a.response == VIRTIO_SCSI_S_ABORTED || a.response == VIRTIO_SCSI_S_RESET ||
+	     a.response == VIRTIO_SCSI_S_BAD_TARGET) && hba_is_disturbed(m, r))
+		return false;
 	if (!(a.response == VIRTIO_SCSI_S_BUSY || (a.response == VIRTIO_SCSI_S_OK && (a.status == SCSI_BUSY ||
 	      a.status == SCSI_TASK_SET_FULL || (a.status == SCSI_CHECK_CONDITION && (key == SCSI_UNIT_ATTENTION ||
 	      (m->media.fail_percent && key == SCSI_MEDIUM_ERROR)))))))
@@ -108,6 +124,10 @@ void load_used(struct guest_req *r)
 	struct member *m = member_of(r->q->g);
 	bool ok;
 
+	if (r->q->side) {
+		hba_used(r);
+		return;
+	}
 	if (m->guest.rogue)
 		return;
 	ok = m->guest.scsi ? scsi_ended_well(m, r) : blk_ended_well(m, r);
@@ -175,7 +195,7 @@ static void fill(struct member *m, struct guest_req *r)
 		break;
 	}
 	if (r->generation)
-		*fate_at(m, r->generation) = (struct fate){ FATE_OUT, r->count };
+		*fate_at(m, r->generation) = (struct fate){ FATE_OUT, r->count, false };
 }
 
 static void fill_cdb(struct guest_req *r)
@@ -198,6 +218,8 @@ static void submit(struct member *m, struct guest_req *r)
 	bool there;
 
 	fill_cdb(r);
+	r->disturbs = m->disturbs;
+	r->must_end = false;
 	r->lba *= m->w->block_size / VIRTIO_BLK_SECTOR;
 	there = guest_submit(r);
 	r->lba = lba;
@@ -208,6 +230,10 @@ void load_more(struct guest_queue *q)
 {
 	struct member *m = member_of(q->g);
 
+	if (q->side) {
+		hba_more(q);
+		return;
+	}
 	for (uint32_t i = 0; i < GUEST_REQS && q->out < q->depth; i++) {
 		struct guest_req *r = &q->reqs[i];
 
@@ -223,7 +249,7 @@ void load_more(struct guest_queue *q)
 
 void load_outlives(struct member *m)
 {
-	for (uint32_t n = 0; n < m->guest.queue_count; n++)
+	for (uint32_t n = 0; n < m->guest.all_count; n++)
 		for (uint32_t i = 0; i < GUEST_REQS; i++) {
 			const struct guest_req *r = &m->guest.queues[n].reqs[i];
 
@@ -234,7 +260,7 @@ void load_outlives(struct member *m)
 
 void load_fence(struct member *m)
 {
-	for (uint32_t n = 0; n < m->guest.queue_count; n++)
+	for (uint32_t n = 0; n < m->guest.all_count; n++)
 		for (uint32_t i = 0; i < GUEST_REQS; i++) {
 			struct guest_req *r = &m->guest.queues[n].reqs[i];
 

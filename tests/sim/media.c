@@ -78,8 +78,15 @@ static void media_submit(struct bdev_channel *ch, struct bdev_io *io)
 	struct media *m = container_of(bdev_channel_bdev(ch), struct media_disk, bdev)->media;
 	struct media_io *ctx = io->device_ctx;
 	bool hold = m->hold_percent && sim_chance(m->hold_percent);
+	uint8_t first[4096];
 
 	m->held += hold;
+	if (m->begins && io->op == BDEV_WRITE) {
+		struct iov_cursor from = iov_cursor_over(io->iovs, io->iov_count);
+
+		iov_copy_out(first, &from, m->block_size);
+		m->begins(m->arg, io->lba, first);
+	}
 	*ctx = (struct media_io){ .io = io };
 	timer_start(&ctx->timer, 1 + sim_draw(hold ? m->hold_ns_max : QUICK_NS_MAX), time_is_up);
 }

@@ -17,6 +17,7 @@ struct media {
 	uint32_t fail_percent;           /* how many fail, some of them after they landed */
 	uint8_t *bytes;
 	/* A write, or zeroes (`data` NULL), of one block is about to land. */
+	void (*begins)(void *arg, uint64_t lba, const uint8_t *data); /* of a write: its first block */
 	void (*lands)(void *arg, uint64_t lba, const uint8_t *data);
 	void *arg;
 	uint64_t writes, reads, held, fenced;

@@ -5,6 +5,7 @@
  * cores at any step; guests stop and start them, reset the device, map their memory anew under I/O, hang up and come
  * back, are killed and come back with what was in flight, migrate; controllers are deleted and made again, disks grow.
  * Memory is given as a table or region by region, and some of it is unplugged and plugged; kicks are messages to some.
+ * SCSI guests manage tasks, and hear of targets that come and go (hba.c).
  * Those that do not behave write anything into their rings and tables, say anything on their sockets, with any
  * descriptors, and take their memory away.
  *
@@ -32,10 +33,11 @@
 	VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_IN_ORDER))
 #define DISK_FEATURES (VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | \
 	VIRTIO_BIT(VIRTIO_BLK_F_MQ) | VIRTIO_BIT(VIRTIO_BLK_F_CONFIG_WCE) | VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES))
+#define SCSI_FEATURES (VIRTIO_BIT(VIRTIO_SCSI_F_HOTPLUG) | VIRTIO_BIT(VIRTIO_SCSI_F_CHANGE))
 
 static struct {
 	uint64_t ios, scsi, failed, moves, stops, remaps, hang_ups, kills, resets, migrations, pages, deletions, growths,
-	         plugs, nonsense;
+	         plugs, replugs, tmfs, events, nonsense;
 } all;
 
 static void tick(struct timer *t);
@@ -86,6 +88,7 @@ static void lost(struct guest *g)
 
 	if (!g->rogue && !g->scarce && m->was_up_all_along)
 		member_fail(m, "was hung up on");
+	hba_forget(m);
 	m->migrating = false;
 	come_soon(m);
 }
@@ -109,6 +112,7 @@ static void hang_up(struct member *m, bool killed)
 		load_outlives(m);
 	}
 	guest_hang_up(g);
+	hba_forget(m);
 	m->migrating = false;
 	come_soon(m);
 }
@@ -118,13 +122,14 @@ static void was_reset(struct guest *g, struct guest_queue *q, const struct vu_ms
 	struct member *m = member_of(g);
 
 	(void)q, (void)reply;
-	for (uint32_t n = 0; n < g->queue_count; n++) {
+	for (uint32_t n = 0; n < g->all_count; n++) {
 		struct guest_queue *each = &g->queues[n];
 
 		each->runs = false;
 		guest_look(each);
 	}
 	load_fence(m);
+	hba_forget(m);
 	guest_forget(g);
 	if (sim_chance(50))
 		guest_drop_memory(g);
@@ -142,7 +147,7 @@ static void reset(struct member *m)
 	else if (g->protocol & VU_P_BIT(RESET_DEVICE))
 		guest_say_none(g, VU_RESET_DEVICE, NULL);
 	else
-		for (uint32_t n = 0; n < g->queue_count; n++)
+		for (uint32_t n = 0; n < g->all_count; n++)
 			guest_say_stop(&g->queues[n], NULL);
 	guest_say_none(g, VU_GET_FEATURES, was_reset);
 }
@@ -160,7 +165,7 @@ static void migration_ends(struct guest *g, struct guest_queue *q, const struct 
 	guest_log_end(g);
 	member_of(g)->migrating = false;
 	all.migrations++;
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		guest_say_queue(&g->queues[n]);
 }
 
@@ -171,8 +176,8 @@ static void migrate(struct member *m)
 	guest_copy(g);
 	if (--m->copies_left)
 		return;
-	for (uint32_t n = 0; n < g->queue_count; n++)
-		guest_say_stop(&g->queues[n], n + 1 == g->queue_count ? migration_ends : NULL);
+	for (uint32_t n = 0; n < g->all_count; n++)
+		guest_say_stop(&g->queues[n], n + 1 == g->all_count ? migration_ends : NULL);
 }
 
 static void stop_one(struct member *m, struct guest_queue *q)
@@ -213,10 +218,11 @@ static void plug(struct member *m)
 static void do_something(struct member *m)
 {
 	struct guest *g = &m->guest;
-	struct guest_queue *q = &g->queues[sim_draw(g->queue_count)];
+	struct guest_queue *q = &g->queues[sim_draw(g->all_count)];
 	uint64_t dice = sim_draw(100);
 
 	m->ops_left--;
+	m->wants_replug |= sim_chance(20);
 	if (dice < 20) {
 		stop_one(m, q);
 	} else if (dice < 40) {
@@ -234,7 +240,7 @@ static void do_something(struct member *m)
 		guest_log_begin(g, migration_begun);
 	} else if (dice < 83) {
 		write_config(g);
-	} else if (dice < 88) {
+	} else if (dice < 87) {
 		plug(m);
 	} else if (dice < 92) {
 		guest_new_bell(q, sim_chance(50) ? &q->kick : &q->call);
@@ -243,15 +249,6 @@ static void do_something(struct member *m)
 	} else {
 		m->wants_growth = true;
 	}
-}
-
-static bool is_drained(const struct guest *g)
-{
-	uint32_t out = 0;
-
-	for (uint32_t n = 0; n < g->queue_count; n++)
-		out += g->queues[n].out;
-	return !out;
 }
 
 static void nonsense(struct member *m);
@@ -277,13 +274,15 @@ static void tick(struct timer *t)
 		migrate(m);
 		return;
 	}
+	if (g->scsi && sim_chance(60))
+		hba_manage(m);
 	if (g->unplugging) {
 		guest_unplug(g);
 	} else if (m->ops_left) {
 		if (g->protocol & VU_P_BIT(CONFIG))
 			guest_say_config(g);
 		do_something(m);
-	} else if (is_drained(g) && !m->migrating) {
+	} else if (hba_is_drained(g) && !m->migrating && !m->news_due) {
 		guest_hang_up(g);
 		timer_stop(&m->tick);
 		m->over = true;
@@ -318,7 +317,7 @@ static void nonsense(struct member *m)
 	} else if (dice < 94) {
 		guest_say_memory(g);
 	}
-	for (uint32_t n = 0; n < g->queue_count; n++)
+	for (uint32_t n = 0; n < g->all_count; n++)
 		guest_kick(&g->queues[n]);
 }
 
@@ -337,8 +336,11 @@ static void draw_guest(struct guest *g)
 		(sim_chance(60) ? VU_P_BIT(INFLIGHT_SHMFD) : 0) |
 		(sim_chance(50) ? VU_P_BIT(STATUS) : 0) | (sim_chance(50) ? VU_P_BIT(RESET_DEVICE) : 0);
 	g->features = 0;
+	if (g->scsi)
+		g->wanted = (g->wanted & ~DISK_FEATURES) | SCSI_FEATURES;
 	g->queue_count = 1 + (uint32_t)sim_draw(GUEST_QUEUES_MAX);
-	for (uint32_t n = 0; n < g->queue_count; n++) {
+	g->all_count = g->queue_count + (g->scsi ? GUEST_SIDES : 0);
+	for (uint32_t n = 0; n < g->all_count; n++) {
 		bool large = !g->scarce && sim_chance(20); /* its parts are several pages */
 
 		g->queues[n].size = packed ? 16 + (uint32_t)sim_draw(large ? 1000 : 100) : 16u << sim_draw(large ? 7 : 4);
@@ -429,6 +431,53 @@ static void target_added(struct vhost_change *c)
 	if (c->err.code)
 		seeds_fail("controller %u: %s", m->index, c->err.text);
 	m->ctrlr = CTRLR_UP;
+	m->target = TARGET_HERE;
+}
+
+/* --- targets that come and go ------------------------------------------------------------------------------------- */
+
+static void expect(struct member *m, uint32_t news)
+{
+	if (m->guest.scsi && m->guest.running && !m->guest.rogue && !m->over)
+		m->news_due |= news;
+}
+
+static void target_gone(struct vhost_change *c)
+{
+	struct member *m = container_of(c, struct member, unplugging);
+
+	m->target = c->err.code ? TARGET_HERE : TARGET_NONE;
+	if (c->err.code && m->ctrlr == CTRLR_UP)
+		seeds_fail("controller %u: %s", m->index, c->err.text);
+}
+
+static void target_back(struct vhost_change *c)
+{
+	struct member *m = container_of(c, struct member, plugging.change);
+
+	m->disturbs++;
+	m->target = TARGET_HERE;
+	if (c->err.code && m->ctrlr == CTRLR_UP)
+		seeds_fail("controller %u: %s", m->index, c->err.text);
+}
+
+static void replug(void *arg)
+{
+	struct member *m = arg;
+	struct vhost_ctrlr *c = vhost_ctrlr_find(m->w->vhost, m->name);
+	bool goes = m->target == TARGET_HERE;
+
+	m->target = TARGET_CHANGING;
+	m->wants_replug = false;
+	m->disturbs++;
+	all.replugs += goes;
+	expect(m, goes ? NEWS_REMOVED : NEWS_CAME);
+	m->unplugging.done = target_gone;
+	m->plugging = (struct vhost_scsi_change){ .change.done = target_back };
+	if (goes)
+		vhost_scsi_remove_target(c, 0, &m->unplugging);
+	else
+		vhost_scsi_add_target(c, 0, m->disk_name, &m->plugging);
 }
 
 static void make_ctrlr(void *arg)
@@ -456,6 +505,9 @@ static void delete_ctrlr(void *arg)
 
 	all.deletions++;
 	m->ctrlr = CTRLR_DELETING;
+	m->target = TARGET_NONE;
+	m->wants_replug = false;
+	hba_forget(m);
 	m->was_up_all_along = m->wants_delete = false;
 	m->change = (struct vhost_change){ .done = ctrlr_changed };
 	vhost_ctrlr_delete(vhost_ctrlr_find(m->w->vhost, m->name), &m->change);
@@ -470,6 +522,8 @@ static void grow(void *arg)
 	if (m->media.blocks == m->media.blocks_max)
 		return;
 	all.growths++;
+	if (m->target == TARGET_HERE && m->ctrlr == CTRLR_UP)
+		expect(m, NEWS_CHANGED);
 	m->media.blocks += 1 + sim_draw(m->media.blocks_max - m->media.blocks);
 	must(!bdev_resize(m->disk, m->media.blocks, &e));
 }
@@ -497,6 +551,9 @@ static void troubles(struct reactor *r, void *arg)
 		sim_as(control, make_ctrlr, m);
 	else if (m->ctrlr == CTRLR_UP && (m->wants_delete || (m->guest.rogue && sim_draw(20000) == 0)))
 		sim_as(control, delete_ctrlr, m);
+	else if (m->ctrlr == CTRLR_UP && m->guest.scsi && !m->news_due &&
+	         (m->target == TARGET_NONE || (m->target == TARGET_HERE && m->wants_replug)))
+		sim_as(control, replug, m);
 	if (m->wants_growth)
 		sim_as(control, grow, m);
 	if (sim_draw(20000) == 0)
@@ -535,6 +592,7 @@ static void begin_member(struct world *w, uint32_t index)
 	m->media.fail_percent = sim_chance(30) ? (uint32_t)sim_draw(10) : 0;
 	m->media.arg = m;
 	m->media.lands = index < w->good ? load_lands : NULL;
+	m->media.begins = index < w->good ? load_begins : NULL;
 	m->oracle = oracle_make(blocks + 50, w->block_size);
 	m->ops_left = 5 + (uint32_t)sim_draw(20);
 	m->guest.ops = &guest_ops;
@@ -669,6 +727,8 @@ static uint64_t end(struct world *w)
 		all.ios += w->member[n].ios;
 		all.failed += w->member[n].ios_failed;
 		all.scsi += w->member[n].ios_scsi;
+		all.events += w->member[n].events;
+		all.tmfs += w->member[n].tmfs;
 		end_member(&w->member[n]);
 	}
 	sim_as(core_control(w->target_core), free_registry, w);
@@ -712,17 +772,17 @@ int main(int argc, char **argv)
 
 	printf("%llu requests, %llu of SCSI, %llu failed; %llu moves; %llu stops; %llu remaps; %llu hung up, %llu killed; "
 	       "%llu resets; %llu migrations, %llu pages marked; %llu deletions; %llu growths; %llu plugged; "
-	       "%llu times nonsense\n",
+	       "%llu targets replugged, %llu events, %llu task managements; %llu times nonsense\n",
 	       (unsigned long long)all.ios, (unsigned long long)all.scsi, (unsigned long long)all.failed,
 	       (unsigned long long)all.moves, (unsigned long long)all.stops, (unsigned long long)all.remaps,
 	       (unsigned long long)all.hang_ups, (unsigned long long)all.kills, (unsigned long long)all.resets,
 	       (unsigned long long)all.migrations, (unsigned long long)all.pages, (unsigned long long)all.deletions,
-	       (unsigned long long)all.growths, (unsigned long long)all.plugs,
-	       (unsigned long long)all.nonsense);
+	       (unsigned long long)all.growths, (unsigned long long)all.plugs, (unsigned long long)all.replugs,
+	       (unsigned long long)all.events, (unsigned long long)all.tmfs, (unsigned long long)all.nonsense);
 	if (!rc && argc == 1 && (all.ios < 10000 || all.scsi < 1000 || all.moves < 200 || all.stops < 40 ||
-	                         all.remaps < 40 || all.hang_ups < 40 || all.kills < 20 || all.resets < 20 ||
-	                         all.migrations < 20 || all.pages < 100 || all.deletions < 10 || all.growths < 5 ||
-	                         all.plugs < 20 || all.nonsense < 100)) {
+	    all.remaps < 40 || all.hang_ups < 40 || all.kills < 20 || all.resets < 20 || all.migrations < 20 ||
+	    all.pages < 100 || all.deletions < 10 || all.growths < 5 || all.plugs < 20 || all.replugs < 10 ||
+	    all.events < 20 || all.tmfs < 100 || all.nonsense < 100)) {
 		fprintf(stderr, "too little happened for this to prove anything\n");
 		return 1;
 	}
