@@ -7,7 +7,7 @@
  */
 #include "core/reactor.h"
 
-_Thread_local struct reactor *reactor_current;
+_Thread_local struct reactor *reactor_current __attribute__((tls_model("local-exec")));
 
 #define SPIN_LOOKS 8 /* looks for messages between two passes that may cost a system call and read the clock */
 #define ASK_SOURCES_NS (2 * NS_PER_US) /* while it looks at memory; a look for ready descriptors is about 0.4 us */
