@@ -77,7 +77,8 @@ def measure(target, initiators, case, seconds):
 
 def figure(result, metric):
     return {"iops": result["iops"], "latency": result["latency_us"], "p50": result["p50_us"],
-            "cpu_per_io": result["target_cpu_us_per_io"], "host_cpu_per_io": result["host_cpu_us_per_io"]}[metric]
+            "cpu_per_io": result["target_cpu_us_per_io"], "host_cpu_per_io": result["host_cpu_us_per_io"],
+            "own_ns": result.get("target_own_ns_per_io")}[metric]
 
 
 def goal_of(args, case):

@@ -369,7 +369,7 @@ class Initiator:
         if told["errors"]:
             raise RuntimeError(f"the fake host counted {told['errors']} errors")
         return {"iops": told["iops"], "latency_us": 0, "p50_us": 0, "target_cpu_us_per_io": told["cpu_ns"] / 1000,
-                "host_cpu_us_per_io": 0}
+                "host_cpu_us_per_io": 0, "target_own_ns_per_io": told["own_ns"]}
 
     def run(self, target, case, seconds):
         if case.protocol == "rdma":

@@ -19,6 +19,7 @@
 #define KEY_TAG 0x5au  /* in the low byte of every key */
 
 pthread_mutex_t fake_mutex = PTHREAD_MUTEX_INITIALIZER;
+uint64_t fake_began, fake_inside, fake_calls, fake_long_calls;
 
 static struct ibv_device device = {
 	.node_type = IBV_NODE_CA, .transport_type = IBV_TRANSPORT_IB, .name = "fake0", .dev_name = "uverbs-fake0",

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <infiniband/verbs.h>
 #include <pthread.h>
+#include <time.h>
 
 #define FAKE_SGE_MAX 32
 #define FAKE_WR_MAX 16384
@@ -29,8 +30,42 @@
 extern FAKE_EXPORT pthread_mutex_t fake_mutex;
 extern FAKE_EXPORT struct verbs_context fake_context;
 
-static inline void fake_lock(void) { pthread_mutex_lock(&fake_mutex); }
-static inline void fake_unlock(void) { pthread_mutex_unlock(&fake_mutex); }
+/* Time spent within the library, by the clock: what is left of a command's time is the target's own. A call that takes
+ * so long did not run all the while: it is counted only. */
+#define FAKE_TICKS_MAX (1u << 18)
+extern FAKE_EXPORT uint64_t fake_began, fake_inside, fake_calls, fake_long_calls;
+
+static inline uint64_t fake_ticks(void)
+{
+#ifdef __x86_64__
+	return __builtin_ia32_rdtsc();
+#else
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+#endif
+}
+
+static inline void fake_lock(void)
+{
+	uint64_t began = fake_ticks();
+
+	pthread_mutex_lock(&fake_mutex);
+	fake_began = began;
+}
+
+static inline void fake_unlock(void)
+{
+	uint64_t took = fake_ticks() - fake_began;
+
+	if (took < FAKE_TICKS_MAX)
+		fake_inside += took;
+	else
+		fake_long_calls++;
+	fake_calls++;
+	pthread_mutex_unlock(&fake_mutex);
+}
 
 /* What is made once; before the context is given to anyone. */
 FAKE_EXPORT void fake_begin(void);
