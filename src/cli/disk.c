@@ -96,15 +96,16 @@ static int run_list(struct cli *c, struct cli_args *a)
 static void show_use(struct json_object *subsystems, struct json_object *nodes, struct json_object *ctrlrs,
                      const char *name, bool claimed, char *buf, size_t size)
 {
-	struct json_object *ns, *lun, *export = export_of_disk(subsystems, name, &ns);
-	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun), *ctrlr;
+	struct json_object *ctrlr;
 	struct text t = text_over(buf, size);
 	size_t at = 0;
 
-	if (export)
-		text_add(&t, "%s", field_text(export, "nqn"));
-	if (node)
-		text_add(&t, "%s%s", t.len ? " " : "", field_text(node, "name"));
+	for (size_t i = 0; i < list_count(subsystems); i++)
+		if (list_find(field(list_at(subsystems, i), "namespaces"), "bdev_name", name))
+			text_add(&t, "%s%s", t.len ? " " : "", field_text(list_at(subsystems, i), "nqn"));
+	for (size_t i = 0; i < list_count(nodes); i++)
+		if (list_find(field(list_at(nodes, i), "luns"), "bdev_name", name))
+			text_add(&t, "%s%s", t.len ? " " : "", field_text(list_at(nodes, i), "name"));
 	while ((ctrlr = vhost_export_of_disk(ctrlrs, name, &at)))
 		text_add(&t, "%s%s", t.len ? " " : "", field_text(ctrlr, "ctrlr"));
 	if (t.cut)
@@ -209,24 +210,39 @@ static void show_fitness(struct cli *c, const char *name)
 	json_object_put(all);
 }
 
+/* Objects of `all` that have it in their list `of`. */
+static size_t show_exports_of(struct json_object *all, const char *id, const char *of, const char *unit,
+                              const char *unit_id, const char *name)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < list_count(all); i++) {
+		struct json_object *units = field(list_at(all, i), of);
+
+		for (size_t n = 0; n < list_count(units); n++) {
+			if (strcmp(field_text(list_at(units, n), "bdev_name"), name) != 0)
+				continue;
+			printf("  served as   %s, %s %lu\n", field_text(list_at(all, i), id), unit,
+			       field_u64(list_at(units, n), unit_id));
+			count++;
+		}
+	}
+	return count;
+}
+
 static void show_exports(struct cli *c, const char *name)
 {
 	struct err e = { 0 };
-	struct json_object *subsystems = client_call(c, "nvmf_get_subsystems", NULL, &e), *ns;
-	struct json_object *nodes = client_call(c, "iscsi_get_target_nodes", NULL, &e), *lun;
-	struct json_object *export = export_of_disk(subsystems, name, &ns);
-	struct json_object *node = iscsi_export_of_disk(nodes, name, &lun);
+	struct json_object *subsystems = client_call(c, "nvmf_get_subsystems", NULL, &e);
+	struct json_object *nodes = client_call(c, "iscsi_get_target_nodes", NULL, &e);
 	struct json_object *ctrlrs = client_call(c, "vhost_get_controllers", NULL, &e);
 	struct json_object *ctrlr;
-	size_t at = 0, served = 0;
+	size_t at = 0, served = show_exports_of(subsystems, "nqn", "namespaces", "namespace", "nsid", name);
 
-	if (export)
-		printf("  served as   %s, namespace %lu\n", field_text(export, "nqn"), field_u64(ns, "nsid"));
-	if (node)
-		printf("  served as   %s, LUN %lu\n", field_text(node, "name"), field_u64(lun, "lun_id"));
+	served += show_exports_of(nodes, "name", "luns", "LUN", "lun_id", name);
 	for (; (ctrlr = vhost_export_of_disk(ctrlrs, name, &at)); served++)
 		printf("  served as   %s, to virtual machines\n", field_text(ctrlr, "ctrlr"));
-	if (!export && !node && !served)
+	if (!served)
 		printf("  served      to nobody; serve it: gantry export disk %s\n", name);
 	json_object_put(subsystems);
 	json_object_put(nodes);

@@ -395,6 +395,17 @@ void vhost_show_status(struct cli *c, void (*line)(const char *fmt, ...))
 	json_object_put(all);
 }
 
+/* NULL: all are there. */
+static struct json_object *lost_target_of(struct json_object *ctrlr)
+{
+	struct json_object *targets = field(field(ctrlr, "backend_specific"), "scsi");
+
+	for (size_t i = 0; i < list_count(targets); i++)
+		if (*field_text(list_at(targets, i), "lost_bdev"))
+			return list_at(targets, i);
+	return NULL;
+}
+
 /* What would keep a machine from its disk. True: there was something. */
 static bool look_at_ctrlr(struct doctor *d, struct json_object *ctrlr)
 {
@@ -419,7 +430,11 @@ static bool look_at_ctrlr(struct doctor *d, struct json_object *ctrlr)
 		snprintf(fix, sizeof(fix), "gantry rpc vhost_scsi_controller_add_target ctrlr=%s scsi_target_num=0 "
 		         "bdev_name=DISK", name);
 		doctor_say(d, "vhost", DOCTOR_WARNING, fix, "%s has no target: machines find nothing there", name);
-	} else
+	} else if (lost_target_of(ctrlr))
+		doctor_say(d, "vhost", DOCTOR_WARNING, NULL, "%s: target %lu is away with its disk %s, and comes back with it",
+		           name, field_u64(lost_target_of(ctrlr), "scsi_dev_num"),
+		           field_text(lost_target_of(ctrlr), "lost_bdev"));
+	else
 		return false;
 	return true;
 }

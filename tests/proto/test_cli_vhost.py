@@ -76,6 +76,20 @@ def test_scsi_controllers(cli, findings):
     assert [c["ctrlr"] for c in cli.daemon.rpc("vhost_get_controllers")] == ["vm", "scsi"]
 
 
+def test_a_target_whose_disk_is_away(cli, findings):
+    """It may come back; until then the machine has one disk less than whoever made it thinks."""
+    cli.daemon.malloc("below", mib=1)
+    cli.daemon.rpc("bdev_passthru_create", base_bdev_name="below", name="above")
+    cli.daemon.rpc("vhost_create_scsi_controller", ctrlr="scsi")
+    cli.daemon.rpc("vhost_scsi_controller_add_target", ctrlr="scsi", scsi_target_num=3, bdev_name="above")
+    assert [level for level, _ in findings()] == ["ok"]
+    cli.daemon.rpc("bdev_malloc_delete", name="below")
+    wait_until(lambda: ("warning", "scsi: target 3 is away with its disk above, and comes back with it") in findings(),
+               "what doctor says")
+    cli.daemon.malloc("below", mib=1)
+    wait_until(lambda: [level for level, _ in findings()] == ["ok"], "the disk to be back")
+
+
 def test_what_is_meant_for_others_is_refused(cli):
     for words in (["--iscsi"], ["--listen", "127.0.0.1:4420"], ["--nqn", "nqn.2016-06.io.gantry:x"],
                   ["--chap-group", "1"], ["--nsid", "2"]):
@@ -128,6 +142,21 @@ def test_read_only_and_gone(cli):
     assert "  disk        disk, GONE\n" in cli("export", "show", "vm")
     cli.daemon.rpc("vhost_create_scsi_controller", ctrlr="scsi")
     assert "  disk        none\n" in cli("export", "show", "scsi")
+
+
+def test_all_exports_of_a_disk_are_shown(cli):
+    nqn, nodes = "nqn.2026-01.org.example:s", [f"iqn.2026-01.org.example:t{n}" for n in range(2)]
+    cli.daemon.rpc("nvmf_create_subsystem", nqn=nqn, allow_any_host=True)
+    cli.daemon.rpc("nvmf_subsystem_add_ns", nqn=nqn, namespace={"bdev_name": "disk"})
+    cli.daemon.rpc("iscsi_create_portal_group", tag=1, portals=[])
+    cli.daemon.rpc("iscsi_create_initiator_group", tag=1, initiators=["ANY"], netmasks=["ANY"])
+    for name in nodes:
+        cli.daemon.rpc("iscsi_create_target_node", name=name, alias_name="", pg_ig_maps=[{"pg_tag": 1, "ig_tag": 1}],
+                       luns=[{"bdev_name": "disk", "lun_id": 0}, {"bdev_name": "disk", "lun_id": 4}], queue_depth=8)
+    said, listed = cli("disk", "show", "disk"), cli("disk", "list")
+    assert f"served as   {nqn}, namespace 1\n" in said
+    assert all(f"served as   {name}, LUN {lun}\n" in said for name in nodes for lun in (0, 4))
+    assert f"{nqn} {nodes[0]}"[:40] in listed
 
 
 def test_all_controllers_of_a_disk_are_shown_and_removed(cli):
