@@ -142,7 +142,7 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 	c->vc = vc;
 	c->qid = wish->qid;
 	c->depth = wish->depth;
-	c->slot_count = (uint16_t)(c->depth + min_u32(c->depth, RDMA_SLOTS_MORE));
+	c->slot_count = (uint16_t)min_u32(UINT16_MAX, c->depth + min_u32(c->depth, RDMA_SLOTS_MORE));
 	c->read_depth = wish->read_depth;
 	c->sges_max = (uint16_t)max_u32(1, min_u32(info->read_sge_max, RDMA_SGES_MAX));
 	/* Room for what each entry's command needs if its memory is described by one key, and for any one command: with

@@ -82,7 +82,10 @@ void rdma_conn_queued_on_core(struct msg *m)
 
 void rdma_conn_sized(struct nvmf_qpair *qp)
 {
-	timer_stop(&conn_of(qp)->timer); /* Connect came */
+	struct rdma_conn *c = conn_of(qp);
+
+	if (c->state == CONN_READY)
+		timer_stop(&c->timer); /* Connect came; it is the last answers' otherwise */
 }
 
 void rdma_conn_addrs(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer)

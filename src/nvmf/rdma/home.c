@@ -194,14 +194,13 @@ static void completed(void *arg, const struct verbs_wc *wcs, uint32_t count)
 static void capsule_completed(struct rdma_home *h, struct rdma_capsule *cap, const struct verbs_wc *wc)
 {
 	struct rdma_conn *c = wc->conn ? verbs_conn_arg(wc->conn) : NULL;
+	struct rdma_capsules *all = cap->conn ? &cap->conn->own : &h->shared;
 
 	if (unlikely(!cap->posted))
-		return; /* one of a chain that was refused in part */
-	cap->posted = false;
-	if (cap->conn)
-		cap->conn->own.posted--;
+		all->count++; /* of a chain that was refused in part: it was posted, then */
 	else
-		h->shared.posted--;
+		all->posted--;
+	cap->posted = false;
 	if (unlikely(!c || !conn_is_live(c) || wc->status != VERBS_OK)) {
 		if (!cap->conn)
 			rdma_capsule_done(h, cap);

@@ -248,6 +248,51 @@ static void trouble_with_posting_ends_connections_only(void **state)
 	}
 }
 
+/* Their receives go back when they are answered. */
+static void start_listed_reads(struct host *h)
+{
+	const struct nvme_sgl list[] = { host_keyed(h, 0, 8 * TEST_BLOCK, false), host_keyed(h, 8192, TEST_BLOCK, false) };
+	struct nvme_sqe sqe = host_rw(NVME_CMD_READ, 0, 9);
+
+	sqe.sgl1 = host_list(0, 2);
+	for (uint32_t i = 0; i < 8; i++)
+		host_command(h, &sqe, list, sizeof(list));
+}
+
+/* Shared receives that are not taken end the connections of their core: nothing is posted to these any more, and who
+ * connects next is served. A receive that the adapter has in spite of what it said is no silent end of a command. */
+static void trouble_with_shared_receives_ends_connections(void **state)
+{
+	for (uint32_t seed = 1; seed <= 12; seed++) {
+		struct nvmf_transport_opts opts = world_opts;
+
+		opts.max_srq_depth = 1024;
+		world_start(&w, seed, &opts);
+		host_ready(&admin, &w, 0, &cntlid);
+		host_ready(&io, &w, 1, &cntlid);
+		for (uint32_t i = 0; i < 4; i++) {
+			if (i % 2)
+				start_some(&io, i);
+			else
+				start_listed_reads(&io);
+			sim_adapter_fail_receives(w.adapter, 2 + i % 4);
+			world_pass(20 * NS_PER_MS);
+			sim_adapter_fail_receives(w.adapter, 0);
+			assert_true(sim_run(has_ended, &io, 2 * NS_PER_S));
+			host_close(&io);
+			host_close(&admin);
+			expect_conns(0);
+			host_ready(&admin, &w, 0, &cntlid);
+			host_ready(&io, &w, 1, &cntlid);
+			assert_int_equal(host_write(&io, 7, 8, i), 0);
+			check_blocks(&io, 7, 8, i);
+		}
+		for (uint32_t i = 0; i < 2 * opts.max_srq_depth && seed <= 4; i++)
+			assert_int_equal(host_write(&io, 7, 1, i), 0);
+		end();
+	}
+}
+
 /* The target stops under load. */
 static void the_target_stops_at_any_time(void **state)
 {
@@ -329,6 +374,7 @@ int main(void)
 		cmocka_unit_test(an_adapter_goes_and_returns),
 		cmocka_unit_test(a_connection_ends_anywhere),
 		cmocka_unit_test(trouble_with_posting_ends_connections_only),
+		cmocka_unit_test(trouble_with_shared_receives_ends_connections),
 		cmocka_unit_test(the_target_stops_at_any_time),
 		cmocka_unit_test(a_transport_is_removed),
 		cmocka_unit_test(a_queue_pair_does_not_move),

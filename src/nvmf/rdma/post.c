@@ -65,8 +65,8 @@ static bool post_batch(struct batch *b)
 	const struct verbs_wr *bad;
 	int rc;
 
-	rdma_post_shared(b->h);
-	if (!rdma_post_own(b->c))
+	rdma_post_shared(b->h); /* which may end all connections */
+	if (!conn_is_live(b->c) || !rdma_post_own(b->c))
 		return false;
 	if (!b->wrs)
 		return true;
@@ -122,7 +122,7 @@ static void shared_failed(struct rdma_home *h, int rc)
 	rdma_home_lose_all(h, strerror(-rc));
 }
 
-/* Nobody knows which of a chain were posted: they are not used any more. */
+/* Nobody knows which of a chain were posted: they come back if one is used. */
 static void give_up(struct rdma_capsules *s, const struct verbs_recv *recvs)
 {
 	for (; recvs; recvs = recvs->next) {

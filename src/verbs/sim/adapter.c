@@ -314,6 +314,8 @@ void sim_adapter_fail_posts(struct sim_adapter *a, uint32_t every_nth, int rc)
 	a->fail_rc = rc;
 }
 
+void sim_adapter_fail_receives(struct sim_adapter *a, uint32_t every_nth) { a->fail_receives = every_nth; }
+
 static bool is_open(const struct sim_conn *c)
 {
 	return c->cm == SIM_CM_OPEN && c->active && c->peer && c->peer->cm == SIM_CM_OPEN && !c->silent;

@@ -37,7 +37,7 @@ struct sim_adapter {
 	bool here, port_up, lost_to, lost_from;
 	uint64_t delay_ns, slow_ns_max, bytes_max, bytes;
 	struct list mrs, devs, conns; /* conns: sim_conn.adapter_link */
-	uint32_t lose_completion, lose_ring, rnr, fail_posts, posts, lost;
+	uint32_t lose_completion, lose_ring, rnr, fail_posts, posts, fail_receives, receives, lost;
 	uint8_t lose_op;
 	int fail_rc;
 };

@@ -230,7 +230,7 @@ int verbs_srq_post(struct verbs_srq *srq, const struct verbs_recv *r)
 	for (; r; r = r->next) {
 		if (s->count == srq->entries)
 			return -ENOMEM;
-		if (r->sge_count > srq->sges)
+		if (r->sge_count > srq->sges || (a->fail_receives && ++a->receives % a->fail_receives == 0))
 			return -EINVAL;
 		check_sges(NULL, a, r->sges, r->sge_count);
 		list_add_tail(&s->recvs, &recv_make(r)->link);
@@ -301,6 +301,8 @@ int verbs_post(struct verbs_conn *conn, const struct verbs_wr *wr, const struct 
 	must(!c->closed && conn->cq);
 	if (reactor_self() != sim_cq_of(conn->cq)->reactor)
 		sim_verbs_fault("a work request is posted on another core than its completion queue's");
+	if (conn->left)
+		sim_verbs_fault("a work request is posted to a connection that was forgotten: control may have freed its queues");
 	conn->cq->expects = true;
 	for (; wr && !rc; wr = wr->next) {
 		rc = post_one(c, wr);

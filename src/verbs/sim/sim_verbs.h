@@ -74,6 +74,8 @@ void sim_adapter_lose_ring(struct sim_adapter *a, uint32_t nth);
 void sim_adapter_rnr(struct sim_adapter *a, uint32_t count);
 /* Every n-th work request that is posted by verbs_post() fails with `rc`; 0: -ENOMEM. */
 void sim_adapter_fail_posts(struct sim_adapter *a, uint32_t every_nth, int rc);
+/* Every n-th receive that is posted to a shared queue fails with -EINVAL, those before it in its chain do not. */
+void sim_adapter_fail_receives(struct sim_adapter *a, uint32_t every_nth);
 /* Everything it has to do takes up to so long. */
 void sim_adapter_slow(struct sim_adapter *a, uint64_t ns_max);
 
