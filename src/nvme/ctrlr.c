@@ -280,7 +280,7 @@ static bool learn_transport(struct nvme_ctrlr *c)
 	if (tr->io_bytes_max)
 		c->info.max_io_bytes = min_u32(c->info.max_io_bytes, tr->io_bytes_max);
 	if (tr->sgls_needed && !(c->info.sgls & NVME_SGLS_OFFSET))
-		c->info.in_capsule_bytes = 0;
+		c->info.in_capsule_bytes = c->info.descriptors_max = 0; /* both lie in the capsule, at an offset */
 	if ((c->info.sgls & tr->sgls_needed) == tr->sgls_needed)
 		return true;
 	ctrlr_fail(c, NVME_REASON_BAD_ANSWER, -EPROTO,

@@ -104,7 +104,7 @@ static struct rdma_seat *find_seat(struct rdma_hub *hub, struct reactor *home, s
 	list_each(link, &hub->seats) {
 		struct rdma_seat *s = list_entry(link, struct rdma_seat, link);
 
-		if (s->home == home && s->dev == d && !s->rc)
+		if (s->home == home && s->dev == d && !(s->ready && s->rc)) /* its core writes rc before */
 			return s;
 	}
 	return NULL;

@@ -73,17 +73,19 @@ static void data_is_told_of_where_it_lies(void **state)
 	rig_end(&many);
 }
 
-/* A target that cannot take data with a command, or has no room for it, would refuse every small write. */
+/* A target that cannot take data with a command, or a list of descriptors, would refuse every such I/O. */
 static void data_goes_along_only_where_it_may(void **state)
 {
-	struct rig r = { .id.sgls = le32_of(NVME_SGLS_SUPPORTED | NVME_SGLS_KEYED) };
+	struct rig r = { .id.sgls = le32_of(NVME_SGLS_SUPPORTED | NVME_SGLS_KEYED), .id.msdbd = 4 };
 
 	(void)state;
 	rig_begin_io(&r, 1);
 	r.in_capsule = 0;
 	write_and_read(&r, 4096, false);
 	write_and_read(&r, 4096, true);
+	write_and_read(&r, 66048, false);
 	assert_int_equal(r.in_capsule, 0);
+	assert_int_equal(r.lists, 0);
 	rig_end(&r);
 }
 

@@ -211,7 +211,7 @@ static void chunk_is_there(struct wait *w)
 
 void nvme_rdma_line_end(struct rdma_qpair *t)
 {
-	if (t->link->seat)
+	if (t->link->up) /* else the seat is control's still, and nothing was sent */
 		waitq_remove(&t->link->seat->chunks.line, &t->wait);
 	queue_init(&t->line);
 	queue_init(&t->chain);
