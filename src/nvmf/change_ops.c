@@ -56,6 +56,20 @@ static int check_id_text(const char *field, const char *text, size_t max, struct
 	return 0;
 }
 
+static int check_transport_opts(const struct nvmf_transport_opts *o, struct err *e)
+{
+	if (o->max_io_size < MEM_SMALL_BYTES || o->max_io_size > MEM_IO_BYTES_MAX || o->max_io_size % MEM_SMALL_BYTES)
+		return err_set(e, ERR_BAD_PARAM, "max_io_size: %u is not a multiple of %u up to %u", o->max_io_size,
+		               MEM_SMALL_BYTES, MEM_IO_BYTES_MAX);
+	if (o->in_capsule_data_size > o->max_io_size || o->in_capsule_data_size % 16)
+		return err_set(e, ERR_BAD_PARAM, "in_capsule_data_size: %u is not a multiple of 16 up to max_io_size, %u",
+		               o->in_capsule_data_size, o->max_io_size);
+	if (o->max_queue_depth < 2 || o->max_aq_depth < 2)
+		return err_set(e, ERR_BAD_PARAM, "%s: a queue has at least 2 entries",
+		               o->max_queue_depth < 2 ? "max_queue_depth" : "max_aq_depth");
+	return 0;
+}
+
 /* --- transports ---------------------------------------------------------------------------------------------- */
 
 static enum seq_result make_transport(struct seq *s)
@@ -68,6 +82,8 @@ static enum seq_result make_transport(struct seq *s)
 		err_set(&s->err, -EEXIST, "trtype: transport '%s' exists already", w->ops->name);
 		return SEQ_FAILED;
 	}
+	if (check_transport_opts(&w->tr_opts, &s->err))
+		return SEQ_FAILED;
 	tr = t->stopping ? NULL : w->ops->make(t, &w->tr_opts, &s->err);
 	if (!tr)
 		return SEQ_FAILED;

@@ -6,7 +6,6 @@
 #include "nvmf/rdma/rdma.h"
 
 static struct nvmf_transport *rdma_make(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e);
-static int check_opts(const struct nvmf_transport_opts *o, struct err *e);
 static int rdma_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e);
 static void rdma_unlisten(struct nvmf_transport *base, const struct net_addr *addr);
 static void on_dev_event(struct verbs_watcher *w, struct verbs_dev *vd, enum verbs_dev_event event);
@@ -48,8 +47,6 @@ static struct nvmf_transport *rdma_make(struct nvmf_target *t, const struct nvmf
 	struct rdma_transport *tr;
 	struct verbs *v;
 
-	if (check_opts(opts, e))
-		return NULL;
 	v = verbs_get(core, e);
 	if (!v)
 		return NULL;
@@ -69,20 +66,6 @@ static struct nvmf_transport *rdma_make(struct nvmf_target *t, const struct nvmf
 	tr->watcher.event = on_dev_event;
 	verbs_watch(v, &tr->watcher);
 	return &tr->base;
-}
-
-static int check_opts(const struct nvmf_transport_opts *o, struct err *e)
-{
-	if (o->max_io_size < MEM_SMALL_BYTES || o->max_io_size > MEM_IO_BYTES_MAX || o->max_io_size % MEM_SMALL_BYTES)
-		return err_set(e, ERR_BAD_PARAM, "max_io_size: %u is not a multiple of %u up to %u", o->max_io_size,
-		               MEM_SMALL_BYTES, MEM_IO_BYTES_MAX);
-	if (o->in_capsule_data_size > o->max_io_size || o->in_capsule_data_size % 16)
-		return err_set(e, ERR_BAD_PARAM, "in_capsule_data_size: %u is not a multiple of 16 up to max_io_size, %u",
-		               o->in_capsule_data_size, o->max_io_size);
-	if (o->max_queue_depth < 2 || o->max_aq_depth < 2)
-		return err_set(e, ERR_BAD_PARAM, "%s: a queue has at least 2 entries",
-		               o->max_queue_depth < 2 ? "max_queue_depth" : "max_aq_depth");
-	return 0;
 }
 
 /* --- listening --- */

@@ -6,7 +6,6 @@
 #include "nvmf/tcp/tcp.h"
 
 static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e);
-static int check_opts(const struct nvmf_transport_opts *o, struct err *e);
 static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e);
 static void tcp_unlisten(struct nvmf_transport *base, const struct net_addr *addr);
 static void accepted(void *arg, struct sock *s);
@@ -45,8 +44,6 @@ static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_
 	struct core *core = reactor_core(reactor_self());
 	struct tcp_transport *tr;
 
-	if (check_opts(opts, e))
-		return NULL;
 	tr = base_zalloc(sizeof(*tr));
 	tr->base.ops = &nvmf_tcp_ops;
 	tr->base.target = t;
@@ -66,20 +63,6 @@ static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_
 		list_init(&tr->homes[i].conns);
 	}
 	return &tr->base;
-}
-
-static int check_opts(const struct nvmf_transport_opts *o, struct err *e)
-{
-	if (o->max_io_size < MEM_SMALL_BYTES || o->max_io_size > MEM_IO_BYTES_MAX || o->max_io_size % MEM_SMALL_BYTES)
-		return err_set(e, ERR_BAD_PARAM, "max_io_size: %u is not a multiple of %u up to %u", o->max_io_size,
-		               MEM_SMALL_BYTES, MEM_IO_BYTES_MAX);
-	if (o->in_capsule_data_size > o->max_io_size || o->in_capsule_data_size % 16)
-		return err_set(e, ERR_BAD_PARAM, "in_capsule_data_size: %u is not a multiple of 16 up to max_io_size, %u",
-		               o->in_capsule_data_size, o->max_io_size);
-	if (o->max_queue_depth < 2 || o->max_aq_depth < 2)
-		return err_set(e, ERR_BAD_PARAM, "%s: a queue has at least 2 entries",
-		               o->max_queue_depth < 2 ? "max_queue_depth" : "max_aq_depth");
-	return 0;
 }
 
 /* --- listening --- */
