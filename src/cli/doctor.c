@@ -44,6 +44,7 @@ static int run_doctor(struct cli *c, struct cli_args *a)
 	doctor_kernel(&d);
 	doctor_io_uring(&d);
 	doctor_limits(&d);
+	doctor_rdma(&d);
 	doctor_cpus(&d);
 	doctor_memory(&d);
 	doctor_network(&d);

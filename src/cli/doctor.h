@@ -25,6 +25,7 @@ void doctor_say(struct doctor *d, const char *check, enum doctor_level level, co
 void doctor_kernel(struct doctor *d);
 void doctor_io_uring(struct doctor *d);
 void doctor_limits(struct doctor *d);
+void doctor_rdma(struct doctor *d);
 void doctor_clock(struct doctor *d);
 void doctor_network(struct doctor *d);
 void doctor_hugepages(struct doctor *d);

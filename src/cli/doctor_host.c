@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* doctor_host.c: what gantry doctor looks at in the machine: kernel, limits, CPUs, memory, network, clock. */
+#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@
 
 #define FILES_FEW 4096u          /* every connection, disk and reactor takes some */
 #define MEMLOCK_FEW (64 * MIB)
+#define CAP_IPC_LOCK_BIT 14      /* linux/capability.h: no limit to what is locked */
+#define MEMORY_DEFAULT (256 * MIB) /* --memory */
 
 /* --- kernel ----------------------------------------------------------------------------------------------------- */
 
@@ -77,9 +80,22 @@ static uint64_t limit(const struct doctor *d, const char *name)
 	return leading_number(value);
 }
 
+/* How much the daemon may lock. */
+static uint64_t lock_limit(const struct doctor *d)
+{
+	char path[64], caps[32] = "0x";
+	struct err bad = { 0 };
+	uint64_t effective;
+
+	if (file_value(proc_path(d, "status", path), "CapEff", caps + 2, sizeof(caps) - 2) &&
+	    text_parse_u64(caps, &effective, &bad) == 0 && effective & 1ull << CAP_IPC_LOCK_BIT)
+		return UINT64_MAX;
+	return limit(d, "Max locked memory");
+}
+
 void doctor_limits(struct doctor *d)
 {
-	uint64_t files = limit(d, "Max open files"), locked = limit(d, "Max locked memory");
+	uint64_t files = limit(d, "Max open files"), locked = lock_limit(d);
 	const char *whose = d->pid ? "gantryd" : "a gantryd started here";
 	char fix[96], size[32];
 
@@ -93,7 +109,7 @@ void doctor_limits(struct doctor *d)
 	snprintf(fix, sizeof(fix), "prlimit --pid %lu --memlock=unlimited:unlimited", d->pid);
 	if (locked == UINT64_MAX)
 		doctor_say(d, "memlock", DOCTOR_OK, NULL, "%s may lock memory without a limit", whose);
-	else if (locked < MEMLOCK_FEW && geteuid() != 0)
+	else if (locked < MEMLOCK_FEW)
 		doctor_say(d, "memlock", DOCTOR_WARNING, d->pid ? fix : "ulimit -l unlimited; as a service: "
 		           "LimitMEMLOCK=infinity",
 		           "%s may lock %s of memory; io_uring on kernels before 5.12 takes its rings from that, and "
@@ -101,6 +117,44 @@ void doctor_limits(struct doctor *d)
 		           "buffers always", whose, text_size(locked, size));
 	else
 		doctor_say(d, "memlock", DOCTOR_OK, NULL, "%s may lock %s of memory", whose, text_size(locked, size));
+}
+
+/* --- RDMA: nothing is said on a machine without an adapter -------------------------------------------------------- */
+
+/* How many adapters there are; the first one's name. */
+static size_t adapters(char *buf, size_t size)
+{
+	DIR *dir = opendir("/sys/class/infiniband");
+	struct dirent *entry;
+	size_t count = 0;
+
+	while (dir && (entry = readdir(dir)))
+		if (*entry->d_name != '.' && count++ == 0)
+			snprintf(buf, size, "%.63s", entry->d_name);
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
+void doctor_rdma(struct doctor *d)
+{
+	uint64_t budget = d->memory ? field_u64(d->memory, "budget_bytes") : MEMORY_DEFAULT, locked = lock_limit(d);
+	char first[64], want[32], have[32], fix[96];
+	size_t count = adapters(first, sizeof(first));
+
+	if (!count)
+		return;
+	snprintf(fix, sizeof(fix), "prlimit --pid %lu --memlock=unlimited:unlimited", d->pid);
+	if (access("/dev/infiniband/rdma_cm", F_OK) < 0)
+		doctor_say(d, "rdma", DOCTOR_WARNING, "modprobe -a rdma_ucm ib_uverbs", "the kernel has %s, but no "
+		           "/dev/infiniband/rdma_cm: programs cannot use it", first);
+	else if (locked < budget)
+		doctor_say(d, "rdma", DOCTOR_WARNING, d->pid ? fix : "ulimit -l unlimited; as a service: LimitMEMLOCK=infinity",
+		           "adapters lock the memory that they reach: of --memory, %s, only %s may be locked: hosts are "
+		           "refused", text_size(budget, want), text_size(locked, have));
+	else
+		doctor_say(d, "rdma", DOCTOR_OK, NULL, "%zu adapter%s, %s%s", count, count == 1 ? "" : "s", first,
+		           count == 1 ? "" : " and others");
 }
 
 /* --- control groups
@@ -196,7 +250,7 @@ void doctor_cpus(struct doctor *d)
 
 void doctor_memory(struct doctor *d)
 {
-	uint64_t budget = d->memory ? field_u64(d->memory, "budget_bytes") : 256 * MIB, ram = 0, available, most =
+	uint64_t budget = d->memory ? field_u64(d->memory, "budget_bytes") : MEMORY_DEFAULT, ram = 0, available, most =
 		UINT64_MAX;
 	char value[128], path[64], want_text[32], have_text[32];
 	uint64_t want, used = 0;

@@ -3,6 +3,8 @@
 
 What a guest says to itself does not pass its network card; what needs a wire is in test_rdma_wire.py.
 """
+import json
+
 from client import fio_result
 from gantry import BUILD, NQN, wait_until
 from guest import GuestError
@@ -58,6 +60,12 @@ def test_the_kernel_discovers_it(rdma, inside):
     found = rdma.run(f"modprobe nvme-rdma; nvme discover -t rdma -a {rdma.address} -s {PORT}")
     for line in f"subnqn:  {nqn}", "trtype:  rdma", "rdma_cms:    rdma-cm", f"traddr:  {rdma.address}":
         assert line in found, found
+
+
+def test_the_doctor_sees_the_adapter(rdma, inside):
+    """Who cannot be connected to would be told that all is well."""
+    found = {f["check"]: f for f in json.loads(rdma.run(f"{inside.cli} doctor --json"))}
+    assert found["rdma"]["level"] == "ok" and "1 adapter, rxe_eth0" == found["rdma"]["text"], found
 
 
 def test_many_queues_of_many_disks(rdma, inside):
