@@ -68,10 +68,12 @@ FAKE_EXPORT struct ibv_cq *ibv_create_cq(struct ibv_context *c, int entries, voi
 FAKE_EXPORT int ibv_resize_cq(struct ibv_cq *cq, int entries)
 {
 	struct fake_cq *q = container_of(cq, struct fake_cq, cq);
-	struct fake_cqe *old = q->ring;
-	uint32_t old_mask = q->mask, waiting;
+	struct fake_cqe *old;
+	uint32_t old_mask, waiting;
 
 	fake_lock();
+	old = q->ring;
+	old_mask = q->mask;
 	waiting = q->tail - q->head;
 	if (entries < 1 || entries > FAKE_CQE_MAX || waiting > (uint32_t)entries || !ring_make(q, (uint32_t)entries)) {
 		fake_unlock();
@@ -79,8 +81,8 @@ FAKE_EXPORT int ibv_resize_cq(struct ibv_cq *cq, int entries)
 	}
 	for (uint32_t i = 0; i < waiting; i++)
 		q->ring[i] = old[(q->head + i) & old_mask];
-	q->head = 0;
-	q->tail = waiting;
+	__atomic_store_n(&q->head, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&q->tail, waiting, __ATOMIC_RELAXED);
 	fake_unlock();
 	free(old);
 	return 0;
@@ -138,7 +140,7 @@ void fake_cq_forget(struct fake_cq *q, const struct fake_qp *qp)
 		if (q->ring[i & q->mask].qp != qp)
 			q->ring[kept++ & q->mask] = q->ring[i & q->mask];
 	}
-	q->tail = kept;
+	__atomic_store_n(&q->tail, kept, __ATOMIC_RELAXED);
 }
 
 static void tell(const struct fake_cqe *e, struct ibv_wc *wc)
@@ -164,11 +166,13 @@ int fake_cq_poll(struct ibv_cq *cq, int n, struct ibv_wc *wc)
 	int i = 0;
 
 	/* Looked at without the mutex, as an adapter's memory is: who finds nothing pays little. */
-	if (__atomic_load_n(&q->tail, __ATOMIC_RELAXED) == q->head)
+	if (__atomic_load_n(&q->tail, __ATOMIC_RELAXED) == __atomic_load_n(&q->head, __ATOMIC_RELAXED))
 		return 0;
 	fake_lock();
-	for (; i < n && q->head != q->tail; i++)
-		tell(&q->ring[q->head++ & q->mask], &wc[i]);
+	for (; i < n && q->head != q->tail; i++) {
+		tell(&q->ring[q->head & q->mask], &wc[i]);
+		__atomic_store_n(&q->head, q->head + 1, __ATOMIC_RELAXED);
+	}
 	fake_unlock();
 	return i;
 }

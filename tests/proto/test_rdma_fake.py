@@ -10,7 +10,7 @@ from gantry import BUILD, NQN, Daemon, RpcError, cpus, free_port, wait_until
 from nvme_tcp import Host, must
 
 FAKE = BUILD / "bench" / "fake_verbs"
-COMMANDS = 20000          # of a queue
+COMMANDS = 8000           # of a queue
 PATIENCE_S = 120
 MIB = 64
 BLOCK = 4096
