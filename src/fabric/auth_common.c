@@ -13,7 +13,7 @@ void fabric_auth_blame(struct fabric_auth_common *c, uint8_t explanation, const 
 
 	if (c->failure)
 		return;
-	c->failure = explanation;
+	c->failure = explanation ? explanation : NVMF_AUTH_EXPL_FAILED; /* the peer's may be anything */
 	va_start(ap, fmt);
 	vsnprintf(c->why, sizeof(c->why), fmt, ap);
 	va_end(ap);

@@ -54,10 +54,9 @@ static EVP_MAC_CTX *hmac_begin(uint8_t hash, const uint8_t *key, size_t len)
 {
 	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 	EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
-	char name[16] = "";
+	char *name = (char *)(uintptr_t)hashes[hash].name; /* is read only */
 	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0), OSSL_PARAM_END };
 
-	memcpy(name, hashes[hash].name, strlen(hashes[hash].name) + 1);
 	EVP_MAC_free(mac);
 	if (ctx && EVP_MAC_init(ctx, key, len, params) == 1)
 		return ctx;
@@ -142,11 +141,10 @@ struct fabric_auth_dh {
 static EVP_PKEY *pair_make(uint8_t group)
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "DH", NULL);
-	char name[16] = "";
+	char *name = (char *)(uintptr_t)groups[group].name; /* is read only */
 	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name, 0), OSSL_PARAM_END };
 	EVP_PKEY *pair = NULL;
 
-	memcpy(name, groups[group].name, strlen(groups[group].name) + 1);
 	if (ctx && EVP_PKEY_keygen_init(ctx) == 1 && EVP_PKEY_CTX_set_params(ctx, params) == 1)
 		EVP_PKEY_generate(ctx, &pair);
 	EVP_PKEY_CTX_free(ctx);

@@ -475,6 +475,26 @@ static void a_response_is_good_once(void **state)
 	pair_free(q);
 }
 
+/* A refusal whose reason is 0 would look like none. */
+static void a_refusal_without_a_reason_is_one(void **state)
+{
+	struct pair *p = pair_make(NVMF_HASH_SHA256, NVMF_DH_NULL, false);
+	struct nvmf_auth_failure f = { .h = { .auth_id = NVMF_AUTH_FAILURE2, .t_id = le16_of(77) }, .rc = 1 };
+	uint8_t message[FABRIC_AUTH_MESSAGE_MAX];
+
+	host_speaks(p, 0);
+	fabric_auth_ctrlr_give(&p->c, message, sizeof(message));
+	assert_false(fabric_auth_ctrlr_take(&p->c, &f, sizeof(f)));
+	assert_int_equal(p->c.m.state, FABRIC_AUTH_CTRLR_ERROR);
+	assert_int_equal(p->c.c.failure, NVMF_AUTH_EXPL_FAILED);
+	f.h.auth_id = NVMF_AUTH_FAILURE1;
+	assert_false(fabric_auth_host_take(&p->h, &f, sizeof(f)));
+	assert_int_equal(fabric_auth_host_wants(&p->h), FABRIC_AUTH_BAD);
+	assert_int_equal(p->h.c.failure, NVMF_AUTH_EXPL_FAILED);
+	assert_true(p->h.c.why[0]);
+	pair_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +509,7 @@ int main(void)
 		cmocka_unit_test(wrong_messages_of_the_controller),
 		cmocka_unit_test(fetching_out_of_turn),
 		cmocka_unit_test(a_response_is_good_once),
+		cmocka_unit_test(a_refusal_without_a_reason_is_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

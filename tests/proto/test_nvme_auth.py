@@ -7,7 +7,7 @@ import pytest
 
 from dhchap import (ATR, AUTH_REQUIRED, COMMON, DHCHAP, DHGROUP_UNUSABLE, FABRICS_AUTH_RECEIVE, FABRICS_AUTH_SEND,
                     FAILED, HASH_UNUSABLE, HASHES, INCORRECT_MESSAGE, INCORRECT_PAYLOAD, PROTOCOL_UNUSABLE,
-                    SCC_MISMATCH, Auth, AuthHost, Refused, Secret, security)
+                    SCC_MISMATCH, Auth, AuthHost, Refused, Secret, prime, security)
 from gantry import NQN, Daemon, RpcError, cpus, gantryd_path, wait_until
 from jsonrpc import Waiting
 from nvme_tcp import (ADMIN_IDENTIFY, ADMIN_KEEP_ALIVE, CAP, CC, FABRICS, FABRICS_PROPERTY_GET, FABRICS_PROPERTY_SET,
@@ -243,7 +243,8 @@ def test_messages_that_are_wrong(world):
                                 (put(8, b"\x01"), INCORRECT_PAYLOAD), (put(10, b"\x08"), INCORRECT_PAYLOAD),
                                 (put(0, b"\x00"), INCORRECT_MESSAGE), (put(1, b"\x01"), INCORRECT_MESSAGE)):
         world.refused(explanation, reply(change))
-    for value in (0, 1, (1 << 2048) - 1):
+    p = prime(1)
+    for value in (0, 1, p - 2, p - 1, p, p + 1, (1 << 2048) - 1):  # p - 2: of twice the order
         world.refused(INCORRECT_PAYLOAD, reply(lambda m, v=value: m[:-256] + v.to_bytes(256, "big")),
                       "is none of group", groups=(1,))
 
