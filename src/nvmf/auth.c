@@ -3,7 +3,9 @@
  *
  * A queue pair whose host has a key may do nothing else until it has done so, and has NVMF_AUTH_MS for it. Any may do
  * it again at any time; while it does, it goes on as before. Keys are read, and Diffie-Hellman groups are computed in,
- * by a job; the SEND that needs it is answered when that is done. A failure is told to the host by the next RECEIVE,
+ * by a job; the SEND that needs it is answered when that is done. Anybody who reaches the port can ask for that work:
+ * there are NVMF_AUTH_JOBS at once, so that helpers are left for others, and hosts of one address wait for each other
+ * rather than those of another for them. A failure is told to the host by the next RECEIVE,
  * and to us by the log, and ends the connection a moment later, so that the host can fetch the reason.
  */
 #include <openssl/crypto.h>
@@ -15,15 +17,20 @@
 #define NVMF_AUTH_MS 30000u        /* for one authentication, from its first message or from Connect on */
 #define NVMF_AUTH_BUSY_MS 1000u    /* a job that took so long is waited for */
 #define NVMF_AUTH_GOODBYE_MS 100u  /* between the reason and the end, as SPDK has it */
+#define NVMF_AUTH_JOBS 4u          /* of a target, at once */
 
 struct nvmf_auth {
 	struct fabric_auth_ctrlr a;
 	struct nvmf_qpair *qp;
 	struct nvmf_req *req;          /* the SEND that waits for its work */
+	struct msg msg;                /* to the control reactor, and back */
+	struct list link;              /* control's: in auth_waiting, then in auth_working */
+	_Atomic bool gone;             /* the queue pair closes: its work is of no use */
 	struct job job;
 	struct keyring_key *key, *ctrlr_key; /* the job's */
 	struct err err;                /* of reading them */
 	bool told;                     /* why it failed was logged */
+	bool ending;                   /* it failed: the timer is the connection's last */
 	struct timer timer;
 	uint64_t due_ns;
 };
@@ -64,7 +71,7 @@ static void begin(struct nvmf_auth *auth)
 	fabric_auth_ctrlr_fini(&auth->a);
 	fabric_auth_ctrlr_init(&auth->a, &(struct fabric_auth_opts){ .hashes = t->auth_hashes, .groups = t->auth_groups,
 	                       .host_nqn = auth->qp->ctrlr->who.name, .subsystem_nqn = auth->qp->ctrlr->nqn });
-	auth->told = false;
+	auth->told = auth->ending = false;
 	auth->err = (struct err){ 0 };
 	arm(auth, NVMF_AUTH_MS);
 	show(auth);
@@ -78,8 +85,10 @@ void nvmf_auth_require(struct nvmf_qpair *qp)
 
 void nvmf_auth_stop(struct nvmf_qpair *qp)
 {
-	if (qp->auth)
-		timer_stop(&qp->auth->timer);
+	if (!qp->auth)
+		return;
+	atomic_store(&qp->auth->gone, true);
+	timer_stop(&qp->auth->timer);
 }
 
 void nvmf_auth_free(struct nvmf_qpair *qp)
@@ -207,6 +216,14 @@ static void say_failure(struct nvmf_auth *auth)
 		            qp->qid, auth->a.c.why, auth->err.code ? ": " : "", auth->err.text);
 }
 
+/* From now on its commands keep the controller alive, too: a stranger's queue does not. */
+static void serve(struct nvmf_qpair *qp)
+{
+	qp->served = true;
+	qp->last_seen = &qp->ctrlr->seen[qp->qid].ns;
+	nvmf_qpair_seen(qp);
+}
+
 static void after_message(struct nvmf_auth *auth)
 {
 	struct nvmf_qpair *qp = auth->qp;
@@ -215,22 +232,26 @@ static void after_message(struct nvmf_auth *auth)
 	show(auth);
 	if (c->failure && !auth->told)
 		say_failure(auth);
-	if (auth->a.m.state == FABRIC_AUTH_CTRLR_ERROR)
+	if (auth->a.m.state == FABRIC_AUTH_CTRLR_ERROR && !auth->ending) {
+		auth->ending = true; /* once: whoever goes on talking gains no time by it */
 		arm(auth, NVMF_AUTH_GOODBYE_MS);
+	}
 	if (auth->a.m.state != FABRIC_AUTH_CTRLR_COMPLETED || !auth->due_ns)
 		return;
 	disarm(auth);
-	qp->served = true;
+	serve(qp);
 	log_info("host %s, subsystem %s, queue %u: authenticated %s by %s, %s", qp->ctrlr->who.name, qp->ctrlr->nqn,
 	         qp->qid, auth->a.mutual ? "both ways" : "one way", fabric_auth_hash_name(c->hash),
 	         fabric_auth_group_name(c->group));
 	fabric_auth_ctrlr_fini(&auth->a);
 }
 
-/* --- work: in a job ---------------------------------------------------------------------------------------------- */
+/* --- work: by turns, in a job ------------------------------------------------------------------------------------ */
 
+static void work_waits(struct msg *m);
 static void work_in_job(struct job *j);
-static void work_done(struct job *j);
+static void job_done(struct job *j);
+static void work_done(struct msg *m);
 
 static void work_start(struct nvmf_auth *auth, struct nvmf_req *req)
 {
@@ -240,7 +261,63 @@ static void work_start(struct nvmf_auth *auth, struct nvmf_req *req)
 	auth->req = req;
 	auth->key = at < 0 ? NULL : keyring_key_ref(s->hosts[at].key);
 	auth->ctrlr_key = at < 0 ? NULL : keyring_key_ref(s->hosts[at].ctrlr_key);
-	job_start(&auth->job, work_in_job, work_done);
+	msg_send(core_control(req->qpair->target->core), &auth->msg, work_waits);
+}
+
+static bool same_host(const struct net_addr *a, const struct net_addr *b)
+{
+	if (a->any.sa_family != b->any.sa_family)
+		return false;
+	if (a->any.sa_family == AF_INET)
+		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+	return a->any.sa_family == AF_INET6 && !memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr));
+}
+
+/* The first of an address that none is worked for now; otherwise the first. NULL: nobody waits. */
+static struct nvmf_auth *next_of(struct nvmf_target *t)
+{
+	list_each(l, &t->auth_waiting) {
+		struct nvmf_auth *auth = list_entry(l, struct nvmf_auth, link);
+		bool has_its_turn = false;
+
+		list_each(w, &t->auth_working)
+			has_its_turn |= same_host(&list_entry(w, struct nvmf_auth, link)->qp->seat->peer, &auth->qp->seat->peer);
+		if (!has_its_turn)
+			return auth;
+	}
+	return list_first(&t->auth_waiting, struct nvmf_auth, link);
+}
+
+static void work_next(struct nvmf_target *t)
+{
+	struct nvmf_auth *auth;
+
+	while (t->auth_jobs < NVMF_AUTH_JOBS && (auth = next_of(t))) {
+		list_del(&auth->link);
+		list_add_tail(&t->auth_working, &auth->link);
+		t->auth_jobs++;
+		job_start(&auth->job, work_in_job, job_done);
+	}
+}
+
+/* A queue pair neither moves nor goes while a request of its is executed. */
+static void work_waits(struct msg *m)
+{
+	struct nvmf_auth *auth = container_of(m, struct nvmf_auth, msg);
+
+	list_add_tail(&auth->qp->target->auth_waiting, &auth->link);
+	work_next(auth->qp->target);
+}
+
+static void job_done(struct job *j)
+{
+	struct nvmf_auth *auth = container_of(j, struct nvmf_auth, job);
+	struct nvmf_target *t = auth->qp->target;
+
+	list_del(&auth->link);
+	t->auth_jobs--;
+	msg_send(auth->qp->reactor, &auth->msg, work_done);
+	work_next(t);
 }
 
 int nvmf_auth_key_read(const struct keyring_key *key, struct fabric_auth_key *ret, struct err *e)
@@ -259,19 +336,21 @@ static void work_in_job(struct job *j)
 {
 	struct nvmf_auth *auth = container_of(j, struct nvmf_auth, job);
 	struct fabric_auth_key key = { 0 }, ctrlr_key = { 0 };
-	bool needs = auth->a.m.state == FABRIC_AUTH_CTRLR_REPLY;
+	bool gone = atomic_load(&auth->gone), needs = !gone && auth->a.m.state == FABRIC_AUTH_CTRLR_REPLY;
 	bool has = needs && auth->key && !nvmf_auth_key_read(auth->key, &key, &auth->err);
 	bool has_ctrlr = needs && auth->ctrlr_key && !nvmf_auth_key_read(auth->ctrlr_key, &ctrlr_key, &auth->err);
 
+	if (gone)
+		return; /* those behind it do not wait for what nobody will fetch */
 	fabric_auth_ctrlr_work(&auth->a, has ? &key : NULL, has_ctrlr ? &ctrlr_key : NULL);
 	fabric_auth_key_wipe(&key);
 	fabric_auth_key_wipe(&ctrlr_key);
 	OPENSSL_thread_stop(); /* helpers come and go: nothing of its random generator is left in one */
 }
 
-static void work_done(struct job *j)
+static void work_done(struct msg *m)
 {
-	struct nvmf_auth *auth = container_of(j, struct nvmf_auth, job);
+	struct nvmf_auth *auth = container_of(m, struct nvmf_auth, msg);
 	struct nvmf_req *req = auth->req;
 
 	keyring_key_unref(auth->key);

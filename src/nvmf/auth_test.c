@@ -147,6 +147,89 @@ static void end(struct rig_qp *q)
 
 /* --- tests ------------------------------------------------------------------------------------------------------- */
 
+/* Who failed could talk on for ever, and keep the connection that it must not have. */
+static void who_failed_gains_no_time_by_talking_on(void **state)
+{
+	uint16_t cntlid;
+	struct rig_qp *q = connected(&cntlid);
+	struct host h = host_of(NVMF_DH_NULL, false);
+	uint8_t message[16] = { 0 };
+	struct nvme_sqe sqe = auth_sqe(NVME_FABRICS_AUTH_SEND, sizeof(message));
+
+	h.key = h.ctrlr_key;
+	assert_false(host_proves(&h, q));
+	for (uint32_t i = 0; i < 20 && !q->told_to_go; i++) {
+		must(!rig_cmd(q, &sqe, message, sizeof(message), NULL));
+		rig_pass(10 * NS_PER_MS);
+	}
+	assert_true(q->told_to_go);
+	end(q);
+}
+
+/* A stranger that knows the names would keep a host's controller alive that has died, or fill its error log. */
+static void a_strangers_queue_is_none_of_the_controllers(void **state)
+{
+	uint16_t cntlid;
+	struct rig_qp *q = connected_with(5000, &cntlid), *io;
+	struct nvme_sqe read = rig_rw(NVME_CMD_READ, 1, 0, 1), log = rig_sqe(NVME_ADMIN_GET_LOG_PAGE, 0);
+	struct nvme_error_log_page errors;
+	uint8_t block[RIG_BLOCK];
+	uint32_t s = 0;
+
+	assert_true(prove(q, NVMF_DH_NULL, false));
+	assert_int_equal(rig_property_set(q, NVME_REG_CC, RIG_CC_ENABLE), 0);
+	io = rig_open(&rig, 1);
+	assert_int_equal(rig_connect(io, 1, RIG_NQN, &cntlid), 0);
+	assert_int_equal(rig_cmd(io, &read, block, sizeof(block), NULL), NVME_SC_AUTH_REQUIRED | NVME_SC_DNR);
+	log.get_log_page.lid = NVME_LOG_ERROR;
+	log.get_log_page.numdl = le16_of(sizeof(errors) / 4 - 1);
+	assert_int_equal(rig_cmd(q, &log, &errors, sizeof(errors), NULL), 0);
+	assert_int_equal(le64_get(errors.error_count), 0);
+	for (; s < 20 && !q->told_to_go; s++) {
+		assert_int_equal(rig_cmd(io, &read, block, sizeof(block), NULL), NVME_SC_AUTH_REQUIRED | NVME_SC_DNR);
+		rig_pass(NS_PER_S);
+	}
+	assert_true(q->told_to_go);
+	end(io);
+	end(q);
+}
+
+/* Strangers would take every helper, and name resolution, files and adapters would wait for them; or work that waits
+ * for its turn would be used after its queue's end. */
+static void many_at_once_take_turns(void **state)
+{
+	enum { MANY = 12 };
+	struct rig_qp *q[MANY];
+	struct rig_req *rq[MANY];
+	uint8_t messages[MANY][FABRIC_AUTH_MESSAGE_MAX];
+	struct host h[MANY];
+	uint16_t cntlid;
+
+	for (uint32_t i = 0; i < MANY; i++) {
+		q[i] = connected(&cntlid);
+		h[i] = host_of(NVMF_DH_2048, false);
+	}
+	for (uint32_t i = 0; i < MANY; i++) {
+		uint32_t len = fabric_auth_host_give(&h[i].a, messages[i]);
+		struct nvme_sqe sqe = auth_sqe(NVME_FABRICS_AUTH_SEND, len);
+
+		rq[i] = rig_send(q[i], &sqe, messages[i], len);
+	}
+	for (uint32_t i = 0; i < MANY; i += 2)
+		rig_close(q[i]);
+	for (uint32_t i = 0; i < MANY; i++) {
+		assert_true(rig_wait(rq[i], NS_PER_S));
+		rig_end(rq[i]);
+		if (i % 2) {
+			assert_true(host_proves(&h[i], q[i]));
+			end(q[i]);
+		} else {
+			assert_true(rig_gone(q[i]));
+			fabric_auth_host_fini(&h[i].a);
+		}
+	}
+}
+
 /* A host with the right keys would not be served; or its I/O queue without a proof of its own would. */
 static void each_queue_is_served_after_its_proof(void **state)
 {
@@ -314,6 +397,9 @@ int main(void)
 #define T(test) cmocka_unit_test_setup_teardown(test, start, stop)
 	const struct CMUnitTest tests[] = {
 		T(each_queue_is_served_after_its_proof),
+		T(who_failed_gains_no_time_by_talking_on),
+		T(a_strangers_queue_is_none_of_the_controllers),
+		T(many_at_once_take_turns),
 		T(who_does_not_prove_it_in_time_is_disconnected),
 		T(keep_alive_counts_after_the_proof),
 		T(a_second_proof_that_is_not_finished_does_no_harm),

@@ -220,7 +220,8 @@ static void bind_qpair(struct connect *c)
 	qp->qid = c->seat->qid;
 	qp->size = (uint16_t)(le16_get(cmd->sqsize) + 1);
 	qp->flow_control_off = cmd->cattr & NVME_CATTR_DISABLE_SQFLOW;
-	qp->last_seen = &ctrlr->seen[qp->qid].ns;
+	if (!qp->qid || !c->must_authenticate) /* otherwise a stranger would keep the controller alive */
+		qp->last_seen = &ctrlr->seen[qp->qid].ns;
 	qp->lease = &ctrlr->lease;
 	qp->lease_epoch = c->seat->epoch;
 	nvmf_qpair_seen(qp);

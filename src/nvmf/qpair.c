@@ -33,7 +33,7 @@ void nvmf_qpair_init(struct nvmf_qpair *qp, struct nvmf_transport *tr)
 bool nvmf_req_refuse(struct nvmf_req *req, uint16_t status)
 {
 	nvme_cqe_set_status(&req->cpl, status);
-	if (req->qpair->ctrlr)
+	if (req->qpair->served) /* a stranger's mistakes do not push the host's own out of its controller's log */
 		nvmf_error_add(req);
 	return false;
 }
@@ -131,7 +131,7 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 	assert(req->executing && !req->finishing);
 	req->finishing = true;
 	nvme_cqe_set_status(&req->cpl, status);
-	if (status && req->qpair->ctrlr && !req->qpair->closing)
+	if (status && req->qpair->served && !req->qpair->closing)
 		nvmf_error_add(req);
 	queue_push(&nc->done, &req->done_link);
 	defer_run(&nc->done_defer, done_run);

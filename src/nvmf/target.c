@@ -51,6 +51,8 @@ struct nvmf_target *nvmf_target_make(struct core *core, struct bdev_registry *re
 	list_init(&t->transports);
 	list_init(&t->portals);
 	list_init(&t->changes);
+	list_init(&t->auth_waiting);
+	list_init(&t->auth_working);
 	nvmf_place_init(t);
 	nvmf_resv_init(t);
 	t->subsystems_max = NVMF_SUBSYSTEMS_MAX;

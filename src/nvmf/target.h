@@ -134,6 +134,8 @@ struct nvmf_target {
 	uint32_t auth_hashes, auth_groups; /* permitted: bits, before connections are made */
 	bool auth_hashes_set, auth_groups_set; /* over RPC: to be saved */
 	struct keyring *keyring;          /* NULL: there is none */
+	struct list auth_waiting, auth_working; /* struct nvmf_auth: for its turn to be worked for; that has it */
+	uint32_t auth_jobs;               /* as many */
 	/* stopping (target.c) */
 	bool stopping;
 	struct seq stop;
