@@ -30,7 +30,7 @@ MESON_TIMEOUT_FACTOR = 4        # sanitizers and busy machines are slow
 PYTEST_TIMEOUT_S = 45 * 60
 TEST_TIMEOUT_S = 15 * 60         # one that hangs fails with its name
 PROTO_AT_ONCE = 4               # files; at most 8: tests/lib/gantry.py gives each ports of its own
-TSAN_MODULES = {'core', 'net', 'base', 'virtio_race'}
+TSAN_MODULES = {'core', 'net', 'base', 'verbs', 'virtio_race'}
 
 #           directory      compiler  meson options
 TREES = {
@@ -177,7 +177,7 @@ SUITES = {
                 lambda r: r.meson('house', 'release', lambda s: s == 'house')),
     'unit':    ('unit tests, with asserts and with ASan and UBSan',
                 lambda r: (r.meson('unit', 'debug', is_unit), r.meson('unit asan', 'asan', is_unit))),
-    'tsan':    ('unit tests of core, net and base, and what races over a ring, with TSan',
+    'tsan':    ('unit tests of core, net, base and verbs, and what races over a ring, with TSan',
                 lambda r: r.meson('unit tsan', 'tsan', lambda s: s in TSAN_MODULES)),
     'clang':   ('clang builds everything without a warning, lock annotations checked',
                 lambda r: r.build('clang')),
