@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One guest for the whole run, booted again only when a test left it unwell; and a daemon of its own for each test."""
+import os
+
 import pytest
 
 import guest as guests
@@ -7,6 +9,18 @@ from client import Client
 from gantry import Daemon, cpus, gantryd_path
 from nvmet import FORWARDS, Target
 from rdma_guest import GuestDaemon, RdmaGuest
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: is left out unless GANTRY_LONG is set: slow, and mostly said elsewhere")
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("GANTRY_LONG"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
 class Clients:

@@ -5,6 +5,8 @@ What a guest says to itself does not pass its network card; what needs a wire is
 """
 import json
 
+import pytest
+
 from client import fio_result
 from gantry import BUILD, NQN, wait_until
 from guest import GuestError
@@ -46,8 +48,8 @@ def test_an_adapter_keeps_what_verbs_promises(rdma):
 def test_the_kernel_reads_back_what_it_wrote(rdma, inside):
     """Data would be lost, torn, or land elsewhere: in capsules, by one descriptor, and by several."""
     disk = rdma.connect_rdma(inside.serve(inside.malloc("disk0")))
-    for options in ("--rw=randrw --bsrange=4k-64k --blockalign=4k --size=4m --iodepth=16",
-                    "--rw=randrw --bs=1m --size=8m --iodepth=4",
+    for options in ("--rw=randrw --bsrange=4k-64k --blockalign=4k --size=2m --iodepth=16",
+                    "--rw=randrw --bs=1m --size=4m --iodepth=4",
                     "--rw=randrw --bs=512 --size=128k --iodepth=16"):
         verified(rdma.fio(disk, f"{options} {VERIFY}"))
 
@@ -68,6 +70,7 @@ def test_the_doctor_sees_the_adapter(rdma, inside):
     assert found["rdma"]["level"] == "ok" and "1 adapter, rxe_eth0" == found["rdma"]["text"], found
 
 
+@pytest.mark.long
 def test_many_queues_of_many_disks(rdma, inside):
     """Queue pairs that share a core's queues would starve or mix up each other."""
     disks = []

@@ -37,6 +37,7 @@ def test_our_target(rdma, inside, no_srq):
     rdma.verified(rdma.path(nqn), "-q", "32", "-o", "512", "-P", "4", "-d", "200")
 
 
+@pytest.mark.long
 def test_a_gateway_between_two_kernels(rdma, inside, kernel):
     """A remote disk of the kernel's, served on to the kernel: data would be lost on the way through both ends."""
     assert inside.attach("K", kernel, port=KERNEL_PORT) == ["Kn1"]
@@ -51,6 +52,7 @@ def test_nobody_listens(rdma):
     assert job.status == 1 and "nobody listens" in output, output
 
 
+@pytest.mark.long
 def test_our_target_is_killed_under_the_io_of_our_host(rdma, inside):
     """Our host would not come back to a target that does, or lose I/O of those who use its disk meanwhile."""
     nqn = inside.serve(inside.malloc("disk0", uuid=UUID))

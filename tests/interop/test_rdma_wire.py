@@ -48,6 +48,7 @@ def connect(host, daemon, nqn):
     return host.connect_rdma(nqn, address=daemon.guest.address)
 
 
+@pytest.mark.long
 def test_what_is_written_is_read_back_over_a_slow_wire(host, daemon):
     """Data would be lost or torn where completions come late."""
     disk = connect(host, daemon, served(daemon))
@@ -56,6 +57,7 @@ def test_what_is_written_is_read_back_over_a_slow_wire(host, daemon):
     verified(host.fio(disk, f"--rw=randrw --bsrange=4k-64k --blockalign=4k --size=2m --iodepth=16 {VERIFY}"))
 
 
+@pytest.mark.long
 def test_our_host_over_a_slow_wire(host, daemon):
     path = host.path(served(daemon), address=daemon.guest.address)
     host.run(f"lossy {WIRE} 0 5ms")
@@ -88,6 +90,7 @@ def test_the_wire_is_cut_and_mended(host, daemon):
                "the controllers of cut connections to be gone", SLOW_S)
 
 
+@pytest.mark.long
 def test_a_port_that_goes_down_and_up_while_idle(host, daemon):
     """Connections would not outlive it, or the next I/O not wake the daemon."""
     disk = connect(host, daemon, served(daemon))
