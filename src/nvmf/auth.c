@@ -38,7 +38,7 @@ struct nvmf_auth {
 static void begin(struct nvmf_auth *auth);
 static void arm(struct nvmf_auth *auth, uint64_t ms);
 static void due(struct timer *tm);
-static void after_message(struct nvmf_auth *auth);
+static void after_message(struct nvmf_auth *auth); /* may free it */
 static void work_start(struct nvmf_auth *auth, struct nvmf_req *req);
 
 /* --- a queue pair's machine -------------------------------------------------------------------------------------- */
@@ -243,7 +243,7 @@ static void after_message(struct nvmf_auth *auth)
 	log_info("host %s, subsystem %s, queue %u: authenticated %s by %s, %s", qp->ctrlr->who.name, qp->ctrlr->nqn,
 	         qp->qid, auth->a.mutual ? "both ways" : "one way", fabric_auth_hash_name(c->hash),
 	         fabric_auth_group_name(c->group));
-	fabric_auth_ctrlr_fini(&auth->a);
+	nvmf_auth_free(qp); /* thousands of queues: what is proved needs no room */
 }
 
 /* --- work: by turns, in a job ------------------------------------------------------------------------------------ */
