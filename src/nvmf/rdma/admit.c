@@ -202,7 +202,8 @@ static void conn_unmake(struct rdma_conn *c)
 	struct rdma_transport *tr = c->home->tr;
 
 	rdma_capsules_free(&c->own, c->home);
-	mem_uncharge(tr->core, c->slots_bytes);
+	mem_uncharge(tr->core, c->slots_bytes + (c->lists ? c->slot_count * sizeof(*c->lists) : 0));
+	free(c->lists);
 	free(c->slots);
 	list_del(&c->all);
 	tr->conn_count--;

@@ -84,24 +84,30 @@ static void a_lost_completion_is_named(void **state)
 	}
 }
 
-/* A host that fell silent with all it could have outstanding: others have the buffers, and do not wait for it. */
-static void a_dead_host_stalls_nobody(void **state)
+/* A host that fell silent with all it could have outstanding: others have the buffers, and receives, and do not wait
+ * for it; not even if its commands' descriptors lie in the receives that all share. */
+static void dead_host_stalls_nobody(bool listed)
 {
 	static struct host dead;
+	struct nvmf_transport_opts opts = world_opts;
 	uint64_t before;
 
 	w.cores = 1;
 	w.memory_bytes = 30u << 20;
-	begin(NULL);
+	opts.max_srq_depth = 128;
+	begin(&opts);
 	host_ready(&dead, &w, 2, &cntlid);
 	for (uint32_t i = 0; i < 128; i++) {
 		struct nvme_sqe sqe = host_rw(i % 8 ? NVME_CMD_READ : NVME_CMD_WRITE, 0, 2048);
 
-		sqe.sgl1 = host_keyed(&dead, 0, 1u << 20, false);
-		host_command(&dead, &sqe, NULL, 0);
+		const struct nvme_sgl list[] = { host_keyed(&dead, 0, 4096, false), host_keyed(&dead, 4096, 1u << 20, false) };
+
+		sqe.sgl1 = listed ? host_list(0, 2) : host_keyed(&dead, 0, 1u << 20, false);
+		host_command(&dead, &sqe, list, listed ? sizeof(list) : 0);
 	}
 	world_pass(100 * NS_PER_US); /* they are all at the target, and a few may be answered */
 	assert_true(dead.answer_count < 30);
+	assert_int_equal(world_receives_held(&w), 0);
 	sim_adapter_cut(w.adapter, sim_adapter_conns(w.adapter) - 1, true);
 	before = sim_now_ns();
 	for (uint32_t i = 0; i < 50; i++) {
@@ -115,6 +121,12 @@ static void a_dead_host_stalls_nobody(void **state)
 	w.cores = 0;
 	w.memory_bytes = 0;
 	end();
+}
+
+static void a_dead_host_stalls_nobody(void **state)
+{
+	dead_host_stalls_nobody(false);
+	dead_host_stalls_nobody(true);
 }
 
 /* Everything in flight ends with its adapter; when that is back, hosts may come again. */
@@ -248,7 +260,17 @@ static void trouble_with_posting_ends_connections_only(void **state)
 	}
 }
 
-/* Their receives go back when they are answered. */
+static uint64_t charge_all(void)
+{
+	uint64_t all = 0;
+
+	for (uint64_t bytes = 1u << 30; bytes >= 64; bytes /= 2)
+		while (mem_charge(w.core, bytes))
+			all += bytes;
+	return all;
+}
+
+/* When there is no memory for lists their receives go back when they are answered. */
 static void start_listed_reads(struct host *h)
 {
 	const struct nvme_sgl list[] = { host_keyed(h, 0, 8 * TEST_BLOCK, false), host_keyed(h, 8192, TEST_BLOCK, false) };
@@ -271,6 +293,8 @@ static void trouble_with_shared_receives_ends_connections(void **state)
 		host_ready(&admin, &w, 0, &cntlid);
 		host_ready(&io, &w, 1, &cntlid);
 		for (uint32_t i = 0; i < 4; i++) {
+			uint64_t charged = i % 2 ? 0 : charge_all();
+
 			if (i % 2)
 				start_some(&io, i);
 			else
@@ -278,6 +302,7 @@ static void trouble_with_shared_receives_ends_connections(void **state)
 			sim_adapter_fail_receives(w.adapter, 2 + i % 4);
 			world_pass(20 * NS_PER_MS);
 			sim_adapter_fail_receives(w.adapter, 0);
+			mem_uncharge(w.core, charged);
 			assert_true(sim_run(has_ended, &io, 2 * NS_PER_S));
 			host_close(&io);
 			host_close(&admin);

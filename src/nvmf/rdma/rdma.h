@@ -208,6 +208,7 @@ struct rdma_conn {
 	struct rdma_capsules own;     /* receives, if they are not shared; answers, if they are not inline */
 	struct rdma_req *slots;
 	uint64_t slots_bytes;         /* charged */
+	struct nvme_sgl (*lists)[RDMA_DESCS_MAX]; /* by slot: of commands that came in shared receives; its core makes it */
 	/* Its core. */
 	uint8_t state;                /* enum conn_state */
 	bool queued;                  /* it has queues to post to, and to forget */

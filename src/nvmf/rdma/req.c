@@ -12,6 +12,7 @@
 #include "core/waits.h"
 #include "nvmf/rdma/rdma.h"
 
+static bool keep_list(struct rdma_req *r);
 static void capsule_is_read(struct rdma_req *r);
 static enum step fail(struct rdma_req *r, uint16_t status);
 static enum step get_room(struct rdma_req *r);
@@ -145,10 +146,29 @@ static enum step req_on_NEW(struct rdma_req *r)
 	}
 	if (r->sgl.listed)
 		rdma_count(c->home, listed, 1);
-	else
+	if (!r->sgl.listed || keep_list(r))
 		capsule_is_read(r);
 	r->asked = req->data == NVMF_DATA_TO_CTRLR;
 	return take_lot(r) ? get_room(r) : req_goto(r, REQ_NEED_TURN);
+}
+
+/* Receives that all share are not for waiting in: a host that is slow to take its data would have those of others.
+ * Room for lists is made with a connection's first. False: the list stays where it is. */
+static bool keep_list(struct rdma_req *r)
+{
+	struct rdma_conn *c = req_conn(r);
+
+	if (r->capsule->conn)
+		return false;
+	if (!c->lists) {
+		if (!mem_charge(c->home->tr->core, c->slot_count * sizeof(*c->lists)))
+			return false;
+		c->lists = malloc(c->slot_count * sizeof(*c->lists));
+		must(c->lists);
+	}
+	memcpy(c->lists[r->index], r->sgl.descs, r->sgl.count * sizeof(*r->sgl.descs));
+	r->sgl.descs = c->lists[r->index];
+	return true;
 }
 
 /* All that is needed of it was taken out: it goes back before the command is long with anybody. */

@@ -54,6 +54,7 @@ uint64_t world_count(struct test_world *w, const char *key);
 uint32_t world_conns(struct test_world *w);
 bool world_conns_become(struct test_world *w, uint32_t count);
 bool world_holds_nothing(struct test_world *w);
+uint32_t world_receives_held(struct test_world *w); /* shared ones that are not posted */
 
 struct host {
 	struct test_world *w;

@@ -302,7 +302,7 @@ int verbs_post(struct verbs_conn *conn, const struct verbs_wr *wr, const struct 
 	if (reactor_self() != sim_cq_of(conn->cq)->reactor)
 		sim_verbs_fault("a work request is posted on another core than its completion queue's");
 	if (conn->left)
-		sim_verbs_fault("a work request is posted to a connection that was forgotten: control may have freed its queues");
+		sim_verbs_fault("a work request is posted to a connection that was forgotten: its queues may be gone");
 	conn->cq->expects = true;
 	for (; wr && !rc; wr = wr->next) {
 		rc = post_one(c, wr);
