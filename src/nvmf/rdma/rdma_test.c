@@ -2,49 +2,11 @@
 /* rdma_test.c: conversations between raw hosts and a whole target with a RAM disk over simulated adapters: what a
  * well-behaved host gets, and what each kind of ill-behaved one.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-
-#include <cmocka.h>
-
 #include "core/log.h"
 #include "core/mem.h"
 #include "nvmf/rdma/rdma.h"
-#include "nvmf/rdma/test_world.h"
+#include "nvmf/rdma/test_two.h"
 #include "nvmf/target.h"
-
-static struct test_world w;
-static struct host admin, io;
-static uint16_t cntlid;
-
-static void begin(const struct nvmf_transport_opts *opts)
-{
-	world_start(&w, 1, opts);
-	host_ready(&admin, &w, 0, &cntlid);
-	host_ready(&io, &w, 1, &cntlid);
-}
-
-static void end(void)
-{
-	host_close(&io);
-	host_close(&admin);
-	world_pass(NS_PER_S);
-	world_stop(&w);
-}
-
-static void check_blocks(struct host *h, uint64_t lba, uint32_t blocks, uint32_t seed)
-{
-	assert_int_equal(host_read(h, lba, blocks), 0);
-	assert_true(host_has(h, blocks, seed));
-}
-
-static uint64_t count_of(const char *key) { return world_count(&w, key); }
-
-/* Until only so many are left. */
-static void expect_conns(uint32_t count) { assert_true(world_conns_become(&w, count)); }
-static void expect_nothing_held(void) { assert_true(world_holds_nothing(&w)); }
-static bool has_ended(void *arg) { return ((struct host *)arg)->ended; }
 
 static uint16_t write_in_capsule(struct host *h, uint64_t lba, uint32_t blocks, uint32_t at, uint32_t seed)
 {
