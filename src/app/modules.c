@@ -175,6 +175,7 @@ static int bdev_start(struct app *a, struct err *e)
 static int remote_start(struct app *a, struct err *e)
 {
 	remote_rpc_init(&a->remote, a->bdev_rpc);
+	remote_rpc_set_keyring(&a->remote, a->keyring);
 	nvme_rdma_add(remote_rpc_host(&a->remote));
 	return 0;
 }

@@ -37,7 +37,9 @@ uint8_t *nvme_host_recv_buf(struct nvme_host *h);
 	X(QPAIR, NEGOTIATING, "waiting for ICResp",    TO(QPAIR, WAITING) | TO(QPAIR, LOGGING_IN) | TO(QPAIR, DEAD)) \
 	X(QPAIR, WAITING,     "waiting to be used",    TO(QPAIR, LOGGING_IN) | TO(QPAIR, CONNECTING) | \
 	                                               TO(QPAIR, DEAD)) \
-	X(QPAIR, LOGGING_IN,  "waiting for the answer to Connect", TO(QPAIR, READY) | TO(QPAIR, DEAD)) \
+	X(QPAIR, LOGGING_IN,  "waiting for the answer to Connect", TO(QPAIR, PROVING) | TO(QPAIR, READY) | \
+	                                               TO(QPAIR, DEAD)) \
+	X(QPAIR, PROVING,     "proving who we are",    TO(QPAIR, READY) | TO(QPAIR, DEAD)) \
 	X(QPAIR, READY,       "in use",                TO(QPAIR, DEAD)) \
 	X(QPAIR, DEAD,        "ended; all was failed", 0)
 enum qpair_state { QPAIR_STATES(MACHINE_ENUM) QPAIR_STATE_COUNT };
@@ -107,6 +109,7 @@ struct nvme_qpair {
 	struct nvmf_connect_data connect_data;
 	struct iovec connect_iov;
 	uint16_t cntlid;                /* given */
+	struct nvme_proof *proof;       /* PROVING, and after it */
 	struct timer deadline;
 	struct err err;                 /* why it died */
 	/* Time-outs of commands: looked for when the oldest may be over. */
@@ -145,6 +148,11 @@ void qpair_submit_now(struct nvme_qpair *qp, struct nvme_op *op);
 void qpair_submit_waiting(struct nvme_qpair *qp);
 
 static inline bool nvme_qpair_is_dead(const struct nvme_qpair *qp) { return qp->machine.state == QPAIR_DEAD; }
+
+/* prove.c. nvme_qpair_proved() follows, or nvme_qpair_broke(). */
+void nvme_proof_start(struct nvme_qpair *qp);
+void nvme_proof_free(struct nvme_qpair *qp);
+void nvme_qpair_proved(struct nvme_qpair *qp);
 
 /* For transports. */
 void nvme_qpair_connected(struct nvme_qpair *qp);

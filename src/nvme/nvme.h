@@ -64,6 +64,7 @@ int nvme_path_parse(const char *text, struct nvme_path *ret_path, struct err *e)
 /* Where targets listen when nobody says otherwise. Discovery has a port of its own over TCP only. */
 uint16_t nvme_default_port(const char *trtype, bool discovery);
 
+struct keyring_key;
 struct nvme_host_opts {
 	bool header_digest, data_digest;
 	bool probe;                  /* hold once TCP stands: see nvme_ctrlr_on_reached() */
@@ -78,6 +79,10 @@ struct nvme_host_opts {
 	uint16_t io_queues;          /* how many will be opened; 0: 1 */
 	uint16_t io_queue_size;      /* entries; 0: 128; cut to what the controller allows */
 	struct uuid hostid;          /* null: random, a new one each time */
+	/* For targets that want to know who we are; NULL: we cannot say. ctrlr_key: by which they have to say who they are.
+	 * The caller's references, until the last queue pair is closed. */
+	struct keyring_key *key, *ctrlr_key;
+	uint32_t auth_hashes, auth_groups; /* permitted: 1 << enum nvmf_dhchap_hash, _group; 0: all */
 	/* When anything was received on any queue of this path, by core_clock_ns() of a pass; written by all of them. NULL:
 	 * the controller's own. The caller's, until the last queue pair is closed. */
 	_Atomic uint64_t *alive_ns;
@@ -108,6 +113,7 @@ struct nvme_op {
 	bool sent;
 	bool late;                 /* its time-out was told */
 	bool fused;                /* the next one goes with it */
+	bool may_be_short;         /* TO_HOST: the target may send less; the rest stays as it is. The caller's */
 };
 /* An enum nvme_status without its flags; 0: success. */
 static inline uint16_t nvme_op_status(const struct nvme_op *op) { return nvme_cqe_status(&op->cpl) & NVME_SC_CODE; }

@@ -167,8 +167,12 @@ static enum nvme_reason connect_refused(const struct nvme_qpair *qp, const struc
 		*ret_why = nvme_status_text(status, true);
 		return NVME_REASON_LOGIN_REFUSED;
 	}
-	if (le16_get(cpl->authreq) & (NVME_AUTHREQ_ATR | NVME_AUTHREQ_ASCR)) {
-		*ret_why = "it wants authentication, which this host does not do yet";
+	if (le16_get(cpl->authreq) & NVME_AUTHREQ_ASCR) {
+		*ret_why = "it wants a secure channel, which this host does not have";
+		return NVME_REASON_LOGIN_REFUSED;
+	}
+	if (le16_get(cpl->authreq) & NVME_AUTHREQ_ATR && !qp->opts.key) {
+		*ret_why = "it wants authentication, and there is no key for it here (dhchap_key)";
 		return NVME_REASON_LOGIN_REFUSED;
 	}
 	if (!qp->qid && le16_get(cpl->cntlid) > NVME_CNTLID_MAX) {
@@ -196,6 +200,17 @@ static void connect_done(struct nvme_op *op)
 		return;
 	}
 	qp->cntlid = le16_get(op->cpl.cntlid);
+	/* A target that asks for no proof of ours has to give one of its own all the same, where we have a key for that. */
+	if (le16_get(op->cpl.authreq) & NVME_AUTHREQ_ATR || (qp->opts.key && qp->opts.ctrlr_key)) {
+		machine_goto(&qp->machine, QPAIR_PROVING);
+		nvme_proof_start(qp);
+	} else {
+		nvme_qpair_proved(qp);
+	}
+}
+
+void nvme_qpair_proved(struct nvme_qpair *qp)
+{
 	timer_stop(&qp->deadline);
 	machine_goto(&qp->machine, QPAIR_READY);
 	qp->ready(qp, NULL, qp->arg);

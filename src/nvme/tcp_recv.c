@@ -32,7 +32,7 @@ void tcp_complete(struct tcp_qpair *t, const struct nvme_cqe *cqe)
 	if (s->bad_digest && !(nvme_cqe_status(&cpl) & NVME_SC_CODE))
 		nvme_cqe_set_status(&cpl, NVME_SC_TRAN_TPORT_ERROR);
 	else if (op->data == NVME_OP_TO_HOST && op->data_len && !(nvme_cqe_status(&cpl) & NVME_SC_CODE) &&
-	         s->received != op->data_len) {
+	         s->received != op->data_len && !op->may_be_short) {
 		tcp_bad(t, NVME_TCP_FES_SEQUENCE, 0, "the target ended a read after %u of %u bytes", s->received, op->data_len);
 		return;
 	}

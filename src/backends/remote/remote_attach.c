@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* remote_attach.c: what a person orders: a path more, a path less. */
 #include "backends/remote/remote_ctl.h"
+#include "keyring/keyring.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -130,6 +131,8 @@ struct remote_path *remote_attach(struct remote *r, const struct remote_attach_o
 		return first;
 	}
 	p = remote_path_make(g, &where, &o->path, o->standing);
+	keyring_key_ref(p->opts.host.key);
+	keyring_key_ref(p->opts.host.ctrlr_key);
 	p->ctl->multipath = (uint8_t)o->multipath;
 	if (first)
 		p->opts.host.hostid = first->opts.host.hostid;

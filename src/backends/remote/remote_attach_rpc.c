@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "core/log.h"
+#include "keyring/keyring.h"
 
 #define LOAD_WAIT_NS (500 * NS_PER_MS)
 #define LOAD_PAUSE_NS (5 * NS_PER_S)    /* entries further apart belong to different loads */
@@ -74,8 +75,10 @@ static const struct rpc_param attach_params[] = {
 	RPC_PARAM(struct attach, psk, .doc = "Must be absent: there is no TLS yet."),
 	RPC_PARAM(struct attach, max_bdevs, .min = 1, .fallback = "128",
 	          .doc = "How many names of disks are answered."),
-	RPC_PARAM(struct attach, dhchap_key, .doc = "Must be absent: there is no authentication yet."),
-	RPC_PARAM(struct attach, dhchap_ctrlr_key, .doc = "Must be absent, as above."),
+	RPC_PARAM(struct attach, dhchap_key, 
+	          .doc = "Name of the key (keyring_file_add_key) by which we prove who we are: DH-HMAC-CHAP."),
+	RPC_PARAM(struct attach, dhchap_ctrlr_key,
+	          .doc = "Name of the key by which the target has to prove who it is."),
 	RPC_PARAM(struct attach, multipath_opts, .params = remote_multipath_params,
 	          .param_count = REMOTE_MULTIPATH_PARAMS, .doc = "How disks use several paths, to begin with."),
 	RPC_IGNORED("allow_unrecognized_csi", .doc = "Namespaces of other command sets are left out."),
@@ -145,8 +148,8 @@ static int refuse_what_is_not_there(const struct attach *a, struct err *e)
 {
 	if (a->psk)
 		return err_set(e, -ENOTSUP, "psk: connections with TLS are not there yet; leave it out");
-	if (a->dhchap_key || a->dhchap_ctrlr_key)
-		return err_set(e, -ENOTSUP, "dhchap_key: authentication is not there yet; leave it out");
+	if (a->dhchap_ctrlr_key && !a->dhchap_key)
+		return err_set(e, -EINVAL, "dhchap_ctrlr_key: is of no use without dhchap_key; give both");
 	if (a->prchk_reftag || a->prchk_guard)
 		return err_set(e, -ENOTSUP, "%s: protection information is not checked here, the host can; leave it "
 		               "out",
@@ -177,6 +180,22 @@ void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 	                                                                                         1000);
 	h->io_queue_size = (uint16_t)(o->io_queue_requests ? min_u32(o->io_queue_requests, 1024) : REMOTE_QUEUE_SIZE);
 	h->io_queues = (uint16_t)(h->io_queues ? min_u32(h->io_queues, cores) : cores);
+}
+
+/* References, which the caller gives back: paths have their own. */
+static int keys_from(const struct remote *r, const struct attach *a, struct nvme_host_opts *h, struct err *e)
+{
+	if (!a->dhchap_key)
+		return 0;
+	if (!r->keyring)
+		return err_set(e, -ENOTSUP, "dhchap_key: there is no keyring here");
+	h->key = keyring_get(r->keyring, "dhchap_key", a->dhchap_key, e);
+	if (h->key && a->dhchap_ctrlr_key)
+		h->ctrlr_key = keyring_get(r->keyring, "dhchap_ctrlr_key", a->dhchap_ctrlr_key, e);
+	if (!e->code)
+		return 0;
+	keyring_key_unref(h->key);
+	return e->code;
 }
 
 static int order_from(struct rpc_call *call, const struct attach *a, struct remote_attach_opts *o, struct err *e)
@@ -211,7 +230,7 @@ static int order_from(struct rpc_call *call, const struct attach *a, struct remo
 		o->path.host.connect_timeout_ms = (uint32_t)min_u64(div_up(a->fabrics_connect_timeout_us, 1000),
 		                                                    UINT32_MAX);
 	o->path.connect_timeout_given = a->fabrics_connect_timeout_us != 0;
-	return 0;
+	return keys_from(r, a, &o->path.host, e);
 }
 
 /* --- bdev_nvme_attach_controller ----------------------------------------------------------------------------- */
@@ -363,8 +382,11 @@ static void handle_attach(struct rpc_call *call, void *args)
 
 	if (waits_for_its_name(call, args))
 		return;
-	if (order_from(call, args, &o, &e) == 0)
+	if (order_from(call, args, &o, &e) == 0) {
 		p = remote_attach(rr->remote, &o, &e);
+		keyring_key_unref(o.path.host.key);
+		keyring_key_unref(o.path.host.ctrlr_key);
+	}
 	if (!p) {
 		rpc_reply_err(call, &e);
 		return;
@@ -507,6 +529,10 @@ static void save_path(const struct remote_path *p, const struct nvme_path *where
 		json_add_text(params, "hostsvcid", where->hostsvcid);
 	if (p->opts.host.priority)
 		json_add_text(params, "priority", text);
+	if (p->opts.host.key)
+		json_add_text(params, "dhchap_key", p->opts.host.key->name);
+	if (p->opts.host.ctrlr_key)
+		json_add_text(params, "dhchap_ctrlr_key", p->opts.host.ctrlr_key->name);
 	json_add_text(params, "multipath", modes[mode]);
 	if (p->opts.connect_timeout_given)
 		json_add_u64(params, "fabrics_connect_timeout_us", p->opts.host.connect_timeout_ms * 1000ull);

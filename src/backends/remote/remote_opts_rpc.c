@@ -82,8 +82,8 @@ static const struct rpc_param set_params[] = {
 	RPC_IGNORED("rdma_srq_size", .doc = "Each queue has a receive for every command that it may send: 16 bytes each."),
 	RPC_IGNORED("rdma_max_cq_size", .doc = "Completion queues grow with their connections, as far as adapters go."),
 	RPC_IGNORED("rdma_umr_per_io", .doc = "No memory is registered for single I/Os."),
-	RPC_IGNORED("dhchap_digests", .doc = "There is no authentication yet."),
-	RPC_IGNORED("dhchap_dhgroups", .doc = "There is no authentication yet."),
+	RPC_IGNORED("dhchap_digests", .doc = "All are offered; the target chooses."),
+	RPC_IGNORED("dhchap_dhgroups", .doc = "All are offered; the target chooses."),
 };
 
 static uint8_t index_of(const char *const *names, const char *name)

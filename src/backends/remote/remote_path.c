@@ -19,6 +19,7 @@
 #include <stdio.h>
 
 #include "core/log.h"
+#include "keyring/keyring.h"
 #include "core/notify.h"
 
 #define SCAN_DEADLINE_NS (10 * NS_PER_S)
@@ -656,6 +657,8 @@ static void path_free(struct remote_wait *w)
 	free(ctl->page);
 	free(p->lanes);
 	free(ctl);
+	keyring_key_unref(p->opts.host.key);
+	keyring_key_unref(p->opts.host.ctrlr_key);
 	free(p);
 	remote_group_changed(g);
 	remote_group_look(g);

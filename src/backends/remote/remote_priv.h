@@ -417,6 +417,7 @@ struct remote {
 	struct bdev_registry *reg;
 	struct core *core;
 	struct nvme_host *host;
+	struct keyring *keyring;        /* NULL: there is none */
 	struct remote_opts opts;
 	struct list groups;
 	struct remote_turns turns;

@@ -171,6 +171,11 @@ static void forgot(void *arg)
 	rpc_state_changed(bdev_rpc_of(rr->br));
 }
 
+void remote_rpc_set_keyring(struct remote_rpc *rr, struct keyring *k)
+{
+	rr->remote->keyring = k;
+}
+
 void remote_rpc_init(struct remote_rpc *rr, struct bdev_rpc *br)
 {
 	rr->br = br;

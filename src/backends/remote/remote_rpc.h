@@ -23,6 +23,9 @@ void remote_rpc_init(struct remote_rpc *rr, struct bdev_rpc *br);
 /* Detach everything; `done` runs once, not from within. */
 void remote_rpc_stop(struct remote_rpc *rr, void (*done)(void *arg), void *arg);
 void remote_rpc_fini(struct remote_rpc *rr);
+/* Where keys are found by their names. */
+struct keyring;
+void remote_rpc_set_keyring(struct remote_rpc *rr, struct keyring *k);
 /* For transports to be added to. */
 struct nvme_host;
 struct nvme_host *remote_rpc_host(struct remote_rpc *rr);

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* prove.c: a queue pair whose target wants to know who we are: DH-HMAC-CHAP, between Connect and READY.
+ *
+ * Messages go in commands of the queue pair's own, one at a time; keys are read, and groups computed in, by a job, for
+ * which the queue pair is held. The deadline of the login covers all of it.
+ */
+#include <errno.h>
+#include <openssl/crypto.h>
+
+#include "fabric/auth.h"
+#include "keyring/keyring.h"
+#include "nvme/host.h"
+
+struct nvme_proof {
+	struct nvme_qpair *qp;
+	struct fabric_auth_host a;
+	struct nvme_op op;
+	struct iovec iov;
+	struct job job;
+	struct err err;                 /* of reading keys */
+	uint8_t message[FABRIC_AUTH_MESSAGE_MAX];
+};
+
+static void next(struct nvme_proof *p);
+static void command_done(struct nvme_op *op);
+static void work_in_job(struct job *j);
+static void work_done(struct job *j);
+
+void nvme_proof_start(struct nvme_qpair *qp)
+{
+	const struct nvme_host_opts *o = &qp->opts;
+	struct nvme_proof *p = base_zalloc(sizeof(*p));
+
+	assert(o->key && !qp->proof);
+	qp->proof = p;
+	p->qp = qp;
+	fabric_auth_host_init(&p->a, &(struct fabric_auth_opts){
+		.hashes = o->auth_hashes ? o->auth_hashes : FABRIC_AUTH_ALL_HASHES,
+		.groups = o->auth_groups ? o->auth_groups : FABRIC_AUTH_ALL_GROUPS,
+		.host_nqn = qp->connect_data.hostnqn, .subsystem_nqn = qp->connect_data.subsysnqn,
+		.mutual = o->ctrlr_key != NULL, .t_id = (uint16_t)core_random_u64() });
+	next(p);
+}
+
+void nvme_proof_free(struct nvme_qpair *qp)
+{
+	if (!qp->proof)
+		return;
+	fabric_auth_host_fini(&qp->proof->a);
+	free(qp->proof);
+	qp->proof = NULL;
+}
+
+static void failed(struct nvme_proof *p, const char *why)
+{
+	struct nvme_qpair *qp = p->qp;
+	char addr[NET_ADDR_TEXT_MAX];
+	struct err e = { 0 };
+
+	err_set(&e, -EACCES, "queue %u to %s: authentication as %s failed: %s%s%s", qp->qid, net_addr_text(&qp->addr, addr),
+	        qp->connect_data.hostnqn, why, p->err.code ? ": " : "", p->err.text);
+	nvme_qpair_broke(qp, NVME_REASON_LOGIN_REFUSED, &e);
+}
+
+static void next(struct nvme_proof *p)
+{
+	enum fabric_auth_wants wants = fabric_auth_host_wants(&p->a);
+	bool sends = wants == FABRIC_AUTH_SEND;
+	uint32_t len = sends ? fabric_auth_host_give(&p->a, p->message) : sizeof(p->message);
+
+	if (wants == FABRIC_AUTH_GOOD) {
+		nvme_qpair_proved(p->qp);
+		return;
+	}
+	if (wants == FABRIC_AUTH_BAD) {
+		failed(p, p->a.c.why);
+		return;
+	}
+	if (!sends)
+		memset(p->message, 0, sizeof(p->message)); /* targets may send as much as they have to say only */
+	p->iov = (struct iovec){ p->message, len };
+	p->op = (struct nvme_op){ .iovs = &p->iov, .iov_count = 1, .data = sends ? NVME_OP_TO_CTRLR : NVME_OP_TO_HOST,
+		.data_len = len, .done = command_done, .may_be_short = !sends };
+	p->op.cmd.opc = NVME_ADMIN_FABRICS;
+	p->op.cmd.fctype = sends ? NVME_FABRICS_AUTH_SEND : NVME_FABRICS_AUTH_RECEIVE;
+	p->op.cmd.security = (struct nvme_security){ .spsp0 = 1, .spsp1 = 1, .secp = NVME_AUTH_SECP, .tl = le32_of(len) };
+	qpair_submit_now(p->qp, &p->op);
+}
+
+static void command_done(struct nvme_op *op)
+{
+	struct nvme_proof *p = container_of(op, struct nvme_proof, op);
+	uint16_t status = nvme_op_status(op);
+
+	if (nvme_qpair_is_dead(p->qp))
+		return;
+	if (status) {
+		failed(p, nvme_status_text(status, true));
+	} else if (op->data == NVME_OP_TO_HOST && fabric_auth_host_take(&p->a, p->message, op->data_len)) {
+		nvme_qpair_hold(p->qp);
+		job_start(&p->job, work_in_job, work_done);
+	} else {
+		next(p);
+	}
+}
+
+static bool read_key(const struct keyring_key *key, struct fabric_auth_key *ret, struct err *e)
+{
+	char text[KEYRING_SECRET_MAX];
+	size_t len;
+	bool good = key && !keyring_key_read(key, text, sizeof(text), &len, e) &&
+	            !fabric_auth_key_parse(key->name, text, len, ret, e);
+
+	OPENSSL_cleanse(text, sizeof(text));
+	return good;
+}
+
+static void work_in_job(struct job *j)
+{
+	struct nvme_proof *p = container_of(j, struct nvme_proof, job);
+	struct fabric_auth_key key = { 0 }, ctrlr_key = { 0 };
+	bool has = read_key(p->qp->opts.key, &key, &p->err);
+	bool has_ctrlr = read_key(p->qp->opts.ctrlr_key, &ctrlr_key, &p->err);
+
+	fabric_auth_host_work(&p->a, has ? &key : NULL, has_ctrlr ? &ctrlr_key : NULL);
+	fabric_auth_key_wipe(&key);
+	fabric_auth_key_wipe(&ctrlr_key);
+	OPENSSL_thread_stop();
+}
+
+static void work_done(struct job *j)
+{
+	struct nvme_proof *p = container_of(j, struct nvme_proof, job);
+	struct nvme_qpair *qp = p->qp;
+
+	if (nvme_qpair_release(qp) && !nvme_qpair_is_dead(qp))
+		next(p);
+}

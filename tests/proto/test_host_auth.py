@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Remote disks of targets that want to know who we are (DH-HMAC-CHAP), and have to say who they are. What the messages
+are is test_nvme_auth's; here the other side is a daemon, too."""
+import uuid
+
+import pytest
+
+from dhchap import Secret
+from gantry import RpcError, wait_until
+from nvme_tcp import Host
+from remote import attach, detach, states, wait_state
+
+US = f"nqn.2014-08.org.nvmexpress:uuid:{uuid.UUID(int=7)}"
+
+
+@pytest.fixture
+def keyed(daemon, target, tmp_path):
+    """A target that lets us in by key "host" and proves itself by "ctrlr"; we have these, and one that is wrong."""
+    served = target.export()
+    target.tell("nvmf_subsystem_allow_any_host", nqn=served.nqn, allow_any_host=False)
+    for name in ("host", "ctrlr", "wrong"):
+        path = Secret.make(1).file(tmp_path / name)
+        daemon.rpc("keyring_file_add_key", name=name, path=path)
+        target.tell("keyring_file_add_key", name=name, path=path)
+    target.tell("nvmf_subsystem_add_host", nqn=served.nqn, host=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr")
+    return served
+
+
+def refused(daemon, served, match, **keys):
+    with pytest.raises(RpcError, match=match):
+        attach(daemon, served, hostnqn=US, **keys)
+    assert not daemon.rpc("bdev_nvme_get_controllers")
+
+
+def queues(target, served):
+    return target.rpc("nvmf_subsystem_get_qpairs", nqn=served.nqn)
+
+
+def test_a_target_that_wants_a_proof(daemon, target, keyed):
+    """Disks of such targets could not be had; or one queue of ours would do without."""
+    for keys in ({"dhchap_key": "host"}, {"dhchap_key": "host", "dhchap_ctrlr_key": "ctrlr"}):
+        assert attach(daemon, keyed, hostnqn=US, **keys) == ["Nvme0n1"]
+        gateway = daemon.serve("Nvme0n1", nqn=f"nqn.2016-06.io.gantry:{len(keys)}")
+        with Host(gateway.port, gateway.nqn) as host:
+            assert host.io.read(0, 8) == bytes(4096)
+            shown = queues(target, keyed)
+            assert len(shown) > 1 and all(q["auth"]["state"] == "completed" for q in shown)
+        daemon.rpc("nvmf_delete_subsystem", nqn=gateway.nqn)
+        detach(daemon)
+
+
+def test_keys_that_are_missing_or_wrong(daemon, target, keyed):
+    """A person would be told that it does not work, and not which key is to blame."""
+    refused(daemon, keyed, "wants authentication, and there is no key")
+    refused(daemon, keyed, "the controller refuses us: authentication failed", dhchap_key="wrong")
+    refused(daemon, keyed, "its controller key differs", dhchap_key="host", dhchap_ctrlr_key="wrong")
+    refused(daemon, keyed, "dhchap_key: there is no key 'none'", dhchap_key="none")
+    refused(daemon, keyed, "dhchap_ctrlr_key: there is no key 'none'", dhchap_key="host", dhchap_ctrlr_key="none")
+    refused(daemon, keyed, "is of no use without dhchap_key", dhchap_ctrlr_key="ctrlr")
+
+
+def test_a_target_that_cannot_prove_itself(daemon, target, keyed):
+    """Somebody in the target's place, who asks for nothing, would be believed."""
+    target.rpc("nvmf_subsystem_remove_host", nqn=keyed.nqn, host=US)
+    target.rpc("nvmf_subsystem_add_host", nqn=keyed.nqn, host=US)
+    assert attach(daemon, keyed, hostnqn=US, dhchap_key="host") == ["Nvme0n1"]
+    detach(daemon)
+    refused(daemon, keyed, "the controller refuses us", dhchap_key="host", dhchap_ctrlr_key="ctrlr")
+
+
+def test_each_connection_proves_it_again(daemon, target, keyed, tmp_path):
+    """A path that was lost would come back without a proof, or not at all."""
+    attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr", ctrlr_loss_timeout_sec=-1,
+           reconnect_delay_sec=1)
+    target.kill()
+    wait_until(lambda: states(daemon) != ["enabled"], "the path to be lost")
+    target.again()
+    wait_state(daemon, "enabled", timeout_s=30)
+    assert all(q["auth"]["state"] == "completed" for q in queues(target, keyed))
+    saved = str(daemon.rpc("save_config"))
+    assert "'dhchap_key': 'host', 'dhchap_ctrlr_key': 'ctrlr'" in saved
+    (tmp_path / "host").write_text(str(Secret.make(1)))     # the target's own key, too: both have the new one
+    target.kill()
+    wait_until(lambda: states(daemon) != ["enabled"], "the path to be lost again")
+    target.again()
+    wait_state(daemon, "enabled", timeout_s=30)
+    wait_until(lambda: queues(target, keyed), "the queues of the path")
