@@ -76,7 +76,7 @@ def test_each_connection_proves_it_again(daemon, target, keyed, tmp_path):
     wait_until(lambda: states(daemon) != ["enabled"], "the path to be lost")
     target.again()
     wait_state(daemon, "enabled", timeout_s=30)
-    assert all(q["auth"]["state"] == "completed" for q in queues(target, keyed))
+    wait_until(lambda: [q["auth"]["state"] for q in queues(target, keyed)] == ["completed"] * 2, "both queues' proofs")
     saved = str(daemon.rpc("save_config"))
     assert "'dhchap_key': 'host', 'dhchap_ctrlr_key': 'ctrlr'" in saved
     (tmp_path / "host").write_text(str(Secret.make(1)))     # the target's own key, too: both have the new one

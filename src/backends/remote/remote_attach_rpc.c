@@ -75,7 +75,7 @@ static const struct rpc_param attach_params[] = {
 	RPC_PARAM(struct attach, psk, .doc = "Must be absent: there is no TLS yet."),
 	RPC_PARAM(struct attach, max_bdevs, .min = 1, .fallback = "128",
 	          .doc = "How many names of disks are answered."),
-	RPC_PARAM(struct attach, dhchap_key, 
+	RPC_PARAM(struct attach, dhchap_key,
 	          .doc = "Name of the key (keyring_file_add_key) by which we prove who we are: DH-HMAC-CHAP."),
 	RPC_PARAM(struct attach, dhchap_ctrlr_key,
 	          .doc = "Name of the key by which the target has to prove who it is."),
