@@ -43,8 +43,9 @@ def test_a_target_that_wants_a_proof(daemon, target, keyed):
         gateway = daemon.serve("Nvme0n1", nqn=f"nqn.2016-06.io.gantry:{len(keys)}")
         with Host(gateway.port, gateway.nqn) as host:
             assert host.io.read(0, 8) == bytes(4096)
-            shown = queues(target, keyed)
-            assert len(shown) > 1 and all(q["auth"]["state"] == "completed" for q in shown)
+            wait_until(lambda: {q["auth"]["state"] for q in queues(target, keyed)} == {"completed"},
+                       "all queues' proofs")
+            assert len(queues(target, keyed)) > 1
         daemon.rpc("nvmf_delete_subsystem", nqn=gateway.nqn)
         detach(daemon)
 

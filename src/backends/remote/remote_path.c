@@ -19,8 +19,8 @@
 #include <stdio.h>
 
 #include "core/log.h"
-#include "keyring/keyring.h"
 #include "core/notify.h"
+#include "keyring/keyring.h"
 
 #define SCAN_DEADLINE_NS (10 * NS_PER_S)
 /* After a loss the first attempt comes at once, but for this much of chance. */
