@@ -51,6 +51,13 @@ static void show(const struct nvmf_auth *auth)
 		atomic_store(&auth->qp->seat->auth, (uint32_t)(1u << 24 | auth->a.m.state << 16 | c->hash << 8 | c->group));
 }
 
+bool nvmf_auth_is_open(const struct nvmf_seat *seat)
+{
+	uint32_t auth = atomic_load(&seat->auth);
+
+	return auth && (auth >> 16 & 0xff) != FABRIC_AUTH_CTRLR_COMPLETED;
+}
+
 static struct nvmf_auth *auth_of(struct nvmf_qpair *qp)
 {
 	uint8_t state = qp->auth ? qp->auth->a.m.state : FABRIC_AUTH_CTRLR_COMPLETED;

@@ -194,6 +194,30 @@ static void a_strangers_queue_is_none_of_the_controllers(void **state)
 	end(q);
 }
 
+/* A host would give up its queue for good because a stranger was faster. */
+static void a_place_that_a_stranger_holds_is_free_again(void **state)
+{
+	uint16_t cntlid;
+	struct rig_qp *q = connected(&cntlid), *stranger, *io;
+
+	assert_true(prove(q, NVMF_DH_NULL, false));
+	assert_int_equal(rig_property_set(q, NVME_REG_CC, RIG_CC_ENABLE), 0);
+	stranger = rig_open(&rig, 1);
+	assert_int_equal(rig_connect(stranger, 1, RIG_NQN, &cntlid), 0);
+	io = rig_open(&rig, 1);
+	assert_int_equal(rig_connect(io, 1, RIG_NQN, &cntlid), NVME_SC_QID_INVALID);
+	rig_pass(31 * NS_PER_S);
+	assert_true(stranger->told_to_go);
+	end(stranger);
+	assert_int_equal(rig_connect(io, 1, RIG_NQN, &cntlid), 0);
+	assert_true(prove(io, NVMF_DH_NULL, false));
+	stranger = rig_open(&rig, 1);
+	assert_int_equal(rig_connect(stranger, 1, RIG_NQN, &cntlid), NVME_SC_QID_INVALID | NVME_SC_DNR);
+	end(stranger);
+	end(io);
+	end(q);
+}
+
 /* Strangers would take every helper, and name resolution, files and adapters would wait for them; or work that waits
  * for its turn would be used after its queue's end. */
 static void many_at_once_take_turns(void **state)
@@ -399,6 +423,7 @@ int main(void)
 		T(each_queue_is_served_after_its_proof),
 		T(who_failed_gains_no_time_by_talking_on),
 		T(a_strangers_queue_is_none_of_the_controllers),
+		T(a_place_that_a_stranger_holds_is_free_again),
 		T(many_at_once_take_turns),
 		T(who_does_not_prove_it_in_time_is_disconnected),
 		T(keep_alive_counts_after_the_proof),

@@ -175,8 +175,10 @@ static uint16_t join_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 	if (ctrlr->transport != c->qp->transport || nvme_cc_iosqes(atomic_load(&ctrlr->cc)) != 6 ||
 	    nvme_cc_iocqes(atomic_load(&ctrlr->cc)) != 4)
 		return BAD_CMD(c, qid);
-	if (qid > atomic_load(&ctrlr->io_queues) || ctrlr->seat_by_qid[qid])
+	if (qid > atomic_load(&ctrlr->io_queues))
 		return NVME_SC_QID_INVALID | NVME_SC_DNR;
+	if (ctrlr->seat_by_qid[qid]) /* a stranger may hold it, who has to go soon: then it is worth another try */
+		return NVME_SC_QID_INVALID | (nvmf_auth_is_open(ctrlr->seat_by_qid[qid]) ? 0 : NVME_SC_DNR);
 	c->ctrlr = ctrlr;
 	c->seat = nvmf_seat_make(ctrlr, c->qp, qid);
 	return NVME_SC_SUCCESS;

@@ -358,6 +358,7 @@ struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, ui
 
 struct fabric_auth_key;
 struct keyring_key;
+bool nvmf_auth_is_open(const struct nvmf_seat *seat);                      /* begun and not given; any core */
 void nvmf_auth_require(struct nvmf_qpair *qp);                             /* it is connected, and not served before */
 void nvmf_auth_stop(struct nvmf_qpair *qp);                                /* it closes */
 void nvmf_auth_free(struct nvmf_qpair *qp);
