@@ -17,6 +17,7 @@ struct nvme_proof {
 	struct nvme_op op;
 	struct iovec iov;
 	struct job job;
+	struct keyring_key *key, *ctrlr_key; /* references: a job may outlive the path that had them */
 	struct err err;                 /* of reading keys */
 	uint8_t message[FABRIC_AUTH_MESSAGE_MAX];
 };
@@ -34,6 +35,8 @@ void nvme_proof_start(struct nvme_qpair *qp)
 	assert(o->key && !qp->proof);
 	qp->proof = p;
 	p->qp = qp;
+	p->key = keyring_key_ref(o->key);
+	p->ctrlr_key = keyring_key_ref(o->ctrlr_key);
 	fabric_auth_host_init(&p->a, &(struct fabric_auth_opts){
 		.hashes = o->auth_hashes ? o->auth_hashes : FABRIC_AUTH_ALL_HASHES,
 		.groups = o->auth_groups ? o->auth_groups : FABRIC_AUTH_ALL_GROUPS,
@@ -47,6 +50,8 @@ void nvme_proof_free(struct nvme_qpair *qp)
 	if (!qp->proof)
 		return;
 	fabric_auth_host_fini(&qp->proof->a);
+	keyring_key_unref(qp->proof->key);
+	keyring_key_unref(qp->proof->ctrlr_key);
 	free(qp->proof);
 	qp->proof = NULL;
 }
@@ -119,8 +124,8 @@ static void work_in_job(struct job *j)
 {
 	struct nvme_proof *p = container_of(j, struct nvme_proof, job);
 	struct fabric_auth_key key = { 0 }, ctrlr_key = { 0 };
-	bool has = read_key(p->qp->opts.key, &key, &p->err);
-	bool has_ctrlr = read_key(p->qp->opts.ctrlr_key, &ctrlr_key, &p->err);
+	bool has = read_key(p->key, &key, &p->err);
+	bool has_ctrlr = read_key(p->ctrlr_key, &ctrlr_key, &p->err);
 
 	fabric_auth_host_work(&p->a, has ? &key : NULL, has_ctrlr ? &ctrlr_key : NULL);
 	fabric_auth_key_wipe(&key);

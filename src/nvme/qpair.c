@@ -313,7 +313,10 @@ static void qpair_free(struct nvme_qpair *qp)
 
 static void free_later(struct defer *d)
 {
-	qpair_free(container_of(d, struct nvme_qpair, fail_defer));
+	struct nvme_qpair *qp = container_of(d, struct nvme_qpair, fail_defer);
+
+	if (!qp->held) /* a job of prove.c's may hold it: then it frees */
+		qpair_free(qp);
 }
 
 bool nvme_qpair_release(struct nvme_qpair *qp)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Remote disks of targets that want to know who we are (DH-HMAC-CHAP), and have to say who they are. What the messages
 are is test_nvme_auth's; here the other side is a daemon, too."""
+import threading
+import time
 import uuid
 
 import pytest
@@ -86,3 +88,26 @@ def test_each_connection_proves_it_again(daemon, target, keyed, tmp_path):
     target.again()
     wait_state(daemon, "enabled", timeout_s=30)
     wait_until(lambda: queues(target, keyed), "the queues of the path")
+
+
+def test_gone_in_the_middle(daemon, target, keyed):
+    """A path that is taken away while a proof of its is computed would be used after its end, or its key would."""
+    def attached():
+        try:
+            attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr")
+        except RpcError:
+            pass   # taken away meanwhile
+
+    for pause_s in (0.01, 0.05, 0.1, 0.15, 0.2):
+        thread = threading.Thread(target=attached)
+        thread.start()
+        time.sleep(pause_s)   # somewhere in the middle: any place will do
+        if daemon.rpc("bdev_nvme_get_controllers"):
+            detach(daemon)
+        thread.join()
+        if daemon.rpc("bdev_nvme_get_controllers"):
+            detach(daemon)
+    attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr")
+    for name in ("host", "ctrlr"):
+        daemon.rpc("keyring_file_remove_key", name=name)
+    detach(daemon)
