@@ -31,16 +31,24 @@ static void say(struct rig_peer *p, uint32_t index, uint16_t cid)
 	rig_say_bytes(p, index, bytes, len);
 }
 
-/* Into memory that the host told of, or did not. */
+/* Into memory that the host told of, as far as it told, or anywhere with a key that is none of it. (What lies beside it
+ * under the same key no host can protect: docs/THREAT-MODEL.md.) */
 static void write_somewhere(struct rig_peer *p, uint32_t index, const struct nvme_sqe *cmd)
 {
 	struct nvme_sgl sgl = cmd->sgl1;
+	uint32_t told = nvme_sgl_klength(&sgl), skip = next16(), wrong = next() & 3;
+	uint32_t len = (sgl.klength[0] | (uint32_t)(sgl.klength[1] ^ next()) << 8);
 
+	if (!wrong) {
+		skip %= told + 1;
+		len %= told - skip + 1;
+	}
 	sgl.id = NVME_SGL_ID(NVME_SGL_KEYED_DATA_BLOCK, NVME_SGL_ADDRESS);
-	sgl.addr = le64_of(le64_get(sgl.addr) + next16() - 64);
-	sgl.key = le32_of(le32_get(sgl.key) ^ (next() & 3));
-	sgl.klength[1] ^= next();
-	sgl.klength[2] = 0;
+	sgl.addr = le64_of(le64_get(sgl.addr) + skip);
+	sgl.key = le32_of(le32_get(sgl.key) ^ wrong);
+	sgl.klength[0] = (uint8_t)len;
+	sgl.klength[1] = (uint8_t)(len >> 8);
+	sgl.klength[2] = (uint8_t)(len >> 16);
 	rig_write_to(p, index, &sgl);
 }
 
