@@ -109,6 +109,8 @@ static bool misbehave(struct server *s, struct vu_msg *reply, bool answers)
 	case SERVER_NUMBER:
 		reply->u64 = 0;
 		memcpy(&reply->u64, s->bytes, min_u64(s->bytes_len, 8));
+		if (reply->kind == VU_PAYLOAD_CONFIG) /* its offset and size are */
+			reply->config.size %= VU_CONFIG_MAX + 1;
 		return false;
 	case SERVER_OTHER:
 		reply->request = s->bytes[0] % VU_REQUEST_END;
