@@ -15,7 +15,7 @@ import shlex
 from contextlib import contextmanager
 
 from client import Client
-from gantry import BUILD, NQN, RpcError, SANITIZER_SIGNS, DaemonDied, free_port, gantryd_path
+from gantry import BUILD, NQN, RpcError, SANITIZER_SIGNS, DaemonDied, Told, free_port, gantryd_path
 from guest import GuestError
 
 ADDRESS = "10.0.2.15"       # of the first network card
@@ -85,7 +85,7 @@ def perf_result(output):
 
 # --- our target, in the guest ------------------------------------------------------------------------------------
 
-class GuestDaemon:
+class GuestDaemon(Told):
     """A gantryd that runs in the guest; its log is in the guest's share. One at a time under a name."""
 
     def __init__(self, guest, *args, name="gantryd", cpus="[0,1]"):
@@ -173,20 +173,6 @@ class GuestDaemon:
             self.check_alive()
             raise RpcError(method, {"message": output.strip(), "code": job.status})
         return json.loads(output or "null")
-
-    def tell(self, method, **params):
-        """One that is done again by replay()."""
-        result = self.rpc(method, **params)
-        self.told.append((method, params))
-        return result
-
-    def replay(self):
-        for method, params in self.told:
-            self.rpc(method, **params)
-
-    def malloc(self, name, mib=64, block_size=512, **more):
-        return self.tell("bdev_malloc_create", name=name, num_blocks=mib * 1024 * 1024 // block_size,
-                         block_size=block_size, **more)
 
     def serve(self, *bdevs, nqn=NQN, address=None, port=PORT, transport=None, **subsystem):
         """A subsystem with these devices as namespaces 1.. over RDMA, any host allowed. Makes the transport, with these

@@ -41,6 +41,24 @@ class RpcError(Exception):
         self.message = error.get("message")
 
 
+class Told:
+    """A daemon, wherever it runs, that is told by rpc() what to be; `told` keeps that."""
+
+    def tell(self, method, **params):
+        """An RPC that is part of what the daemon is: done again by replay()."""
+        result = self.rpc(method, **params)
+        self.told.append((method, params))
+        return result
+
+    def replay(self):
+        for method, params in self.told:
+            self.rpc(method, **params)
+
+    def malloc(self, name, mib=64, block_size=512, **more):
+        return self.tell("bdev_malloc_create", name=name, num_blocks=mib * 1024 * 1024 // block_size,
+                         block_size=block_size, **more)
+
+
 class DaemonDied(AssertionError):
     """The daemon ended when it should not have, or not as it should have."""
 
@@ -147,7 +165,7 @@ class Rpc:
                 pass
 
 
-class Daemon:
+class Daemon(Told):
     """One gantryd process at a time, with its socket and log in `directory`. Remembers what it was told to be, so that
     replay() makes it so again after a restart."""
 
@@ -257,20 +275,6 @@ class Daemon:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     # --- telling it what to be ---
-
-    def tell(self, method, **params):
-        """An RPC that is part of what the daemon is: done again by replay()."""
-        result = self.rpc(method, **params)
-        self.told.append((method, params))
-        return result
-
-    def replay(self):
-        for method, params in self.told:
-            self.rpc(method, **params)
-
-    def malloc(self, name, mib=64, block_size=512, **more):
-        return self.tell("bdev_malloc_create", name=name, num_blocks=mib * 1024 * 1024 // block_size,
-                         block_size=block_size, **more)
 
     def null(self, name, mib=1024, block_size=512, **more):
         return self.tell("bdev_null_create", name=name, num_blocks=mib * 1024 * 1024 // block_size,

@@ -220,6 +220,19 @@ def test_iscsi_sessions_cost_only_their_nops(tmp_path, mode):
             s.close()
 
 
+def expect_rest(daemon):
+    """Once the reactor has come to rest nothing wakes it."""
+    wait_until(lambda: not wakes_in(daemon, 1)["reactor_0"]["work.timers"], "the reactor to come to rest", 60)
+    cpu_before = cpu_ns(daemon.pid)
+    woke = wakes_in(daemon, 3)
+    cpu = cpu_ns(daemon.pid) - cpu_before
+    print(woke, f"CPU: {cpu / 3e7:.4f} % of a core")
+    assert woke["reactor_0"]["work.timers"] == woke["reactor_0"]["work.fd_events"] == 0
+    assert woke["reactor_0"]["work.messages"] <= 2 and woke["reactor_0"]["sleeps"] <= 2
+    assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
+    assert is_sanitized(daemon) or cpu / 3 < 0.003e9
+
+
 @pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
 def test_disks_of_idle_guests_wake_nobody(tmp_path, mode):
     """Their queues are armed, and nobody looks at them."""
@@ -230,15 +243,7 @@ def test_disks_of_idle_guests_wake_nobody(tmp_path, mode):
             disk = guests.enter_context(Blk(tmp_path / f"vm{n}", queues=2))
             disk.write(0, bytes(4096))
             disk.read(0, 4096, queue=1)
-        wait_until(lambda: not wakes_in(daemon, 1)["reactor_0"]["work.timers"], "the reactor to come to rest", 60)
-        cpu_before = cpu_ns(daemon.pid)
-        woke = wakes_in(daemon, 3)
-        cpu = cpu_ns(daemon.pid) - cpu_before
-        print(woke, f"CPU: {cpu / 3e7:.4f} % of a core")
-        assert woke["reactor_0"]["work.timers"] == woke["reactor_0"]["work.fd_events"] == 0
-        assert woke["reactor_0"]["work.messages"] <= 2 and woke["reactor_0"]["sleeps"] <= 2
-        assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
-        assert is_sanitized(daemon) or cpu / 3 < 0.003e9
+        expect_rest(daemon)
 
 
 def hosts_and_bells(daemon, guests):
@@ -270,15 +275,7 @@ def hosts_and_bells(daemon, guests):
 def test_hosts_calls_in_band_and_coalescing_wake_nobody(tmp_path, mode):
     with Daemon(tmp_path, "--mode", mode, "-S", tmp_path) as daemon, contextlib.ExitStack() as guests:
         hosts_and_bells(daemon, guests)
-        wait_until(lambda: not wakes_in(daemon, 1)["reactor_0"]["work.timers"], "the reactor to come to rest", 60)
-        cpu_before = cpu_ns(daemon.pid)
-        woke = wakes_in(daemon, 3)
-        cpu = cpu_ns(daemon.pid) - cpu_before
-        print(woke, f"CPU: {cpu / 3e7:.4f} % of a core")
-        assert woke["reactor_0"]["work.timers"] == woke["reactor_0"]["work.fd_events"] == 0
-        assert woke["reactor_0"]["work.messages"] <= 2 and woke["reactor_0"]["sleeps"] <= 2
-        assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
-        assert is_sanitized(daemon) or cpu / 3 < 0.003e9
+        expect_rest(daemon)
 
 
 @pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
