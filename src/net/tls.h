@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tls.h: a socket secured by TLS 1.3 with a pre-shared key. Once it is, all verbs of net.h carry its plain bytes.
+ *
+ *     sock = sock_connect(...)                   or accepted, and attached
+ *     sock_tls_client(sock, offers, ...)         shakes hands on the sock's reactor
+ *     done(arg, sock, NULL)                      secured: sock_recv(), sock_send(), sock_detach() ... as ever
+ *
+ * OpenSSL shakes hands (TLS 1.3 only, psk_dhe_ke, AES-GCM); the records after that are ours, over the same OpenSSL's
+ * ciphers: so what a secured socket is, is two traffic secrets and two counters, and it moves between cores like any
+ * other, and to another process by sock_tls_freeze(). Sending encrypts from the caller's iovecs into memory that the
+ * socket takes while something is unsent; receiving decrypts into the caller's memory where a whole record fits.
+ *
+ * A peer that breaks the protocol hears the alert that RFC 8446 names, and the socket fails with -EBADMSG. An end of
+ * the stream without close_notify is -ECONNRESET (an attacker may have cut it), one with it is the peer's end.
+ * KeyUpdate is honoured, and sent before a key's limit; session tickets are neither sent nor used.
+ */
+#ifndef NET_TLS_H
+#define NET_TLS_H
+
+#include "core/freeze.h"
+#include "net/net.h"
+
+#define TLS_PSK_MAX 48u
+#define TLS_IDENTITY_MAX 511u /* NVMe/TCP's longest fits: two NQNs and a digest */
+
+/* By the hash that goes with it. */
+enum tls_hash { TLS_SHA256 = 1 /* TLS_AES_128_GCM_SHA256 */, TLS_SHA384 = 2 /* TLS_AES_256_GCM_SHA384 */ };
+
+/* A secret: wiped by whoever holds one (tls_psk_wipe()). */
+struct tls_psk {
+	uint8_t hash;                 /* enum tls_hash */
+	uint8_t len;
+	uint8_t key[TLS_PSK_MAX];
+};
+void tls_psk_wipe(struct tls_psk *psk);
+
+struct tls_offer {
+	char identity[TLS_IDENTITY_MAX + 1];
+	struct tls_psk psk;
+};
+
+/* How it went, once, never from within the call: NULL, or a sentence that says what differs where that can be known
+ * (identity unknown, key differs, no common hash); the caller then closes the socket. */
+typedef void tls_done_fn(void *arg, struct sock *s, const struct err *e);
+/* The key that goes with an identity a client offers; false: unknown. `identity` ends with a NUL. */
+typedef bool tls_find_fn(void *arg, struct sock *s, const char *identity, struct tls_psk *ret_psk);
+
+/* The socket is attached to the calling reactor, and until done() only sock_close() and sock_reset() may be called on it
+ * (and end it: no done()). How long it may take is the caller's timer's. The offers are copied. */
+void sock_tls_client(struct sock *s, const struct tls_offer *offers, uint32_t count, tls_done_fn *done, void *arg);
+void sock_tls_server(struct sock *s, tls_find_fn *find, tls_done_fn *done, void *arg);
+
+/* The identity that was agreed on; NULL: not secured. */
+const char *sock_tls_identity(const struct sock *s);
+/* enum tls_hash; 0: not secured. */
+uint8_t sock_tls_hash(const struct sock *s);
+/* The state of a secured socket that is detached and owes nothing (nothing decrypted waits, nothing encrypted is
+ * unsent): for another process. Thawing makes `s`, a socket over the inherited descriptor, a secured one. The frozen
+ * bytes are secrets. */
+void sock_tls_freeze(struct freeze *f, struct sock *s);
+
+#endif
