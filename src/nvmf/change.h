@@ -57,6 +57,14 @@ void nvmf_work_set_roster(struct nvmf_work *w, struct nvmf_roster *r);
 /* An editable copy of the subsystem that was named; NULL with a sentence. */
 struct nvmf_subsystem *nvmf_work_edit(struct nvmf_work *w, struct err *e);
 
+/* A text that was given, cut to its place; NULL: "". */
+static inline void nvmf_work_text(char *to, size_t size, const char *from)
+{
+	text_pad(to, size - 1, from ? from : "", 0);
+}
+/* "nqn.2016-06.io.example:anything": a date, a reversed domain, a colon, a name. */
+int nvmf_check_nqn(const char *field, const char *nqn, bool needs_name, struct err *e) MUST_USE;
+
 /* Steps. */
 enum seq_result nvmf_step_build(struct seq *s);
 enum seq_result nvmf_undo_build(struct seq *s);

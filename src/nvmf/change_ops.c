@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* change_ops.c: every kind of change: how it edits the next version, and its steps. */
+/* change_ops.c: every kind of change of transports, subsystems and namespaces: how it edits the next version, and its
+ * steps. Hosts and listeners are in change_access.c. */
 #include <ctype.h>
 
-#include "keyring/keyring.h"
 #include "nvmf/change.h"
 
 #define DEFAULT_SERIAL "00000000000000000000"
 #define DEFAULT_MODEL "Gantry bdev Controller"
 #define DEFAULT_NAMESPACES 32u
-
-static void text_in(char *to, size_t size, const char *from)
-{
-	text_pad(to, size - 1, from ? from : "", 0);
-}
 
 /* --- checks of what people give ------------------------------------------------------------------------- */
 
@@ -25,7 +20,7 @@ static bool digits(const char *s, int n)
 }
 
 /* "nqn.2016-06.io.example:anything": a date, a reversed domain, a colon, a name. */
-static int check_nqn(const char *field, const char *nqn, bool needs_name, struct err *e)
+int nvmf_check_nqn(const char *field, const char *nqn, bool needs_name, struct err *e)
 {
 	size_t len = strlen(nqn);
 	struct uuid u;
@@ -181,7 +176,7 @@ void nvmf_remove_transport(struct nvmf_change *c, const char *trtype)
 	struct nvmf_work *w = nvmf_work_make(c, "delete transport", remove_transport_steps,
 	                                     ARRAY_SIZE(remove_transport_steps));
 
-	text_in(w->trtype, sizeof(w->trtype), trtype);
+	nvmf_work_text(w->trtype, sizeof(w->trtype), trtype);
 	nvmf_work_start(w);
 }
 
@@ -191,9 +186,9 @@ static int fill_subsystem(struct nvmf_subsystem *s, const struct nvmf_work *w)
 {
 	const struct nvmf_subsystem_opts *o = &w->sub_opts;
 
-	text_in(s->nqn, sizeof(s->nqn), w->nqn);
-	text_in(s->serial, sizeof(s->serial), w->serial);
-	text_in(s->model, sizeof(s->model), w->model);
+	nvmf_work_text(s->nqn, sizeof(s->nqn), w->nqn);
+	nvmf_work_text(s->serial, sizeof(s->serial), w->serial);
+	nvmf_work_text(s->model, sizeof(s->model), w->model);
 	s->allow_any_host = o->allow_any_host;
 	s->ana_reporting = o->ana_reporting;
 	s->min_cntlid = o->min_cntlid ? o->min_cntlid : 1;
@@ -209,7 +204,7 @@ static int build_add_subsystem(struct nvmf_work *w, struct err *e)
 	const struct nvmf_subsystem_opts *o = &w->sub_opts;
 	uint16_t min = o->min_cntlid ? o->min_cntlid : 1, max = o->max_cntlid ? o->max_cntlid : NVME_CNTLID_MAX;
 	struct nvmf_subsystem *s;
-	int rc = check_nqn("nqn", w->nqn, true, e);
+	int rc = nvmf_check_nqn("nqn", w->nqn, true, e);
 
 	rc = rc ? rc : check_id_text("serial_number", w->serial, NVMF_SERIAL_SIZE, e);
 	rc = rc ? rc : check_id_text("model_number", w->model, NVMF_MODEL_SIZE, e);
@@ -240,11 +235,11 @@ void nvmf_add_subsystem(struct nvmf_change *c, const struct nvmf_subsystem_opts 
 {
 	struct nvmf_work *w = nvmf_work_make(c, "create subsystem", add_subsystem_steps, ARRAY_SIZE(add_subsystem_steps));
 
-	text_in(w->nqn, sizeof(w->nqn), opts->nqn);
+	nvmf_work_text(w->nqn, sizeof(w->nqn), opts->nqn);
 	if (strlen(opts->nqn) > NVMF_NQN_MAX)
 		w->nqn[0] = 0; /* too long for any: the check says so in its way */
-	text_in(w->serial, sizeof(w->serial), opts->serial_number ? opts->serial_number : DEFAULT_SERIAL);
-	text_in(w->model, sizeof(w->model), opts->model_number ? opts->model_number : DEFAULT_MODEL);
+	nvmf_work_text(w->serial, sizeof(w->serial), opts->serial_number ? opts->serial_number : DEFAULT_SERIAL);
+	nvmf_work_text(w->model, sizeof(w->model), opts->model_number ? opts->model_number : DEFAULT_MODEL);
 	w->sub_opts = *opts;
 	w->build = build_add_subsystem;
 	nvmf_work_start(w);
@@ -283,7 +278,7 @@ void nvmf_remove_subsystem(struct nvmf_change *c, const char *nqn)
 	struct nvmf_work *w = nvmf_work_make(c, "delete subsystem", remove_subsystem_steps,
 	                                     ARRAY_SIZE(remove_subsystem_steps));
 
-	text_in(w->nqn, sizeof(w->nqn), nqn);
+	nvmf_work_text(w->nqn, sizeof(w->nqn), nqn);
 	w->build = build_remove_subsystem;
 	nvmf_work_start(w);
 }
@@ -370,9 +365,9 @@ void nvmf_add_ns(struct nvmf_change *c, const char *nqn, const struct nvmf_ns_op
 {
 	struct nvmf_work *w = nvmf_work_make(c, "add namespace", add_ns_steps, ARRAY_SIZE(add_ns_steps));
 
-	text_in(w->nqn, sizeof(w->nqn), nqn);
+	nvmf_work_text(w->nqn, sizeof(w->nqn), nqn);
 	w->ns_opts = *opts;
-	text_in(w->bdev_name, sizeof(w->bdev_name), opts->bdev_name);
+	nvmf_work_text(w->bdev_name, sizeof(w->bdev_name), opts->bdev_name);
 	w->ns_opts.bdev_name = w->bdev_name;
 	w->build = build_add_ns;
 	nvmf_work_start(w);
@@ -406,7 +401,7 @@ static struct nvmf_work *remove_ns_work(struct nvmf_change *c, const char *nqn, 
 {
 	struct nvmf_work *w = nvmf_work_make(c, "remove namespace", remove_ns_steps, ARRAY_SIZE(remove_ns_steps));
 
-	text_in(w->nqn, sizeof(w->nqn), nqn);
+	nvmf_work_text(w->nqn, sizeof(w->nqn), nqn);
 	w->nsid = nsid;
 	w->build = build_remove_ns;
 	return w;
@@ -477,282 +472,10 @@ void nvmf_change_ns_resized(struct nvmf_ns *ns)
 	struct nvmf_work *w = nvmf_work_make(own_change(ns->target), "resize namespace", ns_resized_steps,
 	                                     ARRAY_SIZE(ns_resized_steps));
 
-	text_in(w->nqn, sizeof(w->nqn), ns->nqn);
+	nvmf_work_text(w->nqn, sizeof(w->nqn), ns->nqn);
 	w->nsid = ns->nsid;
 	w->which = ns;
 	bdev_served_ref(&ns->dev);
 	w->build = build_ns_resized;
 	nvmf_work_start(w);
-}
-
-/* --- hosts --------------------------------------------------------------------------------------- */
-
-static int build_add_host(struct nvmf_work *w, struct err *e)
-{
-	struct nvmf_subsystem *s;
-
-	if (check_nqn("host", w->host, false, e) || !(s = nvmf_work_edit(w, e)))
-		return e->code;
-	if (nvmf_subsystem_host_at(s, w->host) >= 0)
-		return err_set(e, -EEXIST, "host: '%s' is allowed in '%s' already", w->host, w->nqn);
-	if (s->host_count == NVMF_HOSTS_MAX)
-		return err_set(e, -ENOSPC, "host: '%s' allows %u hosts already, which is the most there can be", w->nqn,
-		               s->host_count);
-	s->hosts = realloc(s->hosts, (s->host_count + 1) * sizeof(*s->hosts));
-	must(s->hosts != NULL);
-	s->hosts[s->host_count] = (struct nvmf_host){ .key = keyring_key_ref(w->key),
-		.ctrlr_key = keyring_key_ref(w->ctrlr_key) };
-	text_in(s->hosts[s->host_count].nqn, sizeof(s->hosts->nqn), w->host);
-	s->host_count++;
-	w->next->genctr++;
-	return 0;
-}
-
-/* Connections stay: who proves itself from now on does it by the new keys. */
-static int build_set_keys(struct nvmf_work *w, struct err *e)
-{
-	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
-	struct nvmf_host *h;
-	int at;
-
-	if (!s)
-		return e->code;
-	at = nvmf_subsystem_host_at(s, w->host);
-	if (at < 0)
-		return err_set(e, -ENOENT, "host: '%s' is not in the list of '%s'; nvmf_subsystem_add_host adds it", w->host,
-		               w->nqn);
-	h = &s->hosts[at];
-	if (!w->set_key && w->set_ctrlr_key && w->ctrlr_key && !h->key)
-		return err_set(e, -EINVAL, "dhchap_ctrlr_key: host '%s' has no dhchap_key, without which it is of no use; give "
-		               "both", w->host);
-	if (w->set_key) {
-		keyring_key_unref(h->key);
-		h->key = keyring_key_ref(w->key);
-	}
-	if (w->set_ctrlr_key) {
-		keyring_key_unref(h->ctrlr_key);
-		h->ctrlr_key = keyring_key_ref(w->ctrlr_key);
-	}
-	return 0;
-}
-
-static int build_remove_host(struct nvmf_work *w, struct err *e)
-{
-	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
-	int at;
-
-	if (!s)
-		return e->code;
-	at = nvmf_subsystem_host_at(s, w->host);
-	if (at < 0)
-		return err_set(e, -ENOENT, "host: '%s' is not in the list of '%s'", w->host, w->nqn);
-	keyring_key_unref(s->hosts[at].key);
-	keyring_key_unref(s->hosts[at].ctrlr_key);
-	s->host_count--;
-	memmove(&s->hosts[at], &s->hosts[at + 1], (s->host_count - (uint32_t)at) * sizeof(*s->hosts));
-	w->next->genctr++;
-	return 0;
-}
-
-static int build_allow_any(struct nvmf_work *w, struct err *e)
-{
-	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
-
-	if (!s)
-		return e->code;
-	s->allow_any_host = w->allow;
-	w->next->genctr++;
-	return 0;
-}
-
-static const struct seq_step hosts_steps[] = {
-	{ "build the next version",              nvmf_step_build,      nvmf_undo_build },
-	{ "publish",                             nvmf_step_publish,    NULL },
-	{ "tell hosts",                          nvmf_step_tell,       NULL },
-	{ "disconnect who is no longer allowed", nvmf_step_disconnect, NULL },
-};
-
-static struct nvmf_work *hosts_work(struct nvmf_change *c, const char *name, const char *nqn, const char *host)
-{
-	struct nvmf_work *w = nvmf_work_make(c, name, hosts_steps, ARRAY_SIZE(hosts_steps));
-
-	text_in(w->nqn, sizeof(w->nqn), nqn);
-	text_in(w->host, sizeof(w->host), host);
-	return w;
-}
-
-void nvmf_add_host(struct nvmf_change *c, const char *nqn, const char *host_nqn)
-{
-	nvmf_add_host_keys(c, nqn, host_nqn, &(struct nvmf_host_keys){ 0 });
-}
-
-static void take_keys(struct nvmf_work *w, const struct nvmf_host_keys *keys)
-{
-	w->key = keyring_key_ref(keys->key);
-	w->ctrlr_key = keyring_key_ref(keys->ctrlr_key);
-	w->set_key = keys->set_key;
-	w->set_ctrlr_key = keys->set_ctrlr_key;
-}
-
-void nvmf_add_host_keys(struct nvmf_change *c, const char *nqn, const char *host_nqn, const struct nvmf_host_keys *keys)
-{
-	struct nvmf_work *w = hosts_work(c, "add host", nqn, host_nqn);
-
-	take_keys(w, keys);
-	w->build = build_add_host;
-	nvmf_work_start(w);
-}
-
-void nvmf_set_host_keys(struct nvmf_change *c, const char *nqn, const char *host_nqn, const struct nvmf_host_keys *keys)
-{
-	struct nvmf_work *w = hosts_work(c, "set host's keys", nqn, host_nqn);
-
-	take_keys(w, keys);
-	w->build = build_set_keys;
-	nvmf_work_start(w);
-}
-
-void nvmf_remove_host(struct nvmf_change *c, const char *nqn, const char *host_nqn)
-{
-	struct nvmf_work *w = hosts_work(c, "remove host", nqn, host_nqn);
-
-	w->build = build_remove_host;
-	nvmf_work_start(w);
-}
-
-void nvmf_allow_any_host(struct nvmf_change *c, const char *nqn, bool allow)
-{
-	struct nvmf_work *w = hosts_work(c, "allow any host", nqn, NULL);
-
-	w->allow = allow;
-	w->build = build_allow_any;
-	nvmf_work_start(w);
-}
-
-/* --- listeners ----------------------------------------------------------------------------------- */
-
-static struct nvmf_transport *find_transport(struct nvmf_work *w, struct err *e)
-{
-	struct nvmf_transport *tr = nvmf_target_transport(w->target, w->trtype);
-
-	if (!tr)
-		err_set(e, -ENOENT, "trtype: there is no transport '%s'; nvmf_create_transport makes it", w->trtype);
-	return tr;
-}
-
-static int build_add_listener(struct nvmf_work *w, struct err *e)
-{
-	struct nvmf_listener l = { .addr = w->addr };
-	struct nvmf_subsystem *s;
-
-	l.transport = find_transport(w, e);
-	if (!l.transport || !(s = nvmf_work_edit(w, e)))
-		return e->code;
-	if (nvmf_subsystem_listener_at(s, l.transport, &l.addr) >= 0)
-		return 0; /* as SPDK: there already is as good as added */
-	nvmf_subsystem_add_listener(s, &l, w->ana ? w->ana : NVME_ANA_OPTIMIZED);
-	nvmf_work_add_listener(w, &l);
-	w->next->genctr++;
-	return 0;
-}
-
-static int build_remove_listener(struct nvmf_work *w, struct err *e)
-{
-	struct nvmf_transport *tr = find_transport(w, e);
-	struct nvmf_subsystem *s;
-	char text[NET_ADDR_TEXT_MAX];
-	int at;
-
-	if (!tr || !(s = nvmf_work_edit(w, e)))
-		return e->code;
-	at = nvmf_subsystem_listener_at(s, tr, &w->addr);
-	if (at < 0)
-		return err_set(e, -ENOENT, "listen_address: '%s' does not listen on %s", w->nqn, net_addr_text(&w->addr, text));
-	nvmf_work_add_listener(w, &s->listeners[at]);
-	nvmf_subsystem_remove_listener(s, (uint32_t)at);
-	w->next->genctr++;
-	return 0;
-}
-
-static const struct seq_step add_listener_steps[] = {
-	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
-	{ "listen",                 nvmf_step_listen,  nvmf_step_unlisten },
-	{ "publish",                nvmf_step_publish, NULL },
-	{ "tell hosts",             nvmf_step_tell,    NULL },
-};
-static const struct seq_step remove_listener_steps[] = {
-	{ "build the next version",            nvmf_step_build,      nvmf_undo_build },
-	{ "publish",                           nvmf_step_publish,    NULL },
-	{ "stop listening",                    nvmf_step_unlisten,   NULL },
-	{ "tell hosts",                        nvmf_step_tell,       NULL },
-	{ "disconnect those who came that way", nvmf_step_disconnect, NULL },
-};
-
-static void listener_work(struct nvmf_work *w, const char *nqn, const char *trtype, const struct net_addr *addr)
-{
-	text_in(w->nqn, sizeof(w->nqn), nqn);
-	text_in(w->trtype, sizeof(w->trtype), trtype);
-	w->addr = *addr;
-	nvmf_work_start(w);
-}
-
-void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr)
-{
-	nvmf_add_listener_ana(c, nqn, trtype, addr, NVME_ANA_OPTIMIZED);
-}
-
-void nvmf_add_listener_ana(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
-                           uint8_t ana)
-{
-	struct nvmf_work *w = nvmf_work_make(c, "add listener", add_listener_steps, ARRAY_SIZE(add_listener_steps));
-
-	w->build = build_add_listener;
-	w->ana = ana;
-	listener_work(w, nqn, trtype, addr);
-}
-
-void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr)
-{
-	struct nvmf_work *w = nvmf_work_make(c, "remove listener", remove_listener_steps,
-	                                     ARRAY_SIZE(remove_listener_steps));
-
-	w->build = build_remove_listener;
-	listener_work(w, nqn, trtype, addr);
-}
-
-static int build_set_ana(struct nvmf_work *w, struct err *e)
-{
-	struct nvmf_transport *tr = find_transport(w, e);
-	struct nvmf_subsystem *s;
-	char text[NET_ADDR_TEXT_MAX];
-	int at;
-
-	if (!tr || !(s = nvmf_work_edit(w, e)))
-		return e->code;
-	if (!s->ana_reporting)
-		return err_set(e, ERR_BAD_PARAM, "nqn: '%s' was created without ana_reporting", w->nqn);
-	at = nvmf_subsystem_listener_at(s, tr, &w->addr);
-	if (at < 0)
-		return err_set(e, -ENOENT, "listen_address: '%s' does not listen on %s", w->nqn, net_addr_text(&w->addr, text));
-	if (w->group > s->ns_max)
-		return err_set(e, ERR_BAD_PARAM, "anagrpid: %u is beyond max_namespaces, which is %u", w->group, s->ns_max);
-	nvmf_subsystem_set_ana(w->next, s, (uint32_t)at, w->group, w->ana);
-	return 0;
-}
-
-static const struct seq_step set_ana_steps[] = {
-	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
-	{ "publish",                nvmf_step_publish, NULL },
-	{ "tell hosts",             nvmf_step_tell,    NULL },
-};
-
-void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
-                        uint32_t group, uint8_t ana)
-{
-	struct nvmf_work *w = nvmf_work_make(c, "set ANA state", set_ana_steps, ARRAY_SIZE(set_ana_steps));
-
-	w->build = build_set_ana;
-	w->group = group;
-	w->ana = ana;
-	listener_work(w, nqn, trtype, addr);
 }

@@ -13,6 +13,27 @@ struct listen_address_args {
 	char *trtype, *adrfam, *traddr, *trsvcid;
 };
 
+#define NVMF_RPC_TGT(S) RPC_PARAM(S, tgt_name, .doc = "Name of the target: nvmf_tgt.")
+#define NVMF_RPC_NQN(S) RPC_PARAM(S, nqn, .required = true, .doc = "NQN of the subsystem.")
+
+/* A change and the call that waits for it. */
+struct nvmf_rpc_change {
+	struct nvmf_change change;
+	struct rpc_call *call;
+	bool returns_nsid;
+	const char *nqn; /* of that namespace: the call's */
+};
+/* Ends in the call's answer. */
+struct nvmf_rpc_change *nvmf_rpc_change_make(struct rpc_call *call);
+struct nvmf_change *nvmf_rpc_change(struct rpc_call *call);
+/* A namespace that waits for its device has lost its number to another one. */
+void nvmf_rpc_ns_replaced(struct rpc *rpc, const char *nqn, uint32_t nsid);
+
+void nvmf_transport_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_subsystem_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_ns_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_host_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_listener_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_flight_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_flight_save(struct nvmf_target *t, struct json_object *array);
 void nvmf_get_rpc_add(struct rpc *rpc, struct nvmf_target *t);

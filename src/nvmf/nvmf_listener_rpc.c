@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nvmf_listener_rpc.c: methods that say where a subsystem listens, and how good the way is (ANA). */
+#include <strings.h>
+
+#include "nvmf/nvmf_rpc_priv.h"
+
+static const struct rpc_param address_params[] = {
+#define P(field, ...) RPC_PARAM(struct listen_address_args, field, __VA_ARGS__)
+	P(trtype, .required = true, .doc = "Transport: TCP or RDMA."),
+	P(adrfam, .doc = "ipv4 or ipv6; ipv4 when left out."),
+	P(traddr, .required = true, .doc = "Address, numeric; 0.0.0.0 or :: for all."),
+	P(trsvcid, .doc = "Port; 4420 when left out."),
+#undef P
+};
+
+static const char *const ana_names[] = { "optimized", "non_optimized", "inaccessible", NULL };
+
+static uint8_t ana_state(const char *name)
+{
+	uint8_t i = 0;
+
+	while (name && strcmp(ana_names[i], name)) /* it is one of the choices */
+		i++;
+	return (uint8_t)(NVME_ANA_OPTIMIZED + i);
+}
+
+struct listener_args {
+	char *nqn, *tgt_name, *ana_state;
+	struct listen_address_args listen_address;
+	bool secure_channel;
+};
+
+static const struct rpc_param add_listener_params[] = {
+	RPC_PARAM(struct listener_args, nqn, .required = true, .doc = "NQN of the subsystem, or 'discovery'."),
+	RPC_PARAM(struct listener_args, listen_address, .required = true, .params = address_params,
+	          .param_count = ARRAY_SIZE(address_params), .object_size = sizeof(struct listen_address_args),
+	          .doc = "Where to listen."),
+	NVMF_RPC_TGT(struct listener_args),
+	RPC_PARAM(struct listener_args, secure_channel, .doc = "TLS: not supported yet, must be false."),
+	RPC_PARAM(struct listener_args, ana_state, .choices = ana_names,
+	          .doc = "How good the way is for every ANA group at first; optimized when left out."),
+	RPC_IGNORED("sock_impl"), RPC_IGNORED("numa_id"),
+};
+static const struct rpc_param remove_listener_params[] = {
+	RPC_PARAM(struct listener_args, nqn, .required = true, .doc = "NQN of the subsystem, or 'discovery'."),
+	RPC_PARAM(struct listener_args, listen_address, .required = true, .params = address_params,
+	          .param_count = ARRAY_SIZE(address_params), .object_size = sizeof(struct listen_address_args),
+	          .doc = "Where it listens."),
+	NVMF_RPC_TGT(struct listener_args),
+};
+
+/* False: answered. */
+static bool parse_address(struct rpc_call *call, const struct listen_address_args *a, struct net_addr *ret)
+{
+	enum net_family family = NET_IPV4;
+	struct err e = { 0 };
+
+	if (a->adrfam && !strcasecmp(a->adrfam, "ipv6")) {
+		family = NET_IPV6;
+	} else if (a->adrfam && strcasecmp(a->adrfam, "ipv4")) {
+		rpc_reply_error(call, ERR_BAD_PARAM, "listen_address.adrfam: '%s' is neither ipv4 nor ipv6", a->adrfam);
+		return false;
+	}
+	if (net_addr_parse(family, a->traddr, a->trsvcid ? a->trsvcid : "4420", ret, &e) == 0)
+		return true;
+	rpc_reply_error(call, ERR_BAD_PARAM, "listen_address: %s", e.text);
+	return false;
+}
+
+static const char *nqn_or_discovery(const char *nqn)
+{
+	return strcmp(nqn, "discovery") ? nqn : NVMF_DISCOVERY_NQN;
+}
+
+static void handle_add_listener(struct rpc_call *call, void *args)
+{
+	struct listener_args *a = args;
+	struct net_addr addr;
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name) || !parse_address(call, &a->listen_address, &addr))
+		return;
+	if (a->secure_channel)
+		rpc_reply_error(call, ERR_BAD_PARAM, "secure_channel: TLS is not supported yet; leave it out");
+	else
+		nvmf_add_listener_ana(nvmf_rpc_change(call), nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr,
+		                      ana_state(a->ana_state));
+}
+
+static void handle_remove_listener(struct rpc_call *call, void *args)
+{
+	struct listener_args *a = args;
+	struct net_addr addr;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name) && parse_address(call, &a->listen_address, &addr))
+		nvmf_remove_listener(nvmf_rpc_change(call), nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr);
+}
+
+struct set_ana {
+	char *nqn, *tgt_name, *ana_state;
+	struct listen_address_args listen_address;
+	uint32_t anagrpid;
+};
+
+static const struct rpc_param set_ana_params[] = {
+	NVMF_RPC_NQN(struct set_ana),
+	RPC_PARAM(struct set_ana, listen_address, .required = true, .params = address_params,
+	          .param_count = ARRAY_SIZE(address_params), .object_size = sizeof(struct listen_address_args),
+	          .doc = "Which listener."),
+	RPC_PARAM(struct set_ana, ana_state, .required = true, .choices = ana_names, .doc = "How good its way is now."),
+	RPC_PARAM(struct set_ana, anagrpid, .max = NVMF_NSID_LIMIT, .doc = "To which ANA group; to all when left out."),
+	NVMF_RPC_TGT(struct set_ana),
+};
+
+static void handle_set_ana(struct rpc_call *call, void *args)
+{
+	struct set_ana *a = args;
+	struct net_addr addr;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name) && parse_address(call, &a->listen_address, &addr))
+		nvmf_set_ana_state(nvmf_rpc_change(call), a->nqn, a->listen_address.trtype, &addr, a->anagrpid,
+		                   ana_state(a->ana_state));
+}
+
+/* --- the table ----------------------------------------------------------------------------------- */
+
+#define CHANGES .flags = RPC_RUNTIME, .returns = "true"
+static const struct rpc_method methods[] = {
+	RPC_METHOD("nvmf_subsystem_add_listener", struct listener_args, add_listener_params, handle_add_listener,
+	           CHANGES, .doc = "Listen for hosts of a subsystem on an address; discovery is answered there too."),
+	RPC_METHOD("nvmf_subsystem_remove_listener", struct listener_args, remove_listener_params, handle_remove_listener,
+	           CHANGES, .doc = "Listen no more; hosts that came that way are disconnected."),
+	RPC_METHOD("nvmf_subsystem_listener_set_ana_state", struct set_ana, set_ana_params, handle_set_ana,
+	           CHANGES, .doc = "Say how good a listener's way to an ANA group is; hosts are told."),
+};
+
+void nvmf_listener_rpc_add(struct rpc *rpc, struct nvmf_target *t)
+{
+	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), t);
+}

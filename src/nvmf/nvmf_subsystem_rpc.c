@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nvmf_subsystem_rpc.c: methods that make and delete subsystems. */
+#include "nvmf/nvmf_rpc_priv.h"
+
+struct create_subsystem {
+	char *nqn, *tgt_name, *serial_number, *model_number;
+	uint32_t max_namespaces;
+	uint16_t min_cntlid, max_cntlid;
+	bool allow_any_host, ana_reporting, passthrough, enable_nssr;
+};
+
+static const struct rpc_param create_subsystem_params[] = {
+#define P(field, ...) RPC_PARAM(struct create_subsystem, field, __VA_ARGS__)
+	NVMF_RPC_NQN(struct create_subsystem),
+	NVMF_RPC_TGT(struct create_subsystem),
+	P(serial_number, .doc = "Up to 20 printable characters; zeroes when left out."),
+	P(model_number, .doc = "Up to 40 printable characters; 'Gantry bdev Controller' when left out."),
+	P(max_namespaces, .max = NVMF_NSID_LIMIT, .doc = "Namespaces it can have; 0: 32."),
+	P(allow_any_host, .doc = "Let any host in; otherwise those of nvmf_subsystem_add_host."),
+	P(ana_reporting, .doc = "Tell hosts how good each path is (ANA)."),
+	P(min_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "1", .doc = "Smallest controller id."),
+	P(max_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "65519", .doc = "Largest controller id."),
+	P(passthrough, .doc = "Not supported; must be false."),
+	P(enable_nssr, .doc = "Not supported; must be false."),
+#undef P
+	RPC_IGNORED("admin_label"), RPC_IGNORED("dmrsl"), RPC_IGNORED("wzsl"),
+};
+
+static void handle_create_subsystem(struct rpc_call *call, void *args)
+{
+	struct create_subsystem *a = args;
+	const struct nvmf_subsystem_opts opts = {
+		.nqn = a->nqn, .serial_number = a->serial_number, .model_number = a->model_number,
+		.allow_any_host = a->allow_any_host, .ana_reporting = a->ana_reporting, .max_namespaces = a->max_namespaces,
+		.min_cntlid = a->min_cntlid, .max_cntlid = a->max_cntlid,
+	};
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+		return;
+	if (a->passthrough || a->enable_nssr)
+		rpc_reply_error(call, ERR_BAD_PARAM, "%s: not supported; leave it out or give false",
+		                a->passthrough ? "passthrough" : "enable_nssr");
+	else
+		nvmf_add_subsystem(nvmf_rpc_change(call), &opts);
+}
+
+struct subsystem_args {
+	char *nqn, *tgt_name;
+};
+
+static const struct rpc_param subsystem_params[] = {
+	NVMF_RPC_NQN(struct subsystem_args),
+	NVMF_RPC_TGT(struct subsystem_args),
+};
+
+static void handle_delete_subsystem(struct rpc_call *call, void *args)
+{
+	struct subsystem_args *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_remove_subsystem(nvmf_rpc_change(call), a->nqn);
+}
+
+/* --- the table ----------------------------------------------------------------------------------- */
+
+#define CHANGES .flags = RPC_RUNTIME, .returns = "true"
+static const struct rpc_method methods[] = {
+	RPC_METHOD("nvmf_create_subsystem", struct create_subsystem, create_subsystem_params, handle_create_subsystem,
+	           CHANGES, .doc = "Make a subsystem, which hosts see as one NVMe device."),
+	RPC_METHOD("nvmf_delete_subsystem", struct subsystem_args, subsystem_params, handle_delete_subsystem,
+	           CHANGES, .doc = "Disconnect a subsystem's hosts and delete it."),
+};
+
+void nvmf_subsystem_rpc_add(struct rpc *rpc, struct nvmf_target *t)
+{
+	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), t);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nvmf_transport_rpc.c: methods that make and delete transports. */
+#include <strings.h>
+
+#include "nvmf/nvmf_rpc_priv.h"
+
+struct create_transport {
+	char *trtype, *tgt_name;
+	uint16_t max_queue_depth, max_io_qpairs_per_ctrlr;
+	uint32_t in_capsule_data_size, max_io_size, io_unit_size, max_aq_depth, abort_timeout_sec, ack_timeout;
+	uint32_t sock_priority, data_timeout_ms;
+	uint32_t max_srq_depth, num_cqe, acceptor_backlog, data_wr_pool_size;
+	bool c2h_success, dif_insert_or_strip, no_srq, no_wr_batching;
+};
+
+static const struct rpc_param create_transport_params[] = {
+#define P(field, ...) RPC_PARAM(struct create_transport, field, __VA_ARGS__)
+	P(trtype, .required = true, .doc = "Kind of the transport: TCP or RDMA."),
+	NVMF_RPC_TGT(struct create_transport),
+	P(max_queue_depth, .min = 2, .max = 65535, .fallback = "128", .unit = "entries", .doc = "Of an I/O queue."),
+	P(max_io_qpairs_per_ctrlr, .min = 1, .max = 65534, .fallback = "127",
+	  .doc = "I/O queues a host may have per controller."),
+	P(in_capsule_data_size, .fallback = "4096", .unit = "bytes",
+	  .doc = "Data that a write may bring along with its command."),
+	P(max_io_size, .min = 4096, .fallback = "131072", .unit = "bytes", .doc = "Largest read or write (MDTS)."),
+	P(io_unit_size, .fallback = "131072", .unit = "bytes", .doc = "Accepted; buffers are managed differently here."),
+	P(max_aq_depth, .min = 2, .max = 4096, .fallback = "128", .unit = "entries", .doc = "Of an admin queue."),
+	P(c2h_success, .fallback = "true", .doc = "TCP: end a read with its data instead of a response of its own."),
+	P(dif_insert_or_strip, .doc = "Not supported; must be false."),
+	P(sock_priority, .max = 255, .doc = "TCP: SO_PRIORITY of connections."),
+	P(abort_timeout_sec, .fallback = "1", .unit = "s", .doc = "Accepted; an Abort is answered at once here."),
+	P(ack_timeout, .unit = "ms", .doc = "How long sent data may stay unacknowledged; 0: the system's."),
+	P(data_timeout_ms, .fallback = "30000", .unit = "ms",
+	  .doc = "A host that for this long sends none of the data it was asked for, or reads none of its answers, "
+	         "is disconnected."),
+	P(max_srq_depth, .min = 16, .max = 65535, .fallback = "4096", .unit = "entries",
+	  .doc = "RDMA: of the receive queue that all connections of a core and an adapter share; fewer if the memory "
+	         "budget has no room for them."),
+	P(no_srq, .doc = "RDMA: give each connection receives of its own, even where adapters could share them."),
+	P(num_cqe, .min = 16, .fallback = "4096", .unit = "entries",
+	  .doc = "RDMA: what a completion queue begins with when no_srq is true; it grows with its connections."),
+	P(acceptor_backlog, .fallback = "100", .doc = "RDMA: connections that may wait to be let in; 0: 100."),
+	P(no_wr_batching, .doc = "RDMA: post each work request by itself."),
+	P(data_wr_pool_size, .fallback = "4095",
+	  .doc = "RDMA: accepted; work requests are a connection's own here, as many as its queue's depth can need."),
+#undef P
+	RPC_IGNORED("buf_cache_size"), RPC_IGNORED("iobuf_small_cache_size"),
+	RPC_IGNORED("iobuf_large_cache_size"), RPC_IGNORED("zcopy"), RPC_IGNORED("num_shared_buffers"),
+	RPC_IGNORED("control_msg_num"),
+	RPC_IGNORED("disable_mappable_bar0"), RPC_IGNORED("disable_adaptive_irq"), RPC_IGNORED("disable_shadow_doorbells"),
+	RPC_IGNORED("acceptor_poll_rate"), RPC_IGNORED("disable_command_passthru"),
+	RPC_IGNORED("kas"), RPC_IGNORED("min_kato"), RPC_IGNORED("masked_oncs"), RPC_IGNORED("masked_fuses"),
+};
+
+static const struct nvmf_transport_ops *transport_named(const struct nvmf_target *t, const char *name)
+{
+	return strcasecmp(nvmf_tcp_ops.name, name) ? nvmf_offered_transport(t, name) : &nvmf_tcp_ops;
+}
+
+static void handle_create_transport(struct rpc_call *call, void *args)
+{
+	struct create_transport *a = args;
+	const struct nvmf_transport_ops *ops = transport_named(rpc_ctx(call), a->trtype);
+	const struct nvmf_transport_opts opts = {
+		.max_queue_depth = a->max_queue_depth, .max_io_qpairs_per_ctrlr = a->max_io_qpairs_per_ctrlr,
+		.in_capsule_data_size = a->in_capsule_data_size, .max_io_size = a->max_io_size,
+		.io_unit_size = a->io_unit_size, .max_aq_depth = a->max_aq_depth, .abort_timeout_sec = a->abort_timeout_sec,
+		.ack_timeout_ms = a->ack_timeout, .c2h_success = a->c2h_success, .data_timeout_ms = a->data_timeout_ms,
+		.sock_priority = a->sock_priority, .max_srq_depth = a->max_srq_depth, .num_cqe = a->num_cqe,
+		.acceptor_backlog = a->acceptor_backlog, .data_wr_pool_size = a->data_wr_pool_size, .no_srq = a->no_srq,
+		.no_wr_batching = a->no_wr_batching,
+	};
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+		return;
+	if (!ops)
+		rpc_reply_error(call, ERR_BAD_PARAM, "trtype: there is no transport '%s' here; TCP and RDMA are two",
+		                a->trtype);
+	else if (a->dif_insert_or_strip)
+		rpc_reply_error(call, ERR_BAD_PARAM, "dif_insert_or_strip: not supported; leave it out");
+	else
+		nvmf_add_transport(nvmf_rpc_change(call), ops, &opts);
+}
+
+struct delete_transport {
+	char *trtype, *tgt_name;
+};
+
+static const struct rpc_param delete_transport_params[] = {
+	RPC_PARAM(struct delete_transport, trtype, .required = true, .doc = "Kind of the transport: TCP or RDMA."),
+	NVMF_RPC_TGT(struct delete_transport),
+};
+
+static void handle_delete_transport(struct rpc_call *call, void *args)
+{
+	const struct delete_transport *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_remove_transport(nvmf_rpc_change(call), a->trtype);
+}
+
+/* --- the table ----------------------------------------------------------------------------------- */
+
+#define CHANGES .flags = RPC_RUNTIME, .returns = "true"
+static const struct rpc_method methods[] = {
+	RPC_METHOD("nvmf_create_transport", struct create_transport, create_transport_params, handle_create_transport,
+	           CHANGES, .doc = "Make a transport with the given options."),
+	RPC_METHOD("nvmf_delete_transport", struct delete_transport, delete_transport_params, handle_delete_transport,
+	           CHANGES, .doc = "Take a transport away on which no subsystem listens."),
+};
+
+void nvmf_transport_rpc_add(struct rpc *rpc, struct nvmf_target *t)
+{
+	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), t);
+}
