@@ -49,6 +49,7 @@ static void defaults(struct nvmf_ctrlr *c)
 	c->changed_ns_count = 0;
 	c->changed_ns_all = false;
 	nvmf_resv_reset(c);
+	atomic_store(&c->copy_formats, 0);
 	c->arbitration = c->power = c->error_recovery = c->write_atomic = c->host_behavior_acre = 0;
 	c->temp_over = NVMF_TEMPERATURE_WARNING;
 	c->temp_under = 0;

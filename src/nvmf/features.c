@@ -249,6 +249,7 @@ static void get_host_behavior(struct nvmf_req *req, void *data)
 	struct nvme_feat_host_behavior *b = data;
 
 	b->acre = (uint8_t)ctrlr(req)->host_behavior_acre;
+	b->cdfe = le16_of(atomic_load(&ctrlr(req)->copy_formats));
 }
 
 static uint16_t set_host_behavior(struct nvmf_req *req, uint32_t value)
@@ -256,9 +257,10 @@ static uint16_t set_host_behavior(struct nvmf_req *req, uint32_t value)
 	struct nvme_feat_host_behavior b;
 
 	nvmf_iov_read(req, 0, &b, sizeof(b));
-	if (b.acre > 1)
+	if (b.acre > 1 || le16_get(b.cdfe) & ~(NVMF_COPY_FORMATS & ~3u))
 		return NVME_SC_INVALID_FIELD | NVME_SC_DNR;
 	ctrlr(req)->host_behavior_acre = b.acre;
+	atomic_store(&ctrlr(req)->copy_formats, le16_get(b.cdfe));
 	return NVME_SC_SUCCESS;
 }
 

@@ -107,9 +107,9 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	id->nn = le32_of(s->ns_max);
 	id->mnan = le32_of(s->ns_max);
 	id->oncs = le16_of(optional_commands(s));
-	id->ocfs = le16_of(s->ops_all & BDEV_BIT(COPY) ? 1 : 0); /* copy descriptor format 0 */
+	id->ocfs = le16_of(s->ops_all & BDEV_BIT(COPY) ? NVMF_COPY_FORMATS : 0);
 	id->fuses = le16_of(s->ns_count && (s->ops_all & BDEV_BIT(COMPARE_AND_WRITE)) ? NVME_FUSES_COMPARE_AND_WRITE : 0);
-	id->vwc = (s->volatile_cache ? NVME_VWC_PRESENT : 0) | NVME_VWC_FLUSH_NOT_ALL;
+	id->vwc = (s->volatile_cache ? NVME_VWC_PRESENT : 0) | NVME_VWC_FLUSH_ALL;
 	id->ioccsz = le32_of((uint32_t)(sizeof(struct nvme_sqe) + opts->in_capsule_data_size) / 16);
 	id->iorcsz = le32_of(sizeof(struct nvme_cqe) / 16);
 	id->msdbd = req->qpair->transport->msdbd;
@@ -208,7 +208,7 @@ static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struc
 	ns_preferences(id, info);
 	if (info->ops & BDEV_BIT(COPY)) {
 		id->mssrl = le16_of(NVMF_COPY_BLOCKS_MAX);
-		id->mcl = le32_of(NVMF_COPY_BLOCKS_MAX * NVMF_COPY_RANGES_MAX);
+		id->mcl = le32_of(NVMF_COPY_BLOCKS_ALL);
 		id->msrc = NVMF_COPY_RANGES_MAX - 1;
 	}
 	if (info->read_only)

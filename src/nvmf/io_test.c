@@ -90,7 +90,8 @@ static void namespaces_and_fields(void **state)
 	assert_int_equal(rw(NVME_CMD_READ, 0, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
 	assert_int_equal(rw(NVME_CMD_READ, 3, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
 	assert_int_equal(rw(NVME_CMD_READ, 1000000, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
-	assert_int_equal(rw(NVME_CMD_FLUSH, NVME_NSID_ALL, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
+	assert_int_equal(rw(NVME_CMD_FLUSH, NVME_NSID_ALL, 0, 1, NULL, 0), 0); /* both of them */
+	assert_int_equal(rw(NVME_CMD_READ, NVME_NSID_ALL, 0, 1, in, 512), DNR(NVME_SC_INVALID_NS));
 	assert_int_equal(rw(0x7e, 1, 0, 1, in, 512), DNR(NVME_SC_INVALID_OPCODE));
 	assert_int_equal(rw(NVME_CMD_RESV_REPORT, 1, 0, 1, in, 512), DNR(NVME_SC_HOSTID_FORMAT));
 	sqe = rig_rw(NVME_CMD_READ, 1, 0, 1);
@@ -158,14 +159,137 @@ static void copies(void **state)
 	assert_int_equal(rw(NVME_CMD_READ, 1, 100, 12, in, 12 * 512), 0);
 	assert_memory_equal(in, out + 4096, 4096);
 	assert_memory_equal(in + 4096, out, 2048);
-	sqe.copy.nr = NVMF_COPY_RANGES_MAX;
-	assert_int_equal(rig_cmd(io, &sqe, in, sizeof(in), NULL), DNR(NVME_SC_CMD_SIZE_LIMIT_EXCEEDED));
-	sqe.copy.nr = 1;
 	sqe.copy.df_prinfor = 1;
 	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), NULL), DNR(NVME_SC_INVALID_FIELD));
 	sqe.copy.df_prinfor = 0;
 	sqe.copy.sdlba = le64_of(RIG_BLOCKS - 2);
 	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), NULL), DNR(NVME_SC_LBA_RANGE));
+}
+
+/* As many ranges as a command can name, in order: later ones see what earlier ones wrote. */
+static void copies_many_ranges(void **state)
+{
+	struct nvme_copy_range r[NVMF_COPY_RANGES_MAX];
+	struct nvme_sqe sqe = rig_sqe(NVME_CMD_COPY, 1);
+
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 1, out, 512), 0);
+	for (uint32_t i = 0; i < NVMF_COPY_RANGES_MAX; i++)
+		r[i] = (struct nvme_copy_range){ .slba = le64_of(i) };
+	sqe.copy.sdlba = le64_of(1);
+	sqe.copy.nr = NVMF_COPY_RANGES_MAX - 1;
+	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), NULL), 0);
+	assert_int_equal(rw(NVME_CMD_READ, 1, NVMF_COPY_RANGES_MAX, 1, in, 512), 0);
+	assert_memory_equal(in, out, 512);
+}
+
+static void host_knows_formats(uint16_t cdfe)
+{
+	struct nvme_feat_host_behavior b = { .cdfe = le16_of(cdfe) };
+	struct nvme_sqe sqe = rig_sqe(NVME_ADMIN_SET_FEATURES, 0);
+
+	sqe.features.fid = NVME_FEAT_HOST_BEHAVIOR;
+	assert_int_equal(rig_cmd(admin, &sqe, &b, sizeof(b), NULL), 0);
+}
+
+static uint16_t copy_from(const struct nvme_copy_range *r, uint32_t count, uint64_t lba, uint32_t *ret_dw0)
+{
+	struct nvme_sqe sqe = rig_sqe(NVME_CMD_COPY, 1);
+	struct nvme_cqe cqe;
+	uint16_t status;
+
+	sqe.copy.sdlba = le64_of(lba);
+	sqe.copy.nr = (uint8_t)(count - 1);
+	sqe.copy.df_prinfor = 2;
+	status = rig_cmd(io, &sqe, (void *)(uintptr_t)r, count * (uint32_t)sizeof(*r), &cqe);
+	*ret_dw0 = le32_get(cqe.dw0);
+	return status;
+}
+
+static void add_other_disk(const char *name, uint32_t block_size, uint32_t nsid)
+{
+	struct malloc_opts opts = { .name = name, .block_size = block_size, .block_count = 64 };
+	struct err e;
+	struct bdev *b;
+
+	assert_int_equal(malloc_create(rig.reg, &opts, &b, &e), 0);
+	assert_int_equal(rig_add_ns(&rig, name, nsid), 0);
+}
+
+/* Ranges of other namespaces, of which a host that did not say that it knows them cannot speak. */
+static void copies_from_other_namespaces(void **state)
+{
+	struct nvme_copy_range r[2] = { { .snsid = le32_of(5), .slba = le64_of(8), .nlb = le16_of(7) },
+	                                { .snsid = le32_of(1), .slba = le64_of(0), .nlb = le16_of(3) } };
+	uint32_t dw0;
+
+	add_other_disk("Other", 512, 5);
+	assert_int_equal(rw(NVME_CMD_WRITE, 5, 0, 16, out, 8192), 0);
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 16, out + 512, 8192), 0);
+	assert_int_equal(copy_from(r, 2, 100, &dw0), DNR(NVME_SC_INVALID_FIELD));
+	host_knows_formats(1 << 2);
+	assert_int_equal(copy_from(r, 2, 100, &dw0), 0);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 100, 12, in, 12 * 512), 0);
+	assert_memory_equal(in, out + 4096, 4096);
+	assert_memory_equal(in + 4096, out + 512, 2048);
+	r[1].sopt = le16_of(NVME_COPY_SOPT_FAST_ONLY); /* a RAM disk copies its own blocks by itself, others' not */
+	assert_int_equal(copy_from(r, 2, 200, &dw0), 0);
+	r[0].sopt = le16_of(NVME_COPY_SOPT_FAST_ONLY);
+	assert_int_equal(copy_from(r, 2, 200, &dw0), DNR(NVME_SC_FAST_COPY_NOT_POSSIBLE));
+	rig_remove_ns(&rig, 5);
+	assert_int_equal(copy_from(r, 2, 200, &dw0), DNR(NVME_SC_INVALID_FIELD)); /* not active */
+}
+
+static void copies_are_refused_as_a_whole(void **state)
+{
+	struct nvme_copy_range r[2] = { { .snsid = le32_of(1), .slba = le64_of(8), .nlb = le16_of(7) },
+	                                { .snsid = le32_of(1), .slba = le64_of(0), .nlb = le16_of(3) } };
+	uint32_t dw0;
+
+	host_knows_formats(1 << 2);
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 16, out, 8192), 0);
+	assert_int_equal(copy_from(r, 2, 12, &dw0), DNR(NVME_SC_OVERLAPPING_IO_RANGE));
+	r[1].snsid = le32_of(2); /* blocks of 4 KiB */
+	assert_int_equal(copy_from(r, 2, 100, &dw0), DNR(NVME_SC_INCOMPATIBLE_NS));
+	r[1].snsid = le32_of(NVME_NSID_ALL);
+	assert_int_equal(copy_from(r, 2, 100, &dw0), DNR(NVME_SC_INVALID_NS));
+	r[1].snsid = le32_of(1);
+	r[1].slba = le64_of(RIG_BLOCKS - 1);
+	assert_int_equal(copy_from(r, 2, 100, &dw0), DNR(NVME_SC_LBA_RANGE));
+	r[1].slba = le64_of(0);
+	r[1].nlb = le16_of(0xffff);
+	assert_int_equal(copy_from(r, 2, 100, &dw0), DNR(NVME_SC_LBA_RANGE)); /* where it goes */
+	assert_int_equal(dw0, 0);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 100, 8, in, 4096), 0);
+	assert_int_equal(in[0] | in[511] | in[4095], 0); /* the first range was not copied, either */
+}
+
+/* What goes wrong on the way says which range was not copied. */
+static void copy_says_how_far_it_came(void **state)
+{
+	struct nvme_copy_range r[3] = { { .slba = le64_of(0) }, { .slba = le64_of(9) }, { .slba = le64_of(2) } };
+	struct nvme_sqe sqe = rig_sqe(NVME_CMD_COPY, 1);
+	struct nvme_cqe cqe;
+
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 16, out, 8192), 0);
+	assert_int_equal(rw(NVME_CMD_WRITE_UNCOR, 1, 9, 1, NULL, 0), 0);
+	sqe.copy.sdlba = le64_of(100);
+	sqe.copy.nr = 2;
+	assert_int_equal(rig_cmd(io, &sqe, r, sizeof(r), &cqe), NVME_SC_WRITE_FAULT);
+	assert_int_equal(le32_get(cqe.dw0), 1);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 100, 1, in, 512), 0);
+	assert_memory_equal(in, out, 512);
+}
+
+/* A device that cannot give blocks back has heard the hint. */
+static void deallocation_is_a_hint(void **state)
+{
+	struct nvme_dsm_range r = { .nlb = le32_of(1) };
+	struct nvme_sqe sqe = rig_sqe(NVME_CMD_DSM, 2);
+
+	sqe.dsm.attributes = le32_of(NVME_DSM_AD | NVME_DSM_IDR | NVME_DSM_IDW);
+	assert_int_equal(rig_cmd(io, &sqe, &r, sizeof(r), NULL), 0);
+	r.slba = le64_of(UINT64_MAX);
+	assert_int_equal(rig_cmd(io, &sqe, &r, sizeof(r), NULL), DNR(NVME_SC_LBA_RANGE));
 }
 
 static void data_too_short_is_the_transports_to_refuse(void **state)
@@ -402,7 +526,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(namespaces_and_fields),
 		T(compare_finds_differences),
-		T(zeroes_and_deallocation), T(copies), T(data_too_short_is_the_transports_to_refuse),
+		T(zeroes_and_deallocation), T(deallocation_is_a_hint), T(copies), T(copies_many_ranges),
+		T(copies_from_other_namespaces), T(copies_are_refused_as_a_whole), T(copy_says_how_far_it_came),
+		T(data_too_short_is_the_transports_to_refuse),
 		T(fused_pair_writes_if_equal), T(fused_halves_fail_together),
 		T(namespace_removed_under_writes), T(device_removed),
 		T(device_removed_while_its_memory_is_lent), T(closed_while_memory_is_lent), T(abort_of_what_is_not_there),

@@ -35,8 +35,10 @@
 #define NVMF_VS NVME_VERSION(1, 4, 0)
 #define NVMF_TEMPERATURE_WARNING 0x0157 /* Kelvin: the standard's recommendation */
 #define NVMF_FIRMWARE "0.1"
-#define NVMF_COPY_RANGES_MAX 16u      /* MSRC + 1 */
+#define NVMF_COPY_RANGES_MAX 256u     /* MSRC + 1 */
 #define NVMF_COPY_BLOCKS_MAX 65535u   /* MSSRL: of one range */
+#define NVMF_COPY_BLOCKS_ALL (NVMF_COPY_BLOCKS_MAX * NVMF_COPY_RANGES_MAX) /* MCL */
+#define NVMF_COPY_FORMATS (1u << 0 | 1u << 2) /* OCFS: formats of source ranges */
 
 /* Fused pairs: the last command of a queue was ... */
 enum nvmf_fused { NVMF_FUSED_NONE, NVMF_FUSED_HALF /* a first half */, NVMF_FUSED_REFUSED /* one that failed */ };
@@ -239,6 +241,7 @@ struct nvmf_ctrlr {
 	_Atomic bool ready;               /* I/O and most admin commands are let through */
 	_Atomic uint32_t cc;
 	_Atomic uint32_t io_queues;       /* granted by Number of Queues; I/O qids beyond are refused */
+	_Atomic uint16_t copy_formats;    /* CDFE: those beyond 1 that the host knows */
 	struct bdev_lease lease;
 
 	/* control */

@@ -84,7 +84,10 @@ struct nvmf_req {
 	uint16_t at;                  /* commands of several ranges: the one that is being done ... */
 	uint64_t at_lba;              /* ... and where it goes */
 	struct list link;             /* the qpair's list of executing requests */
-	struct queue_link done_link;  /* the core's queue of answers that are ready */
+	union {
+		struct queue_link done_link;  /* the core's queue of answers that are ready */
+		struct bdev_view *src;        /* before that: another namespace that is copied from */
+	};
 	struct bdev_io io;
 };
 

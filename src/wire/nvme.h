@@ -418,11 +418,14 @@ struct nvme_dsm_range {
 WIRE_SIZE(struct nvme_dsm_range, 16);
 #define NVME_DSM_RANGES_MAX 256
 
-struct nvme_copy_range { /* descriptor format 0 */
-	uint8_t rsvd0[8];
+#define NVME_COPY_SOPT_FAST_ONLY 0x8000u
+struct nvme_copy_range { /* descriptor formats 0 and 2 */
+	le32 snsid; /* 2 */
+	uint8_t rsvd4[4];
 	le64 slba;
 	le16 nlb;
-	uint8_t rsvd18[6];
+	uint8_t rsvd18[4];
+	le16 sopt; /* 2 */
 	le32 eilbrt;
 	le16 elbatm;
 	le16 elbat;

@@ -188,6 +188,9 @@
 	X(0x181, INVALID_PI,                   "Invalid Protection Information") \
 	X(0x182, READ_ONLY,                    "Attempted Write to Read Only Range") \
 	X(0x183, CMD_SIZE_LIMIT_EXCEEDED,      "Command Size Limit Exceeded") \
+	X(0x185, INCOMPATIBLE_NS,              "Incompatible Namespace or Format") \
+	X(0x186, FAST_COPY_NOT_POSSIBLE,       "Fast Copy Not Possible") \
+	X(0x187, OVERLAPPING_IO_RANGE,         "Overlapping I/O Range") \
 	X(0x1b6, ZNS_INVALID_OP_REQUEST,       "Invalid Zone Operation Request") \
 	X(0x1b7, ZNS_ZRWA_RESOURCES_UNAVAILABLE, "ZRWA Resources Unavailable") \
 	X(0x1b8, ZNS_BOUNDARY_ERROR,           "Zoned Boundary Error") \

@@ -145,7 +145,9 @@ struct nvme_feat_host_behavior {
 	uint8_t acre; /* 1: the host understands command retry delays */
 	uint8_t etdas;
 	uint8_t lbafee;
-	uint8_t rsvd3[509];
+	uint8_t hdisns;
+	le16 cdfe; /* copy descriptor formats 2 and up that the host knows */
+	uint8_t rsvd6[506];
 };
 WIRE_SIZE(struct nvme_feat_host_behavior, 512);
 

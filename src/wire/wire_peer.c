@@ -14,6 +14,10 @@
 #define NVME_SC_FDP_DISABLED 0x29
 #define NVME_SC_INVALID_PLACEMENT_LIST 0x2a
 #define NVME_SC_STREAM_RESOURCE_FAILED 0x7f
+/* By QEMU's nvme.h. */
+#define NVME_SC_INCOMPATIBLE_NS 0x85
+#define NVME_SC_FAST_COPY_NOT_POSSIBLE 0x86
+#define NVME_SC_OVERLAPPING_IO_RANGE 0x87
 
 #define CODE_SC(value, name, text) { "SC_" #name, NVME_SC_##name },
 #define CODE_CNS(value, name, text) { "CNS_" #name, NVME_IDENTIFY_CNS_##name },
