@@ -40,7 +40,8 @@ struct nvmf_work {
 	bool set_key, set_ctrlr_key;
 	bool allow;
 	uint8_t ana;
-	uint32_t group;                   /* ANA */
+	uint32_t group, transition_s;     /* ANA */
+	uint64_t since;                   /* the change that began a transition */
 	uint32_t nsid;
 	struct nvmf_ns *which;            /* a namespace that reported something about itself; counted */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* change_access.c: changes of who may use a subsystem and by which ways: hosts, listeners, ANA. */
+/* change_access.c: changes of who may use what by which ways: hosts, listeners, ANA, who sees a namespace. */
 #include "keyring/keyring.h"
 #include "nvmf/change.h"
 
@@ -254,7 +254,33 @@ static int build_set_ana(struct nvmf_work *w, struct err *e)
 		return err_set(e, -ENOENT, "listen_address: '%s' does not listen on %s", w->nqn, net_addr_text(&w->addr, text));
 	if (w->group > s->ns_max)
 		return err_set(e, ERR_BAD_PARAM, "anagrpid: %u is beyond max_namespaces, which is %u", w->group, s->ns_max);
-	nvmf_subsystem_set_ana(w->next, s, (uint32_t)at, w->group, w->ana);
+	nvmf_subsystem_set_ana(w->next, s, (uint32_t)at, w->group, w->transition_s ? NVME_ANA_CHANGE : w->ana, w->ana);
+	w->since = w->next->change;
+	return 0;
+}
+
+/* An ANA state that is on its way. */
+struct transition {
+	struct list link;
+	struct timer timer;
+	struct nvmf_change change;
+	char nqn[NVMF_NQN_MAX + 1];
+	uint64_t since;
+};
+
+static void transition_over(struct nvmf_change *c)
+{
+	free(container_of(c, struct transition, change));
+}
+
+static int build_arrive(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
+
+	if (!s)
+		return e->code;
+	if (!nvmf_subsystem_ana_arrives(w->next, s, w->since))
+		return err_set(e, -ENOENT, "something else was said of these ANA groups meanwhile");
 	return 0;
 }
 
@@ -264,13 +290,133 @@ static const struct seq_step set_ana_steps[] = {
 	{ "tell hosts",             nvmf_step_tell,    NULL },
 };
 
-void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
-                        uint32_t group, uint8_t ana)
+static void transition_due(struct timer *timer)
 {
-	struct nvmf_work *w = nvmf_work_make(c, "set ANA state", set_ana_steps, ARRAY_SIZE(set_ana_steps));
+	struct transition *tr = container_of(timer, struct transition, timer);
+	struct nvmf_work *w = nvmf_work_make(&tr->change, "end ANA transition", set_ana_steps, ARRAY_SIZE(set_ana_steps));
+
+	list_del(&tr->link);
+	w->build = build_arrive;
+	w->since = tr->since;
+	nvmf_work_text(w->nqn, sizeof(w->nqn), tr->nqn);
+	nvmf_work_start(w);
+}
+
+static enum seq_result begin_transition(struct seq *s)
+{
+	struct nvmf_work *w = container_of(s, struct nvmf_work, seq);
+	struct transition *tr = w->transition_s ? base_zalloc(sizeof(*tr)) : NULL;
+
+	if (!tr)
+		return SEQ_NEXT;
+	tr->change.target = w->target;
+	tr->change.done = transition_over;
+	tr->since = w->since;
+	memcpy(tr->nqn, w->nqn, sizeof(tr->nqn));
+	list_add_tail(&w->target->transitions, &tr->link);
+	timer_start(&tr->timer, w->transition_s * NS_PER_S, transition_due);
+	return SEQ_NEXT;
+}
+
+void nvmf_transitions_drop(struct nvmf_target *t)
+{
+	list_each_safe(l, &t->transitions) {
+		struct transition *tr = list_entry(l, struct transition, link);
+
+		timer_stop(&tr->timer);
+		list_del(l);
+		free(tr);
+	}
+}
+
+static const struct seq_step begin_ana_steps[] = {
+	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
+	{ "publish",                nvmf_step_publish, NULL },
+	{ "tell hosts",             nvmf_step_tell,    NULL },
+	{ "begin the transition",   begin_transition,  NULL },
+};
+
+void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
+                        uint32_t group, uint8_t ana, uint32_t transition_s)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "set ANA state", begin_ana_steps, ARRAY_SIZE(begin_ana_steps));
 
 	w->build = build_set_ana;
 	w->group = group;
 	w->ana = ana;
+	w->transition_s = transition_s;
 	listener_work(w, nqn, trtype, addr);
+}
+
+/* --- namespaces: who sees them, their ANA groups ------------------------------------------------- */
+
+/* NULL with a sentence. */
+static struct nvmf_subsystem *edit_ns(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
+
+	if (s && (!w->nsid || w->nsid > s->ns_max || !s->ns[w->nsid - 1])) {
+		err_set(e, -ENOENT, "nsid: there is no namespace %u in '%s'", w->nsid, w->nqn);
+		return NULL;
+	}
+	return s;
+}
+
+static int build_show_ns(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_check_nqn("host", w->host, false, e) ? NULL : edit_ns(w, e);
+	int at;
+
+	if (!s)
+		return e->code;
+	if (!s->ns_hosts[w->nsid - 1])
+		return err_set(e, -EPERM, "nsid: every host sees namespace %u of '%s'; for single hosts it has to be added "
+		               "with no_auto_visible", w->nsid, w->nqn);
+	at = nvmf_ns_hosts_at(s->ns_hosts[w->nsid - 1], w->host);
+	if (w->allow && at < 0 && s->ns_hosts[w->nsid - 1]->count == NVMF_HOSTS_MAX)
+		return err_set(e, -ENOSPC, "host: %u hosts see namespace %u already, which is the most there can be",
+		               NVMF_HOSTS_MAX, w->nsid);
+	if (w->allow && at < 0) /* as SPDK: what is so already is as good as done */
+		nvmf_subsystem_show_ns(s, w->nsid, w->host);
+	else if (!w->allow && at >= 0)
+		nvmf_subsystem_unshow_ns(s, w->nsid, (uint32_t)at);
+	return 0;
+}
+
+void nvmf_show_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, const char *host_nqn, bool visible)
+{
+	struct nvmf_work *w = nvmf_work_make(c, visible ? "show namespace" : "hide namespace", set_ana_steps,
+	                                     ARRAY_SIZE(set_ana_steps));
+
+	nvmf_work_text(w->nqn, sizeof(w->nqn), nqn);
+	nvmf_work_text(w->host, sizeof(w->host), host_nqn);
+	w->nsid = nsid;
+	w->allow = visible;
+	w->build = build_show_ns;
+	nvmf_work_start(w);
+}
+
+static int build_set_ns_group(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = edit_ns(w, e);
+
+	if (!s)
+		return e->code;
+	if (!w->group || w->group > s->ns_max)
+		return err_set(e, ERR_BAD_PARAM, "anagrpid: %u is none of 1 to max_namespaces, which is %u", w->group,
+		               s->ns_max);
+	if (w->group != s->ns_group[w->nsid - 1])
+		nvmf_subsystem_set_ns_group(w->next, s, w->nsid, w->group);
+	return 0;
+}
+
+void nvmf_set_ns_group(struct nvmf_change *c, const char *nqn, uint32_t nsid, uint32_t group)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "set ANA group", set_ana_steps, ARRAY_SIZE(set_ana_steps));
+
+	nvmf_work_text(w->nqn, sizeof(w->nqn), nqn);
+	w->nsid = nsid;
+	w->group = group;
+	w->build = build_set_ns_group;
+	nvmf_work_start(w);
 }

@@ -196,6 +196,8 @@ static int fill_subsystem(struct nvmf_subsystem *s, const struct nvmf_work *w)
 	s->ns_max = o->max_namespaces ? o->max_namespaces : DEFAULT_NAMESPACES;
 	s->ns = base_zalloc(s->ns_max * sizeof(*s->ns));
 	s->ns_changed = base_zalloc(s->ns_max * sizeof(*s->ns_changed));
+	s->ns_group = base_zalloc(s->ns_max * sizeof(*s->ns_group));
+	s->ns_hosts = base_zalloc(s->ns_max * sizeof(struct nvmf_ns_hosts *));
 	return 0;
 }
 
@@ -290,10 +292,6 @@ static enum seq_result open_ns(struct seq *s)
 	struct nvmf_work *w = container_of(s, struct nvmf_work, seq);
 	struct nvmf_ns *ns;
 
-	if (w->ns_opts.no_auto_visible) {
-		err_set(&s->err, -ENOTSUP, "no_auto_visible: namespaces hidden from hosts are not supported; leave it out");
-		return SEQ_FAILED;
-	}
 	ns = nvmf_ns_open(w->target, w->nqn, &w->ns_opts, &s->err);
 	if (!ns)
 		return SEQ_FAILED;
@@ -307,6 +305,26 @@ static uint32_t free_nsid(const struct nvmf_subsystem *s)
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (!s->ns[i])
 			return i + 1;
+	return 0;
+}
+
+/* Hidden from all hosts but those that were named. */
+static int hide_ns(struct nvmf_work *w, struct nvmf_subsystem *s, struct err *e)
+{
+	const struct nvmf_ns_opts *o = &w->ns_opts;
+
+	if (!o->no_auto_visible)
+		return o->host_count ? err_set(e, ERR_BAD_PARAM, "hosts: every host sees the namespace; give no_auto_visible, "
+		                               "too") : 0;
+	if (o->host_count > NVMF_HOSTS_MAX)
+		return err_set(e, ERR_BAD_PARAM, "hosts: there are more than %u", NVMF_HOSTS_MAX);
+	nvmf_subsystem_hide_ns(s, w->nsid);
+	for (uint32_t i = 0; i < o->host_count; i++) {
+		if (nvmf_check_nqn("hosts", o->hosts[i], false, e))
+			return e->code;
+		if (nvmf_ns_hosts_at(s->ns_hosts[w->nsid - 1], o->hosts[i]) < 0)
+			nvmf_subsystem_show_ns(s, w->nsid, o->hosts[i]);
+	}
 	return 0;
 }
 
@@ -332,10 +350,9 @@ static int build_add_ns(struct nvmf_work *w, struct err *e)
 	if (!nsid)
 		return err_set(e, -ENOSPC, "nqn: '%s' has max_namespaces (%u) namespaces already", w->nqn, s->ns_max);
 	w->nsid = w->ns[0]->nsid = nsid;
-	if (!w->ns[0]->anagrpid)
-		w->ns[0]->anagrpid = nsid;
+	s->ns_group[nsid - 1] = w->ns_opts.anagrpid ? w->ns_opts.anagrpid : nsid;
 	nvmf_subsystem_set_ns(w->next, s, nsid, w->ns[0]);
-	return 0;
+	return hide_ns(w, s, e);
 }
 
 /* A device that goes meanwhile takes its namespace along, in a turn that follows: there is nothing to undo, but who
@@ -384,9 +401,9 @@ static int build_remove_ns(struct nvmf_work *w, struct err *e)
 	if (!ns || (w->which && ns != w->which))
 		return err_set(e, -ENOENT, "nsid: there is no namespace %u in '%s'", w->nsid, w->nqn);
 	nvmf_work_add_ns(w, ns);
-	nvmf_subsystem_set_ns(w->next, s, w->nsid, NULL);
 	if (w->which && ns->added && bdev_returns(ns->dev.desc) && w->target->ns_gone)
-		w->target->ns_gone(w->target->ns_gone_arg, s, ns); /* publishing follows at once */
+		w->target->ns_gone(w->target->ns_gone_arg, s, ns); /* as it is still; publishing follows at once */
+	nvmf_subsystem_set_ns(w->next, s, w->nsid, NULL);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s);
 static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s);
 static void subsystem_sum_up(struct nvmf_subsystem *s);
+static void hosts_give(struct nvmf_subsystem *s, uint32_t nsid);
 
 struct nvmf_config *nvmf_config_copy(struct nvmf_target *t, const struct nvmf_config *from)
 {
@@ -97,6 +98,8 @@ void nvmf_subsystem_set_ns(struct nvmf_config *c, struct nvmf_subsystem *s, uint
 		*place = ns;
 	}
 	s->ns_changed[nsid - 1] = c->change;
+	if (!ns)
+		hosts_give(s, nsid);
 	subsystem_sum_up(s);
 }
 
@@ -146,8 +149,9 @@ void nvmf_subsystem_add_listener(struct nvmf_subsystem *s, const struct nvmf_lis
 	must(s->listeners != NULL);
 	added = &s->listeners[s->listener_count++];
 	*added = *l;
-	added->ana = base_zalloc(s->ns_max + 1);
-	memset(added->ana, ana, s->ns_max);
+	added->ana = base_zalloc((s->ns_max + 1) * sizeof(*added->ana));
+	for (uint32_t g = 0; g < s->ns_max; g++)
+		added->ana[g].state = added->ana[g].to = ana;
 	subsystem_sum_up(s);
 }
 
@@ -159,16 +163,111 @@ void nvmf_subsystem_remove_listener(struct nvmf_subsystem *s, uint32_t at)
 	subsystem_sum_up(s);
 }
 
-void nvmf_subsystem_set_ana(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t at, uint32_t group, uint8_t ana)
+void nvmf_subsystem_set_ana(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t at, uint32_t group,
+                            uint8_t state, uint8_t to)
 {
-	struct nvmf_listener *l = &s->listeners[at];
+	struct nvmf_ana *ana = s->listeners[at].ana;
 
-	if (group)
-		l->ana[group - 1] = ana;
-	else
-		memset(l->ana, ana, s->ns_max);
-	l->ana_changed = c->change;
+	for (uint32_t g = group ? group - 1 : 0; g < (group ? group : s->ns_max); g++)
+		ana[g] = (struct nvmf_ana){ .changed = c->change, .state = state, .to = to };
 	subsystem_sum_up(s);
+}
+
+bool nvmf_subsystem_ana_arrives(struct nvmf_config *c, struct nvmf_subsystem *s, uint64_t since)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < s->listener_count; i++) {
+		for (uint32_t g = 0; g < s->ns_max; g++) {
+			struct nvmf_ana *ana = &s->listeners[i].ana[g];
+
+			if (ana->state != NVME_ANA_CHANGE || ana->changed != since)
+				continue;
+			ana->state = ana->to;
+			ana->changed = c->change;
+			any = true;
+		}
+	}
+	subsystem_sum_up(s);
+	return any;
+}
+
+/* Both groups' lists of namespaces are others now, whichever way a host came. */
+void nvmf_subsystem_set_ns_group(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t nsid, uint32_t group)
+{
+	for (uint32_t i = 0; i < s->listener_count; i++) {
+		struct nvmf_ana *from = &s->listeners[i].ana[s->ns_group[nsid - 1] - 1], *to = &s->listeners[i].ana[group - 1];
+
+		if (from->state != NVME_ANA_CHANGE) /* its number is what its end is known by */
+			from->changed = c->change;
+		if (to->state != NVME_ANA_CHANGE)
+			to->changed = c->change;
+	}
+	s->ns_group[nsid - 1] = group;
+	s->ns_changed[nsid - 1] = c->change;
+}
+
+/* --- who sees a namespace ------------------------------------------------------------------------ */
+
+static void hosts_unref(struct nvmf_ns_hosts *h)
+{
+	if (h && --h->refs == 0)
+		free(h);
+}
+
+static void hosts_give(struct nvmf_subsystem *s, uint32_t nsid)
+{
+	hosts_unref(s->ns_hosts[nsid - 1]);
+	s->ns_hosts[nsid - 1] = NULL;
+}
+
+int nvmf_ns_hosts_at(const struct nvmf_ns_hosts *h, const char *host_nqn)
+{
+	for (uint32_t i = 0; i < h->count; i++)
+		if (!strcmp(h->nqns[i], host_nqn))
+			return (int)i;
+	return -1;
+}
+
+static void hosts_replace(struct nvmf_subsystem *s, uint32_t nsid, struct nvmf_ns_hosts *h)
+{
+	hosts_give(s, nsid);
+	s->ns_hosts[nsid - 1] = h;
+	subsystem_sum_up(s);
+}
+
+static struct nvmf_ns_hosts *hosts_make(uint32_t count)
+{
+	struct nvmf_ns_hosts *h = base_zalloc(sizeof(*h) + count * sizeof(h->nqns[0]));
+
+	h->refs = 1;
+	h->count = count;
+	return h;
+}
+
+void nvmf_subsystem_hide_ns(struct nvmf_subsystem *s, uint32_t nsid)
+{
+	hosts_replace(s, nsid, hosts_make(0));
+}
+
+void nvmf_subsystem_show_ns(struct nvmf_subsystem *s, uint32_t nsid, const char *host_nqn)
+{
+	const struct nvmf_ns_hosts *old = s->ns_hosts[nsid - 1];
+	struct nvmf_ns_hosts *h = hosts_make(old->count + 1);
+
+	memcpy(h->nqns, old->nqns, old->count * sizeof(h->nqns[0]));
+	text_pad(h->nqns[old->count], NVMF_NQN_MAX, host_nqn, 0);
+	hosts_replace(s, nsid, h);
+}
+
+void nvmf_subsystem_unshow_ns(struct nvmf_subsystem *s, uint32_t nsid, uint32_t at)
+{
+	const struct nvmf_ns_hosts *old = s->ns_hosts[nsid - 1];
+	struct nvmf_ns_hosts *h = hosts_make(old->count - 1);
+
+	memcpy(h->nqns, old->nqns, at * sizeof(h->nqns[0]));
+	memcpy(h->nqns[at], old->nqns[at + 1], (h->count - at) * sizeof(h->nqns[0]));
+	hosts_replace(s, nsid, h);
 }
 
 /* --- sharing ------------------------------------------------------------------------------------- */
@@ -193,6 +292,8 @@ static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s)
 	c->roster->refs++;
 	c->ns = copy_of(s->ns, s->ns_max * sizeof(*s->ns));
 	c->ns_changed = copy_of(s->ns_changed, s->ns_max * sizeof(*s->ns_changed));
+	c->ns_group = copy_of(s->ns_group, s->ns_max * sizeof(*s->ns_group));
+	c->ns_hosts = copy_of(s->ns_hosts, s->ns_max * sizeof(*s->ns_hosts));
 	c->hosts = copy_of(s->hosts, s->host_count * sizeof(*s->hosts));
 	for (uint32_t i = 0; i < c->host_count; i++) {
 		keyring_key_ref(c->hosts[i].key);
@@ -200,10 +301,13 @@ static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s)
 	}
 	c->listeners = copy_of(s->listeners, s->listener_count * sizeof(*s->listeners));
 	for (uint32_t i = 0; i < c->listener_count; i++)
-		c->listeners[i].ana = copy_of(s->listeners[i].ana, s->ns_max + 1);
-	for (uint32_t i = 0; i < c->ns_max; i++)
+		c->listeners[i].ana = copy_of(s->listeners[i].ana, (s->ns_max + 1) * sizeof(struct nvmf_ana));
+	for (uint32_t i = 0; i < c->ns_max; i++) {
 		if (c->ns[i])
 			bdev_served_ref(&c->ns[i]->dev);
+		if (c->ns_hosts[i])
+			c->ns_hosts[i]->refs++;
+	}
 	return c;
 }
 
@@ -212,9 +316,11 @@ static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s)
 	assert(s->refs > 0);
 	if (--s->refs)
 		return;
-	for (uint32_t i = 0; i < s->ns_max; i++)
+	for (uint32_t i = 0; i < s->ns_max; i++) {
 		if (s->ns[i])
 			bdev_served_unref(&s->ns[i]->dev);
+		hosts_unref(s->ns_hosts[i]);
+	}
 	nvmf_roster_unref(t, s->roster);
 	for (uint32_t i = 0; i < s->listener_count; i++)
 		free(s->listeners[i].ana);
@@ -224,6 +330,8 @@ static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s)
 	}
 	free(s->ns);
 	free(s->ns_changed);
+	free(s->ns_group);
+	free(s->ns_hosts);
 	free(s->hosts);
 	free(s->listeners);
 	free(s);
@@ -234,14 +342,15 @@ static void subsystem_sum_up(struct nvmf_subsystem *s)
 {
 	s->ns_count = 0;
 	s->ops_all = ~0u;
-	s->volatile_cache = s->ana_limited = false;
+	s->volatile_cache = s->limited = false;
 	for (uint32_t i = 0; i < s->listener_count; i++)
 		for (uint32_t g = 0; g < s->ns_max; g++)
-			s->ana_limited |= s->listeners[i].ana[g] > NVME_ANA_NONOPTIMIZED;
+			s->limited |= s->listeners[i].ana[g].state > NVME_ANA_NONOPTIMIZED;
 	for (uint32_t i = 0; i < s->ns_max; i++) {
 		if (!s->ns[i])
 			continue;
 		s->ns_count++;
+		s->limited |= s->ns_hosts[i] != NULL;
 		s->ops_all &= s->ns[i]->dev.info.ops;
 		s->volatile_cache |= s->ns[i]->dev.info.cache == BDEV_CACHE_VOLATILE;
 	}

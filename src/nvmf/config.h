@@ -31,7 +31,7 @@ struct nvmf_roster;
  * struct nvmf_stage_counts, of queue pairs that are gone: stages.h. */
 struct nvmf_ns {
 	struct nvmf_target *target;
-	uint32_t nsid, anagrpid;
+	uint32_t nsid;
 	struct uuid uuid;
 	uint8_t nguid[16], eui64[8];
 	bool has_nguid, has_eui64;
@@ -44,11 +44,21 @@ static inline struct nvmf_ns *nvmf_ns_of(const struct bdev_view *v)
 	return container_of(v->served, struct nvmf_ns, dev);
 }
 
+/* How good a way is to an ANA group. */
+struct nvmf_ana {
+	uint64_t changed;                      /* number of the change that last touched it; 0: never */
+	uint8_t state, to;                     /* enum nvme_ana_state; CHANGE is on its way to `to`, others are there */
+};
 struct nvmf_listener {
 	struct nvmf_transport *transport;
 	struct net_addr addr;
-	uint8_t *ana;                          /* [ANA group - 1]: enum nvme_ana_state; owned by the subsystem version */
-	uint64_t ana_changed;                  /* number of the change that last set one; 0: never */
+	struct nvmf_ana *ana;                  /* [ANA group - 1]; owned by the subsystem version */
+};
+
+/* The hosts that see a namespace which is hidden from others. Immutable, shared by versions, counted on control. */
+struct nvmf_ns_hosts {
+	uint32_t refs, count;
+	char nqns[][NVMF_NQN_MAX + 1];
 };
 
 /* Who may use a subsystem, and by which keys it proves who it is, and we do. */
@@ -69,10 +79,12 @@ struct nvmf_subsystem {
 	uint32_t ns_count;
 	uint32_t ops_all;                      /* BDEV_BIT()s that every namespace can do; all when there is none */
 	bool volatile_cache;                   /* of any namespace */
-	bool ana_limited;                      /* some listener does not reach some group */
+	bool limited;                          /* some listener does not reach some group, some host not some namespace */
 	struct nvmf_roster *roster;            /* its controllers: control only */
 	struct nvmf_ns **ns;                   /* [nsid - 1]; NULL: inactive */
 	uint64_t *ns_changed;                  /* [nsid - 1]: number of the change that last added, removed or resized it */
+	uint32_t *ns_group;                    /* [nsid - 1]: its ANA group */
+	struct nvmf_ns_hosts **ns_hosts;       /* [nsid - 1]; NULL: every host of the subsystem sees it */
 	struct nvmf_host *hosts;
 	uint32_t host_count;
 	struct nvmf_listener *listeners;
@@ -118,8 +130,23 @@ static inline bool nvmf_subsystem_listens(const struct nvmf_subsystem *s, const 
 /* Append a listener that reaches every group in state `ana`. */
 void nvmf_subsystem_add_listener(struct nvmf_subsystem *s, const struct nvmf_listener *l, uint8_t ana);
 void nvmf_subsystem_remove_listener(struct nvmf_subsystem *s, uint32_t at);
-/* Group 0: all of them. */
-void nvmf_subsystem_set_ana(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t at, uint32_t group, uint8_t ana);
+/* Group 0: all of them. `to` other than `state`: it is NVME_ANA_CHANGE, on the way there. */
+void nvmf_subsystem_set_ana(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t at, uint32_t group,
+                            uint8_t state, uint8_t to);
+/* What change number `since` put on its way has arrived, unless something else was said of it meanwhile. False: nothing
+ * is on its way. */
+bool nvmf_subsystem_ana_arrives(struct nvmf_config *c, struct nvmf_subsystem *s, uint64_t since);
+void nvmf_subsystem_set_ns_group(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t nsid, uint32_t group);
+
+/* Who sees a namespace that is hidden: nobody; one host more; one less. */
+void nvmf_subsystem_hide_ns(struct nvmf_subsystem *s, uint32_t nsid);
+void nvmf_subsystem_show_ns(struct nvmf_subsystem *s, uint32_t nsid, const char *host_nqn);
+void nvmf_subsystem_unshow_ns(struct nvmf_subsystem *s, uint32_t nsid, uint32_t at);
+int nvmf_ns_hosts_at(const struct nvmf_ns_hosts *h, const char *host_nqn); /* -1: not there */
+static inline bool nvmf_subsystem_shows(const struct nvmf_subsystem *s, uint32_t nsid, const char *host_nqn)
+{
+	return !s->ns_hosts[nsid - 1] || nvmf_ns_hosts_at(s->ns_hosts[nsid - 1], host_nqn) >= 0;
+}
 
 /* --- namespaces (ns.c) --- */
 /* Control. The device is opened and claimed; errors with a sentence. One reference. */

@@ -12,6 +12,7 @@
 static void reset_begin(struct nvmf_ctrlr *c, bool shutdown);
 static void kato_start(struct nvmf_ctrlr *c);
 static void kato_due(struct timer *tm);
+static void see_ns(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
 
 void nvmf_ctrlr_begin(struct nvmf_ctrlr *c, struct nvmf_qpair *admin_qp)
 {
@@ -21,6 +22,8 @@ void nvmf_ctrlr_begin(struct nvmf_ctrlr *c, struct nvmf_qpair *admin_qp)
 	c->aer_default = c->aer_config;
 	c->change_seen = config ? config->change : 0;
 	c->genctr_seen = config ? config->genctr : 0;
+	if (!c->discovery && nvmf_qpair_sub(admin_qp))
+		see_ns(c, nvmf_qpair_sub(admin_qp));
 	c->temp_over = NVMF_TEMPERATURE_WARNING;
 	kato_start(c);
 }
@@ -200,17 +203,31 @@ static void changed_ns_add(struct nvmf_ctrlr *c, uint32_t nsid)
 	c->changed_ns_count++;
 }
 
+/* What is hidden from the host, and was, is no concern of its. */
 static bool look_for_ns(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
 {
-	bool changed = false;
+	bool any = false;
 
 	for (uint32_t i = 0; i < s->ns_max; i++) {
-		if (s->ns_changed[i] > c->change_seen) {
-			changed_ns_add(c, i + 1);
-			changed = true;
-		}
+		uint64_t *word = &c->seen_ns[i / 64], bit = 1ull << i % 64;
+		bool is = s->ns[i] && nvmf_subsystem_shows(s, i + 1, c->who.name), was = *word & bit;
+
+		if (is == was && !(is && s->ns_changed[i] > c->change_seen))
+			continue;
+		*word ^= is == was ? 0 : bit;
+		changed_ns_add(c, i + 1);
+		any = true;
 	}
-	return changed;
+	return any;
+}
+
+static void see_ns(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
+{
+	free(c->seen_ns);
+	c->seen_ns = base_zalloc((s->ns_max / 64 + 1) * sizeof(*c->seen_ns));
+	for (uint32_t i = 0; i < s->ns_max; i++)
+		if (s->ns[i] && nvmf_subsystem_shows(s, i + 1, c->who.name))
+			c->seen_ns[i / 64] |= 1ull << i % 64;
 }
 
 void nvmf_ctrlr_look(struct nvmf_ctrlr *c)
@@ -222,7 +239,9 @@ void nvmf_ctrlr_look(struct nvmf_ctrlr *c)
 		return;
 	if (c->discovery && nc->config->genctr != c->genctr_seen)
 		nvmf_event_raise(c, NVMF_EVENT_DISCOVERY);
-	if (!c->discovery && look_for_ns(c, s))
+	if (!c->discovery && !c->seen_ns) /* it was made when this core did not know the subsystem yet */
+		see_ns(c, s);
+	else if (!c->discovery && look_for_ns(c, s))
 		nvmf_event_raise(c, NVMF_EVENT_NS_CHANGED);
 	if (!c->discovery && nvmf_ana_changed(c, s))
 		nvmf_event_raise(c, NVMF_EVENT_ANA);

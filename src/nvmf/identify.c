@@ -93,9 +93,9 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	if (s->ana_reporting) {
 		id->cmic |= NVME_CMIC_ANA;
 		id->oaes = le32_of(NVME_OAES_NS | NVME_OAES_ANA);
-		id->anatt = 10;
+		id->anatt = NVMF_ANATT_S;
 		id->anacap = NVME_ANACAP_OPTIMIZED | NVME_ANACAP_NONOPTIMIZED | NVME_ANACAP_INACCESSIBLE |
-		             NVME_ANACAP_GRPID_NO_CHANGE;
+		             NVME_ANACAP_PERSISTENT_LOSS | NVME_ANACAP_CHANGE;
 		id->anagrpmax = id->nanagrpid = le32_of(s->ns_max);
 	}
 	id->frmw = 1 << 1 | 1; /* one slot, read only */
@@ -188,12 +188,15 @@ static uint8_t rescap(const struct nvmf_ns *ns)
 	return 0xfe | bdev_resv_can_persist(ns->target->reg);
 }
 
-static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struct nvmf_subsystem *s)
+static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struct nvmf_req *req,
+                    const struct nvmf_subsystem *s)
 {
 	const struct bdev_info *info = &ns->dev.info;
 	uint64_t blocks = bdev_block_count(ns->dev.desc);
 
-	id->nsze = id->ncap = id->nuse = le64_of(blocks);
+	id->nsze = id->ncap = le64_of(blocks);
+	if (nvmf_ana_reached(req->qpair->ctrlr, s, ns->nsid)) /* as Linux: what is not reached has none in use */
+		id->nuse = id->nsze;
 	id->lbaf[0].ds = (uint8_t)__builtin_ctz(info->block_size);
 	id->nmic = NVME_NMIC_SHARED;
 	id->rescap = rescap(ns);
@@ -214,7 +217,7 @@ static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struc
 	if (info->read_only)
 		id->nsattr = NVME_NSATTR_WRITE_PROTECTED;
 	if (s->ana_reporting)
-		id->anagrpid = le32_of(ns->anagrpid);
+		id->anagrpid = le32_of(s->ns_group[ns->nsid - 1]);
 	memcpy(id->nguid, ns->nguid, sizeof(id->nguid));
 	memcpy(id->eui64, ns->eui64, sizeof(id->eui64));
 }
@@ -225,7 +228,7 @@ static uint16_t identify_ns(struct nvmf_req *req, const struct nvmf_subsystem *s
 	uint16_t status = find_ns(req, s, &v);
 
 	if (v)
-		ns_page(page, nvmf_ns_of(v), s);
+		ns_page(page, nvmf_ns_of(v), req, s);
 	return status;
 }
 
@@ -250,7 +253,7 @@ static uint16_t identify_ns_independent(struct nvmf_req *req, const struct nvmf_
 	id->nmic = NVME_NMIC_SHARED;
 	id->rescap = rescap(nvmf_ns_of(v));
 	if (s->ana_reporting)
-		id->anagrpid = le32_of(nvmf_ns_of(v)->anagrpid);
+		id->anagrpid = le32_of(s->ns_group[nsid_of(req) - 1]);
 	id->nsattr = v->read_only ? NVME_NSATTR_WRITE_PROTECTED : 0;
 	id->nstat = v->ch ? 1 : 0;
 	return NVME_SC_SUCCESS;
@@ -295,7 +298,7 @@ static uint16_t identify_active_list(struct nvmf_req *req, const struct nvmf_sub
 	if (after >= NVME_NSID_ALL - 1)
 		return NVME_SC_INVALID_NS | NVME_SC_DNR;
 	for (uint32_t nsid = after + 1; nsid <= s->ns_max && count < ARRAY_SIZE(list->ns); nsid++)
-		if (s->ns[nsid - 1])
+		if (nvmf_ns_find(req->qpair, nsid))
 			list->ns[count++] = le32_of(nsid);
 	return NVME_SC_SUCCESS;
 }

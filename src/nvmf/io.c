@@ -15,14 +15,16 @@ static void flush_next(struct bdev_io *io);
 static void finish(struct nvmf_req *req, uint16_t status);
 
 /* A subsystem that was removed takes its connections along: a path that ends, not a namespace that never was. */
-uint16_t nvmf_ns_refused(const struct nvmf_qpair *qp, uint32_t nsid)
+uint16_t nvmf_ns_refused(struct nvmf_qpair *qp, uint32_t nsid)
 {
 	const struct nvmf_subsystem *s = nvmf_qpair_sub(qp);
 	struct bdev_view *v = nvmf_ns_find(qp, nsid);
 
 	if (!s)
 		return NVME_SC_CTRL_PATH_ERROR;
-	return v ? nvmf_ana_status(qp->ctrlr, s, nvmf_ns_of(v)) : NVME_SC_INVALID_NS | NVME_SC_DNR;
+	if (v && (!qp->reach || qp->reach->stamp != s->stamp))
+		nvmf_reach_look(qp, s);
+	return v ? nvmf_ana_status(qp->ctrlr, s, nsid) : NVME_SC_INVALID_NS | NVME_SC_DNR;
 }
 
 /* --- parsing what reads and writes have in common -------------------------------------------------------- */

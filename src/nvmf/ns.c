@@ -34,7 +34,6 @@ struct nvmf_ns *nvmf_ns_open(struct nvmf_target *t, const char *nqn, const struc
 	ns->target = t;
 	t->ns_alive++;
 	ns->nsid = opts->nsid;
-	ns->anagrpid = opts->anagrpid;
 	text_pad(ns->nqn, sizeof(ns->nqn) - 1, nqn, 0);
 	ns->uuid = uuid_is_null(&opts->uuid) ? ns->dev.info.uuid : opts->uuid;
 	memcpy(ns->nguid, opts->nguid, sizeof(ns->nguid));

@@ -55,9 +55,14 @@ struct nvmf_ns_opts {
 	bool has_nguid, has_eui64, no_auto_visible;
 	bool read_only;          /* hosts may not write, though the device could be written */
 	uint32_t anagrpid;
+	const char *const *hosts; /* no_auto_visible: who sees it nevertheless; the caller's until done */
+	uint32_t host_count;
 };
 void nvmf_add_ns(struct nvmf_change *c, const char *nqn, const struct nvmf_ns_opts *opts);
 void nvmf_remove_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid);
+/* A namespace that was added with no_auto_visible is seen, or no more, by a host. */
+void nvmf_show_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, const char *host_nqn, bool visible);
+void nvmf_set_ns_group(struct nvmf_change *c, const char *nqn, uint32_t nsid, uint32_t group);
 void nvmf_add_host(struct nvmf_change *c, const char *nqn, const char *host_nqn);
 /* The same with keys: who has one has to prove it at each connection, and so do we where there is a ctrlr_key. What is
  * referred to is kept by the target's own references. */
@@ -80,9 +85,11 @@ void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtyp
 void nvmf_add_listener_ana(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
                            uint8_t ana);
 void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);
-/* How good a listener's way to a group of namespaces is; group 0: to all. */
+/* How good a listener's way to a group of namespaces is; group 0: to all. With a transition hosts are told that it
+ * changes (done), and so many seconds later that it is so; what is said of it meanwhile takes its place. */
+#define NVMF_ANATT_S 10u
 void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
-                        uint32_t group, uint8_t ana);
+                        uint32_t group, uint8_t ana, uint32_t transition_s);
 
 /* One that nobody listens on: its connections (to the discovery service) are closed first. */
 void nvmf_remove_transport(struct nvmf_change *c, const char *trtype);

@@ -90,7 +90,21 @@ static struct nvmf_subsystem *find_subsystem(struct rpc_call *call, const struct
 
 /* --- nvmf_get_subsystems ------------------------------------------------------------------------------------ */
 
-static void show_ns(struct json_object *array, const struct nvmf_ns *ns, bool ana)
+/* Of a namespace that is hidden from others. */
+static void add_ns_hosts(struct json_object *o, const struct nvmf_subsystem *s, uint32_t nsid)
+{
+	const struct nvmf_ns_hosts *h = s->ns_hosts[nsid - 1];
+	struct json_object *list;
+
+	if (!h)
+		return;
+	json_add_bool(o, "no_auto_visible", true);
+	list = json_add_array(o, "hosts");
+	for (uint32_t i = 0; i < h->count; i++)
+		json_object_array_add(list, json_object_new_string(h->nqns[i]));
+}
+
+static void show_ns(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_ns *ns)
 {
 	struct json_object *o = json_append_object(array);
 
@@ -100,8 +114,9 @@ static void show_ns(struct json_object *array, const struct nvmf_ns *ns, bool an
 	add_ns_ids(o, ns);
 	if (ns->dev.info.read_only)
 		json_add_bool(o, "read_only", true);
-	if (ana)
-		json_add_u64(o, "anagrpid", ns->anagrpid);
+	if (s->ana_reporting)
+		json_add_u64(o, "anagrpid", s->ns_group[ns->nsid - 1]);
+	add_ns_hosts(o, s, ns->nsid);
 }
 
 static void show_subsystem(struct json_object *array, const struct nvmf_subsystem *s)
@@ -130,7 +145,7 @@ static void show_subsystem(struct json_object *array, const struct nvmf_subsyste
 	list = json_add_array(o, "namespaces");
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
-			show_ns(list, s->ns[i], s->ana_reporting);
+			show_ns(list, s, s->ns[i]);
 }
 
 static const struct rpc_param get_subsystems_params[] = {
@@ -227,9 +242,11 @@ static void handle_get_qpairs(struct rpc_call *call, void *args)
 
 static const char *ana_name(uint8_t state)
 {
-	return state == NVME_ANA_OPTIMIZED    ? "optimized"
-	       : state == NVME_ANA_NONOPTIMIZED ? "non_optimized"
-	                                        : "inaccessible";
+	return state == NVME_ANA_OPTIMIZED        ? "optimized"
+	       : state == NVME_ANA_NONOPTIMIZED   ? "non_optimized"
+	       : state == NVME_ANA_INACCESSIBLE   ? "inaccessible"
+	       : state == NVME_ANA_PERSISTENT_LOSS ? "persistent_loss"
+	                                           : "change";
 }
 
 static void show_ana_states(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_listener *l)
@@ -238,7 +255,9 @@ static void show_ana_states(struct json_object *array, const struct nvmf_subsyst
 		struct json_object *o = json_append_object(array);
 
 		json_add_u64(o, "ana_group", g + 1);
-		json_add_text(o, "ana_state", ana_name(l->ana[g]));
+		json_add_text(o, "ana_state", ana_name(l->ana[g].state));
+		if (l->ana[g].state != l->ana[g].to)
+			json_add_text(o, "ana_state_to", ana_name(l->ana[g].to));
 	}
 }
 
@@ -458,7 +477,8 @@ void nvmf_save_ns(struct json_object *array, const struct nvmf_subsystem *s, con
 	if (ns->dev.made_read_only)
 		json_add_bool(n, "read_only", true);
 	if (s->ana_reporting)
-		json_add_u64(n, "anagrpid", ns->anagrpid);
+		json_add_u64(n, "anagrpid", s->ns_group[ns->nsid - 1]);
+	add_ns_hosts(n, s, ns->nsid);
 }
 
 static void save_ana(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_listener *l)
@@ -466,12 +486,12 @@ static void save_ana(struct json_object *array, const struct nvmf_subsystem *s, 
 	for (uint32_t g = 0; s->ana_reporting && g < s->ns_max; g++) {
 		struct json_object *p;
 
-		if (l->ana[g] == NVME_ANA_OPTIMIZED)
+		if (l->ana[g].to == NVME_ANA_OPTIMIZED)
 			continue;
 		p = save_call(array, "nvmf_subsystem_listener_set_ana_state");
 		json_add_text(p, "nqn", s->nqn);
 		add_address(json_add_object(p, "listen_address"), l->transport, &l->addr);
-		json_add_text(p, "ana_state", ana_name(l->ana[g]));
+		json_add_text(p, "ana_state", ana_name(l->ana[g].to));
 		json_add_u64(p, "anagrpid", g + 1);
 	}
 }

@@ -13,7 +13,7 @@ static const struct rpc_param address_params[] = {
 #undef P
 };
 
-static const char *const ana_names[] = { "optimized", "non_optimized", "inaccessible", NULL };
+static const char *const ana_names[] = { "optimized", "non_optimized", "inaccessible", "persistent_loss", NULL };
 
 static uint8_t ana_state(const char *name)
 {
@@ -98,7 +98,7 @@ static void handle_remove_listener(struct rpc_call *call, void *args)
 struct set_ana {
 	char *nqn, *tgt_name, *ana_state;
 	struct listen_address_args listen_address;
-	uint32_t anagrpid;
+	uint32_t anagrpid, transition_sec;
 };
 
 static const struct rpc_param set_ana_params[] = {
@@ -108,6 +108,8 @@ static const struct rpc_param set_ana_params[] = {
 	          .doc = "Which listener."),
 	RPC_PARAM(struct set_ana, ana_state, .required = true, .choices = ana_names, .doc = "How good its way is now."),
 	RPC_PARAM(struct set_ana, anagrpid, .max = NVMF_NSID_LIMIT, .doc = "To which ANA group; to all when left out."),
+	RPC_PARAM(struct set_ana, transition_sec, .max = NVMF_ANATT_S, .unit = "s",
+	          .doc = "First let hosts wait for so long: the state is 'change', then the new one. 0: at once."),
 	NVMF_RPC_TGT(struct set_ana),
 };
 
@@ -118,7 +120,7 @@ static void handle_set_ana(struct rpc_call *call, void *args)
 
 	if (nvmf_rpc_target_ok(call, a->tgt_name) && parse_address(call, &a->listen_address, &addr))
 		nvmf_set_ana_state(nvmf_rpc_change(call), a->nqn, a->listen_address.trtype, &addr, a->anagrpid,
-		                   ana_state(a->ana_state));
+		                   ana_state(a->ana_state), a->transition_sec);
 }
 
 /* --- the table ----------------------------------------------------------------------------------- */

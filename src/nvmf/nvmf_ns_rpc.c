@@ -8,6 +8,7 @@ struct ns_args {
 	uint32_t nsid, anagrpid;
 	struct uuid uuid;
 	bool no_auto_visible, read_only;
+	struct rpc_texts hosts;
 };
 
 static const struct rpc_param ns_params[] = {
@@ -19,7 +20,8 @@ static const struct rpc_param ns_params[] = {
 	P(uuid, .doc = "The device's when left out."),
 	P(anagrpid, .doc = "ANA group; the nsid when left out."),
 	P(read_only, .doc = "Hosts may not write. The device stays open to others, which may write."),
-	P(no_auto_visible, .doc = "Not supported; must be false."),
+	P(no_auto_visible, .doc = "Hide it from all hosts but those of nvmf_ns_add_host."),
+	P(hosts, .doc = "With no_auto_visible: hosts that see it, as if by nvmf_ns_add_host."),
 #undef P
 	RPC_IGNORED("ptpl_file"), RPC_IGNORED("hide_metadata"),
 };
@@ -63,7 +65,8 @@ static void handle_add_ns(struct rpc_call *call, void *args)
 	struct ns_args *n = &a->namespace;
 	struct nvmf_ns_opts opts = { .bdev_name = n->bdev_name, .nsid = n->nsid, .uuid = n->uuid, .anagrpid = n->anagrpid,
 	                             .no_auto_visible = n->no_auto_visible, .read_only = n->read_only,
-	                             .has_nguid = n->nguid, .has_eui64 = n->eui64 };
+	                             .has_nguid = n->nguid, .has_eui64 = n->eui64,
+	                             .hosts = (const char *const *)n->hosts.at, .host_count = (uint32_t)n->hosts.count };
 	struct nvmf_rpc_change *cc;
 
 	if (!nvmf_rpc_target_ok(call, a->tgt_name))
@@ -125,6 +128,56 @@ static void handle_remove_ns(struct rpc_call *call, void *args)
 		nvmf_remove_ns(nvmf_rpc_change(call), a->nqn, a->nsid);
 }
 
+/* --- who sees one, and its ANA group ------------------------------------------------------------- */
+
+struct ns_host {
+	char *nqn, *host, *tgt_name;
+	uint32_t nsid;
+};
+
+static const struct rpc_param ns_host_params[] = {
+	NVMF_RPC_NQN(struct ns_host),
+	RPC_PARAM(struct ns_host, nsid, .required = true, .min = 1, .doc = "Number of the namespace."),
+	RPC_PARAM(struct ns_host, host, .required = true, .doc = "NQN of the host."),
+	NVMF_RPC_TGT(struct ns_host),
+};
+
+static void handle_ns_add_host(struct rpc_call *call, void *args)
+{
+	const struct ns_host *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_show_ns(nvmf_rpc_change(call), a->nqn, a->nsid, a->host, true);
+}
+
+static void handle_ns_remove_host(struct rpc_call *call, void *args)
+{
+	const struct ns_host *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_show_ns(nvmf_rpc_change(call), a->nqn, a->nsid, a->host, false);
+}
+
+struct ns_group {
+	char *nqn, *tgt_name;
+	uint32_t nsid, anagrpid;
+};
+
+static const struct rpc_param ns_group_params[] = {
+	NVMF_RPC_NQN(struct ns_group),
+	RPC_PARAM(struct ns_group, nsid, .required = true, .min = 1, .doc = "Number of the namespace."),
+	RPC_PARAM(struct ns_group, anagrpid, .required = true, .min = 1, .doc = "Its ANA group from now on."),
+	NVMF_RPC_TGT(struct ns_group),
+};
+
+static void handle_set_ns_group(struct rpc_call *call, void *args)
+{
+	const struct ns_group *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_set_ns_group(nvmf_rpc_change(call), a->nqn, a->nsid, a->anagrpid);
+}
+
 /* --- the table ----------------------------------------------------------------------------------- */
 
 #define CHANGES .flags = RPC_RUNTIME, .returns = "true"
@@ -133,6 +186,12 @@ static const struct rpc_method methods[] = {
 	           .flags = RPC_RUNTIME, .returns = "the nsid", .doc = "Serve a device as a namespace of a subsystem."),
 	RPC_METHOD("nvmf_subsystem_remove_ns", struct remove_ns, remove_ns_params, handle_remove_ns,
 	           CHANGES, .doc = "Serve a namespace no more; its last commands are waited for."),
+	RPC_METHOD("nvmf_ns_add_host", struct ns_host, ns_host_params, handle_ns_add_host,
+	           CHANGES, .doc = "Let a host see a namespace that was added with no_auto_visible; it is told."),
+	RPC_METHOD("nvmf_ns_remove_host", struct ns_host, ns_host_params, handle_ns_remove_host,
+	           CHANGES, .doc = "Hide a namespace from a host again; it is told, and its next commands are refused."),
+	RPC_METHOD("nvmf_subsystem_set_ns_ana_group", struct ns_group, ns_group_params, handle_set_ns_group,
+	           CHANGES, .doc = "Put a namespace into another ANA group; hosts are told."),
 };
 
 void nvmf_ns_rpc_add(struct rpc *rpc, struct nvmf_target *t)

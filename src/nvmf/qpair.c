@@ -335,6 +335,8 @@ static void closed_run(struct defer *d)
 		                          memory_order_relaxed);
 	nvmf_stages_close(qp);
 	nvmf_auth_free(qp);
+	free(qp->reach);
+	qp->reach = NULL;
 	if (qp->seat)
 		nvmf_seat_leave(qp->seat);
 	qp->seat = NULL;

@@ -221,6 +221,7 @@ static void ctrlr_free(struct nvmf_ctrlr *c)
 	free(c->seen);
 	free(c->seat_by_qid);
 	free(c->changed_ns);
+	free(c->seen_ns);
 	if (--c->transport->ctrlrs == 0 && c->transport->left)
 		c->transport->left(c->transport->left_arg);
 	free(c);

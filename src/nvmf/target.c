@@ -51,6 +51,7 @@ struct nvmf_target *nvmf_target_make(struct core *core, struct bdev_registry *re
 	list_init(&t->transports);
 	list_init(&t->portals);
 	list_init(&t->changes);
+	list_init(&t->transitions);
 	list_init(&t->auth_waiting);
 	list_init(&t->auth_working);
 	nvmf_place_init(t);
@@ -271,6 +272,7 @@ static enum seq_result stop_changes(struct seq *s)
 {
 	struct nvmf_target *t = container_of(s, struct nvmf_target, stop);
 
+	nvmf_transitions_drop(t);
 	return stop_wait(t, &t->changes_out);
 }
 

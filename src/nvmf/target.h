@@ -122,6 +122,7 @@ struct nvmf_target {
 	struct msg changes_msg;
 	bool changes_msg_out;
 	uint32_t changes_out;             /* not done yet */
+	struct list transitions;          /* of ANA states that are on their way (change_access.c) */
 	uint32_t ns_alive, ctrlrs_alive, transports_alive;
 	struct resv_listener resv_listener;
 	struct log_limit complaints;      /* about hosts */
@@ -165,6 +166,7 @@ uint64_t nvmf_place_id(struct nvmf_core *nc);                              /* fo
 /* A device said that it goes away, or has another size. */
 void nvmf_change_ns_gone(struct nvmf_ns *ns);
 void nvmf_change_ns_resized(struct nvmf_ns *ns);
+void nvmf_transitions_drop(struct nvmf_target *t);                         /* they will not end any more */
 
 /* --- controllers --------------------------------------------------------------------------------------------- */
 
@@ -272,6 +274,7 @@ struct nvmf_ctrlr {
 	struct nvmf_req *aers[NVMF_AERS_MAX];
 	uint32_t aer_count;
 	uint64_t change_seen, genctr_seen;
+	uint64_t *seen_ns;                /* [nsid - 1]: bits: what the host was told that there is */
 	uint32_t *changed_ns;             /* list for the log page; made when needed */
 	uint32_t changed_ns_count;
 	bool changed_ns_all;
@@ -306,7 +309,21 @@ void nvmf_aer_run(struct nvmf_req *req);
 bool nvmf_aer_take(struct nvmf_ctrlr *c, struct nvmf_req *req);            /* off the list; false: not on it */
 void nvmf_aer_drop_all(struct nvmf_ctrlr *c);
 /* ana.c */
-uint16_t nvmf_ana_status(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
+uint16_t nvmf_ana_status(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uint32_t nsid);
+bool nvmf_ana_reached(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uint32_t nsid);
+/* Which namespaces a queue pair may use, as of a version of its subsystem. */
+struct nvmf_reach {
+	uint64_t stamp;                   /* the version's */
+	uint32_t words;
+	uint64_t bits[];                  /* [nsid - 1] */
+};
+void nvmf_reach_look(struct nvmf_qpair *qp, const struct nvmf_subsystem *s);
+static inline bool nvmf_reaches(const struct nvmf_qpair *qp, const struct nvmf_subsystem *s, uint32_t nsid)
+{
+	const struct nvmf_reach *r = qp->reach;
+
+	return r && r->stamp == s->stamp && (r->bits[(nsid - 1) / 64] >> (nsid - 1) % 64 & 1);
+}
 bool nvmf_ana_changed(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
 void *nvmf_ana_log_make(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, bool groups_only, size_t *ret_len);
 /* resv.c */
@@ -417,6 +434,7 @@ static inline struct nvmf_core *nvmf_core_here(struct nvmf_target *t)
 /* This core's idea of the controller's subsystem; NULL: it was removed. */
 static inline struct nvmf_subsystem *nvmf_qpair_sub(const struct nvmf_qpair *qp) { return qp->nc->subs[qp->sub_id]; }
 
+/* One that is hidden from the host is not there. */
 static inline struct bdev_view *nvmf_ns_find(const struct nvmf_qpair *qp, uint32_t nsid)
 {
 	const struct nvmf_subsystem *s = nvmf_qpair_sub(qp);
@@ -425,7 +443,9 @@ static inline struct bdev_view *nvmf_ns_find(const struct nvmf_qpair *qp, uint32
 	if (unlikely(!s || nsid - 1 >= s->ns_max))
 		return NULL;
 	ns = s->ns[nsid - 1];
-	return likely(ns != NULL) ? &ns->dev.view[qp->nc->index] : NULL;
+	if (unlikely(!ns || (s->limited && !nvmf_subsystem_shows(s, nsid, qp->ctrlr->who.name))))
+		return NULL;
+	return &ns->dev.view[qp->nc->index];
 }
 
 /* fused.c */
@@ -435,12 +455,13 @@ void nvmf_fused_missing(struct nvmf_qpair *qp);                            /* wh
 void nvmf_fused_part(struct nvmf_req *req);                                /* a half leaves before it was executed */
 
 /* For commands that use the media: NULL, and why not. */
-uint16_t nvmf_ns_refused(const struct nvmf_qpair *qp, uint32_t nsid);
-static inline struct bdev_view *nvmf_ns_for_io(const struct nvmf_qpair *qp, uint32_t nsid, uint16_t *ret_status)
+uint16_t nvmf_ns_refused(struct nvmf_qpair *qp, uint32_t nsid);
+static inline struct bdev_view *nvmf_ns_for_io(struct nvmf_qpair *qp, uint32_t nsid, uint16_t *ret_status)
 {
 	const struct nvmf_subsystem *s = nvmf_qpair_sub(qp);
 
-	if (likely(s && nsid - 1 < s->ns_max && s->ns[nsid - 1] && !s->ana_limited))
+	if (likely(s && nsid - 1 < s->ns_max && s->ns[nsid - 1] &&
+	           (!s->limited || nvmf_reaches(qp, s, nsid))))
 		return &s->ns[nsid - 1]->dev.view[qp->nc->index];
 	*ret_status = nvmf_ns_refused(qp, nsid);
 	return *ret_status ? NULL : nvmf_ns_find(qp, nsid);

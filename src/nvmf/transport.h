@@ -121,6 +121,7 @@ struct nvmf_qpair {
 	struct bdev_lease *lease;     /* the controller's */
 	uint32_t lease_epoch;
 	struct nvmf_seat *seat;       /* its place in the controller's register; NULL until connected */
+	struct nvmf_reach *reach;     /* which namespaces it may use; NULL: not looked yet */
 	struct nvmf_auth *auth;       /* made when its host begins to prove who it is, or has to */
 	struct defer closed;
 	bool counted;                 /* in the target's places */

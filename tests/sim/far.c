@@ -159,7 +159,7 @@ static void set_ana(void *arg)
 	struct far *f = a->far;
 
 	f->other = (struct nvmf_change){ .target = f->target, .done = changed, .arg = f };
-	nvmf_set_ana_state(&f->other, FAR_NQN, "TCP", &f->addrs[a->n], 0, (uint8_t)a->state);
+	nvmf_set_ana_state(&f->other, FAR_NQN, "TCP", &f->addrs[a->n], 0, (uint8_t)a->state, 0);
 }
 
 void far_set_ana(struct far *f, uint32_t n, enum nvme_ana_state state)
