@@ -85,6 +85,14 @@ static inline void queue_push(struct queue *q, struct queue_link *l)
 	q->last = &l->next;
 }
 
+static inline void queue_push_front(struct queue *q, struct queue_link *l)
+{
+	if (!q->first)
+		q->last = &l->next;
+	l->next = q->first;
+	q->first = l;
+}
+
 static inline struct queue_link *queue_pop(struct queue *q)
 {
 	struct queue_link *l = q->first;

@@ -398,6 +398,20 @@ static enum step ctrlr_on_READY(struct nvme_ctrlr *c)
 	return STEP_DONE; /* and may be gone */
 }
 
+void nvme_ctrlr_set_keys(struct nvme_ctrlr *c, struct keyring_key *key, struct keyring_key *ctrlr_key)
+{
+	c->opts.key = c->login.opts.key = key;
+	c->opts.ctrlr_key = c->login.opts.ctrlr_key = ctrlr_key;
+	if (c->admin)
+		nvme_qpair_set_keys(c->admin, key, ctrlr_key);
+}
+
+void nvme_ctrlr_authenticate(struct nvme_ctrlr *c, nvme_qpair_event_fn *done, void *arg)
+{
+	assert(c->told && c->admin);
+	nvme_qpair_authenticate(c->admin, done, arg);
+}
+
 static enum step ctrlr_on_DISABLED(struct nvme_ctrlr *c)
 {
 	(void)c;

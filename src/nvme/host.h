@@ -145,6 +145,8 @@ void nvme_qpair_submit_reserved(struct nvme_qpair *qp, struct nvme_op *op, uint8
 
 /* qpair.c: into the transport, with a free command id; and those that wait, as far as there are free ones. */
 void qpair_submit_now(struct nvme_qpair *qp, struct nvme_op *op);
+/* A command of the queue pair's own: before those that wait for a command id, and without a time-out. */
+void qpair_submit_first(struct nvme_qpair *qp, struct nvme_op *op);
 void qpair_submit_waiting(struct nvme_qpair *qp);
 
 static inline bool nvme_qpair_is_dead(const struct nvme_qpair *qp) { return qp->machine.state == QPAIR_DEAD; }

@@ -333,6 +333,23 @@ void nvme_qpair_submit_fused(struct nvme_qpair *qp, struct nvme_op *first, struc
  * with NVME_REASON_IO_TIMEOUT. `fn` may close or fail the queue pair. */
 void nvme_qpair_on_timeout(struct nvme_qpair *qp, void (*fn)(struct nvme_qpair *qp, struct nvme_op *op, void *arg));
 uint32_t nvme_qpair_outstanding(const struct nvme_qpair *qp); /* at the target; what waits inside is not counted */
+
+/* --- keys that change ----------------------------------------------------------------------------- */
+
+/* Can it be read, and is it a secret of DH-HMAC-CHAP? Core: any thread that may wait. */
+int nvme_key_check(const struct keyring_key *key, struct err *e) MUST_USE;
+/* "sha256", "ffdhe2048": the bit for nvme_host_opts; 0: there is none of that name. */
+uint32_t nvme_auth_hash_bit(const char *name);
+uint32_t nvme_auth_group_bit(const char *name);
+/* From now on these; references of the caller's, as those in nvme_host_opts. Of a controller: for what it proves from
+ * now on, and in what nvme_ctrlr_login() tells. */
+void nvme_qpair_set_keys(struct nvme_qpair *qp, struct keyring_key *key, struct keyring_key *ctrlr_key);
+void nvme_ctrlr_set_keys(struct nvme_ctrlr *c, struct keyring_key *key, struct keyring_key *ctrlr_key);
+/* Prove who we are once more, by the keys that are set now; commands go on meanwhile. Of a queue pair that is ready, of
+ * a controller's admin queue; one at a time. `done` runs once, later. `e`: it failed, within the connect time-out, or
+ * the queue pair ended before; it has ended in any case then, and `gone` follows. */
+void nvme_qpair_authenticate(struct nvme_qpair *qp, nvme_qpair_event_fn *done, void *arg);
+void nvme_ctrlr_authenticate(struct nvme_ctrlr *c, nvme_qpair_event_fn *done, void *arg);
 uint16_t nvme_qpair_id(const struct nvme_qpair *qp);
 
 /* --- discovery logs: discovery_log.c parses, discovery.c reads -------------------------------- */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* prove.c: a queue pair whose target wants to know who we are: DH-HMAC-CHAP, between Connect and READY.
+/* prove.c: a queue pair whose target wants to know who we are: DH-HMAC-CHAP, between Connect and READY, and again when
+ * somebody asks for that (keys have changed).
  *
  * Messages go in commands of the queue pair's own, one at a time; keys are read, and groups computed in, by a job, for
- * which the queue pair is held. The deadline of the login covers all of it.
+ * which the queue pair is held. The deadline of the login covers all of it; another proof has one of its own.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -19,6 +20,9 @@ struct nvme_proof {
 	struct job job;
 	struct keyring_key *key, *ctrlr_key; /* references: a job may outlive the path that had them */
 	struct err err;                 /* of reading keys */
+	bool asked;                     /* `op` was submitted, and may wait for others */
+	nvme_qpair_event_fn *done;      /* of another proof; NULL: the first, or it was told */
+	void *arg;
 	uint8_t message[FABRIC_AUTH_MESSAGE_MAX];
 };
 
@@ -27,7 +31,7 @@ static void command_done(struct nvme_op *op);
 static void work_in_job(struct job *j);
 static void work_done(struct job *j);
 
-void nvme_proof_start(struct nvme_qpair *qp)
+static struct nvme_proof *proof_make(struct nvme_qpair *qp)
 {
 	const struct nvme_host_opts *o = &qp->opts;
 	struct nvme_proof *p = base_zalloc(sizeof(*p));
@@ -42,7 +46,12 @@ void nvme_proof_start(struct nvme_qpair *qp)
 		.groups = o->auth_groups ? o->auth_groups : FABRIC_AUTH_ALL_GROUPS,
 		.host_nqn = qp->connect_data.hostnqn, .subsystem_nqn = qp->connect_data.subsysnqn,
 		.mutual = o->ctrlr_key != NULL, .t_id = (uint16_t)core_random_u64() });
-	next(p);
+	return p;
+}
+
+void nvme_proof_start(struct nvme_qpair *qp)
+{
+	next(proof_make(qp));
 }
 
 void nvme_proof_free(struct nvme_qpair *qp)
@@ -56,6 +65,16 @@ void nvme_proof_free(struct nvme_qpair *qp)
 	qp->proof = NULL;
 }
 
+/* The queue pair may be gone when it returns. */
+static void tell_again(struct nvme_proof *p, const struct err *e)
+{
+	nvme_qpair_event_fn *done = p->done;
+
+	p->done = NULL;
+	if (done)
+		done(p->qp, e, p->arg);
+}
+
 static void failed(struct nvme_proof *p, const char *why)
 {
 	struct nvme_qpair *qp = p->qp;
@@ -65,6 +84,18 @@ static void failed(struct nvme_proof *p, const char *why)
 	err_set(&e, -EACCES, "queue %u to %s: authentication as %s failed: %s%s%s", qp->qid, net_addr_text(&qp->addr, addr),
 	        qp->connect_data.hostnqn, why, p->err.code ? ": " : "", p->err.text);
 	nvme_qpair_broke(qp, NVME_REASON_LOGIN_REFUSED, &e);
+	tell_again(p, &e);
+}
+
+static void proved(struct nvme_proof *p)
+{
+	fabric_auth_host_fini(&p->a);
+	if (!p->done) {
+		nvme_qpair_proved(p->qp);
+		return;
+	}
+	timer_stop(&p->qp->deadline);
+	tell_again(p, NULL);
 }
 
 static void next(struct nvme_proof *p)
@@ -74,7 +105,7 @@ static void next(struct nvme_proof *p)
 	uint32_t len = sends ? fabric_auth_host_give(&p->a, p->message) : sizeof(p->message);
 
 	if (wants == FABRIC_AUTH_GOOD) {
-		nvme_qpair_proved(p->qp);
+		proved(p);
 		return;
 	}
 	if (wants == FABRIC_AUTH_BAD) {
@@ -89,7 +120,18 @@ static void next(struct nvme_proof *p)
 	p->op.cmd.opc = NVME_ADMIN_FABRICS;
 	p->op.cmd.fctype = sends ? NVME_FABRICS_AUTH_SEND : NVME_FABRICS_AUTH_RECEIVE;
 	p->op.cmd.security = (struct nvme_security){ .spsp0 = 1, .spsp1 = 1, .secp = NVME_AUTH_SECP, .tl = le32_of(len) };
-	qpair_submit_now(p->qp, &p->op);
+	p->asked = true;
+	qpair_submit_first(p->qp, &p->op);
+}
+
+/* The queue pair ended meanwhile. */
+static void ended(struct nvme_proof *p)
+{
+	struct err e = p->qp->err;
+
+	if (!e.code)
+		err_set(&e, -ECANCELED, "queue %u was closed while it proved again who we are", p->qp->qid);
+	tell_again(p, &e);
 }
 
 static void command_done(struct nvme_op *op)
@@ -97,8 +139,11 @@ static void command_done(struct nvme_op *op)
 	struct nvme_proof *p = container_of(op, struct nvme_proof, op);
 	uint16_t status = nvme_op_status(op);
 
-	if (nvme_qpair_is_dead(p->qp))
+	p->asked = false;
+	if (nvme_qpair_is_dead(p->qp)) {
+		ended(p);
 		return;
+	}
 	if (status) {
 		failed(p, nvme_status_text(status, true));
 	} else if (op->data == NVME_OP_TO_HOST && fabric_auth_host_take(&p->a, p->message, op->data_len)) {
@@ -137,7 +182,67 @@ static void work_done(struct job *j)
 {
 	struct nvme_proof *p = container_of(j, struct nvme_proof, job);
 	struct nvme_qpair *qp = p->qp;
+	bool over = nvme_qpair_is_dead(qp);
 
-	if (nvme_qpair_release(qp) && !nvme_qpair_is_dead(qp))
+	if (over)
+		ended(p);
+	if (nvme_qpair_release(qp) && !over)
 		next(p);
+}
+
+/* --- once more --------------------------------------------------------------------------------------------------- */
+
+int nvme_key_check(const struct keyring_key *key, struct err *e)
+{
+	struct fabric_auth_key secret = { 0 };
+	bool good = read_key(key, &secret, e);
+
+	fabric_auth_key_wipe(&secret);
+	return good ? 0 : e->code;
+}
+
+uint32_t nvme_auth_hash_bit(const char *name)
+{
+	int id = fabric_auth_hash_named(name);
+
+	return id < 0 ? 0 : 1u << id;
+}
+
+uint32_t nvme_auth_group_bit(const char *name)
+{
+	int id = fabric_auth_group_named(name);
+
+	return id < 0 ? 0 : 1u << id;
+}
+
+void nvme_qpair_set_keys(struct nvme_qpair *qp, struct keyring_key *key, struct keyring_key *ctrlr_key)
+{
+	qp->opts.key = key;
+	qp->opts.ctrlr_key = ctrlr_key;
+}
+
+/* A command that waits for others has its time still to come. */
+static void again_too_long(struct timer *t)
+{
+	struct nvme_qpair *qp = container_of(t, struct nvme_qpair, deadline);
+	struct nvme_proof *p = qp->proof;
+
+	if (p->asked && nvme_qpair_op(qp, p->op.cid) != &p->op)
+		timer_start(t, qp->opts.connect_timeout_ms * NS_PER_MS, again_too_long);
+	else
+		failed(p, "the target did not answer in time");
+}
+
+void nvme_qpair_authenticate(struct nvme_qpair *qp, nvme_qpair_event_fn *done, void *arg)
+{
+	struct nvme_proof *p;
+
+	assert(!qp->closed && (!qp->proof || !qp->proof->done));
+	nvme_proof_free(qp);
+	p = proof_make(qp);
+	p->done = done;
+	p->arg = arg;
+	if (qp->machine.state == QPAIR_READY)
+		timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, again_too_long);
+	next(p);
 }

@@ -80,6 +80,19 @@ void nvme_qpair_submit(struct nvme_qpair *qp, struct nvme_op *op)
 		defer_run(&qp->fail_defer, fail_all);
 }
 
+void qpair_submit_first(struct nvme_qpair *qp, struct nvme_op *op)
+{
+	op->sent = op->late = op->fused = false;
+	op->began_ns = 0;
+	if (qp->free_count && qp->machine.state != QPAIR_DEAD) {
+		qpair_submit_now(qp, op);
+		return;
+	}
+	queue_push_front(&qp->waiting, &op->link);
+	if (qp->machine.state == QPAIR_DEAD)
+		defer_run(&qp->fail_defer, fail_all);
+}
+
 void nvme_qpair_submit_fused(struct nvme_qpair *qp, struct nvme_op *first, struct nvme_op *second)
 {
 	assert(!qp->closed);

@@ -229,6 +229,8 @@ static void serve(struct nvmf_qpair *qp)
 	qp->served = true;
 	qp->last_seen = &qp->ctrlr->seen[qp->qid].ns;
 	nvmf_qpair_seen(qp);
+	if (!qp->qid)
+		nvmf_ctrlr_arrived(qp->ctrlr);
 }
 
 static void after_message(struct nvmf_auth *auth)

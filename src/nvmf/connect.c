@@ -143,9 +143,16 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 		ctrlr->kato_ms = NVMF_DISCOVERY_KATO_MS;
 	c->ctrlr = ctrlr;
 	c->seat = nvmf_seat_make(ctrlr, c->qp, 0);
-	notify(c->qp->target->core, NOTIFY_HOST_CONNECTED, "%s %s", ctrlr->who.name, s->nqn);
-	log_info("host %s connected to %s as controller %u", ctrlr->who.name, s->nqn, ctrlr->cntlid);
 	return NVME_SC_SUCCESS;
+}
+
+/* After the proof, where one is asked for: a stranger has not arrived. */
+void nvmf_ctrlr_arrived(struct nvmf_ctrlr *c)
+{
+	if (atomic_exchange(&c->arrived, true))
+		return;
+	notify(c->target->core, NOTIFY_HOST_CONNECTED, "%s %s", c->who.name, c->nqn);
+	log_info("host %s connected to %s as controller %u", c->who.name, c->nqn, c->cntlid);
 }
 
 static struct nvmf_ctrlr *find_ctrlr(struct nvmf_subsystem *s, uint16_t cntlid)
@@ -200,6 +207,8 @@ static void decide_on_control(struct msg *m)
 	          le16_get(c->req->cmd.connect.qid), (int)sizeof(c->data.subsysnqn), c->data.subsysnqn, c->status);
 	if (c->seat) {
 		c->must_authenticate = nvmf_subsystem_wants_proof(s, c->data.hostnqn);
+		if (!c->must_authenticate)
+			nvmf_ctrlr_arrived(c->ctrlr);
 		c->seat->size = (uint16_t)(le16_get(c->req->cmd.connect.sqsize) + 1);
 		c->seat->local = c->local;
 		c->seat->peer = c->peer;

@@ -205,7 +205,7 @@ static void ctrlr_free(struct nvmf_ctrlr *c)
 	assert(list_empty(&c->seats) && !c->aer_count);
 	list_del(&c->link);
 	r->count--;
-	if (!c->unborn)
+	if (atomic_load(&c->arrived))
 		notify(t->core, NOTIFY_HOST_DISCONNECTED, "%s %s", c->who.name, c->nqn);
 	list_each_safe(l, &r->waiters) {
 		struct nvmf_roster_wait *w = list_entry(l, struct nvmf_roster_wait, link);

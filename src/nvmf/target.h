@@ -253,6 +253,7 @@ struct nvmf_ctrlr {
 	bool resetting;                   /* I/O queues are told to go; waits for them and for the lease */
 	bool revoking;                    /* the lease */
 	bool unborn;                      /* no seat yet */
+	_Atomic bool arrived;             /* people were told: its host is who it says it is, as far as that is asked */
 	struct nvmf_seat **seat_by_qid;
 	struct bdev_lease_revoke revoke;
 	struct msg control_msg, home_msg; /* a reset's way there and back */
@@ -371,6 +372,8 @@ static inline bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn
 void nvmf_seat_unpin(struct nvmf_seat *s);                                 /* after pins++ */
 void nvmf_ctrlr_reset_on_control(struct msg *m);
 void nvmf_abort_on_control(struct msg *m);
+/* Its host is in: people are told, once. Any core. */
+void nvmf_ctrlr_arrived(struct nvmf_ctrlr *c);
 struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local);
 struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, uint16_t qid);
 

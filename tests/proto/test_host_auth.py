@@ -111,3 +111,110 @@ def test_gone_in_the_middle(daemon, target, keyed):
     for name in ("host", "ctrlr"):
         daemon.rpc("keyring_file_remove_key", name=name)
     detach(daemon)
+
+
+# --- keys that change ------------------------------------------------------------------------------------------------
+
+def proofs(target):
+    """How many queues the target has let in, by its log."""
+    return target.log().count(": authenticated both ways") + target.log().count(": authenticated one way")
+
+
+def set_keys(daemon, **keys):
+    return daemon.rpc("bdev_nvme_set_keys", name="Nvme0", **keys)
+
+
+def test_keys_change(daemon, target, keyed, tmp_path):
+    """A key could not be exchanged without an end of the disk; or some queues would go on with the old one."""
+    path = Secret.make(2).file(tmp_path / "next")
+    daemon.rpc("keyring_file_add_key", name="next", path=path)
+    target.rpc("keyring_file_add_key", name="next", path=path)
+    target.rpc("log_set_print_level", level="INFO")
+    attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr")
+    gateway = daemon.serve("Nvme0n1", nqn="nqn.2016-06.io.gantry:gateway")
+    with Host(gateway.port, gateway.nqn) as host:
+        host.io.write(0, b"x" * 4096)
+        count = len(queues(target, keyed))
+        assert count > 1
+        wait_until(lambda: proofs(target) == count, "all queues' proofs")
+        target.rpc("nvmf_subsystem_set_keys", nqn=keyed.nqn, host=US, dhchap_key="next")
+        assert set_keys(daemon, dhchap_key="next", dhchap_ctrlr_key="ctrlr") is True
+        wait_until(lambda: proofs(target) == 2 * count, "all queues' proofs by the new key")
+        assert host.io.read(0, 8) == b"x" * 4096
+        assert daemon.rpc("bdev_nvme_get_controllers", name="Nvme0")[0]["ctrlrs"][0]["state"] == "enabled"
+    assert "'dhchap_key': 'next', 'dhchap_ctrlr_key': 'ctrlr'" in str(daemon.rpc("save_config"))
+    daemon.rpc("nvmf_delete_subsystem", nqn=gateway.nqn)
+    # The old one is given back only when nothing of that connection is left.
+    daemon.rpc("keyring_file_remove_key", name="host")
+    assert [k["removed"] for k in daemon.rpc("keyring_get_keys") if k["name"] == "host"] == [True]
+    daemon.rpc("bdev_nvme_reset_controller", name="Nvme0")
+    assert not [k for k in daemon.rpc("keyring_get_keys") if k["name"] == "host"]
+    assert states(daemon) == ["enabled"]
+    detach(daemon)
+
+
+def test_keys_that_do_not_fit(daemon, target, keyed, tmp_path):
+    """Who gives a wrong key would not hear of it; or the path would stay lost when the right one comes."""
+    attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr", reconnect_delay_sec=1,
+           ctrlr_loss_timeout_sec=-1)
+    for match, keys in (("dhchap_key: there is no key 'none'", {"dhchap_key": "none"}),
+                        ("is of no use without dhchap_key", {"dhchap_ctrlr_key": "ctrlr"})):
+        with pytest.raises(RpcError, match=match):
+            set_keys(daemon, **keys)
+    text = (tmp_path / "wrong").read_text()
+    (tmp_path / "wrong").write_text(text[:20] + ("B" if text[20] == "A" else "A") + text[21:])
+    with pytest.raises(RpcError, match="dhchap_key: key 'wrong' has a wrong checksum"):
+        set_keys(daemon, dhchap_key="wrong")
+    (tmp_path / "wrong").write_text(text)
+    assert states(daemon) == ["enabled"]
+    assert "'dhchap_key': 'host'" in str(daemon.rpc("save_config"))
+    for keys, match in (({"dhchap_key": "wrong"}, "refuses us: authentication failed"),
+                        ({"dhchap_key": "host", "dhchap_ctrlr_key": "wrong"}, "its controller key differs")):
+        with pytest.raises(RpcError, match=match):
+            set_keys(daemon, **keys)
+        wait_until(lambda: states(daemon) != ["enabled"], "the path to be lost")
+        set_keys(daemon, dhchap_key="host", dhchap_ctrlr_key="ctrlr")
+        wait_state(daemon, "enabled", timeout_s=60)
+    detach(daemon)
+
+
+def test_keys_of_a_path_that_is_not_there(daemon, target, keyed):
+    """It would come back by the old key, and be refused for ever."""
+    attach(daemon, keyed, hostnqn=US, dhchap_key="host", reconnect_delay_sec=1, ctrlr_loss_timeout_sec=-1)
+    target.kill()
+    wait_until(lambda: states(daemon) != ["enabled"], "the path to be lost")
+    set_keys(daemon, dhchap_key="wrong")
+    target.again()
+    target.rpc("nvmf_subsystem_set_keys", nqn=keyed.nqn, host=US, dhchap_key="wrong")
+    wait_state(daemon, "enabled", timeout_s=60)
+    set_keys(daemon)
+    assert "dhchap_key" not in str(daemon.rpc("save_config"))
+    assert states(daemon) == ["enabled"]    # asked for no proof, nothing changes before it connects again
+    detach(daemon)
+
+
+def test_what_is_offered(daemon, target, keyed):
+    """bdev_nvme_set_options would have no effect: a hash or group that was ruled out would be used."""
+    for options, match in (({"dhchap_digests": ["md5"]}, "there is no 'md5'"),
+                           ({"dhchap_dhgroups": []}, "dhchap_dhgroups: with an empty list")):
+        with pytest.raises(RpcError, match=match):
+            daemon.rpc("bdev_nvme_set_options", **options)
+    daemon.rpc("bdev_nvme_set_options", dhchap_digests=["sha384"], dhchap_dhgroups=["ffdhe2048"])
+    attach(daemon, keyed, hostnqn=US, dhchap_key="host")
+    wait_until(lambda: {(q["auth"]["digest"], q["auth"]["dhgroup"]) for q in queues(target, keyed)} ==
+               {("sha384", "ffdhe2048")}, "all queues' proofs")
+    detach(daemon)
+    saved = str(daemon.rpc("save_config"))
+    assert "'dhchap_digests': ['sha384']" in saved and "'dhchap_dhgroups': ['ffdhe2048']" in saved
+
+
+def test_a_host_is_connected_when_it_has_proved_itself(daemon, target, keyed):
+    """Anybody could make people believe that a host is there."""
+    def told():
+        return [e["type"] for e in target.rpc("notify_get_notifications") if e["type"].startswith("host_")]
+    refused(daemon, keyed, "authentication failed", dhchap_key="wrong")
+    assert told() == []
+    attach(daemon, keyed, hostnqn=US, dhchap_key="host")
+    wait_until(lambda: told() == ["host_connected"], "the host to be told of")
+    detach(daemon)
+    wait_until(lambda: told() == ["host_connected", "host_disconnected"], "its end")

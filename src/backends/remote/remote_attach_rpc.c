@@ -174,6 +174,8 @@ void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 	h->ack_timeout_ms = o->ack_timeout_ms;
 	h->cm_timeout_ms = o->cm_timeout_ms;
 	h->tos = o->transport_tos;
+	h->auth_hashes = o->auth_hashes;
+	h->auth_groups = o->auth_groups;
 	h->connect_timeout_ms = o->connect_timeout_ms;
 	h->io_timeout_ms = o->action_on_timeout == REMOTE_TIMEOUT_NONE ? 0 : (uint32_t)div_up(o->timeout_us, 1000);
 	h->admin_timeout_ms = o->action_on_timeout == REMOTE_TIMEOUT_NONE ? 0 : (uint32_t)div_up(o->timeout_admin_us,

@@ -102,6 +102,8 @@ void remote_lane_news(struct remote_lane *l, uint32_t news);
 void remote_lane_set_state(struct remote_lane *l, enum remote_lane_state public);
 void remote_lane_opened(struct remote_lane *l); /* by its queue pair, or by `via` */
 void remote_lane_trouble(struct remote_lane *l, enum nvme_reason reason, const struct err *e);
+/* What a queue pair that is made now needs: the path's, with the keys of now. */
+struct nvme_login remote_lane_login(const struct remote_lane *l);
 /* A new queue pair, of this core, with the callbacks of this lane. */
 struct nvme_qpair *remote_lane_connect(struct remote_lane *l, const struct nvme_login *login);
 /* Ask the controller to end a command early. False: another one is being asked for. */

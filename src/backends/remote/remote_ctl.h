@@ -67,6 +67,11 @@ struct remote_path_ctl {
 	uint16_t last_cntlid;
 	uint32_t kato_ms, cqt_ms;       /* of the last controller */
 	bool traffic_based;
+	/* remote_keys.c */
+	struct remote_rekey *rekey;     /* who waits for its proof; NULL: nobody, or none is on */
+	bool proving, prove_again;      /* prove_again: keys changed when it was not up, or by a proof that was on */
+	struct keyring_key **old_keys;  /* references that a controller and its queue pairs may still use */
+	uint32_t old_key_count;
 	bool disabled_too_soon;         /* it says so while commands still run: disabling it is no fence */
 };
 
@@ -76,6 +81,23 @@ struct remote_path_ctl {
 void remote_look_stopped(struct remote *r);
 void remote_forgot(struct remote *r);
 void remote_opts_default(struct remote_opts *ret_opts);
+
+/* --- remote_keys.c ----------------------------------------------------------------------------------------- */
+
+/* Who waits until all paths that are up have proved themselves by new keys; caller's memory. */
+struct remote_rekey {
+	void (*done)(struct remote_rekey *w);
+	struct err err;                 /* the first that failed; code 0: none */
+	uint32_t left;
+};
+/* Other keys for all paths, from now on (NULL: none); those that are up prove themselves by them, and are lost, to come
+ * back by their own rules, if they cannot. `w->done` runs once, maybe before this returns. Errors: one is being changed
+ * already. */
+int remote_group_set_keys(struct remote_group *g, struct keyring_key *key, struct keyring_key *ctrlr_key,
+                          struct remote_rekey *w, struct err *e) MUST_USE;
+/* Of remote_path.c: it came up; its controller is closed; it is freed. */
+void remote_keys_up(struct remote_path *p);
+void remote_keys_closed(struct remote_path *p);
 
 /* --- remote_turns.c ---------------------------------------------------------------------------------------- */
 

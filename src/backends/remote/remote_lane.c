@@ -111,6 +111,29 @@ static void replay_on_control(struct msg *m)
 		p->replay_done(p);
 }
 
+static void prove_on_core(struct msg *m);
+
+void remote_lanes_prove(struct remote_path *p, void (*done)(struct remote_path *p))
+{
+	assert(!p->proofs_left);
+	p->prove_done = done;
+	p->prove_err = (struct err){ 0 };
+	p->proofs_left = lane_count(p);
+	for (uint32_t i = 0; i < lane_count(p); i++)
+		msg_send(remote_lane_reactor(&p->lanes[i]), &p->lanes[i].prove_msg, prove_on_core);
+}
+
+static void proved_on_control(struct msg *m)
+{
+	struct remote_lane *l = container_of(m, struct remote_lane, prove_msg);
+	struct remote_path *p = l->path;
+
+	if (l->prove_err.code && !p->prove_err.code)
+		p->prove_err = l->prove_err;
+	if (--p->proofs_left == 0)
+		p->prove_done(p);
+}
+
 /* --- news of a core ----------------------------------------------------------------------------------------- */
 
 static void news_on_control(struct msg *m)
@@ -241,10 +264,21 @@ struct nvme_qpair *remote_lane_connect(struct remote_lane *l, const struct nvme_
 	return qp;
 }
 
+struct nvme_login remote_lane_login(const struct remote_lane *l)
+{
+	struct nvme_login login = l->path->login;
+
+	if (l->keyed) {
+		login.opts.key = l->key;
+		login.opts.ctrlr_key = l->ctrlr_key;
+	}
+	return login;
+}
+
 /* `within_ms` 0: the whole connect time-out. */
 static struct nvme_login login_within(const struct remote_lane *l, uint32_t within_ms)
 {
-	struct nvme_login login = l->path->login;
+	struct nvme_login login = remote_lane_login(l);
 
 	if (within_ms)
 		login.opts.connect_timeout_ms = within_ms;
@@ -328,7 +362,7 @@ static void up_on_core(struct msg *m)
 
 	assert(!l->up && !l->qp);
 	l->up = true;
-	l->troubled = false;
+	l->troubled = l->keyed = false;
 	l->life = l->path->told_life;
 	l->via = l->core_index < queues ? NULL : &l->path->lanes[l->core_index % queues];
 	l->refused_told = false;
@@ -365,6 +399,36 @@ static void replay_on_core(struct msg *m)
 
 	remote_limbo_release(l, l->path->replay_life);
 	msg_send(core_control(l->path->group->remote->core), &l->replay_msg, replay_on_control);
+}
+
+static void proved(struct nvme_qpair *qp, const struct err *e, void *arg)
+{
+	struct remote_lane *l = arg;
+
+	(void)qp;
+	if (e)
+		l->prove_err = *e;
+	msg_send(core_control(l->path->group->remote->core), &l->prove_msg, proved_on_control);
+}
+
+/* A queue pair that is being made takes the new keys, if it has not begun to prove itself. */
+static void prove_on_core(struct msg *m)
+{
+	struct remote_lane *l = container_of(m, struct remote_lane, prove_msg);
+	const struct nvme_host_opts *o = &l->path->opts.host; /* constant until all have answered */
+
+	l->prove_err = (struct err){ 0 };
+	l->keyed = true;
+	l->key = o->key;
+	l->ctrlr_key = o->ctrlr_key;
+	if (l->qp)
+		nvme_qpair_set_keys(l->qp, l->key, l->ctrlr_key);
+	if (l->next)
+		nvme_qpair_set_keys(l->next, l->key, l->ctrlr_key);
+	if (l->key && l->qp && l->state == REMOTE_LANE_OPEN_STATE)
+		nvme_qpair_authenticate(l->qp, proved, l);
+	else
+		proved(NULL, NULL, l);
 }
 
 /* --- time-outs and aborts ----------------------------------------------------------------------------------- */

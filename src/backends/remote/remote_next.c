@@ -52,12 +52,15 @@ void remote_next_early(struct msg *m)
 void remote_next_up(struct remote_lane *l)
 {
 	bool keep = keeps_warm(l) && l->state == REMOTE_LANE_CLOSED_STATE && l->core_index < remote_lane_queues(l);
+	struct nvme_login login;
 
 	l->told_early = false;
-	if (!keep)
+	if (!keep) {
 		remote_next_close(l);
-	else if (!l->next)
-		make_next(l, &l->path->login);
+	} else if (!l->next) {
+		login = remote_lane_login(l);
+		make_next(l, &login);
+	}
 }
 
 void remote_next_close(struct remote_lane *l)
@@ -120,13 +123,14 @@ void remote_next_told(struct remote_lane *l, const struct err *e)
 static void retry_due(struct timer *t)
 {
 	struct remote_lane *l = container_of(t, struct remote_lane, retry);
+	struct nvme_login login = remote_lane_login(l);
 
 	assert(l->up && !l->next);
 	if (l->state == REMOTE_LANE_CLOSED_STATE) {
-		make_next(l, &l->path->login);
+		make_next(l, &login);
 	} else if (l->via && l->state == REMOTE_LANE_OPEN_STATE) {
 		l->next_logs_in = true;
-		l->next = remote_lane_connect(l, &l->path->login);
+		l->next = remote_lane_connect(l, &login);
 	}
 }
 

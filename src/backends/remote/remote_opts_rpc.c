@@ -20,6 +20,7 @@ struct set {
 	char *reservations;
 	char *write_replay;
 	struct remote_multipath_args multipath_opts;
+	struct rpc_texts dhchap_digests, dhchap_dhgroups;
 };
 
 static const char *const actions[] = { "none", "reset", "abort", NULL };
@@ -70,6 +71,11 @@ static const struct rpc_param set_params[] = {
 	RPC_PARAM(struct set, reservations, .choices = reservers,
 	          .doc = "Whose reservations hosts of a disk make: this daemon's (local), or, for one host at a time, "
 		"those of the namespace at its target."),
+	RPC_PARAM(struct set, dhchap_digests,
+	          .doc = "Hashes that are offered to prove who we are: sha256, sha384, sha512; all when left out."),
+	RPC_PARAM(struct set, dhchap_dhgroups,
+	          .doc = "Diffie-Hellman groups that are offered for it: null, ffdhe2048, ffdhe3072, ffdhe4096, ffdhe6144, "
+	                 "ffdhe8192; all when left out."),
 	RPC_IGNORED("arbitration_burst", .doc = "Queues are served in turn."),
 	RPC_IGNORED("low_priority_weight", .doc = "As above."),
 	RPC_IGNORED("medium_priority_weight", .doc = "As above."),
@@ -82,8 +88,6 @@ static const struct rpc_param set_params[] = {
 	RPC_IGNORED("rdma_srq_size", .doc = "Each queue has a receive for every command that it may send: 16 bytes each."),
 	RPC_IGNORED("rdma_max_cq_size", .doc = "Completion queues grow with their connections, as far as adapters go."),
 	RPC_IGNORED("rdma_umr_per_io", .doc = "No memory is registered for single I/Os."),
-	RPC_IGNORED("dhchap_digests", .doc = "All are offered; the target chooses."),
-	RPC_IGNORED("dhchap_dhgroups", .doc = "All are offered; the target chooses."),
 };
 
 static uint8_t index_of(const char *const *names, const char *name)
@@ -109,6 +113,28 @@ static int times_from(struct rpc_call *call, const struct set *a, struct remote_
 		o->reconnects_grow = t.reconnects_grow;
 	}
 	return rc;
+}
+
+static int set_from(struct rpc_call *call, const char *param, const struct rpc_texts *names,
+                    uint32_t (*bit_of)(const char *name), uint32_t *set, struct err *e)
+{
+	uint32_t bits = 0;
+
+	if (!rpc_given(call, param))
+		return 0;
+	for (size_t i = 0; i < names->count; i++) {
+		uint32_t bit = bit_of(names->at[i]);
+
+		if (!bit)
+			return err_set(e, ERR_BAD_PARAM, "%s: there is no '%s'; see the method's help for those that exist", param,
+			               names->at[i]);
+		bits |= bit;
+	}
+	if (!bits)
+		return err_set(e, ERR_BAD_PARAM, "%s: with an empty list no target could be proved anything; leave it out "
+		               "for all", param);
+	*set = bits;
+	return 0;
 }
 
 /* What was given, into a copy of what is in force. */
@@ -152,6 +178,9 @@ static int opts_from(struct rpc_call *call, const struct set *a, struct remote_o
 		o->selector = selector;
 		o->rr_min_io = m->min_io;
 	}
+	if (set_from(call, "dhchap_digests", &a->dhchap_digests, nvme_auth_hash_bit, &o->auth_hashes, e) != 0 ||
+	    set_from(call, "dhchap_dhgroups", &a->dhchap_dhgroups, nvme_auth_group_bit, &o->auth_groups, e) != 0)
+		return e->code;
 	return times_from(call, a, o, e);
 }
 

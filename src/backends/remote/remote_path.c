@@ -278,6 +278,7 @@ void remote_path_scanned(struct remote_path *p)
 	ctl->early = false;
 	p->rest_ms = rest_ms(p, login.opts.connect_timeout_ms);
 	remote_lanes_up(p, &login);
+	remote_keys_up(p);
 	remote_group_changed(p->group);
 	remote_path_tell(&ctl->firsts, NULL);
 	remote_path_tell(&ctl->resets, NULL);
@@ -409,6 +410,7 @@ static void closed(void *arg)
 	struct remote_path *p = arg;
 
 	p->ctrlr = NULL;
+	remote_keys_closed(p);
 	decide(p);
 }
 
@@ -643,7 +645,7 @@ static void path_free(struct remote_wait *w)
 	struct remote_group *g = p->group;
 	struct remote_injection *i, *next;
 
-	assert(!p->ctrlr && !ctl->life_count && !ctl->replaying);
+	assert(!p->ctrlr && !ctl->life_count && !ctl->replaying && !ctl->proving && !ctl->old_key_count);
 	timer_stop(&ctl->delay);
 	timer_stop(&ctl->expiry);
 	timer_stop(&ctl->limbo);
@@ -688,7 +690,7 @@ static void end_now(struct remote_path *p)
 		remote_lives_look(p);
 		return;
 	}
-	if (ctl->freeing || ctl->life_count || ctl->replaying || ctl->reading)
+	if (ctl->freeing || ctl->life_count || ctl->replaying || ctl->reading || ctl->proving)
 		return;
 	ctl->freeing = true;
 	ctl->unpublished.done = path_free;

@@ -52,6 +52,7 @@ struct remote_opts {
 	int32_t ctrlr_loss_timeout_sec;
 	uint32_t reconnect_delay_sec, fast_io_fail_timeout_sec;
 	uint8_t transport_tos;
+	uint32_t auth_hashes, auth_groups;      /* see nvme_host_opts */
 	bool disable_auto_failback;
 	bool reconnects_grow;                   /* reconnect_delay_sec is where the delay begins */
 	bool generate_uuids;
@@ -178,7 +179,7 @@ struct remote_lane {
 	struct list early;              /* remote_io.link: of other cores,
 		which heard of a new life before this one did */
 	/* From control and back as the answer; each at most once under way. */
-	struct msg up_msg, down_msg, replay_msg;
+	struct msg up_msg, down_msg, replay_msg, prove_msg;
 	/* To control. The message is under way while `news` is not 0. */
 	struct msg news_msg, abort_msg;
 	_Atomic uint32_t news;
@@ -191,6 +192,10 @@ struct remote_lane {
 	struct timer aborted;           /* what was aborted is to be answered until then */
 	bool abort_late, abort_failed;  /* late: because it took too long; if that fails the path is reset */
 	struct nvme_op abort_op;
+	/* Keys that were changed in this life: those in path->login are out of date. The path's references. */
+	bool keyed;
+	struct keyring_key *key, *ctrlr_key;
+	struct err prove_err;           /* control's once prove_msg is back; code 0: it went well */
 };
 
 /* Of a group, one for each core, control last; CTL makes the array zeroed and calls remote_group_cores_init(). */
@@ -375,7 +380,10 @@ struct remote_path {
 	uint16_t crdt_100ms[3];
 	uint32_t replay_life, downs_left, replays_left;
 	uint32_t left_in_limbo;         /* I/Os, when the last down was done */
+	uint32_t proofs_left;
+	struct err prove_err;           /* the first that failed */
 	void (*down_done)(struct remote_path *p), (*replay_done)(struct remote_path *p);
+	void (*prove_done)(struct remote_path *p);
 };
 
 struct remote_ns {                      /* what control knows of one namespace over one path */
@@ -453,6 +461,9 @@ void remote_lanes_up(struct remote_path *p, const struct nvme_login *login); /* 
  * the connections that they will need. Before an up, once; remote_lanes_down() instead of that
  * up takes it back. Core: control. Memory: `login` is copied. */
 void remote_lanes_early(struct remote_path *p, const struct nvme_login *login);
+/* The path's keys (opts.host) are others now: each core takes them, and proves again who we are where it has a queue
+ * pair. Core: control; one call at a time. Then: `done`, with p->prove_err. */
+void remote_lanes_prove(struct remote_path *p, void (*done)(struct remote_path *p));
 /* Every core takes its I/O off this path (to another one, to wait, into limbo) and closes its queue pair.
  * Core: control. Then: `done` runs there when all have; only then the controller is closed. */
 void remote_lanes_down(struct remote_path *p, void (*done)(struct remote_path *p));

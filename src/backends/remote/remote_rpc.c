@@ -188,6 +188,7 @@ void remote_rpc_init(struct remote_rpc *rr, struct bdev_rpc *br)
 	bdev_rpc_add_saver(br, &rr->saver);
 	remote_opts_rpc_add(rr);
 	remote_attach_rpc_add(rr);
+	remote_keys_rpc_add(rr);
 	remote_show_rpc_add(rr);
 	remote_paths_rpc_add(rr);
 	remote_admin_rpc_add(rr);

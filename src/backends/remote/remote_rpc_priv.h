@@ -46,6 +46,7 @@ void remote_paths_rpc_save(struct remote_rpc *rr, struct json_object *array);
 void remote_discovery_rpc_add(struct remote_rpc *rr);
 void remote_discovery_rpc_save(struct remote_rpc *rr, struct json_object *array);
 void remote_admin_rpc_add(struct remote_rpc *rr);
+void remote_keys_rpc_add(struct remote_rpc *rr);
 void remote_show_rpc_add(struct remote_rpc *rr);
 
 #endif
