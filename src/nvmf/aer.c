@@ -14,6 +14,7 @@ static const struct event events[NVMF_EVENT_COUNT] = {
 	[NVMF_EVENT_ANA]        = { NVME_OAES_ANA,       NVME_AER_NOTICE_ANA },
 	[NVMF_EVENT_DISCOVERY]  = { NVME_OAES_DISCOVERY, NVME_AER_NOTICE_DISC_CHANGED },
 	[NVMF_EVENT_RESERVATION] = { 0,                  NVME_AER_CSS_NVM_RESERVATION },
+	[NVMF_EVENT_CCR]        = { NVME_OAES_CCR,       NVME_AER_NOTICE_CCR_COMPLETED },
 };
 
 bool nvmf_aer_parse(struct nvmf_req *req)

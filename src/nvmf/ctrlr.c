@@ -53,6 +53,7 @@ static void defaults(struct nvmf_ctrlr *c)
 	c->changed_ns_all = false;
 	nvmf_resv_reset(c);
 	atomic_store(&c->copy_formats, 0);
+	nvmf_ccr_reset(c);
 	c->arbitration = c->power = c->error_recovery = c->write_atomic = c->host_behavior_acre = 0;
 	c->temp_over = NVMF_TEMPERATURE_WARNING;
 	c->temp_under = 0;

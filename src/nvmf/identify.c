@@ -98,6 +98,13 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 		             NVME_ANACAP_PERSISTENT_LOSS | NVME_ANACAP_CHANGE;
 		id->anagrpmax = id->nanagrpid = le32_of(s->ns_max);
 	}
+	id->cqt = le16_of(t->cqt_ms);
+	if (t->ccr_limit) {
+		id->ciu = atomic_load(&req->qpair->ctrlr->ciu);
+		id->cirn = le64_of(atomic_load(&req->qpair->ctrlr->cirn));
+		id->ccrl = t->ccr_limit;
+		id->oaes = le32_of(le32_get(id->oaes) | NVME_OAES_CCR);
+	}
 	id->frmw = 1 << 1 | 1; /* one slot, read only */
 	id->lpa |= NVME_LPA_CMD_EFFECTS;
 	id->wctemp = le16_of(NVMF_TEMPERATURE_WARNING);

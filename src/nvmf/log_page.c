@@ -26,6 +26,8 @@ static const struct page_kind *kind_of(const struct nvmf_req *req)
 		return NULL;
 	if (req->cmd.get_log_page.lid == NVME_LOG_ANA && !(s && s->ana_reporting))
 		return NULL;
+	if (req->cmd.get_log_page.lid == NVME_LOG_CROSS_CTRL_RESET && !req->qpair->target->ccr_limit)
+		return NULL;
 	return k;
 }
 
@@ -143,7 +145,7 @@ static void make_effects(struct nvmf_req *req, const struct nvmf_subsystem *s, s
 	for (uint32_t opc = 0; opc < 256; opc++) {
 		const struct nvmf_handler *h = nvmf_admin_handler((uint8_t)opc);
 
-		if (h)
+		if (h && (opc != NVME_ADMIN_CROSS_CTRL_RESET || req->qpair->target->ccr_limit))
 			log->acs[opc] = le32_of(NVME_CMD_EFFECTS_CSUPP | h->effects);
 		h = nvmf_io_handler((uint8_t)opc);
 		if (h && io_possible(s, (uint8_t)opc))
@@ -164,6 +166,12 @@ static void make_reservation(struct nvmf_req *req, const struct nvmf_subsystem *
 	p->len = sizeof(struct nvme_resv_notification_log);
 }
 
+static void make_ccr(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
+{
+	p->len = nvmf_ccr_log_make(req->qpair->ctrlr, (struct nvme_ccr_log *)p->small,
+	                           req->cmd.get_log_page.lsp_rae & NVME_LOG_CCR_LSP_RMC);
+}
+
 static void make_discovery(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
 {
 	p->data = nvmf_discovery_log_make(req->qpair->ctrlr, &p->len);
@@ -178,5 +186,6 @@ static const struct page_kind kinds[256] = {
 	[NVME_LOG_CMD_EFFECTS] = { make_effects,    false,     true,  false, 0 },
 	[NVME_LOG_ANA]         = { make_ana,        false,     true,  true,  NVMF_EVENT_ANA },
 	[NVME_LOG_RESERVATION] = { make_reservation, false,    true,  true,  NVMF_EVENT_RESERVATION },
+	[NVME_LOG_CROSS_CTRL_RESET] = { make_ccr,   false,     true,  true,  NVMF_EVENT_CCR },
 	[NVME_LOG_DISCOVER]    = { make_discovery,  true,      false, true,  NVMF_EVENT_DISCOVERY },
 };

@@ -38,6 +38,8 @@ void nvmf_flight_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_flight_save(struct nvmf_target *t, struct json_object *array);
 void nvmf_get_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_place_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_failover_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_failover_save(struct nvmf_target *t, struct json_object *array);
 /* False: answered. */
 bool nvmf_rpc_set_poll_groups_mask(struct rpc_call *call, struct nvmf_target *t, const char *mask);
 char *nvmf_rpc_poll_groups_mask(struct nvmf_target *t); /* heap */

@@ -11,6 +11,7 @@
 static void ctrlr_go_on(struct nvmf_ctrlr *c);
 static void revoke(struct nvmf_ctrlr *c);
 static void revoked(struct bdev_lease_revoke *r);
+static void quiesce_late(struct timer *t);
 static void ctrlr_free(struct nvmf_ctrlr *c);
 static void mail_send(struct nvmf_seat *s);
 static void mail_on_core(struct msg *m);
@@ -34,8 +35,10 @@ struct nvmf_roster *nvmf_roster_make(struct nvmf_target *t, bool discovery)
 void nvmf_roster_unref(struct nvmf_target *t, struct nvmf_roster *r)
 {
 	assert(r->refs > 0);
-	if (--r->refs == 0)
-		free(r);
+	if (--r->refs)
+		return;
+	free(r->gone);
+	free(r);
 }
 
 static bool roster_has(struct nvmf_roster *r, struct nvmf_roster_wait *w)
@@ -130,6 +133,7 @@ struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *
 	c->seat_by_qid = base_zalloc((c->io_queues_max + 1u) * sizeof(*c->seat_by_qid));
 	c->listen_addr = *local;
 	bdev_lease_init(&c->lease);
+	nvmf_ccr_init(c);
 	list_init(&c->seats);
 	list_add_tail(&c->roster->ctrlrs, &c->link);
 	c->unborn = true;
@@ -170,6 +174,8 @@ static void revoke(struct nvmf_ctrlr *c)
 	if (c->revoking || c->discovery)
 		return;
 	c->revoking = true;
+	if (c->target->cqt_ms)
+		timer_start(&c->quiesce, c->target->cqt_ms * NS_PER_MS, quiesce_late);
 	bdev_lease_revoke(c->target->core, &c->lease, &c->revoke, revoked);
 }
 
@@ -178,7 +184,17 @@ static void revoked(struct bdev_lease_revoke *r)
 	struct nvmf_ctrlr *c = container_of(r, struct nvmf_ctrlr, revoke);
 
 	c->revoking = false;
+	timer_stop(&c->quiesce);
 	ctrlr_go_on(c);
+}
+
+/* What its host sends again by another controller may be overtaken: people should know. */
+static void quiesce_late(struct timer *t)
+{
+	struct nvmf_ctrlr *c = container_of(t, struct nvmf_ctrlr, quiesce);
+
+	log_warning("host %s, controller %u: has ended, and a device has had I/O of it in hand for %u ms since (CQT): "
+	            "nvmf_set_failover tells hosts to wait for longer", c->who.name, c->cntlid, c->target->cqt_ms);
 }
 
 static bool io_queues_gone(const struct nvmf_ctrlr *c)
@@ -189,8 +205,10 @@ static bool io_queues_gone(const struct nvmf_ctrlr *c)
 /* Something it may have waited for has happened. */
 static void ctrlr_go_on(struct nvmf_ctrlr *c)
 {
+	nvmf_ccr_look(c);
 	if (c->resetting && !c->revoking && io_queues_gone(c)) {
 		c->resetting = false;
+		nvmf_ccr_renew(c);
 		carry_send(&c->admin_seat->home, &c->home_msg, nvmf_ctrlr_reset_done);
 	}
 	if (!c->seat_count && !c->revoking && !c->unborn)
@@ -203,6 +221,7 @@ static void ctrlr_free(struct nvmf_ctrlr *c)
 	struct nvmf_roster *r = c->roster;
 
 	assert(list_empty(&c->seats) && !c->aer_count);
+	nvmf_ccr_fini(c);
 	list_del(&c->link);
 	r->count--;
 	if (atomic_load(&c->arrived))
@@ -323,6 +342,8 @@ static void mail_on_core(struct msg *m)
 		nvmf_resv_noted(qp && !s->qid && s->ctrlr->admin_qp == qp ? s->ctrlr : NULL, s->notes_now);
 		s->notes_now = NULL;
 	}
+	if (qp && (s->mail_now & NVMF_MAIL_CCR) && !s->qid && s->ctrlr->admin_qp == qp)
+		nvmf_event_raise(s->ctrlr, NVMF_EVENT_CCR);
 	if (qp && (s->mail_now & NVMF_MAIL_DISCONNECT) && !qp->closing)
 		qp->transport->ops->qpair_disconnect(qp);
 	msg_send(core_control(s->ctrlr->target->core), m, mail_back);

@@ -57,6 +57,8 @@ struct nvmf_target *nvmf_target_make(struct core *core, struct bdev_registry *re
 	nvmf_place_init(t);
 	nvmf_resv_init(t);
 	t->subsystems_max = NVMF_SUBSYSTEMS_MAX;
+	t->ccr_limit = NVMF_CCR_LIMIT;
+	t->cqt_ms = NVMF_CQT_MS;
 	t->auth_hashes = FABRIC_AUTH_ALL_HASHES;
 	t->auth_groups = FABRIC_AUTH_ALL_GROUPS;
 	version_slot_init(&t->slot, core);

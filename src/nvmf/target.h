@@ -29,6 +29,11 @@
 #define NVMF_CHANGED_NS_MAX 1024u
 #define NVMF_RESV_LOG_MAX 64u         /* reservation notifications that were not read */
 #define NVMF_RESV_NOTES_MAX 256u      /* ... on their way to a controller, at once */
+#define NVMF_CCR_LIMIT 4u             /* CCRL: cross-controller resets one controller may have in progress */
+#define NVMF_CCR_LIMIT_MAX 16u
+#define NVMF_CCR_LOG_MAX 32u          /* ... and that its host has not read about, together */
+#define NVMF_GONE_MAX 256u            /* controllers of a subsystem that are gone and still known to have been */
+#define NVMF_CQT_MS 5000u             /* CQT: what devices may need to end what they have in hand */
 #define NVMF_KAS_MS 1000u         /* keep-alive granularity; KAS counts 100 ms */
 #define NVMF_DISCOVERY_KATO_MS 120000u
 #define NVMF_ASSOCIATION_MS 120000u   /* a disabled controller's connections are kept this long */
@@ -96,6 +101,13 @@ struct nvmf_roster {
 	uint32_t refs;                    /* subsystem versions, and controllers */
 	bool discovery;
 	struct list waiters;              /* struct nvmf_roster_wait: until nobody they look for is left */
+	struct nvmf_gone *gone;           /* [NVMF_GONE_MAX], round and round; made when first needed */
+	uint32_t gone_next;
+};
+struct nvmf_gone {
+	uint64_t cirn;
+	uint16_t cntlid;
+	uint8_t ciu;
 };
 struct nvmf_roster_wait {
 	struct list link;
@@ -134,6 +146,10 @@ struct nvmf_target {
 	bool subsystems_max_set, config_set; /* over RPC: to be saved */
 	_Atomic uint64_t slow_limit_ns;   /* 0: adaptive */
 	uint16_t crdt[3];                 /* command retry delays: 100 ms */
+	_Atomic uint8_t ccr_limit;        /* 0: no cross-controller resets */
+	_Atomic uint16_t cqt_ms;
+	bool failover_set;                /* both over RPC: to be saved */
+	uint64_t ccr_begun, ccr_done, ccr_failed;
 	uint32_t auth_hashes, auth_groups; /* permitted: bits, before connections are made */
 	bool auth_hashes_set, auth_groups_set; /* over RPC: to be saved */
 	struct keyring *keyring;          /* NULL: there is none */
@@ -174,6 +190,7 @@ void nvmf_transitions_drop(struct nvmf_target *t);                         /* th
 #define NVMF_MAIL_DISCONNECT 1u
 #define NVMF_MAIL_CONFIG 2u           /* admin queue: compare the configuration with what the host was told */
 #define NVMF_MAIL_RESV 4u             /* admin queue: something happened to reservations */
+#define NVMF_MAIL_CCR 8u              /* admin queue: a cross-controller reset of its host's has ended */
 
 /* An event of a reservation, on its way to a controller and in its log. */
 struct nvmf_resv_note {
@@ -245,6 +262,9 @@ struct nvmf_ctrlr {
 	_Atomic uint32_t io_queues;       /* granted by Number of Queues; I/O qids beyond are refused */
 	_Atomic uint16_t copy_formats;    /* CDFE: those beyond 1 that the host knows */
 	struct bdev_lease lease;
+	_Atomic uint8_t ciu;              /* which instance it is; written by control */
+	_Atomic uint64_t cirn;
+	_Atomic uint64_t ccr_log[NVMF_CCR_LOG_MAX]; /* struct nvme_ccr_log_entry; 0: none */
 
 	/* control */
 	struct list link, seats;
@@ -256,6 +276,8 @@ struct nvmf_ctrlr {
 	_Atomic bool arrived;             /* people were told: its host is who it says it is, as far as that is asked */
 	struct nvmf_seat **seat_by_qid;
 	struct bdev_lease_revoke revoke;
+	struct timer quiesce;             /* that lasts longer than CQT promises */
+	struct list ccrs, ccr_waits;      /* struct nvmf_ccr: that its host asked for; that wait for its own end */
 	struct msg control_msg, home_msg; /* a reset's way there and back */
 	uint64_t connected_us;
 	struct nvmf_resv_note *resv_notes; /* not sent yet, newest first */
@@ -302,7 +324,8 @@ void nvmf_ctrlr_look(struct nvmf_ctrlr *c);                                /* NV
 void nvmf_ctrlr_reset_done(struct msg *m);
 /* aer.c */
 enum nvmf_event {
-	NVMF_EVENT_NS_CHANGED, NVMF_EVENT_ANA, NVMF_EVENT_DISCOVERY, NVMF_EVENT_RESERVATION, NVMF_EVENT_COUNT
+	NVMF_EVENT_NS_CHANGED, NVMF_EVENT_ANA, NVMF_EVENT_DISCOVERY, NVMF_EVENT_RESERVATION, NVMF_EVENT_CCR,
+	NVMF_EVENT_COUNT
 };
 void nvmf_event_raise(struct nvmf_ctrlr *c, enum nvmf_event ev);
 void nvmf_event_read(struct nvmf_ctrlr *c, enum nvmf_event ev);            /* its log page was read */
@@ -347,6 +370,16 @@ bool nvmf_resv_acquire_parse(struct nvmf_req *req);
 void nvmf_resv_acquire_run(struct nvmf_req *req);
 bool nvmf_resv_release_parse(struct nvmf_req *req);
 void nvmf_resv_release_run(struct nvmf_req *req);
+/* ccr.c: cross-controller resets */
+void nvmf_ccr_init(struct nvmf_ctrlr *c);                                  /* control, these four */
+void nvmf_ccr_renew(struct nvmf_ctrlr *c);                                 /* it was reset: another instance */
+void nvmf_ccr_look(struct nvmf_ctrlr *c);                                  /* its lease may have been revoked */
+void nvmf_ccr_fini(struct nvmf_ctrlr *c);
+/* `page`: of a log page's largest size, zeroed. Returns how much of it there is. */
+size_t nvmf_ccr_log_make(struct nvmf_ctrlr *c, struct nvme_ccr_log *page, bool remove);
+void nvmf_ccr_reset(struct nvmf_ctrlr *c);
+bool nvmf_ccr_parse(struct nvmf_req *req);
+void nvmf_ccr_run(struct nvmf_req *req);
 /* error_log.c */
 void nvmf_error_add(struct nvmf_req *req);
 /* Newest first; returns how many. */

@@ -264,6 +264,13 @@ struct nvme_abort {
 	le16 sqid, cid;
 	le32 cdw11, cdw12, cdw13, cdw14, cdw15;
 };
+struct nvme_ccr { /* cross-controller reset */
+	le16 icid;    /* the impacted controller, by the three that its Identify told */
+	uint8_t ciu, rsvd43;
+	le32 cdw11;
+	le64 cirn;
+	le32 cdw14, cdw15;
+};
 struct nvme_create_sq {
 	le16 qid, qsize;
 	le16 flags; /* bit 0: contiguous; 1-2: priority */
@@ -329,6 +336,7 @@ struct nvme_sqe {
 		struct nvme_get_log_page get_log_page;
 		struct nvme_features features;
 		struct nvme_abort abort;
+		struct nvme_ccr ccr;
 		struct nvme_create_sq create_sq;
 		struct nvme_create_cq create_cq;
 		struct nvme_security security;
@@ -348,6 +356,7 @@ WIRE_SIZE(struct nvme_identify, 24);
 WIRE_SIZE(struct nvme_get_log_page, 24);
 WIRE_SIZE(struct nvme_features, 24);
 WIRE_SIZE(struct nvme_abort, 24);
+WIRE_SIZE(struct nvme_ccr, 24);
 WIRE_SIZE(struct nvme_create_sq, 24);
 WIRE_SIZE(struct nvme_create_cq, 24);
 WIRE_SIZE(struct nvme_security, 24);
@@ -369,6 +378,7 @@ WIRE_AT(struct nvme_sqe, get_log_page.csi, 59);
 WIRE_AT(struct nvme_sqe, features.cdw11, 44);
 WIRE_AT(struct nvme_sqe, features.uuidx, 56);
 WIRE_AT(struct nvme_sqe, security.secp, 43);
+WIRE_AT(struct nvme_sqe, ccr.cirn, 48);
 WIRE_AT(struct nvme_sqe, connect.sqsize, 44);
 WIRE_AT(struct nvme_sqe, connect.cattr, 46);
 WIRE_AT(struct nvme_sqe, connect.kato, 48);

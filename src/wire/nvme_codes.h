@@ -41,6 +41,7 @@
 	X(0x24, LOCKDOWN,              "Lockdown",                            NONE) \
 	X(0x25, FABRIC_ZONING_LOOKUP,  "Fabric Zoning Lookup",                H2C)  \
 	X(0x29, FABRIC_ZONING_SEND,    "Fabric Zoning Send",                  H2C)  \
+	X(0x38, CROSS_CTRL_RESET,      "Cross-Controller Reset",              NONE) \
 	X(0x7c, DBBUF,                 "Doorbell Buffer Config",              NONE) \
 	X(0x7f, FABRICS,               "Fabrics Command",                     BIDI) \
 	X(0x80, FORMAT_NVM,            "Format NVM",                          NONE) \
@@ -180,6 +181,9 @@
 	X(0x132, INSUFFICIENT_DISC_RES,        "Insufficient Discovery Resources") \
 	X(0x133, REQSTD_FUNCTION_DISABLED,     "Requested Function Disabled") \
 	X(0x134, ZONEGRP_ORIGINATOR_INVLD,     "ZoneGroup Originator Invalid") \
+	X(0x13f, CCR_IN_PROGRESS,              "Cross-Controller Reset in Progress") \
+	X(0x140, CCR_LOG_FULL,                 "Cross-Controller Reset Log Page Full") \
+	X(0x141, CCR_LIMIT_EXCEEDED,           "Cross-Controller Reset Limit Exceeded") \
 	X(0x17f, STREAM_RESOURCE_FAILED,       "Stream Resource Allocation Failed")
 
 /*        status  name                              text */
@@ -280,6 +284,7 @@
 	X(0x0e, LBA_STATUS,                    "LBA Status Information") \
 	X(0x0f, ENDURANCE_GRP_EVT,             "Endurance Group Event Aggregate") \
 	X(0x12, FID_SUPPORTED_EFFECTS,         "Feature Identifiers Supported and Effects") \
+	X(0x1e, CROSS_CTRL_RESET,              "Cross-Controller Reset") \
 	X(0x70, DISCOVER,                      "Discovery") \
 	X(0x80, RESERVATION,                   "Reservation Notification") \
 	X(0x81, SANITIZE,                      "Sanitize Status")
@@ -343,6 +348,7 @@
 	X(2, 0x05, NOTICE_LBA_STATUS_ALERT,          LBA_STATUS) \
 	X(2, 0x06, NOTICE_EG_EVENT,                  ENDURANCE_GRP_EVT) \
 	X(2, 0xf0, NOTICE_DISC_CHANGED,              DISCOVER) \
+	X(2, 0xf4, NOTICE_CCR_COMPLETED,             CROSS_CTRL_RESET) \
 	X(6, 0x00, CSS_NVM_RESERVATION,              RESERVATION) \
 	X(6, 0x01, CSS_NVM_SANITIZE_COMPLETED,       SANITIZE)
 

@@ -60,7 +60,10 @@ struct nvme_id_ctrl {
 	le16 crdt1;
 	le16 crdt2;
 	le16 crdt3;
-	uint8_t rsvd134[119];
+	uint8_t crcap;
+	uint8_t ciu;  /* which of the controllers that have had this cntlid; never 0 */
+	le64 cirn;    /* the same, at random */
+	uint8_t rsvd144[109];
 	uint8_t nvmsr;
 	uint8_t vwci;
 	uint8_t mec;
@@ -126,24 +129,28 @@ struct nvme_id_ctrl {
 	uint8_t rsvd564[204];
 	char subnqn[256];
 	uint8_t rsvd1024[768];
-	le32 ioccsz; /* from here to dctype: fabrics only */
+	le32 ioccsz; /* from here to ccrl: fabrics only */
 	le32 iorcsz;
 	le16 icdoff;
 	uint8_t fcatt;
 	uint8_t msdbd;
 	le16 ofcs;
 	uint8_t dctype;
-	uint8_t rsvd1807[241];
+	uint8_t ccrl; /* cross-controller resets that may be in progress; 0: it knows none */
+	uint8_t rsvd1808[240];
 	struct nvme_id_psd psd[32];
 	uint8_t vs[1024];
 };
 WIRE_SIZE(struct nvme_id_ctrl, 4096);
+WIRE_AT(struct nvme_id_ctrl, ciu, 135);
+WIRE_AT(struct nvme_id_ctrl, cirn, 136);
 WIRE_AT(struct nvme_id_ctrl, oacs, 256);
 WIRE_AT(struct nvme_id_ctrl, kas, 320);
 WIRE_AT(struct nvme_id_ctrl, sqes, 512);
 WIRE_AT(struct nvme_id_ctrl, sgls, 536);
 WIRE_AT(struct nvme_id_ctrl, subnqn, 768);
 WIRE_AT(struct nvme_id_ctrl, ioccsz, 1792);
+WIRE_AT(struct nvme_id_ctrl, ccrl, 1807);
 WIRE_AT(struct nvme_id_ctrl, psd, 2048);
 
 enum { NVME_CMIC_MULTI_PORT = 1 << 0, NVME_CMIC_MULTI_CTRL = 1 << 1, NVME_CMIC_ANA = 1 << 3 };
@@ -155,6 +162,7 @@ enum {
 	NVME_OAES_FW = 1 << 9,
 	NVME_OAES_ANA = 1 << 11,
 	NVME_OAES_LBA_STATUS = 1 << 13,
+	NVME_OAES_CCR = 1 << 20, /* a cross-controller reset has completed */
 };
 #define NVME_OAES_DISCOVERY 0x80000000u
 

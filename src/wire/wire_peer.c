@@ -18,6 +18,12 @@
 #define NVME_SC_INCOMPATIBLE_NS 0x85
 #define NVME_SC_FAST_COPY_NOT_POSSIBLE 0x86
 #define NVME_SC_OVERLAPPING_IO_RANGE 0x87
+/* The same, by nvme-cli's source of August 2026 and its review of the Base Specification 2.3. */
+#define NVME_SC_CCR_IN_PROGRESS 0x3f
+#define NVME_SC_CCR_LOG_FULL 0x40
+#define NVME_SC_CCR_LIMIT_EXCEEDED 0x41
+#define NVME_LOG_LID_CROSS_CTRL_RESET 0x1e
+#define NVME_AER_NOTICE_CCR_COMPLETED 0xf4
 
 #define CODE_SC(value, name, text) { "SC_" #name, NVME_SC_##name },
 #define CODE_CNS(value, name, text) { "CNS_" #name, NVME_IDENTIFY_CNS_##name },

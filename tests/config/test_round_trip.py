@@ -31,6 +31,7 @@ AT_STARTUP = [
                          "poll_groups_mask": f"{1 << min(os.sched_getaffinity(0)):x}"}),
     ("nvmf_set_max_subsystems", {"max_subsystems": 512}),
     ("nvmf_set_crdt", {"crdt1": 1, "crdt2": 2, "crdt3": 3}),
+    ("nvmf_set_failover", {"ccr_limit": 3, "cqt_ms": 700}),
 ]
 EXAMPLES = [
     ("keyring_file_add_key", {"name": "key0", "path": KEY.name}),
