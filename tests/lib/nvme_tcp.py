@@ -161,10 +161,13 @@ class R2t:
 # --- one connection --------------------------------------------------------------------------------------------
 
 class Conn(TcpConn):
-    """A TCP connection to a controller. With `handshake`, ICReq and ICResp are exchanged."""
+    """A TCP connection to a controller. With `handshake`, ICReq and ICResp are exchanged. `secure` makes a secured
+    socket of one, see tls.py."""
 
-    def __init__(self, port, address="127.0.0.1", *, hdgst=False, ddgst=False, hpda=0, maxr2t=0, handshake=True):
-        super().__init__(socket.create_connection((address, port), TIMEOUT_S))
+    def __init__(self, port, address="127.0.0.1", *, hdgst=False, ddgst=False, hpda=0, maxr2t=0, handshake=True,
+                 secure=None):
+        sock = socket.create_connection((address, port), TIMEOUT_S)
+        super().__init__(secure(sock) if secure else sock)
         self.hdgst = self.ddgst = False
         self.hpda, self.align = hpda, 4       # alignment of what we get, and of what we send
         self.next_cid = 0
