@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = str(len(os.sched_getaffinity(0)))
-FUZZ_SECONDS = int(os.environ.get('FUZZ_SECONDS', '20'))
+FUZZ_SECONDS = int(os.environ.get('FUZZ_SECONDS', '10'))
 FUZZ_SEED = os.environ.get('FUZZ_SEED', '1')  # the same each time, so that what fails fails again; 0: a new one
 LOG_LINES = 50                  # of each thing that failed
 PYTEST_LOG_LINES = 400          # of all that failed in a suite
@@ -30,6 +30,7 @@ MESON_TIMEOUT_FACTOR = 4        # sanitizers and busy machines are slow
 PYTEST_TIMEOUT_S = 45 * 60
 TEST_TIMEOUT_S = 15 * 60         # one that hangs fails with its name
 PROTO_AT_ONCE = 4               # files; at most 8: tests/lib/gantry.py gives each ports of its own
+GUESTS_AT_ONCE = min(4, max(1, int(JOBS) // 2))  # files; emulated machines have two processors each
 TSAN_MODULES = {'core', 'net', 'base', 'verbs', 'virtio_race'}
 
 #           directory      compiler  meson options
@@ -191,7 +192,7 @@ SUITES = {
     'config':  ('configurations saved, restarted from, saved again',
                 lambda r: r.pytest('config', 'config', 'asan')),
     'interop': ('Linux hosts in a guest',
-                lambda r: r.pytest('interop', 'interop', 'release')),
+                lambda r: r.pytest('interop', 'interop', 'release', GUESTS_AT_ONCE)),
     'package': ('the Debian package, installed and started by systemd in a guest',
                 lambda r: r.pytest('package', 'package', 'release')),
     'fuzz':    (f'every fuzz target for {FUZZ_SECONDS} s',
