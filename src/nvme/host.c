@@ -10,6 +10,7 @@ struct nvme_host *nvme_host_make(struct core *core)
 	struct nvme_host *h = base_zalloc(sizeof(*h));
 
 	h->core = core;
+	atomic_store(&h->jobs, 1);
 	nvme_host_add_transport(h, &nvme_tcp, NULL);
 	return h;
 }
@@ -60,6 +61,14 @@ bool nvme_host_can(struct nvme_host *h, const char *trtype, struct err *e)
 	return false;
 }
 
+static void jobs_over(struct msg *m)
+{
+	struct nvme_host *h = container_of(m, struct nvme_host, jobs_msg);
+
+	atomic_store(&h->jobs, 1);
+	nvme_host_idle_now(h);
+}
+
 void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg)
 {
 	assert(!h->wait.done);
@@ -70,7 +79,23 @@ void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg
 		h->wait.left++;
 		h->transports[i].transport->idle(h, h->transports[i].arg);
 	}
+	h->wait.left++;
+	if (atomic_fetch_sub(&h->jobs, 1) == 1) /* the one that was none */
+		jobs_over(&h->jobs_msg);
 	nvme_host_idle_now(h);
+}
+
+void nvme_host_job_begins(struct nvme_host *h)
+{
+	atomic_fetch_add(&h->jobs, 1);
+}
+
+void nvme_host_job_ended(struct nvme_host *h)
+{
+	struct core *core = h->core;
+
+	if (atomic_fetch_sub(&h->jobs, 1) == 1)
+		msg_send(core_control(core), &h->jobs_msg, jobs_over);
 }
 
 void nvme_host_visit_adapters(struct nvme_host *h, void (*visit)(const struct nvme_adapter_stats *s, void *arg),

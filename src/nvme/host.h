@@ -22,11 +22,16 @@ struct nvme_host {
 	} transports[HOST_TRANSPORTS_MAX];
 	uint32_t transport_count;
 	struct nvme_host_wait wait;     /* nvme_host_when_idle() */
+	_Atomic uint32_t jobs;          /* of queue pairs, which are freed after them; and one until somebody waits */
+	struct msg jobs_msg;
 	/* By reactor_index(); made when first used. */
 	uint8_t *recv_buf[CORE_REACTORS_MAX + 1];
 	struct lookup_line *lookups[CORE_REACTORS_MAX + 1];
 };
 uint8_t *nvme_host_recv_buf(struct nvme_host *h);
+/* Around a job of a queue pair's, on its core: the end, after which the host is not touched. */
+void nvme_host_job_begins(struct nvme_host *h);
+void nvme_host_job_ended(struct nvme_host *h);
 
 /* --- queue pairs ------------------------------------------------------------------------------ */
 

@@ -138,8 +138,8 @@ struct nvme_qpair;
 /* Knows TCP; others are added to it (nvme/rdma/rdma.h). */
 struct nvme_host *nvme_host_make(struct core *core);
 /* All controllers and queue pairs were closed: `done` runs when nothing of theirs is left, maybe before this returns;
- * then it may be freed. Only a transport whose connections end on another core than theirs leaves anything: without one
- * this may be left out. Control. */
+ * then it may be freed. Only proofs (keys), and a transport whose connections end on another core than theirs, leave
+ * anything: without them this may be left out. Control. */
 struct nvme_host_wait { void (*done)(void *arg); void *arg; uint32_t left; };
 void nvme_host_when_idle(struct nvme_host *h, void (*done)(void *arg), void *arg);
 void nvme_host_free(struct nvme_host *h);

@@ -148,6 +148,7 @@ static void command_done(struct nvme_op *op)
 		failed(p, nvme_status_text(status, true));
 	} else if (op->data == NVME_OP_TO_HOST && fabric_auth_host_take(&p->a, p->message, op->data_len)) {
 		nvme_qpair_hold(p->qp);
+		nvme_host_job_begins(p->qp->host);
 		job_start(&p->job, work_in_job, work_done);
 	} else {
 		next(p);
@@ -182,12 +183,14 @@ static void work_done(struct job *j)
 {
 	struct nvme_proof *p = container_of(j, struct nvme_proof, job);
 	struct nvme_qpair *qp = p->qp;
+	struct nvme_host *h = qp->host;
 	bool over = nvme_qpair_is_dead(qp);
 
 	if (over)
 		ended(p);
 	if (nvme_qpair_release(qp) && !over)
 		next(p);
+	nvme_host_job_ended(h);
 }
 
 /* --- once more --------------------------------------------------------------------------------------------------- */
