@@ -3,8 +3,8 @@
 #include "keyring/keyring.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 
+#include "core/secret.h"
 #include "keyring/keyring_priv.h"
 
 struct keyring {
@@ -68,8 +68,9 @@ static struct keyring_key *add(struct keyring *k, const char *name, enum keyring
 	struct keyring_key *key = base_zalloc(sizeof(*key));
 
 	key->name = base_strdup(plain(name));
-	key->path = path ? base_strdup(path) : NULL;
 	key->kind = kind;
+	if (path)
+		key->path = kind == KEYRING_MEMORY ? secret_strdup(path) : base_strdup(path);
 	atomic_store(&key->refs, 1);
 	list_add_tail(&k->keys, &key->link);
 	return key;
@@ -176,9 +177,10 @@ void keyring_key_unref(struct keyring_key *key)
 	if (!key || atomic_fetch_sub(&key->refs, 1) != 1)
 		return;
 	if (key->kind == KEYRING_MEMORY)
-		OPENSSL_cleanse((char *)(uintptr_t)key->path, strlen(key->path));
+		secret_free((char *)(uintptr_t)key->path);
+	else
+		free((char *)(uintptr_t)key->path);
 	free((char *)(uintptr_t)key->name);
-	free((char *)(uintptr_t)key->path);
 	free(key);
 }
 

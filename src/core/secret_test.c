@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* secret_test.c: where secrets lie. That no dump of a daemon has one: tests/proto/test_secrets.py. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <cmocka.h>
+
+#include "core/secret.h"
+
+/* A sanitizer's mlock() does nothing. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true
+#elif defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED false
+#endif
+
+/* The flags that the kernel has for the mapping of `p`; false: there is none. */
+static bool flags_of(const void *p, char *flags, size_t size)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long long from, to;
+	char line[512];
+	bool in = false, found = false;
+
+	assert_non_null(f);
+	while (!found && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx-%llx ", &from, &to) == 2)
+			in = (uintptr_t)p >= from && (uintptr_t)p < to;
+		found = in && !strncmp(line, "VmFlags:", 8);
+	}
+	fclose(f);
+	snprintf(flags, size, "%s", line);
+	return found;
+}
+
+/* A core dump, or the swap, would have our keys. */
+static void secrets_are_kept_from_dumps_and_swap(void **state)
+{
+	struct rlimit limit;
+	char flags[512];
+	char *p = secret_strdup("DHHC-1:00:secret:");
+
+	assert_string_equal(p, "DHHC-1:00:secret:");
+	assert_true(flags_of(p, flags, sizeof(flags)));
+	assert_non_null(strstr(flags, " dd"));
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	if (limit.rlim_cur >= 65536 && !SANITIZED)
+		assert_non_null(strstr(flags, " lo"));
+	secret_free(p);
+	secret_free(NULL);
+}
+
+/* Who may lock nothing could use no keys. */
+static void without_leave_to_lock_it_goes_on(void **state)
+{
+	struct rlimit was, none = { 0, 0 };
+	uint8_t *p;
+
+	getrlimit(RLIMIT_MEMLOCK, &was);
+	none.rlim_max = was.rlim_max;
+	setrlimit(RLIMIT_MEMLOCK, &none);
+	p = secret_zalloc(20000);
+	setrlimit(RLIMIT_MEMLOCK, &was);
+	for (size_t i = 0; i < 20000; i++)
+		assert_int_equal(p[i], 0);
+	memset(p, 1, 20000);
+	assert_int_equal((uintptr_t)p % 64, 0);
+	secret_free(p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(secrets_are_kept_from_dumps_and_swap),
+		cmocka_unit_test(without_leave_to_lock_it_goes_on),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
