@@ -99,7 +99,9 @@ struct bdev_info {
 	uint32_t optimal_io_blocks;       /* 0: no preference */
 	uint32_t max_io_blocks;           /* 0: no limit; larger ones are split by the waist */
 	uint32_t max_unmap_blocks;        /* 0: no limit */
-	uint32_t atomic_blocks;           /* largest write that a reader never sees half of; at least 1 */
+	uint32_t atomic_blocks;           /* largest write of which nobody ever sees half, nor after a power cut; ... */
+	uint32_t atomic_boundary_blocks;  /* ... if it crosses no multiple of this; 0: there is no such */
+	uint32_t atomic_caw_blocks;       /* the same of COMPARE_AND_WRITE */
 };
 
 /* Who sends I/O: for reservations, leases and accounts. Lives as long as its controller or session. */

@@ -66,7 +66,10 @@ struct bdev {
 	bool fua, read_only, thin;
 	bool resv_outside;              /* ops->resv decides, and the target protects */
 	enum bdev_cache cache;
-	uint32_t optimal_io_blocks, max_io_blocks, max_unmap_blocks, atomic_blocks;
+	uint32_t optimal_io_blocks, max_io_blocks, max_unmap_blocks;
+	uint32_t atomic_blocks;         /* 0: 1 */
+	uint32_t atomic_boundary_blocks; /* 0: none */
+	uint32_t atomic_caw_blocks;     /* of a native COMPARE_AND_WRITE; 0, or where it is emulated: atomic_blocks */
 	uint32_t max_nodata_blocks;     /* of WRITE_ZEROES, VERIFY, WRITE_UNCORRECTABLE and COPY; 0: max_io_blocks */
 	uint32_t channel_ctx_bytes;
 	uint32_t io_ctx_bytes;          /* of io->device_ctx; 0: none; taken from a per-channel pool with a named wait */

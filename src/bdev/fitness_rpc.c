@@ -80,6 +80,8 @@ static void add_limits(struct json_object *o, const struct bdev_info *i)
 	json_add_u64(limits, "max_unmap_blocks", i->max_unmap_blocks);
 	json_add_u64(limits, "optimal_io_blocks", i->optimal_io_blocks);
 	json_add_u64(limits, "atomic_blocks", i->atomic_blocks);
+	json_add_u64(limits, "atomic_boundary_blocks", i->atomic_boundary_blocks);
+	json_add_u64(limits, "atomic_caw_blocks", i->atomic_caw_blocks);
 }
 
 static struct json_object *row(struct bdev *b)

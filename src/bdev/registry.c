@@ -50,6 +50,16 @@ struct core *bdev_registry_core(const struct bdev_registry *reg)
 	return reg->core;
 }
 
+static void shape_atomics(struct bdev *b)
+{
+	if (!b->atomic_blocks)
+		b->atomic_blocks = 1;
+	if (!b->atomic_caw_blocks || !(b->native_ops & BDEV_BIT(COMPARE_AND_WRITE)))
+		b->atomic_caw_blocks = b->atomic_blocks;
+	if (b->atomic_blocks == 1 && b->atomic_caw_blocks == 1)
+		b->atomic_boundary_blocks = 0;
+}
+
 int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 {
 	uint8_t random[16];
@@ -65,8 +75,7 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 		return rc;
 	if (name_taken(reg, b, e))
 		return -EEXIST;
-	if (!b->atomic_blocks)
-		b->atomic_blocks = 1;
+	shape_atomics(b);
 	if (!b->physical_block_size)
 		b->physical_block_size = b->block_size;
 	list_init(&b->descs);
@@ -418,6 +427,7 @@ void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info)
 		.thin = b->thin, .cache = b->cache,
 		.optimal_io_blocks = b->optimal_io_blocks, .max_io_blocks = b->max_io_blocks,
 		.max_unmap_blocks = b->max_unmap_blocks, .atomic_blocks = b->atomic_blocks,
+		.atomic_boundary_blocks = b->atomic_boundary_blocks, .atomic_caw_blocks = b->atomic_caw_blocks,
 	};
 }
 

@@ -68,16 +68,27 @@ void bdev_stacked_init(struct bdev_stacked *s, struct bdev_order *o, uint32_t ba
 		.fua = b->fua, .read_only = b->read_only, .thin = b->thin, .cache = b->cache,
 		.optimal_io_blocks = b->optimal_io_blocks, .max_io_blocks = b->max_io_blocks,
 		.max_unmap_blocks = b->max_unmap_blocks, .atomic_blocks = b->atomic_blocks,
+		.atomic_boundary_blocks = b->atomic_boundary_blocks, .atomic_caw_blocks = b->atomic_caw_blocks,
 		.channel_ctx_bytes = sizeof(struct bdev_stack_core),
 		.io_ctx_bytes = sizeof(struct bdev_stack_io),
 		.sleeps = "as its base",
 	};
 }
 
+/* Where the base's boundaries are not this device's. */
+static void atomics_at_offset(struct bdev_stacked *s)
+{
+	struct bdev *b = &s->bdev;
+
+	if (b->atomic_boundary_blocks && s->offset % b->atomic_boundary_blocks)
+		b->atomic_blocks = b->atomic_caw_blocks = 1;
+}
+
 int bdev_stacked_register(struct bdev_stacked *s, struct err *e)
 {
 	int rc;
 
+	atomics_at_offset(s);
 	list_add_tail(&s->order->devices, &s->link); /* before: others may be told of it and build on it */
 	rc = bdev_register(s->order->reg, &s->bdev, e);
 	if (rc != 0)

@@ -116,6 +116,20 @@ static const struct nvme_lbaf *format_of(const struct nvme_id_ns *id)
 	return &id->lbaf[at];
 }
 
+/* In normal operation and when power fails. Where they differ, or are shifted, no more than a block is sure. */
+static void learn_boundary(struct nvme_ns_info *ns, const struct nvme_id_ns *id)
+{
+	uint32_t normal = le16_get(id->nabsn), cut = le16_get(id->nabspf);
+
+	if (!normal && !cut)
+		return;
+	if (le16_get(id->nabo) || (normal && cut && normal != cut)) {
+		ns->atomic_write_blocks = ns->atomic_compare_blocks = 1;
+		return;
+	}
+	ns->atomic_boundary_blocks = max_u32(normal, cut) + 1;
+}
+
 void nvme_learn_ns(struct nvme_ns_info *ns, const struct nvme_id_ns *id)
 {
 	const struct nvme_lbaf *format = format_of(id);
@@ -147,6 +161,7 @@ void nvme_learn_ns(struct nvme_ns_info *ns, const struct nvme_id_ns *id)
 	if (id->nsfeat & NVME_NSFEAT_NATOMIC) {
 		ns->atomic_write_blocks = le16_get(id->nawupf) + 1u;
 		ns->atomic_compare_blocks = le16_get(id->nacwu) + 1u;
+		learn_boundary(ns, id);
 	}
 	memcpy(ns->nguid, id->nguid, sizeof(ns->nguid));
 	memcpy(ns->eui64, id->eui64, sizeof(ns->eui64));

@@ -173,7 +173,8 @@ struct nvme_ns_info {
 	uint32_t copy_range_blocks_max;                                /* mssrl */
 	uint32_t copy_blocks_max;                                      /* mcl */
 	uint32_t copy_ranges_max;                                      /* msrc */
-	uint32_t atomic_write_blocks, atomic_compare_blocks;           /* nawupf, nacwu; the controller's where 0 */
+	uint32_t atomic_write_blocks, atomic_compare_blocks;           /* nawupf, nacwu; the controller's where 0 ... */
+	uint32_t atomic_boundary_blocks;                               /* ... across which nothing is; 0: none */
 	bool has_uuid, has_nguid, has_eui64;
 	struct uuid uuid;
 	uint8_t nguid[16], eui64[8];

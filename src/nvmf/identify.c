@@ -189,6 +189,18 @@ static void ns_preferences(struct nvme_id_ns *id, const struct bdev_info *info)
 	id->nows = le16_of(at_most_u16((info->optimal_io_blocks ? info->optimal_io_blocks : granule) - 1));
 }
 
+/* Of the controller one block is promised; this namespace's own may be more. */
+static void ns_atomics(struct nvme_id_ns *id, const struct bdev_info *info)
+{
+	if (info->atomic_blocks == 1 && info->atomic_caw_blocks == 1)
+		return;
+	id->nsfeat |= NVME_NSFEAT_NATOMIC;
+	id->nawun = id->nawupf = le16_of(at_most_u16(info->atomic_blocks - 1));
+	id->nacwu = le16_of(at_most_u16(info->atomic_caw_blocks - 1));
+	if (info->atomic_boundary_blocks)
+		id->nabsn = id->nabspf = le16_of(at_most_u16(info->atomic_boundary_blocks - 1));
+}
+
 /* All types; IEKEY as of NVMe 1.3; persistence where it can be kept. */
 static uint8_t rescap(const struct nvmf_ns *ns)
 {
@@ -211,10 +223,7 @@ static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struc
 		id->nsfeat |= NVME_NSFEAT_THIN;
 	if (info->ops & BDEV_BIT(UNMAP))
 		id->dlfeat = NVME_DLFEAT_READS_0S | NVME_DLFEAT_WRITE_ZEROES;
-	if (info->atomic_blocks > 1) {
-		id->nsfeat |= NVME_NSFEAT_NATOMIC;
-		id->nawun = id->nawupf = le16_of(at_most_u16(info->atomic_blocks - 1));
-	}
+	ns_atomics(id, info);
 	ns_preferences(id, info);
 	if (info->ops & BDEV_BIT(COPY)) {
 		id->mssrl = le16_of(NVMF_COPY_BLOCKS_MAX);

@@ -329,6 +329,65 @@ static void fused_pair_writes_if_equal(void **state)
 	assert_memory_equal(in, out + 512, 512);
 }
 
+/* As much as the device writes as one. */
+static void fused_pair_of_a_page(void **state)
+{
+	struct rig_req *first, *second;
+
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 8, 8, out, 4096), 0);
+	first = half(1, NVME_CMD_COMPARE, 8, 8, out);
+	second = half(2, NVME_CMD_WRITE, 8, 8, out + 4096);
+	assert_int_equal(rig_end(first), 0);
+	assert_int_equal(rig_end(second), 0);
+	memcpy(in, out + 4096, 4096);
+	in[4095] ^= 1;
+	first = half(1, NVME_CMD_COMPARE, 8, 8, in);
+	second = half(2, NVME_CMD_WRITE, 8, 8, out);
+	assert_int_equal(rig_end(first), DNR(NVME_SC_COMPARE_FAILED));
+	assert_int_equal(rig_end(second), DNR(NVME_SC_FUSED_FAIL));
+	assert_int_equal(rw(NVME_CMD_READ, 1, 8, 8, in, 4096), 0);
+	assert_memory_equal(in, out + 4096, 4096);
+}
+
+#define PAIRS (3 * NVMF_FUSED_SLOTS)
+
+static void send_pairs(struct rig_req *first[PAIRS], struct rig_req *second[PAIRS])
+{
+	for (uint64_t i = 0; i < PAIRS; i++) {
+		first[i] = half(1, NVME_CMD_COMPARE, i, 1, in);
+		second[i] = half(2, NVME_CMD_WRITE, i, 1, out);
+	}
+}
+
+/* More pairs at once than a core has room for wait in line, and none is refused. */
+static void fused_pairs_wait_for_a_slot(void **state)
+{
+	struct rig_req *first[PAIRS], *second[PAIRS];
+
+	send_pairs(first, second);
+	for (uint32_t i = 0; i < PAIRS; i++) {
+		assert_int_equal(rig_end(first[i]), 0);
+		assert_int_equal(rig_end(second[i]), 0);
+	}
+	assert_int_equal(rw(NVME_CMD_READ, 1, PAIRS - 1, 1, in, 512), 0);
+	assert_memory_equal(in, out, 512);
+}
+
+/* A connection that ends takes its own out of the line. */
+static void fused_pairs_that_wait_are_closed(void **state)
+{
+	struct rig_req *first[PAIRS], *second[PAIRS];
+
+	send_pairs(first, second);
+	rig_close(io);
+	assert_true(rig_gone(io));
+	for (uint32_t i = 0; i < PAIRS; i++) {
+		uint16_t a = rig_end(first[i]), b = rig_end(second[i]);
+
+		assert_true(!a == !b);
+	}
+}
+
 /* Halves must follow each other, fit each other, and fail together. */
 static void fused_halves_fail_together(void **state)
 {
@@ -341,8 +400,10 @@ static void fused_halves_fail_together(void **state)
 	second = half(2, NVME_CMD_WRITE, 6, 1, out);
 	assert_int_equal(rig_end(first), DNR(NVME_SC_FUSED_FAIL));
 	assert_int_equal(rig_end(second), DNR(NVME_SC_INVALID_FIELD));
-	assert_int_equal(rig_end(half(1, NVME_CMD_COMPARE, 5, 2, out)), DNR(NVME_SC_AWU_EXCEEDED));
-	assert_int_equal(rig_end(half(2, NVME_CMD_WRITE, 5, 2, out)), DNR(NVME_SC_FUSED_FAIL));
+	assert_int_equal(rig_end(half(1, NVME_CMD_COMPARE, 7, 2, out)), DNR(NVME_SC_AWU_EXCEEDED)); /* NABSN: 8 */
+	assert_int_equal(rig_end(half(2, NVME_CMD_WRITE, 7, 2, out)), DNR(NVME_SC_FUSED_FAIL));
+	assert_int_equal(rig_end(half(1, NVME_CMD_COMPARE, 8, 9, out)), DNR(NVME_SC_AWU_EXCEEDED));
+	assert_int_equal(rig_end(half(2, NVME_CMD_WRITE, 8, 9, out)), DNR(NVME_SC_FUSED_FAIL));
 	assert_int_equal(rig_end(half(1, NVME_CMD_READ, 5, 1, out)), DNR(NVME_SC_INVALID_FIELD));
 	assert_int_equal(rig_end(half(3, NVME_CMD_WRITE, 5, 1, out)), DNR(NVME_SC_INVALID_FIELD));
 	first = half(1, NVME_CMD_COMPARE, 5, 1, out);
@@ -529,7 +590,9 @@ int main(void)
 		T(zeroes_and_deallocation), T(deallocation_is_a_hint), T(copies), T(copies_many_ranges),
 		T(copies_from_other_namespaces), T(copies_are_refused_as_a_whole), T(copy_says_how_far_it_came),
 		T(data_too_short_is_the_transports_to_refuse),
-		T(fused_pair_writes_if_equal), T(fused_halves_fail_together),
+		T(fused_pair_writes_if_equal), T(fused_pair_of_a_page), T(fused_pairs_wait_for_a_slot),
+		T(fused_pairs_that_wait_are_closed),
+		T(fused_halves_fail_together),
 		T(namespace_removed_under_writes), T(device_removed),
 		T(device_removed_while_its_memory_is_lent), T(closed_while_memory_is_lent), T(abort_of_what_is_not_there),
 		T(abort_of_what_is_done_already), T(closed_under_writes),

@@ -205,7 +205,7 @@ bool nvmf_req_withdraw(struct nvmf_req *req)
 
 	if (!req->parks || !req->executing || req->finishing)
 		return false;
-	if (!nvme_flags_fuse(req->cmd.flags) && !nvmf_aer_take(qp->ctrlr, req))
+	if (qp->qid || !nvmf_aer_take(qp->ctrlr, req)) /* half of a fused pair has data that does not move: it ends first */
 		return false;
 	req->executing = false;
 	list_del(&req->link);
@@ -288,6 +288,12 @@ bool nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid)
 
 		if (le16_get(req->cmd.cid) != cid || req->finishing)
 			continue;
+		if (req->parks && nvme_flags_fuse(req->cmd.flags)) {
+			nvmf_fused_leave(req);
+			nvmf_fused_part(req);
+			nvmf_req_complete(req, NVME_SC_ABORT_REQ);
+			return true;
+		}
 		if (req->parks && nvmf_aer_take(qp->ctrlr, req)) {
 			nvmf_req_complete(req, NVME_SC_ABORT_REQ);
 			return true;
@@ -317,8 +323,10 @@ void nvmf_qpair_close(struct nvmf_qpair *qp)
 
 		if (!req->finishing && req->io.active && req->ns)
 			bdev_abort(req->ns->ch, &req->io);
-		else if (!req->finishing && req->parks)
+		else if (!req->finishing && req->parks) {
+			nvmf_fused_leave(req);
 			nvmf_req_complete(req, NVME_SC_ABORT_QUEUE); /* half of a fused pair */
+		}
 	}
 	nvmf_qpair_unpin(qp);
 }

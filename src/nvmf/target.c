@@ -20,6 +20,7 @@ static void make_core(struct nvmf_target *t, uint32_t index)
 	nc->subs = base_zalloc(NVMF_SUBSYSTEMS_MAX * sizeof(*nc->subs));
 	list_init(&nc->qpairs);
 	queue_init(&nc->done);
+	queue_init(&nc->fused_waiting);
 }
 
 static struct nvmf_config *first_config(struct nvmf_target *t)

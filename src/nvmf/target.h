@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "core/log.h"
 #include "core/sched.h"
+#include "core/waits.h"
 #include "core/seq.h"
 #include "core/watch.h"
 #include "bdev/reservation.h"
@@ -49,7 +50,7 @@
 enum nvmf_fused { NVMF_FUSED_NONE, NVMF_FUSED_HALF /* a first half */, NVMF_FUSED_REFUSED /* one that failed */ };
 #define NVMF_FUSED_SLOTS 16u
 struct nvmf_fused_slot {
-	struct nvmf_req *req;             /* NULL: free */
+	struct nvmf_fused_slot *next;     /* free ones */
 	struct iovec iovs[2 * MEM_IOV_MAX];
 };
 
@@ -71,7 +72,8 @@ struct nvmf_core {
 	struct nvmf_host_counts *hosts;   /* what queue pairs that ended had counted */
 	uint32_t host_count, error_count;
 	struct nvmf_error_count errors[NVMF_EYES_ERRORS];
-	struct nvmf_fused_slot *fused_slots; /* made when first needed */
+	struct nvmf_fused_slot *fused_slots, *fused_free; /* made when first needed */
+	struct queue fused_waiting;       /* of second halves, by done_link: for one of them */
 	/* Accounts: written by the core, read by anyone: nvmf_count(). */
 	uint64_t admin_qpairs, io_qpairs, completed_io, completed_admin;
 	_Atomic uint32_t current_admin_qpairs, current_io_qpairs;
@@ -489,6 +491,7 @@ bool nvmf_fused_parse(struct nvmf_req *req);                                /* o
 void nvmf_fused_run(struct nvmf_req *req);
 void nvmf_fused_missing(struct nvmf_qpair *qp);                            /* what follows is no second half */
 void nvmf_fused_part(struct nvmf_req *req);                                /* a half leaves before it was executed */
+void nvmf_fused_leave(struct nvmf_req *req);                               /* ... or while it waits to be submitted */
 
 /* For commands that use the media: NULL, and why not. */
 uint16_t nvmf_ns_refused(struct nvmf_qpair *qp, uint32_t nsid);

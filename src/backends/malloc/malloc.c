@@ -112,6 +112,8 @@ static void shape(struct malloc_disk *d, const struct malloc_opts *o)
 	d->shift = is_pow2(d->blocks_per_page) ? (uint8_t)__builtin_ctz(d->blocks_per_page) : NO_SHIFT;
 	d->page_bytes = pow2_at_least(d->blocks_per_page * all);
 	d->md_at = d->blocks_per_page * d->block_bytes;
+	if (d->shift != NO_SHIFT) /* what lies in one page comes and goes with it */
+		d->bdev.atomic_blocks = d->bdev.atomic_boundary_blocks = d->blocks_per_page;
 }
 
 static void choose_name(struct bdev_registry *reg, struct bdev *b)

@@ -11,6 +11,13 @@ static void set_data(struct remote_io *r, const struct iovec *iovs, uint32_t iov
                      uint64_t len);
 static enum bdev_status make_unmap(struct remote_io *r, const struct remote_disk *d, bool *ret_nothing);
 static void make_copy(struct remote_io *r, const struct remote_disk *d);
+static bool crosses_boundary(const struct bdev *b, const struct bdev_io *io)
+{
+	uint64_t boundary = b->atomic_boundary_blocks;
+
+	return boundary && io->lba / boundary != (io->lba + io->count - 1) / boundary;
+}
+
 static enum bdev_status make_fused(struct remote_channel *c, struct remote_io *r);
 static enum bdev_status make_passthrough(struct remote_io *r, uint32_t nsid);
 
@@ -148,7 +155,7 @@ static enum bdev_status make_fused(struct remote_channel *c, struct remote_io *r
 	struct nvme_op *second = &r->fused.second;
 	uint32_t counts[2];
 
-	if (io->count > c->disk->compare_blocks_max)
+	if (io->count > c->disk->compare_blocks_max || crosses_boundary(&c->disk->bdev, io))
 		return BDEV_ST_BAD_FIELD; /* more than the controller compares and writes as one */
 	for (uint32_t i = 0; i < 2; i++) {
 		counts[i] = iov_slice(&at, len, r->fused.iovs[i], REMOTE_FUSED_IOVS);
@@ -240,6 +247,8 @@ void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrl
 	if (ns->io_boundary_blocks || ns->optimal_write_blocks)
 		b->optimal_io_blocks = ns->io_boundary_blocks ? ns->io_boundary_blocks : ns->optimal_write_blocks;
 	b->atomic_blocks = max_u32(1, ns->atomic_write_blocks);
+	b->atomic_boundary_blocks = ns->atomic_boundary_blocks;
+	b->atomic_caw_blocks = max_u32(1, ns->atomic_compare_blocks);
 	b->channel_ctx_bytes = sizeof(struct remote_channel);
 	b->io_ctx_bytes = sizeof(struct remote_io);
 	b->sleeps = "epoll";

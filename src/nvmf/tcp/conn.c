@@ -135,8 +135,8 @@ void tcp_conn_addrs(const struct nvmf_qpair *qp, struct net_addr *ret_local, str
 
 void tcp_conn_update_reading(struct tcp_conn *c)
 {
-	/* The first of a pair ends when its second was read. */
-	bool moving = carry_is_wanted(&c->move) && !c->qp.fused_first;
+	/* The first of a pair ends when its second was read, and its data. */
+	bool moving = carry_is_wanted(&c->move) && !c->qp.fused_first && !c->qp.fused_waits;
 
 	if (c->sock && conn_is_live(c))
 		sock_want_read(c->sock, !moving && (!c->throttled || c->owed));

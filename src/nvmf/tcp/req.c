@@ -486,7 +486,10 @@ void tcp_req_done(struct nvmf_req *req)
 	if (req->data == NVMF_DATA_TO_CTRLR && likely(!req->lent)) /* else nvmf_req_free() still goes by the iovecs */
 		give_room(r);
 	tcp_req_run(r);
-	carry_look_soon(&c->move);
+	if (carry_is_wanted(&c->move)) {
+		tcp_conn_update_reading(c);
+		carry_look_soon(&c->move);
+	}
 }
 
 /* --- the answer --- */
