@@ -233,8 +233,9 @@ enum seq_result nvmf_step_tell(struct seq *s)
 
 	if (w->roster)
 		nvmf_roster_tell(w->roster, NVMF_MAIL_CONFIG);
-	if (w->target->config->subs[NVMF_DISCOVERY_ID])
-		nvmf_roster_tell(w->target->config->subs[NVMF_DISCOVERY_ID]->roster, NVMF_MAIL_CONFIG);
+	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
+		if (w->target->config->subs[i] && w->target->config->subs[i]->discovery)
+			nvmf_roster_tell(w->target->config->subs[i]->roster, NVMF_MAIL_CONFIG);
 	return SEQ_NEXT;
 }
 
@@ -246,7 +247,7 @@ static bool unwelcome(struct nvmf_roster_wait *rw, struct nvmf_ctrlr *c)
 	if (!s || s->roster != c->roster)
 		return true;
 	return !nvmf_subsystem_allows_host(s, c->who.name) ||
-	       (!s->discovery && !nvmf_subsystem_listens(s, c->transport, &c->listen_addr));
+	       (s->id != NVMF_DISCOVERY_ID && !nvmf_subsystem_listens(s, c->transport, &c->listen_addr));
 }
 
 static void unwelcome_gone(struct nvmf_roster_wait *rw)

@@ -28,11 +28,12 @@ struct nvmf_work {
 	uint32_t listener_count;
 	/* what was asked for */
 	char nqn[NVMF_NQN_MAX + 1], host[NVMF_NQN_MAX + 1], trtype[32];
-	char serial[64], model[64];
+	char serial[64], model[64], label[NVMF_ADMIN_LABEL_MAX + 2];
 	struct net_addr addr;
 	struct nvmf_subsystem_opts sub_opts;
 	struct nvmf_ns_opts ns_opts;
 	char bdev_name[256];
+	struct nvmf_referral_opts referral;
 	const struct nvmf_transport_ops *ops;
 	struct nvmf_transport *transport; /* to be removed */
 	struct nvmf_transport_opts tr_opts;

@@ -193,7 +193,8 @@ static int fill_subsystem(struct nvmf_subsystem *s, const struct nvmf_work *w)
 	s->ana_reporting = o->ana_reporting;
 	s->min_cntlid = o->min_cntlid ? o->min_cntlid : 1;
 	s->max_cntlid = o->max_cntlid ? o->max_cntlid : NVME_CNTLID_MAX;
-	s->ns_max = o->max_namespaces ? o->max_namespaces : DEFAULT_NAMESPACES;
+	nvmf_work_text(s->admin_label, sizeof(s->admin_label), w->label);
+	s->ns_max = o->discovery ? 0 : o->max_namespaces ? o->max_namespaces : DEFAULT_NAMESPACES;
 	s->ns = base_zalloc(s->ns_max * sizeof(*s->ns));
 	s->ns_changed = base_zalloc(s->ns_max * sizeof(*s->ns_changed));
 	s->ns_group = base_zalloc(s->ns_max * sizeof(*s->ns_group));
@@ -210,6 +211,10 @@ static int build_add_subsystem(struct nvmf_work *w, struct err *e)
 
 	rc = rc ? rc : check_id_text("serial_number", w->serial, NVMF_SERIAL_SIZE, e);
 	rc = rc ? rc : check_id_text("model_number", w->model, NVMF_MODEL_SIZE, e);
+	rc = rc ? rc : check_id_text("admin_label", w->label, NVMF_ADMIN_LABEL_MAX, e);
+	if (!rc && w->label[0] && strlen(w->label) < NVMF_ADMIN_LABEL_MIN)
+		rc = err_set(e, ERR_BAD_PARAM, "admin_label: '%s' is shorter than %d characters", w->label,
+		             NVMF_ADMIN_LABEL_MIN);
 	if (rc)
 		return rc;
 	if (nvmf_config_find(w->next, w->nqn))
@@ -219,7 +224,7 @@ static int build_add_subsystem(struct nvmf_work *w, struct err *e)
 		               NVME_CNTLID_MAX);
 	if (o->max_namespaces > NVMF_NSID_LIMIT)
 		return err_set(e, ERR_BAD_PARAM, "max_namespaces: %u is more than %u", o->max_namespaces, NVMF_NSID_LIMIT);
-	s = nvmf_config_add_subsystem(w->next, false);
+	s = nvmf_config_add_subsystem(w->next, o->discovery);
 	if (!s)
 		return err_set(e, -ENOSPC, "nqn: there are %u subsystems already, the discovery subsystem included, which "
 		               "is the most there can be", min_u32(NVMF_SUBSYSTEMS_MAX, w->target->subsystems_max));
@@ -242,6 +247,7 @@ void nvmf_add_subsystem(struct nvmf_change *c, const struct nvmf_subsystem_opts 
 		w->nqn[0] = 0; /* too long for any: the check says so in its way */
 	nvmf_work_text(w->serial, sizeof(w->serial), opts->serial_number ? opts->serial_number : DEFAULT_SERIAL);
 	nvmf_work_text(w->model, sizeof(w->model), opts->model_number ? opts->model_number : DEFAULT_MODEL);
+	nvmf_work_text(w->label, sizeof(w->label), opts->admin_label);
 	w->sub_opts = *opts;
 	w->build = build_add_subsystem;
 	nvmf_work_start(w);
@@ -251,7 +257,7 @@ static int build_remove_subsystem(struct nvmf_work *w, struct err *e)
 {
 	struct nvmf_subsystem *s = nvmf_config_find(w->next, w->nqn);
 
-	if (!s || s->discovery)
+	if (!s || s->id == NVMF_DISCOVERY_ID)
 		return err_set(e, -ENOENT, s ? "nqn: the discovery subsystem '%s' cannot be deleted"
 		                             : "nqn: there is no subsystem '%s'; nvmf_get_subsystems lists those that exist",
 		               w->nqn);
@@ -336,7 +342,7 @@ static int build_add_ns(struct nvmf_work *w, struct err *e)
 	if (!s)
 		return e->code;
 	if (s->discovery)
-		return err_set(e, ERR_BAD_PARAM, "nqn: the discovery subsystem has no namespaces");
+		return err_set(e, ERR_BAD_PARAM, "nqn: a discovery subsystem has no namespaces");
 	if (nsid > s->ns_max)
 		return err_set(e, ERR_BAD_PARAM, "nsid: %u is beyond max_namespaces of '%s', which is %u", nsid, w->nqn,
 		               s->ns_max);

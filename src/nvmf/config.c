@@ -9,6 +9,7 @@ static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s);
 static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s);
 static void subsystem_sum_up(struct nvmf_subsystem *s);
 static void hosts_give(struct nvmf_subsystem *s, uint32_t nsid);
+static void referrals_unref(struct nvmf_referrals *r);
 
 struct nvmf_config *nvmf_config_copy(struct nvmf_target *t, const struct nvmf_config *from)
 {
@@ -17,6 +18,9 @@ struct nvmf_config *nvmf_config_copy(struct nvmf_target *t, const struct nvmf_co
 	c->target = t;
 	c->change = from ? from->change + 1 : 1;
 	c->genctr = from ? from->genctr : 0;
+	c->referrals = from ? from->referrals : NULL;
+	if (c->referrals)
+		c->referrals->refs++;
 	for (uint32_t i = 0; from && i < NVMF_SUBSYSTEMS_MAX; i++) {
 		c->subs[i] = from->subs[i];
 		if (c->subs[i])
@@ -30,6 +34,7 @@ void nvmf_config_drop(struct nvmf_config *c)
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
 		if (c->subs[i])
 			subsystem_unref(c->target, c->subs[i]);
+	referrals_unref(c->referrals);
 	free(c);
 }
 
@@ -54,8 +59,9 @@ struct nvmf_subsystem *nvmf_config_add_subsystem(struct nvmf_config *c, bool dis
 	struct nvmf_subsystem *s;
 	uint32_t id = NVMF_DISCOVERY_ID;
 
-	while (!discovery && ++id < NVMF_SUBSYSTEMS_MAX && c->subs[id])
-		;
+	if (!discovery || c->subs[id])
+		while (++id < NVMF_SUBSYSTEMS_MAX && c->subs[id])
+			;
 	if (id >= min_u32(NVMF_SUBSYSTEMS_MAX, c->target->subsystems_max))
 		return NULL;
 	s = base_zalloc(sizeof(*s));
@@ -209,7 +215,7 @@ void nvmf_subsystem_set_ns_group(struct nvmf_config *c, struct nvmf_subsystem *s
 
 /* --- who sees a namespace ------------------------------------------------------------------------ */
 
-static void hosts_unref(struct nvmf_ns_hosts *h)
+void nvmf_hosts_unref(struct nvmf_ns_hosts *h)
 {
 	if (h && --h->refs == 0)
 		free(h);
@@ -217,7 +223,7 @@ static void hosts_unref(struct nvmf_ns_hosts *h)
 
 static void hosts_give(struct nvmf_subsystem *s, uint32_t nsid)
 {
-	hosts_unref(s->ns_hosts[nsid - 1]);
+	nvmf_hosts_unref(s->ns_hosts[nsid - 1]);
 	s->ns_hosts[nsid - 1] = NULL;
 }
 
@@ -236,24 +242,26 @@ static void hosts_replace(struct nvmf_subsystem *s, uint32_t nsid, struct nvmf_n
 	subsystem_sum_up(s);
 }
 
-static struct nvmf_ns_hosts *hosts_make(uint32_t count)
+struct nvmf_ns_hosts *nvmf_hosts_make(const char *const *nqns, uint32_t count)
 {
 	struct nvmf_ns_hosts *h = base_zalloc(sizeof(*h) + count * sizeof(h->nqns[0]));
 
 	h->refs = 1;
 	h->count = count;
+	for (uint32_t i = 0; nqns && i < count; i++)
+		text_pad(h->nqns[i], NVMF_NQN_MAX, nqns[i], 0);
 	return h;
 }
 
 void nvmf_subsystem_hide_ns(struct nvmf_subsystem *s, uint32_t nsid)
 {
-	hosts_replace(s, nsid, hosts_make(0));
+	hosts_replace(s, nsid, nvmf_hosts_make(NULL, 0));
 }
 
 void nvmf_subsystem_show_ns(struct nvmf_subsystem *s, uint32_t nsid, const char *host_nqn)
 {
 	const struct nvmf_ns_hosts *old = s->ns_hosts[nsid - 1];
-	struct nvmf_ns_hosts *h = hosts_make(old->count + 1);
+	struct nvmf_ns_hosts *h = nvmf_hosts_make(NULL, old->count + 1);
 
 	memcpy(h->nqns, old->nqns, old->count * sizeof(h->nqns[0]));
 	text_pad(h->nqns[old->count], NVMF_NQN_MAX, host_nqn, 0);
@@ -263,11 +271,67 @@ void nvmf_subsystem_show_ns(struct nvmf_subsystem *s, uint32_t nsid, const char 
 void nvmf_subsystem_unshow_ns(struct nvmf_subsystem *s, uint32_t nsid, uint32_t at)
 {
 	const struct nvmf_ns_hosts *old = s->ns_hosts[nsid - 1];
-	struct nvmf_ns_hosts *h = hosts_make(old->count - 1);
+	struct nvmf_ns_hosts *h = nvmf_hosts_make(NULL, old->count - 1);
 
 	memcpy(h->nqns, old->nqns, at * sizeof(h->nqns[0]));
 	memcpy(h->nqns[at], old->nqns[at + 1], (h->count - at) * sizeof(h->nqns[0]));
 	hosts_replace(s, nsid, h);
+}
+
+/* --- referrals ----------------------------------------------------------------------------------- */
+
+static void referrals_unref(struct nvmf_referrals *r)
+{
+	if (!r || --r->refs)
+		return;
+	for (uint32_t i = 0; i < r->count; i++)
+		nvmf_hosts_unref(r->at[i].hosts);
+	free(r);
+}
+
+static void referrals_replace(struct nvmf_config *c, struct nvmf_referrals *r)
+{
+	for (uint32_t i = 0; i < r->count; i++)
+		if (r->at[i].hosts)
+			r->at[i].hosts->refs++;
+	r->refs = 1;
+	referrals_unref(c->referrals);
+	c->referrals = r;
+}
+
+void nvmf_config_add_referral(struct nvmf_config *c, const struct nvmf_referral *r)
+{
+	uint32_t count = c->referrals ? c->referrals->count : 0;
+	struct nvmf_referrals *more = base_zalloc(sizeof(*more) + (count + 1) * sizeof(*r));
+
+	if (count)
+		memcpy(more->at, c->referrals->at, count * sizeof(*r));
+	more->at[count] = *r;
+	more->count = count + 1;
+	referrals_replace(c, more);
+	nvmf_hosts_unref(r->hosts);
+}
+
+void nvmf_config_remove_referral(struct nvmf_config *c, uint32_t at)
+{
+	uint32_t count = c->referrals->count - 1;
+	struct nvmf_referrals *less = base_zalloc(sizeof(*less) + count * sizeof(less->at[0]));
+
+	memcpy(less->at, c->referrals->at, at * sizeof(less->at[0]));
+	memcpy(less->at + at, c->referrals->at + at + 1, (count - at) * sizeof(less->at[0]));
+	less->count = count;
+	referrals_replace(c, less);
+}
+
+int nvmf_config_referral_at(const struct nvmf_config *c, const struct nvmf_referral *r)
+{
+	for (uint32_t i = 0; c->referrals && i < c->referrals->count; i++) {
+		const struct nvmf_referral *o = &c->referrals->at[i];
+
+		if (o->trtype == r->trtype && net_addr_equal(&o->addr, &r->addr) && !strcmp(o->subnqn, r->subnqn))
+			return (int)i;
+	}
+	return -1;
 }
 
 /* --- sharing ------------------------------------------------------------------------------------- */
@@ -319,7 +383,7 @@ static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s)
 	for (uint32_t i = 0; i < s->ns_max; i++) {
 		if (s->ns[i])
 			bdev_served_unref(&s->ns[i]->dev);
-		hosts_unref(s->ns_hosts[i]);
+		nvmf_hosts_unref(s->ns_hosts[i]);
 	}
 	nvmf_roster_unref(t, s->roster);
 	for (uint32_t i = 0; i < s->listener_count; i++)

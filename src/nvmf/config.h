@@ -16,10 +16,12 @@
 #include "bdev/served.h"
 #include "core/version.h"
 #include "nvmf/nvmf.h"
+#include "wire/nvme_fabrics.h"
 
 #define NVMF_SUBSYSTEMS_MAX 1024u     /* discovery included */
 #define NVMF_NSID_LIMIT 65536u        /* largest max_namespaces */
 #define NVMF_HOSTS_MAX 1024u          /* of one subsystem */
+#define NVMF_REFERRALS_MAX 1024u
 #define NVMF_DISCOVERY_ID 0u          /* the discovery subsystem exists by itself, always in the first place */
 #define NVMF_SERIAL_SIZE 20
 #define NVMF_MODEL_SIZE 40
@@ -55,7 +57,7 @@ struct nvmf_listener {
 	struct nvmf_ana *ana;                  /* [ANA group - 1]; owned by the subsystem version */
 };
 
-/* The hosts that see a namespace which is hidden from others. Immutable, shared by versions, counted on control. */
+/* Hosts that see what is hidden from others. Immutable, shared by versions, counted on control. */
 struct nvmf_ns_hosts {
 	uint32_t refs, count;
 	char nqns[][NVMF_NQN_MAX + 1];
@@ -67,12 +69,27 @@ struct nvmf_host {
 	struct keyring_key *key, *ctrlr_key;   /* references; NULL: none */
 };
 
+/* Another discovery service that hosts are told of. */
+struct nvmf_referral {
+	char subnqn[NVMF_NQN_MAX + 1];
+	uint8_t trtype;                        /* NVMF_TRTYPE_* */
+	struct net_addr addr;
+	bool secure_channel;
+	struct nvmf_ns_hosts *hosts;           /* who is told; NULL: every host */
+};
+/* Immutable, shared by versions, counted on control. */
+struct nvmf_referrals {
+	uint32_t refs, count;
+	struct nvmf_referral at[];
+};
+
 struct nvmf_subsystem {
 	uint32_t refs;                         /* control: versions that hold it */
 	uint64_t stamp;                        /* no other subsystem, and no other version of this one, has it */
 	uint32_t id;
 	char nqn[NVMF_NQN_MAX + 1];
 	char serial[NVMF_SERIAL_SIZE + 1], model[NVMF_MODEL_SIZE + 1];
+	char admin_label[NVMF_ADMIN_LABEL_MAX + 1]; /* "": none */
 	bool discovery, allow_any_host, ana_reporting;
 	uint16_t min_cntlid, max_cntlid;
 	uint32_t ns_max;                       /* nsids are 1 to this */
@@ -96,6 +113,7 @@ struct nvmf_config {
 	struct nvmf_target *target;
 	uint64_t change;                       /* counts changes; what ns_changed compares with */
 	uint64_t genctr;                       /* of the discovery log */
+	struct nvmf_referrals *referrals;      /* NULL: none */
 	struct nvmf_subsystem *subs[NVMF_SUBSYSTEMS_MAX];
 };
 
@@ -106,11 +124,17 @@ struct nvmf_config *nvmf_config_copy(struct nvmf_target *t, const struct nvmf_co
 void nvmf_config_drop(struct nvmf_config *c);
 void nvmf_config_free(struct version *v);
 struct nvmf_subsystem *nvmf_config_find(const struct nvmf_config *c, const char *nqn);
-/* A fresh subsystem in the first free place; NULL: no place left. */
+/* A fresh subsystem in the first free place, the first one for discovery in a place of its own; NULL: no place left. */
 struct nvmf_subsystem *nvmf_config_add_subsystem(struct nvmf_config *c, bool discovery);
 /* A copy of its subsystem `id` in place of the shared one, free to change. */
 struct nvmf_subsystem *nvmf_config_edit(struct nvmf_config *c, uint32_t id);
 void nvmf_config_remove_subsystem(struct nvmf_config *c, uint32_t id);
+/* One more referral, whose hosts it takes, or without that at `at`. */
+void nvmf_config_add_referral(struct nvmf_config *c, const struct nvmf_referral *r);
+void nvmf_config_remove_referral(struct nvmf_config *c, uint32_t at);
+int nvmf_config_referral_at(const struct nvmf_config *c, const struct nvmf_referral *r); /* -1: not there */
+struct nvmf_ns_hosts *nvmf_hosts_make(const char *const *nqns, uint32_t count);
+void nvmf_hosts_unref(struct nvmf_ns_hosts *h); /* NULL: nothing */
 void nvmf_subsystem_set_ns(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t nsid, struct nvmf_ns *ns);
 bool nvmf_subsystem_allows_host(const struct nvmf_subsystem *s, const char *host_nqn);
 int nvmf_subsystem_host_at(const struct nvmf_subsystem *s, const char *host_nqn); /* -1: not there */

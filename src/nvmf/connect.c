@@ -98,7 +98,7 @@ static uint16_t check_access(struct connect *c, struct nvmf_subsystem *s)
 			            s->nqn);
 		return NVME_SC_CONNECT_INVALID_HOST | NVME_SC_DNR;
 	}
-	if (!s->discovery && !nvmf_subsystem_listens(s, c->qp->transport, &c->local)) {
+	if (s->id != NVMF_DISCOVERY_ID && !nvmf_subsystem_listens(s, c->qp->transport, &c->local)) {
 		if (log_may(&c->qp->target->complaints))
 			log_warning("subsystem %s does not listen on %s, where host %s asked for it", s->nqn,
 			            net_addr_text(&c->local, at), c->data.hostnqn);
@@ -113,13 +113,44 @@ static uint32_t kato_of(uint32_t kato_ms)
 	                                          : (uint32_t)div_up(kato_ms, NVMF_KAS_MS) * NVMF_KAS_MS;
 }
 
+/* Who has not proved yet to be it keeps nobody out. */
+static bool same_host(const struct connect *c, const struct nvmf_ctrlr *ctrlr)
+{
+	return !ctrlr->dying && ctrlr->seat_by_qid[0] && !nvmf_auth_is_open(ctrlr->seat_by_qid[0]) &&
+	       !strcmp(ctrlr->who.name, c->data.hostnqn) &&
+	       !memcmp(ctrlr->who.host_id.b, c->data.hostid, sizeof(c->data.hostid));
+}
+
+/* The host has controllers here already: worth another try when they are gone. */
+static uint16_t check_duplicates(struct connect *c, struct nvmf_subsystem *s)
+{
+	enum nvmf_dup_hosts policy = c->qp->target->dup_hosts;
+	const struct nvmf_listener *way = nvmf_subsystem_way(s, c->qp->transport, &c->local);
+
+	list_each(l, &s->roster->ctrlrs) {
+		const struct nvmf_ctrlr *ctrlr = list_entry(l, const struct nvmf_ctrlr, link);
+
+		if (!same_host(c, ctrlr) || (policy == NVMF_DUP_PER_LISTENER &&
+		        nvmf_subsystem_way(s, ctrlr->transport, &ctrlr->listen_addr) != way))
+			continue;
+		if (log_may(&c->qp->target->complaints))
+			log_warning("host %s has controller %u of %s already, and is refused another one (dup_host_policy)",
+			            c->data.hostnqn, ctrlr->cntlid, s->nqn);
+		return NVME_SC_CONNECT_CTRL_BUSY;
+	}
+	return NVME_SC_SUCCESS;
+}
+
 static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 {
+	enum nvmf_dup_hosts policy = s->discovery ? NVMF_DUP_ALLOW : c->qp->target->dup_hosts;
 	struct nvmf_ctrlr *ctrlr;
 	uint32_t kato_ms = kato_of(le32_get(c->req->cmd.connect.kato));
 
 	if (le16_get(c->data.cntlid) != NVME_CNTLID_DYNAMIC)
 		return BAD_DATA(c, cntlid);
+	if ((policy == NVMF_DUP_REFUSE || policy == NVMF_DUP_PER_LISTENER) && check_duplicates(c, s))
+		return NVME_SC_CONNECT_CTRL_BUSY;
 	ctrlr = c->qp->target->stopping ? NULL : nvmf_ctrlr_make(s, c->qp, &c->local);
 	if (!ctrlr)
 		return NVME_SC_CONNECT_CTRL_BUSY;
@@ -143,6 +174,7 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 		ctrlr->kato_ms = NVMF_DISCOVERY_KATO_MS;
 	c->ctrlr = ctrlr;
 	c->seat = nvmf_seat_make(ctrlr, c->qp, 0);
+	ctrlr->replaces = policy == NVMF_DUP_REPLACE;
 	return NVME_SC_SUCCESS;
 }
 

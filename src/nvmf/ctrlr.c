@@ -33,6 +33,7 @@ void nvmf_ctrlr_end(struct nvmf_ctrlr *c)
 	timer_stop(&c->kato);
 	atomic_store(&c->ready, false);
 	nvmf_aer_drop_all(c);
+	nvmf_discovery_log_drop(c);
 	c->admin_qp = NULL;
 }
 
@@ -67,6 +68,23 @@ static bool cc_possible(uint32_t cc)
 	return nvme_cc_shn(cc) != 3 && !nvme_cc_mps(cc) && !nvme_cc_ams(cc) && !nvme_cc_css(cc);
 }
 
+static void replace_others(struct nvmf_ctrlr *c)
+{
+	if (!c->replaces)
+		return;
+	c->replaces = false;
+	nvmf_qpair_pin(c->admin_qp);
+	msg_send(core_control(c->target->core), &c->replace_msg, nvmf_ctrlr_replace_on_control);
+}
+
+void nvmf_ctrlr_replaced(struct msg *m)
+{
+	struct nvmf_ctrlr *c = container_of(m, struct nvmf_ctrlr, replace_msg);
+
+	if (nvmf_seat_here(c->admin_seat, m, nvmf_ctrlr_replaced))
+		nvmf_qpair_unpin(c->admin_seat->qp);
+}
+
 bool nvmf_ctrlr_set_cc(struct nvmf_ctrlr *c, uint32_t cc)
 {
 	uint32_t old = atomic_load(&c->cc);
@@ -81,6 +99,7 @@ bool nvmf_ctrlr_set_cc(struct nvmf_ctrlr *c, uint32_t cc)
 			atomic_store(&c->ready, true);
 		}
 		kato_start(c);
+		replace_others(c);
 	} else if (nvme_cc_en(old) && !nvme_cc_en(cc)) {
 		reset_begin(c, false);
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* discovery.c: the discovery log page: which subsystems a host may use, and at which addresses.
  *
- * Any listener answers discovery. An entry for each listener of each subsystem that allows the host; a listener on a
- * wildcard address is told as the address at which this host reached us.
+ * Any listener answers discovery. An entry for each listener of each subsystem that allows the host, and of the
+ * discovery subsystem that it asks; a listener on a wildcard address is told as the address at which this host reached
+ * us. Then referrals to other discovery services. Filters of the target's, and what the host asks for, leave some out.
  */
 #include "nvmf/target.h"
 
@@ -18,6 +19,17 @@ static const struct net_addr *reachable(const struct nvmf_ctrlr *c, const struct
 	net_addr_set_port(buf, net_addr_port(&l->addr));
 	return net_addr_covers(&l->addr, buf) ? buf : &l->addr;
 }
+
+#define REFERRAL_ASQSZ 32 /* what every admin queue can have */
+
+struct builder {
+	struct nvmf_ctrlr *c;
+	const struct nvmf_core *nc;
+	struct nvmf_discovery_log *log;
+	size_t len, size;
+	uint64_t count;
+	uint8_t lsp;
+};
 
 static void fill_entry(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uint32_t at, struct nvmf_disc_log_entry *e)
 {
@@ -49,24 +61,145 @@ static void fill_entry(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uin
 
 static bool visible(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
 {
-	return s && !s->discovery && nvmf_subsystem_allows_host(s, c->who.name);
+	return s && (!s->discovery || s->id == c->sub_id) && nvmf_subsystem_allows_host(s, c->who.name);
 }
 
-struct nvmf_discovery_log *nvmf_discovery_log_make(struct nvmf_ctrlr *c, size_t *ret_len)
+/* Like where the host came in, as far as the target's filters ask for that? */
+static bool passes(const struct builder *b, const struct nvmf_listener *l)
 {
-	const struct nvmf_core *nc = c->admin_qp->nc;
-	struct nvmf_discovery_log *log;
-	uint64_t count = 0, at = 0;
+	const struct nvmf_ctrlr *c = b->c;
+	struct net_addr buf, same_port = c->listen_addr;
+	const struct net_addr *a = reachable(c, l, &buf);
+	uint8_t filters = c->target->discovery_filters;
 
+	net_addr_set_port(&same_port, net_addr_port(a));
+	if (b->lsp & NVMF_DISC_PORT_LOCAL && (l->transport != c->transport || !net_addr_covers(&l->addr, &c->listen_addr)))
+		return false;
+	return !((filters & NVMF_FILTER_TRANSPORT && l->transport != c->transport) ||
+	         (filters & NVMF_FILTER_ADDRESS && !net_addr_equal(a, &same_port)) ||
+	         (filters & NVMF_FILTER_SVCID && net_addr_port(a) != net_addr_port(&c->listen_addr)));
+}
+
+static void *add_bytes(struct builder *b, size_t len)
+{
+	void *at;
+
+	while (b->len + len > b->size) {
+		b->size *= 2;
+		b->log = realloc(b->log, b->size);
+		must(b->log != NULL);
+	}
+	at = (uint8_t *)b->log + b->len;
+	memset(at, 0, len);
+	b->len += len;
+	return at;
+}
+
+static struct nvmf_disc_log_entry *add_entry(struct builder *b, const char *label)
+{
+	size_t attr = *label ? align_up(strlen(label), 4) : 0, begin = b->len;
+	struct nvmf_disc_log_extension *x;
+	struct nvmf_disc_log_attribute *a;
+
+	b->count++;
+	add_bytes(b, sizeof(struct nvmf_disc_log_entry));
+	if (b->lsp & NVMF_DISC_EXTENDED) {
+		size_t len = sizeof(*x) + (attr ? sizeof(*a) + attr : 0);
+
+		x = add_bytes(b, len);
+		x->tel = le32_of((uint32_t)(sizeof(struct nvmf_disc_log_entry) + len));
+		x->numexat = le16_of(attr != 0);
+		a = (struct nvmf_disc_log_attribute *)(x + 1);
+		if (attr) {
+			a->type = le16_of(NVMF_DISC_ATTR_ADMIN_LABEL);
+			a->len = le16_of((uint16_t)attr);
+			memcpy(a->value, label, strlen(label));
+		}
+	}
+	return (struct nvmf_disc_log_entry *)((uint8_t *)b->log + begin);
+}
+
+static void add_subsystem(struct builder *b, const struct nvmf_subsystem *s)
+{
+	struct nvmf_disc_log_entry *e;
+
+	for (uint32_t i = 0; i < s->listener_count; i++) {
+		if (!passes(b, &s->listeners[i]))
+			continue;
+		e = add_entry(b, s->admin_label);
+		fill_entry(b->c, s, i, e);
+		if (!s->discovery)
+			continue;
+		/* Each of its listeners tells the same, and holds connections that are kept alive. */
+		e->subtype = NVMF_SUBTYPE_DISCOVERY_CURRENT;
+		e->eflags = le16_of(NVMF_DISC_EFLAGS_DUPRETINFO | NVMF_DISC_EFLAGS_EPCSD);
+	}
+}
+
+static void add_referral(struct builder *b, const struct nvmf_referral *r)
+{
+	struct nvmf_disc_log_entry *e;
+	char text[NET_ADDR_TEXT_MAX], port[8];
+	struct text t = text_over(port, sizeof(port));
+
+	if (r->hosts && nvmf_ns_hosts_at(r->hosts, b->c->who.name) < 0)
+		return;
+	text_add(&t, "%u", net_addr_port(&r->addr));
+	e = add_entry(b, "");
+	e->trtype = r->trtype;
+	e->adrfam = adrfam(&r->addr);
+	e->subtype = strcmp(r->subnqn, NVMF_DISCOVERY_NQN) ? NVMF_SUBTYPE_NVME : NVMF_SUBTYPE_DISCOVERY;
+	e->treq = r->secure_channel ? NVMF_TREQ_REQUIRED : NVMF_TREQ_NOT_REQUIRED;
+	e->cntlid = le16_of(NVME_CNTLID_DYNAMIC);
+	e->asqsz = le16_of(REFERRAL_ASQSZ);
+	text_pad(e->trsvcid, sizeof(e->trsvcid), port, ' ');
+	text_pad(e->subnqn, sizeof(e->subnqn), r->subnqn, 0);
+	text_pad(e->traddr, sizeof(e->traddr), net_addr_host(&r->addr, text), ' ');
+	if (r->trtype == NVMF_TRTYPE_RDMA) {
+		e->tsas.rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
+		e->tsas.rdma.prtype = NVMF_RDMA_PRTYPE_NOT_SPECIFIED;
+		e->tsas.rdma.cms = NVMF_RDMA_CMS_RDMA_CM;
+	} else {
+		e->tsas.tcp.sectype = r->secure_channel ? NVMF_TCP_SECTYPE_TLS13 : NVMF_TCP_SECTYPE_NONE;
+	}
+}
+
+static void make_log(struct nvmf_ctrlr *c, uint8_t lsp)
+{
+	struct builder b = { .c = c, .nc = c->admin_qp->nc, .size = 4096, .lsp = lsp };
+	const struct nvmf_referrals *referrals = b.nc->config->referrals;
+
+	b.log = base_zalloc(b.size);
+	b.len = sizeof(*b.log);
 	for (uint32_t id = 0; id < NVMF_SUBSYSTEMS_MAX; id++)
-		if (visible(c, nc->subs[id]))
-			count += nc->subs[id]->listener_count;
-	*ret_len = sizeof(*log) + count * sizeof(log->entries[0]);
-	log = base_zalloc(*ret_len);
-	log->genctr = le64_of(nc->config->genctr);
-	log->numrec = le64_of(count);
-	for (uint32_t id = 0; id < NVMF_SUBSYSTEMS_MAX; id++)
-		for (uint32_t i = 0; visible(c, nc->subs[id]) && i < nc->subs[id]->listener_count; i++)
-			fill_entry(c, nc->subs[id], i, &log->entries[at++]);
-	return log;
+		if (visible(c, b.nc->subs[id]))
+			add_subsystem(&b, b.nc->subs[id]);
+	for (uint32_t i = 0; referrals && !(lsp & NVMF_DISC_PORT_LOCAL) && i < referrals->count; i++)
+		add_referral(&b, &referrals->at[i]);
+	b.log->genctr = le64_of(b.nc->config->genctr);
+	b.log->numrec = le64_of(b.count);
+	b.log->dlpf = lsp;
+	if (lsp & NVMF_DISC_EXTENDED)
+		b.log->tdlpl = le32_of((uint32_t)b.len);
+	c->discovery_log = b.log;
+	c->discovery_log_len = b.len;
+	c->discovery_log_lsp = lsp;
+}
+
+void nvmf_discovery_log_drop(struct nvmf_ctrlr *c)
+{
+	free(c->discovery_log);
+	c->discovery_log = NULL;
+}
+
+/* A host reads the header, the entries in parts, the header again, and compares its generation: the parts it got belong
+ * together whatever has changed meanwhile. */
+const void *nvmf_discovery_log_read(struct nvmf_ctrlr *c, uint64_t offset, uint8_t lsp, size_t *ret_len)
+{
+	if (!offset || lsp != c->discovery_log_lsp)
+		nvmf_discovery_log_drop(c);
+	if (!c->discovery_log)
+		make_log(c, lsp);
+	*ret_len = c->discovery_log_len;
+	return c->discovery_log;
 }

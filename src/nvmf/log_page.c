@@ -5,6 +5,7 @@
 
 struct page {
 	void *data;       /* heap; NULL: `small` */
+	const void *kept; /* in place of both: somebody else's */
 	size_t len;
 	uint8_t small[4096];
 };
@@ -38,6 +39,8 @@ bool nvmf_log_page_parse(struct nvmf_req *req)
 
 	if (!kind_of(req))
 		return nvmf_req_refuse(req, NVME_SC_INVALID_LOG_PAGE | NVME_SC_DNR);
+	if (cmd->lid == NVME_LOG_DISCOVER && (cmd->lsp_rae & 0x7f & ~NVMF_DISCOVERY_LSP))
+		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 	if (len > req->qpair->data_len_max || (le64_get(cmd->lpo) & 3) || (cmd->ot & 0x80))
 		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 	return nvmf_req_moves(req, NVMF_DATA_TO_HOST, (uint32_t)len);
@@ -72,7 +75,7 @@ void nvmf_log_page_run(struct nvmf_req *req)
 			req->qpair->ctrlr->changed_ns_all = false;
 		}
 	}
-	nvmf_req_complete_data(req, (uint8_t *)(p.data ? p.data : p.small) + offset,
+	nvmf_req_complete_data(req, (const uint8_t *)(p.kept ? p.kept : p.data ? p.data : p.small) + offset,
 	                       (uint32_t)min_u64(p.len - offset, req->data_len));
 	free(p.data);
 }
@@ -174,7 +177,9 @@ static void make_ccr(struct nvmf_req *req, const struct nvmf_subsystem *s, struc
 
 static void make_discovery(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
 {
-	p->data = nvmf_discovery_log_make(req->qpair->ctrlr, &p->len);
+	const struct nvme_get_log_page *cmd = &req->cmd.get_log_page;
+
+	p->kept = nvmf_discovery_log_read(req->qpair->ctrlr, le64_get(cmd->lpo), cmd->lsp_rae & 0x7f, &p->len);
 }
 
 static const struct page_kind kinds[256] = {

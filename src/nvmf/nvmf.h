@@ -43,6 +43,8 @@ struct nvmf_subsystem_opts {
 	bool allow_any_host, ana_reporting;
 	uint32_t max_namespaces;                        /* 0: 32 */
 	uint16_t min_cntlid, max_cntlid;                /* 0: 1, 0xffef */
+	const char *admin_label;                        /* of the extended discovery log; NULL: none */
+	bool discovery;                                 /* a discovery service under a name of its own */
 };
 void nvmf_add_subsystem(struct nvmf_change *c, const struct nvmf_subsystem_opts *opts);
 void nvmf_remove_subsystem(struct nvmf_change *c, const char *nqn);
@@ -93,6 +95,19 @@ void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *tr
 #define NVMF_ANATT_S 10u
 void nvmf_set_ana_state(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
                         uint32_t group, uint8_t ana, uint32_t transition_s);
+
+/* Another discovery service that hosts are told of: known by transport, address and NQN (NULL: the well-known one). */
+struct nvmf_referral_opts {
+	const char *subnqn;
+	uint8_t trtype;
+	struct net_addr addr;
+	bool secure_channel;
+	bool all_hosts;                                 /* else those of the list; the caller's until done */
+	const char *const *hosts;
+	uint32_t host_count;
+};
+void nvmf_add_referral(struct nvmf_change *c, const struct nvmf_referral_opts *opts);
+void nvmf_remove_referral(struct nvmf_change *c, const struct nvmf_referral_opts *opts);
 
 /* One that nobody listens on: its connections (to the discovery service) are closed first. */
 void nvmf_remove_transport(struct nvmf_change *c, const char *trtype);

@@ -8,16 +8,21 @@
 
 /* --- pieces ---------------------------------------------------------------------------------------------- */
 
-static void add_address(struct json_object *o, const struct nvmf_transport *tr, const struct net_addr *a)
+static void add_address_of(struct json_object *o, const char *trtype, const struct net_addr *a)
 {
 	char host[NET_ADDR_TEXT_MAX], port[8];
 	struct text t = text_over(port, sizeof(port));
 
 	text_add(&t, "%u", net_addr_port(a));
-	json_add_text(o, "trtype", tr->ops->name);
+	json_add_text(o, "trtype", trtype);
 	json_add_text(o, "adrfam", net_addr_family(a) == NET_IPV6 ? "IPv6" : "IPv4");
 	json_add_text(o, "traddr", net_addr_host(a, host));
 	json_add_text(o, "trsvcid", port);
+}
+
+static void add_address(struct json_object *o, const struct nvmf_transport *tr, const struct net_addr *a)
+{
+	add_address_of(o, tr->ops->name, a);
 }
 
 static void add_host(struct json_object *o, const char *as, const struct nvmf_host *h)
@@ -90,18 +95,25 @@ static struct nvmf_subsystem *find_subsystem(struct rpc_call *call, const struct
 
 /* --- nvmf_get_subsystems ------------------------------------------------------------------------------------ */
 
-/* Of a namespace that is hidden from others. */
-static void add_ns_hosts(struct json_object *o, const struct nvmf_subsystem *s, uint32_t nsid)
+static void add_hosts(struct json_object *o, const struct nvmf_ns_hosts *h)
 {
-	const struct nvmf_ns_hosts *h = s->ns_hosts[nsid - 1];
 	struct json_object *list;
 
 	if (!h)
 		return;
-	json_add_bool(o, "no_auto_visible", true);
 	list = json_add_array(o, "hosts");
 	for (uint32_t i = 0; i < h->count; i++)
 		json_object_array_add(list, json_object_new_string(h->nqns[i]));
+}
+
+/* Of a namespace that is hidden from others. */
+static void add_ns_hosts(struct json_object *o, const struct nvmf_subsystem *s, uint32_t nsid)
+{
+	const struct nvmf_ns_hosts *h = s->ns_hosts[nsid - 1];
+
+	if (h)
+		json_add_bool(o, "no_auto_visible", true);
+	add_hosts(o, h);
 }
 
 static void show_ns(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_ns *ns)
@@ -136,6 +148,8 @@ static void show_subsystem(struct json_object *array, const struct nvmf_subsyste
 		return;
 	json_add_text(o, "serial_number", s->serial);
 	json_add_text(o, "model_number", s->model);
+	if (s->admin_label[0])
+		json_add_text(o, "admin_label", s->admin_label);
 	json_add_u64(o, "max_namespaces", s->ns_max);
 	json_add_u64(o, "min_cntlid", s->min_cntlid);
 	json_add_u64(o, "max_cntlid", s->max_cntlid);
@@ -447,12 +461,29 @@ static void handle_get_targets(struct rpc_call *call, void *args)
 	rpc_reply(call, result);
 }
 
+static void add_referral(struct json_object *o, const struct nvmf_referral *r)
+{
+	add_address_of(json_add_object(o, "address"), r->trtype == NVMF_TRTYPE_RDMA ? "RDMA" : "TCP", &r->addr);
+	json_add_bool(o, "secure_channel", r->secure_channel);
+	json_add_text(o, "subnqn", r->subnqn);
+	if (r->hosts)
+		json_add_bool(o, "allow_any_host", false);
+	add_hosts(o, r->hosts);
+}
+
 static void handle_get_referrals(struct rpc_call *call, void *args)
 {
 	const struct tgt_args *a = args;
 
-	if (nvmf_rpc_target_ok(call, a->tgt_name))
-		rpc_reply(call, json_object_new_array());
+	const struct nvmf_referrals *r = ((struct nvmf_target *)rpc_ctx(call))->config->referrals;
+	struct json_object *result;
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+		return;
+	result = json_object_new_array();
+	for (uint32_t i = 0; r && i < r->count; i++)
+		add_referral(json_append_object(result), &r->at[i]);
+	rpc_reply(call, result);
 }
 
 /* --- saving: in an order in which it can be loaded ----------------------------------------------- */
@@ -501,13 +532,18 @@ static void save_subsystem(void *arg, struct json_object *array)
 	const struct nvmf_subsystem *s = arg;
 	struct json_object *p;
 
-	if (!s->discovery) {
+	if (s->id != NVMF_DISCOVERY_ID) {
 		p = save_call(array, "nvmf_create_subsystem");
 		json_add_text(p, "nqn", s->nqn);
+		if (s->discovery)
+			json_add_text(p, "subtype", "Discovery");
+		if (s->admin_label[0])
+			json_add_text(p, "admin_label", s->admin_label);
 		json_add_bool(p, "allow_any_host", s->allow_any_host);
 		json_add_text(p, "serial_number", s->serial);
 		json_add_text(p, "model_number", s->model);
-		json_add_u64(p, "max_namespaces", s->ns_max);
+		if (!s->discovery)
+			json_add_u64(p, "max_namespaces", s->ns_max);
 		json_add_u64(p, "min_cntlid", s->min_cntlid);
 		json_add_u64(p, "max_cntlid", s->max_cntlid);
 		json_add_bool(p, "ana_reporting", s->ana_reporting);
@@ -548,6 +584,7 @@ static void save_startup(struct nvmf_target *t, struct json_object *array)
 		if (t->place_mask_set)
 			json_add_text(p, "poll_groups_mask", mask);
 		free(mask);
+		nvmf_rpc_save_policies(t, p);
 		if (t->auth_hashes_set)
 			add_set(p, "dhchap_digests", t->auth_hashes, fabric_auth_hash_name);
 		if (t->auth_groups_set)
@@ -575,6 +612,8 @@ void nvmf_save(void *ctx, struct rpc_save *save)
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
 		if (t->config->subs[i])
 			rpc_save_object(save, t->config->subs[i]->stamp, save_subsystem, t->config->subs[i]);
+	for (uint32_t i = 0; t->config->referrals && i < t->config->referrals->count; i++)
+		add_referral(save_call(array, "nvmf_discovery_add_referral"), &t->config->referrals->at[i]);
 	nvmf_flight_save(t, array);
 }
 
@@ -596,7 +635,7 @@ static const struct rpc_method methods[] = {
 	           READS, .returns = "tick_rate and an array of poll_groups, one for each reactor",
 	           .doc = "Count queues and commands of each reactor."),
 	RPC_METHOD("nvmf_discovery_get_referrals", struct tgt_args, tgt_params, handle_get_referrals,
-	           READS, .returns = "array of referrals: there are none yet",
+	           READS, .returns = "array of referrals",
 	           .doc = "List referrals to other discovery services."),
 	RPC_METHOD_BARE("nvmf_get_targets", handle_get_targets,
 	                READS, .returns = "array of names", .doc = "List the targets: there is one."),

@@ -12,6 +12,7 @@ static const struct rpc_param host_params[] = {
 	NVMF_RPC_NQN(struct host_args),
 	RPC_PARAM(struct host_args, host, .required = true, .doc = "NQN of the host."),
 	NVMF_RPC_TGT(struct host_args),
+	RPC_IGNORED("timeout_ms"), /* it is answered when nothing of the host can land any more, and that is soon */
 };
 
 struct keyed_host_args {

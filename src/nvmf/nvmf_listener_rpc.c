@@ -4,7 +4,7 @@
 
 #include "nvmf/nvmf_rpc_priv.h"
 
-static const struct rpc_param address_params[] = {
+const struct rpc_param nvmf_rpc_address_params[4] = {
 #define P(field, ...) RPC_PARAM(struct listen_address_args, field, __VA_ARGS__)
 	P(trtype, .required = true, .doc = "Transport: TCP or RDMA."),
 	P(adrfam, .doc = "ipv4 or ipv6; ipv4 when left out."),
@@ -32,8 +32,8 @@ struct listener_args {
 
 static const struct rpc_param add_listener_params[] = {
 	RPC_PARAM(struct listener_args, nqn, .required = true, .doc = "NQN of the subsystem, or 'discovery'."),
-	RPC_PARAM(struct listener_args, listen_address, .required = true, .params = address_params,
-	          .param_count = ARRAY_SIZE(address_params), .object_size = sizeof(struct listen_address_args),
+	RPC_PARAM(struct listener_args, listen_address, .required = true, .params = nvmf_rpc_address_params,
+	          .param_count = ARRAY_SIZE(nvmf_rpc_address_params), .object_size = sizeof(struct listen_address_args),
 	          .doc = "Where to listen."),
 	NVMF_RPC_TGT(struct listener_args),
 	RPC_PARAM(struct listener_args, secure_channel, .doc = "TLS: not supported yet, must be false."),
@@ -43,14 +43,15 @@ static const struct rpc_param add_listener_params[] = {
 };
 static const struct rpc_param remove_listener_params[] = {
 	RPC_PARAM(struct listener_args, nqn, .required = true, .doc = "NQN of the subsystem, or 'discovery'."),
-	RPC_PARAM(struct listener_args, listen_address, .required = true, .params = address_params,
-	          .param_count = ARRAY_SIZE(address_params), .object_size = sizeof(struct listen_address_args),
+	RPC_PARAM(struct listener_args, listen_address, .required = true, .params = nvmf_rpc_address_params,
+	          .param_count = ARRAY_SIZE(nvmf_rpc_address_params), .object_size = sizeof(struct listen_address_args),
 	          .doc = "Where it listens."),
 	NVMF_RPC_TGT(struct listener_args),
 };
 
 /* False: answered. */
-static bool parse_address(struct rpc_call *call, const struct listen_address_args *a, struct net_addr *ret)
+bool nvmf_rpc_parse_address(struct rpc_call *call, const char *field, const struct listen_address_args *a,
+                            struct net_addr *ret)
 {
 	enum net_family family = NET_IPV4;
 	struct err e = { 0 };
@@ -58,13 +59,19 @@ static bool parse_address(struct rpc_call *call, const struct listen_address_arg
 	if (a->adrfam && !strcasecmp(a->adrfam, "ipv6")) {
 		family = NET_IPV6;
 	} else if (a->adrfam && strcasecmp(a->adrfam, "ipv4")) {
-		rpc_reply_error(call, ERR_BAD_PARAM, "listen_address.adrfam: '%s' is neither ipv4 nor ipv6", a->adrfam);
+		rpc_reply_error(call, ERR_BAD_PARAM, "%s.adrfam: '%s' is neither ipv4 nor ipv6", field,
+		                a->adrfam);
 		return false;
 	}
 	if (net_addr_parse(family, a->traddr, a->trsvcid ? a->trsvcid : "4420", ret, &e) == 0)
 		return true;
-	rpc_reply_error(call, ERR_BAD_PARAM, "listen_address: %s", e.text);
+	rpc_reply_error(call, ERR_BAD_PARAM, "%s: %s", field, e.text);
 	return false;
+}
+
+static bool listener_address(struct rpc_call *call, const struct listen_address_args *a, struct net_addr *ret)
+{
+	return nvmf_rpc_parse_address(call, "listen_address", a, ret);
 }
 
 static const char *nqn_or_discovery(const char *nqn)
@@ -77,7 +84,7 @@ static void handle_add_listener(struct rpc_call *call, void *args)
 	struct listener_args *a = args;
 	struct net_addr addr;
 
-	if (!nvmf_rpc_target_ok(call, a->tgt_name) || !parse_address(call, &a->listen_address, &addr))
+	if (!nvmf_rpc_target_ok(call, a->tgt_name) || !listener_address(call, &a->listen_address, &addr))
 		return;
 	if (a->secure_channel)
 		rpc_reply_error(call, ERR_BAD_PARAM, "secure_channel: TLS is not supported yet; leave it out");
@@ -91,7 +98,7 @@ static void handle_remove_listener(struct rpc_call *call, void *args)
 	struct listener_args *a = args;
 	struct net_addr addr;
 
-	if (nvmf_rpc_target_ok(call, a->tgt_name) && parse_address(call, &a->listen_address, &addr))
+	if (nvmf_rpc_target_ok(call, a->tgt_name) && listener_address(call, &a->listen_address, &addr))
 		nvmf_remove_listener(nvmf_rpc_change(call), nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr);
 }
 
@@ -103,8 +110,8 @@ struct set_ana {
 
 static const struct rpc_param set_ana_params[] = {
 	NVMF_RPC_NQN(struct set_ana),
-	RPC_PARAM(struct set_ana, listen_address, .required = true, .params = address_params,
-	          .param_count = ARRAY_SIZE(address_params), .object_size = sizeof(struct listen_address_args),
+	RPC_PARAM(struct set_ana, listen_address, .required = true, .params = nvmf_rpc_address_params,
+	          .param_count = ARRAY_SIZE(nvmf_rpc_address_params), .object_size = sizeof(struct listen_address_args),
 	          .doc = "Which listener."),
 	RPC_PARAM(struct set_ana, ana_state, .required = true, .choices = ana_names, .doc = "How good its way is now."),
 	RPC_PARAM(struct set_ana, anagrpid, .max = NVMF_NSID_LIMIT, .doc = "To which ANA group; to all when left out."),
@@ -118,7 +125,7 @@ static void handle_set_ana(struct rpc_call *call, void *args)
 	struct set_ana *a = args;
 	struct net_addr addr;
 
-	if (nvmf_rpc_target_ok(call, a->tgt_name) && parse_address(call, &a->listen_address, &addr))
+	if (nvmf_rpc_target_ok(call, a->tgt_name) && listener_address(call, &a->listen_address, &addr))
 		nvmf_set_ana_state(nvmf_rpc_change(call), a->nqn, a->listen_address.trtype, &addr, a->anagrpid,
 		                   ana_state(a->ana_state), a->transition_sec);
 }

@@ -68,20 +68,27 @@ static void handle_set_max_subsystems(struct rpc_call *call, void *args)
 
 struct set_config {
 	char *poll_groups_mask;
-	struct rpc_texts dhchap_digests, dhchap_dhgroups;
+	char *discovery_filter, *dup_host_policy;
+	struct rpc_texts dhchap_digests, dhchap_dhgroups, discovery_filters;
 };
 
 static const struct rpc_param set_config_params[] = {
 	RPC_PARAM(struct set_config, poll_groups_mask,
 	          .doc = "CPUs on whose reactors connections may live: a mask or a list; all when left out."),
-	RPC_IGNORED("admin_cmd_passthru"), RPC_IGNORED("discovery_filter"),
-	RPC_IGNORED("discovery_filters"),
+	RPC_IGNORED("admin_cmd_passthru"),
+	RPC_PARAM(struct set_config, discovery_filters,
+	          .doc = "In what listeners have to be like the one by which a host asks, to be in its discovery log: "
+	                 "transport, address, svcid; in nothing when left out."),
+	RPC_PARAM(struct set_config, discovery_filter, .doc = "The same, separated by commas, or match_any."),
 	RPC_PARAM(struct set_config, dhchap_digests,
 	          .doc = "Hashes by which hosts may prove who they are: sha256, sha384, sha512; all when left out."),
 	RPC_PARAM(struct set_config, dhchap_dhgroups,
 	          .doc = "Diffie-Hellman groups that may be used for it: null, ffdhe2048, ffdhe3072, ffdhe4096, ffdhe6144, "
 	                 "ffdhe8192; all when left out."),
-	RPC_IGNORED("dup_host_policy"),
+	RPC_PARAM(struct set_config, dup_host_policy, .choices = nvmf_dup_host_names,
+	          .doc = "When a host (its NQN and id) that has a controller in a subsystem asks for another one: allow; "
+	                 "restrict_per_listener: refuse if it came by the same listener; refuse; replace: the older ones "
+	                 "go. allow when left out."),
 };
 
 static bool parse_set(struct rpc_call *call, const char *param, const struct rpc_texts *names,
@@ -115,13 +122,20 @@ static void handle_set_config(struct rpc_call *call, void *args)
 	struct nvmf_target *t = rpc_ctx(call);
 	struct set_config *a = args;
 	uint32_t hashes = t->auth_hashes, groups = t->auth_groups;
+	uint8_t filters = t->discovery_filters, dup = NVMF_DUP_ALLOW;
 
 	if (!parse_set(call, "dhchap_digests", &a->dhchap_digests, fabric_auth_hash_named, &hashes) ||
 	    !parse_set(call, "dhchap_dhgroups", &a->dhchap_dhgroups, fabric_auth_group_named, &groups))
 		return;
+	if (!nvmf_rpc_parse_filters(call, a->discovery_filter, &a->discovery_filters, &filters))
+		return;
 	if (a->poll_groups_mask && !nvmf_rpc_set_poll_groups_mask(call, t, a->poll_groups_mask))
 		return;
 	t->place_mask_set |= a->poll_groups_mask != NULL;
+	while (a->dup_host_policy && strcmp(a->dup_host_policy, nvmf_dup_host_names[dup])) /* it is one of the choices */
+		dup++;
+	t->dup_hosts = a->dup_host_policy ? dup : t->dup_hosts;
+	t->discovery_filters = filters;
 	t->auth_hashes = hashes;
 	t->auth_groups = groups;
 	t->auth_hashes_set |= rpc_given(call, "dhchap_digests");
@@ -158,7 +172,7 @@ static const struct rpc_method methods[] = {
 	           .flags = RPC_STARTUP, .returns = "true", .doc = "Bound the number of subsystems."),
 	RPC_METHOD("nvmf_set_config", struct set_config, set_config_params, handle_set_config,
 	           .flags = RPC_STARTUP, .returns = "true",
-	           .doc = "Which cores serve hosts; how hosts may prove who they are."),
+	           .doc = "Which cores serve hosts; how hosts may prove who they are; what they discover."),
 	RPC_METHOD("nvmf_set_crdt", struct crdt_args, crdt_params, handle_set_crdt,
 	           .flags = RPC_STARTUP, .returns = "true", .doc = "Set the command retry delays that controllers tell."),
 };
@@ -171,6 +185,7 @@ void nvmf_rpc_add(struct rpc *rpc, struct nvmf_target *t)
 	nvmf_ns_rpc_add(rpc, t);
 	nvmf_host_rpc_add(rpc, t);
 	nvmf_listener_rpc_add(rpc, t);
+	nvmf_discovery_rpc_add(rpc, t);
 	nvmf_flight_rpc_add(rpc, t);
 	nvmf_get_rpc_add(rpc, t);
 	nvmf_place_rpc_add(rpc, t);

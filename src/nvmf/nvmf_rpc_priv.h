@@ -34,6 +34,7 @@ void nvmf_subsystem_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_ns_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_host_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_listener_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_discovery_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_flight_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_flight_save(struct nvmf_target *t, struct json_object *array);
 void nvmf_get_rpc_add(struct rpc *rpc, struct nvmf_target *t);
@@ -43,6 +44,14 @@ void nvmf_failover_save(struct nvmf_target *t, struct json_object *array);
 /* False: answered. */
 bool nvmf_rpc_set_poll_groups_mask(struct rpc_call *call, struct nvmf_target *t, const char *mask);
 char *nvmf_rpc_poll_groups_mask(struct nvmf_target *t); /* heap */
+/* Of nvmf_set_config: discovery filters and duplicate hosts. False: answered. */
+bool nvmf_rpc_parse_filters(struct rpc_call *call, const char *one, const struct rpc_texts *several, uint8_t *filters);
+extern const char *const nvmf_dup_host_names[];
+void nvmf_rpc_save_policies(const struct nvmf_target *t, struct json_object *params);
+/* False: answered. */
+bool nvmf_rpc_parse_address(struct rpc_call *call, const char *field, const struct listen_address_args *a,
+                            struct net_addr *ret);
+extern const struct rpc_param nvmf_rpc_address_params[4];
 void nvmf_save(void *ctx, struct rpc_save *save);
 void nvmf_save_ns(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
 /* Only one target exists. False: answered. */

@@ -3,11 +3,13 @@
 #include "nvmf/nvmf_rpc_priv.h"
 
 struct create_subsystem {
-	char *nqn, *tgt_name, *serial_number, *model_number;
+	char *nqn, *tgt_name, *serial_number, *model_number, *admin_label, *subtype;
 	uint32_t max_namespaces;
 	uint16_t min_cntlid, max_cntlid;
 	bool allow_any_host, ana_reporting, passthrough, enable_nssr;
 };
+
+static const char *const subtypes[] = { "NVMe", "Discovery", NULL };
 
 static const struct rpc_param create_subsystem_params[] = {
 #define P(field, ...) RPC_PARAM(struct create_subsystem, field, __VA_ARGS__)
@@ -20,10 +22,12 @@ static const struct rpc_param create_subsystem_params[] = {
 	P(ana_reporting, .doc = "Tell hosts how good each path is (ANA)."),
 	P(min_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "1", .doc = "Smallest controller id."),
 	P(max_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "65519", .doc = "Largest controller id."),
+	P(admin_label, .doc = "4 to 256 printable characters that the extended discovery log tells of it."),
+	P(subtype, .choices = subtypes, .doc = "Discovery: a discovery service under a name of its own; else NVMe."),
 	P(passthrough, .doc = "Not supported; must be false."),
 	P(enable_nssr, .doc = "Not supported; must be false."),
 #undef P
-	RPC_IGNORED("admin_label"), RPC_IGNORED("dmrsl"), RPC_IGNORED("wzsl"),
+	RPC_IGNORED("dmrsl"), RPC_IGNORED("wzsl"),
 };
 
 static void handle_create_subsystem(struct rpc_call *call, void *args)
@@ -32,7 +36,8 @@ static void handle_create_subsystem(struct rpc_call *call, void *args)
 	const struct nvmf_subsystem_opts opts = {
 		.nqn = a->nqn, .serial_number = a->serial_number, .model_number = a->model_number,
 		.allow_any_host = a->allow_any_host, .ana_reporting = a->ana_reporting, .max_namespaces = a->max_namespaces,
-		.min_cntlid = a->min_cntlid, .max_cntlid = a->max_cntlid,
+		.min_cntlid = a->min_cntlid, .max_cntlid = a->max_cntlid, .admin_label = a->admin_label,
+		.discovery = a->subtype && !strcmp(a->subtype, subtypes[1]),
 	};
 
 	if (!nvmf_rpc_target_ok(call, a->tgt_name))

@@ -169,6 +169,23 @@ void nvmf_ctrlr_reset_on_control(struct msg *m)
 	ctrlr_go_on(c);
 }
 
+/* A host came again, and its target's policy is that the older controllers go. */
+void nvmf_ctrlr_replace_on_control(struct msg *m)
+{
+	struct nvmf_ctrlr *c = container_of(m, struct nvmf_ctrlr, replace_msg);
+
+	list_each_safe(l, &c->roster->ctrlrs) {
+		struct nvmf_ctrlr *old = list_entry(l, struct nvmf_ctrlr, link);
+
+		if (old == c || strcmp(old->who.name, c->who.name) || !uuid_equal(&old->who.host_id, &c->who.host_id))
+			continue;
+		log_notice("host %s came again to %s: its controller %u goes (dup_host_policy)", c->who.name, c->nqn,
+		           old->cntlid);
+		nvmf_ctrlr_disconnect(old);
+	}
+	carry_send(&c->admin_seat->home, m, nvmf_ctrlr_replaced);
+}
+
 static void revoke(struct nvmf_ctrlr *c)
 {
 	if (c->revoking || c->discovery)

@@ -117,6 +117,16 @@ struct nvmf_roster_wait {
 	void (*fn)(struct nvmf_roster_wait *w);
 };
 
+/* Only listeners that are like where the host came in are in its discovery log: in these. */
+enum { NVMF_FILTER_TRANSPORT = 1, NVMF_FILTER_ADDRESS = 2, NVMF_FILTER_SVCID = 4 };
+/* A host (its NQN and id) that has a controller in a subsystem asks for another one. */
+enum nvmf_dup_hosts {
+	NVMF_DUP_ALLOW,
+	NVMF_DUP_PER_LISTENER,            /* one by each listener */
+	NVMF_DUP_REFUSE,
+	NVMF_DUP_REPLACE,                 /* the older ones go, when the new one is enabled: it has proved who it is */
+};
+
 struct nvmf_target {
 	struct core *core;
 	struct bdev_registry *reg;
@@ -146,6 +156,8 @@ struct nvmf_target {
 	uint32_t configs_old;             /* versions that are still being left */
 	uint32_t subsystems_max;
 	bool subsystems_max_set, config_set; /* over RPC: to be saved */
+	uint8_t discovery_filters;        /* NVMF_FILTER_*: before connections are made, as the next one */
+	uint8_t dup_hosts;                /* enum nvmf_dup_hosts */
 	_Atomic uint64_t slow_limit_ns;   /* 0: adaptive */
 	uint16_t crdt[3];                 /* command retry delays: 100 ms */
 	_Atomic uint8_t ccr_limit;        /* 0: no cross-controller resets */
@@ -281,6 +293,7 @@ struct nvmf_ctrlr {
 	struct timer quiesce;             /* that lasts longer than CQT promises */
 	struct list ccrs, ccr_waits;      /* struct nvmf_ccr: that its host asked for; that wait for its own end */
 	struct msg control_msg, home_msg; /* a reset's way there and back */
+	struct msg replace_msg;           /* the same, to replace older controllers of its host */
 	uint64_t connected_us;
 	struct nvmf_resv_note *resv_notes; /* not sent yet, newest first */
 	uint32_t resv_note_count;
@@ -289,6 +302,7 @@ struct nvmf_ctrlr {
 	struct nvmf_seat *admin_seat;     /* its home is this controller's */
 	struct nvmf_qpair *admin_qp;
 	uint32_t csts;
+	bool replaces;                    /* ... once it is enabled */
 	bool resetting_here, shutting_down; /* a reset is on its way; why */
 	bool association_ends;            /* disabled or shut down: the timer counts NVMF_ASSOCIATION_MS */
 	uint32_t kato_ms;
@@ -299,6 +313,9 @@ struct nvmf_ctrlr {
 	struct nvmf_req *aers[NVMF_AERS_MAX];
 	uint32_t aer_count;
 	uint64_t change_seen, genctr_seen;
+	struct nvmf_discovery_log *discovery_log; /* the page that is being read; NULL: none */
+	size_t discovery_log_len;
+	uint8_t discovery_log_lsp;
 	uint64_t *seen_ns;                /* [nsid - 1]: bits: what the host was told that there is */
 	uint32_t *changed_ns;             /* list for the log page; made when needed */
 	uint32_t changed_ns_count;
@@ -324,6 +341,7 @@ bool nvmf_ctrlr_set_cc(struct nvmf_ctrlr *c, uint32_t cc);                 /* fa
 void nvmf_ctrlr_set_kato(struct nvmf_ctrlr *c, uint32_t kato_ms);
 void nvmf_ctrlr_look(struct nvmf_ctrlr *c);                                /* NVMF_MAIL_CONFIG */
 void nvmf_ctrlr_reset_done(struct msg *m);
+void nvmf_ctrlr_replaced(struct msg *m);
 /* aer.c */
 enum nvmf_event {
 	NVMF_EVENT_NS_CHANGED, NVMF_EVENT_ANA, NVMF_EVENT_DISCOVERY, NVMF_EVENT_RESERVATION, NVMF_EVENT_CCR,
@@ -406,6 +424,7 @@ static inline bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn
 }
 void nvmf_seat_unpin(struct nvmf_seat *s);                                 /* after pins++ */
 void nvmf_ctrlr_reset_on_control(struct msg *m);
+void nvmf_ctrlr_replace_on_control(struct msg *m);
 void nvmf_abort_on_control(struct msg *m);
 /* Its host is in: people are told, once. Any core. */
 void nvmf_ctrlr_arrived(struct nvmf_ctrlr *c);
@@ -521,8 +540,11 @@ bool nvmf_get_features_parse(struct nvmf_req *req);
 void nvmf_get_features_run(struct nvmf_req *req);
 bool nvmf_aer_parse(struct nvmf_req *req);
 void nvmf_abort_run(struct nvmf_req *req);
-/* discovery.c: bytes of the discovery log page as this controller's host may see it, on its admin core. */
-struct nvmf_discovery_log *nvmf_discovery_log_make(struct nvmf_ctrlr *c, size_t *ret_len);
+/* discovery.c: the discovery log page as this controller's host may see it, on its admin core. What is read from the
+ * beginning is made anew; later parts are of the same page, which the controller keeps. */
+#define NVMF_DISCOVERY_LSP (NVMF_DISC_EXTENDED | NVMF_DISC_PORT_LOCAL) /* what a host may ask for */
+const void *nvmf_discovery_log_read(struct nvmf_ctrlr *c, uint64_t offset, uint8_t lsp, size_t *ret_len);
+void nvmf_discovery_log_drop(struct nvmf_ctrlr *c);
 
 uint64_t nvmf_cap(const struct nvmf_ctrlr *c);
 

@@ -43,6 +43,7 @@ static const struct part {
 	const char *method, *key[4];
 } parts[] = {
 	{ "bdev_nvme_attach_controller", { "traddr", "trsvcid", "hostaddr", "hostsvcid" } },
+	{ "nvmf_discovery_add_referral", { "subnqn" } },
 };
 
 /* What is taken away by a name that follows from another parameter. */
@@ -169,9 +170,12 @@ static bool add_to_key(struct json_object *key, const char *name, struct json_ob
 
 static void add_part(struct json_object *key, const struct rpc_method *m, struct json_object *params)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		for (size_t k = 0; strcmp(parts[i].method, m->name) == 0 && k < ARRAY_SIZE(parts[i].key); k++)
-			add_to_key(key, parts[i].key[k], find_named(params, parts[i].key[k]));
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		const struct part *p = &parts[i];
+
+		for (size_t k = 0; strcmp(p->method, m->name) == 0 && k < ARRAY_SIZE(p->key) && p->key[k]; k++)
+			add_to_key(key, p->key[k], find_named(params, p->key[k]));
+	}
 }
 
 static bool add_derived(struct json_object *key, const char *name, const struct rpc_method *m,

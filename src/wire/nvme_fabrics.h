@@ -82,10 +82,34 @@ struct nvmf_discovery_log {
 	le64 genctr;
 	le64 numrec;
 	le16 recfmt;
-	uint8_t rsvd14[1006];
+	uint8_t dlpf;
+	uint8_t rsvd19;
+	le32 tdlpl;
+	uint8_t rsvd24[1000];
 	struct nvmf_disc_log_entry entries[];
 };
 WIRE_SIZE(struct nvmf_discovery_log, 1024);
+WIRE_AT(struct nvmf_discovery_log, tdlpl, 20);
+
+/* What a host asks for (log specific field), what a controller can (Supported Log Pages), and what it is (dlpf). */
+enum { NVMF_DISC_EXTENDED = 1 << 0, NVMF_DISC_PORT_LOCAL = 1 << 1, NVMF_DISC_ALL_SUBSYSTEMS = 1 << 2 };
+
+/* What follows an entry of an extended log; as many attributes follow. Witness: SPDK's nvmf_spec.h. */
+struct nvmf_disc_log_extension {
+	le32 tel;     /* of the entry as a whole */
+	le16 numexat;
+	le16 rsvd;
+};
+WIRE_SIZE(struct nvmf_disc_log_extension, 8);
+struct nvmf_disc_log_attribute {
+	le16 type;
+	le16 len;     /* a multiple of 4 */
+	uint8_t value[];
+};
+WIRE_SIZE(struct nvmf_disc_log_attribute, 4);
+enum { NVMF_DISC_ATTR_ADMIN_LABEL = 2 }; /* in ASCII */
+#define NVMF_ADMIN_LABEL_MIN 4
+#define NVMF_ADMIN_LABEL_MAX 256
 
 /* --- authentication (DH-HMAC-CHAP) ----------------------------------------------------------------- */
 

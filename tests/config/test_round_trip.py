@@ -26,7 +26,8 @@ ADDRESS = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": 
 AT_STARTUP = [
     ("keyring_linux_set_options", {"enable": False}),
     ("scheduler_set_options", {"isolated_core_mask": "0", "scheduling_core": min(os.sched_getaffinity(0))}),
-    ("nvmf_set_config", {"discovery_filter": "match_any", "dhchap_digests": ["sha256", "sha512"],
+    ("nvmf_set_config", {"discovery_filters": ["transport", "svcid"], "dup_host_policy": "replace",
+                         "admin_cmd_passthru": {"identify_ctrlr": False}, "dhchap_digests": ["sha256", "sha512"],
                          "dhchap_dhgroups": ["null", "ffdhe8192"],
                          "poll_groups_mask": f"{1 << min(os.sched_getaffinity(0)):x}"}),
     ("nvmf_set_max_subsystems", {"max_subsystems": 512}),
@@ -105,7 +106,11 @@ EXAMPLES = [
                                         "redirect_port": "3262"}),
     ("iscsi_target_node_set_alua_state", {"name": "plain", "pg_tag": 3, "alua_state": "standby"}),
     ("metrics_start_server", {"address": "127.0.0.1", "port": free_port()}),
-    ("nvmf_create_subsystem", {"nqn": NQN, "serial_number": "S0001", "max_namespaces": 8}),
+    ("nvmf_create_subsystem", {"nqn": NQN, "serial_number": "S0001", "max_namespaces": 8, "admin_label": "rack 7"}),
+    ("nvmf_create_subsystem", {"nqn": NQN + "-discovery", "subtype": "Discovery"}),
+    ("nvmf_discovery_add_referral", {"address": {**ADDRESS, "traddr": "192.0.2.7"}, "secure_channel": True}),
+    ("nvmf_discovery_add_referral", {"address": {**ADDRESS, "traddr": "192.0.2.7"}, "subnqn": NQN,
+                                     "allow_any_host": False, "hosts": [HOST]}),
     ("nvmf_subsystem_add_host", {"nqn": NQN, "host": HOST, "dhchap_key": "key0"}),
     ("nvmf_subsystem_set_keys", {"nqn": NQN, "host": HOST, "dhchap_ctrlr_key": "key1"}),
     ("nvmf_subsystem_add_ns", {"nqn": NQN, "namespace": {"bdev_name": "disk0", "nsid": 3, "ptpl_file": "/tmp/p"}}),
@@ -165,15 +170,16 @@ NOT_SAVED = {
     "load_config", "log_clear_flag", "log_enable_timestamps",
     "log_set_flag", "log_set_level", "log_set_print_level",
     "nvmf_clear_slow_ios", "nvmf_delete_subsystem", "nvmf_delete_transport",
-    "nvmf_ns_remove_host", "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
+    "nvmf_discovery_remove_referral", "nvmf_ns_remove_host",
+    "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
     "nvmf_subsystem_remove_ns", "spdk_kill_instance", "metrics_stop_server",
     "keyring_file_remove_key",
     "trace_enable_tpoint_group", "trace_disable_tpoint_group", "trace_set_tpoint_mask", "trace_clear_tpoint_mask",
     "nvmf_move_qpair", "thread_set_cpumask",
 }
 # They need a target: test_remote.py.
-ELSEWHERE = {"bdev_nvme_attach_controller", "bdev_nvme_set_multipath_policy", "bdev_nvme_set_preferred_path",
-             "bdev_nvme_start_discovery"}
+ELSEWHERE = {"bdev_nvme_attach_controller", "bdev_nvme_set_keys", "bdev_nvme_set_multipath_policy",
+             "bdev_nvme_set_preferred_path", "bdev_nvme_start_discovery"}
 
 
 def configure(daemon):
