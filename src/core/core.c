@@ -81,6 +81,7 @@ static int reactor_make(struct core *core, uint32_t index, uint32_t cpu, struct 
 	list_init(&r->lookers);
 	list_init(&r->dozing);
 	list_init(&r->armed);
+	list_init(&r->parts);
 	r->looker_quiet_ns = max_u64(LOOKER_QUIET_NS, 4 * core->opts.spin_us_max * NS_PER_US);
 	msg_init(r);
 	r->now_ns = platform_now_ns();
@@ -137,6 +138,25 @@ struct core_part *core_find_part(const struct core *core, const char *name)
 	return NULL;
 }
 
+void reactor_add_part(struct reactor_part *p, const char *name, reactor_part_free_fn *free_part)
+{
+	assert(!reactor_find_part(name));
+	p->name = name;
+	p->free = free_part;
+	list_add_tail(&reactor_current->parts, &p->link);
+}
+
+struct reactor_part *reactor_find_part(const char *name)
+{
+	list_each(l, &reactor_current->parts) {
+		struct reactor_part *p = list_entry(l, struct reactor_part, link);
+
+		if (p->name == name || !strcmp(p->name, name))
+			return p;
+	}
+	return NULL;
+}
+
 void core_free(struct core *core)
 {
 	if (!core)
@@ -154,8 +174,18 @@ void core_free(struct core *core)
 
 static void reactor_free(struct reactor *r)
 {
+	struct reactor *before = reactor_current;
+	struct list *l;
+
 	if (!r)
 		return;
+	reactor_current = r; /* as which they were made */
+	while ((l = list_pop(&r->parts))) {
+		struct reactor_part *p = list_entry(l, struct reactor_part, link);
+
+		p->free(p);
+	}
+	reactor_current = before;
 	log_core_fini(r);
 	trace_fini(r);
 	watch_fini(r);

@@ -69,6 +69,17 @@ struct core_part {
 void core_add_part(struct core *core, struct core_part *p, const char *name);
 void core_remove_part(struct core *core, struct core_part *p);
 struct core_part *core_find_part(const struct core *core, const char *name); /* NULL: nobody added it yet */
+/* The same of a reactor: what its objects share (buffers, say), made by the first that needs it. It goes with the
+ * reactor, by core_free(), after everything that uses it. Calling reactor only. */
+struct reactor_part;
+typedef void reactor_part_free_fn(struct reactor_part *p);
+struct reactor_part {
+	struct list link;
+	const char *name;
+	reactor_part_free_fn *free;
+};
+void reactor_add_part(struct reactor_part *p, const char *name, reactor_part_free_fn *free);
+struct reactor_part *reactor_find_part(const char *name);
 
 /* The reactor whose thread this is; NULL on a foreign thread. */
 struct reactor *reactor_self(void);

@@ -105,6 +105,7 @@ struct reactor {
 		uint64_t since_ns, busy_ns;
 	} notice;
 	struct waits *waits;                     /* waits.c */
+	struct list parts;                       /* reactor_add_part() */
 };
 
 struct core {

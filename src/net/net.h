@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* net.h: addresses, listeners and byte-stream sockets. The only way any protocol touches a network.
  *
- * net/os implements sockets over the kernel, net/sim over a simulated network; link one of them. TLS
- * will be a second kind of `struct sock` behind the same verbs.
+ * net/os implements sockets over the kernel, net/sim over a simulated network; link one of them.
+ * tls.h makes a socket a secured one, behind the same verbs.
  *
  * Everything is readiness driven and never blocks: a socket calls `ready` on its reactor when there may
  * be something to receive, when an earlier short send may go on, or when it failed; receiving and

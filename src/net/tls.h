@@ -10,9 +10,13 @@
  * other, and to another process by sock_tls_freeze(). Sending encrypts from the caller's iovecs into memory that the
  * socket takes while something is unsent; receiving decrypts into the caller's memory where a whole record fits.
  *
- * A peer that breaks the protocol hears the alert that RFC 8446 names, and the socket fails with -EBADMSG. An end of
- * the stream without close_notify is -ECONNRESET (an attacker may have cut it), one with it is the peer's end.
- * KeyUpdate is honoured, and sent before a key's limit; session tickets are neither sent nor used.
+ * A peer that breaks the protocol hears the alert that RFC 8446 names, and the socket fails with -EBADMSG; one that
+ * sends such an alert ends it with -ECONNABORTED. An end of the stream without close_notify is -ECONNRESET (an attacker
+ * may have cut it), one with it is the peer's end. KeyUpdate is honoured, and sent before a key's limit; session
+ * tickets are neither sent nor used.
+ *
+ * What was sent is sealed and lies in the socket until the kernel took it, at most some 64 KiB: more is refused
+ * (-EAGAIN) until then, and the socket sends it by itself, also after its owner has closed it.
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H
@@ -45,8 +49,10 @@ typedef void tls_done_fn(void *arg, struct sock *s, const struct err *e);
 /* The key that goes with an identity a client offers; false: unknown. `identity` ends with a NUL. */
 typedef bool tls_find_fn(void *arg, struct sock *s, const char *identity, struct tls_psk *ret_psk);
 
-/* The socket is attached to the calling reactor, and until done() only sock_close() and sock_reset() may be called on it
- * (and end it: no done()). How long it may take is the caller's timer's. The offers are copied. */
+/* The socket is attached to the calling reactor, and until done() only sock_close() and sock_reset() may be called on
+ * it (and end it: no done()). How long it may take is the caller's timer's. The offers are copied; OpenSSL offers one
+ * external key at a time, so the first is the one offered, and who has another tries it over another connection. After
+ * done() reading is wanted and writing is not, whatever was wanted before. */
 void sock_tls_client(struct sock *s, const struct tls_offer *offers, uint32_t count, tls_done_fn *done, void *arg);
 void sock_tls_server(struct sock *s, tls_find_fn *find, tls_done_fn *done, void *arg);
 
@@ -54,9 +60,13 @@ void sock_tls_server(struct sock *s, tls_find_fn *find, tls_done_fn *done, void 
 const char *sock_tls_identity(const struct sock *s);
 /* enum tls_hash; 0: not secured. */
 uint8_t sock_tls_hash(const struct sock *s);
-/* The state of a secured socket that is detached and owes nothing (nothing decrypted waits, nothing encrypted is
- * unsent): for another process. Thawing makes `s`, a socket over the inherited descriptor, a secured one. The frozen
- * bytes are secrets. */
+/* Why a secured socket failed with an error of TLS's, for a log: static text, or the alert that its peer sent. NULL: it
+ * has not. */
+const char *sock_tls_why(const struct sock *s);
+/* A KeyUpdate is sent after that many records; 0: never. 2^24 unless told otherwise (RFC 8446, 5.5). */
+void sock_tls_set_key_limit(struct sock *s, uint64_t records);
+/* The state of a secured socket that is detached, with what waits in either direction: for another process. Thawing
+ * makes `s`, a detached socket over the inherited descriptor, a secured one. The frozen bytes are secrets. */
 void sock_tls_freeze(struct freeze *f, struct sock *s);
 
 #endif

@@ -23,6 +23,8 @@ ssize_t sock_send_fds(struct sock *s, const struct iovec *iov, int count, const 
 
 	assert(count <= SOCK_IOV_MAX);
 	assert(fd_count <= SOCK_FDS_MAX);
+	if (s->tls && fd_count)
+		return -EOPNOTSUPP; /* nothing would seal them */
 	if (!fd_count)
 		return sock_send(s, iov, count);
 	m.msg_control = &control;
@@ -51,6 +53,8 @@ ssize_t sock_recv_fds(struct sock *s, void *buf, size_t len, int *fds, uint32_t 
 	ssize_t got;
 
 	*count = 0;
+	if (s->tls)
+		return sock_recv(s, buf, len);
 	m.msg_controllen = room ? CMSG_SPACE(room * sizeof(int)) : 0;
 	do
 		got = recvmsg(s->source.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);

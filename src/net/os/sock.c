@@ -157,6 +157,14 @@ static void set_opt(int fd, int level, int name, int value)
 
 void sock_close(struct sock *s)
 {
+	if (likely(!s->tls) || tls_close(s->tls))
+		sock_raw_close(s);
+}
+
+void sock_raw_close(struct sock *s)
+{
+	if (s->tls)
+		tls_free(s->tls);
 	stop_source(s);
 	discard_unread(s);
 	close(s->source.fd);
@@ -175,6 +183,8 @@ void sock_reset(struct sock *s)
 {
 	struct linger none = { .l_onoff = 1 };
 
+	if (s->tls)
+		tls_free(s->tls);
 	stop_source(s);
 	if (is_tcp(s))
 		(void)setsockopt(s->source.fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
@@ -183,6 +193,14 @@ void sock_reset(struct sock *s)
 }
 
 void sock_shutdown_send(struct sock *s)
+{
+	if (s->tls)
+		tls_shutdown_send(s->tls);
+	else
+		sock_raw_shutdown_send(s);
+}
+
+void sock_raw_shutdown_send(struct sock *s)
 {
 	(void)shutdown(s->source.fd, SHUT_WR);
 }
@@ -200,12 +218,16 @@ int sock_attach(struct sock *s, sock_ready_fn *ready, void *arg)
 	s->attached = s->started = true;
 	s->reported = false;
 	s->progress = true;
+	if (s->tls)
+		tls_attached(s->tls);
 	return 0;
 }
 
 void sock_detach(struct sock *s)
 {
 	assert(s->attached && !s->connecting);
+	if (s->tls)
+		tls_detached(s->tls);
 	stop_source(s);
 	s->attached = false;
 }
@@ -228,8 +250,17 @@ static void sock_on_events(struct source *source, uint32_t events)
 		if (events & EPOLLOUT)
 			ready |= SOCK_WRITABLE;
 	}
-	if (ready)
+	if (!ready)
+		return;
+	if (unlikely(s->tls))
+		tls_ready(s->tls, ready);
+	else
 		s->ready(s->arg, ready);
+}
+
+void sock_raw_tell(struct sock *s, uint32_t events)
+{
+	s->ready(s->arg, events);
 }
 
 static uint32_t connect_result(struct sock *s, uint32_t events)
@@ -300,6 +331,13 @@ static void stop_source(struct sock *s)
 
 ssize_t sock_recv(struct sock *s, void *buf, size_t len)
 {
+	struct iovec iov = { buf, len };
+
+	return unlikely(s->tls) ? tls_recvv(s->tls, &iov, 1) : sock_raw_recv(s, buf, len);
+}
+
+ssize_t sock_raw_recv(struct sock *s, void *buf, size_t len)
+{
 	ssize_t got;
 
 	do
@@ -314,6 +352,8 @@ ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count)
 	ssize_t got;
 
 	assert(count <= SOCK_IOV_MAX);
+	if (unlikely(s->tls))
+		return tls_recvv(s->tls, iov, count);
 	do
 		got = recvmsg(s->source.fd, &m, MSG_DONTWAIT);
 	while (unlikely(got < 0 && errno == EINTR));
@@ -349,6 +389,8 @@ ssize_t sock_send(struct sock *s, const struct iovec *iov, int count)
 	ssize_t sent;
 
 	assert(count <= SOCK_IOV_MAX);
+	if (unlikely(s->tls))
+		return tls_send(s->tls, iov, count);
 	do
 		sent = sendmsg(s->source.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (unlikely(sent < 0 && errno == EINTR));
@@ -358,7 +400,28 @@ ssize_t sock_send(struct sock *s, const struct iovec *iov, int count)
 	return sent;
 }
 
+ssize_t sock_raw_send(struct sock *s, const void *buf, size_t len)
+{
+	ssize_t sent;
+
+	do
+		sent = send(s->source.fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (unlikely(sent < 0 && errno == EINTR));
+	if (unlikely(sent < 0))
+		return -errno;
+	trace(SOCK_SEND, s->source.fd, sent);
+	return sent;
+}
+
 void sock_want_write(struct sock *s, bool want)
+{
+	if (unlikely(s->tls))
+		tls_want_write(s->tls, want);
+	else
+		sock_raw_want_write(s, want);
+}
+
+void sock_raw_want_write(struct sock *s, bool want)
 {
 	if (s->want_write == want)
 		return;
@@ -367,6 +430,14 @@ void sock_want_write(struct sock *s, bool want)
 }
 
 void sock_want_read(struct sock *s, bool want)
+{
+	if (unlikely(s->tls))
+		tls_want_read(s->tls, want);
+	else
+		sock_raw_want_read(s, want);
+}
+
+void sock_raw_want_read(struct sock *s, bool want)
 {
 	if (s->want_read == want)
 		return;
@@ -379,6 +450,13 @@ void sock_want_read(struct sock *s, bool want)
 /* --- asking --- */
 
 int sock_error(struct sock *s)
+{
+	int error = s->tls ? tls_error(s->tls) : 0;
+
+	return error ? error : sock_raw_error(s);
+}
+
+int sock_raw_error(struct sock *s)
 {
 	keep_error(s);
 	return s->error;
@@ -425,6 +503,16 @@ bool sock_peer_cred(const struct sock *s, uint32_t *ret_uid, uint32_t *ret_pid)
 	*ret_uid = who.uid;
 	*ret_pid = (uint32_t)who.pid;
 	return true;
+}
+
+struct tls *sock_tls(const struct sock *s)
+{
+	return s->tls;
+}
+
+void sock_set_tls(struct sock *s, struct tls *t)
+{
+	s->tls = t;
 }
 
 int sock_fd(const struct sock *s)

@@ -3,11 +3,12 @@
 #ifndef NET_OS_SOCK_H
 #define NET_OS_SOCK_H
 
-#include "net/net.h"
+#include "net/secure.h"
 
 /* Small: a thousand idle connections have a thousand of them. */
 struct sock {
 	struct source source;
+	struct tls *tls;      /* NULL: plain */
 	sock_ready_fn *ready;
 	void *arg;
 	int error;            /* what failed, as negative errno; kept because the kernel tells it once */

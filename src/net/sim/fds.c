@@ -10,11 +10,14 @@ ssize_t sock_send_fds(struct sock *s, const struct iovec *iov, int count, const 
 {
 	struct pipe *out = sock_out(s);
 	uint64_t at = out->tail;
-	ssize_t sent = sock_send(s, iov, count);
 	struct parcel *p;
+	ssize_t sent;
 
 	assert(fd_count <= SOCK_FDS_MAX);
+	if (s->tls && fd_count)
+		return -EOPNOTSUPP;
 	must(!fd_count || net_addr_family(&s->conn->addr[1]) == NET_UNIX);
+	sent = sock_send(s, iov, count);
 	if (sent <= 0 || !fd_count || out->tail == at)
 		return sent;
 	p = base_zalloc(sizeof(*p));
@@ -60,10 +63,14 @@ ssize_t sock_recv_fds(struct sock *s, void *buf, size_t len, int *fds, uint32_t 
 	struct iovec iov = { buf, len };
 	struct pipe *in = sock_in(s);
 	uint32_t room = *count;
-	ssize_t got = sim_sock_recv(s, &iov, 1);
-	struct parcel *p = first(in);
+	struct parcel *p;
+	ssize_t got;
 
 	*count = 0;
+	if (s->tls)
+		return sock_recv(s, buf, len);
+	got = sim_sock_recv(s, &iov, 1);
+	p = first(in);
 	if (!p || p->at >= in->head)
 		return got;
 	if (p->count > room) {

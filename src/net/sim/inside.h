@@ -12,6 +12,7 @@
 #define NET_SIM_INSIDE_H
 
 #include "core/sim/fds.h"
+#include "net/secure.h"
 #include "net/sim/sim_net.h"
 
 struct conn;
@@ -63,6 +64,7 @@ struct conn {
 
 struct sock {
 	struct conn *conn;
+	struct tls *tls;               /* NULL: plain */
 	uint8_t side;
 	struct list link;              /* listener->queue until it is accepted */
 	struct core *core;             /* of the daemon whose it is */

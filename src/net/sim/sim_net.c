@@ -54,6 +54,22 @@ static void forget_reactor(struct sock *s)
 {
 	sim_ready_cancel(&s->node);
 	s->reactor = NULL;
+	if (s->tls)
+		tls_forget(s->tls);
+}
+
+/* What its process had sealed and not sent is lost with it. */
+static void close_here(void *arg)
+{
+	sock_raw_close(arg);
+}
+
+static void close_of_core(struct sock *s)
+{
+	if (s->tls && s->reactor)
+		sim_as(s->reactor, close_here, s);
+	else
+		sock_raw_close(s);
 }
 
 void sim_net_close_core(struct core *core)
@@ -66,7 +82,7 @@ void sim_net_close_core(struct core *core)
 	}
 	/* Each round may free its connection. */
 	for (struct conn *c; (c = conn_of_core(core));)
-		sock_close(c->sock[c->sock[0] && c->sock[0]->core == core ? 0 : 1]);
+		close_of_core(c->sock[c->sock[0] && c->sock[0]->core == core ? 0 : 1]);
 }
 
 static struct conn *conn_of_core(const struct core *core)

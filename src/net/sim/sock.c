@@ -10,6 +10,8 @@ static void sock_on_ready(struct sim_ready *node);
 static uint32_t level(const struct sock *s);
 static bool has_failed(const struct sock *s);
 static void leave(struct sock *s, bool reset);
+static ssize_t raw_recvv(struct sock *s, const struct iovec *iov, int count);
+static ssize_t raw_sendv(struct sock *s, const struct iovec *iov, int count);
 static bool is_mine(const struct sock *s);
 
 /* --- coming and going --- */
@@ -57,6 +59,8 @@ struct sock *sim_sock_make(struct conn *c, uint8_t side)
 
 void sim_sock_free(struct sock *s)
 {
+	if (s->tls)
+		tls_free(s->tls);
 	if (s->gone)
 		*s->gone = true;
 	sim_ready_cancel(&s->node);
@@ -77,6 +81,13 @@ void sock_set_opts(struct sock *s, const struct sock_opts *opts)
 
 void sock_close(struct sock *s)
 {
+	must(is_mine(s));
+	if (!s->tls || tls_close(s->tls))
+		sock_raw_close(s);
+}
+
+void sock_raw_close(struct sock *s)
+{
 	leave(s, false);
 }
 
@@ -91,11 +102,21 @@ static void leave(struct sock *s, bool reset)
 	uint8_t side = s->side;
 
 	must(is_mine(s));
+	if (s->tls)
+		tls_free(s->tls);
 	sim_sock_free(s);
 	conn_leave(c, side, reset);
 }
 
 void sock_shutdown_send(struct sock *s)
+{
+	if (s->tls)
+		tls_shutdown_send(s->tls);
+	else
+		sock_raw_shutdown_send(s);
+}
+
+void sock_raw_shutdown_send(struct sock *s)
 {
 	if (sock_out(s)->fin_sent || s->failed)
 		return;
@@ -113,12 +134,16 @@ int sock_attach(struct sock *s, sock_ready_fn *ready, void *arg)
 	s->reported = false;
 	s->progress = true;
 	sim_sock_update(s);
+	if (s->tls)
+		tls_attached(s->tls);
 	return 0;
 }
 
 void sock_detach(struct sock *s)
 {
 	must(s->reactor && is_mine(s) && !s->connecting);
+	if (s->tls)
+		tls_detached(s->tls);
 	sim_ready_cancel(&s->node);
 	s->reactor = NULL;
 }
@@ -175,11 +200,19 @@ static void sock_on_ready(struct sim_ready *node)
 		s->progress = false;
 	}
 	s->gone = &gone;
-	s->ready(s->arg, events);
+	if (s->tls)
+		tls_ready(s->tls, events);
+	else
+		s->ready(s->arg, events);
 	if (gone)
 		return;
 	s->gone = NULL;
 	sim_sock_update(s);
+}
+
+void sock_raw_tell(struct sock *s, uint32_t events)
+{
+	s->ready(s->arg, events);
 }
 
 void sim_sock_fail(struct sock *s, int error)
@@ -201,6 +234,18 @@ ssize_t sock_recv(struct sock *s, void *buf, size_t len)
 }
 
 ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count)
+{
+	return s->tls ? tls_recvv(s->tls, iov, count) : raw_recvv(s, iov, count);
+}
+
+ssize_t sock_raw_recv(struct sock *s, void *buf, size_t len)
+{
+	struct iovec iov = { buf, len };
+
+	return raw_recvv(s, &iov, 1);
+}
+
+static ssize_t raw_recvv(struct sock *s, const struct iovec *iov, int count)
 {
 	ssize_t got = sim_sock_recv(s, iov, count);
 
@@ -236,6 +281,18 @@ ssize_t sim_sock_recv(struct sock *s, const struct iovec *iov, int count)
 
 ssize_t sock_send(struct sock *s, const struct iovec *iov, int count)
 {
+	return s->tls ? tls_send(s->tls, iov, count) : raw_sendv(s, iov, count);
+}
+
+ssize_t sock_raw_send(struct sock *s, const void *buf, size_t len)
+{
+	struct iovec iov = { (void *)(uintptr_t)buf, len };
+
+	return raw_sendv(s, &iov, 1);
+}
+
+static ssize_t raw_sendv(struct sock *s, const struct iovec *iov, int count)
+{
 	struct pipe *out = sock_out(s);
 	uint32_t room = pipe_room(out), sent = 0;
 
@@ -262,11 +319,27 @@ ssize_t sock_send(struct sock *s, const struct iovec *iov, int count)
 
 void sock_want_write(struct sock *s, bool want)
 {
+	if (s->tls)
+		tls_want_write(s->tls, want);
+	else
+		sock_raw_want_write(s, want);
+}
+
+void sock_raw_want_write(struct sock *s, bool want)
+{
 	s->want_write = want;
 	sim_sock_update(s);
 }
 
 void sock_want_read(struct sock *s, bool want)
+{
+	if (s->tls)
+		tls_want_read(s->tls, want);
+	else
+		sock_raw_want_read(s, want);
+}
+
+void sock_raw_want_read(struct sock *s, bool want)
 {
 	s->progress |= want && !s->want_read;
 	s->want_read = want;
@@ -276,6 +349,13 @@ void sock_want_read(struct sock *s, bool want)
 /* --- asking --- */
 
 int sock_error(struct sock *s)
+{
+	int error = s->tls ? tls_error(s->tls) : 0;
+
+	return error ? error : sock_raw_error(s);
+}
+
+int sock_raw_error(struct sock *s)
 {
 	return s->error;
 }
@@ -298,6 +378,16 @@ int sock_incoming_cpu(const struct sock *s)
 bool sock_peer_cred(const struct sock *s, uint32_t *ret_uid, uint32_t *ret_pid)
 {
 	return false;
+}
+
+struct tls *sock_tls(const struct sock *s)
+{
+	return s->tls;
+}
+
+void sock_set_tls(struct sock *s, struct tls *t)
+{
+	s->tls = t;
 }
 
 int sock_fd(const struct sock *s)

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keys.c: from a traffic secret to a key and an IV, and to the next secret (RFC 8446, 7.1 to 7.3). */
+#include <openssl/crypto.h>
+#include <openssl/hmac.h>
+
+#include "net/tls/inside.h"
+
+#define LABEL_MAX 32u
+
+void tls_psk_wipe(struct tls_psk *psk)
+{
+	OPENSSL_cleanse(psk, sizeof(*psk));
+}
+
+static const EVP_MD *digest(uint8_t hash)
+{
+	return hash == TLS_SHA384 ? EVP_sha384() : EVP_sha256();
+}
+
+uint32_t hash_bytes(uint8_t hash)
+{
+	return hash == TLS_SHA384 ? 48 : 32;
+}
+
+/* One block is enough for all that is asked for: HKDF-Expand is one HMAC then. */
+void expand_label(uint8_t hash, const uint8_t *secret, const char *label, uint8_t *to, uint32_t len)
+{
+	uint8_t info[2 + 1 + LABEL_MAX + 1 + 1], out[EVP_MAX_MD_SIZE];
+	uint32_t label_len = (uint32_t)strlen(label), at = 0;
+	unsigned int out_len = 0;
+
+	assert(label_len + 6 <= LABEL_MAX);
+	assert(len <= hash_bytes(hash));
+	info[at++] = 0;
+	info[at++] = (uint8_t)len;
+	info[at++] = (uint8_t)(6 + label_len);
+	memcpy(info + at, "tls13 ", 6);
+	at += 6;
+	memcpy(info + at, label, label_len);
+	at += label_len;
+	info[at++] = 0; /* the context's length */
+	info[at++] = 1; /* the block's number */
+	must(HMAC(digest(hash), secret, (int)hash_bytes(hash), info, at, out, &out_len) && out_len >= len);
+	memcpy(to, out, len);
+	OPENSSL_cleanse(out, sizeof(out));
+}
+
+static void use_secret(struct keys *k)
+{
+	uint8_t key[32];
+
+	expand_label(k->hash, k->secret, "key", key, k->hash == TLS_SHA384 ? 32 : 16);
+	expand_label(k->hash, k->secret, "iv", k->iv, sizeof(k->iv));
+	must(EVP_CipherInit_ex(k->ctx, k->hash == TLS_SHA384 ? EVP_aes_256_gcm() : EVP_aes_128_gcm(), NULL, key, NULL,
+	                       k->seals));
+	OPENSSL_cleanse(key, sizeof(key));
+	k->seq = 0;
+}
+
+void keys_begin(struct keys *k, uint8_t hash, const uint8_t *secret, bool seals)
+{
+	*k = (struct keys){ .hash = hash, .seals = seals, .ctx = EVP_CIPHER_CTX_new() };
+	must(k->ctx);
+	memcpy(k->secret, secret, hash_bytes(hash));
+	use_secret(k);
+}
+
+void keys_update(struct keys *k)
+{
+	uint8_t next[SECRET_MAX];
+
+	expand_label(k->hash, k->secret, "traffic upd", next, hash_bytes(k->hash));
+	memcpy(k->secret, next, hash_bytes(k->hash));
+	OPENSSL_cleanse(next, sizeof(next));
+	use_secret(k);
+}
+
+void keys_end(struct keys *k)
+{
+	EVP_CIPHER_CTX_free(k->ctx);
+	OPENSSL_cleanse(k, sizeof(*k));
+}
