@@ -95,6 +95,7 @@ struct bdev_info {
 	bool lends_writes;                /* bdev_write_lend() may have some */
 	bool fua;                         /* honoured natively; else write + flush */
 	bool read_only, thin;
+	bool knows_bad;                   /* GET_LBA_STATUS tells blocks that are lost from others */
 	enum bdev_cache cache;
 	uint32_t optimal_io_blocks;       /* 0: no preference */
 	uint32_t max_io_blocks;           /* 0: no limit; larger ones are split by the waist */
@@ -200,7 +201,12 @@ struct bdev_io {
 		 * this core that stays open until done. */
 		struct { uint64_t src_lba; struct bdev_channel *src; } copy;
 		struct { uint8_t *cmd; uint32_t *result; } passthrough;
-		struct { bool ret_mapped; uint64_t ret_blocks; } lba_status; /* of the run that begins at lba */
+		/* Of the run that begins at lba: of blocks alike in what is asked for. */
+		struct {
+			bool of_bad;    /* asked for: are they known to be lost? Else: are they mapped? */
+			bool ret_mapped, ret_bad;
+			uint64_t ret_blocks;
+		} lba_status;
 	};
 };
 _Static_assert(sizeof(struct bdev_io) <= 160, "requests embed it");

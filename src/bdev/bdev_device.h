@@ -64,6 +64,7 @@ struct bdev {
 	uint32_t emulated_below;        /* those of native_ops that a device under this one emulates */
 	bool lends, consumes;           /* consumes: every write is consumed within submit() */
 	bool fua, read_only, thin;
+	bool knows_bad;                 /* a native GET_LBA_STATUS answers of_bad */
 	bool resv_outside;              /* ops->resv decides, and the target protects */
 	enum bdev_cache cache;
 	uint32_t optimal_io_blocks, max_io_blocks, max_unmap_blocks;

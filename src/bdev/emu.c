@@ -40,6 +40,8 @@ bool bdev_emulate(struct bdev_channel *ch, struct bdev_io *io)
 		bdev_emu_fua(ch, io); /* on others the flag means nothing */
 	else if (io->op == BDEV_COPY && from_elsewhere(ch, io))
 		bdev_emu_copy_from(ch, io);
+	else if (io->op == BDEV_GET_LBA_STATUS && io->lba_status.of_bad && !ch->bdev->knows_bad)
+		lba_status(ch, io);
 	else if (!native && emulations[io->op])
 		emulations[io->op](ch, io);
 	else if (!native)
@@ -55,10 +57,11 @@ bool bdev_emulate(struct bdev_channel *ch, struct bdev_io *io)
 	return true;
 }
 
-/* A device without holes. */
+/* A device without holes, or without a memory of what it lost. */
 static void lba_status(struct bdev_channel *ch, struct bdev_io *io)
 {
 	io->lba_status.ret_mapped = true;
+	io->lba_status.ret_bad = false;
 	io->lba_status.ret_blocks = io->count;
 	bdev_io_end(io, BDEV_ST_OK);
 }

@@ -76,6 +76,7 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 	if (name_taken(reg, b, e))
 		return -EEXIST;
 	shape_atomics(b);
+	b->knows_bad &= (b->native_ops & BDEV_BIT(GET_LBA_STATUS)) != 0;
 	if (!b->physical_block_size)
 		b->physical_block_size = b->block_size;
 	list_init(&b->descs);
@@ -424,7 +425,7 @@ void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info)
 		.block_count = atomic_load_explicit(&b->block_count, memory_order_relaxed),
 		.ops = bdev_usable_ops(b), .native_ops = b->native_ops,
 		.lends = b->lends, .lends_writes = b->ops->write_lend != NULL, .fua = b->fua, .read_only = b->read_only,
-		.thin = b->thin, .cache = b->cache,
+		.thin = b->thin, .knows_bad = b->knows_bad, .cache = b->cache,
 		.optimal_io_blocks = b->optimal_io_blocks, .max_io_blocks = b->max_io_blocks,
 		.max_unmap_blocks = b->max_unmap_blocks, .atomic_blocks = b->atomic_blocks,
 		.atomic_boundary_blocks = b->atomic_boundary_blocks, .atomic_caw_blocks = b->atomic_caw_blocks,

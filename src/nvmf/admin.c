@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* admin.c: the tables of admin and fabrics commands, and the commands that fit on a few lines. */
-#include "nvmf/target.h"
+#include "nvmf/io.h"
 
 static bool no_data_parse(struct nvmf_req *req)
 {
@@ -47,6 +47,7 @@ static const struct nvmf_handler admin_handlers[256] = {
 	[NVME_ADMIN_GET_FEATURES] = { "Get Features",              nvmf_get_features_parse, nvmf_get_features_run,   D },
 	[NVME_ADMIN_ASYNC_EVENT]  = { "Asynchronous Event Request", nvmf_aer_parse,         nvmf_aer_run,            D },
 	[NVME_ADMIN_KEEP_ALIVE]   = { "Keep Alive",                no_data_parse,           keep_alive_run,          D },
+	[NVME_ADMIN_GET_LBA_STATUS] = { "Get LBA Status",          nvmf_lba_status_parse,   nvmf_lba_status_run,     0 },
 	[NVME_ADMIN_CROSS_CTRL_RESET] = { "Cross-Controller Reset", nvmf_ccr_parse,         nvmf_ccr_run,            0 },
 };
 

@@ -406,6 +406,7 @@ static void subsystem_sum_up(struct nvmf_subsystem *s)
 {
 	s->ns_count = 0;
 	s->ops_all = ~0u;
+	s->knows_bad = false;
 	s->volatile_cache = s->limited = false;
 	for (uint32_t i = 0; i < s->listener_count; i++)
 		for (uint32_t g = 0; g < s->ns_max; g++)
@@ -416,6 +417,7 @@ static void subsystem_sum_up(struct nvmf_subsystem *s)
 		s->ns_count++;
 		s->limited |= s->ns_hosts[i] != NULL;
 		s->ops_all &= s->ns[i]->dev.info.ops;
+		s->knows_bad |= s->ns[i]->dev.info.knows_bad;
 		s->volatile_cache |= s->ns[i]->dev.info.cache == BDEV_CACHE_VOLATILE;
 	}
 }

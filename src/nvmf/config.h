@@ -95,6 +95,7 @@ struct nvmf_subsystem {
 	uint32_t ns_max;                       /* nsids are 1 to this */
 	uint32_t ns_count;
 	uint32_t ops_all;                      /* BDEV_BIT()s that every namespace can do; all when there is none */
+	bool knows_bad;                        /* some namespace can tell of blocks that are lost */
 	bool volatile_cache;                   /* of any namespace */
 	bool limited;                          /* some listener does not reach some group, some host not some namespace */
 	struct nvmf_roster *roster;            /* its controllers: control only */

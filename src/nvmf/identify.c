@@ -105,6 +105,7 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 		id->ccrl = t->ccr_limit;
 		id->oaes = le32_of(le32_get(id->oaes) | NVME_OAES_CCR);
 	}
+	id->oacs = le16_of(s->knows_bad ? NVME_OACS_LBA_STATUS : 0);
 	id->frmw = 1 << 1 | 1; /* one slot, read only */
 	id->lpa |= NVME_LPA_CMD_EFFECTS;
 	id->wctemp = le16_of(NVMF_TEMPERATURE_WARNING);

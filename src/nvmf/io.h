@@ -48,4 +48,8 @@ void nvmf_dsm_run(struct nvmf_req *req);
 bool nvmf_copy_parse(struct nvmf_req *req);
 void nvmf_copy_run(struct nvmf_req *req);
 
+/* lba_status.c */
+bool nvmf_lba_status_parse(struct nvmf_req *req);
+void nvmf_lba_status_run(struct nvmf_req *req);
+
 #endif

@@ -280,6 +280,59 @@ static void copy_says_how_far_it_came(void **state)
 	assert_memory_equal(in, out, 512);
 }
 
+static uint16_t lost(uint32_t nsid, uint64_t lba, uint16_t rl, uint8_t atype, struct nvme_lba_status *ret, uint32_t len)
+{
+	struct nvme_sqe sqe = rig_sqe(NVME_ADMIN_GET_LBA_STATUS, nsid);
+
+	sqe.get_lba_status.slba = le64_of(lba);
+	sqe.get_lba_status.mndw = le32_of(len / 4 - 1);
+	sqe.get_lba_status.rl = le16_of(rl);
+	sqe.get_lba_status.atype = atype;
+	memset(ret, 0xee, len);
+	return rig_cmd(admin, &sqe, ret, len, NULL);
+}
+
+/* What was declared uncorrectable, as far as there is room, until it is written. */
+static void lost_blocks_are_listed(void **state)
+{
+	struct nvme_lba_status *list = (struct nvme_lba_status *)in;
+	uint32_t len = sizeof(*list) + 2 * sizeof(list->descs[0]);
+
+	assert_int_equal(lost(1, 0, 0, 0x11, list, len), 0);
+	assert_int_equal(le32_get(list->nlsd), 0);
+	assert_int_equal(list->cmpc, 2);
+	assert_int_equal(rw(NVME_CMD_WRITE_UNCOR, 1, 60, 70, NULL, 0), 0);
+	assert_int_equal(rw(NVME_CMD_WRITE_UNCOR, 1, 200, 1, NULL, 0), 0);
+	assert_int_equal(rw(NVME_CMD_WRITE_UNCOR, 1, RIG_BLOCKS - 1, 1, NULL, 0), 0);
+	assert_int_equal(rw(NVME_CMD_READ, 1, 129, 1, out, 512), NVME_SC_READ_ERROR);
+	assert_int_equal(lost(1, 0, 0, 0x11, list, len), 0);
+	assert_int_equal(le32_get(list->nlsd), 2);
+	assert_int_equal(list->cmpc, 1);
+	assert_int_equal(le64_get(list->descs[0].dslba), 60);
+	assert_int_equal(le32_get(list->descs[0].nlb), 70);
+	assert_int_equal(le64_get(list->descs[1].dslba), 200);
+	assert_int_equal(lost(1, 201, 0, 0x10, list, len), 0);
+	assert_int_equal(le32_get(list->nlsd), 1);
+	assert_int_equal(le64_get(list->descs[0].dslba), RIG_BLOCKS - 1);
+	assert_int_equal(list->cmpc, 2);
+	assert_int_equal(rw(NVME_CMD_WRITE, 1, 61, 1, out, 512), 0);
+	assert_int_equal(lost(1, 61, 10, 0x11, list, len), 0);
+	assert_int_equal(le32_get(list->nlsd), 1);
+	assert_int_equal(le64_get(list->descs[0].dslba), 62);
+	assert_int_equal(le32_get(list->descs[0].nlb), 9);
+}
+
+static void lost_blocks_of_what_is_wrong(void **state)
+{
+	struct nvme_lba_status *list = (struct nvme_lba_status *)in;
+
+	assert_int_equal(lost(1, RIG_BLOCKS, 0, 0x11, list, 64), DNR(NVME_SC_LBA_RANGE));
+	assert_int_equal(lost(1, 0, 0, 0x12, list, 64), DNR(NVME_SC_INVALID_FIELD));
+	assert_int_equal(lost(1, 0, 0, 0x11, list, 4), DNR(NVME_SC_INVALID_FIELD));
+	assert_int_equal(lost(3, 0, 0, 0x11, list, 64), DNR(NVME_SC_INVALID_NS));
+	assert_int_equal(lost(2, 0, 0, 0x11, list, 64), DNR(NVME_SC_INVALID_FIELD)); /* remembers nothing */
+}
+
 /* A device that cannot give blocks back has heard the hint. */
 static void deallocation_is_a_hint(void **state)
 {
@@ -588,6 +641,7 @@ int main(void)
 		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(namespaces_and_fields),
 		T(compare_finds_differences),
 		T(zeroes_and_deallocation), T(deallocation_is_a_hint), T(copies), T(copies_many_ranges),
+		T(lost_blocks_are_listed), T(lost_blocks_of_what_is_wrong),
 		T(copies_from_other_namespaces), T(copies_are_refused_as_a_whole), T(copy_says_how_far_it_came),
 		T(data_too_short_is_the_transports_to_refuse),
 		T(fused_pair_writes_if_equal), T(fused_pair_of_a_page), T(fused_pairs_wait_for_a_slot),

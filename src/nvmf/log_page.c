@@ -148,7 +148,8 @@ static void make_effects(struct nvmf_req *req, const struct nvmf_subsystem *s, s
 	for (uint32_t opc = 0; opc < 256; opc++) {
 		const struct nvmf_handler *h = nvmf_admin_handler((uint8_t)opc);
 
-		if (h && (opc != NVME_ADMIN_CROSS_CTRL_RESET || req->qpair->target->ccr_limit))
+		if (h && (opc != NVME_ADMIN_CROSS_CTRL_RESET || req->qpair->target->ccr_limit) &&
+		    (opc != NVME_ADMIN_GET_LBA_STATUS || s->knows_bad))
 			log->acs[opc] = le32_of(NVME_CMD_EFFECTS_CSUPP | h->effects);
 		h = nvmf_io_handler((uint8_t)opc);
 		if (h && io_possible(s, (uint8_t)opc))

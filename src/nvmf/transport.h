@@ -86,7 +86,8 @@ struct nvmf_req {
 	struct list link;             /* the qpair's list of executing requests */
 	union {
 		struct queue_link done_link;  /* the core's queue of answers that are ready */
-		struct bdev_view *src;        /* before that: another namespace that is copied from */
+		struct bdev_view *src;        /* before that: another namespace that is copied from, ... */
+		void *own;                    /* ... or the command's */
 	};
 	struct bdev_io io;
 };

@@ -160,6 +160,7 @@ static void status_submit(struct scsi_task *t)
 	uint64_t blocks = bdev_block_count(t->lu->desc);
 
 	io->count = io->lba < blocks ? blocks - io->lba : 1;
+	io->lba_status.of_bad = false;
 	bdev_submit(t->lu->ch, io);
 }
 

@@ -453,7 +453,7 @@ WIRE_SIZE(struct nvme_lba_status_desc, 16);
 
 struct nvme_lba_status {
 	le32 nlsd;
-	uint8_t cmpc;
+	uint8_t cmpc; /* 1: there is no room for more; 2: all of the range was looked at */
 	uint8_t rsvd5[3];
 	struct nvme_lba_status_desc descs[];
 };

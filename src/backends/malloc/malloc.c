@@ -101,7 +101,7 @@ static void shape(struct malloc_disk *d, const struct malloc_opts *o)
 		.native_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(FLUSH) | BDEV_BIT(UNMAP) |
 		              BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COMPARE) | BDEV_BIT(COPY) | BDEV_BIT(VERIFY) |
 		              BDEV_BIT(GET_LBA_STATUS) | BDEV_BIT(WRITE_UNCORRECTABLE) | BDEV_BIT(RESET),
-		.lends = true, .consumes = true, .fua = true, .thin = true, .cache = BDEV_CACHE_LOST_ANYWAY,
+		.lends = true, .consumes = true, .fua = true, .thin = true, .knows_bad = true, .cache = BDEV_CACHE_LOST_ANYWAY,
 		.channel_ctx_bytes = sizeof(struct malloc_channel),
 		.io_ctx_bytes = malloc_long_bytes(),
 		.io_ctx_ops = BDEV_BIT(UNMAP) | BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COPY) | BDEV_BIT(WRITE_UNCORRECTABLE),

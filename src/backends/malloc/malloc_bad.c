@@ -8,6 +8,8 @@
 
 #include "backends/malloc/malloc_disk.h"
 
+#define RUN_WORDS 4096u /* of the map, looked at by one call */
+
 typedef _Atomic uint64_t word;
 
 static size_t map_bytes(const struct malloc_disk *d)
@@ -71,6 +73,32 @@ bool malloc_bad_any(struct malloc_disk *d, uint64_t lba, uint64_t count)
 		if (atomic_load_explicit(&map[lba / 64], memory_order_relaxed) & mask_at(lba, count, &n))
 			return true;
 	return false;
+}
+
+/* A bounded part of the map: who asked comes again. */
+bool malloc_bad_run(struct malloc_disk *d, uint64_t lba, uint64_t count, uint64_t *ret_blocks)
+{
+	word *map = atomic_load_explicit(&d->bad, memory_order_acquire);
+	bool bad = malloc_bad_any(d, lba, 1);
+	uint32_t n;
+
+	*ret_blocks = 0;
+	if (!map || !malloc_has_bad(d)) {
+		*ret_blocks = count;
+		return false;
+	}
+	for (uint32_t looks = 0; looks < RUN_WORDS && *ret_blocks < count; looks++) {
+		uint64_t at = lba + *ret_blocks, mask = mask_at(at, count - *ret_blocks, &n);
+		uint64_t bits = atomic_load_explicit(&map[at / 64], memory_order_relaxed);
+		uint64_t others = (bad ? ~bits : bits) & mask;
+
+		if (others) {
+			*ret_blocks = max_u64(1, *ret_blocks + (uint64_t)__builtin_ctzll(others) - at % 64);
+			break;
+		}
+		*ret_blocks += n;
+	}
+	return bad;
 }
 
 void malloc_bad_heal(struct malloc_disk *d, uint64_t lba, uint64_t count)

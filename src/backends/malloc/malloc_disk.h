@@ -97,6 +97,8 @@ void malloc_bad_free(struct malloc_disk *d);
 /* The first ones of a range. Returns how many; 0: no memory. */
 uint32_t malloc_bad_declare(struct malloc_disk *d, uint64_t lba, uint64_t count);
 bool malloc_bad_any(struct malloc_disk *d, uint64_t lba, uint64_t count);
+/* Is the first one? And how many from there on are alike, or as many as were looked at. */
+bool malloc_bad_run(struct malloc_disk *d, uint64_t lba, uint64_t count, uint64_t *ret_blocks);
 /* They have been written. */
 void malloc_bad_heal(struct malloc_disk *d, uint64_t lba, uint64_t count);
 static inline bool malloc_has_bad(const struct malloc_disk *d)

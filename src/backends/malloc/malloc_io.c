@@ -29,6 +29,7 @@ static void write_lent(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status write_blocks(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status compare(struct malloc_disk *d, struct bdev_io *io);
 static enum bdev_status lba_status(struct malloc_disk *d, struct bdev_io *io);
+static enum bdev_status lba_mapped(struct malloc_disk *d, struct bdev_io *io);
 
 void malloc_submit(struct bdev_channel *ch, struct bdev_io *io)
 {
@@ -568,6 +569,15 @@ static enum bdev_status compare(struct malloc_disk *d, struct bdev_io *io)
 
 /* A run that is longer than what one look covers is told in parts: the answer may be short. */
 static enum bdev_status lba_status(struct malloc_disk *d, struct bdev_io *io)
+{
+	if (io->lba_status.of_bad) {
+		io->lba_status.ret_bad = malloc_bad_run(d, io->lba, io->count, &io->lba_status.ret_blocks);
+		return BDEV_ST_OK;
+	}
+	return lba_mapped(d, io);
+}
+
+static enum bdev_status lba_mapped(struct malloc_disk *d, struct bdev_io *io)
 {
 	struct piece p = piece_at(d, io->lba, io->count);
 	bool mapped = atomic_load_explicit(p.slot, memory_order_relaxed) != NULL;
