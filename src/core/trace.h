@@ -31,6 +31,7 @@
 	X(MSG_RUN,   THREAD,   "function",    "") \
 	X(TIMER_RUN, THREAD,   "function",    "") \
 	X(STATE,     NVMF_TCP, "queue",       "connection's state") \
+	X(TLS,       NVMF_TCP, "handshakes begun", "handshakes in all") \
 	X(SOCK_RECV, SOCK,     "object id",   "bytes") \
 	X(SOCK_SEND, SOCK,     "object id",   "bytes") \
 	X(REQ_START, NVMF_TCP, "queue",       "command id") \

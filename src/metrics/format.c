@@ -3,6 +3,8 @@
  *
  * What is told apart by name is bounded, see metrics.h: hosts and namespaces are added up over the cores first. A
  * label's value is UTF-8 and escaped, whatever a host calls itself.
+ *
+ * Long because it is one table's rows, a few lines each, that share how a row is put.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -398,6 +400,15 @@ static void transport_value(void *arg, const char *transport, const char *key, u
 	put(o->f, METRIC_TRANSPORT, &l, v);
 }
 
+static void tls_value(void *arg, const char *result, uint64_t v)
+{
+	struct labels l;
+
+	labels_init(&l);
+	label(&l, "result", result);
+	put(arg, METRIC_TLS, &l, v);
+}
+
 static void target(FILE *f, const struct gathering *g)
 {
 	struct labels l;
@@ -414,6 +425,8 @@ static void target(FILE *f, const struct gathering *g)
 
 		nvmf_eyes_transports(g->m->nvmf, i, transport_value, &o);
 	}
+	head(f, METRIC_TLS);
+	nvmf_eyes_tls(g->m->nvmf, tls_value, f);
 	for (enum metric m = METRIC_SLOW; m <= METRIC_SLOW_LIMIT; m++) {
 		head(f, m);
 		for (uint32_t i = 0; i + 1 < g->core_count; i++) {

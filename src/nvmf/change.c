@@ -88,6 +88,7 @@ static void work_done(struct seq *s)
 		nvmf_roster_unref(t, w->roster);
 	keyring_key_unref(w->key);
 	keyring_key_unref(w->ctrlr_key);
+	keyring_key_unref(w->psk);
 	free(w->ns);
 	free(w->listeners);
 	free(w);
@@ -207,7 +208,7 @@ enum seq_result nvmf_step_listen(struct seq *s)
 	struct nvmf_work *w = work_of(s);
 
 	for (uint32_t i = 0; i < w->listener_count; i++) {
-		if (nvmf_portal_take(w->target, w->listeners[i].transport, &w->listeners[i].addr, &s->err) == 0)
+		if (nvmf_portal_take(w->target, &w->listeners[i], &s->err) == 0)
 			continue;
 		while (i--)
 			nvmf_portal_give(w->target, w->listeners[i].transport, &w->listeners[i].addr);

@@ -18,8 +18,8 @@ static int build_add_host(struct nvmf_work *w, struct err *e)
 		               s->host_count);
 	s->hosts = realloc(s->hosts, (s->host_count + 1) * sizeof(*s->hosts));
 	must(s->hosts != NULL);
-	s->hosts[s->host_count] = (struct nvmf_host){ .key = keyring_key_ref(w->key),
-		.ctrlr_key = keyring_key_ref(w->ctrlr_key) };
+	s->hosts[s->host_count] = (struct nvmf_host){ .key = w->key, .ctrlr_key = w->ctrlr_key, .psk = w->psk };
+	nvmf_host_ref_keys(&s->hosts[s->host_count]);
 	nvmf_work_text(s->hosts[s->host_count].nqn, sizeof(s->hosts->nqn), w->host);
 	s->host_count++;
 	w->next->genctr++;
@@ -64,8 +64,7 @@ static int build_remove_host(struct nvmf_work *w, struct err *e)
 	at = nvmf_subsystem_host_at(s, w->host);
 	if (at < 0)
 		return err_set(e, -ENOENT, "host: '%s' is not in the list of '%s'", w->host, w->nqn);
-	keyring_key_unref(s->hosts[at].key);
-	keyring_key_unref(s->hosts[at].ctrlr_key);
+	nvmf_host_unref_keys(&s->hosts[at]);
 	s->host_count--;
 	memmove(&s->hosts[at], &s->hosts[at + 1], (s->host_count - (uint32_t)at) * sizeof(*s->hosts));
 	w->next->genctr++;
@@ -78,6 +77,10 @@ static int build_allow_any(struct nvmf_work *w, struct err *e)
 
 	if (!s)
 		return e->code;
+	for (uint32_t i = 0; w->allow && !s->discovery && i < s->listener_count; i++)
+		if (s->listeners[i].secure)
+			return err_set(e, -EINVAL, "allow_any_host: '%s' has a listener with secure_channel, where hosts are "
+			               "known by their keys; remove it first", w->nqn);
 	s->allow_any_host = w->allow;
 	w->next->genctr++;
 	return 0;
@@ -108,6 +111,7 @@ static void take_keys(struct nvmf_work *w, const struct nvmf_host_keys *keys)
 {
 	w->key = keyring_key_ref(keys->key);
 	w->ctrlr_key = keyring_key_ref(keys->ctrlr_key);
+	w->psk = keyring_key_ref(keys->psk);
 	w->set_key = keys->set_key;
 	w->set_ctrlr_key = keys->set_ctrlr_key;
 }
@@ -160,14 +164,24 @@ static struct nvmf_transport *find_transport(struct nvmf_work *w, struct err *e)
 
 static int build_add_listener(struct nvmf_work *w, struct err *e)
 {
-	struct nvmf_listener l = { .addr = w->addr };
+	struct nvmf_listener l = { .addr = w->addr, .secure = w->secure };
 	struct nvmf_subsystem *s;
+	int at;
 
 	l.transport = find_transport(w, e);
 	if (!l.transport || !(s = nvmf_work_edit(w, e)))
 		return e->code;
-	if (nvmf_subsystem_listener_at(s, l.transport, &l.addr) >= 0)
+	at = nvmf_subsystem_listener_at(s, l.transport, &l.addr);
+	if (at >= 0 && s->listeners[at].secure == l.secure)
 		return 0; /* as SPDK: there already is as good as added */
+	if (at >= 0)
+		return err_set(e, -EEXIST, "secure_channel: '%s' listens there %s it already; remove that listener first",
+		               w->nqn, l.secure ? "without" : "with");
+	if (l.secure && !l.transport->ops->listen_secure)
+		return err_set(e, -ENOTSUP, "secure_channel: there is TLS over TCP only, not over %s", l.transport->ops->name);
+	if (l.secure && s->allow_any_host && !s->discovery)
+		return err_set(e, -EINVAL, "secure_channel: '%s' allows any host (allow_any_host), and TLS knows hosts by "
+		               "their keys: allow those that have one by nvmf_subsystem_add_host with psk", w->nqn);
 	nvmf_subsystem_add_listener(s, &l, w->ana ? w->ana : NVME_ANA_OPTIMIZED);
 	nvmf_work_add_listener(w, &l);
 	w->next->genctr++;
@@ -216,16 +230,17 @@ static void listener_work(struct nvmf_work *w, const char *nqn, const char *trty
 
 void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr)
 {
-	nvmf_add_listener_ana(c, nqn, trtype, addr, NVME_ANA_OPTIMIZED);
+	nvmf_add_listener_opts(c, nqn, trtype, addr, &(struct nvmf_listener_opts){ 0 });
 }
 
-void nvmf_add_listener_ana(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
-                           uint8_t ana)
+void nvmf_add_listener_opts(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
+                            const struct nvmf_listener_opts *opts)
 {
 	struct nvmf_work *w = nvmf_work_make(c, "add listener", add_listener_steps, ARRAY_SIZE(add_listener_steps));
 
 	w->build = build_add_listener;
-	w->ana = ana;
+	w->ana = opts->ana;
+	w->secure = opts->secure;
 	listener_work(w, nqn, trtype, addr);
 }
 
@@ -380,22 +395,13 @@ static int build_show_ns(struct nvmf_work *w, struct err *e)
 		nvmf_subsystem_show_ns(s, w->nsid, w->host);
 	else if (!w->allow && at >= 0)
 		nvmf_subsystem_unshow_ns(s, w->nsid, (uint32_t)at);
-	if (!w->allow)
-		nvmf_work_add_ns(w, s->ns[w->nsid - 1]);
 	return 0;
 }
 
-static const struct seq_step show_ns_steps[] = {
-	{ "build the next version",        nvmf_step_build,      nvmf_undo_build },
-	{ "publish",                       nvmf_step_publish,    NULL },
-	{ "tell hosts",                    nvmf_step_tell,       NULL },
-	{ "wait for its host's commands",  nvmf_step_await_host, NULL },
-};
-
 void nvmf_show_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, const char *host_nqn, bool visible)
 {
-	struct nvmf_work *w = nvmf_work_make(c, visible ? "show namespace" : "hide namespace", show_ns_steps,
-	                                     ARRAY_SIZE(show_ns_steps));
+	struct nvmf_work *w = nvmf_work_make(c, visible ? "show namespace" : "hide namespace", tell_steps,
+	                                     ARRAY_SIZE(tell_steps));
 
 	nvmf_work_text(w->nqn, sizeof(w->nqn), nqn);
 	nvmf_work_text(w->host, sizeof(w->host), host_nqn);

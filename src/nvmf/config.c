@@ -122,6 +122,20 @@ int nvmf_subsystem_host_at(const struct nvmf_subsystem *s, const char *host_nqn)
 	return -1;
 }
 
+void nvmf_host_ref_keys(struct nvmf_host *h)
+{
+	keyring_key_ref(h->key);
+	keyring_key_ref(h->ctrlr_key);
+	keyring_key_ref(h->psk);
+}
+
+void nvmf_host_unref_keys(struct nvmf_host *h)
+{
+	keyring_key_unref(h->key);
+	keyring_key_unref(h->ctrlr_key);
+	keyring_key_unref(h->psk);
+}
+
 bool nvmf_subsystem_wants_proof(const struct nvmf_subsystem *s, const char *host_nqn)
 {
 	int at = nvmf_subsystem_host_at(s, host_nqn);
@@ -359,10 +373,8 @@ static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s)
 	c->ns_group = copy_of(s->ns_group, s->ns_max * sizeof(*s->ns_group));
 	c->ns_hosts = copy_of(s->ns_hosts, s->ns_max * sizeof(*s->ns_hosts));
 	c->hosts = copy_of(s->hosts, s->host_count * sizeof(*s->hosts));
-	for (uint32_t i = 0; i < c->host_count; i++) {
-		keyring_key_ref(c->hosts[i].key);
-		keyring_key_ref(c->hosts[i].ctrlr_key);
-	}
+	for (uint32_t i = 0; i < c->host_count; i++)
+		nvmf_host_ref_keys(&c->hosts[i]);
 	c->listeners = copy_of(s->listeners, s->listener_count * sizeof(*s->listeners));
 	for (uint32_t i = 0; i < c->listener_count; i++)
 		c->listeners[i].ana = copy_of(s->listeners[i].ana, (s->ns_max + 1) * sizeof(struct nvmf_ana));
@@ -388,10 +400,8 @@ static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s)
 	nvmf_roster_unref(t, s->roster);
 	for (uint32_t i = 0; i < s->listener_count; i++)
 		free(s->listeners[i].ana);
-	for (uint32_t i = 0; i < s->host_count; i++) {
-		keyring_key_unref(s->hosts[i].key);
-		keyring_key_unref(s->hosts[i].ctrlr_key);
-	}
+	for (uint32_t i = 0; i < s->host_count; i++)
+		nvmf_host_unref_keys(&s->hosts[i]);
 	free(s->ns);
 	free(s->ns_changed);
 	free(s->ns_group);

@@ -54,6 +54,7 @@ struct nvmf_ana {
 struct nvmf_listener {
 	struct nvmf_transport *transport;
 	struct net_addr addr;
+	bool secure;                           /* TLS: who comes here begins with a handshake */
 	struct nvmf_ana *ana;                  /* [ANA group - 1]; owned by the subsystem version */
 };
 
@@ -66,7 +67,8 @@ struct nvmf_ns_hosts {
 /* Who may use a subsystem, and by which keys it proves who it is, and we do. */
 struct nvmf_host {
 	char nqn[NVMF_NQN_MAX + 1];
-	struct keyring_key *key, *ctrlr_key;   /* references; NULL: none */
+	struct keyring_key *key, *ctrlr_key;   /* of DH-HMAC-CHAP: references; NULL: none */
+	struct keyring_key *psk;               /* of TLS */
 };
 
 /* Another discovery service that hosts are told of. */
@@ -139,6 +141,8 @@ void nvmf_hosts_unref(struct nvmf_ns_hosts *h); /* NULL: nothing */
 void nvmf_subsystem_set_ns(struct nvmf_config *c, struct nvmf_subsystem *s, uint32_t nsid, struct nvmf_ns *ns);
 bool nvmf_subsystem_allows_host(const struct nvmf_subsystem *s, const char *host_nqn);
 int nvmf_subsystem_host_at(const struct nvmf_subsystem *s, const char *host_nqn); /* -1: not there */
+void nvmf_host_ref_keys(struct nvmf_host *h);
+void nvmf_host_unref_keys(struct nvmf_host *h);
 bool nvmf_subsystem_wants_proof(const struct nvmf_subsystem *s, const char *host_nqn);
 int nvmf_subsystem_listener_at(const struct nvmf_subsystem *s, const struct nvmf_transport *tr,
                                const struct net_addr *a);

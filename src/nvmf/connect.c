@@ -6,6 +6,7 @@
  * standard leaves a choice.
  */
 #include "core/notify.h"
+#include "net/tls.h"
 #include "nvmf/target.h"
 
 struct connect {
@@ -14,6 +15,8 @@ struct connect {
 	struct nvmf_req *req;
 	struct nvmf_connect_data data;
 	struct net_addr local, peer;
+	uint8_t tls_hash;                 /* 0: not secured */
+	char identity[TLS_IDENTITY_MAX + 1];
 	/* the answer */
 	uint16_t status;
 	struct nvmf_ctrlr *ctrlr;
@@ -34,6 +37,7 @@ bool nvmf_connect_parse(struct nvmf_req *req)
 void nvmf_connect_run(struct nvmf_req *req)
 {
 	struct nvmf_qpair *qp = req->qpair;
+	const char *identity;
 	struct connect *c;
 
 	if (qp->connected || qp->connecting || qp->seat) {
@@ -46,6 +50,9 @@ void nvmf_connect_run(struct nvmf_req *req)
 	c->req = req;
 	nvmf_iov_read(req, 0, &c->data, sizeof(c->data));
 	qp->transport->ops->qpair_addrs(qp, &c->local, &c->peer);
+	identity = qp->transport->ops->qpair_identity ? qp->transport->ops->qpair_identity(qp, &c->tls_hash) : NULL;
+	if (identity)
+		text_pad(c->identity, sizeof(c->identity), identity, 0);
 	msg_send(core_control(qp->target->core), &c->msg, decide_on_control);
 }
 
@@ -86,6 +93,22 @@ static uint16_t check_command(struct connect *c)
 	return NVME_SC_SUCCESS;
 }
 
+static uint16_t check_security(struct connect *c, const struct nvmf_subsystem *s)
+{
+	const struct nvmf_listener *way = nvmf_subsystem_way(s, c->qp->transport, &c->local);
+	char at[NET_ADDR_TEXT_MAX];
+	struct err e = { 0 };
+
+	if (way && way->secure && !c->tls_hash)
+		err_set(&e, -EACCES, "the listener there is for hosts that come with TLS");
+	else if (nvmf_tls_allows(s, c->data.hostnqn, c->tls_hash ? c->identity : NULL, &e))
+		return NVME_SC_SUCCESS;
+	if (log_may(&c->qp->target->complaints))
+		log_warning("host %s may not use subsystem %s through %s: %s", c->data.hostnqn, s->nqn,
+		            net_addr_text(&c->local, at), e.text);
+	return NVME_SC_CONNECT_INVALID_HOST | NVME_SC_DNR;
+}
+
 static uint16_t check_access(struct connect *c, struct nvmf_subsystem *s)
 {
 	char at[NET_ADDR_TEXT_MAX];
@@ -104,7 +127,7 @@ static uint16_t check_access(struct connect *c, struct nvmf_subsystem *s)
 			            net_addr_text(&c->local, at), c->data.hostnqn);
 		return NVME_SC_CONNECT_INVALID_HOST | NVME_SC_DNR;
 	}
-	return NVME_SC_SUCCESS;
+	return check_security(c, s);
 }
 
 static uint32_t kato_of(uint32_t kato_ms)
@@ -242,6 +265,8 @@ static void decide_on_control(struct msg *m)
 		if (!c->must_authenticate)
 			nvmf_ctrlr_arrived(c->ctrlr);
 		c->seat->size = (uint16_t)(le16_get(c->req->cmd.connect.sqsize) + 1);
+		c->seat->tls_hash = c->tls_hash;
+		c->seat->tls_identity = c->tls_hash ? base_strdup(c->identity) : NULL;
 		c->seat->local = c->local;
 		c->seat->peer = c->peer;
 	}

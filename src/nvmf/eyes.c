@@ -164,3 +164,9 @@ void nvmf_eyes_transports(struct nvmf_target *t, uint32_t core_index,
 			tr->ops->stats(tr, core_index, pass_on, &p);
 	}
 }
+
+void nvmf_eyes_tls(struct nvmf_target *t, void (*emit)(void *arg, const char *result, uint64_t v), void *arg)
+{
+	for (uint32_t i = 0; i < NVMF_TLS_RESULT_COUNT; i++)
+		emit(arg, nvmf_tls_result_name(i), nvmf_counted(&t->tls_results[i]));
+}

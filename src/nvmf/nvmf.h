@@ -72,6 +72,7 @@ struct keyring;
 struct keyring_key;
 struct nvmf_host_keys {
 	struct keyring_key *key, *ctrlr_key; /* NULL: none */
+	struct keyring_key *psk;             /* of TLS; nvmf_add_host_keys() only */
 	bool set_key, set_ctrlr_key;         /* nvmf_set_host_keys(): which of them; others stay */
 };
 void nvmf_add_host_keys(struct nvmf_change *c, const char *nqn, const char *host_nqn,
@@ -86,9 +87,12 @@ void nvmf_set_keyring(struct nvmf_target *t, struct keyring *k);
 void nvmf_remove_host(struct nvmf_change *c, const char *nqn, const char *host_nqn);
 void nvmf_allow_any_host(struct nvmf_change *c, const char *nqn, bool allow);
 void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);
-/* The same, with another beginning than optimized: enum nvme_ana_state. */
-void nvmf_add_listener_ana(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
-                           uint8_t ana);
+struct nvmf_listener_opts {
+	uint8_t ana;             /* enum nvme_ana_state that it begins with; 0: optimized */
+	bool secure;             /* hosts begin with TLS */
+};
+void nvmf_add_listener_opts(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
+                            const struct nvmf_listener_opts *opts);
 void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);
 /* How good a listener's way to a group of namespaces is; group 0: to all. With a transition hosts are told that it
  * changes (done), and so many seconds later that it is so; what is said of it meanwhile takes its place. */

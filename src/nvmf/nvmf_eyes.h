@@ -67,6 +67,9 @@ void nvmf_eyes_free(struct nvmf_eyes *eyes);
 void nvmf_eyes_transports(struct nvmf_target *t, uint32_t core_index,
                           void (*emit)(void *arg, const char *transport, const char *key, uint64_t v), void *arg);
 
+/* Any core: handshakes of TLS, by how they ended. */
+void nvmf_eyes_tls(struct nvmf_target *t, void (*emit)(void *arg, const char *result, uint64_t v), void *arg);
+
 /* --- slow I/Os ---- */
 
 #define NVMF_SLOW_LIMIT 1u            /* above the limit */

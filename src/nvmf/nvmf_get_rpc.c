@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "fabric/auth.h"
+#include "fabric/psk.h"
 #include "keyring/keyring.h"
 #include "nvmf/nvmf_rpc_priv.h"
 
@@ -32,6 +33,8 @@ static void add_host(struct json_object *o, const char *as, const struct nvmf_ho
 		json_add_text(o, "dhchap_key", h->key->name);
 	if (h->ctrlr_key)
 		json_add_text(o, "dhchap_ctrlr_key", h->ctrlr_key->name);
+	if (h->psk)
+		json_add_text(o, "psk", h->psk->name);
 }
 
 static void add_hex(struct json_object *o, const char *key, const uint8_t *bytes, size_t len)
@@ -212,6 +215,16 @@ static void handle_get_controllers(struct rpc_call *call, void *args)
 	rpc_reply(call, result);
 }
 
+static void add_tls(struct json_object *o, const struct nvmf_seat *seat)
+{
+	struct json_object *tls = seat->tls_hash ? json_add_object(o, "tls") : NULL;
+
+	if (!tls)
+		return;
+	json_add_text(tls, "identity", seat->tls_identity);
+	json_add_text(tls, "cipher", fabric_psk_cipher_name(seat->tls_hash));
+}
+
 static void show_qpair(struct json_object *array, const struct nvmf_ctrlr *c, struct nvmf_seat *seat)
 {
 	struct json_object *o = json_append_object(array);
@@ -228,6 +241,7 @@ static void show_qpair(struct json_object *array, const struct nvmf_ctrlr *c, st
 	json_add_u64(o, "size", seat->size);
 	add_address(json_add_object(o, "listen_address"), c->transport, &seat->local);
 	add_address(json_add_object(o, "peer_address"), c->transport, &seat->peer);
+	add_tls(o, seat);
 	if (auth) {
 		struct json_object *a = json_add_object(o, "auth");
 
@@ -287,6 +301,7 @@ static void handle_get_listeners(struct rpc_call *call, void *args)
 		struct json_object *o = json_append_object(result);
 
 		add_address(json_add_object(o, "address"), s->listeners[i].transport, &s->listeners[i].addr);
+		json_add_bool(o, "secure_channel", s->listeners[i].secure);
 		if (s->ana_reporting)
 			show_ana_states(json_add_array(o, "ana_states"), s, &s->listeners[i]);
 	}
@@ -439,7 +454,7 @@ static void handle_get_stats(struct rpc_call *call, void *args)
 {
 	const struct tgt_args *a = args;
 	struct nvmf_target *t = rpc_ctx(call);
-	struct json_object *result, *groups;
+	struct json_object *result, *groups, *shakes;
 
 	if (!nvmf_rpc_target_ok(call, a->tgt_name))
 		return;
@@ -448,6 +463,9 @@ static void handle_get_stats(struct rpc_call *call, void *args)
 	groups = json_add_array(result, "poll_groups");
 	for (uint32_t i = 0; i < t->core_count; i++)
 		show_core(groups, t, i);
+	shakes = json_add_object(result, "tls_handshakes");
+	for (uint32_t i = 0; i < NVMF_TLS_RESULT_COUNT; i++)
+		json_add_u64(shakes, nvmf_tls_result_name(i), nvmf_counted(&t->tls_results[i]));
 	rpc_reply(call, result);
 }
 
@@ -560,6 +578,7 @@ static void save_subsystem(void *arg, struct json_object *array)
 		p = save_call(array, "nvmf_subsystem_add_listener");
 		json_add_text(p, "nqn", s->nqn);
 		add_address(json_add_object(p, "listen_address"), s->listeners[i].transport, &s->listeners[i].addr);
+		json_add_bool(p, "secure_channel", s->listeners[i].secure);
 		save_ana(array, s, &s->listeners[i]);
 	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* nvmf_host_rpc.c: methods that say which hosts may use a subsystem, and how they prove who they are. */
 #include "fabric/auth.h"
+#include "fabric/psk.h"
 #include "keyring/keyring.h"
 #include "nvmf/nvmf_rpc_priv.h"
 
@@ -16,13 +17,25 @@ static const struct rpc_param host_params[] = {
 };
 
 struct keyed_host_args {
-	char *nqn, *host, *tgt_name, *dhchap_key, *dhchap_ctrlr_key;
+	char *nqn, *host, *tgt_name, *dhchap_key, *dhchap_ctrlr_key, *psk;
 };
 
 static const struct rpc_param keyed_host_params[] = {
 	NVMF_RPC_NQN(struct keyed_host_args),
 	RPC_PARAM(struct keyed_host_args, host, .required = true, .doc = "NQN of the host."),
 	NVMF_RPC_TGT(struct keyed_host_args),
+	RPC_PARAM(struct keyed_host_args, dhchap_key,
+	          .doc = "Name of the key (keyring_file_add_key) by which the host proves who it is: DH-HMAC-CHAP."),
+	RPC_PARAM(struct keyed_host_args, dhchap_ctrlr_key,
+	          .doc = "Name of the key by which its controllers prove who they are, when the host asks for that."),
+};
+static const struct rpc_param add_host_params[] = {
+	NVMF_RPC_NQN(struct keyed_host_args),
+	RPC_PARAM(struct keyed_host_args, host, .required = true, .doc = "NQN of the host."),
+	NVMF_RPC_TGT(struct keyed_host_args),
+	RPC_PARAM(struct keyed_host_args, psk,
+	          .doc = "Name of the key of TLS (keyring_file_add_key, NVMeTLSkey-1:...): the host has to come through a "
+	                 "listener with secure_channel."),
 	RPC_PARAM(struct keyed_host_args, dhchap_key,
 	          .doc = "Name of the key (keyring_file_add_key) by which the host proves who it is: DH-HMAC-CHAP."),
 	RPC_PARAM(struct keyed_host_args, dhchap_ctrlr_key,
@@ -53,7 +66,14 @@ static int try_key(const struct keyring_key *key, const char *param, struct err 
 static void try_keys_in_job(struct job *j)
 {
 	struct keyed_call *k = container_of(j, struct keyed_call, job);
+	struct fabric_psk psk = { 0 };
+	struct err e = { 0 };
 
+	if (k->keys.psk && nvmf_tls_key_read(k->keys.psk, &psk, &e))
+		k->rc = err_set(&k->err, e.code, "psk: %s", e.text);
+	fabric_psk_wipe(&psk);
+	if (k->rc)
+		return;
 	k->rc = try_key(k->keys.key, "dhchap_key", &k->err);
 	if (!k->rc)
 		k->rc = try_key(k->keys.ctrlr_key, "dhchap_ctrlr_key", &k->err);
@@ -67,6 +87,7 @@ static void keyed_end(struct keyed_call *k)
 		k->change(nvmf_rpc_change(k->call), k->args->nqn, k->args->host, &k->keys);
 	keyring_key_unref(k->keys.key);
 	keyring_key_unref(k->keys.ctrlr_key);
+	keyring_key_unref(k->keys.psk);
 	free(k);
 }
 
@@ -101,7 +122,7 @@ static struct keyed_call *keyed_make(struct rpc_call *call, const struct keyed_h
 
 static void keyed_start(struct keyed_call *k)
 {
-	if (k->err.code || (!k->keys.key && !k->keys.ctrlr_key))
+	if (k->err.code || (!k->keys.key && !k->keys.ctrlr_key && !k->keys.psk))
 		keyed_end(k);
 	else
 		job_start(&k->job, try_keys_in_job, keys_tried);
@@ -109,6 +130,7 @@ static void keyed_start(struct keyed_call *k)
 
 static void handle_add_host(struct rpc_call *call, void *args)
 {
+	struct nvmf_target *t = rpc_ctx(call);
 	struct keyed_host_args *a = args;
 	struct keyed_call *k;
 
@@ -116,6 +138,10 @@ static void handle_add_host(struct rpc_call *call, void *args)
 		return;
 	k = keyed_make(call, a);
 	k->change = nvmf_add_host_keys;
+	if (a->psk && a->psk[0] == '/')
+		err_set(&k->err, -EINVAL, "psk: '%s' is a path; give it a name by keyring_file_add_key, and that name here",
+		        a->psk);
+	k->keys.psk = key_named(t, "psk", a->psk, &k->err);
 	if (k->keys.ctrlr_key && !k->keys.key)
 		err_set(&k->err, -EINVAL, "dhchap_ctrlr_key: is of no use without dhchap_key; give both");
 	keyed_start(k);
@@ -164,7 +190,7 @@ static void handle_allow_any(struct rpc_call *call, void *args)
 
 #define CHANGES .flags = RPC_RUNTIME, .returns = "true"
 static const struct rpc_method methods[] = {
-	RPC_METHOD("nvmf_subsystem_add_host", struct keyed_host_args, keyed_host_params, handle_add_host,
+	RPC_METHOD("nvmf_subsystem_add_host", struct keyed_host_args, add_host_params, handle_add_host,
 	           CHANGES, .doc = "Let a host use a subsystem; one with a key has to prove who it is."),
 	RPC_METHOD("nvmf_subsystem_set_keys", struct keyed_host_args, keyed_host_params, handle_set_keys,
 	           CHANGES, .doc = "Exchange keys of a host. What is connected stays; later proofs are by the new keys."),

@@ -25,7 +25,7 @@ static uint8_t ana_state(const char *name)
 }
 
 struct listener_args {
-	char *nqn, *tgt_name, *ana_state;
+	char *nqn, *tgt_name, *ana_state, *sock_impl;
 	struct listen_address_args listen_address;
 	bool secure_channel;
 };
@@ -36,10 +36,13 @@ static const struct rpc_param add_listener_params[] = {
 	          .param_count = ARRAY_SIZE(nvmf_rpc_address_params), .object_size = sizeof(struct listen_address_args),
 	          .doc = "Where to listen."),
 	NVMF_RPC_TGT(struct listener_args),
-	RPC_PARAM(struct listener_args, secure_channel, .doc = "TLS: not supported yet, must be false."),
+	RPC_PARAM(struct listener_args, secure_channel,
+	          .doc = "Hosts begin with TLS 1.3, by the key that nvmf_subsystem_add_host names as psk. TCP only."),
+	RPC_PARAM(struct listener_args, sock_impl,
+	          .doc = "As SPDK has it: ssl is another way to say secure_channel; other names mean nothing here."),
 	RPC_PARAM(struct listener_args, ana_state, .choices = ana_names,
 	          .doc = "How good the way is for every ANA group at first; optimized when left out."),
-	RPC_IGNORED("sock_impl"), RPC_IGNORED("numa_id"),
+	RPC_IGNORED("numa_id"),
 };
 static const struct rpc_param remove_listener_params[] = {
 	RPC_PARAM(struct listener_args, nqn, .required = true, .doc = "NQN of the subsystem, or 'discovery'."),
@@ -82,15 +85,18 @@ static const char *nqn_or_discovery(const char *nqn)
 static void handle_add_listener(struct rpc_call *call, void *args)
 {
 	struct listener_args *a = args;
+	bool ssl = a->sock_impl && !strcmp(a->sock_impl, "ssl");
+	struct nvmf_listener_opts opts = { .ana = ana_state(a->ana_state), .secure = a->secure_channel || ssl };
 	struct net_addr addr;
 
 	if (!nvmf_rpc_target_ok(call, a->tgt_name) || !listener_address(call, &a->listen_address, &addr))
 		return;
-	if (a->secure_channel)
-		rpc_reply_error(call, ERR_BAD_PARAM, "secure_channel: TLS is not supported yet; leave it out");
+	if (a->secure_channel && a->sock_impl && !ssl)
+		rpc_reply_error(call, ERR_BAD_PARAM, "sock_impl: '%s' does not go with secure_channel; leave it out, or say "
+		                "ssl", a->sock_impl);
 	else
-		nvmf_add_listener_ana(nvmf_rpc_change(call), nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr,
-		                      ana_state(a->ana_state));
+		nvmf_add_listener_opts(nvmf_rpc_change(call), nqn_or_discovery(a->nqn), a->listen_address.trtype, &addr,
+		                       &opts);
 }
 
 static void handle_remove_listener(struct rpc_call *call, void *args)

@@ -85,7 +85,7 @@ bool nvmf_req_parse(struct nvmf_req *req)
 	req->cpl = (struct nvme_cqe){ 0 };
 	req->data = NVMF_DATA_NONE;
 	req->may_lend = req->may_consume = req->parks = false;
-	req->lent = req->consumed = req->executing = req->finishing = req->awaited = false;
+	req->lent = req->consumed = req->executing = req->finishing = false;
 	req->data_len = req->sent_len = 0;
 	req->lend_iovs_max = 0;
 	req->iov_count = req->iov_max = 0;
@@ -156,8 +156,6 @@ void nvmf_req_finish(struct nvmf_req *req)
 	req->executing = false;
 	req->finishing = true;
 	list_del(&req->link);
-	if (unlikely(req->awaited))
-		nvmf_awaits_look(qp->nc);
 	qp->work++;
 	if (qp->qid)
 		nvmf_count(&qp->nc->completed_io);

@@ -312,6 +312,7 @@ static void seat_free_if_idle(struct nvmf_seat *s)
 	if (!s->gone || s->mail_out || s->pins)
 		return;
 	s->ctrlr->seat_count--;
+	free(s->tls_identity);
 	free(s);
 }
 

@@ -303,7 +303,7 @@ static void heard(struct resv_listener *l, struct bdev *b, uint32_t party, enum 
 			list_each(pos, &s->roster->ctrlrs) {
 				struct nvmf_ctrlr *c = list_entry(pos, struct nvmf_ctrlr, link);
 
-				if (c->who.party == party && nvmf_subsystem_shows(s, i + 1, c->who.name))
+				if (c->who.party == party)
 					note(c, i + 1, types[event]);
 			}
 		}

@@ -19,7 +19,6 @@ static void make_core(struct nvmf_target *t, uint32_t index)
 	nc->index = index;
 	nc->subs = base_zalloc(NVMF_SUBSYSTEMS_MAX * sizeof(*nc->subs));
 	list_init(&nc->qpairs);
-	list_init(&nc->awaits);
 	queue_init(&nc->done);
 	queue_init(&nc->fused_waiting);
 }
@@ -164,18 +163,24 @@ static struct nvmf_portal *portal_find(struct nvmf_target *t, struct nvmf_transp
 	return NULL;
 }
 
-int nvmf_portal_take(struct nvmf_target *t, struct nvmf_transport *tr, const struct net_addr *addr, struct err *e)
+int nvmf_portal_take(struct nvmf_target *t, const struct nvmf_listener *l, struct err *e)
 {
-	struct nvmf_portal *p = portal_find(t, tr, addr);
+	struct nvmf_portal *p = portal_find(t, l->transport, &l->addr);
+	const struct nvmf_transport_ops *ops = l->transport->ops;
+	char at[NET_ADDR_TEXT_MAX];
 	int rc;
 
+	if (p && p->secure != l->secure)
+		return err_set(e, -EINVAL, "secure_channel: other subsystems listen on %s %s it; choose another port",
+		               net_addr_text(&l->addr, at), p->secure ? "with" : "without");
 	if (!p) {
-		rc = tr->ops->listen(tr, addr, e);
+		rc = l->secure ? ops->listen_secure(l->transport, &l->addr, e) : ops->listen(l->transport, &l->addr, e);
 		if (rc)
 			return rc;
 		p = base_zalloc(sizeof(*p));
-		p->transport = tr;
-		p->addr = *addr;
+		p->transport = l->transport;
+		p->addr = l->addr;
+		p->secure = l->secure;
 		list_add_tail(&t->portals, &p->link);
 	}
 	p->refs++;

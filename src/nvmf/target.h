@@ -62,7 +62,6 @@ struct nvmf_core {
 	struct nvmf_subsystem **subs;     /* by id, as this core's version has them */
 	struct nvmf_config *config;       /* the version itself */
 	struct list qpairs;
-	struct list awaits;               /* for commands that end: await.c */
 	uint64_t last_qpair_id;
 	struct queue done;                /* struct nvmf_req.done_link: answers that are ready */
 	struct defer done_defer;
@@ -93,6 +92,7 @@ struct nvmf_portal {
 	struct list link;
 	struct nvmf_transport *transport;
 	struct net_addr addr;
+	bool secure;
 	uint32_t refs;
 };
 
@@ -170,6 +170,7 @@ struct nvmf_target {
 	struct keyring *keyring;          /* NULL: there is none */
 	struct list auth_waiting, auth_working; /* struct nvmf_auth: for its turn to be worked for; that has it */
 	uint32_t auth_jobs;               /* as many */
+	uint64_t tls_results[NVMF_TLS_RESULT_COUNT]; /* handshakes by how they ended: nvmf_count() */
 	/* stopping (target.c) */
 	bool stopping;
 	struct seq stop;
@@ -186,7 +187,7 @@ struct nvmf_target {
 void nvmf_target_less(struct nvmf_target *t, uint32_t *count);
 struct nvmf_transport *nvmf_target_transport(const struct nvmf_target *t, const char *trtype); /* any case; NULL */
 /* Listeners come and go: the first and last one of an address reach the transport. */
-int nvmf_portal_take(struct nvmf_target *t, struct nvmf_transport *tr, const struct net_addr *addr, struct err *e);
+int nvmf_portal_take(struct nvmf_target *t, const struct nvmf_listener *l, struct err *e);
 void nvmf_portal_give(struct nvmf_target *t, struct nvmf_transport *tr, const struct net_addr *addr);
 
 /* place.c */
@@ -197,7 +198,6 @@ uint64_t nvmf_place_id(struct nvmf_core *nc);                              /* fo
 /* A device said that it goes away, or has another size. */
 void nvmf_change_ns_gone(struct nvmf_ns *ns);
 void nvmf_change_ns_resized(struct nvmf_ns *ns);
-void nvmf_awaits_look(struct nvmf_core *nc);                               /* one that was waited for ended */
 void nvmf_transitions_drop(struct nvmf_target *t);                         /* they will not end any more */
 
 /* --- controllers --------------------------------------------------------------------------------------------- */
@@ -226,6 +226,8 @@ struct nvmf_seat {
 	uint32_t epoch;                   /* of the lease, when the queue pair was let in */
 	uint16_t size;
 	struct net_addr local, peer;
+	uint8_t tls_hash;                 /* enum tls_hash; 0: not secured */
+	char *tls_identity;               /* control's */
 	_Atomic uint32_t auth;            /* written at home: 1, state, hash, group, a byte each; 0: never asked for */
 	struct carry_home home;           /* where qp lives */
 	struct nvmf_qpair *qp;            /* home's; NULL when it is gone */
@@ -447,6 +449,15 @@ int nvmf_auth_key_read(const struct keyring_key *key, struct fabric_auth_key *re
 bool nvmf_auth_parse(struct nvmf_req *req);
 void nvmf_auth_send_run(struct nvmf_req *req);
 void nvmf_auth_receive_run(struct nvmf_req *req);
+
+/* --- TLS (secure.c): control -------------------------------------------------------------------------- */
+
+/* Who has shaken hands as `identity` (NULL: nobody) may be that host of that subsystem. False, and why not. */
+bool nvmf_tls_allows(const struct nvmf_subsystem *s, const char *host_nqn, const char *identity, struct err *e);
+/* In a job, or where a short wait does no harm. Wipe it. */
+struct fabric_psk;
+int nvmf_tls_key_read(const struct keyring_key *key, struct fabric_psk *ret, struct err *e) MUST_USE;
+const char *nvmf_tls_result_name(uint32_t result);
 
 /* --- commands ------------------------------------------------------------------------------------ */
 

@@ -74,7 +74,6 @@ struct nvmf_req {
 	/* The target's. */
 	bool executing;               /* linked in the qpair's list */
 	bool finishing;               /* its answer is on its way to req_done() */
-	bool awaited;                 /* somebody waits for its end: await.c */
 	uint8_t shift;                /* of a block, when the command was parsed */
 	struct bdev_view *ns;         /* the namespace the command uses: keeps it, and its channel, until given back */
 	struct nvmf_req *fused;       /* the other half of a fused pair ... */
@@ -168,12 +167,16 @@ struct nvmf_transport_ops {
 	/* Control reactor. */
 	int (*listen)(struct nvmf_transport *tr, const struct net_addr *addr, struct err *e);
 	void (*unlisten)(struct nvmf_transport *tr, const struct net_addr *addr);
+	/* The same for hosts that begin with TLS. NULL: it has none. */
+	int (*listen_secure)(struct nvmf_transport *tr, const struct net_addr *addr, struct err *e);
 	/* The qpair's core. */
 	void (*req_done)(struct nvmf_req *req);                /* send the answer */
 	void (*qpair_disconnect)(struct nvmf_qpair *qp);       /* the target wants it gone: nvmf_qpair_close() follows */
 	void (*qpair_closed)(struct nvmf_qpair *qp);           /* answer to nvmf_qpair_close(): free it */
 	void (*qpair_sized)(struct nvmf_qpair *qp);            /* Connect told qp->size: make the slots. */
 	void (*qpair_addrs)(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
+	/* Of TLS, and enum tls_hash; NULL: not secured. NULL: none ever is. */
+	const char *(*qpair_identity)(const struct nvmf_qpair *qp, uint8_t *ret_hash);
 	/* Give the qpair to another reactor. The same struct nvmf_qpair goes on living there; requests end where they
 	 * began. done runs on the calling core, later. NULL: its qpairs stay where they are. */
 	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *done, void *arg);
@@ -252,6 +255,24 @@ static inline void nvmf_qpair_worked(struct nvmf_qpair *qp) { qp->work += core_c
 struct reactor *nvmf_target_place(struct nvmf_target *t, struct sock *s);
 struct reactor *nvmf_target_place_on_node(struct nvmf_target *t, int node); /* of its adapter; -1: unknown */
 void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r);
+
+/* How a handshake of TLS ended.
+ *    result    name         what it means */
+#define NVMF_TLS_RESULTS(X) \
+	X(OK,       "ok",        "secured") \
+	X(IDENTITY, "identity",  "the identity names no host or subsystem that has a key here") \
+	X(HASH,     "hash",      "its hash is not that of the key") \
+	X(KEY,      "key",       "the key differs, has no cipher suite in common, or ours cannot be read") \
+	X(PEER,     "peer",      "the host did not speak TLS 1.3 with a pre-shared key, or hung up") \
+	X(TIMEOUT,  "timeout",   "the host was silent, or no turn came, until the deadline") \
+	X(CROWD,    "crowd",     "too many at once")
+#define NVMF_TLS_ENUM(result, name, meaning) NVMF_TLS_##result,
+enum nvmf_tls_result { NVMF_TLS_RESULTS(NVMF_TLS_ENUM) NVMF_TLS_RESULT_COUNT };
+struct tls_psk;
+/* Control reactor. The key that goes with an identity; wipe it. Not NVMF_TLS_OK: a sentence says what differs. */
+enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, struct tls_psk *ret_psk, struct err *e);
+void nvmf_tls_count(struct nvmf_target *t, enum nvmf_tls_result result);
+
 /* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old (when no request is in
  * the target's hands, and qp->reactor already names the new one), then on the new core, with the same qp. What is
  * addressed to the qpair meanwhile waits or follows it. A qpair that is closing does not move. */

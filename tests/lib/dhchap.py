@@ -181,10 +181,10 @@ class Auth:
 class AuthHost(Host):
     """A host of a subsystem that wants a proof, on every queue."""
 
-    def __init__(self, port, nqn, secret, io_queues=1, entries=128, kato_ms=0, hostnqn=None, **how):
-        self.port, self.nqn, self.entries, self.hostnqn, self.conn = port, nqn, entries, hostnqn, {}
+    def __init__(self, port, nqn, secret, io_queues=1, entries=128, kato_ms=0, hostnqn=None, secure=None, **how):
+        self.port, self.nqn, self.entries, self.hostnqn, self.conn = port, nqn, entries, hostnqn, {"secure": secure}
         self.secret, self.how, self.ios = secret, how, []
-        self.admin = Conn(port)
+        self.admin = Conn(port, **self.conn)
         answer = must(self.admin.connect(nqn, kato_ms=kato_ms, hostnqn=hostnqn)).value
         assert answer & ATR, f"Connect's answer {answer:#x} asks for no authentication"
         self.cntlid = answer & 0xffff
@@ -197,7 +197,7 @@ class AuthHost(Host):
         return Auth(conn, self.hostnqn, self.nqn, self.secret, **{**self.how, **other}).run()
 
     def add_io(self, entries=None, **conn):
-        io = Conn(self.port)
+        io = Conn(self.port, **self.conn)
         answer = must(io.connect(self.nqn, len(self.ios) + 1, entries or self.entries, cntlid=self.cntlid,
                                  hostnqn=self.hostnqn)).value
         assert answer & ATR

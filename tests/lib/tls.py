@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""TLS 1.3 with pre-shared keys: OpenSSL's own client and server, by ctypes, behind what looks like a socket; and the keys of
-NVMe/TCP, computed anew from the formulas of their specification.
+"""TLS 1.3 with pre-shared keys: OpenSSL's own client and server, by ctypes, behind what looks like a socket; and the
+keys of NVMe/TCP, computed anew from the formulas of their specification.
 
     offer = Psk.make(1).offer(HOST_NQN, NQN)          identity, key, hash
     host = Host(port, NQN, secure=offer.client)       all of its connections shake hands first
@@ -27,8 +27,9 @@ WRONG, WANT_READ, WANT_WRITE, SYSCALL, ZERO_RETURN = 1, 2, 3, 5, 6
 ssl = ctypes.CDLL("libssl.so.3", use_errno=True)
 crypto = ctypes.CDLL("libcrypto.so.3")
 POINTER, SIZE, INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-USE_PSK = ctypes.CFUNCTYPE(INT, POINTER, POINTER, ctypes.POINTER(POINTER), ctypes.POINTER(SIZE), ctypes.POINTER(POINTER))
-FIND_PSK = ctypes.CFUNCTYPE(INT, POINTER, POINTER, SIZE, ctypes.POINTER(POINTER))
+OUT = ctypes.POINTER(POINTER)
+USE_PSK = ctypes.CFUNCTYPE(INT, POINTER, POINTER, OUT, ctypes.POINTER(SIZE), OUT)
+FIND_PSK = ctypes.CFUNCTYPE(INT, POINTER, POINTER, SIZE, OUT)
 
 
 def declare(library, name, result, *arguments):
@@ -117,9 +118,8 @@ class TlsSocket:
             if what not in (WANT_READ, WANT_WRITE):
                 raise self.error(what)
             left = None if deadline is None else max(0, deadline - time.monotonic())
-            ready = select.select([self.sock] if what == WANT_READ else [], [self.sock] if what == WANT_WRITE else [], [],
-                                  left)
-            if not any(ready):
+            reads, writes = ([self.sock], []) if what == WANT_READ else ([], [self.sock])
+            if not any(select.select(reads, writes, [], left)):
                 raise socket.timeout("TLS")
 
     @staticmethod
@@ -171,7 +171,7 @@ class TlsSocket:
         self.sock.close()
 
 
-# --- keys --------------------------------------------------------------------------------------------------------------
+# --- keys ------------------------------------------------------------------------------------------------------------
 
 def expand_label(key, label, context, compat):
     """HKDF-Expand-Label(HKDF-Extract(0, key), ...), as long as the key; compat: as libnvme before 1.16."""

@@ -7,7 +7,10 @@
  */
 #include <errno.h>
 
+#include "net/tls.h"
 #include "nvmf/tcp/tcp.h"
+
+#define TLS_RECORD_HANDSHAKE 22u /* RFC 8446, 5.1: what a ClientHello begins with; no PDU has that type */
 
 static void set_state(struct tcp_conn *c, enum conn_state state);
 static void close_qpair(struct tcp_conn *c);
@@ -131,6 +134,14 @@ void tcp_conn_addrs(const struct nvmf_qpair *qp, struct net_addr *ret_local, str
 	sock_peer_addr(c->sock, ret_peer);
 }
 
+const char *tcp_conn_identity(const struct nvmf_qpair *qp, uint8_t *ret_hash)
+{
+	const struct tcp_conn *c = container_of(qp, struct tcp_conn, qp);
+
+	*ret_hash = c->sock ? sock_tls_hash(c->sock) : 0;
+	return *ret_hash ? sock_tls_identity(c->sock) : NULL;
+}
+
 /* --- reading or not --- */
 
 void tcp_conn_update_reading(struct tcp_conn *c)
@@ -252,8 +263,10 @@ void tcp_conn_terminate(struct tcp_conn *c, enum nvme_tcp_fes fes, uint32_t fei)
 
 	sock_peer_addr(c->sock, &peer);
 	if (log_may(&c->home->complaints))
-		log_warning("NVMe/TCP: %s sent a bad %s: %s (FES %02xh, FEI %08xh): disconnecting", net_addr_text(&peer, text),
-		            nvme_tcp_type_name(c->rx.type), nvme_tcp_fes_text((uint16_t)fes), fes, fei);
+		log_warning("NVMe/TCP: %s sent a bad %s: %s (FES %02xh, FEI %08xh)%s: disconnecting",
+		            net_addr_text(&peer, text), nvme_tcp_type_name(c->rx.type), nvme_tcp_fes_text((uint16_t)fes), fes,
+		            fei, c->state == CONN_HELLO && c->rx.type == TLS_RECORD_HANDSHAKE ?
+		            "; it begins with TLS, which needs a listener with secure_channel" : "");
 	tcp_count(c->home, terminated, 1);
 	tcp_send_to_raw(c, false); /* what has begun to go out is finished; the rest will never be answered */
 	tcp_conn_raw(c, term, len);

@@ -7,6 +7,7 @@
 
 static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e);
 static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e);
+static int tcp_listen_secure(struct nvmf_transport *base, const struct net_addr *addr, struct err *e);
 static void tcp_unlisten(struct nvmf_transport *base, const struct net_addr *addr);
 static void accepted(void *arg, struct sock *s);
 static void conn_is_gone(struct msg *m);
@@ -27,12 +28,14 @@ const struct nvmf_transport_ops nvmf_tcp_ops = {
 	.stop = tcp_stop,
 	.free = tcp_free,
 	.listen = tcp_listen,
+	.listen_secure = tcp_listen_secure,
 	.unlisten = tcp_unlisten,
 	.req_done = tcp_req_done,
 	.qpair_disconnect = tcp_conn_disconnect,
 	.qpair_closed = tcp_conn_closed,
 	.qpair_sized = tcp_conn_sized,
 	.qpair_addrs = tcp_conn_addrs,
+	.qpair_identity = tcp_conn_identity,
 	.qpair_move = tcp_conn_move,
 	.stats = tcp_stats,
 };
@@ -57,6 +60,7 @@ static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_
 	/* A read that begins and ends within pages. */
 	tr->iovs_per_array = opts->max_io_size / MEM_SMALL_BYTES + 2;
 	list_init(&tr->listeners);
+	tcp_shakes_init(tr);
 	tr->homes = base_zalloc_aligned(CACHE_LINE, core_reactor_count(core) * sizeof(*tr->homes));
 	for (uint32_t i = 0; i < core_reactor_count(core); i++) {
 		tr->homes[i].tr = tr;
@@ -67,12 +71,12 @@ static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_
 
 /* --- listening --- */
 
-static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e)
+static int open_listener(struct tcp_transport *tr, const struct net_addr *addr, bool secure, struct err *e)
 {
-	struct tcp_transport *tr = tcp_of(base);
 	struct tcp_listener *l = base_zalloc(sizeof(*l));
 
 	l->tr = tr;
+	l->secure = secure;
 	l->addr = *addr;
 	l->listener = listener_open(addr, 0, accepted, l, e);
 	if (!l->listener) {
@@ -81,6 +85,16 @@ static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, 
 	}
 	list_add_tail(&tr->listeners, &l->link);
 	return 0;
+}
+
+static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e)
+{
+	return open_listener(tcp_of(base), addr, false, e);
+}
+
+static int tcp_listen_secure(struct nvmf_transport *base, const struct net_addr *addr, struct err *e)
+{
+	return open_listener(tcp_of(base), addr, true, e);
 }
 
 static void tcp_unlisten(struct nvmf_transport *base, const struct net_addr *addr)
@@ -102,10 +116,18 @@ static void accepted(void *arg, struct sock *s)
 	struct tcp_transport *tr = l->tr;
 	const struct sock_opts opts = { .ack_timeout_ms = tr->base.opts.ack_timeout_ms,
 	                                .priority = (uint8_t)tr->base.opts.sock_priority };
-	struct tcp_conn *c;
 
 	sock_set_opts(s, &opts);
-	c = tcp_conn_make(tr, s);
+	if (l->secure)
+		tcp_shake_begin(tr, s);
+	else
+		tcp_take(tr, s);
+}
+
+void tcp_take(struct tcp_transport *tr, struct sock *s)
+{
+	struct tcp_conn *c = tcp_conn_make(tr, s);
+
 	tr->conns++;
 	log_debug("NVMe/TCP: a connection comes; %u are there", tr->conns);
 	msg_send(nvmf_target_place(tr->base.target, s), &c->msg, tcp_conn_arrive);
@@ -141,6 +163,7 @@ static void tcp_stop(struct nvmf_transport *base, void (*done)(void *arg), void 
 
 		tcp_unlisten(base, &addr);
 	}
+	tcp_shakes_end(tr);
 	each_core(&tr->each, tr->core, stop_on_core, stop_told);
 }
 

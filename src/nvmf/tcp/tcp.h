@@ -2,6 +2,7 @@
 /* tcp.h: the NVMe/TCP transport of the target (private to nvmf/tcp).
  *
  *     tcp.c    the transport: options, listeners, placement of connections, stop       control reactor
+ *     shake.c  handshakes of TLS, before a connection has a core                         control reactor
  *     home.c   what a core has for all of its connections: receive and send buffers, watchdog, counters
  *     conn.c   a connection's life: hello, trouble, goodbye
  *     recv.c   from readiness to whole commands and data                                receive ladder
@@ -34,6 +35,11 @@
 #define TCP_FIRST_SLOTS 4u             /* before Connect told the queue's size */
 #define TCP_NEAR_IOVS 4u               /* lent memory described in the request itself */
 #define TCP_HELLO_MS 10000u            /* from accept to ICReq */
+#define TCP_SHAKE_MS 10000u            /* from accept to the end of TLS's handshake, the wait for a turn included */
+#define TCP_SHAKES_MAX 4096u           /* that have begun, or wait for their turn */
+#define TCP_SHAKES_OF_ADDRESS 1024u    /* ... of one address */
+#define TCP_SHAKES_AT_ONCE 256u        /* that have begun: each holds some tens of KiB */
+#define TCP_SHAKES_AT_ONCE_OF_ADDRESS 64u /* ... of one address: who is silent leaves room for others */
 #define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
 #define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, between its pieces, and
                                         * until the host reads more of what it is sent */
@@ -177,6 +183,14 @@ void tcp_conn_disconnect(struct nvmf_qpair *qp);
 void tcp_conn_closed(struct nvmf_qpair *qp);
 void tcp_conn_addrs(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
 
+const char *tcp_conn_identity(const struct nvmf_qpair *qp, uint8_t *ret_hash);
+
+/* shake.c: control */
+void tcp_shakes_init(struct tcp_transport *tr);
+void tcp_shake_begin(struct tcp_transport *tr, struct sock *s);              /* takes the socket */
+void tcp_shakes_end(struct tcp_transport *tr);
+void tcp_take(struct tcp_transport *tr, struct sock *s);                     /* tcp.c: a connection begins */
+
 /* recv.c */
 void tcp_conn_ready(void *arg, uint32_t events);                              /* sock_ready_fn */
 
@@ -261,6 +275,9 @@ struct tcp_transport {
 	/* control */
 	struct list listeners;
 	uint32_t conns;               /* made and not yet freed */
+	struct list shakers;          /* struct shaker: addresses whose connections shake hands, in turns */
+	uint32_t shakes, shaking;     /* all; those that have begun */
+	struct log_limit complaints;  /* about these */
 	bool stopping, told;
 	struct each each;
 	void (*stopped)(void *arg);
@@ -271,6 +288,7 @@ struct tcp_listener {
 	struct list link;
 	struct tcp_transport *tr;
 	struct listener *listener;
+	bool secure;
 	struct net_addr addr;         /* as it was asked for */
 };
 

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* shake.c: handshakes of TLS. Control reactor: it carries no I/O, so that a storm of them costs no host its latency.
+ *
+ * A connection that came to a secure listener has TCP_SHAKE_MS; then it goes to its core as any other does, and nothing
+ * there knows more of TLS than that the socket has an identity. One address has a part of the places in which hands are
+ * shaken; whose turn it is goes round the addresses, and who waits costs no more than a socket.
+ */
+#include <errno.h>
+#include <openssl/crypto.h>
+
+#include "net/tls.h"
+#include "nvmf/tcp/tcp.h"
+
+/* An address: where handshakes come from. */
+struct shaker {
+	struct list link;
+	struct net_addr peer;         /* its port is the first one's */
+	struct list waiting;          /* struct shake */
+	struct list shaking;
+	uint32_t count, begun;
+};
+
+struct shake {
+	struct list link;
+	struct tcp_transport *tr;
+	struct shaker *from;
+	struct sock *sock;
+	struct timer timer;
+	bool begun;
+	enum nvmf_tls_result result;  /* of looking for the key; NVMF_TLS_PEER: it was not asked for */
+	struct err why;
+};
+
+static struct shaker *shaker_of(struct tcp_transport *tr, const struct net_addr *peer);
+static void refuse(struct tcp_transport *tr, struct sock *s, const struct net_addr *peer);
+static void begin_next(struct tcp_transport *tr);
+static void begin(struct shake *k);
+static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk *ret_psk);
+static void done(void *arg, struct sock *s, const struct err *e);
+static void due(struct timer *t);
+static void end(struct shake *k, enum nvmf_tls_result result);
+
+void tcp_shakes_init(struct tcp_transport *tr) { list_init(&tr->shakers); }
+
+void tcp_shake_begin(struct tcp_transport *tr, struct sock *s)
+{
+	struct net_addr peer;
+	struct shaker *from;
+	struct shake *k;
+
+	sock_peer_addr(s, &peer);
+	from = tr->shakes == TCP_SHAKES_MAX ? NULL : shaker_of(tr, &peer);
+	if (!from || from->count == TCP_SHAKES_OF_ADDRESS) {
+		refuse(tr, s, &peer);
+		return;
+	}
+	k = base_zalloc(sizeof(*k));
+	k->tr = tr;
+	k->from = from;
+	k->sock = s;
+	k->result = NVMF_TLS_PEER;
+	tr->shakes++;
+	from->count++;
+	list_add_tail(&from->waiting, &k->link);
+	timer_start(&k->timer, TCP_SHAKE_MS * NS_PER_MS, due);
+	begin_next(tr);
+}
+
+static bool same_host(const struct net_addr *a, const struct net_addr *b)
+{
+	if (a->any.sa_family != b->any.sa_family)
+		return false;
+	if (a->any.sa_family == AF_INET)
+		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+	return a->any.sa_family == AF_INET6 && !memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr));
+}
+
+static struct shaker *shaker_of(struct tcp_transport *tr, const struct net_addr *peer)
+{
+	struct shaker *from;
+
+	list_each(l, &tr->shakers)
+		if (same_host(&list_entry(l, struct shaker, link)->peer, peer))
+			return list_entry(l, struct shaker, link);
+	from = base_zalloc(sizeof(*from));
+	from->peer = *peer;
+	list_init(&from->waiting);
+	list_init(&from->shaking);
+	list_add_tail(&tr->shakers, &from->link);
+	return from;
+}
+
+static void refuse(struct tcp_transport *tr, struct sock *s, const struct net_addr *peer)
+{
+	char text[NET_ADDR_TEXT_MAX];
+
+	nvmf_tls_count(tr->base.target, NVMF_TLS_CROWD);
+	if (log_may(&tr->complaints))
+		log_warning("NVMe/TCP: %s: too many connections wait for TLS, %u in all: closing it",
+		            net_addr_text(peer, text), tr->shakes);
+	sock_close(s);
+}
+
+/* --- turns --- */
+
+/* The first address in line that waits and has places left goes to the end of the line. NULL: there is none. */
+static struct shake *next_of(struct tcp_transport *tr)
+{
+	list_each(l, &tr->shakers) {
+		struct shaker *from = list_entry(l, struct shaker, link);
+
+		if (list_empty(&from->waiting) || from->begun == TCP_SHAKES_AT_ONCE_OF_ADDRESS)
+			continue;
+		list_del(&from->link);
+		list_add_tail(&tr->shakers, &from->link);
+		return list_first(&from->waiting, struct shake, link);
+	}
+	return NULL;
+}
+
+static void begin_next(struct tcp_transport *tr)
+{
+	struct shake *k;
+
+	while (tr->shaking < TCP_SHAKES_AT_ONCE && (k = next_of(tr)))
+		begin(k);
+}
+
+/* The socket's events are TLS's until it is done. */
+static void ready(void *arg, uint32_t events)
+{
+}
+
+static void begin(struct shake *k)
+{
+	k->begun = true;
+	k->tr->shaking++;
+	k->from->begun++;
+	list_del(&k->link);
+	list_add_tail(&k->from->shaking, &k->link);
+	trace(TLS, k->tr->shaking, k->tr->shakes);
+	if (sock_attach(k->sock, ready, k))
+		end(k, NVMF_TLS_PEER);
+	else
+		sock_tls_server(k->sock, find, done, k);
+}
+
+/* --- the handshake --- */
+
+static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk *ret_psk)
+{
+	struct shake *k = arg;
+
+	k->why = (struct err){ 0 };
+	k->result = nvmf_tls_find(k->tr->base.target, identity, ret_psk, &k->why);
+	return k->result == NVMF_TLS_OK;
+}
+
+static void done(void *arg, struct sock *s, const struct err *e)
+{
+	struct shake *k = arg;
+	struct tcp_transport *tr = k->tr;
+	char text[NET_ADDR_TEXT_MAX];
+
+	if (!e) {
+		sock_detach(s);
+		k->sock = NULL;
+		end(k, NVMF_TLS_OK);
+		tcp_take(tr, s);
+		begin_next(tr);
+		return;
+	}
+	if (k->result == NVMF_TLS_OK) /* a key was found, and does not fit */
+		k->result = e->code == -EACCES ? NVMF_TLS_KEY : NVMF_TLS_PEER;
+	if (log_may(&tr->complaints))
+		log_warning("NVMe/TCP: %s: no TLS: %s", net_addr_text(&k->from->peer, text),
+		            k->why.code ? k->why.text : e->text);
+	end(k, k->result);
+	begin_next(tr);
+}
+
+static void due(struct timer *t)
+{
+	struct shake *k = container_of(t, struct shake, timer);
+	struct tcp_transport *tr = k->tr;
+	char text[NET_ADDR_TEXT_MAX];
+
+	if (log_may(&tr->complaints))
+		log_warning("NVMe/TCP: %s: no TLS: %s %u s: closing it", net_addr_text(&k->from->peer, text),
+		            k->begun ? "the host did not finish its handshake in" : "no turn came for its handshake in",
+		            TCP_SHAKE_MS / 1000);
+	end(k, NVMF_TLS_TIMEOUT);
+	begin_next(tr);
+}
+
+/* Frees it, and closes the socket unless that was taken over. */
+static void end(struct shake *k, enum nvmf_tls_result result)
+{
+	struct tcp_transport *tr = k->tr;
+	struct shaker *from = k->from;
+
+	if (!tr->stopping)
+		nvmf_tls_count(tr->base.target, result);
+	if (k->sock)
+		sock_close(k->sock);
+	timer_stop(&k->timer);
+	list_del(&k->link);
+	tr->shakes--;
+	from->count--;
+	if (k->begun) {
+		tr->shaking--;
+		from->begun--;
+	}
+	OPENSSL_cleanse(k, sizeof(*k));
+	free(k);
+	if (from->count)
+		return;
+	list_del(&from->link);
+	free(from);
+}
+
+static void close_all(struct list *of)
+{
+	list_each_safe(l, of) {
+		struct shake *k = list_entry(l, struct shake, link);
+		bool last = k->from->count == 1;
+
+		end(k, NVMF_TLS_PEER);
+		if (last)
+			return;
+	}
+}
+
+void tcp_shakes_end(struct tcp_transport *tr)
+{
+	while (!list_empty(&tr->shakers)) {
+		struct shaker *from = list_first(&tr->shakers, struct shaker, link);
+
+		if (list_empty(&from->waiting))
+			close_all(&from->shaking);
+		else
+			close_all(&from->waiting);
+	}
+}
