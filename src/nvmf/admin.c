@@ -13,42 +13,22 @@ static void keep_alive_run(struct nvmf_req *req)
 	nvmf_req_complete(req, NVME_SC_SUCCESS);
 }
 
-void nvmf_abort_run(struct nvmf_req *req)
-{
-	struct nvmf_qpair *qp = req->qpair;
-	struct nvmf_ctrlr *c = qp->ctrlr;
-	uint16_t sqid = le16_get(req->cmd.abort.sqid), cid = le16_get(req->cmd.abort.cid);
-
-	if (sqid == 0) {
-		req->cpl.dw0 = le32_of(!nvmf_qpair_abort(qp, cid)); /* bit 0: not aborted */
-		nvmf_req_complete(req, NVME_SC_SUCCESS);
-		return;
-	}
-	for (uint32_t i = 0; i < NVMF_ABORTS_MAX; i++) {
-		struct nvmf_abort *a = &c->aborts[i];
-
-		if (a->req)
-			continue;
-		*a = (struct nvmf_abort){ .ctrlr = c, .req = req, .sqid = sqid, .cid = cid };
-		msg_send(core_control(c->target->core), &a->msg, nvmf_abort_on_control);
-		return;
-	}
-	nvmf_req_complete(req, NVME_SC_ABORT_LIMIT);
-}
-
 #define D NVMF_ON_DISCOVERY
 #define A NVMF_ALWAYS
+#define N NVME_SCOPE_NS
+#define C NVME_SCOPE_CTRL
+#define S NVME_SCOPE_SUBSYSTEM
 static const struct nvmf_handler admin_handlers[256] = {
-	/*                           name parse run flags */
-	[NVME_ADMIN_GET_LOG_PAGE] = { "Get Log Page",              nvmf_log_page_parse,     nvmf_log_page_run,       D },
-	[NVME_ADMIN_IDENTIFY]     = { "Identify",                  nvmf_identify_parse,     nvmf_identify_run,       D },
-	[NVME_ADMIN_ABORT_CMD]    = { "Abort",                     no_data_parse,           nvmf_abort_run,          D },
-	[NVME_ADMIN_SET_FEATURES] = { "Set Features",              nvmf_set_features_parse, nvmf_set_features_run,   D },
-	[NVME_ADMIN_GET_FEATURES] = { "Get Features",              nvmf_get_features_parse, nvmf_get_features_run,   D },
-	[NVME_ADMIN_ASYNC_EVENT]  = { "Asynchronous Event Request", nvmf_aer_parse,         nvmf_aer_run,            D },
-	[NVME_ADMIN_KEEP_ALIVE]   = { "Keep Alive",                no_data_parse,           keep_alive_run,          D },
-	[NVME_ADMIN_GET_LBA_STATUS] = { "Get LBA Status",          nvmf_lba_status_parse,   nvmf_lba_status_run,     0 },
-	[NVME_ADMIN_CROSS_CTRL_RESET] = { "Cross-Controller Reset", nvmf_ccr_parse,         nvmf_ccr_run,            0 },
+	/*                           name parse run flags effects */
+	[NVME_ADMIN_GET_LOG_PAGE] = { "Get Log Page",              nvmf_log_page_parse,     nvmf_log_page_run,       D, C },
+	[NVME_ADMIN_IDENTIFY]     = { "Identify",                  nvmf_identify_parse,     nvmf_identify_run,       D, C },
+	[NVME_ADMIN_ABORT_CMD]    = { "Abort",                     no_data_parse,           nvmf_abort_run,          D, C },
+	[NVME_ADMIN_SET_FEATURES] = { "Set Features",              nvmf_set_features_parse, nvmf_set_features_run,   D, S },
+	[NVME_ADMIN_GET_FEATURES] = { "Get Features",              nvmf_get_features_parse, nvmf_get_features_run,   D, C },
+	[NVME_ADMIN_ASYNC_EVENT]  = { "Asynchronous Event Request", nvmf_aer_parse,         nvmf_aer_run,            D, C },
+	[NVME_ADMIN_KEEP_ALIVE]   = { "Keep Alive",                no_data_parse,           keep_alive_run,          D, C },
+	[NVME_ADMIN_GET_LBA_STATUS] = { "Get LBA Status",          nvmf_lba_status_parse,   nvmf_lba_status_run,     0, N },
+	[NVME_ADMIN_CROSS_CTRL_RESET] = { "Cross-Controller Reset", nvmf_ccr_parse,         nvmf_ccr_run,            0, S },
 };
 
 static const struct nvmf_handler fabrics_handlers[] = {
@@ -59,6 +39,9 @@ static const struct nvmf_handler fabrics_handlers[] = {
 	[NVME_FABRICS_AUTH_SEND]    = { "Authentication Send",    nvmf_auth_parse, nvmf_auth_send_run,    D | A },
 	[NVME_FABRICS_AUTH_RECEIVE] = { "Authentication Receive", nvmf_auth_parse, nvmf_auth_receive_run, D | A },
 };
+#undef N
+#undef C
+#undef S
 #undef D
 #undef A
 

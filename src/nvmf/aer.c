@@ -15,7 +15,24 @@ static const struct event events[NVMF_EVENT_COUNT] = {
 	[NVMF_EVENT_DISCOVERY]  = { NVME_OAES_DISCOVERY, NVME_AER_NOTICE_DISC_CHANGED },
 	[NVMF_EVENT_RESERVATION] = { 0,                  NVME_AER_CSS_NVM_RESERVATION },
 	[NVMF_EVENT_CCR]        = { NVME_OAES_CCR,       NVME_AER_NOTICE_CCR_COMPLETED },
+	[NVMF_EVENT_HEALTH]     = { NVME_SMART_CRIT_DEGRADED, NVME_AER_SMART_SUBSYSTEM_RELIABILITY },
 };
+
+uint32_t nvmf_events_offered(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
+{
+	if (c->discovery)
+		return NVME_OAES_DISCOVERY;
+	return NVME_OAES_NS | (s->ana_reporting ? NVME_OAES_ANA : 0) | (c->target->ccr_limit ? NVME_OAES_CCR : 0);
+}
+
+/* Any critical warning may be asked for: which ones there are is nowhere said. */
+uint32_t nvmf_events_known(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
+{
+	uint32_t warnings = NVME_SMART_CRIT_SPARE | NVME_SMART_CRIT_TEMPERATURE | NVME_SMART_CRIT_DEGRADED |
+	                    NVME_SMART_CRIT_MEDIA | NVME_SMART_CRIT_VOLATILE_MEMORY | NVME_SMART_CRIT_PMR_RO;
+
+	return nvmf_events_offered(c, s) | (c->discovery ? 0 : warnings);
+}
 
 bool nvmf_aer_parse(struct nvmf_req *req)
 {

@@ -191,6 +191,7 @@ static int fill_subsystem(struct nvmf_subsystem *s, const struct nvmf_work *w)
 	nvmf_work_text(s->model, sizeof(s->model), w->model);
 	s->allow_any_host = o->allow_any_host;
 	s->ana_reporting = o->ana_reporting;
+	s->nssr = o->enable_nssr;
 	s->min_cntlid = o->min_cntlid ? o->min_cntlid : 1;
 	s->max_cntlid = o->max_cntlid ? o->max_cntlid : NVME_CNTLID_MAX;
 	nvmf_work_text(s->admin_label, sizeof(s->admin_label), w->label);

@@ -30,7 +30,7 @@ struct nvmf_ns;
 struct nvmf_roster;
 
 /* A namespace: a device opened for a subsystem. Never changes; its size is the device's. The own part of its views is a
- * struct nvmf_stage_counts, of queue pairs that are gone: stages.h. */
+ * struct nvmf_ns_own: stages.h. */
 struct nvmf_ns {
 	struct nvmf_target *target;
 	uint32_t nsid;
@@ -92,7 +92,7 @@ struct nvmf_subsystem {
 	char nqn[NVMF_NQN_MAX + 1];
 	char serial[NVMF_SERIAL_SIZE + 1], model[NVMF_MODEL_SIZE + 1];
 	char admin_label[NVMF_ADMIN_LABEL_MAX + 1]; /* "": none */
-	bool discovery, allow_any_host, ana_reporting;
+	bool discovery, allow_any_host, ana_reporting, nssr;
 	uint16_t min_cntlid, max_cntlid;
 	uint32_t ns_max;                       /* nsids are 1 to this */
 	uint32_t ns_count;

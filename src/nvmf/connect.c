@@ -189,12 +189,14 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 		bdev_initiator_enter(c->qp->target->reg, &ctrlr->who, &id);
 	}
 	ctrlr->kato_ms = kato_ms;
+	ctrlr->nssr = s->nssr;
 	/* A discovery controller without keep-alive is not persistent: it gets no events, and goes when it falls
 	 * silent. */
 	ctrlr->aer_config = s->discovery ? (kato_ms ? NVME_OAES_DISCOVERY : 0)
 	                                  : NVME_OAES_NS | (s->ana_reporting ? NVME_OAES_ANA : 0);
 	if (s->discovery && !kato_ms)
 		ctrlr->kato_ms = NVMF_DISCOVERY_KATO_MS;
+	ctrlr->kato_connect_ms = ctrlr->kato_ms;
 	c->ctrlr = ctrlr;
 	c->seat = nvmf_seat_make(ctrlr, c->qp, 0);
 	ctrlr->replaces = policy == NVMF_DUP_REPLACE;
@@ -290,6 +292,7 @@ static void bind_qpair(struct connect *c)
 	qp->flow_control_off = cmd->cattr & NVME_CATTR_DISABLE_SQFLOW;
 	if (!qp->qid || !c->must_authenticate) /* otherwise a stranger would keep the controller alive */
 		qp->last_seen = &ctrlr->seen[qp->qid].ns;
+	qp->busy_ns = atomic_load(&ctrlr->smart.busy_ns); /* it goes on where others ended */
 	qp->lease = &ctrlr->lease;
 	qp->lease_epoch = c->seat->epoch;
 	nvmf_qpair_seen(qp);

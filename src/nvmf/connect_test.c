@@ -23,6 +23,7 @@ static int stop(void **state)
 	return 0;
 }
 
+#define BAD_FIELD (NVME_SC_INVALID_FIELD | NVME_SC_DNR)
 #define BAD_PARAM (NVME_SC_CONNECT_INVALID_PARAM | NVME_SC_DNR)
 
 /* A Connect with one thing changed by the caller. */
@@ -179,20 +180,26 @@ static void properties(void **state)
 	assert_int_equal(nvme_cap_mqes(cap), 127);
 	assert_int_equal(nvme_cap_cqr(cap), 1);
 	assert_int_equal(nvme_cap_css(cap), 1);
-	assert_int_equal(rig_property_get(q, NVME_REG_VS, false), NVME_VERSION(1, 4, 0));
+	assert_int_equal(nvme_cap_crms(cap), 1);
+	assert_int_equal(nvme_cap_to(cap), nvme_crto_crwmt(rig_property_get(q, NVME_REG_CRTO, false)));
+	assert_int_equal(nvme_cap_nssrs(cap), 0);
+	assert_int_equal(rig_property_set(q, NVME_REG_NSSR, 0x4e564d65), BAD_FIELD);
+	assert_int_equal(rig_property_get(q, NVME_REG_VS, false), NVME_VERSION(2, 0, 0));
 	assert_int_equal(rig_property_get(q, NVME_REG_CSTS, false), 0);
 	assert_int_equal(rig_property_set(q, NVME_REG_CC, RIG_CC_ENABLE), 0);
 	assert_int_equal(rig_property_get(q, NVME_REG_CSTS, false), 1);
 	assert_int_equal(rig_property_get(q, NVME_REG_CC, false), RIG_CC_ENABLE);
-	assert_int_equal(rig_property_set(q, NVME_REG_CSTS, 0), BAD_PARAM);
-	assert_int_equal(rig_property_set(q, NVME_REG_CC, RIG_CC_ENABLE | 1 << 7), BAD_PARAM);
+	assert_int_equal(rig_property_set(q, NVME_REG_CSTS, 0), 0); /* nothing in it can be set */
+	assert_int_equal(rig_property_get(q, NVME_REG_CSTS, false), 1);
+	assert_int_equal(rig_property_set(q, NVME_REG_VS, 0), BAD_FIELD);
+	assert_int_equal(rig_property_set(q, NVME_REG_CC, RIG_CC_ENABLE | 1 << 7), BAD_FIELD);
 	sqe.fctype = NVME_FABRICS_PROPERTY_GET;
 	sqe.property.ofst = le32_of(NVME_REG_VS);
 	sqe.property.attrib = 1;
-	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), BAD_PARAM);
+	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), BAD_FIELD);
 	sqe.property.attrib = 0;
 	sqe.property.ofst = le32_of(0x1000);
-	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), BAD_PARAM);
+	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), BAD_FIELD);
 	sqe.fctype = NVME_FABRICS_DISCONNECT;
 	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), NVME_SC_INVALID_OPCODE | NVME_SC_DNR);
 }

@@ -155,7 +155,8 @@ static uint16_t submit(struct nvmf_req *req)
 
 	if (!v)
 		return status;
-	io->flags = le16_get(req->cmd.copy.control) & NVME_RW_FUA ? BDEV_IO_FUA : 0;
+	io->flags = le16_get(req->cmd.copy.control) & NVME_RW_FUA || atomic_load(&req->qpair->ctrlr->write_through)
+	            ? BDEV_IO_FUA : 0;
 	io->lba = req->at_lba;
 	io->count = src.range.count;
 	io->copy.src_lba = src.range.lba;

@@ -9,6 +9,9 @@
  */
 #include "nvmf/target.h"
 
+#define NSSRO ((uint32_t)nvme_csts_with_nssro(0, 1)) /* stays until the host has seen it */
+
+static void nssr_told(struct msg *m);
 static void reset_begin(struct nvmf_ctrlr *c, bool shutdown);
 static void kato_start(struct nvmf_ctrlr *c);
 static void kato_due(struct timer *tm);
@@ -25,6 +28,7 @@ void nvmf_ctrlr_begin(struct nvmf_ctrlr *c, struct nvmf_qpair *admin_qp)
 	if (!c->discovery && nvmf_qpair_sub(admin_qp))
 		see_ns(c, nvmf_qpair_sub(admin_qp));
 	c->temp_over = NVMF_TEMPERATURE_WARNING;
+	c->timestamp_from_ns = core_clock_ns();
 	kato_start(c);
 }
 
@@ -55,7 +59,16 @@ static void defaults(struct nvmf_ctrlr *c)
 	nvmf_resv_reset(c);
 	atomic_store(&c->copy_formats, 0);
 	nvmf_ccr_reset(c);
-	c->arbitration = c->power = c->error_recovery = c->write_atomic = c->host_behavior_acre = 0;
+	c->arbitration = c->power = c->error_recovery = c->write_atomic = 0;
+	c->tler_count = 0;
+	c->timestamp_ms = 0;
+	c->timestamp_from_ns = core_clock_ns();
+	c->timestamp_set = false;
+	atomic_store(&c->behavior.acre, 0);
+	atomic_store(&c->behavior.etdas, 0);
+	atomic_store(&c->behavior.lbafee, 0);
+	atomic_store(&c->behavior.hdisns, 0);
+	atomic_store(&c->write_through, false);
 	c->temp_over = NVMF_TEMPERATURE_WARNING;
 	c->temp_under = 0;
 	atomic_store(&c->io_queues, c->io_queues_max);
@@ -95,7 +108,7 @@ bool nvmf_ctrlr_set_cc(struct nvmf_ctrlr *c, uint32_t cc)
 	if (!nvme_cc_en(old) && nvme_cc_en(cc)) {
 		c->association_ends = false;
 		if (!c->resetting_here) {
-			c->csts = (uint32_t)nvme_csts_with_rdy(0, 1);
+			c->csts = (uint32_t)nvme_csts_with_rdy(c->csts & NSSRO, 1);
 			atomic_store(&c->ready, true);
 		}
 		kato_start(c);
@@ -141,13 +154,41 @@ void nvmf_ctrlr_reset_done(struct msg *m)
 	if (!c->shutting_down || !nvme_cc_en(cc))
 		defaults(c);
 	if (!nvme_cc_en(cc))
-		c->csts = 0;
-	c->shutting_down = false;
+		c->csts = (uint32_t)nvme_csts_with_nssro(0, nvme_csts_nssro(c->csts) || c->reset_by_nssr);
+	c->shutting_down = c->reset_by_nssr = false;
 	if (nvme_cc_en(cc) && !nvme_cc_shn(cc) && c->admin_qp) { /* enabled again meanwhile */
-		c->csts = (uint32_t)nvme_csts_with_rdy(0, 1);
+		c->csts = (uint32_t)nvme_csts_with_rdy(c->csts & NSSRO, 1);
 		atomic_store(&c->ready, true);
 	}
 	nvmf_qpair_unpin(c->admin_seat->qp);
+}
+
+/* --- the subsystem is reset: every controller of it --------------------------------------------------- */
+
+void nvmf_nssr_on_control(struct msg *m)
+{
+	struct nvmf_ctrlr *c = container_of(m, struct nvmf_ctrlr, nssr_msg);
+
+	log_notice("host %s, controller %u resets subsystem %s, and all its controllers", c->who.name, c->cntlid, c->nqn);
+	nvmf_roster_tell(c->roster, NVMF_MAIL_NSSR);
+	msg_send(c->nssr_req->qpair->reactor, m, nssr_told); /* executing, it stays there */
+}
+
+static void nssr_told(struct msg *m)
+{
+	struct nvmf_ctrlr *c = container_of(m, struct nvmf_ctrlr, nssr_msg);
+	struct nvmf_req *req = c->nssr_req;
+
+	c->nssr_req = NULL;
+	nvmf_req_complete(req, NVME_SC_SUCCESS);
+}
+
+/* As if the host had cleared CC.EN; the connection of the admin queue stays, so that it can see why. */
+void nvmf_ctrlr_nssr(struct nvmf_ctrlr *c)
+{
+	c->reset_by_nssr = true;
+	atomic_store(&c->cc, 0);
+	reset_begin(c, false);
 }
 
 /* --- keep-alive -------------------------------------------------------------------------------------- */
@@ -265,6 +306,7 @@ void nvmf_ctrlr_look(struct nvmf_ctrlr *c)
 		nvmf_event_raise(c, NVMF_EVENT_NS_CHANGED);
 	if (!c->discovery && nvmf_ana_changed(c, s))
 		nvmf_event_raise(c, NVMF_EVENT_ANA);
+	nvmf_health_look(c, s);
 	c->change_seen = nc->config->change;
 	c->genctr_seen = nc->config->genctr;
 }

@@ -110,9 +110,12 @@ static void read_namespaces(struct nvmf_core *nc, struct nvmf_eyes *eyes)
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++) {
 		const struct nvmf_subsystem *s = nc->subs[i];
 
-		for (uint32_t n = 0; s && n < s->ns_max; n++)
-			if (s->ns[n] && s->ns[n]->dev.view[nc->index].own)
-				row_of_ns(eyes, s->nqn, s->ns[n]->nsid, s->ns[n]->dev.bdev_name, s->ns[n]->dev.view[nc->index].own);
+		for (uint32_t n = 0; s && n < s->ns_max; n++) {
+			const struct nvmf_ns_own *own = s->ns[n] ? s->ns[n]->dev.view[nc->index].own : NULL;
+
+			if (own && own->counted)
+				row_of_ns(eyes, s->nqn, s->ns[n]->nsid, s->ns[n]->dev.bdev_name, &own->counts);
+		}
 	}
 }
 

@@ -155,6 +155,15 @@ void nvmf_fused_run(struct nvmf_req *req)
 	}
 }
 
+struct nvmf_req *nvmf_fused_io(struct nvmf_req *req)
+{
+	struct nvmf_req *other = req->fused;
+
+	if (req->io.active)
+		return req;
+	return other && other->io.active ? other : NULL;
+}
+
 static void end_both(struct nvmf_req *first, struct nvmf_req *second, uint16_t status)
 {
 	first->fused = second->fused = NULL;

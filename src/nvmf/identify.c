@@ -7,13 +7,25 @@ typedef uint16_t identify_fn(struct nvmf_req *req, const struct nvmf_subsystem *
 static identify_fn *const pages[256];
 static identify_fn *const discovery_pages[256];
 
-/* What is not supported is refused before any data moves. */
-bool nvmf_identify_parse(struct nvmf_req *req)
+static bool lists_ctrlrs(const struct nvmf_req *req)
 {
 	uint8_t cns = req->cmd.identify.cns;
 
-	if (!(req->qpair->ctrlr->discovery ? discovery_pages : pages)[cns])
+	return !req->qpair->ctrlr->discovery && (cns == NVME_CNS_CTRL_LIST || cns == NVME_CNS_NS_CTRL_LIST);
+}
+
+static identify_fn *page_of(const struct nvmf_req *req)
+{
+	return (req->qpair->ctrlr->discovery ? discovery_pages : pages)[req->cmd.identify.cns];
+}
+
+/* What is not supported is refused before any data moves. */
+bool nvmf_identify_parse(struct nvmf_req *req)
+{
+	if (!page_of(req) && !lists_ctrlrs(req)) {
+		nvmf_error_at(req, offsetof(struct nvme_sqe, identify.cns), 0);
 		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
+	}
 	return nvmf_req_moves(req, NVMF_DATA_TO_HOST, NVME_IDENTIFY_SIZE);
 }
 
@@ -21,10 +33,16 @@ void nvmf_identify_run(struct nvmf_req *req)
 {
 	const struct nvmf_subsystem *s = nvmf_qpair_sub(req->qpair);
 	uint8_t page[NVME_IDENTIFY_SIZE] = { 0 };
-	uint16_t status;
+	uint16_t status = NVME_SC_INTERNAL;
 
-	status = s ? (req->qpair->ctrlr->discovery ? discovery_pages : pages)[req->cmd.identify.cns](req, s, page)
-	           : NVME_SC_INTERNAL;
+	if (s && lists_ctrlrs(req)) {
+		nvmf_list_ctrlrs_run(req, s);
+		return;
+	}
+	if (s)
+		status = page_of(req)(req, s, page);
+	if ((status & NVME_SC_CODE) == NVME_SC_INVALID_FIELD)
+		nvmf_error_at(req, offsetof(struct nvme_sqe, identify.csi), 0);
 	if (status)
 		nvmf_req_complete(req, status);
 	else
@@ -54,7 +72,7 @@ static void ctrl_common(const struct nvmf_req *req, const struct nvmf_subsystem 
 	id->aerl = NVMF_AERS_MAX - 1;
 	id->acl = NVMF_ABORTS_MAX - 1;
 	id->elpe = NVMF_ERRORS_MAX - 1;
-	id->lpa = NVME_LPA_EXTENDED;
+	id->lpa = NVME_LPA_EXTENDED | NVME_LPA_CMD_EFFECTS;
 	id->kas = le16_of(NVMF_KAS_MS / 100);
 	id->ctratt = le32_of(NVME_CTRATT_HOSTID_128 | NVME_CTRATT_TBKAS);
 	id->maxcmd = le16_of(opts->max_queue_depth);
@@ -64,7 +82,8 @@ static void ctrl_common(const struct nvmf_req *req, const struct nvmf_subsystem 
 
 static uint16_t optional_commands(const struct nvmf_subsystem *s)
 {
-	uint16_t oncs = NVME_ONCS_DSM /* hints are always heard */ | NVME_ONCS_RESERVATIONS;
+	uint16_t oncs = NVME_ONCS_DSM /* hints are always heard */ | NVME_ONCS_RESERVATIONS | NVME_ONCS_TIMESTAMP |
+	                NVME_ONCS_SAVE_FEATURES /* Get Features selects; what cannot be saved says so */;
 
 	oncs |= s->ops_all & BDEV_BIT(COMPARE) ? NVME_ONCS_COMPARE : 0;
 	oncs |= s->ops_all & BDEV_BIT(WRITE_ZEROES) ? NVME_ONCS_WRITE_ZEROES : 0;
@@ -85,14 +104,14 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	text_pad(id->mn, sizeof(id->mn), s->model, ' ');
 	id->rab = 6;
 	id->cmic = NVME_CMIC_MULTI_PORT | NVME_CMIC_MULTI_CTRL;
-	id->oaes = le32_of(NVME_OAES_NS);
+	id->oaes = le32_of(nvmf_events_offered(req->qpair->ctrlr, s));
+	id->rtd3e = le32_of(NVMF_READY_500MS * 500000); /* us: as long as a shutdown may take */
 	id->cntrltype = NVME_CNTRLTYPE_IO;
 	id->crdt1 = le16_of(t->crdt[0]);
 	id->crdt2 = le16_of(t->crdt[1]);
 	id->crdt3 = le16_of(t->crdt[2]);
 	if (s->ana_reporting) {
 		id->cmic |= NVME_CMIC_ANA;
-		id->oaes = le32_of(NVME_OAES_NS | NVME_OAES_ANA);
 		id->anatt = NVMF_ANATT_S;
 		id->anacap = NVME_ANACAP_OPTIMIZED | NVME_ANACAP_NONOPTIMIZED | NVME_ANACAP_INACCESSIBLE |
 		             NVME_ANACAP_PERSISTENT_LOSS | NVME_ANACAP_CHANGE;
@@ -103,11 +122,10 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 		id->ciu = atomic_load(&req->qpair->ctrlr->ciu);
 		id->cirn = le64_of(atomic_load(&req->qpair->ctrlr->cirn));
 		id->ccrl = t->ccr_limit;
-		id->oaes = le32_of(le32_get(id->oaes) | NVME_OAES_CCR);
 	}
 	id->oacs = le16_of(s->knows_bad ? NVME_OACS_LBA_STATUS : 0);
 	id->frmw = 1 << 1 | 1; /* one slot, read only */
-	id->lpa |= NVME_LPA_CMD_EFFECTS;
+	id->lpa |= NVME_LPA_SMART_PER_NS | NVME_LPA_LI0_LI5_LI12_LI13;
 	id->wctemp = le16_of(NVMF_TEMPERATURE_WARNING);
 	id->cctemp = le16_of(0x0175);
 	id->sqes = 6 << 4 | 6;
@@ -131,7 +149,7 @@ static uint16_t identify_discovery_ctrl(struct nvmf_req *req, const struct nvmf_
 	ctrl_common(req, s, id);
 	text_pad(id->sn, sizeof(id->sn), "", ' ');
 	text_pad(id->mn, sizeof(id->mn), "Gantry discovery", ' ');
-	id->oaes = le32_of(NVME_OAES_DISCOVERY);
+	id->oaes = le32_of(nvmf_events_offered(req->qpair->ctrlr, s));
 	id->cntrltype = NVME_CNTRLTYPE_DISCOVERY;
 	id->ioccsz = le32_of(sizeof(struct nvme_sqe) / 16);
 	id->iorcsz = le32_of(sizeof(struct nvme_cqe) / 16);
@@ -305,39 +323,21 @@ static uint16_t identify_descs(struct nvmf_req *req, const struct nvmf_subsystem
 	return NVME_SC_SUCCESS;
 }
 
-/* --- lists ------------------------------------------------------------------------------------------------- */
-
-static uint16_t identify_active_list(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
-{
-	struct nvme_ns_list *list = page;
-	uint32_t after = nsid_of(req), count = 0;
-
-	if (after >= NVME_NSID_ALL - 1)
-		return NVME_SC_INVALID_NS | NVME_SC_DNR;
-	for (uint32_t nsid = after + 1; nsid <= s->ns_max && count < ARRAY_SIZE(list->ns); nsid++)
-		if (nvmf_ns_find(req->qpair, nsid))
-			list->ns[count++] = le32_of(nsid);
-	return NVME_SC_SUCCESS;
-}
-
-static uint16_t identify_active_list_csi(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
-{
-	if (req->cmd.identify.csi != NVME_CSI_NVM)
-		return NVME_SC_INVALID_FIELD | NVME_SC_DNR;
-	return identify_active_list(req, s, page);
-}
-
 /* --- which page is whose -------------------------------------------------------------------------------------- */
 
 static identify_fn *const pages[256] = {
 	[NVME_CNS_NS]                    = identify_ns,
 	[NVME_CNS_CTRL]                  = identify_ctrl,
-	[NVME_CNS_NS_ACTIVE_LIST]        = identify_active_list,
+	[NVME_CNS_NS_ACTIVE_LIST]        = nvmf_list_ns,
 	[NVME_CNS_NS_DESC_LIST]          = identify_descs,
 	[NVME_CNS_CSI_NS]                = identify_ns_csi,
 	[NVME_CNS_CSI_CTRL]              = identify_ctrl_csi,
-	[NVME_CNS_CSI_NS_ACTIVE_LIST]    = identify_active_list_csi,
+	[NVME_CNS_CSI_NS_ACTIVE_LIST]    = nvmf_list_ns_csi,
 	[NVME_CNS_CSI_INDEPENDENT_ID_NS] = identify_ns_independent,
+	[NVME_CNS_ALLOCATED_NS_LIST]     = nvmf_list_allocated,
+	[NVME_CNS_ALLOCATED_NS]          = identify_ns,
+	[NVME_CNS_CSI_ALLOCATED_NS_LIST] = nvmf_list_allocated_csi,
+	[NVME_CNS_CSI_ID_NS_DATA_STRUCTURE] = identify_ns_csi,
 	[NVME_CNS_COMMAND_SET_STRUCTURE] = identify_command_sets,
 };
 static identify_fn *const discovery_pages[256] = {

@@ -52,6 +52,8 @@ static inline struct bdev_view *parse_range(struct nvmf_req *req, bool writes)
 	req->io.lba = lba;
 	req->io.count = count;
 	req->io.flags = control & NVME_RW_FUA ? BDEV_IO_FUA : 0;
+	if (writes && unlikely(atomic_load_explicit(&req->qpair->ctrlr->write_through, memory_order_relaxed)))
+		req->io.flags = BDEV_IO_FUA;
 	return v;
 refuse:
 	nvmf_req_refuse(req, status);

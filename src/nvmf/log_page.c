@@ -14,70 +14,94 @@ struct page_kind {
 	bool discovery, io; /* which controllers have it */
 	bool clears;        /* reading it lets its event be told again */
 	enum nvmf_event event;
+	/* In place of make(), for what takes a while: ends with nvmf_log_page_send(). */
+	bool (*parse)(struct nvmf_req *req);
+	void (*run)(struct nvmf_req *req);
 };
 static const struct page_kind kinds[256];
 
-static const struct page_kind *kind_of(const struct nvmf_req *req)
+static const struct page_kind *kind_at(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uint8_t lid)
 {
-	const struct page_kind *k = &kinds[req->cmd.get_log_page.lid];
+	const struct page_kind *k = &kinds[lid];
 
-	const struct nvmf_subsystem *s = nvmf_qpair_sub(req->qpair);
-
-	if (!k->make || !(req->qpair->ctrlr->discovery ? k->discovery : k->io))
+	if (!(k->make || k->run) || !(c->discovery ? k->discovery : k->io))
 		return NULL;
-	if (req->cmd.get_log_page.lid == NVME_LOG_ANA && !(s && s->ana_reporting))
+	if (lid == NVME_LOG_CROSS_CTRL_RESET && !c->target->ccr_limit)
 		return NULL;
-	if (req->cmd.get_log_page.lid == NVME_LOG_CROSS_CTRL_RESET && !req->qpair->target->ccr_limit)
-		return NULL;
-	return k;
+	return lid == NVME_LOG_ANA && !(s && s->ana_reporting) ? NULL : k;
 }
+
+static bool refuse_at(struct nvmf_req *req, size_t byte, uint32_t bit, uint16_t status)
+{
+	nvmf_error_at(req, byte, bit);
+	return nvmf_req_refuse(req, status | NVME_SC_DNR);
+}
+#define AT(field) offsetof(struct nvme_sqe, get_log_page.field)
 
 bool nvmf_log_page_parse(struct nvmf_req *req)
 {
 	const struct nvme_get_log_page *cmd = &req->cmd.get_log_page;
+	const struct page_kind *k = kind_at(req->qpair->ctrlr, nvmf_qpair_sub(req->qpair), cmd->lid);
 	uint64_t len = nvme_get_log_page_size(cmd);
 
-	if (!kind_of(req))
-		return nvmf_req_refuse(req, NVME_SC_INVALID_LOG_PAGE | NVME_SC_DNR);
+	if (!k)
+		return refuse_at(req, AT(lid), 0, NVME_SC_INVALID_LOG_PAGE);
 	if (cmd->lid == NVME_LOG_DISCOVER && (cmd->lsp_rae & 0x7f & ~NVMF_DISCOVERY_LSP))
-		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
-	if (len > req->qpair->data_len_max || (le64_get(cmd->lpo) & 3) || (cmd->ot & 0x80))
-		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
-	return nvmf_req_moves(req, NVMF_DATA_TO_HOST, (uint32_t)len);
+		return refuse_at(req, AT(lsp_rae), 0, NVME_SC_INVALID_FIELD);
+	if (len > req->qpair->data_len_max)
+		return refuse_at(req, AT(numdl), 0, NVME_SC_INVALID_FIELD);
+	if (le64_get(cmd->lpo) & 3)
+		return refuse_at(req, AT(lpo), 0, NVME_SC_INVALID_FIELD);
+	if (cmd->ot & 0x80) /* no page is told by entries */
+		return refuse_at(req, AT(ot), 7, NVME_SC_INVALID_FIELD);
+	if (cmd->lid == NVME_LOG_CMD_EFFECTS && cmd->csi != NVME_CSI_NVM)
+		return refuse_at(req, AT(csi), 0, NVME_SC_INVALID_LOG_PAGE); /* as Linux's target says it */
+	return (!k->parse || k->parse(req)) && nvmf_req_moves(req, NVMF_DATA_TO_HOST, (uint32_t)len);
 }
 
 void nvmf_log_page_run(struct nvmf_req *req)
 {
 	const struct page_kind *k = &kinds[req->cmd.get_log_page.lid]; /* parsing has looked */
-	const struct nvme_get_log_page *cmd = &req->cmd.get_log_page;
 	const struct nvmf_subsystem *s = nvmf_qpair_sub(req->qpair);
-	uint64_t offset = le64_get(cmd->lpo);
 	struct page p = { .len = 0 };
-	bool retain = cmd->lsp_rae & 0x80;
 
 	if (!s) {
 		nvmf_req_complete(req, NVME_SC_INTERNAL);
 		return;
 	}
+	if (k->run) {
+		k->run(req);
+		return;
+	}
 	k->make(req, s, &p);
-	if (offset > p.len) {
-		free(p.data);
+	nvmf_log_page_send(req, p.kept ? p.kept : p.data ? p.data : p.small, p.len);
+	free(p.data);
+}
+
+static void was_read(struct nvmf_ctrlr *c, const struct page_kind *k)
+{
+	if (k->event == NVMF_EVENT_RESERVATION && !nvmf_resv_log_read(c))
+		return;
+	nvmf_event_read(c, k->event);
+	if (k->event == NVMF_EVENT_NS_CHANGED) {
+		c->changed_ns_count = 0;
+		c->changed_ns_all = false;
+	}
+}
+
+void nvmf_log_page_send(struct nvmf_req *req, const void *page, size_t len)
+{
+	const struct page_kind *k = &kinds[req->cmd.get_log_page.lid];
+	uint64_t offset = le64_get(req->cmd.get_log_page.lpo);
+
+	if (offset > len) {
+		nvmf_error_at(req, AT(lpo), 0);
 		nvmf_req_complete(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 		return;
 	}
-	if (k->event == NVMF_EVENT_RESERVATION && k->clears && !retain) {
-		if (nvmf_resv_log_read(req->qpair->ctrlr))
-			nvmf_event_read(req->qpair->ctrlr, k->event);
-	} else if (k->clears && !retain) {
-		nvmf_event_read(req->qpair->ctrlr, k->event);
-		if (k->event == NVMF_EVENT_NS_CHANGED) {
-			req->qpair->ctrlr->changed_ns_count = 0;
-			req->qpair->ctrlr->changed_ns_all = false;
-		}
-	}
-	nvmf_req_complete_data(req, (const uint8_t *)(p.kept ? p.kept : p.data ? p.data : p.small) + offset,
-	                       (uint32_t)min_u64(p.len - offset, req->data_len));
-	free(p.data);
+	if (k->clears && !(req->cmd.get_log_page.lsp_rae & 0x80))
+		was_read(req->qpair->ctrlr, k);
+	nvmf_req_complete_data(req, (const uint8_t *)page + offset, (uint32_t)min_u64(len - offset, req->data_len));
 }
 
 /* --- the pages -------------------------------------------------------------------------------------- */
@@ -90,16 +114,14 @@ static void make_errors(struct nvmf_req *req, const struct nvmf_subsystem *s, st
 	p->len = NVMF_ERRORS_MAX * sizeof(*entries);
 }
 
-/* RAM and other people's disks have no temperature and do not wear; what is counted is said. */
-static void make_smart(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
+static void make_supported(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
 {
-	struct nvme_smart_log *smart = (struct nvme_smart_log *)p->small;
-	const struct nvmf_ctrlr *c = req->qpair->ctrlr;
+	struct nvme_supported_log_pages *log = (struct nvme_supported_log_pages *)p->small;
 
-	smart->avail_spare = 100;
-	smart->num_err_log_entries = le128_of(atomic_load(&c->error_count));
-	smart->power_on_hours = le128_of((core_wall_us() - c->connected_us) / 3600000000ull);
-	p->len = sizeof(*smart);
+	for (uint32_t lid = 0; lid < 256; lid++)
+		if (kind_at(req->qpair->ctrlr, s, (uint8_t)lid))
+			log->lid_support[lid] = le32_of(NVME_LID_SUPPORTED);
+	p->len = sizeof(*log);
 }
 
 static void make_firmware(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
@@ -141,22 +163,42 @@ static bool io_possible(const struct nvmf_subsystem *s, uint8_t opc)
 	return true;
 }
 
+static bool has(const struct nvmf_handler *h, bool discovery)
+{
+	return h && (!discovery || (h->flags & NVMF_ON_DISCOVERY));
+}
+
 static void make_effects(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
 {
 	struct nvme_cmd_effects_log *log = (struct nvme_cmd_effects_log *)p->small;
+	bool discovery = req->qpair->ctrlr->discovery;
 
 	for (uint32_t opc = 0; opc < 256; opc++) {
 		const struct nvmf_handler *h = nvmf_admin_handler((uint8_t)opc);
 
-		if (h && (opc != NVME_ADMIN_CROSS_CTRL_RESET || req->qpair->target->ccr_limit) &&
+		if (has(h, discovery) && (opc != NVME_ADMIN_CROSS_CTRL_RESET || req->qpair->target->ccr_limit) &&
 		    (opc != NVME_ADMIN_GET_LBA_STATUS || s->knows_bad))
 			log->acs[opc] = le32_of(NVME_CMD_EFFECTS_CSUPP | h->effects);
 		h = nvmf_io_handler((uint8_t)opc);
-		if (h && io_possible(s, (uint8_t)opc))
-			log->iocs[opc] = le32_of(NVME_CMD_EFFECTS_CSUPP | h->effects);
+		if (has(h, discovery) && io_possible(s, (uint8_t)opc))
+			log->iocs[opc] = le32_of(NVME_CMD_EFFECTS_CSUPP | NVME_SCOPE_NS | h->effects);
 	}
-	log->acs[NVME_ADMIN_FABRICS] = le32_of(NVME_CMD_EFFECTS_CSUPP);
+	log->acs[NVME_ADMIN_FABRICS] = le32_of(NVME_CMD_EFFECTS_CSUPP | NVME_SCOPE_CTRL);
 	p->len = sizeof(*log);
+}
+
+static void make_features(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
+{
+	struct nvme_fid_supported_effects_log *log = (struct nvme_fid_supported_effects_log *)p->small;
+
+	nvmf_features_list(req->qpair->ctrlr, s, log->fid_support);
+	p->len = sizeof(*log);
+}
+
+/* There is no management interface: none of its commands. */
+static void make_mi(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
+{
+	p->len = sizeof(struct nvme_mi_cmd_effects_log);
 }
 
 static void make_ana(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
@@ -184,14 +226,18 @@ static void make_discovery(struct nvmf_req *req, const struct nvmf_subsystem *s,
 }
 
 static const struct page_kind kinds[256] = {
-	/*                        page             discovery  io     clears event */
-	[NVME_LOG_ERROR]       = { make_errors,     true,      true,  false, 0 },
-	[NVME_LOG_SMART]       = { make_smart,      false,     true,  false, 0 },
-	[NVME_LOG_FW_SLOT]     = { make_firmware,   false,     true,  false, 0 },
-	[NVME_LOG_CHANGED_NS]  = { make_changed_ns, false,     true,  true,  NVMF_EVENT_NS_CHANGED },
-	[NVME_LOG_CMD_EFFECTS] = { make_effects,    false,     true,  false, 0 },
-	[NVME_LOG_ANA]         = { make_ana,        false,     true,  true,  NVMF_EVENT_ANA },
-	[NVME_LOG_RESERVATION] = { make_reservation, false,    true,  true,  NVMF_EVENT_RESERVATION },
-	[NVME_LOG_CROSS_CTRL_RESET] = { make_ccr,   false,     true,  true,  NVMF_EVENT_CCR },
-	[NVME_LOG_DISCOVER]    = { make_discovery,  true,      false, true,  NVMF_EVENT_DISCOVERY },
+	/*                             page             discovery  io     clears event */
+	[NVME_LOG_SUPPORTED_LOG_PAGES] = { make_supported, true,   true,  false, 0 },
+	[NVME_LOG_ERROR]            = { make_errors,     true,      true,  false, 0 },
+	[NVME_LOG_SMART]            = { NULL,            false,     true,  true,  NVMF_EVENT_HEALTH, nvmf_smart_parse,
+	                                nvmf_smart_run },
+	[NVME_LOG_FW_SLOT]          = { make_firmware,   false,     true,  false, 0 },
+	[NVME_LOG_CHANGED_NS]       = { make_changed_ns, false,     true,  true,  NVMF_EVENT_NS_CHANGED },
+	[NVME_LOG_CMD_EFFECTS]      = { make_effects,    true,      true,  false, 0 },
+	[NVME_LOG_ANA]              = { make_ana,        false,     true,  true,  NVMF_EVENT_ANA },
+	[NVME_LOG_FID_SUPPORTED_EFFECTS] = { make_features, true,   true,  false, 0 },
+	[NVME_LOG_MI_CMD_SUPPORTED_EFFECTS] = { make_mi, false,     true,  false, 0 },
+	[NVME_LOG_CROSS_CTRL_RESET] = { make_ccr,        false,     true,  true,  NVMF_EVENT_CCR },
+	[NVME_LOG_DISCOVER]         = { make_discovery,  true,      false, true,  NVMF_EVENT_DISCOVERY },
+	[NVME_LOG_RESERVATION]      = { make_reservation, false,    true,  true,  NVMF_EVENT_RESERVATION },
 };

@@ -41,6 +41,7 @@ void nvmf_add_transport(struct nvmf_change *c, const struct nvmf_transport_ops *
 struct nvmf_subsystem_opts {
 	const char *nqn, *serial_number, *model_number; /* defaults as SPDK's, Gantry's model */
 	bool allow_any_host, ana_reporting;
+	bool enable_nssr;                               /* hosts may reset all controllers of it */
 	uint32_t max_namespaces;                        /* 0: 32 */
 	uint16_t min_cntlid, max_cntlid;                /* 0: 1, 0xffef */
 	const char *admin_label;                        /* of the extended discovery log; NULL: none */

@@ -565,6 +565,8 @@ static void save_subsystem(void *arg, struct json_object *array)
 		json_add_u64(p, "min_cntlid", s->min_cntlid);
 		json_add_u64(p, "max_cntlid", s->max_cntlid);
 		json_add_bool(p, "ana_reporting", s->ana_reporting);
+		if (s->nssr)
+			json_add_bool(p, "enable_nssr", true);
 	}
 	for (uint32_t i = 0; i < s->host_count; i++) {
 		p = save_call(array, "nvmf_subsystem_add_host");

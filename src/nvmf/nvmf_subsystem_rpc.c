@@ -25,7 +25,7 @@ static const struct rpc_param create_subsystem_params[] = {
 	P(admin_label, .doc = "4 to 256 printable characters that the extended discovery log tells of it."),
 	P(subtype, .choices = subtypes, .doc = "Discovery: a discovery service under a name of its own; else NVMe."),
 	P(passthrough, .doc = "Not supported; must be false."),
-	P(enable_nssr, .doc = "Not supported; must be false."),
+	P(enable_nssr, .doc = "Let any of its hosts reset all of its controllers (NVM Subsystem Reset)."),
 #undef P
 	RPC_IGNORED("dmrsl"), RPC_IGNORED("wzsl"),
 };
@@ -35,16 +35,15 @@ static void handle_create_subsystem(struct rpc_call *call, void *args)
 	struct create_subsystem *a = args;
 	const struct nvmf_subsystem_opts opts = {
 		.nqn = a->nqn, .serial_number = a->serial_number, .model_number = a->model_number,
-		.allow_any_host = a->allow_any_host, .ana_reporting = a->ana_reporting, .max_namespaces = a->max_namespaces,
-		.min_cntlid = a->min_cntlid, .max_cntlid = a->max_cntlid, .admin_label = a->admin_label,
-		.discovery = a->subtype && !strcmp(a->subtype, subtypes[1]),
+		.allow_any_host = a->allow_any_host, .ana_reporting = a->ana_reporting, .enable_nssr = a->enable_nssr,
+		.max_namespaces = a->max_namespaces, .min_cntlid = a->min_cntlid, .max_cntlid = a->max_cntlid,
+		.admin_label = a->admin_label, .discovery = a->subtype && !strcmp(a->subtype, subtypes[1]),
 	};
 
 	if (!nvmf_rpc_target_ok(call, a->tgt_name))
 		return;
-	if (a->passthrough || a->enable_nssr)
-		rpc_reply_error(call, ERR_BAD_PARAM, "%s: not supported; leave it out or give false",
-		                a->passthrough ? "passthrough" : "enable_nssr");
+	if (a->passthrough)
+		rpc_reply_error(call, ERR_BAD_PARAM, "passthrough: not supported; leave it out or give false");
 	else
 		nvmf_add_subsystem(nvmf_rpc_change(call), &opts);
 }

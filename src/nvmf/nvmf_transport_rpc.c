@@ -28,7 +28,7 @@ static const struct rpc_param create_transport_params[] = {
 	P(c2h_success, .fallback = "true", .doc = "TCP: end a read with its data instead of a response of its own."),
 	P(dif_insert_or_strip, .doc = "Not supported; must be false."),
 	P(sock_priority, .max = 255, .doc = "TCP: SO_PRIORITY of connections."),
-	P(abort_timeout_sec, .fallback = "1", .unit = "s", .doc = "Accepted; an Abort is answered at once here."),
+	P(abort_timeout_sec, .fallback = "1", .unit = "s", .doc = "How long an Abort waits for a device to end a command."),
 	P(ack_timeout, .unit = "ms", .doc = "How long sent data may stay unacknowledged; 0: the system's."),
 	P(data_timeout_ms, .fallback = "30000", .unit = "ms",
 	  .doc = "A host that for this long sends none of the data it was asked for, or reads none of its answers, "

@@ -35,6 +35,7 @@ bool nvmf_req_refuse(struct nvmf_req *req, uint16_t status)
 	nvme_cqe_set_status(&req->cpl, status);
 	if (req->qpair->served) /* a stranger's mistakes do not push the host's own out of its controller's log */
 		nvmf_error_add(req);
+	req->qpair->wrong_req = NULL;
 	return false;
 }
 
@@ -157,6 +158,8 @@ void nvmf_req_finish(struct nvmf_req *req)
 	req->finishing = true;
 	list_del(&req->link);
 	qp->work++;
+	if (unlikely(qp->aborts))
+		nvmf_abort_victim_done(req);
 	if (qp->qid)
 		nvmf_count(&qp->nc->completed_io);
 	else
@@ -281,27 +284,44 @@ void nvmf_req_complete_data(struct nvmf_req *req, const void *data, uint32_t len
 
 /* --- abort, close ------------------------------------------------------------------------------------------------- */
 
-bool nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid)
+/* Half of a fused pair: what is done is both, by the I/O of one; what waits for the other is answered. */
+static enum nvmf_aborted abort_half(struct nvmf_req *req, struct nvmf_req **ret_victim)
+{
+	struct nvmf_req *io = nvmf_fused_io(req);
+
+	if (io) {
+		*ret_victim = req;
+		return bdev_abort(io->ns->ch, &io->io) ? NVMF_ABORT_ASKED : NVMF_ABORT_NOT;
+	}
+	if (!req->parks)
+		return NVMF_ABORT_NOT;
+	nvmf_fused_leave(req);
+	nvmf_fused_part(req);
+	nvmf_req_complete(req, NVME_SC_ABORT_REQ);
+	return NVMF_ABORT_DONE;
+}
+
+static enum nvmf_aborted abort_executing(struct nvmf_req *req, struct nvmf_req **ret_victim)
+{
+	if (nvme_flags_fuse(req->cmd.flags))
+		return abort_half(req, ret_victim);
+	if (req->parks && nvmf_aer_take(req->qpair->ctrlr, req)) {
+		nvmf_req_complete(req, NVME_SC_ABORT_REQ);
+		return NVMF_ABORT_DONE;
+	}
+	*ret_victim = req;
+	return req->io.active && req->ns && bdev_abort(req->ns->ch, &req->io) ? NVMF_ABORT_ASKED : NVMF_ABORT_NOT;
+}
+
+enum nvmf_aborted nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid, struct nvmf_req **ret_victim)
 {
 	list_each(l, &qp->executing) {
 		struct nvmf_req *req = list_entry(l, struct nvmf_req, link);
 
-		if (le16_get(req->cmd.cid) != cid || req->finishing)
-			continue;
-		if (req->parks && nvme_flags_fuse(req->cmd.flags)) {
-			nvmf_fused_leave(req);
-			nvmf_fused_part(req);
-			nvmf_req_complete(req, NVME_SC_ABORT_REQ);
-			return true;
-		}
-		if (req->parks && nvmf_aer_take(qp->ctrlr, req)) {
-			nvmf_req_complete(req, NVME_SC_ABORT_REQ);
-			return true;
-		}
-		if (req->io.active && req->ns)
-			return bdev_abort(req->ns->ch, &req->io); /* asked; whether in time, its own completion says */
+		if (le16_get(req->cmd.cid) == cid && !req->finishing)
+			return abort_executing(req, ret_victim);
 	}
-	return false;
+	return qp->transport->ops->req_abort && qp->transport->ops->req_abort(qp, cid) ? NVMF_ABORT_DONE : NVMF_ABORT_NOT;
 }
 
 /* What an I/O queue must not read: its controller's admin queue may be ending on another core. */

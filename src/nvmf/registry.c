@@ -258,6 +258,7 @@ static void ctrlr_free(struct nvmf_ctrlr *c)
 	free(c->seat_by_qid);
 	free(c->changed_ns);
 	free(c->seen_ns);
+	free(c->tler);
 	if (--c->transport->ctrlrs == 0 && c->transport->left)
 		c->transport->left(c->transport->left_arg);
 	free(c);
@@ -362,6 +363,10 @@ static void mail_on_core(struct msg *m)
 	}
 	if (qp && (s->mail_now & NVMF_MAIL_CCR) && !s->qid && s->ctrlr->admin_qp == qp)
 		nvmf_event_raise(s->ctrlr, NVMF_EVENT_CCR);
+	if (qp && (s->mail_now & NVMF_MAIL_HEALTH) && !s->qid && s->ctrlr->admin_qp == qp && qp->nc->subs[qp->sub_id])
+		nvmf_health_look(s->ctrlr, qp->nc->subs[qp->sub_id]);
+	if (qp && (s->mail_now & NVMF_MAIL_NSSR) && !s->qid && s->ctrlr->admin_qp == qp)
+		nvmf_ctrlr_nssr(s->ctrlr);
 	if (qp && (s->mail_now & NVMF_MAIL_DISCONNECT) && !qp->closing)
 		qp->transport->ops->qpair_disconnect(qp);
 	msg_send(core_control(s->ctrlr->target->core), m, mail_back);
@@ -379,52 +384,4 @@ static void mail_back(struct msg *m)
 	}
 	seat_free_if_idle(s);
 	ctrlr_go_on(c);
-}
-
-/* --- Abort: admin core -> control -> the queue's core -> control -> admin core ------------------- */
-
-static void abort_answer(struct msg *m)
-{
-	struct nvmf_abort *a = container_of(m, struct nvmf_abort, msg);
-	struct nvmf_req *req = a->req;
-
-	if (!nvmf_seat_here(a->ctrlr->admin_seat, m, abort_answer))
-		return;
-	a->req = NULL;
-	req->cpl.dw0 = le32_of(!a->found); /* bit 0: not aborted */
-	nvmf_req_complete(req, NVME_SC_SUCCESS);
-}
-
-static void abort_back(struct msg *m)
-{
-	struct nvmf_abort *a = container_of(m, struct nvmf_abort, msg);
-
-	if (a->seat) {
-		a->seat->pins--;
-		seat_free_if_idle(a->seat);
-	}
-	carry_send(&a->ctrlr->admin_seat->home, m, abort_answer);
-}
-
-static void abort_on_core(struct msg *m)
-{
-	struct nvmf_abort *a = container_of(m, struct nvmf_abort, msg);
-
-	if (!nvmf_seat_here(a->seat, m, abort_on_core))
-		return;
-	a->found = a->seat->qp && nvmf_qpair_abort(a->seat->qp, a->cid);
-	msg_send(core_control(a->ctrlr->target->core), m, abort_back);
-}
-
-void nvmf_abort_on_control(struct msg *m)
-{
-	struct nvmf_abort *a = container_of(m, struct nvmf_abort, msg);
-
-	a->seat = a->sqid <= a->ctrlr->io_queues_max ? a->ctrlr->seat_by_qid[a->sqid] : NULL;
-	if (!a->seat) {
-		abort_back(m);
-		return;
-	}
-	a->seat->pins++;
-	carry_send(&a->seat->home, m, abort_on_core);
 }

@@ -13,6 +13,8 @@ static void count_sending(struct nvmf_req *req, struct nvmf_stage_counts *c, uin
 static void times_of(const struct nvmf_req *req, uint64_t done_ns, uint64_t now_ns, uint64_t ns[NVMF_STAGE_COUNT]);
 static void count_error(struct nvmf_core *nc, uint16_t status);
 static struct nvmf_host_counts *host_of(struct nvmf_core *nc, const char *name);
+static struct nvmf_ns_own *own_of(const struct nvmf_qpair *qp, uint32_t nsid);
+static void count_for_ns(const struct nvmf_req *req, enum nvmf_kind kind);
 
 static inline bool was_answered_at_once(const struct nvmf_req *req, uint64_t done_ns)
 {
@@ -46,6 +48,8 @@ void nvmf_stages_count(struct nvmf_req *req, uint64_t done_ns, bool lost)
 	} else {
 		q->counts.ios[kind]++;
 		q->counts.bytes[kind] += req->data_len;
+		if (unlikely(q->nsid == NVMF_NSID_OTHERS))
+			count_for_ns(req, kind);
 	}
 	if (likely(reactor_now_ns() <= req->came_ns)) /* less: it came on another core */
 		q->counts.at_once++;
@@ -131,6 +135,16 @@ static void count_sending(struct nvmf_req *req, struct nvmf_stage_counts *c, uin
 	count_total(req, ns, now_ns, false);
 }
 
+/* With any command at work, as far as those that ended tell: they end in the order of time. */
+static inline void count_busy(struct nvmf_qpair *qp, uint64_t from_ns, uint64_t now_ns)
+{
+	from_ns = max_u64(from_ns, qp->busy_until_ns);
+	if (now_ns > from_ns) {
+		qp->busy_ns += now_ns - from_ns;
+		qp->busy_until_ns = now_ns;
+	}
+}
+
 static inline void count_total(struct nvmf_req *req, const uint64_t ns[NVMF_STAGE_COUNT], uint64_t now_ns, bool lost)
 {
 	struct nvmf_flight *f = &req->qpair->nc->flight;
@@ -139,6 +153,7 @@ static inline void count_total(struct nvmf_req *req, const uint64_t ns[NVMF_STAG
 	if (unlikely(nvmf_flight_may_note(f, total_ns, now_ns)))
 		nvmf_flight_note(req, ns, total_ns, lost);
 	f->mean_ns += (uint64_t)((int64_t)(total_ns - f->mean_ns) / 64);
+	count_busy(req->qpair, req->came_ns, now_ns);
 }
 
 /* What was never executed has no back-end's time; what was not answered is still in it, or was never. */
@@ -182,17 +197,38 @@ void nvmf_stages_close(struct nvmf_qpair *qp)
 {
 	while (qp->stages) {
 		struct nvmf_queue_counts *q = qp->stages;
-		struct bdev_view *v = qp->ctrlr ? nvmf_ns_find(qp, q->nsid) : NULL;
+		struct nvmf_ns_own *own = qp->ctrlr ? own_of(qp, q->nsid) : NULL;
 
-		if (qp->ctrlr)
+		if (qp->ctrlr) {
 			nvmf_stage_counts_add(&host_of(qp->nc, qp->ctrlr->who.name)->counts, &q->counts);
-		if (v && !v->own)
-			v->own = base_zalloc(sizeof(struct nvmf_stage_counts));
-		if (v)
-			nvmf_stage_counts_add(v->own, &q->counts);
+			nvmf_smart_close(qp, &q->counts);
+		}
+		if (own) {
+			own->counted = true;
+			nvmf_stage_counts_add(&own->counts, &q->counts);
+		}
 		qp->stages = q->next;
 		free(q);
 	}
+}
+
+static struct nvmf_ns_own *own_of(const struct nvmf_qpair *qp, uint32_t nsid)
+{
+	struct bdev_view *v = nvmf_ns_find(qp, nsid);
+
+	if (v && !v->own)
+		v->own = base_zalloc(sizeof(struct nvmf_ns_own));
+	return v ? v->own : NULL;
+}
+
+static void count_for_ns(const struct nvmf_req *req, enum nvmf_kind kind)
+{
+	struct nvmf_ns_own *own = own_of(req->qpair, le32_get(req->cmd.nsid));
+
+	if (!own || kind > NVMF_KIND_WRITE)
+		return;
+	own->other_ios[kind]++;
+	own->other_bytes[kind] += req->data_len;
 }
 
 /* The last of them stands for all that came when there were many. */

@@ -45,6 +45,13 @@ struct nvmf_queue_counts {
 	struct nvmf_stage_counts counts;
 };
 
+/* What a core keeps of a namespace: the `own` of its view. */
+struct nvmf_ns_own {
+	struct nvmf_stage_counts counts;  /* of queue pairs that are gone, ... */
+	bool counted;                     /* ... if there were any */
+	uint64_t other_ios[2], other_bytes[2]; /* reads, writes of queue pairs that do not tell it apart */
+};
+
 struct nvmf_core;
 
 /* The queue pair ends, or the view goes. */

@@ -26,7 +26,7 @@
 
 #define NVMF_AERS_MAX 4u          /* AERL + 1 */
 #define NVMF_ABORTS_MAX 4u        /* ACL + 1 */
-#define NVMF_ERRORS_MAX 16u       /* ELPE + 1 */
+#define NVMF_ERRORS_MAX 64u       /* ELPE + 1 */
 #define NVMF_CHANGED_NS_MAX 1024u
 #define NVMF_RESV_LOG_MAX 64u         /* reservation notifications that were not read */
 #define NVMF_RESV_NOTES_MAX 256u      /* ... on their way to a controller, at once */
@@ -38,7 +38,8 @@
 #define NVMF_KAS_MS 1000u         /* keep-alive granularity; KAS counts 100 ms */
 #define NVMF_DISCOVERY_KATO_MS 120000u
 #define NVMF_ASSOCIATION_MS 120000u   /* a disabled controller's connections are kept this long */
-#define NVMF_VS NVME_VERSION(1, 4, 0)
+#define NVMF_VS NVME_VERSION(2, 0, 0)
+#define NVMF_READY_500MS 20u      /* CAP.TO, CRTO: 10 s: a reset waits for I/O of the past to end */
 #define NVMF_TEMPERATURE_WARNING 0x0157 /* Kelvin: the standard's recommendation */
 #define NVMF_FIRMWARE "0.1"
 #define NVMF_COPY_RANGES_MAX 256u     /* MSRC + 1 */
@@ -207,6 +208,8 @@ void nvmf_transitions_drop(struct nvmf_target *t);                         /* th
 #define NVMF_MAIL_CONFIG 2u           /* admin queue: compare the configuration with what the host was told */
 #define NVMF_MAIL_RESV 4u             /* admin queue: something happened to reservations */
 #define NVMF_MAIL_CCR 8u              /* admin queue: a cross-controller reset of its host's has ended */
+#define NVMF_MAIL_HEALTH 16u          /* admin queue: a device lost data */
+#define NVMF_MAIL_NSSR 32u            /* admin queue: the subsystem is reset */
 
 /* An event of a reservation, on its way to a controller and in its log. */
 struct nvmf_resv_note {
@@ -245,14 +248,28 @@ struct nvmf_stamp {
 	CACHE_ALIGNED _Atomic uint64_t ns;
 };
 
-/* An Abort on its way to another core and back. */
+/* An Abort on its way to the command's core, waiting there for how that ends, and on its way back. */
 struct nvmf_abort {
 	struct nvmf_ctrlr *ctrlr;
 	struct nvmf_req *req;             /* the Abort command; NULL: free */
-	struct nvmf_seat *seat;
+	struct nvmf_seat *seat;           /* of another queue; NULL: the admin queue's own */
 	uint16_t sqid, cid;
-	bool found;
+	bool aborted;
+	struct nvmf_qpair *qp;            /* on which it waits; NULL: it does not */
+	struct nvmf_req *victim;          /* its device was asked */
+	struct nvmf_abort *next;          /* of the queue pair */
+	struct timer timer;
 	struct msg msg;
+};
+
+/* What a host said it can do: feature Host Behavior Support. */
+struct nvmf_behavior {
+	_Atomic uint8_t acre, etdas, lbafee, hdisns;
+};
+
+/* What SMART tells of a controller's queues that are gone; their cores add. */
+struct nvmf_smart_sum {
+	_Atomic uint64_t ios[2], bytes[2], busy_ns;
 };
 
 /* An entry of the error log, written by any core: whole when `number` is the same before and after it was read. */
@@ -269,6 +286,7 @@ struct nvmf_ctrlr {
 	uint32_t sub_id;
 	uint16_t cntlid;
 	bool discovery;
+	bool nssr;                        /* a host may reset the subsystem */
 	uint16_t io_queues_max;
 	struct bdev_initiator who;        /* host NQN and id */
 	char nqn[NVMF_NQN_MAX + 1];       /* of its subsystem */
@@ -276,6 +294,7 @@ struct nvmf_ctrlr {
 	struct nvmf_stamp *seen;          /* by qid: last traffic */
 	/* Written on the admin queue's core, read by any. */
 	_Atomic bool ready;               /* I/O and most admin commands are let through */
+	_Atomic bool write_through;       /* the host switched volatile write caches off */
 	_Atomic uint32_t cc;
 	_Atomic uint32_t io_queues;       /* granted by Number of Queues; I/O qids beyond are refused */
 	_Atomic uint16_t copy_formats;    /* CDFE: those beyond 1 that the host knows */
@@ -309,7 +328,7 @@ struct nvmf_ctrlr {
 	bool replaces;                    /* ... once it is enabled */
 	bool resetting_here, shutting_down; /* a reset is on its way; why */
 	bool association_ends;            /* disabled or shut down: the timer counts NVMF_ASSOCIATION_MS */
-	uint32_t kato_ms;
+	uint32_t kato_ms, kato_connect_ms;
 	struct timer kato;
 	uint32_t aer_config, aer_default; /* Asynchronous Event Configuration */
 	uint32_t aer_masked;              /* bit per kind of event: told, not read yet */
@@ -330,8 +349,20 @@ struct nvmf_ctrlr {
 	uint8_t *resv_mask;               /* [nsid - 1]: 1 << type; NULL: nothing is masked */
 	uint32_t resv_mask_count;
 	struct nvmf_abort aborts[NVMF_ABORTS_MAX];
-	uint32_t arbitration, power, error_recovery, write_atomic, host_behavior_acre;
+	uint32_t arbitration, power, error_recovery, write_atomic;
+	uint16_t *tler;                   /* [nsid - 1]: error recovery of namespaces; made when needed */
+	uint32_t tler_count;
 	uint16_t temp_over, temp_under;
+	uint64_t timestamp_ms, timestamp_from_ns;
+	bool timestamp_set;
+	bool reset_by_nssr;
+	struct nvmf_req *nssr_req;        /* on its way to control and back, by the message */
+	struct msg nssr_msg;
+	uint8_t critical_warning;         /* as the host may have been told of it */
+	uint64_t smart_told[2][2], busy_told_ns; /* never less than before */
+	struct nvmf_behavior behavior;    /* read by any core */
+	struct nvmf_smart_sum smart;
+	_Atomic uint64_t media_errors;    /* counted by any core */
 	/* Any core: errors of the last commands that failed (error_log.c). */
 	_Atomic uint64_t error_count;
 	struct nvmf_error errors[NVMF_ERRORS_MAX];
@@ -349,8 +380,12 @@ void nvmf_ctrlr_replaced(struct msg *m);
 /* aer.c */
 enum nvmf_event {
 	NVMF_EVENT_NS_CHANGED, NVMF_EVENT_ANA, NVMF_EVENT_DISCOVERY, NVMF_EVENT_RESERVATION, NVMF_EVENT_CCR,
+	NVMF_EVENT_HEALTH,
 	NVMF_EVENT_COUNT
 };
+/* OAES, and all that Asynchronous Event Configuration may ask for. */
+uint32_t nvmf_events_offered(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
+uint32_t nvmf_events_known(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
 void nvmf_event_raise(struct nvmf_ctrlr *c, enum nvmf_event ev);
 void nvmf_event_read(struct nvmf_ctrlr *c, enum nvmf_event ev);            /* its log page was read */
 void nvmf_aer_run(struct nvmf_req *req);
@@ -405,7 +440,20 @@ void nvmf_ccr_reset(struct nvmf_ctrlr *c);
 bool nvmf_ccr_parse(struct nvmf_req *req);
 void nvmf_ccr_run(struct nvmf_req *req);
 /* error_log.c */
-void nvmf_error_add(struct nvmf_req *req);
+void nvmf_error_add(struct nvmf_req *req);                                 /* its status is set; a delay may be added */
+/* Before the command is refused: the byte, and bit in it, of the command that is wrong. */
+void nvmf_error_at(struct nvmf_req *req, size_t byte, uint32_t bit);
+/* smart.c */
+uint8_t nvmf_critical_warning(const struct nvmf_ctrlr *c);
+void nvmf_health_look(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
+void nvmf_health_worse(struct nvmf_ctrlr *c, struct nvmf_qpair *qp);       /* its core: media_errors grew */
+void nvmf_smart_close(struct nvmf_qpair *qp, const struct nvmf_stage_counts *counts); /* its core */
+bool nvmf_smart_parse(struct nvmf_req *req);
+void nvmf_smart_run(struct nvmf_req *req);                                 /* answers, later */
+/* write_cache.c */
+void nvmf_write_cache_set(struct nvmf_req *req, uint32_t value);           /* answers, later */
+/* abort.c */
+void nvmf_abort_victim_done(struct nvmf_req *req);                         /* some Abort waits on its queue pair */
 /* Newest first; returns how many. */
 uint32_t nvmf_error_list(struct nvmf_ctrlr *c, struct nvme_error_log_page *ret_entries, uint32_t max);
 
@@ -429,7 +477,6 @@ static inline bool nvmf_seat_here(struct nvmf_seat *s, struct msg *m, msg_fn *fn
 void nvmf_seat_unpin(struct nvmf_seat *s);                                 /* after pins++ */
 void nvmf_ctrlr_reset_on_control(struct msg *m);
 void nvmf_ctrlr_replace_on_control(struct msg *m);
-void nvmf_abort_on_control(struct msg *m);
 /* Its host is in: people are told, once. Any core. */
 void nvmf_ctrlr_arrived(struct nvmf_ctrlr *c);
 struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local);
@@ -495,7 +542,9 @@ uint16_t nvmf_status_of(const struct bdev_io *io);
 /* The qpair cannot close before as many unpins. */
 static inline void nvmf_qpair_pin(struct nvmf_qpair *qp) { qp->executing_count++; }
 void nvmf_qpair_unpin(struct nvmf_qpair *qp);
-bool nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid);
+/* See whether a command is there that can be ended early, and do it, or have it done by the device. */
+enum nvmf_aborted { NVMF_ABORT_NOT, NVMF_ABORT_DONE, NVMF_ABORT_ASKED };
+enum nvmf_aborted nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid, struct nvmf_req **ret_victim);
 
 static inline struct nvmf_core *nvmf_core_here(struct nvmf_target *t)
 {
@@ -524,6 +573,7 @@ void nvmf_fused_run(struct nvmf_req *req);
 void nvmf_fused_missing(struct nvmf_qpair *qp);                            /* what follows is no second half */
 void nvmf_fused_part(struct nvmf_req *req);                                /* a half leaves before it was executed */
 void nvmf_fused_leave(struct nvmf_req *req);                               /* ... or while it waits to be submitted */
+struct nvmf_req *nvmf_fused_io(struct nvmf_req *req);                      /* whose I/O does both; NULL: none yet */
 
 /* For commands that use the media: NULL, and why not. */
 uint16_t nvmf_ns_refused(struct nvmf_qpair *qp, uint32_t nsid);
@@ -546,7 +596,17 @@ void nvmf_property_set_run(struct nvmf_req *req);
 bool nvmf_identify_parse(struct nvmf_req *req);
 void nvmf_identify_run(struct nvmf_req *req);
 bool nvmf_log_page_parse(struct nvmf_req *req);
+/* The part of a page that was asked for, and what reading it means for its event. */
+void nvmf_log_page_send(struct nvmf_req *req, const void *page, size_t len);
 void nvmf_log_page_run(struct nvmf_req *req);
+/* lists.c: pages of ids; the last is about controllers and answers later. */
+uint16_t nvmf_list_ns(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page);
+uint16_t nvmf_list_ns_csi(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page);
+uint16_t nvmf_list_allocated(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page);
+uint16_t nvmf_list_allocated_csi(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page);
+void nvmf_list_ctrlrs_run(struct nvmf_req *req, const struct nvmf_subsystem *s);
+/* features.c */
+void nvmf_features_list(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, le32 ret_effects[static 256]);
 bool nvmf_set_features_parse(struct nvmf_req *req);
 void nvmf_set_features_run(struct nvmf_req *req);
 bool nvmf_get_features_parse(struct nvmf_req *req);
@@ -560,5 +620,7 @@ const void *nvmf_discovery_log_read(struct nvmf_ctrlr *c, uint64_t offset, uint8
 void nvmf_discovery_log_drop(struct nvmf_ctrlr *c);
 
 uint64_t nvmf_cap(const struct nvmf_ctrlr *c);
+void nvmf_ctrlr_nssr(struct nvmf_ctrlr *c);                                /* NVMF_MAIL_NSSR */
+void nvmf_nssr_on_control(struct msg *m);
 
 #endif

@@ -41,6 +41,7 @@ struct nvmf_transport;
 struct nvmf_seat;
 struct nvmf_core;
 struct nvmf_auth;
+struct nvmf_abort;
 struct nvmf_handler; /* the row an opcode led to */
 
 enum nvmf_data { NVMF_DATA_NONE, NVMF_DATA_TO_CTRLR, NVMF_DATA_TO_HOST };
@@ -110,6 +111,9 @@ struct nvmf_qpair {
 	struct list executing;        /* requests in the target's hands */
 	uint32_t executing_count;     /* as many, and what else has to end before the qpair may close */
 	struct list link;             /* the core's list of qpairs */
+	struct nvmf_abort *aborts;    /* that wait for how a command of its ends */
+	const struct nvmf_req *wrong_req; /* the command that is being refused, ... */
+	uint16_t wrong_at;            /* ... and what is wrong with it: byte, bit << 8 */
 	struct nvmf_core *nc;         /* the target on this core */
 	uint32_t sub_id;              /* the controller's subsystem */
 	uint32_t data_len_max;        /* MDTS, bytes */
@@ -127,6 +131,7 @@ struct nvmf_qpair {
 	struct nvmf_auth *auth;       /* made when its host begins to prove who it is, or has to */
 	struct defer closed;
 	bool counted;                 /* in the target's places */
+	uint64_t busy_ns, busy_until_ns; /* with a command at work */
 	struct nvmf_queue_counts *stages; /* of the namespace used last, then others: stages.h */
 	/* For the scheduler (place.c). */
 	uint64_t id;                  /* never used again for another one */
@@ -177,6 +182,9 @@ struct nvmf_transport_ops {
 	void (*qpair_addrs)(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
 	/* Of TLS, and enum tls_hash; NULL: not secured. NULL: none ever is. */
 	const char *(*qpair_identity)(const struct nvmf_qpair *qp, uint8_t *ret_hash);
+	/* A command of the qpair that it has and the target has not yet, waiting for room or for its data: to be answered
+	 * with NVME_SC_ABORT_REQ, now or when its data has come. False: it has none of that CID. NULL: it cannot. */
+	bool (*req_abort)(struct nvmf_qpair *qp, uint16_t cid);
 	/* Give the qpair to another reactor. The same struct nvmf_qpair goes on living there; requests end where they
 	 * began. done runs on the calling core, later. NULL: its qpairs stay where they are. */
 	void (*qpair_move)(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *done, void *arg);

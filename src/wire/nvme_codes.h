@@ -283,7 +283,11 @@
 	X(0x0d, PERSISTENT_EVENT,              "Persistent Event Log") \
 	X(0x0e, LBA_STATUS,                    "LBA Status Information") \
 	X(0x0f, ENDURANCE_GRP_EVT,             "Endurance Group Event Aggregate") \
+	X(0x10, MEDIA_UNIT_STATUS,             "Media Unit Status") \
+	X(0x11, SUPPORTED_CAP_CONFIG_LIST,     "Supported Capacity Configuration List") \
 	X(0x12, FID_SUPPORTED_EFFECTS,         "Feature Identifiers Supported and Effects") \
+	X(0x13, MI_CMD_SUPPORTED_EFFECTS,      "NVMe-MI Commands Supported and Effects") \
+	X(0x15, BOOT_PARTITION,                "Boot Partition") \
 	X(0x1e, CROSS_CTRL_RESET,              "Cross-Controller Reset") \
 	X(0x70, DISCOVER,                      "Discovery") \
 	X(0x80, RESERVATION,                   "Reservation Notification") \

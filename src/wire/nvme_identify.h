@@ -179,7 +179,12 @@ enum {
 	NVME_OACS_NS_MGMT = 1 << 3,
 	NVME_OACS_LBA_STATUS = 1 << 9,
 };
-enum { NVME_LPA_SMART_PER_NS = 1 << 0, NVME_LPA_CMD_EFFECTS = 1 << 1, NVME_LPA_EXTENDED = 1 << 2 };
+enum {
+	NVME_LPA_SMART_PER_NS = 1 << 0,
+	NVME_LPA_CMD_EFFECTS = 1 << 1,
+	NVME_LPA_EXTENDED = 1 << 2,
+	NVME_LPA_LI0_LI5_LI12_LI13 = 1 << 5, /* what commands, log pages and features there are can be read */
+};
 enum {
 	NVME_ANACAP_OPTIMIZED = 1 << 0,
 	NVME_ANACAP_NONOPTIMIZED = 1 << 1,

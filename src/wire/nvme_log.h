@@ -11,6 +11,8 @@ struct nvme_supported_log_pages {
 };
 WIRE_SIZE(struct nvme_supported_log_pages, 1024);
 
+enum { NVME_LID_SUPPORTED = 1 << 0, NVME_LID_INDEX_OFFSET = 1 << 1 };
+
 struct nvme_error_log_page { /* one entry; a page holds them newest first */
 	le64 error_count;
 	le16 sqid;
@@ -56,7 +58,14 @@ struct nvme_smart_log {
 	uint8_t rsvd232[280];
 };
 WIRE_SIZE(struct nvme_smart_log, 512);
-enum { NVME_SMART_CRIT_SPARE = 1 << 0, NVME_SMART_CRIT_DEGRADED = 1 << 2, NVME_SMART_CRIT_MEDIA = 1 << 3 };
+enum {
+	NVME_SMART_CRIT_SPARE = 1 << 0,
+	NVME_SMART_CRIT_TEMPERATURE = 1 << 1,
+	NVME_SMART_CRIT_DEGRADED = 1 << 2,
+	NVME_SMART_CRIT_MEDIA = 1 << 3,
+	NVME_SMART_CRIT_VOLATILE_MEMORY = 1 << 4,
+	NVME_SMART_CRIT_PMR_RO = 1 << 5,
+};
 
 struct nvme_firmware_slot {
 	uint8_t afi; /* bits 0-2: active slot */
@@ -83,11 +92,26 @@ enum {
 	NVME_CMD_EFFECTS_CSE = 3 << 16, /* mask: 1: no other command on the namespace; 2: on any */
 	NVME_CMD_EFFECTS_UUID_SEL = 1 << 19,
 };
+/* Who is affected: of a command or a feature. */
+enum { NVME_SCOPE_NS = 1 << 20, NVME_SCOPE_CTRL = 1 << 21, NVME_SCOPE_SUBSYSTEM = 1 << 25 };
 
 struct nvme_fid_supported_effects_log {
 	le32 fid_support[256];
 };
 WIRE_SIZE(struct nvme_fid_supported_effects_log, 1024);
+enum {
+	NVME_FID_SUPPORTED = 1 << 0,
+	NVME_FID_UDCC = 1 << 1, /* may change user data */
+	NVME_FID_NCC = 1 << 2,
+	NVME_FID_NIC = 1 << 3,
+	NVME_FID_CCC = 1 << 4,
+};
+
+struct nvme_mi_cmd_effects_log {
+	le32 mi_cmd_support[256];
+	uint8_t rsvd[3072];
+};
+WIRE_SIZE(struct nvme_mi_cmd_effects_log, 4096);
 
 enum nvme_ana_state {
 	NVME_ANA_OPTIMIZED = 1,
@@ -159,10 +183,11 @@ enum {
 
 struct nvme_timestamp {
 	uint8_t timestamp[6]; /* ms since 1970 */
-	uint8_t attr;
+	uint8_t attr; /* bit 0: it stood still meanwhile; bits 1-3: where it came from */
 	uint8_t rsvd;
 };
 WIRE_SIZE(struct nvme_timestamp, 8);
+enum { NVME_TIMESTAMP_OF_RESET = 0 << 1, NVME_TIMESTAMP_OF_HOST = 1 << 1 };
 
 struct nvme_feat_host_behavior {
 	uint8_t acre; /* 1: the host understands command retry delays */

@@ -30,6 +30,7 @@ const struct nvmf_transport_ops nvmf_rdma_ops = {
 	.listen = rdma_listen,
 	.unlisten = rdma_unlisten,
 	.req_done = rdma_req_done,
+	.req_abort = rdma_req_abort,
 	.qpair_disconnect = rdma_conn_disconnect,
 	.qpair_closed = rdma_conn_closed,
 	.qpair_sized = rdma_conn_sized,

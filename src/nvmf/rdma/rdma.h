@@ -135,10 +135,11 @@ struct rdma_capsules {
 	                                                            TO(REQ, NEED_READS) | TO(REQ, EXECUTE) | \
 	                                                            TO(REQ, NEED_SEND)) \
 	X(REQ, NEED_TURN,  "wait for others of its connection",     TO(REQ, NEED_ROOM) | TO(REQ, NEED_READS) | \
-	                                                            TO(REQ, EXECUTE) | TO(REQ, FREE)) \
-	X(REQ, NEED_ROOM,  "wait for data buffers",                 TO(REQ, NEED_READS) | TO(REQ, EXECUTE) | \
+	                                                            TO(REQ, EXECUTE) | TO(REQ, NEED_SEND) | \
 	                                                            TO(REQ, FREE)) \
-	X(REQ, NEED_READS, "wait for work requests to READ",        TO(REQ, READ) | TO(REQ, FREE)) \
+	X(REQ, NEED_ROOM,  "wait for data buffers",                 TO(REQ, NEED_READS) | TO(REQ, EXECUTE) | \
+	                                                            TO(REQ, NEED_SEND) | TO(REQ, FREE)) \
+	X(REQ, NEED_READS, "wait for work requests to READ",        TO(REQ, READ) | TO(REQ, NEED_SEND) | TO(REQ, FREE)) \
 	X(REQ, READ,       "data is READ from the host",            TO(REQ, NEED_READS) | TO(REQ, EXECUTE) | \
 	                                                            TO(REQ, DEAD)) \
 	X(REQ, EXECUTE,    "the target has it",                     TO(REQ, NEED_SEND) | TO(REQ, FREE)) \
@@ -264,6 +265,7 @@ void rdma_capsule_done(struct rdma_home *h, struct rdma_capsule *cap);
 struct rdma_req *rdma_req_take(struct rdma_conn *c);                         /* NULL: all slots are in use */
 void rdma_req_run(struct rdma_req *r);                                      /* until it waits */
 void rdma_req_done(struct nvmf_req *req);                                   /* the target's answer */
+bool rdma_req_abort(struct nvmf_qpair *qp, uint16_t cid);                   /* one that waits here */
 void rdma_req_completed(struct rdma_req *r);                                /* it is, and what was posted before */
 void rdma_req_end_all(struct rdma_conn *c);                                 /* but those in the target's hands */
 void rdma_req_end_dead(struct rdma_conn *c);                                /* the adapter has let go */

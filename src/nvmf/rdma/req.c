@@ -366,6 +366,26 @@ static void was_read(struct rdma_req *r)
 	rdma_req_run(r);
 }
 
+/* What the adapter is moving data of is too late. */
+bool rdma_req_abort(struct nvmf_qpair *qp, uint16_t cid)
+{
+	struct rdma_conn *c = conn_of(qp);
+
+	for (uint32_t i = 0; conn_is_live(c) && i < c->touched; i++) {
+		struct rdma_req *r = &c->slots[i];
+
+		if (le16_get(r->req.cmd.cid) != cid ||
+		    (r->state != REQ_NEED_TURN && r->state != REQ_NEED_ROOM && r->state != REQ_NEED_READS))
+			continue;
+		cancel_wait(r);
+		give_room(r);
+		fail(r, NVME_SC_ABORT_REQ);
+		rdma_req_run(r);
+		return true;
+	}
+	return false;
+}
+
 /* --- the target --- */
 
 static enum step req_on_EXECUTE(struct rdma_req *r)

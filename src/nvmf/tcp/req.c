@@ -442,6 +442,54 @@ void tcp_req_received(struct tcp_req *r)
 	tcp_req_run(r);
 }
 
+/* --- aborted before it was executed --- */
+
+static void turns_take_off(struct tcp_conn *c, struct tcp_req *r)
+{
+	struct queue_link *l = queue_take_all(&c->turns), *next;
+
+	for (; l; l = next) {
+		next = l->next;
+		if (l != &r->link)
+			queue_push(&c->turns, l);
+	}
+}
+
+static void abort_waiting(struct tcp_conn *c, struct tcp_req *r)
+{
+	tcp_req_wait_cancel(r);
+	if (r->waits == WAITS_TURN)
+		turns_take_off(c, r);
+	else if (r->asked)
+		c->asked_bytes -= r->req.data_len;
+	nvmf_req_fail(&r->req, NVME_SC_ABORT_REQ);
+	req_goto(r, REQ_SEND);
+	tcp_req_run(r);
+	turns_go_on(c);
+}
+
+/* Data that was asked for is taken in before the answer goes out. */
+bool tcp_req_abort(struct nvmf_qpair *qp, uint16_t cid)
+{
+	struct tcp_conn *c = conn_of(qp);
+
+	for (uint32_t i = 0; conn_is_live(c) && i < c->touched; i++) {
+		struct tcp_req *r = conn_req(c, i);
+
+		if ((r->state != REQ_NEED_ROOM && r->state != REQ_ASK && r->state != REQ_RECEIVE) ||
+		    le16_get(r->req.cmd.cid) != cid)
+			continue;
+		if (r->state == REQ_NEED_ROOM) {
+			abort_waiting(c, r);
+		} else if (!r->refused) {
+			r->refused = true;
+			nvmf_req_fail(&r->req, NVME_SC_ABORT_REQ);
+		}
+		return true;
+	}
+	return false;
+}
+
 /* --- the target --- */
 
 static enum step req_on_EXECUTE(struct tcp_req *r)

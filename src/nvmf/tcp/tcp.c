@@ -31,6 +31,7 @@ const struct nvmf_transport_ops nvmf_tcp_ops = {
 	.listen_secure = tcp_listen_secure,
 	.unlisten = tcp_unlisten,
 	.req_done = tcp_req_done,
+	.req_abort = tcp_req_abort,
 	.qpair_disconnect = tcp_conn_disconnect,
 	.qpair_closed = tcp_conn_closed,
 	.qpair_sized = tcp_conn_sized,

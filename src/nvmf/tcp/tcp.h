@@ -52,7 +52,8 @@
 	X(REQ, FREE,      "no command",                      TO(REQ, NEW)) \
 	X(REQ, NEW,       "look at the command",             TO(REQ, NEED_ROOM) | TO(REQ, ASK) | TO(REQ, RECEIVE) | \
 	                                                     TO(REQ, EXECUTE) | TO(REQ, SEND)) \
-	X(REQ, NEED_ROOM, "wait for data buffers or iovecs", TO(REQ, ASK) | TO(REQ, EXECUTE) | TO(REQ, FREE)) \
+	X(REQ, NEED_ROOM, "wait for data buffers or iovecs", TO(REQ, ASK) | TO(REQ, EXECUTE) | TO(REQ, SEND) | \
+	                                                     TO(REQ, FREE)) \
 	X(REQ, ASK,       "an R2T goes out",                 TO(REQ, RECEIVE) | TO(REQ, FREE)) \
 	X(REQ, RECEIVE,   "data comes from the host",        TO(REQ, EXECUTE) | TO(REQ, SEND) | TO(REQ, FREE)) \
 	X(REQ, EXECUTE,   "the target has it",               TO(REQ, SEND) | TO(REQ, NEW) | TO(REQ, FREE)) \
@@ -205,6 +206,7 @@ void tcp_req_done(struct nvmf_req *req);                                     /* 
 /* What it had in the out queue is gone; now_ns: of the pass, which a batch reads once. */
 void tcp_req_sent(struct tcp_req *r, uint64_t now_ns);
 void tcp_req_end(struct tcp_req *r);
+bool tcp_req_abort(struct nvmf_qpair *qp, uint16_t cid);                      /* one that is here, not the target's */
 void tcp_req_end_all(struct tcp_conn *c);                                    /* but those in the target's hands */
 void tcp_req_wait_cancel(struct tcp_req *r);                                 /* NEED_ROOM */
 void tcp_req_slot_init(struct tcp_conn *c, uint32_t index);
