@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 
+#include "core/secret.h"
 #include "net/tls/shake.h"
 
 #define READ_BYTES 16384u
@@ -53,7 +54,7 @@ void sock_tls_server(struct sock *s, tls_find_fn *find, tls_done_fn *done, void 
 static struct shake *shake_make(struct sock *s, bool serves, tls_done_fn *done, void *arg)
 {
 	struct tls *t = tls_make(s);
-	struct shake *h = base_zalloc(sizeof(*h));
+	struct shake *h = secret_zalloc(sizeof(*h));
 
 	t->core = tls_core_self();
 	t->shake = h;
@@ -109,8 +110,7 @@ void shake_free(struct tls *t)
 
 	t->shake = NULL;
 	SSL_free(h->ssl); /* and the memory BIOs */
-	OPENSSL_cleanse(h, sizeof(*h));
-	free(h);
+	secret_free(h);
 }
 
 /* --- messages to and fro --- */
@@ -357,6 +357,8 @@ static int look_at_hello(SSL *ssl, int *alert, void *arg)
 	h->said_hello = true;
 	h->offered[0] = h->identity[0] = '\0';
 	h->known = h->has_suite = false;
+	if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_supported_versions, &at, &left))
+		return SSL_CLIENT_HELLO_SUCCESS; /* none of 1.3: OpenSSL refuses */
 	if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &at, &left)) {
 		*alert = ALERT_HANDSHAKE_FAILURE;
 		return h->no_psk = true, SSL_CLIENT_HELLO_ERROR;
