@@ -157,11 +157,15 @@ static uint16_t identify_discovery_ctrl(struct nvmf_req *req, const struct nvmf_
 	return NVME_SC_SUCCESS;
 }
 
-/* CNS 06h: limits of single commands; 0: none but the namespace's size. */
+/* CNS 06h: limits of single commands; 0: none but the namespace's size. Hosts take a limit that is not told for MDTS,
+ * with which zeroing a disk takes long. */
 static uint16_t identify_ctrl_csi(struct nvmf_req *req, const struct nvmf_subsystem *s, void *page)
 {
+	struct nvme_id_ctrl_nvm *id = page;
+
 	if (req->cmd.identify.csi != NVME_CSI_NVM)
 		return NVME_SC_INVALID_FIELD | NVME_SC_DNR;
+	id->vsl = id->wzsl = NVMF_NODATA_SHIFT - 12; /* CAP.MPSMIN is 4 KiB */
 	return NVME_SC_SUCCESS;
 }
 

@@ -120,9 +120,16 @@ static bool without_data(struct nvmf_req *req, bool writes, enum bdev_op op)
 	return true;
 }
 
+/* Those whose length is limited. */
+static bool within_limit(struct nvmf_req *req)
+{
+	return req->io.count << req->shift <= 1ull << NVMF_NODATA_SHIFT ||
+	       nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
+}
+
 static bool write_zeroes_parse(struct nvmf_req *req)
 {
-	if (!without_data(req, true, BDEV_WRITE_ZEROES))
+	if (!without_data(req, true, BDEV_WRITE_ZEROES) || !within_limit(req))
 		return false;
 	if (le16_get(req->cmd.rw.control) & NVME_RW_DEAC)
 		req->io.flags |= BDEV_IO_DEALLOCATE;
@@ -131,7 +138,7 @@ static bool write_zeroes_parse(struct nvmf_req *req)
 
 static bool verify_parse(struct nvmf_req *req)
 {
-	return without_data(req, false, BDEV_VERIFY);
+	return without_data(req, false, BDEV_VERIFY) && within_limit(req);
 }
 
 static bool write_uncor_parse(struct nvmf_req *req)

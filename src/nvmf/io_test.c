@@ -41,6 +41,16 @@ static uint16_t rw(uint8_t opc, uint32_t nsid, uint64_t lba, uint32_t blocks, vo
 	return rig_cmd(io, &sqe, data, len, NULL);
 }
 
+static void add_disk(const char *name, uint32_t block_size, uint64_t blocks, uint32_t nsid)
+{
+	struct malloc_opts opts = { .name = name, .block_size = block_size, .block_count = blocks };
+	struct err e;
+	struct bdev *b;
+
+	assert_int_equal(malloc_create(rig.reg, &opts, &b, &e), 0);
+	assert_int_equal(rig_add_ns(&rig, name, nsid), 0);
+}
+
 /* What was written is read, lent by the device or copied. */
 static void written_is_read(void **state)
 {
@@ -81,6 +91,24 @@ static void ranges_and_sizes(void **state)
 	assert_int_equal(rw(NVME_CMD_READ, 2, 0, 33, in, sizeof(in)), DNR(NVME_SC_INVALID_FIELD));
 	assert_int_equal(rw(NVME_CMD_WRITE_ZEROES, 1, 0, RIG_BLOCKS, NULL, 0), 0); /* moves no data: no MDTS */
 	assert_int_equal(rw(NVME_CMD_VERIFY, 1, RIG_BLOCKS, 1, NULL, 0), DNR(NVME_SC_LBA_RANGE));
+}
+
+/* What CNS 06h tells is what is enforced, also where blocks are large. */
+static void limits_of_commands_without_data(void **state)
+{
+	struct nvme_sqe sqe = rig_sqe(NVME_ADMIN_IDENTIFY, 0);
+	struct nvme_id_ctrl_nvm id;
+	uint64_t blocks;
+
+	sqe.identify.cns = NVME_CNS_CSI_CTRL;
+	assert_int_equal(rig_cmd(admin, &sqe, &id, sizeof(id), NULL), 0);
+	blocks = 4096ull << id.wzsl >> 12;
+	add_disk("Large", 4096, 16384, 5);
+	assert_int_equal(rw(NVME_CMD_WRITE_ZEROES, 5, 0, (uint32_t)blocks, NULL, 0), 0);
+	assert_int_equal(rw(NVME_CMD_WRITE_ZEROES, 5, 0, (uint32_t)blocks + 1, NULL, 0), DNR(NVME_SC_INVALID_FIELD));
+	assert_int_equal(id.vsl, id.wzsl);
+	assert_int_equal(rw(NVME_CMD_VERIFY, 5, 0, (uint32_t)blocks, NULL, 0), 0);
+	assert_int_equal(rw(NVME_CMD_VERIFY, 5, 0, (uint32_t)blocks + 1, NULL, 0), DNR(NVME_SC_INVALID_FIELD));
 }
 
 static void namespaces_and_fields(void **state)
@@ -205,16 +233,6 @@ static uint16_t copy_from(const struct nvme_copy_range *r, uint32_t count, uint6
 	return status;
 }
 
-static void add_other_disk(const char *name, uint32_t block_size, uint32_t nsid)
-{
-	struct malloc_opts opts = { .name = name, .block_size = block_size, .block_count = 64 };
-	struct err e;
-	struct bdev *b;
-
-	assert_int_equal(malloc_create(rig.reg, &opts, &b, &e), 0);
-	assert_int_equal(rig_add_ns(&rig, name, nsid), 0);
-}
-
 /* Ranges of other namespaces, of which a host that did not say that it knows them cannot speak. */
 static void copies_from_other_namespaces(void **state)
 {
@@ -222,7 +240,7 @@ static void copies_from_other_namespaces(void **state)
 	                                { .snsid = le32_of(1), .slba = le64_of(0), .nlb = le16_of(3) } };
 	uint32_t dw0;
 
-	add_other_disk("Other", 512, 5);
+	add_disk("Other", 512, 64, 5);
 	assert_int_equal(rw(NVME_CMD_WRITE, 5, 0, 16, out, 8192), 0);
 	assert_int_equal(rw(NVME_CMD_WRITE, 1, 0, 16, out + 512, 8192), 0);
 	assert_int_equal(copy_from(r, 2, 100, &dw0), DNR(NVME_SC_INVALID_FIELD));
@@ -640,7 +658,7 @@ static void closed_under_writes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(namespaces_and_fields),
+		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(limits_of_commands_without_data), T(namespaces_and_fields),
 		T(compare_finds_differences),
 		T(zeroes_and_deallocation), T(deallocation_is_a_hint), T(copies), T(copies_many_ranges),
 		T(lost_blocks_are_listed), T(lost_blocks_of_what_is_wrong),

@@ -42,6 +42,7 @@
 #define NVMF_READY_500MS 20u      /* CAP.TO, CRTO: 10 s: a reset waits for I/O of the past to end */
 #define NVMF_TEMPERATURE_WARNING 0x0157 /* Kelvin: the standard's recommendation */
 #define NVMF_FIRMWARE "0.1"
+#define NVMF_NODATA_SHIFT 25u         /* VSL, WZSL: 32 MiB, 65,536 blocks of 512 bytes: more a command cannot name */
 #define NVMF_COPY_RANGES_MAX 256u     /* MSRC + 1 */
 #define NVMF_COPY_BLOCKS_MAX 65535u   /* MSSRL: of one range */
 #define NVMF_COPY_BLOCKS_ALL (NVMF_COPY_BLOCKS_MAX * NVMF_COPY_RANGES_MAX) /* MCL */
