@@ -16,6 +16,7 @@ static void written(void *arg, int rc);
 static void show(struct bdev_resv *r);
 static void show_on_core(struct each *e);
 static void shown(struct each *e);
+static void abort_preempted(struct bdev_resv *r);
 static void drained(struct bdev_lock *l);
 static void barrier_begin(struct bdev_lock *l);
 static void barrier_taken(struct bdev_lock *l);
@@ -406,8 +407,23 @@ static void shown(struct each *e)
 		go_on(r);
 		return;
 	}
+	abort_preempted(r);
 	r->lock = base_zalloc_aligned(CACHE_LINE, sizeof(*r->lock));
 	bdev_lock_take(r->lock, r->bdev, UINT64_MAX, 0, drained);
+}
+
+static void abort_preempted(struct bdev_resv *r)
+{
+	for (uint32_t i = 0; i < r->outcome->told_count; i++) {
+		if (r->outcome->told[i].event != RESV_EVENT_REGISTRATION_PREEMPTED)
+			continue;
+		list_each_safe(l, &r->bdev->reg->resv_listeners) {
+			struct resv_listener *listener = list_entry(l, struct resv_listener, link);
+
+			if (listener->abort)
+				listener->abort(listener, r->bdev, r->outcome->told[i].party);
+		}
+	}
 }
 
 /* A lock on no block waits for what was begun before and stops nobody: what may take long is over now. */

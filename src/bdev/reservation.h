@@ -204,6 +204,9 @@ struct resv_listener {
 	struct list link;
 	bool aborts;       /* for the moment of the call: by PREEMPT AND ABORT; what waits of `party` is not to be done */
 	void (*fn)(struct resv_listener *l, struct bdev *b, uint32_t party, enum resv_event event);
+	/* PREEMPT AND ABORT: the new state is in force, and what `party` has under way is waited for: abort it, soon.
+	 * NULL: it is only waited for. */
+	void (*abort)(struct resv_listener *l, struct bdev *b, uint32_t party);
 };
 void bdev_resv_listen(struct bdev_registry *reg, struct resv_listener *l,
                       void (*fn)(struct resv_listener *l, struct bdev *b, uint32_t party, enum resv_event event));

@@ -658,7 +658,8 @@ static void closed_under_writes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(limits_of_commands_without_data), T(namespaces_and_fields),
+		T(written_is_read), T(reads_are_lent), T(ranges_and_sizes), T(limits_of_commands_without_data),
+		T(namespaces_and_fields),
 		T(compare_finds_differences),
 		T(zeroes_and_deallocation), T(deallocation_is_a_hint), T(copies), T(copies_many_ranges),
 		T(lost_blocks_are_listed), T(lost_blocks_of_what_is_wrong),

@@ -86,7 +86,7 @@ bool nvmf_req_parse(struct nvmf_req *req)
 	req->cpl = (struct nvme_cqe){ 0 };
 	req->data = NVMF_DATA_NONE;
 	req->may_lend = req->may_consume = req->parks = false;
-	req->lent = req->consumed = req->executing = req->finishing = false;
+	req->lent = req->consumed = req->executing = req->finishing = req->preempted = false;
 	req->data_len = req->sent_len = 0;
 	req->lend_iovs_max = 0;
 	req->iov_count = req->iov_max = 0;
@@ -322,6 +322,24 @@ enum nvmf_aborted nvmf_qpair_abort(struct nvmf_qpair *qp, uint16_t cid, struct n
 			return abort_executing(req, ret_victim);
 	}
 	return qp->transport->ops->req_abort && qp->transport->ops->req_abort(qp, cid) ? NVMF_ABORT_DONE : NVMF_ABORT_NOT;
+}
+
+void nvmf_qpair_preempted(struct nvmf_qpair *qp, const struct nvmf_resv_note *notes)
+{
+	list_each_safe(l, &qp->executing) {
+		struct nvmf_req *req = list_entry(l, struct nvmf_req, link);
+		const struct bdev_view *v = req->ns;
+		bool is_of = false;
+
+		if (req->finishing || !req->io.active || !v)
+			continue;
+		for (const struct nvmf_resv_note *n = notes; n; n = n->next)
+			is_of |= n->nsid == nvmf_ns_of(req->ns)->nsid;
+		if (is_of) {
+			req->preempted = true;
+			bdev_abort(v->ch, &req->io);
+		}
+	}
 }
 
 /* What an I/O queue must not read: its controller's admin queue may be ending on another core. */

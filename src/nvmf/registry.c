@@ -314,6 +314,7 @@ static void seat_free_if_idle(struct nvmf_seat *s)
 		return;
 	s->ctrlr->seat_count--;
 	free(s->tls_identity);
+	nvmf_resv_notes_free(s->preempted);
 	free(s);
 }
 
@@ -345,6 +346,10 @@ static void mail_send(struct nvmf_seat *s)
 		s->ctrlr->resv_notes = NULL;
 		s->ctrlr->resv_note_count = 0;
 	}
+	if (s->mail_now & NVMF_MAIL_PREEMPTED) {
+		s->preempted_now = s->preempted;
+		s->preempted = NULL;
+	}
 	carry_send(&s->home, &s->mail, mail_on_core);
 }
 
@@ -360,6 +365,12 @@ static void mail_on_core(struct msg *m)
 	if (s->mail_now & NVMF_MAIL_RESV) {
 		nvmf_resv_noted(qp && !s->qid && s->ctrlr->admin_qp == qp ? s->ctrlr : NULL, s->notes_now);
 		s->notes_now = NULL;
+	}
+	if (s->mail_now & NVMF_MAIL_PREEMPTED) {
+		if (qp)
+			nvmf_qpair_preempted(qp, s->preempted_now);
+		nvmf_resv_notes_free(s->preempted_now);
+		s->preempted_now = NULL;
 	}
 	if (qp && (s->mail_now & NVMF_MAIL_CCR) && !s->qid && s->ctrlr->admin_qp == qp)
 		nvmf_event_raise(s->ctrlr, NVMF_EVENT_CCR);

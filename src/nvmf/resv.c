@@ -285,13 +285,10 @@ static void note(struct nvmf_ctrlr *c, uint32_t nsid, uint8_t type)
 	nvmf_seat_tell(c->seat_by_qid[0], NVMF_MAIL_RESV);
 }
 
-static void heard(struct resv_listener *l, struct bdev *b, uint32_t party, enum resv_event event)
+/* Every controller of the party that has the device as a namespace. */
+static void each_of_party(struct resv_listener *l, struct bdev *b, uint32_t party,
+                          void (*fn)(struct nvmf_ctrlr *c, uint32_t nsid, void *arg), void *arg)
 {
-	static const uint8_t types[] = {
-		[RESV_EVENT_REGISTRATION_PREEMPTED] = NVME_RESV_NOTIFY_REGISTRATION_PREEMPTED,
-		[RESV_EVENT_RESERVATION_PREEMPTED] = NVME_RESV_NOTIFY_RESERVATION_PREEMPTED,
-		[RESV_EVENT_RESERVATION_RELEASED] = NVME_RESV_NOTIFY_RESERVATION_RELEASED,
-	};
 	struct nvmf_target *t = container_of(l, struct nvmf_target, resv_listener);
 
 	for (uint32_t id = 0; t->config && id < NVMF_SUBSYSTEMS_MAX; id++) {
@@ -304,15 +301,63 @@ static void heard(struct resv_listener *l, struct bdev *b, uint32_t party, enum 
 				struct nvmf_ctrlr *c = list_entry(pos, struct nvmf_ctrlr, link);
 
 				if (c->who.party == party)
-					note(c, i + 1, types[event]);
+					fn(c, i + 1, arg);
 			}
 		}
+	}
+}
+
+static void note_event(struct nvmf_ctrlr *c, uint32_t nsid, void *arg)
+{
+	note(c, nsid, *(const uint8_t *)arg);
+}
+
+static void heard(struct resv_listener *l, struct bdev *b, uint32_t party, enum resv_event event)
+{
+	static const uint8_t types[] = {
+		[RESV_EVENT_REGISTRATION_PREEMPTED] = NVME_RESV_NOTIFY_REGISTRATION_PREEMPTED,
+		[RESV_EVENT_RESERVATION_PREEMPTED] = NVME_RESV_NOTIFY_RESERVATION_PREEMPTED,
+		[RESV_EVENT_RESERVATION_RELEASED] = NVME_RESV_NOTIFY_RESERVATION_RELEASED,
+	};
+	uint8_t type = types[event];
+
+	each_of_party(l, b, party, note_event, &type);
+}
+
+static void preempted(struct nvmf_ctrlr *c, uint32_t nsid, void *arg)
+{
+	list_each(pos, &c->seats) {
+		struct nvmf_seat *s = list_entry(pos, struct nvmf_seat, link);
+		struct nvmf_resv_note *n;
+
+		if (!s->qid || s->gone)
+			continue;
+		n = base_zalloc(sizeof(*n));
+		*n = (struct nvmf_resv_note){ .next = s->preempted, .nsid = nsid };
+		s->preempted = n;
+		nvmf_seat_tell(s, NVMF_MAIL_PREEMPTED);
+	}
+}
+
+static void aborts(struct resv_listener *l, struct bdev *b, uint32_t party)
+{
+	each_of_party(l, b, party, preempted, NULL);
+}
+
+void nvmf_resv_notes_free(struct nvmf_resv_note *notes)
+{
+	struct nvmf_resv_note *n;
+
+	while ((n = notes)) {
+		notes = n->next;
+		free(n);
 	}
 }
 
 void nvmf_resv_init(struct nvmf_target *t)
 {
 	bdev_resv_listen(t->reg, &t->resv_listener, heard);
+	t->resv_listener.abort = aborts;
 }
 
 void nvmf_resv_fini(struct nvmf_target *t)

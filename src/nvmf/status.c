@@ -31,6 +31,8 @@ uint16_t nvmf_status_of(const struct bdev_io *io)
 	bool reads = io->op == BDEV_READ || io->op == BDEV_COMPARE || io->op == BDEV_VERIFY;
 
 	assert(io->status < BDEV_STATUS_COUNT);
+	if (io->status == BDEV_ST_ABORTED && container_of(io, struct nvmf_req, io)->preempted)
+		return NVME_SC_CMD_ABORTED_PREEMPT; /* sent again it is answered as what it is now: a conflict */
 	if (io->status == BDEV_ST_MEDIA_ERROR && !reads)
 		return NVME_SC_WRITE_FAULT;
 	return statuses[io->status];

@@ -211,6 +211,7 @@ void nvmf_transitions_drop(struct nvmf_target *t);                         /* th
 #define NVMF_MAIL_CCR 8u              /* admin queue: a cross-controller reset of its host's has ended */
 #define NVMF_MAIL_HEALTH 16u          /* admin queue: a device lost data */
 #define NVMF_MAIL_NSSR 32u            /* admin queue: the subsystem is reset */
+#define NVMF_MAIL_PREEMPTED 64u       /* I/O queue: its host lost namespaces to a PREEMPT AND ABORT */
 
 /* An event of a reservation, on its way to a controller and in its log. */
 struct nvmf_resv_note {
@@ -240,6 +241,7 @@ struct nvmf_seat {
 	bool gone, mail_out;
 	uint32_t mail_bits, mail_now;     /* to be sent; being read at home */
 	struct nvmf_resv_note *notes_now; /* with the mail */
+	struct nvmf_resv_note *preempted, *preempted_now; /* an I/O queue's: namespaces; not sent yet, with the mail */
 	uint32_t pins;                    /* others' messages that are on their way through it */
 	bool moving;                      /* somebody moves it by hand */
 	struct msg mail, gone_msg;
@@ -415,6 +417,9 @@ void nvmf_resv_init(struct nvmf_target *t);                                /* co
 void nvmf_resv_fini(struct nvmf_target *t);
 void nvmf_resv_ctrlr_fini(struct nvmf_ctrlr *c);                           /* control, when nothing else has it */
 void nvmf_resv_noted(struct nvmf_ctrlr *c, struct nvmf_resv_note *notes);  /* frees them; c NULL: nobody reads them */
+void nvmf_resv_notes_free(struct nvmf_resv_note *notes);
+/* What it has under way on these namespaces is aborted. */
+void nvmf_qpair_preempted(struct nvmf_qpair *qp, const struct nvmf_resv_note *notes);
 void nvmf_resv_log_make(struct nvmf_ctrlr *c, struct nvme_resv_notification_log *page);
 bool nvmf_resv_log_read(struct nvmf_ctrlr *c);                             /* true: that was the last page */
 void nvmf_resv_reset(struct nvmf_ctrlr *c);

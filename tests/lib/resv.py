@@ -90,8 +90,8 @@ class Report:
     who: list
 
 
-def report(host, nsid=1):
-    data = must(host.io.command(sqe(REPORT, nsid, cdw10=1023, cdw11=1), expect=4096)).data
+def report(host, nsid=1, length=4096):
+    data = must(host.io.command(sqe(REPORT, nsid, cdw10=length // 4 - 1, cdw11=1), expect=length)).data
     generation, kind, count, persists = struct.unpack_from("<IBH2xB", data)
     who = [Registrant(cntlid, bool(status & 1), key, hostid)
            for cntlid, status, key, hostid in struct.iter_unpack("<HB5xQ16s32x", data[64:64 + 64 * count])]
