@@ -152,8 +152,9 @@ static void begin(struct ccr_cmd *cmd, struct nvmf_ctrlr *impacted)
 		ccr_answer(cmd, status, false);
 		return;
 	}
-	log_notice("host %s, controller %u: ends its controller %u, with which it has lost touch (Cross-Controller Reset)",
-	           s->who.name, s->cntlid, impacted->cntlid);
+	if (log_may(&s->target->complaints))
+		log_notice("host %s, controller %u: ends its controller %u, with which it has lost touch (Cross-Controller Reset)",
+		           s->who.name, s->cntlid, impacted->cntlid);
 	s->target->ccr_begun++;
 	ccr = base_zalloc(sizeof(*ccr));
 	ccr->source = s;
@@ -234,9 +235,10 @@ static void give_up(struct timer *t)
 {
 	struct nvmf_ccr *ccr = container_of(t, struct nvmf_ccr, timer);
 
-	log_warning("host %s, controller %u: the controller it wants to be ended has commands in the hands of a device for "
-	            "%u s: its Cross-Controller Reset has failed", ccr->source->who.name, ccr->source->cntlid,
-	            (unsigned)(CCR_GIVE_UP_NS / NS_PER_S));
+	if (log_may(&ccr->source->target->complaints))
+		log_warning("host %s, controller %u: the controller it wants to be ended has commands in the hands of a device "
+		            "for %u s: its Cross-Controller Reset has failed", ccr->source->who.name, ccr->source->cntlid,
+		            (unsigned)(CCR_GIVE_UP_NS / NS_PER_S));
 	end(ccr, NVME_CCRS_FAILED);
 }
 

@@ -210,8 +210,9 @@ static void quiesce_late(struct timer *t)
 {
 	struct nvmf_ctrlr *c = container_of(t, struct nvmf_ctrlr, quiesce);
 
-	log_warning("host %s, controller %u: has ended, and a device has had I/O of it in hand for %u ms since (CQT): "
-	            "nvmf_set_failover tells hosts to wait for longer", c->who.name, c->cntlid, c->target->cqt_ms);
+	if (log_may(&c->target->complaints))
+		log_warning("host %s, controller %u: has ended, and a device has had I/O of it in hand for %u ms since (CQT): "
+		            "nvmf_set_failover tells hosts to wait for longer", c->who.name, c->cntlid, c->target->cqt_ms);
 }
 
 static bool io_queues_gone(const struct nvmf_ctrlr *c)
