@@ -87,6 +87,7 @@ static void say_why_not(struct json_object *groups)
 
 			say_why(field_text(group, "name"),
 			        field_text(path, strcmp(field_text(path, "state"), "enabled") == 0 ? "note" : "why"));
+			say_why(field_text(group, "name"), field_text(field(path, "fence"), "waits"));
 		}
 	}
 }

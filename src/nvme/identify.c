@@ -65,6 +65,9 @@ void nvme_learn_ctrl(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl *id
 	info->crdt_100ms[1] = le16_get(id->crdt2);
 	info->crdt_100ms[2] = le16_get(id->crdt3);
 	info->cqt_ms = le16_get(id->cqt);
+	info->ciu = id->ciu;
+	info->cirn = le64_get(id->cirn);
+	info->ccrl = id->ccrl;
 	info->cmic = id->cmic;
 	info->cntrltype = id->cntrltype;
 	info->vwc = id->vwc;

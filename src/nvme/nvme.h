@@ -189,6 +189,8 @@ struct nvme_ctrlr_info {
 	char serial[21], model[41], firmware[9], subnqn[224];
 	bool discovery;
 	uint16_t vid, ssvid, oncs, oacs, fuses, kas_100ms, crdt_100ms[3], cqt_ms;
+	uint8_t ciu, ccrl;           /* which instance of its id it is, with cirn; resets of others it takes on: 0: none */
+	uint64_t cirn;
 	uint8_t ieee[3], cmic, cntrltype, vwc, anacap, anatt_s, lpa, aerl, mdts;
 	uint32_t version, oaes, ctratt, sgls, ana_groups_max, ana_groups; /* anagrpmax, nanagrpid */
 	uint32_t namespaces_max;                                          /* nn */

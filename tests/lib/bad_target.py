@@ -12,7 +12,7 @@ Steps, in the order in which a host takes them; every request has its own name a
 
     accept  icresp  connect  cap  vs  enable  csts  identify_ctrl  identify_ns  ns_list  ns_ids  set_queues
     set_features  get_features  log_page  aer  keep_alive  connect_io  read  write  flush  other_io
-    h2c (data arrives)  shutdown  property_get  property_set  identify
+    ccr (a reset of another controller)  h2c (data arrives)  shutdown  property_get  property_set  identify
     admin (all on an admin queue)  io (all on an I/O queue, but connect_io)
 
 What it can do at one is in bad_ways.py. Two targets that are given the same Disks are two paths to one subsystem. A
@@ -46,6 +46,12 @@ ANA_OPTIMIZED, ANA_NON_OPTIMIZED, ANA_INACCESSIBLE, ANA_LOST, ANA_CHANGING = 1, 
 NS_CHANGED, ANA_CHANGED, DISCOVERY_CHANGED = 0x040002, 0x0c0302, 0x70f002
 LOG_ERRORS, LOG_HEALTH, LOG_CHANGED_NS, LOG_ANA, LOG_DISCOVERY = 1, 2, 4, 12, 0x70
 FEATURE_QUEUES = 7
+ADMIN_CCR = 0x38
+
+
+def instance(cntlid):
+    """CIU and CIRN of a controller."""
+    return cntlid % 255 + 1, cntlid * 0x123456789abcdef & 0xffffffffffffffff
 
 
 class Gone(Exception):
@@ -80,6 +86,7 @@ class Disks:
         self.namespaces = {1: Namespace()} if namespaces is None else namespaces
         self.nqn, self.serial = nqn, serial
         self.next_cntlid = 1
+        self.reset = []                                          # controllers that were, by way of others
         self.lock = threading.Lock()
 
     def cntlid(self):
@@ -155,6 +162,8 @@ class BadTarget:
         self.ioccsz = fields.pop("ioccsz", 4 + IN_CAPSULE_BYTES // 16)
         self.crdt = fields.pop("crdt", (0, 0, 0))                # in 100 ms
         self.vwc = fields.pop("vwc", 1)
+        self.ccrl = fields.pop("ccrl", 0)                        # resets of other controllers; 0: it does none
+        self.cqt_ms = fields.pop("cqt_ms", 0)
         self.oncs = fields.pop("oncs", 0x0c)                     # Dataset Management, Write Zeroes
         self.ready_after_s = fields.pop("ready_after_s", 0)
         assert not fields, f"unknown: {', '.join(fields)}"
@@ -427,7 +436,7 @@ class Connection:
         if request.opcode == ADMIN_SET_FEATURES:
             return ("set_queues" if cdw10 & 0xff == FEATURE_QUEUES else "set_feature", "set_features", "admin")
         return ({ADMIN_GET_FEATURES: "get_features", ADMIN_GET_LOG_PAGE: "log_page", ADMIN_ASYNC_EVENT: "aer",
-                 ADMIN_KEEP_ALIVE: "keep_alive", ADMIN_ABORT: "abort"}.get(request.opcode, "other_admin"), "admin")
+                 ADMIN_KEEP_ALIVE: "keep_alive", ADMIN_ABORT: "abort", ADMIN_CCR: "ccr"}.get(request.opcode, "other_admin"), "admin")
 
     # --- doing it right ---
 
@@ -549,6 +558,7 @@ class Connection:
         struct.pack_into("<I", page, 92, 0x80000000 if self.is_discovery else 1 << 8 | 1 << 11)     # OAES
         page[111] = 2 if self.is_discovery else 1
         struct.pack_into("<HHH", page, 128, *t.crdt)
+        struct.pack_into("<BQ", page, 135, *instance(self.cntlid) if t.ccrl else (0, 0))
         page[258], page[259] = 3, 3                              # ACL, AERL
         page[261] = 4                                            # LPA: extended data
         struct.pack_into("<H", page, 320, 1)                     # KAS
@@ -560,6 +570,8 @@ class Connection:
         subnqn = (DISCOVERY_NQN if self.is_discovery else t.subnqn or t.nqn).encode()
         page[768:768 + len(subnqn)] = subnqn
         struct.pack_into("<IIHBB", page, 1792, t.ioccsz, 1, 0, 0, 1)
+        struct.pack_into("<H", page, 386, t.cqt_ms)
+        page[1807] = t.ccrl
         return Answer(data=bytes(page))
 
     def on_identify_ns(self, request):
@@ -593,6 +605,12 @@ class Connection:
 
     def on_abort(self, _):
         return Answer(value=1)                                   # was not aborted
+
+    def on_ccr(self, request):
+        icid, ciu = request.words[0] & 0xffff, request.words[0] >> 16 & 0xff
+        assert icid != self.cntlid and (ciu, request.words[2] | request.words[3] << 32) == instance(icid), "which one?"
+        self.target.disks.reset.append(icid)
+        return Answer(value=1)                                   # Immediate Reset Successful
 
     def on_log_page(self, request):
         page = request.words[0] & 0xff

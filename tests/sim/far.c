@@ -16,6 +16,8 @@ void far_make(struct far *f, struct media *m, uint32_t index, uint32_t addr_coun
 	*f = (struct far){ .media = m, .index = index, .addr_count = addr_count, .reactors = reactors };
 	f->core = daemon_core_make(reactors, 0);
 	f->in_capsule_bytes = (uint32_t)(sim_draw(3) * 4096);
+	f->ccr_limit = sim_chance(60) ? 1 + (uint8_t)sim_draw(4) : 0;
+	f->cqt_ms = sim_chance(60) ? (uint16_t)sim_draw(8000) : 0;
 	for (uint32_t n = 0; n < addr_count; n++) {
 		snprintf(text, sizeof(text), "10.0.%u.%u", index & 0xff, n + 1);
 		must(!net_addr_parse(NET_IPV4, text, "4420", &f->addrs[n], NULL));
@@ -39,6 +41,7 @@ static void begin(void *arg)
 
 	f->disk = media_export(f->media, f->reg, "far", &uuid);
 	f->target = nvmf_target_make(f->core, f->reg);
+	nvmf_set_failover(f->target, f->ccr_limit, f->cqt_ms);
 	f->step = 0;
 	f->change = (struct nvmf_change){ .target = f->target, .done = serve_step, .arg = f };
 	serve_step(&f->change);

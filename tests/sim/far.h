@@ -36,6 +36,9 @@ struct far {
 	struct nvmf_target *target;
 	struct nvmf_change change, other;
 	uint32_t step, in_capsule_bytes;
+	uint8_t ccr_limit;               /* what its controllers tell; 0: it resets none by way of others */
+	uint16_t cqt_ms;
+	uint64_t resets;                 /* that it has done, of processes that have ended */
 	bool busy;                       /* `other` is under way */
 	uint32_t deaths;
 };

@@ -403,13 +403,16 @@ static void fars_begin(struct world *w)
 	media_init(&w->media, 48 + sim_draw(64), 128, sim_chance(50) ? 4096 : 512);
 	w->media.lands = lands;
 	w->media.arg = w;
+	w->media.stubborn = sim_chance(60);
 	w->media.hold_percent = sim_chance(70) ? (uint32_t)sim_draw(60) : 0;
 	w->media.hold_ns_max = NS_PER_MS + sim_draw(w->keep_alive_ms * NS_PER_MS * 9 / 10);
 	w->oracle = oracle_make(w->media.blocks_max, w->media.block_size);
 	for (uint32_t i = 0; i < w->far_count; i++) {
 		far_make(&w->fars[i], &w->media, i, addrs, 1 + (uint32_t)sim_draw(2));
+		w->fars[i].cqt_ms = w->fars[0].cqt_ms;
 		far_start(&w->fars[i]);
 	}
+	w->media.hold_ns_max += w->fars[0].cqt_ms * NS_PER_MS * 9 / 10; /* as they say */
 	media_init(&w->healthy_media, 64, 64, 512);
 	w->healthy_oracle = oracle_make(64, 512);
 	far_make(&w->healthy, &w->healthy_media, 7, 1, 1);

@@ -62,7 +62,7 @@ static void time_is_up(struct timer *t)
 	struct media_io *ctx = container_of(t, struct media_io, timer);
 	struct bdev_io *io = ctx->io;
 	struct media *m = container_of(bdev_channel_bdev(io->ch), struct media_disk, bdev)->media;
-	bool fenced = !bdev_io_may_land(io), fails = !fenced && m->fail_percent && sim_chance(m->fail_percent);
+	bool fenced = !m->stubborn && !bdev_io_may_land(io), fails = !fenced && m->fail_percent && sim_chance(m->fail_percent);
 	bool is_done = !fenced && (!fails || sim_chance(50));
 
 	m->fenced += fenced;
@@ -95,6 +95,8 @@ static bool media_abort(struct bdev_channel *ch, struct bdev_io *io)
 {
 	struct media_io *ctx = io->device_ctx;
 
+	if (container_of(bdev_channel_bdev(ch), struct media_disk, bdev)->media->stubborn)
+		return false;
 	timer_stop(&ctx->timer);
 	bdev_io_done(io, BDEV_ST_ABORTED);
 	return true;

@@ -14,6 +14,7 @@ struct media {
 	uint64_t blocks, blocks_max;     /* now; there is room for so many */
 	uint32_t hold_percent;           /* how many I/Os it keeps, ... */
 	uint64_t hold_ns_max;            /* ... for up to so long */
+	bool stubborn;                   /* as disks are: what it has once it does, whoever has lost the right to it */
 	uint32_t fail_percent;           /* how many fail, some of them after they landed */
 	uint8_t *bytes;
 	/* A write, or zeroes (`data` NULL), of one block is about to land. */

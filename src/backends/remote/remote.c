@@ -29,6 +29,7 @@ void remote_opts_default(struct remote_opts *ret_opts)
 	*ret_opts = (struct remote_opts){
 		.keep_alive_timeout_ms = 10000, .bdev_retry_count = 3, .ctrlr_loss_timeout_sec = -1,
 		.reconnect_delay_sec = 2, .fast_io_fail_timeout_sec = 30, .reconnects_grow = true, .rr_min_io = 1,
+		.ccr = true,
 	};
 }
 
@@ -64,7 +65,7 @@ struct remote *remote_make(struct bdev_registry *reg)
 static void count_path(const struct remote_path *p, void (*fn)(const struct remote_path_counts *c, void *arg),
                        void *arg)
 {
-	struct remote_count_row ends[NVME_REASON_COUNT], io[REMOTE_LANE_COUNTER_COUNT];
+	struct remote_count_row ends[NVME_REASON_COUNT], io[REMOTE_LANE_COUNTER_COUNT + 3];
 	struct remote_path_counts c = {
 		.name = p->group->name, .traddr = p->where.traddr, .trsvcid = p->where.trsvcid,
 		.up = p->state == REMOTE_PATH_UP, .attempts = p->ctl->attempts_total, .connected = p->ctl->ups_total,
@@ -78,6 +79,9 @@ static void count_path(const struct remote_path *p, void (*fn)(const struct remo
 		for (uint32_t core = 0; core < remote_core_count(p->group->remote); core++)
 			io[i].value += remote_count_get(&p->lanes[core].counts[i]);
 	}
+	io[c.io_count++] = (struct remote_count_row){ "ccr_sent", p->ctl->ccr_sent };
+	io[c.io_count++] = (struct remote_count_row){ "ccr_done", p->ctl->ccr_done };
+	io[c.io_count++] = (struct remote_count_row){ "waited_out", p->ctl->waited_out };
 	for (uint32_t core = 0; core < remote_core_count(p->group->remote); core++)
 		c.outstanding += remote_count_get(&p->lanes[core].outstanding);
 	fn(&c, arg);

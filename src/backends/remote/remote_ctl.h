@@ -17,6 +17,23 @@ struct remote_path_wait {
 	void (*done)(struct remote_path_wait *w, const struct err *e);
 };
 
+/* Which controller a life was one of; ciu 0: one that cannot be named. */
+struct remote_instance {
+	uint16_t cntlid;
+	uint8_t ciu;
+	uint64_t cirn;
+};
+
+/* A life that has ended and left something in limbo. */
+struct remote_life {
+	uint32_t life;
+	uint64_t due_ns;                /* nothing of it can land any more */
+	struct remote_instance who;
+	struct remote_fence_ask *ask;   /* a controller is being asked to end it */
+	uint32_t tried;                 /* bits: paths whose controllers will not, or say nothing */
+	uint64_t look_ns;               /* not asked again before */
+};
+
 struct remote_path_ctl {
 	struct remote_path *path;
 	uint8_t want;                   /* enum remote_want */
@@ -24,7 +41,7 @@ struct remote_path_ctl {
 	uint64_t granted_ns;            /* when the attempt's time began to count */
 	bool standing;                  /* a failed attempt is followed by another; else it was the only one */
 	bool was_up, at_once;           /* at_once: the next attempt does not wait */
-	bool ana_stale, ns_stale;       /* to be read again when what is being read has come */
+	bool ana_stale, ns_stale, ccr_stale;       /* to be read again when what is being read has come */
 	bool take_stale;                /* what is known may make disks now: one that was in the way has gone */
 	uint64_t looked_ns;             /* when the last look began */
 	struct timer look_soon;         /* what I/O was answered with asks for one, but not again and again */
@@ -45,8 +62,12 @@ struct remote_path_ctl {
 	struct remote_turn turn;
 	struct timer delay, expiry, limbo;
 	struct list firsts, resets, offs, ends; /* remote_path_wait: next attempt's end; off; gone */
-	struct { uint32_t life; uint64_t due_ns; } lives[REMOTE_LIVES_MAX];
+	struct remote_life lives[REMOTE_LIVES_MAX];
 	uint32_t life_count;
+	struct remote_instance who;     /* the controller that is, or was last, connected */
+	struct timer fence;
+	uint32_t asks_out;              /* struct remote_fence_ask */
+	uint64_t ccr_sent, ccr_done, waited_out; /* lives: asked for; ended so; released when their time was over */
 	bool replaying;
 	uint32_t replaying_life;
 	struct nvme_path *alternates;   /* failover: addresses that take their turn */
@@ -176,6 +197,14 @@ void remote_path_look_ended(struct remote_path *p);
 void remote_lives_ended(struct remote_path *p);
 /* Release what is due, or all when limbo_over; a path that is gone goes on when nothing is left. */
 void remote_lives_look(struct remote_path *p);
+
+/* --- remote_fence.c ---------------------------------------------------------------------------------------- */
+
+/* Ask for the end of what is in limbo, as far as somebody can be asked now. */
+void remote_fence_look(struct remote_path *p);
+void remote_fence_path_up(struct remote_path *via);
+/* A controller says that a reset is over. */
+void remote_fence_told(struct remote_path *via);
 
 /* --- remote_scan.c ------------------------------------------------------------------------------------------- */
 

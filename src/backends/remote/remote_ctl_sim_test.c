@@ -28,6 +28,9 @@
 #define ADDRESSES 3u
 #define NAMESPACES 4u
 #define LIVE_MAX 512u
+#define KEEP_ALIVE_MS 1000u
+#define FENCED_MAX 65536u
+#define LIVES_KEPT 64u
 
 struct nvme_host {
 	uint32_t ctrlrs;
@@ -53,6 +56,7 @@ struct nvme_ctrlr {
 	struct nvme_log_read *log;
 	struct nvme_ctrlr_info info;
 	struct nvme_ns_info ns[NAMESPACES];
+	struct list resets;             /* struct fake_reset: that are asked for */
 	bool silent;                    /* nothing but its deadline ends what it is asked */
 	struct timer step, log_timer, scan_timer, trouble;
 	struct list link;
@@ -73,6 +77,8 @@ static struct world {
 	struct subsystem subs[GROUPS];
 	struct list ctrlrs;
 	const void *live[LIVE_MAX];     /* paths that lanes know */
+	uint64_t fenced[FENCED_MAX];    /* CIRNs of controllers of which nothing can land, as somebody was told */
+	uint32_t fenced_count, resets;
 	uint32_t live_count, waits, told, unanswered, ups, disks, stopped;
 	struct timer act;
 	uint32_t actions;
@@ -135,7 +141,11 @@ struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *
 	*c = (struct nvme_ctrlr){ .host = h, .ready = ready, .gone = gone, .arg = arg };
 	memcpy(c->info.subnqn, path->subnqn, sizeof(c->info.subnqn));
 	c->info.cntlid = (uint16_t)(1 + sim_draw(100));
-	c->info.keep_alive_ms = 1000;
+	c->info.keep_alive_ms = KEEP_ALIVE_MS;
+	c->info.ciu = sim_chance(90) ? (uint8_t)(1 + sim_draw(255)) : 0;
+	c->info.cirn = core_random_u64();
+	c->info.ccrl = sim_chance(70) ? 4 : 0;
+	list_init(&c->resets);
 	c->info.cmic = sim_chance(60) ? NVME_CMIC_ANA : 0;
 	c->info.max_io_bytes = sim_chance(90) ? 1 << 20 : 1 << 16;
 	c->silent = w.subs[group_of(path->subnqn)].down ? sim_chance(50) : sim_chance(10);
@@ -247,6 +257,76 @@ void nvme_ctrlr_on_event(struct nvme_ctrlr *c, nvme_event_fn *fn, void *arg)
 
 /* --- what it is asked --- */
 
+/* A reset of another controller. */
+struct fake_reset {
+	struct list link;
+	struct nvme_op *op;
+	struct timer timer;
+	bool again;
+};
+
+static void fence(uint64_t cirn)
+{
+	must(w.fenced_count < FENCED_MAX);
+	w.fenced[w.fenced_count++] = cirn;
+}
+
+static bool is_fenced(uint64_t cirn)
+{
+	for (uint32_t i = 0; i < w.fenced_count; i++)
+		if (w.fenced[i] == cirn)
+			return true;
+	return false;
+}
+
+static void end_reset(struct fake_reset *r, uint16_t status, uint32_t dw0)
+{
+	struct nvme_op *op = r->op;
+
+	timer_stop(&r->timer);
+	list_del(&r->link);
+	free(r);
+	nvme_cqe_set_status(&op->cpl, status);
+	op->cpl.dw0 = le32_of(dw0);
+	op->done(op);
+}
+
+static void reset_due(struct timer *t)
+{
+	struct fake_reset *r = container_of(t, struct fake_reset, timer);
+	uint64_t dice = sim_draw(100);
+
+	if (dice < 45) {
+		w.resets++;
+		fence(le64_get(r->op->cmd.ccr.cirn));
+		end_reset(r, NVME_SC_SUCCESS, 1);
+	} else if (dice < 60) {
+		end_reset(r, NVME_SC_SUCCESS, 0);
+	} else if (dice < 80) {
+		end_reset(r, sim_chance(50) ? NVME_SC_CCR_IN_PROGRESS : NVME_SC_CCR_LIMIT_EXCEEDED, 0);
+	} else {
+		end_reset(r, NVME_SC_INVALID_CTRL_ID | NVME_SC_DNR, sim_chance(50));
+	}
+}
+
+void nvme_ctrlr_submit_admin(struct nvme_ctrlr *c, struct nvme_op *op)
+{
+	struct fake_reset *r = base_zalloc(sizeof(*r));
+
+	must(c->state == FAKE_READY && c->info.ccrl && op->cmd.opc == NVME_ADMIN_CROSS_CTRL_RESET);
+	must(op->cmd.ccr.ciu && le64_get(op->cmd.ccr.cirn) != c->info.cirn);
+	r->op = op;
+	list_add_tail(&c->resets, &r->link);
+	if (sim_chance(90)) /* or it is never answered */
+		timer_start(&r->timer, draw_ms(sim_chance(80) ? 100 : 9000), reset_due);
+}
+
+static void end_resets(struct nvme_ctrlr *c)
+{
+	list_each_safe(l, &c->resets)
+		end_reset(list_entry(l, struct fake_reset, link), NVME_SC_HOST_PATH_ERROR, 0);
+}
+
 static void end_log(struct nvme_ctrlr *c, bool well)
 {
 	struct nvme_log_read *r = c->log;
@@ -323,6 +403,8 @@ static void disable_due(struct timer *t)
 	struct err e = { 0 };
 	bool well = sim_chance(70);
 
+	if (well)
+		fence(c->info.cirn);
 	if (!well)
 		err_set(&e, -ETIMEDOUT, "fake: it does not become disabled");
 	c->disable_done(c, well ? NULL : &e, c->disable_arg);
@@ -350,6 +432,7 @@ static void free_ctrlr(struct nvme_ctrlr *c)
 	list_del(&c->link);
 	if (c->log)
 		end_log(c, false);
+	end_resets(c);
 	c->host->ctrlrs--;
 	free(c);
 	closed(arg);
@@ -394,6 +477,10 @@ struct fake_lanes {
 	struct timer replay_timer;
 	void (*replay_done)(struct remote_path *p);
 	uint32_t replayed;
+	struct ended {                  /* what left something in limbo, and when */
+		uint32_t life;
+		uint64_t at_ns, cirn;
+	} ended[LIVES_KEPT];
 };
 
 static struct fake_lanes *lanes_of(struct remote_path *p)
@@ -458,8 +545,12 @@ static void is_down(struct timer *t)
 {
 	struct fake_lanes *f = container_of(t, struct fake_lanes, timer);
 
-	f->busy = f->up = f->early = false;
 	f->path->left_in_limbo = (uint32_t)sim_draw(2);
+	if (!f->path->left_in_limbo) /* of older lives, too */
+		memset(f->ended, 0, sizeof(f->ended));
+	else if (f->up)
+		f->ended[f->path->life % LIVES_KEPT] = (struct ended){ f->path->life, reactor_now_ns(), f->path->ctl->who.cirn };
+	f->busy = f->up = f->early = false;
 	f->done(f->path);
 }
 
@@ -486,6 +577,12 @@ void remote_lanes_replay(struct remote_path *p, uint32_t life, void (*done)(stru
 	struct fake_lanes *f = lanes_of(p);
 
 	must(!f->replaying && life > f->replayed && life <= p->life);
+	for (uint32_t i = 0; i < LIVES_KEPT && !p->ctl->limbo_over; i++) {
+		const struct ended *e = &f->ended[i];
+
+		must(!e->life || e->life <= f->replayed || e->life > life || is_fenced(e->cirn) ||
+		     reactor_now_ns() - e->at_ns >= 2 * KEEP_ALIVE_MS * NS_PER_MS);
+	}
 	f->replayed = life;
 	f->replaying = true;
 	f->replay_done = done;
@@ -761,7 +858,7 @@ static bool stopped(void *arg)
 static void any_order_of_events(void **state)
 {
 	struct core_opts opts = { .cpus = "[0,1]" };
-	uint32_t ups = 0;
+	uint32_t ups = 0, resets = 0;
 
 	log_set_level(LOG_ERROR);
 	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
@@ -781,10 +878,11 @@ static void any_order_of_events(void **state)
 			         w.live_count);
 		sim_as(core_control(w.core), end, NULL);
 		ups += w.ups;
+		resets += w.resets;
 		core_free(w.core);
 		sim_end();
 	}
-	assert_true(ups > SEEDS); /* it was about something */
+	assert_true(ups > SEEDS && resets > SEEDS / 4); /* it was about something */
 }
 
 int main(void)

@@ -23,6 +23,7 @@ void remote_lives_ended(struct remote_path *p)
 	struct remote_path_ctl *ctl = p->ctl;
 	bool at_once = ctl->fenced || p->group->remote->opts.write_replay_immediate;
 	uint64_t due_ns = reactor_now_ns() + (at_once ? 0 : safe_after_ns(p));
+	struct remote_instance who = ctl->who;
 
 	if (!p->left_in_limbo && !ctl->replaying) { /* nor of an older life */
 		ctl->life_count = 0;
@@ -31,16 +32,18 @@ void remote_lives_ended(struct remote_path *p)
 	}
 	/* A fence is of this life's controller only: older lives were other controllers' of the target, and keep
 	 * their time. */
-	if (ctl->life_count == REMOTE_LIVES_MAX) /* the newest two together, when both are safe */
+	if (ctl->life_count == REMOTE_LIVES_MAX) { /* the newest two together, when both are safe */
 		due_ns = max_u64(due_ns, ctl->lives[--ctl->life_count].due_ns);
-	ctl->lives[ctl->life_count].life = p->life;
-	ctl->lives[ctl->life_count].due_ns = due_ns;
-	ctl->life_count++;
+		who = (struct remote_instance){ 0 };
+	}
+	ctl->lives[ctl->life_count++] = (struct remote_life){ .life = p->life, .due_ns = due_ns, .who = who };
 	remote_lives_look(p);
+	remote_fence_look(p);
 }
 
 static void limbo_due(struct timer *t)
 {
+	container_of(t, struct remote_path_ctl, limbo)->waited_out++;
 	remote_lives_look(container_of(t, struct remote_path_ctl, limbo)->path);
 }
 

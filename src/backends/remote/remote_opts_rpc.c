@@ -19,6 +19,7 @@ struct set {
 	bool warm_connections;
 	char *reservations;
 	char *write_replay;
+	bool ccr;
 	struct remote_multipath_args multipath_opts;
 	struct rpc_texts dhchap_digests, dhchap_dhgroups;
 };
@@ -66,6 +67,9 @@ static const struct rpc_param set_params[] = {
 	          .doc = "A write whose connection ended may still land: it goes out again when the target's limits "
 		"exclude that "
 	                 "(safe), or at once, as Linux does."),
+	RPC_PARAM(struct set, ccr, .fallback = "true",
+	          .doc = "Before that time, have a lost controller ended by another one of its subsystem (Cross-Controller "
+	                 "Reset), where targets can."),
 	RPC_PARAM(struct set, warm_connections,
 	          .doc = "Cores that do not use a controller yet keep a connection to it that only has to log in."),
 	RPC_PARAM(struct set, reservations, .choices = reservers,
@@ -153,6 +157,7 @@ static int opts_from(struct rpc_call *call, const struct set *a, struct remote_o
 	TAKE(generate_uuids);
 	TAKE(enable_flush);
 	TAKE(warm_connections);
+	TAKE(ccr);
 #undef TAKE
 	if (a->keep_alive_timeout_ms)
 		o->keep_alive_timeout_ms = a->keep_alive_timeout_ms;

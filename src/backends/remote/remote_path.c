@@ -197,6 +197,7 @@ static uint64_t align_up_by(uint64_t ms, uint32_t step_ms)
 static void learn(struct remote_path_ctl *ctl, const struct nvme_ctrlr_info *info)
 {
 	ctl->last_cntlid = info->cntlid;
+	ctl->who = (struct remote_instance){ .cntlid = info->cntlid, .ciu = info->ciu, .cirn = info->cirn };
 	/* In steps of its own: a target may round up what we asked for. */
 	ctl->kato_ms = (uint32_t)min_u64(align_up_by(info->keep_alive_ms, info->kas_100ms * 100u), UINT32_MAX);
 	ctl->cqt_ms = info->cqt_ms;
@@ -280,6 +281,7 @@ void remote_path_scanned(struct remote_path *p)
 	remote_lanes_up(p, &login);
 	remote_keys_up(p);
 	remote_group_changed(p->group);
+	remote_fence_path_up(p);
 	remote_path_tell(&ctl->firsts, NULL);
 	remote_path_tell(&ctl->resets, NULL);
 }
@@ -646,9 +648,11 @@ static void path_free(struct remote_wait *w)
 	struct remote_injection *i, *next;
 
 	assert(!p->ctrlr && !ctl->life_count && !ctl->replaying && !ctl->proving && !ctl->old_key_count);
+	assert(!ctl->asks_out);
 	timer_stop(&ctl->delay);
 	timer_stop(&ctl->expiry);
 	timer_stop(&ctl->limbo);
+	timer_stop(&ctl->fence);
 	remote_lanes_fini(p);
 	for (i = atomic_load(&p->injections); i; i = next) {
 		next = i->next;
@@ -690,7 +694,7 @@ static void end_now(struct remote_path *p)
 		remote_lives_look(p);
 		return;
 	}
-	if (ctl->freeing || ctl->life_count || ctl->replaying || ctl->reading || ctl->proving)
+	if (ctl->freeing || ctl->life_count || ctl->replaying || ctl->reading || ctl->proving || ctl->asks_out)
 		return;
 	ctl->freeing = true;
 	ctl->unpublished.done = path_free;

@@ -59,6 +59,7 @@ struct remote_opts {
 	bool enable_flush;                      /* SPDK's; see remote.md */
 	bool write_replay_immediate;            /* a write whose fate is unknown goes out again at once,
 		as Linux does */
+	bool ccr;                               /* lost controllers are ended by others of their subsystem */
 	bool reservations_at_target;            /* of hosts that use a disk; one host at a time */
 	bool warm_connections;                  /* cores that have not used a path yet keep a connection to it */
 	enum remote_policy policy;

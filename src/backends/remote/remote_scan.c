@@ -17,12 +17,14 @@ const char remote_product[] = "NVMe disk";
 
 #define FLBAS_EXTENDED (1u << 4)
 #define LOOKS_APART_NS (100 * NS_PER_MS)
+#define CCR_LOG_BYTES 4096u
 #define TAKE_AT_ONCE 8u                 /* namespaces in one pass */
 
 static void event(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_page, void *arg);
 static void look_begins(struct remote_path *p);
 static void look(struct remote_path *p);
 static void changed_list_read(struct nvme_log_read *r);
+static void ccr_log_read(struct nvme_log_read *r);
 static void scanned_again(struct nvme_ctrlr *c, const struct err *e, void *arg);
 static void ana_read(struct remote_path *p);
 static void take_namespaces(struct remote_path *p);
@@ -44,7 +46,7 @@ void remote_scan_begin(struct remote_path *p)
 {
 	struct remote_path_ctl *ctl = p->ctl;
 
-	ctl->ns_stale = ctl->ana_stale = ctl->take_stale = false;
+	ctl->ns_stale = ctl->ana_stale = ctl->take_stale = ctl->ccr_stale = false;
 	nvme_ctrlr_on_event(p->ctrlr, event, p);
 	look_begins(p);
 	take_namespaces(p);
@@ -69,6 +71,10 @@ static void event(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_
 		p->ctl->ns_stale = true;
 	else if (value == NVME_AER_NOTICE_ANA)
 		p->ctl->ana_stale = true;
+	else if (value == NVME_AER_NOTICE_CCR_COMPLETED)
+		p->ctl->ccr_stale = true;
+	if (p->ctl->ccr_stale)
+		remote_fence_told(p);
 	look(p);
 }
 
@@ -109,6 +115,19 @@ static void look_begins(struct remote_path *p)
 	remote_path_look_began(p);
 }
 
+static void read_log(struct remote_path *p, uint8_t lid, uint8_t lsp, uint32_t len,
+                     void (*done)(struct nvme_log_read *r))
+{
+	struct remote_path_ctl *ctl = p->ctl;
+
+	ctl->reading = true;
+	ctl->log_round = ctl->look_round;
+	ctl->page = base_zalloc(len);
+	ctl->log = (struct nvme_log_read){ .lid = lid, .lsp = lsp, .nsid = NVME_NSID_ALL, .buf = ctl->page, .len = len,
+	                                   .done = done, .arg = p };
+	nvme_ctrlr_get_log(p->ctrlr, &ctl->log);
+}
+
 /* One look at a time; what becomes stale meanwhile is looked at again afterwards. */
 static void look(struct remote_path *p)
 {
@@ -119,13 +138,7 @@ static void look(struct remote_path *p)
 	if (ctl->ns_stale) {
 		ctl->ns_stale = false;
 		look_begins(p);
-		ctl->reading = true;
-		ctl->log_round = ctl->look_round;
-		ctl->page = base_zalloc(sizeof(struct nvme_ns_list));
-		ctl->log = (struct nvme_log_read){ .lid = NVME_LOG_CHANGED_NS, .nsid = NVME_NSID_ALL, .buf = ctl->page,
-		                                   .len = sizeof(struct nvme_ns_list), .done = changed_list_read,
-			.arg = p };
-		nvme_ctrlr_get_log(p->ctrlr, &ctl->log);
+		read_log(p, NVME_LOG_CHANGED_NS, 0, sizeof(struct nvme_ns_list), changed_list_read);
 	} else if (ctl->take_stale) {
 		ctl->take_stale = false;
 		look_begins(p);
@@ -134,7 +147,29 @@ static void look(struct remote_path *p)
 		ctl->ana_stale = false;
 		look_begins(p);
 		remote_ana_read(p, ana_read);
+	} else if (ctl->ccr_stale) {
+		ctl->ccr_stale = false;
+		look_begins(p);
+		read_log(p, NVME_LOG_CROSS_CTRL_RESET, NVME_LOG_CCR_LSP_RMC, CCR_LOG_BYTES, ccr_log_read);
 	}
+}
+
+/* What it says was asked for already; this lets the controller tell of the next one, and forget those that are over. */
+static void ccr_log_read(struct nvme_log_read *r)
+{
+	struct remote_path *p = r->arg;
+	struct remote_path_ctl *ctl = p->ctl;
+
+	ctl->reading = false;
+	free(ctl->page);
+	ctl->page = NULL;
+	if (ctl->log_round != ctl->look_round) {
+		remote_path_look(p);
+		return;
+	}
+	ctl->looking = false;
+	remote_path_look_ended(p);
+	look(p);
 }
 
 /* Reading it lets the controller tell of the next change; what is in it says less than looking at all of them. */

@@ -3,6 +3,7 @@
 #include "backends/remote/remote_rpc_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* --- bdev_nvme_get_controllers ------------------------------------------------------------------------------- */
 
@@ -40,6 +41,25 @@ static void add_counters(struct json_object *o, const struct remote_path *p)
 			json_add_u64(reasons, nvme_reason_name(k), p->reasons[k]);
 }
 
+static void add_fence(struct json_object *o, const struct remote_path *p)
+{
+	const struct remote_path_ctl *ctl = p->ctl;
+	uint64_t now = reactor_now_ns(), due = ctl->life_count ? ctl->lives[ctl->life_count - 1].due_ns : 0;
+	struct json_object *f = json_add_object(o, "fence");
+	char text[160];
+
+	json_add_u64(f, "ccr_sent", ctl->ccr_sent);
+	json_add_u64(f, "ccr_done", ctl->ccr_done);
+	json_add_u64(f, "waited_out", ctl->waited_out);
+	if (due <= now)
+		return;
+	snprintf(text, sizeof(text), "writes of a connection that was lost wait until they cannot land any more: %s%llu ms",
+	         ctl->asks_out ? "another path's controller is asked to reset theirs; at most " : "for ",
+	         (unsigned long long)((due - now) / NS_PER_MS));
+	json_add_text(f, "waits", text);
+	json_add_u64(f, "waits_ms", (due - now) / NS_PER_MS);
+}
+
 static void add_path(struct json_object *o, const struct remote_path *p)
 {
 	struct json_object *host, *list;
@@ -64,6 +84,7 @@ static void add_path(struct json_object *o, const struct remote_path *p)
 	if (p->state == REMOTE_PATH_UP && !p->ctl->usable_count)
 		json_add_text(o, "note", p->ctl->ns_count ? "it has no namespace that can be used; the log says why" :
 		                                            "it has no namespace for this host");
+	add_fence(o, p);
 	add_counters(o, p);
 }
 
