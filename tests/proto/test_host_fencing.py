@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A write whose path was lost goes out again when the first one cannot land any more: when the target has reset the lost
-controller by way of another one (Cross-Controller Reset), or when the time is over in which it may."""
+"""A write whose path was lost goes out again when the first one cannot land any more: when the target has reset the
+lost controller by way of another one (Cross-Controller Reset), or when the time is over in which it may."""
 import os
 import time
 

@@ -62,7 +62,8 @@ static void time_is_up(struct timer *t)
 	struct media_io *ctx = container_of(t, struct media_io, timer);
 	struct bdev_io *io = ctx->io;
 	struct media *m = container_of(bdev_channel_bdev(io->ch), struct media_disk, bdev)->media;
-	bool fenced = !m->stubborn && !bdev_io_may_land(io), fails = !fenced && m->fail_percent && sim_chance(m->fail_percent);
+	bool fenced = !m->stubborn && !bdev_io_may_land(io);
+	bool fails = !fenced && m->fail_percent && sim_chance(m->fail_percent);
 	bool is_done = !fenced && (!fails || sim_chance(50));
 
 	m->fenced += fenced;
