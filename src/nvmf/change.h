@@ -34,6 +34,8 @@ struct nvmf_work {
 	struct nvmf_ns_opts ns_opts;
 	char bdev_name[256];
 	struct nvmf_referral_opts referral;
+	struct nvmf_await *awaits;        /* on every core: await.c */
+	uint32_t awaits_out;
 	const struct nvmf_transport_ops *ops;
 	struct nvmf_transport *transport; /* to be removed */
 	struct nvmf_transport_opts tr_opts;
@@ -79,5 +81,6 @@ enum seq_result nvmf_step_publish(struct seq *s);
 enum seq_result nvmf_step_tell(struct seq *s);
 enum seq_result nvmf_step_disconnect(struct seq *s);
 enum seq_result nvmf_step_wait_ns(struct seq *s);
+enum seq_result nvmf_step_await_host(struct seq *s); /* w->host's commands in w->ns[0], if there is one */
 
 #endif

@@ -395,13 +395,22 @@ static int build_show_ns(struct nvmf_work *w, struct err *e)
 		nvmf_subsystem_show_ns(s, w->nsid, w->host);
 	else if (!w->allow && at >= 0)
 		nvmf_subsystem_unshow_ns(s, w->nsid, (uint32_t)at);
+	if (!w->allow)
+		nvmf_work_add_ns(w, s->ns[w->nsid - 1]);
 	return 0;
 }
 
+static const struct seq_step show_ns_steps[] = {
+	{ "build the next version",        nvmf_step_build,      nvmf_undo_build },
+	{ "publish",                       nvmf_step_publish,    NULL },
+	{ "tell hosts",                    nvmf_step_tell,       NULL },
+	{ "wait for its host's commands",  nvmf_step_await_host, NULL },
+};
+
 void nvmf_show_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, const char *host_nqn, bool visible)
 {
-	struct nvmf_work *w = nvmf_work_make(c, visible ? "show namespace" : "hide namespace", tell_steps,
-	                                     ARRAY_SIZE(tell_steps));
+	struct nvmf_work *w = nvmf_work_make(c, visible ? "show namespace" : "hide namespace", show_ns_steps,
+	                                     ARRAY_SIZE(show_ns_steps));
 
 	nvmf_work_text(w->nqn, sizeof(w->nqn), nqn);
 	nvmf_work_text(w->host, sizeof(w->host), host_nqn);

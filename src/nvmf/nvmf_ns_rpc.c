@@ -189,7 +189,7 @@ static const struct rpc_method methods[] = {
 	RPC_METHOD("nvmf_ns_add_host", struct ns_host, ns_host_params, handle_ns_add_host,
 	           CHANGES, .doc = "Let a host see a namespace that was added with no_auto_visible; it is told."),
 	RPC_METHOD("nvmf_ns_remove_host", struct ns_host, ns_host_params, handle_ns_remove_host,
-	           CHANGES, .doc = "Hide a namespace from a host again; it is told, and its next commands are refused."),
+	           CHANGES, .doc = "Hide a namespace from a host again; it is told, and its last commands are waited for."),
 	RPC_METHOD("nvmf_subsystem_set_ns_ana_group", struct ns_group, ns_group_params, handle_set_ns_group,
 	           CHANGES, .doc = "Put a namespace into another ANA group; hosts are told."),
 };

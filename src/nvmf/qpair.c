@@ -86,7 +86,7 @@ bool nvmf_req_parse(struct nvmf_req *req)
 	req->cpl = (struct nvme_cqe){ 0 };
 	req->data = NVMF_DATA_NONE;
 	req->may_lend = req->may_consume = req->parks = false;
-	req->lent = req->consumed = req->executing = req->finishing = req->preempted = false;
+	req->lent = req->consumed = req->executing = req->finishing = req->preempted = req->awaited = false;
 	req->data_len = req->sent_len = 0;
 	req->lend_iovs_max = 0;
 	req->iov_count = req->iov_max = 0;
@@ -157,6 +157,8 @@ void nvmf_req_finish(struct nvmf_req *req)
 	req->executing = false;
 	req->finishing = true;
 	list_del(&req->link);
+	if (unlikely(req->awaited))
+		nvmf_awaits_look(qp->nc);
 	qp->work++;
 	if (unlikely(qp->aborts))
 		nvmf_abort_victim_done(req);

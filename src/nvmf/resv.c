@@ -309,7 +309,10 @@ static void each_of_party(struct resv_listener *l, struct bdev *b, uint32_t part
 
 static void note_event(struct nvmf_ctrlr *c, uint32_t nsid, void *arg)
 {
-	note(c, nsid, *(const uint8_t *)arg);
+	const struct nvmf_subsystem *s = c->target->config->subs[c->sub_id];
+
+	if (nvmf_subsystem_shows(s, nsid, c->who.name))
+		note(c, nsid, *(const uint8_t *)arg);
 }
 
 static void heard(struct resv_listener *l, struct bdev *b, uint32_t party, enum resv_event event)

@@ -64,6 +64,7 @@ struct nvmf_core {
 	struct nvmf_subsystem **subs;     /* by id, as this core's version has them */
 	struct nvmf_config *config;       /* the version itself */
 	struct list qpairs;
+	struct list awaits;               /* for commands that end: await.c */
 	uint64_t last_qpair_id;
 	struct queue done;                /* struct nvmf_req.done_link: answers that are ready */
 	struct defer done_defer;
@@ -200,6 +201,7 @@ uint64_t nvmf_place_id(struct nvmf_core *nc);                              /* fo
 /* A device said that it goes away, or has another size. */
 void nvmf_change_ns_gone(struct nvmf_ns *ns);
 void nvmf_change_ns_resized(struct nvmf_ns *ns);
+void nvmf_awaits_look(struct nvmf_core *nc);                               /* one that was waited for ended */
 void nvmf_transitions_drop(struct nvmf_target *t);                         /* they will not end any more */
 
 /* --- controllers --------------------------------------------------------------------------------------------- */

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Namespaces that only some hosts see."""
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gantry import NQN, RpcError
-from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_IDENTIFY, INVALID_NAMESPACE, IO_READ, OK, Host, must, rw, sqe
+from gantry import NQN, RpcError, wait_until
+from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_IDENTIFY, INVALID_NAMESPACE, IO_READ, IO_WRITE, OK, Host, must, rw, sqe
 from test_nvme_aer import NS_CHANGED, active, changed, listen
 
 HOST_A = "nqn.2014-08.org.nvmexpress:uuid:aaaaaaaa-0000-4000-8000-000000000001"
@@ -71,6 +72,28 @@ def test_only_who_is_meant_is_told(daemon, hidden):
         assert not_told not in b.admin.done
         daemon.rpc("nvmf_subsystem_remove_ns", nqn=NQN, nsid=1)
         assert is_told(b, not_told) and changed(b) == [1]
+
+
+def test_what_the_host_has_begun_is_waited_for(daemon):
+    """A write of the host could land when its disk is somebody else's already; nobody else's I/O may be waited for."""
+    served = daemon.serve(daemon.malloc("disk0", mib=16))
+    daemon.malloc("disk1", mib=16)
+    daemon.rpc("bdev_error_create", base_name="disk1")
+    daemon.rpc("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "EE_disk1", "no_auto_visible": True,
+                                                           "hosts": [HOST_A, HOST_B]})
+    with Host(served.port, NQN, hostnqn=HOST_A) as a, Host(served.port, NQN, hostnqn=HOST_B) as b:
+        daemon.rpc("bdev_error_inject_error", name="EE_disk1", io_type="write", error_type="pending", num=2)
+        held = a.io.submit(rw(IO_WRITE, 0, 8, nsid=2), bytes(4096))
+        b.io.submit(rw(IO_WRITE, 0, 8, nsid=2), bytes(4096))
+        assert a.io.read(0, 8, nsid=2) and b.io.read(0, 8, nsid=2)           # both writes are with the device
+        with ThreadPoolExecutor(1) as pool:
+            hiding = pool.submit(hide, daemon, HOST_A)
+            wait_until(lambda: read_status(a, 2) == INVALID_NAMESPACE, "the namespace to be hidden")
+            hide(daemon, HOST_A[:-1] + "9")                                  # waits for nobody
+            assert a.io.read(0, 8) and b.io.read(0, 8, nsid=2) and not hiding.done()
+            daemon.rpc("bdev_error_resume_pending", name="EE_disk1")
+            hiding.result(30)
+        assert a.io.wait(held).status == OK
 
 
 def test_what_was_hidden_goes_with_its_namespace(daemon, hidden):

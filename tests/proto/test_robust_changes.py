@@ -8,7 +8,7 @@ import pytest
 
 from gantry import Daemon, RpcError, free_port, wait_until
 from load import Load, connections
-from nvme_tcp import CAP, DISCOVERY_NQN, IO_READ, Conn, Ended, Host, must, rw
+from nvme_tcp import CAP, DISCOVERY_NQN, IO_READ, IO_WRITE, Conn, Ended, Host, must, rw
 
 ROUNDS = 20
 NQN2 = "nqn.2016-06.io.gantry:changing"
@@ -131,3 +131,47 @@ def test_transports_come_and_go(daemon):
         assert daemon.rpc("nvmf_get_transports") == [] and connections(daemon) == 0
     with pytest.raises(RpcError, match="there is no transport 'TCP'"):
         daemon.rpc("nvmf_delete_transport", trtype="TCP")
+
+
+def changes_of_access(daemon, served, port):
+    """Each of them, and back."""
+    nqn, where = served.nqn, daemon.address(served.port)
+    host = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000007"
+    ana = {"nqn": nqn, "listen_address": where}
+    new = {"nqn": nqn, "listen_address": daemon.address(port)}
+    yield "nvmf_subsystem_add_ns", {"nqn": nqn, "namespace": {"bdev_name": "other", "nsid": 2, "no_auto_visible": True}}
+    yield "nvmf_ns_add_host", {"nqn": nqn, "nsid": 2, "host": host}
+    yield "nvmf_subsystem_listener_set_ana_state", {**ana, "ana_state": "inaccessible", "anagrpid": 2}
+    yield "nvmf_subsystem_set_ns_ana_group", {"nqn": nqn, "nsid": 2, "anagrpid": 5}
+    yield "nvmf_subsystem_listener_set_ana_state", {**ana, "ana_state": "optimized", "anagrpid": 5, "transition_sec": 1}
+    yield "nvmf_subsystem_listener_set_ana_state", {**ana, "ana_state": "non_optimized", "anagrpid": 1}
+    yield "nvmf_subsystem_add_listener", new
+    yield "nvmf_subsystem_add_host", {"nqn": nqn, "host": host}
+    yield "nvmf_discovery_add_referral", {"address": daemon.address(port)}
+    yield "nvmf_ns_remove_host", {"nqn": nqn, "nsid": 2, "host": host}
+    yield "nvmf_subsystem_remove_host", {"nqn": nqn, "host": host}
+    yield "nvmf_discovery_remove_referral", {"address": daemon.address(port)}
+    yield "nvmf_subsystem_remove_listener", new
+    yield "nvmf_subsystem_listener_set_ana_state", {**ana, "ana_state": "optimized"}
+    yield "nvmf_subsystem_remove_ns", {"nqn": nqn, "nsid": 2}
+
+
+def test_who_may_use_what_by_which_way(daemon):
+    """All changes of access, while a host that is not concerned writes and reads back: no error, and no standstill.
+    Another namespace's device holds its I/O meanwhile: no change may wait for what it does not remove."""
+    served = daemon.serve(daemon.malloc("disk0"), daemon.malloc("held"), ana_reporting=True, max_namespaces=8)
+    daemon.malloc("other")
+    daemon.rpc("nvmf_subsystem_remove_ns", nqn=served.nqn, nsid=2)
+    daemon.rpc("bdev_error_create", base_name="held")
+    daemon.rpc("nvmf_subsystem_add_ns", nqn=served.nqn, namespace={"bdev_name": "EE_held", "nsid": 3})
+    daemon.rpc("bdev_error_inject_error", name="EE_held", io_type="write", error_type="pending", num=1)
+    with Load(daemon, served, rate=10000) as load, Host(served.port, served.nqn) as host:
+        waits = host.io.submit(rw(IO_WRITE, 0, 8, nsid=3), bytes(4096))
+        for _ in range(ROUNDS // 4):
+            port = free_port()
+            for method, params in changes_of_access(daemon, served, port):
+                daemon.rpc(method, **params)
+                load.more_ios(20)
+        assert host.io.read(0, 8) is not None and waits not in host.io.done
+        daemon.rpc("bdev_error_resume_pending", name="EE_held")
+        must(host.io.wait(waits))
