@@ -41,6 +41,8 @@ struct app {
 	struct rpc *rpc;
 	struct rpc_core_methods *core_methods;
 	struct keyring *keyring;
+	struct keyring_rpc *keyring_rpc;
+	char *key_dir;                  /* where keys that are made go; NULL: nowhere without being told */
 	struct bdev_registry *bdevs;
 	struct bdev_rpc *bdev_rpc;
 	struct load_rpc *load;

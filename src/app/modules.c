@@ -2,6 +2,8 @@
 /* modules.c: the modules of the daemon, in one list: started downwards, stopped upwards. */
 #include <errno.h>
 #include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +19,7 @@
 #include "base/text.h"
 #include "bdev/bdev.h"
 #include "bdev/bdev_device.h"
+#include "fabric/key_text.h"
 #include "iscsi/iscsi.h"
 #include "iscsi/iscsi_rpc.h"
 #include "keyring/keyring.h"
@@ -135,15 +138,35 @@ static bool rpc_stop(struct app *a)
 
 /* --- keyring: secrets by name ---------------------------------------------------------------------------------- */
 
+_Static_assert(FABRIC_KEY_TEXT_MAX <= KEYRING_TEXT_MAX, "a new key's text fits");
+
+static int make_key(const char *kind, const char *hash, char text[], struct err *e)
+{
+	return fabric_key_make(kind, hash, text, e);
+}
+
 static int keyring_start(struct app *a, struct err *e)
 {
+	struct keyring_maker maker = { .make = make_key };
+
 	a->keyring = keyring_make();
-	keyring_rpc_add(a->rpc, a->keyring);
+	if (a->options->state_dir) {
+		char *dir = realpath(a->options->state_dir, NULL); /* the state has made it */
+
+		if (!dir)
+			return err_set(e, -errno, "--state-dir: '%s': %s", a->options->state_dir, strerror(errno));
+		must(asprintf(&a->key_dir, "%s/keys", dir) > 0);
+		free(dir);
+		maker.dir = a->key_dir;
+	}
+	a->keyring_rpc = keyring_rpc_add(a->rpc, a->keyring, &maker);
 	return 0;
 }
 
 static bool keyring_stop(struct app *a)
 {
+	keyring_rpc_free(a->keyring_rpc);
+	free(a->key_dir);
 	keyring_free(a->keyring);
 	return true;
 }

@@ -222,6 +222,34 @@ void vhost_show_status(struct cli *c, void (*line)(const char *fmt, ...));
 /* The next one of vhost_get_controllers, from *at on, that shows a disk; borrowed; NULL: none does. */
 struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk, size_t *at);
 
+/* --- host_keys.c: keys of a host: --auth, --tls, --hash, --show-keys --------------------------------------------- */
+enum host_key { HOST_KEY_HOST, HOST_KEY_CTRLR, HOST_KEY_TLS, HOST_KEY_COUNT };
+#define HOST_KEY_NAME_MAX 129
+struct host_keys {
+	bool auth, tls, show;
+	char nqn[256], host[256];
+	char names[HOST_KEY_COUNT][HOST_KEY_NAME_MAX], paths[HOST_KEY_COUNT][1024]; /* empty: none */
+};
+#define HOST_KEYS_OPTIONS \
+	{ "auth", NULL, "NVMe/TCP, RDMA: the host has to prove who it is, and we to it (DH-HMAC-CHAP), by new keys" }, \
+	{ "tls", NULL, "NVMe/TCP: its connections are secured (TLS 1.3), by a new key, at a listener for that" }, \
+	{ "hash", "HASH", "By which new keys are bound to the host: sha256, sha384, sha512 (not of TLS) or none; sha256" }, \
+	{ "show-keys", NULL, "Print the keys, where else the names of their files stand" }
+/* Nothing is made when neither is asked for. */
+int host_keys_make(struct cli *c, struct cli_args *a, const char *nqn, const char *host, struct host_keys *ret,
+                   struct err *e);
+/* Into those of nvmf_subsystem_add_host. */
+void host_keys_params(const struct host_keys *k, struct json_object *params);
+void host_keys_undo(struct cli *c, struct host_keys *k);
+void host_key_delete(struct cli *c, const char *name); /* if it was made by the daemon and nobody uses it */
+/* {trtype, adrfam, traddr, trsvcid, secure_channel} of a subsystem; NULL: `e` says why. */
+struct json_object *host_listeners(struct cli *c, const char *nqn, struct err *e);
+/* A listener with TLS, unless there is one: where --listen says, or at the first one's address by the next free port. */
+int host_secure_listener(struct cli *c, const char *nqn, const char *listen, struct err *e) MUST_USE;
+/* Where the keys are, and what to type on the host; `listeners`: of the subsystem. */
+void host_keys_say(const struct host_keys *k, struct json_object *listeners, struct err *e);
+struct json_object *host_keys_json(const struct host_keys *k, struct json_object *listeners, struct err *e);
+
 /* --- export_iscsi.c: the same over iSCSI ---------------------------------------------------------------------- */
 int iscsi_export_disk(struct cli *c, struct cli_args *a);
 void iscsi_export_rows(struct cli *c, struct table *t);  /* of the list */

@@ -33,6 +33,7 @@ static const struct cli_option disk_options[] = {
 	  " (iSCSI: " CLI_ISCSI_PORT "), this machine only, when left out; may be repeated", .many = true },
 	{ "host", "NQN", "Only this host may connect (iSCSI: the initiator's name); may be repeated. Any host when left "
 	  "out", .many = true },
+	HOST_KEYS_OPTIONS,
 };
 
 static const struct cli_verb verbs[] = {
@@ -48,7 +49,9 @@ static const struct cli_verb verbs[] = {
 	          "--iscsi portal group, initiator group and target node, where there are none. Prints what to type on a "
 	          "host.",
 	  .example = "gantry export disk disk0 --listen 127.0.0.1:4420\ngantry export disk disk0 --iscsi\n"
-	             "gantry export disk disk0 --vhost" },
+	             "gantry export disk disk0 --vhost\n"
+	             "gantry export disk disk0 --host nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc "
+	             "--auth" },
 	{ "remove", "EXPORT", "serve it no more; the disk stays", run_remove,
 	  .help = "EXPORT is an NQN, what follows its last colon, a vhost controller, or a disk. Hosts are disconnected; "
 	          "the I/O of virtual machines stands still until their controller is there again.",
@@ -68,6 +71,8 @@ struct job {
 	const char *trtype;
 	bool made_subsystem;
 	uint64_t nsid;
+	struct host_keys *keys;        /* with --auth, --tls: of each --host */
+	size_t key_count;
 	struct err e;
 };
 
@@ -81,6 +86,8 @@ static void undo(struct job *j);
 static struct json_object *address_json(const struct cli_address *at, const char *trtype);
 static void connect_lines(struct json_object *lines, struct json_object *listeners, const char *nqn);
 static void say_how_to_connect(struct json_object *subsystem);
+static void say(struct job *j, struct json_object *now);
+static void say_json(struct job *j, struct json_object *now);
 static struct json_object *fresh(struct cli *c, const char *nqn, struct err *e);
 
 static int run_disk(struct cli *c, struct cli_args *a)
@@ -88,6 +95,12 @@ static int run_disk(struct cli *c, struct cli_args *a)
 	struct job j = { .c = c, .a = a, .trtype = args_has(a, "rdma") ? "RDMA" : "TCP" };
 	struct json_object *now = NULL;
 
+	if ((args_has(a, "auth") || args_has(a, "tls")) &&
+	    (args_has(a, "vhost") || args_has(a, "iscsi") || !args_has(a, "host")))
+		return cli_misuse("--auth and --tls are for hosts of NVMe that are named: give --host, and neither --iscsi nor "
+		                  "--vhost");
+	if (args_has(a, "tls") && args_has(a, "rdma"))
+		return cli_misuse("--tls: there is no TLS over RDMA; leave out one of them");
 	if (args_has(a, "rdma") && (args_has(a, "vhost") || args_has(a, "iscsi")))
 		return cli_misuse("--rdma is a way of NVMe; leave out --iscsi and --vhost");
 	if (args_has(a, "vhost"))
@@ -98,28 +111,54 @@ static int run_disk(struct cli *c, struct cli_args *a)
 		return args_has(a, "name") ? cli_misuse("--name is for iSCSI and vhost; give --iscsi or --vhost, too") :
 		                             cli_misuse("--chap-group is for iSCSI; give --iscsi too");
 	if (prepare(&j) == 0 && make_transport(&j) == 0 && make_subsystem(&j) == 0) {
-		if (add_namespace(&j) || add_listeners(&j) || add_hosts(&j))
+		if (add_namespace(&j) || add_hosts(&j) || add_listeners(&j))
 			undo(&j);
+		for (size_t i = 0; i < j.key_count && j.e.code; i++)
+			host_keys_undo(c, &j.keys[i]);
 	}
 	if (!j.e.code)
 		now = fresh(c, j.nqn, &j.e);
-	if (now && c->json) {
-		struct json_object *lines = json_object_new_array();
-
-		connect_lines(lines, field(now, "listen_addresses"), j.nqn);
-		json_object_object_add(now, "connect", lines);
-		cli_print_json(now);
-	} else if (now) {
-		printf("Serving %s as %s, namespace %lu.\n", field_text(j.disk, "name"), j.nqn, j.nsid);
-		if (field_bool(now, "allow_any_host"))
-			printf("Any host that reaches it may connect; to choose: gantry host add HOST-NQN %s --only\n",
-			       field_text(j.disk, "name"));
-		say_how_to_connect(now);
-	}
+	if (now && c->json)
+		say_json(&j, now);
+	else if (now)
+		say(&j, now);
+	free(j.keys);
 	json_object_put(now);
 	json_object_put(j.subsystems);
 	json_object_put(j.disk);
 	return j.e.code ? cli_fail(&j.e) : CLI_OK;
+}
+
+static void say(struct job *j, struct json_object *now)
+{
+	struct json_object *listeners = j->key_count ? host_listeners(j->c, j->nqn, &j->e) : NULL;
+
+	printf("Serving %s as %s, namespace %lu.\n", field_text(j->disk, "name"), j->nqn, j->nsid);
+	if (field_bool(now, "allow_any_host"))
+		printf("Any host that reaches it may connect; to choose: gantry host add HOST-NQN %s --only\n",
+		       field_text(j->disk, "name"));
+	for (size_t i = 0; i < j->key_count && !j->e.code; i++)
+		host_keys_say(&j->keys[i], listeners, &j->e);
+	if (!j->key_count)
+		say_how_to_connect(now);
+	json_object_put(listeners);
+}
+
+static void say_json(struct job *j, struct json_object *now)
+{
+	struct json_object *listeners = j->key_count ? host_listeners(j->c, j->nqn, &j->e) : NULL;
+	struct json_object *lines = json_object_new_array(), *keyed = json_object_new_array();
+
+	connect_lines(lines, field(now, "listen_addresses"), j->nqn);
+	json_object_object_add(now, "connect", lines);
+	for (size_t i = 0; i < j->key_count && !j->e.code; i++)
+		json_object_array_add(keyed, host_keys_json(&j->keys[i], listeners, &j->e));
+	if (j->key_count)
+		json_object_object_add(now, "host_keys", json_object_get(keyed));
+	if (!j->e.code)
+		cli_print_json(now);
+	json_object_put(keyed);
+	json_object_put(listeners);
 }
 
 /* The namespace's and the subsystem's own rows are options too. */
@@ -267,6 +306,8 @@ static int add_listeners(struct job *j)
 
 		json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
 		json_object_object_add(params, "listen_address", address_json(&j->listen[i], j->trtype));
+		if (args_has(j->a, "tls"))
+			json_object_object_add(params, "secure_channel", json_object_new_boolean(true));
 		rc = client_do(j->c, "nvmf_subsystem_add_listener", params, &j->e);
 		json_object_put(params);
 		if (rc)
@@ -277,15 +318,22 @@ static int add_listeners(struct job *j)
 
 static int add_hosts(struct job *j)
 {
+	bool keyed = args_has(j->a, "auth") || args_has(j->a, "tls");
+
+	j->keys = base_zalloc((j->a->given_count + 1) * sizeof(*j->keys));
 	for (size_t i = 0; i < j->a->given_count; i++) {
 		struct json_object *params;
 		int rc;
 
 		if (strcmp(j->a->given[i].option->name, "host") != 0)
 			continue;
+		if (keyed && host_keys_make(j->c, j->a, j->nqn, j->a->given[i].value, &j->keys[j->key_count], &j->e))
+			return j->e.code;
 		params = json_object_new_object();
 		json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
 		json_object_object_add(params, "host", json_object_new_string(j->a->given[i].value));
+		if (keyed)
+			host_keys_params(&j->keys[j->key_count++], params);
 		rc = client_do(j->c, "nvmf_subsystem_add_host", params, &j->e);
 		json_object_put(params);
 		if (rc)

@@ -13,6 +13,9 @@ static int run_remove(struct cli *c, struct cli_args *a);
 
 static const struct cli_option add_options[] = {
 	{ "only", NULL, "Only those that were added, and no longer any host" },
+	HOST_KEYS_OPTIONS,
+	{ "listen", "ADDRESS:PORT", "With --tls: where the listener for that is to be, when there is none; the address of the "
+	  "first one, and the next free port, when left out" },
 };
 
 #define EXPORT_HELP \
@@ -25,10 +28,13 @@ static const struct cli_verb verbs[] = {
 	{ "show", "HOST", "a host: what it is connected to, from where, and on which cores", run_show,
 	  .example = "gantry host show nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc" },
 	{ "add", "HOST EXPORT", "let a host connect; HOST any lets all", run_add, CLI_OPTIONS(add_options),
-	  .help = EXPORT_HELP,
-	  .example = "gantry host add nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0" },
+	  .help = EXPORT_HELP " With --auth and --tls the daemon makes the host's keys, in files of their own in its "
+	          "--state-dir, and prints what to type on the host.",
+	  .example = "gantry host add nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0\n"
+	             "gantry host add nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0 --auth "
+	             "--only" },
 	{ "remove", "HOST EXPORT", "let a host connect no more and disconnect it; HOST any leaves those that were added",
-	  run_remove, .help = EXPORT_HELP,
+	  run_remove, .help = EXPORT_HELP " Keys that were made for it are deleted.",
 	  .example = "gantry host remove nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0" },
 };
 const struct cli_noun host_noun = { "host", "who may use what is exported, and who does", verbs, ARRAY_SIZE(verbs) };
@@ -244,14 +250,73 @@ static void explain(struct cli *c, const char *export, struct err *e)
 
 static int run_add(struct cli *c, struct cli_args *a)
 {
+	bool keyed = args_has(a, "auth") || args_has(a, "tls");
 	struct err e = { 0 };
 
 	if (check_name(a->words[0], &e))
 		return cli_fail(&e);
+	if (keyed && strncmp(a->words[0], "nqn.", 4) != 0)
+		return cli_misuse("--auth and --tls: a host that has a key is one of NVMe, known by its NQN");
+	if (!keyed && (args_has(a, "hash") || args_has(a, "show-keys")))
+		return cli_misuse("--hash and --show-keys are about keys: give --auth or --tls, too");
+	if (args_has(a, "listen") && !args_has(a, "tls"))
+		return cli_misuse("--listen is about a listener with TLS: give --tls, too");
 	if (is_for_iscsi(c, a->words[0], a->words[1]) &&
 	    iscsi_host_change(c, a->words[0], a->words[1], true, args_has(a, "only"), &e))
 		return e.code ? cli_fail(&e) : CLI_OK;
 	return add_to_subsystem(c, a);
+}
+
+static int check_keyed(struct cli_args *a, struct json_object *export, struct err *e)
+{
+	const char *host = a->words[0];
+
+	if (list_find(field(export, "hosts"), "nqn", host))
+		return err_set(e, -EEXIST, "%s may connect to %s already; for other keys remove it first: gantry host remove %s %s",
+		               host, field_text(export, "nqn"), host, a->words[1]);
+	if (args_has(a, "tls") && field_bool(export, "allow_any_host") && !args_has(a, "only"))
+		return err_set(e, -EINVAL, "any host may connect to %s, and TLS knows hosts by their keys: give --only, too, and "
+		               "hosts that were not added are disconnected", field_text(export, "nqn"));
+	return 0;
+}
+
+/* Keys, host, access, listener; what was made is taken back when a later one fails. */
+static void add_keyed(struct cli *c, struct cli_args *a, struct json_object *export, struct err *e)
+{
+	const char *nqn = field_text(export, "nqn"), *host = a->words[0];
+	struct json_object *params, *listeners = NULL;
+	struct host_keys keys;
+	struct err ignored = { 0 };
+	bool added;
+
+	if (check_keyed(a, export, e) || host_keys_make(c, a, nqn, host, &keys, e))
+		return;
+	params = json_object_new_object();
+	json_object_object_add(params, "nqn", json_object_new_string(nqn));
+	json_object_object_add(params, "host", json_object_new_string(host));
+	host_keys_params(&keys, params);
+	added = client_do(c, "nvmf_subsystem_add_host", params, e) == 0;
+	json_object_put(params);
+	if (added && (!args_has(a, "only") || allow_any(c, nqn, false, e) == 0) &&
+	    (!keys.tls || host_secure_listener(c, nqn, args_value(a, "listen"), e) == 0))
+		listeners = host_listeners(c, nqn, e);
+	if (e->code) {
+		if (added)
+			(void)!change_host(c, "nvmf_subsystem_remove_host", nqn, host, &ignored);
+		host_keys_undo(c, &keys);
+	} else if (c->json) {
+		struct json_object *o = host_keys_json(&keys, listeners, e);
+
+		if (!e->code)
+			cli_print_json(o);
+		json_object_put(o);
+	} else {
+		host_keys_say(&keys, listeners, e);
+		if (field_bool(export, "allow_any_host") && !args_has(a, "only"))
+			printf("Any host may still connect, without a proof; to let in only those that were added: gantry host remove "
+			       "any %s\n", a->words[1]);
+	}
+	json_object_put(listeners);
 }
 
 static int add_to_subsystem(struct cli *c, struct cli_args *a)
@@ -263,7 +328,9 @@ static int add_to_subsystem(struct cli *c, struct cli_args *a)
 
 	if (all && !export)
 		explain(c, a->words[1], &e);
-	if (export && strcmp(host, "any") == 0) {
+	if (export && (args_has(a, "auth") || args_has(a, "tls"))) {
+		add_keyed(c, a, export, &e);
+	} else if (export && strcmp(host, "any") == 0) {
 		allow_any(c, nqn, true, &e);
 	} else if (export && (list_find(field(export, "hosts"), "nqn", host) ||
 	                      change_host(c, "nvmf_subsystem_add_host", nqn, host, &e) == 0)) {
@@ -287,6 +354,16 @@ static int run_remove(struct cli *c, struct cli_args *a)
 	return remove_from_subsystem(c, a);
 }
 
+/* Those that the daemon made for it; others are none of ours, and those that are in use stay. */
+static void delete_keys(struct cli *c, struct json_object *host)
+{
+	static const char *const members[] = { "dhchap_key", "dhchap_ctrlr_key", "psk" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		if (*field_text(host, members[i]))
+			host_key_delete(c, field_text(host, members[i]));
+}
+
 static int remove_from_subsystem(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
@@ -298,8 +375,8 @@ static int remove_from_subsystem(struct cli *c, struct cli_args *a)
 		explain(c, a->words[1], &e);
 	if (export && strcmp(host, "any") == 0)
 		allow_any(c, nqn, false, &e);
-	else if (export)
-		change_host(c, "nvmf_subsystem_remove_host", nqn, host, &e);
+	else if (export && change_host(c, "nvmf_subsystem_remove_host", nqn, host, &e) == 0)
+		delete_keys(c, list_find(field(export, "hosts"), "nqn", host));
 	if (export && !e.code && strcmp(host, "any") != 0 && field_bool(export, "allow_any_host") && !c->json)
 		printf("Any host may connect, this one too; to let in only those that were added: gantry host remove any %s\n",
 		       a->words[1]);

@@ -76,7 +76,7 @@ static struct keyring_key *add(struct keyring *k, const char *name, enum keyring
 	return key;
 }
 
-static int check_name(struct keyring *k, const char *name, struct err *e)
+int keyring_check_new_name(struct keyring *k, const char *name, struct err *e)
 {
 	if (!*plain(name) || strlen(plain(name)) > KEYRING_NAME_MAX)
 		return err_set(e, -EINVAL, "name: '%s' has no or more than %u characters; choose another", name,
@@ -92,7 +92,7 @@ static int check_name(struct keyring *k, const char *name, struct err *e)
 
 int keyring_add_file(struct keyring *k, const char *name, const char *path, struct err *e)
 {
-	if (check_name(k, name, e))
+	if (keyring_check_new_name(k, name, e))
 		return e->code;
 	add(k, name, KEYRING_FILE, path);
 	return 0;
@@ -100,10 +100,20 @@ int keyring_add_file(struct keyring *k, const char *name, const char *path, stru
 
 int keyring_add_memory(struct keyring *k, const char *name, const char *secret, struct err *e)
 {
-	if (check_name(k, name, e))
+	if (keyring_check_new_name(k, name, e))
 		return e->code;
 	add(k, name, KEYRING_MEMORY, secret);
 	return 0;
+}
+
+int keyring_remove_unused(struct keyring *k, const char *name, struct err *e)
+{
+	const struct keyring_key *key = find(k, name);
+
+	if (key && atomic_load(&key->refs) > 1)
+		return err_set(e, -EBUSY, "name: key '%s' is in use; take it from its hosts and controllers first",
+		               plain(name));
+	return keyring_remove(k, name, e);
 }
 
 int keyring_remove(struct keyring *k, const char *name, struct err *e)

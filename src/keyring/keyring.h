@@ -44,6 +44,10 @@ int keyring_add_file(struct keyring *k, const char *name, const char *path, stru
 /* For tests and simulations: `secret` is copied. */
 int keyring_add_memory(struct keyring *k, const char *name, const char *secret, struct err *e) MUST_USE;
 int keyring_remove(struct keyring *k, const char *name, struct err *e) MUST_USE;
+/* The same, unless somebody holds it: -EBUSY. */
+int keyring_remove_unused(struct keyring *k, const char *name, struct err *e) MUST_USE;
+/* May a key be added by this name? */
+int keyring_check_new_name(struct keyring *k, const char *name, struct err *e) MUST_USE;
 /* A new reference; NULL with a sentence that begins with `param`: -ENOENT. Names are looked for in the kernel's keyring
  * when that is allowed. */
 struct keyring_key *keyring_get(struct keyring *k, const char *param, const char *name, struct err *e);
@@ -68,5 +72,10 @@ void keyring_key_unref(struct keyring_key *key); /* NULL is fine */
 int keyring_key_read(const struct keyring_key *key, char *buf, size_t cap, size_t *ret_len, struct err *e) MUST_USE;
 /* What a key's file has to be: absolute, regular, ours, and readable by nobody else. The same core. */
 int keyring_file_check(const char *path, struct err *e) MUST_USE;
+/* A new key's file, mode 0600, with its directory (0700) if only that is missing: lasting when it returns, and never
+ * over another file. The same core. */
+int keyring_file_make(const char *path, const char *text, struct err *e) MUST_USE;
+/* None there is fine. */
+int keyring_file_delete(const char *path, struct err *e) MUST_USE;
 
 #endif

@@ -2,10 +2,24 @@
 /* keyring_rpc.c: methods for keys. Names, parameters and results are SPDK's. */
 #include "keyring/keyring_rpc.h"
 
+#include <errno.h>
+#include <stdio.h>
+
+#include "core/secret.h"
 #include "keyring/keyring.h"
 #include "rpc/json.h"
 #include "rpc/rpc.h"
 #include "rpc/state.h"
+
+struct keyring_rpc {
+	struct keyring *k;
+	struct keyring_maker maker;
+};
+
+static struct keyring *ring_of(const struct rpc_call *call)
+{
+	return ((struct keyring_rpc *)rpc_ctx(call))->k;
+}
 
 /* --- files ------------------------------------------------------------------------------------------------------- */
 
@@ -40,7 +54,7 @@ static void checked(struct job *j)
 {
 	struct add_call *a = container_of(j, struct add_call, job);
 
-	if (!a->rc && !keyring_add_file(rpc_ctx(a->call), a->args->name, a->args->path, &a->err))
+	if (!a->rc && !keyring_add_file(ring_of(a->call), a->args->name, a->args->path, &a->err))
 		rpc_state_arrived(rpc_of(a->call), a->args->name, "");
 	rpc_reply_rc(a->call, a->err.code, &a->err);
 	free(a);
@@ -63,10 +77,150 @@ static void handle_remove(struct rpc_call *call, void *args)
 {
 	struct err e = { 0 };
 
-	if (keyring_remove(rpc_ctx(call), ((struct file_key *)args)->name, &e))
+	if (keyring_remove(ring_of(call), ((struct file_key *)args)->name, &e))
 		rpc_reply_err(call, &e);
 	else
 		rpc_reply_true(call);
+}
+
+/* --- new ones ---------------------------------------------------------------------------------------------------- */
+
+static const char *const key_kinds[] = { "dhchap", "tls", NULL };
+static const char *const key_hashes[] = { "none", "sha256", "sha384", "sha512", NULL };
+
+struct new_key {
+	char *name, *kind, *hash, *path;
+};
+
+static const struct rpc_param make_params[] = {
+	RPC_PARAM(struct new_key, name, .required = true, .doc = "Name of the key, by which others refer to it."),
+	RPC_PARAM(struct new_key, kind, .required = true, .choices = key_kinds,
+	          .doc = "dhchap: to prove who one is; tls: to secure connections."),
+	RPC_PARAM(struct new_key, hash, .choices = key_hashes, .fallback = "sha256",
+	          .doc = "What the key is bound to its host's name by, and how long it is; none: not bound."),
+	RPC_PARAM(struct new_key, path,
+	          .doc = "Its file, from the root; not there yet. Beside the state (--state-dir), in keys, when left out."),
+};
+
+/* secret_zalloc()'s */
+struct make_call {
+	struct job job;
+	struct rpc_call *call;
+	const struct new_key *args;
+	struct err err;
+	char path[1024], text[KEYRING_TEXT_MAX];
+};
+
+static int path_for(const struct keyring_maker *maker, const struct new_key *a, char *path, size_t size, struct err *e)
+{
+	bool plain = a->name[0] != '.';
+
+	for (const char *c = a->name; *c; c++)
+		plain &= (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("._-", *c);
+	if (!a->path && !maker->dir)
+		return err_set(e, -EINVAL, "path: the daemon has no directory of its own for keys (--state-dir); say where the "
+		               "key is to lie");
+	if (!a->path && !plain)
+		return err_set(e, -EINVAL, "name: '%s' is no file's name; choose one of letters, digits, '.', '_' and '-', or "
+		               "say where the key is to lie (path)", a->name);
+	if ((size_t)snprintf(path, size, "%s%s%s", a->path ? a->path : maker->dir, a->path ? "" : "/",
+	                     a->path ? "" : a->name) >= size)
+		return err_set(e, -EINVAL, "path: it is too long");
+	return 0;
+}
+
+static void make_in_job(struct job *j)
+{
+	struct make_call *m = container_of(j, struct make_call, job);
+
+	if (!keyring_file_make(m->path, m->text, &m->err) && keyring_file_check(m->path, &m->err)) {
+		struct err ignored = { 0 };
+
+		(void)!keyring_file_delete(m->path, &ignored);
+	}
+}
+
+/* The name may be taken by now: then the file stays where it is, with a key that nobody knows. */
+static void made(struct job *j)
+{
+	struct make_call *m = container_of(j, struct make_call, job);
+	struct json_object *o;
+
+	if (m->err.code || keyring_add_file(ring_of(m->call), m->args->name, m->path, &m->err)) {
+		rpc_reply_err(m->call, &m->err);
+	} else {
+		rpc_state_arrived(rpc_of(m->call), m->args->name, "");
+		o = json_object_new_object();
+		json_add_text(o, "name", m->args->name);
+		json_add_text(o, "path", m->path);
+		rpc_reply(m->call, o);
+	}
+	secret_free(m);
+}
+
+static void handle_make(struct rpc_call *call, void *args)
+{
+	const struct keyring_rpc *kr = rpc_ctx(call);
+	struct make_call *m = secret_zalloc(sizeof(*m));
+
+	m->call = call;
+	m->args = args;
+	if (keyring_check_new_name(kr->k, m->args->name, &m->err) ||
+	    path_for(&kr->maker, m->args, m->path, sizeof(m->path), &m->err) ||
+	    kr->maker.make(m->args->kind, m->args->hash, m->text, &m->err)) {
+		rpc_reply_err(call, &m->err);
+		secret_free(m);
+	} else {
+		job_start(&m->job, make_in_job, made);
+	}
+}
+
+/* --- gone with their files ---------------------------------------------------------------------------------------- */
+
+struct delete_call {
+	struct job job;
+	struct rpc_call *call;
+	struct err err;
+	char path[1024];
+};
+
+static void delete_in_job(struct job *j)
+{
+	struct delete_call *d = container_of(j, struct delete_call, job);
+
+	(void)!keyring_file_delete(d->path, &d->err);
+}
+
+static void deleted(struct job *j)
+{
+	struct delete_call *d = container_of(j, struct delete_call, job);
+
+	rpc_reply_rc(d->call, d->err.code, &d->err);
+	free(d);
+}
+
+static void handle_delete(struct rpc_call *call, void *args)
+{
+	const struct keyring_rpc *kr = rpc_ctx(call);
+	const char *name = ((struct file_key *)args)->name, *dir = kr->maker.dir;
+	struct delete_call *d = base_zalloc(sizeof(*d));
+	struct keyring_key *key;
+
+	d->call = call;
+	key = keyring_get(kr->k, "name", name, &d->err);
+	if (key && (!dir || key->kind != KEYRING_FILE || strncmp(key->path, dir, strlen(dir)) ||
+	            key->path[strlen(dir)] != '/' || strchr(key->path + strlen(dir) + 1, '/')))
+		err_set(&d->err, -EPERM, "name: '%s' was not made by this daemon for itself (keyring_make_key); take its name "
+		        "away with keyring_file_remove_key, and delete its file yourself", name);
+	if (key && !d->err.code)
+		snprintf(d->path, sizeof(d->path), "%s", key->path);
+	keyring_key_unref(key);
+	if (d->err.code || keyring_remove_unused(kr->k, name, &d->err)) {
+		rpc_reply_err(call, &d->err);
+		free(d);
+	} else {
+		job_start(&d->job, delete_in_job, deleted);
+	}
 }
 
 /* --- all --------------------------------------------------------------------------------------------------------- */
@@ -79,7 +233,7 @@ static void handle_get(struct rpc_call *call, void *args)
 	struct json_object *array = json_object_new_array();
 	struct keyring_key *key;
 
-	for (uint32_t n = 0; (key = keyring_at(rpc_ctx(call), n)); n++) {
+	for (uint32_t n = 0; (key = keyring_at(ring_of(call), n)); n++) {
 		struct json_object *o = json_append_object(array);
 
 		json_add_text(o, "name", key->name);
@@ -109,7 +263,7 @@ static void handle_linux(struct rpc_call *call, void *args)
 {
 	struct err e = { 0 };
 
-	if (keyring_use_linux(rpc_ctx(call), ((struct linux_options *)args)->enable, &e))
+	if (keyring_use_linux(ring_of(call), ((struct linux_options *)args)->enable, &e))
 		rpc_reply_err(call, &e);
 	else
 		rpc_reply_true(call);
@@ -120,7 +274,7 @@ static void handle_linux(struct rpc_call *call, void *args)
 /* What was removed and is still held is saved, too: what names it could not be made without it. */
 static void save(void *ctx, struct json_object *array)
 {
-	struct keyring *k = ctx;
+	struct keyring *k = ((struct keyring_rpc *)ctx)->k;
 	struct keyring_key *key;
 
 	if (keyring_uses_linux(k)) {
@@ -147,14 +301,31 @@ static const struct rpc_method methods[] = {
 	           .returns = "true", .doc = "Give a key that lies in a file a name."),
 	RPC_METHOD("keyring_file_remove_key", struct file_key, remove_params, handle_remove, .flags = RPC_RUNTIME,
 	           .returns = "true", .doc = "Take a key's name away; whoever uses it keeps it."),
+	RPC_METHOD("keyring_make_key", struct new_key, make_params, handle_make, .flags = RPC_RUNTIME,
+	           .returns = "{name, path}",
+	           .doc = "Make a new secret, write it into a file that nobody else can read, and give it a name. The "
+	                  "secret is told nowhere else."),
+	RPC_METHOD("keyring_delete_key", struct file_key, remove_params, handle_delete, .flags = RPC_RUNTIME,
+	           .returns = "true",
+	           .doc = "Take away the name of a key that was made here and that nobody uses, and delete its file."),
 	RPC_METHOD_BARE("keyring_get_keys", handle_get, .flags = RPC_RUNTIME | RPC_READS, .returns = "array of keys",
 	                .doc = "List the keys, never their secrets."),
 	RPC_METHOD("keyring_linux_set_options", struct linux_options, linux_params, handle_linux, .flags = RPC_STARTUP,
 	           .returns = "true", .doc = "Allow keys of the kernel's keyring."),
 };
 
-void keyring_rpc_add(struct rpc *rpc, struct keyring *k)
+struct keyring_rpc *keyring_rpc_add(struct rpc *rpc, struct keyring *k, const struct keyring_maker *maker)
 {
-	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), k);
-	rpc_add_saver(rpc, "keyring", save, k);
+	struct keyring_rpc *kr = base_zalloc(sizeof(*kr));
+
+	kr->k = k;
+	kr->maker = *maker;
+	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), kr);
+	rpc_add_saver(rpc, "keyring", save, kr);
+	return kr;
+}
+
+void keyring_rpc_free(struct keyring_rpc *kr)
+{
+	free(kr);
 }

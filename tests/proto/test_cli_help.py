@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from gantry import BUILD, NQN, RpcError, free_port, wait_until
+from gantry import BUILD, NQN, Daemon, RpcError, free_port, wait_until
 from jsonrpc import gantry
 
 EXPORT = "nqn.2016-06.io.gantry:disk0"
@@ -103,7 +103,16 @@ def prepare(daemon, name):
     return port
 
 
-def test_every_example_works_as_typed(daemon, about, tmp_path):
+@pytest.fixture
+def kept(tmp_path):
+    """One that keeps its state: keys that are made lie beside it."""
+    (tmp_path / "kept").mkdir()
+    with Daemon(tmp_path / "kept", "--state-dir", str(tmp_path / "state")) as running:
+        yield running
+
+
+def test_every_example_works_as_typed(kept, about, tmp_path):
+    daemon = kept
     methods = daemon.rpc("rpc_get_methods")
     for noun, verb in verbs(about):
         name = f"{noun} {verb['name']}".strip()
@@ -121,6 +130,8 @@ def test_every_example_works_as_typed(daemon, about, tmp_path):
             elif noun == "doctor":
                 gantry("doctor", "--json", socket=daemon.socket, status=None)
             else:
+                if "--auth" in line:
+                    port = prepare(daemon, name)    # the host is new
                 run(line, daemon, port)
 
 

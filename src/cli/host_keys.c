@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* host_keys.c: keys for a host that has to prove who it is (--auth), or whose connections are secured (--tls): the daemon
+ * makes them, in files that nobody else can read; and what to type on the host, with the keys' files in the place of the
+ * keys. The secrets themselves are shown only to who asks for that (--show-keys): a terminal has a memory.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define NAMES_TRIED 20u
+#define SECRET_MAX 256u
+#define HOST_DIR "/etc/nvme/keys"
+
+static const char *const params_of[HOST_KEY_COUNT] = { "dhchap_key", "dhchap_ctrlr_key", "psk" };
+static const char *const ends[HOST_KEY_COUNT] = { "host", "ctrlr", "tls" };
+static const char *const meanings[HOST_KEY_COUNT] = { "by it the host proves who it is", "by it we prove who we are",
+	"it secures the connections" };
+
+/* --- made, and taken back --- */
+
+/* What follows the last colon, as far as it is fit for a file's name. */
+static void add_tail(struct text *t, const char *nqn)
+{
+	const char *tail = strrchr(nqn, ':') ? strrchr(nqn, ':') + 1 : nqn;
+
+	for (size_t i = 0; tail[i] && i < 48; i++)
+		text_add(t, "%c", strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", tail[i]) ? tail[i] :
+		         '-');
+}
+
+static int make_one(struct cli *c, struct host_keys *k, enum host_key which, const char *hash, struct err *e)
+{
+	struct json_object *there = client_call(c, "keyring_get_keys", NULL, e), *made = NULL;
+	char name[HOST_KEY_NAME_MAX];
+
+	for (uint32_t n = 1; there && n <= NAMES_TRIED; n++) {
+		struct text t = text_over(name, sizeof(name));
+
+		add_tail(&t, k->nqn);
+		text_add(&t, ".");
+		add_tail(&t, k->host);
+		text_add(&t, n > 1 ? ".%s.%u" : ".%s", ends[which], n);
+		if (!list_find(there, "name", name))
+			break;
+	}
+	if (there)
+		made = client_ask(c, e, "keyring_make_key", "name", name, "kind", which == HOST_KEY_TLS ? "tls" : "dhchap",
+		                  "hash", hash ? hash : "sha256", NULL);
+	if (made) {
+		snprintf(k->names[which], sizeof(k->names[which]), "%s", field_text(made, "name"));
+		snprintf(k->paths[which], sizeof(k->paths[which]), "%s", field_text(made, "path"));
+	}
+	json_object_put(made);
+	json_object_put(there);
+	return e->code;
+}
+
+int host_keys_make(struct cli *c, struct cli_args *a, const char *nqn, const char *host, struct host_keys *k,
+                   struct err *e)
+{
+	const char *hash = args_value(a, "hash");
+
+	*k = (struct host_keys){ .auth = args_has(a, "auth"), .tls = args_has(a, "tls"), .show = args_has(a, "show-keys") };
+	snprintf(k->nqn, sizeof(k->nqn), "%s", nqn);
+	snprintf(k->host, sizeof(k->host), "%s", host);
+	if (hash && strcmp(hash, "sha512") == 0 && k->tls)
+		return err_set(e, CLIENT_MISTYPED, "--hash sha512: keys of TLS know sha256 and sha384 only");
+	if (k->auth && (make_one(c, k, HOST_KEY_HOST, hash, e) || make_one(c, k, HOST_KEY_CTRLR, hash, e)))
+		host_keys_undo(c, k);
+	else if (k->tls && make_one(c, k, HOST_KEY_TLS, hash, e))
+		host_keys_undo(c, k);
+	return e->code;
+}
+
+void host_keys_params(const struct host_keys *k, struct json_object *params)
+{
+	for (int i = 0; i < HOST_KEY_COUNT; i++)
+		if (k->names[i][0])
+			json_object_object_add(params, params_of[i], json_object_new_string(k->names[i]));
+}
+
+void host_keys_undo(struct cli *c, struct host_keys *k)
+{
+	for (int i = 0; i < HOST_KEY_COUNT; i++)
+		if (k->names[i][0])
+			host_key_delete(c, k->names[i]);
+}
+
+void host_key_delete(struct cli *c, const char *name)
+{
+	struct err ignored = { 0 };
+
+	json_object_put(client_ask(c, &ignored, "keyring_delete_key", "name", name, NULL));
+}
+
+/* --- where --- */
+
+struct json_object *host_listeners(struct cli *c, const char *nqn, struct err *e)
+{
+	struct json_object *all = client_ask(c, e, "nvmf_subsystem_get_listeners", "nqn", nqn, NULL), *flat;
+
+	if (!all)
+		return NULL;
+	flat = json_object_new_array();
+	for (size_t i = 0; i < list_count(all); i++) {
+		struct json_object *l = list_at(all, i), *copy = NULL;
+
+		if (json_object_deep_copy(field(l, "address"), &copy, NULL) < 0)
+			continue;
+		json_object_object_add(copy, "secure_channel", json_object_new_boolean(field_bool(l, "secure_channel")));
+		json_object_array_add(flat, copy);
+	}
+	json_object_put(all);
+	return flat;
+}
+
+static bool port_is_used(struct json_object *subsystems, uint64_t port)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lu", port);
+	for (size_t i = 0; i < list_count(subsystems); i++)
+		if (list_find(field(list_at(subsystems, i), "listen_addresses"), "trsvcid", text))
+			return true;
+	return false;
+}
+
+static int next_to(struct cli *c, struct json_object *first, struct cli_address *at, struct err *e)
+{
+	struct json_object *subsystems = client_call(c, "nvmf_get_subsystems", NULL, e);
+	uint64_t port;
+
+	if (!subsystems || text_parse_u64(first ? field_text(first, "trsvcid") : CLI_PORT, &port, e)) {
+		json_object_put(subsystems);
+		return e->code;
+	}
+	do
+		port++;
+	while (port < 65535 && port_is_used(subsystems, port));
+	json_object_put(subsystems);
+	*at = (struct cli_address){ 0 };
+	snprintf(at->host, sizeof(at->host), "%s", first ? field_text(first, "traddr") : "127.0.0.1");
+	snprintf(at->port, sizeof(at->port), "%lu", port);
+	at->is_v6 = strchr(at->host, ':') != NULL;
+	return 0;
+}
+
+int host_secure_listener(struct cli *c, const char *nqn, const char *listen, struct err *e)
+{
+	struct json_object *there = host_listeners(c, nqn, e), *params, *address;
+	struct cli_address at;
+	bool has = false;
+	int rc;
+
+	if (!there)
+		return e->code;
+	for (size_t i = 0; i < list_count(there); i++)
+		has |= field_bool(list_at(there, i), "secure_channel");
+	rc = listen       ? cli_parse_address(listen, CLI_PORT, &at, e) :
+	     !has         ? next_to(c, list_find(there, "trtype", "TCP"), &at, e) : 0;
+	json_object_put(there);
+	if (rc || (has && !listen))
+		return rc;
+	params = json_object_new_object();
+	address = json_object_new_object();
+	json_object_object_add(params, "nqn", json_object_new_string(nqn));
+	json_object_object_add(params, "listen_address", address);
+	json_object_object_add(params, "secure_channel", json_object_new_boolean(true));
+	json_object_object_add(address, "trtype", json_object_new_string("TCP"));
+	json_object_object_add(address, "adrfam", json_object_new_string(at.is_v6 ? "IPv6" : "IPv4"));
+	json_object_object_add(address, "traddr", json_object_new_string(at.host));
+	json_object_object_add(address, "trsvcid", json_object_new_string(at.port));
+	rc = client_do(c, "nvmf_subsystem_add_listener", params, e);
+	json_object_put(params);
+	return rc;
+}
+
+/* --- said --- */
+
+static int read_secret(const char *path, char text[static SECRET_MAX], struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, text, SECRET_MAX - 1);
+
+	if (len < 0)
+		err_set(e, -errno, "--show-keys: %s cannot be read: %s; as root it can, on the daemon's machine", path,
+		        strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	text[strcspn(text, "\r\n")] = '\0';
+	return e->code;
+}
+
+/* The key itself, or how a shell on the host gets it. */
+static void add_key(struct text *t, const struct host_keys *k, enum host_key which, struct err *e)
+{
+	const char *file = strrchr(k->paths[which], '/');
+	char secret[SECRET_MAX] = "";
+
+	if (!k->show)
+		text_add(t, "\"$(cat " HOST_DIR "%s)\"", file ? file : "");
+	else if (read_secret(k->paths[which], secret, e) == 0)
+		text_add(t, "'%s'", secret);
+	explicit_bzero(secret, sizeof(secret));
+}
+
+static void add_line(struct json_object *lines, const struct text *t)
+{
+	json_object_array_add(lines, json_object_new_string(t->buf));
+}
+
+static void add_connect(struct json_object *lines, const struct host_keys *k, struct json_object *l, struct err *e)
+{
+	char line[2048], host[CLI_ADDRESS_MAX];
+	struct text t = text_over(line, sizeof(line));
+
+	cli_reachable(field_text(l, "traddr"), host);
+	text_add(&t, "nvme connect -t tcp -a %s -s %s -n %s --hostnqn=%s", host, field_text(l, "trsvcid"), k->nqn, k->host);
+	if (k->auth) {
+		text_add(&t, " --dhchap-secret=");
+		add_key(&t, k, HOST_KEY_HOST, e);
+		text_add(&t, " --dhchap-ctrl-secret=");
+		add_key(&t, k, HOST_KEY_CTRLR, e);
+	}
+	if (k->tls)
+		text_add(&t, " --tls");
+	add_line(lines, &t);
+	explicit_bzero(line, sizeof(line));
+}
+
+/* The version of the identity that carries a digest: by it we see which of libnvme's two ways made the key. */
+static void add_insert(struct json_object *lines, const struct host_keys *k, struct err *e)
+{
+	char line[2048];
+	struct text t = text_over(line, sizeof(line));
+
+	text_add(&t, "nvme check-tls-key --insert --identity=1 --subsysnqn=%s --hostnqn=%s --keydata=", k->nqn, k->host);
+	add_key(&t, k, HOST_KEY_TLS, e);
+	add_line(lines, &t);
+	explicit_bzero(line, sizeof(line));
+}
+
+/* With a key of TLS by secured listeners only; else by the others. */
+static struct json_object *lines_for(const struct host_keys *k, struct json_object *listeners, struct err *e)
+{
+	struct json_object *lines = json_object_new_array();
+
+	json_object_array_add(lines, json_object_new_string("modprobe nvme-tcp"));
+	if (k->tls) {
+		json_object_array_add(lines, json_object_new_string("systemctl start tlshd"));
+		add_insert(lines, k, e);
+	}
+	for (size_t i = 0; i < list_count(listeners); i++) {
+		struct json_object *l = list_at(listeners, i);
+
+		if (strcmp(field_text(l, "trtype"), "TCP") == 0 && field_bool(l, "secure_channel") == k->tls)
+			add_connect(lines, k, l, e);
+	}
+	return lines;
+}
+
+static void say_files(const struct host_keys *k)
+{
+	printf("The keys, in files of mode 0600 on the daemon's machine:\n");
+	for (int i = 0; i < HOST_KEY_COUNT; i++)
+		if (k->names[i][0])
+			printf("    %s   (%s)\n", k->paths[i], meanings[i]);
+	if (!k->show)
+		printf("Copy them to the host, by a way on which nobody listens (scp), into " HOST_DIR ", mode 0600, directory "
+		       "0700.\n");
+}
+
+struct json_object *host_keys_json(const struct host_keys *k, struct json_object *listeners, struct err *e)
+{
+	struct json_object *o = json_object_new_object(), *keys = json_object_new_array();
+
+	json_object_object_add(o, "host", json_object_new_string(k->host));
+	json_object_object_add(o, "export", json_object_new_string(k->nqn));
+	json_object_object_add(o, "keys", keys);
+	for (int i = 0; i < HOST_KEY_COUNT; i++) {
+		struct json_object *key = json_object_new_object();
+
+		if (k->names[i][0]) {
+			json_object_object_add(key, "kind", json_object_new_string(params_of[i]));
+			json_object_object_add(key, "name", json_object_new_string(k->names[i]));
+			json_object_object_add(key, "path", json_object_new_string(k->paths[i]));
+			json_object_array_add(keys, json_object_get(key));
+		}
+		json_object_put(key);
+	}
+	json_object_object_add(o, "connect", lines_for(k, listeners, e));
+	return o;
+}
+
+void host_keys_say(const struct host_keys *k, struct json_object *listeners, struct err *e)
+{
+	struct json_object *lines = lines_for(k, listeners, e);
+
+	printf("%s may connect to %s%s%s.\n", k->host, k->nqn,
+	       k->auth ? " when it has proved who it is" : "", k->tls ? (k->auth ? ", over TLS" : " over TLS") : "");
+	say_files(k);
+	if (e->code)
+		json_object_put(lines);
+	else
+		cli_print_lines("On the host, as root:", lines);
+}
