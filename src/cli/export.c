@@ -51,7 +51,7 @@ static const struct cli_verb verbs[] = {
 	  .example = "gantry export disk disk0 --listen 127.0.0.1:4420\ngantry export disk disk0 --iscsi\n"
 	             "gantry export disk disk0 --vhost\n"
 	             "gantry export disk disk0 --host nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc "
-	             "--auth" },
+	             "--auth --tls" },
 	{ "remove", "EXPORT", "serve it no more; the disk stays", run_remove,
 	  .help = "EXPORT is an NQN, what follows its last colon, a vhost controller, or a disk. Hosts are disconnected; "
 	          "the I/O of virtual machines stands still until their controller is there again.",

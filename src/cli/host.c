@@ -32,7 +32,7 @@ static const struct cli_verb verbs[] = {
 	          "--state-dir, and prints what to type on the host.",
 	  .example = "gantry host add nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0\n"
 	             "gantry host add nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0 --auth "
-	             "--only" },
+	             "--tls --only" },
 	{ "remove", "HOST EXPORT", "let a host connect no more and disconnect it; HOST any leaves those that were added",
 	  run_remove, .help = EXPORT_HELP " Keys that were made for it are deleted.",
 	  .example = "gantry host remove nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0" },

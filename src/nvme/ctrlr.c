@@ -54,6 +54,8 @@ static void login_begin(struct nvme_ctrlr *c)
 	l->transport = nvme_host_find_transport(c->host, p->trtype);
 	if (!l->transport)
 		err_set(&c->err, -EPROTONOSUPPORT, "trtype %s: this program was built without it", p->trtype);
+	else if (c->opts.psk && !l->transport->secure)
+		err_set(&c->err, -EPROTONOSUPPORT, "psk: there is no TLS over %s; leave it out", l->transport->name);
 	l->opts = c->opts;
 	l->cntlid = NVME_CNTLID_DYNAMIC;
 	memcpy(l->subnqn, p->subnqn, sizeof(l->subnqn));
@@ -124,6 +126,8 @@ const char *ctrlr_state_text(const struct nvme_ctrlr *c)
 {
 	if (c->scan.running)
 		return c->scan.step;
+	if (c->machine.state == CTRLR_CONNECT && c->admin && c->admin->machine.state == QPAIR_SECURING)
+		return "shaking hands (TLS) on the admin queue";
 	return ctrlr_states[c->machine.state].meaning;
 }
 
@@ -181,6 +185,7 @@ static void admin_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 		return;
 	}
 	c->info.cntlid = qp->cntlid;
+	c->login.opts.psk_old_first = qp->opts.psk_old_first;
 	ctrlr_run(c);
 }
 

@@ -10,6 +10,8 @@
 #include "core/machine.h"
 #include "nvme/nvme.h"
 
+struct tls_offer;
+
 #define HOST_RECV_BYTES (256 * KIB)
 
 #define HOST_TRANSPORTS_MAX 4u
@@ -37,8 +39,12 @@ void nvme_host_job_ended(struct nvme_host *h);
 
 #define QPAIR_STATES(X) \
 	X(QPAIR, CONNECTING,  "connecting",            TO(QPAIR, NEGOTIATING) | TO(QPAIR, HELD) | \
-	                                               TO(QPAIR, WAITING) | TO(QPAIR, DEAD)) \
-	X(QPAIR, HELD,        "connected, held",       TO(QPAIR, NEGOTIATING) | TO(QPAIR, DEAD)) \
+	                                               TO(QPAIR, WAITING) | TO(QPAIR, SECURING) | \
+	                                               TO(QPAIR, DEAD)) \
+	X(QPAIR, HELD,        "connected, held",       TO(QPAIR, NEGOTIATING) | TO(QPAIR, SECURING) | \
+	                                               TO(QPAIR, DEAD)) \
+	X(QPAIR, SECURING,    "shaking hands (TLS)",   TO(QPAIR, NEGOTIATING) | TO(QPAIR, CONNECTING) | \
+	                                               TO(QPAIR, DEAD)) \
 	X(QPAIR, NEGOTIATING, "waiting for ICResp",    TO(QPAIR, WAITING) | TO(QPAIR, LOGGING_IN) | TO(QPAIR, DEAD)) \
 	X(QPAIR, WAITING,     "waiting to be used",    TO(QPAIR, LOGGING_IN) | TO(QPAIR, CONNECTING) | \
 	                                               TO(QPAIR, DEAD)) \
@@ -59,6 +65,8 @@ struct nvme_transport {
 	struct nvme_qpair *(*make)(struct nvme_host *h);
 	/* Begin to connect to qp->addr; nvme_qpair_connected() or nvme_qpair_broke() follows. */
 	int (*connect)(struct nvme_qpair *qp, struct err *e);
+	/* Connected: shake hands (TLS) by this key; the offer stays until nvme_qpair_secured() follows. NULL: cannot. */
+	void (*secure)(struct nvme_qpair *qp, const struct tls_offer *offer);
 	/* Connected: negotiate; nvme_qpair_negotiated() or nvme_qpair_broke() follows. */
 	void (*negotiate)(struct nvme_qpair *qp);
 	/* qp->slot_count is known: make room for as many commands. Before the first submit(); with names_queues before
@@ -115,6 +123,8 @@ struct nvme_qpair {
 	struct iovec connect_iov;
 	uint16_t cntlid;                /* given */
 	struct nvme_proof *proof;       /* PROVING, and after it */
+	struct nvme_shake *shake;       /* SECURING */
+	uint8_t psk_version;            /* of the identity that is offered, or was taken */
 	struct timer deadline;
 	struct err err;                 /* why it died */
 	/* Time-outs of commands: looked for when the oldest may be over. */
@@ -161,7 +171,14 @@ void nvme_proof_start(struct nvme_qpair *qp);
 void nvme_proof_free(struct nvme_qpair *qp);
 void nvme_qpair_proved(struct nvme_qpair *qp);
 
+/* secure.c: NEGOTIATING follows, or the end, or nvme_qpair_connect_again(). */
+void nvme_secure_start(struct nvme_qpair *qp);
+void nvme_secure_free(struct nvme_qpair *qp);
+void nvme_qpair_connect_again(struct nvme_qpair *qp);
+
 /* For transports. */
+/* `e`: the handshake failed; the connection may be given up within. */
+void nvme_qpair_secured(struct nvme_qpair *qp, const struct err *e);
 void nvme_qpair_connected(struct nvme_qpair *qp);
 void nvme_qpair_negotiated(struct nvme_qpair *qp);
 /* The command is over: `cqe` from the wire. False: its cid is not outstanding, the peer is broken. */

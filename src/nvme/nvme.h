@@ -35,6 +35,7 @@
 	X(LOGIN_TIMEOUT,   "login_timeout",   "connected, but not ready in time") \
 	X(LOGIN_REFUSED,   "login_refused",   "the target refused Connect") \
 	X(BAD_ANSWER,      "bad_answer",      "an answer that cannot be used, to Identify and the like") \
+	X(TLS,             "tls",             "the connection could not be secured, or is not any more") \
 	X(PROTOCOL,        "protocol",        "a malformed or unexpected PDU") \
 	X(CLOSED,          "closed",          "the target closed the connection") \
 	X(RESET,           "reset",           "the connection was reset") \
@@ -82,6 +83,9 @@ struct nvme_host_opts {
 	/* For targets that want to know who we are; NULL: we cannot say. ctrlr_key: by which they have to say who they are.
 	 * The caller's references, until the last queue pair is closed. */
 	struct keyring_key *key, *ctrlr_key;
+	/* TLS by this key; NULL: connections are in the clear. A reference as those. */
+	struct keyring_key *psk;
+	bool psk_old_first;          /* a target that knows version 0 of its identity only: the controller finds out */
 	uint32_t auth_hashes, auth_groups; /* permitted: 1 << enum nvmf_dhchap_hash, _group; 0: all */
 	/* When anything was received on any queue of this path, by core_clock_ns() of a pass; written by all of them. NULL:
 	 * the controller's own. The caller's, until the last queue pair is closed. */

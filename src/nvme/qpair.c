@@ -321,6 +321,7 @@ static void qpair_free(struct nvme_qpair *qp)
 	free(qp->ops);
 	free(qp->free_slots);
 	nvme_proof_free(qp);
+	nvme_secure_free(qp);
 	qp->transport->free(qp);
 }
 

@@ -58,8 +58,6 @@ static void connect_prepare(struct nvme_qpair *qp, const struct nvme_login *l, u
 	qp->descriptors_max = l->descriptors_max;
 	memcpy(d->hostid, l->hostid.b, sizeof(d->hostid));
 	d->cntlid = le16_of(l->cntlid);
-	memcpy(d->subsysnqn, l->subnqn, strlen(l->subnqn));
-	memcpy(d->hostnqn, l->hostnqn, strlen(l->hostnqn));
 	cmd->opc = NVME_ADMIN_FABRICS;
 	cmd->fctype = NVME_FABRICS_CONNECT;
 	cmd->connect.qid = le16_of(qid);
@@ -87,6 +85,8 @@ static struct nvme_qpair *qpair_make(struct nvme_host *h, const struct nvme_logi
 	qp->timeout_ns = qp->opts.io_timeout_ms * NS_PER_MS;
 	queue_init(&qp->waiting);
 	queue_init(&qp->refused);
+	memcpy(qp->connect_data.subsysnqn, l->subnqn, strlen(l->subnqn));
+	memcpy(qp->connect_data.hostnqn, l->hostnqn, strlen(l->hostnqn));
 	return qp;
 }
 
@@ -227,21 +227,40 @@ static void log_in(struct nvme_qpair *qp)
 
 void nvme_qpair_connected(struct nvme_qpair *qp)
 {
-	if (!qp->held_fn) {
+	void (*held)(struct nvme_qpair *qp, void *arg) = qp->held_fn;
+
+	if (!held) {
 		nvme_qpair_negotiate(qp);
 		return;
 	}
+	qp->held_fn = NULL; /* once: not for another connection because of TLS */
 	machine_goto(&qp->machine, QPAIR_HELD);
 	timer_stop(&qp->deadline);
-	qp->held_fn(qp, qp->arg);
+	held(qp, qp->arg);
 }
 
 void nvme_qpair_negotiate(struct nvme_qpair *qp)
 {
 	if (qp->machine.state == QPAIR_HELD)
 		timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
-	machine_goto(&qp->machine, QPAIR_NEGOTIATING);
-	qp->transport->negotiate(qp);
+	if (qp->opts.psk) {
+		machine_goto(&qp->machine, QPAIR_SECURING);
+		nvme_secure_start(qp);
+	} else {
+		machine_goto(&qp->machine, QPAIR_NEGOTIATING);
+		qp->transport->negotiate(qp);
+	}
+}
+
+/* The deadline goes on. */
+void nvme_qpair_connect_again(struct nvme_qpair *qp)
+{
+	struct err e = { 0 };
+
+	must(qp->transport->disconnect(qp));
+	machine_goto(&qp->machine, QPAIR_CONNECTING);
+	if (qp->transport->connect(qp, &e))
+		nvme_qpair_broke(qp, NVME_REASON_UNREACHABLE, &e);
 }
 
 void nvme_qpair_negotiated(struct nvme_qpair *qp)

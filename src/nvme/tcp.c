@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "net/tls.h"
 #include "nvme/tcp.h"
 
 void tcp_broke(struct tcp_qpair *t, enum nvme_reason reason, int code, const char *fmt, ...)
@@ -28,8 +29,17 @@ enum nvme_reason tcp_reason_of(int error)
 	case -EHOSTUNREACH:
 	case -ENETUNREACH:
 	case -ENETDOWN: return NVME_REASON_UNREACHABLE;
+	case -EBADMSG:
+	case -ECONNABORTED: return NVME_REASON_TLS;
 	default: return NVME_REASON_RESET;
 	}
+}
+
+const char *tcp_error_text(const struct tcp_qpair *t, int error)
+{
+	const char *tls = sock_tls_why(t->sock);
+
+	return tls ? tls : strerror(-error);
 }
 
 static enum nvme_reason connect_reason_of(int error)
@@ -69,7 +79,7 @@ static void send_icreq(struct tcp_qpair *t)
 	ssize_t sent = sock_send(t->sock, &iov, 1);
 
 	if (sent < 0 && sent != -EAGAIN) {
-		tcp_broke(t, tcp_reason_of((int)sent), (int)sent, "sending failed: %s", strerror((int)-sent));
+		tcp_broke(t, tcp_reason_of((int)sent), (int)sent, "sending failed: %s", tcp_error_text(t, (int)sent));
 		return;
 	}
 	t->icreq_sent += sent > 0 ? (uint32_t)sent : 0;
@@ -117,12 +127,28 @@ static int tcp_connect(struct nvme_qpair *qp, struct err *e)
 	struct tcp_qpair *t = tcp_of(qp);
 	struct sock_opts opts = { .ack_timeout_ms = qp->opts.ack_timeout_ms, .priority = qp->opts.priority };
 
+	t->connected = false;
 	fabric_rx_init(&t->rx, NVME_TCP_HOST);
 	t->rx.as.dgst_asked = (uint8_t)((qp->opts.header_digest ? NVME_TCP_DGST_HEADER : 0) |
 	                                      (qp->opts.data_digest ? NVME_TCP_DGST_DATA : 0));
 	t->icreq_len = fabric_put_icreq(t->icreq, 0, t->rx.as.dgst_asked, 0);
 	t->sock = sock_connect(&qp->addr, qp->has_from ? &qp->from : NULL, &opts, sock_event, t, e);
 	return t->sock ? 0 : -1;
+}
+
+static void tls_done(void *arg, struct sock *s, const struct err *e)
+{
+	struct tcp_qpair *t = arg;
+
+	assert(s == t->sock);
+	nvme_qpair_hold(&t->qp);
+	nvme_qpair_secured(&t->qp, e);
+	nvme_qpair_release(&t->qp);
+}
+
+static void tcp_secure(struct nvme_qpair *qp, const struct tls_offer *offer)
+{
+	sock_tls_client(tcp_of(qp)->sock, offer, 1, tls_done, tcp_of(qp));
 }
 
 static void tcp_negotiate(struct nvme_qpair *qp)
@@ -186,6 +212,7 @@ const struct nvme_transport nvme_tcp = {
 	.admin_in_capsule_bytes = NVME_TCP_ADMIN_ICD_MAX,
 	.make = tcp_make,
 	.connect = tcp_connect,
+	.secure = tcp_secure,
 	.negotiate = tcp_negotiate,
 	.size = tcp_size,
 	.submit = tcp_submit,

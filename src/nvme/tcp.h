@@ -55,6 +55,7 @@ void tcp_broke(struct tcp_qpair *t, enum nvme_reason reason, int code, const cha
 #define tcp_bad(t, fes, fei, ...) \
 	(tcp_terminate(t, fes, fei), tcp_broke(t, NVME_REASON_PROTOCOL, -EPROTO, __VA_ARGS__))
 enum nvme_reason tcp_reason_of(int error); /* of a connection that stood */
+const char *tcp_error_text(const struct tcp_qpair *t, int error);
 /* The bytes [at, at + len) of a command's data as iovecs; returns how many. */
 int tcp_data_iovs(const struct nvme_op *op, uint32_t at, uint32_t len, struct iovec *iov, int max);
 

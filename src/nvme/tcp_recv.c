@@ -233,7 +233,7 @@ static bool receive_once(struct tcp_qpair *t, size_t *ret_got)
 		return false;
 	if (got <= 0) {
 		tcp_broke(t, got ? tcp_reason_of((int)got) : NVME_REASON_CLOSED, got ? (int)got : -ECONNRESET, "%s",
-		          got ? strerror((int)-got) : "the target closed the connection");
+		          got ? tcp_error_text(t, (int)got) : "the target closed the connection");
 		return false;
 	}
 	nvme_qpair_alive(&t->qp);

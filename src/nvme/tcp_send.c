@@ -182,7 +182,7 @@ static void send_line(struct tcp_qpair *t)
 		gather(t, &b);
 		sent = sock_send(t->sock, b.iov, b.count);
 		if (sent < 0 && sent != -EAGAIN) {
-			tcp_broke(t, tcp_reason_of((int)sent), (int)sent, "sending failed: %s", strerror((int)-sent));
+			tcp_broke(t, tcp_reason_of((int)sent), (int)sent, "sending failed: %s", tcp_error_text(t, (int)sent));
 			return;
 		}
 		if (sent > 0)

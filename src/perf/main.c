@@ -438,7 +438,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	perf_init(&p);
-	code = core_run(p.core, start, &p);
+	code = perf_keys_take(&p) ? core_run(p.core, start, &p) : 2;
 	perf_fini(&p);
+	perf_keys_give(&p);
 	return code;
 }

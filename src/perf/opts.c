@@ -8,7 +8,7 @@
 
 enum {
 	OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET, OPT_DISK, OPT_IO_TIMEOUT,
-	OPT_ISCSI, OPT_VHOST, OPT_PACKED
+	OPT_ISCSI, OPT_VHOST, OPT_PACKED, OPT_PSK, OPT_DHCHAP, OPT_DHCHAP_CTRLR
 };
 
 static const struct argp_option rows[] = {
@@ -39,6 +39,9 @@ static const struct argp_option rows[] = {
 	{ "packed", OPT_PACKED, NULL, 0, "Of --vhost: packed rings, where the server has them.", 2 },
 	{ "enable-tcp-hdgst", 'H', NULL, 0, "Header digests.", 2 },
 	{ "enable-tcp-ddgst", 'I', NULL, 0, "Data digests.", 2 },
+	{ "psk-path", OPT_PSK, "FILE", 0, "TLS by the key in this file (NVMeTLSkey-1:...), mode 0600.", 2 },
+	{ "dhchap-key", OPT_DHCHAP, "FILE", 0, "Prove who we are by the key in this file (DHHC-1:...), mode 0600.", 2 },
+	{ "dhchap-ctrlr-key", OPT_DHCHAP_CTRLR, "FILE", 0, "The target has to prove itself by the key in this file.", 2 },
 	{ "keepalive", 'k', "MS", 0, "Keep-alive time-out; 10000 by default.", 2 },
 	{ "io-timeout", OPT_IO_TIMEOUT, "MS", 0, "An I/O that takes longer ends the run; 30000 by default, 0: never.", 2 },
 	{ "mode", OPT_MODE, "MODE", 0, "Workers: poll (default), adaptive or interrupt.", 2 },
@@ -130,6 +133,20 @@ static void check_vhost(struct argp_state *state, const struct perf_opts *o)
 		argp_error(state, "-P %u: not with --vhost; a worker has one queue, so give more workers: -c", o->qpairs);
 }
 
+/* Keys belong to a host's name. */
+static void check_keys(struct argp_state *state, const struct perf_opts *o)
+{
+	bool keys = o->psk_path || o->dhchap_path || o->dhchap_ctrlr_path;
+
+	if (o->dhchap_ctrlr_path && !o->dhchap_path)
+		argp_error(state, "--dhchap-ctrlr-key: is of no use without --dhchap-key; give both");
+	if (keys && !o->path_count)
+		argp_error(state, "--psk-path, --dhchap-key: only with -r");
+	for (uint32_t i = 0; keys && i < o->path_count; i++)
+		if (!o->paths[i].hostnqn[0])
+			argp_error(state, "-r: say as which host (hostnqn:NQN): keys belong to a name");
+}
+
 static void check(struct argp_state *state, struct perf_opts *o, bool mix_given, uint8_t mix, const char *remote_only)
 {
 	uint32_t kinds = !!o->path_count + !!o->disk + !!o->url_count + !!o->vhost_count;
@@ -140,6 +157,7 @@ static void check(struct argp_state *state, struct perf_opts *o, bool mix_given,
 	if (kinds > 1)
 		argp_error(state, "-r, --iscsi, --vhost and --disk: one of them");
 	check_vhost(state, o);
+	check_keys(state, o);
 	if (remote_only && o->disk)
 		argp_error(state, "%s: not with --disk; it is about connections, or about our own workers", remote_only);
 	if (!o->pattern)
@@ -170,7 +188,8 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 {
 	static const struct { int key; const char *name; } remote_only[] = {
 		{ 'P', "-P" }, { 'H', "-H" }, { 'I', "-I" }, { 'k', "-k" }, { OPT_RATE, "--rate" }, { OPT_MODE, "--mode" },
-		{ OPT_IO_QUEUE_SIZE, "--io-queue-size" }, { OPT_IO_TIMEOUT, "--io-timeout" },
+		{ OPT_IO_QUEUE_SIZE, "--io-queue-size" }, { OPT_IO_TIMEOUT, "--io-timeout" }, { OPT_PSK, "--psk-path" },
+		{ OPT_DHCHAP, "--dhchap-key" }, { OPT_DHCHAP_CTRLR, "--dhchap-ctrlr-key" },
 	};
 	struct parsing *p = state->input;
 	struct perf_opts *o = p->o;
@@ -198,6 +217,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case 'I': o->host.data_digest = true; break;
 	case 'k': o->host.keep_alive_ms = number(state, "-k", arg, 1, UINT32_MAX); break;
 	case OPT_IO_TIMEOUT: o->host.io_timeout_ms = number(state, "--io-timeout", arg, 0, UINT32_MAX); break;
+	case OPT_PSK: o->psk_path = arg; break;
+	case OPT_DHCHAP: o->dhchap_path = arg; break;
+	case OPT_DHCHAP_CTRLR: o->dhchap_ctrlr_path = arg; break;
 	case 'L': o->latency = true; break;
 	case OPT_RATE: o->rate = number(state, "--rate", arg, 1, UINT32_MAX); break;
 	case OPT_VERIFY: o->verify = true; break;

@@ -41,6 +41,7 @@ struct perf_opts {
 	enum core_mode mode;
 	uint64_t seed;              /* --seed */
 	struct nvme_host_opts host;
+	const char *psk_path, *dhchap_path, *dhchap_ctrlr_path; /* files of keys; NULL: none */
 };
 int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts);
 
@@ -124,6 +125,7 @@ struct perf_worker {
 struct perf {
 	struct perf_opts opts;
 	struct core *core;
+	struct keyring *keyring;
 	struct nvme_host *host;
 	struct nvme_ctrlr *ctrlrs[PERF_PATHS_MAX];
 	uint32_t ctrlrs_open, ctrlrs_ready, ctrlrs_closing;
@@ -170,6 +172,10 @@ void perf_vhost_detach(struct perf *p, void (*done)(void *arg));
 void perf_vhost_free(struct perf *p);
 /* The flow's reactor. */
 void perf_vhost_submit(struct perf_task *t, struct bdev_channel *ch, uint64_t lba);
+
+/* keys.c: into opts.host, and back. False: said why not. */
+bool perf_keys_take(struct perf *p);
+void perf_keys_give(struct perf *p);
 
 /* report.c */
 void perf_report(const struct perf *p);

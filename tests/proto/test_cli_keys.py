@@ -12,6 +12,7 @@ import pytest
 from dhchap import AuthHost, Refused, Secret
 from gantry import Daemon, RpcError, cpus, free_port
 from jsonrpc import gantry
+from tls import Psk
 
 HOST = "nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc"
 NQN = "nqn.2016-06.io.gantry:disk0"
@@ -134,6 +135,64 @@ def test_what_makes_no_sense(kept, daemon, port):
     cli(daemon, "export", "disk", "disk0", "--listen", f"127.0.0.1:{free_port()}")
     assert "no directory of its own for keys (--state-dir)" in cli(daemon, "host", "add", HOST, "disk0", "--auth",
                                                                   status=1)
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+def offer_of(path, hostnqn=HOST, version=1):
+    kind, hash_id, data, _ = open(path).read().strip().split(":")
+    assert kind == "NVMeTLSkey-1"
+    return Psk(int(hash_id), base64.b64decode(data)[:-4]).offer(hostnqn, NQN, version)
+
+
+def secured(port, files, **how):
+    keys = {end: secret_of(open(files[end]).read()) for end in files if end != "tls"}
+    with AuthHost(port, NQN, keys["host"], hostnqn=HOST, mutual=keys["ctrlr"], secure=offer_of(files["tls"]).client,
+                  **how) as host:
+        assert host.io.read(0, 8) == bytes(4096)
+
+
+def listeners(daemon):
+    return {int(x["address"]["trsvcid"]): x["secure_channel"]
+            for x in daemon.rpc("nvmf_subsystem_get_listeners", nqn=NQN)}
+
+
+def test_a_host_over_tls(kept, port):
+    """The listener or the key would be missing, or the host could come in the clear; or the lines would not fit."""
+    export(kept, port)
+    said = cli(kept, "host", "add", HOST, "disk0", "--auth", "--tls", "--only")
+    files = paths(kept)
+    assert set(files) == {"host", "ctrlr", "tls"} and stat.S_IMODE(os.stat(files["tls"]).st_mode) == 0o600
+    assert open(files["tls"]).read().strip()[10:40] not in said
+    ports = listeners(kept)
+    assert ports.pop(port) is False
+    (secure_port, secure), = ports.items()
+    assert secure is True and secure_port > port
+    lines = [x.strip() for x in said.splitlines()]
+    at = lines.index("On the host, as root:")
+    insert = next(x for x in lines[at:] if x.startswith("nvme check-tls-key"))
+    assert re.fullmatch(rf'nvme check-tls-key --insert --identity=1 --subsysnqn={NQN} --hostnqn={HOST} '
+                        r'--keydata="\$\(cat /etc/nvme/keys/\S+\.tls\)"', insert)
+    connects = [x for x in lines[at:] if x.startswith("nvme connect")]
+    assert len(connects) == 1 and f"-s {secure_port} " in connects[0] and connects[0].endswith(" --tls")
+    secured(secure_port, files)
+    with pytest.raises((Refused, AssertionError, OSError)):
+        AuthHost(port, NQN, secret_of(open(files["host"]).read()), hostnqn=HOST)    # not in the clear
+    kept.stop()
+    kept.start()
+    secured(secure_port, files)
+    other = HOST[:-1] + "d"
+    said = cli(kept, "host", "add", other, "disk0", "--tls")
+    assert listeners(kept) == {port: False, secure_port: True} and f"-s {secure_port} " in said
+    cli(kept, "host", "remove", other, "disk0")
+    cli(kept, "host", "add", other, "disk0", "--tls", "--listen", f"127.0.0.1:{(third := free_port())}")
+    assert listeners(kept) == {port: False, secure_port: True, third: True}
+
+
+def test_an_export_over_tls_in_one_go(kept, port):
+    said = export(kept, port, "--host", HOST, "--auth", "--tls")
+    assert listeners(kept) == {port: True} and f"-s {port} " in said and "nvme check-tls-key" in said
+    secured(port, paths(kept))
 
 
 # --- the methods ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* remote_attach.c: what a person orders: a path more, a path less. */
 #include "backends/remote/remote_ctl.h"
-#include "keyring/keyring.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -131,8 +130,7 @@ struct remote_path *remote_attach(struct remote *r, const struct remote_attach_o
 		return first;
 	}
 	p = remote_path_make(g, &where, &o->path, o->standing);
-	keyring_key_ref(p->opts.host.key);
-	keyring_key_ref(p->opts.host.ctrlr_key);
+	remote_keys_take(&p->opts.host);
 	p->ctl->multipath = (uint8_t)o->multipath;
 	if (first)
 		p->opts.host.hostid = first->opts.host.hostid;

@@ -72,7 +72,8 @@ static const struct rpc_param attach_params[] = {
 	RPC_PARAM(struct attach, fast_io_fail_timeout_sec, .unit = "s",
 	          .doc = "Lost for that long its I/O fails instead of waiting; 0: it waits as long as the "
 		"controller is there."),
-	RPC_PARAM(struct attach, psk, .doc = "Must be absent: there is no TLS yet."),
+	RPC_PARAM(struct attach, psk,
+	          .doc = "Name of the key (keyring_file_add_key) by which connections are secured: TLS 1.3. TCP only."),
 	RPC_PARAM(struct attach, max_bdevs, .min = 1, .fallback = "128",
 	          .doc = "How many names of disks are answered."),
 	RPC_PARAM(struct attach, dhchap_key,
@@ -146,8 +147,6 @@ static int times_from(struct rpc_call *call, const struct remote_opts *opts, con
 
 static int refuse_what_is_not_there(const struct attach *a, struct err *e)
 {
-	if (a->psk)
-		return err_set(e, -ENOTSUP, "psk: connections with TLS are not there yet; leave it out");
 	if (a->dhchap_ctrlr_key && !a->dhchap_key)
 		return err_set(e, -EINVAL, "dhchap_ctrlr_key: is of no use without dhchap_key; give both");
 	if (a->prchk_reftag || a->prchk_guard)
@@ -187,16 +186,11 @@ void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 /* References, which the caller gives back: paths have their own. */
 static int keys_from(const struct remote *r, const struct attach *a, struct nvme_host_opts *h, struct err *e)
 {
-	if (!a->dhchap_key)
-		return 0;
-	if (!r->keyring)
-		return err_set(e, -ENOTSUP, "dhchap_key: there is no keyring here");
-	h->key = keyring_get(r->keyring, "dhchap_key", a->dhchap_key, e);
-	if (h->key && a->dhchap_ctrlr_key)
-		h->ctrlr_key = keyring_get(r->keyring, "dhchap_ctrlr_key", a->dhchap_ctrlr_key, e);
-	if (!e->code)
-		return 0;
-	keyring_key_unref(h->key);
+	h->key = remote_key_named(r, "dhchap_key", a->dhchap_key, e);
+	h->ctrlr_key = remote_key_named(r, "dhchap_ctrlr_key", a->dhchap_ctrlr_key, e);
+	h->psk = remote_key_named(r, "psk", a->psk, e);
+	if (e->code)
+		remote_keys_give(h);
 	return e->code;
 }
 
@@ -386,8 +380,7 @@ static void handle_attach(struct rpc_call *call, void *args)
 		return;
 	if (order_from(call, args, &o, &e) == 0) {
 		p = remote_attach(rr->remote, &o, &e);
-		keyring_key_unref(o.path.host.key);
-		keyring_key_unref(o.path.host.ctrlr_key);
+		remote_keys_give(&o.path.host);
 	}
 	if (!p) {
 		rpc_reply_err(call, &e);
@@ -531,6 +524,8 @@ static void save_path(const struct remote_path *p, const struct nvme_path *where
 		json_add_text(params, "hostsvcid", where->hostsvcid);
 	if (p->opts.host.priority)
 		json_add_text(params, "priority", text);
+	if (p->opts.host.psk)
+		json_add_text(params, "psk", p->opts.host.psk->name);
 	if (p->opts.host.key)
 		json_add_text(params, "dhchap_key", p->opts.host.key->name);
 	if (p->opts.host.ctrlr_key)

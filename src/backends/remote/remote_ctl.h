@@ -116,6 +116,11 @@ struct remote_rekey {
  * already. */
 int remote_group_set_keys(struct remote_group *g, struct keyring_key *key, struct keyring_key *ctrlr_key,
                           struct remote_rekey *w, struct err *e) MUST_USE;
+/* The key of that name, a reference; NULL: none was named, or `e` says why not. An error that is there stays. */
+struct keyring_key *remote_key_named(const struct remote *r, const char *param, const char *name, struct err *e);
+/* References to what is in there; back, once. */
+void remote_keys_take(const struct nvme_host_opts *h);
+void remote_keys_give(struct nvme_host_opts *h);
 /* Of remote_path.c: it came up; its controller is closed; it is freed. */
 void remote_keys_up(struct remote_path *p);
 void remote_keys_closed(struct remote_path *p);

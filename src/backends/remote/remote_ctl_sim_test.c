@@ -248,6 +248,8 @@ bool nvme_ctrlr_login(const struct nvme_ctrlr *c, struct nvme_login *ret_login)
 /* No test here has keys: tests/proto/test_host_auth.py. */
 void remote_keys_up(struct remote_path *p) { (void)p; }
 void remote_keys_closed(struct remote_path *p) { (void)p; }
+void remote_keys_take(const struct nvme_host_opts *h) { (void)h; }
+void remote_keys_give(struct nvme_host_opts *h) { (void)h; }
 
 void nvme_ctrlr_on_event(struct nvme_ctrlr *c, nvme_event_fn *fn, void *arg)
 {

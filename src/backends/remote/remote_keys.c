@@ -14,6 +14,31 @@ static void admin_proved(struct nvme_qpair *qp, const struct err *e, void *arg);
 static void lanes_proved(struct remote_path *p);
 static void path_proved(struct remote_path *p, const struct err *e);
 
+struct keyring_key *remote_key_named(const struct remote *r, const char *param, const char *name, struct err *e)
+{
+	if (!name || e->code)
+		return NULL;
+	if (r->keyring)
+		return keyring_get(r->keyring, param, name, e);
+	err_set(e, -ENOTSUP, "%s: there is no keyring here", param);
+	return NULL;
+}
+
+void remote_keys_take(const struct nvme_host_opts *h)
+{
+	keyring_key_ref(h->key);
+	keyring_key_ref(h->ctrlr_key);
+	keyring_key_ref(h->psk);
+}
+
+void remote_keys_give(struct nvme_host_opts *h)
+{
+	keyring_key_unref(h->key);
+	keyring_key_unref(h->ctrlr_key);
+	keyring_key_unref(h->psk);
+	h->key = h->ctrlr_key = h->psk = NULL;
+}
+
 static void keep_old(struct remote_path_ctl *ctl, struct keyring_key *key)
 {
 	if (!key)

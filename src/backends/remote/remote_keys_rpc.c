@@ -72,16 +72,6 @@ static void checked(struct job *j)
 		set_end(s);
 }
 
-static struct keyring_key *key_named(const struct remote *r, const char *param, const char *name, struct err *e)
-{
-	if (!name || e->code)
-		return NULL;
-	if (r->keyring)
-		return keyring_get(r->keyring, param, name, e);
-	err_set(e, -ENOTSUP, "%s: there is no keyring here", param);
-	return NULL;
-}
-
 static void handle_set_keys(struct rpc_call *call, void *args)
 {
 	struct remote_rpc *rr = rpc_ctx(call);
@@ -95,8 +85,8 @@ static void handle_set_keys(struct rpc_call *call, void *args)
 	s->args = a;
 	if (a->dhchap_ctrlr_key && !a->dhchap_key)
 		err_set(&s->err, -EINVAL, "dhchap_ctrlr_key: is of no use without dhchap_key; give both");
-	s->key = key_named(rr->remote, "dhchap_key", a->dhchap_key, &s->err);
-	s->ctrlr_key = key_named(rr->remote, "dhchap_ctrlr_key", a->dhchap_ctrlr_key, &s->err);
+	s->key = remote_key_named(rr->remote, "dhchap_key", a->dhchap_key, &s->err);
+	s->ctrlr_key = remote_key_named(rr->remote, "dhchap_ctrlr_key", a->dhchap_ctrlr_key, &s->err);
 	if (s->err.code)
 		set_end(s);
 	else

@@ -20,7 +20,6 @@
 
 #include "core/log.h"
 #include "core/notify.h"
-#include "keyring/keyring.h"
 
 #define SCAN_DEADLINE_NS (10 * NS_PER_S)
 /* After a loss the first attempt comes at once, but for this much of chance. */
@@ -663,8 +662,7 @@ static void path_free(struct remote_wait *w)
 	free(ctl->page);
 	free(p->lanes);
 	free(ctl);
-	keyring_key_unref(p->opts.host.key);
-	keyring_key_unref(p->opts.host.ctrlr_key);
+	remote_keys_give(&p->opts.host);
 	free(p);
 	remote_group_changed(g);
 	remote_group_look(g);
