@@ -436,6 +436,44 @@ void nvmf_remove_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid)
 	nvmf_work_start(remove_ns_work(c, nqn, nsid));
 }
 
+static int build_protect_ns(struct nvmf_work *w, struct err *e)
+{
+	struct nvmf_subsystem *s = nvmf_work_edit(w, e);
+	struct nvmf_ns *ns;
+
+	if (!s)
+		return e->code;
+	ns = w->nsid && w->nsid <= s->ns_max ? s->ns[w->nsid - 1] : NULL;
+	if (!ns)
+		return err_set(e, -ENOENT, "nsid: there is no namespace %u in '%s'", w->nsid, w->nqn);
+	atomic_store(&ns->protected, w->allow);
+	nvmf_subsystem_set_ns(w->next, s, w->nsid, ns);
+	return 0;
+}
+
+static const struct seq_step protect_ns_steps[] = {
+	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
+	{ "publish",                nvmf_step_publish, NULL },
+	{ "tell hosts",             nvmf_step_tell,    NULL },
+};
+
+void nvmf_protect_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, bool on)
+{
+	struct nvmf_work *w = nvmf_work_make(c, "protect namespace", protect_ns_steps, ARRAY_SIZE(protect_ns_steps));
+
+	nvmf_work_text(w->nqn, sizeof(w->nqn), nqn);
+	w->nsid = nsid;
+	w->allow = on;
+	w->build = build_protect_ns;
+	nvmf_work_start(w);
+}
+
+void nvmf_on_ns_protected(struct nvmf_target *t, void (*fn)(void *arg), void *arg)
+{
+	t->ns_protected = fn;
+	t->ns_protected_arg = arg;
+}
+
 /* --- what devices report: changes that nobody asked for ------------------------------------------ */
 
 static void own_change_done(struct nvmf_change *c)

@@ -37,6 +37,7 @@ struct nvmf_ns {
 	struct uuid uuid;
 	uint8_t nguid[16], eui64[8];
 	bool has_nguid, has_eui64;
+	_Atomic bool protected;                /* by a host: control writes it, cores look when they enter a version */
 	bool added;                            /* control: who asked for it was told that it is there */
 	char nqn[NVMF_NQN_MAX + 1];
 	struct bdev_served dev;

@@ -73,6 +73,16 @@ static bool is_media_error(uint16_t status)
 	return (status & NVME_SC_CODE) == NVME_SC_WRITE_FAULT || (status & NVME_SC_CODE) == NVME_SC_READ_ERROR;
 }
 
+/* The device lost data, or failed. A block that cannot be read is no sign of that where hosts may declare blocks so. */
+static bool is_degraded(const struct nvmf_req *req, uint16_t status)
+{
+	struct bdev_view *v = nvmf_ns_find(req->qpair, le32_get(req->cmd.nsid));
+
+	if ((status & NVME_SC_CODE) == NVME_SC_READ_ERROR)
+		return v && !bdev_can(&v->served->info, BDEV_WRITE_UNCORRECTABLE);
+	return is_media_error(status) || (status == (NVME_SC_INTERNAL | NVME_SC_DNR) && req->cmd.opc != NVME_CMD_COPY);
+}
+
 void nvmf_error_add(struct nvmf_req *req)
 {
 	struct nvmf_ctrlr *c = req->qpair->ctrlr;
@@ -97,10 +107,10 @@ void nvmf_error_add(struct nvmf_req *req)
 	for (int i = 0; i < 8; i++)
 		atomic_store(&slot->words[i], words[i]);
 	atomic_store(&slot->number, number);
-	if (is_media_error(status)) {
+	if (is_media_error(status))
 		atomic_fetch_add(&c->media_errors, 1);
+	if (req->qpair->qid && is_degraded(req, status) && !atomic_exchange(&c->degraded, true))
 		nvmf_health_worse(c, req->qpair);
-	}
 }
 
 static bool read_entry(struct nvmf_ctrlr *c, uint64_t number, struct nvme_error_log_page *ret)

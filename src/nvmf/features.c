@@ -50,7 +50,8 @@ void nvmf_features_list(const struct nvmf_ctrlr *c, const struct nvmf_subsystem 
 	for (uint32_t fid = 0; fid < 256; fid++) {
 		const struct feature *f = feature_at(c, (uint8_t)fid);
 
-		if (f && (fid != NVME_FEAT_VOLATILE_WC || s->volatile_cache))
+		if (f && (fid != NVME_FEAT_VOLATILE_WC || s->volatile_cache) &&
+		    (fid != NVME_FEAT_WRITE_PROTECT || nvmf_protect_offered(c->target)))
 			ret_effects[fid] = le32_of(NVME_FID_SUPPORTED | f->effects);
 	}
 }
@@ -443,6 +444,9 @@ static const struct feature features[256] = {
 	                              .get_data = get_host_id, .data_is_fixed = true, .effects = CTRL },
 	[NVME_FEAT_RESV_MASK]     = { .get_of_ns = nvmf_resv_mask_get, .set = nvmf_resv_mask_set, .io = true,
 	                              .per_ns = true, .effects = NS },
+	[NVME_FEAT_WRITE_PROTECT] = { .check = nvmf_protect_check, .get_of_ns = nvmf_protect_get,
+	                              .set_later = nvmf_protect_set, .io = true, .per_ns = true,
+	                              .effects = NS | NVME_FID_NCC },
 	[NVME_FEAT_RESV_PERSIST]  = { .get_of_ns = nvmf_resv_persist_get, .set_later = nvmf_resv_persist_set, .io = true,
 	                              .per_ns = true, .effects = NS },
 };

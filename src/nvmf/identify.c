@@ -136,6 +136,7 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	id->ocfs = le16_of(s->ops_all & BDEV_BIT(COPY) ? NVMF_COPY_FORMATS : 0);
 	id->fuses = le16_of(s->ns_count && (s->ops_all & BDEV_BIT(COMPARE_AND_WRITE)) ? NVME_FUSES_COMPARE_AND_WRITE : 0);
 	id->vwc = (s->volatile_cache ? NVME_VWC_PRESENT : 0) | NVME_VWC_FLUSH_ALL;
+	id->nwpc = nvmf_protect_offered(t) ? NVME_NWPC_WRITE_PROTECT : 0;
 	id->ioccsz = le32_of((uint32_t)(sizeof(struct nvme_sqe) + opts->in_capsule_data_size) / 16);
 	id->iorcsz = le32_of(sizeof(struct nvme_cqe) / 16);
 	id->msdbd = req->qpair->transport->msdbd;
@@ -253,7 +254,7 @@ static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struc
 		id->mcl = le32_of(NVMF_COPY_BLOCKS_ALL);
 		id->msrc = NVMF_COPY_RANGES_MAX - 1;
 	}
-	if (info->read_only)
+	if (info->read_only || atomic_load(&ns->protected))
 		id->nsattr = NVME_NSATTR_WRITE_PROTECTED;
 	if (s->ana_reporting)
 		id->anagrpid = le32_of(s->ns_group[ns->nsid - 1]);

@@ -36,6 +36,7 @@ struct nvmf_ns *nvmf_ns_open(struct nvmf_target *t, const char *nqn, const struc
 	ns->nsid = opts->nsid;
 	text_pad(ns->nqn, sizeof(ns->nqn) - 1, nqn, 0);
 	ns->uuid = uuid_is_null(&opts->uuid) ? ns->dev.info.uuid : opts->uuid;
+	atomic_store(&ns->protected, opts->write_protected);
 	memcpy(ns->nguid, opts->nguid, sizeof(ns->nguid));
 	memcpy(ns->eui64, opts->eui64, sizeof(ns->eui64));
 	ns->has_nguid = opts->has_nguid;

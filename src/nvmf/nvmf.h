@@ -57,12 +57,17 @@ struct nvmf_ns_opts {
 	uint8_t nguid[16], eui64[8];
 	bool has_nguid, has_eui64, no_auto_visible;
 	bool read_only;          /* hosts may not write, though the device could be written */
+	bool write_protected;    /* a host has said so, and may take it back */
 	uint32_t anagrpid;
 	const char *const *hosts; /* no_auto_visible: who sees it nevertheless; the caller's until done */
 	uint32_t host_count;
 };
 void nvmf_add_ns(struct nvmf_change *c, const char *nqn, const struct nvmf_ns_opts *opts);
 void nvmf_remove_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid);
+/* No host may write any more, or hosts may again. */
+void nvmf_protect_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, bool on);
+/* A host had that done, and it is to last. One listener; control reactor. */
+void nvmf_on_ns_protected(struct nvmf_target *t, void (*fn)(void *arg), void *arg);
 /* A namespace that was added with no_auto_visible is seen, or no more, by a host. */
 void nvmf_show_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, const char *host_nqn, bool visible);
 void nvmf_set_ns_group(struct nvmf_change *c, const char *nqn, uint32_t nsid, uint32_t group);

@@ -129,6 +129,8 @@ static void show_ns(struct json_object *array, const struct nvmf_subsystem *s, c
 	add_ns_ids(o, ns);
 	if (ns->dev.info.read_only)
 		json_add_bool(o, "read_only", true);
+	if (atomic_load(&ns->protected))
+		json_add_bool(o, "write_protected", true);
 	if (s->ana_reporting)
 		json_add_u64(o, "anagrpid", s->ns_group[ns->nsid - 1]);
 	add_ns_hosts(o, s, ns->nsid);
@@ -525,6 +527,8 @@ void nvmf_save_ns(struct json_object *array, const struct nvmf_subsystem *s, con
 	add_ns_ids(n, ns);
 	if (ns->dev.made_read_only)
 		json_add_bool(n, "read_only", true);
+	if (atomic_load(&ns->protected))
+		json_add_bool(n, "write_protected", true);
 	if (s->ana_reporting)
 		json_add_u64(n, "anagrpid", s->ns_group[ns->nsid - 1]);
 	add_ns_hosts(n, s, ns->nsid);

@@ -7,7 +7,7 @@ struct ns_args {
 	char *bdev_name, *nguid, *eui64;
 	uint32_t nsid, anagrpid;
 	struct uuid uuid;
-	bool no_auto_visible, read_only;
+	bool no_auto_visible, read_only, write_protected;
 	struct rpc_texts hosts;
 };
 
@@ -20,6 +20,7 @@ static const struct rpc_param ns_params[] = {
 	P(uuid, .doc = "The device's when left out."),
 	P(anagrpid, .doc = "ANA group; the nsid when left out."),
 	P(read_only, .doc = "Hosts may not write. The device stays open to others, which may write."),
+	P(write_protected, .doc = "Hosts may not write until one of them takes that back; as one of them asked for."),
 	P(no_auto_visible, .doc = "Hide it from all hosts but those of nvmf_ns_add_host."),
 	P(hosts, .doc = "With no_auto_visible: hosts that see it, as if by nvmf_ns_add_host."),
 #undef P
@@ -65,6 +66,7 @@ static void handle_add_ns(struct rpc_call *call, void *args)
 	struct ns_args *n = &a->namespace;
 	struct nvmf_ns_opts opts = { .bdev_name = n->bdev_name, .nsid = n->nsid, .uuid = n->uuid, .anagrpid = n->anagrpid,
 	                             .no_auto_visible = n->no_auto_visible, .read_only = n->read_only,
+	                             .write_protected = n->write_protected,
 	                             .has_nguid = n->nguid, .has_eui64 = n->eui64,
 	                             .hosts = (const char *const *)n->hosts.at, .host_count = (uint32_t)n->hosts.count };
 	struct nvmf_rpc_change *cc;
@@ -92,6 +94,12 @@ static void ns_gone(void *arg, const struct nvmf_subsystem *s, const struct nvmf
 	err_set(&why, -ENODEV, "bdev_name: device '%s' has gone; the namespace returns with it", ns->dev.bdev_name);
 	rpc_state_keep(arg, "nvmf", json_object_array_get_idx(array, 0), uuid_to_text(&ns->dev.info.uuid, uuid), &why);
 	json_object_put(array);
+}
+
+/* It is saved with the namespace. */
+static void ns_protected(void *arg)
+{
+	rpc_state_changed(arg);
 }
 
 /* One that has gone with its device has lost its number to another one. */
@@ -198,4 +206,5 @@ void nvmf_ns_rpc_add(struct rpc *rpc, struct nvmf_target *t)
 {
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), t);
 	nvmf_on_ns_gone(t, ns_gone, rpc);
+	nvmf_on_ns_protected(t, ns_protected, rpc);
 }

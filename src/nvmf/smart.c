@@ -3,8 +3,8 @@
  * how well it is.
  *
  * Queue pairs count on their cores (stages.c): the page is made when somebody asks, by one message to each core. What
- * has no meaning for RAM and other people's disks is zero: there is no sensor, and nothing wears. Lost data is real,
- * and told: the first media error that a controller's host was answered raises an event.
+ * has no meaning for RAM and other people's disks is zero: there is no sensor, and nothing wears. A device that fails
+ * or loses data is real, and told: the first such answer that a controller gave raises an event.
  */
 #include "nvmf/target.h"
 
@@ -144,7 +144,7 @@ void nvmf_smart_close(struct nvmf_qpair *qp, const struct nvmf_stage_counts *cou
 
 uint8_t nvmf_critical_warning(const struct nvmf_ctrlr *c)
 {
-	return atomic_load(&c->media_errors) ? NVME_SMART_CRIT_DEGRADED : 0;
+	return atomic_load(&c->degraded) ? NVME_SMART_CRIT_DEGRADED : 0;
 }
 
 /* What a host did not want to hear of is told when it does. */
@@ -186,11 +186,8 @@ static void health_on_control(struct msg *m)
 
 void nvmf_health_worse(struct nvmf_ctrlr *c, struct nvmf_qpair *qp)
 {
-	struct health_note *n;
+	struct health_note *n = base_zalloc(sizeof(*n));
 
-	if (atomic_load(&c->media_errors) != 1) /* told already */
-		return;
-	n = base_zalloc(sizeof(*n));
 	n->seat = qp->seat;
 	nvmf_qpair_pin(qp);
 	msg_send(core_control(c->target->core), &n->msg, health_on_control);

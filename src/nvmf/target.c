@@ -78,9 +78,15 @@ static void serve_subsystem(struct nvmf_subsystem *s, uint32_t core_index)
 {
 	struct err e = { 0 };
 
-	for (uint32_t i = 0; i < s->ns_max; i++)
-		if (s->ns[i] && !bdev_view_enter(&s->ns[i]->dev.view[core_index], &e))
+	for (uint32_t i = 0; i < s->ns_max; i++) {
+		struct nvmf_ns *ns = s->ns[i];
+
+		if (!ns)
+			continue;
+		if (!bdev_view_enter(&ns->dev.view[core_index], &e))
 			log_error("namespace %u of %s does not work on core %u: %s", i + 1, s->nqn, core_index, e.text);
+		ns->dev.view[core_index].read_only = ns->dev.info.read_only || atomic_load(&ns->protected);
+	}
 }
 
 static void unserve_subsystem(struct nvmf_subsystem *s, uint32_t core_index)

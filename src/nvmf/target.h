@@ -157,6 +157,8 @@ struct nvmf_target {
 	uint64_t stamps;                  /* of subsystems */
 	void (*ns_gone)(void *arg, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
 	void *ns_gone_arg;
+	void (*ns_protected)(void *arg);
+	void *ns_protected_arg;
 	uint32_t configs_old;             /* versions that are still being left */
 	uint32_t subsystems_max;
 	bool subsystems_max_set, config_set; /* over RPC: to be saved */
@@ -368,6 +370,7 @@ struct nvmf_ctrlr {
 	struct nvmf_behavior behavior;    /* read by any core */
 	struct nvmf_smart_sum smart;
 	_Atomic uint64_t media_errors;    /* counted by any core */
+	_Atomic bool degraded;            /* a device failed, or lost data; any core */
 	/* Any core: errors of the last commands that failed (error_log.c). */
 	_Atomic uint64_t error_count;
 	struct nvmf_error errors[NVMF_ERRORS_MAX];
@@ -454,10 +457,15 @@ void nvmf_error_at(struct nvmf_req *req, size_t byte, uint32_t bit);
 /* smart.c */
 uint8_t nvmf_critical_warning(const struct nvmf_ctrlr *c);
 void nvmf_health_look(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
-void nvmf_health_worse(struct nvmf_ctrlr *c, struct nvmf_qpair *qp);       /* its core: media_errors grew */
+void nvmf_health_worse(struct nvmf_ctrlr *c, struct nvmf_qpair *qp);       /* its core: `degraded` was set */
 void nvmf_smart_close(struct nvmf_qpair *qp, const struct nvmf_stage_counts *counts); /* its core */
 bool nvmf_smart_parse(struct nvmf_req *req);
 void nvmf_smart_run(struct nvmf_req *req);                                 /* answers, later */
+/* protect.c */
+bool nvmf_protect_offered(const struct nvmf_target *t);
+uint16_t nvmf_protect_check(const struct nvmf_req *req);
+uint16_t nvmf_protect_get(struct nvmf_req *req, uint32_t *ret_value);
+void nvmf_protect_set(struct nvmf_req *req, uint32_t value);               /* answers, later */
 /* write_cache.c */
 void nvmf_write_cache_set(struct nvmf_req *req, uint32_t value);           /* answers, later */
 /* abort.c */

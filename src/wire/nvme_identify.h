@@ -204,6 +204,7 @@ enum {
 	NVME_ONCS_VERIFY = 1 << 7,
 	NVME_ONCS_COPY = 1 << 8,
 };
+enum { NVME_NWPC_WRITE_PROTECT = 1 << 0 }; /* nwpc: a namespace can be write protected, and no more */
 enum { NVME_FUSES_COMPARE_AND_WRITE = 1 << 0 };
 enum { NVME_VWC_PRESENT = 1 << 0, NVME_VWC_FLUSH_NOT_ALL = 2 << 1, NVME_VWC_FLUSH_ALL = 3 << 1 }; /* NSID of all */
 enum {

@@ -187,6 +187,7 @@ struct nvme_timestamp {
 	uint8_t rsvd;
 };
 WIRE_SIZE(struct nvme_timestamp, 8);
+enum { NVME_NO_WRITE_PROTECT, NVME_WRITE_PROTECT }; /* feature NVME_FEAT_WRITE_PROTECT */
 enum { NVME_TIMESTAMP_OF_RESET = 0 << 1, NVME_TIMESTAMP_OF_HOST = 1 << 1 };
 
 struct nvme_feat_host_behavior {
