@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from lib.gantry import BUILD, free_port
+from gantry import BUILD, free_port
 
 PEER = BUILD / "tests/tls/tls_peer"
 OPENSSL = shutil.which("openssl", path="/usr/bin:" + os.environ.get("PATH", ""))
@@ -259,8 +259,9 @@ def test_other_hash(tmp_path):
 def test_only_older_versions():
     with Peer("server", 0) as peer:
         address = f"127.0.0.1:{peer.line('listens')}"
-        with subprocess.Popen([OPENSSL, "s_client", "-connect", address, "-tls1_2", "-psk", KEYS[1], "-psk_identity",
-                               IDENTITY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+        with subprocess.Popen([OPENSSL, "s_client", "-connect", address, "-tls1_2", "-psk", KEYS[1],
+                               "-psk_identity", IDENTITY], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as client:
             assert "TLS 1.3" in peer.line("refused")
             assert b"alert protocol version" in client.communicate(timeout=WAIT_S)[1]
 
@@ -280,7 +281,8 @@ def test_a_certificate_is_no_key(tmp_path):
     subprocess.run([OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
                     "/CN=x", "-keyout", key, "-out", cert], check=True, capture_output=True)
     port = free_port()
-    with Openssl("s_server", ["-accept", f"127.0.0.1:{port}", "-cert", cert, "-key", key], identity="someone") as server:
+    address = ["-accept", f"127.0.0.1:{port}"]
+    with Openssl("s_server", [*address, "-cert", cert, "-key", key], identity="someone") as server:
         while port_is_free(port):
             assert server.process.poll() is None, server.errors
             time.sleep(0.05)

@@ -5,8 +5,8 @@
  *     tls_peer client PORT HASH KEY IDENTITY [what]
  *     tls_peer session HASH KEY                         a session as openssl's -psk_session wants it
  *
- * what: "echo" (the default) sends everything back; "send N" sends N bytes, and then its end. ", update N" limits a key
- * to N records, ", slow" receives 1,000 bytes at a time. Prints a line for each event; the last is the connection's end.
+ * what: "echo" (the default) sends everything back; "send N" sends N bytes, and then its end. ", update N" limits a
+ * key to N records, ", slow" receives 1,000 bytes at a time. It prints a line for each event; the last is the end.
  */
 #include <errno.h>
 #include <openssl/evp.h>

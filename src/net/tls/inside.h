@@ -191,5 +191,6 @@ void shake_free(struct tls *t);
 bool tls_flush(struct tls *t);
 void tls_put_control(struct tls *t, uint8_t type, const void *bytes, uint32_t len);
 void tls_send_update(struct tls *t);
+void tls_answer(struct tls *t);
 
 #endif

@@ -36,10 +36,8 @@ ssize_t tls_recvv(struct tls *t, const struct iovec *iov, int count)
 		take_put_by(t, &to);
 	for (uint32_t i = 0; i < READS_MAX && rc > 0 && to.left && !t->ended && !t->error; i++)
 		rc = to.left >= LARGE_ROOM ? read_large(t, &to) : read_small(t, &to);
-	if (unlikely(t->update_due) && !t->tx && !t->error) {
-		tls_send_update(t);
-		(void)tls_flush(t);
-	}
+	if (unlikely(t->update_due))
+		tls_answer(t);
 	return result(t, room - to.left, rc);
 }
 

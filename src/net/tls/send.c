@@ -154,6 +154,15 @@ void tls_put_control(struct tls *t, uint8_t type, const void *bytes, uint32_t le
 	t->tx->end += record_seal(&t->out, type, &from, len, t->tx->bytes + t->tx->end);
 }
 
+/* The peer asked for a key update of ours: one answer to all that it asked for while something was unsent. */
+void tls_answer(struct tls *t)
+{
+	if (!t->update_due || t->tx || t->error || t->shut || t->send_error)
+		return;
+	tls_send_update(t);
+	(void)tls_flush(t);
+}
+
 /* What follows is sealed with the next key. */
 void tls_send_update(struct tls *t)
 {

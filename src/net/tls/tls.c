@@ -158,13 +158,9 @@ void tls_ready(struct tls *t, uint32_t events)
 	if (t->want_read && ((events & SOCK_READABLE) || (tell && tls_has_more(t))))
 		tell |= SOCK_READABLE;
 	if (events & SOCK_WRITABLE) {
-		bool flushed = tls_flush(t);
-
-		if (flushed && t->update_due && !t->error) {
-			tls_send_update(t);
-			flushed = tls_flush(t);
-		}
-		if (t->want_write && (flushed || t->send_error))
+		(void)tls_flush(t);
+		tls_answer(t);
+		if (t->want_write && !t->tx)
 			tell |= SOCK_WRITABLE;
 	}
 	if (tell)

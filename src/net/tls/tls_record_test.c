@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tls_record_test.c: the key schedule's vectors, and what becomes of every record that a peer may send or may not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+#include <errno.h>
+
+#include "net/tls/test_rig.h"
+
+static struct core *core;
+static struct rig rig;
+static uint8_t buf[1u << 18], content[BODY_MAX];
+
+static int world(void **state)
+{
+	core = rig_world();
+	return 0;
+}
+
+static int world_end(void **state)
+{
+	rig_world_end(core);
+	return 0;
+}
+
+static int begin(void **state)
+{
+	rig_begin(&rig, core, TLS_SHA256, true);
+	return 0;
+}
+
+static int end(void **state)
+{
+	rig_end(&rig);
+	return 0;
+}
+
+static const struct tls *tls(void) { return rig.sock->tls; }
+
+static void unhex(const char *text, uint8_t *to)
+{
+	unsigned int byte;
+
+	for (; sscanf(text, "%2x", &byte) == 1; text += 2)
+		*to++ = (uint8_t)byte;
+}
+
+/* --- vectors: RFC 8448, section 3, "application" --- */
+
+static void keys_are_those_of_the_standards_example(void **state)
+{
+	static const struct {
+		const char *secret, *key, *iv;
+	} sides[] = {
+		{ "9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5", "17422dda596ed5d9acd890e3c63f5051",
+		  "5b78923dee08579033e523d9" },
+		{ "a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643", "9f02283b6c9c07efc26bb9f2ac92e356",
+		  "cf782b88dd83549aadf1e984" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
+		uint8_t secret[32], key[16], iv[12], want[16];
+
+		unhex(sides[i].secret, secret);
+		expand_label(TLS_SHA256, secret, "key", key, sizeof(key));
+		unhex(sides[i].key, want);
+		assert_memory_equal(key, want, sizeof(key));
+		expand_label(TLS_SHA256, secret, "iv", iv, sizeof(iv));
+		unhex(sides[i].iv, want);
+		assert_memory_equal(iv, want, sizeof(iv));
+	}
+}
+
+/* The client's 50 bytes of application data. */
+static void a_record_is_the_standards_example(void **state)
+{
+	static const char record_text[] =
+		"1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd54a9a20441e2b62974e1f5a6292"
+		"a2977014bd1e3deae63aeebb21694915e4";
+	uint8_t secret[32], plain[50], record[72], made[72], opened[50], type = 0;
+	struct iovec from = { plain, sizeof(plain) }, to = { opened, sizeof(opened) };
+	struct cursor c = cursor_over(&from, 1);
+	struct keys seal, open;
+	enum alert alert;
+	uint32_t len = 0;
+
+	for (uint8_t i = 0; i < sizeof(plain); i++)
+		plain[i] = i;
+	unhex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5", secret);
+	unhex(record_text, record);
+	keys_begin(&seal, TLS_SHA256, secret, true);
+	keys_begin(&open, TLS_SHA256, secret, false);
+	assert_int_equal(record_seal(&seal, REC_DATA, &c, sizeof(plain), made), sizeof(made));
+	assert_memory_equal(made, record, sizeof(made));
+	assert_true(record_open(&open, record, 67, cursor_over(&to, 1), &type, &len, &alert));
+	assert_int_equal(type, REC_DATA);
+	assert_int_equal(len, sizeof(plain));
+	assert_memory_equal(opened, plain, sizeof(plain));
+	keys_end(&seal);
+	keys_end(&open);
+}
+
+/* --- what is received --- */
+
+static void padding_is_taken_off(void **state)
+{
+	rig_give(&rig, REC_DATA, "abc", 3, 5);
+	rig_give(&rig, REC_DATA, buf, 5000, 11384);
+	rig_give(&rig, REC_DATA, "", 0, 1000);
+	rig_give(&rig, REC_DATA, "de", 2, 0);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 5005);
+	assert_memory_equal(buf, "abc", 3);
+	assert_memory_equal(buf + 5003, "de", 2);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), -EAGAIN);
+}
+
+/* An idle connection has no buffers. */
+static void buffers_are_there_while_something_is_partial(void **state)
+{
+	static uint8_t much[16000];
+
+	rig_give(&rig, REC_DATA, much, sizeof(much), 0);
+	assert_int_equal(rig_recv(&rig, buf, 1), 1);
+	assert_non_null(tls()->rx);
+	assert_int_equal(rig_pass(&rig), SOCK_READABLE);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 15999);
+	assert_null(tls()->rx);
+	rig_give(&rig, REC_DATA, much, 100, 0);
+	rig.sock->in_len -= 50; /* the rest comes later */
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), -EAGAIN);
+	assert_non_null(tls()->rx);
+	assert_int_equal(rig_pass(&rig), 0);
+	assert_int_equal(rig_send(&rig, much, sizeof(much)), sizeof(much));
+	assert_null(tls()->tx);
+}
+
+/* It is not released, and the peer hears why. */
+static void fails(enum alert alert)
+{
+	uint8_t type = 0;
+	uint32_t len = 0;
+
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), -EBADMSG);
+	assert_true(rig_take(&rig, &type, content, &len));
+	assert_int_equal(type, REC_ALERT);
+	assert_int_equal(len, 2);
+	assert_int_equal(content[0], 2);
+	assert_int_equal(content[1], alert);
+	assert_false(rig.sock->want_read);
+	assert_int_equal(rig_pass(&rig), SOCK_FAILED); /* once */
+	assert_int_equal(rig_pass(&rig), 0);
+	assert_int_equal(rig_send(&rig, "x", 1), -EBADMSG);
+	assert_non_null(tls()->why);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), -EBADMSG);
+}
+
+static void damage_anywhere_is_noticed(void **state)
+{
+	for (uint32_t at = 5; at < 5 + 40 + 1 + 16; at++) {
+		end(NULL);
+		begin(NULL);
+		rig_give(&rig, REC_DATA, buf, 40, 0);
+		rig.sock->in[at] ^= 0x10;
+		fails(ALERT_BAD_RECORD_MAC);
+	}
+}
+
+static void data_before_damage_is_received(void **state)
+{
+	uint32_t first;
+
+	rig_give(&rig, REC_DATA, buf, 2000, 0);
+	first = rig.sock->in_len;
+	rig_give(&rig, REC_DATA, buf, 2000, 0);
+	rig.sock->in[first + 100] ^= 1;
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 2000);
+	assert_int_equal(rig_pass(&rig), SOCK_READABLE);
+	fails(ALERT_BAD_RECORD_MAC);
+}
+
+static void a_record_twice_is_noticed(void **state)
+{
+	rig_give(&rig, REC_DATA, buf, 40, 0);
+	rig_give_raw(&rig, rig.sock->in, rig.sock->in_len);
+	assert_int_equal(rig_recv(&rig, buf, 40), 40);
+	fails(ALERT_BAD_RECORD_MAC);
+}
+
+static void lengths_have_limits(void **state)
+{
+	static const struct {
+		uint8_t header[5];
+		enum alert alert;
+	} bad[] = {
+		{ { 23, 3, 3, 0x41, 0x01 }, ALERT_RECORD_OVERFLOW }, { { 23, 3, 3, 0xff, 0xff }, ALERT_RECORD_OVERFLOW },
+		{ { 23, 3, 3, 0, 16 }, ALERT_BAD_RECORD_MAC }, { { 23, 3, 3, 0, 0 }, ALERT_BAD_RECORD_MAC },
+		/* not sealed: an alert, a message, ChangeCipherSpec; and no TLS at all */
+		{ { 21, 3, 3, 0, 2 }, ALERT_UNEXPECTED_MESSAGE }, { { 22, 3, 3, 0, 5 }, ALERT_UNEXPECTED_MESSAGE },
+		{ { 20, 3, 3, 0, 1 }, ALERT_UNEXPECTED_MESSAGE }, { { 4, 0, 24, 0, 24 }, ALERT_UNEXPECTED_MESSAGE },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		end(NULL);
+		begin(NULL);
+		rig_give_raw(&rig, bad[i].header, 5);
+		fails(bad[i].alert);
+	}
+}
+
+/* More content than a record may have, in a body that is not too long. */
+static void content_has_a_limit(void **state)
+{
+	static uint8_t inner[PLAIN_MAX + 1], record[PLAIN_MAX + 1 + OVERHEAD_BYTES];
+	uint32_t body = sizeof(inner) + 1 + TAG_BYTES;
+	uint8_t header[5] = { 23, 3, 3, (uint8_t)(body >> 8), (uint8_t)body }, nonce[12], type = REC_DATA;
+	int n;
+
+	memcpy(record, header, 5);
+	memcpy(nonce, rig.out.iv, 12);
+	EVP_CipherInit_ex(rig.out.ctx, NULL, NULL, NULL, nonce, 1);
+	EVP_CipherUpdate(rig.out.ctx, NULL, &n, header, 5);
+	EVP_CipherUpdate(rig.out.ctx, record + 5, &n, inner, sizeof(inner));
+	EVP_CipherUpdate(rig.out.ctx, record + 5 + sizeof(inner), &n, &type, 1);
+	EVP_CipherFinal_ex(rig.out.ctx, record + 6 + sizeof(inner), &n);
+	EVP_CIPHER_CTX_ctrl(rig.out.ctx, EVP_CTRL_AEAD_GET_TAG, 16, record + 6 + sizeof(inner));
+	rig_give_raw(&rig, record, sizeof(record));
+	fails(ALERT_RECORD_OVERFLOW);
+}
+
+static void records_of_other_kinds_are_refused(void **state)
+{
+	static const struct {
+		uint8_t type, content[6], len, pad;
+		enum alert alert;
+	} bad[] = {
+		{ 0, { 0 }, 0, 0, ALERT_UNEXPECTED_MESSAGE },                            /* zeros only */
+		{ REC_CCS, { 1 }, 1, 0, ALERT_UNEXPECTED_MESSAGE },
+		{ 24, { 1 }, 1, 0, ALERT_UNEXPECTED_MESSAGE },
+		{ REC_HANDSHAKE, { 0 }, 0, 0, ALERT_UNEXPECTED_MESSAGE },                /* empty */
+		{ REC_HANDSHAKE, { 13, 0, 0, 0 }, 4, 0, ALERT_UNEXPECTED_MESSAGE },      /* CertificateRequest */
+		{ REC_HANDSHAKE, { 1, 0, 0, 1, 0 }, 5, 0, ALERT_UNEXPECTED_MESSAGE },    /* ClientHello: renegotiation */
+		{ REC_HANDSHAKE, { 4, 0, 0, 1, 0 }, 5, 0, ALERT_UNEXPECTED_MESSAGE },    /* a client's ticket */
+		{ REC_HANDSHAKE, { 24, 0, 0, 1, 2 }, 5, 0, ALERT_ILLEGAL_PARAMETER },
+		{ REC_HANDSHAKE, { 24, 0, 0, 2, 0, 0 }, 6, 0, ALERT_DECODE_ERROR },
+		{ REC_HANDSHAKE, { 24, 0, 0, 0 }, 4, 0, ALERT_DECODE_ERROR },
+		{ REC_HANDSHAKE, { 24, 0, 0, 1, 0, 24 }, 6, 0, ALERT_UNEXPECTED_MESSAGE }, /* more with the old key */
+		{ REC_ALERT, { 1 }, 1, 0, ALERT_DECODE_ERROR },
+		{ REC_ALERT, { 1, 0, 1, 0 }, 4, 0, ALERT_DECODE_ERROR },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		end(NULL);
+		begin(NULL);
+		rig_give(&rig, bad[i].type, bad[i].content, bad[i].len, bad[i].pad);
+		fails(bad[i].alert);
+	}
+}
+
+static void data_within_a_message_is_refused(void **state)
+{
+	rig_give(&rig, REC_HANDSHAKE, "\x18\0\0", 3, 0);
+	rig_give(&rig, REC_DATA, "x", 1, 0);
+	fails(ALERT_UNEXPECTED_MESSAGE);
+}
+
+static void tickets_are_of_no_use(void **state)
+{
+	static uint8_t ticket[3000] = { 4, 0, 0x0b, 0xb4 };
+
+	end(NULL);
+	rig_begin(&rig, core, TLS_SHA384, false);
+	rig_give(&rig, REC_HANDSHAKE, ticket, 2, 0); /* in parts, and another one right behind */
+	rig_give(&rig, REC_HANDSHAKE, ticket + 2, 1000, 0);
+	rig_give(&rig, REC_HANDSHAKE, ticket + 1002, 1998, 0);
+	rig_give(&rig, REC_HANDSHAKE, ticket, 3000, 3);
+	rig_give(&rig, REC_DATA, "x", 1, 0);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 1);
+}
+
+/* --- key updates --- */
+
+static void give_update(uint8_t asks)
+{
+	const uint8_t message[] = { HS_KEY_UPDATE, 0, 0, 1, asks };
+
+	rig_give(&rig, REC_HANDSHAKE, message, sizeof(message), 0);
+	keys_update(&rig.out);
+}
+
+static void takes_update(void)
+{
+	uint8_t type = 0;
+	uint32_t len = 0;
+
+	assert_true(rig_take(&rig, &type, content, &len));
+	assert_int_equal(type, REC_HANDSHAKE);
+	assert_int_equal(len, 5);
+	assert_memory_equal(content, "\x18\0\0\1\0", 5);
+	keys_update(&rig.in);
+}
+
+static void takes_data(const char *text)
+{
+	uint8_t type = 0;
+	uint32_t len = 0;
+
+	assert_true(rig_take(&rig, &type, content, &len));
+	assert_int_equal(type, REC_DATA);
+	assert_int_equal(len, strlen(text));
+	assert_memory_equal(content, text, len);
+}
+
+static void updates_that_ask_are_answered(void **state)
+{
+	give_update(0);
+	rig_give(&rig, REC_DATA, "a", 1, 0);
+	give_update(1);
+	rig_give(&rig, REC_DATA, "b", 1, 0);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 2);
+	takes_update();
+	assert_int_equal(rig_send(&rig, "c", 1), 1);
+	takes_data("c");
+}
+
+/* The kernel takes nothing: the answer waits, once, and leaves when there is room, whether or not its owner cares. */
+static void an_answer_waits_for_room(void **state)
+{
+	rig.sock->room = 10;
+	assert_int_equal(rig_send(&rig, "data", 4), 4);
+	assert_int_equal(rig_send(&rig, "more", 4), -EAGAIN);
+	assert_true(rig.sock->want_write);
+	for (int i = 0; i < 5; i++) {
+		give_update(1);
+		rig_give(&rig, REC_DATA, "x", 1, 0);
+	}
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 5);
+	rig.sock->room = 1000;
+	rig_ready(&rig, SOCK_WRITABLE);
+	takes_data("data");
+	takes_update();
+	assert_false(rig.sock->want_write);
+	assert_int_equal(rig_pass(&rig), 0);
+	assert_int_equal(rig_send(&rig, "more", 4), 4);
+	takes_data("more");
+}
+
+static void updates_without_end_are_refused(void **state)
+{
+	for (int i = 0; i < 40; i++)
+		give_update(1);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), -EBADMSG);
+}
+
+static int set_limit(struct rig *r, uint64_t records)
+{
+	sock_tls_set_key_limit(r->sock, records);
+	return 0;
+}
+
+static void a_key_seals_so_many_records(void **state)
+{
+	set_limit(&rig, 3);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(rig_send(&rig, "old", 3), 3);
+		takes_data("old");
+	}
+	assert_int_equal(rig_send(&rig, "new", 3), 3);
+	takes_update();
+	takes_data("new");
+}
+
+/* --- ends --- */
+
+static void close_notify_is_the_end(void **state)
+{
+	rig_give(&rig, REC_DATA, "last", 4, 0);
+	rig_give(&rig, REC_ALERT, "\1\x5a", 2, 0); /* user_canceled */
+	rig_give(&rig, REC_ALERT, "\1\0", 2, 0);
+	rig_give(&rig, REC_DATA, "beyond", 6, 0);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 4);
+	assert_int_equal(rig_pass(&rig), SOCK_READABLE);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 0);
+	assert_false(rig.sock->want_read);
+	assert_int_equal(rig_pass(&rig), 0);
+	assert_int_equal(rig_send(&rig, "still", 5), 5);
+	takes_data("still");
+}
+
+static void an_end_without_it_is_a_reset(void **state)
+{
+	rig_give(&rig, REC_DATA, "last", 4, 0);
+	rig.sock->peer_ended = true;
+	assert_int_equal(rig_recv(&rig, buf, 4), 4);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), -ECONNRESET);
+}
+
+static void the_peers_alert_has_a_name(void **state)
+{
+	rig_give(&rig, REC_ALERT, "\2\x14", 2, 0);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), -ECONNABORTED);
+	assert_string_equal(tls()->why, "bad_record_mac");
+}
+
+static void shut_down_here(void *arg)
+{
+	tls_shutdown_send(arg);
+}
+
+static void shutting_down_says_so_behind_what_waits(void **state)
+{
+	uint8_t type = 0;
+	uint32_t len = 0;
+
+	rig.sock->room = 10;
+	assert_int_equal(rig_send(&rig, "last", 4), 4);
+	rig_do(&rig, shut_down_here, rig.sock->tls);
+	assert_false(rig.sock->shut);
+	assert_int_equal(rig_send(&rig, "more", 4), -EPIPE);
+	rig.sock->room = 1000;
+	rig_ready(&rig, SOCK_WRITABLE);
+	takes_data("last");
+	assert_true(rig_take(&rig, &type, content, &len));
+	assert_int_equal(type, REC_ALERT);
+	assert_memory_equal(content, "\1\0", 2);
+	assert_true(rig.sock->shut);
+}
+
+/* Nothing follows close_notify, whatever the peer asks for. */
+static void nothing_is_answered_after_the_end(void **state)
+{
+	rig_do(&rig, shut_down_here, rig.sock->tls);
+	rig.sock->out_len = 0;
+	give_update(1);
+	rig_give(&rig, REC_DATA, "x", 1, 0);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 1);
+	rig_give(&rig, REC_ALERT, "x", 1, 0);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), -EBADMSG);
+	assert_int_equal(rig.sock->out_len, 0);
+}
+
+static void close_here(void *arg)
+{
+	struct sock *s = arg;
+
+	if (tls_close(s->tls))
+		s->closed = true;
+}
+
+/* What was sent is delivered by a socket without an owner. */
+static void closing_waits_for_what_was_sent(void **state)
+{
+	uint8_t type = 0;
+	uint32_t len = 0;
+
+	rig.sock->room = 10;
+	assert_int_equal(rig_send(&rig, "last", 4), 4);
+	rig_do(&rig, close_here, rig.sock);
+	assert_false(rig.sock->closed);
+	rig.sock->room = 1000;
+	rig_ready(&rig, SOCK_WRITABLE);
+	assert_true(rig.sock->closed);
+	assert_null(rig.sock->tls);
+	takes_data("last");
+	assert_true(rig_take(&rig, &type, content, &len));
+	assert_int_equal(type, REC_ALERT);
+}
+
+static void closing_does_not_wait_for_ever(void **state)
+{
+	rig.sock->room = 10;
+	assert_int_equal(rig_send(&rig, "last", 4), 4);
+	rig_do(&rig, close_here, rig.sock);
+	assert_false(rig.sock->closed);
+	(void)sim_run(NULL, NULL, 60 * NS_PER_S);
+	assert_true(rig.sock->closed);
+}
+
+/* --- back pressure --- */
+
+/* When too many sockets of a core have a whole buffer unsent, the next keeps one record, and takes the others back: the
+ * caller gives those bytes again, and the stream is the same. */
+static void too_much_unsent_is_taken_back(void **state)
+{
+	static uint8_t data[100000];
+	size_t sent = 0, got = 0;
+	ssize_t n;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 7 >> 3);
+	tls()->core->large_kept = TX_LARGE_KEPT_MAX;
+	while (sent < sizeof(data)) {
+		rig.sock->room = 20000;
+		rig_ready(&rig, SOCK_WRITABLE);
+		n = rig_send(&rig, data + sent, sizeof(data) - sent);
+		assert_true(n > 0 || n == -EAGAIN);
+		if (n > 0)
+			sent += (size_t)n;
+		assert_true(!tls()->tx || tls()->tx->size == TX_SMALL);
+	}
+	rig.sock->room = 100000;
+	rig_ready(&rig, SOCK_WRITABLE);
+	for (uint8_t type; got < sizeof(data);) {
+		uint32_t len = 0;
+
+		assert_true(rig_take(&rig, &type, content, &len));
+		assert_memory_equal(content, data + got, len);
+		got += len;
+	}
+	tls()->core->large_kept = 0;
+}
+
+int main(void)
+{
+#define IN_RIG(test) cmocka_unit_test_setup_teardown(test, begin, end)
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keys_are_those_of_the_standards_example),
+		cmocka_unit_test(a_record_is_the_standards_example),
+		IN_RIG(padding_is_taken_off),
+		IN_RIG(buffers_are_there_while_something_is_partial),
+		IN_RIG(damage_anywhere_is_noticed),
+		IN_RIG(data_before_damage_is_received),
+		IN_RIG(a_record_twice_is_noticed),
+		IN_RIG(lengths_have_limits),
+		IN_RIG(content_has_a_limit),
+		IN_RIG(records_of_other_kinds_are_refused),
+		IN_RIG(data_within_a_message_is_refused),
+		IN_RIG(tickets_are_of_no_use),
+		IN_RIG(updates_that_ask_are_answered),
+		IN_RIG(an_answer_waits_for_room),
+		IN_RIG(updates_without_end_are_refused),
+		IN_RIG(a_key_seals_so_many_records),
+		IN_RIG(close_notify_is_the_end),
+		IN_RIG(an_end_without_it_is_a_reset),
+		IN_RIG(the_peers_alert_has_a_name),
+		IN_RIG(shutting_down_says_so_behind_what_waits),
+		IN_RIG(nothing_is_answered_after_the_end),
+		IN_RIG(closing_waits_for_what_was_sent),
+		IN_RIG(closing_does_not_wait_for_ever),
+		IN_RIG(too_much_unsent_is_taken_back),
+	};
+
+	return cmocka_run_group_tests(tests, world, world_end);
+}
