@@ -54,6 +54,8 @@ def sides_of(args, case):
         return ours, TARGETS["gantry"](args.build, "", case)
     if case.against == "one core":
         return ours, TARGETS["gantry"](args.build, "", case._replace(target_cores=1))
+    if case.against == "plain":
+        return ours, TARGETS["gantry"](args.build, "", case._replace(tls=False))
     if case.against:                          # our own other mode
         return ours, TARGETS["gantry"](args.build, "", case._replace(mode=case.against))
     if not args.peer:

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a
 file in memory through that back-end, "uring:disk" one on the disk, below the current directory; `peer_disk` is the
-peer's. `against`: what B is, when not the peer's target: our own target in another mode, "one core": on one core, or
-"initiator": the same target, driven by the peer's initiator. `goal`: (sign, ratio), or one for each kind of peer."""
+peer's. `against`: what B is, when not the peer's target: our own target in another mode, "one core": on one core,
+"plain": without TLS, or "initiator": the same target, driven by the peer's initiator. `goal`: (sign, ratio), or one for each kind of peer."""
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "
-                          "peer_disk target_cores host_mode protocol in_capsule copies")
+                          "peer_disk target_cores host_mode protocol in_capsule copies tls")
 
 
 def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_bytes=4096, depth=128, qpairs=1,
          digests=False, metric="iops", goal=None, against=None, peer_disk=None, target_cores=1,
-         host_mode="poll", protocol="nvme", in_capsule=True, copies=True):
+         host_mode="poll", protocol="nvme", in_capsule=True, copies=True, tls=False):
     return Case(name, disk, mode, initiators, pattern, io_bytes, depth, qpairs, digests, metric, goal, against,
-                peer_disk or disk, target_cores, host_mode, protocol, in_capsule, copies)
+                peer_disk or disk, target_cores, host_mode, protocol, in_capsule, copies, tls)
 
 
 def iscsi(name, **more):
@@ -31,6 +31,11 @@ def rdma(name, **more):
     command, less those within the fake."""
     return case("rdma: " + name, **{"protocol": "rdma", "disk": "null", "depth": 127, "metric": "own_ns",
                                     "goal": ("<=", 1 / 1.3), **more})
+
+
+def tls(name, **more):
+    """NVMe/TCP through TLS 1.3, AES-128-GCM."""
+    return case("tls: " + name, **{"initiators": 1, "tls": True, **more})
 
 
 def host(name, **more):
@@ -59,6 +64,10 @@ CASES = [
          metric="p50", goal=("<=", 1.1)),
     case("adaptive against poll, randwrite QD32", mode="adaptive", against="poll", pattern="randwrite", depth=32,
          goal=(">=", 0.95)),
+    *(tls(f"{pattern} 128 KiB QD16{', against plain' if against else ''}", pattern=pattern, io_bytes=131072, depth=16,
+          against=against, goal=(">=", 0.4 if against else 1.0)) for pattern in ("read", "write")
+      for against in ("plain", None)),
+    *(tls(f"{pattern} QD128", pattern=pattern, goal=(">=", 1.0)) for pattern in ("randread", "randwrite")),
     *(host(f"{pattern} QD128 over {qpairs}", pattern=pattern, qpairs=qpairs, goal=(">=", 1.3))
       for pattern in ("randread", "randwrite") for qpairs in (1, 2)),
     *(host(f"{pattern} QD1", pattern=pattern, depth=1, goal=(">=", 1.3)) for pattern in ("randread", "randwrite")),

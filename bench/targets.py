@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Targets to measure and initiators to load them with. All targets are driven by the same JSON-RPC calls."""
+import base64
 import json
 import os
 import re
 import resource
 import shlex
 import socket
+import struct
 import subprocess
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 NQN = "nqn.2026-01.io.gantry:bench"
+HOST_NQN = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-0000-0000-0000000000be"
 IQN = "iqn.2026-01.io.gantry:bench"
 START_DEADLINE_S = 20
 FILL_S = 2     # seconds; several times what 256 MiB take
@@ -128,11 +132,25 @@ class Target:
     def export_nvme(self, call):
         trtype = "RDMA" if self.case.protocol == "rdma" else "TCP"
         call("nvmf_create_transport", trtype=trtype)
-        call("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, serial_number="BENCH")
+        call("nvmf_create_subsystem", nqn=NQN, allow_any_host=not self.case.tls, serial_number="BENCH")
         call("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk"})
         self.port = free_port()
-        call("nvmf_subsystem_add_listener", nqn=NQN, listen_address={
+        if self.case.tls:
+            call("keyring_file_add_key", name="psk", path=self.make_psk())
+            call("nvmf_subsystem_add_host", nqn=NQN, host=HOST_NQN, psk="psk")
+        call("nvmf_subsystem_add_listener", nqn=NQN, secure_channel=self.case.tls, listen_address={
             "trtype": trtype, "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(self.port)})
+
+    def psk_path(self):
+        return str(Path(self.directory.name) / "psk")
+
+    def make_psk(self):
+        """For SHA-256 and AES-128-GCM; without an end of line, which SPDK does not read over."""
+        secret = os.urandom(32)
+        text = base64.b64encode(secret + struct.pack("<I", zlib.crc32(secret))).decode()
+        with open(os.open(self.psk_path(), os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
+            f.write(f"NVMeTLSkey-1:01:{text}:")
+        return self.psk_path()
 
     def environment(self):
         """Over RDMA there is no adapter: the one of bench/fake_verbs, and the host within it."""
@@ -171,7 +189,8 @@ class Target:
         return Path(self.directory.name) / "vhost.0"
 
     def path_text(self):
-        return f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{self.port} subnqn:{NQN}"
+        host = f" hostnqn:{HOST_NQN}" if self.case.tls else ""
+        return f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{self.port} subnqn:{NQN}{host}"
 
     def cpu_seconds(self):
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -320,6 +339,8 @@ class Initiator:
         else:
             program, extra = self.path / "gantry-perf", ["--json", "--mode", case.host_mode]
         digests = ["-H", "-I"] if case.digests else []
+        if target.case.tls:
+            extra += ["--psk-path", target.psk_path(), *(["-S", "ssl"] if self.kind == "spdk" else [])]
         return [str(program), *target.path_arguments(), "-q", str(case.depth), "-o", str(case.io_bytes), "-w",
                 case.pattern, "-P", str(case.qpairs), "-t", str(seconds), "-c", hex(sum(1 << cpu for cpu in cpus)),
                 *digests, *extra]
