@@ -88,6 +88,8 @@ struct bdev_info {
 	uint32_t physical_block_size;
 	uint32_t md_size;                 /* metadata bytes of a block; 0: none */
 	bool md_interleaved;
+	uint8_t dif_type;                 /* protection information in the metadata: 1 to 3 (pi.h); 0: none */
+	bool dif_is_head_of_md;           /* it comes first there, else last */
 	uint64_t block_count;
 	uint32_t ops;                     /* BDEV_BIT()s that work, natively or emulated */
 	uint32_t native_ops;
@@ -154,8 +156,22 @@ void bdev_lease_revoke(struct core *core, struct bdev_lease *l, struct bdev_leas
 #define BDEV_IO_PRCHK_APPTAG 0x20u
 #define BDEV_IO_PRCHK_REFTAG 0x40u
 #define BDEV_IO_DEALLOCATE   0x80u /* WRITE_ZEROES may leave holes */
+/* Where the metadata are, when not where the device has them: see bdev_plain(), too. */
+#define BDEV_IO_PLAIN       0x100u /* the iovecs hold none: protection information is made, or checked and dropped */
+#define BDEV_IO_EXTENDED    0x200u /* they follow each block's data, whatever the device does */
+#define BDEV_IO_PRACT       0x400u /* protection information of what is written is made here, in the metadata given */
+#define BDEV_IO_SRC_PRCHK(flags) ((flags) << 7) /* COPY, COMPARE_AND_WRITE: the PRCHK of what is read */
+#define BDEV_IO_PRCHK       (BDEV_IO_PRCHK_GUARD | BDEV_IO_PRCHK_APPTAG | BDEV_IO_PRCHK_REFTAG)
+#define BDEV_IO_MD          (BDEV_IO_PRCHK | BDEV_IO_PLAIN | BDEV_IO_EXTENDED | BDEV_IO_PRACT | \
+                             BDEV_IO_SRC_PRCHK(BDEV_IO_PRCHK))
 
 typedef void bdev_done_fn(struct bdev_io *io);
+
+/* Of protection information: pi.h. */
+struct bdev_tags {
+	uint32_t ref;
+	uint16_t app, mask;
+};
 
 struct bdev_range {
 	uint64_t lba, count;
@@ -166,11 +182,13 @@ struct bdev_range {
 struct bdev_io {
 	/* Set by the caller before bdev_submit(); unchanged until done. */
 	uint8_t op;                     /* enum bdev_op */
-	uint8_t flags;                  /* BDEV_IO_* */
+	uint16_t flags;                 /* BDEV_IO_* */
 	uint16_t iov_count, iov_max;    /* data iovecs; iov_max: room in iovs for LEND */
-	uint16_t md_iov_count;
 	uint64_t lba, count;            /* blocks */
-	struct iovec *iovs;             /* data; COMPARE_AND_WRITE: compare bytes, then write bytes */
+	union {
+		struct iovec *iovs;         /* data; COMPARE_AND_WRITE: compare bytes, then write bytes */
+		struct bdev_tags from;      /* COPY, which has none: of what is read, where BDEV_IO_SRC_PRCHK */
+	};
 	bdev_done_fn *done;
 	struct bdev_lease *lease;       /* NULL: the daemon itself */
 	uint32_t lease_epoch;
@@ -186,13 +204,14 @@ struct bdev_io {
 	uint64_t began_ns;
 	void *device_ctx;               /* the device's, from its per-channel pool; of lent data: the device */
 	uint16_t waist;                 /* the waist's own notes: bdev_waist.h */
+	uint16_t md_iov_count;          /* the caller's, of md_iovs */
 	uint32_t miscompare_offset;     /* bytes */
 	uint32_t waited;                /* in lines of the waist, 1024 ns each; added up until the caller clears it */
 
 	/* Set by the caller where it applies. */
 	struct iovec *md_iovs;          /* separate metadata; NULL: none */
 	const struct bdev_initiator *who; /* NULL: the daemon itself */
-	uint32_t ref_tag;
+	uint32_t ref_tag;               /* of the first block, with PRCHK or where it is made */
 	uint16_t app_tag, app_mask;
 	const struct mem_region *region; /* where the data lies, when known; NULL otherwise */
 	union {
@@ -200,6 +219,7 @@ struct bdev_io {
 		/* Of the same device; with BDEV_IO_SRC of another one, of the same shape of blocks, through a channel of
 		 * this core that stays open until done. */
 		struct { uint64_t src_lba; struct bdev_channel *src; } copy;
+		struct bdev_tags compare; /* COMPARE_AND_WRITE: of what is there, where BDEV_IO_SRC_PRCHK */
 		struct { uint8_t *cmd; uint32_t *result; } passthrough;
 		/* Of the run that begins at lba: of blocks alike in what is asked for. */
 		struct {
@@ -267,6 +287,10 @@ int bdev_claim(struct bdev_desc *desc, struct err *e) MUST_USE;
  * that serve it, but not twice by one of the same name `owner`. */
 struct bdev_desc *bdev_open_served(struct bdev_registry *reg, const char *name, bool write, const char *owner,
                                    bdev_event_fn *event, void *arg, struct err *e);
+/* From now on the blocks of this descriptor have no metadata: protection information is made when they are written,
+ * checked when they are read, other metadata are zeroes. Its bdev_get_info() says so; nothing is lent. Before the first
+ * channel. Errors: -ENOTSUP with a sentence. */
+int bdev_plain(struct bdev_desc *desc, struct err *e) MUST_USE;
 /* The device, to compare: it stays as long as `desc` is open. */
 struct bdev *bdev_of(const struct bdev_desc *desc);
 
@@ -293,7 +317,8 @@ void bdev_channel_put(struct bdev_channel *ch); /* its I/Os have ended */
 	X(EMU,             "emulation context") \
 	X(SPLIT,           "split context") \
 	X(CAW,             "compare-and-write context") \
-	X(FUA,             "FUA context")
+	X(FUA,             "FUA context") \
+	X(MD,              "metadata context")
 #define BDEV_WAIT_ENUM(wait, name) BDEV_WAIT_##wait,
 enum bdev_wait { BDEV_WAITS(BDEV_WAIT_ENUM) BDEV_WAIT_COUNT };
 const char *bdev_wait_name(enum bdev_wait w);

@@ -58,6 +58,8 @@ struct bdev {
 	struct uuid uuid;               /* null: made at registration */
 	uint32_t block_size, physical_block_size, md_size;
 	bool md_interleaved;
+	uint8_t dif_type;               /* protection information of blocks: 1 to 3; 0: none. Checked by the waist */
+	bool dif_is_head_of_md;
 	_Atomic uint64_t block_count;   /* bdev_resize() */
 	_Atomic bool removing;          /* the waist's; here because every I/O looks at both */
 	uint32_t native_ops;            /* BDEV_BIT(READ) | ... */

@@ -31,6 +31,19 @@ struct waiting {
 	struct list link;
 };
 
+/* What is checked where metadata are made and dropped here: bdev_plain(). */
+static void add_protection(struct json_object *o, const struct bdev_info *i)
+{
+	struct json_object *checks = json_object_new_object();
+
+	json_add_bool(o, "dif_is_head_of_md", i->dif_is_head_of_md);
+	json_add_bool(checks, "reftag", i->dif_type != 3);
+	json_add_bool(checks, "apptag", false);
+	json_add_bool(checks, "guard", true);
+	json_object_object_add(o, "enabled_dif_check_types", checks);
+	json_add_u64(o, "dif_pi_format", 0); /* 16 bits of guard */
+}
+
 static struct json_object *dump(const struct bdev_rpc *br, const struct bdev *b);
 
 static void reply_one(struct rpc_call *call, const struct bdev *b)
@@ -210,7 +223,9 @@ static struct json_object *dump(const struct bdev_rpc *br, const struct bdev *b)
 	if (i.md_size) {
 		json_add_u64(o, "md_size", i.md_size);
 		json_add_bool(o, "md_interleave", i.md_interleaved);
-		json_add_u64(o, "dif_type", 0);
+		json_add_u64(o, "dif_type", i.dif_type);
+		if (i.dif_type)
+			add_protection(o, &i);
 	}
 	json_object_object_add(o, "assigned_rate_limits", bdev_rpc_rate_limits(b));
 	json_add_bool(o, "claimed", b->claim != NULL);

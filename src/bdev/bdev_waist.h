@@ -29,6 +29,7 @@
 #define WAIST_ABORT       0x200u /* asked to end while it waited */
 #define WAIST_FAMILY     0x2000u /* children do its work; device_ctx is their struct bdev_family */
 #define WAIST_METERED     0x400u /* counted in core->depth */
+#define WAIST_PI         0x4000u /* its protection information is to be checked when it has been read */
 #define WAIST_PAID        0x800u /* within its device's limits: not looked at again */
 #define WAIST_THROTTLED  0x1000u /* waits for them */
 
@@ -96,7 +97,8 @@ struct bdev_channel {
 	uint32_t max_io_blocks;         /* UINT32_MAX: no limit */
 	uint32_t in_flight;
 	struct queue doneq;
-	uint8_t slow_flags;             /* BDEV_IO_* that need a closer look */
+	uint16_t slow_flags;            /* BDEV_IO_* that need a closer look */
+	uint16_t md_flags;              /* BDEV_IO_* that each of its I/Os has: bdev_plain() */
 	bool may_write, lends, draining, closing;
 	struct defer defer;
 	/* the rest */
@@ -120,7 +122,7 @@ struct bdev_core {
 	struct bdev_channel own;        /* what the device's channel_open() sees */
 	struct list channels;
 	void *ctx;
-	struct bdev_pool ctxs, emus, splits, caws, fuas;
+	struct bdev_pool ctxs, emus, splits, caws, fuas, mds;
 	struct bdev_stats stats;
 	struct bdev_tally *tally;       /* NULL: nothing is kept */
 	struct bdev_depth depth;
@@ -130,7 +132,7 @@ struct bdev_core {
 
 struct bdev_desc {
 	struct bdev *bdev;
-	bool write, served;
+	bool write, served, plain;
 	char owner[64];
 	bdev_event_fn *event;
 	void *arg;
@@ -199,6 +201,22 @@ void bdev_child_start(struct bdev_io *child, const struct bdev_io *parent);
 bool bdev_emulate(struct bdev_channel *ch, struct bdev_io *io);
 void bdev_emu_init(struct bdev_core *core);
 void bdev_emu_fini(struct bdev_core *core);
+
+/* md.c: of an I/O that has any of BDEV_IO_MD. */
+enum bdev_status bdev_md_begin(struct bdev_channel *ch, struct bdev_io *io); /* before its checks */
+enum bdev_status bdev_md_check(struct bdev_channel *ch, struct bdev_io *io); /* after them */
+enum bdev_status bdev_md_verify_read(const struct bdev_io *io);              /* WAIST_PI */
+/* True: not for the device as it is. */
+bool bdev_md_emulate(struct bdev_channel *ch, struct bdev_io *io);
+/* Of a block in its data iovecs. */
+static inline uint32_t bdev_io_block_bytes(const struct bdev_channel *ch, const struct bdev_io *io)
+{
+	const struct bdev *b = ch->bdev;
+
+	if (likely(!(io->flags & (BDEV_IO_PLAIN | BDEV_IO_EXTENDED))))
+		return ch->block_bytes;
+	return io->flags & BDEV_IO_PLAIN ? b->block_size : b->block_size + b->md_size;
+}
 
 /* meter.c */
 void bdev_meter_free(struct bdev *b);

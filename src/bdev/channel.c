@@ -142,7 +142,12 @@ static struct bdev_channel *channel_make(struct bdev_desc *desc, struct bdev_cor
 	ch->max_io_blocks = b->max_io_blocks ? b->max_io_blocks : UINT32_MAX;
 	if (b->cache == BDEV_CACHE_VOLATILE && !b->fua)
 		ch->slow_flags = BDEV_IO_FUA;
-	ch->lends = b->lends;
+	if (b->md_size)
+		ch->slow_flags |= BDEV_IO_PLAIN | (b->md_interleaved ? 0 : BDEV_IO_EXTENDED);
+	if (desc->plain)
+		ch->md_flags = (uint16_t)(BDEV_IO_PLAIN | (b->dif_type ? BDEV_IO_PRCHK_GUARD : 0) |
+		                          (b->dif_type == 1 || b->dif_type == 2 ? BDEV_IO_PRCHK_REFTAG : 0));
+	ch->lends = b->lends && !ch->md_flags;
 	ch->may_write = desc->write && !b->read_only;
 	ch->users = 1;
 	ch->desc = desc;

@@ -2,7 +2,7 @@
 /* emu.c: what to do with an I/O that the device cannot take as it is, and what the leaves among the
  * emulations share: a context, buffers, and one child I/O at a time.
  */
-#include "bdev/emu.h"
+#include "bdev/md.h"
 
 #define EMU_CHUNK 8u
 #define EMU_MAX 64u
@@ -28,20 +28,27 @@ static bool from_elsewhere(const struct bdev_channel *ch, struct bdev_io *io)
 		return false;
 	if (io->copy.src->bdev != ch->bdev)
 		return true;
-	io->flags &= (uint8_t)~BDEV_IO_SRC;
+	io->flags &= (uint16_t)~BDEV_IO_SRC;
 	return false;
+}
+
+static bool fua_means_something(uint8_t op)
+{
+	return bdev_op_changes(op) || op == BDEV_READ || op == BDEV_COMPARE;
 }
 
 bool bdev_emulate(struct bdev_channel *ch, struct bdev_io *io)
 {
 	bool native = ch->bdev->native_ops & 1u << io->op;
 
-	if (io->flags & ch->slow_flags && (bdev_op_changes(io->op) || io->op == BDEV_READ || io->op == BDEV_COMPARE))
+	if (io->flags & ch->slow_flags & BDEV_IO_FUA && fua_means_something(io->op))
 		bdev_emu_fua(ch, io); /* on others the flag means nothing */
 	else if (io->op == BDEV_COPY && from_elsewhere(ch, io))
 		bdev_emu_copy_from(ch, io);
 	else if (io->op == BDEV_GET_LBA_STATUS && io->lba_status.of_bad && !ch->bdev->knows_bad)
 		lba_status(ch, io);
+	else if (unlikely(io->flags & BDEV_IO_MD) && bdev_md_emulate(ch, io))
+		return true;
 	else if (!native && emulations[io->op])
 		emulations[io->op](ch, io);
 	else if (!native)
@@ -79,6 +86,7 @@ void bdev_emu_init(struct bdev_core *core)
 	bdev_pool_init(&core->caws, core, "compare-and-write context", bdev_caw_bytes(), EMU_CHUNK, EMU_MAX,
 	               bdev_dispatch);
 	bdev_pool_init(&core->fuas, core, "FUA context", bdev_fua_bytes(), EMU_CHUNK, EMU_MAX, bdev_dispatch);
+	bdev_pool_init(&core->mds, core, "metadata context", bdev_md_bytes(), EMU_CHUNK, EMU_MAX, bdev_dispatch);
 }
 
 void bdev_emu_fini(struct bdev_core *core)
@@ -87,6 +95,7 @@ void bdev_emu_fini(struct bdev_core *core)
 	bdev_pool_fini(&core->splits);
 	bdev_pool_fini(&core->caws);
 	bdev_pool_fini(&core->fuas);
+	bdev_pool_fini(&core->mds);
 }
 
 /* --- leaves ----------------------------------------------------------------------------------------------- */
@@ -195,4 +204,15 @@ void emu_move(struct emu *e, enum bdev_op op, uint64_t lba, emu_fn *next)
 	child->done = moved;
 	e->next = next;
 	bdev_child_start(child, e->parent);
+}
+
+enum bdev_status emu_check_piece(const struct emu *e, uint64_t offset)
+{
+	const struct bdev_io *io = e->parent;
+	struct pi_shape s = bdev_pi_shape(e->ch->bdev);
+	struct bdev_tags tags = { .ref = pi_ref_after(&s, io->ref_tag, offset), .app = io->app_tag, .mask = io->app_mask };
+
+	if (likely(!(io->flags & BDEV_IO_PRCHK)))
+		return BDEV_ST_OK;
+	return bdev_md_verify(e->ch->bdev, &e->child, tags, io->flags);
 }

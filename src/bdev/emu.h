@@ -3,7 +3,8 @@
  *
  * Contexts come from pools in a fixed order, so that who waits for one never holds what the owner of one needs:
  *
- *     FUA -> compare-and-write -> the leaves (compare, verify, copy, write zeroes) -> split -> the device's own
+ *     FUA -> compare-and-write -> the leaves (compare, verify, copy, write zeroes) -> metadata -> split
+ *         -> the device's own
  *
  * Range locks are taken by whole I/Os before their first context, buffers by leaves only.
  */
@@ -47,10 +48,13 @@ bool emu_next_piece(struct emu *e);
 /* Read or write `e->piece` blocks at lba through the buffers; next is called when that went well. */
 void emu_move(struct emu *e, enum bdev_op op, uint64_t lba, emu_fn *next);
 
+/* The piece that has just been read, `offset` blocks from the parent's beginning, against the parent's PRCHK. */
+enum bdev_status emu_check_piece(const struct emu *e, uint64_t offset);
+
 /* One file each. */
 typedef void bdev_emu_fn(struct bdev_channel *ch, struct bdev_io *io);
 bdev_emu_fn bdev_emu_compare, bdev_emu_verify, bdev_emu_copy, bdev_emu_copy_from, bdev_emu_write_zeroes, bdev_emu_caw,
-            bdev_emu_fua;
+            bdev_emu_fua, bdev_emu_md;
 bdev_emu_fn bdev_split;
 /* The most that the device takes of such an operation at once. */
 uint32_t bdev_blocks_max(const struct bdev_channel *ch, uint8_t op);
@@ -60,5 +64,6 @@ bool bdev_split_needed(const struct bdev_channel *ch, const struct bdev_io *io);
 uint32_t bdev_fua_bytes(void);
 uint32_t bdev_caw_bytes(void);
 uint32_t bdev_split_bytes(void);
+uint32_t bdev_md_bytes(void);
 
 #endif

@@ -62,6 +62,17 @@ static void locked(struct bdev_lock *l)
 		run_child(c, BDEV_COMPARE, compared);
 }
 
+/* What is compared is checked as it is read; what is written was checked when it came. */
+static void take_tags(struct bdev_io *child, const struct bdev_io *io)
+{
+	bool compares = child->op == BDEV_COMPARE;
+
+	child->flags |= compares ? io->flags >> 7 & BDEV_IO_PRCHK : 0;
+	child->ref_tag = compares ? io->compare.ref : io->ref_tag;
+	child->app_tag = compares ? io->compare.app : io->app_tag;
+	child->app_mask = compares ? io->compare.mask : io->app_mask;
+}
+
 /* A child over the next half of the parent's data. */
 static void run_child(struct caw *c, enum bdev_op op, bdev_done_fn *done)
 {
@@ -73,8 +84,11 @@ static void run_child(struct caw *c, enum bdev_op op, bdev_done_fn *done)
 	child->flags = op == BDEV_WRITE ? io->flags & BDEV_IO_FUA : 0;
 	child->lba = io->lba;
 	child->count = io->count;
+	child->flags |= io->flags & (BDEV_IO_PLAIN | BDEV_IO_EXTENDED);
+	take_tags(child, io);
 	child->iovs = c->iovs;
-	child->iov_count = (uint16_t)iov_slice(&c->data, io->count * ch->block_bytes, c->iovs, ARRAY_SIZE(c->iovs));
+	child->iov_count = (uint16_t)iov_slice(&c->data, io->count * bdev_io_block_bytes(ch, io), c->iovs,
+	                                       ARRAY_SIZE(c->iovs));
 	if (io->md_iovs) {
 		child->md_iovs = c->md_iovs;
 		child->md_iov_count = (uint16_t)iov_slice(&c->md, io->count * ch->bdev->md_size, c->md_iovs,

@@ -57,7 +57,7 @@ static void start(struct fua *f, bool flush, bdev_done_fn *done)
 	*child = (struct bdev_io){ .op = BDEV_FLUSH };
 	if (!flush) {
 		*child = *io;
-		child->flags &= (uint8_t)~BDEV_IO_FUA;
+		child->flags &= (uint16_t)~BDEV_IO_FUA;
 		child->active = false;
 		child->device_ctx = NULL;
 	}

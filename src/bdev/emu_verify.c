@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* emu_verify.c: verify: read everything, keep nothing. */
-#include "bdev/emu.h"
+/* emu_verify.c: verify: read everything, look at its protection information if that is asked for, keep nothing. */
+#include "bdev/md.h"
 
 static void read_piece(struct emu *e);
 static void piece_was_read(struct emu *e);
@@ -21,6 +21,12 @@ static void read_piece(struct emu *e)
 
 static void piece_was_read(struct emu *e)
 {
+	enum bdev_status st = emu_check_piece(e, e->done);
+
+	if (st != BDEV_ST_OK) {
+		emu_end(e, st);
+		return;
+	}
 	e->done += e->piece;
 	read_piece(e);
 }

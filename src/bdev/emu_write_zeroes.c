@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* emu_write_zeroes.c: write zeroes: writes whose iovecs all point to one constant. */
-#include "bdev/emu.h"
+/* emu_write_zeroes.c: write zeroes: writes whose iovecs all point to one constant.
+ *
+ * Protection information is made on the way where the caller wants it, or tells readers to check nothing.
+ */
+#include "bdev/md.h"
 
 static const char zeroes[65536];
 
@@ -40,6 +43,18 @@ static void child_done(struct bdev_io *child)
 		piece_was_written(e);
 }
 
+static void protect(struct emu *e)
+{
+	struct bdev_io *child = &e->child;
+	const struct bdev_io *io = e->parent;
+	struct pi_shape s = bdev_pi_shape(e->ch->bdev);
+	bool made = io->flags & (BDEV_IO_PRACT | BDEV_IO_PLAIN);
+
+	child->flags |= BDEV_IO_PLAIN;
+	child->ref_tag = made ? pi_ref_after(&s, io->ref_tag, e->done) : PI_REF_ESCAPE;
+	child->app_tag = made ? io->app_tag : PI_APP_ESCAPE;
+}
+
 static void write_piece(struct emu *e)
 {
 	const struct bdev *b = e->ch->bdev;
@@ -49,11 +64,13 @@ static void write_piece(struct emu *e)
 		return;
 	child->op = BDEV_WRITE;
 	child->flags = e->parent->flags & BDEV_IO_FUA; /* left when the device keeps that promise itself */
+	if (b->dif_type)
+		protect(e);
 	child->lba = e->parent->lba + e->done;
 	child->count = e->piece;
 	child->iovs = e->iovs;
-	child->iov_count = describe(e->iovs, (size_t)e->piece * e->ch->block_bytes);
-	if (b->md_size && !b->md_interleaved) {
+	child->iov_count = describe(e->iovs, (size_t)e->piece * bdev_io_block_bytes(e->ch, child));
+	if (b->md_size && !b->md_interleaved && !b->dif_type) {
 		child->md_iovs = e->md_iovs;
 		child->md_iov_count = describe(e->md_iovs, (size_t)e->piece * b->md_size);
 	}

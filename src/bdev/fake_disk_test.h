@@ -21,7 +21,7 @@ struct fake_disk {
 	_Atomic uint32_t fail_at, seen;      /* the fail_at-th I/O ends with MEDIA_ERROR; from 1 */
 	_Atomic uint32_t held;
 	pthread_mutex_t lock;
-	struct { uint8_t op, flags; uint64_t lba, count; } log[FAKE_LOG];
+	struct { uint8_t op; uint16_t flags; uint64_t lba, count; } log[FAKE_LOG];
 	uint32_t logged;
 	bool destroyed;
 };
@@ -68,8 +68,9 @@ static inline void fake_go_on(struct fake_disk *f, struct bdev_io *io)
 		return;
 	}
 	if (io->op == BDEV_READ && io->flags & BDEV_IO_LEND) {
-		io->iovs[0] = (struct iovec){ .iov_base = f->media + io->lba * f->bdev.block_size,
-		                              .iov_len = io->count * f->bdev.block_size };
+		size_t block = f->bdev.block_size + (f->bdev.md_interleaved ? f->bdev.md_size : 0);
+
+		io->iovs[0] = (struct iovec){ .iov_base = f->media + io->lba * block, .iov_len = io->count * block };
 		io->iov_count = 1;
 		io->lent = true;
 	} else {

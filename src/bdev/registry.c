@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define PLAIN_MD_MAX 128u /* md.c has the metadata of several blocks in memory */
+
 static bool name_taken(struct bdev_registry *reg, const struct bdev *b, struct err *e);
 static int check_shape(const struct bdev *b, struct err *e);
 static void announce(struct bdev_registry *reg, struct bdev *b);
@@ -75,6 +77,8 @@ int bdev_register(struct bdev_registry *reg, struct bdev *b, struct err *e)
 		return rc;
 	if (name_taken(reg, b, e))
 		return -EEXIST;
+	if (b->dif_type) /* tuples are checked, not compared: emu_compare.c */
+		b->native_ops &= ~(BDEV_BIT(COMPARE) | BDEV_BIT(COMPARE_AND_WRITE));
 	shape_atomics(b);
 	b->knows_bad &= (b->native_ops & BDEV_BIT(GET_LBA_STATUS)) != 0;
 	if (!b->physical_block_size)
@@ -154,6 +158,10 @@ static int check_shape(const struct bdev *b, struct err *e)
 		               b->block_size, b->md_size, MEM_IO_BYTES_MAX);
 	if (b->physical_block_size % 512)
 		return err_set(e, -EINVAL, "physical_block_size: %u is not a multiple of 512", b->physical_block_size);
+	if (b->dif_type > 3)
+		return err_set(e, -EINVAL, "dif_type: %u is none of 0, 1, 2, 3", b->dif_type);
+	if (b->dif_type && b->md_size < 8)
+		return err_set(e, -EINVAL, "dif_type: protection information takes 8 bytes, and md_size is %u", b->md_size);
 	if (!count || count > (1ull << 62) / (b->block_size + b->md_size))
 		return err_set(e, -EINVAL, "num_blocks: %llu blocks of %u bytes are not a size a device can have",
 		               (unsigned long long)count, b->block_size);
@@ -260,6 +268,17 @@ static struct bdev_desc *served_by(const struct bdev *b, const struct bdev_desc 
 			return d;
 	}
 	return NULL;
+}
+
+int bdev_plain(struct bdev_desc *desc, struct err *e)
+{
+	const struct bdev *b = desc->bdev;
+
+	if (b->md_size > PLAIN_MD_MAX)
+		return err_set(e, -ENOTSUP, "device '%s' has %u bytes of metadata in each block; up to %u can be hidden",
+		               b->name, b->md_size, PLAIN_MD_MAX);
+	desc->plain = b->md_size != 0;
+	return 0;
 }
 
 struct bdev_desc *bdev_open_served(struct bdev_registry *reg, const char *name, bool write, const char *owner,
@@ -414,6 +433,11 @@ int bdev_resize(struct bdev *b, uint64_t block_count, struct err *e)
 void bdev_get_info(const struct bdev_desc *desc, struct bdev_info *ret_info)
 {
 	bdev_info_of(desc->bdev, ret_info);
+	if (likely(!desc->plain))
+		return;
+	ret_info->md_size = 0;
+	ret_info->md_interleaved = ret_info->lends = ret_info->lends_writes = false;
+	ret_info->dif_type = 0;
 }
 
 void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info)
@@ -422,6 +446,7 @@ void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info)
 		.name = b->name, .product = b->product, .uuid = b->uuid,
 		.block_size = b->block_size, .physical_block_size = b->physical_block_size,
 		.md_size = b->md_size, .md_interleaved = b->md_interleaved,
+		.dif_type = b->dif_type, .dif_is_head_of_md = b->dif_is_head_of_md,
 		.block_count = atomic_load_explicit(&b->block_count, memory_order_relaxed),
 		.ops = bdev_usable_ops(b), .native_ops = b->native_ops,
 		.lends = b->lends, .lends_writes = b->ops->write_lend != NULL, .fua = b->fua, .read_only = b->read_only,

@@ -15,10 +15,9 @@ static int check_device(const struct bdev_served *s, struct err *e)
 {
 	const struct bdev_info *info = &s->info;
 
-	if (info->md_size)
-		return err_set(e, -ENOTSUP, "%s: device '%s' keeps %u bytes of metadata with each block, which %ss "
-		               "cannot show yet; make it without metadata", s->ops->param, info->name, info->md_size,
-		               s->ops->shown_as);
+	if (info->md_size > BDEV_SERVED_MD_MAX)
+		return err_set(e, -ENOTSUP, "%s: device '%s' keeps %u bytes of metadata with each block; a %s can have %u",
+		               s->ops->param, info->name, info->md_size, s->ops->shown_as, BDEV_SERVED_MD_MAX);
 	if (!is_pow2(info->block_size) || info->block_size < 512)
 		return err_set(e, -EINVAL, "%s: device '%s' has blocks of %u bytes; a %s needs a power of two of at least "
 		               "512", s->ops->param, info->name, info->block_size, s->ops->shown_as);
@@ -33,9 +32,12 @@ static void fill_views(struct bdev_served *s, const struct bdev *b)
 		v->served = s;
 		v->desc = s->desc;
 		v->shift = (uint8_t)__builtin_ctz(s->info.block_size);
+		v->shape = (uint32_t)(v->shift | s->info.md_size << 8 | s->info.dif_type << 16 |
+		                      s->info.dif_is_head_of_md << 20);
+		v->md_size = (uint16_t)s->info.md_size;
 		v->consumes = b->consumes;
-		v->lends = s->info.lends;
-		v->lends_writes = s->info.lends_writes;
+		v->lends = s->info.lends && (!s->info.md_size || s->info.md_interleaved);
+		v->lends_writes = s->info.lends_writes && !s->info.md_size;
 		v->read_only = s->info.read_only;
 		if (v->lends)
 			v->lend_iovs_small = bdev_lend_iovs_max(s->desc, max_u32(1, BDEV_LEND_SMALL >> v->shift));
@@ -56,6 +58,10 @@ int bdev_served_open(struct bdev_served *s, struct bdev_registry *reg, const cha
 	s->ops = ops;
 	s->core = bdev_registry_core(reg);
 	list_init(&s->waiters);
+	if (!ops->knows_md && bdev_plain(s->desc, e)) {
+		bdev_close(s->desc);
+		return e->code;
+	}
 	bdev_get_info(s->desc, &s->info);
 	s->made_read_only = read_only;
 	s->info.read_only |= read_only;

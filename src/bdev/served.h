@@ -13,12 +13,15 @@
 #include "bdev/bdev.h"
 
 #define BDEV_LEND_SMALL 4096u
+#define BDEV_SERVED_MD_MAX 128u /* bytes of metadata of a block */
 
 /* It, on one core: what commands touch. */
 struct bdev_view {
 	CACHE_ALIGNED struct bdev_channel *ch; /* NULL: could not be opened, or closed again */
 	uint32_t refs;                         /* versions this core has entered, and commands */
 	uint8_t shift;                         /* log2 of the block size */
+	uint32_t shape;                        /* of blocks: two devices with the same one are alike */
+	uint16_t md_size;                      /* metadata of a block; 0: none, or hidden */
 	bool lends, lends_writes, consumes, read_only;
 	uint32_t lend_iovs_small;              /* for up to BDEV_LEND_SMALL bytes */
 	struct bdev_desc *desc;
@@ -52,6 +55,7 @@ struct bdev_served {
 struct bdev_served_ops {
 	const char *shown_as;                  /* "LUN" */
 	const char *param;                     /* of the method that makes it: the device's name, for errors */
+	bool knows_md;                         /* else the device is shown without its metadata: bdev_plain() */
 	bdev_event_fn *event;                  /* arg: the struct bdev_served */
 	void (*over)(struct bdev_served *s);   /* control: closed, and nobody counts it any more: free it */
 };
@@ -95,6 +99,8 @@ static inline void bdev_view_put(struct bdev_view *v)
 	if (unlikely(--v->refs == 0))
 		bdev_view_leave_slow(v);
 }
+/* Of the data of blocks of that shape. */
+static inline uint8_t bdev_shape_shift(uint32_t shape) { return (uint8_t)shape; }
 /* Most iovecs that lent memory for so many bytes can need. */
 static inline uint16_t bdev_view_lend_iovs(const struct bdev_view *v, uint32_t bytes)
 {

@@ -60,7 +60,8 @@ void bdev_stacked_init(struct bdev_stacked *s, struct bdev_order *o, uint32_t ba
 	s->bdev = (struct bdev){
 		.ops = &bdev_stack_ops,
 		.block_size = b->block_size, .physical_block_size = b->physical_block_size,
-		.md_size = b->md_size, .md_interleaved = b->md_interleaved,
+		.md_size = b->md_size, .md_interleaved = b->md_interleaved, .dif_type = b->dif_type,
+		.dif_is_head_of_md = b->dif_is_head_of_md,
 		.block_count = atomic_load(&b->block_count),
 		.native_ops = usable & ~BDEV_BIT(PASSTHROUGH),
 		.emulated_below = b->emulated_below | (usable & ~b->native_ops),
@@ -190,7 +191,7 @@ void bdev_stack_child_init(struct bdev_stack_io *x, struct bdev_io *io)
 
 	x->parent = io;
 	child->op = io->op;
-	child->flags = io->flags & (uint8_t)~BDEV_IO_LENT; /* that is between the parent and its device */
+	child->flags = io->flags & (uint16_t)~(BDEV_IO_LENT | BDEV_IO_MD); /* those are between the parent and its device */
 	child->iov_count = io->iov_count;
 	child->iov_max = io->iov_max;
 	child->md_iov_count = io->md_iov_count;

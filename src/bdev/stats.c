@@ -67,6 +67,7 @@ static void read_waits(const struct bdev_core *core, struct bdev_wait_stats *wai
 	waits[BDEV_WAIT_SPLIT] = pool_waits(&core->splits);
 	waits[BDEV_WAIT_CAW] = pool_waits(&core->caws);
 	waits[BDEV_WAIT_FUA] = pool_waits(&core->fuas);
+	waits[BDEV_WAIT_MD] = pool_waits(&core->mds);
 }
 
 static void read_here(struct bdev_stats_read *r)

@@ -10,8 +10,8 @@
 #include "bdev/iov.h"
 #include "core/trace.h"
 
-static enum bdev_status check(const struct bdev_channel *ch, const struct bdev_io *io);
-static enum bdev_status check_other(const struct bdev_channel *ch, const struct bdev_io *io);
+static enum bdev_status check(struct bdev_channel *ch, struct bdev_io *io);
+static enum bdev_status check_other(struct bdev_channel *ch, struct bdev_io *io);
 
 void bdev_submit(struct bdev_channel *ch, struct bdev_io *io)
 {
@@ -53,11 +53,9 @@ static inline bool is_gone(const struct bdev *b)
 	return atomic_load_explicit(&b->removing, memory_order_relaxed);
 }
 
-/* Do the iovecs hold exactly the bytes of the blocks? */
-static inline bool fits(const struct bdev_channel *ch, const struct bdev_io *io, uint64_t count)
+/* Do the iovecs hold exactly so many bytes? */
+static inline bool fits(const struct bdev_io *io, uint64_t len)
 {
-	uint64_t len = count * ch->block_bytes;
-
 	if (likely(io->iov_count == 1))
 		return io->iovs[0].iov_len == len;
 	return io->iov_count && iov_bytes(io->iovs, io->iov_count) == len;
@@ -67,15 +65,15 @@ static bool md_fits(const struct bdev_channel *ch, const struct bdev_io *io, uin
 {
 	const struct bdev *b = ch->bdev;
 
-	return b->md_size && !b->md_interleaved &&
+	return b->md_size && !b->md_interleaved && !(io->flags & (BDEV_IO_PLAIN | BDEV_IO_EXTENDED)) &&
 	       iov_bytes(io->md_iovs, io->md_iov_count) == count * b->md_size;
 }
 
-static inline enum bdev_status check(const struct bdev_channel *ch, const struct bdev_io *io)
+static inline enum bdev_status check(struct bdev_channel *ch, struct bdev_io *io)
 {
 	const struct bdev *b = ch->bdev;
 
-	if (unlikely(io->op > BDEV_WRITE))
+	if (unlikely(io->op > BDEV_WRITE || (io->flags | ch->md_flags) & BDEV_IO_MD))
 		return check_other(ch, io);
 	if (unlikely(is_gone(b)))
 		return BDEV_ST_GONE;
@@ -86,13 +84,11 @@ static inline enum bdev_status check(const struct bdev_channel *ch, const struct
 	if (io->flags & BDEV_IO_LEND) {
 		if (unlikely(io->op != BDEV_READ || !ch->lends || !io->iov_max))
 			return BDEV_ST_BAD_FIELD;
-	} else if (unlikely(!fits(ch, io, io->count))) {
+	} else if (unlikely(!fits(io, io->count * ch->block_bytes))) {
 		return BDEV_ST_BAD_FIELD;
 	}
 	if (unlikely(io->md_iovs != NULL) && !md_fits(ch, io, io->count))
 		return BDEV_ST_BAD_FIELD;
-	if (unlikely(io->flags & (BDEV_IO_PRCHK_GUARD | BDEV_IO_PRCHK_APPTAG | BDEV_IO_PRCHK_REFTAG)))
-		return BDEV_ST_UNSUPPORTED;
 	return BDEV_ST_OK;
 }
 
@@ -106,6 +102,11 @@ static enum bdev_status check_unmap(const struct bdev *b, const struct bdev_io *
 	return BDEV_ST_OK;
 }
 
+static uint32_t md_size_shown(const struct bdev_channel *ch)
+{
+	return ch->md_flags ? 0 : ch->bdev->md_size;
+}
+
 static enum bdev_status check_source(const struct bdev_channel *ch, const struct bdev_io *io)
 {
 	const struct bdev_channel *src = io->flags & BDEV_IO_SRC ? io->copy.src : ch;
@@ -114,20 +115,37 @@ static enum bdev_status check_source(const struct bdev_channel *ch, const struct
 	assert(src->core->index == ch->core->index);
 	if (is_gone(b))
 		return src == ch ? BDEV_ST_GONE : BDEV_ST_SRC_GONE;
-	if (src->block_bytes != ch->block_bytes || b->md_size != ch->bdev->md_size ||
-	    b->md_interleaved != ch->bdev->md_interleaved)
+	if (b->block_size != ch->bdev->block_size || md_size_shown(src) != md_size_shown(ch) ||
+	    (md_size_shown(ch) && (b->md_interleaved != ch->bdev->md_interleaved || b->dif_type != ch->bdev->dif_type)))
 		return BDEV_ST_BAD_FIELD;
 	return in_range(b, io->copy.src_lba, io->count) ? BDEV_ST_OK : BDEV_ST_BAD_RANGE;
 }
 
-/* Everything but read and write. */
-static enum bdev_status check_other(const struct bdev_channel *ch, const struct bdev_io *io)
+/* How often the blocks' bytes are in the data iovecs. */
+static uint32_t data_times(const struct bdev_io *io)
+{
+	switch (io->op) {
+	case BDEV_READ:
+		return io->flags & BDEV_IO_LEND ? 0 : 1;
+	case BDEV_WRITE:
+	case BDEV_COMPARE:
+		return 1;
+	case BDEV_COMPARE_AND_WRITE:
+		return 2;
+	default:
+		return 0;
+	}
+}
+
+/* Everything but reads and writes of blocks as they lie on the device. */
+static enum bdev_status check_other(struct bdev_channel *ch, struct bdev_io *io)
 {
 	const struct bdev *b = ch->bdev;
-	bool compares = io->op == BDEV_COMPARE || io->op == BDEV_COMPARE_AND_WRITE;
+	bool has_md = (io->flags | ch->md_flags) & BDEV_IO_MD;
 	enum bdev_status st;
+	uint32_t times;
 
-	if (io->op >= BDEV_OP_COUNT || io->flags & BDEV_IO_LEND)
+	if (io->op >= BDEV_OP_COUNT || (io->flags & BDEV_IO_LEND && io->op != BDEV_READ))
 		return BDEV_ST_BAD_FIELD;
 	if (is_gone(b))
 		return BDEV_ST_GONE;
@@ -135,8 +153,8 @@ static enum bdev_status check_other(const struct bdev_channel *ch, const struct 
 		return BDEV_ST_UNSUPPORTED;
 	if (bdev_op_changes(io->op) && !ch->may_write)
 		return BDEV_ST_WRITE_PROTECTED;
-	if (io->flags & (BDEV_IO_PRCHK_GUARD | BDEV_IO_PRCHK_APPTAG | BDEV_IO_PRCHK_REFTAG))
-		return BDEV_ST_UNSUPPORTED;
+	if (unlikely(has_md) && (st = bdev_md_begin(ch, io)) != BDEV_ST_OK)
+		return st;
 	if (io->op == BDEV_FLUSH || io->op == BDEV_RESET || io->op == BDEV_PASSTHROUGH)
 		return BDEV_ST_OK;
 	if (io->op == BDEV_UNMAP)
@@ -145,11 +163,15 @@ static enum bdev_status check_other(const struct bdev_channel *ch, const struct 
 		return BDEV_ST_BAD_RANGE;
 	if (io->op == BDEV_COPY && (st = check_source(ch, io)) != BDEV_ST_OK)
 		return st;
-	if (compares && !fits(ch, io, io->op == BDEV_COMPARE ? io->count : 2 * io->count))
+	times = data_times(io);
+	if (times && !fits(io, times * io->count * bdev_io_block_bytes(ch, io)))
 		return BDEV_ST_BAD_FIELD;
-	if (io->md_iovs && (!compares || !md_fits(ch, io, io->op == BDEV_COMPARE ? io->count : 2 * io->count)))
+	if (io->flags & BDEV_IO_LEND && (!ch->lends || !io->iov_max ||
+	                                 io->flags & ch->slow_flags & (BDEV_IO_PLAIN | BDEV_IO_EXTENDED)))
 		return BDEV_ST_BAD_FIELD;
-	return BDEV_ST_OK;
+	if (io->md_iovs && (!(times || io->flags & BDEV_IO_LEND) || !md_fits(ch, io, max_u32(times, 1) * io->count)))
+		return BDEV_ST_BAD_FIELD;
+	return unlikely(has_md) ? bdev_md_check(ch, io) : BDEV_ST_OK;
 }
 
 /* What works on the device, one way or another. */
@@ -316,6 +338,18 @@ void bdev_unadmit(struct bdev_io *io)
 	io->waist &= (uint16_t)~(WAIST_CHANGES | WAIST_CHANGES_1);
 }
 
+/* What has been read is looked at before its owner hears of it. */
+static __attribute__((noinline)) void check_read(struct bdev_io *io)
+{
+	const struct bdev *b = io->ch->bdev;
+
+	io->status = (uint8_t)bdev_md_verify_read(io);
+	if (io->status == BDEV_ST_OK || !io->lent)
+		return;
+	io->lent = false;
+	b->ops->release(io->ch->bdev, io->iovs, io->iov_count);
+}
+
 /* What was counted on the way down and is not a plain read's. */
 static inline void uncount(struct bdev_io *io)
 {
@@ -329,6 +363,8 @@ static inline void uncount(struct bdev_io *io)
 		bdev_pool_give(&core->ctxs, io->device_ctx);
 	if (io->waist & WAIST_METERED)
 		bdev_depth_leave(core);
+	if (unlikely(io->waist & WAIST_PI) && io->status == BDEV_ST_OK)
+		check_read(io);
 }
 
 static uint64_t unmapped_blocks(const struct bdev_io *io)
@@ -377,7 +413,7 @@ static inline void finish(struct bdev_io *io, uint64_t now_ns)
 {
 	struct bdev_channel *ch = io->ch;
 
-	if (io->waist & (WAIST_CHANGES | WAIST_LEASED | WAIST_CTX | WAIST_METERED))
+	if (io->waist & (WAIST_CHANGES | WAIST_LEASED | WAIST_CTX | WAIST_METERED | WAIST_PI))
 		uncount(io);
 	if (io->lent)
 		io->device_ctx = ch->bdev; /* for bdev_io_release(), when the channel may be gone */
@@ -419,7 +455,7 @@ bool bdev_write_lend(struct bdev_channel *ch, struct bdev_io *io)
 	if (!b->ops->write_lend || io->md_iovs || is_gone(b) || !ch->may_write || !in_range(b, io->lba, io->count) ||
 	    io->count > ch->max_io_blocks || io->flags & ch->slow_flags || !b->ops->write_lend(ch, io))
 		return false;
-	assert(fits(ch, io, io->count));
+	assert(fits(io, io->count * ch->block_bytes));
 	io->flags |= BDEV_IO_LENT;
 	io->lent = true;
 	io->device_ctx = b; /* for bdev_io_release() */

@@ -37,7 +37,10 @@
 /* The budget's parts: data buffers, the rest for mem_charge(); and of a pool's bytes, those in small buffers. */
 #define BUFFERS_OF_BUDGET(bytes) ((bytes) / 8 * 5)
 #define SMALL_OF_POOL(bytes) ((bytes) / 4)
-#define POOL_BYTES_MIN (2 * (RESERVE_LARGE * MEM_LARGE_BYTES + RESERVE_SMALL * MEM_SMALL_BYTES))
+/* A little beside the reserve, so that short I/O does not wait for its turn with the longest. */
+#define BESIDE_LARGE 4u
+#define LARGE_MIN ((RESERVE_LARGE + BESIDE_LARGE) * MEM_LARGE_BYTES)
+#define POOL_BYTES_MIN (LARGE_MIN + 2 * RESERVE_SMALL * MEM_SMALL_BYTES)
 
 /* Buffers of one size: a stack of those that came back, above it those never used. */
 struct stack {
@@ -122,7 +125,7 @@ static void stack_init(struct stack *s, uint8_t *base, uint32_t total)
 static struct mem_pool *pool_make(uint64_t bytes, struct err *e)
 {
 	struct mem_pool *p = base_zalloc(sizeof(*p));
-	uint64_t spare = bytes - 2 * RESERVE_LARGE * MEM_LARGE_BYTES; /* an I/O of maximum size beside the reserve */
+	uint64_t spare = bytes - LARGE_MIN;
 	uint32_t small = (uint32_t)(min_u64(SMALL_OF_POOL(bytes), spare) / MEM_SMALL_BYTES);
 	uint32_t large = (uint32_t)((bytes - (uint64_t)small * MEM_SMALL_BYTES) / MEM_LARGE_BYTES);
 	uint8_t *base;

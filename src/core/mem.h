@@ -15,10 +15,10 @@
 
 #include "core/core.h"
 
-#define MEM_IO_BYTES_MAX (1u << 20)  /* largest I/O that buffers are reserved for */
+#define MEM_IO_BYTES_MAX (2u << 20)  /* largest I/O that buffers are reserved for */
 #define MEM_SMALL_BYTES 4096u        /* buffers come in two sizes */
 #define MEM_LARGE_BYTES 65536u
-#define MEM_IOV_MAX 24u              /* most iovecs of one mem_take() */
+#define MEM_IOV_MAX 40u              /* most iovecs of one mem_take() */
 #define MEM_IOV_NEAR 3u              /* as many lie in struct mem_bufs itself */
 
 struct mem_region {

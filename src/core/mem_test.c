@@ -3,14 +3,23 @@
 #include "core/mem.h"
 #include "core/rig_test.h"
 
+static struct msg begin;
+static void (*body)(void *arg);
+
+static void body_on_core(struct msg *m) { body(NULL); }
+
+/* Control has no more than the reserve. */
+static void start_on_core(void *arg) { msg_send(core_reactor(rig.core, 0), &begin, body_on_core); }
+
 static void small_budget(void (*start)(void *arg))
 {
 	struct core_opts opts = {
-		.cpus = rig_cpus(2), .mode = CORE_INTERRUPT, .memory_bytes = 12 * MIB, .stall_ms = 60000,
+		.cpus = rig_cpus(2), .mode = CORE_INTERRUPT, .memory_bytes = 24 * MIB, .stall_ms = 60000,
 	};
 
+	body = start;
 	rig_make(&opts);
-	rig_end(start);
+	rig_end(start_on_core);
 }
 
 static uint64_t in_use(void)
@@ -184,7 +193,7 @@ static void budget_start(void *arg)
 	struct mem_bufs b = { 0 };
 
 	mem_get_stats(rig.core, &s);
-	check(s.budget_bytes == 12 * MIB && s.buffers_bytes + s.charge_bytes_max == s.budget_bytes);
+	check(s.budget_bytes == 24 * MIB && s.buffers_bytes + s.charge_bytes_max == s.budget_bytes);
 	check(mem_charge(rig.core, s.charge_bytes_max));
 	check(!mem_charge(rig.core, 1));
 	check(!mem_charge(rig.core, UINT64_MAX));

@@ -15,7 +15,7 @@ void iscsi_options_init(struct iscsi_options *o)
 		.node_base = "iqn.2016-06.io.spdk", .nop_timeout_s = 60, .nop_in_interval_s = 30, .max_sessions = 1024,
 		.max_queue_depth = 128, .max_connections_per_session = 2, .default_time2wait = 2, .default_time2retain = 0,
 		.first_burst_length = 256 * 1024, .max_burst_length = 16777215, .max_recv_data_segment_length = 256 * 1024,
-		.piece_bytes = MEM_IO_BYTES_MAX,
+		.piece_bytes = 1u << 20,
 		.max_outstanding_r2t = 64, .login_timeout_ms = 15000, .data_timeout_ms = 30000, .immediate_data = true,
 	};
 }

@@ -162,7 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (size < 2 || size > 4096)
 		return 0;
 	begin();
-	world.target->options.piece_bytes = bytes[0] & PIECES ? 4096 : MEM_IO_BYTES_MAX;
+	world.target->options.piece_bytes = bytes[0] & PIECES ? 4096 : 1u << 20;
 	host_open(&host, &world);
 	if (behave(bytes[0])) {
 		mem_starve(world.core, bytes[0] & DRY ? 2 : 0);

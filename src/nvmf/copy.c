@@ -37,8 +37,9 @@ bool nvmf_copy_parse(struct nvmf_req *req)
 		return nvmf_req_refuse(req, NVME_SC_NS_WRITE_PROTECTED | NVME_SC_DNR);
 	if (!format_is_known(req))
 		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
-	if ((cmd->df_prinfor >> 4) || (le16_get(cmd->control) & NVMF_RW_PI))
-		return nvmf_req_refuse(req, NVME_SC_INVALID_PI | NVME_SC_DNR);
+	status = nvmf_pi_check_copy(req, v);
+	if (status)
+		return nvmf_req_refuse(req, status);
 	return nvmf_req_moves(req, NVMF_DATA_TO_CTRLR, (cmd->nr + 1u) * sizeof(struct nvme_copy_range));
 }
 
@@ -48,6 +49,7 @@ struct range {
 	struct bdev_range range;
 	uint32_t nsid;
 	bool fast_only;
+	struct nvme_copy_range wire;
 };
 
 static struct range source_of(const struct nvmf_req *req, uint32_t at)
@@ -58,7 +60,7 @@ static struct range source_of(const struct nvmf_req *req, uint32_t at)
 	nvmf_iov_read(req, at * (uint32_t)sizeof(r), &r, sizeof(r));
 	return (struct range){ .range = { .lba = le64_get(r.slba), .count = le16_get(r.nlb) + 1ull },
 		                .nsid = le32_get(elsewhere ? r.snsid : req->cmd.nsid),
-		                .fast_only = elsewhere && le16_get(r.sopt) & NVME_COPY_SOPT_FAST_ONLY };
+		                .fast_only = elsewhere && le16_get(r.sopt) & NVME_COPY_SOPT_FAST_ONLY, .wire = r };
 }
 
 static bool nsid_is_valid(const struct nvmf_req *req, uint32_t nsid)
@@ -89,7 +91,7 @@ static bool same_format(const struct bdev_view *a, const struct bdev_view *b)
 {
 	const struct bdev_info *x = &a->served->info, *y = &b->served->info;
 
-	return x->block_size == y->block_size && x->md_size == y->md_size && x->md_interleaved == y->md_interleaved;
+	return a->shape == b->shape && x->block_size == y->block_size && x->md_interleaved == y->md_interleaved;
 }
 
 /* Within one device that copies by itself. */
@@ -115,6 +117,8 @@ static uint16_t check_source(struct nvmf_req *req, const struct range *src, cons
 	if (src->range.count > NVMF_COPY_BLOCKS_MAX)
 		return NVME_SC_CMD_SIZE_LIMIT_EXCEEDED | NVME_SC_DNR;
 	status = nvmf_check_range(v, &src->range);
+	if (!status)
+		status = nvmf_pi_check_source(req, v, src->range.lba, le32_get(src->wire.eilbrt));
 	if (status)
 		return status;
 	if (format_of(req) == FORMAT_OTHER_NS && v == req->ns && overlap(&src->range, to))
@@ -160,6 +164,8 @@ static uint16_t submit(struct nvmf_req *req)
 	io->lba = req->at_lba;
 	io->count = src.range.count;
 	io->copy.src_lba = src.range.lba;
+	if (req->ns->md_size)
+		nvmf_pi_copy(req, &src.wire);
 	if (v != req->ns) {
 		v->refs++;
 		req->src = v;

@@ -6,7 +6,7 @@
  * (NABSN). The device wants both halves' data in one array: there are some of these on each core, and pairs wait for
  * them in line.
  */
-#include "nvmf/target.h"
+#include "nvmf/io.h"
 
 #define FUSE_FIRST 1
 #define FUSE_SECOND 2
@@ -245,7 +245,11 @@ static void submit(struct nvmf_req *first, struct nvmf_req *second, struct nvmf_
 	struct bdev_view *v = nvmf_ns_for_io(qp, le32_get(second->cmd.nsid), &status);
 	struct bdev_io *io = &second->io;
 
-	if (!v || !v->ch || v->shift != second->shift || first->iov_count + second->iov_count > SLOT_IOVS) {
+	if (v && v->md_size && !nvmf_pi_fuse(first, second)) {
+		status = NVME_SC_INVALID_FIELD | NVME_SC_DNR;
+		v = NULL;
+	}
+	if (!v || !v->ch || v->shape != second->shape || first->iov_count + second->iov_count > SLOT_IOVS) {
 		slot_give(qp->nc, slot);
 		end_both(first, second, status);
 		return;

@@ -231,6 +231,18 @@ static uint8_t rescap(const struct nvmf_ns *ns)
 	return 0xfe | bdev_resv_can_persist(ns->target->reg);
 }
 
+/* Over fabrics metadata are always part of the data. */
+static void ns_metadata(struct nvme_id_ns *id, const struct bdev_info *info)
+{
+	id->lbaf[0].ms = le16_of((uint16_t)info->md_size);
+	id->flbas = NVME_FLBAS_EXTENDED;
+	id->mc = NVME_MC_EXTENDED;
+	if (!info->dif_type)
+		return;
+	id->dpc = (uint8_t)(1 << (info->dif_type - 1) | (info->dif_is_head_of_md ? NVME_DPC_FIRST : NVME_DPC_LAST));
+	id->dps = (uint8_t)(info->dif_type | (info->dif_is_head_of_md ? NVME_DPS_FIRST : 0));
+}
+
 static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struct nvmf_req *req,
                     const struct nvmf_subsystem *s)
 {
@@ -241,6 +253,8 @@ static void ns_page(struct nvme_id_ns *id, const struct nvmf_ns *ns, const struc
 	if (nvmf_ana_reached(req->qpair->ctrlr, s, ns->nsid)) /* as Linux: what is not reached has none in use */
 		id->nuse = id->nsze;
 	id->lbaf[0].ds = (uint8_t)__builtin_ctz(info->block_size);
+	if (info->md_size && !req->qpair->transport->opts.dif_insert_or_strip)
+		ns_metadata(id, info);
 	id->nmic = NVME_NMIC_SHARED;
 	id->rescap = rescap(ns);
 	if (info->thin)

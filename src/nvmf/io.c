@@ -43,12 +43,12 @@ static inline struct bdev_view *parse_range(struct nvmf_req *req, bool writes)
 	if (unlikely(count > blocks || lba > blocks - count))
 		goto refuse;
 	status = NVME_SC_INVALID_PI | NVME_SC_DNR;
-	if (unlikely(control & NVMF_RW_PI))
+	if (unlikely(control & NVMF_RW_PI) && !v->md_size)
 		goto refuse;
 	status = NVME_SC_NS_WRITE_PROTECTED | NVME_SC_DNR;
 	if (unlikely(writes && v->read_only))
 		goto refuse;
-	req->shift = v->shift;
+	req->shape = v->shape;
 	req->io.lba = lba;
 	req->io.count = count;
 	req->io.flags = control & NVME_RW_FUA ? BDEV_IO_FUA : 0;
@@ -64,6 +64,8 @@ static inline bool parse_data(struct nvmf_req *req, struct bdev_view *v, enum nv
 {
 	uint64_t len = req->io.count << v->shift;
 
+	if (unlikely(v->md_size) && !nvmf_pi_parse(req, v, &len))
+		return false;
 	if (unlikely(len > req->qpair->data_len_max))
 		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 	req->data = (uint8_t)data;
@@ -73,7 +75,7 @@ static inline bool parse_data(struct nvmf_req *req, struct bdev_view *v, enum nv
 
 static inline void parse_lending(struct nvmf_req *req, const struct bdev_view *v)
 {
-	req->may_lend = true;
+	req->may_lend = !(req->io.flags & BDEV_IO_PLAIN); /* a device lends what it has */
 	req->lend_iovs_max = bdev_view_lend_iovs(v, req->data_len);
 }
 
@@ -114,7 +116,9 @@ static bool compare_parse(struct nvmf_req *req)
 
 static bool without_data(struct nvmf_req *req, bool writes, enum bdev_op op)
 {
-	if (!parse_range(req, writes))
+	struct bdev_view *v = parse_range(req, writes);
+
+	if (!v || (v->md_size && !nvmf_pi_parse(req, v, NULL)))
 		return false;
 	req->io.op = (uint8_t)op;
 	return true;
@@ -123,7 +127,7 @@ static bool without_data(struct nvmf_req *req, bool writes, enum bdev_op op)
 /* Those whose length is limited. */
 static bool within_limit(struct nvmf_req *req)
 {
-	return req->io.count << req->shift <= 1ull << NVMF_NODATA_SHIFT ||
+	return req->io.count << bdev_shape_shift(req->shape) <= 1ull << NVMF_NODATA_SHIFT ||
 	       nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 }
 
@@ -161,7 +165,7 @@ static bool flush_parse(struct nvmf_req *req)
 /* Another namespace may answer to the same nsid by now: its blocks may be of another size. */
 static inline bool same_blocks(struct nvmf_req *req)
 {
-	if (likely(req->ns->shift == req->shift))
+	if (likely(req->ns->shape == req->shape))
 		return true;
 	nvmf_req_complete(req, NVME_SC_INVALID_NS);
 	return false;
@@ -174,7 +178,7 @@ bool nvmf_req_lend(struct nvmf_req *req)
 	struct bdev_view *v = nvmf_ns_for_io(req->qpair, le32_get(req->cmd.nsid), &status);
 
 	assert(req->may_lend && req->data == NVMF_DATA_TO_CTRLR && !req->ns && req->iov_max >= req->lend_iovs_max);
-	if (unlikely(!v || !v->ch || v->shift != req->shift))
+	if (unlikely(!v || !v->ch || v->shape != req->shape))
 		return false;
 	req->io.iovs = req->iovs;
 	req->io.iov_max = req->iov_max;

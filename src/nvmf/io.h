@@ -42,6 +42,16 @@ static inline uint16_t nvmf_check_range(const struct bdev_view *v, const struct 
 	return r->count > blocks || r->lba > blocks - r->count ? NVME_SC_LBA_RANGE | NVME_SC_DNR : NVME_SC_SUCCESS;
 }
 
+/* pi.c: of a namespace with metadata */
+/* What PRINFO and the tags ask for goes into the I/O; len: how many bytes its data has. False: refused. */
+bool nvmf_pi_parse(struct nvmf_req *req, const struct bdev_view *v, uint64_t *len);
+/* Both halves were parsed: what the first one asks for goes to the second, whose I/O it is. False: not together. */
+bool nvmf_pi_fuse(const struct nvmf_req *first, struct nvmf_req *second);
+/* Copy: is what it asks for possible with the destination; of a source range; then what goes into its I/O. */
+uint16_t nvmf_pi_check_copy(const struct nvmf_req *req, const struct bdev_view *v);
+uint16_t nvmf_pi_check_source(const struct nvmf_req *req, const struct bdev_view *v, uint64_t lba, uint32_t ref_tag);
+void nvmf_pi_copy(struct nvmf_req *req, const struct nvme_copy_range *r);
+
 /* dsm.c, copy.c */
 bool nvmf_dsm_parse(struct nvmf_req *req);
 void nvmf_dsm_run(struct nvmf_req *req);

@@ -21,7 +21,7 @@ static void over(struct bdev_served *s)
 }
 
 static const struct bdev_served_ops served_ops = { .shown_as = "namespace", .param = "bdev_name",
-	.event = device_event, .over = over };
+	.knows_md = true, .event = device_event, .over = over };
 
 struct nvmf_ns *nvmf_ns_open(struct nvmf_target *t, const char *nqn, const struct nvmf_ns_opts *opts, struct err *e)
 {

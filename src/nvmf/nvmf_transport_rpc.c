@@ -26,7 +26,8 @@ static const struct rpc_param create_transport_params[] = {
 	P(io_unit_size, .fallback = "131072", .unit = "bytes", .doc = "Accepted; buffers are managed differently here."),
 	P(max_aq_depth, .min = 2, .max = 4096, .fallback = "128", .unit = "entries", .doc = "Of an admin queue."),
 	P(c2h_success, .fallback = "true", .doc = "TCP: end a read with its data instead of a response of its own."),
-	P(dif_insert_or_strip, .doc = "Not supported; must be false."),
+	P(dif_insert_or_strip, .doc = "Hosts see no metadata: protection information is made when they write, checked "
+	  "when they read."),
 	P(sock_priority, .max = 255, .doc = "TCP: SO_PRIORITY of connections."),
 	P(abort_timeout_sec, .fallback = "1", .unit = "s", .doc = "How long an Abort waits for a device to end a command."),
 	P(ack_timeout, .unit = "ms", .doc = "How long sent data may stay unacknowledged; 0: the system's."),
@@ -65,7 +66,8 @@ static void handle_create_transport(struct rpc_call *call, void *args)
 		.max_queue_depth = a->max_queue_depth, .max_io_qpairs_per_ctrlr = a->max_io_qpairs_per_ctrlr,
 		.in_capsule_data_size = a->in_capsule_data_size, .max_io_size = a->max_io_size,
 		.io_unit_size = a->io_unit_size, .max_aq_depth = a->max_aq_depth, .abort_timeout_sec = a->abort_timeout_sec,
-		.ack_timeout_ms = a->ack_timeout, .c2h_success = a->c2h_success, .data_timeout_ms = a->data_timeout_ms,
+		.ack_timeout_ms = a->ack_timeout, .c2h_success = a->c2h_success,
+		.dif_insert_or_strip = a->dif_insert_or_strip, .data_timeout_ms = a->data_timeout_ms,
 		.sock_priority = a->sock_priority, .max_srq_depth = a->max_srq_depth, .num_cqe = a->num_cqe,
 		.acceptor_backlog = a->acceptor_backlog, .data_wr_pool_size = a->data_wr_pool_size, .no_srq = a->no_srq,
 		.no_wr_batching = a->no_wr_batching,
@@ -76,8 +78,6 @@ static void handle_create_transport(struct rpc_call *call, void *args)
 	if (!ops)
 		rpc_reply_error(call, ERR_BAD_PARAM, "trtype: there is no transport '%s' here; TCP and RDMA are two",
 		                a->trtype);
-	else if (a->dif_insert_or_strip)
-		rpc_reply_error(call, ERR_BAD_PARAM, "dif_insert_or_strip: not supported; leave it out");
 	else
 		nvmf_add_transport(nvmf_rpc_change(call), ops, &opts);
 }

@@ -77,7 +77,7 @@ struct nvmf_req {
 	bool finishing;               /* its answer is on its way to req_done() */
 	bool preempted;               /* aborted by a PREEMPT AND ABORT of another host */
 	bool awaited;                 /* somebody waits for its end: await.c */
-	uint8_t shift;                /* of a block, when the command was parsed */
+	uint32_t shape;               /* of blocks, when the command was parsed */
 	struct bdev_view *ns;         /* the namespace the command uses: keeps it, and its channel, until given back */
 	struct nvmf_req *fused;       /* the other half of a fused pair ... */
 	uint16_t fused_status;        /* ... or why there is none: how this one will be answered */

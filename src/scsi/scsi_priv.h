@@ -287,7 +287,7 @@ void scsi_ask_answer(struct scsi_ask *a);
 
 /* --- block limits: what VPD page B0 says, and the block commands hold hosts to --- */
 #define SCSI_TRANSFER_BYTES_MAX (32u << 20) /* 65536 blocks of 512 bytes: as many as hosts try at most */
-#define SCSI_ATOMIC_BYTES_MAX MEM_IO_BYTES_MAX /* of a command that goes in no pieces; the optimal length of others */
+#define SCSI_ATOMIC_BYTES_MAX (1u << 20) /* of a command that goes in no pieces; the optimal length of others */
 #define SCSI_UNMAP_DESCS_MAX 256u
 #define SCSI_NODATA_BLOCKS_MAX (1u << 20)  /* of one descriptor of UNMAP, of WRITE SAME */
 struct scsi_limits {

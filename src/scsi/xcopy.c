@@ -329,7 +329,7 @@ static void submit_piece(struct xcopy *x, const struct segment *s)
 	struct bdev_io *io = &t->io;
 
 	io->op = BDEV_COPY;
-	io->flags = (uint8_t)(BDEV_IO_SRC | (is_uncached(x, s->dst) ? BDEV_IO_FUA : 0));
+	io->flags = (uint16_t)(BDEV_IO_SRC | (is_uncached(x, s->dst) ? BDEV_IO_FUA : 0));
 	io->iov_count = 0;
 	io->lba = s->dst_lba + x->done;
 	io->count = min_u64(s->blocks - x->done, PIECE_BYTES >> s->dst->shift);

@@ -48,9 +48,35 @@ def test_large_writes_from_many_connections(poor, pattern, io_bytes):
 
 
 def test_the_largest_io_there_is(poor):
-    served = poor.serve(disk(poor, mib=256), transport={"max_io_size": 1 << 20})
-    with Load(poor, served, pattern="randrw", io_bytes=1 << 20, depth=64, qpairs=8, rate=None) as load:
+    served = poor.serve(disk(poor, mib=256), transport={"max_io_size": 2 << 20})
+    with Load(poor, served, pattern="randrw", io_bytes=2 << 20, depth=64, qpairs=8, rate=None) as load:
         load.more_ios(200)
+
+
+def test_writes_of_4_mib_over_many_queues(poor):
+    """Each is two of the largest commands. All queues ask for all of the memory at once, and all are served."""
+    served, whole = poor.serve(disk(poor, mib=256), transport={"max_io_size": 2 << 20}), 4 << 20
+    data = os.urandom(whole)
+    hosts = [Host(served.port, served.nqn, io_queues=4) for _ in range(4)]
+
+    def write(host, at):
+        for n, io in enumerate(host.ios):
+            io.sock.settimeout(120)
+            lba = (at * len(host.ios) + n) * (whole >> 9)
+            cids = [io.submit(rw(IO_WRITE, lba + half * 4096, 4096), data[half << 21:(half + 1) << 21], in_capsule=False)
+                    for half in range(2)]
+            for cid in cids:
+                must(io.wait(cid))
+
+    threads = [threading.Thread(target=write, args=(host, at)) for at, host in enumerate(hosts)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for lba in range(0, 16 * (whole >> 9), 4096):
+        assert hosts[0].io.read(lba, 4096) == data[lba * 512 % whole:][:2 << 20]
+    for host in hosts:
+        host.close()
 
 
 def test_many_sizes_at_once(poor):

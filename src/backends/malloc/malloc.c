@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "backends/malloc/malloc_disk.h"
+#include "bdev/pi.h"
 
 #define BLOCK_SIZE_MAX 65536u
 #define GROW_MAX 64u                 /* a disk can grow to so many times its first size, ... */
@@ -34,6 +35,7 @@ static int check_opts(const struct malloc_opts *o, struct err *e);
 static void shape(struct malloc_disk *d, const struct malloc_opts *o);
 static void choose_name(struct bdev_registry *reg, struct bdev *b);
 static int make_memory(struct malloc_disk *d, struct core *core, struct err *e);
+static int make_hole(struct malloc_disk *d, struct err *e);
 static void free_disk(struct malloc_disk *d);
 
 int malloc_create(struct bdev_registry *reg, const struct malloc_opts *opts, struct bdev **ret_bdev, struct err *e)
@@ -50,6 +52,8 @@ int malloc_create(struct bdev_registry *reg, const struct malloc_opts *opts, str
 	else
 		choose_name(reg, &d->bdev);
 	rc = make_memory(d, bdev_registry_core(reg), e);
+	if (rc == 0)
+		rc = make_hole(d, e);
 	if (rc == 0)
 		rc = bdev_register(reg, &d->bdev, e);
 	if (rc != 0) {
@@ -71,6 +75,10 @@ static int check_opts(const struct malloc_opts *o, struct err *e)
 		return err_set(e, -EINVAL, "physical_block_size: %u is not a multiple of 512", o->physical_block_size);
 	if (o->md_size > 128 || (o->md_size && (o->md_size < 8 || !is_pow2(o->md_size))))
 		return err_set(e, -EINVAL, "md_size: %u is none of 0, 8, 16, 32, 64, 128", o->md_size);
+	if (o->dif_type > 3)
+		return err_set(e, -EINVAL, "dif_type: %u is none of 0, 1, 2, 3", o->dif_type);
+	if (o->dif_type && !o->md_size)
+		return err_set(e, -EINVAL, "dif_type: protection information lies in metadata; give an md_size of at least 8");
 	if (o->block_count > (1ull << 62) / (o->block_size + o->md_size))
 		return err_set(e, -EINVAL, "num_blocks: %llu blocks of %u bytes are more than a disk can have",
 		               (unsigned long long)o->block_count, o->block_size);
@@ -97,6 +105,7 @@ static void shape(struct malloc_disk *d, const struct malloc_opts *o)
 		.ops = &malloc_ops, .product = "Malloc disk", .sleeps = "inline", .uuid = o->uuid,
 		.block_size = o->block_size, .physical_block_size = o->physical_block_size,
 		.md_size = o->md_size, .md_interleaved = o->md_size && o->md_interleaved,
+		.dif_type = o->dif_type, .dif_is_head_of_md = o->dif_type && o->dif_is_head_of_md,
 		.block_count = o->block_count, .optimal_io_blocks = o->optimal_io_blocks,
 		.native_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(FLUSH) | BDEV_BIT(UNMAP) |
 		              BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(COMPARE) | BDEV_BIT(COPY) | BDEV_BIT(VERIFY) |
@@ -145,6 +154,25 @@ static int make_memory(struct malloc_disk *d, struct core *core, struct err *e)
 	if (d->pages)
 		pages_expect(d->pages, slots);
 	return d->pages ? 0 : -ENOMEM;
+}
+
+/* Blocks that nobody wrote: zeroes, and tuples that say that there is nothing to check. */
+static int make_hole(struct malloc_disk *d, struct err *e)
+{
+	uint32_t stride = d->md_bytes ? d->md_bytes : d->block_bytes, at = d->md_bytes ? d->md_at : d->bdev.block_size;
+	char *page;
+
+	if (!d->bdev.dif_type)
+		return 0;
+	page = page_take(d->pages);
+	if (!page)
+		return err_set(e, -ENOMEM, "no memory for the blocks of '%s' that nobody wrote yet", d->bdev.name);
+	memset(page, 0, d->page_bytes);
+	at += d->bdev.dif_is_head_of_md ? 0 : d->bdev.md_size - PI_BYTES;
+	for (uint32_t i = 0; i < d->blocks_per_page; i++)
+		memset(page + at + i * stride, 0xff, PI_BYTES);
+	page_exchange(d->pages, &d->hole, page);
+	return 0;
 }
 
 static void free_disk(struct malloc_disk *d)

@@ -14,6 +14,8 @@ struct malloc_opts {
 	uint32_t optimal_io_blocks;   /* said to users; 0: none */
 	uint32_t md_size;             /* metadata bytes of a block: 0, 8, 16, 32, 64 or 128 */
 	bool md_interleaved;          /* they follow each block's data; otherwise they travel apart */
+	uint8_t dif_type;             /* protection information in the metadata: 1 to 3; 0: none */
+	bool dif_is_head_of_md;       /* it comes first there, else last */
 };
 
 /* Make and register a RAM disk.

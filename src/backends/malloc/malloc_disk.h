@@ -23,6 +23,7 @@ struct malloc_disk {
 	uint32_t blocks_per_page;
 	uint8_t shift;               /* log2 of it, or NO_SHIFT */
 	uint32_t page_bytes, md_at;  /* where a page's metadata begin */
+	page_slot hole;              /* what a hole of a disk with protection information reads as; else none */
 	_Atomic uint64_t bad_count;  /* blocks declared uncorrectable: malloc_bad.c */
 	_Atomic uint64_t *_Atomic bad; /* a bit each; NULL: there never was one */
 
@@ -71,7 +72,15 @@ static inline bool piece_is_page(const struct malloc_disk *d, const struct piece
 	return p->count == d->blocks_per_page;
 }
 
-/* Where the new contents of blocks come from: iovecs, or zeroes where there are none. */
+/* The page of a piece; NULL: a hole, which is zeroes. */
+static inline char *piece_pin(struct malloc_disk *d, const struct piece *p)
+{
+	char *page = page_pin_slot(d->pages, p->slot);
+
+	return likely(page || !d->bdev.dif_type) ? page : page_pin_slot(d->pages, &d->hole);
+}
+
+/* Where the new contents of blocks come from: iovecs, or those of a hole where there are none. */
 struct contents {
 	struct iov_cursor data, md;
 	bool has_data, has_md;

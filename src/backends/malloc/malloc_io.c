@@ -96,7 +96,7 @@ static enum bdev_status read_copy(struct malloc_disk *d, struct bdev_io *io)
 		char *page;
 
 		p = piece_at(d, io->lba + done, io->count - done);
-		page = page_pin_slot(d->pages, p.slot);
+		page = piece_pin(d, &p);
 		if (page)
 			iov_copy_in(&data, page + (size_t)p.first * d->block_bytes, (size_t)p.count * d->block_bytes);
 		else
@@ -160,7 +160,7 @@ static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io)
 		char *page, *at;
 
 		p = piece_at(d, io->lba + done, io->count - done);
-		page = page_pin_slot(d->pages, p.slot);
+		page = piece_pin(d, &p);
 		at = page ? page + (size_t)p.first * d->block_bytes : NULL;
 		if (at && io->count * d->block_bytes <= PREFETCH_BYTES_MAX)
 			data_prefetch(at, (size_t)p.count * d->block_bytes);
@@ -285,11 +285,25 @@ static void lend_submit(struct bdev_channel *ch, struct malloc_disk *d, struct b
 
 /* --- writes ----------------------------------------------------------------------------------------------- */
 
+/* A hole's own page is never written to again. */
+static void put_hole(const struct malloc_disk *d, const struct piece *p, char *page)
+{
+	const char *hole = atomic_load_explicit(&d->hole, memory_order_relaxed);
+	size_t data_at = (size_t)p->first * d->block_bytes, md_at = d->md_at + (size_t)p->first * d->md_bytes;
+
+	memcpy(page + data_at, hole + data_at, (size_t)p->count * d->block_bytes);
+	memcpy(page + md_at, hole + md_at, (size_t)p->count * d->md_bytes);
+}
+
 static void put_blocks(const struct malloc_disk *d, const struct piece *p, char *page, struct contents *from)
 {
 	size_t bytes = (size_t)p->count * d->block_bytes, md_bytes = (size_t)p->count * d->md_bytes;
 	char *at = page + (size_t)p->first * d->block_bytes;
 
+	if (unlikely(!from->has_data && d->bdev.dif_type)) {
+		put_hole(d, p, page);
+		return;
+	}
 	if (likely(from->has_data))
 		iov_stream_out(at, &from->data, bytes);
 	else
@@ -332,11 +346,12 @@ static void put_part(struct malloc_disk *d, const struct piece *p, char *page, s
 
 	for (;;) {
 		char *old = page_pin_slot(d->pages, p->slot);
+		const char *rest = old ? old : atomic_load_explicit(&d->hole, memory_order_relaxed);
 		bool replaced;
 
-		keep_rest(page, old, n * d->block_bytes, first * d->block_bytes, end * d->block_bytes);
+		keep_rest(page, rest, n * d->block_bytes, first * d->block_bytes, end * d->block_bytes);
 		if (d->md_bytes)
-			keep_rest(page + d->md_at, old ? old + d->md_at : NULL, n * d->md_bytes,
+			keep_rest(page + d->md_at, rest ? rest + d->md_at : NULL, n * d->md_bytes,
 			          first * d->md_bytes, end * d->md_bytes);
 		put_blocks(d, p, page, from);
 		replaced = page_replace(d->pages, p->slot, old, page);
@@ -549,7 +564,7 @@ static enum bdev_status compare(struct malloc_disk *d, struct bdev_io *io)
 		char *page;
 
 		p = piece_at(d, io->lba + done, io->count - done);
-		page = page_pin_slot(d->pages, p.slot);
+		page = piece_pin(d, &p);
 		at = page ? page : pages_zero(d->pages);
 		len = (size_t)p.count * d->block_bytes;
 		equal = iov_equal(&data, at + (size_t)p.first * d->block_bytes, len);

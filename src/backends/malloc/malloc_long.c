@@ -150,7 +150,7 @@ static bool share_page(struct malloc_disk *d, const struct piece *src, const str
 
 static bool copy_blocks(struct malloc_disk *d, const struct piece *src, const struct piece *dst)
 {
-	char *page = page_pin_slot(d->pages, src->slot);
+	char *page = piece_pin(d, src);
 	struct iovec data, md;
 	struct contents from = { .has_data = page != NULL, .has_md = page != NULL };
 	bool ok;

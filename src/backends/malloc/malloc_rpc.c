@@ -13,7 +13,8 @@ struct malloc_create {
 	uint32_t block_size, physical_block_size, optimal_io_boundary, md_size;
 	struct uuid uuid;
 	bool md_interleave;
-	int32_t dif_type;
+	uint32_t dif_type, dif_pi_format;
+	bool dif_is_head_of_md;
 };
 
 static const struct rpc_param create_params[] = {
@@ -31,9 +32,12 @@ static const struct rpc_param create_params[] = {
 	          .doc = "Metadata of a block: 0, 8, 16, 32, 64, 128."),
 	RPC_PARAM(struct malloc_create, md_interleave,
 	          .doc = "Metadata follow each block's data; otherwise they travel apart."),
-	RPC_PARAM(struct malloc_create, dif_type, .doc = "Protection information; 0: none. Others are not there yet."),
-	RPC_IGNORED("dif_is_head_of_md", .doc = "Has a meaning with dif_type only."),
-	RPC_IGNORED("dif_pi_format", .doc = "Has a meaning with dif_type only."),
+	RPC_PARAM(struct malloc_create, dif_type, .max = 3,
+	          .doc = "Protection information in the metadata: type 1, 2 or 3; 0: none."),
+	RPC_PARAM(struct malloc_create, dif_is_head_of_md,
+	          .doc = "Protection information is the first 8 bytes of the metadata, else the last."),
+	RPC_PARAM(struct malloc_create, dif_pi_format,
+	          .doc = "Format of the protection information: 0, a guard of 16 bits; there are no others."),
 	RPC_IGNORED("numa_id", .doc = "Memory comes from the node whose core writes first."),
 };
 
@@ -44,13 +48,14 @@ static void handle_create(struct rpc_call *call, void *args)
 	struct malloc_opts opts = {
 		.name = a->name, .uuid = a->uuid, .block_count = a->num_blocks, .block_size = a->block_size,
 		.physical_block_size = a->physical_block_size, .optimal_io_blocks = a->optimal_io_boundary,
-		.md_size = a->md_size, .md_interleaved = a->md_interleave,
+		.md_size = a->md_size, .md_interleaved = a->md_interleave, .dif_type = (uint8_t)a->dif_type,
+		.dif_is_head_of_md = a->dif_is_head_of_md,
 	};
 	struct err e = { 0 };
 	struct bdev *b;
 
-	if (a->dif_type != 0)
-		rpc_reply_error(call, -EINVAL, "dif_type: protection information is not supported yet; leave it out");
+	if (a->dif_pi_format != 0)
+		rpc_reply_error(call, -EINVAL, "dif_pi_format: only 0, a guard of 16 bits, is supported");
 	else if (malloc_create(bdev_rpc_registry(br), &opts, &b, &e) != 0)
 		rpc_reply_err(call, &e);
 	else
@@ -110,6 +115,8 @@ static void save_params(const struct bdev *b, struct json_object *params)
 {
 	json_object_object_add(params, "optimal_io_boundary", json_object_new_uint64(b->optimal_io_blocks));
 	json_object_object_add(params, "md_interleave", json_object_new_boolean(b->md_interleaved));
+	json_object_object_add(params, "dif_type", json_object_new_uint64(b->dif_type));
+	json_object_object_add(params, "dif_is_head_of_md", json_object_new_boolean(b->dif_is_head_of_md));
 }
 
 void malloc_rpc_add(struct bdev_rpc *br, struct bdev_rpc_kind *kind)

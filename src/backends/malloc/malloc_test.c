@@ -41,16 +41,23 @@ static void create_here(void *arg)
 	c->rc = malloc_create(rig.reg, &c->opts, &dev, &c->err);
 }
 
+/* Protection information of the next disk: its type, and where the tuple is within what has the metadata. */
+static uint8_t dif_type;
+static bool dif_head;
+static size_t tuple_at;
+
 static void begin(uint64_t blocks, uint32_t block_size, uint32_t md_size, bool interleaved)
 {
 	struct create c = { .opts = { .block_count = blocks, .block_size = block_size, .md_size = md_size,
-	                              .md_interleaved = interleaved } };
+	                              .md_interleaved = interleaved, .dif_type = dif_type,
+	                              .dif_is_head_of_md = dif_head } };
 
 	rig_start(&rig, 2);
 	rig_on(core_control(rig.core), create_here, &c);
 	assert_int_equal(c.rc, 0);
 	block_bytes = block_size + (interleaved ? md_size : 0);
 	md_bytes = interleaved ? 0 : md_size;
+	tuple_at = (interleaved ? block_size : 0) + (dif_head ? 0 : md_size - 8);
 	desc = rig_open(&rig, "Malloc0", true);
 	for (uint32_t i = 0; i < 2; i++)
 		chs[i] = rig_get(&rig, i, desc);
@@ -151,6 +158,13 @@ static void model_read(struct model *m, uint64_t lba, uint64_t count, bool lend)
 		bdev_io_release(&io.io);
 }
 
+/* What nobody wrote has tuples that say so. */
+static void escape(struct model *m, uint64_t lba, uint64_t count)
+{
+	for (; dif_type && count; lba++, count--)
+		memset((md_bytes ? m->md + lba * md_bytes : m->data + lba * block_bytes) + tuple_at, 0xff, 8);
+}
+
 static void model_zero(struct model *m, uint64_t lba, uint64_t count, uint64_t how)
 {
 	struct bdev_range ranges[2] = { { lba, count }, { (lba + 5) % MODEL_BLOCKS, 1 } };
@@ -166,6 +180,7 @@ static void model_zero(struct model *m, uint64_t lba, uint64_t count, uint64_t h
 	for (uint32_t i = 0; i < (how == 3 ? 2 : 1); i++) {
 		memset(m->data + ranges[i].lba * block_bytes, 0, ranges[i].count * block_bytes);
 		memset(m->md + ranges[i].lba * md_bytes, 0, ranges[i].count * md_bytes);
+		escape(m, ranges[i].lba, ranges[i].count);
 	}
 }
 
@@ -183,12 +198,12 @@ static void model_copy(struct model *m, uint64_t src, uint64_t dst, uint64_t cou
 static void model_compare(struct model *m, uint64_t lba, uint64_t count)
 {
 	uint64_t wrong = draw(m, count * block_bytes * 2);
-	bool differs = wrong < count * block_bytes;
+	bool differs = wrong < count * block_bytes && !(dif_type && !md_bytes && wrong % block_bytes >= tuple_at);
 	struct rig_io io;
 
 	memcpy(m->buf, m->data + lba * block_bytes, count * block_bytes);
 	memcpy(m->md_buf, m->md + lba * md_bytes, count * md_bytes);
-	if (differs)
+	if (wrong < count * block_bytes)
 		m->buf[wrong] ^= 4;
 	rig_io_init(&io, chs[0], BDEV_COMPARE, lba, count, m->buf, 0);
 	scatter(m, &io, count);
@@ -205,6 +220,7 @@ static void run_model(uint64_t seed)
 	m.buf = base_zalloc(MODEL_BLOCKS * block_bytes);
 	m.md = base_zalloc(MODEL_BLOCKS * md_bytes);
 	m.md_buf = base_zalloc(MODEL_BLOCKS * md_bytes);
+	escape(&m, 0, MODEL_BLOCKS);
 	for (uint32_t i = 0; i < MODEL_STEPS; i++) {
 		uint64_t lba = draw(&m, MODEL_BLOCKS), count = 1 + draw(&m, min_u64(20, MODEL_BLOCKS - lba));
 
@@ -226,12 +242,15 @@ static void run_model(uint64_t seed)
 /* Every shape of block must behave as an array of bytes does: some span pages, some do not divide one. */
 static void every_shape_is_a_disk(void **state)
 {
-	const struct { uint32_t block, md; bool interleaved; } shapes[] = {
+	const struct { uint32_t block, md; bool interleaved; uint8_t dif; bool head; } shapes[] = {
 		{ 512, 0, 0 }, { 4096, 0, 0 }, { 1536, 0, 0 }, { 12288, 0, 0 }, { 65536, 0, 0 }, { 512, 8, 1 }, { 512, 8, 0 },
 		{ 4096, 64, 1 }, { 4096, 8, 0 }, { 2560, 128, 0 },
+		{ 512, 8, 1, 1 }, { 512, 8, 0, 2 }, { 4096, 64, 1, 3 }, { 4096, 8, 0, 1 }, { 512, 16, 0, 1, true },
 	};
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		dif_type = shapes[i].dif;
+		dif_head = shapes[i].head;
 		begin(MODEL_BLOCKS, shapes[i].block, shapes[i].md, shapes[i].interleaved);
 		run_model(i + 1);
 		assert_int_equal(io_do(BDEV_WRITE_ZEROES, 0, MODEL_BLOCKS, NULL), BDEV_ST_OK);
@@ -240,6 +259,8 @@ static void every_shape_is_a_disk(void **state)
 		assert_true(malloc_bytes_in_use(dev) <= 2 * 65536);
 		end();
 	}
+	dif_type = 0;
+	dif_head = false;
 }
 
 /* --- across cores ----------------------------------------------------------------------------------------- */

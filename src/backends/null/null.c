@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "bdev/bdev_device.h"
+#include "bdev/pi.h"
 
 #define ZEROES_BYTES (1u << 20)
 
@@ -39,14 +40,17 @@ int null_create(struct bdev_registry *reg, const struct null_opts *opts, struct 
 
 	if (opts->md_size > 128 || (opts->md_size && (opts->md_size < 8 || !is_pow2(opts->md_size))))
 		return err_set(e, -EINVAL, "md_size: %u is none of 0, 8, 16, 32, 64, 128", opts->md_size);
+	if (opts->dif_type && !opts->md_size)
+		return err_set(e, -EINVAL, "dif_type: protection information lies in metadata; give an md_size of at least 8");
 	d = base_zalloc(sizeof(*d));
 	d->bdev = (struct bdev){
 		.ops = &null_ops, .product = "Null disk", .sleeps = "inline", .uuid = opts->uuid,
 		.block_size = opts->block_size, .physical_block_size = opts->physical_block_size,
 		.md_size = opts->md_size, .md_interleaved = opts->md_size != 0, .block_count = opts->block_count,
+		.dif_type = opts->dif_type, .dif_is_head_of_md = opts->dif_type && opts->dif_is_head_of_md,
 		.native_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(FLUSH) | BDEV_BIT(UNMAP) |
 		              BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(VERIFY) | BDEV_BIT(RESET) | BDEV_BIT(COPY),
-		.lends = true, .consumes = true, .fua = true, .cache = BDEV_CACHE_LOST_ANYWAY,
+		.lends = !opts->dif_type, .consumes = true, .fua = true, .cache = BDEV_CACHE_LOST_ANYWAY,
 	};
 	snprintf(d->bdev.name, sizeof(d->bdev.name), "%s", opts->name);
 	d->zeroes = mmap(NULL, ZEROES_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -117,10 +121,17 @@ static enum bdev_status lend(const struct null_disk *d, struct bdev_io *io)
 	return BDEV_ST_OK;
 }
 
-static void fill(struct bdev_io *io)
+/* Protection information is that of zeroes which were written where they are read. */
+static void fill(const struct bdev *b, struct bdev_io *io)
 {
+	struct pi_shape s = { .block_size = b->block_size, .md_size = b->md_size, .type = b->dif_type,
+	                      .at_head = b->dif_is_head_of_md };
+	struct bdev_tags tags = { .ref = b->dif_type == 3 ? 0 : (uint32_t)io->lba };
+
 	for (uint16_t i = 0; i < io->iov_count; i++)
 		memset(io->iovs[i].iov_base, 0, io->iovs[i].iov_len);
+	if (unlikely(b->dif_type))
+		pi_generate(&s, iov_cursor_over(io->iovs, io->iov_count), NULL, io->count, tags);
 }
 
 static void null_submit(struct bdev_channel *ch, struct bdev_io *io)
@@ -133,7 +144,7 @@ static void null_submit(struct bdev_channel *ch, struct bdev_io *io)
 	else if (io->op == BDEV_READ && io->flags & BDEV_IO_LEND)
 		st = lend(d, io);
 	else if (io->op == BDEV_READ)
-		fill(io);
+		fill(&d->bdev, io);
 	bdev_io_done(io, st);
 }
 

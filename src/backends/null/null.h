@@ -12,6 +12,8 @@ struct null_opts {
 	uint32_t block_size;          /* data bytes of a block: a multiple of 512 */
 	uint32_t physical_block_size; /* 0: block_size */
 	uint32_t md_size;             /* interleaved metadata bytes of a block, as SPDK's null device has them */
+	uint8_t dif_type;             /* protection information in them: 1 to 3; 0: none */
+	bool dif_is_head_of_md;
 };
 
 /* Make and register a null device.

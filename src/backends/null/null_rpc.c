@@ -12,7 +12,8 @@ struct null_create {
 	uint64_t num_blocks;
 	uint32_t block_size, physical_block_size, md_size;
 	struct uuid uuid;
-	int32_t dif_type;
+	uint32_t dif_type, dif_pi_format;
+	bool dif_is_head_of_md;
 };
 
 static const struct rpc_param create_params[] = {
@@ -25,9 +26,12 @@ static const struct rpc_param create_params[] = {
 	RPC_PARAM(struct null_create, uuid, .doc = "UUID of the new device; made up when left out."),
 	RPC_PARAM(struct null_create, md_size, .max = 128, .unit = "bytes",
 	          .doc = "Metadata that follow each block's data."),
-	RPC_PARAM(struct null_create, dif_type, .doc = "Protection information; 0: none. Others are not there yet."),
-	RPC_IGNORED("dif_is_head_of_md", .doc = "Has a meaning with dif_type only."),
-	RPC_IGNORED("dif_pi_format", .doc = "Has a meaning with dif_type only."),
+	RPC_PARAM(struct null_create, dif_type, .max = 3,
+	          .doc = "Protection information in the metadata: type 1, 2 or 3; 0: none. What is read has it."),
+	RPC_PARAM(struct null_create, dif_is_head_of_md,
+	          .doc = "Protection information is the first 8 bytes of the metadata, else the last."),
+	RPC_PARAM(struct null_create, dif_pi_format,
+	          .doc = "Format of the protection information: 0, a guard of 16 bits; there are no others."),
 	RPC_IGNORED("preferred_write_granularity", .doc = "A device without media prefers nothing."),
 	RPC_IGNORED("preferred_write_alignment", .doc = "A device without media prefers nothing."),
 	RPC_IGNORED("optimal_write_size", .doc = "A device without media prefers nothing."),
@@ -41,12 +45,13 @@ static void handle_create(struct rpc_call *call, void *args)
 	const struct null_create *a = args;
 	struct null_opts opts = { .name = a->name, .uuid = a->uuid, .block_count = a->num_blocks,
 	                          .block_size = a->block_size, .physical_block_size = a->physical_block_size,
-	                          .md_size = a->md_size };
+	                          .md_size = a->md_size, .dif_type = (uint8_t)a->dif_type,
+	                          .dif_is_head_of_md = a->dif_is_head_of_md };
 	struct err e = { 0 };
 	struct bdev *b;
 
-	if (a->dif_type != 0)
-		rpc_reply_error(call, -EINVAL, "dif_type: protection information is not supported yet; leave it out");
+	if (a->dif_pi_format != 0)
+		rpc_reply_error(call, -EINVAL, "dif_pi_format: only 0, a guard of 16 bits, is supported");
 	else if (null_create(bdev_rpc_registry(br), &opts, &b, &e) != 0)
 		rpc_reply_err(call, &e);
 	else
@@ -102,9 +107,16 @@ static const struct rpc_method methods[] = {
 	           .doc = "Change the size of a null device.", .returns = "true"),
 };
 
+static void save_params(const struct bdev *b, struct json_object *params)
+{
+	json_object_object_add(params, "dif_type", json_object_new_uint64(b->dif_type));
+	json_object_object_add(params, "dif_is_head_of_md", json_object_new_boolean(b->dif_is_head_of_md));
+}
+
 void null_rpc_add(struct bdev_rpc *br, struct bdev_rpc_kind *kind)
 {
-	*kind = (struct bdev_rpc_kind){ .product = "Null disk", .method = "bdev_null_create", .stamped = true };
+	*kind = (struct bdev_rpc_kind){ .product = "Null disk", .method = "bdev_null_create", .params = save_params,
+	                                .stamped = true };
 	bdev_rpc_add_kind(br, kind);
 	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), br);
 }

@@ -147,6 +147,10 @@ static int check_members(const struct raid_order *ro, struct err *e)
 			return err_set(e, -EINVAL, "base_bdevs: '%s' has blocks of %u bytes and %u of metadata, '%s' of %u and %u; "
 			               "all must have the same", i.name, i.block_size, i.md_size, first.name, first.block_size,
 			               first.md_size);
+		if (i.dif_type != first.dif_type || i.dif_is_head_of_md != first.dif_is_head_of_md)
+			return err_set(e, -EINVAL, "base_bdevs: '%s' has protection information of type %u, '%s' of type %u, or at "
+			               "the other end of the metadata; all must have the same", i.name, i.dif_type, first.name,
+			               first.dif_type);
 		if (i.md_size && !(i.md_interleaved && first.md_interleaved))
 			return err_set(e, -EINVAL, "base_bdevs: '%s' has metadata that travel apart, which a raid cannot cut; use "
 			               "interleaved metadata or none", i.name);

@@ -148,7 +148,7 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 	/* Room for what each entry's command needs if its memory is described by one key, and for any one command: with
 	 * many keys some have to wait. */
 	usual = (uint32_t)div_up(iovs_of(tr->base.opts.max_io_size), c->sges_max) + 1;
-	most = RDMA_DESCS_MAX + (uint32_t)div_up(MEM_IOV_MAX, c->sges_max) + 1;
+	most = RDMA_DESCS_MAX + (uint32_t)div_up(min_u32(MEM_IOV_MAX, iovs_of(tr->base.opts.max_io_size)), c->sges_max) + 1;
 	c->send_max = min_u32(max_u32(c->slot_count * usual, most), info->send_max);
 	verbs_conn_addrs(vc, &c->local, &c->peer);
 	list_add_tail(&tr->conns, &c->all);
