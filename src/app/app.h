@@ -61,6 +61,7 @@ struct app {
 	struct scsi *scsi;
 	struct iscsi_target *iscsi;
 	struct vhost *vhost;
+	struct mdns_rpc *mdns;
 	struct metrics *metrics;
 	struct trace_file trace;
 	bool eyes_wait;                 /* for the metrics' end */

@@ -25,6 +25,7 @@
 #include "keyring/keyring.h"
 #include "keyring/keyring_rpc.h"
 #include "load/load_rpc.h"
+#include "mdns/mdns_rpc.h"
 #include "nvme/nvme_rpc.h"
 #include "nvme/rdma/rdma.h"
 #include "nvmf/nvmf.h"
@@ -64,6 +65,8 @@ static int iscsi_start(struct app *a, struct err *e);
 static bool iscsi_stop(struct app *a);
 static int vhost_start(struct app *a, struct err *e);
 static bool vhost_module_stop(struct app *a);
+static int mdns_start(struct app *a, struct err *e);
+static bool mdns_stop(struct app *a);
 static int ignored_start(struct app *a, struct err *e);
 static bool state_stop(struct app *a);
 static int server_start(struct app *a, struct err *e);
@@ -82,6 +85,7 @@ static const struct app_module modules[] = {
 	{ "scsi",        scsi_start,     scsi_module_stop },
 	{ "iscsi",       iscsi_start,    iscsi_stop },
 	{ "vhost",       vhost_start,    vhost_module_stop },
+	{ "mdns",        mdns_start,     mdns_stop },
 	{ "eyes",        eyes_start,     eyes_stop },
 	{ "ignored",     ignored_start,  NULL },
 	{ "state",       NULL,           state_stop },
@@ -330,6 +334,20 @@ static bool nvmf_stop(struct app *a)
 {
 	nvmf_target_stop(a->nvmf, nvmf_gone, a);
 	return false;
+}
+
+/* --- mdns: discovery services by multicast DNS ------------------------------------------------------------------ */
+
+static int mdns_start(struct app *a, struct err *e)
+{
+	a->mdns = mdns_rpc_make(a->rpc, a->core, a->nvmf);
+	return 0;
+}
+
+static bool mdns_stop(struct app *a)
+{
+	mdns_rpc_free(a->mdns);
+	return true;
 }
 
 /* --- scsi: what transports of SCSI stand on ------------------------------------------------------------------- */

@@ -234,6 +234,8 @@ enum seq_result nvmf_step_tell(struct seq *s)
 
 	if (w->roster)
 		nvmf_roster_tell(w->roster, NVMF_MAIL_CONFIG);
+	if (w->listener_count && !strcmp(w->nqn, NVMF_DISCOVERY_NQN) && w->target->discovery_changed)
+		w->target->discovery_changed(w->target->discovery_changed_arg);
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
 		if (w->target->config->subs[i] && w->target->config->subs[i]->discovery)
 			nvmf_roster_tell(w->target->config->subs[i]->roster, NVMF_MAIL_CONFIG);

@@ -253,6 +253,21 @@ void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *tr
 	listener_work(w, nqn, trtype, addr);
 }
 
+void nvmf_on_discovery_listeners(struct nvmf_target *t, void (*fn)(void *arg), void *arg)
+{
+	t->discovery_changed = fn;
+	t->discovery_changed_arg = arg;
+}
+
+void nvmf_discovery_listeners(struct nvmf_target *t,
+                              void (*visit)(void *arg, const char *trtype, const struct net_addr *addr), void *arg)
+{
+	const struct nvmf_subsystem *s = t->config->subs[NVMF_DISCOVERY_ID];
+
+	for (uint32_t i = 0; s && i < s->listener_count; i++)
+		visit(arg, s->listeners[i].transport->ops->name, &s->listeners[i].addr);
+}
+
 static int build_set_ana(struct nvmf_work *w, struct err *e)
 {
 	struct nvmf_transport *tr = find_transport(w, e);

@@ -120,7 +120,8 @@ static void make_supported(struct nvmf_req *req, const struct nvmf_subsystem *s,
 
 	for (uint32_t lid = 0; lid < 256; lid++)
 		if (kind_at(req->qpair->ctrlr, s, (uint8_t)lid))
-			log->lid_support[lid] = le32_of(NVME_LID_SUPPORTED);
+			log->lid_support[lid] = le32_of(NVME_LID_SUPPORTED |
+			                                (lid == NVME_LOG_DISCOVER ? NVMF_DISCOVERY_LSP << 16 : 0));
 	p->len = sizeof(*log);
 }
 

@@ -122,6 +122,11 @@ void nvmf_remove_referral(struct nvmf_change *c, const struct nvmf_referral_opts
 /* One that nobody listens on: its connections (to the discovery service) are closed first. */
 void nvmf_remove_transport(struct nvmf_change *c, const char *trtype);
 
+/* Where the well-known discovery subsystem listens; one listener hears when that changes (NULL: nobody). */
+void nvmf_discovery_listeners(struct nvmf_target *t,
+                              void (*visit)(void *arg, const char *trtype, const struct net_addr *addr), void *arg);
+void nvmf_on_discovery_listeners(struct nvmf_target *t, void (*fn)(void *arg), void *arg);
+
 /* A namespace goes because its device does, which will return (bdev_returns()): told in the moment in which the
  * configuration is without it. One listener; `s` and `ns` are nvmf's own. Control reactor. */
 struct nvmf_subsystem;

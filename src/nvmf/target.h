@@ -155,6 +155,8 @@ struct nvmf_target {
 	struct resv_listener resv_listener;
 	struct log_limit complaints;      /* about hosts */
 	uint64_t stamps;                  /* of subsystems */
+	void (*discovery_changed)(void *arg); /* its listeners */
+	void *discovery_changed_arg;
 	void (*ns_gone)(void *arg, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
 	void *ns_gone_arg;
 	void (*ns_protected)(void *arg);

@@ -19,6 +19,7 @@ static const struct pair {
 static const struct pair named[] = {
 	{ "vhost_create_blk_controller", "vhost_delete_controller" },
 	{ "vhost_create_scsi_controller", "vhost_delete_controller" },
+	{ "nvmf_publish_mdns_prr", "nvmf_stop_mdns_prr" },
 };
 
 /* Methods that set something: of what, and with which value it is as if they had not been called. */

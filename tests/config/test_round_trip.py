@@ -160,7 +160,8 @@ NOT_SAVED = {
     "bdev_aio_delete", "bdev_aio_rescan", "bdev_examine", "config_apply", "config_forget", "config_rollback",
     "bdev_malloc_delete", "bdev_null_delete", "bdev_reset_iostat",
     "bdev_enable_histogram", "bdev_set_qd_sampling_period", "bdev_qos_group_remove_bdev", "bdev_qos_group_delete",
-    "bdev_nvme_stop_discovery", "bdev_nvme_send_cmd", "bdev_nvme_add_error_injection",
+    "bdev_nvme_stop_discovery", "bdev_nvme_stop_mdns_discovery", "nvmf_stop_mdns_prr",
+    "bdev_nvme_send_cmd", "bdev_nvme_add_error_injection",
     "bdev_nvme_remove_error_injection",
     "bdev_nvme_detach_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
     "bdev_nvme_reset_controller", "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",
@@ -176,13 +177,14 @@ NOT_SAVED = {
     "nvmf_discovery_remove_referral", "nvmf_ns_remove_host",
     "nvmf_subsystem_remove_host", "nvmf_subsystem_remove_listener",
     "nvmf_subsystem_remove_ns", "spdk_kill_instance", "metrics_stop_server",
-    "keyring_file_remove_key",
+    "keyring_delete_key", "keyring_file_remove_key", "keyring_make_key",
     "trace_enable_tpoint_group", "trace_disable_tpoint_group", "trace_set_tpoint_mask", "trace_clear_tpoint_mask",
     "nvmf_move_qpair", "thread_set_cpumask",
 }
-# They need a target: test_remote.py.
-ELSEWHERE = {"bdev_nvme_attach_controller", "bdev_nvme_set_keys", "bdev_nvme_set_multipath_policy",
-             "bdev_nvme_set_preferred_path", "bdev_nvme_start_discovery"}
+# They need a target: test_remote.py; or an avahi-daemon: test_mdns.py.
+ELSEWHERE = {"bdev_nvme_start_mdns_discovery", "nvmf_publish_mdns_prr", "bdev_nvme_attach_controller",
+             "bdev_nvme_set_keys", "bdev_nvme_set_multipath_policy", "bdev_nvme_set_preferred_path",
+             "bdev_nvme_start_discovery"}
 
 
 def configure(daemon):

@@ -187,6 +187,7 @@ def test_port_local_entries(daemon):
     served = daemon.serve(ports=2)
     refer(daemon)
     with Discovery(served.ports[1]) as host:
+        assert struct.unpack_from("<I", host.get_log_page(0, 1024), 4 * 0x70)[0] == (EXTENDED | PORT_LOCAL) << 16 | 1
         local = str(served.ports[1])
         assert host.all(PORT_LOCAL) == {(NVME, NQN, "127.0.0.1", local), (CURRENT, DISCOVERY_NQN, "127.0.0.1", local)}
         assert {e.port for e in host.entries(PORT_LOCAL | EXTENDED)} == {local}

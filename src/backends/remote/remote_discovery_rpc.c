@@ -9,7 +9,7 @@
 
 struct start {
 	char *name, *trtype, *traddr, *adrfam, *trsvcid, *hostnqn;
-	bool wait_for_attach;
+	bool wait_for_attach, standing;
 	uint64_t attach_timeout_ms;
 	int32_t ctrlr_loss_timeout_sec;
 	uint32_t reconnect_delay_sec, fast_io_fail_timeout_sec;
@@ -26,6 +26,8 @@ static const struct rpc_param start_params[] = {
 	RPC_PARAM(struct start, wait_for_attach, .doc = "Answer when all that was found is attached."),
 	RPC_PARAM(struct start, attach_timeout_ms, .unit = "ms", .max = 86400000,
 	          .doc = "The same, and for how long it is tried; the service is stopped when that was in vain."),
+	RPC_PARAM(struct start, standing, .fallback = "true",
+	          .doc = "It is part of the saved configuration; who started it will not start it again."),
 	RPC_PARAM(struct start, ctrlr_loss_timeout_sec, .unit = "s", .doc = "As of bdev_nvme_attach_controller."),
 	RPC_PARAM(struct start, reconnect_delay_sec, .unit = "s", .doc = "As above."),
 	RPC_PARAM(struct start, fast_io_fail_timeout_sec, .unit = "s", .doc = "As above."),
@@ -35,6 +37,7 @@ struct starting {
 	struct remote_discovery_wait wait, stopped;
 	struct remote_discovery *d;
 	struct rpc_call *call;
+	bool standing;
 	struct err err;
 };
 
@@ -51,7 +54,7 @@ static void started(struct remote_discovery_wait *w, const struct err *e)
 	struct starting *s = container_of(w, struct starting, wait);
 
 	if (!e) {
-		s->d->standing = true;
+		s->d->standing = s->standing;
 		rpc_reply_true(s->call);
 		free(s);
 		return;
@@ -77,7 +80,7 @@ static void handle_start(struct rpc_call *call, void *args)
 	struct starting *s;
 	struct err e = { 0 };
 
-	o.standing = !waits;
+	o.standing = !waits && a->standing;
 	o.wait_for_attach |= a->attach_timeout_ms != 0;
 	remote_host_opts_from(rr->remote, &o.path.host);
 	if (remote_where_from(&trid, &o.where, &e) == 0 &&
@@ -93,6 +96,7 @@ static void handle_start(struct rpc_call *call, void *args)
 	} else {
 		s = base_zalloc(sizeof(*s));
 		s->call = call;
+		s->standing = a->standing;
 		s->d = d;
 		s->wait.done = started;
 		remote_discovery_when_started(d, a->attach_timeout_ms, &s->wait);
