@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Hosts that come with TLS, and those that should have, or cannot. The host's side is OpenSSL's: tests/lib/tls.py."""
+import base64
 import contextlib
 import os
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 import uuid
 
@@ -133,6 +136,24 @@ def test_digests_on_top(world, how):
         must(host.io.write(0, data, in_capsule=False))
         must(host.io.write(128, data[:4096]))
         assert host.io.read(0, 128) == data
+
+
+@pytest.mark.skipif(not shutil.which("nvme"), reason="needs nvme-cli")
+@pytest.mark.parametrize("hash_id", [1, 2])
+def test_keys_of_nvme_cli(world, hash_id):
+    """What its gen-tls-key makes would not be read."""
+    made = subprocess.run(["nvme", "gen-tls-key", f"--hmac={hash_id}"], capture_output=True, text=True, check=True)
+    text = made.stdout.strip()
+    path, name = world.directory / f"cli{hash_id}", nqn_of(60 + hash_id)
+    path.touch(0o600)
+    path.write_text(f"{text}\n")
+    world.daemon.rpc("keyring_file_add_key", name=path.name, path=str(path))
+    world.daemon.rpc("nvmf_subsystem_add_host", nqn=NQN, host=name, psk=path.name)
+    psk = Psk(hash_id, base64.b64decode(text.split(":")[2])[:-4])
+    assert str(psk) == text
+    with Host(world.port, NQN, hostnqn=name, secure=psk.offer(name, NQN, 1).client) as host:
+        assert len(host.io.read(0, 8)) == 4096
+    world.daemon.rpc("nvmf_subsystem_remove_host", nqn=NQN, host=name)
 
 
 def test_keys_of_older_tools(world):
