@@ -261,3 +261,24 @@ def test_gantry_perf(target, own, tmp_path):
                        (["--psk-path", str(tmp_path / "chap")], "does not begin with NVMeTLSkey-1:")):
         done = subprocess.run(command + more, capture_output=True, text=True, timeout=120)
         assert done.returncode and says in done.stderr, done.stderr
+
+
+def test_discovery(daemon, target, own):
+    """What a log says to want TLS would be tried in the clear for ever; or could not be had by way of a log."""
+    target.rpc("nvmf_subsystem_remove_listener", nqn=own.nqn, listen_address=target.address(own.port))
+    start = {"name": "disc", "trtype": "TCP", "traddr": "127.0.0.1", "adrfam": "ipv4", "trsvcid": str(own.port),
+             "hostnqn": US, "wait_for_attach": True}
+    daemon.rpc("bdev_nvme_start_discovery", **start)
+    assert not daemon.rpc("bdev_nvme_get_controllers")
+    daemon.rpc("bdev_nvme_stop_discovery", name="disc")
+    with pytest.raises(RpcError, match="psk: there is no key 'none'"):
+        daemon.rpc("bdev_nvme_start_discovery", psk="none", **start)
+    daemon.rpc("bdev_nvme_start_discovery", psk="psk", dhchap_key="chap", **start)
+    assert [b["name"] for b in daemon.rpc("bdev_get_bdevs")] == ["disc0n1"]
+    saved = next(e["params"] for s in daemon.rpc("save_config")["subsystems"] for e in s["config"] or []
+                 if e["method"] == "bdev_nvme_start_discovery")
+    assert (saved["psk"], saved["dhchap_key"]) == ("psk", "chap")
+    daemon.rpc("bdev_nvme_stop_discovery", name="disc")
+    for name in ("psk", "chap"):
+        daemon.rpc("keyring_file_remove_key", name=name)
+    wait_until(lambda: not daemon.rpc("keyring_get_keys"), "keys that nobody holds")

@@ -147,8 +147,6 @@ static int times_from(struct rpc_call *call, const struct remote_opts *opts, con
 
 static int refuse_what_is_not_there(const struct attach *a, struct err *e)
 {
-	if (a->dhchap_ctrlr_key && !a->dhchap_key)
-		return err_set(e, -EINVAL, "dhchap_ctrlr_key: is of no use without dhchap_key; give both");
 	if (a->prchk_reftag || a->prchk_guard)
 		return err_set(e, -ENOTSUP, "%s: protection information is not checked here, the host can; leave it "
 		               "out",
@@ -183,12 +181,14 @@ void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 	h->io_queues = (uint16_t)(h->io_queues ? min_u32(h->io_queues, cores) : cores);
 }
 
-/* References, which the caller gives back: paths have their own. */
-static int keys_from(const struct remote *r, const struct attach *a, struct nvme_host_opts *h, struct err *e)
+int remote_keys_from(const struct remote *r, const char *key, const char *ctrlr_key, const char *psk,
+                     struct nvme_host_opts *h, struct err *e)
 {
-	h->key = remote_key_named(r, "dhchap_key", a->dhchap_key, e);
-	h->ctrlr_key = remote_key_named(r, "dhchap_ctrlr_key", a->dhchap_ctrlr_key, e);
-	h->psk = remote_key_named(r, "psk", a->psk, e);
+	if (ctrlr_key && !key)
+		return err_set(e, -EINVAL, "dhchap_ctrlr_key: is of no use without dhchap_key; give both");
+	h->key = remote_key_named(r, "dhchap_key", key, e);
+	h->ctrlr_key = remote_key_named(r, "dhchap_ctrlr_key", ctrlr_key, e);
+	h->psk = remote_key_named(r, "psk", psk, e);
 	if (e->code)
 		remote_keys_give(h);
 	return e->code;
@@ -226,7 +226,7 @@ static int order_from(struct rpc_call *call, const struct attach *a, struct remo
 		o->path.host.connect_timeout_ms = (uint32_t)min_u64(div_up(a->fabrics_connect_timeout_us, 1000),
 		                                                    UINT32_MAX);
 	o->path.connect_timeout_given = a->fabrics_connect_timeout_us != 0;
-	return keys_from(r, a, &o->path.host, e);
+	return remote_keys_from(r, a->dhchap_key, a->dhchap_ctrlr_key, a->psk, &o->path.host, e);
 }
 
 /* --- bdev_nvme_attach_controller ----------------------------------------------------------------------------- */
@@ -503,6 +503,16 @@ void remote_json_times(struct json_object *o, const struct remote_path_opts *t)
 		json_add_u64(o, "fast_io_fail_timeout_sec", t->fast_io_fail_timeout_sec);
 }
 
+void remote_json_keys(struct json_object *o, const struct nvme_host_opts *h)
+{
+	if (h->psk)
+		json_add_text(o, "psk", h->psk->name);
+	if (h->key)
+		json_add_text(o, "dhchap_key", h->key->name);
+	if (h->ctrlr_key)
+		json_add_text(o, "dhchap_ctrlr_key", h->ctrlr_key->name);
+}
+
 static void save_path(const struct remote_path *p, const struct nvme_path *where, uint8_t mode,
                       struct json_object *array)
 {
@@ -524,12 +534,7 @@ static void save_path(const struct remote_path *p, const struct nvme_path *where
 		json_add_text(params, "hostsvcid", where->hostsvcid);
 	if (p->opts.host.priority)
 		json_add_text(params, "priority", text);
-	if (p->opts.host.psk)
-		json_add_text(params, "psk", p->opts.host.psk->name);
-	if (p->opts.host.key)
-		json_add_text(params, "dhchap_key", p->opts.host.key->name);
-	if (p->opts.host.ctrlr_key)
-		json_add_text(params, "dhchap_ctrlr_key", p->opts.host.ctrlr_key->name);
+	remote_json_keys(params, &p->opts.host);
 	json_add_text(params, "multipath", modes[mode]);
 	if (p->opts.connect_timeout_given)
 		json_add_u64(params, "fabrics_connect_timeout_us", p->opts.host.connect_timeout_ms * 1000ull);

@@ -292,6 +292,7 @@ struct remote_found {
 	uint32_t hash;                  /* of where */
 	char name[128];
 	bool listed, waits;             /* waits: `tried` is out */
+	bool secured;                   /* over TLS */
 	struct remote_path_wait tried;
 };
 

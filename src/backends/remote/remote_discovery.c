@@ -94,6 +94,7 @@ struct remote_discovery *remote_discovery_start(struct remote *r, const struct r
 	if (!d->where.hostnqn[0])
 		snprintf(d->where.hostnqn, sizeof(d->where.hostnqn), "%s", r->hostnqn);
 	d->path = o->path;
+	remote_keys_take(&d->path.host);
 	d->path.host.hostid = remote_hostid(&d->where);
 	d->wait_for_attach = o->wait_for_attach;
 	d->standing = o->standing;
@@ -119,14 +120,17 @@ static const struct nvme_path *next_place(struct remote_discovery *d)
 	return at ? &d->referrals[at - 1] : &d->where;
 }
 
+/* The keys are for what is found; by the first of them we also say here who we are, where that is asked. */
 static void connect_now(struct remote_discovery *d)
 {
 	struct nvme_path where = *next_place(d);
+	struct nvme_host_opts opts = d->path.host;
 
+	opts.ctrlr_key = opts.psk = NULL;
 	memcpy(where.subnqn, NVME_DISCOVERY_NQN, sizeof(NVME_DISCOVERY_NQN));
 	memcpy(where.hostnqn, d->where.hostnqn, sizeof(where.hostnqn));
 	discovery_goto(d, REMOTE_DISCOVERY_CONNECTING);
-	d->ctrlr = nvme_ctrlr_open(d->remote->host, &where, &d->path.host, ready, gone, d);
+	d->ctrlr = nvme_ctrlr_open(d->remote->host, &where, &opts, ready, gone, d);
 }
 
 static void ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
@@ -292,6 +296,8 @@ static void attach(struct remote_found *f)
 	struct err e = { 0 };
 
 	snprintf(o.where.hostnqn, sizeof(o.where.hostnqn), "%s", d->where.hostnqn);
+	if (!f->secured)
+		o.path.host.psk = NULL;
 	p = remote_attach(d->remote, &o, &e);
 	if (!p) {
 		log_warning("remote: discovery %s: %s", d->name, e.text);
@@ -374,7 +380,7 @@ static void detach(struct remote_found *f)
 	forget(f);
 }
 
-static void take_entry(struct remote_discovery *d, const struct nvme_path *where)
+static void take_entry(struct remote_discovery *d, const struct nvme_path *where, bool secured)
 {
 	struct remote_found *f = find(d, where);
 
@@ -387,6 +393,7 @@ static void take_entry(struct remote_discovery *d, const struct nvme_path *where
 		list_add_tail(&d->found, &f->link);
 	}
 	f->listed = true;
+	f->secured = secured;
 	if (!path_of(f) && !f->waits)
 		attach(f);
 }
@@ -402,17 +409,32 @@ static void take_referral(struct remote_discovery *d, const struct nvme_path *wh
 		d->referrals[d->referral_count++] = *where;
 }
 
+/* False: it wants TLS, and we have no key for it, or only an older TLS. */
+static bool secures(const struct remote_discovery *d, const struct nvme_discovery_entry *entry, bool *ret_secured,
+                    struct err *e)
+{
+	*ret_secured = entry->sectype == NVMF_TCP_SECTYPE_TLS13 && d->path.host.psk;
+	if (!entry->sectype || *ret_secured || (entry->treq & 3) == NVMF_TREQ_NOT_REQUIRED)
+		return true;
+	err_set(e, -EACCES, "%s at %s port %s wants TLS%s", entry->subnqn, entry->traddr, entry->trsvcid,
+	        entry->sectype == NVMF_TCP_SECTYPE_TLS13 ? ", and there is no key for it here (psk)" : " older than 1.3");
+	return false;
+}
+
 static void take_at(struct remote_discovery *d, uint32_t at)
 {
 	const struct nvme_discovery_entry *entry = &d->log.entries[at];
 	struct nvme_path where = { .adrfam = NET_ANY };
 	struct err e = { 0 };
+	bool secured = false;
 
 	/* A target may well serve over RDMA, too, what this machine gets over TCP. */
 	if (nvme_discovery_entry_path(entry, &where, &e) != 0 || !nvme_host_can(d->remote->host, where.trtype, &e))
 		log_info("remote: discovery %s: %s", d->name, e.text);
+	else if (entry->subtype == SUBTYPE_NVME && !secures(d, entry, &secured, &e))
+		log_info("remote: discovery %s: %s", d->name, e.text);
 	else if (entry->subtype == SUBTYPE_NVME)
-		take_entry(d, &where);
+		take_entry(d, &where, secured);
 	else if (entry->subtype == SUBTYPE_REFERRAL || entry->subtype == SUBTYPE_CURRENT)
 		take_referral(d, &where);
 }
@@ -523,6 +545,7 @@ static void freed(struct msg *m)
 	struct remote *r = d->remote;
 
 	list_del(&d->link);
+	remote_keys_give(&d->path.host);
 	free(d);
 	if (w)
 		w->done(w, NULL);

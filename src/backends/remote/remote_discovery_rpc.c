@@ -8,7 +8,7 @@
 /* --- bdev_nvme_start_discovery -------------------------------------------------------------------------------- */
 
 struct start {
-	char *name, *trtype, *traddr, *adrfam, *trsvcid, *hostnqn;
+	char *name, *trtype, *traddr, *adrfam, *trsvcid, *hostnqn, *psk, *dhchap_key, *dhchap_ctrlr_key;
 	bool wait_for_attach, standing;
 	uint64_t attach_timeout_ms;
 	int32_t ctrlr_loss_timeout_sec;
@@ -31,6 +31,11 @@ static const struct rpc_param start_params[] = {
 	RPC_PARAM(struct start, ctrlr_loss_timeout_sec, .unit = "s", .doc = "As of bdev_nvme_attach_controller."),
 	RPC_PARAM(struct start, reconnect_delay_sec, .unit = "s", .doc = "As above."),
 	RPC_PARAM(struct start, fast_io_fail_timeout_sec, .unit = "s", .doc = "As above."),
+	RPC_PARAM(struct start, psk,
+	          .doc = "Name of the key by which connections to what wants that are secured; such entries are passed over "
+	                 "when it is left out."),
+	RPC_PARAM(struct start, dhchap_key, .doc = "As of bdev_nvme_attach_controller."),
+	RPC_PARAM(struct start, dhchap_ctrlr_key, .doc = "As above."),
 };
 
 struct starting {
@@ -83,12 +88,14 @@ static void handle_start(struct rpc_call *call, void *args)
 	o.standing = !waits && a->standing;
 	o.wait_for_attach |= a->attach_timeout_ms != 0;
 	remote_host_opts_from(rr->remote, &o.path.host);
-	if (remote_where_from(&trid, &o.where, &e) == 0 &&
+	if (remote_keys_from(rr->remote, a->dhchap_key, a->dhchap_ctrlr_key, a->psk, &o.path.host, &e) == 0 &&
+	    remote_where_from(&trid, &o.where, &e) == 0 &&
 	    remote_times_from(&rr->remote->opts, rpc_given(call, "ctrlr_loss_timeout_sec"), a->ctrlr_loss_timeout_sec,
 	                      rpc_given(call, "reconnect_delay_sec"), a->reconnect_delay_sec,
 	                      rpc_given(call, "fast_io_fail_timeout_sec"), a->fast_io_fail_timeout_sec, &o.path,
 		&e) == 0)
 		d = remote_discovery_start(rr->remote, &o, &e);
+	remote_keys_give(&o.path.host);
 	if (!d) {
 		rpc_reply_err(call, &e);
 	} else if (!waits) {
@@ -197,6 +204,7 @@ void remote_discovery_rpc_save(struct remote_rpc *rr, struct json_object *array)
 		json_add_text(params, "hostnqn", d->where.hostnqn);
 		json_add_bool(params, "wait_for_attach", d->wait_for_attach);
 		remote_json_times(params, &d->path);
+		remote_json_keys(params, &d->path.host);
 	}
 }
 

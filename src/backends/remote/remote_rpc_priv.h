@@ -33,6 +33,10 @@ int remote_times_from(const struct remote_opts *opts, bool loss_given, int32_t l
 void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h);
 void remote_json_policy(struct json_object *o, uint8_t policy, uint8_t selector, const char *min_io_name,
                         uint32_t min_io);
+void remote_json_keys(struct json_object *o, const struct nvme_host_opts *h);
+/* The keys of these names into `h`: references, which the caller gives back (remote_keys_give()). */
+int remote_keys_from(const struct remote *r, const char *key, const char *ctrlr_key, const char *psk,
+                     struct nvme_host_opts *h, struct err *e) MUST_USE;
 void remote_json_times(struct json_object *o, const struct remote_path_opts *t);
 
 /* The rows of each file, and what it saves. */
