@@ -37,6 +37,7 @@ static int run_doctor(struct cli *c, struct cli_args *a)
 	doctor_ports(&d);
 	doctor_iscsi(&d);
 	doctor_vhost(&d);
+	doctor_keys(&d);
 	doctor_state(&d);
 	doctor_disks(&d);
 	for (size_t i = 0; i < a->word_count; i++)

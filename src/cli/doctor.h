@@ -43,6 +43,9 @@ void doctor_disk_path(struct doctor *d, const char *path);
 void doctor_remote(struct doctor *d);
 void doctor_waits(struct doctor *d);
 
+/* --- doctor_keys.c --- */
+void doctor_keys(struct doctor *d);
+
 /* --- small files of the kernel's --- */
 /* The first line, without its newline; false: it is not there or may not be read. */
 bool file_line(const char *path, char *buf, size_t size);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* host_keys.c: keys for a host that has to prove who it is (--auth), or whose connections are secured (--tls): the daemon
- * makes them, in files that nobody else can read; and what to type on the host, with the keys' files in the place of the
- * keys. The secrets themselves are shown only to who asks for that (--show-keys): a terminal has a memory.
+/* host_keys.c: keys for a host that has to prove who it is (--auth), or whose connections are secured (--tls): the
+ * daemon makes them, in files that nobody else can read; and what to type on the host, with the keys' files in the
+ * place of the keys. The secrets themselves are shown only to who asks for that (--show-keys): a terminal has a memory.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,8 +29,7 @@ static void add_tail(struct text *t, const char *nqn)
 	const char *tail = strrchr(nqn, ':') ? strrchr(nqn, ':') + 1 : nqn;
 
 	for (size_t i = 0; tail[i] && i < 48; i++)
-		text_add(t, "%c", strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", tail[i]) ? tail[i] :
-		         '-');
+		text_add(t, "%c", isalnum((unsigned char)tail[i]) || tail[i] == '_' ? tail[i] : '-');
 }
 
 static int make_one(struct cli *c, struct host_keys *k, enum host_key which, const char *hash, struct err *e)

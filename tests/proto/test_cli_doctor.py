@@ -4,11 +4,13 @@ import json
 import shutil
 import socket
 import subprocess
+import uuid
 
 import pytest
 
 from gantry import BUILD, ROOT, free_port, wait_until
 from jsonrpc import gantry
+from tls import Psk
 
 
 def doctor(*args, **more):
@@ -88,6 +90,31 @@ def test_target_nodes_that_nobody_can_use(daemon):
     assert found()["level"] == "problem" and "tag=5" in found()["fix"]
     daemon.rpc("iscsi_delete_portal_group", tag=1)
     assert found()["level"] == "problem" and "nowhere" in found()["text"]
+
+
+def test_keys(daemon, tmp_path):
+    """A host that is refused because of its key's mode, or a listener that nobody can use, would be looked for long."""
+    host, nqn = f"nqn.2014-08.org.nvmexpress:uuid:{uuid.UUID(int=9)}", "nqn.2016-06.io.gantry:test"
+
+    def found(check="keys"):
+        return doctor(socket=daemon.socket).get(check)
+
+    assert found() is None and found("tls") is None
+    served = daemon.serve(daemon.malloc("disk0"))
+    daemon.rpc("keyring_file_add_key", name="k", path=Psk.make(1).file(tmp_path / "k"))
+    assert found()["level"] == "warning" and found()["text"].startswith("nobody uses key k")
+    daemon.rpc("nvmf_subsystem_allow_any_host", nqn=nqn, allow_any_host=False)
+    daemon.rpc("nvmf_subsystem_add_host", nqn=nqn, host=host, psk="k")
+    assert found("tls")["level"] == "problem" and "no listener for that" in found("tls")["text"]
+    where = {**daemon.address(served.port), "trsvcid": str(free_port())}
+    daemon.rpc("nvmf_subsystem_add_listener", nqn=nqn, listen_address=where, secure_channel=True)
+    assert found("tls") is None and found()["level"] == "ok"
+    (tmp_path / "k").chmod(0o640)
+    assert found()["level"] == "problem" and found()["fix"] == f"chmod 0600 {tmp_path}/k"
+    (tmp_path / "k").unlink()
+    assert found()["level"] == "problem" and "is not there" in found()["text"]
+    daemon.rpc("nvmf_subsystem_remove_host", nqn=nqn, host=host)
+    assert found("tls")["level"] == "warning" and "no host has a key" in found("tls")["text"]
 
 
 def test_who_has_the_port(tmp_path):
