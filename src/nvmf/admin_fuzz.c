@@ -22,8 +22,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+#define QUEUES 5
 struct one {
-	struct rig_qp *q[4];
+	struct rig_qp *q[QUEUES];
 	struct rig_req *rq[COMMANDS_MAX];
 	uint8_t *buffer[COMMANDS_MAX];
 	uint32_t count;
@@ -39,11 +40,24 @@ static void open_queues(struct one *o)
 	o->q[3] = rig_open(&rig, 0);
 	must(!rig_connect(o->q[3], 0, NVMF_DISCOVERY_NQN, &ignored));
 	must(!rig_property_set(o->q[3], NVME_REG_CC, RIG_CC_ENABLE));
+	o->q[4] = rig_admin(&rig, 0, &ignored); /* of the same host as q[1] */
+}
+
+/* Each can have the other's controller reset. */
+static void name_other(const struct one *o, const struct rig_qp *q, struct nvme_ccr *cmd)
+{
+	const struct rig_qp *other = q == o->q[4] ? o->q[1] : o->q[4];
+
+	if (other->qp.closing || !other->qp.ctrlr)
+		return;
+	cmd->icid = le16_of(other->qp.ctrlr->cntlid);
+	cmd->ciu = other->qp.ctrlr->ciu;
+	cmd->cirn = le64_of(other->qp.ctrlr->cirn);
 }
 
 static void step(struct one *o, const uint8_t *in)
 {
-	struct rig_qp *q = o->q[in[0] & 3];
+	struct rig_qp *q = o->q[in[0] & 16 ? 4 : in[0] & 3];
 	struct nvme_sqe sqe;
 	uint8_t *buffer;
 
@@ -52,6 +66,8 @@ static void step(struct one *o, const uint8_t *in)
 	memcpy(&sqe, in + 1, sizeof(sqe));
 	if (in[0] & 4) /* most commands should get past the first check */
 		sqe.flags = 1 << 6;
+	if (in[65] & 4 && sqe.opc == NVME_ADMIN_CROSS_CTRL_RESET)
+		name_other(o, q, &sqe.ccr);
 	buffer = malloc(RIG_DATA_MAX);
 	must(buffer);
 	for (uint32_t i = 0; i < 4096; i++)
@@ -73,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	open_queues(&o);
 	for (size_t at = 0; at + STEP_BYTES <= size && o.count < COMMANDS_MAX; at += STEP_BYTES)
 		step(&o, data + at);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < QUEUES; i++) {
 		if (!o.q[i]->qp.closing)
 			rig_close(o.q[i]);
 		must(rig_gone(o.q[i]));

@@ -2,15 +2,18 @@
 """A write whose path was lost goes out again when the first one cannot land any more: when the target has reset the
 lost controller by way of another one (Cross-Controller Reset), or when the time is over in which it may."""
 import os
+import signal
 import time
 
 import pytest
 
 import bad_ways as ways
+import remote
 from attached import PATIENCE_S, attach, controllers, gateway
 from bad_target import BadTarget
 from gantry import wait_until
 from nvme_tcp import must, rw
+from proxy import Proxy
 
 IO_WRITE = 1
 BOTH = {"multipath": "multipath", "ctrlr_loss_timeout_sec": -1, "reconnect_delay_sec": 1}
@@ -174,3 +177,68 @@ def test_immediate(daemon, pair):
     with gateway(daemon, p.disk) as host:
         assert p.check(host, p.lose(host)) < 2 * LONG_MS / 1000
     assert not p.b.seen["ccr"]
+
+
+# --- a target of ours ------------------------------------------------------------------------------------------------
+
+class HalfCut:
+    """Two paths to a Gantry target; the first goes by a cable of which only the host's end can be pulled."""
+
+    def __init__(self, daemon, target, served):
+        self.daemon, self.target = daemon, target
+        self.proxy = Proxy(served.ports[0])
+        daemon.rpc("bdev_nvme_set_options", keep_alive_timeout_ms=LONG_MS)
+        remote.attach(daemon, served, port=self.proxy.port, **BOTH)
+        remote.attach(daemon, served, port=served.ports[1], **BOTH)
+        self.nqn = served.nqn
+
+    def pull(self):
+        """The host hears that its connections are gone; the target does not."""
+        self.proxy.cut()
+        for s in list(self.proxy.sockets):
+            if s.getsockname()[1] == self.proxy.port:
+                self.proxy.drop(s)
+
+    def resets(self):
+        return self.target.rpc("nvmf_get_failover")["ccr_done"]
+
+
+def test_target_of_ours(daemon, target):
+    """The target's end of a lost path would live on, with what it still gets, until its keep-alive time is over."""
+    p = HalfCut(daemon, target, target.export(ports=2))
+    data = os.urandom(4096)
+    with p.proxy, gateway(daemon, "Nvme0n1") as host:
+        must(host.io.write(0, bytes(4096)))
+        p.proxy.cut()
+        began = time.monotonic()
+        cid = host.io.submit(rw(IO_WRITE, 0, 8), data)
+        wait_until(lambda: controllers(daemon, "Nvme0")[0]["io"]["outstanding"], "the write to be out", PATIENCE_S)
+        p.pull()
+        must(host.io.wait(cid))
+        assert time.monotonic() - began < 2 * LONG_MS / 1000
+        assert p.resets() == 1 and host.io.read(0, 8) == data
+
+
+def test_disk_behind_it_that_hangs(daemon, target, tmp_path):
+    """The target would vouch for a write that its disk still has."""
+    (tmp_path / "disk").mkdir()
+    old, new = os.urandom(4096), os.urandom(4096)
+    with remote.Target(tmp_path / "disk") as disk:
+        remote.attach(target, disk.export())
+        p = HalfCut(daemon, target, target.serve("Nvme0n1", nqn="nqn.2016-06.io.gantry:middle", ports=2))
+        with p.proxy, gateway(daemon, "Nvme0n1") as host:
+            must(host.io.write(0, bytes(4096)))
+            disk.process.send_signal(signal.SIGSTOP)
+            try:
+                cid = host.io.submit(rw(IO_WRITE, 0, 8), old)
+                wait_until(lambda: controllers(target, "Nvme0")[0]["io"]["outstanding"], "the disk to have it", PATIENCE_S)
+                p.pull()
+                wait_until(lambda: sum(f["ccr_sent"] for c in controllers(daemon, "Nvme0") for f in [c["fence"]]) >= 2,
+                           "it to be asked again", PATIENCE_S)
+                assert p.resets() == 0 and cid not in host.io.done
+            finally:
+                disk.process.send_signal(signal.SIGCONT)
+            must(host.io.wait(cid))
+            assert p.resets() == 1
+            must(host.io.write(0, new))
+            assert host.io.read(0, 8) == new
