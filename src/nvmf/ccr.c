@@ -153,8 +153,8 @@ static void begin(struct ccr_cmd *cmd, struct nvmf_ctrlr *impacted)
 		return;
 	}
 	if (log_may(&s->target->complaints))
-		log_notice("host %s, controller %u: ends its controller %u, with which it has lost touch (Cross-Controller Reset)",
-		           s->who.name, s->cntlid, impacted->cntlid);
+		log_notice("host %s, controller %u: ends its controller %u, with which it has lost touch (Cross-Controller "
+		           "Reset)", s->who.name, s->cntlid, impacted->cntlid);
 	s->target->ccr_begun++;
 	ccr = base_zalloc(sizeof(*ccr));
 	ccr->source = s;

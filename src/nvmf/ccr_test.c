@@ -46,8 +46,8 @@ static const struct bdev_ops disk_ops = { .submit = keep, .abort = will_not, .de
 
 static void disk_make(void *arg)
 {
-	disk = (struct bdev){ .ops = &disk_ops, .product = "Keeper", .sleeps = "test", .name = "keeper", .block_size = RIG_BLOCK,
-		                  .block_count = RIG_BLOCKS, .cache = BDEV_CACHE_NONE,
+	disk = (struct bdev){ .ops = &disk_ops, .product = "Keeper", .sleeps = "test", .name = "keeper",
+		                  .block_size = RIG_BLOCK, .block_count = RIG_BLOCKS, .cache = BDEV_CACHE_NONE,
 		                  .native_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(FLUSH) };
 	must(bdev_register(rig.reg, &disk, NULL) == 0);
 }

@@ -436,7 +436,8 @@ class Connection:
         if request.opcode == ADMIN_SET_FEATURES:
             return ("set_queues" if cdw10 & 0xff == FEATURE_QUEUES else "set_feature", "set_features", "admin")
         return ({ADMIN_GET_FEATURES: "get_features", ADMIN_GET_LOG_PAGE: "log_page", ADMIN_ASYNC_EVENT: "aer",
-                 ADMIN_KEEP_ALIVE: "keep_alive", ADMIN_ABORT: "abort", ADMIN_CCR: "ccr"}.get(request.opcode, "other_admin"), "admin")
+                 ADMIN_KEEP_ALIVE: "keep_alive", ADMIN_ABORT: "abort",
+                 ADMIN_CCR: "ccr"}.get(request.opcode, "other_admin"), "admin")
 
     # --- doing it right ---
 

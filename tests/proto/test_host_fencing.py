@@ -34,11 +34,25 @@ class Pair:
         attach(daemon, b, **BOTH)
         self.data = os.urandom(4096)
 
-    def lose(self, host):
+    def on(self, *rule, **how):
+        for t in (self.a, self.b):
+            t.on(*rule, **how)
+
+    def used(self, host):
+        """Which of them a core's I/O goes to is chance: the one whose connection was there first."""
+        before = self.a.seen["read"]
+        must(host.io.command(rw(2, 0, 8), expect=4096))
+        return self.a if self.a.seen["read"] > before else self.b
+
+    def lose(self, host, both=False):
+        if self.used(host) is self.b:
+            self.a, self.b = self.b, self.a
         self.a.on("write", ways.ignore)
         cid = host.io.submit(rw(IO_WRITE, 8, 8), self.data)
         wait_until(lambda: self.a.seen["ignored"], "the write to be out", PATIENCE_S)
         self.lost = next(c.cntlid for c in self.a.admin_queues())
+        if both:
+            self.b.stop()
         self.a.stop()
         self.lost_at = time.monotonic()
         return cid
@@ -80,17 +94,20 @@ def test_reset_by_way_of_the_other_path(daemon, pair):
 def test_reads_do_not_wait(daemon, pair):
     p = pair(LONG_MS)
     with gateway(daemon, p.disk) as host:
-        p.a.on("read", ways.ignore)
+        used = p.used(host)
+        used.on("read", ways.ignore)
         cid = host.io.submit(rw(2, 0, 8), expect=4096)
-        wait_until(lambda: p.a.seen["ignored"], "the read to be out", PATIENCE_S)
-        p.a.stop()
+        wait_until(lambda: used.seen["ignored"], "the read to be out", PATIENCE_S)
+        used.stop()
         must(host.io.wait(cid))
 
 
 def test_not_yet(daemon, pair):
     """An answer without Immediate Reset Successful would be taken for one with it."""
     p = pair(LONG_MS, ccrl=4)
-    p.b.on("ccr", ways.value(0), times=1).on("ccr", ways.status(0x13f), times=2).on("ccr", ways.status(0x141), times=1)
+    p.on("ccr", ways.value(0), times=1)
+    p.on("ccr", ways.status(0x13f), times=2)
+    p.on("ccr", ways.status(0x141), times=1)
     with gateway(daemon, p.disk) as host:
         assert p.check(host, p.lose(host)) < 2 * LONG_MS / 1000
     assert p.b.seen["ccr"] == 5 and p.b.times_of("ccr")[4] <= p.b.times_of("write")[0]
@@ -99,7 +116,7 @@ def test_not_yet(daemon, pair):
 def test_event_asks_again(daemon, pair):
     """The end would be found out late."""
     p = pair(LONG_MS, ccrl=4)
-    p.b.on("ccr", ways.value(0), times=1)
+    p.on("ccr", ways.value(0), times=1)
     with gateway(daemon, p.disk) as host:
         cid = p.lose(host)
         wait_until(lambda: p.b.seen["ccr"], "the reset", PATIENCE_S)
@@ -116,11 +133,9 @@ def test_without_it_time_decides(daemon, pair, how):
              cqt_ms=1500)
     answers = {"refused": ways.status(0x11f, dnr=True), "invalid": ways.status(0x02), "ignored": ways.ignore}
     if how in answers:
-        p.b.on("ccr", answers[how])
+        p.on("ccr", answers[how])
     with gateway(daemon, p.disk) as host:
-        if how == "no path":
-            p.b.stop()
-        cid = p.lose(host)
+        cid = p.lose(host, how == "no path")
         wait_until(lambda: any("waits" in f for f in fences(daemon)), "it to be said", PATIENCE_S)
         if how == "no path":
             time.sleep(3.6)
@@ -153,7 +168,7 @@ def test_the_same_path_again(daemon):
 def test_path_that_dies_with_the_answer(daemon, pair):
     """Who is asked goes too: the next one that comes is asked, and nothing is repeated before."""
     p = pair(LONG_MS, ccrl=4)
-    p.b.on("ccr", ways.rst, times=1)
+    p.on("ccr", ways.rst, times=1)
     with gateway(daemon, p.disk) as host:
         assert p.check(host, p.lose(host)) < 2 * LONG_MS / 1000
     assert p.b.seen["ccr"] >= 2 and p.a.disks.reset[0] == p.lost
@@ -162,7 +177,7 @@ def test_path_that_dies_with_the_answer(daemon, pair):
 def test_detach_while_nobody_answers(daemon, pair):
     """A path that waits for an answer would never go, or be freed under it."""
     p = pair(LONG_MS, ccrl=4)
-    p.b.on("ccr", ways.ignore)
+    p.on("ccr", ways.ignore)
     with gateway(daemon, p.disk) as host:
         cid = p.lose(host)
         wait_until(lambda: p.b.seen["ccr"], "the reset", PATIENCE_S)
@@ -190,7 +205,15 @@ class HalfCut:
         daemon.rpc("bdev_nvme_set_options", keep_alive_timeout_ms=LONG_MS)
         remote.attach(daemon, served, port=self.proxy.port, **BOTH)
         remote.attach(daemon, served, port=served.ports[1], **BOTH)
-        self.nqn = served.nqn
+        daemon.rpc("bdev_nvme_set_preferred_path", name="Nvme0n1", cntlid=controllers(daemon, "Nvme0")[0]["cntlid"])
+
+    def wait_used(self, host):
+        """The first path's connections may come a moment after the attach."""
+        def used():
+            before = controllers(self.daemon, "Nvme0")[0]["io"]["submitted"]
+            must(host.io.command(rw(2, 0, 8), expect=4096))
+            return controllers(self.daemon, "Nvme0")[0]["io"]["submitted"] > before
+        wait_until(used, "I/O over the first path", PATIENCE_S)
 
     def pull(self):
         """The host hears that its connections are gone; the target does not."""
@@ -208,7 +231,7 @@ def test_target_of_ours(daemon, target):
     p = HalfCut(daemon, target, target.export(ports=2))
     data = os.urandom(4096)
     with p.proxy, gateway(daemon, "Nvme0n1") as host:
-        must(host.io.write(0, bytes(4096)))
+        p.wait_used(host)
         p.proxy.cut()
         began = time.monotonic()
         cid = host.io.submit(rw(IO_WRITE, 0, 8), data)
@@ -227,11 +250,12 @@ def test_disk_behind_it_that_hangs(daemon, target, tmp_path):
         remote.attach(target, disk.export())
         p = HalfCut(daemon, target, target.serve("Nvme0n1", nqn="nqn.2016-06.io.gantry:middle", ports=2))
         with p.proxy, gateway(daemon, "Nvme0n1") as host:
-            must(host.io.write(0, bytes(4096)))
+            p.wait_used(host)
             disk.process.send_signal(signal.SIGSTOP)
             try:
                 cid = host.io.submit(rw(IO_WRITE, 0, 8), old)
-                wait_until(lambda: controllers(target, "Nvme0")[0]["io"]["outstanding"], "the disk to have it", PATIENCE_S)
+                wait_until(lambda: controllers(target, "Nvme0")[0]["io"]["outstanding"], "the disk to have it",
+                           PATIENCE_S)
                 p.pull()
                 wait_until(lambda: sum(f["ccr_sent"] for c in controllers(daemon, "Nvme0") for f in [c["fence"]]) >= 2,
                            "it to be asked again", PATIENCE_S)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* gateway_sim.c: a gateway whose disk is remote, over two to four paths that are cut, partitioned, delayed and reset,
  * to targets that die and come back, that change ANA states and sizes, while people reset, disable, enable, detach and
- * attach its paths, and the media keep a command for as long as a target may, with or without a look at who has lost the
- * right to it. Some targets end a lost controller by way of another one (Cross-Controller Reset), some do not; some tell
- * how long their media need (CQT). The disk is used through the waist, or by hosts of a target of its own.
+ * attach its paths, and the media keep a command for as long as a target may, with or without a look at who has lost
+ * the right to it. Some targets end a lost controller by way of another one (Cross-Controller Reset), some do not; some
+ * tell how long their media need (CQT). The disk is used through the waist, or by hosts of a target of its own.
  *
  * Checked are
  *   - an acknowledged write is never lost, no read is stale, torn or another block's;

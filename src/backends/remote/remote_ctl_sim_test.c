@@ -5,7 +5,10 @@
  * Controllers are reached, become ready, fail, fall silent or die at any moment; namespaces come, grow, go and change
  * their identity; ANA states change. Meanwhile people attach, detach, reset, enable and disable without waiting for
  * one another. Whoever waits is told once; cores never see what has been freed; lanes go up and down in turn; at the
- * end everything goes, and nothing is left.
+ * end everything goes, and nothing is left. What hangs in limbo is released when its time is over, or when somebody was
+ * told that its controller is reset or disabled, not before.
+ *
+ * Long because controllers, cores and people share one world, which is all that there is to be drawn.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -551,7 +554,8 @@ static void is_down(struct timer *t)
 	if (!f->path->left_in_limbo) /* of older lives, too */
 		memset(f->ended, 0, sizeof(f->ended));
 	else if (f->up)
-		f->ended[f->path->life % LIVES_KEPT] = (struct ended){ f->path->life, reactor_now_ns(), f->path->ctl->who.cirn };
+		f->ended[f->path->life % LIVES_KEPT] = (struct ended){ f->path->life, reactor_now_ns(),
+			f->path->ctl->who.cirn };
 	f->busy = f->up = f->early = false;
 	f->done(f->path);
 }

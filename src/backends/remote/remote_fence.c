@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* remote_fence.c: a controller that was lost is ended by another one of its subsystem: Cross-Controller Reset.
  *
- * A life of a path that left something in limbo asks every controller of the group that is up and knows the command, one
- * after the other, also that of its own path when it is connected again. Only one answer counts: Immediate Reset
+ * A life of a path that left something in limbo asks every controller of the group that is up and knows the command,
+ * one after the other, also that of its own path when it is connected again. Only one answer counts: Immediate Reset
  * Successful. "Not yet" and "busy" are asked again after a while, or when the controller tells of the end; any other
  * answer, and silence, leave the life to its time (remote_lives.c). So nothing depends on what a log page says.
  */
