@@ -18,7 +18,7 @@
 #include "nvmf/nvmf.h"
 #include "wire/nvme_fabrics.h"
 
-#define NVMF_SUBSYSTEMS_MAX 1024u     /* discovery included */
+#define NVMF_SUBSYSTEMS_MAX 1025u     /* discovery included */
 #define NVMF_NSID_LIMIT 65536u        /* largest max_namespaces */
 #define NVMF_HOSTS_MAX 1024u          /* of one subsystem */
 #define NVMF_REFERRALS_MAX 1024u

@@ -248,6 +248,24 @@ static uint16_t join_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 	return NVME_SC_SUCCESS;
 }
 
+/* What was set over RPC; it may be worth another try when others have gone. */
+static uint16_t check_limits(struct connect *c)
+{
+	struct nvmf_target *t = c->qp->target;
+	bool admin = !le16_get(c->req->cmd.connect.qid), full = t->conns_max && t->conns >= t->conns_max;
+	bool many = admin && t->ctrlrs_max && t->ctrlrs_alive >= t->ctrlrs_max;
+
+	if (!full && !many)
+		return NVME_SC_SUCCESS;
+	t->conns_refused += full;
+	t->ctrlrs_refused += many && !full;
+	if (log_may(&t->complaints))
+		log_warning("host %s is refused a connection to %s: there are %u %s, as many as nvmf_set_limits allows",
+		            c->data.hostnqn, c->data.subsysnqn, full ? t->conns : t->ctrlrs_alive,
+		            full ? "connections" : "controllers");
+	return NVME_SC_CONNECT_CTRL_BUSY;
+}
+
 static void decide_on_control(struct msg *m)
 {
 	struct connect *c = container_of(m, struct connect, msg);
@@ -258,6 +276,8 @@ static void decide_on_control(struct msg *m)
 		s = nvmf_config_find(c->qp->target->config, c->data.subsysnqn);
 		c->status = check_access(c, s);
 	}
+	if (!c->status)
+		c->status = check_limits(c);
 	if (!c->status)
 		c->status = le16_get(c->req->cmd.connect.qid) ? join_ctrlr(c, s) : found_ctrlr(c, s);
 	log_debug("nvmf: connect of %.*s to queue %u of %.*s: status %03xh", (int)sizeof(c->data.hostnqn), c->data.hostnqn,

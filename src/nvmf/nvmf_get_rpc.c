@@ -618,6 +618,7 @@ static void save_startup(struct nvmf_target *t, struct json_object *array)
 	if (t->subsystems_max_set)
 		json_add_u64(save_call(array, "nvmf_set_max_subsystems"), "max_subsystems", t->subsystems_max);
 	nvmf_failover_save(t, array);
+	nvmf_limits_save(t, array);
 	if (t->crdt[0] || t->crdt[1] || t->crdt[2]) {
 		p = save_call(array, "nvmf_set_crdt");
 		json_add_u64(p, "crdt1", t->crdt[0]);

@@ -190,5 +190,6 @@ void nvmf_rpc_add(struct rpc *rpc, struct nvmf_target *t)
 	nvmf_get_rpc_add(rpc, t);
 	nvmf_place_rpc_add(rpc, t);
 	nvmf_failover_rpc_add(rpc, t);
+	nvmf_limits_rpc_add(rpc, t);
 	rpc_add_object_saver(rpc, "nvmf", nvmf_save, t);
 }

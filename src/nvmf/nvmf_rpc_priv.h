@@ -39,6 +39,8 @@ void nvmf_flight_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_flight_save(struct nvmf_target *t, struct json_object *array);
 void nvmf_get_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_place_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_limits_rpc_add(struct rpc *rpc, struct nvmf_target *t);
+void nvmf_limits_save(struct nvmf_target *t, struct json_object *array);
 void nvmf_failover_rpc_add(struct rpc *rpc, struct nvmf_target *t);
 void nvmf_failover_save(struct nvmf_target *t, struct json_object *array);
 /* False: answered. */

@@ -281,6 +281,7 @@ struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, ui
 	list_add_tail(&c->seats, &s->link);
 	c->seat_by_qid[qid] = s;
 	c->seat_count++;
+	c->target->conns++;
 	c->unborn = false;
 	if (qid == 0)
 		c->admin_seat = s;
@@ -299,6 +300,7 @@ static void seat_gone(struct msg *m)
 	struct nvmf_ctrlr *c = s->ctrlr;
 
 	s->gone = true;
+	c->target->conns--;
 	list_del(&s->link);
 	c->seat_by_qid[s->qid] = NULL;
 	c->unborn = true; /* not freed under our feet */

@@ -163,6 +163,9 @@ struct nvmf_target {
 	void *ns_protected_arg;
 	uint32_t configs_old;             /* versions that are still being left */
 	uint32_t subsystems_max;
+	/* Connected queue pairs, and controllers (ctrlrs_alive): so many at most (0: as memory allows), refused beyond. */
+	uint32_t conns, conns_max, conns_refused, ctrlrs_max, ctrlrs_refused;
+	bool limits_set;                  /* over RPC: to be saved */
 	bool subsystems_max_set, config_set; /* over RPC: to be saved */
 	uint8_t discovery_filters;        /* NVMF_FILTER_*: before connections are made, as the next one */
 	uint8_t dup_hosts;                /* enum nvmf_dup_hosts */

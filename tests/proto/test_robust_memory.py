@@ -63,9 +63,9 @@ def test_writes_of_4_mib_over_many_queues(poor):
         for n, io in enumerate(host.ios):
             io.sock.settimeout(120)
             lba = (at * len(host.ios) + n) * (whole >> 9)
-            cids = [io.submit(rw(IO_WRITE, lba + half * 4096, 4096), data[half << 21:(half + 1) << 21], in_capsule=False)
-                    for half in range(2)]
-            for cid in cids:
+            halves = [io.submit(rw(IO_WRITE, lba + at, 4096), data[at << 9:(at + 4096) << 9], in_capsule=False)
+                      for at in (0, 4096)]
+            for cid in halves:
                 must(io.wait(cid))
 
     threads = [threading.Thread(target=write, args=(host, at)) for at, host in enumerate(hosts)]

@@ -21,7 +21,7 @@
 #define IO_BYTES (1u << 20)
 #define BLOCK 4096u
 #define DISK_BLOCKS 4096u
-#define BUDGET_A_CORE (4000 * KIB)    /* of --memory: a core gets little more than the largest I/O that is kept in reserve */
+#define BUDGET_A_CORE (4000 * KIB)    /* of --memory: a core gets little more than the reserve, one I/O of 2 MiB */
 #define AGE_NS_MAX (60 * NS_PER_S)    /* far more than 256 I/Os, one after the other, take */
 #define WATCH_NS (2 * NS_PER_S)
 #define PATIENCE_NS (WATCH_NS + DATA_TIMEOUT_MS * NS_PER_MS) /* then the target ends a connection that hangs */
