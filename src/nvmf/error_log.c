@@ -76,10 +76,11 @@ static bool is_media_error(uint16_t status)
 /* The device lost data, or failed. A block that cannot be read is no sign of that where hosts may declare blocks so. */
 static bool is_degraded(const struct nvmf_req *req, uint16_t status)
 {
-	struct bdev_view *v = nvmf_ns_find(req->qpair, le32_get(req->cmd.nsid));
+	if ((status & NVME_SC_CODE) == NVME_SC_READ_ERROR) {
+		struct bdev_view *v = nvmf_ns_find(req->qpair, le32_get(req->cmd.nsid));
 
-	if ((status & NVME_SC_CODE) == NVME_SC_READ_ERROR)
 		return v && !bdev_can(&v->served->info, BDEV_WRITE_UNCORRECTABLE);
+	}
 	return is_media_error(status) || (status == (NVME_SC_INTERNAL | NVME_SC_DNR) && req->cmd.opc != NVME_CMD_COPY);
 }
 

@@ -88,3 +88,21 @@ def test_connect_again_after_a_refusal(served):
     with Conn(served.port) as conn:
         assert conn.connect("nqn.2016-06.io.gantry:other").status == CONNECT_INVALID_PARAMETERS
         must(conn.connect(served.nqn))
+
+
+@pytest.mark.parametrize("cntlid", [0, 1, 77, 0xffef, 0xfff0, 0xfffe])
+def test_controllers_are_dynamic(served, cntlid):
+    """A host that wants a certain controller would be given another one."""
+    assert refused(served.port, served.nqn, cntlid=cntlid) == (DATA, 16)
+
+
+def test_names_without_an_end(served):
+    """What follows a name would be read as part of it."""
+    assert refused(served.port, "x" * 256) == (DATA, 256)
+    hostid = uuid.uuid4().bytes
+    assert refused(served.port, served.nqn, hostnqn="y" * 256, hostid=hostid) == (DATA, 512)
+
+
+def test_host_identifier_of_another(host, served):
+    """A queue would join a controller of another machine with the same name."""
+    assert refused(served.port, served.nqn, qid=2, cntlid=host.cntlid, hostid=uuid.uuid4().bytes) == (DATA, 0)

@@ -361,6 +361,45 @@ static void a_starved_budget_makes_progress(void **state)
 	assert_true(waited > 300);
 }
 
+/* The last of more than a connection may have asked for, aborted while it waits for its turn: its answer comes before
+ * theirs, and its place in the line is gone. */
+static void what_waits_is_aborted(void **state)
+{
+	static struct host io_host;
+	struct nvme_sqe sqe = host_rw(NVME_CMD_WRITE, 0, 2048), abort = { .opc = NVME_ADMIN_ABORT_CMD };
+	struct nvme_cqe cqe;
+
+	w.cores = 1;
+	world_start(&w, 9, NULL);
+	host_ready(&admin, &w, 0, &cntlid);
+	host_ready(&io_host, &w, 1, &cntlid);
+	for (uint32_t i = 0; i < 12; i++) {
+		sqe.sgl1 = host_keyed(&io_host, 0, 1u << 20, false);
+		host_command(&io_host, &sqe, NULL, 0);
+	}
+	for (uint32_t i = 0; i < 10000 && count_of("pending_turn") < 10; i++)
+		world_pass(NS_PER_US);
+	assert_int_equal(count_of("pending_turn"), 10); /* two were asked for */
+	abort.abort.sqid = le16_of(1);
+	abort.abort.cid = sqe.cid;
+	abort.sgl1 = host_in_capsule(0, 0);
+	host_command(&admin, &abort, NULL, 0);
+	assert_true(host_answer(&admin, &cqe, NS_PER_S));
+	assert_int_equal(nvme_cqe_status(&cqe) | le32_get(cqe.dw0), 0);
+	for (uint32_t i = 0; i < 12; i++) {
+		assert_true(host_answer(&io_host, &cqe, 100 * NS_PER_S));
+		assert_int_equal(nvme_cqe_status(&cqe), le16_get(cqe.cid) == le16_get(sqe.cid) ? NVME_SC_ABORT_REQ : 0);
+		if (i == 11)
+			assert_int_not_equal(le16_get(cqe.cid), le16_get(sqe.cid));
+	}
+	expect_nothing_held();
+	host_close(&io_host);
+	host_close(&admin);
+	world_pass(NS_PER_S);
+	w.cores = 0;
+	world_stop(&w);
+}
+
 /* Fewer shared receives than hosts have commands: they are sent again until there is one. */
 static void dry_shared_receives_are_only_slower(void **state)
 {
@@ -473,6 +512,7 @@ int main(void)
 		cmocka_unit_test(a_small_adapter_is_only_slower),
 		cmocka_unit_test(long_lists_are_read_in_parts),
 		cmocka_unit_test(a_starved_budget_makes_progress),
+		cmocka_unit_test(what_waits_is_aborted),
 		cmocka_unit_test(dry_shared_receives_are_only_slower),
 		cmocka_unit_test(what_cannot_be_answered_ends_the_connection),
 		cmocka_unit_test(a_host_that_overruns_its_queue_goes),
