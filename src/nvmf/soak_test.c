@@ -13,6 +13,8 @@
 
 #include "nvmf/test_rig.h"
 
+#include "bdev/fake_disk_test.h"
+
 #define SEEDS 60
 #define STEPS 1500
 #define QPAIRS 15
@@ -25,6 +27,7 @@ static uint16_t cntlids[QPAIRS];  /* of the controller a queue pair belongs to *
 static struct rig_req *reqs[REQUESTS];
 static uint8_t *data[REQUESTS];
 static uint64_t io_done;          /* of all seeds */
+static struct fake_disk failing;  /* nsid 4: fails now and then */
 
 static uint32_t draw(uint32_t n)
 {
@@ -53,6 +56,7 @@ static void connect_one(uint32_t at)
 		if (!q->qp.closing)
 			rig_close(q); /* as hosts do */
 	} else if (!qid && !q->qp.closing && draw(20)) {
+		q->qp.ctrlr->nssr = !q->qp.ctrlr->discovery;
 		rig_property_set(q, NVME_REG_CC, RIG_CC_ENABLE);
 	}
 }
@@ -84,10 +88,11 @@ static struct nvme_sqe any_command(const struct rig_qp *q)
 	                              NVME_CMD_COMPARE, NVME_CMD_WRITE_ZEROES, NVME_CMD_DSM, NVME_CMD_VERIFY };
 	static const uint8_t admin[] = { NVME_ADMIN_IDENTIFY, NVME_ADMIN_KEEP_ALIVE, NVME_ADMIN_ASYNC_EVENT,
 	                                 NVME_ADMIN_GET_LOG_PAGE, NVME_ADMIN_ABORT_CMD, NVME_ADMIN_GET_FEATURES };
+	static const uint8_t pages[] = { NVME_LOG_CHANGED_NS, NVME_LOG_DISCOVER, NVME_LOG_SMART, NVME_LOG_ERROR };
 	struct nvme_sqe sqe;
 
 	if (q->qp.qid) {
-		sqe = rig_rw(io[draw(sizeof(io))], 1 + draw(3), draw(64), 1 + draw(32));
+		sqe = rig_rw(io[draw(sizeof(io))], 1 + draw(4), draw(64), 1 + draw(32));
 		if (sqe.opc == NVME_CMD_DSM)
 			sqe.dsm.attributes = le32_of(NVME_DSM_AD);
 		if (draw(12) == 0) /* halves of pairs, rarely both */
@@ -96,9 +101,9 @@ static struct nvme_sqe any_command(const struct rig_qp *q)
 	}
 	sqe = rig_sqe(admin[draw(sizeof(admin))], 1);
 	if (sqe.opc == NVME_ADMIN_IDENTIFY)
-		sqe.identify.cns = (uint8_t)draw(4);
+		sqe.identify.cns = draw(3) ? (uint8_t)draw(4) : (uint8_t)(NVME_CNS_NS_CTRL_LIST + draw(2));
 	if (sqe.opc == NVME_ADMIN_GET_LOG_PAGE)
-		sqe.get_log_page.lid = draw(2) ? NVME_LOG_CHANGED_NS : NVME_LOG_DISCOVER;
+		sqe.get_log_page.lid = pages[draw(sizeof(pages))];
 	if (sqe.opc == NVME_ADMIN_ABORT_CMD) {
 		sqe.abort.sqid = le16_of((uint16_t)draw(4));
 		sqe.abort.cid = le16_of((uint16_t)(le16_get(sqe.cid) - draw(20)));
@@ -176,6 +181,10 @@ static void act(void)
 		rig_property_set(q, NVME_REG_CC, draw(2) ? 0 : RIG_CC_ENABLE | 1 << 14);
 	else if (what < 84 && q && q->qp.connected && !q->qp.qid)
 		rig_property_set(q, NVME_REG_CC, RIG_CC_ENABLE);
+	else if (what < 85 && q && q->qp.connected && !q->qp.qid && draw(10) == 0)
+		rig_property_set(q, NVME_REG_NSSR, 0x4e564d65);
+	else if (what < 86)
+		atomic_store(&failing.fail_at, atomic_load(&failing.seen) + 1 + draw(20));
 	else if (what < 88)
 		change_one();
 	else if (what < 98)
@@ -185,10 +194,20 @@ static void act(void)
 		rig_pass(draw(4000) * NS_PER_MS);
 }
 
+static void make_disk(void *arg)
+{
+	struct err e = { 0 };
+
+	fake_init(&failing, "failing");
+	must(!bdev_register(rig.reg, &failing.bdev, &e));
+}
+
 static void one_seed(uint64_t seed)
 {
 	rig_start(&rig, seed);
 	log_set_level(LOG_ERROR);
+	sim_as(core_control(rig.core), make_disk, NULL);
+	must(!rig_add_ns(&rig, "failing", 4));
 	for (uint32_t i = 0; i < STEPS; i++) {
 		act();
 		collect();
@@ -211,6 +230,7 @@ static void one_seed(uint64_t seed)
 		io_done += rig.target->cores[i].completed_io;
 	assert_int_equal(rig.target->ctrlrs_alive, 0);
 	rig_stop(&rig);
+	fake_fini(&failing);
 }
 
 static void soak(void **state)
