@@ -12,8 +12,8 @@
  *
  * A peer that breaks the protocol hears the alert that RFC 8446 names, and the socket fails with -EBADMSG; one that
  * sends such an alert ends it with -ECONNABORTED. An end of the stream without close_notify is -ECONNRESET (an attacker
- * may have cut it), one with it is the peer's end. KeyUpdate is honoured, and sent before a key's limit; session
- * tickets are neither sent nor used.
+ * may have cut it), one with it is the peer's end. KeyUpdate is honoured, and sent (see
+ * sock_tls_set_key_limit()); session tickets are neither sent nor used.
  *
  * What was sent is sealed and lies in the socket until the kernel took it, at most some 64 KiB: more is refused
  * (-EAGAIN) until then, and the socket sends it by itself, also after its owner has closed it.
@@ -63,7 +63,9 @@ uint8_t sock_tls_hash(const struct sock *s);
 /* Why a secured socket failed with an error of TLS's, for a log: static text, or the alert that its peer sent. NULL: it
  * has not. */
 const char *sock_tls_why(const struct sock *s);
-/* A KeyUpdate is sent after that many records; 0: never. 2^24 unless told otherwise (RFC 8446, 5.5). */
+/* A KeyUpdate is sent after that many records; 0: never. Unless told otherwise 2^24 (RFC 8446, 5.5) where the peer has
+ * sent one itself, so that it is known to follow one, else 2^32: Linux's NVMe/TCP (its host and its target, to 2026 at
+ * least) loses the connection by a KeyUpdate, which 2^24 records of 4 KiB would bring about every few minutes. */
 void sock_tls_set_key_limit(struct sock *s, uint64_t records);
 /* The state of a secured socket that is detached, with what waits in either direction: for another process. Thawing
  * makes `s`, a detached socket over the inherited descriptor, a secured one. The frozen bytes are secrets. */

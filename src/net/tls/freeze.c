@@ -90,6 +90,7 @@ void sock_tls_freeze(struct freeze *f, struct sock *s)
 	freeze_bool(f, "shut_below", &t->shut_below);
 	freeze_bool(f, "update_due", &t->update_due);
 	freeze_u8(f, "updates", &t->updates);
+	freeze_bool(f, "peer_updates", &t->peer_updates);
 	freeze_raw(f, "hs_head", t->hs_head, sizeof(t->hs_head));
 	freeze_u8(f, "hs_have", &t->hs_have);
 	freeze_u32(f, "hs_left", &t->hs_left);

@@ -152,7 +152,7 @@ struct tls {
 	struct rx *rx;
 	struct tx *tx;          /* what waits for the kernel */
 	struct defer again;
-	uint64_t key_records;   /* sent with one key */
+	uint64_t key_records;   /* sent with one key; 0: nobody said */
 	int error;              /* fatal: for both directions */
 	int send_error;
 	bool serves;            /* it was the server */
@@ -163,6 +163,7 @@ struct tls {
 	bool update_due;        /* a key update of ours */
 	bool kept_large;        /* `tx` is counted by its core */
 	uint8_t updates;        /* of the peer's, without data in between */
+	bool peer_updates;      /* it sent one: so it knows of them */
 	/* a handshake message that is under way */
 	uint8_t hs_head[5], hs_have;
 	uint32_t hs_left;

@@ -286,6 +286,7 @@ static bool message_ends(struct tls *t, bool ends_record)
 		return false;
 	}
 	keys_update(&t->in);
+	t->peer_updates = true;
 	t->update_due |= t->hs_head[4] == 1;
 	return true;
 }

@@ -5,12 +5,19 @@
 
 #include "net/tls/inside.h"
 
+#define KEY_RECORDS (1ull << 24)        /* 5.5 */
+#define KEY_RECORDS_ALONE (1ull << 32)  /* with a peer that may not know of key updates */
 #define RECORD_WORTH 4096u /* rather the next buffer than a smaller record at the end of this one */
 
 static void fill(struct tls *t, struct cursor *from);
 static bool write_out(struct tls *t);
 static void drop_tx(struct tls *t);
 static size_t keep(struct tls *t);
+
+static uint64_t key_records(const struct tls *t)
+{
+	return likely(!t->key_records) ? t->peer_updates ? KEY_RECORDS : KEY_RECORDS_ALONE : t->key_records;
+}
 
 ssize_t tls_send(struct tls *t, const struct iovec *iov, int count)
 {
@@ -23,7 +30,7 @@ ssize_t tls_send(struct tls *t, const struct iovec *iov, int count)
 	if (t->tx && !tls_flush(t))
 		return t->send_error ? t->send_error : -EAGAIN;
 	while (from.left) {
-		if (unlikely(t->update_due || t->out.seq >= t->key_records))
+		if (unlikely(t->update_due || t->out.seq >= key_records(t)))
 			tls_send_update(t);
 		if (!t->tx)
 			t->tx = tx_take(t->core, TX_LARGE);

@@ -5,8 +5,6 @@
 
 #include "net/tls/inside.h"
 
-#define KEY_RECORDS (1u << 24) /* 5.5 */
-
 static void again_now(struct defer *d);
 
 /* --- coming and going --- */
@@ -18,7 +16,6 @@ struct tls *tls_make(struct sock *s)
 	must(!sock_tls(s));
 	t->sock = s;
 	t->want_read = true;
-	t->key_records = KEY_RECORDS;
 	sock_set_tls(s, t);
 	return t;
 }

@@ -371,6 +371,20 @@ static void a_key_seals_so_many_records(void **state)
 	takes_data("new");
 }
 
+/* Linux's NVMe/TCP would lose the connection. */
+static void a_peer_that_may_not_know_updates_is_spared(void **state)
+{
+	rig.in.seq = ((struct tls *)(uintptr_t)tls())->out.seq = 1u << 25;
+	assert_int_equal(rig_send(&rig, "old", 3), 3);
+	takes_data("old");
+	give_update(0);
+	rig_give(&rig, REC_DATA, "x", 1, 0);
+	assert_int_equal(rig_recv(&rig, buf, sizeof(buf)), 1);
+	assert_int_equal(rig_send(&rig, "new", 3), 3);
+	takes_update();
+	takes_data("new");
+}
+
 /* --- ends --- */
 
 static void close_notify_is_the_end(void **state)
@@ -531,6 +545,7 @@ int main(void)
 		IN_RIG(an_answer_waits_for_room),
 		IN_RIG(updates_without_end_are_refused),
 		IN_RIG(a_key_seals_so_many_records),
+		IN_RIG(a_peer_that_may_not_know_updates_is_spared),
 		IN_RIG(close_notify_is_the_end),
 		IN_RIG(an_end_without_it_is_a_reset),
 		IN_RIG(the_peers_alert_has_a_name),
