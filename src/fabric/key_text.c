@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* key_text.c: a new key of either kind, as its file has it. */
+/* key_text.c: a new key of either kind, as its file has it: without a newline, which SPDK's TLS keys must not have. */
 #include "fabric/key_text.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
-#include <stdio.h>
 
 #include "fabric/auth_crypt.h"
 #include "fabric/psk.h"
@@ -40,10 +39,5 @@ static int tls(const char *hash, char *text, struct err *e)
 
 int fabric_key_make(const char *kind, const char *hash, char text[static FABRIC_KEY_TEXT_MAX], struct err *e)
 {
-	int rc = strcmp(kind, "tls") ? dhchap(hash, text, e) : tls(hash, text, e);
-	size_t len = rc ? 0 : strlen(text);
-
-	if (!rc)
-		snprintf(text + len, FABRIC_KEY_TEXT_MAX - len, "\n");
-	return rc;
+	return strcmp(kind, "tls") ? dhchap(hash, text, e) : tls(hash, text, e);
 }

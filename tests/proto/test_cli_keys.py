@@ -207,7 +207,7 @@ def test_never_over_another_file(kept, tmp_path):
     made = kept.rpc("keyring_make_key", name="k", kind="tls", hash="sha384", path=str(tmp_path / "new" / "k"))
     assert made == {"name": "k", "path": str(tmp_path / "new" / "k")}
     text = (tmp_path / "new" / "k").read_text()
-    assert re.fullmatch(r"NVMeTLSkey-1:02:[A-Za-z0-9+/=]{72}:\n", text)
+    assert re.fullmatch(r"NVMeTLSkey-1:02:[A-Za-z0-9+/=]{72}:", text)
     with pytest.raises(RpcError, match="there is a key 'k' already"):
         kept.rpc("keyring_make_key", name="k", kind="tls")
     with pytest.raises(RpcError, match="was not made by this daemon for itself"):
@@ -215,10 +215,10 @@ def test_never_over_another_file(kept, tmp_path):
 
 
 @pytest.mark.parametrize("kind, digest, match", [
-    ("dhchap", "none", r"DHHC-1:00:[A-Za-z0-9+/=]{48}:\n"), ("dhchap", "sha256", r"DHHC-1:01:[A-Za-z0-9+/=]{48}:\n"),
-    ("dhchap", "sha384", r"DHHC-1:02:[A-Za-z0-9+/=]{72}:\n"), ("dhchap", "sha512", r"DHHC-1:03:[A-Za-z0-9+/=]{92}:\n"),
-    ("tls", "none", r"NVMeTLSkey-1:00:[A-Za-z0-9+/=]{48}:\n"),
-    ("tls", "sha256", r"NVMeTLSkey-1:01:[A-Za-z0-9+/=]{48}:\n")])
+    ("dhchap", "none", r"DHHC-1:00:[A-Za-z0-9+/=]{48}:"), ("dhchap", "sha256", r"DHHC-1:01:[A-Za-z0-9+/=]{48}:"),
+    ("dhchap", "sha384", r"DHHC-1:02:[A-Za-z0-9+/=]{72}:"), ("dhchap", "sha512", r"DHHC-1:03:[A-Za-z0-9+/=]{92}:"),
+    ("tls", "none", r"NVMeTLSkey-1:00:[A-Za-z0-9+/=]{48}:"),
+    ("tls", "sha256", r"NVMeTLSkey-1:01:[A-Za-z0-9+/=]{48}:")])
 def test_every_kind(kept, kind, digest, match):
     made = [kept.rpc("keyring_make_key", name=f"k{i}", kind=kind, hash=digest) for i in range(2)]
     texts = [open(m["path"]).read() for m in made]

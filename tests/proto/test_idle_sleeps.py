@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+import uuid
 
 import pytest
 
@@ -16,6 +17,7 @@ from iscsi import Session, good
 from load import cpu_ns, differences, is_sanitized, tcp_counter, wakeups
 from nvme_tcp import ADMIN_ASYNC_EVENT, ADMIN_KEEP_ALIVE, Host, must, sqe
 from remote import attach
+from tls import Psk
 from vhost_back import BackEnd
 from vhost_servers import servers
 from virtio_blk import IN, SECTOR, Blk
@@ -153,15 +155,29 @@ def test_nothing_wakes_when_nobody_is_there(tmp_path, mode):
         assert woke["control"]["sleeps"] <= CONTROL_WAKES_MAX
 
 
-@pytest.mark.parametrize("mode", ["interrupt", "adaptive"])
-def test_attached_controllers_cost_only_their_keep_alive(tmp_path, target, mode):
-    """Control says that we are alive, twice in a keep-alive time; cores that carry no I/O are not woken at all."""
+def secure(daemon, target, served, tmp_path):
+    """A listener with TLS, and the key for it at both ends; what to attach by."""
+    port, us = free_port(), f"nqn.2014-08.org.nvmexpress:uuid:{uuid.UUID(int=7)}"
+    path = Psk.make(1).file(tmp_path / "psk")
+    for rpc in (daemon.rpc, target.rpc):
+        rpc("keyring_file_add_key", name="psk", path=path)
+    target.rpc("nvmf_subsystem_allow_any_host", nqn=served.nqn, allow_any_host=False)
+    target.rpc("nvmf_subsystem_add_host", nqn=served.nqn, host=us, psk="psk")
+    target.rpc("nvmf_subsystem_add_listener", nqn=served.nqn, secure_channel=True, listen_address=target.address(port))
+    return {"port": port, "hostnqn": us, "psk": "psk"}
+
+
+@pytest.mark.parametrize("mode, secured", [("interrupt", False), ("adaptive", False), ("interrupt", True)])
+def test_attached_controllers_cost_only_their_keep_alive(tmp_path, target, mode, secured):
+    """Control says that we are alive, twice in a keep-alive time; cores that carry no I/O are not woken at all. The same
+    over TLS."""
     (tmp_path / "host").mkdir()
     served = target.export()
     with Daemon(tmp_path / "host", "--mode", mode) as daemon:
         daemon.rpc("bdev_nvme_set_options", keep_alive_timeout_ms=REMOTE_KATO_MS)
+        how = secure(daemon, target, served, tmp_path) if secured else {}
         for i in range(REMOTE):
-            attach(daemon, served, name=f"N{i}")
+            attach(daemon, served, name=f"N{i}", **how)
             must_read(daemon, f"N{i}n1")
         wakeups(daemon)
         before, cpu_before, began = wakeups(daemon), cpu_ns(daemon.pid), time.monotonic()
