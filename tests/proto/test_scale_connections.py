@@ -8,7 +8,7 @@ from gantry import wait_until
 from load import connections, is_sanitized, poll_groups, tcp_counter, wakeups
 from nvme_tcp import Host, must
 
-CONNECTIONS = 1000
+CONNECTIONS = int(os.environ.get("GANTRY_CONNECTIONS", "1000"))    # 4096 is what is promised; by hand, it takes longer
 BYTES_OF_A_CONNECTION = 64 * 1024
 SLACK_KIB = 4096
 
@@ -30,7 +30,7 @@ def test_an_idle_connection_is_small(daemon, served):
         must(warm.io.write(0, bytes(65536), in_capsule=False))
         at_rest = daemon.rss_kib()
         with Crowd(served, CONNECTIONS) as crowd:
-            assert connections(daemon) == CONNECTIONS + 2
+            assert connections(daemon) == CONNECTIONS + 2 and "memory budget" not in daemon.log()
             idle = (daemon.rss_kib() - at_rest) * 1024 / CONNECTIONS
             crowd.use(os.urandom(4096))
             used = (daemon.rss_kib() - at_rest - CONNECTIONS * 4) * 1024 / CONNECTIONS      # less the disk's own pages

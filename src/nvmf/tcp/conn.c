@@ -101,7 +101,7 @@ void tcp_conn_raw(struct tcp_conn *c, const void *bytes, uint32_t len)
 	tcp_send_soon(c);
 }
 
-/* The slots are reserved, and charged to the budget; memory is touched as the host uses its queue. */
+/* Address space for the slots; memory is touched as the host uses its queue, and charged to the budget then. */
 void tcp_conn_sized(struct nvmf_qpair *qp)
 {
 	struct tcp_conn *c = conn_of(qp);
@@ -116,9 +116,15 @@ void tcp_conn_sized(struct nvmf_qpair *qp)
 	c->slots = malloc(bytes);
 	must(c->slots);
 	c->slot_count = qp->size;
+}
+
+void tcp_conn_charge_slots(struct tcp_conn *c)
+{
+	uint64_t bytes = (uint64_t)min_u32(TCP_SLOTS_CHARGED, c->slot_count - c->touched) * sizeof(struct tcp_req);
+
 	if (mem_charge(c->home->tr->core, bytes))
-		c->slots_bytes = bytes;
-	else if (log_may(&c->home->complaints))
+		c->slots_bytes += bytes;
+	else if (log_may(&c->home->complaints)) /* they are the host's: it was told so many entries */
 		log_warning("NVMe/TCP: the command slots of all connections exceed the memory budget; raise --memory");
 }
 

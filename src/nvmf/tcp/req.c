@@ -83,6 +83,8 @@ struct tcp_req *tcp_req_take(struct tcp_conn *c)
 	} else {
 		if (c->touched == c->slot_count)
 			return NULL;
+		if (c->touched >= TCP_FIRST_SLOTS && (c->touched - TCP_FIRST_SLOTS) % TCP_SLOTS_CHARGED == 0)
+			tcp_conn_charge_slots(c);
 		tcp_req_slot_init(c, c->touched);
 		r = conn_req(c, c->touched++);
 	}

@@ -33,6 +33,7 @@
 #define TCP_ASKED_BYTES_MAX (2u << 20) /* of one connection: buffers that wait for the host's data. A host that is
                                         * slow to answer R2Ts shall not hold everybody's */
 #define TCP_FIRST_SLOTS 4u             /* before Connect told the queue's size */
+#define TCP_SLOTS_CHARGED 16u          /* of those that follow, charged at a time */
 #define TCP_NEAR_IOVS 4u               /* lent memory described in the request itself */
 #define TCP_HELLO_MS 10000u            /* from accept to ICReq */
 #define TCP_SHAKE_MS 10000u            /* from accept to the end of TLS's handshake, the wait for a turn included */
@@ -180,6 +181,7 @@ void tcp_conn_start_timer(struct tcp_conn *c);  /* by its state */
 void tcp_conn_update_reading(struct tcp_conn *c); /* what decides whether to read on has changed */
 void tcp_conn_raw(struct tcp_conn *c, const void *bytes, uint32_t len);       /* append */
 void tcp_conn_sized(struct nvmf_qpair *qp);
+void tcp_conn_charge_slots(struct tcp_conn *c);                            /* before it touches the next ones */
 void tcp_conn_disconnect(struct nvmf_qpair *qp);
 void tcp_conn_closed(struct nvmf_qpair *qp);
 void tcp_conn_addrs(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer);
