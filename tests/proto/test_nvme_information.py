@@ -218,6 +218,27 @@ def test_events_that_there_are_not(host):
         assert (status == OK) == (bit < 6 or bool(oaes >> bit & 1)), bit
 
 
+def test_write_cache(daemon, tmp_path):
+    """A host that switches the cache off would not be heard, or the next one find it off."""
+    (tmp_path / "disk").write_bytes(bytes(8 << 20))
+    daemon.tell("bdev_aio_create", name="file", filename=str(tmp_path / "disk"), block_size=512)
+    served = daemon.serve("file")
+    with Host(served.port, served.nqn) as host:
+        assert host.admin.identify(1)[525] & 1, "a file has a cache"
+        assert get_feature(host, 6).value & 1 == 1
+        must(host.io.write(0, b"a" * 512))
+        must(host.admin.command(sqe(ADMIN_SET_FEATURES, cdw10=6, cdw11=0)))
+        assert get_feature(host, 6).value & 1 == 0 and get_feature(host, 6, sel=1).value & 1 == 1
+        must(host.io.write(1, b"b" * 512))       # health_test.c sees it on the disk
+        host.admin.property_set(0x14, 0)
+        while host.admin.property_get(0x1c):
+            pass
+        host.enable()
+        assert get_feature(host, 6).value & 1 == 1, "a reset takes it back"
+        host.ios = []
+        assert host.add_io().read(0, 2) == b"a" * 512 + b"b" * 512
+
+
 # --- the subsystem is reset ---
 
 def test_subsystem_reset(daemon):

@@ -4,9 +4,10 @@ import time
 import pytest
 
 from gantry import wait_until
-from nvme_tcp import ADMIN_KEEP_ALIVE, ADMIN_SET_FEATURES, Host, must, sqe
+from nvme_tcp import ADMIN_GET_FEATURES, ADMIN_KEEP_ALIVE, ADMIN_SET_FEATURES, Host, must, sqe
 
 KATO_MS = 1000
+KEEP_ALIVE_INVALID = 0x1a
 
 
 def controllers(daemon, served):
@@ -58,3 +59,17 @@ def test_no_kato_no_timer(daemon, served):
     with Host(served.port, served.nqn, kato_ms=0) as host:
         time.sleep(3)
         assert host.io.read(0, 1) == bytes(512)
+
+
+def test_kato_is_rounded_up(served):
+    """A host that asks for one and a half seconds would be let go after one."""
+    with Host(served.port, served.nqn, kato_ms=60001) as host:
+        def kato(sel=0):
+            return must(host.admin.command(sqe(ADMIN_GET_FEATURES, cdw10=0x0f | sel << 8))).value & 0xffffffff
+
+        assert int.from_bytes(host.admin.identify(1)[320:322], "little") == 10   # KAS: seconds
+        assert kato() == kato(sel=1) == 61000
+        must(host.admin.command(sqe(ADMIN_SET_FEATURES, cdw10=0x0f, cdw11=30500)))
+        assert kato() == 31000 and kato(sel=1) == kato(sel=2) == 61000
+        assert host.admin.command(sqe(ADMIN_SET_FEATURES, cdw10=0x0f, cdw11=0)).status == KEEP_ALIVE_INVALID
+        assert kato() == 31000
