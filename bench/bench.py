@@ -56,6 +56,8 @@ def sides_of(args, case):
         return ours, TARGETS["gantry"](args.build, "", case._replace(target_cores=1))
     if case.against == "plain":
         return ours, TARGETS["gantry"](args.build, "", case._replace(tls=False))
+    if case.against == "unchecked":
+        return ours, TARGETS["gantry"](args.build, "", case._replace(metadata="PRACT=0"))
     if case.against:                          # our own other mode
         return ours, TARGETS["gantry"](args.build, "", case._replace(mode=case.against))
     if not args.peer:

@@ -6,14 +6,14 @@ peer's. `against`: what B is, when not the peer's target: our own target in anot
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "
-                          "peer_disk target_cores host_mode protocol in_capsule copies tls")
+                          "peer_disk target_cores host_mode protocol in_capsule copies tls metadata")
 
 
 def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_bytes=4096, depth=128, qpairs=1,
          digests=False, metric="iops", goal=None, against=None, peer_disk=None, target_cores=1,
-         host_mode="poll", protocol="nvme", in_capsule=True, copies=True, tls=False):
+         host_mode="poll", protocol="nvme", in_capsule=True, copies=True, tls=False, metadata=None):
     return Case(name, disk, mode, initiators, pattern, io_bytes, depth, qpairs, digests, metric, goal, against,
-                peer_disk or disk, target_cores, host_mode, protocol, in_capsule, copies, tls)
+                peer_disk or disk, target_cores, host_mode, protocol, in_capsule, copies, tls, metadata)
 
 
 def iscsi(name, **more):
@@ -36,6 +36,12 @@ def rdma(name, **more):
 def tls(name, **more):
     """NVMe/TCP through TLS 1.3, AES-128-GCM."""
     return case("tls: " + name, **{"initiators": 1, "tls": True, **more})
+
+
+def protected(name, **more):
+    """Blocks of 4096 + 8 bytes whose protection information the target checks, against the same that nobody checks."""
+    return case("protection: " + name, **{"metadata": "PRACT=0,PRCHK=GUARD|REFTAG", "against": "unchecked",
+                                          "goal": (">=", 0.9), **more})
 
 
 def host(name, **more):
@@ -68,6 +74,8 @@ CASES = [
           against=against, goal=(">=", 0.4 if against else 1.0)) for pattern in ("read", "write")
       for against in ("plain", None)),
     *(tls(f"{pattern} QD128", pattern=pattern, goal=(">=", 1.0)) for pattern in ("randread", "randwrite")),
+    protected("randread QD128, checked"),
+    protected("randread QD128, checked and stripped", metadata="PRACT=1,PRCHK=GUARD|REFTAG"),
     *(host(f"{pattern} QD128 over {qpairs}", pattern=pattern, qpairs=qpairs, goal=(">=", 1.3))
       for pattern in ("randread", "randwrite") for qpairs in (1, 2)),
     *(host(f"{pattern} QD1", pattern=pattern, depth=1, goal=(">=", 1.3)) for pattern in ("randread", "randwrite")),

@@ -113,7 +113,8 @@ class Target:
         elif self.case.disk == "null":
             call("bdev_null_create", name="disk", num_blocks=262144, block_size=4096)
         else:
-            call("bdev_malloc_create", name="disk", num_blocks=65536, block_size=4096)
+            shape = {"md_size": 8, "md_interleave": True, "dif_type": 1} if self.case.metadata else {}
+            call("bdev_malloc_create", name="disk", num_blocks=65536, block_size=4096, **shape)
         for method, params in self.calls:
             call(method, **params)
         {"iscsi": self.export_iscsi, "vhost": self.export_vhost, "nvme": self.export_nvme,
@@ -339,6 +340,7 @@ class Initiator:
         else:
             program, extra = self.path / "gantry-perf", ["--json", "--mode", case.host_mode]
         digests = ["-H", "-I"] if case.digests else []
+        extra += ["-e", case.metadata] if case.metadata else []
         if target.case.tls:
             extra += ["--psk-path", target.psk_path(), *(["-S", "ssl"] if self.kind == "spdk" else [])]
         return [str(program), *target.path_arguments(), "-q", str(case.depth), "-o", str(case.io_bytes), "-w",
@@ -375,7 +377,8 @@ class Initiator:
         virtual machine that is the host's business and costs fifty times as much as a write."""
         if case.disk != "malloc" or isinstance(target, OtherTarget):
             return
-        fill = case._replace(pattern="write", io_bytes=131072, depth=16, qpairs=1, digests=False)
+        fill = case._replace(pattern="write", io_bytes=131072, depth=16, qpairs=1, digests=False,
+                             metadata=case.metadata and "PRACT=1")
         subprocess.run(self.command(target, fill, cpus_of_this_machine()[-1:], FILL_S), check=True, timeout=FILL_S + 60,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -395,6 +398,7 @@ class Initiator:
     def run(self, target, case, seconds):
         if case.protocol == "rdma":
             return self.run_within(target, seconds)
+        case = case._replace(metadata=target.case.metadata)
         self.fill(target, case)
         cpus = cpus_of_this_machine()
         own = cpus[case.target_cores:] or cpus

@@ -33,9 +33,10 @@ static void qpair_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
 
 static void nvme_done(struct nvme_op *op)
 {
+	struct perf_task *t = container_of(op, struct perf_task, op);
 	uint16_t status = nvme_op_status(op);
 
-	perf_task_done(container_of(op, struct perf_task, op), status ? nvme_status_text(status, false) : NULL);
+	perf_task_done(t, status ? nvme_status_text(status, false) : perf_metadata_failure(t));
 }
 
 static void nvme_submit(struct perf_task *t, struct nvme_qpair *qp, uint64_t lba)
@@ -43,6 +44,8 @@ static void nvme_submit(struct perf_task *t, struct nvme_qpair *qp, uint64_t lba
 	const struct perf_ns *ns = t->flow->ns;
 
 	t->op.cmd = nvme_sqe_rw(t->is_read ? NVME_CMD_READ : NVME_CMD_WRITE, ns->info.nsid, lba, ns->io_blocks);
+	if (ns->info.dps & 7)
+		perf_metadata_begin(t, lba);
 	t->op.data = t->is_read ? NVME_OP_TO_HOST : NVME_OP_TO_CTRLR;
 	t->op.data_len = (uint32_t)t->iov.iov_len;
 	t->op.iovs = &t->iov;

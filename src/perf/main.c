@@ -46,7 +46,7 @@ static void each_flow(struct perf *p, void (*fn)(struct perf *p, struct perf_flo
 
 static void buffers_make(struct perf *p, struct perf_flow *f)
 {
-	f->buffers.len = p->opts.depth * align_up((size_t)p->opts.io_bytes, 4096);
+	f->buffers.len = p->opts.depth * align_up((size_t)f->ns->wire_bytes, 4096);
 	f->buffers.base = base_zalloc_aligned(4096, f->buffers.len);
 	mem_region_add(p->core, &f->buffers);
 }
@@ -212,6 +212,8 @@ bool perf_disk_fits(struct perf *p)
 	}
 	ns->io_blocks = o->io_bytes / ns->info.block_size;
 	ns->io_slots = ns->info.block_count / ns->io_blocks;
+	if (!perf_metadata_fit(o, ns))
+		return false;
 	if (ns->io_slots < (uint64_t)(o->verify ? o->depth * p->worker_count : 1)) {
 		fprintf(stderr, "gantry-perf: %s is too small for this run\n", ns->name);
 		return false;
@@ -223,20 +225,20 @@ bool perf_disk_fits(struct perf *p)
 static bool ns_add(struct perf *p, uint32_t ctrlr_index, const struct nvme_ns_info *info)
 {
 	const struct nvme_ctrlr *c = p->ctrlrs[ctrlr_index];
-	const struct perf_opts *o = &p->opts;
 	struct perf_ns *ns = &p->ns[p->ns_count];
 
 	snprintf(ns->name, sizeof(ns->name), "%s NSID %u", nvme_ctrlr_info(c)->subnqn, info->nsid);
-	if (o->io_bytes > nvme_ctrlr_info(c)->max_io_bytes) {
-		fprintf(stderr, "gantry-perf: -o %u: %s takes at most %u bytes a command\n", o->io_bytes, ns->name,
-		        nvme_ctrlr_info(c)->max_io_bytes);
-		return false;
-	}
 	ns->ctrlr = c;
 	ns->ctrlr_index = ctrlr_index;
 	ns->info = *info;
 	must(nvme_ctrlr_login(c, &ns->login));
-	return perf_disk_fits(p);
+	if (!perf_disk_fits(p))
+		return false;
+	if (ns->wire_bytes <= nvme_ctrlr_info(c)->max_io_bytes)
+		return true;
+	fprintf(stderr, "gantry-perf: -o %u: %s takes at most %u bytes a command\n", ns->wire_bytes, ns->name,
+	        nvme_ctrlr_info(c)->max_io_bytes);
+	return false;
 }
 
 static void say_none(const struct nvme_ctrlr_info *info, const struct nvme_path *path)

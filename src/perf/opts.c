@@ -44,6 +44,8 @@ static const struct argp_option rows[] = {
 	{ "dhchap-ctrlr-key", OPT_DHCHAP_CTRLR, "FILE", 0, "The target has to prove itself by the key in this file.", 2 },
 	{ "keepalive", 'k', "MS", 0, "Keep-alive time-out; 10000 by default.", 2 },
 	{ "io-timeout", OPT_IO_TIMEOUT, "MS", 0, "An I/O that takes longer ends the run; 30000 by default, 0: never.", 2 },
+	{ "metadata", 'e', "FMT", 0, "Protection information: PRACT=0|1, PRCHK=GUARD|REFTAG|APPTAG, with a comma "
+	  "between. -o is of data alone.", 2 },
 	{ "mode", OPT_MODE, "MODE", 0, "Workers: poll (default), adaptive or interrupt.", 2 },
 	{ "seed", OPT_SEED, "N", 0, "Start of the random sequence.", 2 },
 	{ "latency", 'L', NULL, 0, "Print percentiles (always in --json).", 3 },
@@ -187,7 +189,8 @@ struct parsing {
 static error_t parse_one(int key, char *arg, struct argp_state *state)
 {
 	static const struct { int key; const char *name; } remote_only[] = {
-		{ 'P', "-P" }, { 'H', "-H" }, { 'I', "-I" }, { 'k', "-k" }, { OPT_RATE, "--rate" }, { OPT_MODE, "--mode" },
+		{ 'P', "-P" }, { 'H', "-H" }, { 'I', "-I" }, { 'k', "-k" }, { 'e', "-e" },
+		{ OPT_RATE, "--rate" }, { OPT_MODE, "--mode" },
 		{ OPT_IO_QUEUE_SIZE, "--io-queue-size" }, { OPT_IO_TIMEOUT, "--io-timeout" }, { OPT_PSK, "--psk-path" },
 		{ OPT_DHCHAP, "--dhchap-key" }, { OPT_DHCHAP_CTRLR, "--dhchap-ctrlr-key" },
 	};
@@ -222,6 +225,10 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case OPT_DHCHAP_CTRLR: o->dhchap_ctrlr_path = arg; break;
 	case 'L': o->latency = true; break;
 	case OPT_RATE: o->rate = number(state, "--rate", arg, 1, UINT32_MAX); break;
+	case 'e':
+		if (!perf_metadata_parse(arg, &o->metadata))
+			argp_error(state, "-e: '%s' is not like PRACT=0,PRCHK=GUARD|REFTAG", arg);
+		break;
 	case OPT_VERIFY: o->verify = true; break;
 	case OPT_JSON: o->json = true; break;
 	case OPT_QUIET: o->quiet = true; break;

@@ -19,6 +19,13 @@
 #define PERF_PATHS_MAX 64
 #define PERF_QUEUES_PER_QPAIR 64 /* namespaces of one controller that a worker may drive */
 
+/* -e: metadata.c */
+struct perf_metadata {
+	bool given;
+	uint16_t control;           /* PRACT, PRCHK: of commands */
+	uint32_t checks;            /* BDEV_IO_PRCHK_* of what has been read */
+};
+
 struct perf_opts {
 	struct nvme_path paths[PERF_PATHS_MAX];
 	uint32_t path_count;
@@ -40,10 +47,19 @@ struct perf_opts {
 	const char *cpus;           /* -c; NULL: the first; of --disk: all the daemon has */
 	enum core_mode mode;
 	uint64_t seed;              /* --seed */
+	struct perf_metadata metadata;
 	struct nvme_host_opts host;
 	const char *psk_path, *dhchap_path, *dhchap_ctrlr_path; /* files of keys; NULL: none */
 };
 int perf_opts_parse(int argc, char **argv, struct perf_opts *ret_opts);
+struct perf_ns;
+struct perf_task;
+bool perf_metadata_parse(const char *text, struct perf_metadata *ret_md);
+/* False: said why not. io_blocks is known. */
+bool perf_metadata_fit(const struct perf_opts *o, struct perf_ns *ns);
+/* A command of a namespace with protection information; what is wrong with what it has read: NULL: nothing. */
+void perf_metadata_begin(struct perf_task *t, uint64_t lba);
+const char *perf_metadata_failure(const struct perf_task *t);
 
 /* One namespace of one controller, one logical unit, or one vhost-user server's disk. */
 struct perf_ns {
@@ -55,6 +71,8 @@ struct perf_ns {
 	uint32_t ctrlr_index;
 	char name[256];
 	uint32_t io_blocks;
+	uint32_t wire_bytes;        /* of an I/O, with the metadata that it carries */
+	bool carries_md;
 	uint64_t io_slots;          /* I/Os that fit the namespace */
 };
 

@@ -36,8 +36,8 @@ static void task_init(struct perf_task *t, struct perf_flow *flow, uint32_t inde
 	uint64_t stripes = (uint64_t)flow->shares * flow->task_count;
 
 	t->flow = flow;
-	t->buf = (uint8_t *)flow->buffers.base + (size_t)index * align_up(o->io_bytes, 4096);
-	t->iov = (struct iovec){ t->buf, o->io_bytes };
+	t->buf = (uint8_t *)flow->buffers.base + (size_t)index * align_up(flow->ns->wire_bytes, 4096);
+	t->iov = (struct iovec){ t->buf, flow->ns->wire_bytes };
 	if (o->verify) {
 		t->stripe_count = min_u64(flow->ns->io_slots / stripes, 65536);
 		t->stripe_first = ((uint64_t)flow->share * flow->task_count + index) * t->stripe_count;

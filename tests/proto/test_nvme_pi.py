@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from attached import attach
 from gantry import RpcError
 from iscsi import GOOD, Session, good, read_cdb
 from nvme_tcp import (INVALID_FIELD, IO_COMPARE, IO_READ, IO_WRITE, IO_WRITE_ZEROES, OK, Host, must, rw, sqe)
@@ -371,3 +372,31 @@ def test_raids_and_parts(daemon):
         must(write(host, 5, data, PRACT))
         assert must(read(host, 5, 60, PRACT | ALL)).data == data
         assert host.shape.data_of(must(read(host, 5, 60, ALL)).data) == data
+
+
+@pytest.mark.parametrize("shape", [Shape(1), Shape(2, md=16, head=True), Shape(3)], ids=str)
+def test_through_another_daemon(daemon, target, shape):
+    """Metadata travel on as they are, and are looked at here; with prchk_guard there, too."""
+    target.tell("bdev_malloc_create", name="base", num_blocks=4096, block_size=512, md_size=shape.md,
+                md_interleave=True, dif_type=shape.dif, dif_is_head_of_md=shape.head)
+    target.tell("bdev_error_create", base_name="base")
+    there = target.serve("EE_base")
+    assert attach(daemon, there, "near", prchk_guard=True, prchk_reftag=True) == "nearn1"
+    info = daemon.rpc("bdev_get_bdevs", name="nearn1")[0]
+    assert (info["md_size"], info["dif_type"], info["dif_is_head_of_md"]) == (shape.md, shape.dif, shape.head)
+    with Host(there.port, there.nqn) as far, Host(*(lambda s: (s.port, s.nqn))(daemon.serve("nearn1"))) as host:
+        host.shape = far.shape = shape
+        far.daemon = target
+        data = shape.protect(os.urandom(30 * 512), 5)
+        must(write(host, 5, data, shape.checks()))
+        assert must(read(host, 5, 30, shape.checks())).data == data == must(read(far, 5, 30, shape.checks())).data
+        must(io(host, IO_COMPARE, 5, 30, shape.checks(), data))
+        bad = bytearray(data)
+        bad[700] ^= 1
+        assert write(host, 5, bytes(bad)).status == GUARD_ERROR  # by the controller, as nobody asked here
+        assert write(host, 5, bytes(bad), GUARD).status == GUARD_ERROR
+        corrupt(far, "read", 700)
+        assert read(host, 5, 30).status == GUARD_ERROR
+        if shape.dif == 1:
+            must(io(host, IO_WRITE_ZEROES, 7, 3, PRACT))
+            assert shape.data_of(must(read(host, 5, 30, shape.checks())).data)[1024:2560] == bytes(1536)

@@ -24,6 +24,21 @@ def test_verifies_with_digests(daemon, served):
     assert done.returncode == 0 and result["ios"] and not result["errors"] and not result["miscompares"], done.stderr
 
 
+def test_protection_information(daemon):
+    """Made and checked at both ends, or by the target alone; what is wrong is said."""
+    for n, block in enumerate((512, 4096)):
+        daemon.tell("bdev_malloc_create", name=f"m{n}", num_blocks=1 << 14, block_size=block, md_size=8,
+                    md_interleave=True, dif_type=n + 1)
+    served = daemon.serve("m0", "m1")
+    for how, more in (("PRACT=0,PRCHK=GUARD|REFTAG", ()), ("PRACT=1,PRCHK=GUARD|REFTAG", ("--verify",)),
+                      ("PRACT=0", ())):
+        done = run(served, "-e", how, *more, io_bytes=8192)
+        assert done.returncode == 0 and json.loads(done.stdout)["ios"], done.stderr
+        assert not json.loads(done.stdout)["errors"]
+    assert "is not like PRACT=0" in run(served, "-e", "PRCHK=GARD").stderr
+    assert "--verify" in run(served, "--verify").stderr
+
+
 def test_target_falls_silent(daemon, served):
     """Only Keep Alive tells."""
     perf = start(daemon, served, "--verify", "-k", "1000")

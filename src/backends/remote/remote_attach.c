@@ -98,6 +98,7 @@ static struct remote_group *group_for(struct remote *r, const struct remote_atta
 	struct remote_group *g = remote_group_make(r, o->name, o->where.subnqn);
 
 	g->discovered = o->discovered;
+	g->prchk = o->path.prchk;
 	if (o->policy_given) {
 		g->policy_given = true;
 		g->policy = o->policy;

@@ -54,9 +54,9 @@ static const struct rpc_param attach_params[] = {
 	RPC_PARAM(struct attach, hostnqn, .doc = "Our name for the target; one of the daemon's own when left out."),
 	RPC_PARAM(struct attach, hostaddr, .doc = "Address to connect from."),
 	RPC_PARAM(struct attach, hostsvcid, .doc = "Port to connect from."),
-	RPC_PARAM(struct attach, prchk_reftag, .doc = "Must be false: protection information is passed on, not "
-	          "checked here."),
-	RPC_PARAM(struct attach, prchk_guard, .doc = "Must be false, as above."),
+	RPC_PARAM(struct attach, prchk_reftag, .doc = "Have the controller check reference tags of what is read and "
+	          "written, where they are the LBA's. Of the first path."),
+	RPC_PARAM(struct attach, prchk_guard, .doc = "The same of guards."),
 	RPC_PARAM(struct attach, hdgst, .doc = "Digests of headers."),
 	RPC_PARAM(struct attach, ddgst, .doc = "Digests of data."),
 	RPC_PARAM(struct attach, fabrics_connect_timeout_us, .unit = "us",
@@ -147,10 +147,6 @@ static int times_from(struct rpc_call *call, const struct remote_opts *opts, con
 
 static int refuse_what_is_not_there(const struct attach *a, struct err *e)
 {
-	if (a->prchk_reftag || a->prchk_guard)
-		return err_set(e, -ENOTSUP, "%s: protection information is not checked here, the host can; leave it "
-		               "out",
-		               a->prchk_reftag ? "prchk_reftag" : "prchk_guard");
 	return 0;
 }
 
@@ -220,6 +216,7 @@ static int order_from(struct rpc_call *call, const struct attach *a, struct remo
 	o->path.num_io_queues = (uint16_t)min_u32(a->num_io_queues, UINT16_MAX);
 	o->path.host.header_digest = a->hdgst;
 	o->path.host.data_digest = a->ddgst;
+	o->path.prchk = (uint16_t)((a->prchk_reftag ? NVME_RW_PRCHK_REF : 0) | (a->prchk_guard ? NVME_RW_PRCHK_GUARD : 0));
 	o->path.host.io_queues = o->path.num_io_queues;
 	remote_host_opts_from(r, &o->path.host);
 	if (a->fabrics_connect_timeout_us)
@@ -528,6 +525,8 @@ static void save_path(const struct remote_path *p, const struct nvme_path *where
 	json_add_text(params, "hostnqn", where->hostnqn);
 	json_add_bool(params, "hdgst", p->opts.host.header_digest);
 	json_add_bool(params, "ddgst", p->opts.host.data_digest);
+	json_add_bool(params, "prchk_reftag", p->opts.prchk & NVME_RW_PRCHK_REF);
+	json_add_bool(params, "prchk_guard", p->opts.prchk & NVME_RW_PRCHK_GUARD);
 	if (where->hostaddr[0])
 		json_add_text(params, "hostaddr", where->hostaddr);
 	if (where->hostsvcid[0])

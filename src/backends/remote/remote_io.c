@@ -25,6 +25,10 @@ static inline void make_rw(struct remote_channel *c, struct remote_io *r, const 
 	r->op.cmd = nvme_sqe_rw(writes ? NVME_CMD_WRITE : NVME_CMD_READ, c->disk->nsid, io->lba, (uint32_t)io->count);
 	if (unlikely(io->flags & BDEV_IO_FUA))
 		r->op.cmd.rw.control = le16_of(NVME_RW_FUA);
+	if (unlikely(c->disk->prchk)) {
+		r->op.cmd.rw.control = le16_of(c->disk->prchk | (io->flags & BDEV_IO_FUA ? NVME_RW_FUA : 0));
+		r->op.cmd.rw.ilbrt = le32_of((uint32_t)io->lba);
+	}
 	r->op.iovs = io->iovs;
 	r->op.iov_count = io->iov_count;
 	r->op.data = writes ? NVME_OP_TO_CTRLR : NVME_OP_TO_HOST;

@@ -330,6 +330,7 @@ struct remote_group {
 	uint8_t policy, selector;       /* of disks for which nobody said otherwise */
 	uint32_t rr_min_io;
 	bool policy_given;              /* for its first path, to be saved with it */
+	uint16_t prchk;                 /* its first path's */
 	bool discovered;                /* by a discovery service: it saves itself */
 	bool forgotten;                 /* a path of it was given up: that is to last */
 	struct version_publish publish;
@@ -357,6 +358,7 @@ struct remote_path_opts {
 	uint16_t num_io_queues;         /* 0: one a core */
 	uint8_t times_given;            /* which of the three were: bits 0, 1, 2 */
 	bool connect_timeout_given;
+	uint16_t prchk;                 /* NVME_RW_PRCHK_*: what controllers shall check in reads and writes */
 };
 #define REMOTE_DELAY_MAX_SEC 16u
 
@@ -400,6 +402,7 @@ struct remote_disk {
 	struct remote_group *group;
 	struct list link;               /* in group->disks */
 	uint32_t nsid, index;           /* index: in view->disks */
+	uint16_t prchk;                 /* of its group, as far as its protection information has it */
 	struct nvme_ns_info info;       /* as of the last scan; constant for cores but for block_count */
 	uint32_t max_io_bytes;          /* smallest of its controllers */
 	struct remote_ns ns[REMOTE_PATHS_MAX];

@@ -376,7 +376,7 @@ static bool same_namespace(const struct nvme_ns_info *a, const struct nvme_ns_in
 
 static bool same_shape(const struct nvme_ns_info *a, const struct nvme_ns_info *b)
 {
-	return a->block_size == b->block_size && a->md_size == b->md_size &&
+	return a->block_size == b->block_size && a->md_size == b->md_size && a->dps == b->dps &&
 	       (a->flbas & FLBAS_EXTENDED) == (b->flbas & FLBAS_EXTENDED);
 }
 
@@ -515,6 +515,11 @@ static void disk_fill(struct remote_disk *d, const struct nvme_ctrlr_info *c, co
 	b->block_size = block;
 	b->md_size = ns->md_size;
 	b->md_interleaved = ns->md_size && ns->flbas & FLBAS_EXTENDED;
+	if (b->md_interleaved && ns->md_size >= 8 && (ns->dps & 7) <= 3) {
+		b->dif_type = ns->dps & 7;
+		b->dif_is_head_of_md = b->dif_type && ns->dps & NVME_DPS_FIRST;
+	}
+	d->prchk = (uint16_t)(b->dif_type ? d->group->prchk & ~(b->dif_type == 3 ? NVME_RW_PRCHK_REF : 0) : 0);
 	b->physical_block_size = ns->write_granularity_blocks > 1 ? block * ns->write_granularity_blocks : block;
 	atomic_init(&b->block_count, ns->block_count);
 	remote_disk_shape(d, c, ns);
