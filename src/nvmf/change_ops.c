@@ -194,6 +194,8 @@ static int fill_subsystem(struct nvmf_subsystem *s, const struct nvmf_work *w)
 	s->nssr = o->enable_nssr;
 	s->min_cntlid = o->min_cntlid ? o->min_cntlid : 1;
 	s->max_cntlid = o->max_cntlid ? o->max_cntlid : NVME_CNTLID_MAX;
+	s->wzsl = (uint8_t)min_u32(o->wzsl ? o->wzsl : UINT8_MAX, NVMF_NODATA_SHIFT - 12);
+	s->dmrsl = o->dmrsl;
 	nvmf_work_text(s->admin_label, sizeof(s->admin_label), w->label);
 	s->ns_max = o->discovery ? 0 : o->max_namespaces ? o->max_namespaces : DEFAULT_NAMESPACES;
 	s->ns = base_zalloc(s->ns_max * sizeof(*s->ns));

@@ -95,6 +95,8 @@ struct nvmf_subsystem {
 	char admin_label[NVMF_ADMIN_LABEL_MAX + 1]; /* "": none */
 	bool discovery, allow_any_host, ana_reporting, nssr;
 	uint16_t min_cntlid, max_cntlid;
+	uint8_t wzsl;                          /* of a Write Zeroes: 2^wzsl x 4 KiB */
+	uint32_t dmrsl;                        /* blocks that a range deallocates at most; 0: all */
 	uint32_t ns_max;                       /* nsids are 1 to this */
 	uint32_t ns_count;
 	uint32_t ops_all;                      /* BDEV_BIT()s that every namespace can do; all when there is none */

@@ -130,12 +130,6 @@ static uint16_t check_access(struct connect *c, struct nvmf_subsystem *s)
 	return check_security(c, s);
 }
 
-static uint32_t kato_of(uint32_t kato_ms)
-{
-	return kato_ms > UINT32_MAX - NVMF_KAS_MS ? UINT32_MAX / NVMF_KAS_MS * NVMF_KAS_MS
-	                                          : (uint32_t)div_up(kato_ms, NVMF_KAS_MS) * NVMF_KAS_MS;
-}
-
 /* Who has not proved yet to be it keeps nobody out. */
 static bool same_host(const struct connect *c, const struct nvmf_ctrlr *ctrlr)
 {
@@ -168,7 +162,7 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 {
 	enum nvmf_dup_hosts policy = s->discovery ? NVMF_DUP_ALLOW : c->qp->target->dup_hosts;
 	struct nvmf_ctrlr *ctrlr;
-	uint32_t kato_ms = kato_of(le32_get(c->req->cmd.connect.kato));
+	uint32_t kato_ms = nvmf_kato_of(&c->qp->transport->opts, le32_get(c->req->cmd.connect.kato));
 
 	if (le16_get(c->data.cntlid) != NVME_CNTLID_DYNAMIC)
 		return BAD_DATA(c, cntlid);

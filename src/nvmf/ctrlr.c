@@ -237,6 +237,13 @@ static void kato_due(struct timer *tm)
 		qp->transport->ops->qpair_disconnect(qp);
 }
 
+uint32_t nvmf_kato_of(const struct nvmf_transport_opts *opts, uint32_t kato_ms)
+{
+	uint64_t step_ms = nvmf_kas(opts) * 100ull, ms = max_u64(kato_ms, opts->min_kato_ms);
+
+	return kato_ms ? (uint32_t)min_u64(div_up(ms, step_ms) * step_ms, UINT32_MAX / step_ms * step_ms) : 0;
+}
+
 void nvmf_ctrlr_set_kato(struct nvmf_ctrlr *c, uint32_t kato_ms)
 {
 	c->kato_ms = kato_ms;

@@ -35,6 +35,14 @@ static uint16_t check_ranges(const struct nvmf_req *req)
 	return NVME_SC_SUCCESS;
 }
 
+/* What is beyond the subsystem's limit stays: as SPDK, for deallocation is a hint. */
+static uint32_t limit(const struct nvmf_req *req)
+{
+	const struct nvmf_subsystem *s = nvmf_qpair_sub(req->qpair);
+
+	return s && s->dmrsl ? s->dmrsl : UINT32_MAX;
+}
+
 /* False: there is none left that is not empty. */
 static bool submit_next(struct nvmf_req *req)
 {
@@ -44,7 +52,7 @@ static bool submit_next(struct nvmf_req *req)
 		if (!r.count)
 			continue;
 		req->io.lba = r.lba;
-		req->io.count = r.count;
+		req->io.count = min_u64(r.count, limit(req));
 		bdev_submit(req->ns->ch, &req->io);
 		return true;
 	}

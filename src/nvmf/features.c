@@ -346,8 +346,7 @@ static uint16_t set_kato(struct nvmf_req *req, uint32_t value)
 {
 	if (!value)
 		return NVME_SC_KAT_INVALID | NVME_SC_DNR;
-	nvmf_ctrlr_set_kato(ctrlr(req), (uint32_t)min_u64(div_up(value, NVMF_KAS_MS) * NVMF_KAS_MS,
-	                                                  UINT32_MAX / NVMF_KAS_MS * NVMF_KAS_MS));
+	nvmf_ctrlr_set_kato(ctrlr(req), nvmf_kato_of(&req->qpair->transport->opts, value));
 	return NVME_SC_SUCCESS;
 }
 

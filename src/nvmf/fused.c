@@ -70,7 +70,7 @@ static bool parse_first(struct nvmf_req *req)
 	struct nvmf_qpair *qp = req->qpair;
 
 	qp->fused_state = NVMF_FUSED_REFUSED;
-	if (req->cmd.opc != NVME_CMD_COMPARE)
+	if (req->cmd.opc != NVME_CMD_COMPARE || qp->transport->opts.masked_fuses & NVME_FUSES_COMPARE_AND_WRITE)
 		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 	if (!req->handler->parse(req))
 		return false;

@@ -73,7 +73,7 @@ static void ctrl_common(const struct nvmf_req *req, const struct nvmf_subsystem 
 	id->acl = NVMF_ABORTS_MAX - 1;
 	id->elpe = NVMF_ERRORS_MAX - 1;
 	id->lpa = NVME_LPA_EXTENDED | NVME_LPA_CMD_EFFECTS;
-	id->kas = le16_of(NVMF_KAS_MS / 100);
+	id->kas = le16_of(nvmf_kas(opts));
 	id->ctratt = le32_of(NVME_CTRATT_HOSTID_128 | NVME_CTRATT_TBKAS);
 	id->maxcmd = le16_of(opts->max_queue_depth);
 	id->sgls = le32_of(NVME_SGLS_SUPPORTED | req->qpair->transport->sgls);
@@ -132,10 +132,12 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	id->cqes = 4 << 4 | 4;
 	id->nn = le32_of(s->ns_max);
 	id->mnan = le32_of(s->ns_max);
-	id->oncs = le16_of(optional_commands(s));
-	id->ocfs = le16_of(s->ops_all & BDEV_BIT(COPY) ? NVMF_COPY_FORMATS : 0);
+	id->oncs = le16_of(optional_commands(s) & (uint16_t)~opts->masked_oncs);
+	id->ocfs = le16_of(s->ops_all & BDEV_BIT(COPY) && !(opts->masked_oncs & NVME_ONCS_COPY) ? NVMF_COPY_FORMATS : 0);
 	id->fuses = le16_of(s->ns_count && (s->ops_all & BDEV_BIT(COMPARE_AND_WRITE)) ? NVME_FUSES_COMPARE_AND_WRITE : 0);
 	id->vwc = (s->volatile_cache ? NVME_VWC_PRESENT : 0) | NVME_VWC_FLUSH_ALL;
+	if (opts->masked_oncs & NVME_ONCS_COMPARE || opts->masked_fuses & NVME_FUSES_COMPARE_AND_WRITE)
+		id->fuses = le16_of(0);
 	id->nwpc = nvmf_protect_offered(t) ? NVME_NWPC_WRITE_PROTECT : 0;
 	id->ioccsz = le32_of((uint32_t)(sizeof(struct nvme_sqe) + opts->in_capsule_data_size) / 16);
 	id->iorcsz = le32_of(sizeof(struct nvme_cqe) / 16);
@@ -166,7 +168,12 @@ static uint16_t identify_ctrl_csi(struct nvmf_req *req, const struct nvmf_subsys
 
 	if (req->cmd.identify.csi != NVME_CSI_NVM)
 		return NVME_SC_INVALID_FIELD | NVME_SC_DNR;
-	id->vsl = id->wzsl = NVMF_NODATA_SHIFT - 12; /* CAP.MPSMIN is 4 KiB */
+	id->vsl = NVMF_NODATA_SHIFT - 12; /* CAP.MPSMIN is 4 KiB */
+	id->wzsl = s->wzsl;
+	if (s->dmrsl) { /* of each range; there may be as many as the field counts */
+		id->dmrl = UINT8_MAX;
+		id->dmrsl = le32_of(s->dmrsl);
+	}
 	return NVME_SC_SUCCESS;
 }
 

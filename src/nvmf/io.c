@@ -125,15 +125,15 @@ static bool without_data(struct nvmf_req *req, bool writes, enum bdev_op op)
 }
 
 /* Those whose length is limited. */
-static bool within_limit(struct nvmf_req *req)
+static bool within_limit(struct nvmf_req *req, uint32_t shift)
 {
-	return req->io.count << bdev_shape_shift(req->shape) <= 1ull << NVMF_NODATA_SHIFT ||
+	return req->io.count << bdev_shape_shift(req->shape) <= 1ull << shift ||
 	       nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 }
 
 static bool write_zeroes_parse(struct nvmf_req *req)
 {
-	if (!without_data(req, true, BDEV_WRITE_ZEROES) || !within_limit(req))
+	if (!without_data(req, true, BDEV_WRITE_ZEROES) || !within_limit(req, nvmf_qpair_sub(req->qpair)->wzsl + 12u))
 		return false;
 	if (le16_get(req->cmd.rw.control) & NVME_RW_DEAC)
 		req->io.flags |= BDEV_IO_DEALLOCATE;
@@ -142,7 +142,7 @@ static bool write_zeroes_parse(struct nvmf_req *req)
 
 static bool verify_parse(struct nvmf_req *req)
 {
-	return without_data(req, false, BDEV_VERIFY) && within_limit(req);
+	return without_data(req, false, BDEV_VERIFY) && within_limit(req, NVMF_NODATA_SHIFT);
 }
 
 static bool write_uncor_parse(struct nvmf_req *req)
@@ -340,4 +340,25 @@ static const struct nvmf_handler io_handlers[256] = {
 const struct nvmf_handler *nvmf_io_handler(uint8_t opc)
 {
 	return likely(io_handlers[opc].run != NULL) ? &io_handlers[opc] : NULL;
+}
+
+bool nvmf_io_masked(const struct nvmf_transport_opts *opts, uint8_t opc)
+{
+	switch (opc) {
+	case NVME_CMD_COMPARE:
+		return opts->masked_oncs & NVME_ONCS_COMPARE;
+	case NVME_CMD_DSM:
+		return opts->masked_oncs & NVME_ONCS_DSM;
+	case NVME_CMD_WRITE_ZEROES:
+		return opts->masked_oncs & NVME_ONCS_WRITE_ZEROES;
+	case NVME_CMD_COPY:
+		return opts->masked_oncs & NVME_ONCS_COPY;
+	case NVME_CMD_RESV_REGISTER:
+	case NVME_CMD_RESV_REPORT:
+	case NVME_CMD_RESV_ACQUIRE:
+	case NVME_CMD_RESV_RELEASE:
+		return opts->masked_oncs & NVME_ONCS_RESERVATIONS;
+	default:
+		return false;
+	}
 }

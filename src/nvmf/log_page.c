@@ -181,7 +181,8 @@ static void make_effects(struct nvmf_req *req, const struct nvmf_subsystem *s, s
 		    (opc != NVME_ADMIN_GET_LBA_STATUS || s->knows_bad))
 			log->acs[opc] = le32_of(NVME_CMD_EFFECTS_CSUPP | h->effects);
 		h = nvmf_io_handler((uint8_t)opc);
-		if (has(h, discovery) && io_possible(s, (uint8_t)opc))
+		if (has(h, discovery) && io_possible(s, (uint8_t)opc) &&
+		    !nvmf_io_masked(&req->qpair->transport->opts, (uint8_t)opc))
 			log->iocs[opc] = le32_of(NVME_CMD_EFFECTS_CSUPP | NVME_SCOPE_NS | h->effects);
 	}
 	log->acs[NVME_ADMIN_FABRICS] = le32_of(NVME_CMD_EFFECTS_CSUPP | NVME_SCOPE_CTRL);

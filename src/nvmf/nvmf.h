@@ -44,6 +44,8 @@ struct nvmf_subsystem_opts {
 	bool enable_nssr;                               /* hosts may reset all controllers of it */
 	uint32_t max_namespaces;                        /* 0: 32 */
 	uint16_t min_cntlid, max_cntlid;                /* 0: 1, 0xffef */
+	uint8_t wzsl;                                   /* 0: as much as we can */
+	uint32_t dmrsl;
 	const char *admin_label;                        /* of the extended discovery log; NULL: none */
 	bool discovery;                                 /* a discovery service under a name of its own */
 };

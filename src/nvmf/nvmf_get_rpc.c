@@ -159,8 +159,8 @@ static void show_subsystem(struct json_object *array, const struct nvmf_subsyste
 	json_add_u64(o, "min_cntlid", s->min_cntlid);
 	json_add_u64(o, "max_cntlid", s->max_cntlid);
 	json_add_bool(o, "passthrough", false);
-	json_add_u64(o, "dmrsl", 0); /* no limit but the namespace, as Identify says too */
-	json_add_u64(o, "wzsl", 0);
+	json_add_u64(o, "dmrsl", s->dmrsl);
+	json_add_u64(o, "wzsl", s->wzsl);
 	list = json_add_array(o, "namespaces");
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
@@ -327,6 +327,9 @@ static void add_transport_opts(struct json_object *o, const struct nvmf_transpor
 	json_add_u64(o, "abort_timeout_sec", opts->abort_timeout_sec);
 	json_add_u64(o, "ack_timeout", opts->ack_timeout_ms);
 	json_add_u64(o, "data_timeout_ms", opts->data_timeout_ms);
+	json_add_u64(o, "kas", nvmf_kas(opts));
+	json_add_u64(o, "min_kato", max_u32(opts->min_kato_ms, nvmf_kas(opts) * 100u));
+	nvmf_rpc_add_masks(o, opts);
 	if (tr->ops->trtype != NVMF_TRTYPE_RDMA) {
 		json_add_bool(o, "c2h_success", opts->c2h_success);
 		json_add_u64(o, "sock_priority", opts->sock_priority);
@@ -350,8 +353,6 @@ static void show_transport(struct json_object *o, const struct nvmf_transport *t
 	if (tr->ops->trtype != NVMF_TRTYPE_RDMA)
 		json_add_u64(o, "data_wr_pool_size", 0);
 	json_add_bool(o, "disable_command_passthru", true);
-	json_add_u64(o, "kas", NVMF_KAS_MS / 100);
-	json_add_u64(o, "min_kato", NVMF_KAS_MS); /* a shorter timeout is rounded up to it */
 }
 
 struct get_transports {
@@ -564,8 +565,11 @@ static void save_subsystem(void *arg, struct json_object *array)
 		json_add_bool(p, "allow_any_host", s->allow_any_host);
 		json_add_text(p, "serial_number", s->serial);
 		json_add_text(p, "model_number", s->model);
-		if (!s->discovery)
+		if (!s->discovery) {
 			json_add_u64(p, "max_namespaces", s->ns_max);
+			json_add_u64(p, "dmrsl", s->dmrsl);
+			json_add_u64(p, "wzsl", s->wzsl);
+		}
 		json_add_u64(p, "min_cntlid", s->min_cntlid);
 		json_add_u64(p, "max_cntlid", s->max_cntlid);
 		json_add_bool(p, "ana_reporting", s->ana_reporting);

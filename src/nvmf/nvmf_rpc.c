@@ -165,9 +165,52 @@ static void handle_set_crdt(struct rpc_call *call, void *args)
 	rpc_reply_true(call);
 }
 
+/* --- targets: there is one ------------------------------------------------------------------------ */
+
+struct target_args {
+	char *name, *discovery_filter, *dup_host_policy;
+	uint32_t max_subsystems;
+};
+
+static const struct rpc_param create_target_params[] = {
+	RPC_PARAM(struct target_args, name, .required = true, .doc = "Name of the target."),
+	RPC_PARAM(struct target_args, max_subsystems, .doc = "See nvmf_set_max_subsystems."),
+	RPC_PARAM(struct target_args, discovery_filter, .doc = "See nvmf_set_config."),
+	RPC_PARAM(struct target_args, dup_host_policy, .doc = "See nvmf_set_config."),
+};
+static const struct rpc_param delete_target_params[] = {
+	RPC_PARAM(struct target_args, name, .required = true, .doc = "Name of the target."),
+};
+
+static void handle_create_target(struct rpc_call *call, void *args)
+{
+	const struct target_args *a = args;
+
+	if (!strcmp(a->name, TGT_NAME))
+		rpc_reply_error(call, -EEXIST, "name: target '" TGT_NAME "' exists already, as long as the daemon runs");
+	else
+		rpc_reply_error(call, -ENOTSUP, "name: there is one target, '" TGT_NAME "', in a daemon; start another daemon "
+		                "for '%.64s'", a->name);
+}
+
+static void handle_delete_target(struct rpc_call *call, void *args)
+{
+	const struct target_args *a = args;
+
+	if (!strcmp(a->name, TGT_NAME))
+		rpc_reply_error(call, -EBUSY, "name: target '" TGT_NAME "' is there as long as the daemon runs; "
+		                "nvmf_delete_subsystem and nvmf_delete_transport empty it");
+	else
+		rpc_reply_error(call, -ENOENT, "name: there is no target '%.64s'; there is '" TGT_NAME "'", a->name);
+}
+
 /* --- the table ----------------------------------------------------------------------------------- */
 
 static const struct rpc_method methods[] = {
+	RPC_METHOD("nvmf_create_target", struct target_args, create_target_params, handle_create_target,
+	           .flags = RPC_RUNTIME, .returns = "an error", .doc = "Refused: there is one target."),
+	RPC_METHOD("nvmf_delete_target", struct target_args, delete_target_params, handle_delete_target,
+	           .flags = RPC_RUNTIME, .returns = "an error", .doc = "Refused: there is one target."),
 	RPC_METHOD("nvmf_set_max_subsystems", struct max_subsystems, max_subsystems_params, handle_set_max_subsystems,
 	           .flags = RPC_STARTUP, .returns = "true", .doc = "Bound the number of subsystems."),
 	RPC_METHOD("nvmf_set_config", struct set_config, set_config_params, handle_set_config,

@@ -54,6 +54,7 @@ void nvmf_rpc_save_policies(const struct nvmf_target *t, struct json_object *par
 bool nvmf_rpc_parse_address(struct rpc_call *call, const char *field, const struct listen_address_args *a,
                             struct net_addr *ret);
 extern const struct rpc_param nvmf_rpc_address_params[4];
+void nvmf_rpc_add_masks(struct json_object *o, const struct nvmf_transport_opts *opts);
 void nvmf_save(void *ctx, struct rpc_save *save);
 void nvmf_save_ns(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
 /* Only one target exists. False: answered. */

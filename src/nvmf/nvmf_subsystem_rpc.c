@@ -4,7 +4,8 @@
 
 struct create_subsystem {
 	char *nqn, *tgt_name, *serial_number, *model_number, *admin_label, *subtype;
-	uint32_t max_namespaces;
+	uint32_t max_namespaces, dmrsl;
+	uint8_t wzsl;
 	uint16_t min_cntlid, max_cntlid;
 	bool allow_any_host, ana_reporting, passthrough, enable_nssr;
 };
@@ -24,10 +25,11 @@ static const struct rpc_param create_subsystem_params[] = {
 	P(max_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "65519", .doc = "Largest controller id."),
 	P(admin_label, .doc = "4 to 256 printable characters that the extended discovery log tells of it."),
 	P(subtype, .choices = subtypes, .doc = "Discovery: a discovery service under a name of its own; else NVMe."),
+	P(dmrsl, .unit = "blocks", .doc = "What a range of Dataset Management deallocates at most; 0: no limit."),
+	P(wzsl, .doc = "2 to this many 4 KiB are what a Write Zeroes may zero; 0: as much as there can be, which is 13."),
 	P(passthrough, .doc = "Not supported; must be false."),
 	P(enable_nssr, .doc = "Let any of its hosts reset all of its controllers (NVM Subsystem Reset)."),
 #undef P
-	RPC_IGNORED("dmrsl"), RPC_IGNORED("wzsl"),
 };
 
 static void handle_create_subsystem(struct rpc_call *call, void *args)
@@ -37,6 +39,7 @@ static void handle_create_subsystem(struct rpc_call *call, void *args)
 		.nqn = a->nqn, .serial_number = a->serial_number, .model_number = a->model_number,
 		.allow_any_host = a->allow_any_host, .ana_reporting = a->ana_reporting, .enable_nssr = a->enable_nssr,
 		.max_namespaces = a->max_namespaces, .min_cntlid = a->min_cntlid, .max_cntlid = a->max_cntlid,
+		.dmrsl = a->dmrsl, .wzsl = a->wzsl,
 		.admin_label = a->admin_label, .discovery = a->subtype && !strcmp(a->subtype, subtypes[1]),
 	};
 

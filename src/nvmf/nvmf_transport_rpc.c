@@ -10,6 +10,9 @@ struct create_transport {
 	uint32_t in_capsule_data_size, max_io_size, io_unit_size, max_aq_depth, abort_timeout_sec, ack_timeout;
 	uint32_t sock_priority, data_timeout_ms;
 	uint32_t max_srq_depth, num_cqe, acceptor_backlog, data_wr_pool_size;
+	uint32_t min_kato;
+	uint16_t kas;
+	struct rpc_texts masked_oncs, masked_fuses;
 	bool c2h_success, dif_insert_or_strip, no_srq, no_wr_batching;
 };
 
@@ -50,7 +53,14 @@ static const struct rpc_param create_transport_params[] = {
 	RPC_IGNORED("control_msg_num"),
 	RPC_IGNORED("disable_mappable_bar0"), RPC_IGNORED("disable_adaptive_irq"), RPC_IGNORED("disable_shadow_doorbells"),
 	RPC_IGNORED("acceptor_poll_rate"), RPC_IGNORED("disable_command_passthru"),
-	RPC_IGNORED("kas"), RPC_IGNORED("min_kato"), RPC_IGNORED("masked_oncs"), RPC_IGNORED("masked_fuses"),
+	RPC_PARAM(struct create_transport, kas, .min = 1, .fallback = "10", .unit = "100 ms",
+	          .doc = "In which steps keep-alive timeouts are counted (KAS)."),
+	RPC_PARAM(struct create_transport, min_kato, .fallback = "0", .unit = "ms",
+	          .doc = "A shorter keep-alive timeout is made as long."),
+	RPC_PARAM(struct create_transport, masked_oncs,
+	          .doc = "Commands that are refused, and not offered: nvmcmps, nvmdsmsv, nvmwzsv, reservs, nvmcpys."),
+	RPC_PARAM(struct create_transport, masked_fuses,
+	          .doc = "Fused pairs that are refused, and not offered: fcws."),
 };
 
 static const struct nvmf_transport_ops *transport_named(const struct nvmf_target *t, const char *name)
@@ -58,11 +68,55 @@ static const struct nvmf_transport_ops *transport_named(const struct nvmf_target
 	return strcasecmp(nvmf_tcp_ops.name, name) ? nvmf_offered_transport(t, name) : &nvmf_tcp_ops;
 }
 
+static const struct mask {
+	const char *name;
+	uint16_t bit;
+} oncs_masks[] = {
+	{ "nvmcmps", NVME_ONCS_COMPARE }, { "nvmdsmsv", NVME_ONCS_DSM }, { "nvmwzsv", NVME_ONCS_WRITE_ZEROES },
+	{ "reservs", NVME_ONCS_RESERVATIONS }, { "nvmcpys", NVME_ONCS_COPY }, { NULL, 0 },
+}, fuses_masks[] = {
+	{ "fcws", NVME_FUSES_COMPARE_AND_WRITE }, { NULL, 0 },
+};
+
+/* False: answered. */
+static bool parse_mask(struct rpc_call *call, const char *param, const struct rpc_texts *names,
+                       const struct mask *masks, uint16_t *ret)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		const struct mask *m = masks;
+
+		while (m->name && strcmp(m->name, names->at[i]))
+			m++;
+		if (!m->name) {
+			rpc_reply_error(call, ERR_BAD_PARAM, "%s: there is no '%.64s'; see the method's help for those that exist",
+			                param, names->at[i]);
+			return false;
+		}
+		*ret |= m->bit;
+	}
+	return true;
+}
+
+static void add_mask(struct json_object *o, const char *param, const struct mask *masks, uint16_t bits)
+{
+	struct json_object *list = bits ? json_add_array(o, param) : NULL;
+
+	for (const struct mask *m = masks; m->name; m++)
+		if (bits & m->bit)
+			json_object_array_add(list, json_object_new_string(m->name));
+}
+
+void nvmf_rpc_add_masks(struct json_object *o, const struct nvmf_transport_opts *opts)
+{
+	add_mask(o, "masked_oncs", oncs_masks, opts->masked_oncs);
+	add_mask(o, "masked_fuses", fuses_masks, opts->masked_fuses);
+}
+
 static void handle_create_transport(struct rpc_call *call, void *args)
 {
 	struct create_transport *a = args;
 	const struct nvmf_transport_ops *ops = transport_named(rpc_ctx(call), a->trtype);
-	const struct nvmf_transport_opts opts = {
+	struct nvmf_transport_opts opts = {
 		.max_queue_depth = a->max_queue_depth, .max_io_qpairs_per_ctrlr = a->max_io_qpairs_per_ctrlr,
 		.in_capsule_data_size = a->in_capsule_data_size, .max_io_size = a->max_io_size,
 		.io_unit_size = a->io_unit_size, .max_aq_depth = a->max_aq_depth, .abort_timeout_sec = a->abort_timeout_sec,
@@ -70,10 +124,12 @@ static void handle_create_transport(struct rpc_call *call, void *args)
 		.dif_insert_or_strip = a->dif_insert_or_strip, .data_timeout_ms = a->data_timeout_ms,
 		.sock_priority = a->sock_priority, .max_srq_depth = a->max_srq_depth, .num_cqe = a->num_cqe,
 		.acceptor_backlog = a->acceptor_backlog, .data_wr_pool_size = a->data_wr_pool_size, .no_srq = a->no_srq,
-		.no_wr_batching = a->no_wr_batching,
+		.no_wr_batching = a->no_wr_batching, .kas = a->kas, .min_kato_ms = a->min_kato,
 	};
 
-	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+	if (!nvmf_rpc_target_ok(call, a->tgt_name) ||
+	    !parse_mask(call, "masked_oncs", &a->masked_oncs, oncs_masks, &opts.masked_oncs) ||
+	    !parse_mask(call, "masked_fuses", &a->masked_fuses, fuses_masks, &opts.masked_fuses))
 		return;
 	if (!ops)
 		rpc_reply_error(call, ERR_BAD_PARAM, "trtype: there is no transport '%s' here; TCP and RDMA are two",

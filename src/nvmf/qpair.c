@@ -22,6 +22,7 @@ void nvmf_qpair_init(struct nvmf_qpair *qp, struct nvmf_transport *tr)
 	qp->nc = nvmf_core_here(tr->target);
 	qp->data_len_max = 1u << (31 - __builtin_clz(max_u32(len_max, MEM_SMALL_BYTES)));
 	qp->last_seen = &qp->last_seen_unconnected;
+	qp->masked = tr->opts.masked_oncs != 0;
 	list_init(&qp->executing);
 	list_add_tail(&qp->nc->qpairs, &qp->link);
 	qp->counted = true;
@@ -52,7 +53,11 @@ static const struct nvmf_handler *find_handler(struct nvmf_req *req)
 
 	if (opc == NVME_ADMIN_FABRICS)
 		return nvmf_fabrics_handler(req->cmd.fctype);
-	return req->qpair->qid ? nvmf_io_handler(opc) : nvmf_admin_handler(opc);
+	if (!req->qpair->qid)
+		return nvmf_admin_handler(opc);
+	if (unlikely(req->qpair->masked) && nvmf_io_masked(&req->qpair->transport->opts, opc))
+		return NULL;
+	return nvmf_io_handler(opc);
 }
 
 static bool parse_slow_checks(struct nvmf_req *req, const struct nvmf_handler *h)

@@ -387,6 +387,12 @@ void nvmf_ctrlr_end(struct nvmf_ctrlr *c);                                 /* th
 void nvmf_ctrlr_move(struct nvmf_ctrlr *c, bool leaving);                  /* before and after its queue moves */
 bool nvmf_ctrlr_set_cc(struct nvmf_ctrlr *c, uint32_t cc);                 /* false: not a value CC can have */
 void nvmf_ctrlr_set_kato(struct nvmf_ctrlr *c, uint32_t kato_ms);
+/* As long as a transport counts it; 0: none. */
+uint32_t nvmf_kato_of(const struct nvmf_transport_opts *opts, uint32_t kato_ms);
+static inline uint16_t nvmf_kas(const struct nvmf_transport_opts *opts)
+{
+	return opts->kas ? opts->kas : NVMF_KAS_MS / 100;
+}
 void nvmf_ctrlr_look(struct nvmf_ctrlr *c);                                /* NVMF_MAIL_CONFIG */
 void nvmf_ctrlr_reset_done(struct msg *m);
 void nvmf_ctrlr_replaced(struct msg *m);
@@ -544,6 +550,7 @@ struct nvmf_handler {
 
 const struct nvmf_handler *nvmf_admin_handler(uint8_t opc);   /* NULL: no such command */
 const struct nvmf_handler *nvmf_io_handler(uint8_t opc);
+bool nvmf_io_masked(const struct nvmf_transport_opts *opts, uint8_t opc);      /* refused by masked_oncs */
 const struct nvmf_handler *nvmf_fabrics_handler(uint8_t fctype);
 
 /* Say what a command moves; parse functions end with it. */

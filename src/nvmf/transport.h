@@ -108,6 +108,7 @@ struct nvmf_qpair {
 	uint16_t size_max;            /* more than the transport made room for is refused; 0: as its options say */
 	uint16_t sqhd;
 	bool connected, closing, flow_control_off;
+	bool masked;                  /* some commands are refused: masked_oncs */
 	bool served;                  /* connected, and authenticated where its host has to be: commands pass */
 	bool connecting;              /* the control reactor decides on its Connect */
 	struct list executing;        /* requests in the target's hands */
@@ -155,6 +156,9 @@ struct nvmf_transport_opts {
 	bool dif_insert_or_strip;
 	uint32_t data_timeout_ms;          /* a host silent after R2T, or deaf, loses its connection: default 30000 */
 	uint32_t sock_priority;
+	uint16_t kas;                      /* granularity of keep-alive, 100 ms; 0: 10 */
+	uint32_t min_kato_ms;              /* a shorter keep-alive timeout is made as long */
+	uint16_t masked_oncs, masked_fuses; /* bits of Identify's fields: what is refused though it could be done */
 	/* RDMA */
 	uint32_t max_srq_depth;            /* entries of a shared receive queue; 0: 4096 */
 	uint32_t num_cqe;                  /* entries a completion queue begins with, without shared receives; 0: 4096 */

@@ -138,3 +138,19 @@ def test_many_namespaces_of_many_hosts(daemon):
             assert active(host) == mine
             for other in range(len(hosts)):
                 assert (read_status(host, 60 + 3 * other) == OK) == (60 + 3 * other in mine)
+
+
+def test_a_hidden_namespace_returns_hidden(daemon):
+    """A disk that went and came again would be seen by all, or by none."""
+    served = daemon.serve(daemon.malloc("disk0", mib=1))
+    base = {"name": "base", "num_blocks": 2048, "block_size": 512, "uuid": "0d3c9c8e-7d2b-4c46-9a54-0a8c7f2b9f01"}
+    daemon.rpc("bdev_malloc_create", **base)
+    daemon.rpc("bdev_passthru_create", base_bdev_name="base", name="pass0", uuid=base["uuid"][:-1] + "2")
+    daemon.rpc("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "pass0", "no_auto_visible": True})
+    show(daemon, HOST_A)
+    with Host(served.port, NQN, hostnqn=HOST_A) as a, Host(served.port, NQN, hostnqn=HOST_B) as b:
+        daemon.rpc("bdev_malloc_delete", name="base")
+        wait_until(lambda: active(a) == [1], "the namespace to be gone")
+        daemon.rpc("bdev_malloc_create", **base)
+        wait_until(lambda: active(a) == [1, 2], "the namespace to be back")
+        assert read_status(a, 2) == OK and active(b) == [1] and read_status(b, 2) == INVALID_NAMESPACE
