@@ -56,6 +56,9 @@ struct fabric_auth_opts {
 	uint32_t hashes, groups;       /* permitted: 1 << enum nvmf_dhchap_hash, _group */
 	const char *host_nqn, *subsystem_nqn; /* the owner's, as long as the machine lives */
 	bool mutual;                   /* host: the controller has to prove itself too */
+	uint8_t concat;                /* controller: enum nvmf_auth_sc that the host may ask for, and that generates a key
+	                                * of TLS; 0: none. `only`: it has to */
+	bool only;
 	uint16_t t_id;                 /* host: of the transaction */
 };
 
@@ -83,6 +86,8 @@ struct fabric_auth_ctrlr {
 	struct machine m;
 	struct fabric_auth_common c;
 	bool mutual;                   /* the host asked for a proof */
+	uint8_t sc_c;                  /* what it asked for */
+	uint8_t psk[FABRIC_AUTH_HASH_MAX]; /* generated; hash_len bytes, once it is completed */
 };
 
 void fabric_auth_ctrlr_init(struct fabric_auth_ctrlr *a, const struct fabric_auth_opts *opts);

@@ -131,6 +131,18 @@ bool fabric_auth_respond(const struct fabric_auth_proof *p, const struct fabric_
 	return hmac_end(ctx, ret_response, hashes[p->hash].len);
 }
 
+bool fabric_auth_generate(uint8_t hash, const uint8_t *session, const uint8_t *c1, const uint8_t *c2, uint8_t *ret_psk)
+{
+	uint32_t len = hashes[hash].len;
+	EVP_MAC_CTX *ctx = hmac_begin(hash, session, len);
+
+	if (!ctx)
+		return false;
+	EVP_MAC_update(ctx, c1, len);
+	EVP_MAC_update(ctx, c2, len);
+	return hmac_end(ctx, ret_psk, len);
+}
+
 /* --- Diffie and Hellman ------------------------------------------------------------------------------------------ */
 
 struct fabric_auth_dh {

@@ -51,5 +51,7 @@ struct fabric_auth_proof {
 	const char *host_nqn, *subsystem_nqn;
 };
 bool fabric_auth_respond(const struct fabric_auth_proof *p, const struct fabric_auth_key *key, uint8_t *ret_response);
+/* The generated PSK of secure channel concatenation, HMAC(H(g^xy), C1 || C2): fabric_auth_hash_len() bytes. */
+bool fabric_auth_generate(uint8_t hash, const uint8_t *session, const uint8_t *c1, const uint8_t *c2, uint8_t *ret_psk);
 
 #endif

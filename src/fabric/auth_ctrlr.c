@@ -23,6 +23,7 @@ void fabric_auth_ctrlr_init(struct fabric_auth_ctrlr *a, const struct fabric_aut
 void fabric_auth_ctrlr_fini(struct fabric_auth_ctrlr *a)
 {
 	fabric_auth_wipe(&a->c);
+	OPENSSL_cleanse(a->psk, sizeof(a->psk));
 }
 
 const char *fabric_auth_ctrlr_state_name(uint8_t state)
@@ -105,13 +106,17 @@ static bool nothing_in_common(struct fabric_auth_ctrlr *a, const char *what, uin
 static bool take_negotiate(struct fabric_auth_ctrlr *a, const struct nvmf_auth_negotiate *m, uint32_t len)
 {
 	const struct nvmf_auth_descriptor *d;
-	uint32_t hashes, groups;
+	uint32_t hashes, groups, our_hashes, our_groups;
 
 	a->c.t_id = le16_get(m->h.t_id);
 	if (len < sizeof(*m) || len != sizeof(*m) + m->napd * sizeof(*d))
 		return FAIL(a, INCORRECT_PAYLOAD, "the host's negotiate message of %u bytes is cut or too long", len);
-	if (m->sc_c)
+	if (m->sc_c && m->sc_c != a->c.opts.concat)
 		return FAIL(a, SCC_MISMATCH, "the host asks for a secure channel (%u), which is not offered here", m->sc_c);
+	if (!m->sc_c && a->c.opts.only)
+		return FAIL(a, SCC_MISMATCH, "the host asks for no secure channel (nvme connect --concat), without which it "
+		            "may not go on here");
+	a->sc_c = m->sc_c;
 	d = find_dhchap(m);
 	if (!d)
 		return FAIL(a, PROTOCOL_UNUSABLE, "the host offers no DH-HMAC-CHAP");
@@ -120,14 +125,16 @@ static bool take_negotiate(struct fabric_auth_ctrlr *a, const struct nvmf_auth_n
 		            d->dhlen);
 	hashes = set_of(d->hash_ids, d->halen);
 	groups = set_of(d->dhg_ids, d->dhlen);
-	if (!(hashes & a->c.opts.hashes))
-		return nothing_in_common(a, "hash", NVMF_AUTH_EXPL_HASH_UNUSABLE, hashes, a->c.opts.hashes,
-		                         fabric_auth_hash_name);
-	if (!(groups & a->c.opts.groups))
-		return nothing_in_common(a, "Diffie-Hellman group", NVMF_AUTH_EXPL_DHGROUP_UNUSABLE, groups,
-		                         a->c.opts.groups, fabric_auth_group_name);
-	a->c.hash = strongest(hashes & a->c.opts.hashes);
-	a->c.group = strongest(groups & a->c.opts.groups);
+	/* No cipher suite of TLS 1.3 goes with SHA-512, and without a group there is no secret to make a key of. */
+	our_hashes = a->c.opts.hashes & ~(m->sc_c ? 1u << NVMF_HASH_SHA512 : 0);
+	our_groups = a->c.opts.groups & ~(m->sc_c ? 1u << NVMF_DH_NULL : 0);
+	if (!(hashes & our_hashes))
+		return nothing_in_common(a, "hash", NVMF_AUTH_EXPL_HASH_UNUSABLE, hashes, our_hashes, fabric_auth_hash_name);
+	if (!(groups & our_groups))
+		return nothing_in_common(a, "Diffie-Hellman group", NVMF_AUTH_EXPL_DHGROUP_UNUSABLE, groups, our_groups,
+		                         fabric_auth_group_name);
+	a->c.hash = strongest(hashes & our_hashes);
+	a->c.group = strongest(groups & our_groups);
 	a->c.hash_len = (uint8_t)fabric_auth_hash_len(a->c.hash);
 	a->c.seqnum = fabric_auth_seqnum();
 	core_random(a->c.challenge, a->c.hash_len);
@@ -154,10 +161,11 @@ static bool take_reply(struct fabric_auth_ctrlr *a, const struct nvmf_auth_reply
 	if (le16_get(m->h.t_id) != a->c.t_id)
 		return FAIL(a, INCORRECT_PAYLOAD, "the host's reply is of transaction %u; this is %u", le16_get(m->h.t_id),
 		            a->c.t_id);
-	if (m->cvalid > 1 || (m->cvalid && !le32_get(m->seqnum)))
+	/* Without a sequence number a challenge is for the key alone, and asks for no proof. */
+	if (m->cvalid > 1 || (m->cvalid && !le32_get(m->seqnum) && !a->sc_c) || (!m->cvalid && a->sc_c))
 		return FAIL(a, INCORRECT_PAYLOAD, "the host's reply has CVALID %u with sequence number %u", m->cvalid,
 		            le32_get(m->seqnum));
-	a->mutual = m->cvalid;
+	a->mutual = m->cvalid && le32_get(m->seqnum);
 	a->c.peer_seqnum = le32_get(m->seqnum);
 	a->c.peer_len = (uint16_t)dhvlen;
 	memcpy(a->c.peer_response, m->rval, hl);
@@ -209,6 +217,17 @@ static bool host_could_have(const struct fabric_auth_ctrlr *a, const struct fabr
 	return same;
 }
 
+/* Linux's host from 6.15 to 6.17 says which kind of channel it wants and signs 0: what it says then can be changed on
+ * the way, to no more than that a key is made here which nobody has. */
+static bool host_knows(const struct fabric_auth_ctrlr *a, const struct fabric_auth_proof *p,
+                       const struct fabric_auth_key *key)
+{
+	struct fabric_auth_proof without = *p;
+
+	without.sc_c = 0;
+	return host_could_have(a, p, key) || (p->sc_c && host_could_have(a, &without, key));
+}
+
 /* Whoever mixed up two keys, or how one is transformed, is told so; what is tried here are keys that we have. */
 static void say_what_differs(struct fabric_auth_ctrlr *a, const struct fabric_auth_proof *p,
                              const struct fabric_auth_key *key, const struct fabric_auth_key *ctrlr_key)
@@ -235,6 +254,7 @@ static void check_reply(struct fabric_auth_ctrlr *a, const struct fabric_auth_ke
 
 	p.challenge = a->c.challenge;
 	p.seqnum = a->c.seqnum;
+	p.sc_c = a->sc_c; /* our own proof has 0 there */
 	ours.controller = true;
 	ours.challenge = a->c.peer_challenge;
 	ours.seqnum = a->c.peer_seqnum;
@@ -243,7 +263,7 @@ static void check_reply(struct fabric_auth_ctrlr *a, const struct fabric_auth_ke
 	else if (grouped && !fabric_auth_dh_meet(a->c.dh, a->c.hash, a->c.peer, a->c.peer_len, session))
 		fabric_auth_blame(&a->c, NVMF_AUTH_EXPL_INCORRECT_PAYLOAD, "the host's DH value is none of group %s",
 		                  fabric_auth_group_name(a->c.group));
-	else if (!host_could_have(a, &p, key))
+	else if (!host_knows(a, &p, key))
 		say_what_differs(a, &p, key, ctrlr_key);
 	else if (a->mutual && !CRYPTO_memcmp(a->c.challenge, a->c.peer_challenge, a->c.hash_len))
 		fabric_auth_blame(&a->c, NVMF_AUTH_EXPL_FAILED, "the host's challenge is our own, sent back");
@@ -251,6 +271,8 @@ static void check_reply(struct fabric_auth_ctrlr *a, const struct fabric_auth_ke
 		fabric_auth_blame(&a->c, NVMF_AUTH_EXPL_FAILED, "the host asks for a proof, and there is no controller key "
 		                  "(dhchap_ctrlr_key) here for this host");
 	else if (a->mutual && !fabric_auth_respond(&ours, ctrlr_key, a->c.response))
+		fabric_auth_blame(&a->c, NVMF_AUTH_EXPL_FAILED, "OpenSSL failed to hash");
+	else if (a->sc_c && !fabric_auth_generate(a->c.hash, session, a->c.challenge, a->c.peer_challenge, a->psk))
 		fabric_auth_blame(&a->c, NVMF_AUTH_EXPL_FAILED, "OpenSSL failed to hash");
 	OPENSSL_cleanse(session, sizeof(session));
 	machine_goto(&a->m, a->c.failure ? FABRIC_AUTH_CTRLR_FAILURE1 : FABRIC_AUTH_CTRLR_SUCCESS1);

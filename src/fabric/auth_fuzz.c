@@ -2,8 +2,9 @@
 /* auth_fuzz.c: any messages, in any order, to either end of DH-HMAC-CHAP, and any text as a secret: nothing is read
  * that was not sent, nobody is let in, and what is given fits.
  *
- * Byte 0 chooses: the end, whether both prove themselves. Then messages: two bytes of length, that many bytes; a
- * length from f000h on fetches one instead, into a buffer of its lower bits.
+ * Byte 0 chooses: the end, whether both prove themselves, whether a key of TLS may, or has to, come of it. Then
+ * messages: two bytes of length, that many bytes; a length from f000h on fetches one instead, into a buffer of its
+ * lower bits.
  */
 #include "base/text.h"
 #include "fabric/auth.h"
@@ -81,6 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	o.mutual = data[0] & 2;
+	o.concat = data[0] & 4 ? NVMF_AUTH_NEW_TLS_PSK : NVMF_AUTH_NO_SC;
+	o.only = data[0] & 8;
 	fabric_auth_ctrlr_init(&c, &o);
 	fabric_auth_host_init(&h, &o);
 	for (const uint8_t *at = data + 1; end - at >= 2;) {

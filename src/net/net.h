@@ -92,6 +92,8 @@ void sock_shutdown_send(struct sock *s);
 /* Bytes received (0: the peer ended), or -EAGAIN, -ECONNRESET, ... */
 ssize_t sock_recv(struct sock *s, void *buf, size_t len);
 ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count);
+/* The same, of a plain socket, and the bytes stay to be received: who decides by them who is to receive them. */
+ssize_t sock_peek(struct sock *s, void *buf, size_t len);
 /* Bytes taken, maybe fewer than given, or -EAGAIN, -EPIPE, ... At most SOCK_IOV_MAX iovecs. */
 #define SOCK_IOV_MAX 1024
 ssize_t sock_send(struct sock *s, const struct iovec *iov, int count);

@@ -12,6 +12,7 @@
 
 #include "fabric/auth.h"
 #include "keyring/keyring.h"
+#include "net/tls.h"
 #include "nvmf/target.h"
 
 #define NVMF_AUTH_MS 30000u        /* for one authentication, from its first message or from Connect on */
@@ -77,7 +78,8 @@ static void begin(struct nvmf_auth *auth)
 
 	fabric_auth_ctrlr_fini(&auth->a);
 	fabric_auth_ctrlr_init(&auth->a, &(struct fabric_auth_opts){ .hashes = t->auth_hashes, .groups = t->auth_groups,
-	                       .host_nqn = auth->qp->ctrlr->who.name, .subsystem_nqn = auth->qp->ctrlr->nqn });
+	                       .host_nqn = auth->qp->ctrlr->who.name, .subsystem_nqn = auth->qp->ctrlr->nqn,
+	                       .concat = auth->qp->concat, .only = auth->qp->concat_only });
 	auth->told = auth->ending = false;
 	auth->err = (struct err){ 0 };
 	arm(auth, NVMF_AUTH_MS);
@@ -233,6 +235,17 @@ static void serve(struct nvmf_qpair *qp)
 		nvmf_ctrlr_arrived(qp->ctrlr);
 }
 
+/* Before the host can come back with it: what it waits for has not been sent yet. */
+static void keep_psk(const struct nvmf_auth *auth)
+{
+	struct tls_psk psk = { .hash = auth->a.c.hash == NVMF_HASH_SHA384 ? TLS_SHA384 : TLS_SHA256,
+		.len = auth->a.c.hash_len };
+
+	memcpy(psk.key, auth->a.psk, psk.len);
+	nvmf_tls_keep(auth->qp->target, auth->qp->ctrlr->who.name, auth->qp->ctrlr->nqn, &psk);
+	OPENSSL_cleanse(&psk, sizeof(psk));
+}
+
 static void after_message(struct nvmf_auth *auth)
 {
 	struct nvmf_qpair *qp = auth->qp;
@@ -248,10 +261,12 @@ static void after_message(struct nvmf_auth *auth)
 	if (auth->a.m.state != FABRIC_AUTH_CTRLR_COMPLETED || !auth->due_ns)
 		return;
 	disarm(auth);
+	if (auth->a.sc_c)
+		keep_psk(auth);
 	serve(qp);
-	log_info("host %s, subsystem %s, queue %u: authenticated %s by %s, %s", qp->ctrlr->who.name, qp->ctrlr->nqn,
+	log_info("host %s, subsystem %s, queue %u: authenticated %s by %s, %s%s", qp->ctrlr->who.name, qp->ctrlr->nqn,
 	         qp->qid, auth->a.mutual ? "both ways" : "one way", fabric_auth_hash_name(c->hash),
-	         fabric_auth_group_name(c->group));
+	         fabric_auth_group_name(c->group), auth->a.sc_c ? "; that made a key of TLS" : "");
 	nvmf_auth_free(qp); /* thousands of queues: what is proved needs no room */
 }
 

@@ -41,7 +41,7 @@ struct nvmf_work {
 	struct nvmf_transport_opts tr_opts;
 	struct keyring_key *key, *ctrlr_key, *psk; /* of a host; references */
 	bool set_key, set_ctrlr_key;
-	bool allow, secure;
+	bool allow, secure, concat;
 	uint8_t ana;
 	uint32_t group, transition_s;     /* ANA */
 	uint64_t since;                   /* the change that began a transition */

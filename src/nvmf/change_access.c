@@ -164,7 +164,7 @@ static struct nvmf_transport *find_transport(struct nvmf_work *w, struct err *e)
 
 static int build_add_listener(struct nvmf_work *w, struct err *e)
 {
-	struct nvmf_listener l = { .addr = w->addr, .secure = w->secure };
+	struct nvmf_listener l = { .addr = w->addr, .secure = w->secure, .concat = w->concat };
 	struct nvmf_subsystem *s;
 	int at;
 
@@ -172,11 +172,12 @@ static int build_add_listener(struct nvmf_work *w, struct err *e)
 	if (!l.transport || !(s = nvmf_work_edit(w, e)))
 		return e->code;
 	at = nvmf_subsystem_listener_at(s, l.transport, &l.addr);
-	if (at >= 0 && s->listeners[at].secure == l.secure)
+	if (at >= 0 && s->listeners[at].secure == l.secure && s->listeners[at].concat == l.concat)
 		return 0; /* as SPDK: there already is as good as added */
 	if (at >= 0)
-		return err_set(e, -EEXIST, "secure_channel: '%s' listens there %s it already; remove that listener first",
-		               w->nqn, l.secure ? "without" : "with");
+		return err_set(e, -EEXIST, "%s: '%s' listens there %s it already; remove that listener first",
+		               s->listeners[at].secure == l.secure ? "concatenation" : "secure_channel", w->nqn,
+		               (s->listeners[at].secure == l.secure ? l.concat : l.secure) ? "without" : "with");
 	if (l.secure && !l.transport->ops->listen_secure)
 		return err_set(e, -ENOTSUP, "secure_channel: there is TLS over TCP only, not over %s", l.transport->ops->name);
 	if (l.secure && s->allow_any_host && !s->discovery)
@@ -241,6 +242,7 @@ void nvmf_add_listener_opts(struct nvmf_change *c, const char *nqn, const char *
 	w->build = build_add_listener;
 	w->ana = opts->ana;
 	w->secure = opts->secure;
+	w->concat = opts->concat;
 	listener_work(w, nqn, trtype, addr);
 }
 

@@ -55,7 +55,8 @@ struct nvmf_ana {
 struct nvmf_listener {
 	struct nvmf_transport *transport;
 	struct net_addr addr;
-	bool secure;                           /* TLS: who comes here begins with a handshake */
+	bool secure;                           /* TLS: who comes here begins with a handshake ... */
+	bool concat;                           /* ... or proves itself first, which makes the key it comes back with */
 	struct nvmf_ana *ana;                  /* [ANA group - 1]; owned by the subsystem version */
 };
 

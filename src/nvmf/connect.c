@@ -22,6 +22,8 @@ struct connect {
 	struct nvmf_ctrlr *ctrlr;
 	struct nvmf_seat *seat;
 	bool must_authenticate;
+	uint8_t concat;                   /* of the queue pair */
+	bool concat_only;
 };
 
 static void decide_on_control(struct msg *m);
@@ -51,6 +53,7 @@ void nvmf_connect_run(struct nvmf_req *req)
 	nvmf_iov_read(req, 0, &c->data, sizeof(c->data));
 	qp->transport->ops->qpair_addrs(qp, &c->local, &c->peer);
 	identity = qp->transport->ops->qpair_identity ? qp->transport->ops->qpair_identity(qp, &c->tls_hash) : NULL;
+	c->concat_only = qp->concat_only;
 	if (identity)
 		text_pad(c->identity, sizeof(c->identity), identity, 0);
 	msg_send(core_control(qp->target->core), &c->msg, decide_on_control);
@@ -99,8 +102,12 @@ static uint16_t check_security(struct connect *c, const struct nvmf_subsystem *s
 	char at[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
-	if (way && way->secure && !c->tls_hash)
+	if (c->concat_only ? !way || !way->concat : way && way->secure && !c->tls_hash)
 		err_set(&e, -EACCES, "the listener there is for hosts that come with TLS");
+	else if (c->concat_only && le16_get(c->req->cmd.connect.qid))
+		err_set(&e, -EACCES, "an I/O queue came without TLS to a listener that is for TLS (nvme connect --concat)");
+	else if (c->concat_only && !nvmf_subsystem_wants_proof(s, c->data.hostnqn))
+		err_set(&e, -EACCES, "the host came without TLS, and has no dhchap_key here by which it could get a key");
 	else if (nvmf_tls_allows(s, c->data.hostnqn, c->tls_hash ? c->identity : NULL, &e))
 		return NVME_SC_SUCCESS;
 	if (log_may(&c->qp->target->complaints))
@@ -277,7 +284,10 @@ static void decide_on_control(struct msg *m)
 	log_debug("nvmf: connect of %.*s to queue %u of %.*s: status %03xh", (int)sizeof(c->data.hostnqn), c->data.hostnqn,
 	          le16_get(c->req->cmd.connect.qid), (int)sizeof(c->data.subsysnqn), c->data.subsysnqn, c->status);
 	if (c->seat) {
-		c->must_authenticate = nvmf_subsystem_wants_proof(s, c->data.hostnqn);
+		c->must_authenticate = nvmf_subsystem_wants_proof(s, c->data.hostnqn) &&
+		                       !(c->tls_hash && nvmf_tls_is_generated(c->identity)); /* it has just proved it */
+		c->concat = c->concat_only ? NVMF_AUTH_NEW_TLS_PSK :
+		            c->tls_hash && nvmf_tls_is_generated(c->identity) ? NVMF_AUTH_REPLACE_TLS_PSK : 0;
 		if (!c->must_authenticate)
 			nvmf_ctrlr_arrived(c->ctrlr);
 		c->seat->size = (uint16_t)(le16_get(c->req->cmd.connect.sqsize) + 1);
@@ -325,6 +335,7 @@ static void bind_qpair(struct connect *c)
 		nvmf_ctrlr_begin(ctrlr, qp);
 	}
 	qp->served = !c->must_authenticate;
+	qp->concat = qp->qid ? 0 : c->concat;
 	if (c->must_authenticate)
 		nvmf_auth_require(qp);
 	qp->transport->ops->qpair_sized(qp);
@@ -341,7 +352,8 @@ static void answer_on_core(struct msg *m)
 	if (!status) {
 		bind_qpair(c);
 		req->cpl.cntlid = le16_of(c->ctrlr->cntlid);
-		req->cpl.authreq = le16_of(c->must_authenticate ? NVME_AUTHREQ_ATR : 0);
+		req->cpl.authreq = le16_of((c->must_authenticate ? NVME_AUTHREQ_ATR : 0) |
+		                           (c->concat_only ? NVME_AUTHREQ_ASCR : 0));
 	}
 	free(c);
 	nvmf_req_complete(req, status);

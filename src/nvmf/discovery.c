@@ -43,7 +43,7 @@ static void fill_entry(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uin
 	e->trtype = l->transport->ops->trtype;
 	e->adrfam = adrfam(a);
 	e->subtype = NVMF_SUBTYPE_NVME;
-	e->treq = (l->secure ? NVMF_TREQ_REQUIRED : NVMF_TREQ_NOT_REQUIRED) | NVMF_TREQ_DISABLE_SQFLOW;
+	e->treq = (l->secure && !l->concat ? NVMF_TREQ_REQUIRED : NVMF_TREQ_NOT_REQUIRED) | NVMF_TREQ_DISABLE_SQFLOW;
 	e->portid = le16_of((uint16_t)at);
 	e->cntlid = le16_of(NVME_CNTLID_DYNAMIC);
 	e->asqsz = le16_of((uint16_t)l->transport->opts.max_aq_depth);

@@ -97,7 +97,8 @@ void nvmf_allow_any_host(struct nvmf_change *c, const char *nqn, bool allow);
 void nvmf_add_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);
 struct nvmf_listener_opts {
 	uint8_t ana;             /* enum nvme_ana_state that it begins with; 0: optimized */
-	bool secure;             /* hosts begin with TLS */
+	bool secure;             /* hosts begin with TLS ... */
+	bool concat;             /* ... or prove themselves first, by which a key is made: secure concatenation */
 };
 void nvmf_add_listener_opts(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
                             const struct nvmf_listener_opts *opts);

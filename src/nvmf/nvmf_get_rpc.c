@@ -304,6 +304,8 @@ static void handle_get_listeners(struct rpc_call *call, void *args)
 
 		add_address(json_add_object(o, "address"), s->listeners[i].transport, &s->listeners[i].addr);
 		json_add_bool(o, "secure_channel", s->listeners[i].secure);
+		if (s->listeners[i].concat)
+			json_add_bool(o, "concatenation", true);
 		if (s->ana_reporting)
 			show_ana_states(json_add_array(o, "ana_states"), s, &s->listeners[i]);
 	}
@@ -589,6 +591,8 @@ static void save_subsystem(void *arg, struct json_object *array)
 		json_add_text(p, "nqn", s->nqn);
 		add_address(json_add_object(p, "listen_address"), s->listeners[i].transport, &s->listeners[i].addr);
 		json_add_bool(p, "secure_channel", s->listeners[i].secure);
+		if (s->listeners[i].concat)
+			json_add_bool(p, "concatenation", true);
 		save_ana(array, s, &s->listeners[i]);
 	}
 }

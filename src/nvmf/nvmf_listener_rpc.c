@@ -27,7 +27,7 @@ static uint8_t ana_state(const char *name)
 struct listener_args {
 	char *nqn, *tgt_name, *ana_state, *sock_impl;
 	struct listen_address_args listen_address;
-	bool secure_channel;
+	bool secure_channel, concatenation;
 };
 
 static const struct rpc_param add_listener_params[] = {
@@ -38,6 +38,9 @@ static const struct rpc_param add_listener_params[] = {
 	NVMF_RPC_TGT(struct listener_args),
 	RPC_PARAM(struct listener_args, secure_channel,
 	          .doc = "Hosts begin with TLS 1.3, by the key that nvmf_subsystem_add_host names as psk. TCP only."),
+	RPC_PARAM(struct listener_args, concatenation,
+	          .doc = "With secure_channel: hosts without a key of TLS may prove who they are first (dhchap_key), which "
+	                 "makes one, and come back with it."),
 	RPC_PARAM(struct listener_args, sock_impl,
 	          .doc = "As SPDK has it: ssl is another way to say secure_channel; other names mean nothing here."),
 	RPC_PARAM(struct listener_args, ana_state, .choices = ana_names,
@@ -86,12 +89,15 @@ static void handle_add_listener(struct rpc_call *call, void *args)
 {
 	struct listener_args *a = args;
 	bool ssl = a->sock_impl && !strcmp(a->sock_impl, "ssl");
-	struct nvmf_listener_opts opts = { .ana = ana_state(a->ana_state), .secure = a->secure_channel || ssl };
+	struct nvmf_listener_opts opts = { .ana = ana_state(a->ana_state), .secure = a->secure_channel || ssl,
+		.concat = a->concatenation };
 	struct net_addr addr;
 
 	if (!nvmf_rpc_target_ok(call, a->tgt_name) || !listener_address(call, &a->listen_address, &addr))
 		return;
-	if (a->secure_channel && a->sock_impl && !ssl)
+	if (opts.concat && !opts.secure)
+		rpc_reply_error(call, ERR_BAD_PARAM, "concatenation: is of no use without secure_channel; give both");
+	else if (a->secure_channel && a->sock_impl && !ssl)
 		rpc_reply_error(call, ERR_BAD_PARAM, "sock_impl: '%s' does not go with secure_channel; leave it out, or say "
 		                "ssl", a->sock_impl);
 	else

@@ -7,6 +7,7 @@
  */
 #include <openssl/crypto.h>
 
+#include "core/secret.h"
 #include "fabric/psk.h"
 #include "keyring/keyring.h"
 #include "nvmf/target.h"
@@ -70,6 +71,102 @@ static enum nvmf_tls_result match(const struct fabric_psk_identity *id, const ch
 	return good ? NVMF_TLS_OK : NVMF_TLS_KEY;
 }
 
+/* --- keys that proofs generated ---------------------------------------------------------------------------------- */
+
+#define GENERATED_MAX 1024u
+#define GENERATED_OF_PAIR 32u        /* of a host and a subsystem: paths that it has, and attempts */
+
+struct nvmf_generated {
+	struct msg msg;
+	struct list link;
+	struct nvmf_target *target;
+	char host_nqn[NVMF_NQN_MAX + 1], nqn[NVMF_NQN_MAX + 1];
+	struct tls_offer offer;
+};
+
+void nvmf_tls_init(struct nvmf_target *t) { list_init(&t->generated); }
+
+static void forget(struct nvmf_target *t, struct nvmf_generated *g)
+{
+	list_del(&g->link);
+	t->generated_count--;
+	secret_free(g);
+}
+
+void nvmf_tls_fini(struct nvmf_target *t)
+{
+	while (!list_empty(&t->generated))
+		forget(t, list_first(&t->generated, struct nvmf_generated, link));
+}
+
+/* The oldest of a pair of names, or of all, makes room. */
+static void make_room(struct nvmf_target *t, const char *host_nqn, const char *nqn)
+{
+	struct nvmf_generated *oldest = NULL;
+	uint32_t count = 0;
+
+	list_each(l, &t->generated) {
+		struct nvmf_generated *g = list_entry(l, struct nvmf_generated, link);
+
+		if (strcmp(g->host_nqn, host_nqn) || strcmp(g->nqn, nqn))
+			continue;
+		oldest = oldest ? oldest : g;
+		count++;
+	}
+	if (count < GENERATED_OF_PAIR)
+		oldest = t->generated_count == GENERATED_MAX ? list_first(&t->generated, struct nvmf_generated, link) : NULL;
+	if (oldest)
+		forget(t, oldest);
+}
+
+static void keep_on_control(struct msg *m)
+{
+	struct nvmf_generated *g = container_of(m, struct nvmf_generated, msg);
+
+	make_room(g->target, g->host_nqn, g->nqn);
+	g->target->generated_count++;
+	list_add_tail(&g->target->generated, &g->link);
+}
+
+void nvmf_tls_keep(struct nvmf_target *t, const char *host_nqn, const char *nqn, const struct tls_psk *psk)
+{
+	struct nvmf_generated *g = secret_zalloc(sizeof(*g));
+	struct fabric_psk_form form = { .version = 1, .generated = true, .host_nqn = g->host_nqn, .subsystem_nqn = g->nqn };
+
+	g->target = t;
+	text_pad(g->host_nqn, sizeof(g->host_nqn) - 1, host_nqn, 0);
+	text_pad(g->nqn, sizeof(g->nqn) - 1, nqn, 0);
+	if (fabric_psk_offer(psk, &form, &g->offer))
+		msg_send(core_control(t->core), &g->msg, keep_on_control);
+	else
+		secret_free(g);
+}
+
+static enum nvmf_tls_result find_generated(struct nvmf_target *t, const struct nvmf_subsystem *s, const char *identity,
+                                           const struct fabric_psk_identity *id, struct tls_psk *ret, struct err *e)
+{
+	list_each(l, &t->generated) {
+		const struct nvmf_generated *g = list_entry(l, struct nvmf_generated, link);
+
+		if (strcmp(g->offer.identity, identity) || !nvmf_subsystem_wants_proof(s, id->host_nqn))
+			continue;
+		*ret = g->offer.psk;
+		return NVMF_TLS_OK;
+	}
+	err_set(e, -ENOENT, "the identity is of a key that authentication generated, and there is none like it of host %s "
+	        "for subsystem %s", id->host_nqn, s->nqn);
+	return NVMF_TLS_IDENTITY;
+}
+
+bool nvmf_tls_is_generated(const char *identity)
+{
+	struct fabric_psk_identity id;
+
+	return !fabric_psk_identity_parse(identity, &id, NULL) && id.generated;
+}
+
+/* --- who may ----------------------------------------------------------------------------------------------------- */
+
 enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, struct tls_psk *ret, struct err *e)
 {
 	struct fabric_psk_identity id;
@@ -81,12 +178,11 @@ enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, 
 	if (fabric_psk_identity_parse(identity, &id, e))
 		return NVMF_TLS_IDENTITY;
 	s = nvmf_config_find(t->config, id.subsystem_nqn);
-	host = s && !id.generated ? host_of(s, id.host_nqn) : NULL;
+	if (s && id.generated)
+		return find_generated(t, s, identity, &id, ret, e);
+	host = s ? host_of(s, id.host_nqn) : NULL;
 	if (!s)
 		err_set(e, -ENOENT, "the identity names subsystem %s, which does not exist", id.subsystem_nqn);
-	else if (id.generated)
-		err_set(e, -ENOENT, "the identity is of a key that authentication generated, and there is none of host %s for "
-		        "subsystem %s", id.host_nqn, s->nqn);
 	else if (!host)
 		err_set(e, -ENOENT, "the identity names host %s, which has no psk for subsystem %s", id.host_nqn, s->nqn);
 	if (!host)

@@ -55,6 +55,7 @@ struct nvmf_target *nvmf_target_make(struct core *core, struct bdev_registry *re
 	list_init(&t->changes);
 	list_init(&t->transitions);
 	list_init(&t->auth_waiting);
+	nvmf_tls_init(t);
 	list_init(&t->auth_working);
 	nvmf_place_init(t);
 	nvmf_resv_init(t);
@@ -177,17 +178,20 @@ int nvmf_portal_take(struct nvmf_target *t, const struct nvmf_listener *l, struc
 	char at[NET_ADDR_TEXT_MAX];
 	int rc;
 
-	if (p && p->secure != l->secure)
-		return err_set(e, -EINVAL, "secure_channel: other subsystems listen on %s %s it; choose another port",
-		               net_addr_text(&l->addr, at), p->secure ? "with" : "without");
+	if (p && (p->secure != l->secure || p->concat != l->concat))
+		return err_set(e, -EINVAL, "%s: other subsystems listen on %s %s it; choose another port",
+		               p->secure != l->secure ? "secure_channel" : "concatenation", net_addr_text(&l->addr, at),
+		               (p->secure != l->secure ? p->secure : p->concat) ? "with" : "without");
 	if (!p) {
-		rc = l->secure ? ops->listen_secure(l->transport, &l->addr, e) : ops->listen(l->transport, &l->addr, e);
+		rc = l->secure ? ops->listen_secure(l->transport, &l->addr, l->concat, e) :
+		                 ops->listen(l->transport, &l->addr, e);
 		if (rc)
 			return rc;
 		p = base_zalloc(sizeof(*p));
 		p->transport = l->transport;
 		p->addr = l->addr;
 		p->secure = l->secure;
+		p->concat = l->concat;
 		list_add_tail(&t->portals, &p->link);
 	}
 	p->refs++;
@@ -401,6 +405,7 @@ static void free_target(struct nvmf_target *t)
 	nvmf_config_drop(t->config);
 	free(t->cores);
 	nvmf_resv_fini(t);
+	nvmf_tls_fini(t);
 	free(t);
 }
 

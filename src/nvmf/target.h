@@ -95,7 +95,7 @@ struct nvmf_portal {
 	struct list link;
 	struct nvmf_transport *transport;
 	struct net_addr addr;
-	bool secure;
+	bool secure, concat;
 	uint32_t refs;
 };
 
@@ -180,6 +180,8 @@ struct nvmf_target {
 	struct keyring *keyring;          /* NULL: there is none */
 	struct list auth_waiting, auth_working; /* struct nvmf_auth: for its turn to be worked for; that has it */
 	uint32_t auth_jobs;               /* as many */
+	struct list generated;            /* struct nvmf_generated: keys of TLS, newest last (secure.c) */
+	uint32_t generated_count;
 	uint64_t tls_results[NVMF_TLS_RESULT_COUNT]; /* handshakes by how they ended: nvmf_count() */
 	/* stopping (target.c) */
 	bool stopping;
@@ -527,6 +529,11 @@ void nvmf_auth_receive_run(struct nvmf_req *req);
 /* --- TLS (secure.c): control -------------------------------------------------------------------------- */
 
 /* Who has shaken hands as `identity` (NULL: nobody) may be that host of that subsystem. False, and why not. */
+bool nvmf_tls_is_generated(const char *identity);
+/* A key that a proof generated. Any core. */
+void nvmf_tls_keep(struct nvmf_target *t, const char *host_nqn, const char *nqn, const struct tls_psk *psk);
+void nvmf_tls_init(struct nvmf_target *t);
+void nvmf_tls_fini(struct nvmf_target *t);
 bool nvmf_tls_allows(const struct nvmf_subsystem *s, const char *host_nqn, const char *identity, struct err *e);
 /* In a job, or where a short wait does no harm. Wipe it. */
 struct fabric_psk;

@@ -110,6 +110,8 @@ struct nvmf_qpair {
 	bool connected, closing, flow_control_off;
 	bool masked;                  /* some commands are refused: masked_oncs */
 	bool served;                  /* connected, and authenticated where its host has to be: commands pass */
+	uint8_t concat;               /* enum nvmf_auth_sc that its host may ask for when it authenticates; ... */
+	bool concat_only;             /* ... or has to: on a listener for TLS, without TLS */
 	bool connecting;              /* the control reactor decides on its Connect */
 	struct list executing;        /* requests in the target's hands */
 	uint32_t executing_count;     /* as many, and what else has to end before the qpair may close */
@@ -178,8 +180,8 @@ struct nvmf_transport_ops {
 	/* Control reactor. */
 	int (*listen)(struct nvmf_transport *tr, const struct net_addr *addr, struct err *e);
 	void (*unlisten)(struct nvmf_transport *tr, const struct net_addr *addr);
-	/* The same for hosts that begin with TLS. NULL: it has none. */
-	int (*listen_secure)(struct nvmf_transport *tr, const struct net_addr *addr, struct err *e);
+	/* The same for hosts that begin with TLS, or, with `concat`, with either. NULL: it has none. */
+	int (*listen_secure)(struct nvmf_transport *tr, const struct net_addr *addr, bool concat, struct err *e);
 	/* The qpair's core. */
 	void (*req_done)(struct nvmf_req *req);                /* send the answer */
 	void (*qpair_disconnect)(struct nvmf_qpair *qp);       /* the target wants it gone: nvmf_qpair_close() follows */

@@ -164,6 +164,9 @@ struct nvmf_auth_header {
 };
 WIRE_SIZE(struct nvmf_auth_header, 6);
 
+/* nvmf_auth_negotiate.sc_c: what is to become of the connection. Linux: NVME_AUTH_SECP_*. */
+enum nvmf_auth_sc { NVMF_AUTH_NO_SC = 0, NVMF_AUTH_SC = 1, NVMF_AUTH_NEW_TLS_PSK = 2, NVMF_AUTH_REPLACE_TLS_PSK = 3 };
+
 struct nvmf_auth_negotiate {
 	struct nvmf_auth_header h;
 	uint8_t sc_c;

@@ -86,7 +86,9 @@ def security(kind, length):
 
 
 class Auth:
-    def __init__(self, conn, hostnqn, nqn, secret, mutual=None, hashes=(1, 2, 3), groups=(0,), t_id=7):
+    def __init__(self, conn, hostnqn, nqn, secret, mutual=None, hashes=(1, 2, 3), groups=(0,), t_id=7,
+                 sc_c=0, signed_sc_c=None):
+        self.sc_c, self.signed_sc_c = sc_c, sc_c if signed_sc_c is None else signed_sc_c
         self.conn, self.hostnqn, self.nqn, self.secret, self.mutual = conn, hostnqn, nqn, secret, mutual
         self.hashes, self.groups, self.t_id = hashes, groups, t_id
         self.session = None
@@ -117,13 +119,14 @@ class Auth:
         return (struct.pack("<BxBB", protocol, len(self.hashes), len(self.groups)) +
                 bytes(self.hashes).ljust(30, b"\0") + bytes(self.groups).ljust(30, b"\0"))
 
-    def negotiate_message(self, sc_c=0):
-        return self.header(COMMON, NEGOTIATE) + bytes([sc_c, 1]) + self.descriptor()
+    def negotiate_message(self, sc_c=None):
+        return self.header(COMMON, NEGOTIATE) + bytes([self.sc_c if sc_c is None else sc_c, 1]) + self.descriptor()
 
-    def response(self, secret, role, first, second, challenge, seqnum):
+    def response(self, secret, role, first, second, challenge, seqnum, sc_c=0):
         if self.session is not None:
             challenge = hmac.new(self.session, challenge, self.hash).digest()
-        text = (challenge + struct.pack("<IHB", seqnum, self.t_id, 0) + role + first.encode() + b"\0" + second.encode())
+        names = first.encode() + b"\0" + second.encode()
+        text = challenge + struct.pack("<IHB", seqnum, self.t_id, sc_c) + role + names
         return hmac.new(secret.key(first), text, self.hash).digest()
 
     def reply_message(self):
@@ -133,11 +136,12 @@ class Auth:
             x = secrets.randbits(512) | 1   # short, as Python is slow: enough for any of the groups
             own = pow(2, x, p).to_bytes(len(self.dhv), "big")
             self.session = self.hash(pow(int.from_bytes(self.dhv, "big"), x, p).to_bytes(len(self.dhv), "big")).digest()
-        self.own_challenge = os.urandom(self.hl) if self.mutual else bytes(self.hl)
+        self.own_challenge = os.urandom(self.hl) if self.mutual or self.sc_c else bytes(self.hl)
         self.own_seqnum = secrets.randbelow(1 << 31) + 1 if self.mutual else 0
-        proof = self.response(self.secret, b"HostHost", self.hostnqn, self.nqn, self.cval, self.seqnum)
+        proof = self.response(self.secret, b"HostHost", self.hostnqn, self.nqn, self.cval, self.seqnum,
+                              self.signed_sc_c)
         return (self.header(DHCHAP, REPLY) +
-                struct.pack("<BxBxHI", self.hl, bool(self.mutual), len(own), self.own_seqnum) +
+                struct.pack("<BxBxHI", self.hl, bool(self.mutual or self.sc_c), len(own), self.own_seqnum) +
                 proof + self.own_challenge + own)
 
     # --- steps ---
@@ -164,6 +168,10 @@ class Auth:
             right = self.response(self.mutual, b"Controller", self.nqn, self.hostnqn, self.own_challenge,
                                   self.own_seqnum)
             assert message[16:16 + self.hl] == right, "the controller's response"
+
+    def psk(self):
+        """What secure concatenation generates."""
+        return hmac.new(self.session, self.cval + self.own_challenge, self.hash).digest()
 
     def success2(self):
         must(self.send(self.header(DHCHAP, SUCCESS2) + bytes(10)))

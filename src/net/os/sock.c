@@ -346,6 +346,16 @@ ssize_t sock_raw_recv(struct sock *s, void *buf, size_t len)
 	return sock_received(s, got);
 }
 
+ssize_t sock_peek(struct sock *s, void *buf, size_t len)
+{
+	ssize_t got;
+
+	do
+		got = recv(s->source.fd, buf, len, MSG_DONTWAIT | MSG_PEEK);
+	while (unlikely(got < 0 && errno == EINTR));
+	return got < 0 ? -errno : got;
+}
+
 ssize_t sock_recvv(struct sock *s, const struct iovec *iov, int count)
 {
 	struct msghdr m = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count };

@@ -245,6 +245,19 @@ ssize_t sock_raw_recv(struct sock *s, void *buf, size_t len)
 	return raw_recvv(s, &iov, 1);
 }
 
+ssize_t sock_peek(struct sock *s, void *buf, size_t len)
+{
+	struct pipe *in = sock_in(s), as_it_is = *in;
+	uint32_t left = (uint32_t)min_u64(pipe_readable(in), len);
+
+	if (!left)
+		return in->fin_arrived || s->failed ? s->error : -EAGAIN;
+	pipe_get(in, buf, left);
+	in->head = as_it_is.head;
+	s->progress = true;
+	return left;
+}
+
 static ssize_t raw_recvv(struct sock *s, const struct iovec *iov, int count)
 {
 	ssize_t got = sim_sock_recv(s, iov, count);

@@ -27,6 +27,7 @@ struct shake {
 	struct sock *sock;
 	struct timer timer;
 	bool begun;
+	bool plain_too;               /* it may be none of TLS: the first byte tells */
 	enum nvmf_tls_result result;  /* of looking for the key; NVMF_TLS_PEER: it was not asked for */
 	struct err why;
 };
@@ -42,7 +43,7 @@ static void end(struct shake *k, enum nvmf_tls_result result);
 
 void tcp_shakes_init(struct tcp_transport *tr) { list_init(&tr->shakers); }
 
-void tcp_shake_begin(struct tcp_transport *tr, struct sock *s)
+void tcp_shake_begin(struct tcp_transport *tr, struct sock *s, bool plain_too)
 {
 	struct net_addr peer;
 	struct shaker *from;
@@ -58,6 +59,7 @@ void tcp_shake_begin(struct tcp_transport *tr, struct sock *s)
 	k->tr = tr;
 	k->from = from;
 	k->sock = s;
+	k->plain_too = plain_too;
 	k->result = NVMF_TLS_PEER;
 	tr->shakes++;
 	from->count++;
@@ -126,9 +128,28 @@ static void begin_next(struct tcp_transport *tr)
 		begin(k);
 }
 
-/* The socket's events are TLS's until it is done. */
+/* The socket's events are TLS's until it is done; before that, there may be something to decide by. An ICReq's type is
+ * 0; a ClientHello begins with 22, and what is neither hears why from TLS. */
 static void ready(void *arg, uint32_t events)
 {
+	struct shake *k = arg;
+	struct tcp_transport *tr = k->tr;
+	struct sock *s = k->sock;
+	uint8_t first;
+	ssize_t n = k->plain_too ? sock_peek(s, &first, 1) : -EAGAIN;
+
+	if (n == -EAGAIN)
+		return;
+	if (n != 1 || first != NVME_TCP_ICREQ) {
+		k->plain_too = false;
+		sock_tls_server(s, find, done, k);
+		return;
+	}
+	sock_detach(s);
+	k->sock = NULL;
+	end(k, NVMF_TLS_RESULT_COUNT);
+	tcp_take(tr, s, true);
+	begin_next(tr);
 }
 
 static void begin(struct shake *k)
@@ -141,7 +162,7 @@ static void begin(struct shake *k)
 	trace(TLS, k->tr->shaking, k->tr->shakes);
 	if (sock_attach(k->sock, ready, k))
 		end(k, NVMF_TLS_PEER);
-	else
+	else if (!k->plain_too)
 		sock_tls_server(k->sock, find, done, k);
 }
 
@@ -166,7 +187,7 @@ static void done(void *arg, struct sock *s, const struct err *e)
 		sock_detach(s);
 		k->sock = NULL;
 		end(k, NVMF_TLS_OK);
-		tcp_take(tr, s);
+		tcp_take(tr, s, false);
 		begin_next(tr);
 		return;
 	}
@@ -199,7 +220,7 @@ static void end(struct shake *k, enum nvmf_tls_result result)
 	struct tcp_transport *tr = k->tr;
 	struct shaker *from = k->from;
 
-	if (!tr->stopping)
+	if (!tr->stopping && result < NVMF_TLS_RESULT_COUNT)
 		nvmf_tls_count(tr->base.target, result);
 	if (k->sock)
 		sock_close(k->sock);

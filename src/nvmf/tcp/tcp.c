@@ -7,7 +7,7 @@
 
 static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e);
 static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e);
-static int tcp_listen_secure(struct nvmf_transport *base, const struct net_addr *addr, struct err *e);
+static int tcp_listen_secure(struct nvmf_transport *base, const struct net_addr *addr, bool concat, struct err *e);
 static void tcp_unlisten(struct nvmf_transport *base, const struct net_addr *addr);
 static void accepted(void *arg, struct sock *s);
 static void conn_is_gone(struct msg *m);
@@ -72,12 +72,13 @@ static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_
 
 /* --- listening --- */
 
-static int open_listener(struct tcp_transport *tr, const struct net_addr *addr, bool secure, struct err *e)
+static int open_listener(struct tcp_transport *tr, const struct net_addr *addr, bool secure, bool concat, struct err *e)
 {
 	struct tcp_listener *l = base_zalloc(sizeof(*l));
 
 	l->tr = tr;
 	l->secure = secure;
+	l->concat = concat;
 	l->addr = *addr;
 	l->listener = listener_open(addr, 0, accepted, l, e);
 	if (!l->listener) {
@@ -90,12 +91,12 @@ static int open_listener(struct tcp_transport *tr, const struct net_addr *addr, 
 
 static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, struct err *e)
 {
-	return open_listener(tcp_of(base), addr, false, e);
+	return open_listener(tcp_of(base), addr, false, false, e);
 }
 
-static int tcp_listen_secure(struct nvmf_transport *base, const struct net_addr *addr, struct err *e)
+static int tcp_listen_secure(struct nvmf_transport *base, const struct net_addr *addr, bool concat, struct err *e)
 {
-	return open_listener(tcp_of(base), addr, true, e);
+	return open_listener(tcp_of(base), addr, true, concat, e);
 }
 
 static void tcp_unlisten(struct nvmf_transport *base, const struct net_addr *addr)
@@ -120,15 +121,16 @@ static void accepted(void *arg, struct sock *s)
 
 	sock_set_opts(s, &opts);
 	if (l->secure)
-		tcp_shake_begin(tr, s);
+		tcp_shake_begin(tr, s, l->concat);
 	else
-		tcp_take(tr, s);
+		tcp_take(tr, s, false);
 }
 
-void tcp_take(struct tcp_transport *tr, struct sock *s)
+void tcp_take(struct tcp_transport *tr, struct sock *s, bool concat_only)
 {
 	struct tcp_conn *c = tcp_conn_make(tr, s);
 
+	c->concat_only = concat_only;
 	tr->conns++;
 	log_debug("NVMe/TCP: a connection comes; %u are there", tr->conns);
 	msg_send(nvmf_target_place(tr->base.target, s), &c->msg, tcp_conn_arrive);

@@ -127,6 +127,7 @@ struct tcp_conn {
 	uint8_t state;                /* enum conn_state */
 	bool blocked;                 /* a send was short: SOCK_WRITABLE will come */
 	bool throttled;               /* `throttle` waits for buffers */
+	bool concat_only;             /* told to the qpair when it begins */
 	bool close_soon;              /* the target asked: when what it said has been sent */
 	bool qp_closing, qp_closed;
 	uint32_t in_use, executing;   /* slots; those in the target's hands */
@@ -190,9 +191,10 @@ const char *tcp_conn_identity(const struct nvmf_qpair *qp, uint8_t *ret_hash);
 
 /* shake.c: control */
 void tcp_shakes_init(struct tcp_transport *tr);
-void tcp_shake_begin(struct tcp_transport *tr, struct sock *s);              /* takes the socket */
+void tcp_shake_begin(struct tcp_transport *tr, struct sock *s, bool plain_too); /* takes the socket */
 void tcp_shakes_end(struct tcp_transport *tr);
-void tcp_take(struct tcp_transport *tr, struct sock *s);                     /* tcp.c: a connection begins */
+/* tcp.c: a connection begins; `concat_only`: without TLS, where that is for secure concatenation alone. */
+void tcp_take(struct tcp_transport *tr, struct sock *s, bool concat_only);
 
 /* recv.c */
 void tcp_conn_ready(void *arg, uint32_t events);                              /* sock_ready_fn */
@@ -292,7 +294,7 @@ struct tcp_listener {
 	struct list link;
 	struct tcp_transport *tr;
 	struct listener *listener;
-	bool secure;
+	bool secure, concat;
 	struct net_addr addr;         /* as it was asked for */
 };
 
