@@ -4,6 +4,9 @@
     target.export()                       a disk that is the same after the target was killed and started again
     attach(daemon, target.served)         its disks, in the daemon under test
 """
+import signal
+from pathlib import Path
+
 from gantry import NQN, Daemon, wait_until
 
 UUID = "5a0b6c1e-3f55-4a57-9a63-0c1c9d4be1{:02x}"
@@ -20,6 +23,16 @@ class Target(Daemon):
             self.malloc(name, mib=mib, uuid=UUID.format(i))
         self.served = self.serve(*names, **options)
         return self.served
+
+    def freeze(self):
+        """From when this returns on none of its threads does anything, until thaw()."""
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        wait_until(lambda: all((t / "stat").read_text().rpartition(")")[2].split()[0] == "T" for t in tasks.iterdir()),
+                   "the target to stand still", 60)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def again(self):
         """After kill()."""

@@ -2,16 +2,16 @@
 """Cross-Controller Reset: a host has one controller of its own ended by another, and is told when nothing of the first
 can land any more. Layouts are nvme-cli's and those of its review of the Base Specification 2.3 (docs/FAILOVER.md)."""
 import os
-import signal
 import struct
 import time
 from dataclasses import dataclass
 
 import pytest
 
+from gantry import wait_until
 from nvme_tcp import (ADMIN_ASYNC_EVENT, ADMIN_GET_LOG_PAGE, ADMIN_SET_FEATURES, CC, CSTS, DISCOVERY_NQN, INVALID_FIELD,
                       INVALID_OPCODE, IO_WRITE, Host, must, rw, sqe)
-from remote import attach
+from remote import attach, paths
 
 CCR = 0x38
 CCR_LOG = 0x1e
@@ -57,16 +57,23 @@ class Slow:
     """A disk that keeps commands: another daemon's, which is stopped."""
 
     def __init__(self, daemon, target):
-        self.target = target
+        self.daemon, self.target = daemon, target
         attach(daemon, target.export())
         served = daemon.serve("Nvme0n1")
         self.port, self.nqn = served.port, served.nqn
 
-    def keep(self):
-        self.target.process.send_signal(signal.SIGSTOP)
+    def keep(self, *hosts):
+        """Connections of their cores to the disk are there, then."""
+        for host in hosts:
+            host.io.read(0, 8)
+        self.target.freeze()
+
+    def wait_kept(self, count=1):
+        """What is not with the disk yet never gets there after a reset."""
+        wait_until(lambda: paths(self.daemon)[0]["io"]["outstanding"] >= count, "the disk to have it", WAIT_S)
 
     def go_on(self):
-        self.target.process.send_signal(signal.SIGCONT)
+        self.target.thaw()
 
 
 @pytest.fixture
@@ -151,10 +158,11 @@ def test_disk_that_keeps_a_write(daemon, slow):
     old, new = os.urandom(4096), os.urandom(4096)
     with Host(slow.port, slow.nqn) as host, Host(slow.port, slow.nqn) as lost:
         i, mine = instance(lost), instance(host)
-        slow.keep()
+        slow.keep(lost)
         lost.io.submit(rw(IO_WRITE, 0, 8), old)
         lost.io.submit(rw(IO_WRITE, 0, 8), old, in_capsule=False)   # its data never comes
         lost.io.recv_r2t()
+        slow.wait_kept()
         must(host.admin.command(sqe(ADMIN_SET_FEATURES, cdw10=0x0b, cdw11=1 << 20)))
         event = host.admin.submit(sqe(ADMIN_ASYNC_EVENT))
         answer = must(reset(host, i))
@@ -177,9 +185,10 @@ def test_more_at_a_time_than_announced(daemon, slow):
     daemon.rpc("nvmf_set_failover", ccr_limit=1)
     with Host(slow.port, slow.nqn) as host, Host(slow.port, slow.nqn) as a, Host(slow.port, slow.nqn) as b:
         assert host.admin.identify(1)[1807] == 1
-        slow.keep()
+        slow.keep(a, b)
         for lost in (a, b):
             lost.io.submit(rw(IO_WRITE, 0, 8), bytes(4096))
+        slow.wait_kept(2)
         first, second = instance(a), instance(b)
         assert must(reset(host, first)).value & 1 == 0
         answer = reset(host, second)
@@ -196,8 +205,9 @@ def test_who_asked_goes_first(daemon, slow):
     """What waits for a disk would keep a controller that has gone, or be told to nobody."""
     with Host(slow.port, slow.nqn) as lost:
         with Host(slow.port, slow.nqn) as host:
-            slow.keep()
+            slow.keep(lost)
             lost.io.submit(rw(IO_WRITE, 0, 8), bytes(4096))
+            slow.wait_kept()
             assert must(reset(host, instance(lost))).value & 1 == 0
     slow.go_on()
     deadline = time.monotonic() + WAIT_S
@@ -211,10 +221,11 @@ def test_who_asked_goes_first(daemon, slow):
 def test_each_ends_the_other(daemon, slow):
     """Two that wait for each other's end would never go."""
     with Host(slow.port, slow.nqn) as a, Host(slow.port, slow.nqn) as b:
-        slow.keep()
+        slow.keep(a, b)
         i, j = instance(a), instance(b)
         a.io.submit(rw(IO_WRITE, 0, 8), bytes(4096))
         b.io.submit(rw(IO_WRITE, 8, 8), bytes(4096))
+        slow.wait_kept(2)
         for host, other in ((a, j), (b, i)):
             host.admin.submit(sqe(CCR, cdw10=other.cntlid | other.ciu << 16, cdw12=other.cirn & 0xffffffff,
                                   cdw13=other.cirn >> 32))
