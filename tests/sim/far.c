@@ -72,15 +72,22 @@ static void serve_step(struct nvmf_change *c)
 		break;
 	case 1:
 		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){
-			.nqn = FAR_NQN, .allow_any_host = true, .ana_reporting = true, .min_cntlid = first_id,
+			.nqn = FAR_NQN, .allow_any_host = !f->psk, .ana_reporting = true, .min_cntlid = first_id,
 			.max_cntlid = (uint16_t)(first_id + 49) });
 		break;
 	case 2:
 		nvmf_add_ns(c, FAR_NQN, &(struct nvmf_ns_opts){ .bdev_name = "far", .anagrpid = 1 });
 		break;
+	case 3:
+		if (f->psk)
+			nvmf_add_host_keys(c, FAR_NQN, FAR_HOST, &(struct nvmf_host_keys){ .psk = f->psk });
+		else
+			serve_step(c);
+		break;
 	default:
-		if (f->step - 4 < f->addr_count)
-			nvmf_add_listener(c, FAR_NQN, "TCP", &f->addrs[f->step - 4]);
+		if (f->step - 5 < f->addr_count)
+			nvmf_add_listener_opts(c, FAR_NQN, "TCP", &f->addrs[f->step - 5],
+			                       &(struct nvmf_listener_opts){ .secure = f->psk != NULL });
 		else
 			f->state = FAR_UP;
 	}

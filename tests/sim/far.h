@@ -10,6 +10,7 @@
 #include "nvmf/nvmf.h"
 
 #define FAR_NQN "nqn.2026-01.io.gantry:far"
+#define FAR_HOST "nqn.2026-01.io.gantry:guest"
 #define FAR_ADDRS_MAX 2u
 
 /*   state      meaning */
@@ -28,6 +29,7 @@ struct far {
 	struct net_addr addrs[FAR_ADDRS_MAX];
 	uint32_t addr_count;
 	uint32_t reactors;
+	struct keyring_key *psk;         /* TLS only, for FAR_HOST; NULL: in the clear, for anybody. Before far_start() */
 	/* ours */
 	enum far_state state;
 	struct sim_net_link links[FAR_ADDRS_MAX]; /* as the network is between partitions */

@@ -16,6 +16,7 @@
 
 #include "daemon.h"
 #include "far.h"
+#include "keyring/keyring.h"
 #include "nvme/nvme.h"
 #include "oracle.h"
 #include "seeds.h"
@@ -28,6 +29,9 @@
 #define GENERATIONS_MAX 65536u
 #define SLACK_NS (100 * NS_PER_MS)
 #define WORLD_SECONDS 3600u
+/* Of "0123456789abcdef0123456789abcdef", and of 32 zeroes, with their checksums. */
+#define KEY_BASE64 "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYOtVl3"
+#define OTHER_BASE64 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAACtVQoZ"
 
 struct guest;
 
@@ -95,6 +99,8 @@ struct world {
 	struct oracle *oracle;
 	struct core *core;
 	struct nvme_host *host;
+	struct keyring *keyring;
+	struct keyring_key *psk, *other_psk;   /* the target's, and one that is not; NULL: there is no TLS */
 	struct reactor *control;
 	uint32_t reactors, guests, ios_left, ends;
 	struct guest guest[GUESTS_MAX];
@@ -414,8 +420,8 @@ static void life_begins(struct guest *g)
 
 	g->real = dice < 80 ? (int)sim_draw(w->far.addr_count) : dice < 84 ? 0 : -1;
 	net_addr_host(&w->far.addrs[g->real > 0], host);
-	snprintf(text, sizeof(text), "trtype:TCP adrfam:IPv4 traddr:%s trsvcid:4420 subnqn:" FAR_NQN,
-	         dice < 80 ? host : dice < 84 ? "target" : wrong[dice % 4]);
+	snprintf(text, sizeof(text), "trtype:TCP adrfam:IPv4 traddr:%s trsvcid:4420 subnqn:" FAR_NQN "%s",
+	         dice < 80 ? host : dice < 84 ? "target" : wrong[dice % 4], w->psk ? " hostnqn:" FAR_HOST : "");
 	must(!nvme_path_parse(text, &g->path, NULL));
 	g->life = 1 + g->index * LIVES + g->lives;
 	g->lives--;
@@ -426,6 +432,9 @@ static void life_begins(struct guest *g)
 		.io_timeout_ms = sim_chance(50) ? 500 + (uint32_t)sim_draw(8000) : 0,
 		.io_queues = QPAIRS_MAX, .io_queue_size = (uint16_t)(2 + sim_draw(16)), .alive_ns = &g->alive_ns,
 	};
+	if (w->psk)
+		g->opts.psk = sim_chance(85) ? w->psk : sim_chance(50) ? w->other_psk : NULL;
+	g->opts.psk_old_first = w->psk && sim_chance(30);
 	g->reached = g->held = g->proceeding = g->told = g->gone = g->disabled = g->closed = false;
 	g->qp_count = 1 + (uint32_t)sim_draw(QPAIRS_MAX);
 	g->began_ns = sim_now_ns();
@@ -675,6 +684,18 @@ static void guest_fini(struct guest *g)
 			free(g->qps[i].tasks[k].buf);
 }
 
+/* The target listens for TLS only, and asks for the first of them. */
+static void make_keys(struct world *w)
+{
+	struct err e = { 0 };
+
+	w->keyring = keyring_make();
+	must(!keyring_add_memory(w->keyring, "psk", "NVMeTLSkey-1:01:" KEY_BASE64 ":", &e));
+	must(!keyring_add_memory(w->keyring, "other", "NVMeTLSkey-1:01:" OTHER_BASE64 ":", &e));
+	w->far.psk = w->psk = keyring_get(w->keyring, "psk", "psk", &e);
+	w->other_psk = keyring_get(w->keyring, "psk", "other", &e);
+}
+
 static void world_begin(struct world *w)
 {
 	sim_net_start(&(struct sim_net_opts){
@@ -692,6 +713,8 @@ static void world_begin(struct world *w)
 	w->media.arg = w;
 	w->oracle = oracle_make(w->media.blocks, w->media.block_size);
 	far_make(&w->far, &w->media, 0, 2, 1 + (uint32_t)sim_draw(2));
+	if (sim_chance(30))
+		make_keys(w);
 	far_start(&w->far);
 	must(sim_run(far_is, w, 10 * NS_PER_S));
 	sim_net_set_name("target", &w->far.addrs[0]);
@@ -719,6 +742,9 @@ static uint64_t world_end(struct world *w)
 	far_free(&w->far);
 	nvme_host_free(w->host);
 	core_free(w->core);
+	keyring_key_unref(w->psk);
+	keyring_key_unref(w->other_psk);
+	keyring_free(w->keyring);
 	sim_net_end();
 	oracle_free(w->oracle);
 	media_fini(&w->media);
