@@ -14,8 +14,8 @@ static int dhchap(const char *hash, char *text, struct err *e)
 	int id = strcmp(hash, "none") ? fabric_auth_hash_named(hash) : 0;
 
 	if (id < 0)
-		return err_set(e, -EINVAL, "hash: there is no '%s' for a key of DH-HMAC-CHAP; none, sha256, sha384 and sha512 are "
-		               "possible", hash);
+		return err_set(e, -EINVAL, "hash: there is no '%s' for a key of DH-HMAC-CHAP; none, sha256, sha384 and sha512 "
+		               "are possible", hash);
 	fabric_auth_key_make((uint8_t)id, &key);
 	fabric_auth_key_print(&key, text);
 	fabric_auth_key_wipe(&key);
@@ -30,7 +30,8 @@ static int tls(const char *hash, char *text, struct err *e)
 	struct fabric_psk psk = { 0 };
 
 	if (!none && !long_one && strcmp(hash, "sha256"))
-		return err_set(e, -EINVAL, "hash: there is no '%s' for a key of TLS; none, sha256 and sha384 are possible", hash);
+		return err_set(e, -EINVAL, "hash: there is no '%s' for a key of TLS; none, sha256 and sha384 are possible",
+		               hash);
 	fabric_psk_make(none ? 0 : cipher, cipher, &psk);
 	fabric_psk_print(&psk, text);
 	fabric_psk_wipe(&psk);

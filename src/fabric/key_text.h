@@ -7,8 +7,8 @@
 
 #define FABRIC_KEY_TEXT_MAX 160u
 
-/* `kind`: "dhchap" or "tls"; `hash`: "none", "sha256", "sha384"; for dhchap "sha512", too. Wipe the text. Core: any that
- * may draw random numbers. */
+/* `kind`: "dhchap" or "tls"; `hash`: "none", "sha256", "sha384"; for dhchap "sha512", too. Wipe the text. Core: any
+ * that may draw random numbers. */
 int fabric_key_make(const char *kind, const char *hash, char text[static FABRIC_KEY_TEXT_MAX], struct err *e) MUST_USE;
 
 #endif

@@ -21,6 +21,7 @@
 #include "far.h"
 #include "front.h"
 #include "gateway.h"
+#include "keyring/keyring.h"
 #include "seeds.h"
 
 #define FARS_MAX 2u
@@ -45,6 +46,7 @@ struct world {
 	uint32_t far_count, paths;
 	struct oracle *oracle, *healthy_oracle;
 	struct gateway g;
+	struct keyring *keyring;        /* paths are secured by its key; NULL: they are not */
 	struct load load, healthy_load;
 	struct front *front;            /* NULL: the load is the waist's */
 	struct gateway_call attach[FAR_ADDRS_MAX * FARS_MAX + 1], verb;
@@ -131,14 +133,15 @@ static void path_host(struct world *w, uint32_t path, char host[static NET_ADDR_
 static void attach(struct world *w, uint32_t path)
 {
 	char host[NET_ADDR_TEXT_MAX], queues[40] = "";
+	const char *secured = w->keyring ? "\"psk\":\"psk\",\"hostnqn\":\"" FAR_HOST "\"," : "";
 
 	path_host(w, path, host);
 	if (w->queues)
 		snprintf(queues, sizeof(queues), "\"num_io_queues\":%u,", w->queues);
 	gateway_call(&w->g, &w->attach[path], "bdev_nvme_attach_controller",
-	             "{\"name\":\"n\",\"trtype\":\"TCP\",\"adrfam\":\"IPv4\",\"traddr\":\"%s\",\"trsvcid\":\"4420\",%s"
+	             "{\"name\":\"n\",\"trtype\":\"TCP\",\"adrfam\":\"IPv4\",\"traddr\":\"%s\",\"trsvcid\":\"4420\",%s%s"
 	             "\"subnqn\":\"" FAR_NQN "\",\"hdgst\":%s,\"ddgst\":%s,\"multipath\":\"%s\"}",
-	             host, queues, sim_chance(20) ? "true" : "false", sim_chance(20) ? "true" : "false",
+	             host, queues, secured, sim_chance(20) ? "true" : "false", sim_chance(20) ? "true" : "false",
 	             w->failover ? "failover" : "multipath");
 }
 
@@ -165,6 +168,7 @@ static void verb_begins(struct world *w)
 	};
 	static const char *const plain[] = {
 		"bdev_nvme_reset_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
+		"bdev_nvme_set_keys",
 	};
 	static const char *const looks[] = {
 		"bdev_nvme_get_controllers", "bdev_nvme_get_io_paths", "bdev_nvme_get_transport_statistics", "bdev_get_bdevs",
@@ -172,7 +176,7 @@ static void verb_begins(struct world *w)
 	uint64_t dice = sim_draw(100);
 
 	if (dice < 40)
-		gateway_call(&w->g, &w->verb, plain[sim_draw(3)], "{\"name\":\"n\"}");
+		gateway_call(&w->g, &w->verb, plain[sim_draw(ARRAY_SIZE(plain))], "{\"name\":\"n\"}");
 	else if (dice < 60)
 		detach(w, (uint32_t)sim_draw(w->paths));
 	else if (dice < 65)
@@ -395,9 +399,18 @@ static bool fars_rest(void *arg)
 	return rest;
 }
 
+static void make_keys(struct world *w)
+{
+	struct err e = { 0 };
+
+	w->keyring = keyring_make();
+	must(!keyring_add_memory(w->keyring, "psk", "NVMeTLSkey-1:01:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYOtVl3:", &e));
+}
+
 static void fars_begin(struct world *w)
 {
 	uint32_t addrs = w->discovered ? 2 : 1 + (uint32_t)sim_draw(2);
+	struct err e = { 0 };
 
 	w->far_count = w->discovered ? 1 : addrs == 1 ? 2 : 1 + (uint32_t)sim_draw(2);
 	w->paths = addrs * w->far_count;
@@ -411,6 +424,8 @@ static void fars_begin(struct world *w)
 	for (uint32_t i = 0; i < w->far_count; i++) {
 		far_make(&w->fars[i], &w->media, i, addrs, 1 + (uint32_t)sim_draw(2));
 		w->fars[i].cqt_ms = w->fars[0].cqt_ms;
+		if (w->keyring)
+			w->fars[i].psk = keyring_get(w->keyring, "psk", "psk", &e);
 		far_start(&w->fars[i]);
 	}
 	w->media.hold_ns_max += w->fars[0].cqt_ms * NS_PER_MS * 9 / 10; /* as they say */
@@ -461,6 +476,7 @@ static void gateway_begins(struct world *w)
 
 	w->may_fail = w->verbs || w->fast_fail_s || late;
 	gateway_make(&w->g, 1 + (uint32_t)sim_draw(4));
+	remote_rpc_set_keyring(&w->g.remote, w->keyring);
 	gateway_call(&w->g, &w->verb, "bdev_nvme_set_options",
 	             "{\"keep_alive_timeout_ms\":%u,\"ctrlr_loss_timeout_sec\":%d,\"reconnect_delay_sec\":%u,"
 	             "\"fast_io_fail_timeout_sec\":%u,\"bdev_retry_count\":-1,\"transport_ack_timeout\":%u,"
@@ -544,8 +560,10 @@ static void fars_end(struct world *w)
 	for (uint32_t i = 0; i < w->far_count; i++)
 		daemon_check_memory(w->fars[i].core, "a target's");
 	seeds_verdict();
-	for (uint32_t i = 0; i < w->far_count; i++)
+	for (uint32_t i = 0; i < w->far_count; i++) {
+		keyring_key_unref(w->fars[i].psk);
 		far_free(&w->fars[i]);
+	}
 	far_free(&w->healthy);
 }
 
@@ -578,6 +596,7 @@ static uint64_t world_end(struct world *w)
 	daemon_check_memory(w->g.core, "the gateway's");
 	seeds_verdict();
 	gateway_free(&w->g);
+	keyring_free(w->keyring);
 	fars_end(w);
 	sim_net_end();
 	load_fini(&w->load);
@@ -608,6 +627,8 @@ static uint64_t run(uint64_t seed)
 	w->named = !w->discovered && sim_chance(30);
 	w->failover = sim_chance(15);
 	w->queues = sim_chance(30) ? 1 + (uint32_t)sim_draw(3) : 0;
+	if (!w->discovered && sim_chance(25))
+		make_keys(w);
 	fars_begin(w);
 	gateway_begins(w);
 	w->chaos_left = (uint32_t)sim_draw(60);
