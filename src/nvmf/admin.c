@@ -37,6 +37,7 @@ static const struct nvmf_handler fabrics_handlers[] = {
 	[NVME_FABRICS_CONNECT]      = { "Connect",      nvmf_connect_parse,  nvmf_connect_run,       D | A },
 	[NVME_FABRICS_PROPERTY_GET] = { "Property Get", nvmf_property_parse, nvmf_property_get_run,  D | A },
 	[NVME_FABRICS_AUTH_SEND]    = { "Authentication Send",    nvmf_auth_parse, nvmf_auth_send_run,    D | A },
+	[NVME_FABRICS_DISCONNECT]   = { "Disconnect",   nvmf_disconnect_parse, nvmf_disconnect_run,  A },
 	[NVME_FABRICS_AUTH_RECEIVE] = { "Authentication Receive", nvmf_auth_parse, nvmf_auth_receive_run, D | A },
 };
 #undef N

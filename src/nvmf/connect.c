@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* connect.c: the Connect command: a queue pair becomes a controller's, or founds one.
+/* connect.c: the Connect command: a queue pair becomes a controller's, or founds one; and Disconnect.
  *
  * The queue pair's core takes the data, the control reactor checks and decides, the answer comes back to the core,
  * which binds the queue pair. The order of the checks and their results are those of SPDK's target where the
@@ -357,4 +357,22 @@ static void answer_on_core(struct msg *m)
 	}
 	free(c);
 	nvmf_req_complete(req, status);
+}
+
+/* --- Disconnect: an I/O queue goes by itself ----------------------------------------------------------------- */
+
+bool nvmf_disconnect_parse(struct nvmf_req *req)
+{
+	if (!req->qpair->qid)
+		return nvmf_req_refuse(req, NVME_SC_DISCONNECT_INVALID_QTYPE | NVME_SC_DNR);
+	if (le16_get(req->cmd.disconnect.recfmt))
+		return nvmf_req_refuse(req, NVME_SC_CONNECT_FORMAT | NVME_SC_DNR);
+	return true;
+}
+
+/* The answer goes out, then the connection is closed: what the host had not waited for is aborted. */
+void nvmf_disconnect_run(struct nvmf_req *req)
+{
+	nvmf_req_complete(req, NVME_SC_SUCCESS);
+	nvmf_qpair_mail(req->qpair, NVMF_MAIL_DISCONNECT);
 }

@@ -201,7 +201,29 @@ static void properties(void **state)
 	sqe.property.ofst = le32_of(0x1000);
 	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), BAD_FIELD);
 	sqe.fctype = NVME_FABRICS_DISCONNECT;
+	sqe.property.ofst = le32_of(0);
+	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), NVME_SC_DISCONNECT_INVALID_QTYPE | NVME_SC_DNR);
+	sqe.fctype = 9;
 	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), NVME_SC_INVALID_OPCODE | NVME_SC_DNR);
+}
+
+/* One queue goes, its controller and the others stay; its number may be used again. */
+static void queues_disconnect(void **state)
+{
+	uint16_t cntlid;
+	struct rig_qp *admin = rig_admin(&rig, 0, &cntlid), *first = rig_io(&rig, 1, 1, cntlid);
+	struct rig_qp *second = rig_io(&rig, 2, 2, cntlid);
+	struct nvme_sqe sqe = rig_sqe(NVME_ADMIN_FABRICS, 0);
+
+	sqe.fctype = NVME_FABRICS_DISCONNECT;
+	sqe.disconnect.recfmt = le16_of(1);
+	assert_int_equal(rig_cmd(first, &sqe, NULL, 0, NULL), NVME_SC_CONNECT_FORMAT | NVME_SC_DNR);
+	sqe.disconnect.recfmt = le16_of(0);
+	assert_int_equal(rig_cmd(first, &sqe, NULL, 0, NULL), 0);
+	assert_true(rig_gone(first));
+	rig_pass(NS_PER_MS);
+	assert_false(second->told_to_go || admin->told_to_go);
+	rig_io(&rig, 0, 1, cntlid);
 }
 
 /* CSTS says that a reset or shutdown is over when the I/O queues are gone and the lease is revoked; not before. */
@@ -399,7 +421,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(connect_names_the_field_that_is_wrong), T(connect_of_another_format), T(connect_of_a_host_or_way_not_allowed),
 		T(nothing_but_connect_comes_first), T(io_queues_join_once_and_only_when_enabled), T(controller_ids_differ),
-		T(properties), T(reset_and_shutdown), T(admin_queue_lost), T(connect_while_connecting),
+		T(properties), T(queues_disconnect), T(reset_and_shutdown), T(admin_queue_lost), T(connect_while_connecting),
 		T(connection_lost_in_connect), T(keep_alive),
 		T(moving), T(io_of_a_lost_controller_may_be_retried), T(told_to_go_while_moving), T(host_removed),
 		T(subsystem_removed), T(listener_removed), T(names_are_checked),

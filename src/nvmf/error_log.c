@@ -111,7 +111,7 @@ void nvmf_error_add(struct nvmf_req *req)
 	if (is_media_error(status))
 		atomic_fetch_add(&c->media_errors, 1);
 	if (req->qpair->qid && is_degraded(req, status) && !atomic_exchange(&c->degraded, true))
-		nvmf_health_worse(c, req->qpair);
+		nvmf_qpair_mail(req->qpair, NVMF_MAIL_HEALTH);
 }
 
 static bool read_entry(struct nvmf_ctrlr *c, uint64_t number, struct nvme_error_log_page *ret)

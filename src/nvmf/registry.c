@@ -330,6 +330,44 @@ void nvmf_seat_unpin(struct nvmf_seat *s)
 	ctrlr_go_on(c);
 }
 
+/* --- mail from a queue pair: home -> control -> home ----------------------------------------------------------- */
+
+struct from_qpair {
+	struct msg msg;
+	struct nvmf_seat *seat;           /* its queue pair is pinned */
+	uint32_t bits;
+};
+
+static void from_qpair_back(struct msg *m)
+{
+	struct from_qpair *f = container_of(m, struct from_qpair, msg);
+
+	if (!nvmf_seat_here(f->seat, m, from_qpair_back))
+		return;
+	nvmf_qpair_unpin(f->seat->qp);
+	free(f);
+}
+
+static void from_qpair_on_control(struct msg *m)
+{
+	struct from_qpair *f = container_of(m, struct from_qpair, msg);
+	struct nvmf_seat *to = f->bits == NVMF_MAIL_DISCONNECT ? f->seat : f->seat->ctrlr->seat_by_qid[0];
+
+	if (to)
+		nvmf_seat_tell(to, f->bits);
+	carry_send(&f->seat->home, m, from_qpair_back);
+}
+
+void nvmf_qpair_mail(struct nvmf_qpair *qp, uint32_t bits)
+{
+	struct from_qpair *f = base_zalloc(sizeof(*f));
+
+	f->seat = qp->seat;
+	f->bits = bits;
+	nvmf_qpair_pin(qp);
+	msg_send(core_control(qp->target->core), &f->msg, from_qpair_on_control);
+}
+
 /* --- mail: control -> home -> control ---------------------------------------------------------------------------- */
 
 void nvmf_seat_tell(struct nvmf_seat *s, uint32_t bits)

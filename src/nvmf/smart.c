@@ -158,37 +158,3 @@ void nvmf_health_look(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
 		nvmf_event_raise(c, NVMF_EVENT_HEALTH);
 	c->critical_warning = wanted;
 }
-
-struct health_note {
-	struct msg msg;
-	struct nvmf_seat *seat;           /* of the queue pair that saw it; pinned */
-};
-
-static void health_back(struct msg *m)
-{
-	struct health_note *n = container_of(m, struct health_note, msg);
-
-	if (!nvmf_seat_here(n->seat, m, health_back))
-		return;
-	nvmf_qpair_unpin(n->seat->qp);
-	free(n);
-}
-
-static void health_on_control(struct msg *m)
-{
-	struct health_note *n = container_of(m, struct health_note, msg);
-	struct nvmf_ctrlr *c = n->seat->ctrlr;
-
-	if (c->seat_by_qid[0])
-		nvmf_seat_tell(c->seat_by_qid[0], NVMF_MAIL_HEALTH);
-	carry_send(&n->seat->home, m, health_back);
-}
-
-void nvmf_health_worse(struct nvmf_ctrlr *c, struct nvmf_qpair *qp)
-{
-	struct health_note *n = base_zalloc(sizeof(*n));
-
-	n->seat = qp->seat;
-	nvmf_qpair_pin(qp);
-	msg_send(core_control(c->target->core), &n->msg, health_on_control);
-}

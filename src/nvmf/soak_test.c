@@ -95,6 +95,11 @@ static struct nvme_sqe any_command(const struct rig_qp *q)
 		sqe = rig_rw(io[draw(sizeof(io))], 1 + draw(4), draw(64), 1 + draw(32));
 		if (sqe.opc == NVME_CMD_DSM)
 			sqe.dsm.attributes = le32_of(NVME_DSM_AD);
+		if (draw(100) == 0) {
+			sqe = rig_sqe(NVME_ADMIN_FABRICS, 0);
+			sqe.fctype = NVME_FABRICS_DISCONNECT;
+			return sqe;
+		}
 		if (draw(12) == 0) /* halves of pairs, rarely both */
 			sqe.flags |= (uint8_t)(1 + draw(2));
 		return sqe;

@@ -470,7 +470,6 @@ void nvmf_error_at(struct nvmf_req *req, size_t byte, uint32_t bit);
 /* smart.c */
 uint8_t nvmf_critical_warning(const struct nvmf_ctrlr *c);
 void nvmf_health_look(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
-void nvmf_health_worse(struct nvmf_ctrlr *c, struct nvmf_qpair *qp);       /* its core: `degraded` was set */
 void nvmf_smart_close(struct nvmf_qpair *qp, const struct nvmf_stage_counts *counts); /* its core */
 bool nvmf_smart_parse(struct nvmf_req *req);
 void nvmf_smart_run(struct nvmf_req *req);                                 /* answers, later */
@@ -496,6 +495,8 @@ void nvmf_roster_disconnect(struct nvmf_roster *r, struct nvmf_roster_wait *w);
 void nvmf_roster_wait_gone(struct nvmf_roster *r, struct nvmf_roster_wait *w);
 void nvmf_ctrlr_disconnect(struct nvmf_ctrlr *c);
 void nvmf_seat_tell(struct nvmf_seat *s, uint32_t bits);
+/* From a queue pair's core: mail for the queue pair itself (NVMF_MAIL_DISCONNECT), or else its admin queue. */
+void nvmf_qpair_mail(struct nvmf_qpair *qp, uint32_t bits);
 void nvmf_roster_tell(struct nvmf_roster *r, uint32_t bits);               /* every admin queue */
 void nvmf_seat_leave(struct nvmf_seat *s);                                 /* home: the qpair is gone */
 /* A message through a seat reached a core: the right one, and the queue pair is there, or gone? If not, it follows. */
@@ -625,6 +626,8 @@ static inline struct bdev_view *nvmf_ns_for_io(struct nvmf_qpair *qp, uint32_t n
 
 bool nvmf_connect_parse(struct nvmf_req *req);
 void nvmf_connect_run(struct nvmf_req *req);
+bool nvmf_disconnect_parse(struct nvmf_req *req);
+void nvmf_disconnect_run(struct nvmf_req *req);
 bool nvmf_property_parse(struct nvmf_req *req);
 void nvmf_property_get_run(struct nvmf_req *req);
 void nvmf_property_set_run(struct nvmf_req *req);

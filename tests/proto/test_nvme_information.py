@@ -12,6 +12,7 @@ from nvme_tcp import (ADMIN_ASYNC_EVENT, ADMIN_GET_FEATURES, ADMIN_GET_LOG_PAGE,
 
 INVALID_LOG_PAGE, NOT_SAVEABLE, READ_ERROR = 0x109, 0x10d, 0x281
 IO_WRITE_UNCOR = 0x04
+INVALID_QUEUE_TYPE = 0x185
 SUPPORTED_PAGES, ERRORS, SMART, EFFECTS, FEATURES, MI_EFFECTS = 0x00, 0x01, 0x02, 0x05, 0x12, 0x13
 CRTO = 0x68
 DEGRADED = 4
@@ -262,6 +263,18 @@ def test_subsystem_reset(daemon):
     create = next(c for s in daemon.rpc("save_config")["subsystems"] if s["subsystem"] == "nvmf" for c in s["config"]
                   if c["method"] == "nvmf_create_subsystem")
     assert create["params"]["enable_nssr"] is True
+
+
+def test_queue_disconnects(host):
+    """A host could give back a queue only with the whole controller."""
+    disconnect = sqe(FABRICS, 8)
+    assert host.admin.identify(1)[1804] & 1                       # OFCS
+    assert host.admin.command(disconnect).status == INVALID_QUEUE_TYPE
+    must(host.io.write(0, b"x" * 512))
+    must(host.io.command(disconnect))
+    host.io.expect_closed()
+    host.ios = []
+    assert host.add_io().read(0, 1) == b"x" * 512
 
 
 def test_no_subsystem_reset_unless_configured(host):
