@@ -48,6 +48,9 @@ static inline struct bdev_view *parse_range(struct nvmf_req *req, bool writes)
 	status = NVME_SC_NS_WRITE_PROTECTED | NVME_SC_DNR;
 	if (unlikely(writes && v->read_only))
 		goto refuse;
+	status = NVME_SC_INVALID_FIELD | NVME_SC_DNR;
+	if (unlikely(writes && control & NVME_RW_DTYPE)) /* no directive is offered: neither streams nor placement */
+		goto refuse;
 	req->shape = v->shape;
 	req->io.lba = lba;
 	req->io.count = count;

@@ -125,6 +125,11 @@ static void namespaces_and_fields(void **state)
 	sqe = rig_rw(NVME_CMD_READ, 1, 0, 1);
 	sqe.rw.control = le16_of(NVME_RW_PRCHK_GUARD);
 	assert_int_equal(rig_cmd(io, &sqe, in, 512, NULL), DNR(NVME_SC_INVALID_PI));
+	sqe = rig_rw(NVME_CMD_WRITE, 1, 0, 1);
+	sqe.rw.control = le16_of(1 << 4); /* a stream */
+	assert_int_equal(rig_cmd(io, &sqe, out, 512, NULL), DNR(NVME_SC_INVALID_FIELD));
+	sqe.rw.control = le16_of(NVME_RW_LR); /* as hard as ever */
+	assert_int_equal(rig_cmd(io, &sqe, out, 512, NULL), 0);
 	sqe = rig_rw(NVME_CMD_READ, 1, 0, 1);
 	sqe.flags = 0; /* PRPs */
 	assert_int_equal(rig_cmd(io, &sqe, in, 512, NULL), DNR(NVME_SC_INVALID_FIELD));
