@@ -11,6 +11,7 @@ import remote
 from attached import PATIENCE_S, attach, controllers, gateway
 from bad_target import BadTarget
 from gantry import wait_until
+from jsonrpc import gantry
 from nvme_tcp import must, rw
 from proxy import Proxy
 
@@ -189,6 +190,18 @@ def test_immediate(daemon, pair):
     with gateway(daemon, p.disk) as host:
         assert p.check(host, p.lose(host)) < 2 * LONG_MS / 1000
     assert not p.b.seen["ccr"]
+
+
+def test_people_are_told(daemon, pair):
+    """A disk that stands still for half a minute would look broken."""
+    p = pair(LONG_MS)
+    with gateway(daemon, p.disk) as host:
+        p.lose(host)
+        wait_until(lambda: any("waits" in f for f in fences(daemon)), "it to be known", PATIENCE_S)
+        shown = " ".join(gantry("nvme", "list", socket=daemon.socket).split())
+        assert "writes of a connection that was lost wait until they cannot land any more: for " in shown
+        assert 0 < max(f.get("waits_ms", 0) for f in fences(daemon)) <= 2 * LONG_MS
+        daemon.rpc("bdev_nvme_detach_controller", PATIENCE_S, name="r")
 
 
 # --- a target of ours ------------------------------------------------------------------------------------------------
