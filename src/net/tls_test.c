@@ -457,7 +457,7 @@ static void another_key_is_told_from_an_unknown_one(void **state)
 	struct pair *p = pair_make(TLS_SHA384);
 
 	p->offer.psk.key[47] ^= 1;
-	both_fail(p, "key differs", "key of identity 'NVMe0R01 nqn.host nqn.target' differs");
+	both_fail(p, "differs from ours", "key of identity 'NVMe0R01 nqn.host nqn.target' differs");
 }
 
 static void another_hash_is_told_from_another_key(void **state)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Secured sockets (src/net/tls) against OpenSSL's own client and server: what neither of our ends could tell, because
-both would be wrong in the same way."""
+"""Secured sockets (src/net/tls) against OpenSSL's own client and server, and GnuTLS's, which shakes hands for
+Linux: what neither of our ends could tell, because both would be wrong in the same way."""
 import hashlib
 import os
 import random
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.skipif(not OPENSSL, reason="openssl's program is not th
 class Peer:
     """Our end."""
 
-    def __init__(self, role, port, hash_id=1, *, key=None, what="echo"):
-        self.process = subprocess.Popen([PEER, role, str(port), str(hash_id), key or KEYS[hash_id], IDENTITY, what],
+    def __init__(self, role, port, hash_id=1, *, key=None, what="echo", identity=IDENTITY):
+        self.process = subprocess.Popen([PEER, role, str(port), str(hash_id), key or KEYS[hash_id], identity, what],
                                         stdout=subprocess.PIPE, text=True)
 
     def line(self, begin):
@@ -240,7 +240,7 @@ def test_wrong_key():
         assert "key of identity" in (why := peer.line("refused")) and "differs" in why
     port = free_port()
     with server_at(port, key="77" * 32), Peer("client", port) as peer:
-        assert "key differs" in peer.line("refused")
+        assert "differs from ours" in peer.line("refused")
 
 
 def test_unknown_identity():
@@ -313,3 +313,44 @@ def test_its_end_is_an_end():
         client.send(b"all of it")
         client.process.stdin.close()
         assert peer.ended()[:2] == (0, 9)
+
+
+# --- GnuTLS ----------------------------------------------------------------------------------------------------------
+
+GNUTLS_ONLY_PSK = ["--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+PSK:+ECDHE-PSK:+DHE-PSK"]
+
+
+def gnutls(name):
+    path = shutil.which(name, path="/usr/bin:" + os.environ.get("PATH", ""))
+    return path or pytest.skip(f"{name} is not there")
+
+
+def test_gnutls_client_has_something_sent_back():
+    with Peer("server", 0) as peer:
+        arguments = ["--pskusername", IDENTITY, "--pskkey", KEYS[1], "-p", peer.line("listens"), "127.0.0.1"]
+        with subprocess.Popen([gnutls("gnutls-cli"), *GNUTLS_ONLY_PSK, *arguments], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as client:
+            assert peer.line("secured") == f"1 {IDENTITY}"
+            client.stdin.write(b"by another library\n")
+            client.stdin.flush()
+            while b"by another library" not in (line := client.stdout.readline()):
+                assert line
+            client.stdin.close()
+            assert peer.ended()[:2] == (0, 19)
+
+
+def test_gnutls_server_shakes_hands_and_ends(tmp_path):
+    port, keys = free_port(), tmp_path / "keys"
+    keys.write_text(f"someone:{KEYS[1]}\n")
+    arguments = [*GNUTLS_ONLY_PSK, "--pskpasswd", str(keys), "-p", str(port)]
+    with subprocess.Popen([gnutls("gnutls-serv"), *arguments], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as server:
+        try:
+            while port_is_free(port):
+                assert server.poll() is None
+                time.sleep(0.05)
+            with Peer("client", port, what="send 1000", identity="someone") as peer:
+                assert peer.line("secured") == "1 someone"
+                assert peer.ended()[0] == 0
+        finally:
+            server.kill()

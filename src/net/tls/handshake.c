@@ -137,23 +137,20 @@ static void step(struct tls *t)
 	for (;;) {
 		ERR_clear_error();
 		rc = SSL_do_handshake(h->ssl);
-		if (!send_out(t) && h->send_error) {
-			fail(t, h->send_error);
-			return;
-		}
-		if (rc == 1) {
+		(void)send_out(t); /* if that fails, the alert that says why may be there to read */
+		if (rc == 1 && !h->send_error) {
 			succeed(t);
 			return;
 		}
-		if (SSL_get_error(h->ssl, rc) != SSL_ERROR_WANT_READ) {
+		if (rc != 1 && SSL_get_error(h->ssl, rc) != SSL_ERROR_WANT_READ) {
 			fail(t, 0);
 			return;
 		}
 		rc = read_in(t);
-		if (rc == -EAGAIN)
+		if (rc == -EAGAIN && !h->send_error)
 			return;
 		if (rc) {
-			fail(t, rc);
+			fail(t, rc == -EAGAIN ? h->send_error : rc);
 			return;
 		}
 	}

@@ -60,7 +60,7 @@ static void refused(const struct shake *h, struct err *e)
 	case ALERT_DECRYPT_ERROR:
 	case ALERT_ILLEGAL_PARAMETER:
 	case ALERT_BAD_RECORD_MAC:
-		err_set(e, -EACCES, "the peer's key differs from ours of identity '%s' (alert %s)",
+		err_set(e, -EACCES, "the peer's key of identity '%s' differs from ours, or it has none (alert %s)",
 		        h->identity, name);
 		break;
 	case ALERT_HANDSHAKE_FAILURE:
