@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* io_fuzz.c: I/O commands that get past the first checks: small ranges of a few namespaces, lists of ranges, fused halves,
- * reservations of two hosts' queues on two cores, Aborts, and a namespace that comes and goes meanwhile.
+/* io_fuzz.c: I/O commands that get past the first checks: small ranges of a few namespaces, lists of ranges, fused
+ * halves, reservations of two hosts' queues on two cores, Aborts, and a namespace that comes and goes meanwhile.
  *
  * Input: STEP_BYTES for each command. After every input all queues are closed, every command must have been answered
  * once, and nothing may be left.

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from attached import attach
-from gantry import Daemon, cpus
+from gantry import Daemon, RpcError, cpus
 from iscsi import GOOD, Session
 from nvme_tcp import IO_COMPARE, IO_WRITE, OK, Host, must, rw
 
@@ -147,3 +147,27 @@ def test_many_pairs_at_once(host):
     pairs = [(host.io.submit(rw(IO_COMPARE, n % 8, 1, flags=0x41), bytes(BLOCK)),
               host.io.submit(rw(IO_WRITE, n % 8, 1, flags=0x42), bytes(BLOCK))) for n in range(60)]
     assert {host.io.wait(cid).status for pair in pairs for cid in pair} == {OK}
+
+
+def test_halves_stay_together_when_their_connection_moves(tmp_path):
+    """A half that waits has its data already: on another core it would be without, and the pair never end."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("there is one CPU")
+    with Daemon(tmp_path, "-m", cpus(2)) as daemon:
+        served = daemon.serve(daemon.malloc("disk0", mib=4))
+        with Host(served.port, served.nqn) as host:
+            old = bytes(BLOCK)
+            for round_ in range(6):
+                new = bytes([round_ + 1]) * BLOCK
+                first = host.io.submit(rw(IO_COMPARE, 0, 1, flags=0x41), old)
+                second = host.io.submit(rw(IO_WRITE, 0, 1, flags=0x42), new, in_capsule=False)
+                r2t = host.io.recv_r2t()
+                try:
+                    daemon.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=host.cntlid, qid=1, lcore=cores[round_ % 2])
+                except RpcError as e:
+                    assert "took too long" in e.message, e.message
+                host.io.answer_r2t(r2t)
+                assert (host.io.wait(first).status, host.io.wait(second).status) == (OK, OK)
+                assert host.io.read(0, 1) == new
+                old = new
