@@ -48,6 +48,10 @@ struct tls_offer {
 typedef void tls_done_fn(void *arg, struct sock *s, const struct err *e);
 /* The key that goes with an identity a client offers; false: unknown. `identity` ends with a NUL. */
 typedef bool tls_find_fn(void *arg, struct sock *s, const char *identity, struct tls_psk *ret_psk);
+/* From within it: it is not known yet. What is returned does not count; it is asked again after sock_tls_found(), about
+ * every identity that is offered. Between the two the peer is not heard. */
+void sock_tls_find_later(struct sock *s);
+void sock_tls_found(struct sock *s);
 
 /* The socket is attached to the calling reactor, and until done() only sock_close() and sock_reset() may be called on
  * it (and end it: no done()). How long it may take is the caller's timer's. The offers are copied; OpenSSL offers one

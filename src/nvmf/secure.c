@@ -167,14 +167,14 @@ bool nvmf_tls_is_generated(const char *identity)
 
 /* --- who may ----------------------------------------------------------------------------------------------------- */
 
-enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, struct tls_psk *ret, struct err *e)
+enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, struct keyring_key **ret_key,
+                                   struct tls_psk *ret, struct err *e)
 {
 	struct fabric_psk_identity id;
 	const struct nvmf_subsystem *s;
 	const struct nvmf_host *host;
-	struct fabric_psk key = { 0 };
-	enum nvmf_tls_result result = NVMF_TLS_KEY;
 
+	*ret_key = NULL;
 	if (fabric_psk_identity_parse(identity, &id, e))
 		return NVMF_TLS_IDENTITY;
 	s = nvmf_config_find(t->config, id.subsystem_nqn);
@@ -185,11 +185,21 @@ enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, 
 		err_set(e, -ENOENT, "the identity names subsystem %s, which does not exist", id.subsystem_nqn);
 	else if (!host)
 		err_set(e, -ENOENT, "the identity names host %s, which has no psk for subsystem %s", id.host_nqn, s->nqn);
-	if (!host)
-		return NVMF_TLS_IDENTITY;
-	if (!nvmf_tls_key_read(host->psk, &key, e))
-		result = match(&id, identity, &key, host->psk->name, ret, e);
-	fabric_psk_wipe(&key);
+	else
+		*ret_key = keyring_key_ref(host->psk);
+	return host ? NVMF_TLS_OK : NVMF_TLS_IDENTITY;
+}
+
+enum nvmf_tls_result nvmf_tls_read(const struct keyring_key *key, const char *identity, struct tls_psk *ret,
+                                   struct err *e)
+{
+	enum nvmf_tls_result result = NVMF_TLS_KEY;
+	struct fabric_psk_identity id;
+	struct fabric_psk psk = { 0 };
+
+	if (!fabric_psk_identity_parse(identity, &id, e) && !nvmf_tls_key_read(key, &psk, e))
+		result = match(&id, identity, &psk, key->name, ret, e);
+	fabric_psk_wipe(&psk);
 	return result;
 }
 

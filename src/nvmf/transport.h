@@ -285,8 +285,13 @@ void nvmf_target_unplace(struct nvmf_target *t, struct reactor *r);
 #define NVMF_TLS_ENUM(result, name, meaning) NVMF_TLS_##result,
 enum nvmf_tls_result { NVMF_TLS_RESULTS(NVMF_TLS_ENUM) NVMF_TLS_RESULT_COUNT };
 struct tls_psk;
-/* Control reactor. The key that goes with an identity; wipe it. Not NVMF_TLS_OK: a sentence says what differs. */
-enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, struct tls_psk *ret_psk, struct err *e);
+struct keyring_key;
+/* The key that goes with an identity; wipe it. Not NVMF_TLS_OK: a sentence says what differs. Control reactor; with
+ * *ret_key set, a reference, there is none in memory: nvmf_tls_read() in a job has it. */
+enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, struct keyring_key **ret_key,
+                                   struct tls_psk *ret_psk, struct err *e);
+enum nvmf_tls_result nvmf_tls_read(const struct keyring_key *key, const char *identity, struct tls_psk *ret_psk,
+                                   struct err *e);
 void nvmf_tls_count(struct nvmf_target *t, enum nvmf_tls_result result);
 
 /* State of a qpair, and of its controller link, for freeze/thaw between cores; run on the old (when no request is in

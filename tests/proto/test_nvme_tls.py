@@ -296,6 +296,19 @@ def test_a_handshake_that_stalls(world):
                     pass
 
 
+def test_hosts_that_leave_in_the_middle(world):
+    """Their key would be read for, or told to, somebody who is no more."""
+    hello = stolen_hello(world.offer())
+    before = world.counts()
+    for i in range(128):
+        with socket.create_connection(("127.0.0.1", world.port)) as sock:
+            sock.sendall(hello)
+            if i % 2:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_until(lambda: sum(world.counts().values()) >= sum(before.values()) + 128, "all of them to be over", 30)
+    assert world.counts()["ok"] == before["ok"]
+
+
 def another_address(offer):
     """All of an address's places are taken by the silent ones; loopback has more addresses."""
     def client(sock):

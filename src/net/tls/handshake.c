@@ -78,6 +78,22 @@ static struct shake *shake_make(struct sock *s, bool serves, tls_done_fn *done, 
 	return h;
 }
 
+void sock_tls_find_later(struct sock *s)
+{
+	must(sock_tls(s)->shake->serves);
+	sock_tls(s)->shake->later = true;
+}
+
+void sock_tls_found(struct sock *s)
+{
+	struct tls *t = sock_tls(s);
+
+	must(t->shake && t->shake->later);
+	t->shake->later = false;
+	sock_raw_want_read(s, true);
+	defer_run(&t->again, begin_now);
+}
+
 static SSL_CTX *context_make(bool serves)
 {
 	SSL_CTX *ctx = SSL_CTX_new(serves ? TLS_server_method() : TLS_client_method());
@@ -134,12 +150,16 @@ static void step(struct tls *t)
 	struct shake *h = t->shake;
 	int rc = 0;
 
-	for (;;) {
+	while (!h->later) {
 		ERR_clear_error();
 		rc = SSL_do_handshake(h->ssl);
 		(void)send_out(t); /* if that fails, the alert that says why may be there to read */
 		if (rc == 1 && !h->send_error) {
 			succeed(t);
+			return;
+		}
+		if (rc != 1 && SSL_get_error(h->ssl, rc) == SSL_ERROR_WANT_CLIENT_HELLO_CB) {
+			sock_raw_want_read(t->sock, false);
 			return;
 		}
 		if (rc != 1 && SSL_get_error(h->ssl, rc) != SSL_ERROR_WANT_READ) {
@@ -332,7 +352,7 @@ static bool consider(struct shake *h, const unsigned char *identity, uint32_t le
 		return false;
 	memcpy(text, identity, len);
 	text[len] = '\0';
-	if (!h->find(h->arg, h->tls->sock, text, &psk))
+	if (!h->find(h->arg, h->tls->sock, text, &psk) || h->later)
 		return false;
 	assert(psk.len == hash_bytes(psk.hash));
 	memcpy(h->identity, text, len + 1);
@@ -370,6 +390,8 @@ static int look_at_hello(SSL *ssl, int *alert, void *arg)
 			must(SSL_set_ciphersuites(ssl, suite_name(h->psk.hash)));
 			return SSL_CLIENT_HELLO_SUCCESS;
 		}
+		if (h->later)
+			return SSL_CLIENT_HELLO_RETRY;
 		at += len + 4;
 		left -= len + 4;
 	}

@@ -21,6 +21,7 @@ struct shake {
 	uint8_t secrets;                          /* a bit for each that was told */
 	uint32_t received;
 	int send_error;
+	bool later;                               /* the owner will say when it knows the key */
 
 	/* for the sentence that says what went wrong */
 	int rc;                                   /* of the socket */

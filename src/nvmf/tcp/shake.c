@@ -7,7 +7,9 @@
  */
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <stdio.h>
 
+#include "keyring/keyring.h"
 #include "net/tls.h"
 #include "nvmf/tcp/tcp.h"
 
@@ -20,6 +22,15 @@ struct shaker {
 	uint32_t count, begun;
 };
 
+#define IDENTITIES_MAX 3u             /* that are looked for by reading a key */
+
+struct answer {
+	char identity[TLS_IDENTITY_MAX + 1];
+	enum nvmf_tls_result result;
+	struct tls_psk psk;
+	struct err why;
+};
+
 struct shake {
 	struct list link;
 	struct tcp_transport *tr;
@@ -30,6 +41,14 @@ struct shake {
 	bool plain_too;               /* it may be none of TLS: the first byte tells */
 	enum nvmf_tls_result result;  /* of looking for the key; NVMF_TLS_PEER: it was not asked for */
 	struct err why;
+	/* What was read, for each identity that is offered: it is asked for again. */
+	struct answer answers[IDENTITIES_MAX];
+	uint32_t answer_count;
+	struct keyring_key *key;      /* the last answer is to be made of it ... */
+	struct list read_link;        /* ... when it is its turn to be read */
+	struct job job;
+	bool reading;                 /* the job runs, and has the key */
+	bool over;                    /* freed when the job is done */
 };
 
 static struct shaker *shaker_of(struct tcp_transport *tr, const struct net_addr *peer);
@@ -40,8 +59,16 @@ static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk
 static void done(void *arg, struct sock *s, const struct err *e);
 static void due(struct timer *t);
 static void end(struct shake *k, enum nvmf_tls_result result);
+static void shake_free(struct shake *k);
+static void read_next(struct tcp_transport *tr);
+static void read_in_job(struct job *j);
+static void was_read(struct job *j);
 
-void tcp_shakes_init(struct tcp_transport *tr) { list_init(&tr->shakers); }
+void tcp_shakes_init(struct tcp_transport *tr)
+{
+	list_init(&tr->shakers);
+	list_init(&tr->to_read);
+}
 
 void tcp_shake_begin(struct tcp_transport *tr, struct sock *s, bool plain_too)
 {
@@ -171,10 +198,72 @@ static void begin(struct shake *k)
 static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk *ret_psk)
 {
 	struct shake *k = arg;
+	struct answer *a = k->answers;
 
+	for (; a < k->answers + k->answer_count; a++) {
+		if (strcmp(a->identity, identity))
+			continue;
+		k->result = a->result;
+		k->why = a->why;
+		*ret_psk = a->psk;
+		return a->result == NVMF_TLS_OK;
+	}
 	k->why = (struct err){ 0 };
-	k->result = nvmf_tls_find(k->tr->base.target, identity, ret_psk, &k->why);
-	return k->result == NVMF_TLS_OK;
+	k->result = nvmf_tls_find(k->tr->base.target, identity, &k->key, ret_psk, &k->why);
+	if (!k->key)
+		return k->result == NVMF_TLS_OK;
+	if (k->answer_count == IDENTITIES_MAX) {
+		keyring_key_unref(k->key);
+		k->key = NULL;
+		k->result = NVMF_TLS_IDENTITY;
+		err_set(&k->why, -EACCES, "the host offers more than %u identities", IDENTITIES_MAX);
+		return false;
+	}
+	snprintf(a->identity, sizeof(a->identity), "%s", identity);
+	k->answer_count++;
+	sock_tls_find_later(s);
+	list_add_tail(&k->tr->to_read, &k->read_link);
+	read_next(k->tr);
+	return false;
+}
+
+static void read_next(struct tcp_transport *tr)
+{
+	while (tr->reading < TCP_SHAKES_READING && !list_empty(&tr->to_read)) {
+		struct shake *k = list_first(&tr->to_read, struct shake, read_link);
+
+		list_del(&k->read_link);
+		k->reading = true;
+		tr->reading++;
+		job_start(&k->job, read_in_job, was_read);
+	}
+}
+
+/* Files are not read on a reactor. */
+static void read_in_job(struct job *j)
+{
+	struct shake *k = container_of(j, struct shake, job);
+	struct answer *a = &k->answers[k->answer_count - 1];
+
+	a->result = nvmf_tls_read(k->key, a->identity, &a->psk, &a->why);
+	OPENSSL_thread_stop(); /* helpers come and go: nothing of OpenSSL's is left in one */
+}
+
+static void was_read(struct job *j)
+{
+	struct shake *k = container_of(j, struct shake, job);
+	struct tcp_transport *tr = k->tr;
+
+	keyring_key_unref(k->key);
+	k->key = NULL;
+	k->reading = false;
+	tr->reading--;
+	if (k->over)
+		shake_free(k);
+	else
+		sock_tls_found(k->sock);
+	read_next(tr);
+	tcp_maybe_stopped(tr);
 }
 
 static void done(void *arg, struct sock *s, const struct err *e)
@@ -232,12 +321,23 @@ static void end(struct shake *k, enum nvmf_tls_result result)
 		tr->shaking--;
 		from->begun--;
 	}
-	OPENSSL_cleanse(k, sizeof(*k));
-	free(k);
+	k->over = true;
+	if (k->key && !k->reading) {
+		list_del(&k->read_link);
+		keyring_key_unref(k->key);
+	}
+	if (!k->reading)
+		shake_free(k);
 	if (from->count)
 		return;
 	list_del(&from->link);
 	free(from);
+}
+
+static void shake_free(struct shake *k)
+{
+	OPENSSL_cleanse(k, sizeof(*k));
+	free(k);
 }
 
 static void close_all(struct list *of)

@@ -14,7 +14,6 @@ static void conn_is_gone(struct msg *m);
 static void tcp_stop(struct nvmf_transport *base, void (*done)(void *arg), void *arg);
 static void stop_on_core(struct each *e);
 static void stop_told(struct each *e);
-static void maybe_stopped(struct tcp_transport *tr);
 static void end_on_core(struct each *e);
 static void all_ended(struct each *e);
 static void tcp_free(struct nvmf_transport *base);
@@ -148,7 +147,7 @@ static void conn_is_gone(struct msg *m)
 
 	free(c);
 	tr->conns--;
-	maybe_stopped(tr);
+	tcp_maybe_stopped(tr);
 }
 
 /* --- stopping: tell every core, wait for every connection, then take the cores' parts down --- */
@@ -185,12 +184,12 @@ static void stop_told(struct each *e)
 	struct tcp_transport *tr = container_of(e, struct tcp_transport, each);
 
 	tr->told = true;
-	maybe_stopped(tr);
+	tcp_maybe_stopped(tr);
 }
 
-static void maybe_stopped(struct tcp_transport *tr)
+void tcp_maybe_stopped(struct tcp_transport *tr)
 {
-	if (!tr->told || tr->conns)
+	if (!tr->told || tr->conns || tr->reading)
 		return;
 	tr->told = false;
 	each_core(&tr->each, tr->core, end_on_core, all_ended);

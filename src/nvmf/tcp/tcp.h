@@ -41,6 +41,7 @@
 #define TCP_SHAKES_OF_ADDRESS 1024u    /* ... of one address */
 #define TCP_SHAKES_AT_ONCE 256u        /* that have begun: each holds some tens of KiB */
 #define TCP_SHAKES_AT_ONCE_OF_ADDRESS 64u /* ... of one address: who is silent leaves room for others */
+#define TCP_SHAKES_READING 4u          /* whose keys are read at once: helpers are left for others */
 #define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
 #define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, between its pieces, and
                                         * until the host reads more of what it is sent */
@@ -193,6 +194,7 @@ const char *tcp_conn_identity(const struct nvmf_qpair *qp, uint8_t *ret_hash);
 void tcp_shakes_init(struct tcp_transport *tr);
 void tcp_shake_begin(struct tcp_transport *tr, struct sock *s, bool plain_too); /* takes the socket */
 void tcp_shakes_end(struct tcp_transport *tr);
+void tcp_maybe_stopped(struct tcp_transport *tr);                            /* tcp.c: one thing less is waited for */
 /* tcp.c: a connection begins; `concat_only`: without TLS, where that is for secure concatenation alone. */
 void tcp_take(struct tcp_transport *tr, struct sock *s, bool concat_only);
 
@@ -283,6 +285,8 @@ struct tcp_transport {
 	uint32_t conns;               /* made and not yet freed */
 	struct list shakers;          /* struct shaker: addresses whose connections shake hands, in turns */
 	uint32_t shakes, shaking;     /* all; those that have begun */
+	struct list to_read;          /* struct shake: its key is to be read */
+	uint32_t reading;             /* jobs that read one: waited for */
 	struct log_limit complaints;  /* about these */
 	bool stopping, told;
 	struct each each;
