@@ -89,7 +89,7 @@ def test_keys_that_do_not_fit(secured):
     """A person would be told that it does not work, and not what differs."""
     nqn = secured.served.nqn
     secured.know(Psk.make(1).offer(US, nqn, 0))
-    secured.refused(f"TLS as {US} by key 'psk': the peer's key differs")
+    secured.refused(f"TLS as {US} by key 'psk': the peer's key of identity")
     secured.know(secured.psk.offer(US.replace("7", "8"), nqn, 0), secured.psk.offer(US.replace("7", "8"), nqn, 1))
     secured.refused("it does not know the identity 'NVMe0R01 " + US)
     secured.know(Psk.make(2).offer(US, nqn, 1), Psk.make(2).offer(US, nqn, 0))
