@@ -137,9 +137,21 @@ static bool idle(const struct rig_qp *q)
 
 static void change_one(void)
 {
-	switch (draw(8)) {
+	switch (draw(12)) {
 	case 0:
 		rig_add_ns(&rig, "spare", 3);
+		break;
+	case 8:
+		rig_add_hidden_ns(&rig, "spare", 3);
+		break;
+	case 9:
+		rig_show_ns(&rig, 3, draw(3));
+		break;
+	case 10:
+		rig_set_ns_group(&rig, 1 + draw(4), 1 + draw(4));
+		break;
+	case 11: /* mostly a way that is good */
+		rig_set_ana(&rig, "127.0.0.1", "4420", draw(5), (uint8_t)(draw(4) ? NVME_ANA_OPTIMIZED : 1 + draw(4)), draw(3));
 		break;
 	case 1:
 		rig_remove_ns(&rig, 3);
@@ -210,6 +222,7 @@ static void make_disk(void *arg)
 static void one_seed(uint64_t seed)
 {
 	rig_start(&rig, seed);
+	rig.target->config->subs[1]->ana_reporting = true; /* nobody has seen it yet; versions to come are copies */
 	log_set_level(LOG_ERROR);
 	sim_as(core_control(rig.core), make_disk, NULL);
 	must(!rig_add_ns(&rig, "failing", 4));

@@ -127,7 +127,8 @@ struct change_args {
 	struct rig *r;
 	const char *text;
 	struct net_addr addr;
-	uint32_t nsid;
+	uint32_t nsid, group, seconds;
+	uint8_t state;
 	bool flag;
 	const struct nvmf_host_keys *keys;
 	void (*fn)(struct change_args *a);
@@ -168,6 +169,11 @@ CHANGE(do_set_host_keys, nvmf_set_host_keys(&a->r->change, RIG_NQN, a->text, a->
 CHANGE(do_remove_host, nvmf_remove_host(&a->r->change, RIG_NQN, a->text))
 CHANGE(do_allow_any, nvmf_allow_any_host(&a->r->change, RIG_NQN, a->flag))
 CHANGE(do_add_ns, nvmf_add_ns(&a->r->change, RIG_NQN, &(struct nvmf_ns_opts){ .bdev_name = a->text, .nsid = a->nsid }))
+CHANGE(do_add_hidden, nvmf_add_ns(&a->r->change, RIG_NQN,
+       &(struct nvmf_ns_opts){ .bdev_name = a->text, .nsid = a->nsid, .no_auto_visible = true }))
+CHANGE(do_show_ns, nvmf_show_ns(&a->r->change, RIG_NQN, a->nsid, RIG_HOST, a->flag))
+CHANGE(do_set_group, nvmf_set_ns_group(&a->r->change, RIG_NQN, a->nsid, a->group))
+CHANGE(do_set_ana, nvmf_set_ana_state(&a->r->change, RIG_NQN, "tcp", &a->addr, a->group, a->state, a->seconds))
 CHANGE(do_remove_ns, nvmf_remove_ns(&a->r->change, RIG_NQN, a->nsid))
 CHANGE(do_add_listener, nvmf_add_listener(&a->r->change, RIG_NQN, "tcp", &a->addr))
 CHANGE(do_remove_listener, nvmf_remove_listener(&a->r->change, RIG_NQN, "tcp", &a->addr))
@@ -202,6 +208,29 @@ int rig_allow_any(struct rig *r, bool allow)
 int rig_add_ns(struct rig *r, const char *bdev, uint32_t nsid)
 {
 	return change_run(r, &(struct change_args){ .text = bdev, .nsid = nsid }, do_add_ns);
+}
+
+int rig_add_hidden_ns(struct rig *r, const char *bdev, uint32_t nsid)
+{
+	return change_run(r, &(struct change_args){ .text = bdev, .nsid = nsid }, do_add_hidden);
+}
+
+int rig_show_ns(struct rig *r, uint32_t nsid, bool visible)
+{
+	return change_run(r, &(struct change_args){ .nsid = nsid, .flag = visible }, do_show_ns);
+}
+
+int rig_set_ns_group(struct rig *r, uint32_t nsid, uint32_t group)
+{
+	return change_run(r, &(struct change_args){ .nsid = nsid, .group = group }, do_set_group);
+}
+
+int rig_set_ana(struct rig *r, const char *addr, const char *port, uint32_t group, uint8_t state, uint32_t seconds)
+{
+	struct change_args a = { .group = group, .state = state, .seconds = seconds };
+
+	must(!net_addr_parse(NET_IPV4, addr, port, &a.addr, NULL));
+	return change_run(r, &a, do_set_ana);
 }
 
 int rig_remove_ns(struct rig *r, uint32_t nsid)

@@ -65,6 +65,10 @@ int rig_set_host_keys(struct rig *r, const char *host, const struct nvmf_host_ke
 int rig_remove_host(struct rig *r, const char *host);
 int rig_allow_any(struct rig *r, bool allow);
 int rig_add_ns(struct rig *r, const char *bdev, uint32_t nsid);
+int rig_add_hidden_ns(struct rig *r, const char *bdev, uint32_t nsid);
+int rig_show_ns(struct rig *r, uint32_t nsid, bool visible);               /* to RIG_HOST */
+int rig_set_ns_group(struct rig *r, uint32_t nsid, uint32_t group);
+int rig_set_ana(struct rig *r, const char *addr, const char *port, uint32_t group, uint8_t state, uint32_t seconds);
 int rig_remove_ns(struct rig *r, uint32_t nsid);
 int rig_add_listener(struct rig *r, const char *addr, const char *port);
 int rig_remove_listener(struct rig *r, const char *addr, const char *port);
