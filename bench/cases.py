@@ -2,7 +2,8 @@
 """The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a
 file in memory through that back-end, "uring:disk" one on the disk, below the current directory; `peer_disk` is the
 peer's. `against`: what B is, when not the peer's target: our own target in another mode, "one core": on one core,
-"plain": without TLS, or "initiator": the same target, driven by the peer's initiator. `goal`: (sign, ratio), or one for each kind of peer."""
+"plain": without TLS, or "initiator": the same target, driven by the peer's initiator. `goal`: (sign, ratio), or one for
+each kind of peer."""
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "

@@ -20,6 +20,9 @@ FILE.truncate(1 << 20)
 KEY = tempfile.NamedTemporaryFile(prefix="gantry-round-trip-key-")   # made with mode 0600
 KEY.write(b"DHHC-1:00:ICcuNTxDSlFYX2ZtdHuCiZCXnqWss7rByM/W3eTr8vmMpzdS:\n")
 KEY.flush()
+TLS_KEY = tempfile.NamedTemporaryFile(prefix="gantry-round-trip-key-")
+TLS_KEY.write(b"NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:\n")
+TLS_KEY.flush()
 ADDRESS = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(PORT)}
 
 # In an order in which they can be called.
@@ -37,6 +40,7 @@ AT_STARTUP = [
 EXAMPLES = [
     ("keyring_file_add_key", {"name": "key0", "path": KEY.name}),
     ("keyring_file_add_key", {"name": "key1", "path": KEY.name}),
+    ("keyring_file_add_key", {"name": "tls0", "path": TLS_KEY.name}),
     ("framework_set_mode", {"mode": "interrupt", "reactor": 0}),
     ("framework_set_scheduler", {"name": "dynamic", "period": 2000000, "load_limit": 10, "core_limit": 70,
                                  "core_busy": 90, "mappings": "1:2"}),
@@ -123,6 +127,11 @@ EXAMPLES = [
     ("nvmf_subsystem_add_listener", {"nqn": NQN, "listen_address": ADDRESS}),
     ("nvmf_create_subsystem", {"nqn": NQN + "2", "serial_number": "S0002", "allow_any_host": True}),
     ("nvmf_subsystem_allow_any_host", {"nqn": NQN + "2", "allow_any_host": False}),
+    ("nvmf_subsystem_add_host", {"nqn": NQN + "2", "host": HOST, "psk": "tls0"}),
+    ("nvmf_subsystem_add_listener", {"nqn": NQN + "2", "listen_address": {**ADDRESS, "trsvcid": str(free_port())},
+                                     "secure_channel": True}),
+    ("nvmf_subsystem_add_listener", {"nqn": NQN + "2", "listen_address": {**ADDRESS, "trsvcid": str(free_port())},
+                                     "sock_impl": "ssl", "concatenation": True}),
     ("nvmf_create_subsystem", {"nqn": NQN + "3", "ana_reporting": True, "max_namespaces": 2}),
     ("nvmf_subsystem_add_listener", {"nqn": NQN + "3", "listen_address": ADDRESS, "ana_state": "non_optimized"}),
     ("nvmf_subsystem_listener_set_ana_state", {"nqn": NQN + "3", "listen_address": ADDRESS, "anagrpid": 2,
