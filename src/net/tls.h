@@ -16,7 +16,8 @@
  * sock_tls_set_key_limit()); session tickets are neither sent nor used.
  *
  * What was sent is sealed and lies in the socket until the kernel took it, at most some 64 KiB: more is refused
- * (-EAGAIN) until then, and the socket sends it by itself, also after its owner has closed it.
+ * (-EAGAIN) until then, and the socket sends it by itself, also after its owner has closed it (unless it
+ * was detached then).
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H

@@ -219,13 +219,14 @@ static int print_session(uint8_t hash, const char *hex)
 int main(int argc, char **argv)
 {
 	struct core_opts opts = { .mode = CORE_INTERRUPT };
-	struct peer *p = base_zalloc(sizeof(*p));
+	struct peer *p;
 	const char *what = argc > 6 ? argv[6] : "echo", *update = strstr(what, "update ");
 	struct err e = { 0 };
 	int rc;
 
 	if (argc == 4 && !strcmp(argv[1], "session"))
 		return print_session((uint8_t)atoi(argv[2]), argv[3]);
+	p = base_zalloc(sizeof(*p));
 	if (argc < 6 || net_addr_parse(NET_IPV4, "127.0.0.1", argv[2], &p->addr, &e)) {
 		fprintf(stderr, "tls_peer server|client PORT HASH KEY IDENTITY [WHAT]\n%s\n", e.text);
 		return 2;

@@ -11,10 +11,10 @@ bool linger_begin(struct tls *t)
 {
 	struct lingerer *l;
 
-	if (!t->core || t->shake || t->error)
+	if (t->shake || t->error)
 		return false;
 	tls_shutdown_send(t);
-	if (!t->tx)
+	if (!t->tx || !t->core)
 		return false;
 	l = base_zalloc(sizeof(*l));
 	l->tls = t;

@@ -86,7 +86,7 @@ static bool write_out(struct tls *t)
 
 static void drop_tx(struct tls *t)
 {
-	if (t->kept_large)
+	if (t->kept_large && t->core) /* one that is detached is not counted */
 		t->core->large_kept--;
 	t->kept_large = false;
 	tx_give(t->core, t->tx);

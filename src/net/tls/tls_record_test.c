@@ -19,11 +19,6 @@ static int world(void **state)
 	return 0;
 }
 
-static int world_end(void **state)
-{
-	rig_world_end(core);
-	return 0;
-}
 
 static int begin(void **state)
 {
@@ -525,6 +520,49 @@ static void too_much_unsent_is_taken_back(void **state)
 	tls()->core->large_kept = 0;
 }
 
+static void detach_here(void *arg)
+{
+	tls_detached(arg);
+}
+
+/* Between two reactors there is nobody to wait, but what can be said is. */
+static void ends_while_detached(void **state)
+{
+	uint8_t type = 0;
+	uint32_t len = 0;
+
+	rig.sock->room = 10;
+	assert_int_equal(rig_send(&rig, "last", 4), 4);
+	rig_do(&rig, detach_here, rig.sock->tls);
+	rig.sock->room = 1000;
+	rig_do(&rig, shut_down_here, rig.sock->tls);
+	takes_data("last");
+	assert_true(rig_take(&rig, &type, content, &len));
+	assert_int_equal(type, REC_ALERT);
+	assert_true(rig.sock->shut);
+	rig_do(&rig, close_here, rig.sock);
+	assert_true(rig.sock->closed);
+}
+
+/* Who still waits for its peer when the core ends is closed with it. */
+static int world_end(void **state)
+{
+	begin(NULL);
+	rig.sock->room = 10;
+	if (rig_send(&rig, "last", 4) != 4)
+		return -1;
+	rig_do(&rig, close_here, rig.sock);
+	if (rig.sock->closed)
+		return -1;
+	rig_world_end(core);
+	if (!rig.sock->closed || rig.sock->tls)
+		return -1;
+	free(rig.sock);
+	keys_end(&rig.in);
+	keys_end(&rig.out);
+	return 0;
+}
+
 int main(void)
 {
 #define IN_RIG(test) cmocka_unit_test_setup_teardown(test, begin, end)
@@ -553,6 +591,7 @@ int main(void)
 		IN_RIG(nothing_is_answered_after_the_end),
 		IN_RIG(closing_waits_for_what_was_sent),
 		IN_RIG(closing_does_not_wait_for_ever),
+		IN_RIG(ends_while_detached),
 		IN_RIG(too_much_unsent_is_taken_back),
 	};
 
