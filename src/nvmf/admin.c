@@ -9,7 +9,8 @@ static bool no_data_parse(struct nvmf_req *req)
 
 static void keep_alive_run(struct nvmf_req *req)
 {
-	/* Any traffic feeds the timer; the command's arrival has done so. */
+	/* Any traffic feeds the timer; the command's arrival has done so. A host that only stays reads no more: */
+	nvmf_discovery_log_drop(req->qpair->ctrlr);
 	nvmf_req_complete(req, NVME_SC_SUCCESS);
 }
 

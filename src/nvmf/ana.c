@@ -80,45 +80,60 @@ bool nvmf_ana_changed(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s
 	return s->ana_reporting && last_change(s, l) > c->change_seen;
 }
 
-static uint32_t ns_of_group(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uint32_t group,
-                            le32 *ret_nsids)
+/* The host's own namespaces: how many each group has. */
+static uint32_t *count_groups(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
 {
-	uint32_t count = 0;
+	uint32_t *counts = base_zalloc((s->ns_max + 1) * sizeof(*counts));
 
+	for (uint32_t i = 0; i < s->ns_max; i++)
+		if (s->ns[i] && nvmf_subsystem_shows(s, i + 1, c->who.name))
+			counts[s->ns_group[i]]++;
+	return counts;
+}
+
+/* Their numbers, each into its group's descriptor. */
+static void fill_groups(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s,
+                        struct nvme_ana_group_desc **descs)
+{
 	for (uint32_t i = 0; i < s->ns_max; i++) {
-		if (!s->ns[i] || s->ns_group[i] != group || !nvmf_subsystem_shows(s, i + 1, c->who.name))
+		struct nvme_ana_group_desc *d = descs[s->ns_group[i]];
+		uint32_t n = d ? le32_get(d->nnsids) : 0;
+
+		if (!d || !s->ns[i] || !nvmf_subsystem_shows(s, i + 1, c->who.name))
 			continue;
-		if (ret_nsids)
-			ret_nsids[count] = le32_of(i + 1);
-		count++;
+		d->nsids[n] = le32_of(i + 1);
+		d->nnsids = le32_of(n + 1);
 	}
-	return count;
 }
 
 void *nvmf_ana_log_make(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, bool groups_only, size_t *ret_len)
 {
 	const struct nvmf_listener *l = nvmf_subsystem_way(s, c->transport, &c->listen_addr);
 	size_t max = sizeof(struct nvme_ana_log) + s->ns_max * (sizeof(struct nvme_ana_group_desc) + sizeof(le32));
+	struct nvme_ana_group_desc **descs = base_zalloc((s->ns_max + 1) * sizeof(struct nvme_ana_group_desc *));
 	struct nvme_ana_log *log = base_zalloc(max);
+	uint32_t *counts = count_groups(c, s);
 	uint8_t *at = (uint8_t *)log->descs;
 	uint16_t groups = 0;
 
 	for (uint32_t group = 1; group <= s->ns_max; group++) {
 		struct nvme_ana_group_desc *d = (struct nvme_ana_group_desc *)at;
-		uint32_t count = ns_of_group(c, s, group, NULL);
 
-		if (!count)
+		if (!counts[group])
 			continue;
 		d->grpid = le32_of(group);
 		d->chgcnt = le64_of(l ? l->ana[group - 1].changed : 0);
-		d->state = state_of(c, s, group);
-		if (!groups_only)
-			d->nnsids = le32_of(ns_of_group(c, s, group, d->nsids));
-		at += sizeof(*d) + (groups_only ? 0 : count * sizeof(le32));
+		d->state = l ? l->ana[group - 1].state : NVME_ANA_INACCESSIBLE;
+		descs[group] = d;
+		at += sizeof(*d) + (groups_only ? 0 : counts[group] * sizeof(le32));
 		groups++;
 	}
+	if (!groups_only)
+		fill_groups(c, s, descs);
 	log->chgcnt = le64_of(last_change(s, l));
 	log->ngrps = le16_of(groups);
 	*ret_len = (size_t)(at - (uint8_t *)log);
+	free(counts);
+	free(descs);
 	return log;
 }

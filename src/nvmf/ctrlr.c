@@ -303,7 +303,7 @@ void nvmf_ctrlr_look(struct nvmf_ctrlr *c)
 	const struct nvmf_core *nc = c->admin_qp->nc;
 	const struct nvmf_subsystem *s = nc->subs[c->sub_id];
 
-	if (!s)
+	if (!s || s->roster != c->roster) /* deleted; maybe another one has its place already */
 		return;
 	if (c->discovery && nc->config->genctr != c->genctr_seen)
 		nvmf_event_raise(c, NVMF_EVENT_DISCOVERY);

@@ -156,6 +156,18 @@ def test_a_namespace_changes_its_group(daemon, ways):
             daemon.rpc("nvmf_subsystem_set_ns_ana_group", nqn=NQN, nsid=2, anagrpid=wrong)
 
 
+def test_as_many_groups_as_there_can_be(daemon):
+    """A host that reads its log would hold up a core: work by groups and namespaces is done once, not for each other."""
+    served = daemon.serve(ana_reporting=True, max_namespaces=65536)
+    for n, nsid in enumerate((1, 77, 65536)):
+        daemon.malloc(f"disk{n}", mib=1)
+        daemon.rpc("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": f"disk{n}", "nsid": nsid,
+                                                               "anagrpid": 65536 if n else 3})
+    with Host(served.port, NQN) as host:
+        for _ in range(100):
+            assert log(host)[1] == {3: (OPTIMIZED, [1], 0), 65536: (OPTIMIZED, [77, 65536], 0)}
+
+
 def test_hidden_namespaces_are_not_in_the_log(daemon, ways):
     daemon.malloc("disk2", mib=1)
     daemon.rpc("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk2", "anagrpid": 1,

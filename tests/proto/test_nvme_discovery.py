@@ -7,8 +7,8 @@ import pytest
 
 from gantry import NQN, RpcError, free_port
 from jsonrpc import Waiting
-from nvme_tcp import (ADMIN_ASYNC_EVENT, ADMIN_GET_LOG_PAGE, CC, CONNECT_INVALID_HOST, DISCOVERY_NQN, HOST_NQN,
-                      INVALID_FIELD, Conn, must, sqe)
+from nvme_tcp import (ADMIN_ASYNC_EVENT, ADMIN_GET_LOG_PAGE, ADMIN_KEEP_ALIVE, CC, CONNECT_INVALID_HOST, DISCOVERY_NQN,
+                      HOST_NQN, INVALID_FIELD, Conn, must, sqe)
 
 CHANGED = 0x70f002             # log page 70h, information F0h, type 2
 EXTENDED, PORT_LOCAL, ALL_SUBSYSTEMS = 1, 2, 4
@@ -163,6 +163,8 @@ def test_a_log_that_changes_while_it_is_read(daemon):
         again, count, _, _ = host.header()
         assert again > generation and count == 1
         assert host.part(1024 * 3, 1024).status == INVALID_FIELD
+        must(host.command(sqe(ADMIN_KEEP_ALIVE)))        # what is held for it is given back
+        assert must(host.part(1024, 1024)).data[256:].startswith(NQN.encode())
 
 
 def test_extended_entries(daemon):
