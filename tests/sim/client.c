@@ -111,9 +111,13 @@ static void task_verify(struct task *t, bool ok)
 }
 
 /* Has the device a reason to answer so? */
-static bool is_fault(const struct world *w, uint16_t status)
+static bool is_fault(struct world *w, uint16_t status)
 {
 	switch (status & ~NVME_SC_DNR) {
+	case NVME_SC_GUARD_CHECK:
+	case NVME_SC_REFTAG_CHECK:
+		w->guarded++;
+		return w->protected;
 	case NVME_SC_READ_ERROR:
 	case NVME_SC_WRITE_FAULT:
 	case NVME_SC_INTERNAL:

@@ -21,7 +21,7 @@ static void serve_step(struct nvmf_change *c)
 		nvmf_add_transport(c, &nvmf_tcp_ops, &(struct nvmf_transport_opts){
 			.in_capsule_data_size = (uint32_t)(sim_draw(3) * 4096), .max_io_size = 131072,
 			.max_queue_depth = 128, .max_io_qpairs_per_ctrlr = 8, .max_aq_depth = 32,
-			.c2h_success = sim_chance(70) });
+			.c2h_success = sim_chance(70), .dif_insert_or_strip = w->protected });
 		break;
 	case 1:
 		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = WORLD_NQN, .allow_any_host = true });
@@ -51,6 +51,12 @@ static void build(void *arg)
 	struct err e = { 0 };
 	struct bdev *b;
 
+	if (w->protected) {
+		opts.md_size = sim_chance(50) ? 8 : 16;
+		opts.md_interleaved = sim_chance(70);
+		opts.dif_type = (uint8_t)(1 + sim_draw(3));
+		opts.dif_is_head_of_md = sim_chance(30);
+	}
 	w->reg = bdev_registry_make(w->target_core);
 	if (malloc_create(w->reg, &opts, &b, &e))
 		seeds_fail("%s", e.text);
@@ -59,14 +65,8 @@ static void build(void *arg)
 	world_serve(w);
 }
 
-void world_start(struct world *w, uint64_t seed)
+static void start(struct world *w, uint64_t seed)
 {
-	world_start_over(w, seed, NULL);
-}
-
-void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struct world *w))
-{
-	*w = (struct world){ .serves = "disk", .stack = stack };
 	sim_start(seed);
 	daemon_net_start();
 	w->target_cores = 1 + (uint32_t)sim_draw(3);
@@ -82,6 +82,23 @@ void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struc
 	sim_as(core_control(w->target_core), build, w);
 	daemon_wait(&w->serving, 10 * NS_PER_S, "the target does not come up");
 	w->host = nvme_host_make(w->host_core);
+}
+
+void world_start(struct world *w, uint64_t seed)
+{
+	world_start_over(w, seed, NULL);
+}
+
+void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struct world *w))
+{
+	*w = (struct world){ .serves = "disk", .stack = stack };
+	start(w, seed);
+}
+
+void world_start_protected(struct world *w, uint64_t seed, const char *(*stack)(struct world *w))
+{
+	*w = (struct world){ .serves = "disk", .stack = stack, .protected = true };
+	start(w, seed);
 }
 
 /* --- the clients' time ------------------------------------------------------------------------ */

@@ -24,6 +24,8 @@ struct world {
 	struct nvmf_change change;
 	const char *(*stack)(struct world *w);
 	bool faulty;                    /* its device may fail commands */
+	bool protected;                 /* it has protection information, which hosts do not see */
+	uint64_t guarded;               /* commands that failed for it */
 	bool volatile_disk;             /* it may lose what was not flushed: oracle_power_cut() */
 	const char *serves;             /* the device that is exported: "disk", or what stands on it */
 	uint32_t step;
@@ -41,6 +43,8 @@ struct world {
 void world_start(struct world *w, uint64_t seed);
 /* The same; `stack` puts a device over "disk" on the target's control reactor and tells its name, which is exported. */
 void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struct world *w));
+/* The same; the disk has protection information, inserted and stripped by the target. */
+void world_start_protected(struct world *w, uint64_t seed, const char *(*stack)(struct world *w));
 /* Export w->serves, of w->reg. Core: the target's control reactor. Then: w->serving. */
 void world_serve(struct world *w);
 /* Clients that share w->ios_left; when they are over, each takes itself off w->clients_running. */

@@ -28,6 +28,7 @@ static void begin(void)
 		return;
 	begun = true;
 	log_set_level(LOG_ERROR);
+	world.protected = true;
 	world_start(&world, 1, NULL, NULL);
 	host_ready(&admin, &world, 0, 0, 0, &cntlid);
 	world.fuzz_cntlid = cntlid;
@@ -56,8 +57,9 @@ static void send_command(const uint8_t *at, uint32_t len)
 
 	if (len > 6)
 		memcpy((uint8_t *)&sqe + 40, at + 6, min_u32(len - 6, 24));
+	sqe.nsid = le32_of(at[2] & 8 ? 2 : 1);
 	sqe.sgl1.id = sgl_ids[at[2] & 3];
-	sqe.sgl1.length = le32_of(at[2] & 4 ? (1u + at[1]) * TEST_BLOCK : at[3] * 64u);
+	sqe.sgl1.length = le32_of(at[2] & 4 ? (1u + at[1]) * (at[2] & 8 ? 520 : TEST_BLOCK) : at[3] * 64u);
 	host_command(&host, &sqe, data, data_len);
 }
 

@@ -24,6 +24,8 @@ static void serve_step(struct nvmf_change *c)
 		must(false);
 	}
 	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "4420", &addr, NULL));
+	if (w->step == 4 && !w->protected)
+		w->step++;
 	switch (w->step++) {
 	case 0:
 		nvmf_add_transport(c, &nvmf_tcp_ops, &w->opts);
@@ -37,6 +39,9 @@ static void serve_step(struct nvmf_change *c)
 	case 3:
 		nvmf_add_listener(c, TEST_NQN, "TCP", &addr);
 		break;
+	case 4:
+		nvmf_add_ns(c, TEST_NQN, &(struct nvmf_ns_opts){ .bdev_name = "protected" });
+		break;
 	default:
 		w->serving = true;
 	}
@@ -46,10 +51,14 @@ static void serve(void *arg)
 {
 	struct test_world *w = arg;
 	const struct malloc_opts opts = { .name = "disk", .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS };
+	const struct malloc_opts pi = { .name = "protected", .block_size = 512, .block_count = TEST_BLOCKS, .md_size = 8,
+		.md_interleaved = true, .dif_type = 2 };
 	struct bdev *b;
 
 	w->reg = bdev_registry_make(w->core);
 	must(!malloc_create(w->reg, &opts, &b, NULL));
+	if (w->protected)
+		must(!malloc_create(w->reg, &pi, &b, NULL));
 	w->target = nvmf_target_make(w->core, w->reg);
 	w->change = (struct nvmf_change){ .target = w->target, .done = serve_step, .arg = w };
 	serve_step(&w->change);
@@ -64,9 +73,11 @@ void world_start(struct test_world *w, uint64_t seed, const struct sim_net_opts 
                  const struct nvmf_transport_opts *opts)
 {
 	uint32_t cores = w->cores ? w->cores : 2;
+	bool protected = w->protected;
 
 	memset(w, 0, sizeof(*w));
 	w->cores = cores;
+	w->protected = protected;
 	w->opts = opts ? *opts : world_opts;
 	sim_pair_start(seed, net, cores, 0, &w->core, &w->host_core);
 	sim_as(core_control(w->core), serve, w);

@@ -18,6 +18,7 @@ struct test_world {
 	struct nvmf_target *target;
 	struct nvmf_transport *transport;  /* for the tests' eyes */
 	struct nvmf_transport_opts opts;
+	bool protected;               /* set before: a second namespace, with protection information; for good */
 	struct nvmf_change change;
 	uint32_t step, cores;
 	bool serving, stopped;
