@@ -56,8 +56,8 @@ struct fabric_auth_opts {
 	uint32_t hashes, groups;       /* permitted: 1 << enum nvmf_dhchap_hash, _group */
 	const char *host_nqn, *subsystem_nqn; /* the owner's, as long as the machine lives */
 	bool mutual;                   /* host: the controller has to prove itself too */
-	uint8_t concat;                /* controller: enum nvmf_auth_sc that the host may ask for, and that generates a key
-	                                * of TLS; 0: none. `only`: it has to */
+	uint8_t concat;                /* enum nvmf_auth_sc that the host may ask for (host: asks for), and that generates a
+	                                * key of TLS; 0: none. `only`: controller: it has to */
 	bool only;
 	uint16_t t_id;                 /* host: of the transaction */
 };
@@ -109,6 +109,7 @@ enum fabric_auth_wants { FABRIC_AUTH_SEND, FABRIC_AUTH_RECEIVE, FABRIC_AUTH_GOOD
 struct fabric_auth_host {
 	struct machine m;
 	struct fabric_auth_common c;
+	uint8_t psk[FABRIC_AUTH_HASH_MAX]; /* opts.concat: generated; hash_len bytes, once it is completed */
 };
 
 void fabric_auth_host_init(struct fabric_auth_host *a, const struct fabric_auth_opts *opts);

@@ -16,11 +16,16 @@ void fabric_auth_host_init(struct fabric_auth_host *a, const struct fabric_auth_
 	a->m = (struct machine){ states, "auth", FABRIC_AUTH_HOST_NEGOTIATE };
 	a->c.opts = *opts;
 	a->c.t_id = opts->t_id;
+	if (opts->concat) { /* see auth_ctrlr.c: there is no key to be made of these */
+		a->c.opts.hashes &= ~(1u << NVMF_HASH_SHA512);
+		a->c.opts.groups &= ~(1u << NVMF_DH_NULL);
+	}
 }
 
 void fabric_auth_host_fini(struct fabric_auth_host *a)
 {
 	fabric_auth_wipe(&a->c);
+	OPENSSL_cleanse(a->psk, sizeof(a->psk));
 }
 
 enum fabric_auth_wants fabric_auth_host_wants(const struct fabric_auth_host *a)
@@ -55,6 +60,7 @@ static uint32_t give_negotiate(struct fabric_auth_host *a, struct nvmf_auth_nego
 
 	memset(m, 0, sizeof(*m) + sizeof(*d));
 	fabric_auth_header(&m->h, NVMF_AUTH_COMMON, NVMF_AUTH_NEGOTIATE, a->c.t_id);
+	m->sc_c = a->c.opts.concat;
 	m->napd = 1;
 	d->authid = NVMF_AUTH_DHCHAP;
 	for (uint8_t id = 0; id < 8; id++) {
@@ -74,7 +80,7 @@ static uint32_t give_reply(struct fabric_auth_host *a, struct nvmf_auth_reply *m
 	memset(m, 0, sizeof(*m) + 2 * hl);
 	fabric_auth_header(&m->h, NVMF_AUTH_DHCHAP, NVMF_AUTH_REPLY, a->c.t_id);
 	m->hl = (uint8_t)hl;
-	m->cvalid = a->c.opts.mutual;
+	m->cvalid = a->c.opts.mutual || a->c.opts.concat; /* without a sequence number it is for the key alone */
 	m->dhvlen = le16_of((uint16_t)dhvlen);
 	m->seqnum = le32_of(a->c.seqnum);
 	memcpy(m->rval, a->c.response, hl);
@@ -166,10 +172,10 @@ static bool take_challenge(struct fabric_auth_host *a, const struct nvmf_auth_ch
 	a->c.peer_len = (uint16_t)dhvlen;
 	memcpy(a->c.peer_challenge, m->cval, hl);
 	memcpy(a->c.peer, m->cval + hl, dhvlen);
-	if (a->c.opts.mutual) {
+	if (a->c.opts.mutual)
 		a->c.seqnum = fabric_auth_seqnum();
+	if (a->c.opts.mutual || a->c.opts.concat)
 		core_random(a->c.challenge, hl);
-	}
 	a->c.working = true;
 	return true;
 }
@@ -207,6 +213,8 @@ void fabric_auth_host_work(struct fabric_auth_host *a, const struct fabric_auth_
 		.challenge = a->c.peer_challenge, .seqnum = a->c.peer_seqnum };
 	struct fabric_auth_proof theirs = p;
 
+	p.sc_c = a->c.opts.concat; /* theirs has 0 there */
+
 	assert(a->c.working && a->m.state == FABRIC_AUTH_HOST_CHALLENGE);
 	theirs.controller = true;
 	theirs.challenge = a->c.challenge;
@@ -222,6 +230,9 @@ void fabric_auth_host_work(struct fabric_auth_host *a, const struct fabric_auth_
 		                  fabric_auth_group_name(a->c.group));
 	else if (!fabric_auth_respond(&p, key, a->c.response) ||
 	         (a->c.opts.mutual && !fabric_auth_respond(&theirs, ctrlr_key, a->c.peer_response)))
+		fabric_auth_blame(&a->c, NVMF_AUTH_EXPL_FAILED, "OpenSSL failed to hash");
+	else if (a->c.opts.concat &&
+	         !fabric_auth_generate(a->c.hash, session, a->c.peer_challenge, a->c.challenge, a->psk))
 		fabric_auth_blame(&a->c, NVMF_AUTH_EXPL_FAILED, "OpenSSL failed to hash");
 	OPENSSL_cleanse(session, sizeof(session));
 	fabric_auth_dh_free(a->c.dh);

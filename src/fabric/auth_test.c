@@ -159,10 +159,10 @@ struct pair {
 	void (*spoil)(uint8_t *message, uint32_t *len);
 };
 
-static struct pair *pair_make(uint8_t hash, uint8_t group, bool mutual)
+static struct pair *pair_of(uint8_t hash, uint8_t group, bool mutual, uint8_t concat)
 {
 	struct fabric_auth_opts o = { .hashes = 1u << hash, .groups = 1u << group, .host_nqn = HOST, .subsystem_nqn = SUB,
-		.mutual = mutual, .t_id = 77 };
+		.mutual = mutual, .concat = concat, .only = concat != 0, .t_id = 77 };
 	struct pair *p = base_zalloc(sizeof(*p));
 
 	fabric_auth_host_init(&p->h, &o);
@@ -174,6 +174,8 @@ static struct pair *pair_make(uint8_t hash, uint8_t group, bool mutual)
 	p->spoil_host = p->spoil_ctrlr = -1;
 	return p;
 }
+
+static struct pair *pair_make(uint8_t hash, uint8_t group, bool mutual) { return pair_of(hash, group, mutual, 0); }
 
 static void pair_free(struct pair *p)
 {
@@ -236,6 +238,26 @@ static bool talk(struct pair *p)
 			return false;
 		}
 		must(said + fetched < 16);
+	}
+}
+
+/* The two ends would come back with different keys of TLS, or with one that anybody could make. */
+static void a_proof_makes_the_same_key_at_both_ends(void **state)
+{
+	const uint8_t none[FABRIC_AUTH_HASH_MAX] = { 0 };
+
+	for (uint8_t hash = NVMF_HASH_SHA256; hash <= NVMF_HASH_SHA384; hash++) {
+		for (int mutual = 0; mutual < 2; mutual++) {
+			struct pair *p = pair_of(hash, NVMF_DH_2048, mutual, NVMF_AUTH_NEW_TLS_PSK);
+
+			assert_true(talk(p));
+			assert_int_equal(p->c.sc_c, NVMF_AUTH_NEW_TLS_PSK);
+			assert_memory_equal(p->c.psk, p->h.psk, fabric_auth_hash_len(hash));
+			assert_memory_not_equal(p->h.psk, none, fabric_auth_hash_len(hash));
+			fabric_auth_host_fini(&p->h);
+			assert_memory_equal(p->h.psk, none, sizeof(none));
+			pair_free(p);
+		}
 	}
 }
 
@@ -502,6 +524,7 @@ int main(void)
 		cmocka_unit_test(a_secret_survives_its_text),
 		cmocka_unit_test(a_wrong_secret_is_told_what_is_wrong),
 		cmocka_unit_test(every_hash_and_group_is_understood),
+		cmocka_unit_test(a_proof_makes_the_same_key_at_both_ends),
 		cmocka_unit_test(the_strongest_in_common_is_chosen),
 		cmocka_unit_test(a_wrong_key_is_refused_and_named),
 		cmocka_unit_test(nothing_in_common_is_refused_and_named),

@@ -186,6 +186,7 @@ static void admin_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 	}
 	c->info.cntlid = qp->cntlid;
 	c->login.opts.psk_old_first = qp->opts.psk_old_first;
+	c->login.opts.generated = qp->generated; /* the admin queue's, which lives longer than the others */
 	ctrlr_run(c);
 }
 

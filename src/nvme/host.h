@@ -39,18 +39,20 @@ void nvme_host_job_ended(struct nvme_host *h);
 
 #define QPAIR_STATES(X) \
 	X(QPAIR, CONNECTING,  "connecting",            TO(QPAIR, NEGOTIATING) | TO(QPAIR, HELD) | \
+	                                               TO(QPAIR, CONNECTING) | \
 	                                               TO(QPAIR, WAITING) | TO(QPAIR, SECURING) | \
 	                                               TO(QPAIR, DEAD)) \
 	X(QPAIR, HELD,        "connected, held",       TO(QPAIR, NEGOTIATING) | TO(QPAIR, SECURING) | \
 	                                               TO(QPAIR, DEAD)) \
 	X(QPAIR, SECURING,    "shaking hands (TLS)",   TO(QPAIR, NEGOTIATING) | TO(QPAIR, CONNECTING) | \
 	                                               TO(QPAIR, DEAD)) \
-	X(QPAIR, NEGOTIATING, "waiting for ICResp",    TO(QPAIR, WAITING) | TO(QPAIR, LOGGING_IN) | TO(QPAIR, DEAD)) \
+	X(QPAIR, NEGOTIATING, "waiting for ICResp",    TO(QPAIR, WAITING) | TO(QPAIR, LOGGING_IN) | \
+	                                               TO(QPAIR, CONNECTING) | TO(QPAIR, DEAD)) \
 	X(QPAIR, WAITING,     "waiting to be used",    TO(QPAIR, LOGGING_IN) | TO(QPAIR, CONNECTING) | \
 	                                               TO(QPAIR, DEAD)) \
 	X(QPAIR, LOGGING_IN,  "waiting for the answer to Connect", TO(QPAIR, PROVING) | TO(QPAIR, READY) | \
 	                                               TO(QPAIR, DEAD)) \
-	X(QPAIR, PROVING,     "proving who we are",    TO(QPAIR, READY) | TO(QPAIR, DEAD)) \
+	X(QPAIR, PROVING,     "proving who we are",    TO(QPAIR, READY) | TO(QPAIR, CONNECTING) | TO(QPAIR, DEAD)) \
 	X(QPAIR, READY,       "in use",                TO(QPAIR, DEAD)) \
 	X(QPAIR, DEAD,        "ended; all was failed", 0)
 enum qpair_state { QPAIR_STATES(MACHINE_ENUM) QPAIR_STATE_COUNT };
@@ -124,6 +126,7 @@ struct nvme_qpair {
 	uint16_t cntlid;                /* given */
 	struct nvme_proof *proof;       /* PROVING, and after it */
 	struct nvme_shake *shake;       /* SECURING */
+	struct nvme_generated *generated; /* a reference: TLS by this key; NULL: there is none, or none yet */
 	uint8_t psk_version;            /* of the identity that is offered, or was taken */
 	struct timer deadline;
 	struct err err;                 /* why it died */
@@ -167,7 +170,7 @@ void qpair_submit_waiting(struct nvme_qpair *qp);
 static inline bool nvme_qpair_is_dead(const struct nvme_qpair *qp) { return qp->machine.state == QPAIR_DEAD; }
 
 /* prove.c. nvme_qpair_proved() follows, or nvme_qpair_broke(). */
-void nvme_proof_start(struct nvme_qpair *qp);
+void nvme_proof_start(struct nvme_qpair *qp, bool concat);
 void nvme_proof_free(struct nvme_qpair *qp);
 void nvme_qpair_proved(struct nvme_qpair *qp);
 
@@ -175,6 +178,10 @@ void nvme_qpair_proved(struct nvme_qpair *qp);
 void nvme_secure_start(struct nvme_qpair *qp);
 void nvme_secure_free(struct nvme_qpair *qp);
 void nvme_qpair_connect_again(struct nvme_qpair *qp);
+/* A key of TLS that a proof made (secure concatenation), good for all queues of its controller. Any core. */
+struct nvme_generated *nvme_generated_make(const struct nvme_qpair *qp, uint8_t hash, uint8_t len, const uint8_t *psk);
+struct nvme_generated *nvme_generated_ref(struct nvme_generated *g); /* NULL is fine, for both */
+void nvme_generated_unref(struct nvme_generated *g);
 
 /* For transports. */
 /* `e`: the handshake failed; the connection may be given up within. */

@@ -85,6 +85,7 @@ struct nvme_host_opts {
 	struct keyring_key *key, *ctrlr_key;
 	/* TLS by this key; NULL: connections are in the clear. A reference as those. */
 	struct keyring_key *psk;
+	struct nvme_generated *generated; /* the library's: the key of TLS that the admin queue's proof made */
 	bool psk_old_first;          /* a target that knows version 0 of its identity only: the controller finds out */
 	uint32_t auth_hashes, auth_groups; /* permitted: 1 << enum nvmf_dhchap_hash, _group; 0: all */
 	/* When anything was received on any queue of this path, by core_clock_ns() of a pass; written by all of them. NULL:

@@ -4,6 +4,9 @@
  *
  * Messages go in commands of the queue pair's own, one at a time; keys are read, and groups computed in, by a job, for
  * which the queue pair is held. The deadline of the login covers all of it; another proof has one of its own.
+ *
+ * Where the target asks for a secure channel (Connect's ASCR), the admin queue's proof makes a key of TLS: it comes back
+ * over a new connection by that key, and so do the I/O queues.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -31,7 +34,7 @@ static void command_done(struct nvme_op *op);
 static void work_in_job(struct job *j);
 static void work_done(struct job *j);
 
-static struct nvme_proof *proof_make(struct nvme_qpair *qp)
+static struct nvme_proof *proof_make(struct nvme_qpair *qp, bool concat)
 {
 	const struct nvme_host_opts *o = &qp->opts;
 	struct nvme_proof *p = base_zalloc(sizeof(*p));
@@ -45,13 +48,14 @@ static struct nvme_proof *proof_make(struct nvme_qpair *qp)
 		.hashes = o->auth_hashes ? o->auth_hashes : FABRIC_AUTH_ALL_HASHES,
 		.groups = o->auth_groups ? o->auth_groups : FABRIC_AUTH_ALL_GROUPS,
 		.host_nqn = qp->connect_data.hostnqn, .subsystem_nqn = qp->connect_data.subsysnqn,
-		.mutual = o->ctrlr_key != NULL, .t_id = (uint16_t)core_random_u64() });
+		.mutual = o->ctrlr_key != NULL, .concat = concat ? NVMF_AUTH_NEW_TLS_PSK : 0,
+		.t_id = (uint16_t)core_random_u64() });
 	return p;
 }
 
-void nvme_proof_start(struct nvme_qpair *qp)
+void nvme_proof_start(struct nvme_qpair *qp, bool concat)
 {
-	next(proof_make(qp));
+	next(proof_make(qp, concat));
 }
 
 void nvme_proof_free(struct nvme_qpair *qp)
@@ -87,8 +91,28 @@ static void failed(struct nvme_proof *p, const char *why)
 	tell_again(p, &e);
 }
 
+/* It has made a key of TLS: back with that, over a new connection. */
+static void back_with_tls(struct nvme_proof *p)
+{
+	struct nvme_qpair *qp = p->qp;
+	struct nvme_generated *g = nvme_generated_make(qp, p->a.c.hash, p->a.c.hash_len, p->a.psk);
+
+	fabric_auth_host_fini(&p->a);
+	if (!g) {
+		failed(p, "OpenSSL failed to make a key of TLS");
+		return;
+	}
+	nvme_generated_unref(qp->generated);
+	qp->generated = g;
+	nvme_qpair_connect_again(qp);
+}
+
 static void proved(struct nvme_proof *p)
 {
+	if (p->a.c.opts.concat) {
+		back_with_tls(p);
+		return;
+	}
 	fabric_auth_host_fini(&p->a);
 	if (!p->done) {
 		nvme_qpair_proved(p->qp);
@@ -242,7 +266,7 @@ void nvme_qpair_authenticate(struct nvme_qpair *qp, nvme_qpair_event_fn *done, v
 
 	assert(!qp->closed && (!qp->proof || !qp->proof->done));
 	nvme_proof_free(qp);
-	p = proof_make(qp);
+	p = proof_make(qp, false);
 	p->done = done;
 	p->arg = arg;
 	if (qp->machine.state == QPAIR_READY)

@@ -322,6 +322,7 @@ static void qpair_free(struct nvme_qpair *qp)
 	free(qp->free_slots);
 	nvme_proof_free(qp);
 	nvme_secure_free(qp);
+	nvme_generated_unref(qp->generated);
 	qp->transport->free(qp);
 }
 

@@ -78,6 +78,7 @@ static struct nvme_qpair *qpair_make(struct nvme_host *h, const struct nvme_logi
 	qp->transport = l->transport;
 	qp->host = h;
 	qp->opts = l->opts;
+	qp->generated = nvme_generated_ref(l->opts.generated);
 	qp->addr = l->addr;
 	qp->from = l->from;
 	qp->has_from = l->has_from;
@@ -149,13 +150,22 @@ void nvme_qpair_login(struct nvme_qpair *qp, const struct nvme_login *l, uint16_
 		return;
 	}
 	timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
-	if (qp->machine.state == QPAIR_WAITING)
+	if (l->opts.generated && !qp->generated) { /* what it has is a connection in the clear */
+		qp->generated = nvme_generated_ref(l->opts.generated);
+		nvme_qpair_connect_again(qp);
+	} else if (qp->machine.state == QPAIR_WAITING) {
 		log_in(qp);
+	}
 }
 
 bool nvme_qpair_is_waiting(const struct nvme_qpair *qp)
 {
 	return qp->machine.state == QPAIR_WAITING;
+}
+
+static bool wants_channel(const struct nvme_qpair *qp, const struct nvme_cqe *cpl)
+{
+	return le16_get(cpl->authreq) & NVME_AUTHREQ_ASCR;
 }
 
 /* What Connect was answered, if we cannot live with it: why. */
@@ -167,8 +177,8 @@ static enum nvme_reason connect_refused(const struct nvme_qpair *qp, const struc
 		*ret_why = nvme_status_text(status, true);
 		return NVME_REASON_LOGIN_REFUSED;
 	}
-	if (le16_get(cpl->authreq) & NVME_AUTHREQ_ASCR) {
-		*ret_why = "it wants a secure channel, which this host does not have";
+	if (wants_channel(qp, cpl) && (qp->qid || !qp->opts.key || qp->opts.psk || !qp->transport->secure)) {
+		*ret_why = "it wants a proof that makes a key of TLS, and there is none by which we could give it (dhchap_key)";
 		return NVME_REASON_LOGIN_REFUSED;
 	}
 	if (le16_get(cpl->authreq) & NVME_AUTHREQ_ATR && !qp->opts.key) {
@@ -201,9 +211,11 @@ static void connect_done(struct nvme_op *op)
 	}
 	qp->cntlid = le16_get(op->cpl.cntlid);
 	/* A target that asks for no proof of ours has to give one of its own all the same, where we have a key for that. */
-	if (le16_get(op->cpl.authreq) & NVME_AUTHREQ_ATR || (qp->opts.key && qp->opts.ctrlr_key)) {
+	if (wants_channel(qp, &op->cpl) || le16_get(op->cpl.authreq) & NVME_AUTHREQ_ATR ||
+	    (qp->opts.key && qp->opts.ctrlr_key && !qp->generated)) {
 		machine_goto(&qp->machine, QPAIR_PROVING);
-		nvme_proof_start(qp);
+		nvme_proof_free(qp);
+		nvme_proof_start(qp, wants_channel(qp, &op->cpl));
 	} else {
 		nvme_qpair_proved(qp);
 	}
@@ -243,7 +255,7 @@ void nvme_qpair_negotiate(struct nvme_qpair *qp)
 {
 	if (qp->machine.state == QPAIR_HELD)
 		timer_start(&qp->deadline, qp->opts.connect_timeout_ms * NS_PER_MS, deadline_passed);
-	if (qp->opts.psk) {
+	if (qp->opts.psk || qp->generated) {
 		machine_goto(&qp->machine, QPAIR_SECURING);
 		nvme_secure_start(qp);
 	} else {

@@ -27,6 +27,12 @@ struct nvme_shake {
 	struct tls_offer offers[FORMS]; /* by version */
 };
 
+/* secret_zalloc()'s */
+struct nvme_generated {
+	_Atomic uint32_t refs;
+	struct tls_offer offer;
+};
+
 static void make_in_job(struct job *j);
 static void made(struct job *j);
 
@@ -34,6 +40,10 @@ void nvme_secure_start(struct nvme_qpair *qp)
 {
 	struct nvme_shake *k = qp->shake;
 
+	if (qp->generated) {
+		qp->transport->secure(qp, &qp->generated->offer);
+		return;
+	}
 	if (k) { /* a new connection, because the last one's identity was refused */
 		qp->transport->secure(qp, &k->offers[qp->psk_version]);
 		return;
@@ -89,7 +99,7 @@ static void make_in_job(struct job *j)
 
 static void broke(struct nvme_qpair *qp, const struct err *why)
 {
-	const char *key = qp->shake->psk->name;
+	const char *key = qp->shake ? qp->shake->psk->name : "that our proof made";
 	char addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
@@ -125,7 +135,12 @@ void nvme_qpair_secured(struct nvme_qpair *qp, const struct err *e)
 	struct nvme_shake *k = qp->shake;
 	uint8_t other = !qp->psk_version;
 
-	if (!e) {
+	if (e && qp->generated) {
+		broke(qp, e);
+	} else if (!e && qp->generated) {
+		machine_goto(&qp->machine, QPAIR_NEGOTIATING);
+		qp->transport->negotiate(qp);
+	} else if (!e) {
 		qp->opts.psk_old_first = qp->psk_version == 0;
 		nvme_secure_free(qp);
 		machine_goto(&qp->machine, QPAIR_NEGOTIATING);
@@ -137,4 +152,37 @@ void nvme_qpair_secured(struct nvme_qpair *qp, const struct err *e)
 	} else {
 		broke(qp, qp->psk_version && k->err.code ? &k->err : e); /* the older one's says whether it is the key */
 	}
+}
+
+/* --- keys that proofs make ------------------------------------------------------------------------------------- */
+
+struct nvme_generated *nvme_generated_make(const struct nvme_qpair *qp, uint8_t hash, uint8_t len, const uint8_t *psk)
+{
+	const struct fabric_psk_form form = { .version = 1, .generated = true, .host_nqn = qp->connect_data.hostnqn,
+		.subsystem_nqn = qp->connect_data.subsysnqn };
+	struct nvme_generated *g = secret_zalloc(sizeof(*g));
+	struct tls_psk key = { .hash = hash == NVMF_HASH_SHA384 ? TLS_SHA384 : TLS_SHA256, .len = len };
+	bool good;
+
+	memcpy(key.key, psk, min_u32(len, sizeof(key.key)));
+	good = fabric_psk_offer(&key, &form, &g->offer);
+	OPENSSL_cleanse(&key, sizeof(key));
+	atomic_store(&g->refs, 1);
+	if (good)
+		return g;
+	secret_free(g);
+	return NULL;
+}
+
+struct nvme_generated *nvme_generated_ref(struct nvme_generated *g)
+{
+	if (g)
+		atomic_fetch_add(&g->refs, 1);
+	return g;
+}
+
+void nvme_generated_unref(struct nvme_generated *g)
+{
+	if (g && atomic_fetch_sub(&g->refs, 1) == 1)
+		secret_free(g);
 }

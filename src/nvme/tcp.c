@@ -127,7 +127,8 @@ static int tcp_connect(struct nvme_qpair *qp, struct err *e)
 	struct tcp_qpair *t = tcp_of(qp);
 	struct sock_opts opts = { .ack_timeout_ms = qp->opts.ack_timeout_ms, .priority = qp->opts.priority };
 
-	t->connected = false;
+	t->connected = t->writable = t->large = false; /* it may be another one */
+	t->icreq_sent = t->first_sent = 0;
 	fabric_rx_init(&t->rx, NVME_TCP_HOST);
 	t->rx.as.dgst_asked = (uint8_t)((qp->opts.header_digest ? NVME_TCP_DGST_HEADER : 0) |
 	                                      (qp->opts.data_digest ? NVME_TCP_DGST_DATA : 0));

@@ -169,7 +169,9 @@ static void on_end(struct tcp_qpair *t)
 /* Everything in the feed, as long as the connection stands. */
 static void eat(struct tcp_qpair *t, const uint8_t *at, const uint8_t *end)
 {
-	while (t->sock && !t->qp.closed) {
+	struct sock *s = t->sock;
+
+	while (s && t->sock == s && !t->qp.closed) { /* it may come back over another one */
 		switch (fabric_rx_next(&t->rx, &at, end)) {
 		case FABRIC_RX_MORE: return;
 		case FABRIC_RX_HEADER:
@@ -225,6 +227,7 @@ static void took_direct(struct tcp_qpair *t, uint32_t len)
 static bool receive_once(struct tcp_qpair *t, size_t *ret_got)
 {
 	uint8_t *buf = nvme_host_recv_buf(t->qp.host);
+	struct sock *s = t->sock;
 	size_t direct;
 	bool all;
 	ssize_t got = receive(t, buf, &direct, &all);
@@ -241,7 +244,7 @@ static bool receive_once(struct tcp_qpair *t, size_t *ret_got)
 		took_direct(t, (uint32_t)min_u64((uint64_t)got, direct));
 	eat(t, buf, buf + ((size_t)got > direct ? (size_t)got - direct : 0));
 	*ret_got = (size_t)got;
-	return all && t->sock;
+	return all && t->sock == s;
 }
 
 /* So much a visit; what is left then is for the next pass, after the others. A target that sends the smallest PDUs

@@ -124,6 +124,8 @@ static inline bool lets_it_be_done(const struct slot *s)
 /* `sent` more bytes are out: take finished PDUs from the line. */
 static void line_advance(struct tcp_qpair *t, size_t sent)
 {
+	struct sock *was = t->sock;
+
 	sent += t->first_sent;
 	while (!queue_empty(&t->line)) {
 		struct slot *s = container_of(t->line.first, struct slot, line);
@@ -138,7 +140,7 @@ static void line_advance(struct tcp_qpair *t, size_t sent)
 			tcp_complete(t, &s->answer);
 		else if (s->r2t_at < s->r2t_end)
 			tcp_line_up_h2c(t, s);
-		if (!t->sock)
+		if (!was || t->sock != was)
 			return;
 	}
 	t->first_sent = (uint32_t)sent;
@@ -174,9 +176,10 @@ void tcp_send_gathered(struct defer *d)
 
 static void send_line(struct tcp_qpair *t)
 {
+	struct sock *s = t->sock;
 	struct batch b;
 
-	while (t->sock && !queue_empty(&t->line)) {
+	while (s && t->sock == s && !queue_empty(&t->line)) {
 		ssize_t sent;
 
 		gather(t, &b);
@@ -187,7 +190,7 @@ static void send_line(struct tcp_qpair *t)
 		}
 		if (sent > 0)
 			line_advance(t, (size_t)sent);
-		if (!t->sock)
+		if (t->sock != s)
 			return; /* a command that ended with this ended the queue pair, too */
 		if (sent < 0 || (size_t)sent < b.bytes) {
 			t->writable = false;

@@ -282,3 +282,63 @@ def test_discovery(daemon, target, own):
     for name in ("psk", "chap"):
         daemon.rpc("keyring_file_remove_key", name=name)
     wait_until(lambda: not daemon.rpc("keyring_get_keys"), "keys that nobody holds")
+
+
+# --- secure concatenation --------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def concat(daemon, target, tmp_path):
+    """A target that lets us in by the key that a proof makes."""
+    served, port = target.export(), free_port()
+    target.tell("nvmf_subsystem_allow_any_host", nqn=served.nqn, allow_any_host=False)
+    for name in ("chap", "ctrlr", "wrong"):
+        path = Secret.make(1).file(tmp_path / name)
+        daemon.rpc("keyring_file_add_key", name=name, path=path)
+        target.tell("keyring_file_add_key", name=name, path=path)
+    target.tell("nvmf_subsystem_add_host", nqn=served.nqn, host=US, dhchap_key="chap", dhchap_ctrlr_key="ctrlr")
+    target.tell("nvmf_subsystem_add_listener", nqn=served.nqn, secure_channel=True, concatenation=True,
+                listen_address=target.address(port))
+    target.secure_port = port
+    return served
+
+
+@pytest.mark.parametrize("keys", [{"dhchap_key": "chap"}, {"dhchap_key": "chap", "dhchap_ctrlr_key": "ctrlr"}],
+                         ids=["one way", "both ways"])
+def test_a_key_that_a_proof_makes(daemon, target, concat, keys):
+    """Targets that ask for a secure channel could not be used; or some queue would be in the clear, or would not come
+    again with a new key."""
+    def identities():
+        return [q.get("tls", {}).get("identity", "") for q in target.rpc("nvmf_subsystem_get_qpairs", nqn=concat.nqn)]
+
+    attach(daemon, concat, port=target.secure_port, hostnqn=US, ctrlr_loss_timeout_sec=-1, reconnect_delay_sec=1,
+           **keys)
+    gateway = daemon.serve("Nvme0n1", nqn="nqn.2016-06.io.gantry:gateway")
+    with Host(gateway.port, gateway.nqn) as host:
+        must(host.io.write(0, b"x" * 4096))
+        assert host.io.read(0, 8) == b"x" * 4096
+        wait_until(lambda: len(identities()) > 1, "an I/O queue")
+        before = set(identities())
+        assert len(before) == 1 and before.pop().startswith("NVMe1G0")
+        daemon.rpc("bdev_nvme_set_keys", name="Nvme0", **keys)      # once more, over TLS
+        assert host.io.read(0, 8) == b"x" * 4096
+        daemon.rpc("bdev_nvme_reset_controller", name="Nvme0")
+        assert host.io.read(0, 8) == b"x" * 4096
+        target.kill()
+        wait_until(lambda: states(daemon) != ["enabled"], "the path to be lost")
+        target.again()
+        wait_state(daemon, "enabled", timeout_s=60)
+        assert host.io.read(0, 8) == bytes(4096)        # a RAM disk that was made anew
+        assert {i[:7] for i in identities()} == {"NVMe1G0"}
+    daemon.rpc("nvmf_delete_subsystem", nqn=gateway.nqn)
+    detach(daemon)
+
+
+def test_no_key_to_make_one_of(daemon, target, concat):
+    for match, keys in (("wants a proof that makes a key of TLS, and there is none", {}),
+                        ("refuses us: authentication failed", {"dhchap_key": "wrong"}),
+                        ("its controller key differs", {"dhchap_key": "chap", "dhchap_ctrlr_key": "wrong"})):
+        with pytest.raises(RpcError, match=match):
+            attach(daemon, concat, port=target.secure_port, hostnqn=US, **keys)
+    daemon.rpc("bdev_nvme_set_options", dhchap_dhgroups=["null"])
+    with pytest.raises(RpcError, match="authentication as"):
+        attach(daemon, concat, port=target.secure_port, hostnqn=US, dhchap_key="chap")

@@ -169,8 +169,7 @@ def secure(daemon, target, served, tmp_path):
 
 @pytest.mark.parametrize("mode, secured", [("interrupt", False), ("adaptive", False), ("interrupt", True)])
 def test_attached_controllers_cost_only_their_keep_alive(tmp_path, target, mode, secured):
-    """Control says that we are alive, twice in a keep-alive time; cores that carry no I/O are not woken at all. Over TLS,
-    too."""
+    """Control says that we are alive, twice in a keep-alive time; cores that carry no I/O are not woken at all."""
     (tmp_path / "host").mkdir()
     served = target.export()
     with Daemon(tmp_path / "host", "--mode", mode) as daemon:

@@ -404,7 +404,8 @@ static void make_keys(struct world *w)
 	struct err e = { 0 };
 
 	w->keyring = keyring_make();
-	must(!keyring_add_memory(w->keyring, "psk", "NVMeTLSkey-1:01:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYOtVl3:", &e));
+	must(!keyring_add_memory(w->keyring, "psk", "NVMeTLSkey-1:01:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYOtVl3:",
+	                         &e));
 }
 
 static void fars_begin(struct world *w)
