@@ -5,8 +5,8 @@
  * Messages go in commands of the queue pair's own, one at a time; keys are read, and groups computed in, by a job, for
  * which the queue pair is held. The deadline of the login covers all of it; another proof has one of its own.
  *
- * Where the target asks for a secure channel (Connect's ASCR), the admin queue's proof makes a key of TLS: it comes back
- * over a new connection by that key, and so do the I/O queues.
+ * Where the target asks for a secure channel (Connect's ASCR), the admin queue's proof makes a key of TLS: it comes
+ * back over a new connection by that key, and so do the I/O queues.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
