@@ -157,7 +157,7 @@ def test_a_namespace_changes_its_group(daemon, ways):
 
 
 def test_as_many_groups_as_there_can_be(daemon):
-    """A host that reads its log would hold up a core: work by groups and namespaces is done once, not for each other."""
+    """A host that reads its log would hold up a core: its work is by groups and by namespaces, not by both."""
     served = daemon.serve(ana_reporting=True, max_namespaces=65536)
     for n, nsid in enumerate((1, 77, 65536)):
         daemon.malloc(f"disk{n}", mib=1)
