@@ -84,6 +84,7 @@ EXAMPLES = [
     ("nvmf_create_transport", {"trtype": "TCP", "max_queue_depth": 64, "zcopy": True, "kas": 5, "min_kato": 3000,
                                "masked_oncs": ["nvmcmps", "reservs"], "masked_fuses": ["fcws"]}),
     ("nvmf_set_slow_io_limit", {"limit_us": 20000}),
+    ("nvmf_set_limits", {"max_connections": 1000, "max_controllers": 100}),
     ("iscsi_set_options", {"max_sessions": 100, "max_queue_depth": 64, "nop_in_interval": 20, "immediate_data": False,
                            "auth_file": "/tmp/none"}),
     ("iscsi_create_auth_group", {"tag": 4, "secrets": [{"user": "a", "secret": "0123456789ab", "muser": "m",
