@@ -138,7 +138,7 @@ def test_reset_disable_enable(daemon, target):
 
 
 @pytest.mark.parametrize("options,words", [
-    ({"psk": "k"}, "TLS"), ({"dhchap_key": "k"}, "there is no key"),
+    ({"psk": "k"}, "there is no key"), ({"dhchap_key": "k"}, "there is no key"),
     ({"trtype": "RDMA"}, "RDMA"), ({"adrfam": "fc"}, "ipv4 and ipv6"), ({"subnqn": ""}, "subnqn"),
     ({"ctrlr_loss_timeout_sec": 0, "reconnect_delay_sec": 1}, "no second attempt"),
     ({"ctrlr_loss_timeout_sec": 5, "reconnect_delay_sec": 6}, "more than ctrlr_loss_timeout_sec"),

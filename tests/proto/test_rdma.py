@@ -83,7 +83,7 @@ def test_options_are_shown_and_saved(tmp_path, fake):
         assert daemon.rpc("framework_get_config", name="nvmf") == saved
 
 
-@pytest.mark.parametrize("options", [{"max_io_size": 1000}, {"max_io_size": 2 << 20}, {"in_capsule_data_size": 4097},
+@pytest.mark.parametrize("options", [{"max_io_size": 1000}, {"max_io_size": 4 << 20}, {"in_capsule_data_size": 4097},
                                      {"max_srq_depth": 1}, {"num_cqe": 1}])
 def test_options_that_cannot_be_are_refused(tmp_path, fake, options):
     with Daemon(tmp_path) as daemon:

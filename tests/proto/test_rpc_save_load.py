@@ -49,10 +49,9 @@ def test_what_has_no_parameters_is_saved_without(tmp_path):
 def test_what_has_no_effect_is_named_and_only_if_asked_for(daemon):
     daemon.malloc("ram")
     daemon.serve()
-    daemon.rpc("nvmf_create_subsystem", nqn="nqn.2026-01.io.gantry:quiet", dmrsl=1)
+    daemon.rpc("nvmf_create_subsystem", nqn="nqn.2026-01.io.gantry:quiet")
     daemon.rpc("nvmf_subsystem_add_ns", nqn="nqn.2026-01.io.gantry:quiet",
                namespace={"bdev_name": "ram", "hide_metadata": False, "ptpl_file": "x"})
-    assert "nvmf_create_subsystem: dmrsl is accepted" in daemon.log()
     assert "namespace.ptpl_file is accepted" in daemon.log()
     assert "hide_metadata" not in daemon.log()      # off is what it is
 
