@@ -233,7 +233,7 @@ struct host_keys {
 #define HOST_KEYS_OPTIONS \
 	{ "auth", NULL, "NVMe/TCP, RDMA: the host has to prove who it is, and we to it (DH-HMAC-CHAP), by new keys" }, \
 	{ "tls", NULL, "NVMe/TCP: its connections are secured (TLS 1.3), by a new key, at a listener for that" }, \
-	{ "hash", "HASH", "By which new keys are bound to the host: sha256, sha384, sha512 (not of TLS) or none; sha256" }, \
+	{ "hash", "HASH", "By which new keys are bound to a host: sha256, sha384, sha512 (not of TLS) or none; sha256" }, \
 	{ "show-keys", NULL, "Print the keys, where else the names of their files stand" }
 /* Nothing is made when neither is asked for. */
 int host_keys_make(struct cli *c, struct cli_args *a, const char *nqn, const char *host, struct host_keys *ret,
@@ -244,7 +244,8 @@ void host_keys_undo(struct cli *c, struct host_keys *k);
 void host_key_delete(struct cli *c, const char *name); /* if it was made by the daemon and nobody uses it */
 /* {trtype, adrfam, traddr, trsvcid, secure_channel} of a subsystem; NULL: `e` says why. */
 struct json_object *host_listeners(struct cli *c, const char *nqn, struct err *e);
-/* A listener with TLS, unless there is one: where --listen says, or at the first one's address by the next free port. */
+/* A listener with TLS, unless there is one: where --listen says, or at the first one's address by the next free
+ * port. */
 int host_secure_listener(struct cli *c, const char *nqn, const char *listen, struct err *e) MUST_USE;
 /* Where the keys are, and what to type on the host; `listeners`: of the subsystem. */
 void host_keys_say(const struct host_keys *k, struct json_object *listeners, struct err *e);

@@ -14,8 +14,8 @@ static int run_remove(struct cli *c, struct cli_args *a);
 static const struct cli_option add_options[] = {
 	{ "only", NULL, "Only those that were added, and no longer any host" },
 	HOST_KEYS_OPTIONS,
-	{ "listen", "ADDRESS:PORT", "With --tls: where the listener for that is to be, when there is none; the address of the "
-	  "first one, and the next free port, when left out" },
+	{ "listen", "ADDRESS:PORT", "With --tls: where the listener for that is to be, when there is none; the address "
+	  "of the first one, and the next free port, when left out" },
 };
 
 #define EXPORT_HELP \
@@ -272,11 +272,11 @@ static int check_keyed(struct cli_args *a, struct json_object *export, struct er
 	const char *host = a->words[0];
 
 	if (list_find(field(export, "hosts"), "nqn", host))
-		return err_set(e, -EEXIST, "%s may connect to %s already; for other keys remove it first: gantry host remove %s %s",
-		               host, field_text(export, "nqn"), host, a->words[1]);
+		return err_set(e, -EEXIST, "%s may connect to %s already; for other keys remove it first: gantry host "
+		               "remove %s %s", host, field_text(export, "nqn"), host, a->words[1]);
 	if (args_has(a, "tls") && field_bool(export, "allow_any_host") && !args_has(a, "only"))
-		return err_set(e, -EINVAL, "any host may connect to %s, and TLS knows hosts by their keys: give --only, too, and "
-		               "hosts that were not added are disconnected", field_text(export, "nqn"));
+		return err_set(e, -EINVAL, "any host may connect to %s, and TLS knows hosts by their keys: give --only, too, "
+		               "and hosts that were not added are disconnected", field_text(export, "nqn"));
 	return 0;
 }
 
@@ -313,8 +313,8 @@ static void add_keyed(struct cli *c, struct cli_args *a, struct json_object *exp
 	} else {
 		host_keys_say(&keys, listeners, e);
 		if (field_bool(export, "allow_any_host") && !args_has(a, "only"))
-			printf("Any host may still connect, without a proof; to let in only those that were added: gantry host remove "
-			       "any %s\n", a->words[1]);
+			printf("Any host may still connect, without a proof; to let in only those that were added: gantry host "
+			       "remove any %s\n", a->words[1]);
 	}
 	json_object_put(listeners);
 }
