@@ -60,8 +60,8 @@ struct nvmf_subsystem *nvmf_config_add_subsystem(struct nvmf_config *c, bool dis
 	uint32_t id = NVMF_DISCOVERY_ID;
 
 	if (!discovery || c->subs[id])
-		while (++id < NVMF_SUBSYSTEMS_MAX && c->subs[id])
-			;
+		while (++id < NVMF_SUBSYSTEMS_MAX && (c->subs[id] || c->target->ctrlrs_of[id]))
+			; /* queues of one that was removed know it by its place until they are gone */
 	if (id >= min_u32(NVMF_SUBSYSTEMS_MAX, c->target->subsystems_max))
 		return NULL;
 	s = base_zalloc(sizeof(*s));

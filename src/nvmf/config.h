@@ -131,7 +131,8 @@ struct nvmf_config *nvmf_config_copy(struct nvmf_target *t, const struct nvmf_co
 void nvmf_config_drop(struct nvmf_config *c);
 void nvmf_config_free(struct version *v);
 struct nvmf_subsystem *nvmf_config_find(const struct nvmf_config *c, const char *nqn);
-/* A fresh subsystem in the first free place, the first one for discovery in a place of its own; NULL: no place left. */
+/* A fresh subsystem in the first free place, where no controllers of an older one are left, the first one for discovery
+ * in a place of its own; NULL: no place left. */
 struct nvmf_subsystem *nvmf_config_add_subsystem(struct nvmf_config *c, bool discovery);
 /* A copy of its subsystem `id` in place of the shared one, free to change. */
 struct nvmf_subsystem *nvmf_config_edit(struct nvmf_config *c, uint32_t id);

@@ -381,6 +381,49 @@ static void subsystem_removed(void **state)
 	assert_int_equal(rig_add_ns(&rig, "ram", 0), 0);
 }
 
+static struct nvmf_change removal;
+static bool is_removed;
+
+static void removal_done(struct nvmf_change *c)
+{
+	is_removed = true;
+}
+
+static void begin_removal(void *arg)
+{
+	removal = (struct nvmf_change){ .target = rig.target, .done = removal_done };
+	nvmf_remove_subsystem(&removal, RIG_NQN);
+}
+
+static bool removal_is_done(void *arg)
+{
+	return is_removed;
+}
+
+static void unpin_here(void *arg)
+{
+	nvmf_qpair_unpin(arg);
+}
+
+/* Its queue pairs would be served what another one has. */
+static void a_place_is_not_taken_while_controllers_of_a_removed_subsystem_are_left(void **state)
+{
+	uint32_t id = nvmf_config_find(rig.target->config, RIG_NQN)->id;
+	uint16_t cntlid;
+	struct rig_qp *admin = rig_admin(&rig, 0, &cntlid);
+
+	is_removed = false;
+	nvmf_qpair_pin(&admin->qp); /* something of it takes its time */
+	sim_as(core_control(rig.core), begin_removal, NULL);
+	assert_int_equal(rig_add_subsystem(&rig, RIG_NQN "2"), 0);
+	assert_false(is_removed);
+	assert_int_not_equal(nvmf_config_find(rig.target->config, RIG_NQN "2")->id, id);
+	sim_as(core_reactor(rig.core, 0), unpin_here, &admin->qp);
+	assert_true(sim_run(removal_is_done, NULL, 10 * NS_PER_S));
+	assert_int_equal(rig_add_subsystem(&rig, RIG_NQN "3"), 0);
+	assert_int_equal(nvmf_config_find(rig.target->config, RIG_NQN "3")->id, id);
+}
+
 static void listener_removed(void **state)
 {
 	uint16_t cntlid;
@@ -424,7 +467,8 @@ int main(void)
 		T(properties), T(queues_disconnect), T(reset_and_shutdown), T(admin_queue_lost), T(connect_while_connecting),
 		T(connection_lost_in_connect), T(keep_alive),
 		T(moving), T(io_of_a_lost_controller_may_be_retried), T(told_to_go_while_moving), T(host_removed),
-		T(subsystem_removed), T(listener_removed), T(names_are_checked),
+		T(subsystem_removed),
+		T(a_place_is_not_taken_while_controllers_of_a_removed_subsystem_are_left), T(listener_removed), T(names_are_checked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

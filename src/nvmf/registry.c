@@ -139,6 +139,7 @@ struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *
 	c->unborn = true;
 	c->connected_us = core_wall_us();
 	t->ctrlrs_alive++;
+	t->ctrlrs_of[c->sub_id]++;
 	return c;
 }
 
@@ -242,6 +243,7 @@ static void ctrlr_free(struct nvmf_ctrlr *c)
 	nvmf_ccr_fini(c);
 	list_del(&c->link);
 	r->count--;
+	t->ctrlrs_of[c->sub_id]--;
 	if (atomic_load(&c->arrived))
 		notify(t->core, NOTIFY_HOST_DISCONNECTED, "%s %s", c->who.name, c->nqn);
 	list_each_safe(l, &r->waiters) {

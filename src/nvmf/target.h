@@ -163,6 +163,7 @@ struct nvmf_target {
 	void *ns_protected_arg;
 	uint32_t configs_old;             /* versions that are still being left */
 	uint32_t subsystems_max;
+	uint32_t ctrlrs_of[NVMF_SUBSYSTEMS_MAX]; /* [id]: while some are left nobody else gets the place */
 	/* Connected queue pairs, and controllers (ctrlrs_alive): so many at most (0: as memory allows), refused beyond. */
 	uint32_t conns, conns_max, conns_refused, ctrlrs_max, ctrlrs_refused;
 	bool limits_set;                  /* over RPC: to be saved */
