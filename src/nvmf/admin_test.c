@@ -355,6 +355,63 @@ static void discovery_log(void **state)
 	assert_false(q->told_to_go);
 }
 
+struct referral {
+	struct nvmf_change change;
+	struct nvmf_referral_opts opts;
+	bool done;
+};
+
+static void referral_done(struct nvmf_change *c)
+{
+	container_of(c, struct referral, change)->done = true;
+}
+
+static void add_referral(void *arg)
+{
+	struct referral *r = arg;
+
+	r->change = (struct nvmf_change){ .target = rig.target, .done = referral_done };
+	nvmf_add_referral(&r->change, &r->opts);
+}
+
+static bool referral_is_done(void *arg)
+{
+	return ((struct referral *)arg)->done;
+}
+
+/* Hosts that begin to read a log, never end, and take all memory. */
+static void logs_that_are_kept_are_bounded(void **state)
+{
+	struct nvmf_core *nc = &rig.target->cores[1];
+	struct rig_qp *qs[40];
+
+	for (uint16_t i = 0; i < 256; i++) {
+		struct referral r = { .opts = { .trtype = NVMF_TRTYPE_TCP, .all_hosts = true } };
+
+		assert_int_equal(net_addr_parse(NET_IPV4, "192.0.2.1", "4420", &r.opts.addr, &(struct err){ 0 }), 0);
+		net_addr_set_port(&r.opts.addr, (uint16_t)(1000 + i));
+		sim_as(core_control(rig.core), add_referral, &r);
+		assert_true(sim_run(referral_is_done, &r, NS_PER_S));
+		assert_int_equal(r.change.err.code, 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(qs); i++) {
+		qs[i] = discovery(1);
+		assert_int_equal(get_log(qs[i], NVME_LOG_DISCOVER, 0, 1024, false), 0);
+	}
+	assert_in_range(nc->log_bytes, NVMF_DISCOVERY_LOGS_BYTES / 2, NVMF_DISCOVERY_LOGS_BYTES);
+	assert_null(qs[0]->qp.ctrlr->discovery_log);
+	assert_int_equal(get_log(qs[0], NVME_LOG_DISCOVER, 256 * 1024, 1024, false), 0); /* its host goes on nevertheless */
+	assert_memory_equal(page, (&(uint8_t[]){ NVMF_TRTYPE_TCP }), 1);
+	rig_move(qs[39], 0);
+	assert_non_null(qs[39]->qp.ctrlr->discovery_log); /* it comes along */
+	assert_int_equal(get_log(qs[39], NVME_LOG_DISCOVER, 256 * 1024, 1024, false), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(qs); i++) {
+		rig_close(qs[i]);
+		assert_true(rig_gone(qs[i]));
+	}
+	assert_int_equal(nc->log_bytes + rig.target->cores[0].log_bytes, 0);
+}
+
 static void discovery_changes_are_told(void **state)
 {
 	struct rig_qp *q = discovery(2);
@@ -401,7 +458,7 @@ int main(void)
 		T(identify_controller), T(identify_namespaces), T(error_log), T(log_page_offsets), T(features),
 		T(namespace_changes_are_told), T(resize_is_told), T(event_requests_have_a_limit_and_an_end),
 		T(event_request_moves),
-		T(discovery_log), T(discovery_changes_are_told), T(discovery_has_few_commands), T(unknown_commands),
+		T(discovery_log), T(logs_that_are_kept_are_bounded), T(discovery_changes_are_told), T(discovery_has_few_commands), T(unknown_commands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

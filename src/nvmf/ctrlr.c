@@ -47,6 +47,7 @@ void nvmf_ctrlr_move(struct nvmf_ctrlr *c, bool leaving)
 		timer_stop(&c->kato);
 	else
 		kato_start(c);
+	nvmf_discovery_log_move(c, leaving);
 }
 
 /* What a reset takes back; the keep-alive timeout is the connection's and stays. */

@@ -164,6 +164,8 @@ static void add_referral(struct builder *b, const struct nvmf_referral *r)
 	}
 }
 
+static void keep_log(struct nvmf_ctrlr *c);
+
 static void make_log(struct nvmf_ctrlr *c, uint8_t lsp)
 {
 	struct builder b = { .c = c, .nc = c->admin_qp->nc, .size = 4096, .lsp = lsp };
@@ -181,15 +183,44 @@ static void make_log(struct nvmf_ctrlr *c, uint8_t lsp)
 	b.log->dlpf = lsp;
 	if (lsp & NVMF_DISC_EXTENDED)
 		b.log->tdlpl = le32_of((uint32_t)b.len);
-	c->discovery_log = b.log;
+	c->discovery_log = realloc(b.log, b.len); /* it had grown by doubling */
+	must(c->discovery_log != NULL);
 	c->discovery_log_len = b.len;
 	c->discovery_log_lsp = lsp;
+	keep_log(c);
+}
+
+void nvmf_discovery_log_move(struct nvmf_ctrlr *c, bool leaving)
+{
+	struct nvmf_core *nc = c->admin_qp->nc;
+
+	if (!c->discovery_log)
+		return;
+	nc->log_bytes += leaving ? -c->discovery_log_len : c->discovery_log_len;
+	if (leaving)
+		list_del(&c->log_link);
+	else
+		list_add_tail(&nc->logs, &c->log_link);
 }
 
 void nvmf_discovery_log_drop(struct nvmf_ctrlr *c)
 {
+	if (!c->discovery_log)
+		return;
+	nvmf_discovery_log_move(c, true);
 	free(c->discovery_log);
 	c->discovery_log = NULL;
+}
+
+/* Hosts that begin to read and never end cost no more than this: who comes back to a log that was given up gets the
+ * rest of a new one, and the generation tells whether that is another. */
+static void keep_log(struct nvmf_ctrlr *c)
+{
+	struct nvmf_core *nc = c->admin_qp->nc;
+
+	while (!list_empty(&nc->logs) && nc->log_bytes + c->discovery_log_len > NVMF_DISCOVERY_LOGS_BYTES)
+		nvmf_discovery_log_drop(list_entry(nc->logs.next, struct nvmf_ctrlr, log_link));
+	nvmf_discovery_log_move(c, false);
 }
 
 /* A host reads the header, the entries in parts, the header again, and compares its generation: the parts it got belong

@@ -20,6 +20,7 @@ static void make_core(struct nvmf_target *t, uint32_t index)
 	nc->subs = base_zalloc(NVMF_SUBSYSTEMS_MAX * sizeof(*nc->subs));
 	list_init(&nc->qpairs);
 	list_init(&nc->awaits);
+	list_init(&nc->logs);
 	queue_init(&nc->done);
 	queue_init(&nc->fused_waiting);
 }

@@ -65,6 +65,8 @@ struct nvmf_core {
 	struct nvmf_config *config;       /* the version itself */
 	struct list qpairs;
 	struct list awaits;               /* for commands that end: await.c */
+	struct list logs;                 /* struct nvmf_ctrlr.log_link: that keep a discovery log, the oldest first ... */
+	size_t log_bytes;                 /* ... together: discovery.c */
 	uint64_t last_qpair_id;
 	struct queue done;                /* struct nvmf_req.done_link: answers that are ready */
 	struct defer done_defer;
@@ -353,6 +355,7 @@ struct nvmf_ctrlr {
 	uint64_t change_seen, genctr_seen;
 	struct nvmf_discovery_log *discovery_log; /* the page that is being read; NULL: none */
 	size_t discovery_log_len;
+	struct list log_link;             /* the core's list, while there is one */
 	uint8_t discovery_log_lsp;
 	uint64_t *seen_ns;                /* [nsid - 1]: bits: what the host was told that there is */
 	uint32_t *changed_ns;             /* list for the log page; made when needed */
@@ -654,9 +657,11 @@ bool nvmf_aer_parse(struct nvmf_req *req);
 void nvmf_abort_run(struct nvmf_req *req);
 /* discovery.c: the discovery log page as this controller's host may see it, on its admin core. What is read from the
  * beginning is made anew; later parts are of the same page, which the controller keeps. */
+#define NVMF_DISCOVERY_LOGS_BYTES (8u << 20) /* that a core keeps; one log may be more */
 #define NVMF_DISCOVERY_LSP (NVMF_DISC_EXTENDED | NVMF_DISC_PORT_LOCAL) /* what a host may ask for */
 const void *nvmf_discovery_log_read(struct nvmf_ctrlr *c, uint64_t offset, uint8_t lsp, size_t *ret_len);
 void nvmf_discovery_log_drop(struct nvmf_ctrlr *c);
+void nvmf_discovery_log_move(struct nvmf_ctrlr *c, bool leaving);
 
 uint64_t nvmf_cap(const struct nvmf_ctrlr *c);
 void nvmf_ctrlr_nssr(struct nvmf_ctrlr *c);                                /* NVMF_MAIL_NSSR */
