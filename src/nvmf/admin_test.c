@@ -458,7 +458,8 @@ int main(void)
 		T(identify_controller), T(identify_namespaces), T(error_log), T(log_page_offsets), T(features),
 		T(namespace_changes_are_told), T(resize_is_told), T(event_requests_have_a_limit_and_an_end),
 		T(event_request_moves),
-		T(discovery_log), T(logs_that_are_kept_are_bounded), T(discovery_changes_are_told), T(discovery_has_few_commands), T(unknown_commands),
+		T(discovery_log), T(logs_that_are_kept_are_bounded),
+		T(discovery_changes_are_told), T(discovery_has_few_commands), T(unknown_commands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

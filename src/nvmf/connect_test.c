@@ -468,7 +468,8 @@ int main(void)
 		T(connection_lost_in_connect), T(keep_alive),
 		T(moving), T(io_of_a_lost_controller_may_be_retried), T(told_to_go_while_moving), T(host_removed),
 		T(subsystem_removed),
-		T(a_place_is_not_taken_while_controllers_of_a_removed_subsystem_are_left), T(listener_removed), T(names_are_checked),
+		T(a_place_is_not_taken_while_controllers_of_a_removed_subsystem_are_left),
+		T(listener_removed), T(names_are_checked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
