@@ -44,15 +44,20 @@ static bool add_checks(struct perf_metadata *md, const char *text, size_t len)
 bool perf_metadata_parse(const char *text, struct perf_metadata *ret_md)
 {
 	struct perf_metadata md = { .given = true };
+	bool trusts = false;
 
 	for (const char *end; *text; text = *end ? end + 1 : end) {
 		end = text + strcspn(text, ",");
 		if (!strncmp(text, "PRACT=1", 7) && end == text + 7)
 			md.control |= NVME_RW_PRACT;
+		else if (!strncmp(text, "HOST=0", 6) && end == text + 6)
+			trusts = true;
 		else if (strncmp(text, "PRACT=0", 7) || end != text + 7)
 			if (strncmp(text, "PRCHK=", 6) || !add_checks(&md, text + 6, (size_t)(end - text) - 6))
 				return false;
 	}
+	if (trusts) /* the controller alone checks */
+		md.checks = 0;
 	*ret_md = md;
 	return true;
 }

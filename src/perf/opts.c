@@ -45,7 +45,7 @@ static const struct argp_option rows[] = {
 	{ "keepalive", 'k', "MS", 0, "Keep-alive time-out; 10000 by default.", 2 },
 	{ "io-timeout", OPT_IO_TIMEOUT, "MS", 0, "An I/O that takes longer ends the run; 30000 by default, 0: never.", 2 },
 	{ "metadata", 'e', "FMT", 0, "Protection information: PRACT=0|1, PRCHK=GUARD|REFTAG|APPTAG, with a comma "
-	  "between. -o is of data alone.", 2 },
+	  "between; HOST=0: only the target checks. -o is of data alone.", 2 },
 	{ "mode", OPT_MODE, "MODE", 0, "Workers: poll (default), adaptive or interrupt.", 2 },
 	{ "seed", OPT_SEED, "N", 0, "Start of the random sequence.", 2 },
 	{ "latency", 'L', NULL, 0, "Print percentiles (always in --json).", 3 },

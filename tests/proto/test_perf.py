@@ -31,7 +31,7 @@ def test_protection_information(daemon):
                     md_interleave=True, dif_type=n + 1)
     served = daemon.serve("m0", "m1")
     for how, more in (("PRACT=0,PRCHK=GUARD|REFTAG", ()), ("PRACT=1,PRCHK=GUARD|REFTAG", ("--verify",)),
-                      ("PRACT=0", ())):
+                      ("PRACT=0,PRCHK=GUARD,HOST=0", ())):
         done = run(served, "-e", how, *more, io_bytes=8192)
         assert done.returncode == 0 and json.loads(done.stdout)["ios"], done.stderr
         assert not json.loads(done.stdout)["errors"]
