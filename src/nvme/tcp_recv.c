@@ -223,6 +223,20 @@ static void took_direct(struct tcp_qpair *t, uint32_t len)
 	t->receiving->received += len;
 }
 
+static bool may_want_tls(const struct tcp_qpair *t)
+{
+	return t->qp.machine.state == QPAIR_NEGOTIATING && !t->qp.opts.psk && !t->qp.generated;
+}
+
+/* Closed before it said anything: all that a listener for TLS does about a host that comes in the clear. */
+static const char *end_text(struct tcp_qpair *t, int error)
+{
+	if ((!error || error == -ECONNRESET) && may_want_tls(t))
+		return "the target closed the connection before it said anything: it may want TLS, and there is no key for "
+		       "that here (psk)";
+	return error ? tcp_error_text(t, error) : "the target closed the connection";
+}
+
 /* False: there is no more for now. */
 static bool receive_once(struct tcp_qpair *t, size_t *ret_got)
 {
@@ -236,7 +250,7 @@ static bool receive_once(struct tcp_qpair *t, size_t *ret_got)
 		return false;
 	if (got <= 0) {
 		tcp_broke(t, got ? tcp_reason_of((int)got) : NVME_REASON_CLOSED, got ? (int)got : -ECONNRESET, "%s",
-		          got ? tcp_error_text(t, (int)got) : "the target closed the connection");
+		          end_text(t, (int)got));
 		return false;
 	}
 	nvme_qpair_alive(&t->qp);
