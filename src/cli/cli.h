@@ -241,7 +241,10 @@ int host_keys_make(struct cli *c, struct cli_args *a, const char *nqn, const cha
 /* Into those of nvmf_subsystem_add_host. */
 void host_keys_params(const struct host_keys *k, struct json_object *params);
 void host_keys_undo(struct cli *c, struct host_keys *k);
-void host_key_delete(struct cli *c, const char *name); /* if it was made by the daemon and nobody uses it */
+/* Those that were made by the daemon and that nobody uses; of an entry of nvmf_get_subsystems' hosts. */
+void host_keys_delete(struct cli *c, struct json_object *host);
+/* Of a host that was added before; `keys`: keyring_get_keys'. False: it has none. */
+bool host_keys_of(struct json_object *keys, const char *nqn, struct json_object *host, struct host_keys *ret);
 /* {trtype, adrfam, traddr, trsvcid, secure_channel} of a subsystem; NULL: `e` says why. */
 struct json_object *host_listeners(struct cli *c, const char *nqn, struct err *e);
 /* A listener with TLS, unless there is one: where --listen says, or at the first one's address by the next free

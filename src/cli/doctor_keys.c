@@ -8,6 +8,15 @@
 
 #include "cli/doctor.h"
 
+/* By the daemon, where it has its own: then its file goes, too. */
+static bool was_made(const char *name, const char *path)
+{
+	char end[300];
+	size_t len = (size_t)snprintf(end, sizeof(end), "/keys/%s", name), whole = strlen(path);
+
+	return whole > len && len < sizeof(end) && strcmp(path + whole - len, end) == 0;
+}
+
 /* True: nothing is wrong with it. */
 static bool look_at_key(struct doctor *d, struct json_object *key)
 {
@@ -32,7 +41,8 @@ static bool look_at_key(struct doctor *d, struct json_object *key)
 		return false;
 	}
 	if (field_u64(key, "refcnt") < 2 && !field_bool(key, "removed")) {
-		snprintf(fix, sizeof(fix), "gantry rpc keyring_file_remove_key name=%s", name);
+		snprintf(fix, sizeof(fix), "gantry rpc %s name=%s", was_made(name, path) ? "keyring_delete_key" :
+		         "keyring_file_remove_key", name);
 		doctor_say(d, "keys", DOCTOR_WARNING, fix, "nobody uses key %s (%s)", name, path);
 		return false;
 	}

@@ -5,6 +5,7 @@
  * a later part of it fails.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -72,7 +73,7 @@ struct job {
 	bool made_subsystem;
 	uint64_t nsid;
 	struct host_keys *keys;        /* with --auth, --tls: of each --host */
-	size_t key_count;
+	size_t key_count, keyed_count; /* made; and the host was added */
 	struct err e;
 };
 
@@ -83,6 +84,7 @@ static int add_namespace(struct job *j);
 static int add_listeners(struct job *j);
 static int add_hosts(struct job *j);
 static void undo(struct job *j);
+static void undo_hosts(struct job *j);
 static struct json_object *address_json(const struct cli_address *at, const char *trtype);
 static void connect_lines(struct json_object *lines, struct json_object *listeners, const char *nqn);
 static void say_how_to_connect(struct json_object *subsystem);
@@ -111,10 +113,10 @@ static int run_disk(struct cli *c, struct cli_args *a)
 		return args_has(a, "name") ? cli_misuse("--name is for iSCSI and vhost; give --iscsi or --vhost, too") :
 		                             cli_misuse("--chap-group is for iSCSI; give --iscsi too");
 	if (prepare(&j) == 0 && make_transport(&j) == 0 && make_subsystem(&j) == 0) {
-		if (add_namespace(&j) || add_hosts(&j) || add_listeners(&j))
+		if (add_namespace(&j) || add_hosts(&j) || add_listeners(&j)) {
 			undo(&j);
-		for (size_t i = 0; i < j.key_count && j.e.code; i++)
-			host_keys_undo(c, &j.keys[i]);
+			undo_hosts(&j);
+		}
 	}
 	if (!j.e.code)
 		now = fresh(c, j.nqn, &j.e);
@@ -300,6 +302,8 @@ static int add_listeners(struct job *j)
 	if (!j->listen_count && !list_count(there) &&
 	    cli_parse_address("127.0.0.1:" CLI_PORT, CLI_PORT, &j->listen[j->listen_count++], &j->e))
 		return j->e.code;
+	if (!j->listen_count && args_has(j->a, "tls"))
+		return host_secure_listener(j->c, j->nqn, NULL, &j->e); /* those that are there may be for others only */
 	for (size_t i = 0; i < j->listen_count; i++) {
 		struct json_object *params = json_object_new_object();
 		int rc;
@@ -320,6 +324,9 @@ static int add_hosts(struct job *j)
 {
 	bool keyed = args_has(j->a, "auth") || args_has(j->a, "tls");
 
+	if (args_has(j->a, "tls") && field_bool(list_find(j->subsystems, "nqn", j->nqn), "allow_any_host"))
+		return err_set(&j->e, -EINVAL, "any host may connect to %s, and TLS knows hosts by their keys: gantry host add "
+		               "HOST-NQN %s --tls --only takes that back, and adds one", j->nqn, field_text(j->disk, "name"));
 	j->keys = base_zalloc((j->a->given_count + 1) * sizeof(*j->keys));
 	for (size_t i = 0; i < j->a->given_count; i++) {
 		struct json_object *params;
@@ -338,8 +345,22 @@ static int add_hosts(struct job *j)
 		json_object_put(params);
 		if (rc)
 			return rc;
+		j->keyed_count = j->key_count;
 	}
 	return 0;
+}
+
+/* Hosts whose keys are taken back go with them. */
+static void undo_hosts(struct job *j)
+{
+	struct err ignored = { 0 };
+
+	for (size_t i = 0; i < j->key_count; i++) {
+		if (i < j->keyed_count && !j->made_subsystem)
+			json_object_put(client_ask(j->c, &ignored, "nvmf_subsystem_remove_host", "nqn", j->nqn, "host",
+			                           j->keys[i].host, NULL));
+		host_keys_undo(j->c, &j->keys[i]);
+	}
 }
 
 /* A subsystem of ours goes with all it has; one that was there keeps what it had. */
@@ -531,6 +552,27 @@ static int run_list(struct cli *c, struct cli_args *a)
 	return CLI_OK;
 }
 
+/* What was said when hosts with keys were added, for who needs it again. True: every host has some. */
+static bool say_keyed(struct cli *c, struct json_object *subsystem, struct err *e)
+{
+	const char *nqn = field_text(subsystem, "nqn");
+	struct json_object *keys = client_call(c, "keyring_get_keys", NULL, e), *hosts = field(subsystem, "hosts");
+	struct json_object *listeners = keys ? host_listeners(c, nqn, e) : NULL;
+	size_t keyed = 0;
+
+	for (size_t i = 0; listeners && i < list_count(hosts); i++) {
+		struct host_keys k;
+
+		if (!host_keys_of(keys, nqn, list_at(hosts, i), &k))
+			continue;
+		host_keys_say(&k, listeners, e);
+		keyed++;
+	}
+	json_object_put(listeners);
+	json_object_put(keys);
+	return keyed && keyed == list_count(hosts);
+}
+
 static int run_show(struct cli *c, struct cli_args *a)
 {
 	bool over_iscsi = iscsi_export_show(c, a->words[0]), elsewhere = vhost_export_show(c, a->words[0]) || over_iscsi;
@@ -551,7 +593,8 @@ static int run_show(struct cli *c, struct cli_args *a)
 		for (size_t i = 0; i < list_count(hosts); i++)
 			printf("  allows      %s\n", field_text(list_at(hosts, i), "nqn"));
 		printf("  connected   %zu\n", connected(c, field_text(s, "nqn")));
-		say_how_to_connect(s);
+		if (!say_keyed(c, s, &e) || field_bool(s, "allow_any_host"))
+			say_how_to_connect(s);
 	}
 	json_object_put(all);
 	return e.code && !elsewhere ? cli_fail(&e) : CLI_OK;
@@ -583,8 +626,11 @@ static int run_remove(struct cli *c, struct cli_args *a)
 		json_object_object_add(params, "nsid", json_object_new_uint64(field_u64(ns, "nsid")));
 		if (client_do(c, "nvmf_subsystem_remove_ns", params, &e) == 0 && !c->json)
 			printf("%s serves %s no more\n", nqn, a->words[0]);
-	} else if (client_do(c, "nvmf_delete_subsystem", params, &e) == 0 && !c->json) {
-		printf("%s is gone\n", nqn);
+	} else if (client_do(c, "nvmf_delete_subsystem", params, &e) == 0) {
+		for (size_t i = 0; i < list_count(field(s, "hosts")); i++)
+			host_keys_delete(c, list_at(field(s, "hosts"), i));
+		if (!c->json)
+			printf("%s is gone\n", nqn);
 	}
 	json_object_put(params);
 	json_object_put(all);

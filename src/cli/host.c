@@ -354,16 +354,6 @@ static int run_remove(struct cli *c, struct cli_args *a)
 	return remove_from_subsystem(c, a);
 }
 
-/* Those that the daemon made for it; others are none of ours, and those that are in use stay. */
-static void delete_keys(struct cli *c, struct json_object *host)
-{
-	static const char *const members[] = { "dhchap_key", "dhchap_ctrlr_key", "psk" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		if (*field_text(host, members[i]))
-			host_key_delete(c, field_text(host, members[i]));
-}
-
 static int remove_from_subsystem(struct cli *c, struct cli_args *a)
 {
 	struct err e = { 0 };
@@ -376,7 +366,7 @@ static int remove_from_subsystem(struct cli *c, struct cli_args *a)
 	if (export && strcmp(host, "any") == 0)
 		allow_any(c, nqn, false, &e);
 	else if (export && change_host(c, "nvmf_subsystem_remove_host", nqn, host, &e) == 0)
-		delete_keys(c, list_find(field(export, "hosts"), "nqn", host));
+		host_keys_delete(c, list_find(field(export, "hosts"), "nqn", host));
 	if (export && !e.code && strcmp(host, "any") != 0 && field_bool(export, "allow_any_host") && !c->json)
 		printf("Any host may connect, this one too; to let in only those that were added: gantry host remove any %s\n",
 		       a->words[1]);

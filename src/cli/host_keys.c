@@ -32,27 +32,31 @@ static void add_tail(struct text *t, const char *nqn)
 		text_add(t, "%c", isalnum((unsigned char)tail[i]) || tail[i] == '_' ? tail[i] : '-');
 }
 
+/* The next name where one is taken: by a key, or by a file that was left when the daemon died while it made one. */
 static int make_one(struct cli *c, struct host_keys *k, enum host_key which, const char *hash, struct err *e)
 {
 	struct json_object *there = client_call(c, "keyring_get_keys", NULL, e), *made = NULL;
+	struct err mine = { 0 };
 	char name[HOST_KEY_NAME_MAX];
 
-	for (uint32_t n = 1; there && n <= NAMES_TRIED; n++) {
+	for (uint32_t n = 1; there && !made && n <= NAMES_TRIED && (!mine.code || mine.code == -EEXIST); n++) {
 		struct text t = text_over(name, sizeof(name));
 
 		add_tail(&t, k->nqn);
 		text_add(&t, ".");
 		add_tail(&t, k->host);
 		text_add(&t, n > 1 ? ".%s.%u" : ".%s", ends[which], n);
-		if (!list_find(there, "name", name))
-			break;
-	}
-	if (there)
-		made = client_ask(c, e, "keyring_make_key", "name", name, "kind", which == HOST_KEY_TLS ? "tls" : "dhchap",
+		if (n < NAMES_TRIED && list_find(there, "name", name))
+			continue;
+		mine = (struct err){ 0 };
+		made = client_ask(c, &mine, "keyring_make_key", "name", name, "kind", which == HOST_KEY_TLS ? "tls" : "dhchap",
 		                  "hash", hash ? hash : "sha256", NULL);
+	}
 	if (made) {
 		snprintf(k->names[which], sizeof(k->names[which]), "%s", field_text(made, "name"));
 		snprintf(k->paths[which], sizeof(k->paths[which]), "%s", field_text(made, "path"));
+	} else if (there) {
+		err_set(e, mine.code, "%s", mine.text);
 	}
 	json_object_put(made);
 	json_object_put(there);
@@ -83,18 +87,41 @@ void host_keys_params(const struct host_keys *k, struct json_object *params)
 			json_object_object_add(params, params_of[i], json_object_new_string(k->names[i]));
 }
 
-void host_keys_undo(struct cli *c, struct host_keys *k)
-{
-	for (int i = 0; i < HOST_KEY_COUNT; i++)
-		if (k->names[i][0])
-			host_key_delete(c, k->names[i]);
-}
-
-void host_key_delete(struct cli *c, const char *name)
+static void delete_one(struct cli *c, const char *name)
 {
 	struct err ignored = { 0 };
 
 	json_object_put(client_ask(c, &ignored, "keyring_delete_key", "name", name, NULL));
+}
+
+void host_keys_undo(struct cli *c, struct host_keys *k)
+{
+	for (int i = 0; i < HOST_KEY_COUNT; i++)
+		if (k->names[i][0])
+			delete_one(c, k->names[i]);
+}
+
+void host_keys_delete(struct cli *c, struct json_object *host)
+{
+	for (int i = 0; i < HOST_KEY_COUNT; i++)
+		if (*field_text(host, params_of[i]))
+			delete_one(c, field_text(host, params_of[i]));
+}
+
+bool host_keys_of(struct json_object *keys, const char *nqn, struct json_object *host, struct host_keys *k)
+{
+	*k = (struct host_keys){ 0 };
+	snprintf(k->nqn, sizeof(k->nqn), "%s", nqn);
+	snprintf(k->host, sizeof(k->host), "%s", field_text(host, "nqn"));
+	for (int i = 0; i < HOST_KEY_COUNT; i++) {
+		const char *name = field_text(host, params_of[i]), *path = field_text(list_find(keys, "name", name), "path");
+
+		snprintf(k->names[i], sizeof(k->names[i]), "%s", name);
+		snprintf(k->paths[i], sizeof(k->paths[i]), "%s%s", *name && !*path ? "/" : "", *path ? path : name);
+	}
+	k->auth = k->names[HOST_KEY_HOST][0];
+	k->tls = k->names[HOST_KEY_TLS][0];
+	return k->auth || k->tls;
 }
 
 /* --- where --- */
@@ -214,16 +241,21 @@ static void add_line(struct json_object *lines, const struct text *t)
 	json_object_array_add(lines, json_object_new_string(t->buf));
 }
 
+static bool is_rdma(struct json_object *listener) { return strcmp(field_text(listener, "trtype"), "RDMA") == 0; }
+
 static void add_connect(struct json_object *lines, const struct host_keys *k, struct json_object *l, struct err *e)
 {
 	char line[2048], host[CLI_ADDRESS_MAX];
 	struct text t = text_over(line, sizeof(line));
 
 	cli_reachable(field_text(l, "traddr"), host);
-	text_add(&t, "nvme connect -t tcp -a %s -s %s -n %s --hostnqn=%s", host, field_text(l, "trsvcid"), k->nqn, k->host);
+	text_add(&t, "nvme connect -t %s -a %s -s %s -n %s --hostnqn=%s", is_rdma(l) ? "rdma" : "tcp", host,
+	         field_text(l, "trsvcid"), k->nqn, k->host);
 	if (k->auth) {
 		text_add(&t, " --dhchap-secret=");
 		add_key(&t, k, HOST_KEY_HOST, e);
+	}
+	if (k->names[HOST_KEY_CTRLR][0]) {
 		text_add(&t, " --dhchap-ctrl-secret=");
 		add_key(&t, k, HOST_KEY_CTRLR, e);
 	}
@@ -249,18 +281,16 @@ static void add_insert(struct json_object *lines, const struct host_keys *k, str
 static struct json_object *lines_for(const struct host_keys *k, struct json_object *listeners, struct err *e)
 {
 	struct json_object *lines = json_object_new_array();
+	bool rdma = !k->tls && list_find(listeners, "trtype", "RDMA");
 
-	json_object_array_add(lines, json_object_new_string("modprobe nvme-tcp"));
+	json_object_array_add(lines, json_object_new_string(rdma ? "modprobe -a nvme-tcp nvme-rdma" : "modprobe nvme-tcp"));
 	if (k->tls) {
 		json_object_array_add(lines, json_object_new_string("systemctl start tlshd"));
 		add_insert(lines, k, e);
 	}
-	for (size_t i = 0; i < list_count(listeners); i++) {
-		struct json_object *l = list_at(listeners, i);
-
-		if (strcmp(field_text(l, "trtype"), "TCP") == 0 && field_bool(l, "secure_channel") == k->tls)
-			add_connect(lines, k, l, e);
-	}
+	for (size_t i = 0; i < list_count(listeners); i++)
+		if (field_bool(list_at(listeners, i), "secure_channel") == k->tls)
+			add_connect(lines, k, list_at(listeners, i), e);
 	return lines;
 }
 
@@ -308,4 +338,9 @@ void host_keys_say(const struct host_keys *k, struct json_object *listeners, str
 		json_object_put(lines);
 	else
 		cli_print_lines("On the host, as root:", lines);
+	for (size_t i = 0; i < list_count(listeners); i++)
+		if (field_bool(list_at(listeners, i), "secure_channel") == k->tls)
+			return;
+	printf("There is no listener %s TLS yet that it could connect to: nvmf_subsystem_add_listener\n",
+	       k->tls ? "with" : "without");
 }

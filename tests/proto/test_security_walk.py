@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a stranger does who has README.md and docs/SECURITY.md only: a RAM disk with authentication both ways and TLS,
+looked at by gantry-perf, a daemon that dies and comes back, keys that are lost and made anew, and all of it taken away
+again. What is to be typed next is read from what was said before."""
+import os
+import re
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from dhchap import Secret
+from gantry import BUILD, Daemon, RpcError, cpus, free_port
+from jsonrpc import gantry
+
+HOST = "nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc"
+OTHER = HOST[:-1] + "d"
+NQN = "nqn.2016-06.io.gantry:disk0"
+
+
+class Walk:
+    def __init__(self, daemon, directory):
+        self.daemon, self.directory, self.keys = daemon, directory, directory / "state" / "keys"
+
+    def type(self, line, **how):
+        assert line.startswith("gantry ")
+        return gantry(*line.split()[1:], socket=self.daemon.socket, **how)
+
+    def files(self):
+        return sorted(p.name for p in self.keys.iterdir()) if self.keys.exists() else []
+
+    def carry(self, said):
+        """The keys that are named, and that `nvme connect` is told of, by a way on which nobody listens."""
+        return {match[1]: match[0] for match in re.findall(r"(/\S+\.(host|ctrlr|tls)(?:\.\d+)?) +\(", said)}
+
+    def look(self, said, files=None, *more):
+        """gantry-perf instead of the kernel: as the printed line says, with its options for nvme connect's."""
+        lines = [x.strip() for x in said.splitlines() if x.strip().startswith("nvme connect")]
+        where = dict(re.findall(r"-([asn]) (\S+)", lines[-1]))
+        host = re.search(r"--hostnqn=(\S+)", lines[-1])[1]
+        files = self.carry(said) if files is None else files
+        options = {"tls": "--psk-path", "host": "--dhchap-key", "ctrlr": "--dhchap-ctrlr-key"}
+        words = [w for end, path in files.items() for w in (options[end], path)]
+        return subprocess.run(
+            [BUILD / "gantry-perf", "-r", f"trtype:TCP adrfam:IPv4 traddr:{where['a']} trsvcid:{where['s']} "
+             f"subnqn:{where['n']} hostnqn:{host}", "-q", "4", "-o", "4k", "-w", "randwrite", "-t", "60", "-d", "50",
+             "--verify", "--quiet", *words, *more], capture_output=True, text=True, timeout=120)
+
+    def good(self, said):
+        done = self.look(said)
+        assert done.returncode == 0 and "errors: 0, miscompares: 0" in done.stdout, done.stderr
+
+    def bad(self, said, files, why):
+        done = self.look(said, files)
+        assert done.returncode != 0 and why in done.stderr, done.stderr
+
+    def die(self):
+        self.daemon.process.send_signal(signal.SIGKILL)
+        self.daemon.process.wait()
+        self.daemon.process = None
+        self.daemon.start()
+
+
+@pytest.fixture
+def walk(tmp_path):
+    (tmp_path / "kept").mkdir()
+    with Daemon(tmp_path / "kept", "-m", cpus(2), "--state-dir", str(tmp_path / "state")) as daemon:
+        walk = Walk(daemon, tmp_path)
+        walk.type("gantry disk create ram 64M --name disk0")
+        yield walk
+
+
+def test_from_nothing_and_back(walk):
+    port = free_port()
+    said = walk.type(f"gantry export disk disk0 --listen 127.0.0.1:{port} --host {HOST} --auth --tls")
+    files = walk.carry(said)
+    assert set(files) == {"host", "ctrlr", "tls"}
+    assert all(stat.S_IMODE(os.stat(path).st_mode) == 0o600 for path in files.values())
+    walk.good(said)
+    walk.bad(said, {}, "it may want TLS, and there is no key for that here")
+    walk.bad(said, {"tls": files["tls"]}, "it wants authentication, and there is no key for it here")
+    walk.bad(said, {end: files[end] for end in ("host", "ctrlr")}, "it may want TLS")
+    wrong = Secret.make(1).file(walk.directory / "wrong")
+    walk.bad(said, {**files, "host": wrong}, "authentication failed")
+    walk.bad(said, {**files, "ctrlr": wrong}, "authentication as")
+    os.chmod(files["tls"], 0o644)
+    walk.bad(said, files, "chmod 0600 or 0400")
+    assert "is open to others" in " ".join(walk.type("gantry doctor", status=None).split())
+    os.chmod(files["tls"], 0o600)
+
+    walk.die()
+    walk.good(said)
+    again = walk.type("gantry export show disk0")       # the lines, for who did not keep them
+    assert walk.carry(again) == files and all(x in said for x in again.splitlines() if "nvme c" in x)
+    assert f"nvme connect -t tcp -a 127.0.0.1 -s {port} -n {NQN}\n" not in again
+
+    second = walk.type(f"gantry host add {OTHER} disk0 --auth --tls --only")
+    walk.good(second)
+    walk.good(said)
+    walk.type(f"gantry host remove {OTHER} disk0")
+    assert walk.files() == sorted(os.path.basename(path) for path in files.values())
+    done = walk.look(second, files)
+    assert done.returncode != 0
+    walk.type("gantry export remove disk0")
+    assert walk.files() == [] and walk.daemon.rpc("keyring_get_keys") == []     # no secrets are left behind
+    walk.type("gantry disk delete disk0")
+    walk.die()
+    assert walk.daemon.rpc("keyring_get_keys") == [] and walk.daemon.rpc("config_get_missing") == []
+
+
+def test_tls_for_an_export_that_is_there(walk):
+    """The host would get a key, and no listener to use it at."""
+    port = free_port()
+    walk.type(f"gantry export disk disk0 --listen 127.0.0.1:{port}")
+    assert "--tls --only" in walk.type(f"gantry export disk disk0 --host {HOST} --tls", status=1)
+    assert walk.files() == []
+    walk.type(f"gantry host add {OTHER} disk0 --only")
+    walk.good(walk.type(f"gantry export disk disk0 --host {HOST} --tls"))
+
+
+def test_keys_of_an_export_that_failed(walk):
+    """Its second try would find the host there, without the keys that were printed nowhere."""
+    port = free_port()
+    walk.type(f"gantry export disk disk0 --listen 127.0.0.1:{port} --host {OTHER}")
+    walk.type(f"gantry export disk disk0 --host {HOST} --auth --listen 203.0.113.1:{port}", status=1)
+    assert walk.files() == []
+    walk.good(walk.type(f"gantry export disk disk0 --host {HOST} --auth"))
+
+
+def test_a_key_that_was_made_and_not_kept(walk):
+    """kill -9 between the key's file and the configuration: nobody could make keys for that host any more."""
+    port = free_port()
+    said = walk.type(f"gantry export disk disk0 --listen 127.0.0.1:{port} --host {HOST} --auth --tls")
+    left = {path: open(path, "rb").read() for path in walk.carry(said).values()}
+    walk.type("gantry export remove disk0")
+    for path, text in left.items():
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as f:
+            f.write(text)
+    said = walk.type(f"gantry export disk disk0 --listen 127.0.0.1:{port} --host {HOST} --auth --tls")
+    assert not set(walk.carry(said).values()) & set(left)
+    walk.good(said)
+    for path, text in left.items():
+        assert open(path, "rb").read() == text
+
+
+def test_a_key_file_that_is_lost(walk):
+    """The host would come in without its key; or the daemon would not start."""
+    port = free_port()
+    said = walk.type(f"gantry export disk disk0 --listen 127.0.0.1:{port} --host {HOST} --auth --tls")
+    files = walk.carry(said)
+    os.rename(files["host"], str(walk.directory / "lost"))
+    walk.die()
+    done = walk.look(said, {**files, "host": str(walk.directory / "lost")})
+    assert done.returncode != 0
+    assert any(x["method"] == "keyring_file_add_key" and "No such file" in x["why"]
+               for x in walk.daemon.rpc("config_get_missing"))
+    os.rename(str(walk.directory / "lost"), files["host"])
+    walk.die()
+    walk.good(said)
+
+
+def test_doctor_takes_away_what_nobody_uses(walk):
+    walk.daemon.rpc("keyring_make_key", name="alone", kind="tls")
+    said = walk.type("gantry doctor", status=None)
+    fix = next(x for x in said.splitlines() if "name=alone" in x)
+    assert "keyring_delete_key" in fix
+    walk.type("gantry rpc keyring_delete_key name=alone")
+    assert walk.files() == []
+    with pytest.raises(RpcError, match="no key 'alone'"):
+        walk.daemon.rpc("keyring_delete_key", name="alone")
