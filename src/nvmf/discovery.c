@@ -31,6 +31,14 @@ struct builder {
 	uint8_t lsp;
 };
 
+/* libnvme takes "not required" for "can be had", and comes with TLS: where there is none, nothing is specified. */
+static uint8_t secure_channel(bool secure, bool concat)
+{
+	if (!secure)
+		return NVMF_TREQ_NOT_SPECIFIED;
+	return concat ? NVMF_TREQ_NOT_REQUIRED : NVMF_TREQ_REQUIRED;
+}
+
 static void fill_entry(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uint32_t at, struct nvmf_disc_log_entry *e)
 {
 	const struct nvmf_listener *l = &s->listeners[at];
@@ -43,7 +51,7 @@ static void fill_entry(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uin
 	e->trtype = l->transport->ops->trtype;
 	e->adrfam = adrfam(a);
 	e->subtype = NVMF_SUBTYPE_NVME;
-	e->treq = (l->secure && !l->concat ? NVMF_TREQ_REQUIRED : NVMF_TREQ_NOT_REQUIRED) | NVMF_TREQ_DISABLE_SQFLOW;
+	e->treq = secure_channel(l->secure, l->concat) | NVMF_TREQ_DISABLE_SQFLOW;
 	e->portid = le16_of((uint16_t)at);
 	e->cntlid = le16_of(NVME_CNTLID_DYNAMIC);
 	e->asqsz = le16_of((uint16_t)l->transport->opts.max_aq_depth);
@@ -149,7 +157,7 @@ static void add_referral(struct builder *b, const struct nvmf_referral *r)
 	e->trtype = r->trtype;
 	e->adrfam = adrfam(&r->addr);
 	e->subtype = strcmp(r->subnqn, NVMF_DISCOVERY_NQN) ? NVMF_SUBTYPE_NVME : NVMF_SUBTYPE_DISCOVERY;
-	e->treq = r->secure_channel ? NVMF_TREQ_REQUIRED : NVMF_TREQ_NOT_REQUIRED;
+	e->treq = secure_channel(r->secure_channel, false);
 	e->cntlid = le16_of(NVME_CNTLID_DYNAMIC);
 	e->asqsz = le16_of(REFERRAL_ASQSZ);
 	text_pad(e->trsvcid, sizeof(e->trsvcid), port, ' ');

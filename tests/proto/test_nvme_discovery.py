@@ -103,10 +103,10 @@ def test_referrals(daemon):
     with Discovery(served.port) as host:
         told = [(e.subtype, e.trtype, e.adrfam, e.nqn, e.address, e.port, e.treq & 3, e.sectype)
                 for e in host.entries() if e.nqn != NQN]
-        assert told == [(REFERRAL, 3, 1, DISCOVERY_NQN, "192.0.2.1", "8009", 2, 0),
+        assert told == [(REFERRAL, 3, 1, DISCOVERY_NQN, "192.0.2.1", "8009", 0, 0),
                         (REFERRAL, 3, 1, DISCOVERY_NQN, "192.0.2.2", "4420", 1, 2),
-                        (NVME, 3, 1, "nqn.2016-06.io.gantry:there", "192.0.2.3", "4421", 2, 0),
-                        (REFERRAL, 1, 2, DISCOVERY_NQN, "2001:db8::1", "8009", 2, 1)]
+                        (NVME, 3, 1, "nqn.2016-06.io.gantry:there", "192.0.2.3", "4421", 0, 0),
+                        (REFERRAL, 1, 2, DISCOVERY_NQN, "2001:db8::1", "8009", 0, 1)]
         daemon.rpc("nvmf_discovery_remove_referral", address=daemon.address(8009, "192.0.2.1"), subnqn="discovery")
         assert [e.address for e in host.entries() if e.subtype == REFERRAL] == ["192.0.2.2", "2001:db8::1"]
     for wrong, sentence in (({"address": daemon.address(1, "192.0.2.9")}, "no referral"),

@@ -453,7 +453,7 @@ def test_discovery_says_where_tls_is(world):
         log = conn.get_log_page(0x70, 1024 * 8)
     ways = {(e[256:512].rstrip(b"\0").decode(), int(e[32:64])): (e[3] & 3, e[768]) for e in entries(log)
             if e[2] == 2}
-    assert ways == {(NQN, world.plain): (2, 0), (NQN, world.port): (1, 2), (OTHER_NQN, world.port): (1, 2)}
+    assert ways == {(NQN, world.plain): (0, 0), (NQN, world.port): (1, 2), (OTHER_NQN, world.port): (1, 2)}
 
 
 def test_what_is_shown_and_saved(world):
