@@ -196,10 +196,10 @@ static void properties(void **state)
 	sqe.fctype = NVME_FABRICS_PROPERTY_GET;
 	sqe.property.ofst = le32_of(NVME_REG_VS);
 	sqe.property.attrib = 1;
-	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), BAD_FIELD);
+	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), NVME_SC_INVALID_FIELD);
 	sqe.property.attrib = 0;
 	sqe.property.ofst = le32_of(0x1000);
-	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), BAD_FIELD);
+	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), NVME_SC_INVALID_FIELD);
 	sqe.fctype = NVME_FABRICS_DISCONNECT;
 	sqe.property.ofst = le32_of(0);
 	assert_int_equal(rig_cmd(q, &sqe, NULL, 0, NULL), NVME_SC_DISCONNECT_INVALID_QTYPE | NVME_SC_DNR);

@@ -2,8 +2,10 @@
 /* property.c: Property Get and Set: a fabrics controller's registers. */
 #include "nvmf/target.h"
 
-/* No such property, or not of that size, or not to be set: as Linux's target says it, and nvme-cli understands it. */
+/* Not to be set; and no such property, or not of that size: nvme-cli before 2.4 (show-regs) compares the whole status,
+ * so there is no DNR. */
 #define BAD_PROPERTY (NVME_SC_INVALID_FIELD | NVME_SC_DNR)
+#define NO_PROPERTY  NVME_SC_INVALID_FIELD
 #define SIZE_4 0
 #define SIZE_8 1
 #define NSSR_VALUE 0x4e564d65u /* "NVMe" */
@@ -59,7 +61,7 @@ void nvmf_property_get_run(struct nvmf_req *req)
 
 	if (!property_get(req->qpair->ctrlr, le32_get(cmd->ofst), cmd->attrib & 7, &value)) {
 		nvmf_error_at(req, offsetof(struct nvme_sqe, property.ofst), 0);
-		nvmf_req_complete(req, BAD_PROPERTY);
+		nvmf_req_complete(req, NO_PROPERTY);
 		return;
 	}
 	req->cpl.value = le64_of(value);
