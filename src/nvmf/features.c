@@ -108,6 +108,11 @@ bool nvmf_get_features_parse(struct nvmf_req *req)
 		nvmf_error_at(req, offsetof(struct nvme_sqe, features.sel), 0);
 		return nvmf_req_refuse(req, NVME_SC_INVALID_FIELD | NVME_SC_DNR);
 	}
+	if (req->cmd.features.fid == NVME_FEAT_HOST_ID && sel != NVME_FEAT_SEL_SUPPORTED &&
+	    !(le32_get(req->cmd.features.cdw11) & 1)) {
+		nvmf_error_at(req, offsetof(struct nvme_sqe, features.cdw11), 0);
+		return nvmf_req_refuse(req, NVME_SC_HOSTID_FORMAT | NVME_SC_DNR); /* fabrics know 128 bits only */
+	}
 	return nvmf_req_moves(req, NVMF_DATA_TO_HOST, sel == NVME_FEAT_SEL_SUPPORTED ? 0 : f->data_len);
 }
 
@@ -139,10 +144,6 @@ void nvmf_get_features_run(struct nvmf_req *req)
 	req->cpl.dw0 = le32_of(value);
 	if (!req->data_len) {
 		nvmf_req_complete(req, NVME_SC_SUCCESS);
-		return;
-	}
-	if (req->cmd.features.fid == NVME_FEAT_HOST_ID && !(le32_get(req->cmd.features.cdw11) & 1)) {
-		nvmf_req_complete(req, NVME_SC_HOSTID_FORMAT | NVME_SC_DNR); /* fabrics know 128 bits only */
 		return;
 	}
 	if (sel == NVME_FEAT_SEL_CURRENT || f->data_is_fixed)

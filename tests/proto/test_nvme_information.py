@@ -12,7 +12,7 @@ from nvme_tcp import (ADMIN_ASYNC_EVENT, ADMIN_GET_FEATURES, ADMIN_GET_LOG_PAGE,
 
 INVALID_LOG_PAGE, NOT_SAVEABLE, READ_ERROR = 0x109, 0x10d, 0x281
 IO_WRITE_UNCOR = 0x04
-INVALID_QUEUE_TYPE = 0x185
+INVALID_QUEUE_TYPE, HOST_ID_FORMAT = 0x185, 0x18
 SUPPORTED_PAGES, ERRORS, SMART, EFFECTS, FEATURES, MI_EFFECTS = 0x00, 0x01, 0x02, 0x05, 0x12, 0x13
 CRTO = 0x68
 DEGRADED = 4
@@ -196,6 +196,12 @@ def test_features_are_what_is_said(host):
         assert get_feature(host, fid, 5).status == INVALID_FIELD
         save = host.admin.command(sqe(ADMIN_SET_FEATURES, cdw10=1 << 31 | fid)).status
         assert save == (NOT_SAVEABLE if said[fid] else INVALID_FIELD), hex(fid)
+
+
+def test_host_identifier_of_8_bytes(host):
+    """Fabrics know 128 bits only; who asks for 64 would hear of a length instead."""
+    assert get_feature(host, 0x81, expect=8).status == HOST_ID_FORMAT
+    assert len(must(get_feature(host, 0x81, cdw11=1, expect=16)).data) == 16
 
 
 def test_timestamp(host):
