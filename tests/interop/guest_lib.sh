@@ -66,3 +66,10 @@ ios_done() {
 	cat /sys/block/$name/stat /sys/block/${subsystem}c*n${name##*n}/stat 2> /dev/null |
 		awk '{ n += $1 + $5 } END { print n + 0 }' || true
 }
+
+# relay PORT ADDRESS: what connects to this port of the guest's loopback reaches the same port there, until relay_end
+relay() {
+	busybox nc -ll -p "$1" -e busybox nc "$2" "$1" > /dev/null 2>&1 < /dev/null &
+	echo $! > /tmp/relay.pid
+}
+relay_end() { kill "$(cat /tmp/relay.pid)"; }

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a controller tells of itself: lists, log pages and features, and that it does as it says."""
 import os
-import re
 import struct
-from pathlib import Path
 
+from nvme_manual import check_table
 from nvme_tcp import (ADMIN_ASYNC_EVENT, ADMIN_GET_FEATURES, ADMIN_GET_LOG_PAGE, ADMIN_IDENTIFY,
                       ADMIN_SET_FEATURES, CAP, DISCOVERY_NQN, FABRICS, FABRICS_PROPERTY_GET, FABRICS_PROPERTY_SET,
                       INVALID_FIELD, INVALID_NAMESPACE, INVALID_OPCODE, IO_READ, LBA_OUT_OF_RANGE, OK, VS, Conn, Host,
@@ -293,22 +292,6 @@ def test_no_subsystem_reset_unless_configured(host):
 
 
 # --- docs/NVME.md ---
-
-def table_of(heading):
-    """Number: is it always there? Of the table below a heading."""
-    text = (Path(__file__).parents[2] / "docs" / "NVME.md").read_text()
-    rows = re.findall(r"^\| ([0-9A-F]{2})h \|(.*)\|$", text.split(f"## {heading}\n")[1].split("\n## ")[0], re.M)
-    limits = ("with ", "every ", "unless ", "a namespace has", "only")
-    return {int(number, 16): not any(limit in rest.split("|")[-1] or f": {limit}" in rest or f": where {limit}" in rest
-                                     for limit in limits) for number, rest in rows}
-
-
-def check_table(heading, said):
-    rows = table_of(heading)
-    assert said <= set(rows), f"{heading}: not in docs/NVME.md: {[hex(n) for n in said - set(rows)]}"
-    missing = {n for n in rows if rows[n]} - said
-    assert not missing, f"{heading}: docs/NVME.md says more: {[hex(n) for n in missing]}"
-
 
 def test_the_manual_is_right(host):
     """People would build on what is not there."""
