@@ -173,6 +173,7 @@ enum seq_result nvmf_step_publish(struct seq *s)
 	t->config = w->next;
 	t->configs_old++;
 	w->next = NULL;
+	nvmf_tls_forget(t, w->set_key ? w->host : NULL, w->nqn);
 	version_publish(&t->slot, &w->publish, &t->config->v, published);
 	return SEQ_WAIT;
 }

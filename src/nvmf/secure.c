@@ -119,10 +119,31 @@ static void make_room(struct nvmf_target *t, const char *host_nqn, const char *n
 		forget(t, oldest);
 }
 
+static bool is_wanted(const struct nvmf_generated *g)
+{
+	const struct nvmf_subsystem *s = nvmf_config_find(g->target->config, g->nqn);
+
+	return s && nvmf_subsystem_wants_proof(s, g->host_nqn);
+}
+
+void nvmf_tls_forget(struct nvmf_target *t, const char *host_nqn, const char *nqn)
+{
+	list_each_safe(l, &t->generated) {
+		struct nvmf_generated *g = list_entry(l, struct nvmf_generated, link);
+
+		if (!is_wanted(g) || (host_nqn && !strcmp(g->host_nqn, host_nqn) && !strcmp(g->nqn, nqn)))
+			forget(t, g);
+	}
+}
+
 static void keep_on_control(struct msg *m)
 {
 	struct nvmf_generated *g = container_of(m, struct nvmf_generated, msg);
 
+	if (!is_wanted(g)) { /* its host was removed meanwhile */
+		secret_free(g);
+		return;
+	}
 	make_room(g->target, g->host_nqn, g->nqn);
 	g->target->generated_count++;
 	list_add_tail(&g->target->generated, &g->link);

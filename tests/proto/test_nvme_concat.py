@@ -171,6 +171,27 @@ def test_a_host_that_is_removed(world):
         world.daemon.rpc("nvmf_subsystem_add_host", nqn=NQN, host=PROVES, dhchap_key="proof", dhchap_ctrlr_key="ctrlr")
 
 
+def test_a_secret_that_is_replaced(world):
+    """Who had the old secret would have a key for good."""
+    call, host = world.daemon.rpc, {"nqn": NQN, "host": PROVES}
+
+    def comes(offer):
+        try:
+            Conn(world.port, secure=offer.client).close()
+            return True
+        except (TlsError, ConnectionResetError):
+            return False
+    removed = world.prove()
+    assert comes(removed)
+    call("nvmf_subsystem_remove_host", **host)
+    call("nvmf_subsystem_add_host", **host, dhchap_key="proof", dhchap_ctrlr_key="ctrlr")
+    assert not comes(removed)
+    older = world.prove()
+    call("nvmf_subsystem_set_keys", **host, dhchap_key="proof")
+    assert not comes(older)
+    assert comes(world.prove())
+
+
 def test_what_is_shown_and_saved(world):
     listeners = world.daemon.rpc("nvmf_subsystem_get_listeners", nqn=NQN)
     assert [l.get("concatenation", False) for l in listeners] == [False, True, False]
