@@ -12,6 +12,7 @@ import uuid
 
 import pytest
 
+from crowd import allow_descriptors
 from dhchap import AuthHost, Secret
 from gantry import NQN, Daemon, RpcError, cpus, free_port, gantryd_path, wait_until
 from load import differences, wakeups
@@ -294,6 +295,22 @@ def test_a_handshake_that_stalls(world):
             with contextlib.suppress(ConnectionResetError):
                 while sock.recv(4096):
                     pass
+
+
+def test_silent_addresses_do_not_take_all_places(world):
+    """Four of them would keep everybody else out."""
+    before = world.counts()["crowd"]
+    allow_descriptors(4500)
+    with contextlib.ExitStack() as stack:
+        for address in range(2, 6):
+            for _ in range(1025):
+                stack.enter_context(socket.create_connection(("127.0.0.1", world.port), 20, (f"127.0.0.{address}", 0)))
+        with contextlib.suppress(AssertionError):      # the first may be too old before the last has come
+            wait_until(lambda: world.counts()["crowd"] >= before + 4, "each to have as many as it may", 5)
+        sock = stack.enter_context(socket.create_connection(("127.0.0.1", world.port), 20, ("127.0.0.9", 0)))
+        sock.settimeout(1)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
 
 
 def test_hosts_that_leave_in_the_middle(world):

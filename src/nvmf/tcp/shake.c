@@ -52,6 +52,8 @@ struct shake {
 };
 
 static struct shaker *shaker_of(struct tcp_transport *tr, const struct net_addr *peer);
+static bool has_place(struct tcp_transport *tr, const struct shaker *from);
+static void shaker_maybe_gone(struct shaker *from);
 static void refuse(struct tcp_transport *tr, struct sock *s, const struct net_addr *peer);
 static void begin_next(struct tcp_transport *tr);
 static void begin(struct shake *k);
@@ -77,9 +79,10 @@ void tcp_shake_begin(struct tcp_transport *tr, struct sock *s, bool plain_too)
 	struct shake *k;
 
 	sock_peer_addr(s, &peer);
-	from = tr->shakes == TCP_SHAKES_MAX ? NULL : shaker_of(tr, &peer);
-	if (!from || from->count == TCP_SHAKES_OF_ADDRESS) {
+	from = shaker_of(tr, &peer);
+	if (!has_place(tr, from)) {
 		refuse(tr, s, &peer);
+		shaker_maybe_gone(from);
 		return;
 	}
 	k = base_zalloc(sizeof(*k));
@@ -117,6 +120,26 @@ static struct shaker *shaker_of(struct tcp_transport *tr, const struct net_addr 
 	list_init(&from->shaking);
 	list_add_tail(&tr->shakers, &from->link);
 	return from;
+}
+
+/* When all places are taken, the address that has most of them gives up the one that came last, for an address that has
+ * fewer: a handful of addresses that are silent would keep everybody else out. */
+static bool has_place(struct tcp_transport *tr, const struct shaker *from)
+{
+	const struct shaker *most = from;
+
+	if (tr->shakes < TCP_SHAKES_MAX)
+		return from->count < TCP_SHAKES_OF_ADDRESS;
+	list_each(l, &tr->shakers) {
+		const struct shaker *of = list_entry(l, struct shaker, link);
+
+		if (of->count > most->count && !list_empty(&of->waiting))
+			most = of;
+	}
+	if (most->count <= from->count + 1)
+		return false;
+	end(list_entry(most->waiting.prev, struct shake, link), NVMF_TLS_CROWD);
+	return true;
 }
 
 static void refuse(struct tcp_transport *tr, struct sock *s, const struct net_addr *peer)
@@ -328,6 +351,11 @@ static void end(struct shake *k, enum nvmf_tls_result result)
 	}
 	if (!k->reading)
 		shake_free(k);
+	shaker_maybe_gone(from);
+}
+
+static void shaker_maybe_gone(struct shaker *from)
+{
 	if (from->count)
 		return;
 	list_del(&from->link);
