@@ -112,6 +112,7 @@ struct tx {
 #define TX_SMALL (PLAIN_MAX + OVERHEAD_BYTES + TX_SPARE)
 #define RX_AT_ONCE (64u * 1024)
 #define TX_LARGE_KEPT_MAX 32u /* by a core's sockets, while their peers do not take it; then one record each */
+#define LINGERS_MAX 256u      /* of a core: peers that come, ask and do not listen would fill the memory otherwise */
 #define SPARE_MAX 16u         /* unused buffers of each kind that a core keeps */
 
 struct tls_core {
@@ -122,6 +123,7 @@ struct tls_core {
 	uint32_t rx_spare, tx_spare[2];
 	uint32_t large_kept;
 	struct list lingers;
+	uint32_t linger_count;
 	uint8_t scratch[RX_AT_ONCE + HEADER_BYTES + BODY_MAX];
 };
 struct tls_core *tls_core_self(void);

@@ -16,6 +16,9 @@ bool linger_begin(struct tls *t)
 	tls_shutdown_send(t);
 	if (!t->tx || !t->core)
 		return false;
+	if (t->core->linger_count == LINGERS_MAX) /* the oldest had its time */
+		sock_raw_close(list_entry(t->core->lingers.next, struct lingerer, link)->tls->sock);
+	t->core->linger_count++;
 	l = base_zalloc(sizeof(*l));
 	l->tls = t;
 	t->linger = l;
@@ -40,8 +43,10 @@ static void ran_out(struct timer *timer)
 
 void linger_end(struct tls *t)
 {
-	if (t->core)
+	if (t->core) {
 		timer_stop(&t->linger->timer);
+		t->core->linger_count--;
+	}
 	list_del(&t->linger->link);
 	free(t->linger);
 	t->linger = NULL;

@@ -486,6 +486,28 @@ static void closing_does_not_wait_for_ever(void **state)
 	assert_true(rig.sock->closed);
 }
 
+/* Peers that come, ask for much, do not listen and are sent away would fill the memory. */
+static void the_oldest_waits_no_longer_when_many_do(void **state)
+{
+	struct rig first = rig;
+	struct tls_core *c = tls()->core;
+
+	first.sock->room = 10;
+	assert_int_equal(rig_send(&first, "last", 4), 4);
+	rig_do(&first, close_here, first.sock);
+	rig_begin(&rig, core, TLS_SHA256, true);
+	rig.sock->room = 10;
+	assert_int_equal(rig_send(&rig, "last", 4), 4);
+	assert_int_equal(c->linger_count, 1);
+	c->linger_count = LINGERS_MAX;
+	rig_do(&rig, close_here, rig.sock);
+	assert_true(first.sock->closed);
+	assert_false(rig.sock->closed);
+	assert_int_equal(c->linger_count, LINGERS_MAX);
+	c->linger_count = 1;
+	rig_end(&first);
+}
+
 /* --- back pressure --- */
 
 /* When too many sockets of a core have a whole buffer unsent, the next keeps one record, and takes the others back: the
@@ -591,6 +613,7 @@ int main(void)
 		IN_RIG(nothing_is_answered_after_the_end),
 		IN_RIG(closing_waits_for_what_was_sent),
 		IN_RIG(closing_does_not_wait_for_ever),
+		IN_RIG(the_oldest_waits_no_longer_when_many_do),
 		IN_RIG(ends_while_detached),
 		IN_RIG(too_much_unsent_is_taken_back),
 	};
