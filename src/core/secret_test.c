@@ -75,11 +75,32 @@ static void without_leave_to_lock_it_goes_on(void **state)
 	secret_free(p);
 }
 
+/* One connection's would be another's, or be found by it. */
+static void small_ones_have_room_of_their_own(void **state)
+{
+	static uint8_t *p[1000];
+
+	for (uint32_t round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < 1000; i++) {
+			p[i] = secret_zalloc(48);
+			for (uint32_t at = 0; at < 48; at++)
+				assert_int_equal(p[i][at], 0);
+			memset(p[i], (int)i, 48);
+		}
+		for (uint32_t i = 0; i < 1000; i++) {
+			for (uint32_t at = 0; at < 48; at++)
+				assert_int_equal(p[i][at], (uint8_t)i);
+			secret_free(p[i]);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(secrets_are_kept_from_dumps_and_swap),
 		cmocka_unit_test(without_leave_to_lock_it_goes_on),
+		cmocka_unit_test(small_ones_have_room_of_their_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,11 +9,12 @@
 /* Thawing: only the secret, its hash and the counter are read; keys_thaw() makes the rest. */
 static void freeze_keys(struct freeze *f, struct keys *k, bool seals)
 {
-	uint8_t secret[SECRET_MAX];
+	uint8_t secret[SECRET_MAX] = { 0 };
 	uint64_t seq = k->seq;
 	uint8_t hash = k->hash;
 
-	memcpy(secret, k->secret, sizeof(secret));
+	if (!f->thawing)
+		memcpy(secret, k->secret, sizeof(secret));
 	freeze_u8(f, "hash", &hash);
 	freeze_raw(f, "secret", secret, sizeof(secret));
 	freeze_u64(f, "seq", &seq);

@@ -75,7 +75,7 @@ struct keys {
 	uint8_t iv[12];
 	uint8_t hash;           /* enum tls_hash */
 	bool seals;
-	uint8_t secret[SECRET_MAX];
+	uint8_t *secret;        /* SECRET_MAX, of core/secret.h */
 };
 uint32_t hash_bytes(uint8_t hash);
 /* HKDF-Expand-Label with an empty context (7.1). `len` is at most the hash's. */

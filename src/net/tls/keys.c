@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
 
+#include "core/secret.h"
 #include "net/tls/inside.h"
 
 #define LABEL_MAX 32u
@@ -61,6 +62,7 @@ void keys_begin(struct keys *k, uint8_t hash, const uint8_t *secret, bool seals)
 {
 	*k = (struct keys){ .hash = hash, .seals = seals, .ctx = EVP_CIPHER_CTX_new() };
 	must(k->ctx);
+	k->secret = secret_zalloc(SECRET_MAX);
 	memcpy(k->secret, secret, hash_bytes(hash));
 	use_secret(k);
 }
@@ -78,5 +80,6 @@ void keys_update(struct keys *k)
 void keys_end(struct keys *k)
 {
 	EVP_CIPHER_CTX_free(k->ctx);
+	secret_free(k->secret);
 	OPENSSL_cleanse(k, sizeof(*k));
 }

@@ -9,6 +9,7 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 
+#include "core/secret.h"
 #include "keyring/keyring.h"
 #include "net/tls.h"
 #include "nvmf/tcp/tcp.h"
@@ -42,7 +43,7 @@ struct shake {
 	enum nvmf_tls_result result;  /* of looking for the key; NVMF_TLS_PEER: it was not asked for */
 	struct err why;
 	/* What was read, for each identity that is offered: it is asked for again. */
-	struct answer answers[IDENTITIES_MAX];
+	struct answer *answers;       /* [IDENTITIES_MAX], of core/secret.h */
 	uint32_t answer_count;
 	struct keyring_key *key;      /* the last answer is to be made of it ... */
 	struct list read_link;        /* ... when it is its turn to be read */
@@ -223,7 +224,7 @@ static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk
 	struct shake *k = arg;
 	struct answer *a = k->answers;
 
-	for (; a < k->answers + k->answer_count; a++) {
+	for (; a && a < k->answers + k->answer_count; a++) {
 		if (strcmp(a->identity, identity))
 			continue;
 		k->result = a->result;
@@ -242,6 +243,8 @@ static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk
 		err_set(&k->why, -EACCES, "the host offers more than %u identities", IDENTITIES_MAX);
 		return false;
 	}
+	if (!k->answers)
+		a = k->answers = secret_zalloc(IDENTITIES_MAX * sizeof(*a));
 	snprintf(a->identity, sizeof(a->identity), "%s", identity);
 	k->answer_count++;
 	sock_tls_find_later(s);
@@ -364,7 +367,7 @@ static void shaker_maybe_gone(struct shaker *from)
 
 static void shake_free(struct shake *k)
 {
-	OPENSSL_cleanse(k, sizeof(*k));
+	secret_free(k->answers);
 	free(k);
 }
 
