@@ -537,8 +537,8 @@ void nvmf_auth_receive_run(struct nvmf_req *req);
 bool nvmf_tls_is_generated(const char *identity);
 /* A key that a proof generated. Any core. */
 void nvmf_tls_keep(struct nvmf_target *t, const char *host_nqn, const char *nqn, const struct tls_psk *psk);
-/* After a change: those whose hosts prove nothing any more, and those of a host whose secret is another now (NULL: none).
- * Otherwise who had the old secret would have a key for as long as the daemon runs. */
+/* After a change: those whose hosts prove nothing any more, and those of a host whose secret is another now (NULL:
+ * none). Otherwise who had the old secret would have a key for as long as the daemon runs. */
 void nvmf_tls_forget(struct nvmf_target *t, const char *host_nqn, const char *nqn);
 void nvmf_tls_init(struct nvmf_target *t);
 void nvmf_tls_fini(struct nvmf_target *t);
