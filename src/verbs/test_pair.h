@@ -10,7 +10,7 @@
 #include "verbs/test_world.h"
 
 #define END_WCS 8192u
-#define END_MEM (1u << 20)
+#define END_MEM MEM_IO_BYTES_MAX
 #define END_DEPTH 64u
 
 struct end {
