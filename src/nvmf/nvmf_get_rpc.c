@@ -577,6 +577,10 @@ static void save_subsystem(void *arg, struct json_object *array)
 		json_add_bool(p, "ana_reporting", s->ana_reporting);
 		if (s->nssr)
 			json_add_bool(p, "enable_nssr", true);
+	} else if (!s->allow_any_host) {
+		p = save_call(array, "nvmf_subsystem_allow_any_host");
+		json_add_text(p, "nqn", s->nqn);
+		json_add_bool(p, "allow_any_host", false);
 	}
 	for (uint32_t i = 0; i < s->host_count; i++) {
 		p = save_call(array, "nvmf_subsystem_add_host");

@@ -10,6 +10,7 @@ import pytest
 
 from gantry import NQN, Daemon, free_port, wait_until
 from jsonrpc import Waiting
+from nvme_tcp import DISCOVERY_NQN
 
 HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555"
 IQN = "iqn.2016-06.io.gantry"
@@ -118,6 +119,8 @@ EXAMPLES = [
     ("nvmf_create_subsystem", {"nqn": NQN, "serial_number": "S0001", "max_namespaces": 8, "admin_label": "rack 7",
                                "dmrsl": 4096, "wzsl": 8}),
     ("nvmf_create_subsystem", {"nqn": NQN + "-discovery", "subtype": "Discovery"}),
+    ("nvmf_subsystem_add_host", {"nqn": DISCOVERY_NQN, "host": HOST}),
+    ("nvmf_subsystem_allow_any_host", {"nqn": DISCOVERY_NQN, "allow_any_host": False}),
     ("nvmf_discovery_add_referral", {"address": {**ADDRESS, "traddr": "192.0.2.7"}, "secure_channel": True}),
     ("nvmf_discovery_add_referral", {"address": {**ADDRESS, "traddr": "192.0.2.7"}, "subnqn": NQN,
                                      "allow_any_host": False, "hosts": [HOST]}),
