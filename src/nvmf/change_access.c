@@ -337,7 +337,7 @@ static void transition_due(struct timer *timer)
 static enum seq_result begin_transition(struct seq *s)
 {
 	struct nvmf_work *w = container_of(s, struct nvmf_work, seq);
-	struct transition *tr = w->transition_s ? base_zalloc(sizeof(*tr)) : NULL;
+	struct transition *tr = w->transition_s && !w->target->stopping ? base_zalloc(sizeof(*tr)) : NULL;
 
 	if (!tr)
 		return SEQ_NEXT;

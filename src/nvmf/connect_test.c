@@ -424,6 +424,33 @@ static void a_place_is_not_taken_while_controllers_of_a_removed_subsystem_are_le
 	assert_int_equal(nvmf_config_find(rig.target->config, RIG_NQN "3")->id, id);
 }
 
+static void begin_transition(void *arg)
+{
+	struct net_addr addr;
+
+	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "4420", &addr, NULL));
+	removal = (struct nvmf_change){ .target = rig.target, .done = removal_done };
+	nvmf_set_ana_state(&removal, RIG_NQN, "tcp", &addr, 1, NVME_ANA_INACCESSIBLE, 1);
+}
+
+static bool is_published(void *arg)
+{
+	return rig.target->config->change > *(uint64_t *)arg;
+}
+
+/* Its timer would come to a target that is no more. */
+static void a_transition_that_is_just_published_when_the_target_stops_does_not_begin(void **state)
+{
+	uint64_t change = rig.target->config->change;
+
+	is_removed = false;
+	nvmf_config_find(rig.target->config, RIG_NQN)->ana_reporting = true; /* versions to come are copies */
+	sim_as(core_control(rig.core), begin_transition, NULL);
+	assert_true(sim_run(is_published, &change, NS_PER_S));
+	assert_false(is_removed);
+	/* stop() follows */
+}
+
 static void listener_removed(void **state)
 {
 	uint16_t cntlid;
@@ -469,6 +496,7 @@ int main(void)
 		T(moving), T(io_of_a_lost_controller_may_be_retried), T(told_to_go_while_moving), T(host_removed),
 		T(subsystem_removed),
 		T(a_place_is_not_taken_while_controllers_of_a_removed_subsystem_are_left),
+		T(a_transition_that_is_just_published_when_the_target_stops_does_not_begin),
 		T(listener_removed), T(names_are_checked),
 	};
 
