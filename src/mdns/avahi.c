@@ -34,6 +34,7 @@ struct mdns {
 	struct user publisher;
 	AvahiEntryGroup *group;
 	uint32_t tries;           /* of a name that nobody else has */
+	struct log_limit complaints; /* about what anybody on the network says */
 	struct list browses;
 };
 
@@ -241,14 +242,17 @@ static void resolved(AvahiServiceResolver *r, AvahiIfIndex interface, AvahiProto
 	struct err e = { 0 };
 
 	text_add(&t, "%u", port);
-	if (event != AVAHI_RESOLVER_FOUND)
-		log_warning("mdns: the address of '%s' was not found: %s", name,
-		            avahi_strerror(avahi_client_errno(avahi_service_resolver_get_client(r))));
-	else if (net_addr_parse(a->proto == AVAHI_PROTO_INET6 ? NET_IPV6 : NET_IPV4,
-	                        avahi_address_snprint(text, sizeof(text), a), port_text, &addr, &e))
-		log_warning("mdns: '%s' has no address that can be used: %s", name, e.text);
-	else
+	if (event != AVAHI_RESOLVER_FOUND) {
+		if (log_may(&b->user.mdns->complaints))
+			log_warning("mdns: the address of '%s' was not found: %s", name,
+			            avahi_strerror(avahi_client_errno(avahi_service_resolver_get_client(r))));
+	} else if (net_addr_parse(a->proto == AVAHI_PROTO_INET6 ? NET_IPV6 : NET_IPV4,
+	                        avahi_address_snprint(text, sizeof(text), a), port_text, &addr, &e)) {
+		if (log_may(&b->user.mdns->complaints))
+			log_warning("mdns: '%s' has no address that can be used: %s", name, e.text);
+	} else {
 		b->found(b->arg, &addr, nqn ? (const char *)avahi_string_list_get_text(nqn) + strlen("nqn=") : "");
+	}
 	avahi_service_resolver_free(r);
 }
 

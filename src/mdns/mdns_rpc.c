@@ -26,14 +26,16 @@ struct search {
 	struct mdns_browse *browse;
 	char *name, *svcname, *hostnqn;
 	uint32_t found_count;
-	/* being stopped */
+	struct log_limit complaints;
+	uint32_t calls_out; /* of methods that start or stop what was found */
 	struct rpc_call *stopper;
-	uint32_t stops_out;
 };
 
 struct found {
 	struct list link;
+	struct search *search;
 	struct net_addr addr;
+	bool refused;       /* somebody else's discovery has that name, or address */
 	char name[NAME_MAX_LEN + 16], nqn[224];
 };
 
@@ -107,10 +109,22 @@ static struct json_object *where(struct json_object *o, const struct net_addr *a
 	return o;
 }
 
+static void call_over(struct search *s)
+{
+	if (--s->calls_out || !s->stopper)
+		return;
+	rpc_reply_true(s->stopper);
+	search_free(s);
+}
+
 static void connected(void *arg, struct json_object *result, const struct err *e)
 {
-	if (e)
+	struct found *f = arg;
+
+	f->refused = e != NULL;
+	if (e && log_may(&f->search->complaints))
 		log_warning("mdns: a discovery service that was found is not used: %s", e->text);
+	call_over(f->search);
 }
 
 static void found(void *arg, const struct net_addr *addr, const char *nqn)
@@ -124,10 +138,12 @@ static void found(void *arg, const struct net_addr *addr, const char *nqn)
 		if (net_addr_equal(&list_entry(l, struct found, link)->addr, addr))
 			return;
 	if (s->found_count == FOUND_MAX) {
-		log_warning("mdns: '%s' has found %u services; more are left alone", s->name, FOUND_MAX);
+		if (log_may(&s->complaints))
+			log_warning("mdns: '%s' has found %u services; more are left alone", s->name, FOUND_MAX);
 		return;
 	}
 	f = base_zalloc(sizeof(*f));
+	f->search = s;
 	f->addr = *addr;
 	t = text_over(f->name, sizeof(f->name));
 	text_add(&t, "%s%u", s->name, s->found_count++);
@@ -138,7 +154,8 @@ static void found(void *arg, const struct net_addr *addr, const char *nqn)
 	json_add_bool(params, "standing", false);
 	if (s->hostnqn)
 		json_add_text(params, "hostnqn", s->hostnqn);
-	rpc_call_inside(s->mr->rpc, "bdev_nvme_start_discovery", params, connected, NULL);
+	s->calls_out++;
+	rpc_call_inside(s->mr->rpc, "bdev_nvme_start_discovery", params, connected, f);
 	json_object_put(params);
 }
 
@@ -201,12 +218,7 @@ static const struct rpc_param stop_params[] = {
 
 static void one_stopped(void *arg, struct json_object *result, const struct err *e)
 {
-	struct search *s = arg;
-
-	if (--s->stops_out)
-		return;
-	rpc_reply_true(s->stopper);
-	search_free(s);
+	call_over(arg);
 }
 
 static void handle_stop(struct rpc_call *call, void *args)
@@ -223,16 +235,19 @@ static void handle_stop(struct rpc_call *call, void *args)
 	s->stopper = call;
 	mdns_browse_stop(s->browse);
 	s->browse = NULL;
-	s->stops_out = 1; /* until all were told */
+	s->calls_out++; /* until all were told */
 	list_each(l, &s->found) {
-		struct json_object *params = json_object_new_object();
+		struct json_object *params;
 
+		if (list_entry(l, struct found, link)->refused)
+			continue;
+		params = json_object_new_object();
 		json_add_text(params, "name", list_entry(l, struct found, link)->name);
-		s->stops_out++;
+		s->calls_out++;
 		rpc_call_inside(mr->rpc, "bdev_nvme_stop_discovery", params, one_stopped, s);
 		json_object_put(params);
 	}
-	one_stopped(s, NULL, NULL);
+	call_over(s);
 }
 
 static void handle_get(struct rpc_call *call, void *args)

@@ -107,6 +107,19 @@ def test_listeners_come_and_go(avahi, target):
     wait_until(lambda: resolves(avahi, port) and not resolves(avahi, served.port), "one listener", 30)
 
 
+def test_a_discovery_of_the_same_name_is_left_alone(avahi, target, host):
+    """Stopping a search would take away the disks of a discovery that somebody else has started."""
+    served = target.serve(target.malloc("disk0", mib=1))
+    host.rpc("bdev_nvme_start_discovery", name="m0", trtype="TCP", adrfam="IPv4", traddr="localhost",
+             trsvcid=str(served.port))
+    wait_until(lambda: disks(host), "the disk", 60)
+    host.rpc("bdev_nvme_start_mdns_discovery", name="m", svcname=SERVICE)
+    target.rpc("nvmf_publish_mdns_prr")
+    wait_until(lambda: searches(host)[0]["referrals"], "the search to find it", 60)
+    host.rpc("bdev_nvme_stop_mdns_discovery", name="m")
+    assert [d["name"] for d in host.rpc("bdev_nvme_get_discovery_info")] == ["m0"]
+
+
 def test_avahi_goes_and_comes_again(avahi, target, host):
     """A restart of one daemon of the machine would make disks impossible to find until ours is restarted, too."""
     served = target.serve(target.malloc("disk0", mib=1))
