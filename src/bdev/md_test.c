@@ -223,6 +223,28 @@ static void compare_and_write(void)
 
 static void compare_and_write_is_protected(void **state) { every_kind(compare_and_write); }
 
+/* A device that compares and writes by itself has not the caller's shape of blocks: it is done for it, under a lock that
+ * must not wait for this very command. */
+static void compare_and_write_of_a_device_that_can(void **state)
+{
+	static char a[BS], b[BS];
+
+	begin();
+	fake.bdev.md_size = 8;
+	fake.bdev.md_interleaved = true;
+	fake.bdev.native_ops |= BDEV_BIT(COMPARE_AND_WRITE);
+	connect_all(true);
+	fill(a, BS, 1);
+	fill(b, BS, 2);
+	memcpy(buf, a, BS);
+	assert_int_equal(plain(BDEV_WRITE, 9, 1, 0), BDEV_ST_OK);
+	assert_int_equal(caw(a, b, BDEV_IO_PLAIN), BDEV_ST_OK);
+	assert_memory_equal(media_at(9), b, BS);
+	assert_int_equal(caw(a, b, BDEV_IO_PLAIN), BDEV_ST_MISCOMPARE);
+	assert_int_equal(caw(b, a, BDEV_IO_PLAIN | BDEV_IO_FUA), BDEV_ST_OK);
+	end();
+}
+
 /* What a device lends is looked at, too, and given back when it is wrong. */
 static void lent_reads_are_checked(void **state)
 {
@@ -314,6 +336,7 @@ int main(void)
 		cmocka_unit_test(every_operation),
 		cmocka_unit_test(copies_are_protected),
 		cmocka_unit_test(compare_and_write_is_protected),
+		cmocka_unit_test(compare_and_write_of_a_device_that_can),
 		cmocka_unit_test(lent_reads_are_checked),
 		cmocka_unit_test(hidden_behind_a_descriptor),
 		cmocka_unit_test(nothing_to_check),

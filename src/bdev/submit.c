@@ -191,14 +191,19 @@ uint32_t bdev_usable_ops(const struct bdev *b)
 	return ops;
 }
 
-/* Whole I/Os wait for range locks here, before they hold anything; their children do not. Compare-and-write takes
- * a lock itself, unless the device has its own. */
+/* A compare-and-write that is emulated takes a lock, which would wait for this very I/O if that counted as a change. */
+static bool locks_itself(const struct bdev_channel *ch, const struct bdev_io *io)
+{
+	return !(ch->bdev->native_ops & BDEV_BIT(COMPARE_AND_WRITE)) ||
+	       io->flags & ch->slow_flags & (BDEV_IO_PLAIN | BDEV_IO_EXTENDED); /* as in md.c */
+}
+
+/* Whole I/Os wait for range locks here, before they hold anything; their children do not. */
 void bdev_admit(struct bdev_channel *ch, struct bdev_io *io)
 {
 	struct bdev_core *core = ch->core;
 
-	if (bdev_op_changes(io->op) &&
-	    (io->op != BDEV_COMPARE_AND_WRITE || ch->bdev->native_ops & BDEV_BIT(COMPARE_AND_WRITE))) {
+	if (bdev_op_changes(io->op) && (io->op != BDEV_COMPARE_AND_WRITE || !locks_itself(ch, io))) {
 		if (unlikely(core->locked) && bdev_locks_block(core, io))
 			return;
 		core->changes[core->phase]++;
