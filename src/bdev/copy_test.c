@@ -128,6 +128,37 @@ static void a_copy_crosses_devices(void **state)
 	}
 }
 
+/* Tags made for where a copy goes must not be made in memory that the source has lent: it is the source's media. */
+static void a_source_keeps_its_tags(void **state)
+{
+	static const uint32_t flags[] = { BDEV_IO_PRACT, BDEV_IO_PLAIN };
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		struct pair *p = base_zalloc(sizeof(*p));
+		enum bdev_status st;
+		struct rig_io io;
+		char was[520];
+		bool kept;
+
+		pair_init(p);
+		p->from.bdev.lends = true;
+		p->from.bdev.md_size = p->to.bdev.md_size = 8;
+		p->from.bdev.md_interleaved = p->to.bdev.md_interleaved = true;
+		p->from.bdev.dif_type = p->to.bdev.dif_type = 1;
+		memcpy(was, p->from.media + 100 * sizeof(was), sizeof(was));
+		pair_start(p);
+		copy_init(p, &io, 100, 1000, 1);
+		io.io.flags |= (uint16_t)flags[i];
+		io.io.ref_tag = 1000;
+		st = rig_io_run(&p->rig, 0, &io);
+		kept = memcmp(was, p->from.media + 100 * sizeof(was), sizeof(was)) == 0;
+		pair_stop(p);
+		free(p);
+		assert_int_equal(st, BDEV_ST_OK);
+		assert_true(kept);
+	}
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
 	struct pair *p = base_zalloc(sizeof(*p));
@@ -345,6 +376,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_copy_crosses_devices),
+		cmocka_unit_test(a_source_keeps_its_tags),
 		cmocka_unit_test(what_does_not_fit_is_refused),
 		cmocka_unit_test(a_source_that_is_the_same_device_is_found_out),
 		cmocka_unit_test(errors_of_either_end_it),

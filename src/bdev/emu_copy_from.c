@@ -35,13 +35,14 @@ static void abort_either(struct bdev_family *f)
 	bdev_abort(e->ch, &e->child);
 }
 
-/* Lent, where the iovecs of a piece suffice and metadata do not travel apart. */
+/* Lent, where the iovecs of a piece suffice, metadata do not travel apart, and no tags are made in them. */
 static void source_shape(struct emu *e)
 {
 	const struct bdev_channel *src = e->parent->copy.src;
 	uint32_t piece = e->piece_max;
 
-	if (!src->lends || (src->bdev->md_size && !src->bdev->md_interleaved) || e->parent->flags & BDEV_IO_PRACT)
+	if (!src->lends || (src->bdev->md_size && !src->bdev->md_interleaved) ||
+	    e->parent->flags & (BDEV_IO_PRACT | BDEV_IO_PLAIN))
 		return;
 	while (piece && bdev_lend_iovs_max(src->desc, piece) > MEM_IOV_MAX)
 		piece /= 2;
