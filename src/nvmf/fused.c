@@ -127,15 +127,11 @@ bool nvmf_fused_parse(struct nvmf_req *req)
 static void park(struct nvmf_req *req)
 {
 	req->parks = true;
-	req->qpair->fused_waits++;
 }
 
 static void unpark(struct nvmf_req *req)
 {
-	if (!req->parks)
-		return;
 	req->parks = false;
-	req->qpair->fused_waits--;
 }
 
 void nvmf_fused_run(struct nvmf_req *req)

@@ -124,7 +124,6 @@ struct nvmf_qpair {
 	uint32_t data_len_max;        /* MDTS, bytes */
 	uint8_t fused_state;          /* enum nvmf_fused: what the next command has to be */
 	struct nvmf_req *fused_first; /* waits for the second half of its pair to be parsed */
-	uint16_t fused_waits;         /* halves that are executed, and wait */
 	/* Of any traffic; the controller's keep-alive reads it from its own core. Points into the controller once
 	 * connected. */
 	_Atomic uint64_t *last_seen;

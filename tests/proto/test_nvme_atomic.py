@@ -10,7 +10,7 @@ import pytest
 from attached import attach
 from gantry import Daemon, RpcError, cpus
 from iscsi import GOOD, Session
-from nvme_tcp import IO_COMPARE, IO_WRITE, OK, Host, must, rw
+from nvme_tcp import IO_COMPARE, IO_READ, IO_WRITE, OK, Host, must, rw
 
 BLOCK = 512
 COMPARE_FAILED, FUSED_FAIL, AWU_EXCEEDED = 0x285, 0x09, 0x14
@@ -168,6 +168,33 @@ def test_halves_stay_together_when_their_connection_moves(tmp_path):
                 except RpcError as e:
                     assert "took too long" in e.message, e.message
                 host.io.answer_r2t(r2t)
+                assert (host.io.wait(first).status, host.io.wait(second).status) == (OK, OK)
+                assert host.io.read(0, 1) == new
+                old = new
+
+
+def test_halves_that_wait_for_data_stay_together(tmp_path):
+    """On another core they would meet in the order of their slots, and both be refused."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("there is one CPU")
+    with Daemon(tmp_path, "-m", cpus(2)) as daemon:
+        served = daemon.serve(daemon.malloc("disk0", mib=4))
+        with Host(served.port, served.nqn) as host:
+            old = bytes(BLOCK)
+            for round_ in range(6):
+                new = bytes([round_ + 1]) * BLOCK
+                for cid in [host.io.submit(rw(IO_READ, 0, 1), expect=BLOCK) for _ in range(2)]:
+                    must(host.io.wait(cid))  # the slot used last is taken first
+                first = host.io.submit(rw(IO_COMPARE, 0, 1, flags=0x41), old, in_capsule=False)
+                second = host.io.submit(rw(IO_WRITE, 0, 1, flags=0x42), new, in_capsule=False)
+                r2ts = [host.io.recv_r2t(), host.io.recv_r2t()]
+                try:
+                    daemon.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=host.cntlid, qid=1, lcore=cores[round_ % 2])
+                except RpcError as e:
+                    assert "took too long" in e.message, e.message
+                for r2t in r2ts:
+                    host.io.answer_r2t(r2t)
                 assert (host.io.wait(first).status, host.io.wait(second).status) == (OK, OK)
                 assert host.io.read(0, 1) == new
                 old = new

@@ -153,8 +153,7 @@ const char *tcp_conn_identity(const struct nvmf_qpair *qp, uint8_t *ret_hash)
 
 void tcp_conn_update_reading(struct tcp_conn *c)
 {
-	/* The first of a pair ends when its second was read, and its data. */
-	bool moving = carry_is_wanted(&c->move) && !c->qp.fused_first && !c->qp.fused_waits;
+	bool moving = carry_is_wanted(&c->move) && !tcp_conn_has_halves(c);
 
 	if (c->sock && conn_is_live(c))
 		sock_want_read(c->sock, !moving && (!c->throttled || c->owed));

@@ -42,11 +42,24 @@ void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *don
 
 /* --- leaving --- */
 
+/* Halves of fused pairs found each other in the order of the queue, which is not that of slots: they end first, and for
+ * that the second, and the data of both, are read. */
+bool tcp_conn_has_halves(struct tcp_conn *c)
+{
+	for (uint32_t i = 0; i < c->touched; i++) {
+		const struct tcp_req *r = conn_req(c, i);
+
+		if (r->state != REQ_FREE && r->state <= REQ_EXECUTE && !r->refused && nvme_flags_fuse(r->req.cmd.flags))
+			return true;
+	}
+	return false;
+}
+
 static bool may_leave(struct carry *m)
 {
 	struct tcp_conn *c = moving(m);
 
-	if (c->close_soon || !target_let_go(c))
+	if (c->close_soon || tcp_conn_has_halves(c) || !target_let_go(c))
 		return false; /* the end of a request calls again */
 	if (c->qp.executing_count || c->flush.queued) {
 		carry_look_soon(m); /* somebody looks at the qpair just now, or a call is still to come */

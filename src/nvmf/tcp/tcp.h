@@ -224,6 +224,7 @@ void tcp_send_flush(struct defer *d);
 void tcp_send_to_raw(struct tcp_conn *c, bool all);
 
 /* move.c */
+bool tcp_conn_has_halves(struct tcp_conn *c);       /* of fused pairs: it stays for them, and reads on */
 void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *done, void *arg);
 
 /* --- one core ------------------------------------------------------------------------------------------ */
