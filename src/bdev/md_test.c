@@ -223,8 +223,8 @@ static void compare_and_write(void)
 
 static void compare_and_write_is_protected(void **state) { every_kind(compare_and_write); }
 
-/* A device that compares and writes by itself may have another shape of blocks: it is done for it then, under a lock that
- * must not wait for this very command. */
+/* A device that compares and writes by itself may have another shape of blocks. It is done for it then, under a lock,
+ * which must not wait for this very command. */
 static void compare_and_write_of_a_device_that_can(void **state)
 {
 	static char a[BS], b[BS];
