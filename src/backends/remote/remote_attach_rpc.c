@@ -145,11 +145,6 @@ static int times_from(struct rpc_call *call, const struct remote_opts *opts, con
 	                         rpc_given(call, "fast_io_fail_timeout_sec"), a->fast_io_fail_timeout_sec, o, e);
 }
 
-static int refuse_what_is_not_there(const struct attach *a, struct err *e)
-{
-	return 0;
-}
-
 static int priority_from(const char *text, uint8_t *ret_priority, struct err *e)
 {
 	if (text && (text[0] < '0' || text[0] > '6' || text[1]))
@@ -199,7 +194,7 @@ static int order_from(struct rpc_call *call, const struct attach *a, struct remo
 	                                 a->subnqn, a->hostnqn, a->hostaddr, a->hostsvcid };
 	const struct remote_multipath_args *m = &a->multipath_opts;
 
-	if (refuse_what_is_not_there(a, e) != 0 || remote_where_from(&trid, &o->where, e) != 0 ||
+	if (remote_where_from(&trid, &o->where, e) != 0 ||
 	    times_from(call, &r->opts, a, &o->path, e) != 0 ||
 	    priority_from(a->priority, &o->path.host.priority, e) != 0 ||
 	    remote_policy_from(m->policy, m->selector, &o->policy, &o->selector, e) != 0)
