@@ -39,6 +39,7 @@ static int run_doctor(struct cli *c, struct cli_args *a)
 	doctor_vhost(&d);
 	doctor_keys(&d);
 	doctor_state(&d);
+	doctor_missing(&d);
 	doctor_disks(&d);
 	for (size_t i = 0; i < a->word_count; i++)
 		doctor_disk_path(&d, a->words[i]);

@@ -38,6 +38,7 @@ void doctor_ports(struct doctor *d);
 void doctor_iscsi(struct doctor *d);
 void doctor_vhost(struct doctor *d); /* export_vhost.c */
 void doctor_state(struct doctor *d);
+void doctor_missing(struct doctor *d);
 void doctor_disks(struct doctor *d);
 void doctor_disk_path(struct doctor *d, const char *path);
 void doctor_remote(struct doctor *d);

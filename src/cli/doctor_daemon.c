@@ -13,6 +13,7 @@
 
 #include "cli/doctor.h"
 
+#define MISSING_SAID 5u    /* parts; then how many more */
 #define WAITS_MANY 1000u   /* since the start; a few mean nothing */
 
 static const char *owner_of_port(uint64_t port, char *buf, size_t size, uint64_t *ret_pid);
@@ -309,6 +310,21 @@ void doctor_state(struct doctor *d)
 		           "changes will be refused", dir, text_size((uint64_t)fs.f_bavail * fs.f_frsize, size));
 	else
 		doctor_say(d, "state", DOCTOR_OK, NULL, "the state directory %s can be written", dir);
+}
+
+/* Parts of the configuration that wait for what they need: a key's file, a disk, an address. */
+void doctor_missing(struct doctor *d)
+{
+	struct err ignored = { 0 };
+	struct json_object *all = d->unreachable.code ? NULL : client_call(d->c, "config_get_missing", NULL, &ignored);
+
+	for (size_t i = 0; i < list_count(all) && i < MISSING_SAID; i++)
+		doctor_say(d, "missing", DOCTOR_WARNING, NULL, "of the configuration %s is not in force: %s",
+		           field_text(list_at(all, i), "method"), field_text(list_at(all, i), "why"));
+	if (list_count(all) > MISSING_SAID)
+		doctor_say(d, "missing", DOCTOR_WARNING, "gantry rpc config_get_missing", "%zu more parts of the configuration "
+		           "are not in force", list_count(all) - MISSING_SAID);
+	json_object_put(all);
 }
 
 void doctor_disks(struct doctor *d)

@@ -155,6 +155,8 @@ def test_a_key_file_that_is_lost(walk):
     assert done.returncode != 0
     assert any(x["method"] == "keyring_file_add_key" and "No such file" in x["why"]
                for x in walk.daemon.rpc("config_get_missing"))
+    said_now = " ".join(walk.type("gantry doctor", status=None).split())
+    assert "keyring_file_add_key is not in force" in said_now and "nvmf_subsystem_add_host is not in force" in said_now
     os.rename(str(walk.directory / "lost"), files["host"])
     walk.die()
     walk.good(said)
