@@ -245,8 +245,9 @@ void host_keys_undo(struct cli *c, struct host_keys *k);
 void host_keys_delete(struct cli *c, struct json_object *host);
 /* Of a host that was added before; `keys`: keyring_get_keys'. False: it has none. */
 bool host_keys_of(struct json_object *keys, const char *nqn, struct json_object *host, struct host_keys *ret);
-/* {trtype, adrfam, traddr, trsvcid, secure_channel} of a subsystem; NULL: `e` says why. */
+/* {trtype, adrfam, traddr, trsvcid, secure_channel, concatenation} of a subsystem; NULL: `e` says why. */
 struct json_object *host_listeners(struct cli *c, const char *nqn, struct err *e);
+bool host_listener_takes_psk(struct json_object *listener); /* not those where a proof makes the key of TLS */
 /* A listener with TLS, unless there is one: where --listen says, or at the first one's address by the next free
  * port. */
 int host_secure_listener(struct cli *c, const char *nqn, const char *listen, struct err *e) MUST_USE;

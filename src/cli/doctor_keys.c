@@ -56,7 +56,7 @@ static bool has_secured(struct doctor *d, const char *nqn)
 	bool secured = false;
 
 	for (size_t i = 0; i < list_count(listeners); i++)
-		secured |= field_bool(list_at(listeners, i), "secure_channel");
+		secured |= host_listener_takes_psk(list_at(listeners, i));
 	json_object_put(listeners);
 	return secured;
 }

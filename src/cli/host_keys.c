@@ -139,10 +139,16 @@ struct json_object *host_listeners(struct cli *c, const char *nqn, struct err *e
 		if (json_object_deep_copy(field(l, "address"), &copy, NULL) < 0)
 			continue;
 		json_object_object_add(copy, "secure_channel", json_object_new_boolean(field_bool(l, "secure_channel")));
+		json_object_object_add(copy, "concatenation", json_object_new_boolean(field_bool(l, "concatenation")));
 		json_object_array_add(flat, copy);
 	}
 	json_object_put(all);
 	return flat;
+}
+
+bool host_listener_takes_psk(struct json_object *listener)
+{
+	return field_bool(listener, "secure_channel") && !field_bool(listener, "concatenation");
 }
 
 static bool port_is_used(struct json_object *subsystems, uint64_t port)
@@ -186,7 +192,7 @@ int host_secure_listener(struct cli *c, const char *nqn, const char *listen, str
 	if (!there)
 		return e->code;
 	for (size_t i = 0; i < list_count(there); i++)
-		has |= field_bool(list_at(there, i), "secure_channel");
+		has |= host_listener_takes_psk(list_at(there, i));
 	rc = listen       ? cli_parse_address(listen, CLI_PORT, &at, e) :
 	     !has         ? next_to(c, list_find(there, "trtype", "TCP"), &at, e) : 0;
 	json_object_put(there);
@@ -259,8 +265,8 @@ static void add_connect(struct json_object *lines, const struct host_keys *k, st
 		text_add(&t, " --dhchap-ctrl-secret=");
 		add_key(&t, k, HOST_KEY_CTRLR, e);
 	}
-	if (k->tls)
-		text_add(&t, " --tls");
+	if (k->tls || field_bool(l, "concatenation"))
+		text_add(&t, k->tls ? " --tls" : " --concat");
 	add_line(lines, &t);
 	explicit_bzero(line, sizeof(line));
 }
@@ -277,7 +283,14 @@ static void add_insert(struct json_object *lines, const struct host_keys *k, str
 	explicit_bzero(line, sizeof(line));
 }
 
-/* With a key of TLS by secured listeners only; else by the others. */
+/* With a key of TLS by listeners for that only; else by the others, those where the proof makes such a key, too. */
+static bool suits(const struct host_keys *k, struct json_object *listener)
+{
+	if (field_bool(listener, "concatenation"))
+		return k->auth && !k->tls;
+	return field_bool(listener, "secure_channel") == k->tls;
+}
+
 static struct json_object *lines_for(const struct host_keys *k, struct json_object *listeners, struct err *e)
 {
 	struct json_object *lines = json_object_new_array();
@@ -289,7 +302,7 @@ static struct json_object *lines_for(const struct host_keys *k, struct json_obje
 		add_insert(lines, k, e);
 	}
 	for (size_t i = 0; i < list_count(listeners); i++)
-		if (field_bool(list_at(listeners, i), "secure_channel") == k->tls)
+		if (suits(k, list_at(listeners, i)))
 			add_connect(lines, k, list_at(listeners, i), e);
 	return lines;
 }
@@ -339,7 +352,7 @@ void host_keys_say(const struct host_keys *k, struct json_object *listeners, str
 	else
 		cli_print_lines("On the host, as root:", lines);
 	for (size_t i = 0; i < list_count(listeners); i++)
-		if (field_bool(list_at(listeners, i), "secure_channel") == k->tls)
+		if (suits(k, list_at(listeners, i)))
 			return;
 	printf("There is no listener %s TLS yet that it could connect to: nvmf_subsystem_add_listener\n",
 	       k->tls ? "with" : "without");
