@@ -237,6 +237,16 @@ bool net_addr_equal(const struct net_addr *a, const struct net_addr *b)
 	return true;
 }
 
+bool net_addr_same_host(const struct net_addr *a, const struct net_addr *b)
+{
+	struct net_addr x = *a;
+
+	if (a->any.sa_family != AF_INET && a->any.sa_family != AF_INET6)
+		return false;
+	net_addr_set_port(&x, net_addr_port(b));
+	return net_addr_equal(&x, b);
+}
+
 bool net_addr_covers(const struct net_addr *a, const struct net_addr *b)
 {
 	if (net_addr_equal(a, b))

@@ -103,6 +103,12 @@ static void equality_is_by_meaning(void **state)
 	assert_false(net_addr_equal(&un, &un2));
 	assert_false(net_addr_equal(&scoped, &other));
 	assert_false(net_addr_equal(&a, &un));
+	net_addr_set_port(&b, 2);
+	net_addr_set_port(&other, 2);
+	assert_true(net_addr_same_host(&a, &b));
+	assert_false(net_addr_same_host(&a, &scoped));
+	assert_false(net_addr_same_host(&scoped, &other));
+	assert_false(net_addr_same_host(&un, &un)); /* of the machine, whoever it is */
 }
 
 /* accept() on a UNIX socket gives a peer without a name. */

@@ -43,6 +43,8 @@ const char *net_addr_host(const struct net_addr *a, char buf[static NET_ADDR_TEX
 uint16_t net_addr_port(const struct net_addr *a);
 void net_addr_set_port(struct net_addr *a, uint16_t port);
 bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
+/* The same IP address, whatever the ports. */
+bool net_addr_same_host(const struct net_addr *a, const struct net_addr *b);
 /* Does a listener on `a` take connections to `b`? Equal, or `a` is the wildcard of that family and port. */
 bool net_addr_covers(const struct net_addr *a, const struct net_addr *b);
 

@@ -288,15 +288,6 @@ static void work_start(struct nvmf_auth *auth, struct nvmf_req *req)
 	msg_send(core_control(req->qpair->target->core), &auth->msg, work_waits);
 }
 
-static bool same_host(const struct net_addr *a, const struct net_addr *b)
-{
-	if (a->any.sa_family != b->any.sa_family)
-		return false;
-	if (a->any.sa_family == AF_INET)
-		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
-	return a->any.sa_family == AF_INET6 && !memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr));
-}
-
 /* The first of an address that none is worked for now; otherwise the first. NULL: nobody waits. */
 static struct nvmf_auth *next_of(struct nvmf_target *t)
 {
@@ -305,7 +296,8 @@ static struct nvmf_auth *next_of(struct nvmf_target *t)
 		bool has_its_turn = false;
 
 		list_each(w, &t->auth_working)
-			has_its_turn |= same_host(&list_entry(w, struct nvmf_auth, link)->qp->seat->peer, &auth->qp->seat->peer);
+			has_its_turn |= net_addr_same_host(&list_entry(w, struct nvmf_auth, link)->qp->seat->peer,
+			                                   &auth->qp->seat->peer);
 		if (!has_its_turn)
 			return auth;
 	}

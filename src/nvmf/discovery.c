@@ -39,32 +39,39 @@ static uint8_t secure_channel(bool secure, bool concat)
 	return concat ? NVMF_TREQ_NOT_REQUIRED : NVMF_TREQ_REQUIRED;
 }
 
-static void fill_entry(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uint32_t at, struct nvmf_disc_log_entry *e)
+/* Where and who, of listeners and referrals alike. */
+static void fill_where(struct nvmf_disc_log_entry *e, uint8_t trtype, const struct net_addr *a, const char *subnqn,
+                       bool secure)
 {
-	const struct nvmf_listener *l = &s->listeners[at];
 	char text[NET_ADDR_TEXT_MAX], port[8];
-	struct net_addr buf;
-	const struct net_addr *a = reachable(c, l, &buf);
 	struct text t = text_over(port, sizeof(port));
 
 	text_add(&t, "%u", net_addr_port(a));
-	e->trtype = l->transport->ops->trtype;
+	e->trtype = trtype;
 	e->adrfam = adrfam(a);
-	e->subtype = NVMF_SUBTYPE_NVME;
-	e->treq = secure_channel(l->secure, l->concat) | NVMF_TREQ_DISABLE_SQFLOW;
-	e->portid = le16_of((uint16_t)at);
 	e->cntlid = le16_of(NVME_CNTLID_DYNAMIC);
-	e->asqsz = le16_of((uint16_t)l->transport->opts.max_aq_depth);
 	text_pad(e->trsvcid, sizeof(e->trsvcid), port, ' ');
-	text_pad(e->subnqn, sizeof(e->subnqn), s->nqn, 0);
+	text_pad(e->subnqn, sizeof(e->subnqn), subnqn, 0);
 	text_pad(e->traddr, sizeof(e->traddr), net_addr_host(a, text), ' ');
-	if (e->trtype == NVMF_TRTYPE_RDMA) {
+	if (trtype == NVMF_TRTYPE_RDMA) {
 		e->tsas.rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
 		e->tsas.rdma.prtype = NVMF_RDMA_PRTYPE_NOT_SPECIFIED;
 		e->tsas.rdma.cms = NVMF_RDMA_CMS_RDMA_CM;
 	} else {
-		e->tsas.tcp.sectype = l->secure ? NVMF_TCP_SECTYPE_TLS13 : NVMF_TCP_SECTYPE_NONE;
+		e->tsas.tcp.sectype = secure ? NVMF_TCP_SECTYPE_TLS13 : NVMF_TCP_SECTYPE_NONE;
 	}
+}
+
+static void fill_entry(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uint32_t at, struct nvmf_disc_log_entry *e)
+{
+	const struct nvmf_listener *l = &s->listeners[at];
+	struct net_addr buf;
+
+	fill_where(e, l->transport->ops->trtype, reachable(c, l, &buf), s->nqn, l->secure);
+	e->subtype = NVMF_SUBTYPE_NVME;
+	e->treq = secure_channel(l->secure, l->concat) | NVMF_TREQ_DISABLE_SQFLOW;
+	e->portid = le16_of((uint16_t)at);
+	e->asqsz = le16_of((uint16_t)l->transport->opts.max_aq_depth);
 }
 
 static bool visible(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
@@ -76,15 +83,14 @@ static bool visible(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
 static bool passes(const struct builder *b, const struct nvmf_listener *l)
 {
 	const struct nvmf_ctrlr *c = b->c;
-	struct net_addr buf, same_port = c->listen_addr;
+	struct net_addr buf;
 	const struct net_addr *a = reachable(c, l, &buf);
 	uint8_t filters = c->target->discovery_filters;
 
-	net_addr_set_port(&same_port, net_addr_port(a));
 	if (b->lsp & NVMF_DISC_PORT_LOCAL && (l->transport != c->transport || !net_addr_covers(&l->addr, &c->listen_addr)))
 		return false;
 	return !((filters & NVMF_FILTER_TRANSPORT && l->transport != c->transport) ||
-	         (filters & NVMF_FILTER_ADDRESS && !net_addr_equal(a, &same_port)) ||
+	         (filters & NVMF_FILTER_ADDRESS && !net_addr_same_host(a, &c->listen_addr)) ||
 	         (filters & NVMF_FILTER_SVCID && net_addr_port(a) != net_addr_port(&c->listen_addr)));
 }
 
@@ -147,29 +153,14 @@ static void add_subsystem(struct builder *b, const struct nvmf_subsystem *s)
 static void add_referral(struct builder *b, const struct nvmf_referral *r)
 {
 	struct nvmf_disc_log_entry *e;
-	char text[NET_ADDR_TEXT_MAX], port[8];
-	struct text t = text_over(port, sizeof(port));
 
 	if (r->hosts && nvmf_ns_hosts_at(r->hosts, b->c->who.name) < 0)
 		return;
-	text_add(&t, "%u", net_addr_port(&r->addr));
 	e = add_entry(b, "");
-	e->trtype = r->trtype;
-	e->adrfam = adrfam(&r->addr);
+	fill_where(e, r->trtype, &r->addr, r->subnqn, r->secure_channel);
 	e->subtype = strcmp(r->subnqn, NVMF_DISCOVERY_NQN) ? NVMF_SUBTYPE_NVME : NVMF_SUBTYPE_DISCOVERY;
 	e->treq = secure_channel(r->secure_channel, false);
-	e->cntlid = le16_of(NVME_CNTLID_DYNAMIC);
 	e->asqsz = le16_of(REFERRAL_ASQSZ);
-	text_pad(e->trsvcid, sizeof(e->trsvcid), port, ' ');
-	text_pad(e->subnqn, sizeof(e->subnqn), r->subnqn, 0);
-	text_pad(e->traddr, sizeof(e->traddr), net_addr_host(&r->addr, text), ' ');
-	if (r->trtype == NVMF_TRTYPE_RDMA) {
-		e->tsas.rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
-		e->tsas.rdma.prtype = NVMF_RDMA_PRTYPE_NOT_SPECIFIED;
-		e->tsas.rdma.cms = NVMF_RDMA_CMS_RDMA_CM;
-	} else {
-		e->tsas.tcp.sectype = r->secure_channel ? NVMF_TCP_SECTYPE_TLS13 : NVMF_TCP_SECTYPE_NONE;
-	}
 }
 
 static void keep_log(struct nvmf_ctrlr *c);

@@ -99,21 +99,12 @@ void tcp_shake_begin(struct tcp_transport *tr, struct sock *s, bool plain_too)
 	begin_next(tr);
 }
 
-static bool same_host(const struct net_addr *a, const struct net_addr *b)
-{
-	if (a->any.sa_family != b->any.sa_family)
-		return false;
-	if (a->any.sa_family == AF_INET)
-		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
-	return a->any.sa_family == AF_INET6 && !memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr));
-}
-
 static struct shaker *shaker_of(struct tcp_transport *tr, const struct net_addr *peer)
 {
 	struct shaker *from;
 
 	list_each(l, &tr->shakers)
-		if (same_host(&list_entry(l, struct shaker, link)->peer, peer))
+		if (net_addr_same_host(&list_entry(l, struct shaker, link)->peer, peer))
 			return list_entry(l, struct shaker, link);
 	from = base_zalloc(sizeof(*from));
 	from->peer = *peer;

@@ -319,22 +319,13 @@ void platform_conn_addrs(const struct verbs_conn *conn, struct net_addr *ret_loc
 
 /* --- listening ------------------------------------------------------------------------------------ */
 
-static bool same_host(const struct net_addr *a, const struct net_addr *b)
-{
-	struct net_addr x = *a, y = *b;
-
-	net_addr_set_port(&x, 0);
-	net_addr_set_port(&y, 0);
-	return net_addr_equal(&x, &y);
-}
-
 /* `core` NULL: anybody's. */
 static struct sim_adapter *adapter_at(const struct core *core, const struct net_addr *addr)
 {
 	list_each(l, &sim_verbs.adapters) {
 		struct sim_adapter *a = list_entry(l, struct sim_adapter, link);
 
-		if ((!core || a->core == core) && same_host(&a->addr, addr))
+		if ((!core || a->core == core) && net_addr_same_host(&a->addr, addr))
 			return a;
 	}
 	return NULL;
