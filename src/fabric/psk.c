@@ -2,7 +2,6 @@
 /* psk.c: configured keys of TLS to and from their text, and what a handshake needs of them. */
 #include "fabric/psk.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -14,7 +13,6 @@
 #include "core/core.h"
 #include "fabric/secret.h"
 
-#define PREFIX "NVMeTLSkey-1:"
 #define LABEL_MAX 256u
 #define INFO_MAX (2 + 2 * LABEL_MAX)
 
@@ -23,25 +21,17 @@ static const struct { const char *digest, *cipher; uint8_t len; } hashes[] = {
 	[TLS_SHA384] = { "SHA384", "TLS_AES_256_GCM_SHA384", 48 },
 };
 
+static const struct fabric_secret_form text_form = {
+	.prefix = "NVMeTLSkey-1:", .what = "keys of TLS", .made_by = "nvme gen-tls-key", .hashes = "00:, 01: or 02:",
+	.last_hash = '2', .max = FABRIC_PSK_MAX,
+};
+
 /* --- configured keys --------------------------------------------------------------------------------------------- */
 
 int fabric_psk_parse(const char *name, const char *text, size_t len, struct fabric_psk *ret, struct err *e)
 {
-	size_t head = strlen(PREFIX);
-	int rc;
+	int rc = fabric_secret_parse(&text_form, name, text, len, &ret->hash, ret->secret, &ret->len, e);
 
-	while (len && isspace((unsigned char)text[len - 1]))
-		len--;
-	if (len < head || memcmp(text, PREFIX, head))
-		return err_set(e, -EINVAL, "key '%s' does not begin with " PREFIX ", as keys of TLS do; nvme gen-tls-key "
-		               "makes one", name);
-	if (len < head + 3 || text[head] != '0' || text[head + 1] < '0' || text[head + 1] > '2' || text[head + 2] != ':')
-		return err_set(e, -EINVAL, "key '%s': " PREFIX " is not followed by 00:, 01: or 02:, which says how the key "
-		               "is transformed", name);
-	if (text[len - 1] != ':' || len == head + 3)
-		return err_set(e, -EINVAL, "key '%s' does not end with a colon: is it cut off?", name);
-	ret->hash = (uint8_t)(text[head + 1] - '0');
-	rc = fabric_secret_decode(name, text + head + 3, len - head - 4, FABRIC_PSK_MAX, ret->secret, &ret->len, e);
 	if (rc)
 		return rc;
 	if (!ret->hash || hashes[ret->hash].len == ret->len)
@@ -63,11 +53,7 @@ void fabric_psk_make(uint8_t hash, uint8_t cipher, struct fabric_psk *ret)
 
 void fabric_psk_print(const struct fabric_psk *psk, char text[static FABRIC_PSK_TEXT_MAX])
 {
-	char base64[FABRIC_SECRET_BASE64_MAX + 1];
-
-	fabric_secret_encode(psk->secret, psk->len, base64);
-	snprintf(text, FABRIC_PSK_TEXT_MAX, PREFIX "%02x:%s:", psk->hash, base64);
-	OPENSSL_cleanse(base64, sizeof(base64));
+	fabric_secret_print(&text_form, psk->hash, psk->secret, psk->len, text, FABRIC_PSK_TEXT_MAX);
 }
 
 void fabric_psk_wipe(struct fabric_psk *psk) { OPENSSL_cleanse(psk, sizeof(*psk)); }
