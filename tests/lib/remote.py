@@ -5,9 +5,11 @@
     attach(daemon, target.served)         its disks, in the daemon under test
 """
 import signal
+import threading
+import time
 from pathlib import Path
 
-from gantry import NQN, Daemon, wait_until
+from gantry import NQN, Daemon, RpcError, wait_until
 
 UUID = "5a0b6c1e-3f55-4a57-9a63-0c1c9d4be1{:02x}"
 
@@ -62,6 +64,32 @@ def states(daemon, name="Nvme0"):
 
 def wait_state(daemon, *wanted, name="Nvme0", timeout_s=60):
     wait_until(lambda: states(daemon, name) == list(wanted), f"paths of {name} to be {wanted}", timeout_s)
+
+
+def lose_and_find(daemon, target):
+    """The one path is lost, and comes back with its target."""
+    target.kill()
+    wait_until(lambda: states(daemon) != ["enabled"], "the path to be lost")
+    target.again()
+    wait_state(daemon, "enabled")
+
+
+def detach_in_the_middle(daemon, attach_it, pause_s):
+    """Takes Nvme0 away while `attach_it` is under way; when exactly is as it comes."""
+    def attached():
+        try:
+            attach_it()
+        except RpcError:
+            pass   # taken away meanwhile
+
+    thread = threading.Thread(target=attached)
+    thread.start()
+    time.sleep(pause_s)
+    if daemon.rpc("bdev_nvme_get_controllers"):
+        detach(daemon)
+    thread.join()
+    if daemon.rpc("bdev_nvme_get_controllers"):
+        detach(daemon)
 
 
 def disks(daemon):

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Remote disks of targets that want to know who we are (DH-HMAC-CHAP), and have to say who they are. What the messages
 are is test_nvme_auth's; here the other side is a daemon, too."""
-import threading
-import time
 import uuid
 
 import pytest
@@ -10,7 +8,7 @@ import pytest
 from dhchap import Secret
 from gantry import RpcError, wait_until
 from nvme_tcp import Host
-from remote import attach, detach, states, wait_state
+from remote import attach, detach, detach_in_the_middle, lose_and_find, states, wait_state
 
 US = f"nqn.2014-08.org.nvmexpress:uuid:{uuid.UUID(int=7)}"
 
@@ -75,39 +73,23 @@ def test_each_connection_proves_it_again(daemon, target, keyed, tmp_path):
     """A path that was lost would come back without a proof, or not at all."""
     attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr", ctrlr_loss_timeout_sec=-1,
            reconnect_delay_sec=1)
-    target.kill()
-    wait_until(lambda: states(daemon) != ["enabled"], "the path to be lost")
-    target.again()
-    wait_state(daemon, "enabled", timeout_s=30)
+    lose_and_find(daemon, target)
     wait_until(lambda: [q["auth"]["state"] for q in queues(target, keyed)] == ["completed"] * 2, "both queues' proofs")
     saved = str(daemon.rpc("save_config"))
     assert "'dhchap_key': 'host', 'dhchap_ctrlr_key': 'ctrlr'" in saved
     (tmp_path / "host").write_text(str(Secret.make(1)))     # the target's own key, too: both have the new one
-    target.kill()
-    wait_until(lambda: states(daemon) != ["enabled"], "the path to be lost again")
-    target.again()
-    wait_state(daemon, "enabled", timeout_s=30)
+    lose_and_find(daemon, target)
     wait_until(lambda: queues(target, keyed), "the queues of the path")
 
 
 def test_gone_in_the_middle(daemon, target, keyed):
     """A path that is taken away while a proof of its is computed would be used after its end, or its key would."""
-    def attached():
-        try:
-            attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr")
-        except RpcError:
-            pass   # taken away meanwhile
+    def attach_it():
+        attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr")
 
     for pause_s in (0.01, 0.05, 0.1, 0.15, 0.2):
-        thread = threading.Thread(target=attached)
-        thread.start()
-        time.sleep(pause_s)   # somewhere in the middle: any place will do
-        if daemon.rpc("bdev_nvme_get_controllers"):
-            detach(daemon)
-        thread.join()
-        if daemon.rpc("bdev_nvme_get_controllers"):
-            detach(daemon)
-    attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr")
+        detach_in_the_middle(daemon, attach_it, pause_s)
+    attach_it()
     for name in ("host", "ctrlr"):
         daemon.rpc("keyring_file_remove_key", name=name)
     detach(daemon)
