@@ -166,6 +166,14 @@ static void who_failed_gains_no_time_by_talking_on(void **state)
 	end(q);
 }
 
+/* What a transport says of a descriptor that is wrong. */
+static void fail_here(void *arg)
+{
+	struct nvmf_req req = { .qpair = arg };
+
+	nvmf_req_fail(&req, NVME_SC_SGL_INVALID_DATA | NVME_SC_DNR);
+}
+
 /* A stranger that knows the names would keep a host's controller alive that has died, or fill its error log. */
 static void a_strangers_queue_is_none_of_the_controllers(void **state)
 {
@@ -181,6 +189,7 @@ static void a_strangers_queue_is_none_of_the_controllers(void **state)
 	io = rig_open(&rig, 1);
 	assert_int_equal(rig_connect(io, 1, RIG_NQN, &cntlid), 0);
 	assert_int_equal(rig_cmd(io, &read, block, sizeof(block), NULL), NVME_SC_AUTH_REQUIRED | NVME_SC_DNR);
+	sim_as(core_reactor(rig.core, 1), fail_here, &io->qp);
 	log.get_log_page.lid = NVME_LOG_ERROR;
 	log.get_log_page.numdl = le16_of(sizeof(errors) / 4 - 1);
 	assert_int_equal(rig_cmd(q, &log, &errors, sizeof(errors), NULL), 0);

@@ -204,7 +204,7 @@ void nvmf_req_fail(struct nvmf_req *req, uint16_t status)
 	assert(!req->executing);
 	req->sent_len = 0;
 	nvme_cqe_set_status(&req->cpl, status);
-	if (req->qpair->ctrlr)
+	if (req->qpair->served)
 		nvmf_error_add(req);
 	nvmf_fused_part(req);
 }
