@@ -63,6 +63,15 @@ static void abort_on_core(struct msg *m)
 
 /* --- where the command is ---------------------------------------------------------------------------- */
 
+/* The list is this core's; `a` itself may be on its way, or even another Abort already. */
+static bool still_waits(const struct nvmf_qpair *qp, const struct nvmf_abort *a)
+{
+	for (const struct nvmf_abort *w = qp->aborts; w; w = w->next)
+		if (w == a)
+			return true;
+	return false;
+}
+
 static void abort_look(struct nvmf_abort *a, struct nvmf_qpair *qp)
 {
 	enum nvmf_aborted how;
@@ -71,7 +80,7 @@ static void abort_look(struct nvmf_abort *a, struct nvmf_qpair *qp)
 	a->next = qp->aborts;
 	qp->aborts = a; /* before: what is asked to end may do so at once */
 	how = nvmf_qpair_abort(qp, a->cid, &a->victim);
-	if (!a->qp)
+	if (!still_waits(qp, a))
 		return;
 	if (how != NVMF_ABORT_ASKED) {
 		take_off(a);
