@@ -18,7 +18,8 @@ static int build_add_host(struct nvmf_work *w, struct err *e)
 		               s->host_count);
 	s->hosts = realloc(s->hosts, (s->host_count + 1) * sizeof(*s->hosts));
 	must(s->hosts != NULL);
-	s->hosts[s->host_count] = (struct nvmf_host){ .key = w->key, .ctrlr_key = w->ctrlr_key, .psk = w->psk };
+	s->hosts[s->host_count] = (struct nvmf_host){ .key = w->key, .ctrlr_key = w->ctrlr_key, .psk = w->psk,
+		.serial = ++w->target->host_serial };
 	nvmf_host_ref_keys(&s->hosts[s->host_count]);
 	nvmf_work_text(s->hosts[s->host_count].nqn, sizeof(s->hosts->nqn), w->host);
 	s->host_count++;

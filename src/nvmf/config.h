@@ -71,6 +71,7 @@ struct nvmf_host {
 	char nqn[NVMF_NQN_MAX + 1];
 	struct keyring_key *key, *ctrlr_key;   /* of DH-HMAC-CHAP: references; NULL: none */
 	struct keyring_key *psk;               /* of TLS */
+	uint64_t serial;                       /* no other entry ever had it, of the same host neither */
 };
 
 /* Another discovery service that hosts are told of. */

@@ -17,6 +17,7 @@ struct connect {
 	struct net_addr local, peer;
 	uint8_t tls_hash;                 /* 0: not secured */
 	char identity[TLS_IDENTITY_MAX + 1];
+	uint64_t tls_serial;
 	/* the answer */
 	uint16_t status;
 	struct nvmf_ctrlr *ctrlr;
@@ -54,6 +55,7 @@ void nvmf_connect_run(struct nvmf_req *req)
 	qp->transport->ops->qpair_addrs(qp, &c->local, &c->peer);
 	identity = qp->transport->ops->qpair_identity ? qp->transport->ops->qpair_identity(qp, &c->tls_hash) : NULL;
 	c->concat_only = qp->concat_only;
+	c->tls_serial = qp->tls_serial;
 	if (identity)
 		text_pad(c->identity, sizeof(c->identity), identity, 0);
 	msg_send(core_control(qp->target->core), &c->msg, decide_on_control);
@@ -108,7 +110,8 @@ static uint16_t check_security(struct connect *c, const struct nvmf_subsystem *s
 		err_set(&e, -EACCES, "an I/O queue came without TLS to a listener that is for TLS (nvme connect --concat)");
 	else if (c->concat_only && !nvmf_subsystem_wants_proof(s, c->data.hostnqn))
 		err_set(&e, -EACCES, "the host came without TLS, and has no dhchap_key here by which it could get a key");
-	else if (nvmf_tls_allows(s, c->data.hostnqn, c->tls_hash ? c->identity : NULL, &e))
+	else if (nvmf_tls_allows(c->qp->target, s, c->data.hostnqn, c->tls_hash ? c->identity : NULL, c->tls_serial,
+	                         &e))
 		return NVME_SC_SUCCESS;
 	if (log_may(&c->qp->target->complaints))
 		log_warning("host %s may not use subsystem %s through %s: %s", c->data.hostnqn, s->nqn,

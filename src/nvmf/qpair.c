@@ -450,6 +450,7 @@ void nvmf_qpair_freeze(struct freeze *f, struct nvmf_qpair *qp)
 	freeze_bool(f, "served", &qp->served);
 	freeze_u8(f, "concat", &qp->concat);
 	freeze_bool(f, "concat_only", &qp->concat_only);
+	freeze_u64(f, "tls_serial", &qp->tls_serial);
 	freeze_bool(f, "flow_control_off", &qp->flow_control_off);
 	freeze_u32(f, "lease_epoch", &qp->lease_epoch);
 	if (f->thawing)

@@ -189,13 +189,14 @@ bool nvmf_tls_is_generated(const char *identity)
 /* --- who may ----------------------------------------------------------------------------------------------------- */
 
 enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, struct keyring_key **ret_key,
-                                   struct tls_psk *ret, struct err *e)
+                                   uint64_t *ret_serial, struct tls_psk *ret, struct err *e)
 {
 	struct fabric_psk_identity id;
 	const struct nvmf_subsystem *s;
 	const struct nvmf_host *host;
 
 	*ret_key = NULL;
+	*ret_serial = 0;
 	if (fabric_psk_identity_parse(identity, &id, e))
 		return NVMF_TLS_IDENTITY;
 	s = nvmf_config_find(t->config, id.subsystem_nqn);
@@ -207,7 +208,7 @@ enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, 
 	else if (!host)
 		err_set(e, -ENOENT, "the identity names host %s, which has no psk for subsystem %s", id.host_nqn, s->nqn);
 	else
-		*ret_key = keyring_key_ref(host->psk);
+		*ret_key = keyring_key_ref(host->psk), *ret_serial = host->serial;
 	return host ? NVMF_TLS_OK : NVMF_TLS_IDENTITY;
 }
 
@@ -224,7 +225,23 @@ enum nvmf_tls_result nvmf_tls_read(const struct keyring_key *key, const char *id
 	return result;
 }
 
-bool nvmf_tls_allows(const struct nvmf_subsystem *s, const char *host_nqn, const char *identity, struct err *e)
+/* What it shook hands by may have been taken away since. */
+static bool is_good_still(struct nvmf_target *t, const struct nvmf_subsystem *s, const char *identity,
+                          const struct fabric_psk_identity *id, uint64_t serial, struct err *e)
+{
+	const struct nvmf_host *host = host_of(s, id->host_nqn);
+	struct tls_psk psk = { 0 };
+	bool good = id->generated ? find_generated(t, s, identity, id, &psk, e) == NVMF_TLS_OK :
+	            host && host->serial == serial;
+
+	tls_psk_wipe(&psk);
+	if (!good && !id->generated)
+		err_set(e, -EACCES, "it was removed after it had shaken hands");
+	return good;
+}
+
+bool nvmf_tls_allows(struct nvmf_target *t, const struct nvmf_subsystem *s, const char *host_nqn, const char *identity,
+                     uint64_t serial, struct err *e)
 {
 	struct fabric_psk_identity id;
 
@@ -244,5 +261,5 @@ bool nvmf_tls_allows(const struct nvmf_subsystem *s, const char *host_nqn, const
 		err_set(e, -EACCES, "its TLS identity names another subsystem, %s", id.subsystem_nqn);
 		return false;
 	}
-	return true;
+	return is_good_still(t, s, identity, &id, serial, e);
 }

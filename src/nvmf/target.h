@@ -185,6 +185,7 @@ struct nvmf_target {
 	uint32_t auth_jobs;               /* as many */
 	struct list generated;            /* struct nvmf_generated: keys of TLS, newest last (secure.c) */
 	uint32_t generated_count;
+	uint64_t host_serial;             /* the last one's: struct nvmf_host */
 	uint64_t tls_results[NVMF_TLS_RESULT_COUNT]; /* handshakes by how they ended: nvmf_count() */
 	/* stopping (target.c) */
 	bool stopping;
@@ -533,7 +534,10 @@ void nvmf_auth_receive_run(struct nvmf_req *req);
 
 /* --- TLS (secure.c): control -------------------------------------------------------------------------- */
 
-/* Who has shaken hands as `identity` (NULL: nobody) may be that host of that subsystem. False, and why not. */
+/* Who has shaken hands as `identity` (NULL: nobody), by the key of the entry `serial`, may be that host of that
+ * subsystem. False, and why not. */
+bool nvmf_tls_allows(struct nvmf_target *t, const struct nvmf_subsystem *s, const char *host_nqn, const char *identity,
+                     uint64_t serial, struct err *e);
 bool nvmf_tls_is_generated(const char *identity);
 /* A key that a proof generated. Any core. */
 void nvmf_tls_keep(struct nvmf_target *t, const char *host_nqn, const char *nqn, const struct tls_psk *psk);
@@ -542,7 +546,6 @@ void nvmf_tls_keep(struct nvmf_target *t, const char *host_nqn, const char *nqn,
 void nvmf_tls_forget(struct nvmf_target *t, const char *host_nqn, const char *nqn);
 void nvmf_tls_init(struct nvmf_target *t);
 void nvmf_tls_fini(struct nvmf_target *t);
-bool nvmf_tls_allows(const struct nvmf_subsystem *s, const char *host_nqn, const char *identity, struct err *e);
 /* In a job, or where a short wait does no harm. Wipe it. */
 struct fabric_psk;
 int nvmf_tls_key_read(const struct keyring_key *key, struct fabric_psk *ret, struct err *e) MUST_USE;

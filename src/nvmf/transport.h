@@ -111,6 +111,7 @@ struct nvmf_qpair {
 	bool masked;                  /* some commands are refused: masked_oncs */
 	bool served;                  /* connected, and authenticated where its host has to be: commands pass */
 	uint8_t concat;               /* enum nvmf_auth_sc that its host may ask for when it authenticates; ... */
+	uint64_t tls_serial;          /* of the host's entry whose key it shook hands by */
 	bool concat_only;             /* ... or has to: on a listener for TLS, without TLS */
 	bool connecting;              /* the control reactor decides on its Connect */
 	struct list executing;        /* requests in the target's hands */
@@ -286,9 +287,10 @@ enum nvmf_tls_result { NVMF_TLS_RESULTS(NVMF_TLS_ENUM) NVMF_TLS_RESULT_COUNT };
 struct tls_psk;
 struct keyring_key;
 /* The key that goes with an identity; wipe it. Not NVMF_TLS_OK: a sentence says what differs. Control reactor; with
- * *ret_key set, a reference, there is none in memory: nvmf_tls_read() in a job has it. */
+ * *ret_key set, a reference, there is none in memory: nvmf_tls_read() in a job has it. The serial is the queue pair's
+ * tls_serial. */
 enum nvmf_tls_result nvmf_tls_find(struct nvmf_target *t, const char *identity, struct keyring_key **ret_key,
-                                   struct tls_psk *ret_psk, struct err *e);
+                                   uint64_t *ret_serial, struct tls_psk *ret_psk, struct err *e);
 enum nvmf_tls_result nvmf_tls_read(const struct keyring_key *key, const char *identity, struct tls_psk *ret_psk,
                                    struct err *e);
 void nvmf_tls_count(struct nvmf_target *t, enum nvmf_tls_result result);

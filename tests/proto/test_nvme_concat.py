@@ -187,8 +187,10 @@ def test_a_secret_that_is_replaced(world):
     call("nvmf_subsystem_add_host", **host, dhchap_key="proof", dhchap_ctrlr_key="ctrlr")
     assert not comes(removed)
     older = world.prove()
-    call("nvmf_subsystem_set_keys", **host, dhchap_key="proof")
-    assert not comes(older)
+    with Conn(world.port, secure=older.client) as conn:      # it shook hands, and waits
+        call("nvmf_subsystem_set_keys", **host, dhchap_key="proof")
+        assert not comes(older)
+        assert conn.connect(NQN, hostnqn=PROVES).status == CONNECT_INVALID_HOST
     assert comes(world.prove())
 
 

@@ -435,6 +435,24 @@ def test_keys_change_under_connections(world):
         world.daemon.rpc("nvmf_subsystem_remove_host", nqn=NQN, host=CHANGES)
 
 
+def test_a_key_that_is_replaced_before_connect(world):
+    """Who had the old key, shook hands and waited would be the host of the new one."""
+    host = nqn_of(99)
+    old, new = Psk.make(1), Psk.make(1)
+    for name, psk in (("old", old), ("new", new)):
+        world.key(name, psk)
+    world.daemon.rpc("nvmf_subsystem_add_host", nqn=NQN, host=host, psk="old")
+    with Conn(world.port, secure=old.offer(host, NQN).client) as conn:
+        world.daemon.rpc("nvmf_subsystem_remove_host", nqn=NQN, host=host)
+        world.daemon.rpc("nvmf_subsystem_add_host", nqn=NQN, host=host, psk="new")
+        assert conn.connect(NQN, hostnqn=host).status == CONNECT_INVALID_HOST
+    with Host(world.port, NQN, hostnqn=host, secure=new.offer(host, NQN).client) as served:
+        assert len(served.io.read(0, 8)) == 4096
+    world.daemon.rpc("nvmf_subsystem_remove_host", nqn=NQN, host=host)
+    for name in ("old", "new"):
+        world.daemon.rpc("keyring_file_remove_key", name=name)
+
+
 def test_idle_connections_wake_nobody(world):
     """A connection that does nothing would cost something because it is secured."""
     with contextlib.ExitStack() as hosts:

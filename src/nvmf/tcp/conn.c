@@ -61,6 +61,7 @@ void tcp_conn_arrive(struct msg *m)
 	c->home = tcp_home_self(tr);
 	tcp_home_begin(c->home);
 	nvmf_qpair_init(&c->qp, &tr->base);
+	c->qp.tls_serial = c->tls_serial;
 	c->qp.concat_only = c->concat_only;
 	list_add_tail(&c->home->conns, &c->link);
 	tcp_count(c->home, connections, 1);

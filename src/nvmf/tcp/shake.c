@@ -28,6 +28,7 @@ struct shaker {
 struct answer {
 	char identity[TLS_IDENTITY_MAX + 1];
 	enum nvmf_tls_result result;
+	uint64_t serial;
 	struct tls_psk psk;
 	struct err why;
 };
@@ -42,6 +43,7 @@ struct shake {
 	bool plain_too;               /* it may be none of TLS: the first byte tells */
 	enum nvmf_tls_result result;  /* of looking for the key; NVMF_TLS_PEER: it was not asked for */
 	struct err why;
+	uint64_t serial;              /* of the host's entry whose key was found */
 	/* What was read, for each identity that is offered: it is asked for again. */
 	struct answer *answers;       /* [IDENTITIES_MAX], of core/secret.h */
 	uint32_t answer_count;
@@ -190,7 +192,7 @@ static void ready(void *arg, uint32_t events)
 	sock_detach(s);
 	k->sock = NULL;
 	end(k, NVMF_TLS_RESULT_COUNT);
-	tcp_take(tr, s, true);
+	tcp_take(tr, s, 0, true);
 	begin_next(tr);
 }
 
@@ -220,11 +222,12 @@ static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk
 			continue;
 		k->result = a->result;
 		k->why = a->why;
+		k->serial = a->serial;
 		*ret_psk = a->psk;
 		return a->result == NVMF_TLS_OK;
 	}
 	k->why = (struct err){ 0 };
-	k->result = nvmf_tls_find(k->tr->base.target, identity, &k->key, ret_psk, &k->why);
+	k->result = nvmf_tls_find(k->tr->base.target, identity, &k->key, &k->serial, ret_psk, &k->why);
 	if (!k->key)
 		return k->result == NVMF_TLS_OK;
 	if (k->answer_count == IDENTITIES_MAX) {
@@ -237,6 +240,7 @@ static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk
 	if (!k->answers)
 		a = k->answers = secret_zalloc(IDENTITIES_MAX * sizeof(*a));
 	snprintf(a->identity, sizeof(a->identity), "%s", identity);
+	a->serial = k->serial;
 	k->answer_count++;
 	sock_tls_find_later(s);
 	list_add_tail(&k->tr->to_read, &k->read_link);
@@ -287,13 +291,14 @@ static void done(void *arg, struct sock *s, const struct err *e)
 {
 	struct shake *k = arg;
 	struct tcp_transport *tr = k->tr;
+	uint64_t serial = k->serial;
 	char text[NET_ADDR_TEXT_MAX];
 
 	if (!e) {
 		sock_detach(s);
 		k->sock = NULL;
 		end(k, NVMF_TLS_OK);
-		tcp_take(tr, s, false);
+		tcp_take(tr, s, serial, false);
 		begin_next(tr);
 		return;
 	}

@@ -122,13 +122,14 @@ static void accepted(void *arg, struct sock *s)
 	if (l->secure)
 		tcp_shake_begin(tr, s, l->concat);
 	else
-		tcp_take(tr, s, false);
+		tcp_take(tr, s, 0, false);
 }
 
-void tcp_take(struct tcp_transport *tr, struct sock *s, bool concat_only)
+void tcp_take(struct tcp_transport *tr, struct sock *s, uint64_t tls_serial, bool concat_only)
 {
 	struct tcp_conn *c = tcp_conn_make(tr, s);
 
+	c->tls_serial = tls_serial;
 	c->concat_only = concat_only;
 	tr->conns++;
 	log_debug("NVMe/TCP: a connection comes; %u are there", tr->conns);

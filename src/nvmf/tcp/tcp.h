@@ -128,7 +128,8 @@ struct tcp_conn {
 	uint8_t state;                /* enum conn_state */
 	bool blocked;                 /* a send was short: SOCK_WRITABLE will come */
 	bool throttled;               /* `throttle` waits for buffers */
-	bool concat_only;             /* told to the qpair when it begins */
+	uint64_t tls_serial;          /* told to the qpair when it begins ... */
+	bool concat_only;             /* ... this, too */
 	bool close_soon;              /* the target asked: when what it said has been sent */
 	bool qp_closing, qp_closed;
 	uint32_t in_use, executing;   /* slots; those in the target's hands */
@@ -195,8 +196,9 @@ void tcp_shakes_init(struct tcp_transport *tr);
 void tcp_shake_begin(struct tcp_transport *tr, struct sock *s, bool plain_too); /* takes the socket */
 void tcp_shakes_end(struct tcp_transport *tr);
 void tcp_maybe_stopped(struct tcp_transport *tr);                            /* tcp.c: one thing less is waited for */
-/* tcp.c: a connection begins; `concat_only`: without TLS, where that is for secure concatenation alone. */
-void tcp_take(struct tcp_transport *tr, struct sock *s, bool concat_only);
+/* tcp.c: a connection begins. `tls_serial`: nvmf_tls_find()'s; `concat_only`: without TLS, where that is for secure
+ * concatenation alone. */
+void tcp_take(struct tcp_transport *tr, struct sock *s, uint64_t tls_serial, bool concat_only);
 
 /* recv.c */
 void tcp_conn_ready(void *arg, uint32_t events);                              /* sock_ready_fn */
