@@ -99,15 +99,16 @@ def test_ways_open_and_close_under_io(guest, daemon):
                    ana_state=name, **more)
 
     def is_seen(*names):
-        guest.run(f"are() {{ [ \"$(cat /sys/block/nvme*c*n*/ana_state | sort | paste -sd ' ')\" = '{' '.join(names)}' ]; "
-                  f"}}; until_true 30 are", timeout_s=SLOW_S)
+        seen = "$(cat /sys/block/nvme*c*n*/ana_state | sort | paste -sd ' ')"
+        guest.run(f"are() {{ [ \"{seen}\" = '{' '.join(names)}' ]; }}; until_true 30 are", timeout_s=SLOW_S)
 
     state(1, "inaccessible")
     disk = guest.connect(served)
     guest.connect(served, port=served.ports[1])
     is_seen("inaccessible", "optimized")
-    job = guest.start(f"until [ -e /tmp/enough ]; do {FIO} --name=verify --filename={disk} --rw=randrw --bs=4k --size=8m "
-                      f"--iodepth=16 --verify=crc32c --verify_fatal=1 --do_verify=1; done; rm /tmp/enough")
+    verify = (f"{FIO} --name=verify --filename={disk} --rw=randrw --bs=4k --size=8m --iodepth=16 --verify=crc32c "
+              "--verify_fatal=1 --do_verify=1")
+    job = guest.start(f"until [ -e /tmp/enough ]; do {verify}; done; rm /tmp/enough")
     goes_on(guest, disk)
     state(0, "inaccessible", transition_sec=10)
     state(1, "optimized", transition_sec=10)
