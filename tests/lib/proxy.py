@@ -53,17 +53,20 @@ class Proxy:
             except OSError:
                 return
             self.sockets.add(client)
-            if self.is_cut:
-                continue
-            try:
-                server = socket.create_connection(("127.0.0.1", self.target_port))
-            except OSError:
-                self.drop(client)
-                continue
-            self.sockets.add(server)
-            for a, b in ((client, server), (server, client)):
-                a.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self.forward, args=(a, b), daemon=True).start()
+            self.take(client)
+
+    def take(self, client):
+        if self.is_cut:
+            return
+        try:
+            server = socket.create_connection(("127.0.0.1", self.target_port))
+        except OSError:
+            self.drop(client)
+            return
+        self.sockets.add(server)
+        for a, b in ((client, server), (server, client)):
+            a.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self.forward, args=(a, b), daemon=True).start()
 
     def forward(self, source, sink):
         buffer = memoryview(bytearray(PIECE))

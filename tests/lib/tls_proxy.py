@@ -13,7 +13,7 @@ import socket
 import threading
 
 import tls
-from gantry import free_port
+from proxy import Proxy
 from tls import TlsSocket
 
 PIECE = 1 << 16
@@ -38,40 +38,18 @@ class KnowingSocket(TlsSocket):
         return 1
 
 
-class TlsProxy:
+class TlsProxy(Proxy):
+    """drop_all(): every connection ends, without a word of TLS."""
+
     def __init__(self, target_port, *offers):
-        self.target_port, self.known = target_port, {o.identity: o for o in offers}
-        self.port = free_port()
+        self.known = {o.identity: o for o in offers}
         self.taken, self.refused, self.why = [], [], []
         self.way = self.serve
         self.spoil = 0          # so many pieces to the host are spoiled on the wire
-        self.sockets = set()
-        self.listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self.accept, daemon=True).start()
+        super().__init__(target_port)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.close()
-        self.drop_all()
-
-    def drop_all(self):
-        """Every connection ends, without a word of TLS."""
-        for s in list(self.sockets):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def accept(self):
-        while True:
-            try:
-                conn, _ = self.listener.accept()
-            except OSError:
-                return
-            self.sockets.add(conn)
-            threading.Thread(target=self.run, args=(conn, self.way), daemon=True).start()
+    def take(self, conn):
+        threading.Thread(target=self.run, args=(conn, self.way), daemon=True).start()
 
     def run(self, conn, way):
         try:
