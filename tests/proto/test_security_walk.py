@@ -177,8 +177,8 @@ def test_both_concatenated(walk):
     """The host would not be told where; one with a key of TLS would be sent there, where it is of no use."""
     plain, concat = free_port(), free_port()
     walk.type(f"gantry export disk disk0 --listen 127.0.0.1:{plain} --host {HOST} --auth")
-    walk.type(f"gantry rpc nvmf_subsystem_add_listener nqn={NQN} secure_channel concatenation listen_address.trtype=TCP "
-              f"listen_address.traddr=127.0.0.1 listen_address.trsvcid={concat}")
+    walk.type(f"gantry rpc nvmf_subsystem_add_listener nqn={NQN} secure_channel concatenation "
+              f"listen_address.trtype=TCP listen_address.traddr=127.0.0.1 listen_address.trsvcid={concat}")
     said = walk.type("gantry export show disk0")
     lines = [x for x in said.splitlines() if "nvme connect" in x]
     assert [("--concat" in x, f"-s {concat} " in x) for x in lines] == [(False, False), (True, True)]
