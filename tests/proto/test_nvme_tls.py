@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import os
+import resource
 import shutil
 import socket
 import struct
@@ -301,6 +302,8 @@ def test_silent_addresses_do_not_take_all_places(world):
     """Four of them would keep everybody else out."""
     before = world.counts()["crowd"]
     allow_descriptors(4500)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.prlimit(world.daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
     with contextlib.ExitStack() as stack:
         for address in range(2, 6):
             for _ in range(1025):
