@@ -149,52 +149,54 @@ def test_many_pairs_at_once(host):
     assert {host.io.wait(cid).status for pair in pairs for cid in pair} == {OK}
 
 
-def test_halves_stay_together_when_their_connection_moves(tmp_path):
+@pytest.fixture
+def movable(tmp_path):
+    """A host, and what asks for its I/O queue to move to the other core."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("there is one CPU")
+    with Daemon(tmp_path, "-m", cpus(2)) as daemon:
+        served = daemon.serve(daemon.malloc("disk0", mib=4))
+        with Host(served.port, served.nqn) as host:
+            def move(round_):
+                try:
+                    daemon.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=host.cntlid, qid=1, lcore=cores[round_ % 2])
+                except RpcError as e:
+                    assert "took too long" in e.message, e.message
+
+            yield host, move
+
+
+def test_halves_stay_together_when_their_connection_moves(movable):
     """A half that waits has its data already: on another core it would be without, and the pair never end."""
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    if len(cores) < 2:
-        pytest.skip("there is one CPU")
-    with Daemon(tmp_path, "-m", cpus(2)) as daemon:
-        served = daemon.serve(daemon.malloc("disk0", mib=4))
-        with Host(served.port, served.nqn) as host:
-            old = bytes(BLOCK)
-            for round_ in range(6):
-                new = bytes([round_ + 1]) * BLOCK
-                first = host.io.submit(rw(IO_COMPARE, 0, 1, flags=0x41), old)
-                second = host.io.submit(rw(IO_WRITE, 0, 1, flags=0x42), new, in_capsule=False)
-                r2t = host.io.recv_r2t()
-                try:
-                    daemon.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=host.cntlid, qid=1, lcore=cores[round_ % 2])
-                except RpcError as e:
-                    assert "took too long" in e.message, e.message
-                host.io.answer_r2t(r2t)
-                assert (host.io.wait(first).status, host.io.wait(second).status) == (OK, OK)
-                assert host.io.read(0, 1) == new
-                old = new
+    host, move = movable
+    old = bytes(BLOCK)
+    for round_ in range(6):
+        new = bytes([round_ + 1]) * BLOCK
+        first = host.io.submit(rw(IO_COMPARE, 0, 1, flags=0x41), old)
+        second = host.io.submit(rw(IO_WRITE, 0, 1, flags=0x42), new, in_capsule=False)
+        r2t = host.io.recv_r2t()
+        move(round_)
+        host.io.answer_r2t(r2t)
+        assert (host.io.wait(first).status, host.io.wait(second).status) == (OK, OK)
+        assert host.io.read(0, 1) == new
+        old = new
 
 
-def test_halves_that_wait_for_data_stay_together(tmp_path):
+def test_halves_that_wait_for_data_stay_together(movable):
     """On another core they would meet in the order of their slots, and both be refused."""
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    if len(cores) < 2:
-        pytest.skip("there is one CPU")
-    with Daemon(tmp_path, "-m", cpus(2)) as daemon:
-        served = daemon.serve(daemon.malloc("disk0", mib=4))
-        with Host(served.port, served.nqn) as host:
-            old = bytes(BLOCK)
-            for round_ in range(6):
-                new = bytes([round_ + 1]) * BLOCK
-                for cid in [host.io.submit(rw(IO_READ, 0, 1), expect=BLOCK) for _ in range(2)]:
-                    must(host.io.wait(cid))  # the slot used last is taken first
-                first = host.io.submit(rw(IO_COMPARE, 0, 1, flags=0x41), old, in_capsule=False)
-                second = host.io.submit(rw(IO_WRITE, 0, 1, flags=0x42), new, in_capsule=False)
-                r2ts = [host.io.recv_r2t(), host.io.recv_r2t()]
-                try:
-                    daemon.rpc("nvmf_move_qpair", nqn=served.nqn, cntlid=host.cntlid, qid=1, lcore=cores[round_ % 2])
-                except RpcError as e:
-                    assert "took too long" in e.message, e.message
-                for r2t in r2ts:
-                    host.io.answer_r2t(r2t)
-                assert (host.io.wait(first).status, host.io.wait(second).status) == (OK, OK)
-                assert host.io.read(0, 1) == new
-                old = new
+    host, move = movable
+    old = bytes(BLOCK)
+    for round_ in range(6):
+        new = bytes([round_ + 1]) * BLOCK
+        for cid in [host.io.submit(rw(IO_READ, 0, 1), expect=BLOCK) for _ in range(2)]:
+            must(host.io.wait(cid))  # the slot used last is taken first
+        first = host.io.submit(rw(IO_COMPARE, 0, 1, flags=0x41), old, in_capsule=False)
+        second = host.io.submit(rw(IO_WRITE, 0, 1, flags=0x42), new, in_capsule=False)
+        r2ts = [host.io.recv_r2t(), host.io.recv_r2t()]
+        move(round_)
+        for r2t in r2ts:
+            host.io.answer_r2t(r2t)
+        assert (host.io.wait(first).status, host.io.wait(second).status) == (OK, OK)
+        assert host.io.read(0, 1) == new
+        old = new
