@@ -245,6 +245,10 @@ static void submit(struct nvmf_req *first, struct nvmf_req *second, struct nvmf_
 		status = NVME_SC_INVALID_FIELD | NVME_SC_DNR;
 		v = NULL;
 	}
+	if (v && v->read_only) {
+		status = NVME_SC_NS_WRITE_PROTECTED | NVME_SC_DNR;
+		v = NULL;
+	}
 	if (!v || !v->ch || v->shape != second->shape || first->iov_count + second->iov_count > SLOT_IOVS) {
 		slot_give(qp->nc, slot);
 		end_both(first, second, status);

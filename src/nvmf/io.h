@@ -7,6 +7,14 @@
 
 #define NVMF_RW_PI (NVME_RW_PRACT | NVME_RW_PRCHK_REF | NVME_RW_PRCHK_APP | NVME_RW_PRCHK_GUARD | NVME_RW_STC)
 
+/* Does it change blocks? Deallocation does, its hints do not. */
+static inline bool nvmf_io_writes(const struct nvmf_req *req)
+{
+	if (req->cmd.opc == NVME_CMD_DSM)
+		return le32_get(req->cmd.dsm.attributes) & NVME_DSM_AD;
+	return req->handler->effects & NVME_CMD_EFFECTS_LBCC;
+}
+
 /* Find the namespace anew, and keep it; the I/O gets what all of them have. False: answered. */
 static inline bool nvmf_io_begin(struct nvmf_req *req, bdev_done_fn *done)
 {
@@ -16,6 +24,10 @@ static inline bool nvmf_io_begin(struct nvmf_req *req, bdev_done_fn *done)
 
 	if (unlikely(!v || !v->ch)) {
 		nvmf_req_complete(req, status);
+		return false;
+	}
+	if (unlikely(v->read_only) && nvmf_io_writes(req)) { /* since it was parsed */
+		nvmf_req_complete(req, NVME_SC_NS_WRITE_PROTECTED | NVME_SC_DNR);
 		return false;
 	}
 	if (likely(!req->ns)) {

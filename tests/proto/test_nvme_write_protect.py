@@ -5,11 +5,11 @@ import os
 import pytest
 
 from gantry import Daemon
-from nvme_tcp import (ADMIN_ASYNC_EVENT, ADMIN_GET_FEATURES, ADMIN_SET_FEATURES, INVALID_FIELD, INVALID_NAMESPACE, Host,
-                      must, sqe)
+from nvme_tcp import (ADMIN_ASYNC_EVENT, ADMIN_GET_FEATURES, ADMIN_SET_FEATURES, INVALID_FIELD, INVALID_NAMESPACE,
+                      IO_COMPARE, IO_WRITE, Host, must, rw, sqe)
 
 WRITE_PROTECT = 0x84
-NS_WRITE_PROTECTED, NOT_CHANGEABLE = 0x20, 0x10e
+NS_WRITE_PROTECTED, NOT_CHANGEABLE, FUSED_FAIL = 0x20, 0x10e, 0x09
 NWPC, NSATTR = 531, 99
 
 
@@ -80,3 +80,21 @@ def test_not_offered_where_it_would_not_last(host):
     assert protect(host, 1) == INVALID_FIELD
     assert host.admin.command(sqe(ADMIN_GET_FEATURES, 1, cdw10=WRITE_PROTECT)).status == INVALID_FIELD
     assert host.admin.get_log_page(0x12, 1024)[WRITE_PROTECT * 4] == 0
+
+
+def test_what_waits_for_its_data_is_refused(lasting):
+    """A host that sent commands before, and their data after, would write what is protected."""
+    served = lasting.serve(lasting.malloc("disk0", mib=8))
+    with Host(served.port, served.nqn) as host, Host(served.port, served.nqn) as other:
+        write = other.io.submit(rw(IO_WRITE, 0, 1), b"x" * 512, in_capsule=False)
+        pair = [other.io.submit(rw(IO_COMPARE, 8, 1, flags=0x41), bytes(512), in_capsule=False),
+                other.io.submit(rw(IO_WRITE, 8, 1, flags=0x42), b"x" * 512, in_capsule=False)]
+        r2ts = [other.io.recv_r2t() for _ in range(3)]
+        assert protect(host, 1) == 0
+        for r2t in r2ts:
+            other.io.answer_r2t(r2t)
+        assert other.io.wait(write).status == NS_WRITE_PROTECTED
+        assert [other.io.wait(half).status for half in pair] == [NS_WRITE_PROTECTED, FUSED_FAIL]
+        assert other.io.read(0, 16) == bytes(16 * 512)
+        assert protect(host, 0) == 0
+        must(other.io.write(0, b"x" * 512))
