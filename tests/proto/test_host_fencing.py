@@ -9,7 +9,7 @@ import pytest
 import bad_ways as ways
 import remote
 from attached import PATIENCE_S, attach, controllers, gateway
-from bad_target import BadTarget
+from bad_target import NQN, BadTarget
 from gantry import wait_until
 from jsonrpc import gantry
 from nvme_tcp import must, rw
@@ -182,6 +182,19 @@ def test_detach_while_nobody_answers(daemon, pair):
         daemon.rpc("bdev_nvme_detach_controller", PATIENCE_S, name="r")
         host.io.wait(cid)
     wait_until(lambda: not controllers(daemon), "it to be gone", PATIENCE_S)
+
+
+def test_detached_path_is_not_kept_by_a_silent_one(daemon, pair):
+    """It would have its place among the paths for as long as the other one says nothing to its question."""
+    p = pair(SHORT_MS, ccrl=4)
+    p.on("ccr", ways.ignore)
+    with gateway(daemon, p.disk) as host:
+        cid = p.lose(host)
+        wait_until(lambda: p.b.seen["ccr"], "the reset", PATIENCE_S)
+        daemon.rpc("bdev_nvme_detach_controller", PATIENCE_S, name="r", **remote.address(p.a.port, NQN))
+        p.check(host, cid)
+        wait_until(lambda: len(controllers(daemon)) == 1, "it to be gone", PATIENCE_S)
+        assert p.b.seen["ccr"] == 1
 
 
 def test_immediate(daemon, pair):

@@ -66,7 +66,7 @@ struct remote_path_ctl {
 	uint32_t life_count;
 	struct remote_instance who;     /* the controller that is, or was last, connected */
 	struct timer fence;
-	uint32_t asks_out;              /* struct remote_fence_ask */
+	struct list asks;               /* remote_fence_ask: not answered yet */
 	uint64_t ccr_sent, ccr_done, waited_out; /* lives: asked for; ended so; released when their time was over */
 	bool replaying;
 	uint32_t replaying_life;
@@ -208,6 +208,8 @@ void remote_lives_look(struct remote_path *p);
 /* Ask for the end of what is in limbo, as far as somebody can be asked now. */
 void remote_fence_look(struct remote_path *p);
 void remote_fence_path_up(struct remote_path *via);
+/* It is freed: what it has asked for concerns nobody any more. */
+void remote_fence_forget(struct remote_path *p);
 /* A controller says that a reset is over. */
 void remote_fence_told(struct remote_path *via);
 

@@ -14,10 +14,12 @@
 #define SILENCE_NS (5 * NS_PER_S)       /* another one is asked */
 #define FENCE_CCR_DW0_IRS 1u            /* Immediate Reset Successful */
 
-/* One command; lives until its answer, which comes in any case. */
+/* One command; lives until its answer, which comes in any case, but maybe not before the other path ends: who asked is
+ * not kept for it. */
 struct remote_fence_ask {
 	struct nvme_op op;
-	struct remote_path *p;
+	struct list link;               /* in the path's asks */
+	struct remote_path *p;          /* NULL: it has gone */
 	uint32_t life;
 	uint8_t via;                    /* path index */
 };
@@ -60,7 +62,7 @@ static void ask(struct remote_path *p, struct remote_life *l, struct remote_path
 	a->op.cmd.ccr.cirn = le64_of(l->who.cirn);
 	l->ask = a;
 	l->look_ns = reactor_now_ns() + SILENCE_NS;
-	p->ctl->asks_out++;
+	list_add_tail(&p->ctl->asks, &a->link);
 	p->ctl->ccr_sent++;
 	nvme_ctrlr_submit_admin(via->ctrlr, &a->op);
 }
@@ -112,14 +114,19 @@ static void answered(struct nvme_op *op)
 {
 	struct remote_fence_ask *a = container_of(op, struct remote_fence_ask, op);
 	struct remote_path *p = a->p;
-	struct remote_life *l = life_of(p, a->life);
+	struct remote_life *l = p ? life_of(p, a->life) : NULL;
 	uint16_t status = nvme_op_status(op);
 	bool reset = !status && (le32_get(op->cpl.dw0) & FENCE_CCR_DW0_IRS);
-	bool ended = p->ctl->ended;
+	bool ended;
 	uint64_t now = reactor_now_ns();
 	char text[512];
 
-	p->ctl->asks_out--;
+	list_del(&a->link);
+	if (!p) {
+		free(a);
+		return;
+	}
+	ended = p->ctl->ended;
 	if (l && l->ask == a)
 		l->ask = NULL;
 	if (l && reset && waits(l, now)) {
@@ -137,6 +144,16 @@ static void answered(struct nvme_op *op)
 	remote_lives_look(p); /* it may be gone, and have been kept for this only: then it is freed */
 	if (!ended)
 		remote_fence_look(p);
+}
+
+void remote_fence_forget(struct remote_path *p)
+{
+	struct list *l;
+
+	while ((l = list_pop(&p->ctl->asks))) {
+		list_entry(l, struct remote_fence_ask, link)->p = NULL;
+		list_init(l);
+	}
 }
 
 void remote_fence_path_up(struct remote_path *via)

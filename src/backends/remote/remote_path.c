@@ -80,6 +80,7 @@ struct remote_path *remote_path_make(struct remote_group *g, const struct nvme_p
 	list_init(&ctl->resets);
 	list_init(&ctl->offs);
 	list_init(&ctl->ends);
+	list_init(&ctl->asks);
 	p->lanes = base_zalloc_aligned(CACHE_LINE, cores * sizeof(*p->lanes));
 	for (uint32_t core = 0; core < cores; core++) {
 		p->lanes[core].path = p;
@@ -647,7 +648,7 @@ static void path_free(struct remote_wait *w)
 	struct remote_injection *i, *next;
 
 	assert(!p->ctrlr && !ctl->life_count && !ctl->replaying && !ctl->proving && !ctl->old_key_count);
-	assert(!ctl->asks_out);
+	remote_fence_forget(p);
 	timer_stop(&ctl->delay);
 	timer_stop(&ctl->expiry);
 	timer_stop(&ctl->limbo);
@@ -692,7 +693,7 @@ static void end_now(struct remote_path *p)
 		remote_lives_look(p);
 		return;
 	}
-	if (ctl->freeing || ctl->life_count || ctl->replaying || ctl->reading || ctl->proving || ctl->asks_out)
+	if (ctl->freeing || ctl->life_count || ctl->replaying || ctl->reading || ctl->proving)
 		return;
 	ctl->freeing = true;
 	ctl->unpublished.done = path_free;

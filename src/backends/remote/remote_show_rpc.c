@@ -54,7 +54,7 @@ static void add_fence(struct json_object *o, const struct remote_path *p)
 	if (due <= now)
 		return;
 	snprintf(text, sizeof(text), "writes of a connection that was lost wait until they cannot land any more: %s%llu ms",
-	         ctl->asks_out ? "another path's controller is asked to reset theirs; at most " : "for ",
+	         !list_empty(&ctl->asks) ? "another path's controller is asked to reset theirs; at most " : "for ",
 	         (unsigned long long)((due - now) / NS_PER_MS));
 	json_add_text(f, "waits", text);
 	json_add_u64(f, "waits_ms", (due - now) / NS_PER_MS);
