@@ -179,6 +179,12 @@ def test_with_authentication(secured):
     target.tell("nvmf_subsystem_add_host", nqn=served.nqn, host=US, dhchap_key="host")
     secured.refused("wants authentication, and there is no key")
     secured.attach(dhchap_key="host")
+    count = 1 + len(daemon.rpc("framework_get_reactors")["reactors"])
+
+    def proved():           # each core's queue by itself, after the path is there
+        return [q.get("auth", {}).get("state") for q in target.rpc("nvmf_subsystem_get_qpairs", nqn=served.nqn)] == \
+            ["completed"] * count
+    wait_until(proved, "all queues' proofs", 60)
     target.rpc("nvmf_subsystem_set_keys", nqn=served.nqn, host=US, dhchap_key="next")
     daemon.rpc("bdev_nvme_set_keys", name="Nvme0", dhchap_key="next")
     assert states(daemon) == ["enabled"]
