@@ -36,6 +36,11 @@ def queues(target, served):
     return target.rpc("nvmf_subsystem_get_qpairs", nqn=served.nqn)
 
 
+def proved_by(target, served, *fields):
+    """Of each queue; None of one that has not begun."""
+    return [tuple(q["auth"][f] for f in fields) if "auth" in q else None for q in queues(target, served)]
+
+
 def test_a_target_that_wants_a_proof(daemon, target, keyed):
     """Disks of such targets could not be had; or one queue of ours would do without."""
     for keys in ({"dhchap_key": "host"}, {"dhchap_key": "host", "dhchap_ctrlr_key": "ctrlr"}):
@@ -43,7 +48,7 @@ def test_a_target_that_wants_a_proof(daemon, target, keyed):
         gateway = daemon.serve("Nvme0n1", nqn=f"nqn.2016-06.io.gantry:{len(keys)}")
         with Host(gateway.port, gateway.nqn) as host:
             assert host.io.read(0, 8) == bytes(4096)
-            wait_until(lambda: {q["auth"]["state"] for q in queues(target, keyed)} == {"completed"},
+            wait_until(lambda: set(proved_by(target, keyed, "state")) == {("completed",)},
                        "all queues' proofs")
             assert len(queues(target, keyed)) > 1
         daemon.rpc("nvmf_delete_subsystem", nqn=gateway.nqn)
@@ -74,7 +79,7 @@ def test_each_connection_proves_it_again(daemon, target, keyed, tmp_path):
     attach(daemon, keyed, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="ctrlr", ctrlr_loss_timeout_sec=-1,
            reconnect_delay_sec=1)
     lose_and_find(daemon, target)
-    wait_until(lambda: [q["auth"]["state"] for q in queues(target, keyed)] == ["completed"] * 2, "both queues' proofs")
+    wait_until(lambda: proved_by(target, keyed, "state") == [("completed",)] * 2, "both queues' proofs")
     saved = str(daemon.rpc("save_config"))
     assert "'dhchap_key': 'host', 'dhchap_ctrlr_key': 'ctrlr'" in saved
     (tmp_path / "host").write_text(str(Secret.make(1)))     # the target's own key, too: both have the new one
@@ -183,8 +188,8 @@ def test_what_is_offered(daemon, target, keyed):
             daemon.rpc("bdev_nvme_set_options", **options)
     daemon.rpc("bdev_nvme_set_options", dhchap_digests=["sha384"], dhchap_dhgroups=["ffdhe2048"])
     attach(daemon, keyed, hostnqn=US, dhchap_key="host")
-    wait_until(lambda: {(q["auth"]["digest"], q["auth"]["dhgroup"]) for q in queues(target, keyed)} ==
-               {("sha384", "ffdhe2048")}, "all queues' proofs")
+    wait_until(lambda: set(proved_by(target, keyed, "digest", "dhgroup")) == {("sha384", "ffdhe2048")},
+               "all queues' proofs")
     detach(daemon)
     saved = str(daemon.rpc("save_config"))
     assert "'dhchap_digests': ['sha384']" in saved and "'dhchap_dhgroups': ['ffdhe2048']" in saved
