@@ -6,7 +6,6 @@
  *
  * Long because it is one table's rows, a few lines each, that share how a row is put.
  */
-#include <dirent.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "core/watch.h"
 #include "iscsi/iscsi.h"
 #include "metrics/gather.h"
+#include "metrics/process.h"
 #include "metrics/table.h"
 #include "vhost/vhost.h"
 
@@ -147,61 +147,13 @@ static const char *core_name(const struct gathered_core *c, char buf[static 16])
 
 /* --- the process --- */
 
-static uint64_t field_of(const char *text, uint32_t n)
-{
-	uint64_t v = 0;
-
-	for (; n && *text; text++)
-		n -= *text == ' ';
-	for (; *text >= '0' && *text <= '9'; text++)
-		v = v * 10 + (uint64_t)(*text - '0');
-	return v;
-}
-
-static size_t read_proc(const char *path, char *buf, size_t size)
-{
-	FILE *f = fopen(path, "re");
-	size_t n = f ? fread(buf, 1, size - 1, f) : 0;
-
-	buf[n] = 0;
-	if (f)
-		fclose(f);
-	return n;
-}
-
-static uint64_t proc_start_s(void)
-{
-	char stat[1024], boot[4096];
-	const char *after, *btime;
-
-	if (!read_proc("/proc/self/stat", stat, sizeof(stat)) || !read_proc("/proc/stat", boot, sizeof(boot)))
-		return 0;
-	after = strrchr(stat, ')');
-	btime = strstr(boot, "btime ");
-	if (!after || !btime) /* with very many CPUs it lies further behind */
-		return 0;
-	return field_of(btime, 1) + field_of(after + 2, 19) / (uint64_t)sysconf(_SC_CLK_TCK);
-}
-
-static uint64_t open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	uint64_t n = 0;
-
-	while (d && readdir(d))
-		n++;
-	if (d)
-		closedir(d);
-	return n > 3 ? n - 3 : 0; /* less . and .., and the directory itself */
-}
-
 static void process(FILE *f, const struct gathering *g)
 {
 	struct rusage usage = { 0 };
 	struct rlimit limit = { 0 };
-	char statm[256];
+	uint64_t virtual_pages, resident_pages;
 	struct labels l;
-	uint64_t start_s = proc_start_s(), page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t start_s = process_start_s(), page = (uint64_t)sysconf(_SC_PAGESIZE);
 
 	labels_init(&l);
 	label(&l, "version", g->m->version);
@@ -214,11 +166,11 @@ static void process(FILE *f, const struct gathering *g)
 	put_seconds(f, METRIC_PROC_CPU, NULL,
 	            (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * NS_PER_S +
 	            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * NS_PER_US);
-	if (read_proc("/proc/self/statm", statm, sizeof(statm))) {
-		one(f, METRIC_PROC_VIRTUAL, field_of(statm, 0) * page);
-		one(f, METRIC_PROC_RSS, field_of(statm, 1) * page);
+	if (process_pages(&virtual_pages, &resident_pages)) {
+		one(f, METRIC_PROC_VIRTUAL, virtual_pages * page);
+		one(f, METRIC_PROC_RSS, resident_pages * page);
 	}
-	one(f, METRIC_PROC_FDS, open_fds());
+	one(f, METRIC_PROC_FDS, process_fds());
 	getrlimit(RLIMIT_NOFILE, &limit);
 	one(f, METRIC_PROC_FDS_MAX, limit.rlim_cur);
 	one(f, METRIC_IO_STUCK, watch_stuck_count(g->m->core));
