@@ -230,6 +230,15 @@ bool mdns_publishes(const struct mdns *m)
 
 /* --- browsing ------------------------------------------------------------------------------------ */
 
+/* "nqn=..."; what comes off the network may have the key without a value. */
+static const char *nqn_of(AvahiStringList *txt)
+{
+	AvahiStringList *pair = avahi_string_list_find(txt, "nqn");
+	const char *text = pair ? (const char *)avahi_string_list_get_text(pair) : "nqn";
+
+	return text[strlen("nqn")] == '=' ? text + strlen("nqn=") : "";
+}
+
 static void resolved(AvahiServiceResolver *r, AvahiIfIndex interface, AvahiProtocol protocol, AvahiResolverEvent event,
                      const char *name, const char *type, const char *domain, const char *host, const AvahiAddress *a,
                      uint16_t port, AvahiStringList *txt, AvahiLookupResultFlags flags, void *arg)
@@ -237,7 +246,6 @@ static void resolved(AvahiServiceResolver *r, AvahiIfIndex interface, AvahiProto
 	struct mdns_browse *b = arg;
 	char text[AVAHI_ADDRESS_STR_MAX], port_text[8];
 	struct text t = text_over(port_text, sizeof(port_text));
-	AvahiStringList *nqn = event == AVAHI_RESOLVER_FOUND ? avahi_string_list_find(txt, "nqn") : NULL;
 	struct net_addr addr;
 	struct err e = { 0 };
 
@@ -251,7 +259,7 @@ static void resolved(AvahiServiceResolver *r, AvahiIfIndex interface, AvahiProto
 		if (log_may(&b->user.mdns->complaints))
 			log_warning("mdns: '%s' has no address that can be used: %s", name, e.text);
 	} else {
-		b->found(b->arg, &addr, nqn ? (const char *)avahi_string_list_get_text(nqn) + strlen("nqn=") : "");
+		b->found(b->arg, &addr, nqn_of(txt));
 	}
 	avahi_service_resolver_free(r);
 }
