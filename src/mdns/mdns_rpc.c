@@ -147,7 +147,8 @@ static void found(void *arg, const struct net_addr *addr, const char *nqn)
 	f->addr = *addr;
 	t = text_over(f->name, sizeof(f->name));
 	text_add(&t, "%s%u", s->name, s->found_count++);
-	text_pad(f->nqn, sizeof(f->nqn) - 1, nqn, 0);
+	t = text_over(f->nqn, sizeof(f->nqn));
+	text_add_utf8(&t, nqn); /* off the network, and told in answers */
 	list_add_tail(&s->found, &f->link);
 	params = where(json_object_new_object(), addr);
 	json_add_text(params, "name", f->name);
