@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -106,21 +107,17 @@ def client_of(server, hash_id=1, *options, **more):
 
 def server_at(port, hash_id=1, *options, **more):
     server = Openssl("s_server", ["-accept", f"127.0.0.1:{port}", "-nocert"], hash_id, *options, **more)
-    deadline = time.monotonic() + WAIT_S
-    while port_is_free(port):
-        assert time.monotonic() < deadline and server.process.poll() is None, server.errors
-        time.sleep(0.05)
+    wait_until_it_listens(server.process, port)
     return server
 
 
-def port_is_free(port):
-    """Asked without connecting, which it would take for its one client."""
-    with socket.socket() as s:
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def wait_until_it_listens(process, port):
+    """Read, not tried: it would take a connection for its one client, and a port can be bound long before listen()."""
+    deadline = time.monotonic() + WAIT_S
+    while not any(f":{port:04X} " in line and line.split()[3] == "0A" for table in ("/proc/net/tcp", "/proc/net/tcp6")
+                  for line in Path(table).read_text().splitlines()):
+        assert time.monotonic() < deadline and process.poll() is None, f"no listener at port {port}"
+        time.sleep(0.05)
 
 
 def pattern(count):
@@ -283,9 +280,7 @@ def test_a_certificate_is_no_key(tmp_path):
     port = free_port()
     address = ["-accept", f"127.0.0.1:{port}"]
     with Openssl("s_server", [*address, "-cert", cert, "-key", key], identity="someone") as server:
-        while port_is_free(port):
-            assert server.process.poll() is None, server.errors
-            time.sleep(0.05)
+        wait_until_it_listens(server.process, port)
         with Peer("client", port) as peer:
             assert "certificate" in peer.line("refused")
 
@@ -346,9 +341,7 @@ def test_gnutls_server_shakes_hands_and_ends(tmp_path):
     with subprocess.Popen([gnutls("gnutls-serv"), *arguments], stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as server:
         try:
-            while port_is_free(port):
-                assert server.poll() is None
-                time.sleep(0.05)
+            wait_until_it_listens(server, port)
             with Peer("client", port, what="send 1000", identity="someone") as peer:
                 assert peer.line("secured") == "1 someone"
                 assert peer.ended()[0] == 0
