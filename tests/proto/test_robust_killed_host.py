@@ -58,6 +58,7 @@ def test_stopped_beyond_its_keep_alive(daemon, served):
     with Load(daemon, other, rate=5000) as load:
         host = start_host(served, "-k", "1000", pattern="randrw", io_bytes=131072, depth=64, qpairs=4, rate=2000)
         try:
+            wait_until(lambda: len(daemon.rpc("nvmf_subsystem_get_qpairs", nqn=served.nqn)) == 5, "all its queues", 60)
             load.more_ios(500)
             host.send_signal(signal.SIGSTOP)
             load.more_ios(100)
