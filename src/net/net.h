@@ -133,6 +133,9 @@ bool sock_peer_cred(const struct sock *s, uint32_t *ret_uid, uint32_t *ret_pid);
 int sock_fd(const struct sock *s);
 /* A sock over an inherited descriptor, detached. */
 struct sock *sock_from_fd(int fd, struct err *e);
+/* Two that are connected (NET_UNIX): ours, detached, and a descriptor of the other end to hand over: the caller's. NULL
+ * with a sentence: no descriptors are left; or, in the simulator, always. */
+struct sock *sock_pair(int *ret_fd, struct err *e);
 
 /* --- listeners ------------------------------------------------------------------------------------ */
 

@@ -2,16 +2,18 @@
 """A disk of a vhost-user server (bdev_virtio): attached, used, detached; its server dies, comes back, says nonsense."""
 import json
 import os
+import socket
 import struct
 import subprocess
+import time
 
 import pytest
 
 import vhost_user as vu
 from gantry import BUILD, Daemon, RpcError, cpus, wait_until
 from nvme_tcp import IO_DSM, IO_FLUSH, IO_WRITE_ZEROES, Host, must, rw, sqe
-from vhost_back import GARBAGE, HANG_UP, SILENT, BackEnd, disk
-from vhost_servers import servers
+from vhost_back import GARBAGE, HANG_UP, PROTOCOL, SILENT, BackEnd, disk
+from vhost_servers import Gantryd, servers
 
 MIB = 32
 
@@ -182,6 +184,89 @@ def test_another_size_after_the_restart(daemon, server):
     os.truncate(server.image, 2 * MIB << 20)
     server.start()
     wait_until(lambda: daemon.rpc("bdev_get_bdevs", name="v0")[0]["num_blocks"] == 2 * MIB << 11, "the new size", 30)
+
+
+def size_is(daemon, blocks):
+    return lambda: daemon.rpc("bdev_get_bdevs", name="v0")[0]["num_blocks"] == blocks
+
+
+def test_another_size_while_it_is_used(daemon, server):
+    """The server says so, and the disk's users hear of it: no connection is lost, no I/O fails."""
+    if not isinstance(server, Gantryd):
+        pytest.skip("nothing tells this server of a new size")
+    attach(daemon, server.path)
+    load = perf(daemon, "-w", "randrw", "-M", 50, "--verify", "-q", 16, "-o", "4k", "-d", 3000, seconds=60)
+    for mib in (2 * MIB, 3 * MIB, 4 * MIB):
+        os.truncate(server.image, mib << 20)
+        server.daemon.rpc("bdev_aio_rescan", name="image")
+        wait_until(size_is(daemon, mib << 11), "the new size", 30)
+    flawless(load)
+    assert facts(daemon)["reconnects"] == 0
+
+
+def news(back):
+    """The socket for the server's own messages."""
+    wait_until(lambda: vu.SET_BACKEND_REQ_FD in back.fds, "the socket for the server's own messages")
+    return socket.socket(fileno=back.fds[vu.SET_BACKEND_REQ_FD].pop())
+
+
+TALKATIVE = {vu.GET_PROTOCOL_FEATURES: PROTOCOL | vu.bits(vu.P_BACKEND_REQ)}
+
+
+def test_a_server_that_says_what_is_new(daemon, tmp_path):
+    """It is answered where it asks for that; what we do not know is refused; of many changes the last one is seen."""
+    with BackEnd(tmp_path / "sock", dict(TALKATIVE)) as back:
+        attach(daemon, tmp_path / "sock")
+        with news(back) as said:
+            back.answers[vu.GET_CONFIG] = disk(capacity=32768)
+            for request, refused in ((vu.BACKEND_CONFIG_CHANGE, 0), (vu.BACKEND_VRING_CALL, 1)):
+                payload = struct.pack("<II", 0, 0) if refused else b""
+                vu.transmit(said, request, payload, flags=vu.VERSION | vu.NEED_REPLY)
+                answer = vu.receive(said, 20)
+                assert (answer.request, answer.payload) == (request, struct.pack("<Q", refused))
+            wait_until(size_is(daemon, 32768), "the new size")
+            for _ in range(1000):
+                vu.transmit(said, vu.BACKEND_CONFIG_CHANGE, b"", flags=vu.VERSION)
+            back.answers[vu.GET_CONFIG] = disk(capacity=65536)
+            vu.transmit(said, vu.BACKEND_CONFIG_CHANGE, b"", flags=vu.VERSION)
+            wait_until(size_is(daemon, 65536), "the newest size")
+            assert back.connections == 1
+        assert daemon.rpc("bdev_virtio_detach_controller", name="v0") is True
+
+
+@pytest.mark.parametrize("bytes_said", [b"", b"\xff" * 12, struct.pack("<III", 2, 1, 1 << 20)],
+                         ids=["nothing", "garbage", "too long"])
+def test_a_server_that_says_nonsense_by_itself(daemon, tmp_path, bytes_said):
+    """It is not heard any more, its socket is closed, and its disk is still there."""
+    with BackEnd(tmp_path / "sock", dict(TALKATIVE)) as back:
+        attach(daemon, tmp_path / "sock")
+        with news(back) as said:
+            said.settimeout(20)
+            if bytes_said:
+                said.sendall(bytes_said)
+            else:
+                said.shutdown(socket.SHUT_WR)
+            assert said.recv(100) == b""
+        assert facts(daemon)["state"] == "up" and back.connections == 1
+        assert daemon.rpc("bdev_virtio_detach_controller", name="v0") is True
+
+
+def test_a_server_that_does_not_say_what_has_changed(daemon, tmp_path):
+    """It is asked once, whatever it says meanwhile, and is lost: after ten seconds its connection is made anew."""
+    with BackEnd(tmp_path / "sock", dict(TALKATIVE)) as back:
+        attach(daemon, tmp_path / "sock")
+        back.answers[vu.GET_CONFIG] = SILENT
+        with news(back) as said:
+            before = back.heard.count(vu.GET_CONFIG)
+            vu.transmit(said, vu.BACKEND_CONFIG_CHANGE, b"", flags=vu.VERSION)
+            wait_until(lambda: back.heard.count(vu.GET_CONFIG) == before + 1, "the question")
+            for _ in range(100):
+                vu.transmit(said, vu.BACKEND_CONFIG_CHANGE, b"", flags=vu.VERSION)
+            time.sleep(0.2)
+            assert back.heard.count(vu.GET_CONFIG) == before + 1
+            wait_until(lambda: facts(daemon)["state"] != "up", "the loss to be seen", 30)
+        back.answers[vu.GET_CONFIG] = disk(capacity=32768)
+        wait_until(size_is(daemon, 32768), "the next connection", 60)
 
 
 def test_saved_and_loaded(daemon, server, tmp_path):

@@ -2,8 +2,9 @@
 /* talk.c: the conversation that makes a connection to a vhost-user server usable.
  *
  * A table of messages: what is said, when, and what is made of the answer. Each is sent when the one before it has been
- * answered, or acknowledged where the server acknowledges; so that whatever fails is named. Afterwards nothing is said
- * any more: what comes then, or that the socket ends, loses the connection.
+ * answered, or acknowledged where the server acknowledges; so that whatever fails is named. Afterwards a disk's
+ * configuration is asked for whenever the server says that it has changed, and nothing else is said: what else comes
+ * then, or that the socket ends, loses the connection.
  */
 #include <errno.h>
 
@@ -39,6 +40,7 @@ static void say_err(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_msg
 static void say_enable(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_msg *m);
 static void say_ready(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_msg *m);
 static void say_running(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_msg *m);
+static void say_news(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_msg *m);
 static int got_features(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e);
 static int got_protocol(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e);
 static int got_queues(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e);
@@ -46,6 +48,7 @@ static int got_config(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e
 static int acknowledges(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e);
 static int place(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e);
 static int nothing(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e);
+static int got_news(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e);
 
 static const struct step steps[] = {
 	/* request                  needs                     unless                    each   say           heard */
@@ -57,6 +60,7 @@ static const struct step steps[] = {
 	{ VU_GET_QUEUE_NUM,         VU_P_MQ,                  VU_P_NONE,                false, NULL,         got_queues },
 	{ VU_SET_FEATURES,          VU_P_NONE,                VU_P_NONE,                false, say_features, NULL },
 	{ VU_SET_STATUS,            VU_P_STATUS,              VU_P_NONE,                false, say_ready,    NULL },
+	{ VU_SET_BACKEND_REQ_FD,    VU_P_BACKEND_REQ,         VU_P_NONE,                false, say_news,     NULL },
 	{ VU_GET_CONFIG,            VU_P_CONFIG,              VU_P_NONE,                false, say_config,   got_config },
 	{ 0,                        VU_P_NONE,                VU_P_NONE,                false, NULL,         place },
 	{ VU_ADD_MEM_REG,           VU_P_CONFIGURE_MEM_SLOTS, VU_P_NONE,                false, say_slot,     NULL },
@@ -72,6 +76,7 @@ static const struct step steps[] = {
 	/* It answers what came before first. */
 	{ VU_GET_FEATURES,          VU_P_NONE,                VU_P_REPLY_ACK,           false, NULL,         nothing },
 };
+static const struct step look = { VU_GET_CONFIG, VU_P_NONE, VU_P_NONE, false, say_config, got_news };
 
 static void ready(void *arg, uint32_t events);
 static void too_late(struct timer *t);
@@ -90,7 +95,7 @@ void vio_talk(struct vio_ctrlr *c)
 
 	c->state = VIO_TALKING;
 	c->step = c->round = c->out_len = c->out_at = 0;
-	c->awaiting = c->acks = false;
+	c->awaiting = c->acks = c->looks = false;
 	c->protocol = c->features = 0;
 	c->queues_offered = 1;
 	vu_rx_init(&c->rx, VU_REPLY);
@@ -106,6 +111,7 @@ void vio_talk(struct vio_ctrlr *c)
 void vio_talk_end(struct vio_ctrlr *c)
 {
 	timer_stop(&c->timer);
+	vio_news_close(c);
 	if (!c->sock)
 		return;
 	for (uint32_t i = 0; i < c->rx.fd_count; i++)
@@ -115,9 +121,16 @@ void vio_talk_end(struct vio_ctrlr *c)
 	c->sock = NULL;
 }
 
+static const struct step *at_hand(const struct vio_ctrlr *c)
+{
+	return c->step < ARRAY_SIZE(steps) ? &steps[c->step] : c->looks ? &look : NULL;
+}
+
 static const char *where(const struct vio_ctrlr *c)
 {
-	return c->step < ARRAY_SIZE(steps) ? vu_name(VU_REQUEST, steps[c->step].request) : "rest";
+	const struct step *s = at_hand(c);
+
+	return s ? vu_name(VU_REQUEST, s->request) : "rest";
 }
 
 static void too_late(struct timer *t)
@@ -183,11 +196,21 @@ static void say(struct vio_ctrlr *c, const struct step *s, struct vu_msg *m)
 	}
 }
 
+/* False: it has not gone out wholly, or the connection was lost. */
+static bool say_it(struct vio_ctrlr *c, const struct step *s)
+{
+	struct vu_msg m;
+
+	say(c, s, &m);
+	c->out_len = vu_encode(&m, c->out);
+	c->out_at = 0;
+	return (!m.fd_count || send_fds(c, &m)) && send_out(c);
+}
+
 /* Until something has to be waited for. */
 static void go_on(struct vio_ctrlr *c)
 {
 	const struct step *s;
-	struct vu_msg m;
 	struct err e = { 0 };
 
 	do {
@@ -201,12 +224,7 @@ static void go_on(struct vio_ctrlr *c)
 			}
 			continue;
 		}
-		say(c, s, &m);
-		c->out_len = vu_encode(&m, c->out);
-		c->out_at = 0;
-		if (m.fd_count && !send_fds(c, &m))
-			return;
-		if (!send_out(c) || c->awaiting)
+		if (!say_it(c, s) || c->awaiting)
 			return;
 	} while (next_step(c));
 	all_said(c);
@@ -216,6 +234,15 @@ static void all_said(struct vio_ctrlr *c)
 {
 	timer_stop(&c->timer);
 	vio_is_up(c);
+}
+
+void vio_talk_look(struct vio_ctrlr *c)
+{
+	assert(c->state == VIO_UP && !c->looks);
+	c->looks = true;
+	c->is_news = false;
+	timer_start(&c->timer, VIO_TALK_NS, too_late);
+	say_it(c, &look);
 }
 
 static void step_done(struct vio_ctrlr *c)
@@ -315,7 +342,7 @@ static void receive(struct vio_ctrlr *c)
 
 static int heard(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e)
 {
-	const struct step *s = c->step < ARRAY_SIZE(steps) ? &steps[c->step] : NULL;
+	const struct step *s = at_hand(c);
 	struct vu_row row;
 
 	if (!s || !c->awaiting || m->request != s->request)
@@ -329,7 +356,8 @@ static int heard(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e)
 	c->awaiting = false;
 	if (row.reply != VU_PAYLOAD_NONE && s->heard && s->heard(c, m, e) != 0)
 		return e->code;
-	step_done(c);
+	if (s != &look)
+		step_done(c);
 	return 0;
 }
 
@@ -355,6 +383,9 @@ static int got_features(struct vio_ctrlr *c, const struct vu_msg *m, struct err 
 static int got_protocol(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e)
 {
 	c->protocol = m->u64 & PROTOCOL;
+	/* A SCSI host says what is new through its event queue. */
+	if (c->opts.kind == VIO_BLK && (m->u64 & VU_P_BIT(BACKEND_REQ)) && vio_news_open(c))
+		c->protocol |= VU_P_BIT(BACKEND_REQ);
 	if (!(c->protocol & VU_P_BIT(CONFIG)))
 		return err_set(e, -ENOTSUP, "the server lacks the protocol feature CONFIG: its device's size cannot be asked "
 		               "for");
@@ -391,6 +422,16 @@ static int nothing(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e)
 	return 0;
 }
 
+static int got_news(struct vio_ctrlr *c, const struct vu_msg *m, struct err *e)
+{
+	c->looks = false;
+	timer_stop(&c->timer);
+	if (got_config(c, m, e) != 0 || vio_blk_up(c, e) != 0)
+		return e->code;
+	vio_news_up(c);
+	return 0;
+}
+
 /* --- the words --------------------------------------------------------------------------------------------------- */
 
 static void say_features(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_msg *m)
@@ -406,6 +447,11 @@ static void say_protocol(struct vio_ctrlr *c, const struct vio_lane *l, struct v
 static void say_ready(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_msg *m)
 {
 	m->u64 = DRIVER_READY;
+}
+
+static void say_news(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_msg *m)
+{
+	m->fds[m->fd_count++] = c->news_fd;
 }
 
 static void say_running(struct vio_ctrlr *c, const struct vio_lane *l, struct vu_msg *m)

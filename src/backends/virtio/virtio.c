@@ -79,7 +79,7 @@ void vio_attach(struct vio *v, const struct vio_opts *o, vio_attached_fn *done, 
 	}
 	c = base_zalloc(sizeof(*c));
 	c->vio = v;
-	c->share_fd = -1;
+	c->share_fd = c->news_fd = -1;
 	c->opts = *o;
 	snprintf(c->name, sizeof(c->name), "%s", o->name);
 	snprintf(c->path, sizeof(c->path), "%s", o->path);
@@ -193,6 +193,7 @@ void vio_is_up(struct vio_ctrlr *c)
 		vio_scsi_up(c);
 	} else {
 		vio_answer(c, NULL);
+		vio_news_up(c);
 	}
 }
 

@@ -3,6 +3,7 @@
  *
  * virtio.c    controllers by name; how they come and go; losing a connection and making it again
  * talk.c      the conversation that makes a connection usable, as a table of messages
+ * news.c      what the server says by itself: the configuration has changed
  * lane.c      a queue on its core: requests in, answers out, sleeping
  * blk.c       disks of virtio-blk: bdev I/O to requests
  * scsi.c      the same of virtio-scsi
@@ -180,7 +181,11 @@ struct vio_ctrlr {
 	uint8_t out[VU_BYTES_MAX];
 	uint32_t out_len, out_at;
 	uint32_t step, round;            /* which message; of which queue */
-	bool awaiting, acks;
+	bool awaiting, acks, looks;      /* looks: the configuration was asked for once more */
+	struct sock *news;               /* the server's own messages; NULL: it can say none */
+	int news_fd;                     /* the end that it is given; -1: it has it, or there is none */
+	struct vu_rx news_rx;
+	bool is_news;                    /* the configuration has changed, and was not asked for since */
 	uint64_t features, protocol;
 	uint32_t queues_offered;
 	uint8_t config[VU_CONFIG_MAX];
@@ -217,6 +222,13 @@ struct vio {
 /* talk.c: connect and talk until it is up (vio_is_up) or fails (vio_lost). */
 void vio_talk(struct vio_ctrlr *c);
 void vio_talk_end(struct vio_ctrlr *c);
+/* Up, and the configuration is to be looked at again. */
+void vio_talk_look(struct vio_ctrlr *c);
+/* news.c */
+bool vio_news_open(struct vio_ctrlr *c);
+void vio_news_close(struct vio_ctrlr *c);
+/* All was said: what was heard meanwhile. */
+void vio_news_up(struct vio_ctrlr *c);
 /* virtio.c */
 void vio_is_up(struct vio_ctrlr *c);
 void vio_lost(struct vio_ctrlr *c, const struct err *why);

@@ -124,6 +124,25 @@ struct sock *sock_from_fd(int fd, struct err *e)
 	return sock_make(fd, &peer);
 }
 
+struct sock *sock_pair(int *ret_fd, struct err *e)
+{
+	struct sock *s;
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)) {
+		err_set(e, -errno, "no pair of sockets can be made: %s", strerror(errno));
+		return NULL;
+	}
+	s = sock_from_fd(fds[0], e);
+	if (!s) {
+		close(fds[0]);
+		close(fds[1]);
+		return NULL;
+	}
+	*ret_fd = fds[1];
+	return s;
+}
+
 /* None of these can fail in a way that matters to a connection: a value out of range is cut by the system. */
 void sock_set_opts(struct sock *s, const struct sock_opts *opts)
 {

@@ -74,6 +74,13 @@ struct sock *sock_from_fd(int fd, struct err *e)
 	return NULL;
 }
 
+struct sock *sock_pair(int *ret_fd, struct err *e)
+{
+	*ret_fd = -1;
+	err_set(e, -ENOTSUP, "the simulated network has no descriptors to hand over");
+	return NULL;
+}
+
 void sock_set_opts(struct sock *s, const struct sock_opts *opts)
 {
 	s->ack_timeout_ms = sock_out(s)->ack_timeout_ms = opts->ack_timeout_ms;
