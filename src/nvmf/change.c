@@ -247,10 +247,12 @@ enum seq_result nvmf_step_tell(struct seq *s)
 static bool unwelcome(struct nvmf_roster_wait *rw, struct nvmf_ctrlr *c)
 {
 	struct nvmf_subsystem *s = c->target->config->subs[c->sub_id];
+	const struct nvmf_static *st;
 
 	if (!s || s->roster != c->roster)
 		return true;
-	return !nvmf_subsystem_allows_host(s, c->who.name) ||
+	st = nvmf_subsystem_static(s, c->cntlid);
+	return !nvmf_subsystem_allows_host(s, c->who.name) || (st && st->host[0] && strcmp(st->host, c->who.name)) ||
 	       (s->id != NVMF_DISCOVERY_ID && !nvmf_subsystem_listens(s, c->transport, &c->listen_addr));
 }
 

@@ -44,6 +44,9 @@ struct nvmf_work {
 	bool allow, secure, concat;
 	uint8_t ana;
 	uint32_t group, transition_s;     /* ANA */
+	uint16_t cntlid;                  /* of a static controller ... */
+	enum nvmf_saved_feature feature;  /* ... and what a host has saved of it: `value`, `allow` */
+	uint32_t value;
 	uint64_t since;                   /* the change that began a transition */
 	uint32_t nsid;
 	struct nvmf_ns *which;            /* a namespace that reported something about itself; counted */

@@ -192,6 +192,7 @@ static int fill_subsystem(struct nvmf_subsystem *s, const struct nvmf_work *w)
 	s->allow_any_host = o->allow_any_host;
 	s->ana_reporting = o->ana_reporting;
 	s->nssr = o->enable_nssr;
+	s->is_static = o->is_static;
 	s->min_cntlid = o->min_cntlid ? o->min_cntlid : 1;
 	s->max_cntlid = o->max_cntlid ? o->max_cntlid : NVME_CNTLID_MAX;
 	s->wzsl = (uint8_t)min_u32(o->wzsl ? o->wzsl : UINT8_MAX, NVMF_NODATA_SHIFT - 12);
@@ -225,6 +226,11 @@ static int build_add_subsystem(struct nvmf_work *w, struct err *e)
 	if (min > max || max > NVME_CNTLID_MAX)
 		return err_set(e, ERR_BAD_PARAM, "min_cntlid, max_cntlid: %u to %u is not a range within 1 to %u", min, max,
 		               NVME_CNTLID_MAX);
+	if (o->is_static && o->discovery)
+		return err_set(e, ERR_BAD_PARAM, "controller_model: controllers of a discovery service are dynamic");
+	if (o->is_static && (!o->max_cntlid || max - min >= (int)NVMF_STATICS_MAX))
+		return err_set(e, ERR_BAD_PARAM, "max_cntlid: min_cntlid to max_cntlid are the static controllers that there "
+		               "are, at most %u; give both", NVMF_STATICS_MAX);
 	if (o->max_namespaces > NVMF_NSID_LIMIT)
 		return err_set(e, ERR_BAD_PARAM, "max_namespaces: %u is more than %u", o->max_namespaces, NVMF_NSID_LIMIT);
 	s = nvmf_config_add_subsystem(w->next, o->discovery);
@@ -470,10 +476,10 @@ void nvmf_protect_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, bool
 	nvmf_work_start(w);
 }
 
-void nvmf_on_ns_protected(struct nvmf_target *t, void (*fn)(void *arg), void *arg)
+void nvmf_on_host_change(struct nvmf_target *t, void (*fn)(void *arg), void *arg)
 {
-	t->ns_protected = fn;
-	t->ns_protected_arg = arg;
+	t->host_changed = fn;
+	t->host_changed_arg = arg;
 }
 
 /* --- what devices report: changes that nobody asked for ------------------------------------------ */

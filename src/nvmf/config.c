@@ -375,6 +375,7 @@ static struct nvmf_subsystem *subsystem_copy(const struct nvmf_subsystem *s)
 	c->hosts = copy_of(s->hosts, s->host_count * sizeof(*s->hosts));
 	for (uint32_t i = 0; i < c->host_count; i++)
 		nvmf_host_ref_keys(&c->hosts[i]);
+	c->statics = copy_of(s->statics, s->static_count * sizeof(*s->statics));
 	c->listeners = copy_of(s->listeners, s->listener_count * sizeof(*s->listeners));
 	for (uint32_t i = 0; i < c->listener_count; i++)
 		c->listeners[i].ana = copy_of(s->listeners[i].ana, (s->ns_max + 1) * sizeof(struct nvmf_ana));
@@ -406,6 +407,7 @@ static void subsystem_unref(struct nvmf_target *t, struct nvmf_subsystem *s)
 	free(s->ns_changed);
 	free(s->ns_group);
 	free(s->ns_hosts);
+	free(s->statics);
 	free(s->hosts);
 	free(s->listeners);
 	free(s);

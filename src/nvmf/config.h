@@ -22,6 +22,7 @@
 #define NVMF_NSID_LIMIT 65536u        /* largest max_namespaces */
 #define NVMF_HOSTS_MAX 1024u          /* of one subsystem */
 #define NVMF_REFERRALS_MAX 1024u
+#define NVMF_STATICS_MAX 1024u         /* static controllers of one subsystem */
 #define NVMF_DISCOVERY_ID 0u          /* the discovery subsystem exists by itself, always in the first place */
 #define NVMF_SERIAL_SIZE 20
 #define NVMF_MODEL_SIZE 40
@@ -74,6 +75,13 @@ struct nvmf_host {
 	uint64_t serial;                       /* no other entry ever had it, of the same host neither */
 };
 
+/* A controller of the static model, of which something was said: whose it is, and what its hosts have saved. */
+struct nvmf_static {
+	uint16_t cntlid;
+	char host[NVMF_NQN_MAX + 1];           /* nobody else may have it; "": whoever comes */
+	struct nvmf_saved saved;
+};
+
 /* Another discovery service that hosts are told of. */
 struct nvmf_referral {
 	char subnqn[NVMF_NQN_MAX + 1];
@@ -97,6 +105,9 @@ struct nvmf_subsystem {
 	char admin_label[NVMF_ADMIN_LABEL_MAX + 1]; /* "": none */
 	bool discovery, allow_any_host, ana_reporting, nssr;
 	uint16_t min_cntlid, max_cntlid;
+	bool is_static;                        /* those controllers are there whether or not hosts have them */
+	struct nvmf_static *statics;           /* those of which something was said */
+	uint32_t static_count;
 	uint8_t wzsl;                          /* of a Write Zeroes: 2^wzsl x 4 KiB */
 	uint32_t dmrsl;                        /* blocks that a range deallocates at most; 0: all */
 	uint32_t ns_max;                       /* nsids are 1 to this */
@@ -182,6 +193,10 @@ static inline bool nvmf_subsystem_shows(const struct nvmf_subsystem *s, uint32_t
 {
 	return !s->ns_hosts[nsid - 1] || nvmf_ns_hosts_at(s->ns_hosts[nsid - 1], host_nqn) >= 0;
 }
+
+/* A static controller: NULL: nothing was said of it; and one to say something of. */
+const struct nvmf_static *nvmf_subsystem_static(const struct nvmf_subsystem *s, uint16_t cntlid);
+struct nvmf_static *nvmf_subsystem_edit_static(struct nvmf_subsystem *s, uint16_t cntlid);
 
 /* --- namespaces (ns.c) --- */
 /* Control. The device is opened and claimed; errors with a sentence. One reference. */

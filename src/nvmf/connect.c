@@ -168,17 +168,38 @@ static uint16_t check_duplicates(struct connect *c, struct nvmf_subsystem *s)
 	return NVME_SC_SUCCESS;
 }
 
+/* Of the dynamic model there is nothing to choose: *ret_cntlid 0. */
+static uint16_t choose_ctrlr(struct connect *c, const struct nvmf_subsystem *s, uint16_t *ret_cntlid)
+{
+	struct nvmf_static_wish w = {
+		.wanted = le16_get(c->data.cntlid), .host_nqn = c->data.hostnqn, .host_id = c->data.hostid
+	};
+	uint16_t status;
+
+	if (!s->is_static)
+		return w.wanted == NVME_CNTLID_DYNAMIC ? NVME_SC_SUCCESS : BAD_DATA(c, cntlid);
+	status = nvmf_static_choose(s, &w);
+	if (w.bad_field)
+		status = BAD_DATA(c, cntlid);
+	if (status && log_may(&c->qp->target->complaints))
+		log_warning("host %s is refused a static controller of %s (%u to %u; it asked for %04Xh): status %03Xh",
+		            c->data.hostnqn, s->nqn, s->min_cntlid, s->max_cntlid, w.wanted, status & NVME_SC_CODE);
+	*ret_cntlid = w.cntlid;
+	return status;
+}
+
 static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 {
 	enum nvmf_dup_hosts policy = s->discovery ? NVMF_DUP_ALLOW : c->qp->target->dup_hosts;
 	struct nvmf_ctrlr *ctrlr;
 	uint32_t kato_ms = nvmf_kato_of(&c->qp->transport->opts, le32_get(c->req->cmd.connect.kato));
+	uint16_t cntlid = 0, status = choose_ctrlr(c, s, &cntlid);
 
-	if (le16_get(c->data.cntlid) != NVME_CNTLID_DYNAMIC)
-		return BAD_DATA(c, cntlid);
+	if (status)
+		return status;
 	if ((policy == NVMF_DUP_REFUSE || policy == NVMF_DUP_PER_LISTENER) && check_duplicates(c, s))
 		return NVME_SC_CONNECT_CTRL_BUSY;
-	ctrlr = c->qp->target->stopping ? NULL : nvmf_ctrlr_make(s, c->qp, &c->local);
+	ctrlr = c->qp->target->stopping ? NULL : nvmf_ctrlr_make(s, c->qp, &c->local, cntlid);
 	if (!ctrlr)
 		return NVME_SC_CONNECT_CTRL_BUSY;
 	memcpy(ctrlr->who.name, c->data.hostnqn, sizeof(ctrlr->who.name) - 1);
@@ -196,8 +217,10 @@ static uint16_t found_ctrlr(struct connect *c, struct nvmf_subsystem *s)
 	ctrlr->nssr = s->nssr;
 	/* A discovery controller without keep-alive is not persistent: it gets no events, and goes when it falls
 	 * silent. */
-	ctrlr->aer_config = s->discovery ? (kato_ms ? NVME_OAES_DISCOVERY : 0)
+	ctrlr->aer_default = s->discovery ? (kato_ms ? NVME_OAES_DISCOVERY : 0)
 	                                  : NVME_OAES_NS | (s->ana_reporting ? NVME_OAES_ANA : 0);
+	if (nvmf_subsystem_static(s, ctrlr->cntlid))
+		ctrlr->saved = nvmf_subsystem_static(s, ctrlr->cntlid)->saved;
 	if (s->discovery && !kato_ms)
 		ctrlr->kato_ms = NVMF_DISCOVERY_KATO_MS;
 	ctrlr->kato_connect_ms = ctrlr->kato_ms;

@@ -16,18 +16,18 @@ static void reset_begin(struct nvmf_ctrlr *c, bool shutdown);
 static void kato_start(struct nvmf_ctrlr *c);
 static void kato_due(struct timer *tm);
 static void see_ns(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
+static void start_values(struct nvmf_ctrlr *c);
 
 void nvmf_ctrlr_begin(struct nvmf_ctrlr *c, struct nvmf_qpair *admin_qp)
 {
 	const struct nvmf_config *config = admin_qp->nc->config;
 
 	c->admin_qp = admin_qp;
-	c->aer_default = c->aer_config;
 	c->change_seen = config ? config->change : 0;
 	c->genctr_seen = config ? config->genctr : 0;
 	if (!c->discovery && nvmf_qpair_sub(admin_qp))
 		see_ns(c, nvmf_qpair_sub(admin_qp));
-	c->temp_over = NVMF_TEMPERATURE_WARNING;
+	start_values(c);
 	c->timestamp_from_ns = core_clock_ns();
 	kato_start(c);
 }
@@ -50,17 +50,32 @@ void nvmf_ctrlr_move(struct nvmf_ctrlr *c, bool leaving)
 	nvmf_discovery_log_move(c, leaving);
 }
 
+static uint32_t start_value(const struct nvmf_ctrlr *c, enum nvmf_saved_feature feature, uint32_t normally)
+{
+	return c->saved.set & 1u << feature ? c->saved.value[feature] : normally;
+}
+
+/* What was saved of a static controller counts after each reset, and for each host that comes. */
+static void start_values(struct nvmf_ctrlr *c)
+{
+	c->aer_config = start_value(c, NVMF_SAVED_EVENTS, c->aer_default);
+	c->arbitration = start_value(c, NVMF_SAVED_ARBITRATION, 0);
+	c->write_atomic = start_value(c, NVMF_SAVED_WRITE_ATOMIC, 0);
+	c->temp_over = (uint16_t)start_value(c, NVMF_SAVED_TEMP_OVER, NVMF_TEMPERATURE_WARNING);
+	c->temp_under = (uint16_t)start_value(c, NVMF_SAVED_TEMP_UNDER, 0);
+}
+
 /* What a reset takes back; the keep-alive timeout is the connection's and stays. */
 static void defaults(struct nvmf_ctrlr *c)
 {
-	c->aer_config = c->aer_default;
+	start_values(c);
 	c->aer_masked = c->aer_pending = 0;
 	c->changed_ns_count = 0;
 	c->changed_ns_all = false;
 	nvmf_resv_reset(c);
 	atomic_store(&c->copy_formats, 0);
 	nvmf_ccr_reset(c);
-	c->arbitration = c->power = c->error_recovery = c->write_atomic = 0;
+	c->power = c->error_recovery = 0;
 	c->tler_count = 0;
 	c->timestamp_ms = 0;
 	c->timestamp_from_ns = core_clock_ns();
@@ -70,8 +85,6 @@ static void defaults(struct nvmf_ctrlr *c)
 	atomic_store(&c->behavior.lbafee, 0);
 	atomic_store(&c->behavior.hdisns, 0);
 	atomic_store(&c->write_through, false);
-	c->temp_over = NVMF_TEMPERATURE_WARNING;
-	c->temp_under = 0;
 	atomic_store(&c->io_queues, c->io_queues_max);
 }
 

@@ -71,6 +71,7 @@ static void fill_entry(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, uin
 	e->subtype = NVMF_SUBTYPE_NVME;
 	e->treq = secure_channel(l->secure, l->concat) | NVMF_TREQ_DISABLE_SQFLOW;
 	e->portid = le16_of((uint16_t)at);
+	e->cntlid = le16_of(s->is_static ? NVME_CNTLID_STATIC_ANY : NVME_CNTLID_DYNAMIC);
 	e->asqsz = le16_of((uint16_t)l->transport->opts.max_aq_depth);
 }
 

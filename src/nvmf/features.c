@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* features.c: Set Features and Get Features. A feature is a row: who has it, whom it is about, what it defaults to, how
- * it is read and set. Nothing is saved: what a reset takes back is what a host has to say anew. */
+ * it is read and set. What a reset takes back a host has to say anew, but for what it saves of a static controller
+ * (static.c). */
 #include "nvmf/target.h"
 
 struct feature {
@@ -17,10 +18,14 @@ struct feature {
 	void (*get_data)(struct nvmf_req *req, void *data);
 	bool data_is_fixed;                                    /* its default is what it is */
 	bool discovery, io;                                    /* which controllers have it */
+	bool saves;                                            /* of a static controller, as ... */
+	enum nvmf_saved_feature saved_as;
 	bool per_ns;
 	uint32_t effects;                                      /* NVME_FID_*, NVME_SCOPE_* */
 };
 static const struct feature features[256];
+
+static bool is_under(const struct nvmf_req *req);
 
 static const struct feature *feature_at(const struct nvmf_ctrlr *c, uint8_t fid)
 {
@@ -45,6 +50,12 @@ static const struct feature *feature_of(struct nvmf_req *req)
 	return NULL;
 }
 
+/* Temperatures are two. */
+static enum nvmf_saved_feature saved_as(const struct nvmf_req *req, const struct feature *f)
+{
+	return f == &features[NVME_FEAT_TEMP_THRESH] && is_under(req) ? NVMF_SAVED_TEMP_UNDER : f->saved_as;
+}
+
 void nvmf_features_list(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s, le32 ret_effects[static 256])
 {
 	for (uint32_t fid = 0; fid < 256; fid++) {
@@ -58,6 +69,11 @@ void nvmf_features_list(const struct nvmf_ctrlr *c, const struct nvmf_subsystem 
 
 /* --- set ---------------------------------------------------------------------------------------------- */
 
+static bool is_saveable(const struct nvmf_req *req, const struct feature *f)
+{
+	return f->saves && nvmf_static_saves(req->qpair->ctrlr);
+}
+
 bool nvmf_set_features_parse(struct nvmf_req *req)
 {
 	const struct feature *f = feature_of(req);
@@ -65,7 +81,7 @@ bool nvmf_set_features_parse(struct nvmf_req *req)
 
 	if (!f)
 		return false;
-	if (req->cmd.features.sv & 0x80) {
+	if (req->cmd.features.sv & 0x80 && !is_saveable(req, f)) {
 		nvmf_error_at(req, offsetof(struct nvme_sqe, features.sv), 7);
 		return nvmf_req_refuse(req, NVME_SC_FEATURE_NOT_SAVEABLE | NVME_SC_DNR);
 	}
@@ -92,7 +108,10 @@ void nvmf_set_features_run(struct nvmf_req *req)
 	status = f->set(req, le32_get(req->cmd.features.cdw11));
 	if ((status & NVME_SC_CODE) == NVME_SC_INVALID_FIELD)
 		nvmf_error_at(req, offsetof(struct nvme_sqe, features.cdw11), 0);
-	nvmf_req_complete(req, status);
+	if (!status && req->cmd.features.sv & 0x80)
+		nvmf_static_save(req, saved_as(req, f), f->get(req));
+	else
+		nvmf_req_complete(req, status);
 }
 
 /* --- get ---------------------------------------------------------------------------------------------- */
@@ -116,11 +135,15 @@ bool nvmf_get_features_parse(struct nvmf_req *req)
 	return nvmf_req_moves(req, NVMF_DATA_TO_HOST, sel == NVME_FEAT_SEL_SUPPORTED ? 0 : f->data_len);
 }
 
-/* What is not saveable has as its saved value the default. */
+/* What was not saved has as its saved value the default. */
 static uint16_t value_of(struct nvmf_req *req, const struct feature *f, uint8_t sel, uint32_t *ret)
 {
-	if (sel == NVME_FEAT_SEL_SUPPORTED)
-		*ret = (f->set || f->set_later ? 4u : 0) | (f->per_ns ? 2u : 0); /* changeable; per namespace; not saveable */
+	const struct nvmf_saved *saved = &req->qpair->ctrlr->saved;
+
+	if (sel == NVME_FEAT_SEL_SUPPORTED) /* changeable; per namespace; saveable */
+		*ret = (f->set || f->set_later ? 4u : 0) | (f->per_ns ? 2u : 0) | is_saveable(req, f);
+	else if (sel == NVME_FEAT_SEL_SAVED && f->saves && saved->set & 1u << saved_as(req, f))
+		*ret = saved->value[saved_as(req, f)];
 	else if (sel != NVME_FEAT_SEL_CURRENT)
 		*ret = f->get_default ? f->get_default(req) : f->fallback;
 	else if (f->get_of_ns)
@@ -421,19 +444,22 @@ static uint16_t set_host_id(struct nvmf_req *req, uint32_t value)
 #define CTRL NVME_SCOPE_CTRL
 #define NS NVME_SCOPE_NS
 static const struct feature features[256] = {
-	[NVME_FEAT_ARBITRATION]   = { .get = get_arbitration, .set = set_arbitration, .io = true, .effects = CTRL },
+	[NVME_FEAT_ARBITRATION]   = { .get = get_arbitration, .set = set_arbitration, .io = true, .saves = true,
+	                              .saved_as = NVMF_SAVED_ARBITRATION, .effects = CTRL },
 	[NVME_FEAT_POWER_MGMT]    = { .get = get_power, .set = set_power, .io = true, .effects = CTRL },
 	[NVME_FEAT_TEMP_THRESH]   = { .check = check_temperature, .get = get_temperature, .set = set_temperature,
-	                              .get_default = default_temperature, .io = true, .effects = CTRL },
+	                              .get_default = default_temperature, .io = true, .saves = true,
+	                              .saved_as = NVMF_SAVED_TEMP_OVER, .effects = CTRL },
 	[NVME_FEAT_ERR_RECOVERY]  = { .check = check_ns, .get = get_error_recovery, .set = set_error_recovery, .io = true,
 	                              .per_ns = true, .effects = NS },
 	[NVME_FEAT_VOLATILE_WC]   = { .check = check_write_cache, .get = get_write_cache,
 	                              .set_later = nvmf_write_cache_set, .io = true, .fallback = 1, .effects = CTRL },
 	[NVME_FEAT_NUM_QUEUES]    = { .get = get_queues, .set = set_queues, .get_default = default_queues, .io = true,
 	                              .effects = CTRL },
-	[NVME_FEAT_WRITE_ATOMIC]  = { .get = get_atomic, .set = set_atomic, .io = true, .effects = CTRL },
+	[NVME_FEAT_WRITE_ATOMIC]  = { .get = get_atomic, .set = set_atomic, .io = true, .saves = true,
+	                              .saved_as = NVMF_SAVED_WRITE_ATOMIC, .effects = CTRL },
 	[NVME_FEAT_ASYNC_EVENT]   = { .get = get_events, .set = set_events, .get_default = default_events, .io = true,
-	                              .discovery = true, .effects = CTRL },
+	                              .discovery = true, .saves = true, .saved_as = NVMF_SAVED_EVENTS, .effects = CTRL },
 	[NVME_FEAT_TIMESTAMP]     = { .get = get_nothing, .set = set_timestamp, .io = true, .data_len = 8,
 	                              .get_data = get_timestamp, .effects = CTRL },
 	[NVME_FEAT_KATO]          = { .get = get_kato, .set = set_kato, .get_default = default_kato, .io = true,

@@ -141,6 +141,7 @@ static uint16_t identify_ctrl(struct nvmf_req *req, const struct nvmf_subsystem 
 	id->nwpc = nvmf_protect_offered(t) ? NVME_NWPC_WRITE_PROTECT : 0;
 	id->ioccsz = le32_of((uint32_t)(sizeof(struct nvme_sqe) + opts->in_capsule_data_size) / 16);
 	id->iorcsz = le32_of(sizeof(struct nvme_cqe) / 16);
+	id->fcatt = s->is_static ? NVME_FCATT_STATIC : 0;
 	id->msdbd = req->qpair->transport->msdbd;
 	id->ofcs = le16_of(NVME_OFCS_DISCONNECT);
 	return NVME_SC_SUCCESS;

@@ -56,10 +56,20 @@ static void note_ctrlrs(struct ctrlrs *a, const struct nvmf_ctrlr *self)
 	bool all = a->req->cmd.identify.cns == NVME_CNS_CTRL_LIST;
 	uint32_t nsid = le32_get(a->req->cmd.nsid);
 
+	if (!s)
+		return;
+	/* Static ones are there without a host, too; such a one sees what its next host is to see. */
+	for (uint32_t id = s->min_cntlid; s->is_static && id <= s->max_cntlid; id++) {
+		const struct nvmf_static *st = nvmf_subsystem_static(s, (uint16_t)id);
+
+		if (!nvmf_cntlid_taken(self->roster, (uint16_t)id) &&
+		    (all || nvmf_subsystem_shows(s, nsid, st ? st->host : "")))
+			a->there[id / 64] |= 1ull << id % 64;
+	}
 	list_each(l, &self->roster->ctrlrs) {
 		const struct nvmf_ctrlr *c = list_entry(l, struct nvmf_ctrlr, link);
 
-		if (!c->dying && !c->unborn && s && (all || nvmf_subsystem_shows(s, nsid, c->who.name)))
+		if (!c->dying && !c->unborn && (all || nvmf_subsystem_shows(s, nsid, c->who.name)))
 			a->there[c->cntlid / 64] |= 1ull << c->cntlid % 64;
 	}
 }

@@ -44,6 +44,7 @@ struct nvmf_subsystem_opts {
 	bool enable_nssr;                               /* hosts may reset all controllers of it */
 	uint32_t max_namespaces;                        /* 0: 32 */
 	uint16_t min_cntlid, max_cntlid;                /* 0: 1, 0xffef */
+	bool is_static;                                 /* hosts ask for one of these; else one is made for each */
 	uint8_t wzsl;                                   /* 0: as much as we can */
 	uint32_t dmrsl;
 	const char *admin_label;                        /* of the extended discovery log; NULL: none */
@@ -68,8 +69,9 @@ void nvmf_add_ns(struct nvmf_change *c, const char *nqn, const struct nvmf_ns_op
 void nvmf_remove_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid);
 /* No host may write any more, or hosts may again. */
 void nvmf_protect_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, bool on);
-/* A host had that done, and it is to last. One listener; control reactor. */
-void nvmf_on_ns_protected(struct nvmf_target *t, void (*fn)(void *arg), void *arg);
+/* A host had the configuration changed (write protection, a feature that it saved), and that is to last. One listener;
+ * control reactor. */
+void nvmf_on_host_change(struct nvmf_target *t, void (*fn)(void *arg), void *arg);
 /* A namespace that was added with no_auto_visible is seen, or no more, by a host. */
 void nvmf_show_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, const char *host_nqn, bool visible);
 void nvmf_set_ns_group(struct nvmf_change *c, const char *nqn, uint32_t nsid, uint32_t group);
@@ -103,6 +105,21 @@ struct nvmf_listener_opts {
 void nvmf_add_listener_opts(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr,
                             const struct nvmf_listener_opts *opts);
 void nvmf_remove_listener(struct nvmf_change *c, const char *nqn, const char *trtype, const struct net_addr *addr);
+/* A static controller is this host's alone ("": whoever comes has it); who else has it is disconnected. */
+void nvmf_set_ctrlr_host(struct nvmf_change *c, const char *nqn, uint16_t cntlid, const char *host_nqn);
+/* What a host has saved of a static controller: where it starts after a reset, and for the next host. */
+enum nvmf_saved_feature {
+	NVMF_SAVED_ARBITRATION, NVMF_SAVED_TEMP_OVER, NVMF_SAVED_TEMP_UNDER, NVMF_SAVED_WRITE_ATOMIC,
+	NVMF_SAVED_EVENTS,
+	NVMF_SAVED_COUNT
+};
+struct nvmf_saved {
+	uint32_t set;                                   /* 1 << enum nvmf_saved_feature: others start as they do */
+	uint32_t value[NVMF_SAVED_COUNT];
+};
+/* For hosts that come from now on; a host that did it itself knows. `value` NULL: nothing is saved any more. */
+void nvmf_save_feature(struct nvmf_change *c, const char *nqn, uint16_t cntlid, enum nvmf_saved_feature feature,
+                       const uint32_t *value);
 /* How good a listener's way to a group of namespaces is; group 0: to all. With a transition hosts are told that it
  * changes (done), and so many seconds later that it is so; what is said of it meanwhile takes its place. */
 #define NVMF_ANATT_S 10u

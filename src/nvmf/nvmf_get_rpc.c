@@ -136,6 +136,27 @@ static void show_ns(struct json_object *array, const struct nvmf_subsystem *s, c
 	add_ns_hosts(o, s, ns->nsid);
 }
 
+/* Those of which something is known: whose they are, what hosts have saved. */
+static void show_statics(struct json_object *subsystem, const struct nvmf_subsystem *s)
+{
+	struct json_object *list;
+
+	json_add_text(subsystem, "controller_model", "static");
+	list = json_add_array(subsystem, "static_controllers");
+	for (uint32_t i = 0; i < s->static_count; i++) {
+		const struct nvmf_static *st = &s->statics[i];
+		struct json_object *o = json_append_object(list), *saved;
+
+		json_add_u64(o, "cntlid", st->cntlid);
+		if (st->host[0])
+			json_add_text(o, "host", st->host);
+		saved = json_add_object(o, "saved_features");
+		for (uint32_t f = 0; f < NVMF_SAVED_COUNT; f++)
+			if (st->saved.set & 1u << f)
+				json_add_u64(saved, nvmf_saved_names[f], st->saved.value[f]);
+	}
+}
+
 static void show_subsystem(struct json_object *array, const struct nvmf_subsystem *s)
 {
 	struct json_object *o = json_append_object(array), *list;
@@ -158,6 +179,8 @@ static void show_subsystem(struct json_object *array, const struct nvmf_subsyste
 	json_add_u64(o, "max_namespaces", s->ns_max);
 	json_add_u64(o, "min_cntlid", s->min_cntlid);
 	json_add_u64(o, "max_cntlid", s->max_cntlid);
+	if (s->is_static)
+		show_statics(o, s);
 	json_add_bool(o, "passthrough", false);
 	json_add_u64(o, "dmrsl", s->dmrsl);
 	json_add_u64(o, "wzsl", s->wzsl);
@@ -552,6 +575,34 @@ static void save_ana(struct json_object *array, const struct nvmf_subsystem *s, 
 	}
 }
 
+static void save_statics(struct json_object *array, const struct nvmf_subsystem *s)
+{
+	for (uint32_t i = 0; i < s->static_count; i++) {
+		const struct nvmf_static *st = &s->statics[i];
+		struct json_object *p;
+
+		if (st->host[0]) {
+			p = save_call(array, "nvmf_subsystem_set_controller_host");
+			json_add_text(p, "nqn", s->nqn);
+			json_add_u64(p, "cntlid", st->cntlid);
+			json_add_text(p, "host", st->host);
+		}
+		for (uint32_t f = 0; f < NVMF_SAVED_COUNT; f++) {
+			char value[16];
+			struct text t = text_over(value, sizeof(value));
+
+			if (!(st->saved.set & 1u << f))
+				continue;
+			p = save_call(array, "nvmf_subsystem_set_controller_feature");
+			json_add_text(p, "nqn", s->nqn);
+			json_add_u64(p, "cntlid", st->cntlid);
+			json_add_text(p, "feature", nvmf_saved_names[f]);
+			text_add(&t, "0x%x", st->saved.value[f]);
+			json_add_text(p, "value", value);
+		}
+	}
+}
+
 static void save_subsystem(void *arg, struct json_object *array)
 {
 	const struct nvmf_subsystem *s = arg;
@@ -574,6 +625,8 @@ static void save_subsystem(void *arg, struct json_object *array)
 		}
 		json_add_u64(p, "min_cntlid", s->min_cntlid);
 		json_add_u64(p, "max_cntlid", s->max_cntlid);
+		if (s->is_static)
+			json_add_text(p, "controller_model", "static");
 		json_add_bool(p, "ana_reporting", s->ana_reporting);
 		if (s->nssr)
 			json_add_bool(p, "enable_nssr", true);
@@ -587,6 +640,7 @@ static void save_subsystem(void *arg, struct json_object *array)
 		json_add_text(p, "nqn", s->nqn);
 		add_host(p, "host", &s->hosts[i]);
 	}
+	save_statics(array, s);
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
 			nvmf_save_ns(array, s, s->ns[i]);

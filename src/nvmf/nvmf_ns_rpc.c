@@ -96,8 +96,8 @@ static void ns_gone(void *arg, const struct nvmf_subsystem *s, const struct nvmf
 	json_object_put(array);
 }
 
-/* It is saved with the namespace. */
-static void ns_protected(void *arg)
+/* It is saved with the namespace, or the subsystem. */
+static void host_changed(void *arg)
 {
 	rpc_state_changed(arg);
 }
@@ -206,5 +206,5 @@ void nvmf_ns_rpc_add(struct rpc *rpc, struct nvmf_target *t)
 {
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), t);
 	nvmf_on_ns_gone(t, ns_gone, rpc);
-	nvmf_on_ns_protected(t, ns_protected, rpc);
+	nvmf_on_host_change(t, host_changed, rpc);
 }

@@ -3,7 +3,7 @@
 #include "nvmf/nvmf_rpc_priv.h"
 
 struct create_subsystem {
-	char *nqn, *tgt_name, *serial_number, *model_number, *admin_label, *subtype;
+	char *nqn, *tgt_name, *serial_number, *model_number, *admin_label, *subtype, *controller_model;
 	uint32_t max_namespaces, dmrsl;
 	uint8_t wzsl;
 	uint16_t min_cntlid, max_cntlid;
@@ -11,6 +11,7 @@ struct create_subsystem {
 };
 
 static const char *const subtypes[] = { "NVMe", "Discovery", NULL };
+static const char *const models[] = { "dynamic", "static", NULL };
 
 static const struct rpc_param create_subsystem_params[] = {
 #define P(field, ...) RPC_PARAM(struct create_subsystem, field, __VA_ARGS__)
@@ -23,6 +24,9 @@ static const struct rpc_param create_subsystem_params[] = {
 	P(ana_reporting, .doc = "Tell hosts how good each path is (ANA)."),
 	P(min_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "1", .doc = "Smallest controller id."),
 	P(max_cntlid, .min = 1, .max = NVME_CNTLID_MAX, .fallback = "65519", .doc = "Largest controller id."),
+	P(controller_model, .choices = models,
+	  .doc = "dynamic: a controller is made for each host that comes. static: min_cntlid to max_cntlid are there, and "
+	         "hosts ask for one of them or for any."),
 	P(admin_label, .doc = "4 to 256 printable characters that the extended discovery log tells of it."),
 	P(subtype, .choices = subtypes, .doc = "Discovery: a discovery service under a name of its own; else NVMe."),
 	P(dmrsl, .unit = "blocks", .doc = "What a range of Dataset Management deallocates at most; 0: no limit."),
@@ -35,10 +39,12 @@ static const struct rpc_param create_subsystem_params[] = {
 static void handle_create_subsystem(struct rpc_call *call, void *args)
 {
 	struct create_subsystem *a = args;
+	bool is_static = a->controller_model && !strcmp(a->controller_model, models[1]);
 	const struct nvmf_subsystem_opts opts = {
 		.nqn = a->nqn, .serial_number = a->serial_number, .model_number = a->model_number,
 		.allow_any_host = a->allow_any_host, .ana_reporting = a->ana_reporting, .enable_nssr = a->enable_nssr,
-		.max_namespaces = a->max_namespaces, .min_cntlid = a->min_cntlid, .max_cntlid = a->max_cntlid,
+		.max_namespaces = a->max_namespaces, .min_cntlid = a->min_cntlid,
+		.is_static = is_static, .max_cntlid = is_static && !rpc_given(call, "max_cntlid") ? 0 : a->max_cntlid,
 		.dmrsl = a->dmrsl, .wzsl = a->wzsl,
 		.admin_label = a->admin_label, .discovery = a->subtype && !strcmp(a->subtype, subtypes[1]),
 	};
@@ -68,6 +74,68 @@ static void handle_delete_subsystem(struct rpc_call *call, void *args)
 		nvmf_remove_subsystem(nvmf_rpc_change(call), a->nqn);
 }
 
+/* --- static controllers -------------------------------------------------------------------------- */
+
+struct ctrlr_host {
+	char *nqn, *tgt_name, *host;
+	uint16_t cntlid;
+};
+
+static const struct rpc_param ctrlr_host_params[] = {
+	NVMF_RPC_NQN(struct ctrlr_host),
+	RPC_PARAM(struct ctrlr_host, cntlid, .required = true, .doc = "Which static controller."),
+	RPC_PARAM(struct ctrlr_host, host, .required = true, .doc = "NQN of the only host that may have it; '': any."),
+	NVMF_RPC_TGT(struct ctrlr_host),
+};
+
+static void handle_ctrlr_host(struct rpc_call *call, void *args)
+{
+	struct ctrlr_host *a = args;
+
+	if (nvmf_rpc_target_ok(call, a->tgt_name))
+		nvmf_set_ctrlr_host(nvmf_rpc_change(call), a->nqn, a->cntlid, a->host);
+}
+
+struct ctrlr_feature {
+	char *nqn, *tgt_name, *feature, *value;
+	uint16_t cntlid;
+};
+
+static const struct rpc_param ctrlr_feature_params[] = {
+	NVMF_RPC_NQN(struct ctrlr_feature),
+	RPC_PARAM(struct ctrlr_feature, cntlid, .required = true, .doc = "Which static controller."),
+	RPC_PARAM(struct ctrlr_feature, feature, .required = true, .choices = nvmf_saved_names,
+	          .doc = "Which feature of it."),
+	RPC_PARAM(struct ctrlr_feature, value, .required = true,
+	          .doc = "What Get Features reads of it, decimal or 0x and hexadecimal; '': nothing is saved."),
+	NVMF_RPC_TGT(struct ctrlr_feature),
+};
+
+static void handle_ctrlr_feature(struct rpc_call *call, void *args)
+{
+	struct ctrlr_feature *a = args;
+	uint32_t feature = 0, value;
+	uint64_t number = 0;
+	struct err e = { 0 };
+
+	if (!nvmf_rpc_target_ok(call, a->tgt_name))
+		return;
+	if (a->value[0] && text_parse_u64(a->value, &number, &e)) {
+		rpc_reply_error(call, e.code, "value: %s", e.text);
+		return;
+	}
+	while (strcmp(nvmf_saved_names[feature], a->feature))
+		feature++;
+	if (number > nvmf_saved_max[feature]) {
+		rpc_reply_error(call, ERR_BAD_PARAM, "value: '%s' is more than %s can be, 0x%x", a->value, a->feature,
+		                nvmf_saved_max[feature]);
+		return;
+	}
+	value = (uint32_t)number;
+	nvmf_save_feature(nvmf_rpc_change(call), a->nqn, a->cntlid, (enum nvmf_saved_feature)feature,
+	                  a->value[0] ? &value : NULL);
+}
+
 /* --- the table ----------------------------------------------------------------------------------- */
 
 #define CHANGES .flags = RPC_RUNTIME, .returns = "true"
@@ -76,6 +144,11 @@ static const struct rpc_method methods[] = {
 	           CHANGES, .doc = "Make a subsystem, which hosts see as one NVMe device."),
 	RPC_METHOD("nvmf_delete_subsystem", struct subsystem_args, subsystem_params, handle_delete_subsystem,
 	           CHANGES, .doc = "Disconnect a subsystem's hosts and delete it."),
+	RPC_METHOD("nvmf_subsystem_set_controller_host", struct ctrlr_host, ctrlr_host_params, handle_ctrlr_host,
+	           CHANGES, .doc = "Give a static controller to one host; another one that has it is disconnected."),
+	RPC_METHOD("nvmf_subsystem_set_controller_feature", struct ctrlr_feature, ctrlr_feature_params,
+	           handle_ctrlr_feature, CHANGES,
+	           .doc = "What a static controller starts with, as if a host had saved it: for the next host that comes."),
 };
 
 void nvmf_subsystem_rpc_add(struct rpc *rpc, struct nvmf_target *t)

@@ -81,8 +81,8 @@ static void changed(struct nvmf_change *c)
 
 	if (c->err.code)
 		p->status = NVME_SC_INVALID_NS | NVME_SC_DNR; /* it has gone meanwhile */
-	else if (c->target->ns_protected)
-		c->target->ns_protected(c->target->ns_protected_arg);
+	else if (c->target->host_changed)
+		c->target->host_changed(c->target->host_changed_arg);
 	msg_send(p->req->qpair->reactor, &p->msg, answer); /* a queue pair with a command at work stays where it is */
 }
 

@@ -38,6 +38,7 @@ void nvmf_roster_unref(struct nvmf_target *t, struct nvmf_roster *r)
 	if (--r->refs)
 		return;
 	free(r->gone);
+	free(r->had_static);
 	free(r);
 }
 
@@ -80,7 +81,7 @@ void nvmf_roster_tell(struct nvmf_roster *r, uint32_t bits)
 
 /* --- controllers -------------------------------------------------------------------------------------- */
 
-static bool cntlid_taken(const struct nvmf_roster *r, uint16_t cntlid)
+bool nvmf_cntlid_taken(const struct nvmf_roster *r, uint16_t cntlid)
 {
 	list_each(l, &r->ctrlrs)
 		if (list_entry(l, struct nvmf_ctrlr, link)->cntlid == cntlid)
@@ -100,7 +101,7 @@ static uint16_t cntlid_take(const struct nvmf_subsystem *s)
 	for (uint32_t n = 0; n < count; n++, id++) {
 		if (id < s->min_cntlid || id > s->max_cntlid)
 			id = s->min_cntlid;
-		if (!cntlid_taken(r, id)) {
+		if (!nvmf_cntlid_taken(r, id)) {
 			r->next_cntlid = (uint16_t)(id + 1);
 			return id;
 		}
@@ -108,12 +109,13 @@ static uint16_t cntlid_take(const struct nvmf_subsystem *s)
 	return 0;
 }
 
-struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local)
+struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local,
+                                   uint16_t cntlid)
 {
 	struct nvmf_target *t = qp->target;
-	uint16_t cntlid = cntlid_take(s);
 	struct nvmf_ctrlr *c;
 
+	cntlid = cntlid ? cntlid : cntlid_take(s);
 	if (!cntlid)
 		return NULL;
 	c = base_zalloc_aligned(CACHE_LINE, sizeof(*c));
@@ -127,6 +129,7 @@ struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *
 	memcpy(c->nqn, s->nqn, sizeof(c->nqn));
 	c->cntlid = cntlid;
 	c->discovery = s->discovery;
+	c->is_static = s->is_static;
 	c->io_queues_max = s->discovery ? 0 : qp->transport->opts.max_io_qpairs_per_ctrlr;
 	atomic_store(&c->io_queues, c->io_queues_max);
 	c->seen = base_zalloc_aligned(CACHE_LINE, (c->io_queues_max + 1u) * sizeof(*c->seen));

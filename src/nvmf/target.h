@@ -106,6 +106,7 @@ struct nvmf_roster {
 	struct list ctrlrs;               /* struct nvmf_ctrlr.link */
 	uint32_t count;
 	uint16_t next_cntlid;
+	uint64_t *had_static;             /* [cntlid - min_cntlid]: hash of the host that last had a static controller */
 	uint32_t refs;                    /* subsystem versions, and controllers */
 	bool discovery;
 	struct list waiters;              /* struct nvmf_roster_wait: until nobody they look for is left */
@@ -161,8 +162,8 @@ struct nvmf_target {
 	void *discovery_changed_arg;
 	void (*ns_gone)(void *arg, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
 	void *ns_gone_arg;
-	void (*ns_protected)(void *arg);
-	void *ns_protected_arg;
+	void (*host_changed)(void *arg);
+	void *host_changed_arg;
 	uint32_t configs_old;             /* versions that are still being left */
 	uint32_t subsystems_max;
 	uint32_t ctrlrs_of[NVMF_SUBSYSTEMS_MAX]; /* [id]: while some are left nobody else gets the place */
@@ -305,6 +306,7 @@ struct nvmf_ctrlr {
 	uint16_t cntlid;
 	bool discovery;
 	bool nssr;                        /* a host may reset the subsystem */
+	bool is_static;
 	uint16_t io_queues_max;
 	struct bdev_initiator who;        /* host NQN and id */
 	char nqn[NVMF_NQN_MAX + 1];       /* of its subsystem */
@@ -372,6 +374,7 @@ struct nvmf_ctrlr {
 	uint16_t *tler;                   /* [nsid - 1]: error recovery of namespaces; made when needed */
 	uint32_t tler_count;
 	uint16_t temp_over, temp_under;
+	struct nvmf_saved saved;
 	uint64_t timestamp_ms, timestamp_from_ns;
 	bool timestamp_set;
 	bool reset_by_nssr;
@@ -483,6 +486,20 @@ bool nvmf_protect_offered(const struct nvmf_target *t);
 uint16_t nvmf_protect_check(const struct nvmf_req *req);
 uint16_t nvmf_protect_get(struct nvmf_req *req, uint32_t *ret_value);
 void nvmf_protect_set(struct nvmf_req *req, uint32_t value);               /* answers, later */
+/* static.c: control: which static controller a host gets that asks for `wanted`; its id, or the status and whether
+ * that means the field. */
+struct nvmf_static_wish {
+	uint16_t wanted, cntlid;
+	const char *host_nqn;
+	const uint8_t *host_id;
+	bool bad_field;
+};
+uint16_t nvmf_static_choose(const struct nvmf_subsystem *s, struct nvmf_static_wish *w);
+/* The admin queue's core: is what hosts save of this controller kept? And keep it: answers, later. */
+bool nvmf_static_saves(const struct nvmf_ctrlr *c);
+void nvmf_static_save(struct nvmf_req *req, enum nvmf_saved_feature feature, uint32_t value);
+extern const char *const nvmf_saved_names[NVMF_SAVED_COUNT + 1];
+extern const uint32_t nvmf_saved_max[NVMF_SAVED_COUNT];
 /* write_cache.c */
 void nvmf_write_cache_set(struct nvmf_req *req, uint32_t value);           /* answers, later */
 /* abort.c */
@@ -514,7 +531,10 @@ void nvmf_ctrlr_reset_on_control(struct msg *m);
 void nvmf_ctrlr_replace_on_control(struct msg *m);
 /* Its host is in: people are told, once. Any core. */
 void nvmf_ctrlr_arrived(struct nvmf_ctrlr *c);
-struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local);
+/* `cntlid`: of a static controller; 0: any that is free. NULL: none is. */
+struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local,
+                                   uint16_t cntlid);
+bool nvmf_cntlid_taken(const struct nvmf_roster *r, uint16_t cntlid);
 struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, uint16_t qid);
 
 /* --- authentication (auth.c): the queue pair's core --------------------------------------------------- */

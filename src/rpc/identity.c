@@ -29,6 +29,8 @@ static const struct setter {
 } setters[] = {
 	{ "framework_set_mode", { "reactor" }, NULL, NULL },
 	{ "nvmf_subsystem_listener_set_ana_state", { "nqn", "listen_address", "anagrpid" }, "ana_state", "optimized" },
+	{ "nvmf_subsystem_set_controller_host", { "nqn", "cntlid" }, "host", "" },
+	{ "nvmf_subsystem_set_controller_feature", { "nqn", "cntlid", "feature" }, "value", "" },
 	{ "bdev_error_inject_error", { "name", "io_type", "offset_blocks", "num_blocks" }, "num", NULL },
 	{ "iscsi_portal_group_set_auth", { "tag" }, NULL, NULL },
 	{ "iscsi_start_portal_group", { "tag" }, NULL, NULL },

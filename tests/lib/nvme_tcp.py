@@ -38,6 +38,7 @@ OK, INVALID_OPCODE, INVALID_FIELD, DATA_TRANSFER_ERROR, ABORTED, INVALID_NAMESPA
 SEQUENCE_ERROR, SGL_LENGTH_INVALID, SGL_TYPE_INVALID, SGL_OFFSET_INVALID = 0x0c, 0x0f, 0x11, 0x16
 TRANSIENT_TRANSPORT_ERROR, LBA_OUT_OF_RANGE = 0x22, 0x80
 AER_LIMIT_EXCEEDED, CONNECT_INVALID_PARAMETERS, CONNECT_INVALID_HOST = 0x105, 0x182, 0x184
+CONNECT_CONTROLLER_BUSY = 0x181
 # Properties
 CAP, VS, CC, CSTS = 0x00, 0x08, 0x14, 0x1c
 
@@ -378,11 +379,12 @@ def must(completion):
 class Host:
     """A controller of a subsystem, enabled, with I/O queues. `host.admin`, `host.ios[n]`, `host.io` (the first)."""
 
-    def __init__(self, port, nqn, io_queues=1, entries=128, kato_ms=0, hostnqn=HOST_NQN, **conn):
+    def __init__(self, port, nqn, io_queues=1, entries=128, kato_ms=0, hostnqn=HOST_NQN, asks=0xffff, **conn):
+        """`asks` for that controller; FFFFh: a dynamic one, FFFEh: any static one."""
         self.port, self.nqn, self.entries, self.hostnqn, self.conn = port, nqn, entries, hostnqn, conn
         self.ios = []
         self.admin = Conn(port, **conn)
-        self.cntlid = must(self.admin.connect(nqn, kato_ms=kato_ms, hostnqn=hostnqn)).value & 0xffff
+        self.cntlid = must(self.admin.connect(nqn, kato_ms=kato_ms, hostnqn=hostnqn, cntlid=asks)).value & 0xffff
         self.enable()
         for _ in range(io_queues):
             self.add_io()
