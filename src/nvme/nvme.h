@@ -80,6 +80,8 @@ struct nvme_host_opts {
 	uint16_t io_queues;          /* how many will be opened; 0: 1 */
 	uint16_t io_queue_size;      /* entries; 0: 128; cut to what the controller allows */
 	struct uuid hostid;          /* null: random, a new one each time */
+	bool is_static;              /* a static controller is asked for, this one or any (NVME_CNTLID_STATIC_ANY) */
+	uint16_t static_cntlid;
 	/* For targets that want to know who we are; NULL: we cannot say. ctrlr_key: by which they have to say who they are.
 	 * The caller's references, until the last queue pair is closed. */
 	struct keyring_key *key, *ctrlr_key;

@@ -110,6 +110,8 @@ struct nvme_qpair *nvme_qpair_start(struct nvme_host *h, const struct nvme_login
 	qp->gone = start->gone;
 	qp->arg = start->arg;
 	connect_prepare(qp, l, 0, start->keep_alive_ms);
+	if (qp->opts.is_static)
+		qp->connect_data.cntlid = le16_of(qp->opts.static_cntlid);
 	qpair_connect(qp);
 	return qp;
 }
@@ -168,13 +170,23 @@ static bool wants_channel(const struct nvme_qpair *qp, const struct nvme_cqe *cp
 	return le16_get(cpl->authreq) & NVME_AUTHREQ_ASCR;
 }
 
+/* The target has controllers of the other model, or other ones. */
+static const char *model_differs(const struct nvme_qpair *qp, const struct nvme_cqe *cpl, uint16_t status)
+{
+	if (qp->qid || status != NVME_SC_CONNECT_INVALID_PARAM || cpl->iattr != NVME_IATTR_DATA ||
+	    le16_get(cpl->ipo) != offsetof(struct nvmf_connect_data, cntlid))
+		return NULL;
+	return qp->opts.is_static ? "it has no such static controller (cntlid)"
+	                          : "its controllers are static: cntlid says which one is wanted, or 'any'";
+}
+
 /* What Connect was answered, if we cannot live with it: why. */
 static enum nvme_reason connect_refused(const struct nvme_qpair *qp, const struct nvme_cqe *cpl, const char **ret_why)
 {
 	uint16_t status = nvme_cqe_status(cpl) & NVME_SC_CODE;
 
 	if (status) {
-		*ret_why = nvme_status_text(status, true);
+		*ret_why = model_differs(qp, cpl, status) ?: nvme_status_text(status, true);
 		return NVME_REASON_LOGIN_REFUSED;
 	}
 	if (wants_channel(qp, cpl) && (qp->qid || !qp->opts.key || qp->opts.psk || !qp->transport->secure)) {
@@ -187,6 +199,11 @@ static enum nvme_reason connect_refused(const struct nvme_qpair *qp, const struc
 	}
 	if (!qp->qid && le16_get(cpl->cntlid) > NVME_CNTLID_MAX) {
 		*ret_why = "the controller id that it gives is a reserved one";
+		return NVME_REASON_BAD_ANSWER;
+	}
+	if (!qp->qid && le16_get(qp->connect_data.cntlid) <= NVME_CNTLID_MAX &&
+	    le16_get(cpl->cntlid) != le16_get(qp->connect_data.cntlid)) {
+		*ret_why = "the controller that it gives is another one than was asked for";
 		return NVME_REASON_BAD_ANSWER;
 	}
 	return NVME_REASON_NONE;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/text.h"
 #include "core/log.h"
 #include "keyring/keyring.h"
 
@@ -31,7 +32,7 @@ const struct rpc_param remote_multipath_params[REMOTE_MULTIPATH_PARAMS] = {
 
 struct attach {
 	char *name, *trtype, *traddr, *adrfam, *trsvcid, *subnqn, *hostnqn, *hostaddr, *hostsvcid, *priority,
-		*multipath;
+		*multipath, *cntlid;
 	char *psk, *dhchap_key, *dhchap_ctrlr_key;
 	bool hdgst, ddgst, prchk_reftag, prchk_guard;
 	uint64_t fabrics_connect_timeout_us;
@@ -80,6 +81,8 @@ static const struct rpc_param attach_params[] = {
 	          .doc = "Name of the key (keyring_file_add_key) by which we prove who we are: DH-HMAC-CHAP."),
 	RPC_PARAM(struct attach, dhchap_ctrlr_key,
 	          .doc = "Name of the key by which the target has to prove who it is."),
+	RPC_PARAM(struct attach, cntlid,
+	          .doc = "Ask for this static controller, or for 'any'; a dynamic one when left out."),
 	RPC_PARAM(struct attach, multipath_opts, .params = remote_multipath_params,
 	          .param_count = REMOTE_MULTIPATH_PARAMS, .doc = "How disks use several paths, to begin with."),
 	RPC_IGNORED("allow_unrecognized_csi", .doc = "Namespaces of other command sets are left out."),
@@ -153,6 +156,19 @@ static int priority_from(const char *text, uint8_t *ret_priority, struct err *e)
 	return 0;
 }
 
+static int cntlid_from(const char *text, struct nvme_host_opts *h, struct err *e)
+{
+	struct err bad = { 0 };
+	uint64_t id = NVME_CNTLID_STATIC_ANY;
+
+	if (text && strcmp(text, "any") != 0 && (text_parse_u64(text, &id, &bad) != 0 || id > NVME_CNTLID_MAX))
+		return err_set(e, ERR_BAD_PARAM, "cntlid: '%s' is neither 'any' nor a number up to %u", text,
+		               NVME_CNTLID_MAX);
+	h->is_static = text;
+	h->static_cntlid = (uint16_t)id;
+	return 0;
+}
+
 void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 {
 	const struct remote_opts *o = &r->opts;
@@ -197,6 +213,7 @@ static int order_from(struct rpc_call *call, const struct attach *a, struct remo
 	if (remote_where_from(&trid, &o->where, e) != 0 ||
 	    times_from(call, &r->opts, a, &o->path, e) != 0 ||
 	    priority_from(a->priority, &o->path.host.priority, e) != 0 ||
+	    cntlid_from(a->cntlid, &o->path.host, e) != 0 ||
 	    remote_policy_from(m->policy, m->selector, &o->policy, &o->selector, e) != 0)
 		return e->code;
 	if (!o->where.subnqn[0])
@@ -510,7 +527,8 @@ static void save_path(const struct remote_path *p, const struct nvme_path *where
 {
 	struct json_object *entry = json_append_object(array), *params;
 	const struct remote_group *g = p->group;
-	char text[2] = { (char)('0' + p->opts.host.priority), 0 };
+	char text[2] = { (char)('0' + p->opts.host.priority), 0 }, cntlid[8];
+	struct text cntlid_text = text_over(cntlid, sizeof(cntlid));
 
 	json_add_text(entry, "method", "bdev_nvme_attach_controller");
 	params = json_add_object(entry, "params");
@@ -528,6 +546,10 @@ static void save_path(const struct remote_path *p, const struct nvme_path *where
 		json_add_text(params, "hostsvcid", where->hostsvcid);
 	if (p->opts.host.priority)
 		json_add_text(params, "priority", text);
+	if (p->opts.host.is_static) {
+		text_add(&cntlid_text, "%u", p->opts.host.static_cntlid);
+		json_add_text(params, "cntlid", p->opts.host.static_cntlid == NVME_CNTLID_STATIC_ANY ? "any" : cntlid);
+	}
 	remote_json_keys(params, &p->opts.host);
 	json_add_text(params, "multipath", modes[mode]);
 	if (p->opts.connect_timeout_given)

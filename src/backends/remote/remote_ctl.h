@@ -86,6 +86,7 @@ struct remote_path_ctl {
 	bool ended, freeing;            /* told that it is gone; waits for cores to lose sight of it */
 	bool limbo_over;                /* nothing hangs in limbo whatever the time: its disks are gone */
 	uint16_t last_cntlid;
+	bool had_static, asks_any;      /* any static controller will do: the last one is asked for first, each second time */
 	uint32_t kato_ms, cqt_ms;       /* of the last controller */
 	bool traffic_based;
 	/* remote_keys.c */
@@ -295,6 +296,7 @@ struct remote_found {
 	char name[128];
 	bool listed, waits;             /* waits: `tried` is out */
 	bool secured;                   /* over TLS */
+	uint16_t cntlid;                /* of a static controller; NVME_CNTLID_STATIC_ANY, _DYNAMIC */
 	struct remote_path_wait tried;
 };
 

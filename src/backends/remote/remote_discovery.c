@@ -298,6 +298,8 @@ static void attach(struct remote_found *f)
 	snprintf(o.where.hostnqn, sizeof(o.where.hostnqn), "%s", d->where.hostnqn);
 	if (!f->secured)
 		o.path.host.psk = NULL;
+	o.path.host.is_static = f->cntlid != NVME_CNTLID_DYNAMIC;
+	o.path.host.static_cntlid = f->cntlid;
 	p = remote_attach(d->remote, &o, &e);
 	if (!p) {
 		log_warning("remote: discovery %s: %s", d->name, e.text);
@@ -380,7 +382,15 @@ static void detach(struct remote_found *f)
 	forget(f);
 }
 
-static void take_entry(struct remote_discovery *d, const struct nvme_path *where, bool secured)
+/* Which controller an entry leads to. Reserved numbers, and 0, which who does not fill the field says, are no wish. */
+static uint16_t cntlid_of(const struct nvme_discovery_entry *entry)
+{
+	bool is_static = entry->cntlid == NVME_CNTLID_STATIC_ANY || (entry->cntlid && entry->cntlid <= NVME_CNTLID_MAX);
+
+	return is_static ? entry->cntlid : NVME_CNTLID_DYNAMIC;
+}
+
+static void take_entry(struct remote_discovery *d, const struct nvme_path *where, bool secured, uint16_t cntlid)
 {
 	struct remote_found *f = find(d, where);
 
@@ -394,6 +404,7 @@ static void take_entry(struct remote_discovery *d, const struct nvme_path *where
 	}
 	f->listed = true;
 	f->secured = secured;
+	f->cntlid = cntlid;
 	if (!path_of(f) && !f->waits)
 		attach(f);
 }
@@ -434,7 +445,7 @@ static void take_at(struct remote_discovery *d, uint32_t at)
 	else if (entry->subtype == SUBTYPE_NVME && !secures(d, entry, &secured, &e))
 		log_info("remote: discovery %s: %s", d->name, e.text);
 	else if (entry->subtype == SUBTYPE_NVME)
-		take_entry(d, &where, secured);
+		take_entry(d, &where, secured, cntlid_of(entry));
 	else if (entry->subtype == SUBTYPE_REFERRAL || entry->subtype == SUBTYPE_CURRENT)
 		take_referral(d, &where);
 }

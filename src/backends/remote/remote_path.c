@@ -129,6 +129,8 @@ static void attempt(struct remote_path *p)
 	ctl->attempts++;
 	ctl->attempts_total++;
 	opts.probe = true;
+	if (opts.is_static && opts.static_cntlid == NVME_CNTLID_STATIC_ANY && ctl->had_static && !ctl->asks_any)
+		opts.static_cntlid = ctl->last_cntlid; /* whoever gets any should come back to it (NVME base 2.2, 3.1.3.3) */
 	opts.alive_ns = &p->alive_ns;
 	path_goto(p, REMOTE_PATH_REACHING);
 	p->ctrlr = nvme_ctrlr_open(p->group->remote->host, &p->where, &opts, ready, gone, p);
@@ -197,6 +199,8 @@ static uint64_t align_up_by(uint64_t ms, uint32_t step_ms)
 static void learn(struct remote_path_ctl *ctl, const struct nvme_ctrlr_info *info)
 {
 	ctl->last_cntlid = info->cntlid;
+	ctl->had_static = true;
+	ctl->asks_any = false;
 	ctl->who = (struct remote_instance){ .cntlid = info->cntlid, .ciu = info->ciu, .cirn = info->cirn };
 	/* In steps of its own: a target may round up what we asked for. */
 	ctl->kato_ms = (uint32_t)min_u64(align_up_by(info->keep_alive_ms, info->kas_100ms * 100u), UINT32_MAX);
@@ -355,6 +359,7 @@ static void path_down(struct remote_path *p, enum nvme_reason reason, const stru
 		note(p, reason, e);
 		remote_scan_end(p);
 		ctl->failed = true;
+		ctl->asks_any = reason == NVME_REASON_LOGIN_REFUSED && !ctl->asks_any; /* it may be another host's now */
 		if (ctl->early) {
 			ctl->early = false;
 			path_goto(p, REMOTE_PATH_DRAINING);
