@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -81,18 +80,9 @@ def test_the_limit_of_descriptors_is_raised(daemon):
             assert soft == hard
 
 
-def test_it_is_there_soon_and_small(tmp_path):
-    daemon = Daemon(tmp_path)
-    times = []
-    for _ in range(5):
-        began = time.monotonic()
-        daemon.start()
-        times.append(time.monotonic() - began)
-        small = sanitized(daemon) or daemon.rss_kib() < 32 << 10
-        slow = sanitized(daemon)
-        daemon.stop()
-        assert small
-    assert slow or sorted(times)[2] < 0.05
+def test_it_is_small(daemon):
+    """How soon it is there is in bench/."""
+    assert sanitized(daemon) or daemon.rss_kib() < 32 << 10
 
 
 @pytest.mark.parametrize("args,status,sentence", [
