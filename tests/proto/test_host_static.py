@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Our host and static controllers: it asks for one, or for any and then for that one again; the discovery log tells it."""
+"""Our host and static controllers: it asks for one, or for any and then for that one again, or as the discovery log
+says."""
 import pytest
 
 from gantry import RpcError, wait_until

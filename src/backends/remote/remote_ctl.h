@@ -86,7 +86,7 @@ struct remote_path_ctl {
 	bool ended, freeing;            /* told that it is gone; waits for cores to lose sight of it */
 	bool limbo_over;                /* nothing hangs in limbo whatever the time: its disks are gone */
 	uint16_t last_cntlid;
-	bool had_static, asks_any;      /* any static controller will do: the last one is asked for first, each second time */
+	bool had_static, asks_any;      /* any static controller will do: last_cntlid first, and each second time */
 	uint32_t kato_ms, cqt_ms;       /* of the last controller */
 	bool traffic_based;
 	/* remote_keys.c */
