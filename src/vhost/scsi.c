@@ -123,6 +123,7 @@ const struct vhost_device_ops vscsi_ops = {
 	.ring_open = vscsi_ring_open,
 	.ring_close = vscsi_ring_close,
 	.execute = vscsi_execute,
+	.go_on = vscsi_go_on,
 	.takes = takes,
 	.filled = vscsi_event_buffers,
 };

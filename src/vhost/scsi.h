@@ -22,6 +22,7 @@
 
 #define VSCSI_EVENTS_MAX 32u           /* that wait for buffers of the driver; what is beyond is missed */
 #define VSCSI_NAME_MAX 40u
+#define VSCSI_PIECE_BYTES (1u << 20)   /* longer commands go in pieces of so much */
 
 struct vscsi_session;
 
@@ -148,6 +149,7 @@ void vscsi_hub_unpin(struct vscsi_hub *h);
 
 /* scsi_io.c */
 void vscsi_execute(struct vhost_task *t);
+void vscsi_go_on(struct vhost_task *t);
 void vscsi_task_done(struct scsi_task *t);
 
 /* scsi_ctl.c */

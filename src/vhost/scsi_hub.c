@@ -169,6 +169,7 @@ static void lane_make(struct vscsi_hub *h, struct vscsi_target *t, bool came)
 	l->nexus.who = session->who;
 	l->nexus.lanes = h->session;
 	l->nexus.port = 1;
+	l->nexus.piece_bytes = VSCSI_PIECE_BYTES;
 	vscsi_name(session->ctrlr, "initiator", (uint32_t)h->session->index, l->nexus.initiator_port);
 	if (scsi_nexus_join(&l->nexus, t->scsi, &nexus_ops, &e)) {
 		log_error("vhost %s: target %u cannot be used: %s", session->name, t->num, e.text);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* scsi_io.c: requests of a SCSI host (virtio 1.2, 5.6.6.1), on a ring's core. The CDB is read once into memory of ours;
- * data goes between disk and guest memory with no stop between. A request without a whole header, or without room for
+ * data goes between disk and guest memory with no stop between; what is long goes in pieces (scsi_task_seek()), so that
+ * others have their turn. A request without a whole header, or without room for
  * its answer, is no request: its ring stops.
  *
  * Data for which a CDB asks and for which there is no room is OVERRUN, and nothing is done, as in QEMU: virtio has no
@@ -68,7 +69,7 @@ static uint8_t attr_of(uint8_t attr)
 	return attr < ARRAY_SIZE(attrs) ? attrs[attr] : SCSI_ATTR_ACA; /* which is refused */
 }
 
-/* The data is where the guest has it. */
+/* The data, or its piece that is at hand, is where the guest has it. */
 static void place(struct vscsi_task *v)
 {
 	struct vhost_task *t = &v->task;
@@ -80,10 +81,10 @@ static void place(struct vscsi_task *v)
 	if (!s->moves)
 		return;
 	if (s->data == SCSI_DATA_OUT)
-		there = vhost_iovs_cut(&v->cut, vhost_task_out(t), t->chain.out_count, t->chain.out_len - s->expected_out,
-		                       s->moves);
+		there = vhost_iovs_cut(&v->cut, vhost_task_out(t), t->chain.out_count,
+		                       t->chain.out_len - s->expected_out + s->base, s->moves);
 	else
-		there = vhost_iovs_cut(&v->cut, vhost_task_in(t), t->chain.in_count, v->resp_len, s->moves);
+		there = vhost_iovs_cut(&v->cut, vhost_task_in(t), t->chain.in_count, v->resp_len + s->base, s->moves);
 	must(there);
 	s->iovs = v->cut.iovs;
 	s->iov_count = (uint16_t)v->cut.count;
@@ -111,6 +112,20 @@ static void run(struct vscsi_task *v, struct vscsi_lane *lane, const struct virt
 	scsi_task_execute(s);
 }
 
+/* The piece before it is done. */
+void vscsi_go_on(struct vhost_task *t)
+{
+	struct vscsi_task *v = task_of(t);
+
+	vhost_iovs_mend(&v->cut);
+	if (!scsi_task_seek(&v->scsi, v->scsi.base + v->scsi.moves)) {
+		finish(v);
+		return;
+	}
+	place(v);
+	scsi_task_execute(&v->scsi);
+}
+
 /* --- the answer --------------------------------------------------------------------------------------------------- */
 
 void vscsi_task_done(struct scsi_task *s)
@@ -119,7 +134,9 @@ void vscsi_task_done(struct scsi_task *s)
 
 	if (unlikely(s->status != SCSI_GOOD))
 		vhost_iovs_touch(v->cut.iovs, v->cut.count);
-	if (unlikely(s->aborted && s->status != SCSI_TASK_ABORTED))
+	if (unlikely(s->more))
+		vhost_task_go_on(&v->task);
+	else if (unlikely(s->aborted && s->status != SCSI_TASK_ABORTED))
 		respond(v, vscsi_lane_of(s->nexus)->aborting ? VIRTIO_SCSI_S_ABORTED : VIRTIO_SCSI_S_RESET);
 	else
 		finish(v);
@@ -128,7 +145,7 @@ void vscsi_task_done(struct scsi_task *s)
 static void finish(struct vscsi_task *v)
 {
 	const struct scsi_task *s = &v->scsi;
-	uint32_t moved = s->data == SCSI_DATA_OUT ? s->full_len : s->sent_len;
+	uint32_t sent = s->base + s->sent_len, moved = s->data == SCSI_DATA_OUT ? s->full_len : sent;
 	uint32_t sense_len = min_u32(s->sense_len, v->sense_max);
 	struct virtio_scsi_cmd_resp r = {
 		.sense_len = le32_of(sense_len),
@@ -138,7 +155,7 @@ static void finish(struct vscsi_task *v)
 	};
 
 	memcpy(r.sense, s->sense, sense_len);
-	answer(v, &r, sense_len, s->status == SCSI_GOOD ? v->resp_len + s->sent_len : v->task.chain.in_len);
+	answer(v, &r, sense_len, s->status == SCSI_GOOD ? v->resp_len + sent : v->task.chain.in_len);
 }
 
 /* It came to nothing. */

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from gantry import Daemon, RpcError, cpus, wait_until
-from vhost_user import F_EVENT_IDX, F_INDIRECT
+from vhost_user import F_EVENT_IDX, F_INDIRECT, Memory
 from virtio_scsi import (ABORT_TASK, ABORT_TASK_SET, CLEAR_ACA, CLEAR_TASK_SET, CONTROL_AN_SUBSCRIBE, EVENTS_MISSED,
                          F_CHANGE, F_HOTPLUG, I_T_NEXUS_RESET, LOGICAL_UNIT_RESET, PARAM_CHANGE, QUERY_TASK,
                          QUERY_TASK_SET, RESET_REMOVED, RESET_RESCAN, S_ABORTED, S_BAD_TARGET, S_FAILURE,
@@ -128,10 +128,10 @@ def hba(host, packed):
     host.rpc("bdev_malloc_delete", name=f"under-{slow}")
 
 
-def quicken(host, hba):
+def quicken(host, hba, latency_us=300_000):
     """What is sent to the slow disk from now on takes less long."""
     for latency in ("avg_read", "p99_read"):
-        host.rpc("bdev_delay_update_latency", delay_bdev_name=hba.slow, latency_type=latency, latency_us=300_000)
+        host.rpc("bdev_delay_update_latency", delay_bdev_name=hba.slow, latency_type=latency, latency_us=latency_us)
 
 
 def in_flight(host, hba, count):
@@ -174,6 +174,48 @@ def test_more_and_less_data_than_the_command_moves(hba):
     assert hba.read(50, 2) == b"y" * 1024
     assert hba.command(TEST_UNIT_READY, want=512).residual == 512
     assert hba.command(read10(0, 1), out=b"x" * 512, want=512).response == S_FAILURE, "both ways at once"
+
+
+def test_long_commands_go_in_pieces(host, packed):
+    """A command may move 32 MiB: copied at once it would hold its core, and everybody else's queues there."""
+    name = host.controller("disk2")
+    blocks = (5 << 11) // 2 + 1                     # two pieces and a half, and a block
+
+    def counts():
+        (stat,) = host.rpc("bdev_get_iostat", names=["disk2"])["bdevs"]
+        return [stat[key] for key in ("num_read_ops", "bytes_read", "num_write_ops", "bytes_written")]
+    layout = [(gpa, size if gpa == 0 else 32 << 20) for gpa, size in Memory.DEFAULT]
+    with host.open(name, queues=2, packed=packed, memory=Memory(layout)) as hba:
+        data, before = os.urandom(blocks * 512), counts()
+        hba.write(7, data)
+        assert hba.read(7, blocks) == data
+        assert [now - was for now, was in zip(counts(), before)] == [3, len(data), 3, len(data)]
+        done = hba.command(read10(7, blocks), want=len(data) + 4096)
+        assert done.good and done.residual == 4096 and done.written == 108 + len(data)
+        assert done.data[:len(data)] == data and done.data[len(data):] == b"\xa5" * 4096
+        assert hba.command(write10(7, blocks), out=bytes(len(data) + 512)).residual == 512
+        beyond = hba.command(write10(BLOCKS - blocks + 1, blocks), out=data)
+        assert sense(beyond) == (ILLEGAL_REQUEST, 0x21, 0)
+        assert hba.read(BLOCKS - blocks + 1, blocks - 1) == bytes(len(data) - 512), "and nothing of it is there"
+        hba.write(7, data)
+        verify = struct.pack(">BBIBHB", 0x2f, 2, 7, 0, blocks, 0)
+        assert hba.command(verify, out=data).good
+        wrong = bytearray(data)
+        wrong[-1] ^= 1
+        assert sense(hba.command(verify, out=bytes(wrong)))[0] == 0xe
+    host.rpc("vhost_delete_controller", ctrlr=name)
+
+
+def test_a_long_command_is_aborted_between_two_pieces(host, hba):
+    """What was moved was moved, and the rest is not."""
+    quicken(host, hba, 1_000_000)
+    long = hba.submit(read10(0, 6144), want=6144 * 512, target=7)
+    in_flight(host, hba, 1)
+    quicken(host, hba, 20_000_000)
+    wait_until(lambda: host.rpc("bdev_get_iostat", names=[hba.slow])["bdevs"][0]["num_read_ops"], "the first piece")
+    assert hba.tmf(ABORT_TASK, target=7, tag=long[2]) == S_OK
+    done = hba.wait(long)
+    assert done.response == S_ABORTED and done.data[:1 << 20] == bytes(1 << 20) and set(done.data[-512:]) == {0xa5}
 
 
 def test_sense_and_attributes(hba):
