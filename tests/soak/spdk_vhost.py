@@ -6,8 +6,8 @@
     tests/soak/spdk_vhost.py DIR --seconds 600      of each part
     tests/soak/spdk_vhost.py DIR --huge-dir /dev/hugepages --cpus 2-3
 
-They want some 300 hugepages of 2 MiB (echo 300 > /proc/sys/vm/nr_hugepages; mount -t hugetlbfs nodev DIRECTORY). After each
-part the daemon has to be there, and to serve who behaves; a sanitizer's word in its log counts as an end.
+They want some 300 hugepages of 2 MiB (echo 300 > /proc/sys/vm/nr_hugepages; mount -t hugetlbfs nodev DIRECTORY).
+After each part the daemon has to be there, and to serve who behaves; a sanitizer's word in its log counts as an end.
 GANTRY_BUILD names the build, as for all tests.
 """
 import argparse
@@ -25,7 +25,8 @@ from gantry import Daemon, wait_until                           # noqa: E402
 from virtio_blk import Blk                                      # noqa: E402
 
 MIB = 64
-FUZZED = {"disk": ["-b", "-v"], "host": ["-l", "-v"], "tasks": ["-v", "-m"]} # controllers, and how vhost_fuzz takes them
+# Controllers, and how vhost_fuzz takes them
+FUZZED = {"disk": ["-b", "-v"], "host": ["-l", "-v"], "tasks": ["-v", "-m"]}
 
 
 class Trial:
@@ -78,7 +79,8 @@ class Trial:
             python = {**os.environ, "PYTHONPATH": str(self.args.spdk / "python")}
             rpc = [sys.executable, self.args.spdk / "test/app/fuzz/common/fuzz_rpc.py", "-s", socket]
             for ctrlr, how in FUZZED.items():
-                subprocess.run([*rpc, "fuzz_vhost_create_dev", "-s", self.directory / ctrlr, *how], env=python, check=True)
+                subprocess.run([*rpc, "fuzz_vhost_create_dev", "-s", self.directory / ctrlr, *how], env=python,
+                               check=True)
             rpc[1] = self.args.spdk / "scripts/rpc.py"
             subprocess.run([*rpc, "framework_start_init"], env=python, check=True)
         said = self.run(name, "test/app/fuzz/vhost_fuzz/vhost_fuzz", "-r", socket, "-s", 256, "--wait-for-rpc",
@@ -95,8 +97,9 @@ class Trial:
         config.write_text(json.dumps({"subsystems": [{"subsystem": "bdev", "config": [
             {"method": "bdev_virtio_attach_controller", "params": disk}, {"method": "bdev_wait_for_examine"}]}]}))
         for size, depth in ((4096, 64), (65536, 16), (1 << 20, 4)):
-            said = self.run(f"{kind}-{size}", "build/examples/bdevperf", "-r", self.directory / f"{kind}.rpc", "-s", 512,
-                            "--json", config, "-q", depth, "-o", size, "-w", "verify", "-t", self.args.seconds // 3 or 1)
+            said = self.run(f"{kind}-{size}", "build/examples/bdevperf", "-r", self.directory / f"{kind}.rpc",
+                            "-s", 512, "--json", config, "-q", depth, "-o", size, "-w", "verify",
+                            "-t", self.args.seconds // 3 or 1)
             (total,) = [line for line in said.splitlines() if line.strip().startswith("Total")]
             print(f"{kind}, {size} bytes:{total}")
             iops, fails = float(total.split()[2]), float(total.split()[4])
