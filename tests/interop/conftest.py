@@ -7,6 +7,7 @@ import pytest
 import guest as guests
 from client import Client
 from gantry import Daemon, cpus, gantryd_path
+from newer_kernel import newer_kernel
 from nvmet import FORWARDS, Target
 from rdma_guest import GuestDaemon, RdmaGuest
 
@@ -26,11 +27,11 @@ def pytest_collection_modifyitems(config, items):
 class Clients:
     """Has the guest, if it is well."""
 
-    def __init__(self, release, tmp_path_factory):
-        self.release, self.tmp_path_factory, self.client = release, tmp_path_factory, None
+    def __init__(self, kernel, tmp_path_factory):
+        self.kernel, self.tmp_path_factory, self.client = kernel, tmp_path_factory, None
 
     def boot(self):
-        return Client(self.tmp_path_factory.mktemp("guest"), self.release, forwards=FORWARDS)
+        return Client(self.tmp_path_factory.mktemp("guest"), self.kernel, forwards=FORWARDS)
 
     def take(self):
         if self.client is None:
@@ -57,15 +58,29 @@ class RdmaClients(Clients):
 
 
 def newest_of_each_series():
-    return list({tuple(guests.version_key(r)[:2]): r for r in guests.kernels()}.values()) or [None]
+    return list({tuple(k.version[:2]): k for k in guests.kernels()}.values()) or [None]
 
 
-@pytest.fixture(scope="session", params=newest_of_each_series(), ids=lambda release: f"linux-{release}")
+@pytest.fixture(scope="session", params=newest_of_each_series(), ids=lambda k: f"linux-{k.release if k else None}")
 def clients(request, tmp_path_factory):
     missing = guests.what_is_missing()
     if missing:
         pytest.fail(missing)
     clients = Clients(request.param, tmp_path_factory)
+    yield clients
+    clients.close()
+
+
+@pytest.fixture(scope="session")
+def newer_clients(tmp_path_factory):
+    """The same with a kernel that is not this machine's own; a file of tests that wants it makes it its `clients`."""
+    missing = guests.what_is_missing()
+    if missing:
+        pytest.fail(missing)
+    kernel, why_not = newer_kernel()
+    if why_not:
+        pytest.skip(why_not)
+    clients = Clients(kernel, tmp_path_factory)
     yield clients
     clients.close()
 

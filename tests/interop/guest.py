@@ -22,6 +22,7 @@ import socket
 import stat
 import subprocess
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from gantry import free_port
@@ -46,10 +47,29 @@ def version_key(release):
     return [int(n) for n in re.findall(r"\d+", release)]
 
 
-def kernels():
-    """Releases that are installed with their modules, oldest first."""
-    found = [p.name.removeprefix("vmlinuz-") for p in Path("/boot").glob("vmlinuz-*")]
-    return sorted((r for r in found if (Path("/lib/modules") / r / "modules.dep").exists()), key=version_key)
+@dataclass(frozen=True)
+class Kernel:
+    """A packaged kernel: installed, or unpacked below `root`."""
+    release: str
+    root: Path = Path("/")
+
+    @property
+    def image(self):
+        return self.root / "boot" / f"vmlinuz-{self.release}"
+
+    @property
+    def modules(self):
+        return self.root / "lib/modules" / self.release
+
+    @property
+    def version(self):
+        return version_key(self.release)
+
+
+def kernels(root=Path("/")):
+    """Those that are there with their modules, oldest first."""
+    found = [Kernel(p.name.removeprefix("vmlinuz-"), root) for p in (root / "boot").glob("vmlinuz-*")]
+    return sorted((k for k in found if (k.modules / "modules.dep").exists()), key=lambda k: k.version)
 
 
 def what_is_missing():
@@ -90,10 +110,10 @@ class Cpio:
         return b"".join(self.parts)
 
 
-def modules_in_order(release, modules):
+def modules_in_order(kernel, modules):
     """The files of these modules, each after those it depends on."""
     depends = {}
-    for line in (Path("/lib/modules") / release / "modules.dep").read_text().splitlines():
+    for line in (kernel.modules / "modules.dep").read_text().splitlines():
         path, _, needs = line.partition(":")
         depends[path] = needs.split()
     paths = {re.sub(r"\.ko.*", "", os.path.basename(p)).replace("-", "_"): p for p in depends}
@@ -117,17 +137,17 @@ def make_cpio(init, dirs):
     return cpio
 
 
-def make_initramfs(release):
+def make_initramfs(kernel):
     cpio = make_cpio(INIT, ("dev", "proc", "sys", "sbin"))
-    make_cpio_modules(cpio, release, MODULES)
+    make_cpio_modules(cpio, kernel, MODULES)
     return cpio.finish()
 
 
-def make_cpio_modules(cpio, release, modules):
+def make_cpio_modules(cpio, kernel, modules):
     """Put them in, and the order in which they are loaded."""
     names = []
-    for path in modules_in_order(release, modules):
-        data = (Path("/lib/modules") / release / path).read_bytes()
+    for path in modules_in_order(kernel, modules):
+        data = (kernel.modules / path).read_bytes()
         names.append("/modules/" + re.sub(r"\.ko.*", ".ko", os.path.basename(path)))
         cpio.file(names[-1][1:], lzma.decompress(data) if path.endswith(".xz") else data)
     cpio.file("modules.list", "".join(n + "\n" for n in names).encode())
@@ -173,11 +193,11 @@ class Job:
 class Guest:
     """One running guest. Its files are in `directory`: console.log, qemu.log, share/."""
 
-    def __init__(self, directory, release=None, kernel_args="", forwards=(), devices=()):
+    def __init__(self, directory, kernel=None, kernel_args="", forwards=(), devices=()):
         """`devices`, options of QEMU's, are of those whose back-ends see the guest's memory: it is shared then."""
         self.directory = Path(directory)
         self.devices = devices
-        self.release = release or kernels()[-1]
+        self.kernel = kernel or kernels()[-1]
         self.kernel_args = kernel_args
         self.forwards = forwards
         self.ports = [free_port() for _ in forwards]
@@ -199,7 +219,7 @@ class Guest:
 
     def boot(self):
         initramfs = self.directory / "initramfs"
-        initramfs.write_bytes(make_initramfs(self.release))
+        initramfs.write_bytes(make_initramfs(self.kernel))
         ready = self.jobs["ready"] = Job(self, "ready", "(boot)")
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self.directory / "agent"))
@@ -230,8 +250,8 @@ class Guest:
         return [QEMU, "-machine", machine, *memory, "-accel", "tcg,thread=multi", "-cpu", "max",
                 "-smp", str(CPUS), "-m", str(MEMORY_MIB),
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                "-kernel", f"/boot/vmlinuz-{self.release}", "-initrd", str(initramfs),
-                "-append", f"console=ttyS0 panic=-1 {self.kernel_args}",
+                "-kernel", str(self.kernel.image), "-initrd", str(initramfs),
+                "-append", f"console=ttyS0 panic=-1 gantry.root={self.kernel.root} {self.kernel_args}",
                 "-serial", f"file:{d}/console.log",
                 "-device", "virtio-serial", "-chardev", f"socket,id=agent,path={d}/agent",
                 "-device", "virtserialport,chardev=agent",

@@ -47,10 +47,20 @@ mount_root() {
 	done
 	mkdir -p /new/tmp/share
 	mount -o bind /share /new/tmp/share
+	mount_modules
 	# Where the kernel looks for modprobe is our root, where it finds modules is the host's.
 	printf '#!/bin/sh\nexec chroot /new /usr/sbin/modprobe "$@"\n' > /sbin/modprobe
 	chmod 755 /sbin/modprobe
 	hostname guest
+}
+
+# Those of a kernel that the host has unpacked somewhere, and not installed.
+mount_modules() {
+	modules=lib/modules/$(uname -r)
+	root=$(sed -n 's/.*gantry.root=\([^ ]*\).*/\1/p' /proc/cmdline)
+	[ "$root" = / ] && return
+	mkdir -p "/new/$modules"
+	mount -o bind "/lower$root/$modules" "/new/$modules"
 }
 
 run() {
@@ -63,7 +73,7 @@ mount_kernel_filesystems
 exec > /dev/console 2>&1
 load_modules
 start_network
-mount_root || { echo "guest: no root"; poweroff -f; }
+mount_root || { echo "guest: no root"; sleep 1; poweroff -f; } # and the console has said so
 set -- /dev/vport*p1
 exec 3<> "$1"
 echo "ready 0" >&3

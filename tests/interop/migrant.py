@@ -46,28 +46,28 @@ def libraries_of(program):
     return sorted({Path(path) for path in re.findall(r"(/\S+) \(0x", listed)})
 
 
-def make_initramfs(release, directory):
+def make_initramfs(kernel, directory):
     cpio = make_cpio(INIT, ("dev", "proc", "sys", "tmp"))
     fio = Path(shutil.which("fio"))
     for path in [fio, *libraries_of(fio)]:
         cpio.file(str(path)[1:], path.read_bytes())
     subprocess.run(["cc", "-O2", "-static", "-o", directory / "reader", READER], check=True)
     cpio.file("bin/reader", (directory / "reader").read_bytes())
-    make_cpio_modules(cpio, release, MODULES)
+    make_cpio_modules(cpio, kernel, MODULES)
     return cpio.finish()
 
 
 class Machine:
     """One QEMU."""
 
-    def __init__(self, directory, devices, release, initramfs, incoming=None):
+    def __init__(self, directory, devices, kernel, initramfs, incoming=None):
         self.directory = directory
         directory.mkdir()
         command = [QEMU, "-machine", "q35,memory-backend=memory",
                    "-object", f"memory-backend-memfd,id=memory,size={MEMORY_MIB}M,share=on",
                    "-qmp", f"unix:{directory}/qmp,server=on,wait=off", "-accel", "tcg,thread=multi", "-cpu", "max",
                    "-smp", str(CPUS), "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
-                   "-no-reboot", "-kernel", f"/boot/vmlinuz-{release}", "-initrd", str(initramfs), "-append",
+                   "-no-reboot", "-kernel", str(kernel.image), "-initrd", str(initramfs), "-append",
                    f"console=ttyS0 panic=-1 disks={len(devices)}", "-serial", f"file:{directory}/console.log",
                    *[option for row in devices for option in row]]
         if incoming:
@@ -107,14 +107,14 @@ class Machine:
 
 
 class Migrant:
-    def __init__(self, directory, release=None):
-        self.directory, self.release = Path(directory), release or kernels()[-1]
+    def __init__(self, directory, kernel=None):
+        self.directory, self.kernel = Path(directory), kernel or kernels()[-1]
         self.initramfs = self.directory / "initramfs"
         self.numbers = itertools.count(1)
         self.machine, self.disks = None, 0
 
     def __enter__(self):
-        self.initramfs.write_bytes(make_initramfs(self.release, self.directory))
+        self.initramfs.write_bytes(make_initramfs(self.kernel, self.directory))
         return self
 
     def __exit__(self, *_):
@@ -127,7 +127,7 @@ class Migrant:
         self.until(lambda: "READY" in self.machine.console(), "the guest to boot")
 
     def boot(self, devices, incoming=None):
-        return Machine(self.directory / f"machine{next(self.numbers)}", devices, self.release, self.initramfs, incoming)
+        return Machine(self.directory / f"machine{next(self.numbers)}", devices, self.kernel, self.initramfs, incoming)
 
     def rounds(self):
         """How many each disk has done since it is where it is."""

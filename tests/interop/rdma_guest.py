@@ -28,10 +28,10 @@ PERF_TRIES = 3
 class RdmaGuest(Client):
     """Its RDMA device is over `netdev`, which has `address`."""
 
-    def __init__(self, directory, release=None, cards=(), netdev="eth0", address=ADDRESS):
+    def __init__(self, directory, kernel=None, cards=(), netdev="eth0", address=ADDRESS):
         """`cards`: options of QEMU's for more network cards."""
         self.cards, self.netdev, self.address = list(cards), netdev, address
-        super().__init__(directory, release)
+        super().__init__(directory, kernel)
 
     def command_line(self, initramfs):
         return super().command_line(initramfs) + self.cards
@@ -201,10 +201,10 @@ def wire_end(end, mac):
 
 
 @contextmanager
-def rdma_pair(directory, release=None):
+def rdma_pair(directory, kernel=None):
     """Two guests, 10.77.0.1 and 10.77.0.2, whose RDMA devices are over a wire between them: what is lost on it (words
     lossy and lossless, of WIRE) is lost for RDMA too. Within one guest nothing passes a network card."""
     end = f"127.0.0.1:{free_port()}"
-    with RdmaGuest(directory / "left", release, wire_end(f"listen={end}", 1), WIRE, "10.77.0.1") as left, \
-            RdmaGuest(directory / "right", release, wire_end(f"connect={end}", 2), WIRE, "10.77.0.2") as right:
+    with RdmaGuest(directory / "left", kernel, wire_end(f"listen={end}", 1), WIRE, "10.77.0.1") as left, \
+            RdmaGuest(directory / "right", kernel, wire_end(f"connect={end}", 2), WIRE, "10.77.0.2") as right:
         yield left, right

@@ -70,10 +70,10 @@ class Qmp:
 class VhostGuest(Client):
     """`devices` are rows of blk() and scsi()."""
 
-    def __init__(self, directory, devices, release=None):
+    def __init__(self, directory, devices, kernel=None):
         self.names = {}
         self.qmp = None
-        super().__init__(directory, release, devices=PORT + [option for row in devices for option in row])
+        super().__init__(directory, kernel, devices=PORT + [option for row in devices for option in row])
 
     def boot(self):
         super().boot()
