@@ -36,7 +36,7 @@ find_disk() {
 
 # disk_of NQN NSID: the same, as soon as it is there
 disk_of() {
-	until_true 15 find_disk "$1" "$2"
+	until_true 60 find_disk "$1" "$2"
 	find_disk "$1" "$2"
 }
 

@@ -12,14 +12,14 @@ def start_load(guest, disk):
     """I/O on a disk until end_load()."""
     job = guest.fio(disk, LOAD, name="load")
     before = guest.ios_done(disk)
-    wait_until(lambda: guest.ios_done(disk) > before + 100, "I/O to begin", 20)
+    wait_until(lambda: guest.ios_done(disk) > before + 100, "I/O to begin", 60)
     return job
 
 
 def goes_on(guest, disk):
     before = guest.ios_done(disk)
     try:
-        wait_until(lambda: guest.ios_done(disk) > before + 100, f"I/O on {disk} to go on", 20)
+        wait_until(lambda: guest.ios_done(disk) > before + 100, f"I/O on {disk} to go on", 60)
     except AssertionError:
         print(guest.run("head /sys/block/nvme*/inflight /sys/block/nvme*/stat; grep -h . /sys/class/nvme/nvme*/state; "
                         "ps -eo pid,stat,wchan:30,args | grep fio", check=False))

@@ -71,8 +71,8 @@ class World:
         job.wait(SLOW_S, check=False)
         assert job.status != 0, job.describe("it connects")
         if said_by_us:
-            wait_until(lambda: said_by_us in self.daemon.log(), said_by_us)
-        wait_until(lambda: said_by_linux in self.guest.console_since_mark(), said_by_linux)
+            wait_until(lambda: said_by_us in self.daemon.log(), said_by_us, SLOW_S)
+        wait_until(lambda: said_by_linux in self.guest.console_since_mark(), said_by_linux, SLOW_S)
 
     def proved(self):
         """How each queue has proved who its host is; what is here has queue 0 and two more."""
@@ -102,7 +102,8 @@ def test_both_prove_who_they_are(world):
     host, ctrlr = world.key("host"), world.key("ctrlr", 3)
     world.allow(dhchap_key="host", dhchap_ctrlr_key="ctrlr")
     disk = world.connect(host, ctrlr)
-    assert "controller authenticated" in world.guest.console_since_mark()
+    says = "controller authenticated"
+    wait_until(lambda: says in world.guest.console_since_mark(), says, SLOW_S)
     assert world.proved() == {("completed", "sha512", "ffdhe2048")}
     world.guest.run(f"{VERIFY} --filename={disk}; nvme disconnect -n {NQN}", timeout_s=SLOW_S)
     world.refused("its controller key differs from the one here", "controller authentication failed",
@@ -115,7 +116,7 @@ def test_wrong_keys(world):
     world.allow(dhchap_key="host")
     world.refused("its key differs from the one here", "authentication failed", Secret.make())
     world.refused(None, "no key")
-    assert world.daemon.rpc("nvmf_subsystem_get_controllers", nqn=NQN) == []
+    wait_until(lambda: not world.daemon.rpc("nvmf_subsystem_get_controllers", nqn=NQN), "nobody to be there", SLOW_S)
     world.connect(host)
 
 
@@ -140,7 +141,7 @@ def test_again_under_io(world):
     assert world.guest.live_controllers(world.served) == 1
     end_load(world.guest, load)
     again(Secret.make(), "authentication failed")
-    wait_until(lambda: "its key differs from the one here" in world.daemon.log(), "our log to say so")
+    wait_until(lambda: "its key differs from the one here" in world.daemon.log(), "our log to say so", SLOW_S)
     world.guest.run(f"until_true 60 has_live {NQN} 0", timeout_s=SLOW_S)
 
 
