@@ -93,7 +93,8 @@ struct bdev_info {
 	uint64_t block_count;
 	uint32_t ops;                     /* BDEV_BIT()s that work, natively or emulated */
 	uint32_t native_ops;
-	bool lends;                       /* reads may be asked for without buffers */
+	bool lends;                       /* reads may be asked for without buffers ... */
+	bool lends_zeroes;                /* ... and are mem_zeroes() */
 	bool lends_writes;                /* bdev_write_lend() may have some */
 	bool fua;                         /* honoured natively; else write + flush */
 	bool read_only, thin;

@@ -65,6 +65,7 @@ struct bdev {
 	uint32_t native_ops;            /* BDEV_BIT(READ) | ... */
 	uint32_t emulated_below;        /* those of native_ops that a device under this one emulates */
 	bool lends, consumes;           /* consumes: every write is consumed within submit() */
+	bool lends_zeroes;              /* for reads, and nothing but mem_zeroes(): adapters know them, and they stay */
 	bool fua, read_only, thin;
 	bool knows_bad;                 /* a native GET_LBA_STATUS answers of_bad */
 	bool resv_outside;              /* ops->resv decides, and the target protects */

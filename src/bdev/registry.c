@@ -436,7 +436,7 @@ void bdev_get_info(const struct bdev_desc *desc, struct bdev_info *ret_info)
 	if (likely(!desc->plain))
 		return;
 	ret_info->md_size = 0;
-	ret_info->md_interleaved = ret_info->lends = ret_info->lends_writes = false;
+	ret_info->md_interleaved = ret_info->lends = ret_info->lends_zeroes = ret_info->lends_writes = false;
 	ret_info->dif_type = 0;
 }
 
@@ -449,7 +449,8 @@ void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info)
 		.dif_type = b->dif_type, .dif_is_head_of_md = b->dif_is_head_of_md,
 		.block_count = atomic_load_explicit(&b->block_count, memory_order_relaxed),
 		.ops = bdev_usable_ops(b), .native_ops = b->native_ops,
-		.lends = b->lends, .lends_writes = b->ops->write_lend != NULL, .fua = b->fua, .read_only = b->read_only,
+		.lends = b->lends, .lends_zeroes = b->lends && b->lends_zeroes,
+		.lends_writes = b->ops->write_lend != NULL, .fua = b->fua, .read_only = b->read_only,
 		.thin = b->thin, .knows_bad = b->knows_bad, .cache = b->cache,
 		.optimal_io_blocks = b->optimal_io_blocks, .max_io_blocks = b->max_io_blocks,
 		.max_unmap_blocks = b->max_unmap_blocks, .atomic_blocks = b->atomic_blocks,

@@ -37,6 +37,7 @@ static void fill_views(struct bdev_served *s, const struct bdev *b)
 		v->md_size = (uint16_t)s->info.md_size;
 		v->consumes = b->consumes;
 		v->lends = s->info.lends && (!s->info.md_size || s->info.md_interleaved);
+		v->lends_zeroes = s->info.lends_zeroes;
 		v->lends_writes = s->info.lends_writes && !s->info.md_size;
 		v->read_only = s->info.read_only;
 		if (v->lends)

@@ -22,7 +22,7 @@ struct bdev_view {
 	uint8_t shift;                         /* log2 of the block size */
 	uint32_t shape;                        /* of blocks: two devices with the same one are alike */
 	uint16_t md_size;                      /* metadata of a block; 0: none, or hidden */
-	bool lends, lends_writes, consumes, read_only;
+	bool lends, lends_zeroes, lends_writes, consumes, read_only;
 	uint32_t lend_iovs_small;              /* for up to BDEV_LEND_SMALL bytes */
 	struct bdev_desc *desc;
 	struct bdev_served *served;

@@ -65,7 +65,7 @@ void bdev_stacked_init(struct bdev_stacked *s, struct bdev_order *o, uint32_t ba
 		.block_count = atomic_load(&b->block_count),
 		.native_ops = usable & ~BDEV_BIT(PASSTHROUGH),
 		.emulated_below = b->emulated_below | (usable & ~b->native_ops),
-		.lends = b->lends, .consumes = b->consumes,
+		.lends = b->lends, .lends_zeroes = b->lends_zeroes, .consumes = b->consumes,
 		.fua = b->fua, .read_only = b->read_only, .thin = b->thin, .knows_bad = b->knows_bad, .cache = b->cache,
 		.optimal_io_blocks = b->optimal_io_blocks, .max_io_blocks = b->max_io_blocks,
 		.max_unmap_blocks = b->max_unmap_blocks, .atomic_blocks = b->atomic_blocks,

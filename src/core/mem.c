@@ -61,7 +61,8 @@ struct mem_pool {
 };
 
 struct mem {
-	uint64_t budget, buffers;
+	uint64_t budget, buffers, charges; /* the zeroes are the rest */
+	struct mem_region zeroes;
 	_Atomic uint64_t charged;
 	_Atomic uint32_t starve;
 	struct list regions, hooks; /* control only */
@@ -76,6 +77,7 @@ struct plan {
 
 /* --- set-up -------------------------------------------------------------------------------------- */
 
+static int zeroes_make(struct mem *m, struct err *e);
 static struct mem_pool *pool_make(uint64_t bytes, struct err *e);
 static void pool_free(struct mem_pool *p);
 static bool line_ready(struct waitq *q, uint32_t need);
@@ -89,6 +91,7 @@ int mem_init(struct core *core, struct err *e)
 	list_init(&m->hooks);
 	m->budget = core->opts.memory_bytes;
 	m->buffers = BUFFERS_OF_BUDGET(m->budget);
+	m->charges = m->budget - m->buffers - min_u64(m->budget - m->buffers, MEM_ZEROES_BYTES);
 	if (m->buffers / (core->count + 1) < POOL_BYTES_MIN) {
 		char have[32], need[32];
 
@@ -96,6 +99,8 @@ int mem_init(struct core *core, struct err *e)
 		               text_size(m->budget, have), core->count,
 		               text_size((core->count + 1) * POOL_BYTES_MIN / 5 * 8 + MIB, need));
 	}
+	if (zeroes_make(m, e))
+		return -ENOMEM;
 	/* control has little to do with data */
 	pool_bytes = (m->buffers - POOL_BYTES_MIN) / core->count;
 	for (uint32_t i = 0; i <= core->count; i++) {
@@ -112,6 +117,18 @@ int mem_init(struct core *core, struct err *e)
 		r->mem->region.of_buffers = true;
 		list_add_tail(&m->regions, &r->mem->region.link);
 	}
+	return 0;
+}
+
+/* No memory is behind it, but for who locks it there. */
+static int zeroes_make(struct mem *m, struct err *e)
+{
+	void *map = mmap(NULL, MEM_ZEROES_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
+		return err_set(e, -ENOMEM, "memory: no address space for zeroes: %s (see ulimit -v)", strerror(errno));
+	m->zeroes = (struct mem_region){ .base = map, .len = MEM_ZEROES_BYTES, .id = ++m->last_id, .of_buffers = true };
+	list_add_tail(&m->regions, &m->zeroes.link);
 	return 0;
 }
 
@@ -155,6 +172,8 @@ void mem_fini(struct core *core)
 	for (uint32_t i = 0; i <= core->count; i++)
 		if (core->reactors[i])
 			pool_free(core->reactors[i]->mem);
+	if (core->mem && core->mem->zeroes.base)
+		munmap(core->mem->zeroes.base, MEM_ZEROES_BYTES);
 	free(core->mem);
 }
 
@@ -386,13 +405,14 @@ static void give_here(struct mem_pool *p, struct mem_bufs *b)
 /* --- accounts ------------------------------------------------------------------------------------ */
 
 const struct mem_region *mem_region_self(void) { return &reactor_current->mem->region; }
+const struct mem_region *mem_zeroes(const struct core *core) { return &core->mem->zeroes; }
 
 void mem_get_stats(struct core *core, struct mem_stats *ret_stats)
 {
 	struct mem *m = core->mem;
 
 	*ret_stats = (struct mem_stats){
-		.budget_bytes = m->budget, .buffers_bytes = m->buffers, .charge_bytes_max = m->budget - m->buffers,
+		.budget_bytes = m->budget, .buffers_bytes = m->buffers, .charge_bytes_max = m->charges,
 		.charged_bytes = atomic_load(&m->charged),
 	};
 	for (uint32_t i = 0; i <= core->count; i++) {
@@ -411,7 +431,7 @@ bool mem_charge(struct core *core, uint64_t bytes)
 	uint64_t before = atomic_load(&m->charged);
 
 	do
-		if (bytes > m->budget - m->buffers || before > m->budget - m->buffers - bytes)
+		if (bytes > m->charges || before > m->charges - bytes)
 			return false;
 	while (!atomic_compare_exchange_weak(&m->charged, &before, before + bytes));
 	return true;

@@ -20,12 +20,13 @@
 #define MEM_LARGE_BYTES 65536u
 #define MEM_IOV_MAX 40u              /* most iovecs of one mem_take() */
 #define MEM_IOV_NEAR 3u              /* as many lie in struct mem_bufs itself */
+#define MEM_ZEROES_BYTES 131072u     /* of mem_zeroes() */
 
 struct mem_region {
 	void *base;
 	size_t len;
 	uint32_t id;         /* set when it is added; never used again for another one */
-	bool of_buffers;     /* mem_take()'s come from it */
+	bool of_buffers;     /* mem_take()'s come from it, or it is mem_zeroes(): there as long as the core is */
 	bool shared;         /* with another process, which may exchange its pages (a balloon does): who pins them would go
 	                      * on using the old ones */
 	struct list link;
@@ -89,6 +90,8 @@ void mem_wait_cancel(struct wait *w);
 void mem_give(struct mem_bufs *b);
 /* The region in which the calling reactor's buffers lie. */
 const struct mem_region *mem_region_self(void);
+/* Zeroes that nobody can write to, for who has nothing else to lend; hooks hear of them as of buffers. Any core. */
+const struct mem_region *mem_zeroes(const struct core *core);
 
 /* in_use counts buffers taken; charged what mem_charge() counts; a reactor's shares are cut from the budget. */
 struct mem_stats {

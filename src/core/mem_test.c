@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* mem_test.c: all or none, first come first served, a line that always moves, and buffers that come home. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "core/mem.h"
 #include "core/rig_test.h"
 
@@ -193,7 +197,8 @@ static void budget_start(void *arg)
 	struct mem_bufs b = { 0 };
 
 	mem_get_stats(rig.core, &s);
-	check(s.budget_bytes == 24 * MIB && s.buffers_bytes + s.charge_bytes_max == s.budget_bytes);
+	check(s.budget_bytes == 24 * MIB);
+	check(s.buffers_bytes + s.charge_bytes_max + MEM_ZEROES_BYTES == s.budget_bytes);
 	check(mem_charge(rig.core, s.charge_bytes_max));
 	check(!mem_charge(rig.core, 1));
 	check(!mem_charge(rig.core, UINT64_MAX));
@@ -236,20 +241,36 @@ static void hooks_start(void *arg)
 	static struct mem_hook h = { .added = region_added, .removed = region_removed };
 	static char page[4096];
 	struct mem_region r = { .base = page, .len = sizeof(page) };
-	int pools = (int)core_reactor_count(rig.core) + 1;
+	int ours = (int)core_reactor_count(rig.core) + 1 + 1; /* pools, and the zeroes */
 
 	mem_hook_add(rig.core, &h);
-	check(regions == pools);
+	check(regions == ours);
 	mem_region_add(rig.core, &r);
-	check(regions == pools + 1 && r.id > 0);
+	check(regions == ours + 1 && r.id > 0);
 	mem_region_remove(rig.core, &r);
-	check(regions == pools);
+	check(regions == ours);
 	mem_hook_remove(rig.core, &h);
 	check(regions == 0);
 	rig_stop();
 }
 
 static void hooks_hear_of_every_region(void **state) { small_budget(hooks_start); }
+
+/* Everybody's reads come from there: a byte written there would be in all of them. */
+static void zeroes_start(void *arg)
+{
+	const struct mem_region *z = mem_zeroes(rig.core);
+	const char *at = z->base;
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	check(z->len == MEM_ZEROES_BYTES && z->of_buffers && z->id);
+	check(!at[0] && !memcmp(at, at + 1, z->len - 1));
+	check(read(fd, z->base, 1) == -1 && errno == EFAULT); /* it cannot be written to */
+	close(fd);
+	rig_stop();
+}
+
+static void zeroes_stay_zeroes(void **state) { small_budget(zeroes_start); }
 
 int main(void)
 {
@@ -262,6 +283,7 @@ int main(void)
 		cmocka_unit_test(budget_is_kept_and_tests_can_starve),
 		cmocka_unit_test(too_small_a_budget_is_said),
 		cmocka_unit_test(hooks_hear_of_every_region),
+		cmocka_unit_test(zeroes_stay_zeroes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

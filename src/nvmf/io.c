@@ -79,6 +79,7 @@ static inline bool parse_data(struct nvmf_req *req, struct bdev_view *v, enum nv
 static inline void parse_lending(struct nvmf_req *req, const struct bdev_view *v)
 {
 	req->may_lend = !(req->io.flags & BDEV_IO_PLAIN); /* a device lends what it has */
+	req->lends_zeroes = v->lends_zeroes;
 	req->lend_iovs_max = bdev_view_lend_iovs(v, req->data_len);
 }
 

@@ -65,6 +65,7 @@ struct nvmf_req {
 	                               * nvmf_req_withdraw() */
 	uint32_t data_len;            /* bytes the command moves; for TO_HOST at most */
 	uint16_t lend_iovs_max;       /* iovecs that lending may need */
+	bool lends_zeroes;            /* TO_HOST and may_lend: mem_zeroes() is what it will be */
 	/* Set by the transport before nvmf_req_execute(): the data, or for lent reads an empty array of iov_max. */
 	uint16_t iov_count, iov_max;
 	struct iovec *iovs;

@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* null.c: a device without media, to measure everything else with.
  *
- * Every operation ends within submit(). Lent reads point into one mapping of zeroes that all cores share and nobody
- * can write to; a read into the caller's buffers fills them, because what lay in them before is
- * somebody else's data.
+ * Every operation ends within submit(). Lent reads point into the zeroes that nobody can write to; a read into the
+ * caller's buffers fills them, because what lay in them before is somebody else's data.
  */
 #include "backends/null/null.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "bdev/bdev_device.h"
 #include "bdev/pi.h"
-
-#define ZEROES_BYTES (1u << 20)
+#include "core/mem.h"
 
 struct null_disk {
 	struct bdev bdev;
-	void *zeroes;
+	const struct mem_region *zeroes;
 };
 
 static void null_submit(struct bdev_channel *ch, struct bdev_io *io);
@@ -50,17 +47,12 @@ int null_create(struct bdev_registry *reg, const struct null_opts *opts, struct 
 		.dif_type = opts->dif_type, .dif_is_head_of_md = opts->dif_type && opts->dif_is_head_of_md,
 		.native_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(FLUSH) | BDEV_BIT(UNMAP) |
 		              BDEV_BIT(WRITE_ZEROES) | BDEV_BIT(VERIFY) | BDEV_BIT(RESET) | BDEV_BIT(COPY),
-		.lends = !opts->dif_type, .consumes = true, .fua = true, .cache = BDEV_CACHE_LOST_ANYWAY,
+		.lends = !opts->dif_type, .lends_zeroes = true, .consumes = true, .fua = true, .cache = BDEV_CACHE_LOST_ANYWAY,
 	};
 	snprintf(d->bdev.name, sizeof(d->bdev.name), "%s", opts->name);
-	d->zeroes = mmap(NULL, ZEROES_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (d->zeroes == MAP_FAILED) {
-		free(d);
-		return err_set(e, -ENOMEM, "no address space for the zeroes of null device '%s'", opts->name);
-	}
+	d->zeroes = mem_zeroes(bdev_registry_core(reg));
 	rc = bdev_register(reg, &d->bdev, e);
 	if (rc != 0) {
-		munmap(d->zeroes, ZEROES_BYTES);
 		free(d);
 		return rc;
 	}
@@ -111,10 +103,10 @@ static enum bdev_status lend(const struct null_disk *d, struct bdev_io *io)
 	uint16_t used = 0;
 
 	for (uint64_t len; left; left -= len, used++) {
-		len = min_u64(left, ZEROES_BYTES);
+		len = min_u64(left, d->zeroes->len);
 		if (used == io->iov_max)
 			return BDEV_ST_BAD_FIELD;
-		io->iovs[used] = (struct iovec){ .iov_base = d->zeroes, .iov_len = len };
+		io->iovs[used] = (struct iovec){ .iov_base = d->zeroes->base, .iov_len = len };
 	}
 	io->iov_count = used;
 	io->lent = true;
@@ -161,7 +153,7 @@ static void null_release(struct bdev *b, const struct iovec *iovs, uint32_t coun
 
 static uint32_t null_lend_iovs_max(const struct bdev *b, uint32_t blocks)
 {
-	return (uint32_t)div_up(bytes_of(b, blocks), ZEROES_BYTES);
+	return (uint32_t)div_up(bytes_of(b, blocks), MEM_ZEROES_BYTES);
 }
 
 static void null_destroy(struct bdev *b)
@@ -169,6 +161,5 @@ static void null_destroy(struct bdev *b)
 	struct null_disk *d = container_of(b, struct null_disk, bdev);
 
 	bdev_destroyed(b);
-	munmap(d->zeroes, ZEROES_BYTES);
 	free(d);
 }

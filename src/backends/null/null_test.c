@@ -9,6 +9,7 @@
 #include "backends/null/null.h"
 #include "bdev/iov.h"
 #include "bdev/rig_test.h"
+#include "core/mem.h"
 
 static struct rig rig;
 static struct bdev_desc *desc;
@@ -36,7 +37,8 @@ static void reads_are_zeroes_and_writes_go_nowhere(void **state)
 {
 	static char buf[3 << 20], zero[3 << 20];
 	struct call c = { -1, -1, -1 };
-	struct iovec lent[4];
+	struct iovec lent[3 * (1 << 20) / MEM_ZEROES_BYTES];
+	struct bdev_info info;
 	struct rig_io io;
 
 	sem_init(&gone, 0, 0);
@@ -59,6 +61,12 @@ static void reads_are_zeroes_and_writes_go_nowhere(void **state)
 	assert_int_equal(iov_bytes(lent, io.io.iov_count), sizeof(zero));
 	for (uint32_t i = 0; i < io.io.iov_count; i++)
 		assert_memory_equal(lent[i].iov_base, zero, lent[i].iov_len);
+	bdev_get_info(desc, &info);
+	assert_true(info.lends_zeroes);
+	for (uint32_t i = 0; i < io.io.iov_count; i++) { /* as it says */
+		assert_ptr_equal(lent[i].iov_base, mem_zeroes(rig.core)->base);
+		assert_true(lent[i].iov_len <= MEM_ZEROES_BYTES);
+	}
 	bdev_io_release(&io.io);
 	assert_int_equal(rig_do(&rig, 0, ch, BDEV_READ, 8191, 1, buf, 4096), BDEV_ST_BAD_RANGE);
 	rig_on(core_control(rig.core), resize_here, &c);

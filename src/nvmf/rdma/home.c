@@ -126,6 +126,14 @@ void rdma_capsules_free(struct rdma_capsules *s, struct rdma_home *h)
 
 /* --- beginning and end: its core --- */
 
+static void know(const struct rdma_home *h, struct rdma_known *k, const struct mem_region *r)
+{
+	struct verbs_key key;
+
+	if (verbs_find_key(h->dev->vd, r->base, r->len, &key))
+		*k = (struct rdma_known){ (uintptr_t)r->base, r->len, key.lkey };
+}
+
 int rdma_home_begin(struct rdma_home *h)
 {
 	int rc;
@@ -136,8 +144,8 @@ int rdma_home_begin(struct rdma_home *h)
 	if (rc)
 		return rc;
 	h->begun = true;
-	h->buffers = mem_region_self();
-	h->buffers_known = verbs_find_key(h->dev->vd, h->buffers->base, h->buffers->len, &h->buffers_key);
+	know(h, &h->buffers, mem_region_self());
+	know(h, &h->zeroes, mem_zeroes(h->tr->core));
 	watch_start(&h->watch, "NVMe/RDMA", watch_requests);
 	if (h->srq)
 		rdma_post_shared(h);
@@ -162,13 +170,15 @@ void rdma_home_lose_all(struct rdma_home *h, const char *why)
 		rdma_conn_lose(list_entry(l, struct rdma_conn, link), why);
 }
 
-/* Buffers lie in one piece of registered memory; what does not is looked up. */
+/* Buffers lie in one piece of registered memory, zeroes in another; what does not is looked up. */
 uint32_t rdma_home_lkey(struct rdma_home *h, const void *at, size_t len)
 {
 	struct verbs_key key;
 
-	if (likely(h->buffers_known && (uintptr_t)at - (uintptr_t)h->buffers->base < h->buffers->len))
-		return h->buffers_key.lkey;
+	if (likely((uintptr_t)at - h->buffers.at < h->buffers.len))
+		return h->buffers.lkey;
+	if (likely((uintptr_t)at - h->zeroes.at < h->zeroes.len))
+		return h->zeroes.lkey;
 	/* Memory that is not registered ends the connection with a LOCAL_KEY fault. */
 	return verbs_find_key(h->dev->vd, at, len, &key) ? key.lkey : 0;
 }

@@ -175,7 +175,7 @@ struct rdma_req {
 	struct nvmf_req req;
 	struct rdma_sgl sgl;
 	struct mem_bufs bufs;
-	struct iovec in_capsule;
+	struct iovec one;             /* data that came with the capsule, or that a device lends */
 	struct rdma_capsule *capsule; /* it needs what lies there */
 	struct rdma_lot *lot;         /* its data counts there */
 	struct queue_link link;       /* in the connection's `out` or `posted`, or among its free slots */
@@ -328,9 +328,11 @@ struct rdma_home {
 	/* Its core's. */
 	bool begun, stopping;
 	struct list conns;
-	const struct mem_region *buffers; /* of mem_take() ... */
-	bool buffers_known;               /* ... all of it with one key */
-	struct verbs_key buffers_key;
+	struct rdma_known {               /* all of it has one key */
+		uintptr_t at;
+		size_t len;               /* 0: it has not */
+		uint32_t lkey;
+	} buffers, zeroes;                /* of mem_take(); mem_zeroes() */
 	struct defer flush;
 	struct watch watch;
 	struct timer sweep;

@@ -361,6 +361,43 @@ static void a_starved_budget_makes_progress(void **state)
 	assert_true(waited > 300);
 }
 
+/* A device that has nothing but zeroes lends those that all have: no buffer is taken for them, and so none is waited
+ * for; what is longer than they are is filled in. */
+static void zeroes_take_no_buffers(void **state)
+{
+	static const uint32_t blocks[] = { 1, 8, MEM_ZEROES_BYTES / TEST_BLOCK, 2048 };
+	static const uint8_t zeroes[1 << 20];
+	struct nvme_sgl list[2];
+	struct nvme_sqe sqe;
+
+	begin(NULL);
+	mem_starve(w.core, 1); /* who takes buffers has to wait first */
+	for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+		memset(io.data, 0xee, HOST_DATA);
+		sqe = host_rw(NVME_CMD_READ, i, blocks[i]);
+		sqe.nsid = le32_of(2);
+		sqe.sgl1 = host_keyed(&io, 0, blocks[i] * TEST_BLOCK, false);
+		assert_int_equal(host_run(&io, &sqe, NULL, 0), 0);
+		assert_memory_equal(io.data, zeroes, blocks[i] * TEST_BLOCK);
+		assert_int_equal(io.data[blocks[i] * TEST_BLOCK], 0xee);
+		assert_int_equal(count_of("pending_data_buffer"), blocks[i] * TEST_BLOCK > MEM_ZEROES_BYTES);
+	}
+	memset(io.data, 0xee, HOST_DATA);
+	list[0] = host_keyed(&io, 8192, 3 * TEST_BLOCK, false);
+	list[1] = host_keyed(&io, 0, 5 * TEST_BLOCK, false);
+	sqe = host_rw(NVME_CMD_READ, 0, 8);
+	sqe.nsid = le32_of(2);
+	sqe.sgl1 = host_list(0, 2);
+	assert_int_equal(host_run(&io, &sqe, list, sizeof(list)), 0);
+	assert_memory_equal(io.data + 8192, zeroes, 3 * TEST_BLOCK);
+	assert_memory_equal(io.data, zeroes, 5 * TEST_BLOCK);
+	assert_int_equal(io.data[5 * TEST_BLOCK], 0xee);
+	assert_int_equal(count_of("pending_data_buffer"), 1);
+	mem_starve(w.core, 0);
+	expect_nothing_held();
+	end();
+}
+
 /* The last of more than a connection may have asked for, aborted while it waits for its turn: its answer comes before
  * theirs, and its place in the line is gone. */
 static void what_waits_is_aborted(void **state)
@@ -512,6 +549,7 @@ int main(void)
 		cmocka_unit_test(a_small_adapter_is_only_slower),
 		cmocka_unit_test(long_lists_are_read_in_parts),
 		cmocka_unit_test(a_starved_budget_makes_progress),
+		cmocka_unit_test(zeroes_take_no_buffers),
 		cmocka_unit_test(what_waits_is_aborted),
 		cmocka_unit_test(dry_shared_receives_are_only_slower),
 		cmocka_unit_test(what_cannot_be_answered_ends_the_connection),

@@ -7,7 +7,8 @@
  * written from buffers by the same chain that sends the answer.
  *
  * A device's own memory is not asked for: what a RAM disk would lend is registered with no adapter, and copying to
- * buffers is what it does itself then. Buffers are registered, and other devices fill them without a copy.
+ * buffers is what it does itself then. Buffers are registered, and other devices fill them without a copy. Who lends
+ * the zeroes that all have, and that are registered, does: a read of those takes no buffers, and waits for none.
  */
 #include "core/waits.h"
 #include "nvmf/rdma/rdma.h"
@@ -136,8 +137,8 @@ static enum step req_on_NEW(struct rdma_req *r)
 	if (unlikely(status))
 		return fail(r, status);
 	if (r->sgl.in_capsule) {
-		r->in_capsule = (struct iovec){ r->capsule->data + r->sgl.at, req->data_len };
-		req->iovs = &r->in_capsule;
+		r->one = (struct iovec){ r->capsule->data + r->sgl.at, req->data_len };
+		req->iovs = &r->one;
 		req->iov_count = 1;
 		req->iov_max = 0;
 		rdma_count(c->home, in_capsule, 1);
@@ -148,6 +149,13 @@ static enum step req_on_NEW(struct rdma_req *r)
 		rdma_count(c->home, listed, 1);
 	if (!r->sgl.listed || keep_list(r))
 		capsule_is_read(r);
+	if (req->may_lend && req->lends_zeroes && req->lend_iovs_max == 1 && req->data == NVMF_DATA_TO_HOST) {
+		req->iovs = &r->one;
+		req->iov_count = 0;
+		req->iov_max = 1;
+		req_enter(r, REQ_EXECUTE);
+		return STEP_NEXT;
+	}
 	r->asked = req->data == NVMF_DATA_TO_CTRLR;
 	return take_lot(r) ? get_room(r) : req_goto(r, REQ_NEED_TURN);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "backends/malloc/malloc.h"
+#include "backends/null/null.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "nvmf/rdma/rdma.h"
@@ -37,6 +38,9 @@ static void serve_step(struct nvmf_change *c)
 		nvmf_add_ns(c, TEST_NQN, &(struct nvmf_ns_opts){ .bdev_name = "disk" });
 		break;
 	case 3:
+		nvmf_add_ns(c, TEST_NQN, &(struct nvmf_ns_opts){ .bdev_name = "zeroes" });
+		break;
+	case 4:
 		nvmf_add_listener(c, TEST_NQN, "RDMA", &addr);
 		break;
 	default:
@@ -48,10 +52,12 @@ static void serve(void *arg)
 {
 	struct test_world *w = arg;
 	const struct malloc_opts opts = { .name = "disk", .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS };
+	const struct null_opts zeroes = { .name = "zeroes", .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS };
 	struct bdev *b;
 
 	w->reg = bdev_registry_make(w->core);
 	must(!malloc_create(w->reg, &opts, &b, NULL));
+	must(!null_create(w->reg, &zeroes, &b, NULL));
 	w->target = nvmf_target_make(w->core, w->reg);
 	w->change = (struct nvmf_change){ .target = w->target, .done = serve_step, .arg = w };
 	serve_step(&w->change);
@@ -143,9 +149,14 @@ static void unregistered(void *arg, int rc)
 	w->stopped = true;
 }
 
-static void target_stopped(void *arg)
+static void zeroes_deleted(void *arg, int rc)
 {
 	must(!malloc_delete(((struct test_world *)arg)->reg, "disk", unregistered, arg, NULL));
+}
+
+static void target_stopped(void *arg)
+{
+	must(!null_delete(((struct test_world *)arg)->reg, "zeroes", zeroes_deleted, arg, NULL));
 }
 
 static void stop(void *arg)

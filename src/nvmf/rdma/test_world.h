@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* test_world.h: a target with a RAM disk behind a simulated adapter, and raw hosts behind another one, which post what
- * they like. */
+/* test_world.h: a target with a RAM disk (namespace 1) and a null disk (2) behind a simulated adapter, and raw hosts
+ * behind another one, which post what they like. */
 #ifndef NVMF_RDMA_TEST_WORLD_H
 #define NVMF_RDMA_TEST_WORLD_H
 
