@@ -222,20 +222,28 @@ void vhost_show_status(struct cli *c, void (*line)(const char *fmt, ...));
 /* The next one of vhost_get_controllers, from *at on, that shows a disk; borrowed; NULL: none does. */
 struct json_object *vhost_export_of_disk(struct json_object *ctrlrs, const char *disk, size_t *at);
 
-/* --- host_keys.c: keys of a host: --auth, --tls, --hash, --show-keys --------------------------------------------- */
+/* --- host_keys.c: keys of a host: --auth, --tls, --concat, --hash, --show-keys ----------------------------------- */
 enum host_key { HOST_KEY_HOST, HOST_KEY_CTRLR, HOST_KEY_TLS, HOST_KEY_COUNT };
 #define HOST_KEY_NAME_MAX 129
 struct host_keys {
 	bool auth, tls, show;
+	bool concat;              /* it was asked for: only listeners for that */
 	char nqn[256], host[256];
 	char names[HOST_KEY_COUNT][HOST_KEY_NAME_MAX], paths[HOST_KEY_COUNT][1024]; /* empty: none */
 };
 #define HOST_KEYS_OPTIONS \
 	{ "auth", NULL, "NVMe/TCP, RDMA: the host has to prove who it is, and we to it (DH-HMAC-CHAP), by new keys" }, \
 	{ "tls", NULL, "NVMe/TCP: its connections are secured (TLS 1.3), by a new key, at a listener for that" }, \
+	{ "concat", NULL, "NVMe/TCP: --auth, and the proof makes the key of TLS (secure concatenation), at a listener " \
+	  "for that" }, \
 	{ "hash", "HASH", "By which new keys are bound to a host: sha256, sha384, sha512 (not of TLS) or none; sha256" }, \
 	{ "show-keys", NULL, "Print the keys, where else the names of their files stand" }
-/* Nothing is made when neither is asked for. */
+/* Is any of them asked for; and one by which connections are secured? */
+bool host_keys_wanted(const struct cli_args *a);
+bool host_keys_secure(const struct cli_args *a);
+/* NULL; or why they do not go together. */
+const char *host_keys_misuse(const struct cli_args *a);
+/* Nothing is made when none is asked for. */
 int host_keys_make(struct cli *c, struct cli_args *a, const char *nqn, const char *host, struct host_keys *ret,
                    struct err *e);
 /* Into those of nvmf_subsystem_add_host. */
@@ -248,9 +256,9 @@ bool host_keys_of(struct json_object *keys, const char *nqn, struct json_object 
 /* {trtype, adrfam, traddr, trsvcid, secure_channel, concatenation} of a subsystem; NULL: `e` says why. */
 struct json_object *host_listeners(struct cli *c, const char *nqn, struct err *e);
 bool host_listener_takes_psk(struct json_object *listener); /* not those where a proof makes the key of TLS */
-/* A listener with TLS, unless there is one: where --listen says, or at the first one's address by the next free
- * port. */
-int host_secure_listener(struct cli *c, const char *nqn, const char *listen, struct err *e) MUST_USE;
+/* A listener with TLS, by keys or by proofs, unless there is one: where --listen says, or at the first one's address by
+ * the next free port. */
+int host_secure_listener(struct cli *c, const char *nqn, const char *listen, bool concat, struct err *e) MUST_USE;
 /* Where the keys are, and what to type on the host; `listeners`: of the subsystem. */
 void host_keys_say(const struct host_keys *k, struct json_object *listeners, struct err *e);
 struct json_object *host_keys_json(const struct host_keys *k, struct json_object *listeners, struct err *e);

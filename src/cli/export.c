@@ -97,12 +97,13 @@ static int run_disk(struct cli *c, struct cli_args *a)
 	struct job j = { .c = c, .a = a, .trtype = args_has(a, "rdma") ? "RDMA" : "TCP" };
 	struct json_object *now = NULL;
 
-	if ((args_has(a, "auth") || args_has(a, "tls")) &&
-	    (args_has(a, "vhost") || args_has(a, "iscsi") || !args_has(a, "host")))
-		return cli_misuse("--auth and --tls are for hosts of NVMe that are named: give --host, and neither --iscsi nor "
-		                  "--vhost");
-	if (args_has(a, "tls") && args_has(a, "rdma"))
-		return cli_misuse("--tls: there is no TLS over RDMA; leave out one of them");
+	if (host_keys_wanted(a) && (args_has(a, "vhost") || args_has(a, "iscsi") || !args_has(a, "host")))
+		return cli_misuse("--auth, --tls and --concat are for hosts of NVMe that are named: give --host, and neither "
+		                  "--iscsi nor --vhost");
+	if (host_keys_misuse(a))
+		return cli_misuse("%s", host_keys_misuse(a));
+	if (host_keys_secure(a) && args_has(a, "rdma"))
+		return cli_misuse("--tls, --concat: there is no TLS over RDMA; leave out one of them");
 	if (args_has(a, "rdma") && (args_has(a, "vhost") || args_has(a, "iscsi")))
 		return cli_misuse("--rdma is a way of NVMe; leave out --iscsi and --vhost");
 	if (args_has(a, "vhost"))
@@ -302,16 +303,18 @@ static int add_listeners(struct job *j)
 	if (!j->listen_count && !list_count(there) &&
 	    cli_parse_address("127.0.0.1:" CLI_PORT, CLI_PORT, &j->listen[j->listen_count++], &j->e))
 		return j->e.code;
-	if (!j->listen_count && args_has(j->a, "tls"))
-		return host_secure_listener(j->c, j->nqn, NULL, &j->e); /* those that are there may be for others only */
+	if (!j->listen_count && host_keys_secure(j->a)) /* those that are there may be for others only */
+		return host_secure_listener(j->c, j->nqn, NULL, args_has(j->a, "concat"), &j->e);
 	for (size_t i = 0; i < j->listen_count; i++) {
 		struct json_object *params = json_object_new_object();
 		int rc;
 
 		json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
 		json_object_object_add(params, "listen_address", address_json(&j->listen[i], j->trtype));
-		if (args_has(j->a, "tls"))
+		if (host_keys_secure(j->a))
 			json_object_object_add(params, "secure_channel", json_object_new_boolean(true));
+		if (args_has(j->a, "concat"))
+			json_object_object_add(params, "concatenation", json_object_new_boolean(true));
 		rc = client_do(j->c, "nvmf_subsystem_add_listener", params, &j->e);
 		json_object_put(params);
 		if (rc)
@@ -322,11 +325,12 @@ static int add_listeners(struct job *j)
 
 static int add_hosts(struct job *j)
 {
-	bool keyed = args_has(j->a, "auth") || args_has(j->a, "tls");
+	bool keyed = host_keys_wanted(j->a);
 
-	if (args_has(j->a, "tls") && field_bool(list_find(j->subsystems, "nqn", j->nqn), "allow_any_host"))
+	if (host_keys_secure(j->a) && field_bool(list_find(j->subsystems, "nqn", j->nqn), "allow_any_host"))
 		return err_set(&j->e, -EINVAL, "any host may connect to %s, and TLS knows hosts by their keys: gantry host add "
-		               "HOST-NQN %s --tls --only takes that back, and adds one", j->nqn, field_text(j->disk, "name"));
+		               "HOST-NQN %s --%s --only takes that back, and adds one", j->nqn, field_text(j->disk, "name"),
+		               args_has(j->a, "tls") ? "tls" : "concat");
 	j->keys = base_zalloc((j->a->given_count + 1) * sizeof(*j->keys));
 	for (size_t i = 0; i < j->a->given_count; i++) {
 		struct json_object *params;

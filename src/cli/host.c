@@ -14,8 +14,8 @@ static int run_remove(struct cli *c, struct cli_args *a);
 static const struct cli_option add_options[] = {
 	{ "only", NULL, "Only those that were added, and no longer any host" },
 	HOST_KEYS_OPTIONS,
-	{ "listen", "ADDRESS:PORT", "With --tls: where the listener for that is to be, when there is none; the address "
-	  "of the first one, and the next free port, when left out" },
+	{ "listen", "ADDRESS:PORT", "With --tls or --concat: where the listener for that is to be, when there is none; the "
+	  "address of the first one, and the next free port, when left out" },
 };
 
 #define EXPORT_HELP \
@@ -28,8 +28,8 @@ static const struct cli_verb verbs[] = {
 	{ "show", "HOST", "a host: what it is connected to, from where, and on which cores", run_show,
 	  .example = "gantry host show nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc" },
 	{ "add", "HOST EXPORT", "let a host connect; HOST any lets all", run_add, CLI_OPTIONS(add_options),
-	  .help = EXPORT_HELP " With --auth and --tls the daemon makes the host's keys, in files of their own in its "
-	          "--state-dir, and prints what to type on the host.",
+	  .help = EXPORT_HELP " With --auth, --tls and --concat the daemon makes the host's keys, in files of their own in "
+	          "its --state-dir, and prints what to type on the host.",
 	  .example = "gantry host add nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0\n"
 	             "gantry host add nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc disk0 --auth "
 	             "--tls --only" },
@@ -250,17 +250,19 @@ static void explain(struct cli *c, const char *export, struct err *e)
 
 static int run_add(struct cli *c, struct cli_args *a)
 {
-	bool keyed = args_has(a, "auth") || args_has(a, "tls");
+	bool keyed = host_keys_wanted(a);
 	struct err e = { 0 };
 
 	if (check_name(a->words[0], &e))
 		return cli_fail(&e);
 	if (keyed && strncmp(a->words[0], "nqn.", 4) != 0)
-		return cli_misuse("--auth and --tls: a host that has a key is one of NVMe, known by its NQN");
+		return cli_misuse("--auth, --tls, --concat: a host that has a key is one of NVMe, known by its NQN");
+	if (host_keys_misuse(a))
+		return cli_misuse("%s", host_keys_misuse(a));
 	if (!keyed && (args_has(a, "hash") || args_has(a, "show-keys")))
-		return cli_misuse("--hash and --show-keys are about keys: give --auth or --tls, too");
-	if (args_has(a, "listen") && !args_has(a, "tls"))
-		return cli_misuse("--listen is about a listener with TLS: give --tls, too");
+		return cli_misuse("--hash and --show-keys are about keys: give --auth, --tls or --concat, too");
+	if (args_has(a, "listen") && !host_keys_secure(a))
+		return cli_misuse("--listen is about a listener with TLS: give --tls or --concat, too");
 	if (is_for_iscsi(c, a->words[0], a->words[1]) &&
 	    iscsi_host_change(c, a->words[0], a->words[1], true, args_has(a, "only"), &e))
 		return e.code ? cli_fail(&e) : CLI_OK;
@@ -274,7 +276,7 @@ static int check_keyed(struct cli_args *a, struct json_object *export, struct er
 	if (list_find(field(export, "hosts"), "nqn", host))
 		return err_set(e, -EEXIST, "%s may connect to %s already; for other keys remove it first: gantry host "
 		               "remove %s %s", host, field_text(export, "nqn"), host, a->words[1]);
-	if (args_has(a, "tls") && field_bool(export, "allow_any_host") && !args_has(a, "only"))
+	if (host_keys_secure(a) && field_bool(export, "allow_any_host") && !args_has(a, "only"))
 		return err_set(e, -EINVAL, "any host may connect to %s, and TLS knows hosts by their keys: give --only, too, "
 		               "and hosts that were not added are disconnected", field_text(export, "nqn"));
 	return 0;
@@ -298,7 +300,7 @@ static void add_keyed(struct cli *c, struct cli_args *a, struct json_object *exp
 	added = client_do(c, "nvmf_subsystem_add_host", params, e) == 0;
 	json_object_put(params);
 	if (added && (!args_has(a, "only") || allow_any(c, nqn, false, e) == 0) &&
-	    (!keys.tls || host_secure_listener(c, nqn, args_value(a, "listen"), e) == 0))
+	    (!host_keys_secure(a) || host_secure_listener(c, nqn, args_value(a, "listen"), keys.concat, e) == 0))
 		listeners = host_listeners(c, nqn, e);
 	if (e->code) {
 		if (added)
@@ -328,7 +330,7 @@ static int add_to_subsystem(struct cli *c, struct cli_args *a)
 
 	if (all && !export)
 		explain(c, a->words[1], &e);
-	if (export && (args_has(a, "auth") || args_has(a, "tls"))) {
+	if (export && host_keys_wanted(a)) {
 		add_keyed(c, a, export, &e);
 	} else if (export && strcmp(host, "any") == 0) {
 		allow_any(c, nqn, true, &e);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* host_keys.c: keys for a host that has to prove who it is (--auth), or whose connections are secured (--tls): the
- * daemon makes them, in files that nobody else can read; and what to type on the host, with the keys' files in the
+/* host_keys.c: keys for a host that has to prove who it is (--auth), or whose connections are secured (--tls,
+ * --concat): the daemon makes them, in files that nobody else can read; and what to type on the host, with the keys' files in the
  * place of the keys. The secrets themselves are shown only to who asks for that (--show-keys): a terminal has a memory.
  */
 #include <ctype.h>
@@ -63,12 +63,23 @@ static int make_one(struct cli *c, struct host_keys *k, enum host_key which, con
 	return e->code;
 }
 
+bool host_keys_secure(const struct cli_args *a) { return args_has(a, "tls") || args_has(a, "concat"); }
+
+bool host_keys_wanted(const struct cli_args *a) { return args_has(a, "auth") || host_keys_secure(a); }
+
+const char *host_keys_misuse(const struct cli_args *a)
+{
+	return args_has(a, "tls") && args_has(a, "concat") ?
+	       "--tls and --concat: a host has a key of TLS, or makes one by its proof; leave out one of them" : NULL;
+}
+
 int host_keys_make(struct cli *c, struct cli_args *a, const char *nqn, const char *host, struct host_keys *k,
                    struct err *e)
 {
 	const char *hash = args_value(a, "hash");
 
-	*k = (struct host_keys){ .auth = args_has(a, "auth"), .tls = args_has(a, "tls"), .show = args_has(a, "show-keys") };
+	*k = (struct host_keys){ .concat = args_has(a, "concat"), .tls = args_has(a, "tls"),
+		.auth = args_has(a, "auth") || args_has(a, "concat"), .show = args_has(a, "show-keys") };
 	snprintf(k->nqn, sizeof(k->nqn), "%s", nqn);
 	snprintf(k->host, sizeof(k->host), "%s", host);
 	if (hash && strcmp(hash, "sha512") == 0 && k->tls)
@@ -182,7 +193,7 @@ static int next_to(struct cli *c, struct json_object *first, struct cli_address 
 	return 0;
 }
 
-int host_secure_listener(struct cli *c, const char *nqn, const char *listen, struct err *e)
+int host_secure_listener(struct cli *c, const char *nqn, const char *listen, bool concat, struct err *e)
 {
 	struct json_object *there = host_listeners(c, nqn, e), *params, *address;
 	struct cli_address at;
@@ -192,7 +203,7 @@ int host_secure_listener(struct cli *c, const char *nqn, const char *listen, str
 	if (!there)
 		return e->code;
 	for (size_t i = 0; i < list_count(there); i++)
-		has |= host_listener_takes_psk(list_at(there, i));
+		has |= concat ? field_bool(list_at(there, i), "concatenation") : host_listener_takes_psk(list_at(there, i));
 	rc = listen       ? cli_parse_address(listen, CLI_PORT, &at, e) :
 	     !has         ? next_to(c, list_find(there, "trtype", "TCP"), &at, e) : 0;
 	json_object_put(there);
@@ -203,6 +214,7 @@ int host_secure_listener(struct cli *c, const char *nqn, const char *listen, str
 	json_object_object_add(params, "nqn", json_object_new_string(nqn));
 	json_object_object_add(params, "listen_address", address);
 	json_object_object_add(params, "secure_channel", json_object_new_boolean(true));
+	json_object_object_add(params, "concatenation", json_object_new_boolean(concat));
 	json_object_object_add(address, "trtype", json_object_new_string("TCP"));
 	json_object_object_add(address, "adrfam", json_object_new_string(at.is_v6 ? "IPv6" : "IPv4"));
 	json_object_object_add(address, "traddr", json_object_new_string(at.host));
@@ -286,21 +298,23 @@ static void add_insert(struct json_object *lines, const struct host_keys *k, str
 /* With a key of TLS by listeners for that only; else by the others, those where the proof makes such a key, too. */
 static bool suits(const struct host_keys *k, struct json_object *listener)
 {
-	if (field_bool(listener, "concatenation"))
-		return k->auth && !k->tls;
+	if (field_bool(listener, "concatenation") || k->concat)
+		return k->auth && !k->tls && field_bool(listener, "concatenation");
 	return field_bool(listener, "secure_channel") == k->tls;
 }
 
 static struct json_object *lines_for(const struct host_keys *k, struct json_object *listeners, struct err *e)
 {
 	struct json_object *lines = json_object_new_array();
-	bool rdma = !k->tls && list_find(listeners, "trtype", "RDMA");
+	bool rdma = !k->tls && !k->concat && list_find(listeners, "trtype", "RDMA"), secure = k->tls;
 
+	for (size_t i = 0; i < list_count(listeners); i++)
+		secure |= suits(k, list_at(listeners, i)) && field_bool(list_at(listeners, i), "secure_channel");
 	json_object_array_add(lines, json_object_new_string(rdma ? "modprobe -a nvme-tcp nvme-rdma" : "modprobe nvme-tcp"));
-	if (k->tls) {
+	if (secure)
 		json_object_array_add(lines, json_object_new_string("systemctl start tlshd"));
+	if (k->tls)
 		add_insert(lines, k, e);
-	}
 	for (size_t i = 0; i < list_count(listeners); i++)
 		if (suits(k, list_at(listeners, i)))
 			add_connect(lines, k, list_at(listeners, i), e);
@@ -345,7 +359,8 @@ void host_keys_say(const struct host_keys *k, struct json_object *listeners, str
 	struct json_object *lines = lines_for(k, listeners, e);
 
 	printf("%s may connect to %s%s%s.\n", k->host, k->nqn,
-	       k->auth ? " when it has proved who it is" : "", k->tls ? (k->auth ? ", over TLS" : " over TLS") : "");
+	       k->auth ? " when it has proved who it is" : "",
+	       k->tls || k->concat ? (k->auth ? ", over TLS" : " over TLS") : "");
 	say_files(k);
 	if (e->code)
 		json_object_put(lines);
@@ -355,5 +370,5 @@ void host_keys_say(const struct host_keys *k, struct json_object *listeners, str
 		if (suits(k, list_at(listeners, i)))
 			return;
 	printf("There is no listener %s TLS yet that it could connect to: nvmf_subsystem_add_listener\n",
-	       k->tls ? "with" : "without");
+	       k->tls || k->concat ? "with" : "without");
 }

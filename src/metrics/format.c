@@ -361,6 +361,15 @@ static void tls_value(void *arg, const char *result, uint64_t v)
 	put(arg, METRIC_TLS, &l, v);
 }
 
+static void ccr_value(void *arg, const char *event, uint64_t v)
+{
+	struct labels l;
+
+	labels_init(&l);
+	label(&l, "event", event);
+	put(arg, METRIC_CCR, &l, v);
+}
+
 static void target(FILE *f, const struct gathering *g)
 {
 	struct labels l;
@@ -379,6 +388,8 @@ static void target(FILE *f, const struct gathering *g)
 	}
 	head(f, METRIC_TLS);
 	nvmf_eyes_tls(g->m->nvmf, tls_value, f);
+	head(f, METRIC_CCR);
+	nvmf_eyes_ccr(g->m->nvmf, ccr_value, f);
 	for (enum metric m = METRIC_SLOW; m <= METRIC_SLOW_LIMIT; m++) {
 		head(f, m);
 		for (uint32_t i = 0; i + 1 < g->core_count; i++) {

@@ -46,6 +46,7 @@
 	X(ERRORS,          "gantry_nvmf_errors_total",             "counter",   "I/O commands that failed, by status.") \
 	X(TRANSPORT,       "gantry_nvmf_transport_total",          "counter",   "Its counters, by event.") \
 	X(TLS,             "gantry_nvmf_tls_handshakes_total",     "counter",   "Handshakes of TLS, by how they ended.") \
+	X(CCR,             "gantry_nvmf_controller_resets_total",  "counter",   "Cross-controller resets, by event.") \
 	X(SLOW,            "gantry_nvmf_slow_ios_total",           "counter",   "Slow I/Os, see nvmf_get_slow_ios.") \
 	X(SLOW_LIMIT,      "gantry_nvmf_slow_io_limit_seconds",    "gauge",     "What takes longer is slow.") \
 	X(HOST_IOS,        "gantry_host_ios_total",                "counter",   "I/O commands answered to a host.") \

@@ -155,7 +155,7 @@ static void begin(struct ccr_cmd *cmd, struct nvmf_ctrlr *impacted)
 	if (log_may(&s->target->complaints))
 		log_notice("host %s, controller %u: ends its controller %u, with which it has lost touch (Cross-Controller "
 		           "Reset)", s->who.name, s->cntlid, impacted->cntlid);
-	s->target->ccr_begun++;
+	nvmf_count(&s->target->ccr_begun);
 	ccr = base_zalloc(sizeof(*ccr));
 	ccr->source = s;
 	ccr->cmd = cmd;
@@ -199,9 +199,9 @@ static void end(struct nvmf_ccr *ccr, enum nvme_ccrs how)
 	struct nvmf_ctrlr *s = ccr->source;
 
 	if (how == NVME_CCRS_FAILED)
-		s->target->ccr_failed++;
+		nvmf_count(&s->target->ccr_failed);
 	else
-		s->target->ccr_done++;
+		nvmf_count(&s->target->ccr_done);
 	if (ccr->cmd) {
 		atomic_store(ccr->entry, 0);
 		ccr_answer(ccr->cmd, NVME_SC_SUCCESS, true);

@@ -173,3 +173,10 @@ void nvmf_eyes_tls(struct nvmf_target *t, void (*emit)(void *arg, const char *re
 	for (uint32_t i = 0; i < NVMF_TLS_RESULT_COUNT; i++)
 		emit(arg, nvmf_tls_result_name(i), nvmf_counted(&t->tls_results[i]));
 }
+
+void nvmf_eyes_ccr(struct nvmf_target *t, void (*emit)(void *arg, const char *event, uint64_t v), void *arg)
+{
+	emit(arg, "begun", nvmf_counted(&t->ccr_begun));
+	emit(arg, "done", nvmf_counted(&t->ccr_done));
+	emit(arg, "failed", nvmf_counted(&t->ccr_failed));
+}

@@ -70,6 +70,9 @@ void nvmf_eyes_transports(struct nvmf_target *t, uint32_t core_index,
 /* Any core: handshakes of TLS, by how they ended. */
 void nvmf_eyes_tls(struct nvmf_target *t, void (*emit)(void *arg, const char *result, uint64_t v), void *arg);
 
+/* Any core: cross-controller resets that hosts asked for: begun; done; not done in time. */
+void nvmf_eyes_ccr(struct nvmf_target *t, void (*emit)(void *arg, const char *event, uint64_t v), void *arg);
+
 /* --- slow I/Os ---- */
 
 #define NVMF_SLOW_LIMIT 1u            /* above the limit */

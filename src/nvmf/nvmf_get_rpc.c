@@ -136,27 +136,6 @@ static void show_ns(struct json_object *array, const struct nvmf_subsystem *s, c
 	add_ns_hosts(o, s, ns->nsid);
 }
 
-/* Those of which something is known: whose they are, what hosts have saved. */
-static void show_statics(struct json_object *subsystem, const struct nvmf_subsystem *s)
-{
-	struct json_object *list;
-
-	json_add_text(subsystem, "controller_model", "static");
-	list = json_add_array(subsystem, "static_controllers");
-	for (uint32_t i = 0; i < s->static_count; i++) {
-		const struct nvmf_static *st = &s->statics[i];
-		struct json_object *o = json_append_object(list), *saved;
-
-		json_add_u64(o, "cntlid", st->cntlid);
-		if (st->host[0])
-			json_add_text(o, "host", st->host);
-		saved = json_add_object(o, "saved_features");
-		for (uint32_t f = 0; f < NVMF_SAVED_COUNT; f++)
-			if (st->saved.set & 1u << f)
-				json_add_u64(saved, nvmf_saved_names[f], st->saved.value[f]);
-	}
-}
-
 static void show_subsystem(struct json_object *array, const struct nvmf_subsystem *s)
 {
 	struct json_object *o = json_append_object(array), *list;
@@ -180,7 +159,7 @@ static void show_subsystem(struct json_object *array, const struct nvmf_subsyste
 	json_add_u64(o, "min_cntlid", s->min_cntlid);
 	json_add_u64(o, "max_cntlid", s->max_cntlid);
 	if (s->is_static)
-		show_statics(o, s);
+		nvmf_show_statics(o, s);
 	json_add_bool(o, "passthrough", false);
 	json_add_u64(o, "dmrsl", s->dmrsl);
 	json_add_u64(o, "wzsl", s->wzsl);
@@ -215,6 +194,16 @@ static void handle_get_subsystems(struct rpc_call *call, void *args)
 
 /* --- nvmf_subsystem_get_* ------------------------------------------------------------------------------------- */
 
+static void add_tls(struct json_object *o, const struct nvmf_seat *seat)
+{
+	struct json_object *tls = seat->tls_hash ? json_add_object(o, "tls") : NULL;
+
+	if (!tls)
+		return;
+	json_add_text(tls, "identity", seat->tls_identity);
+	json_add_text(tls, "cipher", fabric_psk_cipher_name(seat->tls_hash));
+}
+
 static void handle_get_controllers(struct rpc_call *call, void *args)
 {
 	struct nvmf_subsystem *s = find_subsystem(call, args);
@@ -236,18 +225,10 @@ static void handle_get_controllers(struct rpc_call *call, void *args)
 		json_add_text(o, "hostnqn", c->who.name);
 		json_add_text(o, "hostid", uuid_to_text(&c->who.host_id, uuid));
 		json_add_u64(o, "num_io_qpairs", queues);
+		if (c->seat_by_qid[0])
+			add_tls(o, c->seat_by_qid[0]);
 	}
 	rpc_reply(call, result);
-}
-
-static void add_tls(struct json_object *o, const struct nvmf_seat *seat)
-{
-	struct json_object *tls = seat->tls_hash ? json_add_object(o, "tls") : NULL;
-
-	if (!tls)
-		return;
-	json_add_text(tls, "identity", seat->tls_identity);
-	json_add_text(tls, "cipher", fabric_psk_cipher_name(seat->tls_hash));
 }
 
 static void show_qpair(struct json_object *array, const struct nvmf_ctrlr *c, struct nvmf_seat *seat)
@@ -534,7 +515,7 @@ static void handle_get_referrals(struct rpc_call *call, void *args)
 
 /* --- saving: in an order in which it can be loaded ----------------------------------------------- */
 
-static struct json_object *save_call(struct json_object *array, const char *method)
+struct json_object *nvmf_save_call(struct json_object *array, const char *method)
 {
 	struct json_object *o = json_append_object(array);
 
@@ -544,7 +525,7 @@ static struct json_object *save_call(struct json_object *array, const char *meth
 
 void nvmf_save_ns(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_ns *ns)
 {
-	struct json_object *p = save_call(array, "nvmf_subsystem_add_ns"), *n;
+	struct json_object *p = nvmf_save_call(array, "nvmf_subsystem_add_ns"), *n;
 
 	json_add_text(p, "nqn", s->nqn);
 	n = json_add_object(p, "namespace");
@@ -567,39 +548,11 @@ static void save_ana(struct json_object *array, const struct nvmf_subsystem *s, 
 
 		if (l->ana[g].to == NVME_ANA_OPTIMIZED)
 			continue;
-		p = save_call(array, "nvmf_subsystem_listener_set_ana_state");
+		p = nvmf_save_call(array, "nvmf_subsystem_listener_set_ana_state");
 		json_add_text(p, "nqn", s->nqn);
 		add_address(json_add_object(p, "listen_address"), l->transport, &l->addr);
 		json_add_text(p, "ana_state", ana_name(l->ana[g].to));
 		json_add_u64(p, "anagrpid", g + 1);
-	}
-}
-
-static void save_statics(struct json_object *array, const struct nvmf_subsystem *s)
-{
-	for (uint32_t i = 0; i < s->static_count; i++) {
-		const struct nvmf_static *st = &s->statics[i];
-		struct json_object *p;
-
-		if (st->host[0]) {
-			p = save_call(array, "nvmf_subsystem_set_controller_host");
-			json_add_text(p, "nqn", s->nqn);
-			json_add_u64(p, "cntlid", st->cntlid);
-			json_add_text(p, "host", st->host);
-		}
-		for (uint32_t f = 0; f < NVMF_SAVED_COUNT; f++) {
-			char value[16];
-			struct text t = text_over(value, sizeof(value));
-
-			if (!(st->saved.set & 1u << f))
-				continue;
-			p = save_call(array, "nvmf_subsystem_set_controller_feature");
-			json_add_text(p, "nqn", s->nqn);
-			json_add_u64(p, "cntlid", st->cntlid);
-			json_add_text(p, "feature", nvmf_saved_names[f]);
-			text_add(&t, "0x%x", st->saved.value[f]);
-			json_add_text(p, "value", value);
-		}
 	}
 }
 
@@ -609,7 +562,7 @@ static void save_subsystem(void *arg, struct json_object *array)
 	struct json_object *p;
 
 	if (s->id != NVMF_DISCOVERY_ID) {
-		p = save_call(array, "nvmf_create_subsystem");
+		p = nvmf_save_call(array, "nvmf_create_subsystem");
 		json_add_text(p, "nqn", s->nqn);
 		if (s->discovery)
 			json_add_text(p, "subtype", "Discovery");
@@ -631,21 +584,21 @@ static void save_subsystem(void *arg, struct json_object *array)
 		if (s->nssr)
 			json_add_bool(p, "enable_nssr", true);
 	} else if (!s->allow_any_host) {
-		p = save_call(array, "nvmf_subsystem_allow_any_host");
+		p = nvmf_save_call(array, "nvmf_subsystem_allow_any_host");
 		json_add_text(p, "nqn", s->nqn);
 		json_add_bool(p, "allow_any_host", false);
 	}
 	for (uint32_t i = 0; i < s->host_count; i++) {
-		p = save_call(array, "nvmf_subsystem_add_host");
+		p = nvmf_save_call(array, "nvmf_subsystem_add_host");
 		json_add_text(p, "nqn", s->nqn);
 		add_host(p, "host", &s->hosts[i]);
 	}
-	save_statics(array, s);
+	nvmf_save_statics(array, s);
 	for (uint32_t i = 0; i < s->ns_max; i++)
 		if (s->ns[i])
 			nvmf_save_ns(array, s, s->ns[i]);
 	for (uint32_t i = 0; i < s->listener_count; i++) {
-		p = save_call(array, "nvmf_subsystem_add_listener");
+		p = nvmf_save_call(array, "nvmf_subsystem_add_listener");
 		json_add_text(p, "nqn", s->nqn);
 		add_address(json_add_object(p, "listen_address"), s->listeners[i].transport, &s->listeners[i].addr);
 		json_add_bool(p, "secure_channel", s->listeners[i].secure);
@@ -670,7 +623,7 @@ static void save_startup(struct nvmf_target *t, struct json_object *array)
 	char *mask;
 
 	if (t->config_set) {
-		p = save_call(array, "nvmf_set_config");
+		p = nvmf_save_call(array, "nvmf_set_config");
 		mask = nvmf_rpc_poll_groups_mask(t);
 		if (t->place_mask_set)
 			json_add_text(p, "poll_groups_mask", mask);
@@ -682,11 +635,11 @@ static void save_startup(struct nvmf_target *t, struct json_object *array)
 			add_set(p, "dhchap_dhgroups", t->auth_groups, fabric_auth_group_name);
 	}
 	if (t->subsystems_max_set)
-		json_add_u64(save_call(array, "nvmf_set_max_subsystems"), "max_subsystems", t->subsystems_max);
+		json_add_u64(nvmf_save_call(array, "nvmf_set_max_subsystems"), "max_subsystems", t->subsystems_max);
 	nvmf_failover_save(t, array);
 	nvmf_limits_save(t, array);
 	if (t->crdt[0] || t->crdt[1] || t->crdt[2]) {
-		p = save_call(array, "nvmf_set_crdt");
+		p = nvmf_save_call(array, "nvmf_set_crdt");
 		json_add_u64(p, "crdt1", t->crdt[0]);
 		json_add_u64(p, "crdt2", t->crdt[1]);
 		json_add_u64(p, "crdt3", t->crdt[2]);
@@ -700,12 +653,12 @@ void nvmf_save(void *ctx, struct rpc_save *save)
 
 	save_startup(t, array);
 	list_each(l, &t->transports)
-		add_transport_opts(save_call(array, "nvmf_create_transport"), list_entry(l, struct nvmf_transport, link));
+		add_transport_opts(nvmf_save_call(array, "nvmf_create_transport"), list_entry(l, struct nvmf_transport, link));
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
 		if (t->config->subs[i])
 			rpc_save_object(save, t->config->subs[i]->stamp, save_subsystem, t->config->subs[i]);
 	for (uint32_t i = 0; t->config->referrals && i < t->config->referrals->count; i++)
-		add_referral(save_call(array, "nvmf_discovery_add_referral"), &t->config->referrals->at[i]);
+		add_referral(nvmf_save_call(array, "nvmf_discovery_add_referral"), &t->config->referrals->at[i]);
 	nvmf_flight_save(t, array);
 }
 

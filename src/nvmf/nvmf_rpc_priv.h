@@ -56,6 +56,9 @@ bool nvmf_rpc_parse_address(struct rpc_call *call, const char *field, const stru
 extern const struct rpc_param nvmf_rpc_address_params[4];
 void nvmf_rpc_add_masks(struct json_object *o, const struct nvmf_transport_opts *opts);
 void nvmf_save(void *ctx, struct rpc_save *save);
+struct json_object *nvmf_save_call(struct json_object *array, const char *method); /* its parameters, to be filled */
+void nvmf_show_statics(struct json_object *subsystem, const struct nvmf_subsystem *s);
+void nvmf_save_statics(struct json_object *array, const struct nvmf_subsystem *s);
 void nvmf_save_ns(struct json_object *array, const struct nvmf_subsystem *s, const struct nvmf_ns *ns);
 /* Only one target exists. False: answered. */
 bool nvmf_rpc_target_ok(struct rpc_call *call, const char *tgt_name);

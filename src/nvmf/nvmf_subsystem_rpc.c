@@ -136,6 +136,55 @@ static void handle_ctrlr_feature(struct rpc_call *call, void *args)
 	                  a->value[0] ? &value : NULL);
 }
 
+/* Those of which something is known: whose they are, what hosts have saved. */
+void nvmf_show_statics(struct json_object *subsystem, const struct nvmf_subsystem *s)
+{
+	struct json_object *list;
+
+	json_add_text(subsystem, "controller_model", "static");
+	list = json_add_array(subsystem, "static_controllers");
+	for (uint32_t i = 0; i < s->static_count; i++) {
+		const struct nvmf_static *st = &s->statics[i];
+		struct json_object *o = json_append_object(list), *saved;
+
+		json_add_u64(o, "cntlid", st->cntlid);
+		if (st->host[0])
+			json_add_text(o, "host", st->host);
+		saved = json_add_object(o, "saved_features");
+		for (uint32_t f = 0; f < NVMF_SAVED_COUNT; f++)
+			if (st->saved.set & 1u << f)
+				json_add_u64(saved, nvmf_saved_names[f], st->saved.value[f]);
+	}
+}
+
+void nvmf_save_statics(struct json_object *array, const struct nvmf_subsystem *s)
+{
+	for (uint32_t i = 0; i < s->static_count; i++) {
+		const struct nvmf_static *st = &s->statics[i];
+		struct json_object *p;
+
+		if (st->host[0]) {
+			p = nvmf_save_call(array, "nvmf_subsystem_set_controller_host");
+			json_add_text(p, "nqn", s->nqn);
+			json_add_u64(p, "cntlid", st->cntlid);
+			json_add_text(p, "host", st->host);
+		}
+		for (uint32_t f = 0; f < NVMF_SAVED_COUNT; f++) {
+			char value[16];
+			struct text t = text_over(value, sizeof(value));
+
+			if (!(st->saved.set & 1u << f))
+				continue;
+			p = nvmf_save_call(array, "nvmf_subsystem_set_controller_feature");
+			json_add_text(p, "nqn", s->nqn);
+			json_add_u64(p, "cntlid", st->cntlid);
+			json_add_text(p, "feature", nvmf_saved_names[f]);
+			text_add(&t, "0x%x", st->saved.value[f]);
+			json_add_text(p, "value", value);
+		}
+	}
+}
+
 /* --- the table ----------------------------------------------------------------------------------- */
 
 #define CHANGES .flags = RPC_RUNTIME, .returns = "true"

@@ -12,6 +12,7 @@ from gantry import wait_until
 from nvme_tcp import (ADMIN_ASYNC_EVENT, ADMIN_GET_LOG_PAGE, ADMIN_SET_FEATURES, CC, CSTS, DISCOVERY_NQN, INVALID_FIELD,
                       INVALID_OPCODE, IO_WRITE, Host, must, rw, sqe)
 from remote import attach, paths
+from scrape import Metrics
 
 CCR = 0x38
 CCR_LOG = 0x1e
@@ -108,6 +109,8 @@ def test_the_other_controller_ends(daemon, host, serves):
         assert must(reset(host, lost_is)).value & 1 == 1   # it is known to have gone
     assert entries(host) == []
     assert daemon.rpc("nvmf_get_failover")["ccr_done"] == 1
+    counted = Metrics(daemon.rpc("metrics_get")).samples["gantry_nvmf_controller_resets_total"]
+    assert {dict(labels)["event"]: value for labels, value in counted.items()} == {"begun": 1, "done": 1, "failed": 0}
     serves()
 
 

@@ -75,6 +75,8 @@ def test_a_proof_makes_a_key(world, hash_id, mutual):
         assert host.ios[1].read(0, 8) == b"x" * 4096
         shown = world.daemon.rpc("nvmf_subsystem_get_qpairs", nqn=NQN)
         assert [q["tls"]["identity"] for q in shown] == [offer.identity] * 3
+        shown = world.daemon.rpc("nvmf_subsystem_get_controllers", nqn=NQN)
+        assert [c["tls"]["identity"] for c in shown] == [offer.identity]
     with world.host(offer, world.strict) as host:
         assert host.io.read(0, 8) == b"x" * 4096
 

@@ -187,3 +187,27 @@ def test_both_concatenated(walk):
     second = walk.type(f"gantry host add {OTHER} disk0 --tls")
     assert f"-s {concat} " not in second
     walk.good(second)
+
+
+def test_concatenation_in_one_line(walk):
+    """The listener would be missing; or the host be told of ports where its data go in the clear."""
+    plain = free_port()
+    walk.type(f"gantry export disk disk0 --listen 127.0.0.1:{plain}")
+    assert "--only" in walk.type(f"gantry host add {HOST} disk0 --concat", status=1)
+    assert walk.files() == []
+    said = walk.type(f"gantry host add {HOST} disk0 --concat --only")
+    lines = [x.strip() for x in said.splitlines() if "nvme connect" in x]
+    assert len(lines) == 1 and lines[0].endswith(" --concat") and f"-s {plain} " not in lines[0]
+    assert "--dhchap-secret=" in lines[0] and "--dhchap-ctrl-secret=" in lines[0] and "systemctl start tlshd" in said
+    assert set(walk.carry(said)) == {"host", "ctrlr"}
+    walk.good(said)
+    second = walk.type(f"gantry host add {OTHER} disk0 --concat")      # by the listener that is there
+    assert [x for x in second.splitlines() if "nvme connect" in x][0].split(" -s ")[1].split()[0] in lines[0]
+    for wrong in ("--concat --tls", "--concat --hash none --listen"):
+        walk.type(f"gantry host add {OTHER} disk0 {wrong}", status=2)
+    walk.type("gantry export remove disk0")
+    there = free_port()
+    walk.good(walk.type(f"gantry export disk disk0 --listen 127.0.0.1:{there} --host {HOST} --concat"))
+    listeners = walk.daemon.rpc("nvmf_subsystem_get_listeners", nqn=NQN)
+    assert [(x["secure_channel"], x.get("concatenation")) for x in listeners] == [(True, True)]
+    walk.type(f"gantry export disk disk0 --rdma --host {OTHER} --concat", status=2)
