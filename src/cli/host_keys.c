@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* host_keys.c: keys for a host that has to prove who it is (--auth), or whose connections are secured (--tls,
- * --concat): the daemon makes them, in files that nobody else can read; and what to type on the host, with the keys' files in the
- * place of the keys. The secrets themselves are shown only to who asks for that (--show-keys): a terminal has a memory.
+ * --concat): the daemon makes them, in files that nobody else can read; and what to type on the host, with the keys'
+ * files in the place of the keys. The secrets themselves are shown only to who asks for that (--show-keys): a terminal
+ * has a memory.
  */
 #include <ctype.h>
 #include <errno.h>
