@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "base/text.h"
 #include "core/secret.h"
 #include "keyring/keyring.h"
 #include "rpc/json.h"
@@ -177,50 +179,75 @@ static void handle_make(struct rpc_call *call, void *args)
 
 /* --- gone with their files ---------------------------------------------------------------------------------------- */
 
-struct delete_call {
+struct delete_key {
+	char *name;
+	/* the call's own */
 	struct job job;
 	struct rpc_call *call;
-	struct err err;
+	struct err err, unknown;       /* unknown: that no key has the name */
 	char path[1024];
+};
+
+static const struct rpc_param delete_params[] = {
+	RPC_PARAM(struct delete_key, name, .required = true, .doc = "Name of the key."),
 };
 
 static void delete_in_job(struct job *j)
 {
-	struct delete_call *d = container_of(j, struct delete_call, job);
+	struct delete_key *d = container_of(j, struct delete_key, job);
 
-	(void)!keyring_file_delete(d->path, &d->err);
+	if (d->unknown.code && access(d->path, F_OK))
+		d->err = d->unknown;
+	else
+		(void)!keyring_file_delete(d->path, &d->err);
 }
 
 static void deleted(struct job *j)
 {
-	struct delete_call *d = container_of(j, struct delete_call, job);
+	struct delete_key *d = container_of(j, struct delete_key, job);
 
-	rpc_reply_rc(d->call, d->err.code, &d->err);
-	free(d);
+	rpc_lasted(d->call, &d->err);
+}
+
+/* That there is no such key lasts: after a crash nobody misses its file. */
+static void name_is_gone(struct rpc_call *call, void *arg)
+{
+	struct delete_key *d = arg;
+
+	job_start(&d->job, delete_in_job, deleted);
+}
+
+/* Is it a file that was made here? */
+static bool is_own(const char *dir, const struct keyring_key *key)
+{
+	return dir && key->kind == KEYRING_FILE && text_starts_with(key->path, dir) && key->path[strlen(dir)] == '/' &&
+	       !strchr(key->path + strlen(dir) + 1, '/');
 }
 
 static void handle_delete(struct rpc_call *call, void *args)
 {
 	const struct keyring_rpc *kr = rpc_ctx(call);
-	const char *name = ((struct file_key *)args)->name, *dir = kr->maker.dir;
-	struct delete_call *d = base_zalloc(sizeof(*d));
-	struct keyring_key *key;
+	struct delete_key *d = args;
+	struct keyring_key *key = keyring_get(kr->k, "name", d->name, &d->unknown);
 
 	d->call = call;
-	key = keyring_get(kr->k, "name", name, &d->err);
-	if (key && (!dir || key->kind != KEYRING_FILE || strncmp(key->path, dir, strlen(dir)) ||
-	            key->path[strlen(dir)] != '/' || strchr(key->path + strlen(dir) + 1, '/')))
+	if (!key) { /* a call that was cut off by a crash has left its file: then it is to be gone now */
+		if (!kr->maker.dir || path_for(&kr->maker, &(struct new_key){ .name = d->name }, d->path, sizeof(d->path),
+		                               &(struct err){ 0 }))
+			d->err = d->unknown;
+	} else if (!is_own(kr->maker.dir, key)) {
 		err_set(&d->err, -EPERM, "name: '%s' was not made by this daemon for itself (keyring_make_key); take its name "
-		        "away with keyring_file_remove_key, and delete its file yourself", name);
-	if (key && !d->err.code)
-		snprintf(d->path, sizeof(d->path), "%s", key->path);
-	keyring_key_unref(key);
-	if (d->err.code || keyring_remove_unused(kr->k, name, &d->err)) {
-		rpc_reply_err(call, &d->err);
-		free(d);
+		        "away with keyring_file_remove_key, and delete its file yourself", d->name);
 	} else {
-		job_start(&d->job, delete_in_job, deleted);
+		snprintf(d->path, sizeof(d->path), "%s", key->path);
 	}
+	keyring_key_unref(key);
+	if (d->err.code || (key && keyring_remove_unused(kr->k, d->name, &d->err))) {
+		rpc_reply_err(call, &d->err);
+		return;
+	}
+	rpc_when_lasting(call, name_is_gone, d);
+	rpc_reply_true(call);
 }
 
 /* --- all --------------------------------------------------------------------------------------------------------- */
@@ -305,7 +332,7 @@ static const struct rpc_method methods[] = {
 	           .returns = "{name, path}",
 	           .doc = "Make a new secret, write it into a file that nobody else can read, and give it a name. The "
 	                  "secret is told nowhere else."),
-	RPC_METHOD("keyring_delete_key", struct file_key, remove_params, handle_delete, .flags = RPC_RUNTIME,
+	RPC_METHOD("keyring_delete_key", struct delete_key, delete_params, handle_delete, .flags = RPC_RUNTIME,
 	           .returns = "true",
 	           .doc = "Take away the name of a key that was made here and that nobody uses, and delete its file."),
 	RPC_METHOD_BARE("keyring_get_keys", handle_get, .flags = RPC_RUNTIME | RPC_READS, .returns = "array of keys",

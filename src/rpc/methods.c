@@ -328,7 +328,14 @@ static void call_ended(struct rpc_call *call, struct json_object *result, const 
 void call_finish(struct rpc_call *call, struct json_object *result, const struct err *e)
 {
 	struct rpc *rpc = call->rpc;
+	void (*lasting)(struct rpc_call *call, void *lasting_arg) = call->lasting;
 
+	call->lasting = NULL;
+	if (lasting && !e) {
+		call->result = json_object_get(result);
+		lasting(call, call->lasting_arg);
+		return;
+	}
 	list_del(&call->link);
 	call->done(call->arg, result, e);
 	if (call->handling)
@@ -345,6 +352,20 @@ static void call_free(struct rpc_call *call)
 	json_object_put(call->ignored);
 	json_object_put(call->params);
 	free(call);
+}
+
+void rpc_when_lasting(struct rpc_call *call, void (*fn)(struct rpc_call *call, void *arg), void *arg)
+{
+	call->lasting = fn;
+	call->lasting_arg = arg;
+}
+
+void rpc_lasted(struct rpc_call *call, const struct err *e)
+{
+	struct json_object *result = call->result;
+
+	call_finish(call, e->code ? NULL : result, e->code ? e : NULL);
+	json_object_put(result);
 }
 
 /* --- in a handler --------------------------------------------------------------------------------------- */

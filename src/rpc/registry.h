@@ -56,6 +56,8 @@ struct rpc_call {
 	bool failed;                    /* with `err`: how it ended, until that is lasting */
 	struct err err;
 	struct json_object *result;
+	void (*lasting)(struct rpc_call *call, void *lasting_arg); /* rpc_when_lasting(); NULL: nothing */
+	void *lasting_arg;
 	struct rpc *rpc;
 	const struct rpc_method *method;
 	void *ctx, *args;

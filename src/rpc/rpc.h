@@ -148,6 +148,10 @@ bool rpc_is_heard(const struct rpc_call *call);
 void rpc_reply(struct rpc_call *call, struct json_object *result);
 void rpc_reply_true(struct rpc_call *call);
 void rpc_reply_rc(struct rpc_call *call, int rc, const struct err *e); /* 0: true; otherwise the error */
+/* For what may only be done when the change is lasting, because it cannot be undone: to be called before a good reply,
+ * which is held back until `fn` has run and rpc_lasted() was called. Not run when the reply, or keeping it, fails. */
+void rpc_when_lasting(struct rpc_call *call, void (*fn)(struct rpc_call *call, void *arg), void *arg);
+void rpc_lasted(struct rpc_call *call, const struct err *e); /* code 0: the reply goes out; else this does instead */
 void rpc_reply_err(struct rpc_call *call, const struct err *e);
 void rpc_reply_error(struct rpc_call *call, int code, const char *fmt, ...) PRINTF(3, 4);
 

@@ -2,10 +2,12 @@
 """What a stranger does who has README.md and docs/SECURITY.md only: a RAM disk with authentication both ways and TLS,
 looked at by gantry-perf, a daemon that dies and comes back, keys that are lost and made anew, and all of it taken away
 again. What is to be typed next is read from what was said before."""
+import ctypes
 import os
 import re
 import signal
 import stat
+import struct
 import subprocess
 
 import pytest
@@ -16,7 +18,32 @@ from jsonrpc import gantry
 
 HOST = "nqn.2014-08.org.nvmexpress:uuid:12345678-1234-1234-1234-123456789abc"
 OTHER = HOST[:-1] + "d"
+MODIFIED, DELETED = 2, 0x200       # inotify's
 NQN = "nqn.2016-06.io.gantry:disk0"
+
+
+class Watch:
+    """What happens in directories, in its order (inotify)."""
+
+    def __init__(self, *directories):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = self.libc.inotify_init1(os.O_CLOEXEC)
+        for d in directories:
+            assert self.libc.inotify_add_watch(self.fd, os.fsencode(d), MODIFIED | DELETED) >= 0
+
+    def names(self):
+        data, at, found = os.read(self.fd, 65536), 0, []
+        while at < len(data):
+            mask, length = struct.unpack_from("<4xI4xI", data, at)
+            found.append((data[at + 16:at + 16 + length].rstrip(b"\0").decode(), mask))
+            at += 16 + length
+        return found
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.fd)
 
 
 class Walk:
@@ -171,6 +198,24 @@ def test_doctor_takes_away_what_nobody_uses(walk):
     assert walk.files() == []
     with pytest.raises(RpcError, match="no key 'alone'"):
         walk.daemon.rpc("keyring_delete_key", name="alone")
+
+
+def test_the_name_of_a_key_goes_before_its_file(walk):
+    """kill -9 between the two: the daemon would miss a file for ever, and say so; or a secret would lie about."""
+    path = walk.daemon.rpc("keyring_make_key", name="alone", kind="tls")["path"]
+    with Watch(walk.directory / "state", walk.keys) as watch:
+        walk.daemon.rpc("keyring_delete_key", name="alone")
+        names = watch.names()
+        assert names.index(("state", MODIFIED)) < names.index(("alone", DELETED))
+    with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:    # the call was cut off in between
+        f.write("NVMeTLSkey-1:...")
+    walk.die()
+    assert walk.daemon.rpc("config_get_missing") == [] and walk.files() == ["alone"]
+    walk.daemon.rpc("keyring_delete_key", name="alone")
+    assert walk.files() == []
+    for name in ("alone", "../state", ".x"):
+        with pytest.raises(RpcError, match="no key"):
+            walk.daemon.rpc("keyring_delete_key", name=name)
 
 
 def test_both_concatenated(walk):
