@@ -15,6 +15,7 @@ int eyes_start(struct app *a, struct err *e)
 
 	a->metrics = metrics_make(a->core, a->bdevs, a->nvmf, a->host.version);
 	metrics_add_remote(a->metrics, a->remote.remote);
+	metrics_add_scsi(a->metrics, a->scsi);
 	metrics_add_iscsi(a->metrics, a->iscsi);
 	metrics_add_vhost(a->metrics, a->vhost);
 	metrics_rpc_add(a->rpc, a->metrics);

@@ -31,6 +31,7 @@
 #include "nvmf/nvmf.h"
 #include "nvmf/nvmf_rpc.h"
 #include "scsi/scsi.h"
+#include "scsi/scsi_rpc.h"
 #include "verbs/verbs.h"
 #include "vhost/vhost.h"
 #include "vhost/vhost_rpc.h"
@@ -355,6 +356,7 @@ static bool mdns_stop(struct app *a)
 static int scsi_start(struct app *a, struct err *e)
 {
 	a->scsi = scsi_make(a->core, a->bdevs);
+	scsi_rpc_add(a->rpc, a->scsi);
 	return 0;
 }
 

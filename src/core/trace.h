@@ -24,6 +24,8 @@
 	X(SOCK,     "sock") \
 	X(NVMF_TCP, "nvmf_tcp") \
 	X(NVMF_RDMA, "nvmf_rdma") \
+	X(SCSI,     "scsi") \
+	X(ISCSI,    "iscsi_conn") \
 	X(BDEV,     "bdev")
 /* REQ_STATE: of commands that stop on their way; REQ_START and REQ_DONE say it of the others. */
 /*   name        group     a              b */
@@ -41,6 +43,11 @@
 	X(RDMA_START, NVMF_RDMA, "queue",     "command id") \
 	X(RDMA_REQ_STATE, NVMF_RDMA, "slot",  "request's state") \
 	X(RDMA_DONE, NVMF_RDMA, "queue",      "status") \
+	X(SCSI_START, SCSI,    "tag",         "opcode") \
+	X(SCSI_WAIT, SCSI,     "tag",         "tasks of its nexus") \
+	X(SCSI_DONE, SCSI,     "tag",         "status") \
+	X(ISCSI_STATE, ISCSI,  "session",     "connection's state") \
+	X(ISCSI_TASK_STATE, ISCSI, "tag",     "task's state, where it stops") \
 	X(IO_SUBMIT, BDEV,     "lba",         "blocks << 8 | operation") \
 	X(IO_DONE,   BDEV,     "lba",         "status")
 #define TRACE_ENUM(name, group, a, b) TRACE_##name,
@@ -56,10 +63,11 @@ struct trace_record {
 
 extern _Atomic uint64_t trace_mask; /* bit per point */
 void trace_add(enum trace_point p, uint64_t a, uint64_t b);
+#define trace_is_on(p) (atomic_load_explicit(&trace_mask, memory_order_relaxed) & 1ull << TRACE_##p)
 #define trace(p, a, b) \
 	do { \
 		TRACE_PROBE(p, a, b); \
-		if (unlikely(atomic_load_explicit(&trace_mask, memory_order_relaxed) & 1ull << TRACE_##p)) \
+		if (unlikely(trace_is_on(p))) \
 			trace_add(TRACE_##p, (uint64_t)(a), (uint64_t)(b)); \
 	} while (0)
 

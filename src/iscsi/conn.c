@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 
+#include "core/trace.h"
 #include "iscsi/conn.h"
 
 static void close_nexus(struct iscsi_conn *c);
@@ -21,6 +22,7 @@ const struct machine_state iscsi_conn_states[] = { CONN_STATES(MACHINE_ROW) };
 void iscsi_conn_set_state(struct iscsi_conn *c, enum conn_state state)
 {
 	must(iscsi_conn_states[c->state].next & 1ull << state);
+	trace(ISCSI_STATE, c->id, state);
 	c->state = (uint8_t)state;
 }
 

@@ -361,7 +361,6 @@ bool iscsi_task_hold(struct iscsi_task *t);
 void iscsi_task_use_span(struct iscsi_task *t, const struct iovec *span); /* its data is here */
 void iscsi_task_done(struct scsi_task *t);                    /* scsi_nexus_ops */
 void iscsi_task_r2t_sent(struct iscsi_task *t, uint64_t now_ns);
-void iscsi_task_sent(struct iscsi_task *t);                   /* its answer is gone */
 void iscsi_task_end(struct iscsi_task *t);
 void iscsi_task_in_turn(struct iscsi_task *t);                /* ORDER: those before it have come */
 /* Not in the SCSI layer's hands. True: its LUN was removed, which is the answer by now. */

@@ -291,6 +291,10 @@ static void freeze_command(struct freeze *f, struct iscsi_task *t)
 	freeze_u32(f, "task.expected_in", &s->expected_in);
 	freeze_u32(f, "task.expected_out", &s->expected_out);
 	freeze_u64(f, "task.since", &t->since_ns);
+	freeze_u64(f, "task.came", &t->scsi.came_ns);
+	freeze_u64(f, "task.paused", &t->scsi.paused_ns);
+	freeze_u32(f, "task.waited", &t->scsi.waited);
+	freeze_u32(f, "task.away", &t->scsi.away);
 	freeze_u16(f, "task.generation", &t->generation);
 }
 

@@ -449,7 +449,8 @@ static enum rest commit(struct iscsi_conn *c, struct iscsi_out *o, uint64_t now_
 		if (!t->sent.done)
 			return REST_OUT;
 		pop(c, o);
-		iscsi_task_sent(t);
+		scsi_task_sent(&t->scsi, t->since_ns, now_ns);
+		iscsi_task_end(t);
 		return REST_NONE;
 	}
 	iscsi_note(&c->pdus_out, t->draft.sn - t->asked.sn);

@@ -12,6 +12,7 @@
  * at a time as one command may have buffers for, and they are given back before the next piece asks for its own. So it
  * holds nothing while it waits, and data that is still to come never lacks room: none was asked for.
  */
+#include "core/trace.h"
 #include "core/waits.h"
 #include "iscsi/conn.h"
 
@@ -29,6 +30,7 @@ static void ask(struct iscsi_task *t);
 static void owes(struct iscsi_task *t);
 static void asks_no_more(struct iscsi_task *t);
 static void untag(struct iscsi_task *t);
+static void lose(struct iscsi_task *t);
 
 static enum step task_on_FREE(struct iscsi_task *t);
 static enum step task_on_NEW(struct iscsi_task *t);
@@ -108,6 +110,7 @@ struct iscsi_task *iscsi_task_take(struct iscsi_conn *c, bool immediate, bool in
 	t->generation++;
 	t->asked = t->sent = (struct task_at){ 0 };
 	t->since_ns = reactor_now_ns();
+	scsi_task_came(&t->scsi, t->since_ns);
 	task_goto(t, TASK_NEW);
 	watch_arm(&c->home->watch);
 	return t;
@@ -195,7 +198,7 @@ void iscsi_task_end_all(struct iscsi_conn *c)
 		if (t->state == TASK_NEED_ROOM)
 			iscsi_task_wait_cancel(t);
 		t->out.queued = false; /* the line was emptied */
-		iscsi_task_end(t);
+		lose(t);
 	}
 	assert(!c->owed && !c->asked_bytes);
 	queue_init(&c->turns);
@@ -217,7 +220,7 @@ void iscsi_task_drop(struct iscsi_task *t)
 		iscsi_send_remove(c, &t->out);
 	if (t->r2ts_out)
 		c->aborted_asked = true;
-	iscsi_task_end(t);
+	lose(t);
 	turns_go_on(c);
 	iscsi_conn_update_reading(c);
 }
@@ -227,6 +230,7 @@ void iscsi_task_wait_cancel(struct iscsi_task *t)
 	assert(t->state == TASK_NEED_ROOM);
 	if (t->waits == WAITS_TURN)
 		wait_ended(TURN, t->since_ns);
+	scsi_task_waited(&t->scsi, t->since_ns);
 	t->since_ns = reactor_now_ns();
 	if (t->waits == WAITS_IOVS)
 		waitq_remove(&task_conn(t)->home->iovs.wait, &t->wait);
@@ -373,6 +377,7 @@ static enum step task_on_NEED_ROOM(struct iscsi_task *t)
 	struct iscsi_conn *c = task_conn(t);
 
 	iscsi_count(c->home, room_waits, 1);
+	trace(ISCSI_TASK_STATE, t->itt, t->state);
 	if (t->waits == WAITS_TURN) {
 		wait_began(TURN);
 		queue_push(&c->turns, &t->link);
@@ -395,6 +400,7 @@ static void room_came(struct wait *w)
 		task_on_NEED_ROOM(t);
 		return;
 	}
+	scsi_task_waited(&t->scsi, t->since_ns);
 	t->since_ns = reactor_now_ns();
 	if (t->asks)
 		task_goto(t, TASK_RECEIVE);
@@ -413,6 +419,7 @@ static void turns_go_on(struct iscsi_conn *c)
 			return;
 		queue_pop(&c->turns);
 		wait_ended(TURN, t->since_ns);
+		scsi_task_waited(&t->scsi, t->since_ns);
 		t->since_ns = reactor_now_ns();
 		c->asked_bytes += iscsi_task_room(t);
 		if (take_room(t))
@@ -500,6 +507,7 @@ static enum step task_on_RECEIVE(struct iscsi_task *t)
 {
 	struct iscsi_conn *c = task_conn(t);
 
+	trace(ISCSI_TASK_STATE, t->itt, t->state);
 	if (t->unsolicited && !t->owes)
 		owes(t);
 	if (t->asks && !t->asked.done && !t->out.queued && t->r2ts_out < c->params.max_outstanding_r2t)
@@ -612,6 +620,7 @@ void iscsi_tasks_leave_luns(struct iscsi_conn *c)
 
 static enum step task_on_ORDER(struct iscsi_task *t)
 {
+	trace(ISCSI_TASK_STATE, t->itt, t->state);
 	leave_lun(t);
 	return STEP_WAIT; /* iscsi_held_go_on() */
 }
@@ -657,7 +666,7 @@ void iscsi_task_done(struct scsi_task *s)
 	t->since_ns = reactor_now_ns();
 	if (unlikely(!conn_is_live(c) || (s->aborted && s->status != SCSI_TASK_ABORTED))) {
 		task_goto(t, TASK_FREE);
-		iscsi_task_end(t);
+		lose(t);
 	} else if (unlikely(s->more) && s->data == SCSI_DATA_OUT) {
 		iscsi_task_piece_over(t);
 		iscsi_task_run(t);
@@ -692,7 +701,7 @@ static enum step task_on_NEXT(struct iscsi_task *t)
 	if (carry_is_wanted(&c->move))
 		return STEP_WAIT;
 	if (unlikely(c->logged_out)) {
-		iscsi_task_end(t);
+		lose(t);
 		return STEP_DONE;
 	}
 	t->since_ns = reactor_now_ns();
@@ -721,7 +730,12 @@ static enum step task_on_SEND(struct iscsi_task *t)
 	return STEP_WAIT;
 }
 
-void iscsi_task_sent(struct iscsi_task *t)
+/* It is not answered. */
+static void lose(struct iscsi_task *t)
 {
+	const struct iscsi_conn *c = task_conn(t);
+	bool done = t->state == TASK_SEND || t->state == TASK_FREE;
+
+	scsi_task_lost(&t->scsi, done ? t->since_ns : reactor_now_ns(), conn_is_live(c) && !c->logged_out);
 	iscsi_task_end(t);
 }

@@ -1,48 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* format.c: the table's rows with what was gathered, in Prometheus' text format 0.0.4.
  *
- * What is told apart by name is bounded, see metrics.h: hosts and namespaces are added up over the cores first. A
- * label's value is UTF-8 and escaped, whatever a host calls itself.
- *
- * Long because it is one table's rows, a few lines each, that share how a row is put.
+ * What is told apart by name is bounded, see metrics.h. A label's value is UTF-8 and escaped, whatever a host calls
+ * itself.
  */
-#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "backends/remote/remote.h"
-#include "base/text.h"
 #include "core/notify.h"
 #include "core/watch.h"
 #include "iscsi/iscsi.h"
-#include "metrics/gather.h"
+#include "metrics/format.h"
 #include "metrics/process.h"
-#include "metrics/table.h"
 #include "vhost/vhost.h"
 
-#define LABELS_MAX 2048
-
-struct row {
-	const char *name, *type, *help;
-};
 #define METRIC_ROW(id, name, type, help) { name, type, help },
-static const struct row rows[] = { METRICS(METRIC_ROW) };
-
-/* Rows of all cores as one. */
-struct merged {
-	struct nvmf_eyes_row *at;
-	uint32_t count, max;
-	bool any_others;                /* they lie at [max], and come last */
-};
+const struct metrics_row metrics_rows[] = { METRICS(METRIC_ROW) };
 
 static void process(FILE *f, const struct gathering *g);
 static void cores(FILE *f, const struct gathering *g);
 static void memory(FILE *f, const struct gathering *g);
 static void waits(FILE *f, const struct gathering *g);
 static void target(FILE *f, const struct gathering *g);
-static void hosts(FILE *f, const struct gathering *g);
-static void namespaces(FILE *f, const struct gathering *g);
-static void queues(FILE *f, const struct gathering *g);
 static void devices(FILE *f, const struct gathering *g);
 static void remote_paths(FILE *f, const struct gathering *g);
 static void target_nodes(FILE *f, const struct gathering *g);
@@ -58,12 +38,9 @@ char *metrics_format(const struct gathering *g, size_t *ret_len)
 	cores(f, g);
 	memory(f, g);
 	waits(f, g);
-	if (g->m->nvmf) {
+	if (g->m->nvmf)
 		target(f, g);
-		hosts(f, g);
-		namespaces(f, g);
-		queues(f, g);
-	}
+	metrics_stages(f, g);
 	devices(f, g);
 	if (g->m->remote)
 		remote_paths(f, g);
@@ -73,76 +50,6 @@ char *metrics_format(const struct gathering *g, size_t *ret_len)
 		vhost_ctrlrs(f, g);
 	must(fclose(f) == 0);
 	return text;
-}
-
-/* --- pieces --- */
-
-static void head(FILE *f, enum metric m)
-{
-	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", rows[m].name, rows[m].help, rows[m].name, rows[m].type);
-}
-
-/* Labels: made with label(), one after the other. */
-struct labels {
-	struct text t;
-	char buf[LABELS_MAX];
-};
-
-static void labels_init(struct labels *l)
-{
-	l->t = text_over(l->buf, sizeof(l->buf));
-}
-
-static void label(struct labels *l, const char *name, const char *value)
-{
-	char utf8[512];
-	struct text clean = text_over(utf8, sizeof(utf8));
-
-	text_add_utf8(&clean, value);
-	text_add(&l->t, "%s%s=\"", l->t.len ? "," : "", name);
-	for (const char *s = utf8; *s; s++) {
-		if (*s == '\n')
-			text_add(&l->t, "\\n");
-		else
-			text_add(&l->t, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
-	}
-	text_add(&l->t, "\"");
-}
-
-static void label_u64(struct labels *l, const char *name, uint64_t value)
-{
-	text_add(&l->t, "%s%s=\"%llu\"", l->t.len ? "," : "", name, (unsigned long long)value);
-}
-
-static void put(FILE *f, enum metric m, const struct labels *l, uint64_t v)
-{
-	if (l)
-		fprintf(f, "%s{%s} %llu\n", rows[m].name, l->buf, (unsigned long long)v);
-	else
-		fprintf(f, "%s %llu\n", rows[m].name, (unsigned long long)v);
-}
-
-static void put_seconds(FILE *f, enum metric m, const struct labels *l, uint64_t ns)
-{
-	fprintf(f, "%s%s%s%s %llu.%09llu\n", rows[m].name, l ? "{" : "", l ? l->buf : "", l ? "}" : "",
-	        (unsigned long long)(ns / NS_PER_S), (unsigned long long)(ns % NS_PER_S));
-}
-
-static void one(FILE *f, enum metric m, uint64_t v)
-{
-	head(f, m);
-	put(f, m, NULL, v);
-}
-
-static const char *core_name(const struct gathered_core *c, char buf[static 16])
-{
-	struct text t = text_over(buf, 16);
-
-	if (reactor_is_control(c->reactor))
-		text_add(&t, "control");
-	else
-		text_add(&t, "%u", reactor_index(c->reactor));
-	return buf;
 }
 
 /* --- the process --- */
@@ -311,26 +218,7 @@ static void two_kinds(FILE *f, const struct gathering *g, enum metric m, size_t 
 			labels_init(&l);
 			label(&l, "core", core_name(&g->cores[i], name));
 			label(&l, "kind", kinds[k]);
-			put(f, m, &l, *(const uint64_t *)((const char *)&g->cores[i].eyes + offsets[k]));
-		}
-	}
-}
-
-static void errors(FILE *f, const struct gathering *g)
-{
-	struct labels l;
-	char name[16];
-
-	head(f, METRIC_ERRORS);
-	for (uint32_t i = 0; i + 1 < g->core_count; i++) {
-		const struct nvmf_eyes *eyes = &g->cores[i].eyes;
-
-		for (uint32_t n = 0; n < eyes->error_count; n++) {
-			labels_init(&l);
-			label(&l, "core", core_name(&g->cores[i], name));
-			label_u64(&l, "sct", eyes->errors[n].status >> 8 & 7);
-			label_u64(&l, "sc", eyes->errors[n].status & 0xff);
-			put(f, METRIC_ERRORS, &l, eyes->errors[n].count);
+			put(f, m, &l, *(const uint64_t *)((const char *)&g->cores[i].nvmf + offsets[k]));
 		}
 	}
 }
@@ -372,14 +260,12 @@ static void ccr_value(void *arg, const char *event, uint64_t v)
 
 static void target(FILE *f, const struct gathering *g)
 {
-	struct labels l;
 	char name[16];
 
 #define EYES(field) offsetof(struct nvmf_eyes, field)
 	two_kinds(f, g, METRIC_QUEUES, EYES(admin_queues), EYES(io_queues));
 	two_kinds(f, g, METRIC_QUEUES_EVER, EYES(admin_queues_ever), EYES(io_queues_ever));
 	two_kinds(f, g, METRIC_COMMANDS, EYES(admin_commands), EYES(io_commands));
-	errors(f, g);
 	head(f, METRIC_TRANSPORT);
 	for (uint32_t i = 0; i + 1 < g->core_count; i++) {
 		struct transport_out o = { f, core_name(&g->cores[i], name) };
@@ -390,196 +276,6 @@ static void target(FILE *f, const struct gathering *g)
 	nvmf_eyes_tls(g->m->nvmf, tls_value, f);
 	head(f, METRIC_CCR);
 	nvmf_eyes_ccr(g->m->nvmf, ccr_value, f);
-	for (enum metric m = METRIC_SLOW; m <= METRIC_SLOW_LIMIT; m++) {
-		head(f, m);
-		for (uint32_t i = 0; i + 1 < g->core_count; i++) {
-			labels_init(&l);
-			label(&l, "core", core_name(&g->cores[i], name));
-			if (m == METRIC_SLOW)
-				put(f, m, &l, g->cores[i].eyes.slow_ios);
-			else
-				put_seconds(f, m, &l, g->cores[i].eyes.slow_limit_ns);
-		}
-	}
-}
-
-/* --- what is counted by name --- */
-
-static void by_kind(FILE *f, enum metric m, const struct labels *who, const uint64_t v[NVMF_KIND_COUNT])
-{
-	for (uint32_t k = 0; k < NVMF_KIND_COUNT; k++) {
-		struct labels l;
-
-		labels_init(&l);
-		text_add(&l.t, "%s", who->buf);
-		label(&l, "op", nvmf_kind_name(k));
-		put(f, m, &l, v[k]);
-	}
-}
-
-/* Every `step`th edge is shown; buckets add up. */
-static void histogram(FILE *f, enum metric m, const struct labels *who, const struct nvmf_stage_counts *c,
-                      uint32_t step)
-{
-	for (uint32_t s = 0; s < NVMF_STAGE_COUNT; s++) {
-		const char *stage = nvmf_stage_name(s);
-		uint64_t sum = c->at_once, sum_ns = c->stage[s].sum_ns;
-
-		for (uint32_t i = 0; i < NVMF_STAGE_BUCKETS; i++) {
-			uint64_t edge_ns = 1024ull << i;
-
-			sum += c->stage[s].bucket[i];
-			if (i + 1 < NVMF_STAGE_BUCKETS && i % step == 0)
-				fprintf(f, "%s_bucket{%s,stage=\"%s\",le=\"%llu.%09llu\"} %llu\n", rows[m].name, who->buf, stage,
-				        (unsigned long long)(edge_ns / NS_PER_S), (unsigned long long)(edge_ns % NS_PER_S),
-				        (unsigned long long)sum);
-		}
-		fprintf(f, "%s_bucket{%s,stage=\"%s\",le=\"+Inf\"} %llu\n", rows[m].name, who->buf, stage,
-		        (unsigned long long)sum);
-		fprintf(f, "%s_sum{%s,stage=\"%s\"} %llu.%09llu\n", rows[m].name, who->buf, stage,
-		        (unsigned long long)(sum_ns / NS_PER_S), (unsigned long long)(sum_ns % NS_PER_S));
-		fprintf(f, "%s_count{%s,stage=\"%s\"} %llu\n", rows[m].name, who->buf, stage, (unsigned long long)sum);
-	}
-}
-
-static bool same(const struct nvmf_eyes_row *a, const struct nvmf_eyes_row *b)
-{
-	return a->nsid == b->nsid && strcmp(a->host, b->host) == 0 && strcmp(a->nqn, b->nqn) == 0;
-}
-
-static bool is_others(const struct nvmf_eyes_row *row)
-{
-	return strcmp(row->host, NVMF_EYES_OTHERS) == 0;
-}
-
-/* What there is no place for, and what a core has put together already, is one row, the last. */
-static void merge(struct merged *all, const struct nvmf_eyes_row *rows_of_core, uint32_t count)
-{
-	for (uint32_t n = 0; n < count; n++) {
-		const struct nvmf_eyes_row *row = &rows_of_core[n];
-		uint32_t i = is_others(row) ? all->max : 0;
-
-		while (i < all->count && !same(&all->at[i], row))
-			i++;
-		if (i < all->count) {
-			nvmf_stage_counts_add(&all->at[i].counts, &row->counts);
-		} else if (i < all->max) {
-			all->at[all->count++] = *row;
-		} else {
-			nvmf_stage_counts_add(&all->at[all->max].counts, &row->counts);
-			all->any_others = true;
-		}
-	}
-}
-
-/* No label of the others is that of one of them. */
-static void merge_end(struct merged *all)
-{
-	struct nvmf_eyes_row *others = &all->at[all->max];
-
-	if (!all->any_others)
-		return;
-	memcpy(others->host, NVMF_EYES_OTHERS, sizeof(NVMF_EYES_OTHERS));
-	memcpy(others->nqn, NVMF_EYES_OTHERS, sizeof(NVMF_EYES_OTHERS));
-	memcpy(others->device, NVMF_EYES_OTHERS, sizeof(NVMF_EYES_OTHERS));
-	all->at[all->count++] = *others;
-}
-
-static struct merged merged_make(uint32_t max)
-{
-	return (struct merged){ .at = base_zalloc((max + 1) * sizeof(struct nvmf_eyes_row)), .max = max };
-}
-
-enum of { OF_HOST, OF_NAMESPACE, OF_QUEUE };
-
-static void who_is(struct labels *l, enum of of, const struct nvmf_eyes_row *row)
-{
-	labels_init(l);
-	if (of != OF_NAMESPACE)
-		label(l, "host", row->host);
-	if (of == OF_HOST)
-		return;
-	label(l, "subsystem", row->nqn);
-	if (of == OF_NAMESPACE) {
-		label_u64(l, "nsid", row->nsid);
-		label(l, "bdev", row->device);
-	} else {
-		label_u64(l, "cntlid", row->cntlid);
-		label_u64(l, "qid", row->qid);
-	}
-}
-
-static void counted(FILE *f, enum of of, const struct merged *all, enum metric ios, enum metric bytes, enum metric bad,
-                    enum metric stage)
-{
-	struct labels l;
-
-	for (enum metric m = ios; m <= stage; m++) {
-		head(f, m);
-		for (uint32_t i = 0; i < all->count; i++) {
-			const struct nvmf_stage_counts *c = &all->at[i].counts;
-
-			who_is(&l, of, &all->at[i]);
-			if (m == ios)
-				by_kind(f, m, &l, c->ios);
-			else if (m == stage)
-				histogram(f, m, &l, c, of == OF_QUEUE ? 3 : 1);
-			else if (m == bytes)
-				by_kind(f, m, &l, c->bytes);
-			else if (m == bad)
-				put(f, m, &l, c->errors);
-		}
-	}
-}
-
-static void hosts(FILE *f, const struct gathering *g)
-{
-	struct merged all = merged_make(METRICS_HOSTS_MAX);
-
-	for (uint32_t i = 0; i < g->core_count; i++)
-		merge(&all, g->cores[i].eyes.hosts, g->cores[i].eyes.host_count);
-	merge_end(&all);
-	counted(f, OF_HOST, &all, METRIC_HOST_IOS, METRIC_HOST_BYTES, METRIC_HOST_ERRORS, METRIC_HOST_STAGE);
-	free(all.at);
-}
-
-static void namespaces(FILE *f, const struct gathering *g)
-{
-	struct merged all = merged_make(METRICS_NAMESPACES_MAX);
-
-	for (uint32_t i = 0; i < g->core_count; i++)
-		merge(&all, g->cores[i].eyes.namespaces, g->cores[i].eyes.namespace_count);
-	merge_end(&all);
-	counted(f, OF_NAMESPACE, &all, METRIC_NS_IOS, METRIC_NS_BYTES, METRIC_NS_ERRORS, METRIC_NS_STAGE);
-	free(all.at);
-}
-
-static void queues(FILE *f, const struct gathering *g)
-{
-	struct merged all = merged_make(METRICS_QUEUES_MAX);
-	uint64_t left_out = 0;
-	struct labels l;
-
-	for (uint32_t i = 0; i < g->core_count; i++) {
-		const struct nvmf_eyes *eyes = &g->cores[i].eyes;
-
-		left_out += eyes->left_out;
-		for (uint32_t n = 0; n < eyes->queue_count; n++) {
-			if (all.count < all.max)
-				all.at[all.count++] = eyes->queues[n];
-			else
-				left_out++;
-		}
-	}
-	counted(f, OF_QUEUE, &all, METRIC_QUEUE_IOS, METRIC_COUNT, METRIC_COUNT, METRIC_QUEUE_STAGE);
-	free(all.at);
-	head(f, METRIC_LEFT_OUT);
-	labels_init(&l);
-	label(&l, "kind", "queues and namespaces");
-	put(f, METRIC_LEFT_OUT, &l, left_out);
-	labels_init(&l);
-	label(&l, "kind", "devices");
-	put(f, METRIC_LEFT_OUT, &l, g->devices.left_out);
 }
 
 /* --- devices --- */

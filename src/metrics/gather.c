@@ -37,6 +37,11 @@ void metrics_add_vhost(struct metrics *m, struct vhost *v)
 	m->vhost = v;
 }
 
+void metrics_add_scsi(struct metrics *m, struct scsi *s)
+{
+	m->scsi = s;
+}
+
 void metrics_add_iscsi(struct metrics *m, struct iscsi_target *t)
 {
 	m->iscsi = t;
@@ -96,7 +101,9 @@ static void gather_here(struct gathering *g)
 	reactor_get_stats(r, &c->stats);
 	c->wait_count = waits_get(c->waits);
 	if (g->m->nvmf && !reactor_is_control(r))
-		nvmf_eyes_read(g->m->nvmf, &c->eyes);
+		nvmf_eyes_read(g->m->nvmf, &c->nvmf);
+	if (g->m->scsi && !reactor_is_control(r))
+		scsi_eyes_read(g->m->scsi, &c->scsi);
 }
 
 static void cores_done(struct each *e)
@@ -117,8 +124,10 @@ static void devices_done(struct bdev_stats_all *d)
 	text->made_ns = core_clock_ns();
 	text->bytes = metrics_format(g, &text->len);
 	bdev_stats_all_end(d);
-	for (uint32_t i = 0; i < g->core_count; i++)
-		nvmf_eyes_free(&g->cores[i].eyes);
+	for (uint32_t i = 0; i < g->core_count; i++) {
+		nvmf_eyes_free(&g->cores[i].nvmf);
+		stage_eyes_free(&g->cores[i].scsi);
+	}
 	metrics_text_unref(m->text);
 	m->text = text;
 	while (!list_empty(&m->asks)) {

@@ -7,6 +7,7 @@
 #include "core/waits.h"
 #include "metrics/metrics.h"
 #include "nvmf/nvmf_eyes.h"
+#include "scsi/scsi_eyes.h"
 
 struct metrics_http;
 
@@ -17,6 +18,7 @@ struct metrics {
 	struct remote *remote;          /* NULL: not measured */
 	struct iscsi_target *iscsi;     /* the same */
 	struct vhost *vhost;            /* the same */
+	struct scsi *scsi;              /* the same */
 	const char *version;
 	struct metrics_text *text;      /* the last; NULL: none yet */
 	struct list asks;               /* wait for the gathering that runs */
@@ -38,7 +40,8 @@ struct gathered_core {
 	enum core_mode mode;
 	struct wait_account waits[WAITS_NAMES_MAX];
 	uint32_t wait_count;
-	struct nvmf_eyes eyes;
+	struct nvmf_eyes nvmf;
+	struct stage_eyes scsi;
 };
 
 struct gathering {

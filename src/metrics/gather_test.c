@@ -90,26 +90,26 @@ static struct gathering *two_cores(uint32_t rows)
 	g->core_count = 3;
 	g->m = metrics;
 	for (uint32_t c = 0; c < g->core_count; c++) {
-		struct nvmf_eyes *eyes = &g->cores[c].eyes;
+		struct stage_eyes *eyes = &g->cores[c].nvmf.stages;
 
 		g->cores[c].reactor = core_reactor(rig.core, 0);
 		if (c + 1 == g->core_count)
 			continue;
 		eyes->hosts = base_zalloc(rows * sizeof(*eyes->hosts));
-		eyes->namespaces = base_zalloc(rows * sizeof(*eyes->namespaces));
-		eyes->host_count = eyes->namespace_count = rows;
+		eyes->units = base_zalloc(rows * sizeof(*eyes->units));
+		eyes->host_count = eyes->unit_count = rows;
 		for (uint32_t i = 0; i < rows; i++) {
 			uint32_t number = i + c * rows / 2; /* half of them on both cores */
 			struct text host = text_over(eyes->hosts[i].host, sizeof(eyes->hosts[i].host));
-			struct text nqn = text_over(eyes->namespaces[i].nqn, sizeof(eyes->namespaces[i].nqn));
+			struct text nqn = text_over(eyes->units[i].target, sizeof(eyes->units[i].target));
 
 			if (i)
 				text_add(&host, "nqn.host-%u", number);
 			else
-				text_add(&host, "%s", NVMF_EYES_OTHERS); /* first, as a core has it */
+				text_add(&host, "%s", STAGE_OTHERS); /* first, as a core has it */
 			text_add(&nqn, "nqn.sub-%u", number);
-			eyes->namespaces[i].nsid = 1;
-			eyes->hosts[i].counts.errors = eyes->namespaces[i].counts.errors = 1;
+			eyes->units[i].unit = 1;
+			eyes->hosts[i].counts.errors = eyes->units[i].counts.errors = 1;
 		}
 	}
 	return g;
@@ -163,7 +163,7 @@ static void names_start(void *arg)
 	check(sum == 2 * METRICS_NAMESPACES_MAX);
 	free(text);
 	for (uint32_t c = 0; c < g->core_count; c++)
-		nvmf_eyes_free(&g->cores[c].eyes);
+		nvmf_eyes_free(&g->cores[c].nvmf);
 	free(g);
 	metrics_stop(metrics, names_gone, NULL);
 }

@@ -4,7 +4,7 @@
  *     table.h    every metric is a row: name, type, help
  *     gather.c   asks reactors and devices by messages, through the control reactor; what was made a moment ago is
  *                given to everybody, so that scrapes cannot load the daemon
- *     format.c   rows and what was gathered to text
+ *     format.c   rows and what was gathered to text; stages.c what is told by host, namespace, LUN, queue, session
  *     http.c     an HTTP server (libmicrohttpd) on a thread of its own, which only sends messages; off unless asked for
  */
 #ifndef METRICS_METRICS_H
@@ -18,13 +18,14 @@
 #define METRICS_HTTP_TIMEOUT_S 10u    /* of silence; and of a request as a whole */
 #define METRICS_HTTP_MEMORY 16384u    /* of one connection: all that a request may hold */
 #define METRICS_HOSTS_MAX 64u         /* told apart in the text; the rest is one */
-#define METRICS_NAMESPACES_MAX 256u
-#define METRICS_QUEUES_MAX 128u
+#define METRICS_NAMESPACES_MAX 256u  /* LUNs too */
+#define METRICS_QUEUES_MAX 128u       /* sessions too */
 #define METRICS_DEVICES_MAX 256u
 #define METRICS_PATHS_MAX 256u        /* of remote controllers */
 #define METRICS_NODES_MAX 256u        /* of iSCSI */
 
 struct iscsi_target;
+struct scsi;
 struct vhost;
 struct nvmf_target;
 struct remote;
@@ -35,6 +36,7 @@ struct metrics *metrics_make(struct core *core, struct bdev_registry *reg, struc
                              const char *version);
 /* Remote controllers too; they live longer than the metrics. */
 void metrics_add_remote(struct metrics *m, struct remote *r);
+void metrics_add_scsi(struct metrics *m, struct scsi *s);
 void metrics_add_iscsi(struct metrics *m, struct iscsi_target *t);
 void metrics_add_vhost(struct metrics *m, struct vhost *v);
 /* Stops the server; `done` runs when nothing is under way any more, and the metrics are gone. */

@@ -59,6 +59,15 @@
 	X(NS_STAGE,        "gantry_namespace_stage_seconds",       "histogram", "Time of I/O commands, by stage.") \
 	X(QUEUE_IOS,       "gantry_queue_ios_total",               "counter",   "I/O commands of a queue pair.") \
 	X(QUEUE_STAGE,     "gantry_queue_stage_seconds",           "histogram", "Time of I/O commands, by stage.") \
+	X(SCSI_ERRORS,     "gantry_scsi_errors_total",             "counter",   "Commands that failed, by sense.") \
+	X(SCSI_SLOW,       "gantry_scsi_slow_ios_total",           "counter",   "Slow commands, see scsi_get_slow_ios.") \
+	X(SCSI_SLOW_LIMIT, "gantry_scsi_slow_io_limit_seconds",    "gauge",     "What takes longer is slow.") \
+	X(LUN_IOS,         "gantry_lun_ios_total",                 "counter",   "SCSI commands to a LUN.") \
+	X(LUN_BYTES,       "gantry_lun_bytes_total",               "counter",   "Data of these.") \
+	X(LUN_ERRORS,      "gantry_lun_errors_total",              "counter",   "SCSI commands that failed or were lost.") \
+	X(LUN_STAGE,       "gantry_lun_stage_seconds",             "histogram", "Time of SCSI commands, by stage.") \
+	X(SESSION_IOS,     "gantry_session_ios_total",             "counter",   "SCSI commands of a session.") \
+	X(SESSION_STAGE,   "gantry_session_stage_seconds",         "histogram", "Time of SCSI commands, by stage.") \
 	X(DEV_OPS,         "gantry_bdev_ios_total",                "counter",   "Operations of a device.") \
 	X(DEV_BYTES,       "gantry_bdev_bytes_total",              "counter",   "Data of these.") \
 	X(DEV_ERRORS,      "gantry_bdev_errors_total",             "counter",   "Operations that failed.") \

@@ -31,7 +31,7 @@ struct nvmf_ns;
 struct nvmf_roster;
 
 /* A namespace: a device opened for a subsystem. Never changes; its size is the device's. The own part of its views is a
- * struct nvmf_ns_own: stages.h. */
+ * struct stage_own: core/stages.h. */
 struct nvmf_ns {
 	struct nvmf_target *target;
 	uint32_t nsid;

@@ -5,13 +5,8 @@
 #include "nvmf/stages.h"
 #include "nvmf/target.h"
 
-static void read_hosts(struct nvmf_core *nc, struct nvmf_eyes *eyes);
-static void read_queues(struct nvmf_core *nc, struct nvmf_eyes *eyes);
-static void read_namespaces(struct nvmf_core *nc, struct nvmf_eyes *eyes);
-static struct nvmf_eyes_row *host_row(struct nvmf_eyes *eyes, const char *name);
-static void row_of_ns(struct nvmf_eyes *eyes, const char *nqn, uint32_t nsid, const char *device,
-                      const struct nvmf_stage_counts *counts);
-static void set_name(char *to, size_t size, const char *from);
+static void read_queues(struct nvmf_core *nc, struct stage_eyes *eyes);
+static void read_namespaces(struct nvmf_core *nc, struct stage_eyes *eyes);
 
 void nvmf_eyes_read(struct nvmf_target *t, struct nvmf_eyes *eyes)
 {
@@ -19,17 +14,9 @@ void nvmf_eyes_read(struct nvmf_target *t, struct nvmf_eyes *eyes)
 
 	memset(eyes, 0, sizeof(*eyes));
 	eyes->index = nc->index;
-	eyes->hosts = base_zalloc((NVMF_EYES_HOSTS + 1) * sizeof(*eyes->hosts));
-	eyes->queues = base_zalloc(NVMF_EYES_QUEUES * sizeof(*eyes->queues));
-	eyes->namespaces = base_zalloc(NVMF_EYES_NAMESPACES * sizeof(*eyes->namespaces));
-	read_hosts(nc, eyes);
-	read_queues(nc, eyes);
-	read_namespaces(nc, eyes);
-	eyes->error_count = nc->error_count;
-	for (uint32_t i = 0; i < nc->error_count; i++)
-		eyes->errors[i] = nc->errors[i];
-	eyes->slow_ios = nc->flight.slow_count;
-	eyes->slow_limit_ns = nc->flight.limit_ns;
+	stage_eyes_begin(&eyes->stages, &nc->hosts, &nc->errors, &nc->flight);
+	read_queues(nc, &eyes->stages);
+	read_namespaces(nc, &eyes->stages);
 	eyes->admin_queues = atomic_load_explicit(&nc->current_admin_qpairs, memory_order_relaxed);
 	eyes->io_queues = atomic_load_explicit(&nc->current_io_qpairs, memory_order_relaxed);
 	eyes->admin_queues_ever = nvmf_counted(&nc->admin_qpairs);
@@ -40,105 +27,49 @@ void nvmf_eyes_read(struct nvmf_target *t, struct nvmf_eyes *eyes)
 
 void nvmf_eyes_free(struct nvmf_eyes *eyes)
 {
-	free(eyes->hosts);
-	free(eyes->queues);
-	free(eyes->namespaces);
+	stage_eyes_free(&eyes->stages);
 	memset(eyes, 0, sizeof(*eyes));
 }
 
-/* Of those that have gone; read_queues() adds the living. */
-static void read_hosts(struct nvmf_core *nc, struct nvmf_eyes *eyes)
-{
-	for (const struct nvmf_host_counts *h = nc->hosts; h; h = h->next)
-		nvmf_stage_counts_add(&host_row(eyes, h->name)->counts, &h->counts);
-}
-
-static void read_queues(struct nvmf_core *nc, struct nvmf_eyes *eyes)
+static void read_queues(struct nvmf_core *nc, struct stage_eyes *eyes)
 {
 	list_each(l, &nc->qpairs) {
 		const struct nvmf_qpair *qp = list_entry(l, struct nvmf_qpair, link);
-		struct nvmf_eyes_row *row = NULL;
+		struct stage_row *row;
 
 		if (!qp->stages || !qp->ctrlr)
 			continue;
-		if (eyes->queue_count < NVMF_EYES_QUEUES) {
-			row = &eyes->queues[eyes->queue_count++];
-			set_name(row->host, sizeof(row->host), qp->ctrlr->who.name);
-			set_name(row->nqn, sizeof(row->nqn), qp->ctrlr->nqn);
-			row->cntlid = qp->ctrlr->cntlid;
-			row->qid = qp->qid;
-		} else {
-			eyes->left_out++;
+		row = stage_eyes_queue(eyes);
+		if (row) {
+			stage_name_set(row->host, sizeof(row->host), qp->ctrlr->who.name);
+			stage_name_set(row->target, sizeof(row->target), qp->ctrlr->nqn);
+			row->a = qp->ctrlr->cntlid;
+			row->b = qp->qid;
 		}
-		for (const struct nvmf_queue_counts *q = qp->stages; q; q = q->next) {
-			const struct bdev_view *v = nvmf_ns_find(qp, q->nsid);
+		for (const struct stage_unit *q = qp->stages; q; q = q->next) {
+			const struct bdev_view *v = nvmf_ns_find(qp, q->unit);
 
 			if (row)
-				nvmf_stage_counts_add(&row->counts, &q->counts);
-			nvmf_stage_counts_add(&host_row(eyes, qp->ctrlr->who.name)->counts, &q->counts);
-			row_of_ns(eyes, qp->ctrlr->nqn, q->nsid, v ? v->served->bdev_name : NVMF_EYES_OTHERS, &q->counts);
+				stage_counts_add(&row->counts, &q->counts);
+			stage_counts_add(&stage_eyes_host(eyes, qp->ctrlr->who.name)->counts, &q->counts);
+			stage_eyes_add_unit(eyes, qp->ctrlr->nqn, q->unit, v ? v->served->bdev_name : STAGE_OTHERS, &q->counts);
 		}
 	}
-}
-
-/* Beyond the limit it is only said that there are more. */
-static void row_of_ns(struct nvmf_eyes *eyes, const char *nqn, uint32_t nsid, const char *device,
-                      const struct nvmf_stage_counts *counts)
-{
-	struct nvmf_eyes_row *row = eyes->namespaces;
-	uint32_t i = 0;
-
-	for (; i < eyes->namespace_count; i++, row++)
-		if (row->nsid == nsid && strcmp(row->nqn, nqn) == 0)
-			break;
-	if (i == NVMF_EYES_NAMESPACES) {
-		eyes->left_out++;
-		return;
-	}
-	if (i == eyes->namespace_count) {
-		eyes->namespace_count++;
-		set_name(row->nqn, sizeof(row->nqn), nqn);
-		set_name(row->device, sizeof(row->device), device);
-		row->nsid = nsid;
-	}
-	nvmf_stage_counts_add(&row->counts, counts);
 }
 
 /* Of queue pairs that have gone. */
-static void read_namespaces(struct nvmf_core *nc, struct nvmf_eyes *eyes)
+static void read_namespaces(struct nvmf_core *nc, struct stage_eyes *eyes)
 {
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++) {
 		const struct nvmf_subsystem *s = nc->subs[i];
 
 		for (uint32_t n = 0; s && n < s->ns_max; n++) {
-			const struct nvmf_ns_own *own = s->ns[n] ? s->ns[n]->dev.view[nc->index].own : NULL;
+			const struct stage_own *own = s->ns[n] ? s->ns[n]->dev.view[nc->index].own : NULL;
 
 			if (own && own->counted)
-				row_of_ns(eyes, s->nqn, s->ns[n]->nsid, s->ns[n]->dev.bdev_name, &own->counts);
+				stage_eyes_add_unit(eyes, s->nqn, s->ns[n]->nsid, s->ns[n]->dev.bdev_name, &own->counts);
 		}
 	}
-}
-
-/* One row more than are told apart: it takes the rest. */
-static struct nvmf_eyes_row *host_row(struct nvmf_eyes *eyes, const char *name)
-{
-	struct nvmf_eyes_row *row;
-
-	for (uint32_t i = 0; i < eyes->host_count; i++)
-		if (strcmp(eyes->hosts[i].host, name) == 0)
-			return &eyes->hosts[i];
-	if (eyes->host_count > NVMF_EYES_HOSTS)
-		return &eyes->hosts[NVMF_EYES_HOSTS];
-	row = &eyes->hosts[eyes->host_count];
-	set_name(row->host, sizeof(row->host), eyes->host_count++ == NVMF_EYES_HOSTS ? NVMF_EYES_OTHERS : name);
-	return row;
-}
-
-static void set_name(char *to, size_t size, const char *from)
-{
-	struct text t = text_over(to, size);
-
-	text_add_utf8(&t, from);
 }
 
 /* --- transports --- */

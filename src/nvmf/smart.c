@@ -26,7 +26,7 @@ bool nvmf_smart_parse(struct nvmf_req *req)
 
 /* --- gathering --------------------------------------------------------------------------------------- */
 
-static void add_counts(struct smart *m, const struct nvmf_stage_counts *c)
+static void add_counts(struct smart *m, const struct stage_counts *c)
 {
 	for (uint32_t i = 0; i < 2; i++) {
 		atomic_fetch_add(&m->ios[i], c->ios[i]);
@@ -50,8 +50,8 @@ static void count_qpair(struct smart *m, const struct nvmf_qpair *qp)
 		return;
 	if (qp->ctrlr == c)
 		at_least(&m->busy_ns, qp->busy_ns);
-	for (const struct nvmf_queue_counts *q = qp->stages; q; q = q->next)
-		if (!m->nsid || q->nsid == m->nsid)
+	for (const struct stage_unit *q = qp->stages; q; q = q->next)
+		if (!m->nsid || q->unit == m->nsid)
 			add_counts(m, &q->counts);
 }
 
@@ -60,7 +60,7 @@ static void gather_on_core(struct each *e)
 	struct smart *m = container_of(e, struct smart, each);
 	struct nvmf_core *nc = nvmf_core_here(m->req->qpair->target);
 	const struct nvmf_subsystem *s = nc->subs[m->req->qpair->ctrlr->sub_id];
-	const struct nvmf_ns_own *own;
+	const struct stage_own *own;
 
 	list_each(l, &nc->qpairs)
 		count_qpair(m, list_entry(l, struct nvmf_qpair, link));
@@ -105,10 +105,10 @@ static void gathered(struct each *e)
 		controller_sums(m, c);
 	c->busy_told_ns = max_u64(c->busy_told_ns, max_u64(m->busy_ns, atomic_load(&c->smart.busy_ns)));
 	page.critical_warning = nvmf_critical_warning(c);
-	page.data_units_read = le128_of(data_units(m->bytes[NVMF_KIND_READ]));
-	page.data_units_written = le128_of(data_units(m->bytes[NVMF_KIND_WRITE]));
-	page.host_reads = le128_of(m->ios[NVMF_KIND_READ]);
-	page.host_writes = le128_of(m->ios[NVMF_KIND_WRITE]);
+	page.data_units_read = le128_of(data_units(m->bytes[STAGE_KIND_READ]));
+	page.data_units_written = le128_of(data_units(m->bytes[STAGE_KIND_WRITE]));
+	page.host_reads = le128_of(m->ios[STAGE_KIND_READ]);
+	page.host_writes = le128_of(m->ios[STAGE_KIND_WRITE]);
 	page.ctrl_busy_time = le128_of(c->busy_told_ns / (60 * NS_PER_S));
 	page.power_cycles = le128_of(1);
 	page.power_on_hours = le128_of((core_wall_us() - c->connected_us) / 3600000000ull);
@@ -129,7 +129,7 @@ void nvmf_smart_run(struct nvmf_req *req)
 }
 
 /* The queue pair ends, on its core. */
-void nvmf_smart_close(struct nvmf_qpair *qp, const struct nvmf_stage_counts *counts)
+void nvmf_smart_close(struct nvmf_qpair *qp, const struct stage_counts *counts)
 {
 	struct nvmf_ctrlr *c = qp->ctrlr;
 

@@ -15,7 +15,7 @@
 static struct rig rig;
 static struct rig_qp *admin, *io;
 static struct nvmf_eyes eyes;
-static struct nvmf_slow_io slow[NVMF_SLOW_IOS_MAX];
+static struct nvmf_slow_io slow[FLIGHT_IOS_MAX];
 static uint32_t slow_count;
 
 static int start(void **state)
@@ -64,45 +64,45 @@ static void read_eyes(void *arg)
 {
 	nvmf_eyes_free(&eyes);
 	nvmf_eyes_read(rig.target, &eyes);
-	slow_count = nvmf_slow_read(rig.target, slow);
+	slow_count = flight_read(nvmf_flight(rig.target, 1), slow, FLIGHT_IOS_MAX);
 }
 
-static const struct nvmf_stage_counts *counted(struct past p, uint32_t times)
+static const struct stage_counts *counted(struct past p, uint32_t times)
 {
 	struct reactor *r = core_reactor(rig.core, 1);
 
 	for (uint32_t i = 0; i < times; i++)
 		sim_as(r, count_one, &p);
 	sim_as(r, read_eyes, NULL);
-	assert_true(eyes.host_count == 1 && eyes.queue_count == 1);
-	return &eyes.queues[0].counts;
+	assert_true(eyes.stages.host_count == 1 && eyes.stages.queue_count == 1);
+	return &eyes.stages.queues[0].counts;
 }
 
-#define NSIDS (2 * NVMF_QUEUE_NAMESPACES)
+#define NSIDS (2 * STAGE_QUEUE_UNITS)
 #define UNITS(n) ((n) * 1024ull)
 
 static void time_is_divided(void **state)
 {
 	const struct past p = { .receive = UNITS(100), .wait = UNITS(20), .held = UNITS(3), .backend = UNITS(500),
 	                        .send = UNITS(7), .len = 4096 };
-	const struct nvmf_stage_counts *c = counted(p, 1);
+	const struct stage_counts *c = counted(p, 1);
 
-	assert_int_equal(c->stage[NVMF_STAGE_RECEIVE].sum_ns, p.receive);
-	assert_int_equal(c->stage[NVMF_STAGE_WAIT].sum_ns, p.wait + p.held);
-	assert_int_equal(c->stage[NVMF_STAGE_BACKEND].sum_ns, p.backend);
-	assert_int_equal(c->stage[NVMF_STAGE_SEND].sum_ns, p.send);
-	assert_int_equal(c->stage[NVMF_STAGE_BACKEND].bucket[9], 1); /* 256 to 511 units */
-	assert_int_equal(c->ios[NVMF_KIND_READ], 1);
-	assert_int_equal(c->bytes[NVMF_KIND_READ], 4096);
+	assert_int_equal(c->stage[STAGE_RECEIVE].sum_ns, p.receive);
+	assert_int_equal(c->stage[STAGE_WAIT].sum_ns, p.wait + p.held);
+	assert_int_equal(c->stage[STAGE_BACKEND].sum_ns, p.backend);
+	assert_int_equal(c->stage[STAGE_SEND].sum_ns, p.send);
+	assert_int_equal(c->stage[STAGE_BACKEND].bucket[9], 1); /* 256 to 511 units */
+	assert_int_equal(c->ios[STAGE_KIND_READ], 1);
+	assert_int_equal(c->bytes[STAGE_KIND_READ], 4096);
 	assert_int_equal(c->at_once, 0);
 }
 
 static void within_a_pass_it_took_no_time(void **state)
 {
-	const struct nvmf_stage_counts *c = counted((struct past){ .len = 512 }, 5);
+	const struct stage_counts *c = counted((struct past){ .len = 512 }, 5);
 
 	assert_int_equal(c->at_once, 5);
-	for (uint32_t s = 0; s < NVMF_STAGE_COUNT; s++)
+	for (uint32_t s = 0; s < STAGE_COUNT; s++)
 		assert_int_equal(c->stage[s].sum_ns, 0);
 	assert_int_equal(slow_count, 0);
 }
@@ -111,15 +111,15 @@ static void what_was_refused_or_lost_has_no_back_end(void **state)
 {
 	const struct past refused = { .receive = UNITS(9), .never_begun = true, .status = NVME_SC_INVALID_FIELD };
 	const struct past lost = { .receive = UNITS(2000), .never_begun = true, .lost = true };
-	const struct nvmf_stage_counts *c = counted(refused, 1);
+	const struct stage_counts *c = counted(refused, 1);
 
 	assert_int_equal(c->errors, 1);
-	assert_int_equal(c->stage[NVMF_STAGE_RECEIVE].sum_ns, refused.receive);
-	assert_int_equal(c->stage[NVMF_STAGE_BACKEND].sum_ns, 0);
+	assert_int_equal(c->stage[STAGE_RECEIVE].sum_ns, refused.receive);
+	assert_int_equal(c->stage[STAGE_BACKEND].sum_ns, 0);
 	c = counted(lost, 1);
 	assert_int_equal(c->errors, 2);
-	assert_int_equal(eyes.error_count, 2);
-	assert_true(slow[0].why & NVMF_SLOW_LOST || slow[1].why & NVMF_SLOW_LOST);
+	assert_int_equal(eyes.stages.errors.count, 2);
+	assert_true(slow[0].io.why & FLIGHT_LOST || slow[1].io.why & FLIGHT_LOST);
 }
 
 static void make_disk(void *arg)
@@ -135,7 +135,7 @@ static void namespaces_of_a_queue_are_told_apart_up_to_a_limit(void **state)
 	char name[16];
 
 	/* all that the subsystem has room for; the others do not exist */
-	for (uint32_t nsid = 3; nsid <= NVMF_QUEUE_NAMESPACES; nsid++) {
+	for (uint32_t nsid = 3; nsid <= STAGE_QUEUE_UNITS; nsid++) {
 		struct text t = text_over(name, sizeof(name));
 
 		text_add(&t, "nul%u", nsid);
@@ -144,12 +144,12 @@ static void namespaces_of_a_queue_are_told_apart_up_to_a_limit(void **state)
 	}
 	for (uint32_t nsid = 1; nsid <= NSIDS; nsid++)
 		counted((struct past){ .nsid = nsid }, 2);
-	assert_int_equal(eyes.namespace_count, NVMF_QUEUE_NAMESPACES);
-	for (uint32_t i = 0; i < eyes.namespace_count; i++)
-		sum += eyes.namespaces[i].counts.ios[NVMF_KIND_READ];
+	assert_int_equal(eyes.stages.unit_count, STAGE_QUEUE_UNITS);
+	for (uint32_t i = 0; i < eyes.stages.unit_count; i++)
+		sum += eyes.stages.units[i].counts.ios[STAGE_KIND_READ];
 	assert_int_equal(sum, 2 * NSIDS);
-	assert_int_equal(eyes.queues[0].counts.ios[NVMF_KIND_READ], sum);
-	assert_int_equal(eyes.hosts[0].counts.ios[NVMF_KIND_READ], sum);
+	assert_int_equal(eyes.stages.queues[0].counts.ios[STAGE_KIND_READ], sum);
+	assert_int_equal(eyes.stages.hosts[0].counts.ios[STAGE_KIND_READ], sum);
 }
 
 /* Else their number had no limit over time, in the metrics of who collects them. */
@@ -158,8 +158,8 @@ static void what_does_not_exist_is_not_told_apart(void **state)
 	counted((struct past){ .nsid = 1 }, 1);
 	for (uint32_t i = 0; i < 1000; i++)
 		counted((struct past){ .nsid = 1000 + i * 7919, .status = NVME_SC_INVALID_FIELD }, 1);
-	assert_int_equal(eyes.namespace_count, 2);
-	assert_int_equal(eyes.queues[0].counts.errors, 1000);
+	assert_int_equal(eyes.stages.unit_count, 2);
+	assert_int_equal(eyes.stages.queues[0].counts.errors, 1000);
 }
 
 /* The core that it moved to may have begun its pass before the one where it came. */
@@ -178,9 +178,9 @@ static void no_time_is_negative(void **state)
 {
 	sim_as(core_reactor(rig.core, 1), count_ahead, NULL);
 	sim_as(core_reactor(rig.core, 1), read_eyes, NULL);
-	assert_int_equal(eyes.queues[0].counts.at_once, 1);
-	for (uint32_t s = 0; s < NVMF_STAGE_COUNT; s++)
-		assert_true(eyes.queues[0].counts.stage[s].sum_ns <= 100);
+	assert_int_equal(eyes.stages.queues[0].counts.at_once, 1);
+	for (uint32_t s = 0; s < STAGE_COUNT; s++)
+		assert_true(eyes.stages.queues[0].counts.stage[s].sum_ns <= 100);
 }
 
 static void close_it(void *arg) { nvmf_stages_close(&io->qp); }
@@ -190,12 +190,12 @@ static void counts_outlive_their_queue(void **state)
 	counted((struct past){ .len = 512 }, 3);
 	sim_as(core_reactor(rig.core, 1), close_it, NULL);
 	sim_as(core_reactor(rig.core, 1), read_eyes, NULL);
-	assert_int_equal(eyes.queue_count, 0);
-	assert_int_equal(eyes.hosts[0].counts.ios[NVMF_KIND_READ], 3);
-	assert_string_equal(eyes.hosts[0].host, RIG_HOST);
-	assert_int_equal(eyes.namespaces[0].counts.ios[NVMF_KIND_READ], 3);
+	assert_int_equal(eyes.stages.queue_count, 0);
+	assert_int_equal(eyes.stages.hosts[0].counts.ios[STAGE_KIND_READ], 3);
+	assert_string_equal(eyes.stages.hosts[0].host, RIG_HOST);
+	assert_int_equal(eyes.stages.units[0].counts.ios[STAGE_KIND_READ], 3);
 	counted((struct past){ .len = 512 }, 2);
-	assert_int_equal(eyes.hosts[0].counts.ios[NVMF_KIND_READ], 5);
+	assert_int_equal(eyes.stages.hosts[0].counts.ios[STAGE_KIND_READ], 5);
 }
 
 static void the_recorder_is_bounded_and_keeps_the_slowest(void **state)
@@ -205,12 +205,12 @@ static void the_recorder_is_bounded_and_keeps_the_slowest(void **state)
 	nvmf_slow_set_limit(rig.target, NS_PER_MS);
 	counted((struct past){ .backend = UNITS(100000) }, 1);
 	counted((struct past){ .backend = UNITS(2000) }, 1000);
-	assert_true(slow_count <= NVMF_SLOW_IOS_MAX);
-	assert_true(slow_count >= NVMF_FLIGHT_SLOW);
+	assert_true(slow_count <= FLIGHT_IOS_MAX);
+	assert_true(slow_count >= FLIGHT_SLOW);
 	for (uint32_t i = 0; i < slow_count; i++)
-		worst = max_u64(worst, slow[i].stage_ns[NVMF_STAGE_BACKEND]);
+		worst = max_u64(worst, slow[i].io.stage_ns[STAGE_BACKEND]);
 	assert_int_equal(worst, UNITS(100000));
-	assert_int_equal(eyes.slow_ios, 1001);
+	assert_int_equal(eyes.stages.slow_ios, 1001);
 }
 
 #define IN_A_RIG(test) cmocka_unit_test_setup_teardown(test, start, stop)

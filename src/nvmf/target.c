@@ -16,6 +16,7 @@ static void make_core(struct nvmf_target *t, uint32_t index)
 	struct nvmf_core *nc = &t->cores[index];
 
 	nc->target = t;
+	nvmf_flight_init(nc);
 	nc->index = index;
 	nc->subs = base_zalloc(NVMF_SUBSYSTEMS_MAX * sizeof(*nc->subs));
 	list_init(&nc->qpairs);

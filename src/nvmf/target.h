@@ -73,10 +73,9 @@ struct nvmf_core {
 	struct watch watch;
 	bool watching;
 	struct log_limit complaints;      /* about hosts */
-	struct nvmf_flight flight;
-	struct nvmf_host_counts *hosts;   /* what queue pairs that ended had counted */
-	uint32_t host_count, error_count;
-	struct nvmf_error_count errors[NVMF_EYES_ERRORS];
+	struct flight flight;
+	struct stage_hosts hosts;         /* what queue pairs that ended had counted */
+	struct stage_errors errors;
 	struct nvmf_fused_slot *fused_slots, *fused_free; /* made when first needed */
 	struct queue fused_waiting;       /* of second halves, by done_link: for one of them */
 	/* Accounts: written by the core, read by anyone: nvmf_count(). */
@@ -478,7 +477,7 @@ void nvmf_error_at(struct nvmf_req *req, size_t byte, uint32_t bit);
 /* smart.c */
 uint8_t nvmf_critical_warning(const struct nvmf_ctrlr *c);
 void nvmf_health_look(struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
-void nvmf_smart_close(struct nvmf_qpair *qp, const struct nvmf_stage_counts *counts); /* its core */
+void nvmf_smart_close(struct nvmf_qpair *qp, const struct stage_counts *counts); /* its core */
 bool nvmf_smart_parse(struct nvmf_req *req);
 void nvmf_smart_run(struct nvmf_req *req);                                 /* answers, later */
 /* protect.c */

@@ -98,7 +98,7 @@ struct nvmf_req {
 
 #define NVMF_NOT_BEGUN UINT32_MAX
 
-struct nvmf_queue_counts;
+struct stage_unit;
 struct nvmf_qpair {
 	struct nvmf_transport *transport;
 	struct nvmf_target *target;
@@ -138,7 +138,7 @@ struct nvmf_qpair {
 	struct defer closed;
 	bool counted;                 /* in the target's places */
 	uint64_t busy_ns, busy_until_ns; /* with a command at work */
-	struct nvmf_queue_counts *stages; /* of the namespace used last, then others: stages.h */
+	struct stage_unit *stages; /* of the namespace used last, then others: stages.h */
 	/* For the scheduler (place.c). */
 	uint64_t id;                  /* never used again for another one */
 	uint64_t work;                /* since it was last asked: ticks of its core, by nvmf_qpair_worked(), and commands */

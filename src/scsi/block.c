@@ -35,7 +35,7 @@ void scsi_block_limits(const struct scsi_lu *lu, struct scsi_limits *ret)
 
 /* --- ranges -- */
 
-static void read_range(const struct scsi_task *t, uint64_t *ret_lba, uint64_t *ret_count)
+static inline void read_range(const struct scsi_task *t, uint64_t *ret_lba, uint64_t *ret_count)
 {
 	const uint8_t *cdb = t->cdb;
 
@@ -56,6 +56,11 @@ static void read_range(const struct scsi_task *t, uint64_t *ret_lba, uint64_t *r
 		*ret_lba = scsi_u64(cdb + 2);
 		*ret_count = scsi_u32(cdb + 10);
 	}
+}
+
+void scsi_block_cdb_range(const struct scsi_task *t, uint64_t *ret_lba, uint64_t *ret_count)
+{
+	read_range(t, ret_lba, ret_count);
 }
 
 static bool check_range(struct scsi_task *t, uint64_t lba, uint64_t count)
@@ -122,7 +127,10 @@ void scsi_block_cut(struct scsi_task *t)
 static inline void moved(struct scsi_task *t)
 {
 	t->full_len = t->data_len;
-	t->more = unlikely(t->whole) && t->whole - t->base > t->moves;
+	if (likely(!t->whole))
+		return;
+	t->more = t->whole - t->base > t->moves;
+	t->paused_ns = reactor_now_ns();
 }
 
 /* --- reading and writing -- */
@@ -371,6 +379,7 @@ static void sync_run(struct scsi_task *t)
 /* --- the table -- */
 
 #define ROW(name) SCSI_OP_##name, SCSI_SA_##name, #name
+#define DATA SCSI_ROW_DATA
 #define READS (SCSI_ROW_MEDIUM | SCSI_ROW_CONFLICT_READ)
 #define WRITES (SCSI_ROW_MEDIUM | SCSI_ROW_WRITES | SCSI_ROW_CONFLICT_WRITE)
 #define U8 0xff
@@ -381,14 +390,14 @@ static void sync_run(struct scsi_task *t)
 
 static const struct scsi_opcode rows[] = {
 	/* CDB length, bits of it from byte 0 on; flags; parse, run */
-	{ ROW(READ_6),  6, { 0, 0x1f, U16, U8 }, READS, read_parse, read_run },
-	{ ROW(READ_10), 10, { 0, 0x18, U32, GROUP, U16 }, READS, read_parse, read_run },
-	{ ROW(READ_12), 12, { 0, 0x18, U32, U32, GROUP }, READS, read_parse, read_run },
-	{ ROW(READ_16), 16, { 0, 0x18, U64, U32, GROUP }, READS, read_parse, read_run },
-	{ ROW(WRITE_6),  6, { 0, 0x1f, U16, U8 }, WRITES, write_parse, write_run },
-	{ ROW(WRITE_10), 10, { 0, 0x18, U32, GROUP, U16 }, WRITES, write_parse, write_run },
-	{ ROW(WRITE_12), 12, { 0, 0x18, U32, U32, GROUP }, WRITES, write_parse, write_run },
-	{ ROW(WRITE_16), 16, { 0, 0x18, U64, U32, GROUP }, WRITES, write_parse, write_run },
+	{ ROW(READ_6),  6, { 0, 0x1f, U16, U8 }, READS | DATA, read_parse, read_run },
+	{ ROW(READ_10), 10, { 0, 0x18, U32, GROUP, U16 }, READS | DATA, read_parse, read_run },
+	{ ROW(READ_12), 12, { 0, 0x18, U32, U32, GROUP }, READS | DATA, read_parse, read_run },
+	{ ROW(READ_16), 16, { 0, 0x18, U64, U32, GROUP }, READS | DATA, read_parse, read_run },
+	{ ROW(WRITE_6),  6, { 0, 0x1f, U16, U8 }, WRITES | DATA, write_parse, write_run },
+	{ ROW(WRITE_10), 10, { 0, 0x18, U32, GROUP, U16 }, WRITES | DATA, write_parse, write_run },
+	{ ROW(WRITE_12), 12, { 0, 0x18, U32, U32, GROUP }, WRITES | DATA, write_parse, write_run },
+	{ ROW(WRITE_16), 16, { 0, 0x18, U64, U32, GROUP }, WRITES | DATA, write_parse, write_run },
 	{ ROW(READ_CAPACITY_10), 10, { 0, 0, U32, 0, 0, 0x01 }, SCSI_ROW_MEDIUM | SCSI_ROW_STANDBY, capacity_10_parse,
 		capacity_10_run },
 	{ ROW(READ_CAPACITY_16), 16, { 0, 0, U64, U32, 0x01 }, SCSI_ROW_MEDIUM | SCSI_ROW_STANDBY, capacity_16_parse,
@@ -401,9 +410,12 @@ static const struct scsi_opcode rows[] = {
 	{ ROW(VERIFY_10), 10, { 0, 0x16, U32, GROUP, U16 }, READS, scsi_verify_parse, scsi_verify_run },
 	{ ROW(VERIFY_12), 12, { 0, 0x16, U32, U32, GROUP }, READS, scsi_verify_parse, scsi_verify_run },
 	{ ROW(VERIFY_16), 16, { 0, 0x16, U64, U32, GROUP }, READS, scsi_verify_parse, scsi_verify_run },
-	{ ROW(WRITE_VERIFY_10), 10, { 0, 0x16, U32, GROUP, U16 }, WRITES, scsi_write_verify_parse, scsi_write_verify_run },
-	{ ROW(WRITE_VERIFY_12), 12, { 0, 0x16, U32, U32, GROUP }, WRITES, scsi_write_verify_parse, scsi_write_verify_run },
-	{ ROW(WRITE_VERIFY_16), 16, { 0, 0x16, U64, U32, GROUP }, WRITES, scsi_write_verify_parse, scsi_write_verify_run },
+	{ ROW(WRITE_VERIFY_10), 10, { 0, 0x16, U32, GROUP, U16 }, WRITES | DATA, scsi_write_verify_parse,
+		scsi_write_verify_run },
+	{ ROW(WRITE_VERIFY_12), 12, { 0, 0x16, U32, U32, GROUP }, WRITES | DATA, scsi_write_verify_parse,
+		scsi_write_verify_run },
+	{ ROW(WRITE_VERIFY_16), 16, { 0, 0x16, U64, U32, GROUP }, WRITES | DATA, scsi_write_verify_parse,
+		scsi_write_verify_run },
 	{ ROW(COMPARE_AND_WRITE), 16, { 0, 0x18, U64, 0, 0, 0, U8, GROUP }, WRITES, scsi_caw_parse, scsi_caw_run },
 	{ ROW(ORWRITE_16), 16, { 0, 0x18, U64, U32, GROUP }, WRITES, scsi_orwrite_parse, scsi_orwrite_run },
 	{ ROW(UNMAP), 10, { 0, 0x01, 0, 0, 0, 0, GROUP, U16 }, WRITES, scsi_unmap_parse, scsi_unmap_run },

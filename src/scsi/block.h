@@ -8,7 +8,9 @@
 /* Where a CDB of its length has its transfer length, and control byte. */
 #define SCSI_BLOCK_LEN_AT(cdb_len) ((cdb_len) == 6 ? 4 : (cdb_len) == 10 ? 7 : (cdb_len) == 12 ? 6 : 10)
 
-/* Of 6, 10, 12 or 16 bytes: fills in io.lba and io.count, and t->shift. False: beyond the end; refused. */
+/* As a CDB of 6, 10, 12 or 16 bytes has it. */
+void scsi_block_cdb_range(const struct scsi_task *t, uint64_t *ret_lba, uint64_t *ret_count);
+/* Of such a CDB: fills in io.lba and io.count, and t->shift. False: beyond the end; refused. */
 bool scsi_block_range(struct scsi_task *t);
 /* ... and not longer than `blocks_max`. */
 bool scsi_block_range_within(struct scsi_task *t, uint64_t blocks_max);

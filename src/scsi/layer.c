@@ -31,7 +31,9 @@ struct scsi *scsi_make(struct core *core, struct bdev_registry *reg)
 		s->cores[i].scsi = s;
 		s->cores[i].index = i;
 		list_init(&s->cores[i].nexuses);
+		list_init(&s->cores[i].maps);
 		queue_init(&s->cores[i].done);
+		scsi_flight_init(&s->cores[i]);
 	}
 	for (uint32_t i = 0; i < ARRAY_SIZE(tables); i++)
 		index_table(s, tables[i]);
@@ -87,6 +89,8 @@ void scsi_stop(struct scsi *s, void (*done)(void *arg), void *arg)
 void scsi_free(struct scsi *s)
 {
 	scsi_pr_fini(s);
+	for (uint32_t i = 0; i < s->core_count; i++)
+		scsi_stages_fini(&s->cores[i]);
 	free(s->cores);
 	free(s);
 }

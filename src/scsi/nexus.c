@@ -126,6 +126,7 @@ void scsi_nexus_freeze(struct freeze *f, struct scsi_nexus *n, struct reactor *t
 {
 	if (!f->thawing) {
 		assert(list_empty(&n->tasks) && !n->task_count && !n->ending);
+		scsi_stages_close(n);
 		list_del(&n->link);
 		n->core = NULL;
 		n->reactor = to;
@@ -142,7 +143,8 @@ static void watch_nexus(struct watch *w, const struct scsi_nexus *n, uint64_t no
 {
 	list_each(l, &n->tasks) {
 		struct scsi_task *t = list_entry(l, struct scsi_task, link);
-		uint64_t age = now_ns - t->came_ns;
+		uint64_t since_ns = t->came_ns + ((uint64_t)t->began << STAGE_UNIT_BITS);
+		uint64_t age = now_ns - min_u64(since_ns, now_ns);
 
 		if (age >= limit_ns)
 			watch_report(w, age, "%s of %s, LUN %u of %s, waits for %s", t->op ? t->op->name : "a command",
@@ -209,8 +211,10 @@ static void leave(struct defer *d)
 	struct scsi_nexus *n = container_of(d, struct scsi_nexus, defer);
 	struct scsi_seat *s = n->seat;
 
-	if (n->core)
+	if (n->core) {
+		scsi_stages_close(n);
 		list_del(&n->link);
+	}
 	s->leaving = n;
 	s->nexus = NULL;
 	msg_send(core_control(s->target->scsi->core), &s->gone_msg, gone_on_control);

@@ -37,6 +37,7 @@ struct scsi_lu;         /* a logical unit: a device (bdev) in a target's LUN map
 struct scsi_nexus;
 struct scsi_task;
 struct scsi_opcode;     /* the row an opcode led to */
+struct stage_unit;
 
 #define SCSI_LUNS_MAX 256u             /* LUN numbers 0 to 255 of one device */
 #define SCSI_PORTS_MAX 256u            /* target ports of one device */
@@ -167,6 +168,7 @@ struct scsi_nexus {
 	struct defer defer;
 	struct scsi_copy_result copies[SCSI_COPIES_KEPT];
 	uint8_t copy_next;
+	struct stage_unit *stages;         /* of the LUN used last, then others: stages.c */
 };
 
 /* Control. The device may be going: -ENODEV. A nexus of the same initiator port and target port must have ended before
@@ -226,12 +228,15 @@ struct scsi_task {
 	uint8_t state;                     /* enum scsi_task_state */
 	bool tell_aborted;                 /* aborted, and its initiator is to hear of it: TASK ABORTED */
 	uint8_t shift;                     /* of a block, when it was parsed */
+	uint16_t unit;                     /* LUN number; SCSI_LUNS_MAX: none there can be */
 	uint16_t at;                       /* commands of several steps: the one that is being done ... */
 	uint32_t epoch;                    /* of its LUN's task set when it was parsed */
 	uint64_t at_lba;                   /* ... and where it goes */
 	void *own;                         /* an opcode's own memory; scsi_task_free() frees it ... */
 	uint32_t own_bytes;                /* ... and gives as much back to the budget */
-	uint64_t came_ns;
+	uint64_t came_ns;                  /* for stages.c: scsi_task_came() */
+	uint64_t paused_ns;                /* of a long one: its last piece ended */
+	uint32_t began, waited, away;      /* units of 1024 ns: since it came; in lines; out of the back-end */
 	struct list link;
 	struct queue_link done_link;
 	struct bdev_io io;
@@ -259,6 +264,21 @@ bool scsi_task_is_stale(const struct scsi_task *t);
 /* Parsed, not executed yet, and its LUN was removed meanwhile, which waits for it: it may fail and be freed before its
  * turn. ops->event() tells when to ask. */
 bool scsi_task_lun_is_gone(const struct scsi_task *t);
+/* When, for the stages of its time (core/stages.h): its first bytes came, before scsi_task_parse(); it waited for room
+ * or its turn since then; the last byte of the answer, which task_done() brought at `done_ns`, was handed on (now_ns:
+ * of the pass), or never will be: one of the two, before scsi_task_free(). A task that moves to another core takes
+ * `came_ns`, `paused_ns`, `waited` and `away` along. */
+static inline void scsi_task_came(struct scsi_task *t, uint64_t now_ns)
+{
+	t->came_ns = now_ns;
+	t->began = t->waited = t->away = 0;
+}
+static inline void scsi_task_waited(struct scsi_task *t, uint64_t since_ns)
+{
+	t->waited += (uint32_t)((reactor_now_ns() - since_ns) >> 10);
+}
+void scsi_task_sent(struct scsi_task *t, uint64_t done_ns, uint64_t now_ns);
+void scsi_task_lost(struct scsi_task *t, uint64_t done_ns, bool aborted /* else its session ended */);
 /* After the answer was sent, or can never be. Twice is as good as once. */
 void scsi_task_free(struct scsi_task *t);
 

@@ -20,9 +20,11 @@
 #include "core/carry.h"
 #include "core/freeze.h"
 #include "core/seq.h"
+#include "core/stages.h"
 #include "core/version.h"
 #include "core/watch.h"
 #include "scsi/scsi.h"
+#include "scsi/scsi_eyes.h"
 
 /* --- logical units ---------------------------------------------------------------------------------------- */
 
@@ -73,6 +75,7 @@ struct scsi_map {
 	struct scsi_port *ports;               /* by id */
 	struct scsi_group *groups;             /* by id */
 	struct scsi_map_lun luns[SCSI_LUNS_MAX];
+	struct list here[CORE_REACTORS_MAX];   /* each core's `maps`, from entering to leaving */
 };
 
 struct scsi_target {
@@ -109,6 +112,11 @@ struct scsi_core {
 	struct defer done_defer;
 	struct watch watch;
 	bool watching;
+	struct list maps;                      /* versions that this core has entered and not left */
+	/* stages.c */
+	struct flight flight;
+	struct stage_hosts hosts;              /* what nexuses that ended had counted */
+	struct stage_errors errors;
 };
 
 struct scsi {
@@ -125,6 +133,7 @@ struct scsi {
 	struct resv_listener resv_listener;
 	struct list preempted, preempt_waits;  /* struct scsi_leg; struct scsi_preempt_wait */
 	uint64_t lus_made;
+	_Atomic uint64_t slow_limit_ns;        /* of the flight recorder; 0: adaptive */
 	scsi_lun_gone_fn *lun_gone;
 	void *lun_gone_arg;
 	struct each stop_each;
@@ -184,6 +193,7 @@ struct scsi_opcode {
 #define SCSI_ROW_CONFLICT_ANY   0x300u     /* ... of any kind, registered or not (START STOP, some of SPC) */
 
 #define SCSI_ROW_RESERVES     0x400u       /* the reservation itself says whether it is in conflict */
+#define SCSI_ROW_DATA         0x800u       /* counted as a read, or with SCSI_ROW_WRITES as a write */
 
 /* A table: each file of commands has one; opcode.c names them all. */
 struct scsi_opcode_table {
@@ -392,6 +402,14 @@ enum scsi_task_state { SCSI_TASK_PARSED, SCSI_TASK_WAITS, SCSI_TASK_RUNS, SCSI_T
 /* task.c */
 void scsi_task_abort(struct scsi_task *t, bool tell);     /* executed, not DONE: it ends soon */
 void scsi_tasks_start(struct scsi_nexus *n);             /* those that waited and need not any more */
+/* stages.c */
+void scsi_task_began_late(struct scsi_task *t, uint64_t now_ns); /* not in the pass in which it came */
+void scsi_stages_close(struct scsi_nexus *n);            /* its core: the nexus ends, or leaves it */
+void scsi_stages_fini(struct scsi_core *c);
+uint32_t scsi_task_error_code(const struct scsi_task *t); /* as scsi_eyes.h says */
+const char *scsi_session_of(const struct scsi_nexus *n);
+/* flight.c */
+void scsi_flight_init(struct scsi_core *c);
 /* tmf.c */
 void scsi_legs_task_ended(struct scsi_nexus *n);
 /* nexus.c */

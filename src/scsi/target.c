@@ -97,12 +97,14 @@ static void map_enter(struct version *v, uint32_t core_index)
 	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++)
 		if (map->luns[i].lu && !bdev_view_enter(&map->luns[i].lu->dev.view[core_index], &e))
 			log_error("LUN %u of %s does not work on core %u: %s", i, map->target->name, core_index, e.text);
+	list_add_tail(&map->target->scsi->cores[core_index].maps, &map->here[core_index]);
 }
 
 static void map_leave(struct version *v, uint32_t core_index)
 {
 	struct scsi_map *map = container_of(v, struct scsi_map, v);
 
+	list_del(&map->here[core_index]);
 	for (uint32_t i = 0; i < SCSI_LUNS_MAX; i++)
 		if (map->luns[i].lu)
 			bdev_view_put(&map->luns[i].lu->dev.view[core_index]);

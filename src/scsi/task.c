@@ -7,6 +7,7 @@
  * Order is kept within a nexus and LUN: a task with attribute ORDERED begins when all older ones have ended, and
  * younger ones begin when it has. While no ordered task and no gate is there, which is nearly always, nobody looks.
  */
+#include "core/trace.h"
 #include "scsi/scsi_priv.h"
 
 static void done_run(struct defer *d);
@@ -30,6 +31,7 @@ static void reset(struct scsi_task *t)
 	t->own = NULL;
 	t->own_bytes = 0;
 	t->io.active = false;
+	t->io.waited = 0;
 }
 
 static const struct scsi_opcode *find_row(const struct scsi *s, const uint8_t *cdb)
@@ -149,7 +151,8 @@ static bool parse(struct scsi_task *t)
 		t->lu = &map->luns[lun].lu->dev.view[n->core->index];
 		t->lu->refs++;
 	}
-	t->epoch = scsi_nexus_attention(n, lun)->epoch;
+	t->unit = (uint16_t)min_u32(lun, SCSI_LUNS_MAX);
+	t->epoch = n->attentions[t->unit].epoch;
 	if (unlikely(!op || !t->lu || n->attention_count || map->alua_limited || t->attr == SCSI_ATTR_ACA ||
 	             map->luns[lun].state.stopped) && !parse_slow_checks(t, map, lun))
 		return false;
@@ -163,6 +166,7 @@ static bool parse(struct scsi_task *t)
 bool scsi_task_parse(struct scsi_task *t)
 {
 	reset(t);
+	trace(SCSI_START, t->tag, t->cdb[0]);
 	if (likely(parse(t)))
 		return true;
 	t->data = SCSI_DATA_NONE;
@@ -270,6 +274,7 @@ static void start(struct scsi_task *t)
 
 static void wait_for_turn(struct scsi_task *t)
 {
+	trace(SCSI_WAIT, t->tag, t->nexus->task_count);
 	t->state = SCSI_TASK_WAITS;
 	t->nexus->waiting++;
 }
@@ -279,24 +284,31 @@ bool scsi_task_lun_is_gone(const struct scsi_task *t)
 	return t->lu && scsi_nexus_map(t->nexus)->luns[scsi_lu_of(t->lu)->lun].lu != scsi_lu_of(t->lu);
 }
 
+static inline bool is_stale(const struct scsi_task *t)
+{
+	return t->epoch != t->nexus->attentions[t->unit].epoch;
+}
+
 bool scsi_task_is_stale(const struct scsi_task *t)
 {
-	return t->epoch != scsi_nexus_attention(t->nexus, scsi_lun_number(t->lun))->epoch;
+	return is_stale(t);
 }
 
 void scsi_task_execute(struct scsi_task *t)
 {
 	struct scsi_nexus *n = t->nexus;
+	uint64_t now_ns = reactor_now_ns();
 
 	assert(t->state == SCSI_TASK_PARSED && t->op);
 	list_add_tail(&n->tasks, &t->link);
 	n->task_count++;
 	n->ordered += t->attr == SCSI_ATTR_ORDERED;
-	t->came_ns = reactor_now_ns();
+	if (unlikely(now_ns != t->came_ns))
+		scsi_task_began_late(t, now_ns);
 	watch_arm(&n->core->watch);
-	if (unlikely(n->ending || scsi_task_is_stale(t))) {
+	if (unlikely(n->ending || is_stale(t))) {
 		t->aborted = true;
-		t->tell_aborted = !n->ending && scsi_nexus_attention(n, scsi_lun_number(t->lun))->tell_stale;
+		t->tell_aborted = !n->ending && n->attentions[t->unit].tell_stale;
 		t->state = SCSI_TASK_RUNS;
 		scsi_task_complete(t);
 	} else if (likely(!n->gates && !n->ordered) || may_start(t)) {
@@ -314,6 +326,7 @@ void scsi_tasks_start(struct scsi_nexus *n)
 		if (t->state != SCSI_TASK_WAITS || !may_start(t))
 			continue;
 		n->waiting--;
+		t->io.waited += (uint32_t)((reactor_now_ns() - t->came_ns) >> 10) - t->began;
 		start(t); /* its answer comes later */
 	}
 }

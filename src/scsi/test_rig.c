@@ -51,6 +51,10 @@ static void answered(struct rig_task *rt)
 		rt->key = t->sense[fixed ? 2 : 1] & 0xf;
 		rt->asc = scsi_u16(&t->sense[fixed ? 12 : 2]);
 	}
+	if (t->aborted && t->status != SCSI_TASK_ABORTED)
+		scsi_task_lost(t, reactor_now_ns(), true);
+	else
+		scsi_task_sent(t, reactor_now_ns(), reactor_now_ns());
 	scsi_task_free(t);
 	rt->done = true;
 }
@@ -508,6 +512,7 @@ static void parse_here(void *arg)
 {
 	struct rig_task *rt = arg;
 
+	scsi_task_came(&rt->task, reactor_now_ns());
 	if (scsi_task_parse(&rt->task)) {
 		must(rt->task.data != SCSI_DATA_OUT || rt->task.moves <= rt->task.expected_out);
 		return;

@@ -100,6 +100,7 @@ static void run(struct vscsi_task *v, struct vscsi_lane *lane, const struct virt
 	memcpy(s->cdb, h->cdb, sizeof(s->cdb));
 	s->cdb_len = h->cdb[0] == EXTENDED_CDB ? sizeof(s->cdb) : 16;
 	s->attr = attr_of(h->task_attr);
+	scsi_task_came(s, reactor_now_ns());
 	if (unlikely(!scsi_task_parse(s))) {
 		finish(v);
 		return;
@@ -134,12 +135,14 @@ void vscsi_task_done(struct scsi_task *s)
 
 	if (unlikely(s->status != SCSI_GOOD))
 		vhost_iovs_touch(v->cut.iovs, v->cut.count);
-	if (unlikely(s->more))
+	if (unlikely(s->more)) {
 		vhost_task_go_on(&v->task);
-	else if (unlikely(s->aborted && s->status != SCSI_TASK_ABORTED))
+	} else if (unlikely(s->aborted && s->status != SCSI_TASK_ABORTED)) {
+		scsi_task_lost(s, reactor_now_ns(), !s->nexus->ending);
 		respond(v, vscsi_lane_of(s->nexus)->aborting ? VIRTIO_SCSI_S_ABORTED : VIRTIO_SCSI_S_RESET);
-	else
+	} else {
 		finish(v);
+	}
 }
 
 static void finish(struct vscsi_task *v)
@@ -155,6 +158,7 @@ static void finish(struct vscsi_task *v)
 	};
 
 	memcpy(r.sense, s->sense, sense_len);
+	scsi_task_sent(&v->scsi, reactor_now_ns(), reactor_now_ns());
 	answer(v, &r, sense_len, s->status == SCSI_GOOD ? v->resp_len + sent : v->task.chain.in_len);
 }
 

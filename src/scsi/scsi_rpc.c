@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scsi_rpc.c: the flight recorder's methods: what it keeps of SCSI commands, of whichever transport, and the limit. */
+#include "base/text.h"
+#include "rpc/slow.h"
+#include "scsi/scsi_eyes.h"
+#include "scsi/scsi_rpc.h"
+
+static struct flight *flight_of(void *arg, uint32_t core_index) { return scsi_flight(arg, core_index); }
+
+static void add_cdb(struct json_object *o, const struct scsi_slow_io *s)
+{
+	char hex[2 * SCSI_CDB_MAX + 1] = "";
+	struct text t = text_over(hex, sizeof(hex));
+
+	for (uint32_t i = 0; i < s->cdb_len; i++)
+		text_add(&t, "%02x", s->cdb[i]);
+	json_add_text(o, "cdb", hex);
+}
+
+static void show(struct json_object *o, const struct flight_io *io)
+{
+	const struct scsi_slow_io *s = container_of(io, const struct scsi_slow_io, io);
+
+	json_add_text(o, "opcode", s->name ? s->name : "unknown");
+	add_cdb(o, s);
+	if (s->has_range) {
+		json_add_u64(o, "lba", s->lba);
+		json_add_u64(o, "num_blocks", s->blocks);
+	}
+	json_add_u64(o, "bytes", s->bytes);
+	json_add_text(o, "initiator", s->host);
+	json_add_text(o, "session", s->session);
+	json_add_text(o, "target", s->target);
+	json_add_u64(o, "port", s->port);
+	if (s->lun != UINT32_MAX)
+		json_add_u64(o, "lun", s->lun);
+	json_add_text(o, "bdev_name", s->device);
+	json_add_u64(o, "tag", s->tag);
+	json_add_u64(o, "status", s->status);
+	json_add_u64(o, "sense_key", s->key);
+	json_add_u64(o, "asc", s->asc);
+	json_add_u64(o, "ascq", s->ascq);
+}
+
+static struct rpc_slow slow_of(struct rpc_call *call)
+{
+	struct scsi *s = rpc_ctx(call);
+
+	return (struct rpc_slow){ .core = scsi_core_of(s), .flight = flight_of, .show = show, .arg = s };
+}
+
+struct get_slow {
+	uint32_t max;
+};
+static const struct rpc_param get_slow_params[] = {
+	RPC_PARAM(struct get_slow, max, .fallback = "64", .doc = "How many, the newest first."),
+};
+
+static void handle_get_slow_ios(struct rpc_call *call, void *args)
+{
+	struct rpc_slow slow = slow_of(call);
+
+	rpc_slow_get(call, &slow, ((const struct get_slow *)args)->max, !scsi_slow_get_limit(rpc_ctx(call)));
+}
+
+static void handle_clear_slow_ios(struct rpc_call *call, void *args)
+{
+	struct rpc_slow slow = slow_of(call);
+
+	rpc_slow_clear(call, &slow);
+}
+
+struct slow_limit {
+	uint64_t limit_us;
+};
+static const struct rpc_param slow_limit_params[] = {
+	RPC_PARAM(struct slow_limit, limit_us, .required = true, .max = 3600ull * 1000 * 1000, .unit = "microseconds",
+	          .doc = "What takes longer is slow. 0: sixteen times each core's mean, at least a millisecond."),
+};
+
+static void handle_set_slow_io_limit(struct rpc_call *call, void *args)
+{
+	const struct slow_limit *a = args;
+
+	scsi_slow_set_limit(rpc_ctx(call), a->limit_us * NS_PER_US);
+	rpc_reply_true(call);
+}
+
+static void save(void *ctx, struct json_object *array)
+{
+	struct slow_limit a = { .limit_us = scsi_slow_get_limit(ctx) / NS_PER_US };
+	struct json_object *o;
+
+	if (!a.limit_us)
+		return;
+	o = json_append_object(array);
+	json_add_text(o, "method", "scsi_set_slow_io_limit");
+	json_object_object_add(o, "params", rpc_params_to_json(slow_limit_params, ARRAY_SIZE(slow_limit_params), &a));
+}
+
+static const struct rpc_method methods[] = {
+	RPC_METHOD("scsi_get_slow_ios", struct get_slow, get_slow_params, handle_get_slow_ios,
+	           .flags = RPC_RUNTIME | RPC_READS,
+	           .doc = "The flight recorder of SCSI commands, iSCSI's and virtual machines': the last slow ones and the "
+	           "slowest of each of the last seconds, with the time of each stage.",
+	           .returns = "{adaptive, cores: [{core, limit_ns, slow_ios}], ios: [{at_us, total_ns, stages_ns, why, "
+	           "opcode, cdb, lba, num_blocks, bytes, initiator, session, target, port, lun, bdev_name, tag, status, "
+	           "sense_key, asc, ascq, core}]}"),
+	RPC_METHOD_BARE("scsi_clear_slow_ios", handle_clear_slow_ios, .flags = RPC_RUNTIME,
+	           .doc = "Empty the flight recorder of SCSI commands.", .returns = "true"),
+	RPC_METHOD("scsi_set_slow_io_limit", struct slow_limit, slow_limit_params, handle_set_slow_io_limit,
+	           .flags = RPC_RUNTIME, .doc = "Say what a slow SCSI command is.", .returns = "true"),
+};
+
+void scsi_rpc_add(struct rpc *rpc, struct scsi *s)
+{
+	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), s);
+	rpc_add_saver(rpc, "scsi", save, s);
+}
