@@ -25,6 +25,10 @@ static struct ibv_device device = {
 	.node_type = IBV_NODE_CA, .transport_type = IBV_TRANSPORT_IB, .name = "fake0", .dev_name = "uverbs-fake0",
 	.dev_path = "/nonexistent/uverbs-fake0", .ibdev_path = "/nonexistent/fake0",
 };
+static struct ibv_device shut = { /* FAKE_VERBS_SHUT: it is there, and cannot be opened */
+	.node_type = IBV_NODE_CA, .transport_type = IBV_TRANSPORT_IB, .name = "fake1", .dev_name = "uverbs-fake1",
+	.dev_path = "/nonexistent/uverbs-fake1", .ibdev_path = "/nonexistent/fake1",
+};
 static int users; /* of the context */
 
 struct fake_mr {
@@ -80,16 +84,26 @@ int fake_eventfd_take(int fd)
 
 /* --- adapter ---------------------------------------------------------------------------------------------------- */
 
+static bool fake_has_shut(void)
+{
+	const char *text = getenv("FAKE_VERBS_SHUT");
+
+	return text && strcmp(text, "0");
+}
+
 FAKE_EXPORT struct ibv_device **ibv_get_device_list(int *ret_count)
 {
-	struct ibv_device **list = calloc(2, sizeof *list);
+	struct ibv_device **list = calloc(3, sizeof *list);
+	int count = 0;
 
 	if (!list)
 		return NULL;
 	fake_begin();
-	list[0] = &device;
+	if (fake_has_shut())
+		list[count++] = &shut;
+	list[count++] = &device;
 	if (ret_count)
-		*ret_count = 1;
+		*ret_count = count;
 	return list;
 }
 
@@ -103,6 +117,10 @@ FAKE_EXPORT int ibv_fork_init(void) { return 0; }
 FAKE_EXPORT struct ibv_context *ibv_open_device(struct ibv_device *d)
 {
 	fake_begin();
+	if (d == &shut) {
+		errno = EACCES;
+		return NULL;
+	}
 	fake_lock();
 	users++;
 	fake_unlock();

@@ -66,6 +66,16 @@ def test_a_machine_without_adapters_says_so_in_one_sentence(tmp_path):
         daemon.transport()
 
 
+def test_an_adapter_that_cannot_be_opened_hides_no_other(tmp_path, fake, monkeypatch):
+    """The log names it; the one that can be opened serves."""
+    monkeypatch.setenv("FAKE_VERBS_SHUT", "1")
+    fake(WORKLOAD="read", QD=8, PAUSE_US=200)
+    with Daemon(tmp_path) as daemon:
+        serve(daemon)
+        wait_until(lambda: stats(daemon)["requests"] > 10, "requests", 60)
+        wait_until(lambda: "adapter fake1 cannot be opened: Permission denied" in daemon.log(), "the log to name it", 60)
+
+
 def test_options_are_shown_and_saved(tmp_path, fake):
     with Daemon(tmp_path) as daemon:
         serve(daemon, **OPTIONS)

@@ -16,6 +16,8 @@
 
 #include "verbs/inside.h"
 
+#define SHUT_TEXT 256u
+
 struct os_verbs {
 	struct verbs *v;                     /* NULL: closed, a job still has it */
 	struct core *core;                   /* then */
@@ -29,8 +31,11 @@ struct os_verbs {
 	struct job job;                      /* looks for adapters, which opens them */
 	bool looking, again;
 	struct list strangers;               /* os_conn.link: their adapters are not known yet */
-	struct ibv_context **found;          /* the job's */
+	struct ibv_device **known;           /* the job's: adapters that were open when it began, and NULL; ... */
+	struct ibv_context **found;          /* ... all that are, then; ... */
 	int rc;
+	char shut[SHUT_TEXT], told[SHUT_TEXT]; /* ... names of those that cannot be opened; that the log was told of */
+	int shut_rc;
 };
 
 struct os_dev {

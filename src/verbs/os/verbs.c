@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,11 +23,13 @@
 static int check_system(struct err *e);
 static int open_channel(struct os_verbs *o, struct err *e);
 static void open_uevents(struct os_verbs *o);
+static struct ibv_device **known_devices(const struct verbs *v);
 static void look_work(struct job *j);
 static void look_done(struct job *j);
 static void looked(struct os_verbs *o);
 static void take_found(struct os_verbs *o);
 static void lose_missing(struct os_verbs *o);
+static void tell_of_shut(struct os_verbs *o);
 static void look_again_later(struct os_verbs *o);
 static void on_retry(struct timer *t);
 static void on_uevent(struct source *s, uint32_t events);
@@ -133,7 +136,61 @@ void os_look_for_devs(struct os_verbs *o)
 		return;
 	}
 	o->looking = true;
+	o->known = known_devices(o->v);
 	job_start(&o->job, look_work, look_done);
+}
+
+static struct ibv_device **known_devices(const struct verbs *v)
+{
+	struct ibv_device **known;
+	uint32_t count = 0;
+
+	list_each(l, &v->devs)
+		count++;
+	known = base_zalloc((count + 1) * sizeof(struct ibv_device *));
+	count = 0;
+	list_each(l, &v->devs)
+		known[count++] = os_dev(list_entry(l, struct verbs_dev, link))->ctx->device;
+	return known;
+}
+
+static bool is_known(const struct os_verbs *o, const struct ibv_device *d)
+{
+	for (uint32_t i = 0; o->known[i]; i++)
+		if (o->known[i] == d)
+			return true;
+	return false;
+}
+
+/* rdma_get_devices() opens whatever there is, and what it could not open once it leaves out for as long as the process
+ * lives. False: it would have none that is new, but such: their files may be ours in a moment. */
+static bool try_new(struct os_verbs *o)
+{
+	struct ibv_device **list = ibv_get_device_list(NULL);
+	size_t used = 0;
+	bool opened = false;
+
+	o->shut[0] = '\0';
+	for (uint32_t i = 0; list && list[i]; i++) {
+		struct ibv_context *ctx;
+
+		if (is_known(o, list[i]))
+			continue;
+		errno = 0;
+		ctx = ibv_open_device(list[i]);
+		opened |= ctx != NULL;
+		if (ctx) {
+			ibv_close_device(ctx);
+			continue;
+		}
+		o->shut_rc = errno ? -errno : -EIO;
+		used += (size_t)snprintf(o->shut + used, sizeof(o->shut) - used, "%s%s", used ? ", " : "",
+		                         ibv_get_device_name(list[i]));
+		used = min_u64(used, sizeof(o->shut) - 1);
+	}
+	if (list)
+		ibv_free_device_list(list);
+	return opened || !o->shut[0];
 }
 
 /* rdma_get_devices() says ENODEV whatever went wrong: no descriptor is left, say. Adapters must not be taken for lost
@@ -156,6 +213,11 @@ static void look_work(struct job *j)
 {
 	struct os_verbs *o = container_of(j, struct os_verbs, job);
 
+	o->found = NULL;
+	if (!try_new(o)) {
+		o->rc = o->shut_rc;
+		return;
+	}
 	errno = 0;
 	o->found = rdma_get_devices(NULL);
 	o->rc = o->found ? 0 : errno ? -errno : -EIO;
@@ -170,6 +232,8 @@ static void look_done(struct job *j)
 	struct verbs *v;
 
 	o->looking = false;
+	free(o->known);
+	o->known = NULL;
 	if (!o->v) {
 		if (o->found)
 			rdma_free_devices(o->found);
@@ -187,10 +251,12 @@ static void look_done(struct job *j)
 static void looked(struct os_verbs *o)
 {
 	lose_missing(o);
-	if (o->found)
+	if (o->found) {
 		take_found(o);
-	else if (o->rc != -ENODEV)
+		tell_of_shut(o);
+	} else if (o->rc != -ENODEV) {
 		look_again_later(o);
+	}
 	if (!o->again) {
 		os_conns_look_again(o);
 		return;
@@ -234,6 +300,15 @@ static void lose_missing(struct os_verbs *o)
 		if (!d->dev.lost && !was_found(o, d->ctx))
 			verbs_dev_lost(&d->dev);
 	}
+}
+
+/* Once: they do not become others by themselves. */
+static void tell_of_shut(struct os_verbs *o)
+{
+	if (o->shut[0] && strcmp(o->shut, o->told))
+		log_warning("RDMA: adapter %s cannot be opened: %s; others are used. If this user may open its file in "
+		            "/dev/infiniband from now on, start gantryd again", o->shut, strerror(-o->shut_rc));
+	memcpy(o->told, o->shut, sizeof(o->told));
 }
 
 static void look_again_later(struct os_verbs *o)
