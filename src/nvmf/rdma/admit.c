@@ -8,6 +8,7 @@
 #include "nvmf/rdma/rdma.h"
 
 static void refuse(struct rdma_transport *tr, struct verbs_conn *vc, uint16_t sts, const char *why);
+static bool has_too_many(struct rdma_transport *tr, const struct verbs_conn *vc, struct err *e);
 static struct rdma_home *home_of(struct rdma_dev *d, struct reactor *r, struct err *e);
 static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, const struct rdma_wish *wish,
                                    struct err *e);
@@ -93,6 +94,10 @@ void rdma_admit(void *arg, struct verbs_conn *vc, const struct verbs_params *p)
 		refuse(tr, vc, sts, NULL);
 		return;
 	}
+	if (has_too_many(tr, vc, &e)) {
+		refuse(tr, vc, NVME_RDMA_CM_NO_RSC, e.text);
+		return;
+	}
 	on = nvmf_target_place_on_node(tr->base.target, verbs_dev_info(d->vd)->numa_node);
 	h = home_of(d, on, &e);
 	c = h ? conn_make(h, vc, &wish, &e) : NULL;
@@ -108,6 +113,24 @@ void rdma_admit(void *arg, struct verbs_conn *vc, const struct verbs_params *p)
 	log_debug("NVMe/RDMA: a connection comes, queue %u of %u entries; %u are there", wish.qid, wish.depth,
 	          tr->conn_count);
 	msg_send(on, &c->msg, rdma_conn_arrive);
+}
+
+/* Who connects and then says nothing holds a queue pair, and memory, until its time is up: one address not all of it. */
+static bool has_too_many(struct rdma_transport *tr, const struct verbs_conn *vc, struct err *e)
+{
+	uint32_t may = RDMA_STRANGERS_CTRLRS * (tr->base.opts.max_io_qpairs_per_ctrlr + 1u), count = 0;
+	struct net_addr local, peer;
+
+	verbs_conn_addrs(vc, &local, &peer);
+	list_each(l, &tr->conns) {
+		const struct rdma_conn *c = list_entry(l, struct rdma_conn, all);
+
+		count += c->stranger && net_addr_same_host(&c->peer, &peer);
+	}
+	if (count < may)
+		return false;
+	err_set(e, -EAGAIN, "%u connections of its address have not said who they are yet", count);
+	return true;
 }
 
 static struct rdma_home *home_of(struct rdma_dev *d, struct reactor *r, struct err *e)
@@ -151,6 +174,7 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 	most = RDMA_DESCS_MAX + (uint32_t)div_up(min_u32(MEM_IOV_MAX, iovs_of(tr->base.opts.max_io_size)), c->sges_max) + 1;
 	c->send_max = min_u32(max_u32(c->slot_count * usual, most), info->send_max);
 	verbs_conn_addrs(vc, &c->local, &c->peer);
+	c->stranger = true;
 	list_add_tail(&tr->conns, &c->all);
 	tr->conn_count++;
 	h->dev->conns++;
@@ -244,6 +268,11 @@ void rdma_conn_accept_on_control(struct msg *m)
 	c->accepted = true;
 	if (verbs_accept(c->vc, &p))
 		rdma_conn_tell_lost(c);
+}
+
+void rdma_conn_connected_on_control(struct msg *m)
+{
+	container_of(m, struct rdma_conn, msg)->stranger = false;
 }
 
 static void on_event(void *arg, enum verbs_conn_event event, const struct verbs_params *p, int rc)

@@ -84,8 +84,10 @@ void rdma_conn_sized(struct nvmf_qpair *qp)
 {
 	struct rdma_conn *c = conn_of(qp);
 
-	if (c->state == CONN_READY)
-		timer_stop(&c->timer); /* Connect came; it is the last answers' otherwise */
+	if (c->state != CONN_READY)
+		return;
+	timer_stop(&c->timer); /* Connect came; it is the last answers' otherwise */
+	msg_send(core_control(c->home->tr->core), &c->msg, rdma_conn_connected_on_control);
 }
 
 void rdma_conn_addrs(const struct nvmf_qpair *qp, struct net_addr *ret_local, struct net_addr *ret_peer)

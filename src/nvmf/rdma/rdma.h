@@ -57,7 +57,9 @@
 #define RDMA_ASKED_BYTES_MAX (2u << 20) /* of one connection: buffers that wait for READs. A host that does not answer
                                          * shall not hold everybody's */
 #define RDMA_SHARE_OF_POOL 4u         /* a part of a core's buffers, no less than that: for one connection's reads */
-#define RDMA_CONNECT_MS 60000u        /* from the arrival of a connection to a successful Connect */
+#define RDMA_CONNECT_MS 30000u        /* from the arrival of a connection to a successful Connect ... */
+#define RDMA_STRANGERS_CTRLRS 2u      /* ... before which an address may have as many as these have queues: hosts make
+                                       * all queues of a controller before the first Connect */
 #define RDMA_LINGER_MS 1000u          /* answers that are still to be taken when the target ends a connection */
 #define RDMA_SWEEP_MS 50u             /* while somebody waits: look whether one was forgotten */
 #define RDMA_CAPSULE_ALIGN 4096u      /* of data in capsules of a page or more: devices like it */
@@ -230,9 +232,10 @@ struct rdma_conn {
 	struct list link;             /* the home's */
 	/* Control's. */
 	struct list all;              /* the transport's */
+	bool stranger;                /* its Connect has not succeeded yet */
 	bool has_queues, met;         /* its core knows that it has */
 	bool accepted, told, dropping;
-	struct msg msg;               /* arrive, make queues, queued, accept */
+	struct msg msg;               /* arrive, make queues, queued, accept; connected */
 	struct msg lost_msg, drop_msg;
 };
 
@@ -413,6 +416,7 @@ uint16_t rdma_admit_check(const struct nvmf_transport_opts *opts, const struct v
 void rdma_admit(void *arg, struct verbs_conn *vc, const struct verbs_params *p); /* verbs_listener_fn */
 void rdma_conn_queue_on_control(struct msg *m);                              /* c->msg */
 void rdma_conn_accept_on_control(struct msg *m);                             /* c->msg */
+void rdma_conn_connected_on_control(struct msg *m);                          /* c->msg: its Connect succeeded */
 void rdma_conn_drop_on_control(struct msg *m);                               /* c->drop_msg */
 void rdma_conn_free_on_control(struct msg *m);                               /* c->drop_msg, at last */
 void rdma_conn_tell_lost(struct rdma_conn *c);

@@ -132,6 +132,44 @@ static void connect_has_to_come_and_to_fit(void **state)
 	world_stop(&w);
 }
 
+/* One address that connects and says nothing does not have all that there is: it is told so, who is connected stays, and
+ * may have more; when the silent ones' time is up it is let in again. */
+static void strangers_of_an_address_are_limited(void **state)
+{
+	enum { MAY = RDMA_STRANGERS_CTRLRS * (2 + 1) };
+	static struct host silent[MAY], more, another;
+	struct nvmf_transport_opts opts = world_opts;
+
+	opts.max_io_qpairs_per_ctrlr = 2;
+	w.small_hosts = true;
+	begin(&opts);
+	for (uint32_t i = 0; i < MAY; i++) {
+		host_init(&silent[i], &w, 0, 32);
+		assert_true(host_connect_rdma(&silent[i]));
+	}
+	host_init(&more, &w, 0, 32);
+	assert_false(host_connect_rdma(&more));
+	assert_int_equal(more.reject_status, NVME_RDMA_CM_NO_RSC);
+	host_close(&more);
+	assert_int_equal(count_of("rejected"), 1);
+	assert_int_equal(host_write(&io, 0, 8, 1), 0);
+	assert_int_equal(host_connect(&silent[0], 0, NVME_CNTLID_DYNAMIC, NULL), 0); /* it was no stranger after all */
+	host_ready(&another, &w, 2, &cntlid);
+	world_pass(RDMA_CONNECT_MS * NS_PER_MS + NS_PER_S);
+	assert_int_equal(count_of("timed_out"), MAY - 1);
+	for (uint32_t i = 0; i < MAY; i++) {
+		assert_int_equal(silent[i].ended, i > 0);
+		host_close(&silent[i]);
+	}
+	expect_conns(3);
+	host_init(&more, &w, 0, 32);
+	assert_true(host_connect_rdma(&more));
+	host_close(&more);
+	host_close(&another);
+	w.small_hosts = false;
+	end();
+}
+
 /* --- descriptors --------------------------------------------------------------------------------------------- */
 
 static uint16_t run_with(uint8_t opc, struct nvme_sgl sgl, uint32_t capsule_len)
@@ -543,6 +581,7 @@ int main(void)
 		cmocka_unit_test(who_is_not_let_in_is_told_why),
 		cmocka_unit_test(no_resources_is_an_answer),
 		cmocka_unit_test(connect_has_to_come_and_to_fit),
+		cmocka_unit_test(strangers_of_an_address_are_limited),
 		cmocka_unit_test(wrong_sgls_fail_the_command_only),
 		cmocka_unit_test(lists_scatter_and_gather),
 		cmocka_unit_test(keys_are_invalidated_when_asked),
