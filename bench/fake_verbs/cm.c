@@ -339,7 +339,13 @@ FAKE_EXPORT int rdma_resolve_route(struct rdma_cm_id *id, int timeout_ms)
 
 FAKE_EXPORT __be16 rdma_get_src_port(struct rdma_cm_id *id) { return id->route.addr.src_sin.sin_port; }
 FAKE_EXPORT __be16 rdma_get_dst_port(struct rdma_cm_id *id) { return id->route.addr.dst_sin.sin_port; }
-FAKE_EXPORT int rdma_set_option(struct rdma_cm_id *id, int level, int name, void *value, size_t len) { return 0; }
+/* Tests read it. */
+FAKE_EXPORT int rdma_set_option(struct rdma_cm_id *id, int level, int name, void *value, size_t len)
+{
+	if (level == RDMA_OPTION_ID && name == RDMA_OPTION_ID_ACK_TIMEOUT && len == 1)
+		fprintf(stderr, "fake_verbs: acknowledgements: exponent %u\n", *(uint8_t *)value);
+	return 0;
+}
 
 /* --- connecting ------------------------------------------------------------------------------------------------- */
 

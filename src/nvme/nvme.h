@@ -74,6 +74,7 @@ struct nvme_host_opts {
 	uint32_t keep_alive_ms;      /* 0: 10000 */
 	uint32_t connect_timeout_ms; /* name resolution to ready; 0: 5000 */
 	uint32_t ack_timeout_ms;     /* TCP_USER_TIMEOUT; 0: the connect time-out */
+	uint8_t ack_exponent;        /* RDMA: 4.096 us << it for each of 8 tries; 0: the system's */
 	uint32_t cm_timeout_ms;      /* RDMA: to find the adapter, and the route, each; 0: the connect time-out */
 	uint32_t io_timeout_ms;      /* of an I/O command, see nvme_qpair_on_timeout(); 0: none */
 	uint32_t admin_timeout_ms;   /* of an admin command, see nvme_ctrlr_on_timeout(); 0: none */

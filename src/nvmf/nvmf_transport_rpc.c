@@ -26,14 +26,17 @@ static const struct rpc_param create_transport_params[] = {
 	P(in_capsule_data_size, .fallback = "4096", .unit = "bytes",
 	  .doc = "Data that a write may bring along with its command."),
 	P(max_io_size, .min = 4096, .fallback = "131072", .unit = "bytes", .doc = "Largest read or write (MDTS)."),
-	P(io_unit_size, .fallback = "131072", .unit = "bytes", .doc = "Accepted; buffers are managed differently here."),
+	P(io_unit_size, .fallback = "131072", .unit = "bytes",
+	  .doc = "Accepted without effect: buffers are of 4 and 64 KiB, for all transports."),
 	P(max_aq_depth, .min = 2, .max = 4096, .fallback = "128", .unit = "entries", .doc = "Of an admin queue."),
 	P(c2h_success, .fallback = "true", .doc = "TCP: end a read with its data instead of a response of its own."),
 	P(dif_insert_or_strip, .doc = "Hosts see no metadata: protection information is made when they write, checked "
 	  "when they read."),
 	P(sock_priority, .max = 255, .doc = "TCP: SO_PRIORITY of connections."),
 	P(abort_timeout_sec, .fallback = "1", .unit = "s", .doc = "How long an Abort waits for a device to end a command."),
-	P(ack_timeout, .unit = "ms", .doc = "How long sent data may stay unacknowledged; 0: the system's."),
+	P(ack_timeout, .unit = "ms",
+	  .doc = "How long sent data may stay unacknowledged; 0: the system's. RDMA: rounded up to what adapters know, 8 "
+	         "tries of 4.096 us times a power of 2, of which each may take up to four times as long."),
 	P(data_timeout_ms, .fallback = "30000", .unit = "ms",
 	  .doc = "A host that for this long sends none of the data it was asked for, or reads none of its answers, "
 	         "is disconnected."),
@@ -46,10 +49,13 @@ static const struct rpc_param create_transport_params[] = {
 	P(acceptor_backlog, .fallback = "100", .doc = "RDMA: connections that may wait to be let in; 0: 100."),
 	P(no_wr_batching, .doc = "RDMA: post each work request by itself."),
 	P(data_wr_pool_size, .fallback = "4095",
-	  .doc = "RDMA: accepted; work requests are a connection's own here, as many as its queue's depth can need."),
+	  .doc = "RDMA: the work requests that a connection may have under way; fewer if its queue's depth cannot need so "
+	         "many, and never fewer than one command may need."),
 #undef P
 	RPC_IGNORED("buf_cache_size"), RPC_IGNORED("iobuf_small_cache_size"),
-	RPC_IGNORED("iobuf_large_cache_size"), RPC_IGNORED("zcopy"), RPC_IGNORED("num_shared_buffers"),
+	RPC_IGNORED("iobuf_large_cache_size"), RPC_IGNORED("zcopy"),
+	RPC_IGNORED("num_shared_buffers",
+	            .doc = "Accepted without effect: all transports share the daemon's buffers (--memory)."),
 	RPC_IGNORED("control_msg_num"),
 	RPC_IGNORED("disable_mappable_bar0"), RPC_IGNORED("disable_adaptive_irq"), RPC_IGNORED("disable_shadow_doorbells"),
 	RPC_IGNORED("acceptor_poll_rate"), RPC_IGNORED("disable_command_passthru"),

@@ -166,7 +166,7 @@ struct nvmf_transport_opts {
 	uint32_t max_srq_depth;            /* entries of a shared receive queue; 0: 4096 */
 	uint32_t num_cqe;                  /* entries a completion queue begins with, without shared receives; 0: 4096 */
 	uint32_t acceptor_backlog;         /* 0: 100 */
-	uint32_t data_wr_pool_size;        /* accepted; send queues are sized by their depth here */
+	uint32_t data_wr_pool_size;        /* work requests of a connection at most; 0: as its depth can need */
 	bool no_srq;                       /* no shared receive queues even where there are some */
 	bool no_wr_batching;               /* post each work request by itself */
 };

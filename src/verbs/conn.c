@@ -51,6 +51,12 @@ void verbs_conn_set_tos(struct verbs_conn *c, uint8_t tos)
 	platform_conn_set_tos(c, tos);
 }
 
+void verbs_conn_set_ack_timeout(struct verbs_conn *c, uint8_t exponent)
+{
+	assert(exponent && exponent <= VERBS_ACK_EXPONENT_MAX);
+	platform_conn_set_ack_timeout(c, exponent);
+}
+
 void verbs_conn_set_event(struct verbs_conn *c, verbs_conn_fn *event, void *arg)
 {
 	c->event = event;

@@ -193,6 +193,7 @@ int platform_connect(struct verbs_conn *c, const struct verbs_params *p) MUST_US
 int platform_accept(struct verbs_conn *c, const struct verbs_params *p) MUST_USE;
 void platform_reject(struct verbs_conn *c, const void *data, uint8_t len);
 void platform_conn_set_tos(struct verbs_conn *c, uint8_t tos);
+void platform_conn_set_ack_timeout(struct verbs_conn *c, uint8_t exponent);
 /* Any number of times; also for those that were never established. */
 void platform_disconnect(struct verbs_conn *c);
 /* Its core forgets it: it must not use up shared receives any more. */

@@ -231,6 +231,12 @@ struct verbs_conn *verbs_resolve(struct verbs *v, const struct net_addr *to, con
                                  uint32_t timeout_ms, verbs_conn_fn *event, void *arg, struct err *e);
 /* The type of service (IP) that its packets carry: right after verbs_resolve(). Where the system cannot, no effect. */
 void verbs_conn_set_tos(struct verbs_conn *c, uint8_t tos);
+/* How long it waits for an acknowledgement before it sends again, as often as `retries` says: 4.096 us << exponent (1
+ * to 31; adapters may take up to four times as long). Right after verbs_resolve(), or before verbs_accept(); else the
+ * connection manager's. Where the system cannot, no effect. */
+#define VERBS_ACK_EXPONENT_MAX 31u
+#define VERBS_ACK_NS 4096ull
+void verbs_conn_set_ack_timeout(struct verbs_conn *c, uint8_t exponent);
 /* One that asks to be let in (listeners): whose events they are from now on. */
 void verbs_conn_set_event(struct verbs_conn *c, verbs_conn_fn *event, void *arg);
 /* Make its queues: after RESOLVED, or before verbs_accept(). Errors: sentence. */

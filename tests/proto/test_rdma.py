@@ -73,7 +73,8 @@ def test_an_adapter_that_cannot_be_opened_hides_no_other(tmp_path, fake, monkeyp
     with Daemon(tmp_path) as daemon:
         serve(daemon)
         wait_until(lambda: stats(daemon)["requests"] > 10, "requests", 60)
-        wait_until(lambda: "adapter fake1 cannot be opened: Permission denied" in daemon.log(), "the log to name it", 60)
+        said = "adapter fake1 cannot be opened: Permission denied"
+        wait_until(lambda: said in daemon.log(), "the log to name it", 60)
 
 
 def test_options_are_shown_and_saved(tmp_path, fake):

@@ -138,3 +138,15 @@ def test_both_ends_in_one_daemon(daemon, no_srq):
     assert sum(a["copied_requests"] for a in adapters) <= 2, "data is moved where it lies, but for a Connect a queue"
     d.rpc("bdev_nvme_detach_controller", name="r")
     wait_until(lambda: not d.rpc("nvmf_subsystem_get_qpairs", nqn=NQN), "the connections to end")
+
+
+def test_timeouts_of_acknowledgements_reach_the_adapter(daemon):
+    """The target's in ms of all eight tries together, the host's as SPDK has it: 4.096 us times a power of two."""
+    d = daemon("-m", cpus(1), HOST=None)
+    d.rpc("bdev_nvme_set_options", transport_ack_timeout=14)
+    port = serve(d, ack_timeout=1000)
+    d.rpc("bdev_nvme_attach_controller", name="r", trtype="RDMA", adrfam="IPv4", traddr="127.0.0.1",
+          trsvcid=str(port), subnqn=NQN)
+    for exponent in (14, 15):
+        wait_until(lambda: f"acknowledgements: exponent {exponent}\n" in d.log(), "the adapter to be told", PATIENCE_S)
+    d.rpc("bdev_nvme_detach_controller", name="r")

@@ -176,6 +176,7 @@ void remote_host_opts_from(const struct remote *r, struct nvme_host_opts *h)
 
 	h->keep_alive_ms = o->keep_alive_timeout_ms;
 	h->ack_timeout_ms = o->ack_timeout_ms;
+	h->ack_exponent = o->ack_exponent;
 	h->cm_timeout_ms = o->cm_timeout_ms;
 	h->tos = o->transport_tos;
 	h->auth_hashes = o->auth_hashes;

@@ -40,7 +40,8 @@ static const struct rpc_param set_params[] = {
 	RPC_PARAM(struct set, bdev_retry_count, .doc = "How often an I/O that may be repeated is; -1: without end, "
 	          "3 at first."),
 	RPC_PARAM(struct set, transport_ack_timeout, .max = 31,
-	          .doc = "2 to that power is how many ms sent data may stay unacknowledged; 0: the connect time-out."),
+	          .doc = "TCP: 2 to that power is how many ms sent data may stay unacknowledged; 0: the connect time-out. "
+	                 "RDMA: 4.096 us times 2 to that power, for each of 8 tries; 0: the connection manager's."),
 	RPC_PARAM(struct set, ctrlr_loss_timeout_sec, .unit = "s",
 	          .doc = "A controller that is lost for that long is removed; -1, as at first: never, 0: no second "
 		"attempt."),
@@ -163,8 +164,10 @@ static int opts_from(struct rpc_call *call, const struct set *a, struct remote_o
 		o->keep_alive_timeout_ms = a->keep_alive_timeout_ms;
 	if (a->action_on_timeout)
 		o->action_on_timeout = (enum remote_on_timeout)index_of(actions, a->action_on_timeout);
-	if (rpc_given(call, "transport_ack_timeout"))
+	if (rpc_given(call, "transport_ack_timeout")) {
 		o->ack_timeout_ms = a->transport_ack_timeout ? 1u << a->transport_ack_timeout : 0;
+		o->ack_exponent = a->transport_ack_timeout;
+	}
 	if (rpc_given(call, "rdma_cm_event_timeout_ms"))
 		o->cm_timeout_ms = a->rdma_cm_event_timeout_ms;
 	if (rpc_given(call, "tcp_connect_timeout_ms"))

@@ -52,6 +52,7 @@ struct remote_opts {
 	int32_t ctrlr_loss_timeout_sec;
 	uint32_t reconnect_delay_sec, fast_io_fail_timeout_sec;
 	uint8_t transport_tos;
+	uint8_t ack_exponent;                   /* RDMA's ack_timeout_ms */
 	uint32_t auth_hashes, auth_groups;      /* see nvme_host_opts */
 	bool disable_auto_failback;
 	bool reconnects_grow;                   /* reconnect_delay_sec is where the delay begins */

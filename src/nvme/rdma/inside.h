@@ -110,7 +110,7 @@ struct rdma_link {
 	bool has_from;
 	uint16_t qid, size, slot_count, cntlid;
 	uint32_t capsule_bytes, timeout_ms;
-	uint8_t tos;
+	uint8_t tos, ack_exponent;
 	/* Control's; the core reads the first five while the link is up. */
 	struct rdma_seat *seat;
 	struct verbs_conn *conn;

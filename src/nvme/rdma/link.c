@@ -81,6 +81,8 @@ static void begin_on_control(struct msg *m)
 	}
 	if (l->conn && l->tos)
 		verbs_conn_set_tos(l->conn, l->tos);
+	if (l->conn && l->ack_exponent)
+		verbs_conn_set_ack_timeout(l->conn, l->ack_exponent);
 	if (!l->conn)
 		nvme_rdma_link_broke(l, NVME_REASON_UNREACHABLE, e.code, "%s", e.text);
 }

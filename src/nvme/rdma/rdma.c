@@ -69,6 +69,7 @@ int nvme_rdma_connect(struct nvme_qpair *qp, struct err *e)
 	l->capsule_bytes = capsule_bytes(qp);
 	l->timeout_ms = qp->opts.cm_timeout_ms ? qp->opts.cm_timeout_ms : qp->opts.connect_timeout_ms;
 	l->tos = qp->opts.tos;
+	l->ack_exponent = (uint8_t)min_u32(qp->opts.ack_exponent, VERBS_ACK_EXPONENT_MAX);
 	l->owner = t;
 	l->slots = t->slots;
 	t->link = l;

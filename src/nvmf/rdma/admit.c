@@ -115,7 +115,7 @@ void rdma_admit(void *arg, struct verbs_conn *vc, const struct verbs_params *p)
 	msg_send(on, &c->msg, rdma_conn_arrive);
 }
 
-/* Who connects and then says nothing holds a queue pair, and memory, until its time is up: one address not all of it. */
+/* Who connects and then says nothing holds a queue pair, and memory, until its time is up: no address all of it. */
 static bool has_too_many(struct rdma_transport *tr, const struct verbs_conn *vc, struct err *e)
 {
 	uint32_t may = RDMA_STRANGERS_CTRLRS * (tr->base.opts.max_io_qpairs_per_ctrlr + 1u), count = 0;
@@ -172,7 +172,10 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 	 * many keys some have to wait. */
 	usual = (uint32_t)div_up(iovs_of(tr->base.opts.max_io_size), c->sges_max) + 1;
 	most = RDMA_DESCS_MAX + (uint32_t)div_up(min_u32(MEM_IOV_MAX, iovs_of(tr->base.opts.max_io_size)), c->sges_max) + 1;
-	c->send_max = min_u32(max_u32(c->slot_count * usual, most), info->send_max);
+	c->send_max = c->slot_count * usual;
+	if (tr->base.opts.data_wr_pool_size)
+		c->send_max = min_u32(c->send_max, tr->base.opts.data_wr_pool_size);
+	c->send_max = min_u32(max_u32(c->send_max, most), info->send_max);
 	verbs_conn_addrs(vc, &c->local, &c->peer);
 	c->stranger = true;
 	list_add_tail(&tr->conns, &c->all);
@@ -251,12 +254,22 @@ void rdma_conn_queue_on_control(struct msg *m)
 		msg_send(c->home->reactor, m, rdma_conn_queued_on_core);
 }
 
+/* Of the first try, so that all together take no less than `ms`. */
+uint8_t rdma_ack_exponent(uint32_t ms)
+{
+	uint8_t exponent = 1;
+
+	while (exponent < VERBS_ACK_EXPONENT_MAX && (VERBS_ACK_NS << exponent) * (RDMA_RETRIES + 1) < ms * NS_PER_MS)
+		exponent++;
+	return exponent;
+}
+
 void rdma_conn_accept_on_control(struct msg *m)
 {
 	struct rdma_conn *c = container_of(m, struct rdma_conn, msg);
 	const struct nvme_rdma_cm_rep rep = { .recfmt = le16_of(NVME_RDMA_CM_FMT_1_0), .crqsize = le16_of(c->depth) };
 	const struct verbs_params p = { .data = &rep, .data_len = sizeof(rep), .read_depth = (uint8_t)c->read_depth,
-	                                .retries = 7, .rnr_retries = RDMA_RNR_FOREVER, .flow_control = true };
+	                                .retries = RDMA_RETRIES, .rnr_retries = RDMA_RNR_FOREVER, .flow_control = true };
 
 	c->met = true;
 	if (c->dropping) {
@@ -266,6 +279,8 @@ void rdma_conn_accept_on_control(struct msg *m)
 	if (c->told)
 		return;
 	c->accepted = true;
+	if (conn_tr(c)->base.opts.ack_timeout_ms)
+		verbs_conn_set_ack_timeout(c->vc, rdma_ack_exponent(conn_tr(c)->base.opts.ack_timeout_ms));
 	if (verbs_accept(c->vc, &p))
 		rdma_conn_tell_lost(c);
 }

@@ -92,6 +92,32 @@ static void a_dead_host_stalls_nobody(void **state)
 	dead_host_stalls_nobody(true);
 }
 
+/* A host that has fallen silent is given up when what was sent to it was not acknowledged for so long. */
+static void a_silent_host_goes_after_the_ack_timeout(void **state)
+{
+	static const struct { uint32_t ack_ms, least_ms, most_ms; } rows[] = { { 0, 2900, 3500 }, { 100, 100, 300 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct nvmf_transport_opts opts = world_opts;
+		struct nvme_sqe sqe = host_rw(NVME_CMD_READ, 0, 8);
+		uint64_t began;
+
+		opts.ack_timeout_ms = rows[i].ack_ms;
+		begin(&opts);
+		sqe.sgl1 = host_keyed(&io, 0, 4096, false);
+		began = sim_now_ns();
+		host_command(&io, &sqe, NULL, 0);
+		sim_adapter_link(w.adapter, false, true, 0); /* nothing it sends arrives */
+		world_pass((rows[i].least_ms - 1) * NS_PER_MS);
+		assert_int_equal(world_conns(&w), 2);
+		while (world_conns(&w) == 2 && sim_now_ns() < began + 20 * NS_PER_S)
+			world_pass(NS_PER_MS);
+		assert_true(sim_now_ns() - began < rows[i].most_ms * NS_PER_MS);
+		sim_adapter_link(w.adapter, false, false, 0);
+		end();
+	}
+}
+
 /* Everything in flight ends with its adapter; when that is back, hosts may come again. */
 static void an_adapter_goes_and_returns(void **state)
 {
@@ -359,6 +385,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_lost_completion_is_named),
 		cmocka_unit_test(a_dead_host_stalls_nobody),
+		cmocka_unit_test(a_silent_host_goes_after_the_ack_timeout),
 		cmocka_unit_test(an_adapter_goes_and_returns),
 		cmocka_unit_test(a_connection_ends_anywhere),
 		cmocka_unit_test(trouble_with_posting_ends_connections_only),

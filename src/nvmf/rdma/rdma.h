@@ -64,6 +64,7 @@
 #define RDMA_SWEEP_MS 50u             /* while somebody waits: look whether one was forgotten */
 #define RDMA_CAPSULE_ALIGN 4096u      /* of data in capsules of a page or more: devices like it */
 #define RDMA_RNR_FOREVER 7u
+#define RDMA_RETRIES 7u               /* without an acknowledgement */
 
 /* --- descriptors (sgl.c) ----------------------------------------------------------------------------- */
 
@@ -413,6 +414,7 @@ struct rdma_wish {
 /* What a host asks for, against what there may be. 0, or why not: enum nvme_rdma_cm_status. */
 uint16_t rdma_admit_check(const struct nvmf_transport_opts *opts, const struct verbs_dev_info *info,
                           const struct verbs_params *p, struct rdma_wish *ret_wish);
+uint8_t rdma_ack_exponent(uint32_t ms);
 void rdma_admit(void *arg, struct verbs_conn *vc, const struct verbs_params *p); /* verbs_listener_fn */
 void rdma_conn_queue_on_control(struct msg *m);                              /* c->msg */
 void rdma_conn_accept_on_control(struct msg *m);                             /* c->msg */

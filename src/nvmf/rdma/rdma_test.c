@@ -132,8 +132,8 @@ static void connect_has_to_come_and_to_fit(void **state)
 	world_stop(&w);
 }
 
-/* One address that connects and says nothing does not have all that there is: it is told so, who is connected stays, and
- * may have more; when the silent ones' time is up it is let in again. */
+/* One address that connects and says nothing does not have all that there is: it is told so, who is connected stays,
+ * and may have more; when the silent ones' time is up it is let in again. */
 static void strangers_of_an_address_are_limited(void **state)
 {
 	enum { MAY = RDMA_STRANGERS_CTRLRS * (2 + 1) };
@@ -318,6 +318,25 @@ static void a_small_adapter_is_only_slower(void **state)
 	assert_true(sends > 50);
 	assert_true(turns > 50);
 	assert_true(split == 0);
+}
+
+/* The pool of work requests as small as it can be set: answers wait for it, say so, and come. */
+static void a_small_pool_is_only_slower(void **state)
+{
+	uint64_t waits[2];
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct nvmf_transport_opts opts = world_opts;
+
+		opts.data_wr_pool_size = i ? 1 : 4095;
+		begin(&opts);
+		run_many(&io, 120, 8);
+		waits[i] = count_of("pending_rdma_write") + count_of("pending_rdma_send");
+		expect_nothing_held();
+		end();
+	}
+	assert_int_equal(waits[0], 0);
+	assert_true(waits[1] > 50);
 }
 
 /* Several READs a command, more than there may be at a time. */
@@ -586,6 +605,7 @@ int main(void)
 		cmocka_unit_test(lists_scatter_and_gather),
 		cmocka_unit_test(keys_are_invalidated_when_asked),
 		cmocka_unit_test(a_small_adapter_is_only_slower),
+		cmocka_unit_test(a_small_pool_is_only_slower),
 		cmocka_unit_test(long_lists_are_read_in_parts),
 		cmocka_unit_test(a_starved_budget_makes_progress),
 		cmocka_unit_test(zeroes_take_no_buffers),

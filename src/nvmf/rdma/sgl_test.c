@@ -198,6 +198,18 @@ static void every_reject_has_its_status(void **state)
 }
 
 /* As deep as both can have it. */
+/* As long as was asked for, and less than twice: eight tries of a power of two times 4.096 us. */
+static void ack_timeouts_are_rounded_up(void **state)
+{
+	assert_int_equal(rdma_ack_exponent(1), 5);
+	for (uint32_t ms = 1; ms < 4000000; ms += 1 + ms / 7) {
+		uint64_t all = (VERBS_ACK_NS << rdma_ack_exponent(ms)) * 8;
+
+		assert_true(all >= ms * NS_PER_MS && (all < 2 * ms * NS_PER_MS || ms == 1));
+	}
+	assert_int_equal(rdma_ack_exponent(UINT32_MAX), VERBS_ACK_EXPONENT_MAX);
+}
+
 static void depths_are_the_least_of_all(void **state)
 {
 	struct rdma_wish w;
@@ -226,6 +238,7 @@ int main(void)
 		cmocka_unit_test(cut_anyhow_it_is_whole),
 		cmocka_unit_test(every_reject_has_its_status),
 		cmocka_unit_test(depths_are_the_least_of_all),
+		cmocka_unit_test(ack_timeouts_are_rounded_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

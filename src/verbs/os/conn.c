@@ -221,6 +221,13 @@ void platform_conn_set_tos(struct verbs_conn *conn, uint8_t tos)
 		log_notice("RDMA: connections cannot have the type of service %u: %s", tos, strerror(errno));
 }
 
+/* Kernels put it into the queue pair when it becomes ready to send. */
+void platform_conn_set_ack_timeout(struct verbs_conn *conn, uint8_t exponent)
+{
+	if (rdma_set_option(os_conn(conn)->id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &exponent, sizeof(exponent)))
+		log_notice("RDMA: connections cannot have an acknowledgement timeout of their own: %s", strerror(errno));
+}
+
 int platform_conn_make_queues(struct verbs_conn *conn, struct verbs_queues *q, struct err *e)
 {
 	struct os_conn *c = os_conn(conn);

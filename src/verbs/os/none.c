@@ -45,6 +45,7 @@ int platform_connect(struct verbs_conn *c, const struct verbs_params *p) { retur
 int platform_accept(struct verbs_conn *c, const struct verbs_params *p) { return -ENODEV; }
 void platform_reject(struct verbs_conn *c, const void *data, uint8_t len) { CANNOT_BE_ASKED(); }
 void platform_conn_set_tos(struct verbs_conn *c, uint8_t tos) { CANNOT_BE_ASKED(); }
+void platform_conn_set_ack_timeout(struct verbs_conn *c, uint8_t exponent) { CANNOT_BE_ASKED(); }
 void platform_disconnect(struct verbs_conn *c) { CANNOT_BE_ASKED(); }
 void platform_conn_break(struct verbs_conn *c) { CANNOT_BE_ASKED(); }
 void platform_conn_close(struct verbs_conn *c) { CANNOT_BE_ASKED(); }

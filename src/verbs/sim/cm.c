@@ -596,6 +596,11 @@ static void ready_comes(struct sim_event *e)
 
 void platform_conn_set_tos(struct verbs_conn *conn, uint8_t tos) {} /* all is served alike */
 
+void platform_conn_set_ack_timeout(struct verbs_conn *conn, uint8_t exponent)
+{
+	sim_conn_of(conn)->ack_ns = VERBS_ACK_NS << exponent;
+}
+
 /* --- disconnecting -------------------------------------------------------------------------------- */
 
 void platform_disconnect(struct verbs_conn *conn)

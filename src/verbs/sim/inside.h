@@ -148,6 +148,7 @@ struct sim_conn {
 	enum sim_qp_state qp;
 	uint32_t read_depth, read_serve, send_max, recv_max, send_sge_max, recv_sge_max, inline_max;
 	uint8_t rnr_retries;
+	uint64_t ack_ns;             /* 0: all of them together take give_up_ns */
 	struct list queued, flying, back; /* sim_wqe: not begun; on their way to the peer; executed there */
 	uint64_t posted, freed;      /* work requests in all; of those, their places are free again */
 	uint32_t reads_out, recv_count;

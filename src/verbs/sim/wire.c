@@ -64,9 +64,10 @@ void sim_wire_pump(struct sim_conn *c)
 }
 
 /* False: long enough. */
-static bool try_again(struct sim_wqe *w, struct sim_event *e, void (*fn)(struct sim_event *e))
+static bool try_again(const struct sim_conn *c, struct sim_wqe *w, struct sim_event *e,
+                      void (*fn)(struct sim_event *e))
 {
-	uint64_t now = sim_now_ns(), all = sim_verbs.opts.give_up_ns;
+	uint64_t now = sim_now_ns(), all = c->ack_ns ? c->ack_ns * (c->params.retries + 1) : sim_verbs.opts.give_up_ns;
 
 	if (!w->since_ns)
 		w->since_ns = now;
@@ -84,7 +85,7 @@ static void fly(struct sim_event *e)
 
 	must(w);
 	if (sim_wire_lost(c, to) || to->qp == SIM_QP_NONE || to->qp == SIM_QP_BROKEN) {
-		if (!try_again(w, e, fly)) {
+		if (!try_again(c, w, e, fly)) {
 			w->status = VERBS_RETRIES;
 			send_back(c, w);
 		}
@@ -347,7 +348,7 @@ static void answer(struct sim_event *e)
 
 	must(w);
 	if (is_answer_lost(c, w)) {
-		if (try_again(w, e, answer))
+		if (try_again(c, w, e, answer))
 			return;
 		w->status = VERBS_RETRIES;
 	}
