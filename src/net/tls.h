@@ -61,6 +61,11 @@ void sock_tls_found(struct sock *s);
 void sock_tls_client(struct sock *s, const struct tls_offer *offers, uint32_t count, tls_done_fn *done, void *arg);
 void sock_tls_server(struct sock *s, tls_find_fn *find, tls_done_fn *done, void *arg);
 
+/* For a server that waits before it shakes hands: are these the whole of what a client says first, or no such thing?
+ * Of TLS_HELLO_MAX bytes what is not whole never will be for us. */
+#define TLS_HELLO_MAX 16384u
+bool tls_hello_is_whole(const uint8_t *bytes, size_t len);
+
 /* The identity that was agreed on; NULL: not secured. */
 const char *sock_tls_identity(const struct sock *s);
 /* enum tls_hash; 0: not secured. */

@@ -288,7 +288,7 @@ def test_a_handshake_that_stalls(world):
         silent = [stalled.enter_context(socket.create_connection(("127.0.0.1", world.port))) for _ in range(96)]
         for i, sock in enumerate(silent):
             sock.sendall(hello[:(0, 3, len(hello) // 2, len(hello) - 1)[i % 4]])
-        with Host(world.port, NQN, hostnqn=KEYED, secure=another_address(world.offer())) as host:
+        with world.host() as host:
             assert len(host.io.read(0, 8)) == 4096
         wait_until(lambda: world.counts()["timeout"] >= before + len(silent), "them to be sent away", 60)
         for sock in silent:
@@ -298,16 +298,48 @@ def test_a_handshake_that_stalls(world):
                     pass
 
 
-def test_silent_addresses_do_not_take_all_places(world):
-    """Four of them would keep everybody else out."""
+def test_who_is_silent_keeps_nobody_waiting(world):
+    """Hundreds of addresses, or the host's own, from which nothing comes or half of something, would take all turns
+    until their time was over."""
+    hello = stolen_hello(world.offer())
+    allow_descriptors(1000)
+    sources = [f"127.0.{1 + i // 100}.{1 + i % 100}" for i in range(300)] + ["127.0.0.1"] * 100
+    for _ in range(6):             # or the machine was too slow to tell: some of them were sent away meanwhile
+        before = world.counts()["timeout"]
+        with contextlib.ExitStack() as silent:
+            for i, source in enumerate(sources):
+                sock = silent.enter_context(socket.create_connection(("127.0.0.1", world.port), 20, (source, 0)))
+                sock.sendall(hello[:(0, 3, len(hello) // 2, len(hello) - 1)[i % 4]])
+            with world.host() as host:
+                assert len(host.io.read(0, 8)) == 4096
+            if world.counts()["timeout"] == before:
+                return
+    pytest.fail("the host was served only after those that were silent had been sent away")
+
+
+def test_a_first_message_in_pieces(world):
+    """A host whose network cuts what it says would not be heard."""
+    hello = stolen_hello(world.offer())
+    before = world.counts()["peer"]
+    with socket.create_connection(("127.0.0.1", world.port)) as sock:
+        for at in range(0, len(hello), 100):
+            sock.sendall(hello[at:at + 100])
+            wait_until(lambda: len(hello) - at > 100 or sock.recv(1) == b"\x16", "an answer to the last piece")
+    wait_until(lambda: world.counts()["peer"] > before, "its end to be noticed")
+
+
+@pytest.mark.parametrize("addresses, each", [(4, 1025), (4100, 1)])
+def test_silent_addresses_do_not_take_all_places(world, addresses, each):
+    """Few of them, or many, would keep everybody else out."""
     before = world.counts()["crowd"]
     allow_descriptors(4500)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.prlimit(world.daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
     with contextlib.ExitStack() as stack:
-        for address in range(2, 6):
-            for _ in range(1025):
-                stack.enter_context(socket.create_connection(("127.0.0.1", world.port), 20, (f"127.0.0.{address}", 0)))
+        for address in range(addresses):
+            source = f"127.2.{address // 250}.{address % 250 + 1}"
+            for _ in range(each):
+                stack.enter_context(socket.create_connection(("127.0.0.1", world.port), 20, (source, 0)))
         with contextlib.suppress(AssertionError):      # the first may be too old before the last has come
             wait_until(lambda: world.counts()["crowd"] >= before + 4, "each to have as many as it may", 5)
         sock = stack.enter_context(socket.create_connection(("127.0.0.1", world.port), 20, ("127.0.0.9", 0)))
@@ -327,15 +359,6 @@ def test_hosts_that_leave_in_the_middle(world):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wait_until(lambda: sum(world.counts().values()) >= sum(before.values()) + 128, "all of them to be over", 30)
     assert world.counts()["ok"] == before["ok"]
-
-
-def another_address(offer):
-    """All of an address's places are taken by the silent ones; loopback has more addresses."""
-    def client(sock):
-        port = sock.getpeername()[1]
-        sock.close()
-        return offer.client(socket.create_connection(("127.0.0.1", port), 20, source_address=("127.0.0.2", 0)))
-    return client
 
 
 def stolen_hello(offer):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tls_record_fuzz.c: what a peer may send after the handshake, and an owner do meanwhile.
+/* tls_record_fuzz.c: what a peer may send after the handshake, and an owner do meanwhile; and before it, first of all.
  *
  * The first byte says which end, which hash, and how the raw socket behaves. The rest is pieces: a byte that says what,
  * and a byte of length. Some pieces are bytes as they are; others are sealed with the right key, since what lies behind
@@ -116,6 +116,18 @@ static void piece(uint8_t what, const uint8_t *at, uint32_t len)
 	}
 }
 
+/* More bytes never make less of it. */
+static void look_for_hello(const uint8_t *data, size_t size)
+{
+	bool whole = false;
+
+	for (size_t n = 0; n <= min_u64(size, 64); n++) {
+		must(!whole || tls_hello_is_whole(data, n));
+		whole = tls_hello_is_whole(data, n);
+	}
+	must(!whole || tls_hello_is_whole(data, size));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -126,6 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		core = rig_world();
 	if (!size)
 		return 0;
+	look_for_hello(data, size);
 	how = *data++;
 	rig_begin(&rig, core, how & SHA384 ? TLS_SHA384 : TLS_SHA256, how & SERVES);
 	rig.sock->recv_max = how & SMALL_READS ? 1 + (how >> 4) : 0;

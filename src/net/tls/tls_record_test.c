@@ -585,11 +585,32 @@ static int world_end(void **state)
 	return 0;
 }
 
+/* Who sends half of it would take a place in which others could shake hands. */
+static void a_hello_is_whole_or_not(void **state)
+{
+	static const uint8_t hello[] = { 22, 3, 1, 0, 6, 1, 0, 0, 2, 3, 3 };
+	static const uint8_t split[] = { 22, 3, 1, 0, 2, 1, 0, 22, 3, 1, 0, 0, 22, 3, 1, 0, 4, 0, 2, 3, 3 };
+	uint8_t much[64] = { 22, 3, 1, 0, 59, 1, 0, 1, 0 };
+
+	for (size_t n = 0; n <= sizeof(hello); n++)
+		assert_int_equal(tls_hello_is_whole(hello, n), n == sizeof(hello));
+	for (size_t n = 0; n <= sizeof(split); n++)
+		assert_int_equal(tls_hello_is_whole(split, n), n == sizeof(split));
+	assert_false(tls_hello_is_whole(much, sizeof(much))); /* the message goes on in another record */
+	assert_true(tls_hello_is_whole((const uint8_t *)"", 1)); /* an ICReq */
+	assert_true(tls_hello_is_whole((const uint8_t *)"GET", 3));
+	much[8] = 55;
+	much[7] = 0;
+	assert_true(tls_hello_is_whole(much, sizeof(much)));
+	assert_false(tls_hello_is_whole(much, sizeof(much) - 1));
+}
+
 int main(void)
 {
 #define IN_RIG(test) cmocka_unit_test_setup_teardown(test, begin, end)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_are_those_of_the_standards_example),
+		cmocka_unit_test(a_hello_is_whole_or_not),
 		cmocka_unit_test(a_record_is_the_standards_example),
 		IN_RIG(padding_is_taken_off),
 		IN_RIG(buffers_are_there_while_something_is_partial),

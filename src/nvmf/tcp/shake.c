@@ -4,6 +4,10 @@
  * A connection that came to a secure listener has TCP_SHAKE_MS; then it goes to its core as any other does, and nothing
  * there knows more of TLS than that the socket has an identity. One address has a part of the places in which hands are
  * shaken; whose turn it is goes round the addresses, and who waits costs no more than a socket.
+ *
+ * Nobody takes such a place before all of its first message is there: what it answers to that needs the key, so that
+ * who has none is done with at once, and who is silent, from however many addresses, keeps nobody waiting. When there
+ * are too many sockets the one that has been silent for longest goes.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -18,7 +22,8 @@
 struct shaker {
 	struct list link;
 	struct net_addr peer;         /* its port is the first one's */
-	struct list waiting;          /* struct shake */
+	struct list silent;           /* struct shake */
+	struct list waiting;
 	struct list shaking;
 	uint32_t count, begun;
 };
@@ -39,7 +44,10 @@ struct shake {
 	struct shaker *from;
 	struct sock *sock;
 	struct timer timer;
-	bool begun;
+	bool silent, begun;
+	struct list silent_link;      /* of all addresses */
+	struct timer look;            /* a part of its first message is there: for the rest */
+	uint32_t look_ms;
 	bool plain_too;               /* it may be none of TLS: the first byte tells */
 	enum nvmf_tls_result result;  /* of looking for the key; NVMF_TLS_PEER: it was not asked for */
 	struct err why;
@@ -58,6 +66,8 @@ static struct shaker *shaker_of(struct tcp_transport *tr, const struct net_addr 
 static bool has_place(struct tcp_transport *tr, const struct shaker *from);
 static void shaker_maybe_gone(struct shaker *from);
 static void refuse(struct tcp_transport *tr, struct sock *s, const struct net_addr *peer);
+static void said(void *arg, uint32_t events);
+static void look_again(struct timer *t);
 static void begin_next(struct tcp_transport *tr);
 static void begin(struct shake *k);
 static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk *ret_psk);
@@ -72,6 +82,7 @@ static void was_read(struct job *j);
 void tcp_shakes_init(struct tcp_transport *tr)
 {
 	list_init(&tr->shakers);
+	list_init(&tr->silent);
 	list_init(&tr->to_read);
 }
 
@@ -83,8 +94,10 @@ void tcp_shake_begin(struct tcp_transport *tr, struct sock *s, bool plain_too)
 
 	sock_peer_addr(s, &peer);
 	from = shaker_of(tr, &peer);
+	from->count++; /* it stays while others make room */
 	if (!has_place(tr, from)) {
 		refuse(tr, s, &peer);
+		from->count--;
 		shaker_maybe_gone(from);
 		return;
 	}
@@ -95,10 +108,13 @@ void tcp_shake_begin(struct tcp_transport *tr, struct sock *s, bool plain_too)
 	k->plain_too = plain_too;
 	k->result = NVMF_TLS_PEER;
 	tr->shakes++;
-	from->count++;
-	list_add_tail(&from->waiting, &k->link);
+	k->silent = true;
+	k->look_ms = TCP_SHAKE_LOOK_MS;
+	list_add_tail(&from->silent, &k->link);
+	list_add_tail(&tr->silent, &k->silent_link);
 	timer_start(&k->timer, TCP_SHAKE_MS * NS_PER_MS, due);
-	begin_next(tr);
+	if (sock_attach(s, said, k))
+		end(k, NVMF_TLS_PEER);
 }
 
 static struct shaker *shaker_of(struct tcp_transport *tr, const struct net_addr *peer)
@@ -110,27 +126,35 @@ static struct shaker *shaker_of(struct tcp_transport *tr, const struct net_addr 
 			return list_entry(l, struct shaker, link);
 	from = base_zalloc(sizeof(*from));
 	from->peer = *peer;
+	list_init(&from->silent);
 	list_init(&from->waiting);
 	list_init(&from->shaking);
 	list_add_tail(&tr->shakers, &from->link);
 	return from;
 }
 
-/* When all places are taken, the address that has most of them gives up the one that came last, for an address that has
- * fewer: a handful of addresses that are silent would keep everybody else out. */
+/* When all places are taken, who has been silent for longest goes: a host speaks at once, so that it takes thousands a
+ * round trip to push one out. When nobody is silent, the address that has most of them gives up the one that came last,
+ * for an address that has fewer. */
 static bool has_place(struct tcp_transport *tr, const struct shaker *from)
 {
 	const struct shaker *most = from;
 
+	if (from->count > TCP_SHAKES_OF_ADDRESS)
+		return false;
 	if (tr->shakes < TCP_SHAKES_MAX)
-		return from->count < TCP_SHAKES_OF_ADDRESS;
+		return true;
+	if (!list_empty(&tr->silent)) {
+		end(list_entry(tr->silent.next, struct shake, silent_link), NVMF_TLS_CROWD);
+		return true;
+	}
 	list_each(l, &tr->shakers) {
 		const struct shaker *of = list_entry(l, struct shaker, link);
 
 		if (of->count > most->count && !list_empty(&of->waiting))
 			most = of;
 	}
-	if (most->count <= from->count + 1)
+	if (most->count <= from->count)
 		return false;
 	end(list_entry(most->waiting.prev, struct shake, link), NVMF_TLS_CROWD);
 	return true;
@@ -145,6 +169,45 @@ static void refuse(struct tcp_transport *tr, struct sock *s, const struct net_ad
 		log_warning("NVMe/TCP: %s: too many connections wait for TLS, %u in all: closing it",
 		            net_addr_text(peer, text), tr->shakes);
 	sock_close(s);
+}
+
+/* --- the first message --- */
+
+static void get_in_line(struct shake *k)
+{
+	struct shaker *from = k->from;
+
+	timer_stop(&k->look);
+	sock_detach(k->sock); /* nothing is to be done about it before its turn */
+	k->silent = false;
+	list_del(&k->silent_link);
+	list_del(&k->link);
+	list_add_tail(&from->waiting, &k->link);
+	begin_next(k->tr);
+}
+
+/* What is there stays to be received, and would be reported again and again: so who says only a part is not listened to
+ * for a while. */
+static void said(void *arg, uint32_t events)
+{
+	struct shake *k = arg;
+	uint8_t first[TLS_HELLO_MAX];
+	ssize_t n = sock_peek(k->sock, first, sizeof(first));
+
+	if (n == -EAGAIN && !(events & SOCK_FAILED))
+		return;
+	if (n <= 0 || tls_hello_is_whole(first, (size_t)n)) {
+		get_in_line(k);
+		return;
+	}
+	sock_want_read(k->sock, false);
+	timer_start(&k->look, k->look_ms * NS_PER_MS, look_again);
+	k->look_ms *= 2;
+}
+
+static void look_again(struct timer *t)
+{
+	sock_want_read(container_of(t, struct shake, look)->sock, true);
 }
 
 /* --- turns --- */
@@ -319,7 +382,8 @@ static void due(struct timer *t)
 
 	if (log_may(&tr->complaints))
 		log_warning("NVMe/TCP: %s: no TLS: %s %u s: closing it", net_addr_text(&k->from->peer, text),
-		            k->begun ? "the host did not finish its handshake in" : "no turn came for its handshake in",
+		            k->begun || k->silent ? "the host did not finish its handshake in"
+		                                  : "no turn came for its handshake in",
 		            TCP_SHAKE_MS / 1000);
 	end(k, NVMF_TLS_TIMEOUT);
 	begin_next(tr);
@@ -336,7 +400,10 @@ static void end(struct shake *k, enum nvmf_tls_result result)
 	if (k->sock)
 		sock_close(k->sock);
 	timer_stop(&k->timer);
+	timer_stop(&k->look);
 	list_del(&k->link);
+	if (k->silent)
+		list_del(&k->silent_link);
 	tr->shakes--;
 	from->count--;
 	if (k->begun) {
@@ -384,9 +451,7 @@ void tcp_shakes_end(struct tcp_transport *tr)
 	while (!list_empty(&tr->shakers)) {
 		struct shaker *from = list_first(&tr->shakers, struct shaker, link);
 
-		if (list_empty(&from->waiting))
-			close_all(&from->shaking);
-		else
-			close_all(&from->waiting);
+		close_all(list_empty(&from->silent) ? list_empty(&from->waiting) ? &from->shaking : &from->waiting
+		                                    : &from->silent);
 	}
 }

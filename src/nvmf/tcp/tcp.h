@@ -37,10 +37,11 @@
 #define TCP_NEAR_IOVS 4u               /* lent memory described in the request itself */
 #define TCP_HELLO_MS 10000u            /* from accept to ICReq */
 #define TCP_SHAKE_MS 10000u            /* from accept to the end of TLS's handshake, the wait for a turn included */
-#define TCP_SHAKES_MAX 4096u           /* that have begun, or wait for their turn */
+#define TCP_SHAKES_MAX 4096u           /* that have begun, or wait for their turn, or have said nothing yet */
 #define TCP_SHAKES_OF_ADDRESS 1024u    /* ... of one address */
 #define TCP_SHAKES_AT_ONCE 256u        /* that have begun: each holds some tens of KiB */
-#define TCP_SHAKES_AT_ONCE_OF_ADDRESS 64u /* ... of one address: who is silent leaves room for others */
+#define TCP_SHAKES_AT_ONCE_OF_ADDRESS 64u /* ... of one address */
+#define TCP_SHAKE_LOOK_MS 20u          /* until the rest of a first message is looked for, then twice as long ... */
 #define TCP_SHAKES_READING 4u          /* whose keys are read at once: helpers are left for others */
 #define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
 #define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, between its pieces, and
@@ -288,6 +289,7 @@ struct tcp_transport {
 	uint32_t conns;               /* made and not yet freed */
 	struct list shakers;          /* struct shaker: addresses whose connections shake hands, in turns */
 	uint32_t shakes, shaking;     /* all; those that have begun */
+	struct list silent;           /* struct shake: that have not said who they are yet, the oldest first */
 	struct list to_read;          /* struct shake: its key is to be read */
 	uint32_t reading;             /* jobs that read one: waited for */
 	struct log_limit complaints;  /* about these */
