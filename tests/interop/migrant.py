@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from gantry import Daemon, cpus, wait_until
-from guest import CPUS, QEMU, GuestError, kernels, make_cpio, make_cpio_modules
+from guest import BOOT_ARGS, CPUS, QEMU, GuestError, kernels, make_cpio, make_cpio_modules
 from vhost_guest import Qmp, blk
 
 INIT = Path(__file__).with_name("migrant_init.sh")
@@ -68,7 +68,7 @@ class Machine:
                    "-qmp", f"unix:{directory}/qmp,server=on,wait=off", "-accel", "tcg,thread=multi", "-cpu", "max",
                    "-smp", str(CPUS), "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
                    "-no-reboot", "-kernel", str(kernel.image), "-initrd", str(initramfs), "-append",
-                   f"console=ttyS0 panic=-1 disks={len(devices)}", "-serial", f"file:{directory}/console.log",
+                   f"{BOOT_ARGS} disks={len(devices)}", "-serial", f"file:{directory}/console.log",
                    *[option for row in devices for option in row]]
         if incoming:
             command += ["-incoming", incoming]
