@@ -19,6 +19,9 @@
 #define PAGES_TOGETHER 32u
 #define PAGES_AHEAD 16u /* of a lent write: looked at before they are exchanged */
 #define PREFETCH_BYTES_MAX 16384u
+/* Of each piece that is lent: the rest comes while this much is sent. 1.05 x randread at QD128 over NVMe/TCP; with all of
+ * it the core waits here, with nothing there. */
+#define PREFETCH_LENT_BYTES 2048u
 #define IOS_AHEAD 6u    /* of those of single pages that are done together */
 #define READS_AHEAD 2u  /* where their data are copied here: a core can wait for so many lines at once */
 
@@ -163,7 +166,7 @@ static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io)
 		page = piece_pin(d, &p);
 		at = page ? page + (size_t)p.first * d->block_bytes : NULL;
 		if (at && io->count * d->block_bytes <= PREFETCH_BYTES_MAX)
-			data_prefetch(at, (size_t)p.count * d->block_bytes);
+			data_prefetch(at, min_u64((uint64_t)p.count * d->block_bytes, PREFETCH_LENT_BYTES));
 		if (unlikely(!lend_piece(d, io, &used, at, (size_t)p.count * d->block_bytes))) {
 			page_unpin(d->pages, page);
 			d->bdev.ops->release(&d->bdev, io->iovs, used);
