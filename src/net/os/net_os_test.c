@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -362,6 +364,55 @@ static void descriptors_without_bytes_do_not_arrive(void **state)
 	pair_close(&p);
 }
 
+/* --- tests: connections that stay on this machine --- */
+
+static void assert_congestion(int fd, const char *name)
+{
+	char now[16] = { 0 }; /* the kernel's TCP_CA_NAME_MAX */
+	socklen_t len = sizeof(now);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, now, &len), 0);
+	assert_string_equal(now, name);
+}
+
+static void assert_as_the_system(const char *host)
+{
+	char system[16] = { 0 };
+	socklen_t len = sizeof(system);
+	struct net_addr addr;
+	int plain = socket(AF_INET, SOCK_STREAM, 0), fd;
+
+	assert_int_equal(net_addr_parse(NET_IPV4, host, "4420", &addr, NULL), 0);
+	fd = sock_open_fd(&addr, NULL);
+	assert_int_equal(getsockopt(plain, IPPROTO_TCP, TCP_CONGESTION, system, &len), 0);
+	assert_congestion(fd, system);
+	close(fd);
+	close(plain);
+}
+
+/* The loopback is paced by nobody: neither what a listener there takes, nor what connects to it. */
+static void loopback_is_not_paced(void **state)
+{
+	struct net_addr addr = loopback();
+	int listener = sock_open_fd(&addr, NULL), client, taken;
+
+	assert_int_equal(bind(listener, &addr.any, addr.len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, &addr.any, &addr.len), 0);
+	client = sock_open_fd(&addr, NULL);
+	(void)connect(client, &addr.any, addr.len);
+	assert_int_equal(fcntl(listener, F_SETFL, 0), 0);
+	taken = accept(listener, NULL, NULL);
+	assert_true(taken >= 0);
+	assert_congestion(client, "reno");
+	assert_congestion(taken, "reno");
+	close(client);
+	close(taken);
+	close(listener);
+	assert_as_the_system("192.0.2.1");
+	assert_as_the_system("0.0.0.0");
+}
+
 /* --- tests: names --- */
 
 struct names {
@@ -417,6 +468,7 @@ int main(void)
 		cmocka_unit_test(cut_control_data_leaves_nothing_open),
 		cmocka_unit_test(descriptors_that_run_out_are_told_apart),
 		cmocka_unit_test(descriptors_without_bytes_do_not_arrive),
+		cmocka_unit_test(loopback_is_not_paced),
 		cmocka_unit_test(names_resolve_on_the_helper_pool),
 	};
 
