@@ -19,8 +19,8 @@
 #define PAGES_TOGETHER 32u
 #define PAGES_AHEAD 16u /* of a lent write: looked at before they are exchanged */
 #define PREFETCH_BYTES_MAX 16384u
-/* Of each piece that is lent: the rest comes while this much is sent. 1.05 x randread at QD128 over NVMe/TCP; with all of
- * it the core waits here, with nothing there. */
+/* Of each piece that is lent: the rest comes while this much is sent. 1.05 x randread at QD128 over NVMe/TCP; with all
+ * of it the core waits here, with nothing there. */
 #define PREFETCH_LENT_BYTES 2048u
 #define IOS_AHEAD 6u    /* of those of single pages that are done together */
 #define READS_AHEAD 2u  /* where their data are copied here: a core can wait for so many lines at once */

@@ -24,9 +24,9 @@
 /* What one closing socket throws away unread; see discard_unread(). */
 #define DISCARD_MAX (1u << 20)
 #define KEEP_IDLE_S_MAX 32767u   /* the kernel's */
-/* What stays on this machine crosses no queue that pacing could spare, and pacing's timers cost: 1.14 x reads of 128 KiB
- * where the system's choice is BBR. A connection begins with what its listener has; later it is too late, as pacing is
- * never given up. Every kernel has this one, and anybody may choose it. */
+/* What stays on this machine crosses no queue that pacing could spare, and pacing's timers cost: 1.14 x reads of
+ * 128 KiB where the system's choice is BBR. A connection begins with what its listener has; later it is too late, as
+ * pacing is never given up. Every kernel has this one, and anybody may choose it. */
 #define UNPACED "reno"
 
 static int begin_connect(struct sock *s, const struct net_addr *to, const struct net_addr *from, struct err *e);
