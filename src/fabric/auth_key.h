@@ -22,6 +22,9 @@ struct fabric_auth_key {
 /* White space at the end is passed over, as files have it. `name`: of the key, for the sentence. */
 int fabric_auth_key_parse(const char *name, const char *text, size_t len, struct fabric_auth_key *ret, struct err *e)
 	MUST_USE;
+/* Of a keyring: in a job. */
+struct keyring_key;
+int fabric_auth_key_read(const struct keyring_key *key, struct fabric_auth_key *ret, struct err *e) MUST_USE;
 /* A new secret as long as `hash` is; 32 bytes for one that is used as it is. */
 void fabric_auth_key_make(uint8_t hash, struct fabric_auth_key *ret);
 void fabric_auth_key_print(const struct fabric_auth_key *key, char text[static FABRIC_AUTH_TEXT_MAX]);

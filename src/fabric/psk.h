@@ -37,6 +37,9 @@ struct fabric_psk {
 
 /* White space at the end is passed over, as files have it. `name`: of the key, for the sentence. */
 int fabric_psk_parse(const char *name, const char *text, size_t len, struct fabric_psk *ret, struct err *e) MUST_USE;
+/* Of a keyring: in a job. */
+struct keyring_key;
+int fabric_psk_read(const struct keyring_key *key, struct fabric_psk *ret, struct err *e) MUST_USE;
 /* A new key; `cipher` (enum tls_hash) says how long it is, `hash` how it is used: 0 or the same. */
 void fabric_psk_make(uint8_t hash, uint8_t cipher, struct fabric_psk *ret);
 void fabric_psk_print(const struct fabric_psk *psk, char text[static FABRIC_PSK_TEXT_MAX]);

@@ -179,23 +179,12 @@ static void command_done(struct nvme_op *op)
 	}
 }
 
-static bool read_key(const struct keyring_key *key, struct fabric_auth_key *ret, struct err *e)
-{
-	char text[KEYRING_SECRET_MAX];
-	size_t len;
-	bool good = key && !keyring_key_read(key, text, sizeof(text), &len, e) &&
-	            !fabric_auth_key_parse(key->name, text, len, ret, e);
-
-	OPENSSL_cleanse(text, sizeof(text));
-	return good;
-}
-
 static void work_in_job(struct job *j)
 {
 	struct nvme_proof *p = container_of(j, struct nvme_proof, job);
 	struct fabric_auth_key key = { 0 }, ctrlr_key = { 0 };
-	bool has = read_key(p->key, &key, &p->err);
-	bool has_ctrlr = read_key(p->ctrlr_key, &ctrlr_key, &p->err);
+	bool has = p->key && !fabric_auth_key_read(p->key, &key, &p->err);
+	bool has_ctrlr = p->ctrlr_key && !fabric_auth_key_read(p->ctrlr_key, &ctrlr_key, &p->err);
 
 	fabric_auth_host_work(&p->a, has ? &key : NULL, has_ctrlr ? &ctrlr_key : NULL);
 	fabric_auth_key_wipe(&key);
@@ -222,10 +211,10 @@ static void work_done(struct job *j)
 int nvme_key_check(const struct keyring_key *key, struct err *e)
 {
 	struct fabric_auth_key secret = { 0 };
-	bool good = read_key(key, &secret, e);
+	int rc = key ? fabric_auth_key_read(key, &secret, e) : 0;
 
 	fabric_auth_key_wipe(&secret);
-	return good ? 0 : e->code;
+	return rc;
 }
 
 uint32_t nvme_auth_hash_bit(const char *name)

@@ -67,23 +67,12 @@ void nvme_secure_free(struct nvme_qpair *qp)
 
 /* --- what is offered ------------------------------------------------------------------------------------------- */
 
-static bool read_psk(const struct keyring_key *key, struct fabric_psk *ret, struct err *e)
-{
-	char text[KEYRING_SECRET_MAX];
-	size_t len;
-	bool good = !keyring_key_read(key, text, sizeof(text), &len, e) &&
-	            !fabric_psk_parse(key->name, text, len, ret, e);
-
-	OPENSSL_cleanse(text, sizeof(text));
-	return good;
-}
-
 static void make_in_job(struct job *j)
 {
 	struct nvme_shake *k = container_of(j, struct nvme_shake, job);
 	struct fabric_psk psk = { 0 };
 
-	if (read_psk(k->psk, &psk, &k->err)) {
+	if (!fabric_psk_read(k->psk, &psk, &k->err)) {
 		for (uint8_t version = 0; version < FORMS; version++) {
 			const struct fabric_psk_form form = { .version = version,
 				.host_nqn = k->qp->connect_data.hostnqn, .subsystem_nqn = k->qp->connect_data.subsysnqn };

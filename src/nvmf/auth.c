@@ -336,25 +336,13 @@ static void job_done(struct job *j)
 	work_next(t);
 }
 
-int nvmf_auth_key_read(const struct keyring_key *key, struct fabric_auth_key *ret, struct err *e)
-{
-	char text[KEYRING_SECRET_MAX];
-	size_t len;
-	int rc = keyring_key_read(key, text, sizeof(text), &len, e);
-
-	if (!rc)
-		rc = fabric_auth_key_parse(key->name, text, len, ret, e);
-	OPENSSL_cleanse(text, sizeof(text));
-	return rc;
-}
-
 static void work_in_job(struct job *j)
 {
 	struct nvmf_auth *auth = container_of(j, struct nvmf_auth, job);
 	struct fabric_auth_key key = { 0 }, ctrlr_key = { 0 };
 	bool gone = atomic_load(&auth->gone), needs = !gone && auth->a.m.state == FABRIC_AUTH_CTRLR_REPLY;
-	bool has = needs && auth->key && !nvmf_auth_key_read(auth->key, &key, &auth->err);
-	bool has_ctrlr = needs && auth->ctrlr_key && !nvmf_auth_key_read(auth->ctrlr_key, &ctrlr_key, &auth->err);
+	bool has = needs && auth->key && !fabric_auth_key_read(auth->key, &key, &auth->err);
+	bool has_ctrlr = needs && auth->ctrlr_key && !fabric_auth_key_read(auth->ctrlr_key, &ctrlr_key, &auth->err);
 
 	if (gone)
 		return; /* those behind it do not wait for what nobody will fetch */

@@ -57,7 +57,7 @@ static int try_key(const struct keyring_key *key, const char *param, struct err 
 {
 	struct fabric_auth_key secret = { 0 };
 	struct err e = { 0 };
-	int rc = key ? nvmf_auth_key_read(key, &secret, &e) : 0;
+	int rc = key ? fabric_auth_key_read(key, &secret, &e) : 0;
 
 	fabric_auth_key_wipe(&secret);
 	return rc ? err_set(ret, rc, "%s: %s", param, e.text) : 0;
@@ -69,7 +69,7 @@ static void try_keys_in_job(struct job *j)
 	struct fabric_psk psk = { 0 };
 	struct err e = { 0 };
 
-	if (k->keys.psk && nvmf_tls_key_read(k->keys.psk, &psk, &e))
+	if (k->keys.psk && fabric_psk_read(k->keys.psk, &psk, &e))
 		k->rc = err_set(&k->err, e.code, "psk: %s", e.text);
 	fabric_psk_wipe(&psk);
 	if (k->rc)

@@ -24,18 +24,6 @@ void nvmf_tls_count(struct nvmf_target *t, enum nvmf_tls_result result)
 	nvmf_count(&t->tls_results[result]);
 }
 
-int nvmf_tls_key_read(const struct keyring_key *key, struct fabric_psk *ret, struct err *e)
-{
-	char text[KEYRING_SECRET_MAX];
-	size_t len;
-	int rc = keyring_key_read(key, text, sizeof(text), &len, e);
-
-	if (!rc)
-		rc = fabric_psk_parse(key->name, text, len, ret, e);
-	OPENSSL_cleanse(text, sizeof(text));
-	return rc;
-}
-
 static const struct nvmf_host *host_of(const struct nvmf_subsystem *s, const char *nqn)
 {
 	int at = nvmf_subsystem_host_at(s, nqn);
@@ -219,7 +207,7 @@ enum nvmf_tls_result nvmf_tls_read(const struct keyring_key *key, const char *id
 	struct fabric_psk_identity id;
 	struct fabric_psk psk = { 0 };
 
-	if (!fabric_psk_identity_parse(identity, &id, e) && !nvmf_tls_key_read(key, &psk, e))
+	if (!fabric_psk_identity_parse(identity, &id, e) && !fabric_psk_read(key, &psk, e))
 		result = match(&id, identity, &psk, key->name, ret, e);
 	fabric_psk_wipe(&psk);
 	return result;

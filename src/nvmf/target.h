@@ -538,15 +538,11 @@ struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, ui
 
 /* --- authentication (auth.c): the queue pair's core --------------------------------------------------- */
 
-struct fabric_auth_key;
-struct keyring_key;
 bool nvmf_auth_is_open(const struct nvmf_seat *seat);                      /* begun and not given; any core */
 void nvmf_auth_require(struct nvmf_qpair *qp);                             /* it is connected, and not served before */
 void nvmf_auth_stop(struct nvmf_qpair *qp);                                /* it closes */
 void nvmf_auth_free(struct nvmf_qpair *qp);
 void nvmf_auth_move(struct nvmf_qpair *qp, bool leaving);
-/* In a job. Wipe it. */
-int nvmf_auth_key_read(const struct keyring_key *key, struct fabric_auth_key *ret, struct err *e) MUST_USE;
 bool nvmf_auth_parse(struct nvmf_req *req);
 void nvmf_auth_send_run(struct nvmf_req *req);
 void nvmf_auth_receive_run(struct nvmf_req *req);
@@ -565,9 +561,6 @@ void nvmf_tls_keep(struct nvmf_target *t, const char *host_nqn, const char *nqn,
 void nvmf_tls_forget(struct nvmf_target *t, const char *host_nqn, const char *nqn);
 void nvmf_tls_init(struct nvmf_target *t);
 void nvmf_tls_fini(struct nvmf_target *t);
-/* In a job, or where a short wait does no harm. Wipe it. */
-struct fabric_psk;
-int nvmf_tls_key_read(const struct keyring_key *key, struct fabric_psk *ret, struct err *e) MUST_USE;
 const char *nvmf_tls_result_name(uint32_t result);
 
 /* --- commands ------------------------------------------------------------------------------------ */
