@@ -38,6 +38,7 @@ static void any_length_from_anywhere(void **state)
 		uint16_t before = (uint16_t)rand_r(&seed);
 
 		assert_int_equal(crc16_update(before, data + at, len), slow_crc(before, data + at, len));
+		assert_int_equal(crc16_update_ahead(before, data + at, len, data), slow_crc(before, data + at, len));
 	}
 }
 

@@ -205,7 +205,7 @@ void bdev_emu_fini(struct bdev_core *core);
 /* md.c: of an I/O that has any of BDEV_IO_MD. */
 enum bdev_status bdev_md_begin(struct bdev_channel *ch, struct bdev_io *io); /* before its checks */
 enum bdev_status bdev_md_check(struct bdev_channel *ch, struct bdev_io *io); /* after them */
-enum bdev_status bdev_md_verify_read(const struct bdev_io *io);              /* WAIST_PI */
+enum bdev_status bdev_md_verify_read(const struct bdev_io *io);              /* WAIST_PI; still in its batch */
 /* True: not for the device as it is. */
 bool bdev_md_emulate(struct bdev_channel *ch, struct bdev_io *io);
 /* Of a block in its data iovecs. */

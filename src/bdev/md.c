@@ -97,12 +97,20 @@ static bool cursors(const struct bdev *b, const struct bdev_io *io, struct iov_c
 	return true;
 }
 
-enum bdev_status bdev_md_verify(const struct bdev *b, const struct bdev_io *io, struct bdev_tags tags, uint32_t checks)
+static enum bdev_status verify(const struct bdev *b, const struct bdev_io *io, struct bdev_tags tags, uint32_t checks,
+                               const void *then)
 {
 	struct pi_shape s = bdev_pi_shape(b);
 	struct iov_cursor data, apart, *md;
 
-	return cursors(b, io, &data, &apart, &md) ? pi_verify(&s, data, md, io->count, tags, checks) : BDEV_ST_BAD_FIELD;
+	if (!cursors(b, io, &data, &apart, &md))
+		return BDEV_ST_BAD_FIELD;
+	return pi_verify(&s, data, md, io->count, tags, checks, then);
+}
+
+enum bdev_status bdev_md_verify(const struct bdev *b, const struct bdev_io *io, struct bdev_tags tags, uint32_t checks)
+{
+	return verify(b, io, tags, checks, NULL);
 }
 
 enum bdev_status bdev_md_generate(const struct bdev *b, const struct bdev_io *io, struct bdev_tags tags)
@@ -130,7 +138,7 @@ static enum bdev_status check_second_half(const struct bdev_channel *ch, const s
 	if (io->flags & BDEV_IO_PRACT)
 		pi_generate(&s, data, md, io->count, tags_of(io));
 	else if (io->flags & BDEV_IO_PRCHK)
-		return pi_verify(&s, data, md, io->count, tags_of(io), io->flags);
+		return pi_verify(&s, data, md, io->count, tags_of(io), io->flags, NULL);
 	return BDEV_ST_OK;
 }
 
@@ -155,9 +163,19 @@ enum bdev_status bdev_md_check(struct bdev_channel *ch, struct bdev_io *io)
 	return BDEV_ST_OK;
 }
 
+/* The data of the next answer of the batch, if they will be looked at too. */
+static const void *data_after(const struct bdev_io *io)
+{
+	const struct bdev_io *next = io->link.next ? container_of(io->link.next, struct bdev_io, link) : NULL;
+
+	if (!next || !(next->waist & WAIST_PI) || next->status != BDEV_ST_OK || !next->iov_count)
+		return NULL;
+	return next->iovs[0].iov_base;
+}
+
 enum bdev_status bdev_md_verify_read(const struct bdev_io *io)
 {
-	return bdev_md_verify(io->ch->bdev, io, tags_of(io), io->flags);
+	return verify(io->ch->bdev, io, tags_of(io), io->flags, data_after(io));
 }
 
 static bool is_elsewhere(const struct bdev *b, const struct bdev_io *io)
@@ -329,7 +347,7 @@ static enum bdev_status verify_piece(struct md *m)
 	struct pi_shape s = bdev_pi_shape(b);
 
 	tags.ref = pi_ref_after(&s, tags.ref, m->done);
-	return pi_verify(&s, m->piece, &md, m->child.count, tags, m->parent->flags);
+	return pi_verify(&s, m->piece, &md, m->child.count, tags, m->parent->flags, NULL);
 }
 
 static void child_done(struct bdev_io *child)

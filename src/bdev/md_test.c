@@ -37,7 +37,7 @@ static enum bdev_status media_status(uint64_t lba, uint64_t count, uint32_t ref,
 	struct pi_shape s = shape();
 	struct bdev_tags tags = { .ref = ref, .app = app, .mask = 0xffff };
 
-	return pi_verify(&s, iov_cursor_over(&iov, 1), NULL, count, tags, PI_CHECKS);
+	return pi_verify(&s, iov_cursor_over(&iov, 1), NULL, count, tags, PI_CHECKS, NULL);
 }
 
 static void init(struct rig_io *io, enum bdev_op op, uint64_t lba, uint64_t count, uint32_t flags, uint32_t bytes)

@@ -26,22 +26,24 @@ void pi_tuple_write(void *at, struct pi_tuple t)
 	memcpy(at, &w, sizeof(w));
 }
 
-static uint16_t crc_over(uint16_t crc, struct iov_cursor *c, size_t len)
+static uint16_t crc_over(uint16_t crc, struct iov_cursor *c, size_t len, const void *ahead)
 {
 	for (size_t n; len; len -= n) {
 		const void *p = iov_next(c, len, &n);
 
-		crc = crc16_update(crc, p, n);
+		crc = crc16_update_ahead(crc, p, n, ahead);
+		ahead = NULL;
 	}
 	return crc;
 }
 
 /* Of the data, and of the metadata before the tuple. */
-static inline uint16_t guard_of(const struct pi_shape *s, struct iov_cursor *data, struct iov_cursor *md)
+static inline uint16_t guard_of(const struct pi_shape *s, struct iov_cursor *data, struct iov_cursor *md,
+                                const void *ahead)
 {
-	uint16_t guard = crc_over(0, data, s->block_size);
+	uint16_t guard = crc_over(0, data, s->block_size, ahead);
 
-	return pi_at(s) ? crc_over(guard, md, pi_at(s)) : guard;
+	return pi_at(s) ? crc_over(guard, md, pi_at(s), NULL) : guard;
 }
 
 void pi_generate(const struct pi_shape *s, struct iov_cursor data, struct iov_cursor *md, uint64_t count,
@@ -54,7 +56,7 @@ void pi_generate(const struct pi_shape *s, struct iov_cursor data, struct iov_cu
 		struct pi_tuple t = { .app = tags.app, .ref = pi_ref_after(s, tags.ref, i) };
 		uint8_t bytes[PI_BYTES];
 
-		t.guard = guard_of(s, &data, with);
+		t.guard = guard_of(s, &data, with, NULL);
 		pi_tuple_write(bytes, t);
 		iov_copy_in(with, bytes, sizeof(bytes));
 		iov_skip(with, rest);
@@ -76,11 +78,21 @@ static enum bdev_status check_tags(const struct pi_shape *s, const struct pi_tup
 	return BDEV_ST_OK;
 }
 
+/* Where the block `bytes` further begins. */
+static const void *block_after(struct iov_cursor data, size_t bytes)
+{
+	size_t n;
+
+	iov_skip(&data, bytes);
+	return iov_next(&data, 1, &n);
+}
+
 enum bdev_status pi_verify(const struct pi_shape *s, struct iov_cursor data, struct iov_cursor *md, uint64_t count,
-                           struct bdev_tags tags, uint32_t checks)
+                           struct bdev_tags tags, uint32_t checks, const void *then)
 {
 	struct iov_cursor *with = md ? md : &data;
 	uint32_t rest = s->md_size - pi_at(s) - PI_BYTES;
+	size_t stride = s->block_size + (md ? 0 : s->md_size);
 	bool guarded = checks & BDEV_IO_PRCHK_GUARD;
 
 	for (uint64_t i = 0; i < count; i++) {
@@ -90,7 +102,7 @@ enum bdev_status pi_verify(const struct pi_shape *s, struct iov_cursor data, str
 		uint16_t guard = 0;
 
 		if (guarded) {
-			guard = guard_of(s, &data, with);
+			guard = guard_of(s, &data, with, i + 1 < count ? block_after(data, stride) : then);
 		} else {
 			iov_skip(&data, s->block_size);
 			iov_skip(with, pi_at(s));

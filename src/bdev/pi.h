@@ -44,8 +44,9 @@ static inline uint32_t pi_ref_after(const struct pi_shape *s, uint32_t ref, uint
 /* Make the tuples of `count` blocks. `md` NULL: metadata follow each block's data. Other metadata stay. */
 void pi_generate(const struct pi_shape *s, struct iov_cursor data, struct iov_cursor *md, uint64_t count,
                  struct bdev_tags tags);
-/* Look at `checks` (PI_CHECKS) of `count` blocks: OK, or what is wrong with the first one that is not. */
+/* Look at `checks` (PI_CHECKS) of `count` blocks: OK, or what is wrong with the first one that is not. A block that
+ * will be looked at afterwards, at `then`, comes to the caches meanwhile; NULL: none will. */
 enum bdev_status pi_verify(const struct pi_shape *s, struct iov_cursor data, struct iov_cursor *md, uint64_t count,
-                           struct bdev_tags tags, uint32_t checks) MUST_USE;
+                           struct bdev_tags tags, uint32_t checks, const void *then) MUST_USE;
 
 #endif

@@ -94,7 +94,7 @@ static enum bdev_status verify(const struct layout *l, struct bdev_tags tags, ui
 {
 	struct iov_cursor md = iov_cursor_over(md_iovs, md_count);
 
-	return pi_verify(&l->shape, iov_cursor_over(iovs, iov_count), l->apart ? &md : NULL, BLOCKS, tags, checks);
+	return pi_verify(&l->shape, iov_cursor_over(iovs, iov_count), l->apart ? &md : NULL, BLOCKS, tags, checks, NULL);
 }
 
 static void generate(const struct layout *l, struct bdev_tags tags)

@@ -121,6 +121,6 @@ const char *perf_metadata_failure(const struct perf_task *t)
 
 	if (t->is_read && ns->carries_md && wanted)
 		st = pi_verify(&s, iov_cursor_over(&t->iov, 1), NULL, ns->io_blocks, tags_at(ns, t->slot * ns->io_blocks),
-		               wanted);
+		               wanted, NULL);
 	return st == BDEV_ST_OK ? NULL : bdev_status_text(st);
 }

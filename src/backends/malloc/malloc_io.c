@@ -146,11 +146,17 @@ static bool lend_piece(const struct malloc_disk *d, struct bdev_io *io, uint16_t
 	return is_hole || after_hole ? add_iov(io, used, at, len) : add_page(io, used, at, len);
 }
 
-/* Whoever sends this will read it soon, and finds it on its way. A long read would be out of the caches again. */
 static inline void data_prefetch(const char *at, size_t len)
 {
 	for (size_t i = 0; i < len; i += CACHE_LINE)
 		__builtin_prefetch(at + i, 0, 3);
+}
+
+/* Whoever sends this will read it soon, and finds it on its way. A long read would be out of the caches again, and who
+ * checks it before fetches it block by block. */
+static inline bool is_wanted_soon(const struct malloc_disk *d, const struct bdev_io *io)
+{
+	return io->count * d->block_bytes <= PREFETCH_BYTES_MAX && !(io->flags & BDEV_IO_PRCHK);
 }
 
 static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io)
@@ -165,7 +171,7 @@ static enum bdev_status read_lend(struct malloc_disk *d, struct bdev_io *io)
 		p = piece_at(d, io->lba + done, io->count - done);
 		page = piece_pin(d, &p);
 		at = page ? page + (size_t)p.first * d->block_bytes : NULL;
-		if (at && io->count * d->block_bytes <= PREFETCH_BYTES_MAX)
+		if (at && is_wanted_soon(d, io))
 			data_prefetch(at, min_u64((uint64_t)p.count * d->block_bytes, PREFETCH_LENT_BYTES));
 		if (unlikely(!lend_piece(d, io, &used, at, (size_t)p.count * d->block_bytes))) {
 			page_unpin(d->pages, page);
