@@ -185,7 +185,8 @@ static void add_parameters(const struct ini *i, struct text *t)
 	text_add(t, "HeaderDigest=%s%cDataDigest=%s%c", i->opts.header_digest ? "CRC32C" : "None", 0,
 	         i->opts.data_digest ? "CRC32C" : "None", 0);
 	text_add(t, "InitialR2T=No%cImmediateData=Yes%cMaxRecvDataSegmentLength=%u%c", 0, 0, INI_RECV_MAX, 0);
-	text_add(t, "MaxBurstLength=16777212%cFirstBurstLength=262144%cMaxOutstandingR2T=16%c", 0, 0, 0);
+	text_add(t, "MaxBurstLength=16777212%cFirstBurstLength=%u%cMaxOutstandingR2T=16%c", 0, INI_FIRST_BURST, 0,
+	         0);
 	text_add(t, "MaxConnections=1%cErrorRecoveryLevel=0%cDefaultTime2Wait=2%cDefaultTime2Retain=0%c", 0, 0, 0, 0);
 }
 
@@ -249,7 +250,7 @@ static void take_key(struct ini *i, const char *key, const char *value)
 	if (!strcmp(key, "MaxRecvDataSegmentLength"))
 		i->send_max = smaller(UINT32_MAX, value);
 	else if (!strcmp(key, "FirstBurstLength"))
-		i->first_burst = smaller(i->first_burst, value);
+		i->first_burst = smaller(INI_FIRST_BURST, value);
 	else if (!strcmp(key, "ImmediateData"))
 		i->immediate_data = !strcmp(value, "Yes");
 	else if (!strcmp(key, "InitialR2T"))

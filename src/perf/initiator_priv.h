@@ -11,6 +11,7 @@
 #define INI_TRIES_MAX 100u         /* unit attentions that one operation may meet */
 #define INI_TAGS 1024u             /* commands out at a time */
 #define INI_RECV_MAX 262144u       /* our MaxRecvDataSegmentLength */
+#define INI_FIRST_BURST 262144u    /* of data that comes unasked: what we offer */
 #define INI_RX_BYTES 262144u
 #define INI_STATUS_LOST 0xffu
 
