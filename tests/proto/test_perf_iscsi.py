@@ -8,6 +8,7 @@ import pytest
 from gantry import BUILD, wait_until
 from iscsi import Chap, Session
 from load import perf_begin, perf_ends, perf_ends_in_silence
+from scrape import Metrics
 
 QUICK = ("-d", "400", "--json")
 
@@ -45,6 +46,16 @@ def test_as_the_target_wants_it(daemon, exported, options):
     done = run(exported.url(), "--verify", *QUICK, o="16k")
     result = json.loads(done.stdout)
     assert done.returncode == 0 and result["ios"] and not result["errors"] and not result["miscompares"], done.stderr
+
+
+@pytest.mark.parametrize("first_burst, asked", [(262144, False), (65536, True)])
+def test_what_was_agreed_on_goes_unasked(daemon, exported, first_burst, asked):
+    """Writes would be asked for that Linux sends at once: the figures were another initiator's."""
+    daemon.rpc("iscsi_set_options", first_burst_length=first_burst)
+    done = run(exported.url(), *QUICK, o="256k", w="write", q=4)
+    assert done.returncode == 0 and json.loads(done.stdout)["ios"], done.stderr
+    events = Metrics(daemon.rpc("metrics_get"))
+    assert bool(events.get("gantry_iscsi_transport_total", event="r2ts")) is asked
 
 
 def test_more_than_the_window(daemon, exported):
