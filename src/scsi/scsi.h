@@ -279,6 +279,9 @@ static inline void scsi_task_waited(struct scsi_task *t, uint64_t since_ns)
 }
 void scsi_task_sent(struct scsi_task *t, uint64_t done_ns, uint64_t now_ns);
 void scsi_task_lost(struct scsi_task *t, uint64_t done_ns, bool aborted /* else its session ended */);
+/* One that is executed has taken too long for its transport: it ends soon, aborted, if its device can end it; ask again
+ * if it does not. */
+void scsi_task_give_up(struct scsi_task *t);
 /* After the answer was sent, or can never be. Twice is as good as once. */
 void scsi_task_free(struct scsi_task *t);
 

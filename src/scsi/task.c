@@ -346,6 +346,12 @@ void scsi_task_abort(struct scsi_task *t, bool tell)
 	}
 }
 
+void scsi_task_give_up(struct scsi_task *t)
+{
+	if (t->state == SCSI_TASK_WAITS || t->state == SCSI_TASK_RUNS)
+		scsi_task_abort(t, false);
+}
+
 /* --- complete -- */
 
 void scsi_task_complete(struct scsi_task *t)

@@ -149,6 +149,7 @@ static const struct vhost_device_ops blk_ops = {
 	.ring_close = blk_ring_close,
 	.execute = blk_execute,
 	.go_on = blk_go_on,
+	.hurry = blk_hurry,
 };
 
 bool vhost_blk_get(const struct vhost_ctrlr *c, struct vhost_blk_info *ret_info)

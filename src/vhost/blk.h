@@ -56,6 +56,7 @@ void blk_ring_open(struct vhost_ring *r);
 void blk_ring_close(struct vhost_ring *r);
 void blk_execute(struct vhost_task *t);
 void blk_go_on(struct vhost_task *t);
+void blk_hurry(struct vhost_task *t);
 /* The disk goes, or came back: rings let go of it, or take it. Visits. */
 void blk_ring_pick(struct vhost_ring *r, void *disk);
 void blk_ring_drop(struct vhost_ring *r, void *disk);

@@ -14,6 +14,7 @@ static void ranges(struct blk_task *b, bool zeroes);
 static void get_id(struct blk_task *b);
 static void submit(struct blk_task *b, enum bdev_op op);
 static void io_done(struct bdev_io *io);
+static void leave(struct blk_task *b);
 static void end(struct blk_task *b, enum virtio_blk_status status);
 
 static struct blk_task *task_of(struct vhost_task *t) { return container_of(t, struct blk_task, task); }
@@ -193,6 +194,14 @@ void blk_go_on(struct vhost_task *t)
 	piece(b);
 }
 
+void blk_hurry(struct vhost_task *t)
+{
+	struct blk_task *b = task_of(t);
+
+	if (b->io.active)
+		bdev_abort(b->io.ch, &b->io);
+}
+
 static void flush(struct blk_task *b)
 {
 	struct bdev_info info;
@@ -302,7 +311,17 @@ static void io_done(struct bdev_io *io)
 		return;
 	}
 	vhost_iovs_touch(b->cut.iovs, b->cut.count);
-	end(b, io->status == BDEV_ST_UNSUPPORTED ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
+	if (io->status == BDEV_ST_ABORTED && vhost_task_may_be_left(&b->task))
+		leave(b);
+	else
+		end(b, io->status == BDEV_ST_UNSUPPORTED ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
+}
+
+static void leave(struct blk_task *b)
+{
+	vhost_iovs_mend(&b->cut);
+	bdev_view_put(b->view);
+	vhost_task_leave(&b->task);
 }
 
 static void end(struct blk_task *b, enum virtio_blk_status status)

@@ -104,6 +104,7 @@ int vhost_ctrlr_start(struct vhost *v, struct vhost_ctrlr *c, const struct vhost
 	c->ops = ops;
 	c->client = opts->client;
 	c->no_packed = opts->no_packed;
+	c->patience_ms = opts->patience_ms ? opts->patience_ms : VHOST_PATIENCE_MS;
 	c->own_path = opts->socket;
 	text_pad(c->name, sizeof(c->name) - 1, opts->name, 0);
 	c->path = path_of(v, opts);
@@ -188,7 +189,8 @@ void vhost_ctrlr_config_changed(struct vhost_ctrlr *c)
 void vhost_ctrlr_get(const struct vhost_ctrlr *c, struct vhost_ctrlr_info *ret_info)
 {
 	*ret_info = (struct vhost_ctrlr_info){ .name = c->name, .socket = c->path, .cpumask = c->cpumask, .place = c->place,
-		.delay_base_us = c->delay_base_us, .iops_threshold = c->iops_threshold, .client = c->client,
+		.delay_base_us = c->delay_base_us, .iops_threshold = c->iops_threshold,
+		.patience_ms = c->patience_ms, .client = c->client,
 		.own_socket = c->own_path, .no_packed = c->no_packed, .stamp = c->stamp };
 }
 

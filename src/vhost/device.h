@@ -71,6 +71,8 @@ struct vhost_device_ops {
 	void (*execute)(struct vhost_task *t);
 	/* Its next piece, after vhost_task_go_on(). NULL: it has none. */
 	void (*go_on)(struct vhost_task *t);
+	/* Its front-end has waited for too long: end one that is out soon, if the disk lets you. Asked again if not. */
+	void (*hurry)(struct vhost_task *t);
 	/* A queue from which the device takes buffers itself when it has something to say, by vhost_ring_take(); buffers
 	 * that wait are told by filled(). Both NULL: there is none. */
 	bool (*takes)(uint32_t ring_index);
@@ -87,7 +89,7 @@ struct vhost_ctrlr {
 	char *path, *cpumask;             /* as they were given; cpumask NULL: all */
 	bool own_path, client, no_packed;
 	uint64_t place;                   /* where its rings may be: a bit per reactor */
-	uint32_t delay_base_us, iops_threshold;
+	uint32_t delay_base_us, iops_threshold, patience_ms;
 	uint64_t stamp;                   /* of what is saved */
 	/* control: ctrlr.c */
 	struct listener *listener;
@@ -156,6 +158,10 @@ struct vhost_task *vhost_ring_take(struct vhost_ring *r);
 void vhost_task_go_on(struct vhost_task *t);
 /* `written`: bytes at the beginning of the writable part. */
 void vhost_task_done(struct vhost_task *t, uint32_t written);
+/* One that was not done, because of hurry(), may be left in flight, for who starts the queue next to do: when there is
+ * a region that tells of it, and the machine does not move. False: answer it with an error. */
+bool vhost_task_may_be_left(const struct vhost_task *t);
+void vhost_task_leave(struct vhost_task *t);
 
 static inline struct iovec *vhost_task_out(struct vhost_task *t) { return t->iovs; }
 static inline struct iovec *vhost_task_in(struct vhost_task *t) { return t->iovs + t->chain.out_count; }

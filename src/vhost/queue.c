@@ -221,6 +221,21 @@ void vhost_queues_stop(struct vhost_session_priv *s)
 			vhost_queue_stop(s->rings[i]);
 }
 
+uint32_t vhost_queues_hurry(struct vhost_session_priv *s)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
+		struct vhost_ring_priv *r = vhost_running(s, i);
+
+		if (!r || !r->queue.stopping)
+			continue;
+		vhost_op_send(vhost_op_make(r, vhost_ring_hurry_op, NULL));
+		count++;
+	}
+	return count;
+}
+
 static void stopped(struct vhost_op *op)
 {
 	struct vhost_ring_priv *r = op->ring;

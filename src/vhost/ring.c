@@ -21,6 +21,7 @@ static void flush(struct defer *d);
 static void tell_later(struct timer *t);
 static void tell_driver(struct vhost_ring_priv *r);
 static void settle(struct vhost_ring_priv *r);
+static inline void over(struct vhost_ring_priv *r, struct vhost_task *t);
 static void broke(struct msg *m);
 
 static struct vhost_task *task_at(const struct vhost_ring_priv *r, uint32_t i)
@@ -102,7 +103,7 @@ void vhost_ring_start_op(struct vhost_op *op)
 		vhost_op_end(op);
 		return;
 	}
-	r->broken = false;
+	r->broken = r->hurries = false;
 	r->broken_value = r->broken_at = 0;
 	r->starting = op;
 	r->requests = 0;
@@ -318,14 +319,35 @@ void vhost_task_done(struct vhost_task *t, uint32_t written)
 {
 	struct vhost_ring_priv *r = ring_priv(t->ring);
 
+	vq_dev_push(&r->vq, &t->chain, written);
+	over(r, t);
+}
+
+static inline void over(struct vhost_ring_priv *r, struct vhost_task *t)
+{
 	assert(t->out && r->ring.in_flight);
 	t->out = false;
-	vq_dev_push(&r->vq, &t->chain, written);
 	vhost_count(&r->ring.in_flight, -1);
 	if (!--t->view->tasks && unlikely(t->view->old))
 		vhost_view_left(t->view);
 	give_slot(r, t);
 	defer_last(&r->flush, flush);
+}
+
+/* What is in flight does not survive a machine's move: it is answered. */
+bool vhost_task_may_be_left(const struct vhost_task *t)
+{
+	const struct vhost_ring_priv *r = ring_priv(t->ring);
+
+	return r->hurries && r->setup.inflight && !r->log;
+}
+
+void vhost_task_leave(struct vhost_task *t)
+{
+	struct vhost_ring_priv *r = ring_priv(t->ring);
+
+	vq_dev_leave(&r->vq);
+	over(r, t);
 }
 
 static void flush(struct defer *d)
@@ -404,6 +426,20 @@ void vhost_ring_stop_op(struct vhost_op *op)
 	vhost_ring_silence(r);
 	carry_cancel(&r->carry);
 	settle(r);
+}
+
+void vhost_ring_hurry_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	for (uint32_t i = 0; r->stopping && i < r->made; i++) {
+		struct vhost_task *t = task_at(r, i);
+
+		r->hurries = true;
+		if (t->out)
+			r->ring.session->ctrlr->ops->hurry(t);
+	}
+	vhost_op_end(op);
 }
 
 void vhost_ring_close(struct vhost_ring_priv *r)

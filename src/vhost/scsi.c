@@ -124,6 +124,7 @@ const struct vhost_device_ops vscsi_ops = {
 	.ring_close = vscsi_ring_close,
 	.execute = vscsi_execute,
 	.go_on = vscsi_go_on,
+	.hurry = vscsi_hurry,
 	.takes = takes,
 	.filled = vscsi_event_buffers,
 };

@@ -150,6 +150,7 @@ void vscsi_hub_unpin(struct vscsi_hub *h);
 /* scsi_io.c */
 void vscsi_execute(struct vhost_task *t);
 void vscsi_go_on(struct vhost_task *t);
+void vscsi_hurry(struct vhost_task *t);
 void vscsi_task_done(struct scsi_task *t);
 
 /* scsi_ctl.c */

@@ -17,6 +17,7 @@
 static void command(struct vscsi_task *v);
 static void run(struct vscsi_task *v, struct vscsi_lane *lane, const struct virtio_scsi_cmd_req *h);
 static void finish(struct vscsi_task *v);
+static void leave(struct vscsi_task *v);
 static void respond(struct vscsi_task *v, enum virtio_scsi_response response);
 static void answer(struct vscsi_task *v, struct virtio_scsi_cmd_resp *r, uint32_t sense_len, uint32_t written);
 
@@ -127,6 +128,13 @@ void vscsi_go_on(struct vhost_task *t)
 	scsi_task_execute(&v->scsi);
 }
 
+/* Control's requests are not for a disk, and end by themselves. */
+void vscsi_hurry(struct vhost_task *t)
+{
+	if (t->ring->index != VIRTIO_SCSI_CONTROLQ && t->ring->index != VIRTIO_SCSI_EVENTQ)
+		scsi_task_give_up(&task_of(t)->scsi);
+}
+
 /* --- the answer --------------------------------------------------------------------------------------------------- */
 
 void vscsi_task_done(struct scsi_task *s)
@@ -137,12 +145,22 @@ void vscsi_task_done(struct scsi_task *s)
 		vhost_iovs_touch(v->cut.iovs, v->cut.count);
 	if (unlikely(s->more)) {
 		vhost_task_go_on(&v->task);
+	} else if (unlikely(s->aborted) && vhost_task_may_be_left(&v->task)) {
+		leave(v);
 	} else if (unlikely(s->aborted && s->status != SCSI_TASK_ABORTED)) {
 		scsi_task_lost(s, reactor_now_ns(), !s->nexus->ending);
 		respond(v, vscsi_lane_of(s->nexus)->aborting ? VIRTIO_SCSI_S_ABORTED : VIRTIO_SCSI_S_RESET);
 	} else {
 		finish(v);
 	}
+}
+
+static void leave(struct vscsi_task *v)
+{
+	vhost_iovs_mend(&v->cut);
+	scsi_task_lost(&v->scsi, reactor_now_ns(), true);
+	scsi_task_free(&v->scsi);
+	vhost_task_leave(&v->task);
 }
 
 static void finish(struct vscsi_task *v)

@@ -19,6 +19,8 @@ static void flush(struct vhost_session_priv *s);
 static void update_reading(struct vhost_session_priv *s);
 static void end_soon(struct vhost_session_priv *s);
 static void end_step(struct vhost_session_priv *s);
+static void be_patient(struct vhost_session_priv *s);
+static void patience_over(struct timer *t);
 
 static bool others_end(const struct vhost_ctrlr *c)
 {
@@ -121,6 +123,8 @@ static void hear(struct vhost_session_priv *s)
 		s->waits++;
 		vhost_message(s);
 		vhost_session_less(s);
+		if (s->busy)
+			be_patient(s);
 	}
 	update_reading(s);
 }
@@ -161,6 +165,7 @@ static void message_done(struct vhost_session_priv *s)
 	struct vu_row row = { .reply = VU_PAYLOAD_NONE };
 
 	s->busy = false;
+	timer_stop(&s->patience);
 	vhost_message_ended(s);
 	close_fds(&s->msg);
 	if (s->err.code && log_may(&s->session.ctrlr->complaints))
@@ -219,6 +224,30 @@ static void flush(struct vhost_session_priv *s)
 		update_reading(s);
 }
 
+/* --- waiting ----------------------------------------------------------------------------------------------------
+ * A front-end does nothing while it waits, for its machine's other devices neither: not for ever for one disk. */
+
+static void be_patient(struct vhost_session_priv *s)
+{
+	s->hurried = false;
+	timer_start(&s->patience, s->session.ctrlr->patience_ms * NS_PER_MS, patience_over);
+}
+
+/* Again and again: what is on its way somewhere cannot be aborted then. */
+static void patience_over(struct timer *t)
+{
+	struct vhost_session_priv *s = container_of(t, struct vhost_session_priv, patience);
+	uint32_t queues = vhost_queues_hurry(s);
+
+	if (queues && !s->hurried)
+		log_warning("vhost %s: %s waits for requests of %u queue%s, which its disk has had for more than %u ms: they "
+		            "are aborted", s->session.name,
+		            s->busy ? vu_name(VU_REQUEST, s->msg.request) : "the front-end's end", queues,
+		            queues == 1 ? "" : "s", s->session.ctrlr->patience_ms);
+	s->hurried |= queues > 0;
+	timer_start(&s->patience, VHOST_HURRY_MS * NS_PER_MS, patience_over);
+}
+
 /* --- ending ------------------------------------------------------------------------------------------------------- */
 
 /* Its end may be told after the next one has come: as long as that runs no queue it can still wait. */
@@ -263,6 +292,7 @@ static void end_now(struct msg *m)
 
 	s->ending = true;
 	s->waits++;
+	be_patient(s);
 	vhost_queues_stop(s);
 	if (s->mem) {
 		vhost_mem_unref(s->mem);
@@ -310,6 +340,7 @@ static void end_step(struct vhost_session_priv *s)
 		if (s->rings[i])
 			vhost_queue_free(s->rings[i]);
 	s->ending = false;
+	timer_stop(&s->patience);
 	s->session.ctrlr->ops->session_close(&s->session);
 }
 

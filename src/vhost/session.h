@@ -32,6 +32,7 @@
 
 #define VHOST_OUT_MAX 4096u            /* bytes of answers that a front-end has not read */
 #define VHOST_RECONNECT_MS 1000u
+#define VHOST_HURRY_MS 1000u           /* what could not be aborted is tried again */
 #define VHOST_MOVE_MS 500u             /* a ring whose I/O takes longer stays where it is */
 
 struct vhost_session_priv;
@@ -137,6 +138,7 @@ struct vhost_ring_priv {
 	struct defer flush;
 	struct bell kick, call, err;       /* control's while it does not run */
 	bool broken, polled, in_band, takes, pinned;
+	bool hurries;                      /* it stops, and what is out was aborted */
 	bool notify;                       /* the driver is to be told, and was not yet */
 	uint8_t state;                     /* enum vhost_ring_state */
 	struct vq_setup setup;             /* what vq was made of */
@@ -191,6 +193,8 @@ struct vhost_session_priv {
 	struct vhost_ring_priv *rings[VHOST_RINGS_MAX];
 	uint32_t running;                  /* rings */
 	struct msg end_msg;
+	struct timer patience;             /* runs while queues that stop are waited for */
+	bool hurried;
 };
 #define session_priv(s) ((s)->priv)
 
@@ -277,6 +281,8 @@ bool vhost_queue_placed(const struct vhost_ring_priv *r, const struct vu_addr *a
 void vhost_queue_start(struct vhost_ring_priv *r);
 void vhost_queue_stop(struct vhost_ring_priv *r);
 void vhost_queues_stop(struct vhost_session_priv *s);
+/* Those that stop: end what they wait for. How many there are. */
+uint32_t vhost_queues_hurry(struct vhost_session_priv *s);
 void vhost_queue_restart(struct vhost_ring_priv *r);               /* with what was said meanwhile */
 void vhost_queue_remap(struct vhost_ring_priv *r);                 /* there is a new version of memory */
 void vhost_queue_relog(struct vhost_ring_priv *r);
@@ -292,7 +298,7 @@ void vhost_op_send(struct vhost_op *op);                           /* its sessio
 /* ring.c: on its core */
 vhost_op_fn vhost_ring_start_op, vhost_ring_stop_op, vhost_ring_remap_op, vhost_ring_log_op, vhost_ring_kick_op,
 	vhost_ring_call_op, vhost_ring_err_op, vhost_ring_break_op, vhost_ring_kicked_op, vhost_ring_coalescing_op,
-	vhost_ring_visit_op;
+	vhost_ring_visit_op, vhost_ring_hurry_op;
 void vhost_op_end(struct vhost_op *op);
 void vhost_ring_enter(struct vhost_ring_priv *r);                  /* it belongs to the calling core from now on */
 void vhost_ring_leave(struct vhost_ring_priv *r);

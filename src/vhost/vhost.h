@@ -13,6 +13,7 @@
 #define VHOST_NAME_MAX 255u
 #define VHOST_RINGS_MAX 128u              /* of one session */
 #define VHOST_DELAY_US_MAX 1000000u       /* of coalescing */
+#define VHOST_PATIENCE_MS 30000u          /* as long as what is a block device's in Linux takes to time out */
 
 struct vhost;
 struct vhost_ctrlr;
@@ -35,6 +36,7 @@ struct vhost_ctrlr_opts {
 	const char *socket;               /* the path; NULL: the name, in the directory */
 	bool client;                      /* connect to it, again and again, instead of listening */
 	bool no_packed;                   /* packed rings are not offered */
+	uint32_t patience_ms;             /* requests that a queue which stops waits for are aborted then; 0: the default */
 	bool delay;                       /* SCSI: nobody can connect yet */
 };
 
@@ -50,7 +52,7 @@ struct vhost_ctrlr *vhost_ctrlr_next(struct vhost *v, struct vhost_ctrlr *c);
 struct vhost_ctrlr_info {
 	const char *name, *socket, *cpumask; /* cpumask as it was given; NULL: all */
 	uint64_t place;                   /* the reactors that are meant */
-	uint32_t delay_base_us, iops_threshold;
+	uint32_t delay_base_us, iops_threshold, patience_ms;
 	bool client, own_socket, no_packed;
 	uint64_t stamp;                   /* another one when what is to be saved has changed */
 };

@@ -53,6 +53,7 @@ struct create_blk {
 	char *ctrlr, *dev_name, *cpumask, *transport, *socket;
 	bool readonly, packed_ring, client, write_cache;
 	uint16_t num_queues;
+	uint32_t patience_ms;
 };
 
 static const char *const transports[] = { "vhost_user_blk", NULL };
@@ -64,6 +65,7 @@ static const struct rpc_param create_blk_params[] = {
 	P(readonly, .doc = "It cannot be written. At first false."),
 	CPUMASK_ROW(struct create_blk),
 	PACKED_ROW(struct create_blk),
+	PATIENCE_ROW(struct create_blk),
 	P(transport, .choices = transports, .doc = "vhost_user_blk is the one there is."),
 	P(num_queues, .max = VHOST_RINGS_MAX, .fallback = "0",
 	  .doc = "Queues that the disk says it has, for front-ends that leave that to it; 0: all there can be, 128."),
@@ -79,7 +81,7 @@ static void handle_create_blk(struct rpc_call *call, void *args)
 	const struct create_blk *a = args;
 	struct vhost_blk_opts opts = {
 		.ctrlr = { .name = a->ctrlr, .cpumask = a->cpumask, .socket = a->socket, .client = a->client,
-		           .no_packed = !a->packed_ring },
+		           .no_packed = !a->packed_ring, .patience_ms = a->patience_ms },
 		.bdev_name = a->dev_name, .read_only = a->readonly, .cache_off = !a->write_cache,
 		.num_queues = a->num_queues,
 	};
@@ -300,6 +302,8 @@ struct json_object *vhost_rpc_save_create(struct json_object *array, const char 
 		json_add_text(o, "cpumask", i->cpumask);
 	if (i->no_packed)
 		json_add_bool(o, "packed_ring", false);
+	if (i->patience_ms != VHOST_PATIENCE_MS)
+		json_add_u64(o, "patience_ms", i->patience_ms);
 	if (i->own_socket)
 		json_add_text(o, "socket", i->socket);
 	if (i->client)

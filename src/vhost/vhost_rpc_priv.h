@@ -16,6 +16,9 @@
 	.doc = "Cores that its queues may be on, such as 0x5 or [0,2]. At first all.")
 #define PACKED_ROW(S) RPC_PARAM(S, packed_ring, .fallback = "true", \
 	.doc = "Whether packed rings are offered; the front-end decides.")
+#define PATIENCE_ROW(S) RPC_PARAM(S, patience_ms, .min = 100, .max = 3600000, .fallback = "30000", .unit = "ms", \
+	.doc = "How long a front-end that stops a queue, or comes after another one, waits for requests that the disk " \
+	       "has: then they are aborted.")
 #define SOCKET_ROWS(S) \
 	RPC_PARAM(S, socket, .doc = "The socket's path, when it is not the name in that directory."), \
 	RPC_PARAM(S, client, .doc = "Connect to that socket, which the front-end listens on, for as long as the " \

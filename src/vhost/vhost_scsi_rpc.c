@@ -11,6 +11,7 @@
 struct create_scsi {
 	char *ctrlr, *cpumask, *socket;
 	bool delay, packed_ring, client;
+	uint32_t patience_ms;
 };
 
 static const struct rpc_param create_params[] = {
@@ -19,6 +20,7 @@ static const struct rpc_param create_params[] = {
 	RPC_PARAM(struct create_scsi, delay,
 	          .doc = "Nobody can connect before vhost_start_scsi_controller. At first false."),
 	PACKED_ROW(struct create_scsi),
+	PATIENCE_ROW(struct create_scsi),
 	SOCKET_ROWS(struct create_scsi),
 };
 
@@ -26,7 +28,8 @@ static void handle_create(struct rpc_call *call, void *args)
 {
 	const struct create_scsi *a = args;
 	const struct vhost_ctrlr_opts opts = { .name = a->ctrlr, .cpumask = a->cpumask, .socket = a->socket,
-		.client = a->client, .no_packed = !a->packed_ring, .delay = a->delay };
+		.client = a->client, .no_packed = !a->packed_ring, .patience_ms = a->patience_ms,
+		.delay = a->delay };
 	struct err e = { 0 };
 
 	rpc_reply_rc(call, vhost_scsi_make(rpc_ctx(call), &opts, &e), &e);

@@ -211,6 +211,12 @@ static inline uint32_t vq_dev_known(const struct vq_dev *q)
 /* Give a chain back: `written` bytes of its writable part. In any order; in-order queues keep it back until its
  * elders are done. The driver sees it with the next publish. */
 static inline void vq_dev_push(struct vq_dev *q, const struct vq_chain *c, uint32_t written);
+/* Not to be given back: with an in-flight region who starts the queue next has it again, without one it is lost. */
+static inline void vq_dev_leave(struct vq_dev *q)
+{
+	assert(q->in_flight > 0);
+	q->in_flight--;
+}
 /* Show the driver what was pushed; cheap when that is nothing. */
 static inline void vq_dev_publish(struct vq_dev *q);
 /* Does the driver want to hear of what was published since this was last asked? A "no" is for good, a "yes" that is not

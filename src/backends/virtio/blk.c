@@ -15,6 +15,7 @@ static void submit(struct bdev_channel *ch, struct bdev_io *io);
 
 static const struct bdev_ops blk_ops = {
 	.submit = submit,
+	.abort = vio_abort,
 	.remove = vio_disk_remove,
 	.destroy = vio_disk_destroy,
 };

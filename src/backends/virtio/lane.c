@@ -108,6 +108,7 @@ void vio_lane_unplace(struct vio_lane *l)
 
 static void take(struct vio_lane *l, struct vio_req *r);
 static void taken_on_core(struct msg *m);
+static void wait(struct vio_lane *l, struct vio_req *r, void (*add)(struct list *head, struct list *node));
 static bool start(struct vio_lane *l, struct vio_req *r);
 static void show(struct defer *d);
 static void end(struct vio_lane *l, struct vio_req *r, enum bdev_status status);
@@ -124,6 +125,7 @@ void vio_submit_to(struct vio_lane *l, struct vio_req *r)
 {
 	r->lane = l;
 	r->home = reactor_self();
+	r->waits = false;
 	if (likely(l->reactor == r->home))
 		take(l, r);
 	else
@@ -142,7 +144,37 @@ static void take(struct vio_lane *l, struct vio_req *r)
 	if (unlikely(l->gone || (l->failing && !l->up)))
 		end(l, r, l->gone ? BDEV_ST_GONE : BDEV_ST_TIMED_OUT);
 	else if (!l->up || !list_empty(&l->waiting) || !start(l, r))
-		list_add_tail(&l->waiting, &r->link);
+		wait(l, r, list_add_tail);
+}
+
+static void wait(struct vio_lane *l, struct vio_req *r, void (*add)(struct list *head, struct list *node))
+{
+	r->waits = true;
+	add(&l->waiting, &r->link);
+}
+
+static struct vio_req *first_waiting(struct vio_lane *l)
+{
+	struct vio_req *r = list_first(&l->waiting, struct vio_req, link);
+
+	if (!r)
+		return NULL;
+	list_del(&r->link);
+	r->waits = false;
+	return r;
+}
+
+/* Another core's lane has it: that says when it has ended. */
+bool vio_abort(struct bdev_channel *ch, struct bdev_io *io)
+{
+	struct vio_req *r = io->device_ctx;
+
+	if (r->lane->reactor != reactor_self() || !r->waits)
+		return false;
+	list_del(&r->link);
+	r->waits = false;
+	end(r->lane, r, BDEV_ST_ABORTED);
+	return true;
 }
 
 static uint8_t *data_of(const struct vio_lane *l, uint32_t slot)
@@ -207,13 +239,11 @@ static void start_waiting(struct vio_lane *l)
 {
 	struct vio_req *r;
 
-	while ((r = list_first(&l->waiting, struct vio_req, link))) {
-		list_del(&r->link); /* who is answered at once may be sent anew from within */
+	while ((r = first_waiting(l))) /* taken first: who is answered at once may be sent anew from within */
 		if (!start(l, r)) {
-			list_add_head(&l->waiting, &r->link);
+			wait(l, r, list_add_head);
 			return;
 		}
-	}
 }
 
 /* The slot is free again; what the device wrote is with the request. */
@@ -344,6 +374,8 @@ static void end_waiting(struct vio_lane *l, enum bdev_status status)
 
 	list_init(&ended);
 	list_splice(&ended, &l->waiting);
+	list_each(w, &ended)
+		list_entry(w, struct vio_req, link)->waits = false;
 	while ((link = list_pop(&ended)))
 		end(l, list_entry(link, struct vio_req, link), status);
 }
@@ -369,7 +401,7 @@ static void down_on_core(struct msg *m)
 		defer_cancel(&l->later);
 		for (uint32_t i = 0; i < l->slot_count; i++)
 			if (l->slots[i].req) {
-				list_add_head(&l->waiting, &empty_slot(l, &l->slots[i])->link);
+				wait(l, empty_slot(l, &l->slots[i]), list_add_head);
 				atomic_fetch_add_explicit(&l->requeued, 1, memory_order_relaxed);
 			}
 		if (l->gone)

@@ -17,6 +17,7 @@ static void submit(struct bdev_channel *ch, struct bdev_io *io);
 
 const struct bdev_ops vio_scsi_ops = {
 	.submit = submit,
+	.abort = vio_abort,
 	.remove = vio_disk_remove,
 	.destroy = vio_disk_destroy,
 };

@@ -49,6 +49,7 @@ struct vio_req {
 	const struct iovec *iovs;        /* the data: copied out of, or into */
 	uint32_t iov_count, len;
 	bool out;                        /* the device reads the data */
+	bool waits;                      /* the lane's: in its line */
 	bool answer_first;               /* the answer comes before data that the device writes */
 	uint8_t head_len, answer_len;
 	uint8_t head[VIO_HEAD_MAX];
@@ -82,6 +83,8 @@ static inline void vio_req_data(struct vio_req *r, const struct iovec *iovs, uin
 void vio_submit(struct vio_ctrlr *c, struct vio_req *r);
 /* The same over a lane of that core. */
 void vio_submit_to(struct vio_lane *l, struct vio_req *r);
+/* bdev_ops.abort: of what has not gone out. What the server has it may still do. */
+bool vio_abort(struct bdev_channel *ch, struct bdev_io *io);
 
 /* --- lanes --------------------------------------------------------------------------------------------------- */
 

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A disk that does not answer: who stops its queues, or comes after another front-end, is answered all the same, and
+what was under way is done later, or told as an error, never forgotten and never done behind something newer."""
+import struct
+
+import pytest
+
+from gantry import Daemon, RpcError, wait_until
+from vhost_user import F_LOG_ALL, P_CONFIG, P_LOG_SHMFD, P_MQ, P_REPLY_ACK
+from virtio_blk import IN, IOERR, OK, OUT, SECTOR, Blk
+from virtio_scsi import S_RESET, Scsi
+
+DISK = "EE_ram"
+READ = struct.pack(">BBIBHB", 0x28, 0, 0, 0, 8, 0)
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    with Daemon(tmp_path, "-S", tmp_path) as daemon:
+        daemon.tell("bdev_malloc_create", name="ram", num_blocks=2048, block_size=SECTOR)
+        daemon.tell("bdev_error_create", base_name="ram")
+        daemon.tell("vhost_create_blk_controller", ctrlr="vm", dev_name=DISK, patience_ms=300)
+        yield daemon
+        daemon.check_alive()
+
+
+@pytest.fixture(params=[False, True], ids=["split", "packed"])
+def packed(request):
+    return request.param
+
+
+def answers(daemon, does):
+    """Whether the disk does, from now on."""
+    kind = {"io_type": "clear", "error_type": "failure"} if does else \
+        {"io_type": "all", "error_type": "pending", "num": 1 << 20}
+    daemon.tell("bdev_error_inject_error", name=DISK, **kind)
+
+
+def taken(daemon, count):
+    wait_until(lambda: sum(s["inflight_task_cnt"] for c in daemon.rpc("vhost_get_controllers") for s in c["sessions"])
+               == count, f"{count} requests to be taken")
+
+
+def dead_disk(daemon, disk, count=6):
+    """Requests that it will not answer."""
+    answers(daemon, False)
+    writes = [disk.submit(OUT, 8 * n, out=bytes([n + 1]) * 4096, queue=n % 2) for n in range(count)]
+    taken(daemon, count)
+    return writes
+
+
+def test_what_a_region_tells_of_is_done_later(daemon, packed):
+    """GET_VRING_BASE is answered; the guest, whose queues go on some day, hears of no error."""
+    with Blk(daemon.directory / "vm", queues=2, size=32, packed=packed, inflight=True) as disk:
+        for n in range(40):
+            disk.write(n, bytes(SECTOR), queue=n % 2)
+        writes = dead_disk(daemon, disk)
+        for _ in range(2):                             # and once more, while they are still out
+            disk.stop()
+            assert [len(disk.inflight.slots(n, packed)) for n in (0, 1)] == [3, 3]
+            for queue in disk.queues:
+                assert not queue.collect()
+                queue.start(disk.front)
+            taken(daemon, 6)
+        answers(daemon, True)
+        disk.stop()
+        for queue in disk.queues:
+            queue.start(disk.front)
+        assert disk.wait(*writes) == OK
+        assert disk.inflight.slots(0, packed) == disk.inflight.slots(1, packed) == []
+        for n in range(6):
+            assert disk.read(8 * n, 4096, queue=n % 2) == bytes([n + 1]) * 4096
+    assert "GET_VRING_BASE waits for requests of 1 queue, which its disk has had for more than 300 ms" in daemon.log()
+
+
+def test_without_a_region_they_fail(daemon, packed):
+    """There is nobody who would do them."""
+    with Blk(daemon.directory / "vm", queues=2, packed=packed) as disk:
+        writes = dead_disk(daemon, disk)
+        disk.stop()
+        for write in writes:
+            assert disk.wait(write) == IOERR
+        answers(daemon, True)
+        for queue in disk.queues:
+            queue.start(disk.front)
+        disk.write(0, b"x" * 4096)
+        assert disk.read(0, 4096, queue=1) == b"x" * 4096
+
+
+def test_a_machine_that_moves_hears_of_them(daemon):
+    """Its region stays behind."""
+    protocol = (P_MQ, P_REPLY_ACK, P_CONFIG, P_LOG_SHMFD, 12)
+    with Blk(daemon.directory / "vm", queues=2, inflight=True, protocol=protocol, more=(F_LOG_ALL,)) as disk:
+        disk.start_logging()
+        writes = dead_disk(daemon, disk)
+        disk.stop()
+        for write in writes:
+            assert disk.wait(write) == IOERR
+        assert disk.inflight.slots(0, False) == disk.inflight.slots(1, False) == []
+
+
+def test_the_next_front_end_is_served(daemon, packed):
+    """QEMU was killed, or has lost its connection: the next one waits no longer than this, and does what is left."""
+    disk = Blk(daemon.directory / "vm", queues=2, size=32, packed=packed, inflight=True)
+    writes = dead_disk(daemon, disk)
+    answers(daemon, True)
+    disk.reconnect()
+    assert disk.wait(*writes) == OK
+    assert disk.read(8, 4096) == b"\2" * 4096
+    disk.close()
+    assert "the front-end's end waits for requests of 2 queues" in daemon.log()
+
+
+def test_a_reset_is_answered(daemon):
+    """A driver that is unbound, a machine that boots again."""
+    with Blk(daemon.directory / "vm", queues=2, inflight=True) as disk:
+        dead_disk(daemon, disk)
+        disk.front.set_status(0)
+        disk.stop()
+    with Blk(daemon.directory / "vm") as disk:
+        answers(daemon, True)
+        disk.write(0, b"y" * 4096)
+
+
+def test_an_ordinary_disk_is_waited_for(daemon):
+    """What takes less long than that is answered."""
+    latency = {f"{p}_{kind}_latency": 500_000 for p in ("avg", "p99") for kind in ("read", "write")}
+    daemon.malloc("slow-ram", mib=1)
+    daemon.tell("bdev_delay_create", base_bdev_name="slow-ram", name="slow", **latency)
+    daemon.tell("vhost_create_blk_controller", ctrlr="patient", dev_name="slow")
+    with Blk(daemon.directory / "patient", inflight=True) as disk:
+        write = disk.submit(OUT, 0, out=b"z" * 4096)
+        taken(daemon, 1)
+        disk.stop()
+        assert disk.wait(write) == OK
+    assert "are aborted" not in daemon.log()
+
+
+def test_long_requests(daemon):
+    """Between two pieces there is something to give up, too."""
+    with Blk(daemon.directory / "vm", inflight=True) as disk:
+        answers(daemon, False)
+        read = disk.submit(IN, 0, want=512 << 10, parts=8)
+        taken(daemon, 1)
+        disk.stop()
+        answers(daemon, True)
+        disk.queues[0].start(disk.front)
+        assert disk.wait(read) == OK
+
+
+@pytest.mark.parametrize("inflight", [True, False], ids=["region", "none"])
+def test_scsi(daemon, packed, inflight):
+    """The same of commands; what fails is one that drivers send again."""
+    daemon.tell("vhost_delete_controller", ctrlr="vm")
+    daemon.tell("vhost_create_scsi_controller", ctrlr="hba", patience_ms=300)
+    daemon.tell("vhost_scsi_controller_add_target", ctrlr="hba", scsi_target_num=0, bdev_name=DISK)
+    with Scsi(daemon.directory / "hba", queues=2, packed=packed, inflight=inflight) as hba:
+        hba.write(0, b"a" * 4096)
+        answers(daemon, False)
+        reads = [hba.submit(READ, want=4096, queue=n % 2) for n in range(4)]
+        taken(daemon, 4)
+        hba.stop()
+        answers(daemon, True)
+        if not inflight:
+            assert all(hba.wait(read).response == S_RESET for read in reads)
+        for queue in hba.queues:
+            queue.start(hba.front)
+        if inflight:
+            assert all(hba.wait(read).data == b"a" * 4096 for read in reads)
+        assert hba.read(0, 8, queue=1) == b"a" * 4096
+
+
+def test_a_server_behind_it_is_dead(daemon, tmp_path):
+    """A disk of another vhost-user server: what waits for that is given up, and done when it is back."""
+    (tmp_path / "behind").mkdir()
+    with Daemon(tmp_path / "behind", "-S", tmp_path / "behind") as behind:
+        def begin():
+            behind.malloc("far", mib=1)
+            behind.tell("vhost_create_blk_controller", ctrlr="far", dev_name="far")
+        begin()
+        daemon.tell("bdev_virtio_attach_controller", name="v0", trtype="user", dev_type="blk",
+                    traddr=str(tmp_path / "behind" / "far"), fast_io_fail_timeout_sec=0)
+        daemon.tell("vhost_create_blk_controller", ctrlr="gateway", dev_name="v0", patience_ms=300)
+        with Blk(daemon.directory / "gateway", queues=2, inflight=True) as disk:
+            disk.write(0, b"a" * 4096)
+            behind.kill()
+            write = disk.submit(OUT, 0, out=b"b" * 4096, queue=1)
+            taken(daemon, 1)
+            disk.stop()
+            assert len(disk.inflight.slots(1)) == 1
+            behind.start()
+            begin()
+            for queue in disk.queues:
+                queue.start(disk.front)
+            assert disk.wait(write) == OK and disk.read(0, 4096) == b"b" * 4096
+
+
+def test_it_is_saved(daemon):
+    """And has bounds."""
+    daemon.tell("vhost_create_scsi_controller", ctrlr="hba", patience_ms=100)
+    said = [e["params"] for s in daemon.rpc("save_config")["subsystems"] for e in s["config"] or ()
+            if e["method"].startswith("vhost_create")]
+    assert sorted(p["patience_ms"] for p in said) == [100, 300]
+    with pytest.raises(RpcError, match="patience_ms"):
+        daemon.rpc("vhost_create_scsi_controller", ctrlr="other", patience_ms=99)
