@@ -5,6 +5,7 @@
         guest.start(devices)                    rows of vhost_guest's blk() and scsi()
         guest.gets_on()                         every disk has done some rounds, without an error
         guest.move(devices)                     the same devices, as they are served at the other end
+        guest.plugs(path)                       one more disk comes, is written and compared, and goes
 
 It shares no directory with the host, for that would keep it where it is: see migrant_init.sh.
 """
@@ -17,13 +18,14 @@ from pathlib import Path
 
 from gantry import Daemon, cpus, wait_until
 from guest import BOOT_ARGS, CPUS, QEMU, GuestError, kernels, make_cpio, make_cpio_modules
-from vhost_guest import Qmp, blk
+from vhost_guest import PORT, Qmp, blk, plug, unplug
 
 INIT = Path(__file__).with_name("migrant_init.sh")
 READER = Path(__file__).with_name("migrant_reader.c")
 MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod")
 MEMORY_MIB = 768
 DISK_MIB = 64
+LATE_MIB = 16                               # as migrant_init.sh knows it
 SLOW_S = 240
 # What fits into the pause is sent during it: it has to be little, or nothing that is written meanwhile is missed when
 # nobody tells of it.
@@ -67,7 +69,7 @@ class Machine:
                    "-object", f"memory-backend-memfd,id=memory,size={MEMORY_MIB}M,share=on",
                    "-qmp", f"unix:{directory}/qmp,server=on,wait=off", "-accel", "tcg,thread=multi", "-cpu", "max",
                    "-smp", str(CPUS), "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
-                   "-no-reboot", "-kernel", str(kernel.image), "-initrd", str(initramfs), "-append",
+                   "-no-reboot", *PORT, "-kernel", str(kernel.image), "-initrd", str(initramfs), "-append",
                    f"{BOOT_ARGS} disks={len(devices)}", "-serial", f"file:{directory}/console.log",
                    *[option for row in devices for option in row]]
         if incoming:
@@ -159,6 +161,20 @@ class Migrant:
             return len(now) == self.disks and all(n >= before[disk] + rounds for disk, n in now.items())
         self.until(more, f"{rounds} more rounds of each disk")
 
+    def checks_late(self, come, go):
+        """`come` brings a disk of LATE_MIB; when the guest has found it as it should be `go` takes it away."""
+        def said(word):
+            return len(re.findall(rf"^{word} \w+$", self.machine.console(), re.M))
+        checked, gone = said("CHECKED"), said("GONE")
+        come()
+        self.until(lambda: said("CHECKED") > checked, "the late disk to be checked")
+        go()
+        self.until(lambda: said("GONE") > gone, "the late disk to go")
+
+    def plugs(self, path):
+        self.checks_late(lambda: plug(self.machine.qmp, "late", path, queues=2),
+                         lambda: unplug(self.machine.qmp, "late", SLOW_S))
+
     def move(self, devices):
         """To a new QEMU, whose devices these are. The old one is gone then."""
         old, meeting, live = self.machine, self.directory / "meeting", moves_live()
@@ -215,8 +231,10 @@ class TwoEnds:
         if kind is blk:
             self.daemon.rpc("vhost_create_blk_controller", ctrlr=ctrlr, dev_name=name)
             return
-        self.daemon.rpc("vhost_create_scsi_controller", ctrlr=ctrlr)
+        # A guest that comes back before its target is there would be told that it has none.
+        self.daemon.rpc("vhost_create_scsi_controller", ctrlr=ctrlr, delay=True)
         self.daemon.rpc("vhost_scsi_controller_add_target", ctrlr=ctrlr, scsi_target_num=0, bdev_name=name)
+        self.daemon.rpc("vhost_start_scsi_controller", ctrlr=ctrlr)
 
     def devices(self):
         """As they are served at this end."""

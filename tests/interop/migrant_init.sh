@@ -30,6 +30,27 @@ rounds_of() {
 	cat /tmp/$disk.out
 }
 
+# A disk of 16 MiB is one that comes while the guest runs, and goes when it was found to be good.
+late() {
+	while :; do
+		for dir in /sys/block/[sv]d*; do
+			disk=${dir##*/}
+			[ "$(cat $dir/size 2>/dev/null)" = 32768 ] || continue
+			if fio --ioengine=libaio --direct=1 --verify_state_save=0 --allow_file_create=0 --name=$disk --thread \
+				--filename=/dev/$disk --rw=randrw --bsrange=4k-64k --blockalign=4k --iodepth=8 --size=4m \
+				--verify=crc32c --verify_fatal=1 --do_verify=1 > /tmp/late.out 2>&1; then
+				echo "CHECKED $disk"
+			else
+				echo "FAILED on $disk, which came late"
+				cat /tmp/late.out
+			fi
+			while [ -e $dir ]; do sleep 0.2; done
+			echo "GONE $disk"
+		done
+		sleep 0.5
+	done
+}
+
 # SCSI disks are found a moment later; the command line says how many disks there are.
 disks_wanted=$(sed 's/.*disks=\([0-9]*\).*/\1/' /proc/cmdline)
 until set -- /sys/block/[sv]d* && [ $# -ge "$disks_wanted" ]; do
@@ -39,5 +60,6 @@ for dir; do
 	rounds_of "${dir##*/}" &
 	reader "/dev/${dir##*/}" &
 done
+late &
 echo "READY"
 while :; do sleep 1000; done

@@ -67,6 +67,31 @@ class Qmp:
         self.sock.close()
 
 
+def plug(qmp, name, path, queues=1):
+    """A virtio-blk disk that was not there when the guest booted; it goes to PORT."""
+    qmp("chardev-add", id=f"chardev-{name}", backend={"type": "socket", "data": {
+        "addr": {"type": "unix", "data": {"path": str(path)}}, "server": False, "reconnect": 1}})
+    qmp("device_add", driver="vhost-user-blk-pci", id=name, bus="plug", chardev=f"chardev-{name}",
+        **{"num-queues": queues})
+
+
+def unplug(qmp, name, timeout_s=120):
+    qmp("device_del", id=name)
+
+    def is_gone():
+        qmp("query-status")                        # takes in what QEMU has to tell
+        return any(e["event"] == "DEVICE_DELETED" and e["data"].get("device") == name for e in qmp.events)
+    wait_until(is_gone, f"the guest to let go of {name}", timeout_s, 0.2)
+    qmp.events.clear()
+
+    def is_free():
+        try:
+            return qmp("chardev-remove", id=f"chardev-{name}") is not None
+        except QmpError:
+            return False                           # the device is gone, and not yet all of it
+    wait_until(is_free, f"QEMU to let go of {name}'s socket", 30, 0.2)
+
+
 class VhostGuest(Client):
     """`devices` are rows of blk() and scsi()."""
 
@@ -97,27 +122,10 @@ class VhostGuest(Client):
         super().close()
 
     def plug(self, name, path, queues=1):
-        """A virtio-blk disk that was not there when the guest booted."""
-        self.qmp("chardev-add", id=f"chardev-{name}", backend={"type": "socket", "data": {
-            "addr": {"type": "unix", "data": {"path": str(path)}}, "server": False, "reconnect": 1}})
-        self.qmp("device_add", driver="vhost-user-blk-pci", id=name, bus="plug", chardev=f"chardev-{name}",
-                 **{"num-queues": queues})
+        plug(self.qmp, name, path, queues)
 
     def unplug(self, name):
-        self.qmp("device_del", id=name)
-
-        def is_gone():
-            self.qmp("query-status")               # takes in what QEMU has to tell
-            return any(e["event"] == "DEVICE_DELETED" and e["data"].get("device") == name for e in self.qmp.events)
-        wait_until(is_gone, f"the guest to let go of {name}", 120, 0.2)
-        self.qmp.events.clear()
-
-        def is_free():
-            try:
-                return self.qmp("chardev-remove", id=f"chardev-{name}") is not None
-            except QmpError:
-                return False                       # the device is gone, and not yet all of it
-        wait_until(is_free, f"QEMU to let go of {name}'s socket", 30, 0.2)
+        unplug(self.qmp, name)
 
     def address_of(self, name):
         """PCI address of a device, as the guest's kernel writes it."""

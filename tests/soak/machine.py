@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """machine.py: a virtual machine that writes, reads back and compares its disks, while the daemon is killed, its queues
-are moved, and the machine moves to another QEMU.
+are moved, disks come and go, and the machine moves to another QEMU.
 
     tests/soak/machine.py                          ten minutes
     tests/soak/machine.py --seconds 36000 --seed 7 the seed chooses the events and their order
@@ -22,8 +22,8 @@ sys.path[:0] = [str(TESTS / "lib"), str(TESTS / "interop")]
 
 from events import Events, main                                 # noqa: E402
 from gantry import RpcError                                     # noqa: E402
-from migrant import Migrant, TwoEnds, moves_live                # noqa: E402
-from vhost_guest import blk, scsi                               # noqa: E402
+from migrant import LATE_MIB, SLOW_S, Migrant, TwoEnds, moves_live # noqa: E402
+from vhost_guest import blk, plug, scsi, unplug                 # noqa: E402
 
 DISKS = {"split": (blk, {"queues": 1}), "queues": (blk, {"queues": 2}), "packed": (blk, {"queues": 2, "packed": True}),
          "small": (blk, {"queues": 2, "packed": True, "size": 16})}
@@ -92,7 +92,49 @@ class House(Events):
         time.sleep(self.dice.random())
         self.guest.machine.qmp("cont")
 
-    EVENTS = ((kill, 6), (kill_twice, 2), (move_queues, 4), (coalesce, 2), (migrate, 3), (stop, 2))
+    def late_disk(self):
+        image = self.directory / "late.img"
+        with open(image, "wb") as f:
+            f.truncate(LATE_MIB << 20)
+        self.daemon.rpc("bdev_aio_create", name="late", filename=str(image), block_size=512)
+
+    def plug(self):
+        """a disk is plugged in, used, and pulled out"""
+        self.late_disk()
+        self.daemon.rpc("vhost_create_blk_controller", ctrlr="late", dev_name="late")
+        self.guest.plugs(self.served.sockets / "late")
+        self.daemon.rpc("vhost_delete_controller", ctrlr="late")
+        self.daemon.rpc("bdev_aio_delete", name="late")
+
+    def add_target(self):
+        """a SCSI controller gets another disk, and loses it"""
+        if "scsi" not in self.served.rows:
+            return
+        self.late_disk()
+        where = {"ctrlr": f"scsi.{self.served.end}", "scsi_target_num": 9}
+        self.guest.checks_late(
+            lambda: self.daemon.rpc("vhost_scsi_controller_add_target", bdev_name="late", **where),
+            lambda: self.daemon.rpc("vhost_scsi_controller_remove_target", **where))
+        self.daemon.rpc("bdev_aio_delete", name="late")
+
+    def plug_and_kill(self):
+        """a disk is plugged in, the daemon is killed and started again, and the disk is pulled out"""
+        def serve():
+            self.late_disk()
+            self.daemon.rpc("vhost_create_blk_controller", ctrlr="late", dev_name="late")
+
+        def kill_and_unplug():
+            self.kill()
+            serve()
+            unplug(self.guest.machine.qmp, "late", SLOW_S)
+        serve()
+        self.guest.checks_late(
+            lambda: plug(self.guest.machine.qmp, "late", self.served.sockets / "late"), kill_and_unplug)
+        self.daemon.rpc("vhost_delete_controller", ctrlr="late")
+        self.daemon.rpc("bdev_aio_delete", name="late")
+
+    EVENTS = ((kill, 6), (kill_twice, 2), (move_queues, 4), (coalesce, 2), (migrate, 3), (stop, 2), (plug, 3),
+              (add_target, 3), (plug_and_kill, 2))
 
     # --- and what must hold ---
 
