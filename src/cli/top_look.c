@@ -251,19 +251,21 @@ static struct json_object *hosts(struct cli *c, const char *before, const char *
 
 	for (size_t i = 0; i < list_count(all); i++) {
 		struct json_object *h = list_at(all, i);
-		const char *nqn = field_text(h, "host");
+		const char *name = field_text(h, "host");
 
 		if (!field_u64(h, "controllers"))
 			continue;
 		json_object_array_add(array, json_object_get(h));
-		if (before && now && strcmp(field_text(h, "from"), CLI_FROM_VHOST) == 0)
-			add_vhost_ios(h, before, now, seconds);
-		if (!before || !now || strncmp(field_text(h, "export"), "nqn.", 4) != 0) /* of iSCSI's there is no sum */
+		if (!before || !now)
 			continue;
-		add_number(h, "ios", grown(metrics_sum(before, "gantry_host_ios_total", "host", nqn),
-		                           metrics_sum(now, "gantry_host_ios_total", "host", nqn)) / seconds);
-		add_number(h, "bytes", grown(metrics_sum(before, "gantry_host_bytes_total", "host", nqn),
-		                             metrics_sum(now, "gantry_host_bytes_total", "host", nqn)) / seconds);
+		if (strcmp(field_text(h, "from"), CLI_FROM_VHOST) == 0) {
+			add_vhost_ios(h, before, now, seconds);
+			continue;
+		}
+		add_number(h, "ios", grown(metrics_sum(before, "gantry_host_ios_total", "host", name),
+		                           metrics_sum(now, "gantry_host_ios_total", "host", name)) / seconds);
+		add_number(h, "bytes", grown(metrics_sum(before, "gantry_host_bytes_total", "host", name),
+		                             metrics_sum(now, "gantry_host_bytes_total", "host", name)) / seconds);
 	}
 	json_object_put(all);
 	return array;

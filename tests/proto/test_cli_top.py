@@ -2,8 +2,10 @@
 """gantry top and tables: a screen of 80 columns and 24 lines holds them, another size too, and without a terminal
 nothing is cut."""
 import json
+import re
 
 from gantry import BUILD, RpcError, wait_until
+from iscsi import Session, good
 from jsonrpc import gantry
 from nvme_tcp import Host, must
 from terminal import Terminal
@@ -51,6 +53,21 @@ def test_latencies_on_demand(daemon):
         t.type("q")
         assert t.end() == 0
     assert not kept(daemon)
+
+
+def test_an_iscsi_hosts_io(daemon):
+    """Of iSCSI's hosts there would be names only, and who works the disks could not be seen."""
+    exported = daemon.export(daemon.malloc("disk0"))
+    command = [BUILD / "gantry", "-s", daemon.socket, "top", "--json", "--interval", "0.7"]
+    with Session(exported.port, exported.name) as s, Terminal(command, 24, 4000) as t:
+        s.clear_attentions()
+
+        def working(_):
+            good(s.write(0, b"x" * 4096))
+            return re.search(r'"host": ?"iqn[^}]*"ios": ?(?!0(\.0+)?[,}])[0-9]', t.text)
+        t.wait_for(working)
+        t.type("\x03")
+        assert t.end() == 0
 
 
 def kept(daemon):
