@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "scsi/test_rig.h"
+#include "wire/scsi_inquiry.h"
 
 static struct rig rig;
 static struct rig_nexus *q;
@@ -201,6 +202,21 @@ static void what_cannot_be_is_refused_with_a_pointer(void **state)
 	assert_int_equal(rig_try(q, 300, &c, SCSI_DATA_IN, in, 512), RIG_SENSE(ILLEGAL_REQUEST, LUN_NOT_SUPPORTED));
 	assert_int_equal(write_to(2, SCSI_OP_WRITE_10, 0, 1, 512), RIG_SENSE(DATA_PROTECT, WRITE_PROTECTED));
 	assert_int_equal(read_from(2, SCSI_OP_READ_10, 0, 1, 512), 0);
+}
+
+/* An anchored block keeps its place on the disk; nothing here does, and the page of provisioning says so. */
+static void nothing_is_anchored(void **state)
+{
+	struct rig_cdb same10 = rig_rw(SCSI_OP_WRITE_SAME_10, 0, 1), same16 = rig_rw(SCSI_OP_WRITE_SAME_16, 0, 1);
+	struct rig_cdb unmap = { .b = { SCSI_OP_UNMAP, 0x01, [8] = 24 } };
+	struct rig_cdb page = { .b = { SCSI_OP_INQUIRY, 0x01, SCSI_VPD_PROVISIONING, 0, 64 } };
+
+	same10.b[1] = same16.b[1] = 0x18; /* UNMAP, ANCHOR */
+	assert_int_equal(rig_try(q, 0, &same10, SCSI_DATA_OUT, out, 512), RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	assert_int_equal(rig_try(q, 0, &same16, SCSI_DATA_OUT, out, 512), RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	assert_int_equal(rig_try(q, 0, &unmap, SCSI_DATA_OUT, out, 24), RIG_SENSE(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB));
+	assert_int_equal(rig_try(q, 0, &page, SCSI_DATA_IN, in, 64), 0);
+	assert_int_equal(in[5] & 0x02, 0); /* ANC_SUP */
 }
 
 static void capacity_is_told(void **state)
@@ -476,6 +492,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(long_commands_go_in_pieces, fresh, over),
 		cmocka_unit_test_setup_teardown(long_commands_end_between_pieces, fresh, over),
 		cmocka_unit_test_setup_teardown(what_cannot_be_is_refused_with_a_pointer, fresh, over),
+		cmocka_unit_test_setup_teardown(nothing_is_anchored, fresh, over),
 		cmocka_unit_test_setup_teardown(capacity_is_told, fresh, over),
 		cmocka_unit_test_setup_teardown(caches_are_written, fresh, over),
 		cmocka_unit_test_setup_teardown(verify_finds_what_differs, fresh, over),

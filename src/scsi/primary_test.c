@@ -206,6 +206,35 @@ static void every_opcode_that_is_listed_is_told_one_by_one(void **state)
 	assert_int_equal(a.in[1], SCSI_SUPPORT_NONE);
 }
 
+/* What scsi.md names as not there: a host that tries it has to hear so, and one that asks first, too. */
+static void what_there_is_not_is_refused_and_not_listed(void **state)
+{
+	enum { NO = SCSI_ASC_INVALID_OPCODE, NO_ACTION = SCSI_ASC_INVALID_FIELD_IN_CDB };
+	static const struct { uint8_t opcode, sa; uint16_t asc; } none[] = {
+		{ SCSI_OP_READ_BUFFER, 0, NO },        { SCSI_OP_WRITE_BUFFER, 0, NO },  { SCSI_OP_FORMAT_UNIT, 0, NO },
+		{ SCSI_OP_SANITIZE, 0, NO },           { SCSI_OP_LOG_SELECT, 0, NO },    { SCSI_OP_READ_DEFECT_10, 0, NO },
+		{ SCSI_OP_RECEIVE_DIAGNOSTIC, 0, NO }, { SCSI_OP_WRITE_ATOMIC_16, 0, NO },
+		{ SCSI_OP_REPORT_IDENTIFYING_INFO, SCSI_SA_REPORT_IDENTIFYING_INFO, NO_ACTION },
+		{ SCSI_OP_SET_TARGET_GROUPS, 0x06, NO_ACTION },   /* SET IDENTIFYING INFORMATION */
+		{ SCSI_OP_EXTENDED_COPY_LID1, 0x01, NO_ACTION },  /* LID4 */
+		{ SCSI_OP_EXTENDED_COPY_LID1, 0x10, NO_ACTION },  /* POPULATE TOKEN */
+		{ SCSI_OP_COPY_STATUS_LID1, 0x05, NO_ACTION },    /* RECEIVE COPY STATUS (LID4) */
+	};
+	static const uint8_t logs[] = { 0x02, 0x0c, 0x0d, 0x0e, 0x10, 0x11, 0x15 };
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(none); i++) {
+		assert_check(&a, CMD(&a, 0, 0, none[i].opcode, none[i].sa, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+		             SCSI_ILLEGAL_REQUEST, none[i].asc);
+		if (none[i].asc == NO_ACTION)
+			assert_int_equal(scsi_u16(a.sense + 16), 1); /* the field pointer */
+		assert_int_equal(rsoc(&a, SCSI_RSOC_EITHER, none[i].opcode, none[i].sa), SCSI_GOOD);
+		assert_int_equal(a.in[1], SCSI_SUPPORT_NONE);
+	}
+	for (uint32_t i = 0; i < sizeof(logs); i++)
+		assert_check(&a, CMD(&a, 0, 0, SCSI_OP_LOG_SENSE, 0, 0x40 | logs[i], 0, 0, 0, 0, 1, 0, 0), SCSI_ILLEGAL_REQUEST,
+		             0x2400);
+}
+
 static void timeouts_come_when_asked_for(void **state)
 {
 	uint32_t plain;
@@ -413,6 +442,7 @@ int main(void)
 		cmocka_unit_test(the_page_of_ports_has_both),
 		cmocka_unit_test(report_luns_has_them_all),
 		cmocka_unit_test(every_opcode_that_is_listed_is_told_one_by_one),
+		cmocka_unit_test(what_there_is_not_is_refused_and_not_listed),
 		cmocka_unit_test(timeouts_come_when_asked_for),
 		cmocka_unit_test(functions_and_the_time_are_told),
 		cmocka_unit_test(write_protection_holds_for_all),

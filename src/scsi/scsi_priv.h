@@ -36,7 +36,6 @@ struct scsi_lu_state {
 	bool d_sense;                      /* descriptor format */
 	bool tas;                          /* TASK ABORTED status for who was not asked */
 	bool stopped;                      /* START STOP UNIT */
-	uint8_t saved[32];                 /* for who keeps mode pages: what MODE SELECT with SP saved */
 	uint64_t changes;                  /* counts them */
 };
 
