@@ -243,6 +243,12 @@ enum seq_result nvmf_step_tell(struct seq *s)
 	return SEQ_NEXT;
 }
 
+const struct seq_step nvmf_tell_steps[NVMF_TELL_STEPS] = {
+	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
+	{ "publish",                nvmf_step_publish, NULL },
+	{ "tell hosts",             nvmf_step_tell,    NULL },
+};
+
 /* Those whom the present configuration would not let in. */
 static bool unwelcome(struct nvmf_roster_wait *rw, struct nvmf_ctrlr *c)
 {

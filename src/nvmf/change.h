@@ -84,6 +84,9 @@ enum seq_result nvmf_step_publish(struct seq *s);
 enum seq_result nvmf_step_tell(struct seq *s);
 enum seq_result nvmf_step_disconnect(struct seq *s);
 enum seq_result nvmf_step_wait_ns(struct seq *s);
+/* Build the next version, publish it, tell hosts: all that most changes do. */
+#define NVMF_TELL_STEPS 3u
+extern const struct seq_step nvmf_tell_steps[NVMF_TELL_STEPS];
 enum seq_result nvmf_step_await_host(struct seq *s); /* w->host's commands in w->ns[0], if there is one */
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* change_ops.c: every kind of change of transports, subsystems and namespaces: how it edits the next version, and its
- * steps. Hosts and listeners are in change_access.c. */
+ * steps. Hosts and listeners are in change_access.c, referrals in change_referral.c, static controllers in static.c. */
 #include <ctype.h>
 
 #include "nvmf/change.h"
@@ -241,15 +241,9 @@ static int build_add_subsystem(struct nvmf_work *w, struct err *e)
 	return fill_subsystem(s, w);
 }
 
-static const struct seq_step add_subsystem_steps[] = {
-	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
-	{ "publish",                nvmf_step_publish, NULL },
-	{ "tell hosts",             nvmf_step_tell,    NULL },
-};
-
 void nvmf_add_subsystem(struct nvmf_change *c, const struct nvmf_subsystem_opts *opts)
 {
-	struct nvmf_work *w = nvmf_work_make(c, "create subsystem", add_subsystem_steps, ARRAY_SIZE(add_subsystem_steps));
+	struct nvmf_work *w = nvmf_work_make(c, "create subsystem", nvmf_tell_steps, NVMF_TELL_STEPS);
 
 	nvmf_work_text(w->nqn, sizeof(w->nqn), opts->nqn);
 	if (strlen(opts->nqn) > NVMF_NQN_MAX)
@@ -459,15 +453,9 @@ static int build_protect_ns(struct nvmf_work *w, struct err *e)
 	return 0;
 }
 
-static const struct seq_step protect_ns_steps[] = {
-	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
-	{ "publish",                nvmf_step_publish, NULL },
-	{ "tell hosts",             nvmf_step_tell,    NULL },
-};
-
 void nvmf_protect_ns(struct nvmf_change *c, const char *nqn, uint32_t nsid, bool on)
 {
-	struct nvmf_work *w = nvmf_work_make(c, "protect namespace", protect_ns_steps, ARRAY_SIZE(protect_ns_steps));
+	struct nvmf_work *w = nvmf_work_make(c, "protect namespace", nvmf_tell_steps, NVMF_TELL_STEPS);
 
 	nvmf_work_text(w->nqn, sizeof(w->nqn), nqn);
 	w->nsid = nsid;
@@ -531,16 +519,9 @@ static int build_ns_resized(struct nvmf_work *w, struct err *e)
 	return 0;
 }
 
-static const struct seq_step ns_resized_steps[] = {
-	{ "build the next version", nvmf_step_build,   nvmf_undo_build },
-	{ "publish",                nvmf_step_publish, NULL },
-	{ "tell hosts",             nvmf_step_tell,    NULL },
-};
-
 void nvmf_change_ns_resized(struct nvmf_ns *ns)
 {
-	struct nvmf_work *w = nvmf_work_make(own_change(ns->target), "resize namespace", ns_resized_steps,
-	                                     ARRAY_SIZE(ns_resized_steps));
+	struct nvmf_work *w = nvmf_work_make(own_change(ns->target), "resize namespace", nvmf_tell_steps, NVMF_TELL_STEPS);
 
 	nvmf_work_text(w->nqn, sizeof(w->nqn), ns->nqn);
 	w->nsid = ns->nsid;
