@@ -9,7 +9,8 @@ import pytest
 from attached import attach
 from gantry import RpcError
 from iscsi import GOOD, Session, good, read_cdb
-from nvme_tcp import (INVALID_FIELD, IO_COMPARE, IO_READ, IO_WRITE, IO_WRITE_ZEROES, OK, Host, must, rw, sqe)
+from nvme_tcp import (ADMIN_SET_FEATURES, INVALID_FIELD, IO_COMPARE, IO_READ, IO_WRITE, IO_WRITE_ZEROES, OK, Host, must,
+                      rw, sqe)
 
 IO_WRITE_UNCOR, IO_VERIFY, IO_COPY = 0x04, 0x0c, 0x19
 GUARD, APP, REF, PRACT = 1 << 28, 1 << 27, 1 << 26, 1 << 29   # in dword 12
@@ -275,6 +276,20 @@ def test_copies(ns):
     assert copy(ns, 400, [(200, 12)], PRACT, 0).status == INVALID_FIELD
     corrupt(ns, "read", 7)
     assert copy(ns, 400, [(200, 12)], PRACT | GUARD, PRACT).status == GUARD_ERROR
+
+
+def test_formats_of_wider_guards(ns):
+    """Guards have 16 bits here: descriptors for wider ones, of 40 bytes, are neither offered nor taken."""
+    assert struct.unpack_from("<H", ns.admin.identify(1, 0), 534)[0] == 0b101
+    must(write(ns, 200, ns.shape.protect(os.urandom(ns.shape.block), 200), ns.shape.checks()))
+    for form in (1, 3):
+        desc = struct.pack("<8xQH22x", 200, 0)
+        assert len(desc) == 40
+        found = ns.io.command(sqe(IO_COPY, 1, cdw10=300, cdw12=form << 8), desc)
+        assert found.status == INVALID_FIELD, form
+    behavior = bytearray(512)
+    struct.pack_into("<H", behavior, 4, 1 << 3)
+    assert ns.admin.command(sqe(ADMIN_SET_FEATURES, cdw10=0x16), bytes(behavior)).status == INVALID_FIELD
 
 
 def test_write_uncorrectable(ns):

@@ -63,6 +63,23 @@ def test_verify_finds_a_disk_that_forgets(daemon):
     assert "is not what was written last" in said
 
 
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_protection_is_made_and_checked(daemon, interleaved):
+    """Metadata are not the load's: blocks are as hosts see them who know of none."""
+    daemon.rpc("bdev_malloc_create", name="base", num_blocks=4096, block_size=4096, md_size=8,
+               md_interleave=interleaved, dif_type=1)
+    daemon.rpc("bdev_error_create", base_name="base")
+    load = {"name": "EE_base", "rw": "randrw", "rwmixread": 50, "qd": 4, "io_size": 16384, "time": 0,
+            "number_ios": 200, "verify": True}
+    for more in {}, {"rw": "write", "qd": 1, "number_ios": 8, "verify": False}:
+        result = daemon.rpc("bdev_perf_start", **{**load, **more})
+        assert result["errors"] == result["miscompares"] == 0, result
+    daemon.rpc("bdev_error_inject_error", name="EE_base", io_type="read", error_type="corrupt_data", num=1,
+               corrupt_offset=100, corrupt_value=1)
+    result = daemon.rpc("bdev_perf_start", name="EE_base", rw="read", qd=1, io_size=16384, time=0, number_ios=8)
+    assert result["errors"] == 1 and "guard" in result["first_error"].lower(), result
+
+
 def test_errors_are_counted_and_the_first_is_told(daemon):
     daemon.null("disk0")
     daemon.rpc("bdev_error_create", base_name="disk0")
