@@ -487,6 +487,9 @@ static void say_how_to_connect(struct json_object *subsystem)
 	bool tcp = list_find(listeners, "trtype", "TCP"), rdma = list_find(listeners, "trtype", "RDMA");
 
 	connect_lines(lines, listeners, field_text(subsystem, "nqn"));
+	if (strcmp(field_text(subsystem, "controller_model"), "static") == 0)
+		printf("Its controllers are static, which Linux's hosts cannot ask for; another Gantry can: gantry nvme attach "
+		       "ADDRESS %s --cntlid any\n", field_text(subsystem, "nqn"));
 	cli_print_lines(tcp && rdma ? "On the host, as root:\n    modprobe -a nvme-tcp nvme-rdma" :
 	                rdma        ? "On the host, as root:\n    modprobe nvme-rdma" :
 	                              "On the host, as root:\n    modprobe nvme-tcp", lines);

@@ -5,7 +5,8 @@ import struct
 
 import pytest
 
-from gantry import Daemon, RpcError, wait_until
+from gantry import Daemon, RpcError, free_port, wait_until
+from jsonrpc import gantry
 from nvme_tcp import (ADMIN_GET_FEATURES, ADMIN_SET_FEATURES, CC, CONNECT_CONTROLLER_BUSY, CONNECT_INVALID_HOST,
                       CONNECT_INVALID_PARAMETERS, CSTS, HOST_NQN, OK, Conn, Host, must, sqe)
 from test_nvme_discovery import Discovery
@@ -241,3 +242,26 @@ def test_models_that_cannot_be(daemon):
     create(controller_model="dynamic")
     with pytest.raises(RpcError, match="dynamic"):
         daemon.rpc("nvmf_subsystem_set_controller_host", nqn="nqn.2016-06.io.gantry:x", cntlid=1, host=HOST_NQN)
+
+
+def test_versions_go_back(lasting):
+    """What is exchanged by config_rollback would stay given, or saved."""
+    served = lasting.serve(lasting.malloc("disk0", mib=8), **STATIC)
+    first = lasting.rpc("config_get_state")["version"]
+    with Host(served.port, served.nqn, asks=4) as host:
+        assert set_feature(host, TEMPERATURE, 0x150, save=True) == OK
+    lasting.rpc("nvmf_subsystem_set_controller_host", nqn=served.nqn, cntlid=4, host=OTHER)
+    assert attempt(served, 4).status == CONNECT_INVALID_HOST
+    lasting.rpc("config_rollback", version=first)
+    nobody_has_any(lasting, served)
+    with Host(served.port, served.nqn, asks=4) as host:
+        assert get_feature(host, TEMPERATURE, SAVED) == 0x157
+
+
+def test_the_command_line(daemon):
+    """A person would be told to type what cannot work."""
+    daemon.malloc("disk0", mib=8)
+    said = gantry("export", "disk", "disk0", "--listen", f"127.0.0.1:{free_port()}", "--controller-model", "static",
+                  "--max-cntlid", "4", socket=daemon.socket)
+    assert "static" in said and "--cntlid any" in said
+    assert daemon.rpc("nvmf_get_subsystems")[-1]["max_cntlid"] == 4
