@@ -11,7 +11,7 @@
 
 #define HOST_QPAIRS_MAX 64u
 #define HOST_DEPTH_MAX 1024u
-#define HOST_BYTES_MAX (1u << 20)
+#define HOST_BYTES_MAX (2u << 20)
 #define HOST_ADMIN_DEPTH 32u
 
 /* Of the environment; the names are FAKE_VERBS_<NAME>.

@@ -83,10 +83,11 @@ def test_a_sleeping_core_is_woken(daemon, mode):
     ({}, {"no_srq": True}),
     ({"INVALIDATE": 1}, {}),
     ({"ICD": 0, "BYTES": 131072, "COMMANDS": 2000}, {}),
+    ({"ICD": 0, "BYTES": 2 << 20, "COMMANDS": 100, "QD": 3}, {"max_io_size": 2 << 20}),
     ({"QD": 1}, {}),
     ({}, {"no_wr_batching": True}),
     ({"QPAIRS": 8, "QD": 127}, {"max_srq_depth": 64}),
-], ids=["own receives", "send with invalidate", "128 KiB", "one by one", "no batches", "few receives"])
+], ids=["own receives", "send with invalidate", "128 KiB", "2 MiB", "one by one", "no batches", "few receives"])
 def test_other_ways(daemon, settings, transport):
     d = daemon("-m", cpus(2), **{"QPAIRS": 2, **settings})
     serve(d, **transport)

@@ -23,6 +23,8 @@
 #define TASKS_MAX 8u
 #define LIVES 4u
 #define IO_BLOCKS_MAX 70u
+#define IO_BLOCKS_LARGE 512u              /* in some worlds: 2 MiB of 4 KiB blocks */
+#define TASKS_LARGE 2u
 #define SLACK_NS (200 * NS_PER_MS)
 #define WORLD_SECONDS 3600u
 
@@ -75,7 +77,7 @@ struct world {
 	struct media media;
 	struct rdma_target target;
 	struct oracle *oracle;
-	uint32_t guests, ios_left, ends, good;
+	uint32_t guests, ios_left, ends, good, io_blocks_max, tasks_max;
 	struct guest guest[RDMA_HOSTS_MAX];
 	struct sim_event chaos;
 	uint32_t chaos_left;
@@ -166,7 +168,7 @@ static void task_next(struct task *t)
 		return;
 	w->ios_left--;
 	t->opc = dice < 45 ? NVME_CMD_READ : dice < 95 ? NVME_CMD_WRITE : NVME_CMD_FLUSH;
-	t->count = 1 + (uint32_t)sim_draw(sim_chance(60) ? 3 : min_u32(IO_BLOCKS_MAX, t->g->blocks_max));
+	t->count = 1 + (uint32_t)sim_draw(sim_chance(60) ? 3 : t->g->blocks_max);
 	t->lba = sim_draw(w->media.blocks - t->count);
 	len = t->opc == NVME_CMD_FLUSH ? 0 : t->count * w->media.block_size;
 	t->op = (struct nvme_op){ .iovs = t->iovs, .iov_count = len ? cut(t, len) : 0, .data_len = len, .done = task_done };
@@ -278,7 +280,7 @@ static void ctrlr_ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
 	if (e)
 		check_told(g, "opening a controller", e, nvme_ctrlr_reason(c), g->began_ns);
 	else
-		g->blocks_max = min_u32(IO_BLOCKS_MAX, nvme_ctrlr_info(c)->max_io_bytes / g->w->media.block_size);
+		g->blocks_max = min_u32(g->w->io_blocks_max, nvme_ctrlr_info(c)->max_io_bytes / g->w->media.block_size);
 }
 
 static void ctrlr_open(void *arg)
@@ -343,7 +345,7 @@ static void on_opening(struct guest *g)
 
 		qp->qid = (uint16_t)(i + 1);
 		qp->reactor = core_reactor(g->host.core, (uint32_t)sim_draw(core_reactor_count(g->host.core)));
-		qp->task_count = 1 + (uint32_t)sim_draw(TASKS_MAX);
+		qp->task_count = 1 + (uint32_t)sim_draw(g->w->tasks_max);
 		sim_as(qp->reactor, qp_open, qp);
 	}
 	g->state = GUEST_LIVES;
@@ -511,7 +513,7 @@ static void guest_init(struct world *w, uint32_t index)
 {
 	struct guest *g = &w->guest[index];
 	struct sim_adapter_opts adapter = rdma_draw_adapter("host");
-	size_t each = (size_t)IO_BLOCKS_MAX * w->media.block_size, len = QPAIRS_MAX * TASKS_MAX * each;
+	size_t each = (size_t)w->io_blocks_max * w->media.block_size, len = QPAIRS_MAX * w->tasks_max * each;
 
 	g->w = w;
 	g->index = index;
@@ -519,10 +521,10 @@ static void guest_init(struct world *w, uint32_t index)
 	g->memory = base_zalloc_aligned(4096, align_up(len, 4096));
 	for (uint32_t i = 0; i < QPAIRS_MAX; i++) {
 		g->qps[i].g = g;
-		for (uint32_t k = 0; k < TASKS_MAX; k++) {
+		for (uint32_t k = 0; k < w->tasks_max; k++) {
 			g->qps[i].tasks[k].g = g;
 			g->qps[i].tasks[k].qp = &g->qps[i];
-			g->qps[i].tasks[k].buf = g->memory + (i * TASKS_MAX + k) * each;
+			g->qps[i].tasks[k].buf = g->memory + (i * w->tasks_max + k) * each;
 		}
 	}
 	g->host.core = daemon_core_make(1 + (uint32_t)sim_draw(3), 0);
@@ -538,6 +540,7 @@ static void guest_init(struct world *w, uint32_t index)
 static void world_begin(struct world *w)
 {
 	struct sim_adapter_opts adapter;
+	bool large;
 
 	rdma_nets_start();
 	adapter = rdma_draw_adapter("target");
@@ -545,7 +548,12 @@ static void world_begin(struct world *w)
 	w->ios_left = 200 + (uint32_t)sim_draw(1200);
 	w->chaos_left = sim_chance(75) ? 1 + (uint32_t)sim_draw(40) : 0;
 	w->peaceful = !w->chaos_left;
-	media_init(&w->media, 256, 256, sim_chance(50) ? 4096 : 512);
+	large = sim_chance(15);
+	w->io_blocks_max = large ? IO_BLOCKS_LARGE : IO_BLOCKS_MAX;
+	w->tasks_max = large ? TASKS_LARGE : TASKS_MAX;
+	if (large)
+		w->ios_left /= 4;
+	media_init(&w->media, large ? 1024 : 256, large ? 1024 : 256, large || sim_chance(50) ? 4096 : 512);
 	w->media.hold_percent = sim_chance(50) ? (uint32_t)sim_draw(30) : 0;
 	w->media.hold_ns_max = NS_PER_MS + sim_draw(400 * NS_PER_MS);
 	w->oracle = oracle_make(w->media.blocks, w->media.block_size);
@@ -553,7 +561,8 @@ static void world_begin(struct world *w)
 	w->target.core = w->peaceful ? daemon_core_make(1 + (uint32_t)sim_draw(3), 0) /* nobody may be refused */
 	                             : daemon_core_make_scarce(1 + (uint32_t)sim_draw(3));
 	w->target.opts = (struct nvmf_transport_opts){
-		.in_capsule_data_size = (uint32_t)(sim_draw(4) * 4096), .max_io_size = sim_chance(50) ? 131072 : 1u << 20,
+		.in_capsule_data_size = (uint32_t)(sim_draw(4) * 4096),
+		.max_io_size = large ? 2u << 20 : sim_chance(50) ? 131072 : 1u << 20,
 		.max_queue_depth = (uint16_t)(4 + sim_draw(128)), .max_io_qpairs_per_ctrlr = 8, .max_aq_depth = 32,
 		.data_timeout_ms = 1000 + (uint32_t)sim_draw(5000), .no_srq = sim_chance(20), .no_wr_batching = sim_chance(20),
 		.max_srq_depth = sim_chance(50) ? 64 + (uint32_t)sim_draw(200) : 0,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rdma_starve_sim.c: progress of NVMe/RDMA, where others stop: 64 queue pairs that each want 4 MiB at a time from a
- * target whose cores have buffers for one I/O beside the reserve, and send queues and READ depths as small as adapters
+/* rdma_starve_sim.c: progress of NVMe/RDMA, where others stop: 64 queue pairs that each want 4 or 8 MiB at a time from
+ * a target whose cores have buffers for one I/O beside the reserve, and send queues and READ depths as small as adapters
  * have them; and a completion that never comes, which the watchdog has to name while keep-alive goes on as if nothing
  * were. And cores that sleep when nobody wants anything.
  *
@@ -17,8 +17,8 @@
 
 #define HOSTS 4u
 #define QPAIRS_A_HOST 16u
-#define TASKS 4u                      /* of 1 MiB: what a queue pair has outstanding */
-#define IO_BYTES (1u << 20)
+#define TASKS 4u                      /* of 1 or 2 MiB: what a queue pair has outstanding */
+#define IO_BYTES (2u << 20)
 #define BLOCK 4096u
 #define DISK_BLOCKS 4096u
 #define BUDGET_A_CORE (4000 * KIB)    /* of --memory: a core gets little more than the reserve, one I/O of 2 MiB */
@@ -66,7 +66,7 @@ struct member {
 struct world {
 	struct media media;
 	struct rdma_target target;
-	uint32_t members, blocks_max;
+	uint32_t members, blocks_max, io_bytes;
 	struct member member[HOSTS];
 	uint32_t ios_left, out, wants;   /* wants: I/Os of each queue pair at least */
 	bool flows, only_writes;
@@ -189,7 +189,7 @@ static void ctrlr_ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
 		seeds_fail("a controller is not ready: %s", e->text);
 	m->ready = true;
 	if (!e)
-		m->w->blocks_max = min_u32(IO_BYTES, nvme_ctrlr_info(c)->max_io_bytes) / BLOCK;
+		m->w->blocks_max = min_u32(m->w->io_bytes, nvme_ctrlr_info(c)->max_io_bytes) / BLOCK;
 }
 
 static void ctrlr_gone(struct nvme_ctrlr *c, const struct err *e, void *arg)
@@ -285,6 +285,7 @@ static void world_start(struct world *w, uint32_t cores, uint64_t memory, uint32
 	struct sim_adapter_opts adapter;
 
 	rdma_nets_start();
+	w->io_bytes = sim_chance(50) ? IO_BYTES : IO_BYTES / 2;
 	adapter = rdma_draw_adapter("target");
 	media_init(&w->media, DISK_BLOCKS, DISK_BLOCKS, BLOCK);
 	for (size_t i = 0; i < (size_t)DISK_BLOCKS * BLOCK; i++)
@@ -294,7 +295,7 @@ static void world_start(struct world *w, uint32_t cores, uint64_t memory, uint32
 	w->target.core = daemon_core_make(cores, memory);
 	watch_set_limit(w->target.core, WATCH_NS);
 	w->target.opts = (struct nvmf_transport_opts){
-		.in_capsule_data_size = sim_chance(50) ? 4096 : 0, .max_io_size = IO_BYTES, .max_queue_depth = 16,
+		.in_capsule_data_size = sim_chance(50) ? 4096 : 0, .max_io_size = w->io_bytes, .max_queue_depth = 16,
 		.max_io_qpairs_per_ctrlr = QPAIRS_A_HOST, .max_aq_depth = 32, .data_timeout_ms = DATA_TIMEOUT_MS,
 		.no_srq = sim_chance(30), .no_wr_batching = sim_chance(20), .max_srq_depth = 128,
 		.num_cqe = adapter.lacks_cq_resize ? 32768 : (uint32_t)sim_draw(100),

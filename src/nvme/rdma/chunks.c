@@ -50,7 +50,7 @@ void *chunks_take(struct chunks *c, uint32_t len)
 {
 	uint32_t units = units_of(len), first;
 
-	assert(len && len <= 2 * CHUNKS_BYTES_MAX); /* two that go together */
+	assert(len && len <= CHUNKS_BYTES_MAX);
 	if (!c->line.granting && !list_empty(&c->line.waiters))
 		return NULL;
 	c->line.granting = false; /* one take per grant */

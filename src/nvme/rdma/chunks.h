@@ -12,8 +12,8 @@
 
 #define CHUNK_UNIT 4096u
 #define CHUNKS_BYTES (4u << 20)         /* as much memory as that at most ... */
-#define CHUNKS_BYTES_MIN (2u << 20)     /* ... or, when the budget is short: two commands that go together */
-#define CHUNKS_BYTES_MAX (1u << 20)     /* of one command */
+#define CHUNKS_BYTES_MIN CHUNKS_BYTES_MAX /* ... or, when the budget is short */
+#define CHUNKS_BYTES_MAX (2u << 20)     /* of one command, or of two that go together */
 #define CHUNKS_UNITS (CHUNKS_BYTES / CHUNK_UNIT)
 
 struct chunks {
@@ -26,7 +26,7 @@ struct chunks {
 
 /* `base` stays the caller's. */
 void chunks_init(struct chunks *c, void *base, uint32_t bytes);
-/* 1 to 2 * CHUNKS_BYTES_MAX bytes. NULL: wait (waitq_add() with the bytes), then take again, first thing. Who has not
+/* 1 to CHUNKS_BYTES_MAX bytes. NULL: wait (waitq_add() with the bytes), then take again, first thing. Who has not
  * waited gets none while others wait. */
 void *chunks_take(struct chunks *c, uint32_t len);
 void chunks_give(struct chunks *c, void *at, uint32_t len);

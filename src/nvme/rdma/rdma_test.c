@@ -32,7 +32,7 @@ static void write_and_read(struct rig *r, uint32_t bytes, bool heap)
 /* Nothing works without: Connect, Identify, a write, and the same bytes read; wherever they lie. */
 static void what_was_written_is_read(void **state)
 {
-	static const uint32_t sizes[] = { 512, 4096, 4608, 65536, 66048, 131072, 135168, 1 << 20 };
+	static const uint32_t sizes[] = { 512, 4096, 4608, 65536, 66048, 131072, 135168, 1 << 20, 2 << 20 };
 
 	(void)state;
 	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
@@ -409,7 +409,7 @@ static void what_waits_for_buffers_goes_on(void **state)
 
 		rig_begin_io(&r, i + 1);
 		for (uint32_t n = 0; n < 100; n++) {
-			r.op_bytes = n % 3 ? 131072 : 1 << 20;
+			r.op_bytes = n % 3 ? 131072 : 2 << 20;
 			rig_on_host(&r, n & 1 ? rig_read : rig_write);
 		}
 		assert_true(sim_run(rig_all_ended, &r, 10 * NS_PER_S));

@@ -224,7 +224,7 @@ void nvme_rdma_submit(struct nvme_qpair *qp, struct nvme_op *op)
 	struct rdma_qpair *t = rdma_of(qp);
 	struct rdma_slot *s = &t->slots[nvme_qpair_slot(qp, op->cid)];
 
-	assert(op->data_len <= CHUNKS_BYTES_MAX || op->data == NVME_OP_NONE);
+	assert(op->data_len <= (op->fused ? CHUNKS_BYTES_MAX / 2 : CHUNKS_BYTES_MAX) || op->data == NVME_OP_NONE);
 	watch_arm(&t->watch);
 	s->op = op;
 	s->began_ns = reactor_now_ns();
