@@ -54,6 +54,14 @@ def test_the_kernel_reads_back_what_it_wrote(rdma, inside):
         verified(rdma.fio(disk, f"{options} {VERIFY}"))
 
 
+def test_zeroes_leave_from_where_they_lie(rdma, inside):
+    """Memory that nobody can write to would not be registered, or told wrongly: no read, or no zeroes."""
+    inside.tell("bdev_null_create", name="nothing", num_blocks=1024, block_size=4096)
+    disk = rdma.connect_rdma(inside.serve("nothing"))
+    for size in "4k", "128k", "1M":
+        rdma.run(f"dd if={disk} bs={size} iflag=direct status=none | cmp -n {4 << 20} - /dev/zero")
+
+
 def test_the_kernel_discovers_it(rdma, inside):
     """Hosts that ask for what is there would not find it."""
     nqn = inside.serve(inside.malloc("disk0"))
@@ -68,6 +76,19 @@ def test_the_doctor_sees_the_adapter(rdma, inside):
     """Who cannot be connected to would be told that all is well."""
     found = {f["check"]: f for f in json.loads(rdma.run(f"{inside.cli} doctor --json"))}
     assert found["rdma"]["level"] == "ok" and "1 adapter, rxe_eth0" == found["rdma"]["text"], found
+
+
+def test_the_doctor_says_what_keeps_an_adapter_from_use(rdma, inside):
+    """Memory that may not be locked; and the kernel's connection manager, which is a module of its own."""
+    def told(before, after=":"):
+        return next(f for f in json.loads(rdma.run(f"{before} {inside.cli} -s /nobody doctor --json; {after}"))
+                    if f["check"] == "rdma")
+    limited = told("ulimit -l 1024; setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock")
+    assert limited["level"] == "warning" and "only 1 MiB may be locked" in limited["text"], limited
+    assert "ulimit -l unlimited" in limited["fix"]
+    missing = told("mv /dev/infiniband/rdma_cm /dev/infiniband/aside;",
+                   "mv /dev/infiniband/aside /dev/infiniband/rdma_cm")
+    assert missing["level"] == "warning" and "rdma_ucm" in missing["fix"], missing
 
 
 @pytest.mark.long

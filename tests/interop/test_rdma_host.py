@@ -31,10 +31,12 @@ def test_the_kernels_target(rdma, kernel):
 @pytest.mark.parametrize("no_srq", [False, True], ids=["shared", "own"])
 def test_our_target(rdma, inside, no_srq):
     """Both our ends would agree on what is wrong, or receives that are not shared be short."""
-    nqn = inside.serve(inside.malloc("disk0"), transport={"max_io_size": 1 << 20, "no_srq": no_srq})
+    nqn = inside.serve(inside.malloc("disk0"), transport={"max_io_size": 2 << 20, "no_srq": no_srq,
+                                                          "ack_timeout": 4000})
     rdma.verified(rdma.path(nqn), "-q", "8", "-o", "4k", "-d", "100")
-    rdma.verified(rdma.path(nqn), "-q", "2", "-o", "1M", "-d", "8")
+    rdma.verified(rdma.path(nqn), "-q", "2", "-o", "2M", "-d", "4")
     rdma.verified(rdma.path(nqn), "-q", "32", "-o", "512", "-P", "4", "-d", "200")
+    assert "acknowledgement timeout" not in inside.log(), "the kernel took it"
 
 
 @pytest.mark.long

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from gantry import BUILD, NQN, Daemon, RpcError, cpus, wait_until
+from gantry import BUILD, NQN, Daemon, RpcError, cpus, free_port, wait_until
 from load import wakeups
+from scrape import scrape
 
 FAKE = BUILD / "bench" / "fake_verbs"
 ADDRESS = {"trtype": "RDMA", "adrfam": "IPv4", "traddr": "10.0.0.1", "trsvcid": "4420"}
@@ -130,6 +131,23 @@ def test_statistics_are_told_as_spdk_does(tmp_path, fake):
         queues = daemon.rpc("nvmf_subsystem_get_qpairs", nqn=NQN)
         assert {q["qid"] for q in queues} == {0, 1}
         assert all(q["listen_address"]["trtype"] == "RDMA" for q in queues)
+
+
+def test_a_wait_that_goes_on_is_counted_named_and_an_alarm(tmp_path, fake):
+    """Work requests for one command, for a host that has 127: by nvmf_get_stats, by Prometheus, in the log."""
+    wait = {"wait": "the RDMA send queue"}
+    fake(WORKLOAD="read", QD=127, PAUSE_US=1000)
+    with Daemon(tmp_path) as daemon:
+        port = free_port()
+        daemon.rpc("metrics_start_server", port=port)
+        serve(daemon, data_wr_pool_size=1)
+        wait_until(lambda: stats(daemon).get("pending_rdma_write", 0) > 1000, "answers that wait", 60)
+        seen = scrape(port)
+        assert seen.get("gantry_waits_total", **wait) > 1000
+        assert seen.get("gantry_wait_seconds_total", **wait) > 0
+        wait_until(lambda: scrape(port).get("gantry_wait_alarm", **wait) == 1, "the alarm", 120)
+        wait_until(lambda: "requests keep waiting for the RDMA send queue" in daemon.log(), "the log to say it", 60)
+        assert stats(daemon)["remembered"] == 0
 
 
 def test_a_queue_pair_that_cannot_move_says_why(tmp_path, fake):

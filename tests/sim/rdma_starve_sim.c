@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rdma_starve_sim.c: progress of NVMe/RDMA, where others stop: 64 queue pairs that each want 4 or 8 MiB at a time from
- * a target whose cores have buffers for one I/O beside the reserve, and send queues and READ depths as small as adapters
- * have them; and a completion that never comes, which the watchdog has to name while keep-alive goes on as if nothing
- * were. And cores that sleep when nobody wants anything.
+ * a target whose cores have buffers for one I/O beside the reserve, and send queues and READ depths as small as
+ * adapters have them; and a completion that never comes, which the watchdog has to name while keep-alive goes on as if
+ * nothing were. And cores that sleep when nobody wants anything.
  *
  * The disk's bytes follow from their place, and writes leave them as they are: what lands is checked, and what is read.
  * Nobody waits longer than all that are before him need.

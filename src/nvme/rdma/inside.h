@@ -26,8 +26,7 @@
 #define RDMA_SGES_MAX 5u            /* pieces of a SEND: the command, and data that goes with it */
 #define RDMA_POST_MAX 32u           /* commands of one doorbell */
 #define RDMA_INLINE_BYTES 64u       /* a command alone */
-#define RDMA_SHARE_BYTES (1u << 20) /* of the chunks: all that a queue may have, but for one command; so that dead targets
-                                     * leave some */
+#define RDMA_SHARE_BYTES (1u << 20) /* of the chunks: what a queue may have, or one command; dead targets leave some */
 #define RDMA_CQ_ENTRIES 256u        /* to begin with */
 
 /* --- hub.c: control ------------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  */
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/waits.h"
 #include "nvmf/rdma/rdma.h"
 #include "nvmf/rdma/test_two.h"
 #include "nvmf/target.h"
@@ -320,6 +321,108 @@ static void a_small_adapter_is_only_slower(void **state)
 	assert_true(split == 0);
 }
 
+struct account {
+	const char *name;
+	uint64_t waits, alarms;
+	bool over;                    /* none waits now */
+};
+
+static void look_at_account(void *arg)
+{
+	struct wait_account accounts[WAITS_NAMES_MAX];
+	struct account *a = arg;
+	uint32_t count = waits_get(accounts);
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (strcmp(accounts[i].name, a->name))
+			continue;
+		a->waits += accounts[i].waits;
+		a->alarms += accounts[i].alarms;
+		a->over &= !accounts[i].waiting;
+	}
+}
+
+static struct account account_of(const char *name)
+{
+	struct account a = { .name = name, .over = true };
+
+	for (uint32_t i = 0; i < core_reactor_count(w.core); i++)
+		sim_as(core_reactor(w.core, i), look_at_account, &a);
+	return a;
+}
+
+/* Each reason to wait is a name that metrics have, counts what nvmf_get_stats tells, and is an alarm when it goes on. */
+static void every_wait_has_an_account(void **state)
+{
+	static const struct row {
+		const char *name, *counter;
+	} rows[] = { { RDMA_WAIT_TURN, "pending_turn" }, { RDMA_WAIT_READS, "pending_rdma_read" },
+		         { RDMA_WAIT_SEND, "pending_rdma_write" },
+		         { "data buffers", "pending_data_buffer" } };
+	struct account got[ARRAY_SIZE(rows)];
+	uint64_t counted[ARRAY_SIZE(rows)];
+
+	w.target_adapter.sge_max = 2;
+	w.target_adapter.send_max = 29;
+	w.target_adapter.read_depth_max = 1;
+	w.cores = 1;
+	begin(NULL);
+	mem_starve(w.core, 3);
+	sim_adapter_slow(w.adapter, 5 * NS_PER_MS);
+	for (uint64_t until = sim_now_ns() + 13 * NS_PER_S; sim_now_ns() < until;) {
+		run_many(&io, 100, 256);
+		io.answer_count = io.answers_read = 0; /* all were read */
+	}
+	sim_adapter_slow(w.adapter, 0);
+	mem_starve(w.core, 0);
+	world_pass(NS_PER_S); /* completions of the last answers */
+	expect_nothing_held();
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		got[i] = account_of(rows[i].name);
+		counted[i] = count_of(rows[i].counter);
+	}
+	w.target_adapter.sge_max = w.target_adapter.send_max = w.target_adapter.read_depth_max = 0;
+	w.cores = 0;
+	end();
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		print_message("%s: %llu, %llu alarms\n", rows[i].name, (unsigned long long)got[i].waits,
+		              (unsigned long long)got[i].alarms);
+		assert_true(got[i].over);
+		assert_true(counted[i] && got[i].waits);
+		assert_true(got[i].alarms > 0);
+	}
+}
+
+/* A host has answers before their completions are here, which come for many at once: what it sends then waits for a
+ * slot, says so, and is answered. */
+static void who_is_ahead_of_completions_waits_for_a_slot(void **state)
+{
+	enum { COMMANDS = 2000 };
+	struct nvme_sqe sqe = host_rw(NVME_CMD_FLUSH, 0, 1);
+	struct nvme_cqe cqe;
+	uint32_t sent = 0, answered = 0;
+
+	begin(NULL);
+	sim_adapter_slow(w.adapter, NS_PER_MS);
+	while (answered < COMMANDS) {
+		for (; sent < COMMANDS && sent < answered + 127; sent++) {
+			host_command(&io, &sqe, NULL, 0);
+			if (io.rc)
+				break; /* its own send queue is full */
+		}
+		assert_true(host_answer(&io, &cqe, 100 * NS_PER_S));
+		assert_int_equal(nvme_cqe_status(&cqe), 0);
+		answered++;
+	}
+	sim_adapter_slow(w.adapter, 0);
+	world_pass(NS_PER_S);
+	assert_true(count_of("pending_free_request") > 0);
+	assert_true(account_of(RDMA_WAIT_SLOT).waits == count_of("pending_free_request"));
+	assert_true(account_of(RDMA_WAIT_SLOT).over);
+	expect_nothing_held();
+	end();
+}
+
 /* The pool of work requests as small as it can be set: answers wait for it, say so, and come. */
 static void a_small_pool_is_only_slower(void **state)
 {
@@ -605,6 +708,8 @@ int main(void)
 		cmocka_unit_test(lists_scatter_and_gather),
 		cmocka_unit_test(keys_are_invalidated_when_asked),
 		cmocka_unit_test(a_small_adapter_is_only_slower),
+		cmocka_unit_test(every_wait_has_an_account),
+		cmocka_unit_test(who_is_ahead_of_completions_waits_for_a_slot),
 		cmocka_unit_test(a_small_pool_is_only_slower),
 		cmocka_unit_test(long_lists_are_read_in_parts),
 		cmocka_unit_test(a_starved_budget_makes_progress),
