@@ -351,7 +351,7 @@ static struct account account_of(const char *name)
 	return a;
 }
 
-/* Each reason to wait is a name that metrics have, counts what nvmf_get_stats tells, and is an alarm when it goes on. */
+/* Each reason to wait is a name that metrics have, counts what nvmf_get_stats tells, is an alarm when it goes on. */
 static void every_wait_has_an_account(void **state)
 {
 	static const struct row {
