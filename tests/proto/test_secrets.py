@@ -64,6 +64,7 @@ class Everything:
 
     def attach(self, **keys):
         return self.daemon.rpc("bdev_nvme_attach_controller", name="Nvme0", hostnqn=US, **address(self.port, NQN),
+                               fabrics_connect_timeout_us=60_000_000,
                                **{"psk": "psk", "dhchap_key": "chap", "dhchap_ctrlr_key": "ctrlr", **keys})
 
     def live(self):

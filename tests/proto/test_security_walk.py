@@ -75,7 +75,10 @@ class Walk:
              "--verify", "--quiet", *words, *more], capture_output=True, text=True, timeout=120)
 
     def good(self, said):
-        done = self.look(said)
+        for _ in range(5):         # it gives up after 5 s, which a machine that does much else may need
+            done = self.look(said)
+            if "within 5000 ms" not in done.stderr:
+                break
         assert done.returncode == 0 and "errors: 0, miscompares: 0" in done.stdout, done.stderr
 
     def bad(self, said, files, why):
