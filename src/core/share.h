@@ -48,6 +48,10 @@ int share_make(const char *name, size_t len, struct err *e) MUST_USE;
 int64_t share_size(int fd);
 /* A second descriptor for the same thing (close-on-exec), or negative errno. */
 int core_fd_dup(int fd) MUST_USE;
+/* A few bytes to or from a pipe or a file that somebody handed over, without waiting: how many, or negative errno. The
+ * simulator has none: -ENOTSUP. */
+ssize_t core_fd_write(int fd, const void *buf, size_t len);
+ssize_t core_fd_read(int fd, void *buf, size_t len);
 /* Close one that was received or made here. */
 void core_fd_close(int fd);
 

@@ -7,7 +7,8 @@
 
 #define PROTOCOL_FEATURES (VU_P_BIT(MQ) | VU_P_BIT(LOG_SHMFD) | VU_P_BIT(REPLY_ACK) | VU_P_BIT(BACKEND_REQ) | \
 	VU_P_BIT(CONFIG) | VU_P_BIT(BACKEND_SEND_FD) | VU_P_BIT(INFLIGHT_SHMFD) | VU_P_BIT(RESET_DEVICE) | \
-	VU_P_BIT(INBAND_NOTIFICATIONS) | VU_P_BIT(CONFIGURE_MEM_SLOTS) | VU_P_BIT(STATUS))
+	VU_P_BIT(INBAND_NOTIFICATIONS) | VU_P_BIT(CONFIGURE_MEM_SLOTS) | VU_P_BIT(STATUS) | \
+	VU_P_BIT(DEVICE_STATE))
 
 typedef void handler(struct vhost_session_priv *s);
 
@@ -498,6 +499,29 @@ static void on_set_backend_req_fd(struct vhost_session_priv *s)
 		vhost_backend_set(s, take_fd(s, 0), &s->err);
 }
 
+/* Their answers say what came of them. */
+static void state_result(struct vhost_session_priv *s, bool done, uint64_t more, const struct err *e)
+{
+	if (!done)
+		log_warning("vhost %s: %s: %s", s->session.name, vu_name(VU_REQUEST, s->msg.request), e->text);
+	reply(s, VU_PAYLOAD_U64)->u64 = more | (done ? 0 : VU_STATE_REFUSED);
+}
+
+static void on_set_device_state_fd(struct vhost_session_priv *s)
+{
+	struct err e = { 0 };
+
+	if (has_fd(s))
+		state_result(s, vhost_state_transfer(s, &s->msg.transfer, take_fd(s, 0), &e), VU_STATE_NO_FD, &e);
+}
+
+static void on_check_device_state(struct vhost_session_priv *s)
+{
+	struct err e = { 0 };
+
+	state_result(s, vhost_state_check(s, &e), 0, &e);
+}
+
 static void on_iotlb(struct vhost_session_priv *s)
 {
 	reply(s, VU_PAYLOAD_U64)->u64 = 1; /* ACCESS_PLATFORM is not offered */
@@ -535,6 +559,8 @@ static handler *const handlers[VU_REQUEST_END] = {
 	[VU_REM_MEM_REG] = on_rem_mem_reg,
 	[VU_SET_STATUS] = on_set_status,
 	[VU_GET_STATUS] = on_get_status,
+	[VU_SET_DEVICE_STATE_FD] = on_set_device_state_fd,
+	[VU_CHECK_DEVICE_STATE] = on_check_device_state,
 };
 
 void vhost_message(struct vhost_session_priv *s)

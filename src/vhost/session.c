@@ -43,7 +43,7 @@ void vhost_session_start(struct vhost_ctrlr *c, struct sock *sock)
 	text_pad(s->session.who.name, sizeof(s->session.who.name) - 1, c->name, 0);
 	s->vhost = c->vhost;
 	s->sock = sock;
-	s->out_fd = -1;
+	s->out_fd = s->state_fd = -1;
 	vu_rx_init(&s->rx, VU_REQUEST);
 	s->waiting = others_end(c);
 	if (s->waiting)
@@ -336,6 +336,7 @@ static void end_step(struct vhost_session_priv *s)
 		vhost_log_unref(s->log);
 	s->log = NULL;
 	share_unmap(&s->inflight);
+	vhost_state_close(s);
 	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++)
 		if (s->rings[i])
 			vhost_queue_free(s->rings[i]);

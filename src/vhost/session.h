@@ -6,6 +6,7 @@
  *     session.c   a front-end: bytes, one message after the other       control reactor
  *     message.c   what each message means                               control reactor
  *     memory.c    versions of guest memory; logs                        control reactor
+ *     state.c     the device's state, for a machine that moves            control reactor
  *     backend.c   requests of ours to the front-end                     control reactor
  *     queue.c     a ring as control sees it: its setup, starting it, stopping it
  *     ring.c      a ring on its core
@@ -193,6 +194,8 @@ struct vhost_session_priv {
 	struct vhost_ring_priv *rings[VHOST_RINGS_MAX];
 	uint32_t running;                  /* rings */
 	struct msg end_msg;
+	int state_fd;                      /* the state of a device that is to come; -1: none */
+	bool state_good;                   /* it was saved, or loaded */
 	struct timer patience;             /* runs while queues that stop are waited for */
 	bool hurried;
 };
@@ -254,6 +257,11 @@ void vhost_session_need_reset(struct vhost_session_priv *s);
 /* message.c: the message at hand. It may leave s->waits above 0, then it is done when they have ended. */
 void vhost_message(struct vhost_session_priv *s);
 void vhost_message_ended(struct vhost_session_priv *s);            /* ... before it is answered */
+
+/* state.c: SET_DEVICE_STATE_FD (takes over fd), CHECK_DEVICE_STATE: false: why not. */
+bool vhost_state_transfer(struct vhost_session_priv *s, const struct vu_transfer *t, int fd, struct err *e);
+bool vhost_state_check(struct vhost_session_priv *s, struct err *e);
+void vhost_state_close(struct vhost_session_priv *s);
 
 /* memory.c */
 struct vhost_mem *vhost_mem_make(struct vhost_session_priv *s, uint32_t room);

@@ -25,6 +25,10 @@
 #define VU_VRING_INDEX_MASK 0xffu
 #define VU_VRING_LOG 0x1u     /* SET_VRING_ADDR: writes to the used ring are logged */
 #define VU_CONFIG_LIVE_MIGRATION 0x1u
+enum vu_state_direction { VU_STATE_SAVE, VU_STATE_LOAD };
+enum vu_state_phase { VU_STATE_STOPPED };
+#define VU_STATE_REFUSED 0x1u      /* answers of the two messages: an error ... */
+#define VU_STATE_NO_FD 0x100u      /* ... and no descriptor comes with it: the front-end's is used */
 
 /* Protocol features. */
 /*   bit name */

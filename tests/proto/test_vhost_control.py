@@ -14,6 +14,7 @@ from gantry import Daemon, RpcError, cpus, wait_until
 from jsonrpc import gantry
 from virtio_blk import IN, IOERR, OK, OUT, SECTOR, Blk
 from virtio_ring import Memory
+from virtio_scsi import Scsi
 
 WCE = 32                       # offset of the cache's switch in the configuration
 NEEDS_RESET = 0x40
@@ -165,6 +166,64 @@ def test_cache_that_is_off_stays_off(tmp_path):
             disk.front.set_config(WCE, b"\1")
             wait_until(lambda: "write_cache" not in str(daemon.rpc("save_config")), "the cache to be on again")
             assert disk.front.get_config(WCE, 1) == b"\1"
+
+
+def transfer(disk, direction, fd, phase=0):
+    return disk.front.ask(42, struct.pack("<II", direction, phase), [fd]).u64
+
+
+def saved(disk):
+    """Its state, or the refusal."""
+    ours, theirs = os.pipe()
+    result = transfer(disk, 0, theirs)
+    os.close(theirs)
+    with open(ours, "rb") as pipe:
+        state = pipe.read()
+    return (result, state, disk.front.ask(43).u64)
+
+
+def loaded(disk, state):
+    theirs, ours = os.pipe()
+    result = transfer(disk, 1, theirs)
+    os.close(theirs)
+    with open(ours, "wb") as pipe:
+        pipe.write(state)
+    return result, disk.front.ask(43).u64
+
+
+def test_device_state_is_moved(daemon):
+    """A machine's disk at the other end is as its driver set it up; what is no state of such a disk is refused, and
+    what is there stays."""
+    path = serve(daemon)
+    daemon.tell("vhost_create_scsi_controller", ctrlr="hba")
+    with Blk(path) as disk:
+        assert disk.front.ask(43).u64 == 1, "nothing was moved yet"
+        assert saved(disk)[0] == 0x101, "its queues run"
+        disk.front.set_config(WCE, b"\0")
+        disk.stop()
+        result, state, check = saved(disk)
+        assert (result, check) == (0x100, 0) and len(state) == 272
+        disk.front.set_config(WCE, b"\1")
+        for wrong in (b"", state[:-1], state + b"x", b"x" + state[1:], state[:4] + b"\2" + state[5:]):
+            assert loaded(disk, wrong) == (0x100, 1)
+        theirs, ours = os.pipe()
+        assert transfer(disk, 2, theirs) == transfer(disk, 0, ours, phase=1) == 0x101
+        os.close(ours)
+        assert transfer(disk, 1, theirs) == 0x100 and disk.front.ask(43).u64 == 1, "a pipe that ends without a state"
+        assert transfer(disk, 0, theirs) == 0x101, "the end that cannot be written"
+        os.close(theirs)
+        assert disk.config()["writeback"] == 1
+        assert loaded(disk, state) == (0x100, 0)
+        assert disk.config()["writeback"] == 0 and disk.front.ask(43).u64 == 0
+    with Scsi(daemon.directory / "hba") as hba:
+        hba.front.set_config(20, struct.pack("<II", 18, 16))
+        hba.stop()
+        result, other, check = saved(hba)
+        assert (result, check) == (0x100, 0)
+        hba.front.set_config(20, struct.pack("<II", 96, 32))
+        assert loaded(hba, state) == (0x100, 1)
+        assert loaded(hba, other) == (0x100, 0)
+        assert (hba.config()["sense_size"], hba.config()["cdb_size"]) == (18, 16)
 
 
 def test_device_needs_reset(daemon):

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* state.c: the state of a device whose machine moves, through a pipe of the front-end's: what it was set up with is the
+ * front-end's to know, what its driver has chosen since is in its configuration space. So that is the state. It fits
+ * into a pipe, and one that is to be loaded is there when the front-end asks whether it was. Control reactor. */
+#include <errno.h>
+
+#include "vhost/session.h"
+
+#define STATE_MAGIC 0x53445647u        /* "GVDS" */
+#define STATE_VERSION 1u
+
+struct state {
+	le32 magic, version;
+	char type[8];                      /* of device */
+	uint8_t config[VU_CONFIG_MAX];
+};
+WIRE_SIZE(struct state, 272);
+
+static void fill_in(const struct vhost_session_priv *s, struct state *st)
+{
+	struct vhost_ctrlr *c = s->session.ctrlr;
+
+	*st = (struct state){ .magic = le32_of(STATE_MAGIC), .version = le32_of(STATE_VERSION) };
+	text_pad(st->type, sizeof(st->type), c->ops->type, 0);
+	c->ops->config(c, (struct vhost_session *)&s->session, st->config);
+}
+
+static bool save(struct vhost_session_priv *s, int fd, struct err *e)
+{
+	struct state st;
+	ssize_t n;
+
+	fill_in(s, &st);
+	n = core_fd_write(fd, &st, sizeof(st));
+	core_fd_close(fd); /* its end says that this was all */
+	if (n == (ssize_t)sizeof(st))
+		return true;
+	err_set(e, -EIO, "%zu bytes of state cannot be written: %s", sizeof(st), n < 0 ? strerror((int)-n) : "no room");
+	return false;
+}
+
+static bool load(struct vhost_session_priv *s, struct err *e)
+{
+	struct state st, own;
+	uint8_t more;
+	ssize_t n = core_fd_read(s->state_fd, &st, sizeof(st));
+
+	fill_in(s, &own);
+	if (n != (ssize_t)sizeof(st) || core_fd_read(s->state_fd, &more, 1) != 0)
+		err_set(e, -EIO, "the state is not there, or has not %zu bytes", sizeof(st));
+	else if (memcmp(&st, &own, offsetof(struct state, config)))
+		err_set(e, -EINVAL, "this is not the state of a %s device of Gantry, version %u", s->session.ctrlr->ops->type,
+		        STATE_VERSION);
+	else
+		s->session.ctrlr->ops->config_write(&s->session, 0, st.config, sizeof(st.config), true, e);
+	return !e->code;
+}
+
+bool vhost_state_transfer(struct vhost_session_priv *s, const struct vu_transfer *t, int fd, struct err *e)
+{
+	vhost_state_close(s);
+	s->state_good = false;
+	if (t->phase != VU_STATE_STOPPED || t->direction > VU_STATE_LOAD)
+		err_set(e, -EINVAL, "direction %u, phase %u: not known", t->direction, t->phase);
+	else if (s->running)
+		err_set(e, -EBUSY, "%u queues run", s->running);
+	if (e->code) {
+		core_fd_close(fd);
+		return false;
+	}
+	if (t->direction == VU_STATE_SAVE)
+		s->state_good = save(s, fd, e);
+	else
+		s->state_fd = fd;
+	return !e->code;
+}
+
+bool vhost_state_check(struct vhost_session_priv *s, struct err *e)
+{
+	if (s->state_fd >= 0)
+		s->state_good = load(s, e);
+	else if (!s->state_good)
+		err_set(e, -EIO, "no state was saved or loaded");
+	vhost_state_close(s);
+	return s->state_good;
+}
+
+void vhost_state_close(struct vhost_session_priv *s)
+{
+	if (s->state_fd >= 0)
+		core_fd_close(s->state_fd);
+	s->state_fd = -1;
+}
