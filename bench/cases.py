@@ -7,14 +7,16 @@ each kind of peer."""
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "
-                          "peer_disk target_cores host_mode protocol in_capsule copies tls metadata")
+                          "peer_disk target_cores host_mode protocol in_capsule copies tls metadata packed")
 
 
 def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_bytes=4096, depth=128, qpairs=1,
          digests=False, metric="iops", goal=None, against=None, peer_disk=None, target_cores=1,
-         host_mode="poll", protocol="nvme", in_capsule=True, copies=True, tls=False, metadata=None):
+         host_mode="poll", protocol="nvme", in_capsule=True, copies=True, tls=False, metadata=None,
+         packed=False):
     return Case(name, disk, mode, initiators, pattern, io_bytes, depth, qpairs, digests, metric, goal, against,
-                peer_disk or disk, target_cores, host_mode, protocol, in_capsule, copies, tls, metadata)
+                peer_disk or disk, target_cores, host_mode, protocol, in_capsule, copies, tls, metadata,
+                packed)
 
 
 def iscsi(name, **more):
@@ -98,6 +100,9 @@ CASES = [
           qpairs=2, depth=64, metric="cpu_per_io", goal=("<=", 1.15)),
     *(vhost(f"{pattern} QD{depth}", pattern=pattern, depth=depth,
             goal={"spdk": (">=", 1.0), "qsd": (">=", 4.0 if depth > 1 else 1.0)})
+      for pattern in ("randread", "randwrite") for depth in (1, 32, 128)),
+    # gantry-perf on both sides: SPDK's initiator has no packed rings.
+    *(vhost(f"packed rings, {pattern} QD{depth}", pattern=pattern, depth=depth, packed=True, goal={"spdk": (">=", 1.0)})
       for pattern in ("randread", "randwrite") for depth in (1, 32, 128)),
     *(vhost(f"adaptive against poll, {pattern} QD32", mode="adaptive", against="poll", pattern=pattern, depth=32,
             goal=(">=", 0.95)) for pattern in ("randread", "randwrite")),

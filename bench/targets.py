@@ -121,7 +121,7 @@ class Target:
          "rdma": self.export_nvme}[self.case.protocol](call)
 
     def export_vhost(self, call):
-        call("vhost_create_blk_controller", ctrlr="vhost.0", dev_name="disk")
+        call("vhost_create_blk_controller", ctrlr="vhost.0", dev_name="disk", packed_ring=self.case.packed)
 
     def export_iscsi(self, call):
         self.port = free_port()
@@ -183,7 +183,7 @@ class Target:
         if self.case.protocol == "iscsi":
             return ["--iscsi", f"iscsi://127.0.0.1:{self.port}/{IQN}/0"]
         if self.case.protocol == "vhost":
-            return ["--vhost", str(self.vhost_socket())]
+            return ["--vhost", str(self.vhost_socket()), *(["--packed"] if self.case.packed else [])]
         return ["-r", self.path_text()]
 
     def vhost_socket(self):
@@ -349,6 +349,8 @@ class Initiator:
 
     def bdevperf(self, target, case, cpus, seconds):
         """SPDK's bdev_virtio; its memory is one file, which is what vhost-user can hand over."""
+        if case.packed:
+            raise RuntimeError("SPDK's initiator has no packed rings: leave --initiator out")
         disk = {"name": "Virtio0", "dev_type": "blk", "trtype": "user", "traddr": str(target.vhost_socket()),
                 "vq_count": len(cpus), "vq_size": 512}
         config = Path(target.directory.name) / "bdevperf.json"

@@ -259,9 +259,10 @@ class Daemon(Told):
     def log_tail(self, lines=40):
         return "\n".join(self.log().splitlines()[-lines:])
 
-    def rss_kib(self):
+    def rss_kib(self, kind="VmRSS"):
+        """RssAnon: without what it shares with others, a guest's memory for one."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1])
         raise DaemonDied("gantryd is gone")
 

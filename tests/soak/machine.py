@@ -142,7 +142,7 @@ class House(Events):
         self.daemon.check_alive()
         self.daemon.check_log()
         self.guest.gets_on(self.dice.choice([1, 1, 3]))
-        now = self.daemon.rss_kib(), self.daemon.fd_count()
+        now = self.daemon.rss_kib("RssAnon"), self.daemon.fd_count()
         self.base = self.base or now
         assert self.daemon.is_sanitized or now[0] < self.base[0] + RSS_GROWTH_KIB, f"{self.base[0]} KiB became {now[0]}"
         assert now[1] < self.base[1] + FD_GROWTH, f"{self.base[1]} descriptors became {now[1]}"
