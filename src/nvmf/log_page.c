@@ -169,6 +169,8 @@ static bool has(const struct nvmf_handler *h, bool discovery)
 	return h && (!discovery || (h->flags & NVMF_ON_DISCOVERY));
 }
 
+/* Of I/O commands no scope is told (there is none but their namespace, and nvmet tells none either): Linux, 6.12 too,
+ * takes one for an unusual effect and warns of it. */
 static void make_effects(struct nvmf_req *req, const struct nvmf_subsystem *s, struct page *p)
 {
 	struct nvme_cmd_effects_log *log = (struct nvme_cmd_effects_log *)p->small;
@@ -183,7 +185,7 @@ static void make_effects(struct nvmf_req *req, const struct nvmf_subsystem *s, s
 		h = nvmf_io_handler((uint8_t)opc);
 		if (has(h, discovery) && io_possible(s, (uint8_t)opc) &&
 		    !nvmf_io_masked(&req->qpair->transport->opts, (uint8_t)opc))
-			log->iocs[opc] = le32_of(NVME_CMD_EFFECTS_CSUPP | NVME_SCOPE_NS | h->effects);
+			log->iocs[opc] = le32_of(NVME_CMD_EFFECTS_CSUPP | h->effects);
 	}
 	log->acs[NVME_ADMIN_FABRICS] = le32_of(NVME_CMD_EFFECTS_CSUPP | NVME_SCOPE_CTRL);
 	p->len = sizeof(*log);

@@ -100,7 +100,7 @@ def test_commands_are_what_is_said(host):
             continue
         status = host.admin.command(sqe(opcode, 0)).status
         assert (status == INVALID_OPCODE) == (effects[opcode] & 1 == 0), hex(opcode)
-    assert effects[256 + 1] & 3 == 3 and effects[256 + 2] & 3 == 1
+    assert effects[256 + 1] == 3 and effects[256 + 2] == 1, "a scope is an unusual effect to Linux"
     assert host.admin.command(sqe(ADMIN_GET_LOG_PAGE, cdw10=EFFECTS | 255 << 16, cdw14=2 << 24),
                               expect=1024).status == INVALID_LOG_PAGE
 

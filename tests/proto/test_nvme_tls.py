@@ -10,6 +10,7 @@ import struct
 import subprocess
 import threading
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -278,6 +279,16 @@ def test_no_common_suite(world):
         with pytest.raises((TlsError, ConnectionResetError)):
             Conn(world.port, secure=lambda s: world.offer().client(s, ciphers=b"TLS_CHACHA20_POLY1305_SHA256"))
     world.refused(attempt, "does not offer the cipher suite", "key")
+
+
+def test_a_key_that_is_bound_by_another_hash(world):
+    """A person with a Linux host whose GnuTLS has one hash for all keys would be told of a bad extension."""
+    offer = replace(world.offer(STRONG), hash_id=1)
+
+    def attempt():
+        with pytest.raises((TlsError, ConnectionResetError)):
+            Conn(world.port, secure=lambda s: offer.client(s, ciphers=b"TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"))
+    world.refused(attempt, "binds its key by another hash than its identity", "key")
 
 
 def test_a_handshake_that_stalls(world):

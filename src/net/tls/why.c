@@ -96,6 +96,9 @@ static void refuses(const struct shake *h, struct err *e)
 	else if (h->serves && h->known && !h->has_suite)
 		err_set(e, -EACCES, "the peer does not offer the cipher suite %s, which goes with the hash of the key of "
 		        "identity '%s'", suite_name(h->psk.hash), h->identity);
+	else if (h->serves && h->known && openssl_said(SSL_R_BAD_EXTENSION))
+		err_set(e, -EACCES, "the peer binds its key by another hash than its identity '%s' names: GnuTLS before "
+		        "3.8.11, with which Linux's tlshd may be built, has SHA-256 only, for keys of 32 bytes", h->identity);
 	else if (openssl_said(SSL_R_BINDER_DOES_NOT_VERIFY))
 		err_set(e, -EACCES, "the peer's key of identity '%s' differs from ours", h->identity);
 	else if (openssl_said(SSL_R_NO_SUITABLE_KEY_SHARE) || openssl_said(SSL_R_NO_SHARED_GROUPS))
