@@ -329,14 +329,19 @@ void iscsi_conn_log_out(struct iscsi_conn *c, struct iscsi_say *farewell)
 	iscsi_conn_last_task(c);
 }
 
+/* Who reads the answer relies on it that the session is over: what it had reserved is anybody's. */
 void iscsi_conn_last_task(struct iscsi_conn *c)
 {
 	struct iscsi_say *s = c->farewell;
 
-	if (!s || c->in_use || c->tmfs)
+	if (!s || c->in_use || c->tmfs || !conn_is_live(c))
+		return;
+	c->leaving = true;
+	carry_cancel(&c->move);
+	close_nexus(c);
+	if (c->nexus_on && !c->nexus_over)
 		return;
 	c->farewell = NULL;
-	c->leaving = true;
 	iscsi_say(c, s);
 }
 
@@ -408,6 +413,7 @@ static void nexus_ended(struct scsi_nexus *n)
 
 	assert(!c->in_use && !c->executing);
 	c->nexus_over = true;
+	iscsi_conn_last_task(c);
 	iscsi_conn_maybe_gone(c);
 }
 

@@ -193,7 +193,7 @@ struct iscsi_conn {
 	bool nexus_on, nexus_ending, nexus_over;
 	bool leaving;                 /* its end was announced, and counted */
 	bool logged_out;              /* it is not read on */
-	struct iscsi_say *farewell;   /* the answer to Logout: sent when no task is left */
+	struct iscsi_say *farewell;   /* the answer to Logout: sent when no task is left, and the nexus is over */
 	bool aborted_asked;           /* a task was aborted whose R2T was out: data for it may still come */
 	struct iscsi_params params;   /* as negotiated; of its core */
 	struct iscsi_receiver as;

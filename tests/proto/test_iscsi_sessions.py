@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+import pr
 from gantry import wait_until
 from iscsi import (ASYNC, FULL_FEATURE, INITIATOR, LOGOUT, NO_SESSION, NONE, OPERATIONAL, REJECT, SUCCESS, Ended,
                    LoginFailed, Session, good, read_cdb, write_cdb)
@@ -195,6 +196,21 @@ def test_half_closed(iscsi):
         except Ended:
             pass
         s.expect_closed()
+    wait_for(iscsi, 0)
+
+
+def test_who_has_logged_out_holds_nothing(iscsi):
+    """Another host is told to go on when the first has logged out, and would meet its RESERVE still: the answer says that
+    the session is over. Often, since it is a matter of moments."""
+    with iscsi.session(initiator=INITIATOR + ":other") as other:
+        other.clear_attentions()
+        for _ in range(50):
+            with iscsi.session() as s:
+                s.clear_attentions()
+                good(s.command(pr.RESERVE_6))
+                assert s.logout() == 0
+                good(other.command(pr.RESERVE_6))
+                good(other.command(pr.RELEASE_6))
     wait_for(iscsi, 0)
 
 
