@@ -224,6 +224,17 @@ static bool is_own(const char *dir, const struct keyring_key *key)
 	       !strchr(key->path + strlen(dir) + 1, '/');
 }
 
+/* Some key lies there, by whatever name. */
+static bool is_used(struct keyring *k, const char *path)
+{
+	struct keyring_key *key;
+
+	for (uint32_t n = 0; (key = keyring_at(k, n)); n++)
+		if (key->kind == KEYRING_FILE && strcmp(key->path, path) == 0)
+			return true;
+	return false;
+}
+
 static void handle_delete(struct rpc_call *call, void *args)
 {
 	const struct keyring_rpc *kr = rpc_ctx(call);
@@ -233,7 +244,7 @@ static void handle_delete(struct rpc_call *call, void *args)
 	d->call = call;
 	if (!key) { /* a call that was cut off by a crash has left its file: then it is to be gone now */
 		if (!kr->maker.dir || path_for(&kr->maker, &(struct new_key){ .name = d->name }, d->path, sizeof(d->path),
-		                               &(struct err){ 0 }))
+		                               &(struct err){ 0 }) || is_used(kr->k, d->path))
 			d->err = d->unknown;
 	} else if (!is_own(kr->maker.dir, key)) {
 		err_set(&d->err, -EPERM, "name: '%s' was not made by this daemon for itself (keyring_make_key); take its name "

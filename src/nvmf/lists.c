@@ -49,6 +49,21 @@ struct ctrlrs {
 	uint64_t there[CNTLIDS / 64];     /* bit per cntlid: the roster is in no order */
 };
 
+/* Static ones are there without a host, too; such a one sees what its next host is to see. */
+static void note_unused(struct ctrlrs *a, const struct nvmf_subsystem *s, bool all, uint32_t nsid)
+{
+	uint64_t taken[NVMF_STATICS_MAX / 64];
+
+	nvmf_static_taken(s, taken);
+	for (uint32_t id = s->min_cntlid; id <= s->max_cntlid; id++) {
+		const struct nvmf_static *st = nvmf_subsystem_static(s, (uint16_t)id);
+		uint32_t at = id - s->min_cntlid;
+
+		if (!(taken[at / 64] >> at % 64 & 1) && (all || nvmf_subsystem_shows(s, nsid, st ? st->host : "")))
+			a->there[id / 64] |= 1ull << id % 64;
+	}
+}
+
 /* All controllers, or those whose hosts see the namespace. */
 static void note_ctrlrs(struct ctrlrs *a, const struct nvmf_ctrlr *self)
 {
@@ -58,14 +73,8 @@ static void note_ctrlrs(struct ctrlrs *a, const struct nvmf_ctrlr *self)
 
 	if (!s)
 		return;
-	/* Static ones are there without a host, too; such a one sees what its next host is to see. */
-	for (uint32_t id = s->min_cntlid; s->is_static && id <= s->max_cntlid; id++) {
-		const struct nvmf_static *st = nvmf_subsystem_static(s, (uint16_t)id);
-
-		if (!nvmf_cntlid_taken(self->roster, (uint16_t)id) &&
-		    (all || nvmf_subsystem_shows(s, nsid, st ? st->host : "")))
-			a->there[id / 64] |= 1ull << id % 64;
-	}
+	if (s->is_static)
+		note_unused(a, s, all, nsid);
 	list_each(l, &self->roster->ctrlrs) {
 		const struct nvmf_ctrlr *c = list_entry(l, struct nvmf_ctrlr, link);
 

@@ -81,7 +81,7 @@ void nvmf_roster_tell(struct nvmf_roster *r, uint32_t bits)
 
 /* --- controllers -------------------------------------------------------------------------------------- */
 
-bool nvmf_cntlid_taken(const struct nvmf_roster *r, uint16_t cntlid)
+static bool cntlid_taken(const struct nvmf_roster *r, uint16_t cntlid)
 {
 	list_each(l, &r->ctrlrs)
 		if (list_entry(l, struct nvmf_ctrlr, link)->cntlid == cntlid)
@@ -101,7 +101,7 @@ static uint16_t cntlid_take(const struct nvmf_subsystem *s)
 	for (uint32_t n = 0; n < count; n++, id++) {
 		if (id < s->min_cntlid || id > s->max_cntlid)
 			id = s->min_cntlid;
-		if (!nvmf_cntlid_taken(r, id)) {
+		if (!cntlid_taken(r, id)) {
 			r->next_cntlid = (uint16_t)(id + 1);
 			return id;
 		}

@@ -19,23 +19,51 @@ const uint32_t nvmf_saved_max[NVMF_SAVED_COUNT] = {
 
 /* --- what is known of them ------------------------------------------------------------------------------ */
 
+/* In the order of their ids: where that one is, or would be. */
+static uint32_t place_of(const struct nvmf_subsystem *s, uint16_t cntlid)
+{
+	uint32_t from = 0, to = s->static_count;
+
+	while (from < to) {
+		uint32_t mid = (from + to) / 2;
+
+		if (s->statics[mid].cntlid < cntlid)
+			from = mid + 1;
+		else
+			to = mid;
+	}
+	return from;
+}
+
 const struct nvmf_static *nvmf_subsystem_static(const struct nvmf_subsystem *s, uint16_t cntlid)
 {
-	for (uint32_t i = 0; i < s->static_count; i++)
-		if (s->statics[i].cntlid == cntlid)
-			return &s->statics[i];
-	return NULL;
+	uint32_t at = place_of(s, cntlid);
+
+	return at < s->static_count && s->statics[at].cntlid == cntlid ? &s->statics[at] : NULL;
 }
 
 struct nvmf_static *nvmf_subsystem_edit_static(struct nvmf_subsystem *s, uint16_t cntlid)
 {
-	for (uint32_t i = 0; i < s->static_count; i++)
-		if (s->statics[i].cntlid == cntlid)
-			return &s->statics[i];
+	uint32_t at = place_of(s, cntlid);
+
+	if (at < s->static_count && s->statics[at].cntlid == cntlid)
+		return &s->statics[at];
 	s->statics = realloc(s->statics, (s->static_count + 1) * sizeof(*s->statics));
 	must(s->statics != NULL);
-	s->statics[s->static_count] = (struct nvmf_static){ .cntlid = cntlid };
-	return &s->statics[s->static_count++];
+	memmove(&s->statics[at + 1], &s->statics[at], (s->static_count - at) * sizeof(*s->statics));
+	s->static_count++;
+	s->statics[at] = (struct nvmf_static){ .cntlid = cntlid };
+	return &s->statics[at];
+}
+
+void nvmf_static_taken(const struct nvmf_subsystem *s, uint64_t taken[static NVMF_STATICS_MAX / 64])
+{
+	memset(taken, 0, NVMF_STATICS_MAX / 8);
+	list_each(l, &s->roster->ctrlrs) {
+		uint32_t at = list_entry(l, const struct nvmf_ctrlr, link)->cntlid - (uint32_t)s->min_cntlid;
+
+		taken[at / 64] |= 1ull << at % 64;
+	}
 }
 
 /* --- which one a host gets: control --------------------------------------------------------------------- */
@@ -56,15 +84,16 @@ static uint64_t host_mark(const struct nvmf_static_wish *w)
 enum rank { NOT_ITS, TAKEN, OF_OTHERS, NEW, HAD, OWN };
 
 static enum rank rank_of(const struct nvmf_subsystem *s, const struct nvmf_static_wish *w, uint64_t mark,
-                         uint16_t cntlid)
+                         const uint64_t *taken, uint16_t cntlid)
 {
+	uint32_t at = cntlid - (uint32_t)s->min_cntlid;
 	const struct nvmf_static *st = nvmf_subsystem_static(s, cntlid);
 	bool owned = st && st->host[0];
-	uint64_t had = s->roster->had_static ? s->roster->had_static[cntlid - s->min_cntlid] : 0;
+	uint64_t had = s->roster->had_static ? s->roster->had_static[at] : 0;
 
 	if (owned && strcmp(st->host, w->host_nqn))
 		return NOT_ITS;
-	if (nvmf_cntlid_taken(s->roster, cntlid))
+	if (taken[at / 64] >> at % 64 & 1)
 		return TAKEN;
 	return owned ? OWN : had == mark ? HAD : had ? OF_OTHERS : NEW;
 }
@@ -74,15 +103,16 @@ uint16_t nvmf_static_choose(const struct nvmf_subsystem *s, struct nvmf_static_w
 {
 	bool any = w->wanted == NVME_CNTLID_STATIC_ANY;
 	uint16_t first = any ? s->min_cntlid : w->wanted, last = any ? s->max_cntlid : w->wanted;
-	uint64_t mark = host_mark(w);
+	uint64_t mark = host_mark(w), taken[NVMF_STATICS_MAX / 64];
 	enum rank best = NOT_ITS;
 
 	if (first < s->min_cntlid || last > s->max_cntlid) {
 		w->bad_field = true;
 		return NVME_SC_CONNECT_INVALID_PARAM | NVME_SC_DNR;
 	}
+	nvmf_static_taken(s, taken);
 	for (uint32_t id = first; id <= last && best != OWN; id++) {
-		enum rank rank = rank_of(s, w, mark, (uint16_t)id);
+		enum rank rank = rank_of(s, w, mark, taken, (uint16_t)id);
 
 		if (rank <= best)
 			continue;

@@ -493,6 +493,8 @@ struct nvmf_static_wish {
 	const uint8_t *host_id;
 	bool bad_field;
 };
+/* A bit for each that has a host, from min_cntlid on. */
+void nvmf_static_taken(const struct nvmf_subsystem *s, uint64_t taken[static NVMF_STATICS_MAX / 64]);
 uint16_t nvmf_static_choose(const struct nvmf_subsystem *s, struct nvmf_static_wish *w);
 /* The admin queue's core: is what hosts save of this controller kept? And keep it: answers, later. */
 bool nvmf_static_saves(const struct nvmf_ctrlr *c);
@@ -533,7 +535,6 @@ void nvmf_ctrlr_arrived(struct nvmf_ctrlr *c);
 /* `cntlid`: of a static controller; 0: any that is free. NULL: none is. */
 struct nvmf_ctrlr *nvmf_ctrlr_make(struct nvmf_subsystem *s, struct nvmf_qpair *qp, const struct net_addr *local,
                                    uint16_t cntlid);
-bool nvmf_cntlid_taken(const struct nvmf_roster *r, uint16_t cntlid);
 struct nvmf_seat *nvmf_seat_make(struct nvmf_ctrlr *c, struct nvmf_qpair *qp, uint16_t qid);
 
 /* --- authentication (auth.c): the queue pair's core --------------------------------------------------- */

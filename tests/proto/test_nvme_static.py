@@ -133,7 +133,7 @@ def test_allocated_controllers(daemon, served):
     assert gets(served) == 6
     shown = daemon.rpc("nvmf_get_subsystems", nqn=served.nqn)[0]
     assert shown["controller_model"] == "static"
-    assert [(c["cntlid"], c.get("host")) for c in shown["static_controllers"]] == [(5, OTHER), (3, OTHER), (4, OTHER),
+    assert [(c["cntlid"], c.get("host")) for c in shown["static_controllers"]] == [(3, OTHER), (4, OTHER), (5, OTHER),
                                                                                   (6, None)]
 
 

@@ -214,6 +214,10 @@ def test_the_name_of_a_key_goes_before_its_file(walk):
         f.write("NVMeTLSkey-1:...")
     walk.die()
     assert walk.daemon.rpc("config_get_missing") == [] and walk.files() == ["alone"]
+    walk.daemon.rpc("keyring_file_add_key", name="other", path=path)
+    with pytest.raises(RpcError, match="no key"):
+        walk.daemon.rpc("keyring_delete_key", name="alone")                 # it is the other's file
+    walk.daemon.rpc("keyring_file_remove_key", name="other")
     walk.daemon.rpc("keyring_delete_key", name="alone")
     assert walk.files() == []
     for name in ("alone", "../state", ".x"):
