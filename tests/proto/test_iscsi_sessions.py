@@ -200,8 +200,8 @@ def test_half_closed(iscsi):
 
 
 def test_who_has_logged_out_holds_nothing(iscsi):
-    """Another host is told to go on when the first has logged out, and would meet its RESERVE still: the answer says that
-    the session is over. Often, since it is a matter of moments."""
+    """Another host is told to go on when the first has logged out, and would meet its RESERVE still: the answer says
+    that the session is over. Often, since it is a matter of moments."""
     with iscsi.session(initiator=INITIATOR + ":other") as other:
         other.clear_attentions()
         for _ in range(50):
