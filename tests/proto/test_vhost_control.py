@@ -12,7 +12,7 @@ import pytest
 import vhost_user as vu
 from gantry import Daemon, RpcError, cpus, wait_until
 from jsonrpc import gantry
-from virtio_blk import IN, IOERR, OK, OUT, SECTOR, Blk
+from virtio_blk import GET_LIFETIME, IN, IOERR, OK, OUT, SECTOR, SECURE_ERASE, UNSUPP, Blk
 from virtio_ring import Memory
 from virtio_scsi import Scsi
 
@@ -49,6 +49,18 @@ def test_what_there_is(daemon):
     wait_until(lambda: not daemon.rpc("vhost_get_controllers")[0]["sessions"], "the session's end")
     assert 'gantry_vhost_commands_total{ctrlr="vm"} 1' in daemon.rpc("metrics_get")
     assert daemon.rpc("virtio_blk_get_transports") == [{"name": "vhost_user_blk"}]
+
+
+def test_nothing_is_offered_that_is_not_there(daemon):
+    """Of virtio, of disks, and of the protocol: another bit here wants a test of what it promises."""
+    with Blk(serve(daemon)) as disk:
+        ring = vu.bits(26, 28, 29, 30, 32, 34, 35)
+        assert disk.features == ring | vu.bits(2, 6, 9, 10, 11, 12, 13, 14), "no IOMMU, no reset of one ring"
+        assert disk.offered_protocol == vu.bits(0, 1, 3, 5, 9, 10, 12, 13, 14, 15, 16, 19), "no postcopy"
+        for kind in GET_LIFETIME, SECURE_ERASE:            # no disk of ours knows
+            assert disk.wait(disk.submit(kind, out=b"" if kind == GET_LIFETIME else Blk.ranges((0, 8)),
+                                         want=512 if kind == GET_LIFETIME else 0)) == UNSUPP
+        disk.read(0, SECTOR)
 
 
 def test_a_group_may_connect(tmp_path, daemon):
