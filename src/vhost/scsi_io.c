@@ -43,6 +43,7 @@ static void command(struct vscsi_task *v)
 	v->sense_max = atomic_load_explicit(&s->sense_size, memory_order_relaxed);
 	v->resp_len = (uint32_t)ANSWER_BYTES + v->sense_max;
 	v->cut.count = 0;
+	v->given_up = false;
 	if (unlikely(t->chain.out_len < head || t->chain.in_len < v->resp_len)) {
 		vhost_ring_broken(t->ring, "a request without a whole header, or without room for its answer");
 		vhost_task_done(t, 0);
@@ -128,11 +129,16 @@ void vscsi_go_on(struct vhost_task *t)
 	scsi_task_execute(&v->scsi);
 }
 
-/* Control's requests are not for a disk, and end by themselves. */
+/* Control's requests are not for a disk, and end by themselves. What task management has aborted is not to be done
+ * later. */
 void vscsi_hurry(struct vhost_task *t)
 {
-	if (t->ring->index != VIRTIO_SCSI_CONTROLQ && t->ring->index != VIRTIO_SCSI_EVENTQ)
-		scsi_task_give_up(&task_of(t)->scsi);
+	struct vscsi_task *v = task_of(t);
+
+	if (t->ring->index == VIRTIO_SCSI_CONTROLQ || t->ring->index == VIRTIO_SCSI_EVENTQ)
+		return;
+	v->given_up |= !v->scsi.aborted;
+	scsi_task_give_up(&v->scsi);
 }
 
 /* --- the answer --------------------------------------------------------------------------------------------------- */
@@ -145,7 +151,7 @@ void vscsi_task_done(struct scsi_task *s)
 		vhost_iovs_touch(v->cut.iovs, v->cut.count);
 	if (unlikely(s->more)) {
 		vhost_task_go_on(&v->task);
-	} else if (unlikely(s->aborted) && vhost_task_may_be_left(&v->task)) {
+	} else if (unlikely(v->given_up) && s->aborted && vhost_task_may_be_left(&v->task)) {
 		leave(v);
 	} else if (unlikely(s->aborted && s->status != SCSI_TASK_ABORTED)) {
 		scsi_task_lost(s, reactor_now_ns(), !s->nexus->ending);
