@@ -406,6 +406,11 @@ def test_through_another_daemon(daemon, target, shape):
         must(write(host, 5, data, shape.checks()))
         assert must(read(host, 5, 30, shape.checks())).data == data == must(read(far, 5, 30, shape.checks())).data
         must(io(host, IO_COMPARE, 5, 30, shape.checks(), data))
+        if shape.dif == 2:
+            other = shape.protect(os.urandom(4 * 512), 777)
+            must(io(host, IO_WRITE, 60, 4, shape.checks(), other, ref=777))
+            assert must(io(host, IO_READ, 60, 4, shape.checks(), ref=777, expect=len(other))).data == other
+            assert write(host, 60, other).status == REF_ERROR  # by the controller, which is told the LBA
         bad = bytearray(data)
         bad[700] ^= 1
         assert write(host, 5, bytes(bad)).status == GUARD_ERROR  # by the controller, as nobody asked here

@@ -27,7 +27,8 @@ static inline void make_rw(struct remote_channel *c, struct remote_io *r, const 
 		r->op.cmd.rw.control = le16_of(NVME_RW_FUA);
 	if (unlikely(c->disk->prchk)) {
 		r->op.cmd.rw.control = le16_of(c->disk->prchk | (io->flags & BDEV_IO_FUA ? NVME_RW_FUA : 0));
-		r->op.cmd.rw.ilbrt = le32_of((uint32_t)io->lba);
+		/* of type 2 it is what the I/O says, if it does */
+		r->op.cmd.rw.ilbrt = le32_of(io->flags & BDEV_IO_PRCHK_REFTAG ? io->ref_tag : (uint32_t)io->lba);
 	}
 	r->op.iovs = io->iovs;
 	r->op.iov_count = io->iov_count;
