@@ -86,6 +86,8 @@ static void defaults(struct nvmf_ctrlr *c)
 	atomic_store(&c->behavior.hdisns, 0);
 	atomic_store(&c->write_through, false);
 	atomic_store(&c->io_queues, c->io_queues_max);
+	c->critical_warning = 0; /* what was told before is told again, to who asks for it, or has saved that it does */
+	nvmf_health_look(c, NULL);
 }
 
 /* --- CC -------------------------------------------------------------------------------------------- */

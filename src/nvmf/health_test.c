@@ -179,6 +179,17 @@ static void lost_data_is_told(void **state)
 	assert_int_equal(feature(true, NVME_FEAT_ASYNC_EVENT, 1 << 9, NULL), DNR(NVME_SC_INVALID_FIELD));
 	assert_int_equal(feature(false, NVME_FEAT_ASYNC_EVENT, 0, &v), 0);
 	assert_int_equal(v, NVME_SMART_CRIT_DEGRADED);
+	/* A reset takes back that it was told. */
+	assert_int_equal(rig_property_set(admin, NVME_REG_CC, 0), 0);
+	rig_pass(NS_PER_S);
+	assert_int_equal(rig_property_set(admin, NVME_REG_CC, RIG_CC_ENABLE), 0);
+	aer = rig_send(admin, &sqe, NULL, 0);
+	rig_pass(NS_PER_MS);
+	assert_false(aer->done);
+	assert_int_equal(feature(true, NVME_FEAT_ASYNC_EVENT, NVME_SMART_CRIT_DEGRADED, NULL), 0);
+	assert_true(rig_wait(aer, NS_PER_S));
+	assert_int_equal(aer->dw0, NVME_AER_SMART_SUBSYSTEM_RELIABILITY);
+	assert_int_equal(rig_end(aer), 0);
 }
 
 /* --- the error log ---------------------------------------------------------------------------------------- */
