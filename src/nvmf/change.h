@@ -27,7 +27,7 @@ struct nvmf_work {
 	struct nvmf_listener *listeners;  /* to listen on, or no more */
 	uint32_t listener_count;
 	/* what was asked for */
-	char nqn[NVMF_NQN_MAX + 1], host[NVMF_NQN_MAX + 1], trtype[32];
+	char nqn[NVMF_NQN_MAX + 2], host[NVMF_NQN_MAX + 2], trtype[32]; /* with room to see that it is too long */
 	char serial[64], model[64], label[NVMF_ADMIN_LABEL_MAX + 2];
 	struct net_addr addr;
 	struct nvmf_subsystem_opts sub_opts;

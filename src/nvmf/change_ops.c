@@ -26,7 +26,7 @@ int nvmf_check_nqn(const char *field, const char *nqn, bool needs_name, struct e
 	struct uuid u;
 
 	if (len > NVMF_NQN_MAX)
-		return err_set(e, ERR_BAD_PARAM, "%s: '%.32s...' has %zu characters; an NQN has at most %d", field, nqn, len,
+		return err_set(e, ERR_BAD_PARAM, "%s: '%.32s...' is longer than an NQN can be, %d characters", field, nqn,
 		               NVMF_NQN_MAX);
 	if (text_starts_with(nqn, NVME_NQN_UUID_PREFIX) && !uuid_from_text(nqn + strlen(NVME_NQN_UUID_PREFIX), &u))
 		return err_set(e, ERR_BAD_PARAM, "%s: '%s' does not end in a UUID, as names after '%s' must", field, nqn,
@@ -246,8 +246,6 @@ void nvmf_add_subsystem(struct nvmf_change *c, const struct nvmf_subsystem_opts 
 	struct nvmf_work *w = nvmf_work_make(c, "create subsystem", nvmf_tell_steps, NVMF_TELL_STEPS);
 
 	nvmf_work_text(w->nqn, sizeof(w->nqn), opts->nqn);
-	if (strlen(opts->nqn) > NVMF_NQN_MAX)
-		w->nqn[0] = 0; /* too long for any: the check says so in its way */
 	nvmf_work_text(w->serial, sizeof(w->serial), opts->serial_number ? opts->serial_number : DEFAULT_SERIAL);
 	nvmf_work_text(w->model, sizeof(w->model), opts->model_number ? opts->model_number : DEFAULT_MODEL);
 	nvmf_work_text(w->label, sizeof(w->label), opts->admin_label);

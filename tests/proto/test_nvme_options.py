@@ -118,3 +118,25 @@ def test_targets(daemon):
         with pytest.raises(RpcError, match=sentence):
             daemon.rpc(method, name=name)
     assert daemon.rpc("nvmf_get_targets") == ["nvmf_tgt"]
+
+
+def test_names_that_are_too_long(daemon):
+    """Cut to what fits they would be another's: of a host that nobody meant to let in, of a subsystem that goes."""
+    daemon.transport()
+    nqn = "nqn.2016-06.io.gantry:" + "x" * 201
+    assert len(nqn) == 223
+    daemon.rpc("nvmf_create_subsystem", nqn=nqn, controller_model="static", max_cntlid=4)
+    for method, params in (("nvmf_create_subsystem", {"nqn": nqn + "x"}),
+                           ("nvmf_subsystem_add_host", {"nqn": nqn, "host": nqn + "x"}),
+                           ("nvmf_subsystem_set_controller_host", {"nqn": nqn, "cntlid": 1, "host": nqn + "x"}),
+                           ("nvmf_discovery_add_referral", {"subnqn": nqn + "x", "address": {
+                               "trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": "4420"}})):
+        with pytest.raises(RpcError, match="longer than an NQN"):
+            daemon.rpc(method, **params)
+    for method in ("nvmf_subsystem_add_host", "nvmf_subsystem_remove_host"):
+        with pytest.raises(RpcError, match="no subsystem"):
+            daemon.rpc(method, nqn=nqn + "x", host="nqn.2016-06.io.gantry:host")
+    with pytest.raises(RpcError):
+        daemon.rpc("nvmf_delete_subsystem", nqn=nqn + "x")
+    assert any(s["nqn"] == nqn and not s["hosts"] for s in daemon.rpc("nvmf_get_subsystems"))
+    daemon.rpc("nvmf_subsystem_add_host", nqn=nqn, host=nqn)
