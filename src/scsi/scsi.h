@@ -214,7 +214,8 @@ struct scsi_task {
 	struct iovec *iovs;
 	/* Set before task_done(). */
 	uint8_t status;                    /* enum scsi_status */
-	bool aborted;                      /* by task management or reset: see above */
+	bool aborted;                      /* by task management or reset: see above; or given up */
+	bool given_up;                     /* with aborted: that is all why, and the device did not do it */
 	bool lent, consumed;
 	bool more;                         /* of a long command a piece went well that is not the last */
 	uint32_t sent_len;                 /* IN: bytes that are there to be sent; may be with CHECK CONDITION too. Of a
@@ -280,7 +281,7 @@ static inline void scsi_task_waited(struct scsi_task *t, uint64_t since_ns)
 void scsi_task_sent(struct scsi_task *t, uint64_t done_ns, uint64_t now_ns);
 void scsi_task_lost(struct scsi_task *t, uint64_t done_ns, bool aborted /* else its session ended */);
 /* One that is executed has taken too long for its transport: it ends soon, aborted, if its device can end it; ask again
- * if it does not. */
+ * if it does not. What the device does all the same has its own end. */
 void scsi_task_give_up(struct scsi_task *t);
 /* After the answer was sent, or can never be. Twice is as good as once. */
 void scsi_task_free(struct scsi_task *t);

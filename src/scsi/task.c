@@ -23,7 +23,7 @@ static void reset(struct scsi_task *t)
 	t->lend_iovs_max = 0;
 	t->iov_count = t->iov_max = 0;
 	t->status = SCSI_GOOD;
-	t->aborted = t->lent = t->consumed = t->more = t->tell_aborted = false;
+	t->aborted = t->given_up = t->lent = t->consumed = t->more = t->tell_aborted = false;
 	t->sent_len = t->full_len = 0;
 	t->sense_len = 0;
 	t->lu = NULL;
@@ -337,6 +337,7 @@ void scsi_task_abort(struct scsi_task *t, bool tell)
 	if (!t->aborted)
 		t->tell_aborted = tell;
 	t->aborted = true;
+	t->given_up = false;
 	if (t->state == SCSI_TASK_WAITS) {
 		t->nexus->waiting--;
 		t->state = SCSI_TASK_RUNS;
@@ -348,8 +349,13 @@ void scsi_task_abort(struct scsi_task *t, bool tell)
 
 void scsi_task_give_up(struct scsi_task *t)
 {
-	if (t->state == SCSI_TASK_WAITS || t->state == SCSI_TASK_RUNS)
+	if (t->state == SCSI_TASK_WAITS) {
 		scsi_task_abort(t, false);
+		t->given_up = true;
+	} else if (t->state == SCSI_TASK_RUNS && t->io.active) {
+		t->given_up = !t->aborted;
+		bdev_abort(t->io.ch, &t->io);
+	}
 }
 
 /* --- complete -- */
@@ -387,12 +393,23 @@ static void end_aborted(struct scsi_task *t)
 	t->full_len = t->base;
 }
 
+/* It was done all the same, or failed by itself: that is to be told. Were it done anew, a COMPARE AND WRITE would find
+ * what it wrote. */
+static void judge_given_up(struct scsi_task *t)
+{
+	if (!t->aborted)
+		t->aborted = t->given_up = t->status != SCSI_GOOD && t->io.status == BDEV_ST_ABORTED;
+}
+
 void scsi_task_finish(struct scsi_task *t)
 {
 	struct scsi_nexus *n = t->nexus;
-	bool aborted = t->aborted;
+	bool aborted;
 
 	assert(t->state == SCSI_TASK_RUNS);
+	if (unlikely(t->given_up))
+		judge_given_up(t);
+	aborted = t->aborted;
 	t->state = SCSI_TASK_DONE;
 	list_del(&t->link);
 	n->ordered -= t->attr == SCSI_ATTR_ORDERED;

@@ -190,6 +190,42 @@ static void one_task_is_aborted(void **state)
 	assert_int_equal(rig_tmf(q, SCSI_TMF_LU_RESET, 99, 0), SCSI_TMF_NO_LUN);
 }
 
+static void give_up_here(void *arg)
+{
+	scsi_task_give_up(&((struct rig_task *)arg)->task);
+}
+
+static void give_up(struct rig_task *t)
+{
+	sim_as(core_reactor(rig.core, 0), give_up_here, t);
+	rig_pass(NS_PER_MS);
+}
+
+/* Its transport may do it anew: so not what the device did, nor what its initiator does not want any more. */
+static void what_was_done_is_not_given_up(void **state)
+{
+	struct rig_task *a = write_slow(q, 0, SCSI_ATTR_SIMPLE), *b = write_slow(q, 1, SCSI_ATTR_SIMPLE);
+	struct rig_task *waits = write_slow(q, 2, SCSI_ATTR_ORDERED), copy;
+	struct rig_tmf m;
+
+	give_up(waits);
+	assert_true(waits->done);
+	assert_int_equal(rig_end(waits, &copy), SCSI_GOOD);
+	assert_true(copy.aborted && copy.task.given_up);
+	give_up(a);
+	give_up(b);
+	assert_false(a->done || b->done); /* the device has them */
+	rig_tmf_start(&m, q, SCSI_TMF_ABORT_TASK, SLOW, b->task.tag);
+	rig_pass(NS_PER_MS);
+	give_up(b);
+	let_go(0);
+	assert_true(m.done);
+	end_good(a);
+	assert_true(b->done);
+	assert_int_equal(rig_end(b, &copy), SCSI_GOOD);
+	assert_true(copy.aborted && !copy.task.given_up);
+}
+
 static void a_task_set_is_aborted_and_later_tasks_wait(void **state)
 {
 	struct rig_task *a = write_slow(q, 0, SCSI_ATTR_SIMPLE), *b = write_slow(q, 1, SCSI_ATTR_SIMPLE);
@@ -587,6 +623,7 @@ int main(void)
 		TEST(an_ordered_task_waits_and_holds_back),
 		TEST(aca_is_refused),
 		TEST(one_task_is_aborted),
+		TEST(what_was_done_is_not_given_up),
 		TEST(a_task_set_is_aborted_and_later_tasks_wait),
 		TEST(a_reset_is_answered_when_nothing_is_left_anywhere),
 		TEST(who_did_not_ask_is_told_of_each_task),

@@ -113,7 +113,6 @@ struct vscsi_task {
 	uint32_t resp_len;                 /* of the answer ahead of the data */
 	uint32_t sense_max;
 	struct scsi_task scsi;
-	bool given_up;                     /* by hurry(), and by nobody before */
 } CACHE_ALIGNED;
 
 static inline struct vscsi *vscsi_of(const struct vhost_ctrlr *c) { return container_of(c, struct vscsi, ctrlr); }

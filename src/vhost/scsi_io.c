@@ -43,7 +43,6 @@ static void command(struct vscsi_task *v)
 	v->sense_max = atomic_load_explicit(&s->sense_size, memory_order_relaxed);
 	v->resp_len = (uint32_t)ANSWER_BYTES + v->sense_max;
 	v->cut.count = 0;
-	v->given_up = false;
 	if (unlikely(t->chain.out_len < head || t->chain.in_len < v->resp_len)) {
 		vhost_ring_broken(t->ring, "a request without a whole header, or without room for its answer");
 		vhost_task_done(t, 0);
@@ -137,7 +136,6 @@ void vscsi_hurry(struct vhost_task *t)
 
 	if (t->ring->index == VIRTIO_SCSI_CONTROLQ || t->ring->index == VIRTIO_SCSI_EVENTQ)
 		return;
-	v->given_up |= !v->scsi.aborted;
 	scsi_task_give_up(&v->scsi);
 }
 
@@ -151,7 +149,7 @@ void vscsi_task_done(struct scsi_task *s)
 		vhost_iovs_touch(v->cut.iovs, v->cut.count);
 	if (unlikely(s->more)) {
 		vhost_task_go_on(&v->task);
-	} else if (unlikely(v->given_up) && s->aborted && vhost_task_may_be_left(&v->task)) {
+	} else if (unlikely(s->given_up) && vhost_task_may_be_left(&v->task)) {
 		leave(v);
 	} else if (unlikely(s->aborted && s->status != SCSI_TASK_ABORTED)) {
 		scsi_task_lost(s, reactor_now_ns(), !s->nexus->ending);
