@@ -209,14 +209,6 @@ static void deleted(struct job *j)
 	rpc_lasted(d->call, &d->err);
 }
 
-/* That there is no such key lasts: after a crash nobody misses its file. */
-static void name_is_gone(struct rpc_call *call, void *arg)
-{
-	struct delete_key *d = arg;
-
-	job_start(&d->job, delete_in_job, deleted);
-}
-
 /* Is it a file that was made here? */
 static bool is_own(const char *dir, const struct keyring_key *key)
 {
@@ -224,15 +216,31 @@ static bool is_own(const char *dir, const struct keyring_key *key)
 	       !strchr(key->path + strlen(dir) + 1, '/');
 }
 
-/* Some key lies there, by whatever name. */
-static bool is_used(struct keyring *k, const char *path)
+/* A key that lies there, by whatever name. NULL: none but `but`. */
+static const struct keyring_key *user_of(struct keyring *k, const char *path, const struct keyring_key *but)
 {
-	struct keyring_key *key;
+	const struct keyring_key *key;
 
 	for (uint32_t n = 0; (key = keyring_at(k, n)); n++)
-		if (key->kind == KEYRING_FILE && strcmp(key->path, path) == 0)
-			return true;
-	return false;
+		if (key != but && key->kind == KEYRING_FILE && strcmp(key->path, path) == 0)
+			return key;
+	return NULL;
+}
+
+/* That there is no such key lasts: after a crash nobody misses its file. */
+static void name_is_gone(struct rpc_call *call, void *arg)
+{
+	const struct keyring_rpc *kr = rpc_ctx(call);
+	struct delete_key *d = arg;
+	const struct keyring_key *user = user_of(kr->k, d->path, NULL);
+
+	if (!user) {
+		job_start(&d->job, delete_in_job, deleted);
+		return;
+	}
+	err_set(&d->err, -EBUSY, "name: '%s' is no key any more, but its file is that of '%s' now, and stays", d->name,
+	        user->name);
+	rpc_lasted(call, &d->err);
 }
 
 static void handle_delete(struct rpc_call *call, void *args)
@@ -240,15 +248,19 @@ static void handle_delete(struct rpc_call *call, void *args)
 	const struct keyring_rpc *kr = rpc_ctx(call);
 	struct delete_key *d = args;
 	struct keyring_key *key = keyring_get(kr->k, "name", d->name, &d->unknown);
+	const struct keyring_key *user;
 
 	d->call = call;
 	if (!key) { /* a call that was cut off by a crash has left its file: then it is to be gone now */
 		if (!kr->maker.dir || path_for(&kr->maker, &(struct new_key){ .name = d->name }, d->path, sizeof(d->path),
-		                               &(struct err){ 0 }) || is_used(kr->k, d->path))
+		                               &(struct err){ 0 }) || user_of(kr->k, d->path, NULL))
 			d->err = d->unknown;
 	} else if (!is_own(kr->maker.dir, key)) {
 		err_set(&d->err, -EPERM, "name: '%s' was not made by this daemon for itself (keyring_make_key); take its name "
 		        "away with keyring_file_remove_key, and delete its file yourself", d->name);
+	} else if ((user = user_of(kr->k, key->path, key))) {
+		err_set(&d->err, -EBUSY, "name: the file of '%s' is that of '%s', too; take the name away with "
+		        "keyring_file_remove_key", d->name, user->name);
 	} else {
 		snprintf(d->path, sizeof(d->path), "%s", key->path);
 	}

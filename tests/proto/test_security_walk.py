@@ -206,6 +206,10 @@ def test_doctor_takes_away_what_nobody_uses(walk):
 def test_the_name_of_a_key_goes_before_its_file(walk):
     """kill -9 between the two: the daemon would miss a file for ever, and say so; or a secret would lie about."""
     path = walk.daemon.rpc("keyring_make_key", name="alone", kind="tls")["path"]
+    walk.daemon.rpc("keyring_file_add_key", name="other", path=path)
+    with pytest.raises(RpcError, match="that of 'other', too"):
+        walk.daemon.rpc("keyring_delete_key", name="alone")                 # a secret that is in use would be lost
+    walk.daemon.rpc("keyring_file_remove_key", name="other")
     with Watch(walk.directory / "state", walk.keys) as watch:
         walk.daemon.rpc("keyring_delete_key", name="alone")
         names = watch.names()
