@@ -156,6 +156,8 @@ struct vhost_task *vhost_ring_take(struct vhost_ring *r);
 
 /* A long one goes on in a later pass: one of a ring's does in each. */
 void vhost_task_go_on(struct vhost_task *t);
+/* Whether one that waits for that, on the calling core, is one of those. */
+bool vhost_longs_have(struct vhost_session *s, bool (*is)(struct vhost_task *t, const void *arg), const void *arg);
 /* `written`: bytes at the beginning of the writable part. */
 void vhost_task_done(struct vhost_task *t, uint32_t written);
 /* One that was not done, because of hurry(), may be left in flight, for who starts the queue next to do: when there is

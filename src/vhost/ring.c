@@ -313,6 +313,20 @@ void vhost_task_go_on(struct vhost_task *t)
 	r->longs_end = &t->next;
 }
 
+bool vhost_longs_have(struct vhost_session *s, bool (*is)(struct vhost_task *t, const void *arg), const void *arg)
+{
+	struct vhost_home *home = &session_priv(s)->vhost->homes[reactor_index(reactor_self())];
+
+	list_each(l, &home->rings) {
+		struct vhost_ring_priv *r = list_entry(l, struct vhost_ring_priv, link);
+
+		for (struct vhost_task *t = r->ring.session == s ? r->longs : NULL; t; t = t->next)
+			if (is(t, arg))
+				return true;
+	}
+	return false;
+}
+
 /* --- giving back ------------------------------------------------------------------------------------------------ */
 
 void vhost_task_done(struct vhost_task *t, uint32_t written)

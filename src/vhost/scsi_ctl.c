@@ -184,6 +184,18 @@ static bool is_reset(const struct vscsi_tmf *m)
 	return m->function == SCSI_TMF_LU_RESET || m->function == SCSI_TMF_NEXUS_RESET;
 }
 
+/* Between two pieces no command is the SCSI layer's, which would not find it. */
+static bool is_meant(struct vhost_task *t, const void *arg)
+{
+	const struct scsi_task *s = &container_of(t, struct vscsi_task, task)->scsi;
+	const struct vscsi_leg *leg = arg;
+	const struct vscsi_tmf *m = leg->tmf;
+
+	if (s->nexus != &leg->hub->lanes[m->num]->nexus || (m->function != SCSI_TMF_NEXUS_RESET && s->lun != m->lun))
+		return false;
+	return (m->function != SCSI_TMF_ABORT_TASK && m->function != SCSI_TMF_QUERY_TASK) || s->tag == m->tag;
+}
+
 static void leg_run(struct msg *msg)
 {
 	struct vscsi_leg *leg = container_of(msg, struct vscsi_leg, msg);
@@ -192,6 +204,10 @@ static void leg_run(struct msg *msg)
 
 	if (!lane) {
 		leg_end(leg);
+		return;
+	}
+	if (vhost_longs_have(m->session->session, is_meant, leg)) {
+		msg_send(reactor_self(), msg, leg_run); /* its next piece begins soon */
 		return;
 	}
 	leg->lane = lane;

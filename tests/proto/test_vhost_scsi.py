@@ -218,6 +218,24 @@ def test_a_long_command_is_aborted_between_two_pieces(host, hba):
     assert done.response == S_ABORTED and done.data[:1 << 20] == bytes(1 << 20) and set(done.data[-512:]) == {0xa5}
 
 
+@pytest.mark.parametrize("function", [ABORT_TASK, ABORT_TASK_SET])
+def test_an_abort_finds_what_waits_for_its_next_piece(host, packed, function):
+    """Once it is answered, nothing more reaches the guest's memory for that command: it was answered before."""
+    name = host.controller("disk2")
+    layout = [(gpa, size if gpa == 0 else 32 << 20) for gpa, size in Memory.DEFAULT]
+    with host.open(name, packed=packed, memory=Memory(layout)) as hba:
+        hba.write(0, bytes(512))
+        for _ in range(20):
+            longs = [hba.submit(read10(0, 6144), want=6144 * 512, publish=n == 8) for n in range(9)]
+            queue, token, tag, (_, data, *_) = longs[-1]
+            wait_until(lambda: hba.memory.read(data, 1) == b"\0", "its first piece", 60, 0)
+            assert hba.tmf(function, tag=tag) == S_OK
+            queue.collect()
+            assert token in queue.done
+            assert {hba.wait(long).response for long in longs} <= {S_OK, S_ABORTED}
+    host.rpc("vhost_delete_controller", ctrlr=name)
+
+
 def test_sense_and_attributes(hba):
     """What a command comes to is told, and nothing is done that a bad attribute asks for."""
     assert sense(hba.command(read10(BLOCKS, 1), want=512)) == (ILLEGAL_REQUEST, 0x21, 0)
