@@ -26,8 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("GANTRY_BUILD", "build")
 NQN = "nqn.2016-06.io.gantry:test"
 IQN = "iqn.2016-06.io.gantry:test"
-START_TIMEOUT_S = 20
-STOP_TIMEOUT_S = 20
+START_TIMEOUT_S = 60       # limits of what has to come: far beyond what a machine that does much else needs
+STOP_TIMEOUT_S = 60
+PATIENCE_S = 60
 SANITIZER_SIGNS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:",
                    "Assertion `", "assertion failed")
 
@@ -119,7 +120,7 @@ def free_port():
     raise RuntimeError("no free TCP port")
 
 
-def wait_until(condition, what, timeout_s=10, interval_s=0.02):
+def wait_until(condition, what, timeout_s=PATIENCE_S, interval_s=0.02):
     """Ask `condition` until it is true; its value. For counters and states of others, never for time to pass."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -138,7 +139,7 @@ class Rpc:
         self.path = str(path)
         self.ids = itertools.count(1)
 
-    def __call__(self, method, /, timeout_s=30, **params):
+    def __call__(self, method, /, timeout_s=2 * PATIENCE_S, **params):
         request = {"jsonrpc": "2.0", "id": next(self.ids), "method": method}
         if params:
             request["params"] = params

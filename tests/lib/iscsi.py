@@ -54,7 +54,7 @@ CRC_ERROR, COMMANDS_CLEARED = 0x4705, 0x2f00
 INITIATOR = "iqn.2026-11.test.initiator:one"
 ISID = b"\x80\0\0\0\0\1"
 NONE = 0xffffffff
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 CHAP_HASHES = {5: hashlib.md5, 6: hashlib.sha1, 7: hashlib.sha256, 8: hashlib.sha3_256}
 # What holds when nothing was said, RFC 7143 chapter 13
 DEFAULTS = {"HeaderDigest": "None", "DataDigest": "None", "MaxConnections": "1", "InitialR2T": "Yes",

@@ -24,7 +24,7 @@ class Waiting(Daemon):
 class Raw:
     """One connection; sends bytes as they are and takes answers apart."""
 
-    def __init__(self, path, timeout_s=20):
+    def __init__(self, path, timeout_s=60):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(path))      # blocking: waits when the queue of connections is full
         self.socket.settimeout(timeout_s)
@@ -70,7 +70,7 @@ def request(method, id=1, **params):
 def gantry(*args, socket=None, status=0, **environment):
     """Run the command line tool; its output, after a look at its exit status."""
     command = [BUILD / "gantry", *(["-s", socket] if socket else []), *args]
-    done = subprocess.run([str(a) for a in command], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([str(a) for a in command], capture_output=True, text=True, timeout=120,
                           env={**os.environ, **environment})
     assert status is None or done.returncode == status, f"status {done.returncode}: {done.stdout}{done.stderr}"
     return done.stderr if status else done.stdout

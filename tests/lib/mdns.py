@@ -50,7 +50,7 @@ class Avahi:
                                                    "[publish]\npublish-workstation=no\n")
         self.dbus = subprocess.Popen(["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile"],
                                      env=self.env)
-        wait_until((self.directory / "bus").exists, "the bus", 20)
+        wait_until((self.directory / "bus").exists, "the bus")
         return self.start()
 
     def __exit__(self, *_):
@@ -61,7 +61,7 @@ class Avahi:
     def start(self):
         self.avahi = subprocess.Popen(["unshare", "-n", "-m", "sh", "-c",
                                        INSIDE.format(config=self.directory / "avahi.conf")], env=self.env)
-        wait_until(self.runs, "avahi-daemon", 30)
+        wait_until(self.runs, "avahi-daemon")
         return self
 
     def stop(self):
@@ -73,7 +73,7 @@ class Avahi:
     def call(self, path, method, *args):
         done = subprocess.run(["dbus-send", f"--bus={self.bus}", "--print-reply=literal",
                                "--dest=org.freedesktop.Avahi", path, f"org.freedesktop.Avahi.{method}", *args],
-                              capture_output=True, text=True, env=self.env, timeout=30)
+                              capture_output=True, text=True, env=self.env, timeout=60)
         return done.stdout.strip() if done.returncode == 0 else None
 
     def runs(self):

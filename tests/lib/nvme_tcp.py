@@ -44,7 +44,7 @@ CAP, VS, CC, CSTS = 0x00, 0x08, 0x14, 0x1c
 
 DISCOVERY_NQN = "nqn.2014-08.org.nvmexpress.discovery"
 HOST_NQN = "nqn.2014-08.org.nvmexpress:uuid:6b8b4567-327b-43c6-8b8b-456766334873"
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 
 
 class Terminated(Ended):

@@ -82,7 +82,7 @@ class Metrics:
         return {dict(labels).get(label) for labels in self.samples.get(name, {})}
 
 
-def http(port, request, timeout_s=30):
+def http(port, request, timeout_s=60):
     """Raw bytes there and back, until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout_s) as s:
         s.sendall(request)

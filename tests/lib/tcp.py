@@ -47,7 +47,7 @@ class TcpConn:
         out, self.received = self.received[:count], self.received[count:]
         return out
 
-    def expect_closed(self, timeout_s=20):
+    def expect_closed(self, timeout_s=60):
         """Nothing more comes but the end."""
         self.sock.settimeout(timeout_s)
         try:

@@ -66,7 +66,7 @@ class Terminal:
     def screen(self):
         return "\n".join(self.lines())
 
-    def wait_for(self, what, timeout_s=30):
+    def wait_for(self, what, timeout_s=60):
         """Until a text is on the screen, or a function of the screen is true; the screen."""
         deadline = time.monotonic() + timeout_s
         while not (what(self.screen()) if callable(what) else what in self.screen()):
@@ -74,7 +74,7 @@ class Terminal:
             assert self.read(0.2), f"the program ended before {what}; it said:\n{self.text[-2000:]}"
         return self.screen()
 
-    def end(self, timeout_s=30):
+    def end(self, timeout_s=60):
         """Until the program ends; its status."""
         deadline = time.monotonic() + timeout_s
         while self.read(0.2):

@@ -65,7 +65,7 @@ class TlsError(Exception):
 class TlsSocket:
     """As a socket; `sock` has shaken hands when this was made, and is closed with it."""
 
-    def __init__(self, sock, identity, key, hash_id, *, server=False, ciphers=None, timeout_s=20):
+    def __init__(self, sock, identity, key, hash_id, *, server=False, ciphers=None, timeout_s=60):
         self.sock, self.handle, self.context = sock, None, None
         self.identity, self.key, self.hash_id = identity.encode(), key, hash_id
         self.timeout_s = timeout_s

@@ -46,7 +46,7 @@ ANSWERED = {GET_FEATURES, GET_PROTOCOL_FEATURES, GET_QUEUE_NUM, GET_VRING_BASE, 
             GET_MAX_MEM_SLOTS, GET_STATUS}
 NO_FD = 0x100                                      # in the number of a SET_VRING_KICK, _CALL, _ERR: none comes along
 LOG_USED = 1                                       # flag of SET_VRING_ADDR
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 def bits(*numbers):

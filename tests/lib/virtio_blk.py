@@ -87,7 +87,7 @@ class Blk(Device):
             q.publish()
         return request
 
-    def wait(self, *requests, timeout_s=30):
+    def wait(self, *requests, timeout_s=60):
         """Until they are done; the status of the last."""
         for request in requests:
             request.written = request.queue.wait([request.token], timeout_s)[request.token]

@@ -98,7 +98,7 @@ class Scsi(Device):
             q.publish()
         return q, token, tag, (answer, data, want, blocks)
 
-    def wait(self, submitted, timeout_s=30):
+    def wait(self, submitted, timeout_s=60):
         q, token, _, (answer, data, want, blocks) = submitted
         written = q.wait([token], timeout_s)[token]
         sense_len, residual, _, status, response = struct.unpack("<IIHBB", self.memory.read(answer, 12))
@@ -122,7 +122,7 @@ class Scsi(Device):
 
     # --- control ---
 
-    def control(self, request, answer_length, timeout_s=30):
+    def control(self, request, answer_length, timeout_s=60):
         q, memory = self.queues[CONTROL], self.memory
         at, answer = memory.alloc(len(request)), memory.alloc(answer_length)
         memory.write(at, request)
@@ -155,7 +155,7 @@ class Scsi(Device):
             self.events[q.ring.add([(gpa, 16, True)])] = gpa
         q.publish()
 
-    def event(self, timeout_s=30):
+    def event(self, timeout_s=60):
         """The next one: (event, lun bytes, reason). Its buffer is not given again."""
         q = self.queues[EVENT]
         while not q.done:

@@ -27,9 +27,9 @@ def test_what_is_listed_is_attached_and_followed(daemon, target):
     assert sorted(int(a["trid"]["trsvcid"]) for a in info(daemon)["attached"]) == sorted(served.ports)
     target.malloc("more", mib=8)
     target.serve("more", nqn=NQN + "2", discovery=False)
-    wait_until(lambda: disks(daemon) == ["Disc0n1", "Disc1n1"], "the new subsystem", 30)
+    wait_until(lambda: disks(daemon) == ["Disc0n1", "Disc1n1"], "the new subsystem")
     target.rpc("nvmf_delete_subsystem", nqn=NQN + "2")
-    wait_until(lambda: disks(daemon) == ["Disc0n1"], "it to be gone", 30)
+    wait_until(lambda: disks(daemon) == ["Disc0n1"], "it to be gone")
     target.rpc("nvmf_subsystem_remove_listener", nqn=served.nqn, listen_address=target.address(served.ports[1]))
     wait_until(lambda: states(daemon, "Disc0").count("enabled") == 1 and len(info(daemon)["attached"]) == 1,
                "the second path to be gone", 30)

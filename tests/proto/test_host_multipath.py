@@ -101,7 +101,7 @@ def test_cut_path_is_left_and_taken_again(daemon, target, two):
         assert current(daemon) == [other]
         target.listen(two.nqn, port)
         wait_state(daemon, "enabled", "enabled")
-        wait_until(lambda: host.io.read(0, 8) and current(daemon) == [port], "the preferred path to be used again", 30)
+        wait_until(lambda: host.io.read(0, 8) and current(daemon) == [port], "the preferred path to be used again")
 
 
 def test_preferred_path(daemon, two):

@@ -27,7 +27,7 @@ class Ran:
                                    io_bytes=io_bytes, pattern=pattern)
             self.done = subprocess.run(command, capture_output=True, text=True, timeout=ENDS_S)
             if hears:
-                wait_until(lambda: self.target.seen[hears], f"the target hears {hears}", timeout_s=30)
+                wait_until(lambda: self.target.seen[hears], f"the target hears {hears}", timeout_s=60)
         self.said = self.done.stderr
         try:
             self.result = json.loads(self.done.stdout.strip().splitlines()[-1])

@@ -227,7 +227,7 @@ def test_end_amid_data(iscsi):
         itt, ttt, _, _ = asked(s, b"w" * 2048, 100)
         s.send(make_cut(s, itt, ttt, cut))
         s.reset()
-    wait_until(lambda: len(iscsi.daemon.rpc("iscsi_get_connections")) == 0, "the connections to be gone", 30)
+    wait_until(lambda: len(iscsi.daemon.rpc("iscsi_get_connections")) == 0, "the connections to be gone")
     iscsi.check_serves()
 
 

@@ -29,7 +29,7 @@ def move(iscsi, s, pinned=True):
         except RpcError as e:
             assert "try again" in e.message, e.message
             return False
-    wait_until(moved, "a session to move", 30)
+    wait_until(moved, "a session to move")
 
 
 @pytest.fixture(autouse=True)
@@ -189,9 +189,9 @@ def test_last_words(iscsi):
         for _ in range(32):
             s.submit(read_cdb(0, 2048), expect=1 << 20)
         s.manage_async(COLD_RESET)
-        wait_until(lambda: own(iscsi, s)["pdus_in"] >= 35, "all of it to be received", 30)
+        wait_until(lambda: own(iscsi, s)["pdus_in"] >= 35, "all of it to be received")
         move(iscsi, s)
-        s.sock.settimeout(20)
+        s.sock.settimeout(60)
         with pytest.raises((Ended, ConnectionError)):
             while True:
                 s.recv_pdu()

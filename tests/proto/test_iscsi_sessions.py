@@ -18,7 +18,7 @@ def connections(iscsi):
 
 
 def wait_for(iscsi, count):
-    return wait_until(lambda: len(connections(iscsi)) == count, f"{count} connections", 30)
+    return wait_until(lambda: len(connections(iscsi)) == count, f"{count} connections")
 
 
 def test_who_logs_in_again_gets_a_new_session(iscsi):

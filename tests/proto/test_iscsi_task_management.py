@@ -185,7 +185,7 @@ def test_cold_reset(iscsi, s, other):
     except Ended:
         pass
     for session in (s, other):
-        session.sock.settimeout(20)
+        session.sock.settimeout(60)
         try:
             while session.sock.recv(65536):
                 pass

@@ -72,7 +72,7 @@ def test_published_found_and_attached(avahi, target, host):
     host.rpc("bdev_nvme_start_mdns_discovery", name="m", svcname=SERVICE)
     assert searches(host) == [{"name": "m", "svcname": SERVICE, "referrals": []}]
     target.rpc("nvmf_publish_mdns_prr")
-    wait_until(lambda: resolves(avahi, served.port), "avahi-daemon to know the service", 30)
+    wait_until(lambda: resolves(avahi, served.port), "avahi-daemon to know the service")
     wait_until(lambda: "m00n1" in disks(host), "the disk", 60)
     found = searches(host)[0]["referrals"]
     assert [(f["name"], f["trid"]["traddr"], f["trid"]["trsvcid"], f["trid"]["subnqn"]) for f in found] == \
@@ -81,7 +81,7 @@ def test_published_found_and_attached(avahi, target, host):
     assert "bdev_nvme_start_mdns_discovery" in saved and "bdev_nvme_start_discovery" not in saved
 
     target.rpc("nvmf_stop_mdns_prr")
-    wait_until(lambda: not resolves(avahi, served.port), "the service to be gone", 30)
+    wait_until(lambda: not resolves(avahi, served.port), "the service to be gone")
     assert "m00n1" in disks(host)                       # it stays
     host.rpc("bdev_nvme_stop_mdns_discovery", name="m")
     assert not searches(host)
@@ -102,9 +102,9 @@ def test_listeners_come_and_go(avahi, target):
         target.rpc("nvmf_publish_mdns_prr")
     port = free_port()
     target.listen(DISCOVERY_NQN, port)
-    wait_until(lambda: resolves(avahi, served.port) and resolves(avahi, port), "both listeners", 30)
+    wait_until(lambda: resolves(avahi, served.port) and resolves(avahi, port), "both listeners")
     target.rpc("nvmf_subsystem_remove_listener", nqn="discovery", listen_address=target.address(served.port))
-    wait_until(lambda: resolves(avahi, port) and not resolves(avahi, served.port), "one listener", 30)
+    wait_until(lambda: resolves(avahi, port) and not resolves(avahi, served.port), "one listener")
 
 
 def test_a_discovery_of_the_same_name_is_left_alone(avahi, target, host):
@@ -124,7 +124,7 @@ def test_avahi_goes_and_comes_again(avahi, target, host):
     """A restart of one daemon of the machine would make disks impossible to find until ours is restarted, too."""
     served = target.serve(target.malloc("disk0", mib=1))
     target.rpc("nvmf_publish_mdns_prr")
-    wait_until(lambda: resolves(avahi, served.port), "the service", 30)
+    wait_until(lambda: resolves(avahi, served.port), "the service")
     avahi.stop()
     host.check_alive()
     avahi.start()

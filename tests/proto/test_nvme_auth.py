@@ -62,7 +62,7 @@ class World:
                 assert (refused.value.reason, refused.value.explanation) == (1, explanation)
                 conn.expect_closed()
             return not says or says in self.daemon.log()[before:]
-        wait_until(held, f"'{says}' in the log", timeout_s=30, interval_s=0.3)
+        wait_until(held, f"'{says}' in the log", timeout_s=60, interval_s=0.3)
         for secret in (self.secret, self.ctrlr_secret):
             assert str(secret)[10:30] not in self.daemon.log()
 

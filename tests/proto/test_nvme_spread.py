@@ -21,6 +21,6 @@ def test_io_queues_are_spread_over_cores(tmp_path, cores, queues):
         served = daemon.serve(daemon.null("disk0"))
         hosts = [Host(served.port, served.nqn, io_queues=queues) for _ in range(6)]
         wait_until(lambda: sum(counts()) == 6 * queues, "all queues to be counted")
-        wait_until(lambda: max(counts()) - min(counts()) <= 2, f"I/O queues to be spread: {counts()}", 3)
+        wait_until(lambda: max(counts()) - min(counts()) <= 2, f"I/O queues to be spread: {counts()}")
         for host in hosts:
             host.close()

@@ -14,7 +14,7 @@ def run(served, *more, **options):
 def start(daemon, served, *more, **options):
     perf = perf_begin(perf_command(served, *more, seconds=600, **options))
     before = ios_done(daemon)
-    wait_until(lambda: ios_done(daemon) > before + 100, "I/O", 30)
+    wait_until(lambda: ios_done(daemon) > before + 100, "I/O")
     return perf
 
 

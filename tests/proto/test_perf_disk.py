@@ -101,7 +101,7 @@ def test_a_disk_that_is_served_is_not_written(daemon):
 def endless(daemon):
     process = subprocess.Popen(perf_command(daemon, "--disk", "disk0", "-w", "randread", "-q", "4", "-o", "4k", "-t",
                                             "3600"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: reads(daemon) > 100, "the load to begin", 30)
+    wait_until(lambda: reads(daemon) > 100, "the load to begin")
     return process
 
 

@@ -110,7 +110,7 @@ def start(exported, *more):
 def wait_for_io(daemon):
     def ios():
         return daemon.rpc("bdev_get_iostat", names=["disk0"])["bdevs"][0]["num_read_ops"]
-    wait_until(lambda: ios() > 100, "I/O", 30)
+    wait_until(lambda: ios() > 100, "I/O")
 
 
 def test_target_dies(daemon, exported):

@@ -86,5 +86,5 @@ def eat(io, count):
             count -= len(more)
     except TimeoutError:
         pass
-    io.sock.settimeout(10)
+    io.sock.settimeout(60)
     return True

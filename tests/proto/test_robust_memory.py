@@ -16,7 +16,7 @@ from nvme_tcp import IO_READ, IO_WRITE, Host, must, rw
 def smallest_budget(tmp_path, *args):
     """What the daemon itself says that it needs."""
     done = subprocess.run([gantryd_path(), "-r", tmp_path / "none.sock", "--memory", "1M", *args], capture_output=True,
-                          text=True, timeout=20)
+                          text=True, timeout=60)
     assert done.returncode == 1, done.stderr
     said = re.search(r"give at least ([\d.]+) ([KMG])iB", done.stderr)
     assert said, done.stderr

