@@ -118,6 +118,7 @@ def test_allocated_controllers(daemon, served):
     assert gets(served, OTHER) == 5
     nobody_has_any(daemon, served)
     assert gets(served, OTHER, 5) == 5
+    nobody_has_any(daemon, served)
     with Host(served.port, served.nqn, asks=5, hostnqn=OTHER), Host(served.port, served.nqn, asks=3) as host:
         give(3, HOST_NQN)                                  # has it
         assert host.io.read(0, 1) == bytes(512)
