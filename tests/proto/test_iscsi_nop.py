@@ -10,8 +10,8 @@ from iscsi import NONE, NOP_IN, NOP_OUT, Ended, good, read_cdb
 
 @pytest.fixture(scope="module", autouse=True)
 def impatient(iscsi):
-    """Sessions that begin now are asked after a second of silence, and have two to answer."""
-    iscsi.daemon.rpc("iscsi_set_options", nop_in_interval=1, nop_timeout=2)
+    """Sessions that begin now are asked after a second of silence, and have six to answer."""
+    iscsi.daemon.rpc("iscsi_set_options", nop_in_interval=1, nop_timeout=6)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4, 100, 8192])
@@ -67,7 +67,7 @@ def test_who_is_busy_is_not_closed(iscsi):
     """Any PDU proves that the host lives: one that has better to do than to answer pings would lose its session."""
     with iscsi.session() as s:
         s.answer_nops = False
-        until = time.monotonic() + 6
+        until = time.monotonic() + 9
         while time.monotonic() < until:
             good(s.command(read_cdb(0, 8), expect=4096))
             time.sleep(0.01)
