@@ -208,10 +208,10 @@ def test_long_commands_go_in_pieces(host, packed):
 
 def test_a_long_command_is_aborted_between_two_pieces(host, hba):
     """What was moved was moved, and the rest is not."""
-    quicken(host, hba, 1_000_000)
+    quicken(host, hba, 3_000_000)                # time enough to make the third piece slower than the first
     long = hba.submit(read10(0, 6144), want=6144 * 512, target=7)
     in_flight(host, hba, 1)
-    quicken(host, hba, 20_000_000)
+    quicken(host, hba, 200_000_000)
     wait_until(lambda: host.rpc("bdev_get_iostat", names=[hba.slow])["bdevs"][0]["num_read_ops"], "the first piece")
     assert hba.tmf(ABORT_TASK, target=7, tag=long[2]) == S_OK
     done = hba.wait(long)
