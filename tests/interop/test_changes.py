@@ -23,6 +23,9 @@ def goes_on(guest, disk):
     except AssertionError:
         print(guest.run("head /sys/block/nvme*/inflight /sys/block/nvme*/stat; grep -h . /sys/class/nvme/nvme*/state; "
                         "ps -eo pid,stat,wchan:30,args | grep fio", check=False))
+        for job in guest.jobs.values():
+            if "fio" in job.script:
+                print(f"{job.name}: status {job.status}\n{job.output[-3000:]}")
         raise
 
 
