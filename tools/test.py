@@ -31,7 +31,7 @@ PYTEST_TIMEOUT_S = 45 * 60
 TEST_TIMEOUT_S = 15 * 60         # one that hangs fails with its name
 PROTO_AT_ONCE = 4               # files; at most 8: tests/lib/gantry.py gives each ports of its own
 GUESTS_AT_ONCE = min(4, max(1, int(JOBS) // 2))  # files; emulated machines have two processors each
-# An emulated machine fails by itself now and then: Linux finds its own patched instructions half written ("Oops: int3"),
+# An emulated machine fails by itself now and then: Linux finds its own patched instructions half written (Oops: int3),
 # a processor that does not answer, or no root. What failed in the guests of so few files is tried once more, and told.
 GUEST_FAILURES_MAX = 3
 TSAN_MODULES = {'core', 'net', 'base', 'verbs', 'virtio_race'}
