@@ -37,18 +37,11 @@ static struct rpc_slow slow_of(struct rpc_call *call)
 	return (struct rpc_slow){ .core = t->core, .flight = flight_of, .show = show, .arg = t };
 }
 
-struct get_slow {
-	uint32_t max;
-};
-static const struct rpc_param get_slow_params[] = {
-	RPC_PARAM(struct get_slow, max, .fallback = "64", .doc = "How many, the newest first."),
-};
-
 static void handle_get_slow_ios(struct rpc_call *call, void *args)
 {
 	struct rpc_slow slow = slow_of(call);
 
-	rpc_slow_get(call, &slow, ((const struct get_slow *)args)->max, !nvmf_slow_get_limit(rpc_ctx(call)));
+	rpc_slow_get(call, &slow, ((const struct rpc_slow_max *)args)->max, !nvmf_slow_get_limit(rpc_ctx(call)));
 }
 
 static void handle_clear_slow_ios(struct rpc_call *call, void *args)
@@ -58,17 +51,9 @@ static void handle_clear_slow_ios(struct rpc_call *call, void *args)
 	rpc_slow_clear(call, &slow);
 }
 
-struct slow_limit {
-	uint64_t limit_us;
-};
-static const struct rpc_param slow_limit_params[] = {
-	RPC_PARAM(struct slow_limit, limit_us, .required = true, .max = 3600ull * 1000 * 1000, .unit = "microseconds",
-	          .doc = "What takes longer is slow. 0: sixteen times each core's mean, at least a millisecond."),
-};
-
 static void handle_set_slow_io_limit(struct rpc_call *call, void *args)
 {
-	const struct slow_limit *a = args;
+	const struct rpc_slow_limit *a = args;
 
 	nvmf_slow_set_limit(rpc_ctx(call), a->limit_us * NS_PER_US);
 	rpc_reply_true(call);
@@ -76,18 +61,11 @@ static void handle_set_slow_io_limit(struct rpc_call *call, void *args)
 
 void nvmf_flight_save(struct nvmf_target *t, struct json_object *array)
 {
-	struct slow_limit a = { .limit_us = nvmf_slow_get_limit(t) / NS_PER_US };
-	struct json_object *o;
-
-	if (!a.limit_us)
-		return;
-	o = json_append_object(array);
-	json_add_text(o, "method", "nvmf_set_slow_io_limit");
-	json_object_object_add(o, "params", rpc_params_to_json(slow_limit_params, ARRAY_SIZE(slow_limit_params), &a));
+	rpc_slow_save_limit(array, "nvmf_set_slow_io_limit", nvmf_slow_get_limit(t));
 }
 
 static const struct rpc_method methods[] = {
-	RPC_METHOD("nvmf_get_slow_ios", struct get_slow, get_slow_params, handle_get_slow_ios,
+	RPC_METHOD("nvmf_get_slow_ios", struct rpc_slow_max, rpc_slow_max_params, handle_get_slow_ios,
 	           .flags = RPC_RUNTIME | RPC_READS,
 	           .doc = "The flight recorder: the last slow I/Os and the slowest of each of the last seconds, with the "
 	           "time of each stage.",
@@ -95,7 +73,7 @@ static const struct rpc_method methods[] = {
 	           "opcode, lba, num_blocks, bytes, hostnqn, subnqn, nsid, bdev_name, cntlid, qid, cid, sct, sc, core}]}"),
 	RPC_METHOD_BARE("nvmf_clear_slow_ios", handle_clear_slow_ios, .flags = RPC_RUNTIME,
 	           .doc = "Empty the flight recorder.", .returns = "true"),
-	RPC_METHOD("nvmf_set_slow_io_limit", struct slow_limit, slow_limit_params, handle_set_slow_io_limit,
+	RPC_METHOD("nvmf_set_slow_io_limit", struct rpc_slow_limit, rpc_slow_limit_params, handle_set_slow_io_limit,
 	           .flags = RPC_RUNTIME, .doc = "Say what a slow I/O is.", .returns = "true"),
 };
 

@@ -2,6 +2,14 @@
 /* slow.c: what the cores' flight recorders keep, as one answer. */
 #include "rpc/slow.h"
 
+const struct rpc_param rpc_slow_max_params[1] = {
+	RPC_PARAM(struct rpc_slow_max, max, .fallback = "64", .doc = "How many, the newest first."),
+};
+const struct rpc_param rpc_slow_limit_params[1] = {
+	RPC_PARAM(struct rpc_slow_limit, limit_us, .required = true, .max = 3600ull * 1000 * 1000, .unit = "microseconds",
+	          .doc = "What takes longer is slow. 0: sixteen times each core's mean, at least a millisecond."),
+};
+
 struct slow_read {
 	struct each each;
 	struct rpc_slow slow;
@@ -123,4 +131,17 @@ void rpc_slow_get(struct rpc_call *call, const struct rpc_slow *slow, uint32_t m
 void rpc_slow_clear(struct rpc_call *call, const struct rpc_slow *slow)
 {
 	begin(call, slow, 0, true, false);
+}
+
+void rpc_slow_save_limit(struct json_object *array, const char *method, uint64_t limit_ns)
+{
+	const struct rpc_slow_limit a = { .limit_us = limit_ns / NS_PER_US };
+	struct json_object *o;
+
+	if (!a.limit_us)
+		return;
+	o = json_append_object(array);
+	json_add_text(o, "method", method);
+	json_object_object_add(o, "params",
+	                       rpc_params_to_json(rpc_slow_limit_params, ARRAY_SIZE(rpc_slow_limit_params), &a));
 }

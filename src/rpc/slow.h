@@ -18,4 +18,14 @@ struct rpc_slow {
 void rpc_slow_get(struct rpc_call *call, const struct rpc_slow *slow, uint32_t max, bool adaptive);
 void rpc_slow_clear(struct rpc_call *call, const struct rpc_slow *slow);
 
+/* What the methods to get and to set the limit take; and the call that sets it again, if one is set. */
+struct rpc_slow_max {
+	uint32_t max;
+};
+struct rpc_slow_limit {
+	uint64_t limit_us;
+};
+extern const struct rpc_param rpc_slow_max_params[1], rpc_slow_limit_params[1];
+void rpc_slow_save_limit(struct json_object *array, const char *method, uint64_t limit_ns);
+
 #endif

@@ -49,18 +49,11 @@ static struct rpc_slow slow_of(struct rpc_call *call)
 	return (struct rpc_slow){ .core = scsi_core_of(s), .flight = flight_of, .show = show, .arg = s };
 }
 
-struct get_slow {
-	uint32_t max;
-};
-static const struct rpc_param get_slow_params[] = {
-	RPC_PARAM(struct get_slow, max, .fallback = "64", .doc = "How many, the newest first."),
-};
-
 static void handle_get_slow_ios(struct rpc_call *call, void *args)
 {
 	struct rpc_slow slow = slow_of(call);
 
-	rpc_slow_get(call, &slow, ((const struct get_slow *)args)->max, !scsi_slow_get_limit(rpc_ctx(call)));
+	rpc_slow_get(call, &slow, ((const struct rpc_slow_max *)args)->max, !scsi_slow_get_limit(rpc_ctx(call)));
 }
 
 static void handle_clear_slow_ios(struct rpc_call *call, void *args)
@@ -70,17 +63,9 @@ static void handle_clear_slow_ios(struct rpc_call *call, void *args)
 	rpc_slow_clear(call, &slow);
 }
 
-struct slow_limit {
-	uint64_t limit_us;
-};
-static const struct rpc_param slow_limit_params[] = {
-	RPC_PARAM(struct slow_limit, limit_us, .required = true, .max = 3600ull * 1000 * 1000, .unit = "microseconds",
-	          .doc = "What takes longer is slow. 0: sixteen times each core's mean, at least a millisecond."),
-};
-
 static void handle_set_slow_io_limit(struct rpc_call *call, void *args)
 {
-	const struct slow_limit *a = args;
+	const struct rpc_slow_limit *a = args;
 
 	scsi_slow_set_limit(rpc_ctx(call), a->limit_us * NS_PER_US);
 	rpc_reply_true(call);
@@ -88,18 +73,11 @@ static void handle_set_slow_io_limit(struct rpc_call *call, void *args)
 
 static void save(void *ctx, struct json_object *array)
 {
-	struct slow_limit a = { .limit_us = scsi_slow_get_limit(ctx) / NS_PER_US };
-	struct json_object *o;
-
-	if (!a.limit_us)
-		return;
-	o = json_append_object(array);
-	json_add_text(o, "method", "scsi_set_slow_io_limit");
-	json_object_object_add(o, "params", rpc_params_to_json(slow_limit_params, ARRAY_SIZE(slow_limit_params), &a));
+	rpc_slow_save_limit(array, "scsi_set_slow_io_limit", scsi_slow_get_limit(ctx));
 }
 
 static const struct rpc_method methods[] = {
-	RPC_METHOD("scsi_get_slow_ios", struct get_slow, get_slow_params, handle_get_slow_ios,
+	RPC_METHOD("scsi_get_slow_ios", struct rpc_slow_max, rpc_slow_max_params, handle_get_slow_ios,
 	           .flags = RPC_RUNTIME | RPC_READS,
 	           .doc = "The flight recorder of SCSI commands, iSCSI's and virtual machines': the last slow ones and the "
 	           "slowest of each of the last seconds, with the time of each stage.",
@@ -108,7 +86,7 @@ static const struct rpc_method methods[] = {
 	           "sense_key, asc, ascq, core}]}"),
 	RPC_METHOD_BARE("scsi_clear_slow_ios", handle_clear_slow_ios, .flags = RPC_RUNTIME,
 	           .doc = "Empty the flight recorder of SCSI commands.", .returns = "true"),
-	RPC_METHOD("scsi_set_slow_io_limit", struct slow_limit, slow_limit_params, handle_set_slow_io_limit,
+	RPC_METHOD("scsi_set_slow_io_limit", struct rpc_slow_limit, rpc_slow_limit_params, handle_set_slow_io_limit,
 	           .flags = RPC_RUNTIME, .doc = "Say what a slow SCSI command is.", .returns = "true"),
 };
 
