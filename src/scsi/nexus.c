@@ -206,6 +206,13 @@ void scsi_nexus_go_on(struct scsi_nexus *n)
 	defer_run(&n->defer, leave);
 }
 
+void scsi_nexus_let_go(struct scsi_nexus *n)
+{
+	assert(n->task_count > 0);
+	n->task_count--;
+	scsi_nexus_go_on(n);
+}
+
 static void leave(struct defer *d)
 {
 	struct scsi_nexus *n = container_of(d, struct scsi_nexus, defer);

@@ -257,6 +257,12 @@ void scsi_task_execute(struct scsi_task *t);
  * command's. False: as scsi_task_parse()'s; the disk has shrunk. Between two pieces a nexus can be frozen: parse and
  * seek again after thawing (when t->whole is more than t->base: else it is not the disk it was). */
 bool scsi_task_seek(struct scsi_task *t, uint32_t base);
+/* Between two pieces no list has it: its nexus stays until the next one was executed, or the task freed. Once each. */
+static inline void scsi_nexus_hold(struct scsi_nexus *n) { n->task_count++; }
+void scsi_nexus_let_go(struct scsi_nexus *n);
+/* Between two pieces, it is aborted: when it is executed again it ends at once, through task_done(). Until then it is
+ * stale. */
+void scsi_task_abort_between(struct scsi_task *t);
 /* Trouble that the transport found (a digest, data that did not come): sets status and sense; it is not executed. */
 void scsi_task_fail(struct scsi_task *t, uint8_t key, uint8_t asc, uint8_t ascq);
 /* Parsed, not executed yet, and aborted meanwhile by task management: its data need not come. Execute it all the same:

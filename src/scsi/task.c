@@ -291,7 +291,13 @@ static inline bool is_stale(const struct scsi_task *t)
 
 bool scsi_task_is_stale(const struct scsi_task *t)
 {
-	return is_stale(t);
+	return is_stale(t) || t->aborted;
+}
+
+void scsi_task_abort_between(struct scsi_task *t)
+{
+	assert(t->state == SCSI_TASK_PARSED || (t->state == SCSI_TASK_DONE && t->more));
+	t->aborted = true;
 }
 
 void scsi_task_execute(struct scsi_task *t)
@@ -306,9 +312,9 @@ void scsi_task_execute(struct scsi_task *t)
 	if (unlikely(now_ns != t->came_ns))
 		scsi_task_began_late(t, now_ns);
 	watch_arm(&n->core->watch);
-	if (unlikely(n->ending || is_stale(t))) {
+	if (unlikely(n->ending || is_stale(t) || t->aborted)) {
+		t->tell_aborted = !n->ending && !t->aborted && n->attentions[t->unit].tell_stale;
 		t->aborted = true;
-		t->tell_aborted = !n->ending && n->attentions[t->unit].tell_stale;
 		t->state = SCSI_TASK_RUNS;
 		scsi_task_complete(t);
 	} else if (likely(!n->gates && !n->ordered) || may_start(t)) {

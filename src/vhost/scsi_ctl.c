@@ -6,6 +6,10 @@
  * are; the other functions run on each of the session's lanes: from the queue's core by way of control to all hubs, and
  * back. A leg goes back at the end of its pass: the driver finds every task that was ended in its queue before it finds
  * the answer here.
+ *
+ * Between two of its pieces a long command is not the SCSI layer's: what that cannot find waits in its ring for its next
+ * turn, by which it ends. A function that ends it is answered behind that, on whichever core it is: so for a logical
+ * unit that was reset all hubs are visited once more.
  */
 #include "core/log.h"
 #include "vhost/scsi.h"
@@ -21,6 +25,7 @@ struct vscsi_tmf {
 	uint8_t function, num;
 	uint64_t lun, tag;
 	uint32_t left;                     /* control: legs */
+	bool swept;                        /* the SCSI layer has done its part; now what it does not know of ends */
 	uint8_t response;                  /* what they come to; at first there is no such target */
 };
 
@@ -40,6 +45,7 @@ static void spread(struct msg *m);
 static void leg_send(struct vscsi_tmf *m, struct vscsi_hub *h);
 static void leg_run(struct msg *m);
 static void leg_done(struct scsi_tmf *m);
+static void leg_wait(struct msg *m);
 static void leg_end(struct vscsi_leg *leg);
 static void leg_goes(struct defer *d);
 static void leg_back(struct msg *m);
@@ -159,7 +165,7 @@ static void spread(struct msg *msg)
 {
 	struct vscsi_tmf *m = container_of(msg, struct vscsi_tmf, msg);
 	struct vscsi_session *s = m->session;
-	bool one = m->function == SCSI_TMF_LU_RESET;
+	bool one = m->function == SCSI_TMF_LU_RESET && !m->swept;
 
 	m->left = 1;
 	for (uint32_t i = 0; i < core_reactor_count(reactor_core(m->from)); i++)
@@ -184,16 +190,37 @@ static bool is_reset(const struct vscsi_tmf *m)
 	return m->function == SCSI_TMF_LU_RESET || m->function == SCSI_TMF_NEXUS_RESET;
 }
 
-/* Between two pieces no command is the SCSI layer's, which would not find it. */
+static struct scsi_task *scsi_of(struct vhost_task *t) { return &container_of(t, struct vscsi_task, task)->scsi; }
+
+/* What the function means, between two pieces. */
 static bool is_meant(struct vhost_task *t, const void *arg)
 {
-	const struct scsi_task *s = &container_of(t, struct vscsi_task, task)->scsi;
+	const struct scsi_task *s = scsi_of(t);
 	const struct vscsi_leg *leg = arg;
 	const struct vscsi_tmf *m = leg->tmf;
 
-	if (s->nexus != &leg->hub->lanes[m->num]->nexus || (m->function != SCSI_TMF_NEXUS_RESET && s->lun != m->lun))
+	if (s->nexus != &leg->lane->nexus || (m->function != SCSI_TMF_NEXUS_RESET && s->lun != m->lun))
 		return false;
 	return (m->function != SCSI_TMF_ABORT_TASK && m->function != SCSI_TMF_QUERY_TASK) || s->tag == m->tag;
+}
+
+/* ... and ends with its next turn: what came later does not. */
+static bool is_ending(struct vhost_task *t, const void *arg)
+{
+	return is_meant(t, arg) && scsi_task_is_stale(scsi_of(t));
+}
+
+static bool is_ended(struct vhost_task *t, const void *arg)
+{
+	if (!is_meant(t, arg))
+		return false;
+	scsi_task_abort_between(scsi_of(t));
+	return true;
+}
+
+static bool longs_have(const struct vscsi_leg *leg, bool (*is)(struct vhost_task *t, const void *arg))
+{
+	return vhost_longs_have(leg->tmf->session->session, is, leg);
 }
 
 static void leg_run(struct msg *msg)
@@ -201,27 +228,46 @@ static void leg_run(struct msg *msg)
 	struct vscsi_leg *leg = container_of(msg, struct vscsi_leg, msg);
 	const struct vscsi_tmf *m = leg->tmf;
 	struct vscsi_lane *lane = leg->hub->lanes[m->num];
+	bool query = m->function == SCSI_TMF_QUERY_TASK || m->function == SCSI_TMF_QUERY_TASK_SET;
 
 	if (!lane) {
 		leg_end(leg);
 		return;
 	}
-	if (vhost_longs_have(m->session->session, is_meant, leg)) {
-		msg_send(reactor_self(), msg, leg_run); /* its next piece begins soon */
+	leg->lane = lane;
+	if (query && longs_have(leg, is_meant)) {
+		leg->scsi.response = SCSI_TMF_SUCCEEDED;
+		leg_end(leg);
 		return;
 	}
-	leg->lane = lane;
 	lane->aborting += !is_reset(m);
+	scsi_nexus_hold(&lane->nexus);
 	leg->scsi = (struct scsi_tmf){ .nexus = &lane->nexus, .function = m->function, .lun = m->lun, .tag = m->tag,
 		.done = leg_done };
-	scsi_tmf_start(&leg->scsi);
+	if (m->swept || (m->function == SCSI_TMF_ABORT_TASK && longs_have(leg, is_ended)))
+		leg_done(&leg->scsi);
+	else
+		scsi_tmf_start(&leg->scsi);
 }
 
 static void leg_done(struct scsi_tmf *scsi)
 {
 	struct vscsi_leg *leg = container_of(scsi, struct vscsi_leg, scsi);
 
+	leg_wait(&leg->msg);
+}
+
+/* One of a ring's has its turn in each pass. */
+static void leg_wait(struct msg *msg)
+{
+	struct vscsi_leg *leg = container_of(msg, struct vscsi_leg, msg);
+
+	if (longs_have(leg, is_ending)) {
+		msg_send(reactor_self(), msg, leg_wait);
+		return;
+	}
 	leg->lane->aborting -= !is_reset(leg->tmf);
+	scsi_nexus_let_go(&leg->lane->nexus);
 	leg_end(leg);
 }
 
@@ -261,7 +307,7 @@ static void leg_back(struct msg *msg)
 	struct vscsi_tmf *m = leg->tmf;
 	struct vscsi_hub *h = leg->hub;
 
-	if (leg->lane && m->response != VIRTIO_SCSI_S_FUNCTION_SUCCEEDED)
+	if (leg->lane && !m->swept && m->response != VIRTIO_SCSI_S_FUNCTION_SUCCEEDED)
 		m->response = response_of(leg->scsi.response);
 	free(leg);
 	less(m);
@@ -270,8 +316,14 @@ static void leg_back(struct msg *msg)
 
 static void less(struct vscsi_tmf *m)
 {
-	if (--m->left == 0)
+	if (--m->left)
+		return;
+	if (m->function != SCSI_TMF_LU_RESET || m->swept) {
 		msg_send(m->from, &m->msg, tmf_back);
+	} else {
+		m->swept = true;
+		msg_send(reactor_self(), &m->msg, spread);
+	}
 }
 
 /* Its queue is here still: it has a task out. */

@@ -118,14 +118,16 @@ static void run(struct vscsi_task *v, struct vscsi_lane *lane, const struct virt
 void vscsi_go_on(struct vhost_task *t)
 {
 	struct vscsi_task *v = task_of(t);
+	struct scsi_nexus *n = v->scsi.nexus;
 
 	vhost_iovs_mend(&v->cut);
-	if (!scsi_task_seek(&v->scsi, v->scsi.base + v->scsi.moves)) {
+	if (scsi_task_seek(&v->scsi, v->scsi.base + v->scsi.moves)) {
+		place(v);
+		scsi_task_execute(&v->scsi);
+	} else {
 		finish(v);
-		return;
 	}
-	place(v);
-	scsi_task_execute(&v->scsi);
+	scsi_nexus_let_go(n);
 }
 
 /* Control's requests are not for a disk, and end by themselves. What task management has aborted is not to be done
@@ -148,6 +150,7 @@ void vscsi_task_done(struct scsi_task *s)
 	if (unlikely(s->status != SCSI_GOOD))
 		vhost_iovs_touch(v->cut.iovs, v->cut.count);
 	if (unlikely(s->more)) {
+		scsi_nexus_hold(s->nexus); /* its target may go meanwhile */
 		vhost_task_go_on(&v->task);
 	} else if (unlikely(s->given_up) && vhost_task_may_be_left(&v->task)) {
 		leave(v);

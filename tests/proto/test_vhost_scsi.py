@@ -218,22 +218,55 @@ def test_a_long_command_is_aborted_between_two_pieces(host, hba):
     assert done.response == S_ABORTED and done.data[:1 << 20] == bytes(1 << 20) and set(done.data[-512:]) == {0xa5}
 
 
-@pytest.mark.parametrize("function", [ABORT_TASK, ABORT_TASK_SET])
-def test_an_abort_finds_what_waits_for_its_next_piece(host, packed, function):
-    """Once it is answered, nothing more reaches the guest's memory for that command: it was answered before."""
+def long_reads(hba, count=9):
+    """In pieces of a MiB, on both queues, which are on different cores."""
+    return [hba.submit(read10(0, 6144), want=6144 * 512, queue=n % 2, publish=n >= count - 2) for n in range(count)]
+
+
+@pytest.fixture
+def long_hba(host, packed):
+    """With room for many long commands."""
     name = host.controller("disk2")
     layout = [(gpa, size if gpa == 0 else 32 << 20) for gpa, size in Memory.DEFAULT]
-    with host.open(name, packed=packed, memory=Memory(layout)) as hba:
+    with host.open(name, queues=2, packed=packed, memory=Memory(layout)) as hba:
+        hba.name = name
+        (session,) = host.shown(name)["sessions"]
+        for queue, reactor in ((0, 0), (2, 0), (3, 1)):
+            host.rpc("vhost_move_queue", ctrlr=name, id=session["id"], queue=queue, reactor=reactor)
         hba.write(0, bytes(512))
-        for _ in range(20):
-            longs = [hba.submit(read10(0, 6144), want=6144 * 512, publish=n == 8) for n in range(9)]
-            queue, token, tag, (_, data, *_) = longs[-1]
-            wait_until(lambda: hba.memory.read(data, 1) == b"\0", "its first piece", 60, 0)
-            assert hba.tmf(function, tag=tag) == S_OK
-            queue.collect()
-            assert token in queue.done
-            assert {hba.wait(long).response for long in longs} <= {S_OK, S_ABORTED}
+        yield hba
     host.rpc("vhost_delete_controller", ctrlr=name)
+
+
+@pytest.mark.parametrize("function", [ABORT_TASK, ABORT_TASK_SET, LOGICAL_UNIT_RESET, I_T_NEXUS_RESET])
+def test_task_management_finds_what_waits_for_its_next_piece(long_hba, function):
+    """Once it is answered, nothing more reaches the guest's memory for that command: it was answered before, also by a
+    queue of another core."""
+    for n in range(20):
+        longs = long_reads(long_hba, 8 + n % 2)
+        queue, token, tag, _ = longs[-1]
+        firsts = [data for _, _, _, (_, data, *_) in longs[-2:]]
+        wait_until(lambda: all(long_hba.memory.read(data, 1) == b"\0" for data in firsts), "their first pieces", 60, 0)
+        assert long_hba.tmf(function, tag=tag) == S_OK
+        for q in long_hba.queues[2:]:
+            q.collect()
+        assert token in queue.done
+        assert function == ABORT_TASK or all(token in q.done for q, token, *_ in longs)
+        assert {long_hba.wait(long).response for long in longs} <= {S_OK, S_ABORTED, S_RESET}
+        while not long_hba.command(TEST_UNIT_READY).good:
+            pass                                       # a unit attention for each core's lane
+        while not long_hba.command(TEST_UNIT_READY, queue=1).good:
+            pass
+
+
+def test_a_target_goes_while_commands_wait_for_their_next_piece(host, long_hba):
+    """They end before it is gone."""
+    longs = long_reads(long_hba)
+    host.remove(long_hba.name, 0)
+    for q in long_hba.queues[2:]:
+        q.collect()
+    assert {long_hba.wait(long).response for long in longs} <= {S_OK, S_ABORTED, S_BAD_TARGET}
+    host.add(long_hba.name, "disk2", 0)
 
 
 def test_sense_and_attributes(hba):
