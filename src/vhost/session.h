@@ -258,7 +258,11 @@ void vhost_session_need_reset(struct vhost_session_priv *s);
 void vhost_message(struct vhost_session_priv *s);
 void vhost_message_ended(struct vhost_session_priv *s);            /* ... before it is answered */
 
-/* state.c: SET_DEVICE_STATE_FD (takes over fd), CHECK_DEVICE_STATE: false: why not. */
+/* state.c: what is handed over; to take it, or say why not (and it has no effect). */
+#define VHOST_STATE_BYTES 272u
+void vhost_state_get(const struct vhost_session_priv *s, uint8_t ret_bytes[static VHOST_STATE_BYTES]);
+bool vhost_state_set(struct vhost_session_priv *s, const void *bytes, size_t len, struct err *e);
+/* SET_DEVICE_STATE_FD (takes over fd), CHECK_DEVICE_STATE: false: why not. */
 bool vhost_state_transfer(struct vhost_session_priv *s, const struct vu_transfer *t, int fd, struct err *e);
 bool vhost_state_check(struct vhost_session_priv *s, struct err *e);
 void vhost_state_close(struct vhost_session_priv *s);

@@ -14,7 +14,7 @@ struct state {
 	char type[8];                      /* of device */
 	uint8_t config[VU_CONFIG_MAX];
 };
-WIRE_SIZE(struct state, 272);
+WIRE_SIZE(struct state, VHOST_STATE_BYTES);
 
 static void fill_in(const struct vhost_session_priv *s, struct state *st)
 {
@@ -25,28 +25,21 @@ static void fill_in(const struct vhost_session_priv *s, struct state *st)
 	c->ops->config(c, (struct vhost_session *)&s->session, st->config);
 }
 
-static bool save(struct vhost_session_priv *s, int fd, struct err *e)
+void vhost_state_get(const struct vhost_session_priv *s, uint8_t ret_bytes[static VHOST_STATE_BYTES])
 {
 	struct state st;
-	ssize_t n;
 
 	fill_in(s, &st);
-	n = core_fd_write(fd, &st, sizeof(st));
-	core_fd_close(fd); /* its end says that this was all */
-	if (n == (ssize_t)sizeof(st))
-		return true;
-	err_set(e, -EIO, "%zu bytes of state cannot be written: %s", sizeof(st), n < 0 ? strerror((int)-n) : "no room");
-	return false;
+	memcpy(ret_bytes, &st, sizeof(st));
 }
 
-static bool load(struct vhost_session_priv *s, struct err *e)
+bool vhost_state_set(struct vhost_session_priv *s, const void *bytes, size_t len, struct err *e)
 {
 	struct state st, own;
-	uint8_t more;
-	ssize_t n = core_fd_read(s->state_fd, &st, sizeof(st));
 
 	fill_in(s, &own);
-	if (n != (ssize_t)sizeof(st) || core_fd_read(s->state_fd, &more, 1) != 0)
+	memcpy(&st, bytes, min_u64(len, sizeof(st)));
+	if (len != sizeof(st))
 		err_set(e, -EIO, "the state is not there, or has not %zu bytes", sizeof(st));
 	else if (memcmp(&st, &own, offsetof(struct state, config)))
 		err_set(e, -EINVAL, "this is not the state of a %s device of Gantry, version %u", s->session.ctrlr->ops->type,
@@ -54,6 +47,30 @@ static bool load(struct vhost_session_priv *s, struct err *e)
 	else
 		s->session.ctrlr->ops->config_write(&s->session, 0, st.config, sizeof(st.config), true, e);
 	return !e->code;
+}
+
+static bool save(struct vhost_session_priv *s, int fd, struct err *e)
+{
+	uint8_t bytes[VHOST_STATE_BYTES];
+	ssize_t n;
+
+	vhost_state_get(s, bytes);
+	n = core_fd_write(fd, bytes, sizeof(bytes));
+	core_fd_close(fd); /* its end says that this was all */
+	if (n == (ssize_t)sizeof(bytes))
+		return true;
+	err_set(e, -EIO, "%zu bytes of state cannot be written: %s", sizeof(bytes), n < 0 ? strerror((int)-n) : "no room");
+	return false;
+}
+
+static bool load(struct vhost_session_priv *s, struct err *e)
+{
+	uint8_t bytes[VHOST_STATE_BYTES + 1]; /* one too many is seen */
+	ssize_t n = core_fd_read(s->state_fd, bytes, sizeof(bytes)), more = -1;
+
+	if (n == VHOST_STATE_BYTES)
+		more = core_fd_read(s->state_fd, bytes + n, 1); /* 0: its end; else more is to come, or may be */
+	return vhost_state_set(s, bytes, more == 0 ? (size_t)n : 0, e);
 }
 
 bool vhost_state_transfer(struct vhost_session_priv *s, const struct vu_transfer *t, int fd, struct err *e)
