@@ -7,9 +7,9 @@
  * back. A leg goes back at the end of its pass: the driver finds every task that was ended in its queue before it finds
  * the answer here.
  *
- * Between two of its pieces a long command is not the SCSI layer's: what that cannot find waits in its ring for its next
- * turn, by which it ends. A function that ends it is answered behind that, on whichever core it is: so for a logical
- * unit that was reset all hubs are visited once more.
+ * Between two of its pieces a long command is not the SCSI layer's: what that cannot find waits in its ring for its
+ * next turn, by which it ends. A function that ends it is answered behind that, on whichever core it is: so for a
+ * logical unit that was reset all hubs are visited once more.
  */
 #include "core/log.h"
 #include "vhost/scsi.h"
