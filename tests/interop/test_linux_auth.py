@@ -197,7 +197,7 @@ def test_our_host_proves_who_it_is(kernel):
     said = perf(kernel.path, *quick, status=1)
     assert "it wants authentication, and there is no key" in said, said
     said = perf(kernel.path, *quick, "--dhchap-key", kernel.file("bad", Secret.make()), status=1)
-    assert "the controller refuses us" in said, said
+    assert "the controller refuses us" in said or "the target closed the connection" in said, said   # as below
     said = perf(kernel.path, *quick, *host, "--dhchap-ctrlr-key", kernel.file("bad", Secret.make()), status=1)
     assert "its controller key differs from the one here" in said, said
 
