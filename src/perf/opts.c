@@ -8,7 +8,7 @@
 
 enum {
 	OPT_VERIFY = 256, OPT_RATE, OPT_JSON, OPT_MODE, OPT_SEED, OPT_IO_QUEUE_SIZE, OPT_QUIET, OPT_DISK, OPT_IO_TIMEOUT,
-	OPT_ISCSI, OPT_VHOST, OPT_PACKED, OPT_PSK, OPT_DHCHAP, OPT_DHCHAP_CTRLR
+	OPT_ISCSI, OPT_VHOST, OPT_PACKED, OPT_PSK, OPT_DHCHAP, OPT_DHCHAP_CTRLR, OPT_CONNECT_TIMEOUT
 };
 
 static const struct argp_option rows[] = {
@@ -43,6 +43,8 @@ static const struct argp_option rows[] = {
 	{ "dhchap-key", OPT_DHCHAP, "FILE", 0, "Prove who we are by the key in this file (DHHC-1:...), mode 0600.", 2 },
 	{ "dhchap-ctrlr-key", OPT_DHCHAP_CTRLR, "FILE", 0, "The target has to prove itself by the key in this file.", 2 },
 	{ "keepalive", 'k', "MS", 0, "Keep-alive time-out; 10000 by default.", 2 },
+	{ "connect-timeout", OPT_CONNECT_TIMEOUT, "MS", 0, "A connection that takes longer, name look-up and login "
+	  "included, ends the run; 5000 by default.", 2 },
 	{ "io-timeout", OPT_IO_TIMEOUT, "MS", 0, "An I/O that takes longer ends the run; 30000 by default, 0: never.", 2 },
 	{ "metadata", 'e', "FMT", 0, "Protection information: PRACT=0|1, PRCHK=GUARD|REFTAG|APPTAG, with a comma "
 	  "between; HOST=0: only the target checks. -o is of data alone.", 2 },
@@ -149,6 +151,13 @@ static void check_keys(struct argp_state *state, const struct perf_opts *o)
 			argp_error(state, "-r: say as which host (hostnqn:NQN): keys belong to a name");
 }
 
+/* What a run that has begun is lost by, when nothing is acknowledged any more, is not shortened by it. */
+static void set_connect_timeout(struct perf_opts *o, uint32_t ms)
+{
+	o->host.connect_timeout_ms = ms;
+	o->host.ack_timeout_ms = max_u32(ms, 5000);
+}
+
 static void check(struct argp_state *state, struct perf_opts *o, bool mix_given, uint8_t mix, const char *remote_only)
 {
 	uint32_t kinds = !!o->path_count + !!o->disk + !!o->url_count + !!o->vhost_count;
@@ -160,6 +169,8 @@ static void check(struct argp_state *state, struct perf_opts *o, bool mix_given,
 		argp_error(state, "-r, --iscsi, --vhost and --disk: one of them");
 	check_vhost(state, o);
 	check_keys(state, o);
+	if (o->host.connect_timeout_ms && !o->path_count)
+		argp_error(state, "--connect-timeout: only with -r");
 	if (remote_only && o->disk)
 		argp_error(state, "%s: not with --disk; it is about connections, or about our own workers", remote_only);
 	if (!o->pattern)
@@ -193,6 +204,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		{ OPT_RATE, "--rate" }, { OPT_MODE, "--mode" },
 		{ OPT_IO_QUEUE_SIZE, "--io-queue-size" }, { OPT_IO_TIMEOUT, "--io-timeout" }, { OPT_PSK, "--psk-path" },
 		{ OPT_DHCHAP, "--dhchap-key" }, { OPT_DHCHAP_CTRLR, "--dhchap-ctrlr-key" },
+		{ OPT_CONNECT_TIMEOUT, "--connect-timeout" },
 	};
 	struct parsing *p = state->input;
 	struct perf_opts *o = p->o;
@@ -220,6 +232,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case 'I': o->host.data_digest = true; break;
 	case 'k': o->host.keep_alive_ms = number(state, "-k", arg, 1, UINT32_MAX); break;
 	case OPT_IO_TIMEOUT: o->host.io_timeout_ms = number(state, "--io-timeout", arg, 0, UINT32_MAX); break;
+	case OPT_CONNECT_TIMEOUT: set_connect_timeout(o, number(state, "--connect-timeout", arg, 1, UINT32_MAX)); break;
 	case OPT_PSK: o->psk_path = arg; break;
 	case OPT_DHCHAP: o->dhchap_path = arg; break;
 	case OPT_DHCHAP_CTRLR: o->dhchap_ctrlr_path = arg; break;
