@@ -73,6 +73,8 @@ void nvme_learn_ctrl(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl *id
 	info->vwc = id->vwc;
 	info->lpa = id->lpa;
 	info->aerl = id->aerl;
+	info->frmw = id->frmw;
+	info->fwug = id->fwug;
 	info->anatt_s = id->anatt;
 	info->anacap = id->anacap;
 	info->ana_groups_max = le32_get(id->anagrpmax);

@@ -199,7 +199,7 @@ struct nvme_ctrlr_info {
 	uint16_t vid, ssvid, oncs, oacs, fuses, kas_100ms, crdt_100ms[3], cqt_ms;
 	uint8_t ciu, ccrl;           /* which instance of its id it is, with cirn; resets of others it takes on: 0: none */
 	uint64_t cirn;
-	uint8_t ieee[3], cmic, cntrltype, vwc, anacap, anatt_s, lpa, aerl, mdts;
+	uint8_t ieee[3], cmic, cntrltype, vwc, anacap, anatt_s, lpa, aerl, mdts, frmw, fwug;
 	uint32_t version, oaes, ctratt, sgls, ana_groups_max, ana_groups; /* anagrpmax, nanagrpid */
 	uint32_t namespaces_max;                                          /* nn */
 	uint32_t atomic_write_blocks, atomic_compare_blocks;              /* awupf, acwu */
@@ -280,6 +280,30 @@ struct nvme_log_read {
 };
 /* Then: r->done, once, later; also when the controller goes meanwhile. */
 void nvme_ctrlr_get_log(struct nvme_ctrlr *c, struct nvme_log_read *r);
+
+/* --- firmware -------------------------------------------------------------------------------------- */
+
+/* One image, sent in pieces that the controller takes, and committed. */
+struct nvme_firmware {
+	uint8_t action;             /* enum nvme_fw_action */
+	uint8_t slot;               /* 0: the controller chooses */
+	const void *image;          /* stays until done; not for NVME_FW_ENABLE */
+	uint32_t len;
+	void (*done)(struct nvme_firmware *f);
+	struct err err;             /* code 0: it is committed */
+	bool wants_reset;           /* a reset of the controller makes it the one that runs */
+	uint32_t sent;              /* bytes that the controller has taken; changes meanwhile */
+	bool committing;
+	/* ours */
+	struct nvme_ctrlr *ctrlr;
+	struct nvme_op op;
+	struct iovec iov;
+};
+/* Does the controller take such a thing? Without len (0): as far as can be told before there is an image. */
+int nvme_firmware_check(const struct nvme_ctrlr_info *info, const struct nvme_firmware *f, struct err *e) MUST_USE;
+/* Core: the controller's; ready, and checked. Then: f->done, once, later; also when the controller goes meanwhile.
+ * Nobody else should send an image to the subsystem at that time: controllers may share what they are sent to. */
+void nvme_ctrlr_update_firmware(struct nvme_ctrlr *c, struct nvme_firmware *f);
 
 /* The groups of an ANA log page, in its order. False from `fn` ends it. Errors: it is not one; a sentence. */
 struct nvme_ana_group {

@@ -271,6 +271,22 @@ struct nvme_ccr { /* cross-controller reset */
 	le64 cirn;
 	le32 cdw14, cdw15;
 };
+struct nvme_fw_download {
+	le32 numd; /* dwords, 0's based */
+	le32 ofst; /* dwords */
+	le32 cdw12, cdw13, cdw14, cdw15;
+};
+struct nvme_fw_commit {
+	uint8_t fs_ca; /* bits 0-2: slot, 0: the controller chooses; 3-5: enum nvme_fw_action */
+	uint8_t rsvd41[3];
+	le32 cdw11, cdw12, cdw13, cdw14, cdw15;
+};
+enum nvme_fw_action {
+	NVME_FW_REPLACE = 0,            /* the image goes to the slot */
+	NVME_FW_REPLACE_AND_ENABLE = 1, /* and runs after the next reset */
+	NVME_FW_ENABLE = 2,             /* what is in the slot runs after the next reset */
+	NVME_FW_REPLACE_AND_RUN = 3,    /* it runs at once */
+};
 struct nvme_create_sq {
 	le16 qid, qsize;
 	le16 flags; /* bit 0: contiguous; 1-2: priority */
@@ -337,6 +353,8 @@ struct nvme_sqe {
 		struct nvme_features features;
 		struct nvme_abort abort;
 		struct nvme_ccr ccr;
+		struct nvme_fw_download fw_download;
+		struct nvme_fw_commit fw_commit;
 		struct nvme_create_sq create_sq;
 		struct nvme_create_cq create_cq;
 		struct nvme_security security;
@@ -357,6 +375,8 @@ WIRE_SIZE(struct nvme_get_log_page, 24);
 WIRE_SIZE(struct nvme_features, 24);
 WIRE_SIZE(struct nvme_abort, 24);
 WIRE_SIZE(struct nvme_ccr, 24);
+WIRE_SIZE(struct nvme_fw_download, 24);
+WIRE_SIZE(struct nvme_fw_commit, 24);
 WIRE_SIZE(struct nvme_create_sq, 24);
 WIRE_SIZE(struct nvme_create_cq, 24);
 WIRE_SIZE(struct nvme_security, 24);

@@ -176,9 +176,17 @@ enum {
 enum {
 	NVME_OACS_SECURITY = 1 << 0,
 	NVME_OACS_FORMAT = 1 << 1,
+	NVME_OACS_FIRMWARE = 1 << 2,
 	NVME_OACS_NS_MGMT = 1 << 3,
 	NVME_OACS_LBA_STATUS = 1 << 9,
 };
+enum {
+	NVME_FRMW_SLOT1_READ_ONLY = 1 << 0,
+	NVME_FRMW_RUN_AT_ONCE = 1 << 4, /* without a reset */
+};
+static inline uint8_t nvme_frmw_slots(uint8_t frmw) { return frmw >> 1 & 7; }
+#define NVME_FWUG_BYTES 4096u /* the unit of FWUG; 0: nothing is said */
+#define NVME_FWUG_ANY 0xffu   /* a dword will do */
 enum {
 	NVME_LPA_SMART_PER_NS = 1 << 0,
 	NVME_LPA_CMD_EFFECTS = 1 << 1,

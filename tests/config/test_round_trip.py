@@ -181,7 +181,7 @@ NOT_SAVED = {
     "bdev_malloc_delete", "bdev_null_delete", "bdev_reset_iostat",
     "bdev_enable_histogram", "bdev_set_qd_sampling_period", "bdev_qos_group_remove_bdev", "bdev_qos_group_delete",
     "bdev_nvme_stop_discovery", "bdev_nvme_stop_mdns_discovery", "nvmf_stop_mdns_prr",
-    "bdev_nvme_send_cmd", "bdev_nvme_add_error_injection",
+    "bdev_nvme_send_cmd", "bdev_nvme_add_error_injection", "bdev_nvme_apply_firmware",
     "bdev_nvme_remove_error_injection",
     "bdev_nvme_detach_controller", "bdev_nvme_disable_controller", "bdev_nvme_enable_controller",
     "bdev_nvme_reset_controller", "bdev_uring_delete", "bdev_uring_rescan", "framework_start_init",

@@ -13,6 +13,7 @@ Steps, in the order in which a host takes them; every request has its own name a
     accept  icresp  connect  cap  vs  enable  csts  identify_ctrl  identify_ns  ns_list  ns_ids  set_queues
     set_features  get_features  log_page  aer  keep_alive  connect_io  read  write  flush  other_io
     ccr (a reset of another controller)  h2c (data arrives)  shutdown  property_get  property_set  identify
+    fw_download  fw_commit
     admin (all on an admin queue)  io (all on an I/O queue, but connect_io)
 
 What it can do at one is in bad_ways.py. Two targets that are given the same Disks are two paths to one subsystem. A
@@ -47,6 +48,8 @@ NS_CHANGED, ANA_CHANGED, DISCOVERY_CHANGED = 0x040002, 0x0c0302, 0x70f002
 LOG_ERRORS, LOG_HEALTH, LOG_CHANGED_NS, LOG_ANA, LOG_DISCOVERY = 1, 2, 4, 12, 0x70
 FEATURE_QUEUES = 7
 ADMIN_CCR = 0x38
+ADMIN_FW_COMMIT, ADMIN_FW_DOWNLOAD = 0x10, 0x11
+FW_REPLACE, FW_REPLACE_AND_ENABLE, FW_ENABLE, FW_REPLACE_AND_RUN = range(4)
 
 
 def instance(cntlid):
@@ -87,7 +90,11 @@ class Disks:
         self.nqn, self.serial = nqn, serial
         self.next_cntlid = 1
         self.reset = []                                          # controllers that were, by way of others
+        self.slots, self.runs, self.after_reset = {1: b"1"}, 1, None    # firmware: images; which runs, and will
         self.lock = threading.Lock()
+
+    def start_firmware(self):
+        self.runs, self.after_reset = self.after_reset or self.runs, None
 
     def cntlid(self):
         with self.lock:
@@ -165,6 +172,9 @@ class BadTarget:
         self.ccrl = fields.pop("ccrl", 0)                        # resets of other controllers; 0: it does none
         self.cqt_ms = fields.pop("cqt_ms", 0)
         self.oncs = fields.pop("oncs", 0x0c)                     # Dataset Management, Write Zeroes
+        self.oacs = fields.pop("oacs", 4)                        # firmware
+        self.frmw = fields.pop("frmw", 3 << 1 | 1)               # three slots; the first can only be read
+        self.fwug = fields.pop("fwug", 0)
         self.ready_after_s = fields.pop("ready_after_s", 0)
         assert not fields, f"unknown: {', '.join(fields)}"
         self.rules, self.seen, self.history = [], Counter(), []
@@ -297,6 +307,7 @@ class Connection:
         self.received = b""
         self.cc, self.enabled_at = 0, 0.0
         self.aers, self.events = [], []
+        self.image = []                                          # firmware that came: (offset, bytes)
         self.writes, self.next_ttag = {}, 1                      # by transfer tag: what is still to come
         self.captured = None                                     # bytes are collected, not sent, while it is a list
         self.mute = self.over = False
@@ -437,7 +448,8 @@ class Connection:
             return ("set_queues" if cdw10 & 0xff == FEATURE_QUEUES else "set_feature", "set_features", "admin")
         return ({ADMIN_GET_FEATURES: "get_features", ADMIN_GET_LOG_PAGE: "log_page", ADMIN_ASYNC_EVENT: "aer",
                  ADMIN_KEEP_ALIVE: "keep_alive", ADMIN_ABORT: "abort",
-                 ADMIN_CCR: "ccr"}.get(request.opcode, "other_admin"), "admin")
+                 ADMIN_CCR: "ccr", ADMIN_FW_COMMIT: "fw_commit",
+                 ADMIN_FW_DOWNLOAD: "fw_download"}.get(request.opcode, "other_admin"), "admin")
 
     # --- doing it right ---
 
@@ -527,6 +539,7 @@ class Connection:
         if self.qid == 0:
             assert cntlid == 0xffff and any(hostid)
             self.cntlid, self.is_discovery = self.target.disks.cntlid(), subnqn == DISCOVERY_NQN
+            self.target.disks.start_firmware()
         else:
             self.cntlid = cntlid
             if not any(c.cntlid == cntlid for c in self.target.admin_queues()):
@@ -553,14 +566,15 @@ class Connection:
         t, page = self.target, bytearray(4096)
         page[4:24] = (t.serial or t.disks.serial).encode().ljust(20)
         page[24:64] = b"Bad Target".ljust(40)
-        page[64:72] = b"1".ljust(8)
+        page[64:72] = t.disks.slots[t.disks.runs][:8].ljust(8)
         has_ana = not self.is_discovery
         struct.pack_into("<BBHI", page, 76, 0x0b if has_ana else 0, t.mdts, self.cntlid, 0x10400)
         struct.pack_into("<I", page, 92, 0x80000000 if self.is_discovery else 1 << 8 | 1 << 11)     # OAES
         page[111] = 2 if self.is_discovery else 1
         struct.pack_into("<HHH", page, 128, *t.crdt)
         struct.pack_into("<BQ", page, 135, *instance(self.cntlid) if t.ccrl else (0, 0))
-        page[258], page[259] = 3, 3                              # ACL, AERL
+        struct.pack_into("<H", page, 256, t.oacs)
+        page[258], page[259], page[260], page[319] = 3, 3, t.frmw, t.fwug   # ACL, AERL
         page[261] = 4                                            # LPA: extended data
         struct.pack_into("<H", page, 320, 1)                     # KAS
         struct.pack_into("<BBII", page, 342, 10, 0x1f if has_ana else 0, max(t.ana), len(t.ana))
@@ -612,6 +626,26 @@ class Connection:
         assert icid != self.cntlid and (ciu, request.words[2] | request.words[3] << 32) == instance(icid), "which one?"
         self.target.disks.reset.append(icid)
         return Answer(value=1)                                   # Immediate Reset Successful
+
+    def on_fw_download(self, request):
+        offset, length = request.words[1] * 4, (request.words[0] + 1) * 4
+        assert len(request.data) == length, f"{len(request.data)} bytes of {length}"
+        self.image = [*(self.image if offset else ()), (offset, request.data)]
+        return Answer()
+
+    def on_fw_commit(self, request):
+        """The first eight bytes of an image are its revision."""
+        slot, action = request.words[0] & 7 or 2, request.words[0] >> 3 & 7
+        disks = self.target.disks
+        if action != FW_ENABLE:
+            assert [at for at, _ in self.image] == [sum(len(d) for _, d in self.image[:n])
+                                                    for n in range(len(self.image))], "in order, without holes"
+            disks.slots[slot], self.image = b"".join(data for _, data in self.image), []
+        if action in (FW_REPLACE_AND_ENABLE, FW_ENABLE):
+            disks.after_reset = slot
+        if action == FW_REPLACE_AND_RUN:
+            disks.runs = slot
+        return Answer()
 
     def on_log_page(self, request):
         page = request.words[0] & 0xff

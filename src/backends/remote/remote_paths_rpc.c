@@ -137,7 +137,7 @@ static void handle_io_paths(struct rpc_call *call, void *args)
 	const struct name *a = args;
 	struct io_paths *x;
 
-	if (a->name && !remote_rpc_disk(call, a->name))
+	if (a->name && !remote_rpc_disk(call, "name", a->name))
 		return;
 	x = base_zalloc(sizeof(*x));
 	x->call = call;
@@ -206,7 +206,7 @@ static void tell_cores(struct remote_group *g, struct rpc_call *call)
 static void handle_policy(struct rpc_call *call, void *args)
 {
 	const struct policy *a = args;
-	struct remote_disk *d = remote_rpc_disk(call, a->name);
+	struct remote_disk *d = remote_rpc_disk(call, "name", a->name);
 	struct remote_wish *wish;
 	uint8_t policy, selector;
 	struct err e = { 0 };
@@ -255,7 +255,7 @@ static struct remote_path *find_path(const struct remote_group *g, const struct 
 static void handle_prefer(struct rpc_call *call, void *args)
 {
 	const struct prefer *a = args;
-	struct remote_disk *d = remote_rpc_disk(call, a->name);
+	struct remote_disk *d = remote_rpc_disk(call, "name", a->name);
 	struct remote_path *p;
 
 	if (!d)
@@ -362,7 +362,7 @@ static void add_sums(struct json_object *o, const struct remote_disk *d, uint32_
 static void handle_iostat(struct rpc_call *call, void *args)
 {
 	const struct name *a = args;
-	struct remote_disk *d = remote_rpc_disk(call, a->name);
+	struct remote_disk *d = remote_rpc_disk(call, "name", a->name);
 	struct json_object *result, *list, *o;
 
 	if (!d)

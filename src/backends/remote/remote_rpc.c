@@ -76,17 +76,17 @@ struct remote_group *remote_rpc_group(struct rpc_call *call, const char *name)
 	return g;
 }
 
-struct remote_disk *remote_rpc_disk(struct rpc_call *call, const char *name)
+struct remote_disk *remote_rpc_disk(struct rpc_call *call, const char *param, const char *name)
 {
 	struct remote_rpc *rr = rpc_ctx(call);
 	struct bdev *b = bdev_find(bdev_rpc_registry(rr->br), name);
 	struct remote_disk *d = b ? remote_disk_of(b) : NULL;
 
 	if (!b)
-		rpc_reply_error(call, -ENODEV, "name: there is no block device '%s'; bdev_get_bdevs lists those there are",
-		                name);
+		rpc_reply_error(call, -ENODEV, "%s: there is no block device '%s'; bdev_get_bdevs lists those there are",
+		                param, name);
 	else if (!d)
-		rpc_reply_error(call, -EINVAL, "name: '%s' is a %s, not a disk of an NVMe controller", name,
+		rpc_reply_error(call, -EINVAL, "%s: '%s' is a %s, not a disk of an NVMe controller", param, name,
 		                b->product);
 	return d;
 }
@@ -111,7 +111,7 @@ static void add_namespace(struct json_object *o, const struct remote_disk *d, co
 	oacs = json_add_object(c, "oacs");
 	json_add_u64(oacs, "security", info->oacs & 1);
 	json_add_u64(oacs, "format", info->oacs >> 1 & 1);
-	json_add_u64(oacs, "firmware", info->oacs >> 2 & 1);
+	json_add_u64(oacs, "firmware", info->oacs / NVME_OACS_FIRMWARE & 1);
 	json_add_u64(oacs, "ns_manage", info->oacs >> 3 & 1);
 	json_add_bool(c, "multi_ctrlr", info->cmic & NVME_CMIC_MULTI_CTRL);
 	json_add_bool(c, "ana_reporting", info->cmic & NVME_CMIC_ANA);
@@ -192,6 +192,7 @@ void remote_rpc_init(struct remote_rpc *rr, struct bdev_rpc *br)
 	remote_show_rpc_add(rr);
 	remote_paths_rpc_add(rr);
 	remote_admin_rpc_add(rr);
+	remote_firmware_rpc_add(rr);
 	remote_discovery_rpc_add(rr);
 }
 

@@ -14,6 +14,7 @@ struct remote_rpc {
 	struct bdev_rpc_saver saver;
 	struct rpc_drain_hook drain;
 	struct list attaching;          /* calls that wait for their first attempt */
+	struct list updates;            /* remote_firmware_rpc.c's: firmware that is on its way */
 	uint64_t load_until_ns;         /* entries of a configuration that is loaded wait for their targets until then */
 	uint64_t load_last_ns;
 };

@@ -16,7 +16,7 @@ struct remote_trid_args {
 int remote_where_from(const struct remote_trid_args *a, struct nvme_path *ret_where, struct err *e) MUST_USE;
 /* NULL: there is none, and the caller has been told. */
 struct remote_group *remote_rpc_group(struct rpc_call *call, const char *name);
-struct remote_disk *remote_rpc_disk(struct rpc_call *call, const char *name);
+struct remote_disk *remote_rpc_disk(struct rpc_call *call, const char *param, const char *name);
 
 /* Parts of parameters that several methods have. */
 struct remote_multipath_args {
@@ -52,5 +52,8 @@ void remote_discovery_rpc_save(struct remote_rpc *rr, struct json_object *array)
 void remote_admin_rpc_add(struct remote_rpc *rr);
 void remote_keys_rpc_add(struct remote_rpc *rr);
 void remote_show_rpc_add(struct remote_rpc *rr);
+void remote_firmware_rpc_add(struct remote_rpc *rr);
+/* How far the firmware is that is on its way to a controller; nothing when there is none. */
+void remote_json_firmware(const struct remote_rpc *rr, const struct remote_group *g, struct json_object *o);
 
 #endif

@@ -88,11 +88,12 @@ static void add_path(struct json_object *o, const struct remote_path *p)
 	add_counters(o, p);
 }
 
-static void add_group(struct json_object *array, const struct remote_group *g)
+static void add_group(struct json_object *array, const struct remote_rpc *rr, const struct remote_group *g)
 {
 	struct json_object *o = json_append_object(array), *list;
 
 	json_add_text(o, "name", g->name);
+	remote_json_firmware(rr, g, o);
 	list = json_add_array(o, "ctrlrs");
 	for (uint32_t i = 0; i < REMOTE_PATHS_MAX; i++)
 		if (g->paths[i])
@@ -111,10 +112,10 @@ static void handle_get(struct rpc_call *call, void *args)
 		return; /* it was answered, and `a` is gone with it */
 	array = json_object_new_array();
 	if (g)
-		add_group(array, g);
+		add_group(array, rr, g);
 	else
 		list_each(l, &rr->remote->groups)
-			add_group(array, list_entry(l, struct remote_group, link));
+			add_group(array, rr, list_entry(l, struct remote_group, link));
 	rpc_reply(call, array);
 }
 

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* remote_firmware_rpc.c: bdev_nvme_apply_firmware: an image from a file, by way of one of a disk's controllers, and the
+ * resets after which it runs: one path after the other, so that I/O goes by those that are not being reset. A path that
+ * does not come back ends that; what is committed stays committed.
+ */
+#include "backends/remote/remote_rpc_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define IMAGE_BYTES_MAX (64 * MIB)
+
+struct apply {
+	char *bdev_name, *filename, *action;
+	uint8_t slot;
+};
+
+static const char *const actions[] = {
+	[NVME_FW_REPLACE] = "replace", [NVME_FW_REPLACE_AND_ENABLE] = "replace_and_enable", [NVME_FW_ENABLE] = "enable",
+	[NVME_FW_REPLACE_AND_RUN] = "replace_and_run", NULL,
+};
+
+struct update {
+	struct list link;               /* in rr->updates */
+	struct remote_rpc *rr;
+	struct rpc_call *call;
+	const struct apply *args;
+	struct job job;
+	char group[128];                /* by name: it may go meanwhile */
+	struct nvme_firmware firmware;
+	void *image;
+	char before[9];                 /* the revision */
+	bool resetting;
+	uint32_t path, next;            /* which took it; which is to be reset next */
+	uint32_t resets;
+	struct remote_path_wait reset;
+	struct defer more;
+	struct err err;
+};
+
+static void read_in_job(struct job *j);
+static void was_read(struct job *j);
+static void was_committed(struct nvme_firmware *f);
+static void reset_next(struct update *u);
+
+/* --- the beginning ----------------------------------------------------------------------------------------------- */
+
+/* It answers, and is over. */
+static void end(struct update *u, struct json_object *result)
+{
+	if (u->err.code) {
+		log_warning("%s: firmware: %s", u->group, u->err.text);
+		rpc_reply_err(u->call, &u->err);
+	} else {
+		rpc_reply(u->call, result);
+	}
+	list_del(&u->link);
+	free(u->image);
+	free(u);
+}
+
+static struct update *find_update(const struct remote_rpc *rr, const struct remote_group *g)
+{
+	list_each(l, &rr->updates)
+		if (!strcmp(list_entry(l, struct update, link)->group, g->name))
+			return list_entry(l, struct update, link);
+	return NULL;
+}
+
+/* A path whose controller is there; NULL, with a sentence: none, or its controller will not. */
+static struct remote_path *willing_path(struct update *u)
+{
+	struct remote_group *g = remote_group_find(u->rr->remote, u->group);
+
+	for (uint32_t i = 0; g && i < REMOTE_PATHS_MAX; i++) {
+		if (!g->paths[i] || g->paths[i]->state != REMOTE_PATH_UP)
+			continue;
+		u->path = i;
+		return nvme_firmware_check(nvme_ctrlr_info(g->paths[i]->ctrlr), &u->firmware, &u->err) ? NULL : g->paths[i];
+	}
+	err_set(&u->err, -ENOTCONN, "%s is not connected; bdev_nvme_get_controllers says why", u->group);
+	return NULL;
+}
+
+static void send_it(struct update *u)
+{
+	struct remote_path *p = willing_path(u);
+	char text[512];
+
+	if (!p) {
+		end(u, NULL);
+		return;
+	}
+	memcpy(u->before, nvme_ctrlr_info(p->ctrlr)->firmware, sizeof(u->before));
+	u->firmware.done = was_committed;
+	if (u->firmware.len)
+		log_notice("%s: firmware: %s, %u bytes, goes to its controller", remote_path_text(p, text), u->args->filename,
+		           u->firmware.len);
+	nvme_ctrlr_update_firmware(p->ctrlr, &u->firmware);
+}
+
+static int check_args(const struct apply *a, uint8_t action, struct err *e)
+{
+	if (action == NVME_FW_ENABLE && a->filename)
+		return err_set(e, ERR_BAD_PARAM, "filename: action=enable enables what a slot has, and takes no image");
+	if (action != NVME_FW_ENABLE && !a->filename)
+		return err_set(e, ERR_BAD_PARAM, "filename: is missing: which image?");
+	return 0;
+}
+
+static void handle_apply(struct rpc_call *call, void *args)
+{
+	const struct apply *a = args;
+	struct remote_disk *d = remote_rpc_disk(call, "bdev_name", a->bdev_name);
+	struct update *u;
+
+	if (!d)
+		return;
+	u = base_zalloc(sizeof(*u));
+	u->rr = rpc_ctx(call);
+	u->call = call;
+	u->args = a;
+	u->firmware.slot = a->slot;
+	while (strcmp(actions[u->firmware.action], a->action))
+		u->firmware.action++;
+	if (find_update(u->rr, d->group))
+		err_set(&u->err, -EBUSY, "%s is being given firmware already", d->group->name);
+	snprintf(u->group, sizeof(u->group), "%s", d->group->name);
+	list_add_tail(&u->rr->updates, &u->link);
+	if (u->err.code || check_args(a, u->firmware.action, &u->err) != 0 || !willing_path(u))
+		end(u, NULL);
+	else if (u->firmware.action == NVME_FW_ENABLE)
+		send_it(u);
+	else
+		job_start(&u->job, read_in_job, was_read);
+}
+
+/* --- the image --------------------------------------------------------------------------------------------------- */
+
+static int read_all(struct update *u, int fd, const char *name)
+{
+	struct stat st;
+	size_t got = 0;
+
+	if (fstat(fd, &st) != 0)
+		return err_set(&u->err, -errno, "filename: %s: %s", name, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return err_set(&u->err, -EINVAL, "filename: %s is not a regular file", name);
+	if (!st.st_size || st.st_size % 4 || st.st_size > (off_t)IMAGE_BYTES_MAX)
+		return err_set(&u->err, -EINVAL, "filename: %s has %lld bytes; an image has a multiple of 4, and at most %llu",
+		               name, (long long)st.st_size, (unsigned long long)IMAGE_BYTES_MAX);
+	u->image = base_zalloc((size_t)st.st_size);
+	while (got < (size_t)st.st_size) {
+		ssize_t n = read(fd, (uint8_t *)u->image + got, (size_t)st.st_size - got);
+
+		if (n <= 0)
+			return err_set(&u->err, n ? -errno : -EIO, "filename: %s cannot be read: %s", name,
+			               n ? strerror(errno) : "it became shorter meanwhile");
+		got += (size_t)n;
+	}
+	u->firmware.image = u->image;
+	u->firmware.len = (uint32_t)got;
+	return 0;
+}
+
+/* In a job: it may be on a server that does not answer. */
+static void read_in_job(struct job *j)
+{
+	struct update *u = container_of(j, struct update, job);
+	const char *name = u->args->filename;
+	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		err_set(&u->err, -errno, "filename: %s cannot be opened: %s", name, strerror(errno));
+	else if (read_all(u, fd, name) != 0)
+		u->firmware.len = 0;
+	if (fd >= 0)
+		close(fd);
+}
+
+static void was_read(struct job *j)
+{
+	struct update *u = container_of(j, struct update, job);
+
+	if (u->err.code)
+		end(u, NULL);
+	else
+		send_it(u);
+}
+
+/* --- and the end ------------------------------------------------------------------------------------------------- */
+
+static void say(struct update *u)
+{
+	const struct remote_group *g = remote_group_find(u->rr->remote, u->group);
+	const struct remote_path *p = g ? g->paths[u->path] : NULL;
+	const char *now = p && p->state == REMOTE_PATH_UP ? nvme_ctrlr_info(p->ctrlr)->firmware : "unknown";
+	char text[320];
+
+	if (u->resets)
+		snprintf(text, sizeof(text), "firmware commit succeeded; controllers of %s were reset (%u), and run revision "
+		         "'%s' (before: '%s')", u->group, u->resets, now, u->before);
+	else if (u->firmware.action == NVME_FW_REPLACE_AND_RUN)
+		snprintf(text, sizeof(text), "firmware commit succeeded; it runs, without a reset (before: revision '%s')",
+		         u->before);
+	else
+		snprintf(text, sizeof(text), "firmware commit succeeded; nothing runs it before action=enable");
+	log_notice("%s: %s", u->group, text);
+	end(u, json_object_new_string(text));
+}
+
+static void was_committed(struct nvme_firmware *f)
+{
+	struct update *u = container_of(f, struct update, firmware);
+
+	free(u->image);
+	u->image = NULL;
+	if (f->err.code) {
+		u->err = f->err;
+		end(u, NULL);
+	} else if (f->wants_reset) {
+		u->resetting = true;
+		reset_next(u);
+	} else {
+		say(u);
+	}
+}
+
+static void reset_more(struct defer *d)
+{
+	reset_next(container_of(d, struct update, more));
+}
+
+/* Not from within: whoever tells this is in the middle of something. */
+static void was_reset(struct remote_path_wait *w, const struct err *e)
+{
+	struct update *u = container_of(w, struct update, reset);
+
+	if (e)
+		err_set(&u->err, e->code, "the firmware is committed, but after the reset %s", e->text);
+	else
+		u->resets++;
+	defer_run(&u->more, reset_more);
+}
+
+static void reset_next(struct update *u)
+{
+	struct remote_group *g = remote_group_find(u->rr->remote, u->group);
+
+	while (!u->err.code && g && u->next < REMOTE_PATHS_MAX) {
+		struct remote_path *p = g->paths[u->next++];
+
+		if (!p || p->state != REMOTE_PATH_UP)
+			continue;
+		u->reset = (struct remote_path_wait){ .done = was_reset };
+		remote_path_reset(p, &u->reset);
+		return;
+	}
+	if (!u->err.code && !u->resets)
+		err_set(&u->err, -ENOTCONN, "the firmware is committed, but %s was lost before it could be reset; "
+		        "bdev_nvme_reset_controller does that when it is back", u->group);
+	if (u->err.code)
+		end(u, NULL);
+	else
+		say(u);
+}
+
+/* --- meanwhile ------------------------------------------------------------------------------------------------ */
+
+void remote_json_firmware(const struct remote_rpc *rr, const struct remote_group *g, struct json_object *o)
+{
+	const struct update *u = find_update(rr, g);
+	char text[96] = "the image is read"; /* by a helper; what it writes is not looked at before */
+
+	if (!u)
+		return;
+	if (u->resetting)
+		snprintf(text, sizeof(text), "is committed; controllers are reset");
+	else if (u->firmware.committing)
+		snprintf(text, sizeof(text), "is being committed");
+	else if (u->firmware.done)
+		snprintf(text, sizeof(text), "%u of %u bytes are sent", u->firmware.sent, u->firmware.len);
+	json_add_text(o, "firmware_update", text);
+}
+
+/* --- all ------------------------------------------------------------------------------------------------------ */
+
+static const struct rpc_param apply_params[] = {
+	RPC_PARAM(struct apply, bdev_name, .required = true, .doc = "A disk of the controller."),
+	RPC_PARAM(struct apply, filename, .doc = "The image, on the daemon's machine; not with action=enable."),
+	RPC_PARAM(struct apply, action, .choices = actions, .fallback = "replace_and_enable",
+	          .doc = "replace: into the slot, and no more; replace_and_enable: and reset, which makes it the one that "
+	                 "runs; enable: what a slot has, and reset; replace_and_run: without a reset."),
+	RPC_PARAM(struct apply, slot, .max = 7, .doc = "Firmware slot; 0: the controller chooses."),
+};
+
+static const struct rpc_method methods[] = {
+	RPC_METHOD("bdev_nvme_apply_firmware", struct apply, apply_params, handle_apply, .flags = RPC_RUNTIME,
+	           .doc = "Send a controller an image of its firmware, commit it, and reset all paths to the subsystem, "
+	                  "one after the other. bdev_nvme_get_controllers tells how far it is.",
+	           .returns = "a sentence: what runs now"),
+};
+
+void remote_firmware_rpc_add(struct remote_rpc *rr)
+{
+	list_init(&rr->updates);
+	rpc_add_methods(bdev_rpc_of(rr->br), methods, ARRAY_SIZE(methods), rr);
+}
