@@ -18,6 +18,10 @@ static const struct event events[NVMF_EVENT_COUNT] = {
 	[NVMF_EVENT_HEALTH]     = { NVME_SMART_CRIT_DEGRADED, NVME_AER_SMART_SUBSYSTEM_RELIABILITY },
 };
 
+/* Any critical warning may be asked for: which ones there are is nowhere said. */
+#define WARNINGS (NVME_SMART_CRIT_SPARE | NVME_SMART_CRIT_TEMPERATURE | NVME_SMART_CRIT_DEGRADED | \
+                  NVME_SMART_CRIT_MEDIA | NVME_SMART_CRIT_VOLATILE_MEMORY | NVME_SMART_CRIT_PMR_RO)
+
 uint32_t nvmf_events_offered(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
 {
 	if (c->discovery)
@@ -25,13 +29,14 @@ uint32_t nvmf_events_offered(const struct nvmf_ctrlr *c, const struct nvmf_subsy
 	return NVME_OAES_NS | (s->ana_reporting ? NVME_OAES_ANA : 0) | (c->target->ccr_limit ? NVME_OAES_CCR : 0);
 }
 
-/* Any critical warning may be asked for: which ones there are is nowhere said. */
 uint32_t nvmf_events_known(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s)
 {
-	uint32_t warnings = NVME_SMART_CRIT_SPARE | NVME_SMART_CRIT_TEMPERATURE | NVME_SMART_CRIT_DEGRADED |
-	                    NVME_SMART_CRIT_MEDIA | NVME_SMART_CRIT_VOLATILE_MEMORY | NVME_SMART_CRIT_PMR_RO;
+	return nvmf_events_offered(c, s) | (c->discovery ? 0 : WARNINGS);
+}
 
-	return nvmf_events_offered(c, s) | (c->discovery ? 0 : warnings);
+uint32_t nvmf_events_saveable(const struct nvmf_subsystem *s)
+{
+	return NVME_OAES_NS | NVME_OAES_CCR | (s->ana_reporting ? NVME_OAES_ANA : 0) | WARNINGS;
 }
 
 bool nvmf_aer_parse(struct nvmf_req *req)

@@ -59,6 +59,8 @@ static uint32_t start_value(const struct nvmf_ctrlr *c, enum nvmf_saved_feature 
 static void start_values(struct nvmf_ctrlr *c)
 {
 	c->aer_config = start_value(c, NVMF_SAVED_EVENTS, c->aer_default);
+	if (!c->target->ccr_limit) /* it was on when that was saved */
+		c->aer_config &= ~(uint32_t)NVME_OAES_CCR;
 	c->arbitration = start_value(c, NVMF_SAVED_ARBITRATION, 0);
 	c->write_atomic = start_value(c, NVMF_SAVED_WRITE_ATOMIC, 0);
 	c->temp_over = (uint16_t)start_value(c, NVMF_SAVED_TEMP_OVER, NVMF_TEMPERATURE_WARNING);

@@ -162,9 +162,14 @@ static int build_host(struct nvmf_work *w, struct err *e)
 static int build_feature(struct nvmf_work *w, struct err *e)
 {
 	struct nvmf_static *st = edit(w, e);
+	uint32_t events;
 
 	if (!st)
 		return e->code;
+	events = nvmf_events_saveable(nvmf_config_find(w->next, w->nqn));
+	if (w->feature == NVMF_SAVED_EVENTS && w->value & ~events)
+		return err_set(e, ERR_BAD_PARAM, "value: 0x%x asks for events that '%s' does not have; those that it has are "
+		               "0x%x", w->value, w->nqn, events);
 	st->saved.set = (st->saved.set & ~(1u << w->feature)) | (uint32_t)w->allow << w->feature;
 	st->saved.value[w->feature] = w->value;
 	return 0;
@@ -229,25 +234,35 @@ bool nvmf_static_saves(const struct nvmf_ctrlr *c)
 
 void nvmf_static_save(struct nvmf_req *req, enum nvmf_saved_feature feature, uint32_t value)
 {
-	const struct nvmf_saved *now = &req->qpair->ctrlr->saved;
-	struct save *v;
+	struct save *v = base_zalloc(sizeof(*v));
 
-	if (now->set & 1u << feature && now->value[feature] == value) { /* no version for who says the same for ever */
-		nvmf_req_complete(req, NVME_SC_SUCCESS);
-		return;
-	}
-	v = base_zalloc(sizeof(*v));
 	v->req = req;
 	v->feature = feature;
 	v->value = value;
 	msg_send(core_control(req->qpair->target->core), &v->msg, save_on_control);
 }
 
+/* No version for who says the same for ever; but after another value, which is under way, it is not the same. */
+static bool is_saved(const struct nvmf_ctrlr *c, const struct save *v)
+{
+	const struct nvmf_subsystem *s = nvmf_config_find(c->target->config, c->nqn);
+	const struct nvmf_static *st = s && s->roster == c->roster ? nvmf_subsystem_static(s, c->cntlid) : NULL;
+
+	return !c->roster->saving && st && st->saved.set & 1u << v->feature &&
+	       st->saved.value[v->feature] == v->value;
+}
+
+/* Changes take turns: what was asked for last is what stays. */
 static void save_on_control(struct msg *m)
 {
 	struct save *v = container_of(m, struct save, msg);
 	const struct nvmf_ctrlr *c = v->req->qpair->ctrlr;
 
+	if (is_saved(c, v)) {
+		msg_send(v->req->qpair->reactor, &v->msg, save_answer);
+		return;
+	}
+	c->roster->saving++;
 	v->change = (struct nvmf_change){ .target = c->target, .done = saved };
 	nvmf_save_feature(&v->change, c->nqn, c->cntlid, v->feature, &v->value);
 }
@@ -256,6 +271,7 @@ static void saved(struct nvmf_change *c)
 {
 	struct save *v = container_of(c, struct save, change);
 
+	v->req->qpair->ctrlr->roster->saving--;
 	if (c->err.code)
 		v->status = NVME_SC_INTERNAL; /* the subsystem goes */
 	else if (c->target->host_changed)

@@ -106,6 +106,7 @@ struct nvmf_roster {
 	uint32_t count;
 	uint16_t next_cntlid;
 	uint64_t *had_static;             /* [cntlid - min_cntlid]: hash of the host that last had a static controller */
+	uint32_t saving;                  /* features of static controllers, by their hosts: on the way */
 	uint32_t refs;                    /* subsystem versions, and controllers */
 	bool discovery;
 	struct list waiters;              /* struct nvmf_roster_wait: until nobody they look for is left */
@@ -414,6 +415,8 @@ enum nvmf_event {
 /* OAES, and all that Asynchronous Event Configuration may ask for. */
 uint32_t nvmf_events_offered(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
 uint32_t nvmf_events_known(const struct nvmf_ctrlr *c, const struct nvmf_subsystem *s);
+/* What may be saved of it: with cross-controller resets, which can be switched off and on (nvmf_set_failover). */
+uint32_t nvmf_events_saveable(const struct nvmf_subsystem *s);
 void nvmf_event_raise(struct nvmf_ctrlr *c, enum nvmf_event ev);
 void nvmf_event_read(struct nvmf_ctrlr *c, enum nvmf_event ev);            /* its log page was read */
 void nvmf_aer_run(struct nvmf_req *req);

@@ -191,6 +191,21 @@ def test_saved_features_last(lasting):
                                                       "async_events": 0}}]
 
 
+def test_of_two_saves_the_last_one_counts(lasting):
+    """A host that changes its mind, and back, would find after a reset what it did not want."""
+    served = lasting.serve(lasting.malloc("disk0", mib=8), **STATIC)
+    with Host(served.port, served.nqn, asks=4) as host:
+        assert set_feature(host, TEMPERATURE, 0x150, save=True) == OK
+        for values in ((0x151, 0x150), (0x151, 0x152, 0x151, 0x150), tuple(range(0x140, 0x150)) + (0x150,)):
+            cids = [host.admin.submit(sqe(ADMIN_SET_FEATURES, cdw10=TEMPERATURE | 1 << 31, cdw11=v)) for v in values]
+            assert [host.admin.wait(cid).status for cid in cids] == [OK] * len(values)
+            assert get_feature(host, TEMPERATURE) == get_feature(host, TEMPERATURE, SAVED) == 0x150
+            assert lasting.rpc("nvmf_get_subsystems", nqn=served.nqn)[0]["static_controllers"][0]["saved_features"] == {
+                "temperature_over": 0x150}
+            reset(host)
+            assert get_feature(host, TEMPERATURE) == 0x150
+
+
 def test_what_cannot_be_saved(lasting):
     """A host would believe that something is kept."""
     served = lasting.serve(lasting.malloc("disk0", mib=8), **STATIC)
@@ -231,6 +246,24 @@ def test_what_is_set_by_hand(daemon, served):
                        ({"cntlid": 6, "feature": "arbitration", "value": "many"}, "many")):
         with pytest.raises(RpcError, match=why):
             feature(**wrong)
+
+
+def test_events_that_are_not_there_are_not_set_by_hand(daemon, served):
+    """A controller would begin with events that Set Features refuses: who changes one bit of what it read could not."""
+    daemon.serve(nqn=served.nqn + "-ana", ana_reporting=True, **STATIC)
+    feature = lambda value, nqn=served.nqn: daemon.rpc("nvmf_subsystem_set_controller_feature", nqn=nqn, cntlid=4,
+                                                       feature="async_events", value=value)
+    for wrong in ("0x80000000", "0x40000000", "0x800", "0x200", "0xffffffff"):
+        with pytest.raises(RpcError, match="value: .* events"):
+            feature(wrong)
+    feature("0x800", served.nqn + "-ana")                  # that one tells of ANA
+    feature("0x10013f")
+    with Host(served.port, served.nqn, asks=4) as host:
+        assert get_feature(host, EVENTS) == get_feature(host, EVENTS, SAVED) == 0x10013f
+        daemon.rpc("nvmf_set_failover", ccr_limit=0)       # one event less; what was saved comes back with it
+        reset(host)
+        assert get_feature(host, EVENTS) == 0x13f
+        assert set_feature(host, EVENTS, 0x13f) == OK
 
 
 def test_models_that_cannot_be(daemon):
