@@ -172,7 +172,8 @@ static uint16_t check_duplicates(struct connect *c, struct nvmf_subsystem *s)
 static uint16_t choose_ctrlr(struct connect *c, const struct nvmf_subsystem *s, uint16_t *ret_cntlid)
 {
 	struct nvmf_static_wish w = {
-		.wanted = le16_get(c->data.cntlid), .host_nqn = c->data.hostnqn, .host_id = c->data.hostid
+		.wanted = le16_get(c->data.cntlid), .host_nqn = c->data.hostnqn, .host_id = c->data.hostid,
+		.replaces = c->qp->target->dup_hosts == NVMF_DUP_REPLACE,
 	};
 	uint16_t status;
 
@@ -239,15 +240,18 @@ void nvmf_ctrlr_arrived(struct nvmf_ctrlr *c)
 	log_info("host %s connected to %s as controller %u", c->who.name, c->nqn, c->cntlid);
 }
 
+/* Of a static one that is being replaced there are several: the latest that is enabled is meant. */
 static struct nvmf_ctrlr *find_ctrlr(struct nvmf_subsystem *s, uint16_t cntlid)
 {
+	struct nvmf_ctrlr *found = NULL;
+
 	list_each(l, &s->roster->ctrlrs) {
 		struct nvmf_ctrlr *c = list_entry(l, struct nvmf_ctrlr, link);
 
-		if (c->cntlid == cntlid)
-			return c;
+		if (c->cntlid == cntlid && (!found || (!c->dying && atomic_load(&c->ready))))
+			found = c;
 	}
-	return NULL;
+	return found;
 }
 
 static uint16_t join_ctrlr(struct connect *c, struct nvmf_subsystem *s)

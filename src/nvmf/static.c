@@ -80,11 +80,38 @@ static uint64_t host_mark(const struct nvmf_static_wish *w)
 	return h | 1; /* 0: nobody */
 }
 
-/* What a host that has no wish should get, the best last: its own, what it had before, what nobody had. */
-enum rank { NOT_ITS, TAKEN, OF_OTHERS, NEW, HAD, OWN };
+/* Those that the host cannot have because somebody has them, `all`, and those that only the host itself has: where it
+ * comes in its own place (dup_host_policy), `its` are not in `all`, until there are too many of one. */
+struct taken { uint64_t all[NVMF_STATICS_MAX / 64], its[NVMF_STATICS_MAX / 64]; };
+
+static bool is_its(const struct nvmf_static_wish *w, const struct nvmf_ctrlr *c)
+{
+	return w->replaces && !strcmp(c->who.name, w->host_nqn) &&
+	       !memcmp(c->who.host_id.b, w->host_id, sizeof(c->who.host_id.b));
+}
+
+static void look_who_has(const struct nvmf_subsystem *s, const struct nvmf_static_wish *w, struct taken *t)
+{
+	uint8_t its[NVMF_STATICS_MAX] = { 0 };
+
+	*t = (struct taken){ 0 };
+	list_each(l, &s->roster->ctrlrs) {
+		const struct nvmf_ctrlr *c = list_entry(l, const struct nvmf_ctrlr, link);
+		uint32_t at = c->cntlid - (uint32_t)s->min_cntlid;
+
+		if (is_its(w, c) && ++its[at] < NVMF_STATIC_COPIES_MAX)
+			t->its[at / 64] |= 1ull << at % 64;
+		else
+			t->all[at / 64] |= 1ull << at % 64;
+	}
+}
+
+/* What a host that has no wish should get, the best last: its own, what it had before, what nobody had. One that it has
+ * now, and that is not its own, is better than none. */
+enum rank { NOT_ITS, TAKEN, HAS, OF_OTHERS, NEW, HAD, OWN };
 
 static enum rank rank_of(const struct nvmf_subsystem *s, const struct nvmf_static_wish *w, uint64_t mark,
-                         const uint64_t *taken, uint16_t cntlid)
+                         const struct taken *taken, uint16_t cntlid)
 {
 	uint32_t at = cntlid - (uint32_t)s->min_cntlid;
 	const struct nvmf_static *st = nvmf_subsystem_static(s, cntlid);
@@ -93,8 +120,10 @@ static enum rank rank_of(const struct nvmf_subsystem *s, const struct nvmf_stati
 
 	if (owned && strcmp(st->host, w->host_nqn))
 		return NOT_ITS;
-	if (taken[at / 64] >> at % 64 & 1)
+	if (taken->all[at / 64] >> at % 64 & 1)
 		return TAKEN;
+	if (!owned && taken->its[at / 64] >> at % 64 & 1)
+		return HAS;
 	return owned ? OWN : had == mark ? HAD : had ? OF_OTHERS : NEW;
 }
 
@@ -103,16 +132,17 @@ uint16_t nvmf_static_choose(const struct nvmf_subsystem *s, struct nvmf_static_w
 {
 	bool any = w->wanted == NVME_CNTLID_STATIC_ANY;
 	uint16_t first = any ? s->min_cntlid : w->wanted, last = any ? s->max_cntlid : w->wanted;
-	uint64_t mark = host_mark(w), taken[NVMF_STATICS_MAX / 64];
+	uint64_t mark = host_mark(w);
+	struct taken taken;
 	enum rank best = NOT_ITS;
 
 	if (first < s->min_cntlid || last > s->max_cntlid) {
 		w->bad_field = true;
 		return NVME_SC_CONNECT_INVALID_PARAM | NVME_SC_DNR;
 	}
-	nvmf_static_taken(s, taken);
+	look_who_has(s, w, &taken);
 	for (uint32_t id = first; id <= last && best != OWN; id++) {
-		enum rank rank = rank_of(s, w, mark, taken, (uint16_t)id);
+		enum rank rank = rank_of(s, w, mark, &taken, (uint16_t)id);
 
 		if (rank <= best)
 			continue;

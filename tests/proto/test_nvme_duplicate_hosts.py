@@ -7,7 +7,7 @@ from jsonrpc import Waiting
 from nvme_tcp import HOST_NQN, IO_READ, OK, Conn, Host, must, rw
 from tcp import Ended
 
-BUSY = 0x181
+BUSY, INVALID_HOST = 0x181, 0x184
 OTHER_HOST = HOST_NQN[:-1] + "5"
 
 
@@ -78,6 +78,40 @@ def test_replaced(serving):
                     old.io.command(rw(IO_READ, 0, 1), expect=512)
             wait_until(lambda: len(daemon.rpc("nvmf_subsystem_get_controllers", nqn=NQN)) == 2, "the old one to go")
             assert new.io.read(0, 1) == other.io.read(0, 1) == bytes(512)
+
+
+def test_a_static_controller_is_replaced(tmp_path):
+    """A host that lost its machine, and asks for its own controller, would be Busy until its old keep-alive."""
+    static = {"controller_model": "static", "min_cntlid": 3, "max_cntlid": 4}
+    with Waiting(tmp_path) as daemon:
+        daemon.rpc("nvmf_set_config", dup_host_policy="replace")
+        daemon.rpc("framework_start_init")
+        port = daemon.serve(daemon.malloc("disk0", mib=1), **static).port
+        daemon.rpc("nvmf_subsystem_set_controller_host", nqn=NQN, cntlid=4, host=HOST_NQN)
+        with Host(port, NQN, asks=4) as old, Host(port, NQN, asks=3, hostnqn=OTHER_HOST) as other:
+            with Conn(port) as conn:
+                assert conn.connect(NQN, cntlid=3).status == BUSY           # that is another host's
+            with Conn(port) as conn:
+                assert conn.connect(NQN, cntlid=4, hostnqn=OTHER_HOST).status == INVALID_HOST
+            with Conn(port) as conn:
+                must(conn.connect(NQN, cntlid=4))
+                assert old.io.read(0, 1) == bytes(512)                      # it has not been enabled yet
+            for wish in (4, 0xfffe):
+                with Host(port, NQN, asks=wish) as new:
+                    assert new.cntlid == 4
+                    with pytest.raises((Ended, OSError)):
+                        while True:
+                            old.io.command(rw(IO_READ, 0, 1), expect=512)
+                    wait_until(lambda: [c["cntlid"] for c in daemon.rpc("nvmf_subsystem_get_controllers", nqn=NQN)
+                                        ].count(4) == 1, "the old one to go")
+                    assert new.io.read(0, 1) == other.io.read(0, 1) == bytes(512)
+                old = Host(port, NQN, asks=4)
+            old.close()
+            strangers = [Conn(port) for _ in range(20)]
+            said = [conn.connect(NQN, cntlid=4).status for conn in strangers]
+            assert said[0] == OK and said[-1] == BUSY                       # not without end
+            for conn in strangers:
+                conn.close()
 
 
 def test_controller_ids(daemon):
