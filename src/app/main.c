@@ -5,13 +5,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "app/app.h"
+#include "net/tls.h"
 
 #define CONFIG_BYTES_MAX (64u << 20)
 
+static void keep_keys_from_dumps(void);
 static void raise_limits(void);
 static void block_signals(void);
 static int read_config(struct app *a, const char *path, struct err *e);
@@ -24,6 +27,7 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	int status;
 
+	keep_keys_from_dumps();
 	options_parse(&options, argc, argv);
 	raise_limits();
 	block_signals();
@@ -47,6 +51,15 @@ int main(int argc, char **argv)
 		close(app.signal_fd);
 	free(app.config);
 	return status;
+}
+
+/* Before OpenSSL has any object. A library that made one while it was loaded leaves us only this: no dump at all. */
+static void keep_keys_from_dumps(void)
+{
+	if (tls_keep_from_dumps())
+		return;
+	fprintf(stderr, "gantryd: OpenSSL is in use already, and its keys would be in a core dump: there will be none\n");
+	prctl(PR_SET_DUMPABLE, 0);
 }
 
 /* A connection needs a descriptor; the soft limit of 1024 is there for programs that use select(). */

@@ -95,12 +95,57 @@ static void small_ones_have_room_of_their_own(void **state)
 	}
 }
 
+/* The keys of a library's objects would be in dumps, or its memory another one's. */
+static void a_heap_is_kept_from_dumps(void **state)
+{
+	static uint8_t *p[2000];
+	uint64_t had = 0;
+	char flags[512];
+
+	assert_null(secret_heap_alloc(0));
+	assert_null(secret_heap_alloc(SIZE_MAX - 8));
+	assert_null(secret_heap_realloc(NULL, 0));
+	secret_heap_free(NULL);
+	for (uint32_t round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < 2000; i++) { /* up to 80 KB: beyond the largest size */
+			size_t bytes = 1 + i * 40;
+
+			p[i] = secret_heap_alloc(bytes);
+			assert_non_null(p[i]);
+			assert_int_equal((uintptr_t)p[i] % 16, 0);
+			memset(p[i], (int)i, bytes);
+		}
+		assert_true(flags_of(p[0], flags, sizeof(flags)) && strstr(flags, " dd"));
+		assert_true(flags_of(p[1999], flags, sizeof(flags)) && strstr(flags, " dd"));
+		for (uint32_t i = 0; i < 2000; i++) {
+			size_t bytes = 1 + i * 40;
+
+			p[i] = secret_heap_realloc(p[i], bytes + 3000);
+			memset(p[i] + bytes, (int)i, 3000);
+			for (size_t at = 0; at < bytes + 3000; at += 61)
+				assert_int_equal(p[i][at], (uint8_t)i);
+			p[i] = secret_heap_realloc(p[i], 1);
+			assert_int_equal(*p[i], (uint8_t)i);
+			secret_heap_free(p[i]);
+		}
+		if (round == 1)
+			had = secret_heap_bytes();
+	}
+	assert_true(secret_heap_bytes() == had); /* what was given back is used again */
+	p[0] = secret_heap_alloc(100);
+	memset(p[0], 0x55, 100);
+	secret_heap_free(p[0]);
+	for (size_t at = 0; at < 84; at++)
+		assert_int_equal(p[0][8 + at], 0); /* wiped; it is there still, for the next one */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(secrets_are_kept_from_dumps_and_swap),
 		cmocka_unit_test(without_leave_to_lock_it_goes_on),
 		cmocka_unit_test(small_ones_have_room_of_their_own),
+		cmocka_unit_test(a_heap_is_kept_from_dumps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,8 @@ struct tls_psk {
 	uint8_t key[TLS_PSK_MAX];
 };
 void tls_psk_wipe(struct tls_psk *psk);
+/* Before anything of OpenSSL is used: its objects, which have keys, shall be in no core dump. False: too late. */
+bool tls_keep_from_dumps(void);
 
 struct tls_offer {
 	char identity[TLS_IDENTITY_MAX + 1];

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "net/tls.h"
 #include "nvme/rdma/rdma.h"
 #include "perf/perf.h"
 #include "verbs/verbs.h"
@@ -429,6 +430,7 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	int code;
 
+	(void)tls_keep_from_dumps();
 	if (perf_opts_parse(argc, argv, &p.opts))
 		return 2;
 	if (p.opts.disk)

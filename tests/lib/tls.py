@@ -30,6 +30,7 @@ POINTER, SIZE, INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 OUT = ctypes.POINTER(POINTER)
 USE_PSK = ctypes.CFUNCTYPE(INT, POINTER, POINTER, OUT, ctypes.POINTER(SIZE), OUT)
 FIND_PSK = ctypes.CFUNCTYPE(INT, POINTER, POINTER, SIZE, OUT)
+KEYLOG = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_char_p)
 
 
 def declare(library, name, result, *arguments):
@@ -44,6 +45,7 @@ for _name, _result, _arguments in (
         ("SSL_CTX_set_ciphersuites", INT, (POINTER, ctypes.c_char_p)), ("SSL_new", POINTER, (POINTER,)),
         ("SSL_CTX_set_psk_use_session_callback", None, (POINTER, USE_PSK)),
         ("SSL_CTX_set_psk_find_session_callback", None, (POINTER, FIND_PSK)), ("SSL_free", None, (POINTER,)),
+        ("SSL_CTX_set_keylog_callback", None, (POINTER, KEYLOG)),
         ("SSL_set_fd", INT, (POINTER, INT)), ("SSL_connect", INT, (POINTER,)), ("SSL_accept", INT, (POINTER,)),
         ("SSL_read", INT, (POINTER, POINTER, INT)), ("SSL_write", INT, (POINTER, ctypes.c_char_p, INT)),
         ("SSL_shutdown", INT, (POINTER,)), ("SSL_get_error", INT, (POINTER, INT)), ("SSL_pending", INT, (POINTER,)),
@@ -69,6 +71,7 @@ class TlsSocket:
         self.sock, self.handle, self.context = sock, None, None
         self.identity, self.key, self.hash_id = identity.encode(), key, hash_id
         self.timeout_s = timeout_s
+        self.secrets = {}               # by their name in a key log
         self.sock.setblocking(False)
         self.context = ssl.SSL_CTX_new(ssl.TLS_server_method() if server else ssl.TLS_client_method())
         for what in (SET_MIN_PROTO, SET_MAX_PROTO):
@@ -79,6 +82,8 @@ class TlsSocket:
             ssl.SSL_CTX_set_psk_find_session_callback(self.context, self.find)
         else:
             ssl.SSL_CTX_set_psk_use_session_callback(self.context, self.use)
+        self.log = KEYLOG(self.note_secret)
+        ssl.SSL_CTX_set_keylog_callback(self.context, self.log)
         self.handle = ssl.SSL_new(self.context)
         ssl.SSL_set_fd(self.handle, sock.fileno())
         try:
@@ -86,6 +91,10 @@ class TlsSocket:
         except BaseException:
             self.close()
             raise
+
+    def note_secret(self, handle, line):
+        name, _, secret = line.decode().split()
+        self.secrets[name] = bytes.fromhex(secret)
 
     def session(self, handle):
         session = ssl.SSL_SESSION_new()
@@ -169,6 +178,50 @@ class TlsSocket:
             ssl.SSL_CTX_free(self.context)
         self.handle = self.context = None
         self.sock.close()
+
+
+# --- what a connection has in its memory ------------------------------------------------------------------------------
+
+def hkdf_expand(secret, label, length):
+    """HKDF-Expand-Label with an empty context (RFC 8446, 7.1), of one block."""
+    info = struct.pack(">H", length) + bytes([6 + len(label)]) + b"tls13 " + label + bytes(1)
+    return hmac.new(secret, info + b"\1", {32: "sha256", 48: "sha384"}[len(secret)]).digest()[:length]
+
+
+def aes_sbox():
+    """FIPS 197, 5.1.1: the inverse in GF(2^8), and an affine map."""
+    box, p, q = [0x63] * 256, 1, 1
+    while True:
+        p ^= (p << 1 & 0xff) ^ (0x1b if p & 0x80 else 0)
+        q ^= q << 1
+        q ^= q << 2
+        q = (q ^ q << 4) & 0xff
+        q ^= 0x09 if q & 0x80 else 0
+        box[p] = q ^ 0x63 ^ ((q << 1 | q >> 7) ^ (q << 2 | q >> 6) ^ (q << 3 | q >> 5) ^ (q << 4 | q >> 4)) & 0xff
+        if p == 1:
+            return box
+
+
+def aes_round_keys(key):
+    """FIPS 197, 5.2: 11 or 15 of 16 bytes, the key itself among them."""
+    box, nk, rcon = aes_sbox(), len(key) // 4, 1
+    words = [key[4 * i:4 * i + 4] for i in range(nk)]
+    while len(words) < 4 * (nk + 7):
+        word = words[-1]
+        if len(words) % nk == 0:
+            word = bytes(box[b] for b in word[1:] + word[:1])
+            word = bytes([word[0] ^ rcon]) + word[1:]
+            rcon = rcon << 1 ^ (0x11b if rcon & 0x80 else 0)
+        elif nk > 6 and len(words) % nk == 4:
+            word = bytes(box[b] for b in word)
+        words.append(bytes(a ^ b for a, b in zip(words[-nk], word)))
+    return [b"".join(words[at:at + 4]) for at in range(0, len(words), 4)]
+
+
+def record_keys(traffic_secret):
+    """What opens the records of a direction: AES's round keys, and its IV."""
+    key = hkdf_expand(traffic_secret, b"key", 16 if len(traffic_secret) == 32 else 32)
+    return aes_round_keys(key), hkdf_expand(traffic_secret, b"iv", 12)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

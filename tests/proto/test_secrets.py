@@ -3,7 +3,10 @@
 recorder; after all that is done with them was done."""
 import base64
 import json
+import os
 import re
+import resource
+import signal
 import uuid
 
 import pytest
@@ -12,14 +15,14 @@ from dhchap import Secret
 from gantry import Daemon, RpcError, cpus, free_port, wait_until
 from nvme_tcp import Host
 from remote import address
-from tls import Psk
+from tls import Psk, aes_round_keys, record_keys
 
 US = f"nqn.2014-08.org.nvmexpress:uuid:{uuid.UUID(int=7)}"
 NQN = "nqn.2016-06.io.gantry:secret"
 
 
-def dump(pid):
-    """What a core dump has of the process: all that can be read but for what is excluded from dumps (dd)."""
+def dump(pid, kept=False):
+    """What a core dump has of the process: all that can be read but for what is excluded from dumps (dd); or that."""
     mapping, where = None, []
     with open(f"/proc/{pid}/smaps") as smaps:
         for line in smaps:
@@ -27,7 +30,8 @@ def dump(pid):
                 mapping = (int(match[1], 16), int(match[2], 16), match[3])
             elif re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
                 mapping = None
-            elif line.startswith("VmFlags:") and mapping and "dd" not in line.split() and "io" not in line.split():
+            elif line.startswith("VmFlags:") and mapping and kept == ("dd" in line.split()) and \
+                    "io" not in line.split():
                 where.append(mapping)
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for begin, end, name in where:
@@ -39,6 +43,36 @@ def dump(pid):
                     yield name, at, memory.read(min(1 << 24, end - at))
                 except OSError:
                     pass
+
+
+def core_of(daemon):
+    """The core dump of the process, which ends it: pieces that have bytes. None: this machine has them elsewhere."""
+    pattern = open("/proc/sys/kernel/core_pattern").read().strip()
+    if "/" in pattern or pattern.startswith("|") or resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        return None
+    pid, process = daemon.pid, daemon.process
+    resource.prlimit(pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
+    os.kill(pid, signal.SIGQUIT)
+    assert process.wait(60) == -signal.SIGQUIT
+    daemon.kill()
+    return next((path for path in daemon.directory.iterdir() if path.name.startswith(pattern.split("%")[0])), None)
+
+
+def pieces(path):
+    """Of a file that has holes."""
+    with open(path, "rb", buffering=0) as f:
+        at, end = 0, os.fstat(f.fileno()).st_size
+        while at < end:
+            try:
+                at = os.lseek(f.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                return
+            hole = os.lseek(f.fileno(), at, os.SEEK_HOLE)
+            while at < hole:
+                f.seek(at)
+                data = f.read(min(1 << 24, hole - at))
+                yield at, data
+                at += len(data)
 
 
 class Everything:
@@ -106,6 +140,53 @@ def test_no_dump_has_a_key(everything):
     assert not found
     marker = b"nqn.2016-06.io.gantry:secret"        # and the search is one that finds
     assert any(marker in data for _, _, data in dump(everything.daemon.pid))
+
+
+def test_round_keys_are_those_of_the_standard():
+    """The test below would look for what is nowhere anyway (FIPS 197, A.1 and A.3)."""
+    short = aes_round_keys(bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c"))
+    long = aes_round_keys(bytes.fromhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"))
+    assert (len(short), short[10].hex()) == (11, "d014f9a8c9ee2589e13f0cc8b6630ca6")
+    assert (len(long), long[14].hex()) == (15, "fe4890d1e6188d0b046df344706c631e")
+
+
+@pytest.mark.parametrize("hash_id", [1, 2])
+def test_no_core_has_the_keys_of_a_connection(tmp_path, hash_id):
+    """Who gets a core dump, and has recorded what went over the wire, could read it all."""
+    psk, port = Psk.make(hash_id), free_port()
+    offer = psk.offer(US, NQN, 1)
+    with Daemon(tmp_path) as daemon:
+        daemon.rpc("keyring_file_add_key", name="psk", path=psk.file(tmp_path / "psk"))
+        daemon.malloc("disk0", mib=8)
+        daemon.transport()
+        daemon.rpc("nvmf_create_subsystem", nqn=NQN, allow_any_host=False)
+        daemon.rpc("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk0"})
+        daemon.rpc("nvmf_subsystem_add_host", nqn=NQN, host=US, psk="psk")
+        daemon.rpc("nvmf_subsystem_add_listener", nqn=NQN, listen_address=daemon.address(port), secure_channel=True)
+        with Host(port, NQN, hostnqn=US, secure=offer.client) as host:
+            assert host.io.write(0, b"x" * 4096).status == 0
+            assert host.io.read(0, 8) == b"x" * 4096
+            keys = {"the file": psk.secret, "the key of TLS": offer.key}
+            for conn in (host.admin, host.io):
+                for name, secret in conn.sock.secrets.items():
+                    keys[name] = secret
+                    rounds, iv = record_keys(secret)
+                    for n, key in enumerate(rounds):
+                        keys[f"{name}, round key {n}"] = key
+                    keys[f"{name}, IV"] = iv
+            assert sum("TRAFFIC_SECRET_0, round" in name for name in keys) == 2 * (11 if hash_id == 1 else 15)
+            # What a connection has of each direction lies somewhere, or the search is not one that finds.
+            lives = {name for name, key in keys.items() if "TRAFFIC_SECRET_0, round" in name
+                     for _, _, data in dump(daemon.pid, kept=True) if key in data}
+            assert len(lives) == sum("TRAFFIC_SECRET_0, round" in name for name in keys)
+            found = {(name, where) for where, _, data in dump(daemon.pid) for name, key in keys.items() if key in data}
+            assert not found
+            core = core_of(daemon)
+        if core:
+            found = {(name, hex(at)) for at, data in pieces(core) for name, key in keys.items() if key in data}
+            assert not found
+            assert any(NQN.encode() in data for _, data in pieces(core))
+            core.unlink()
 
 
 READS = ("keyring_get_keys", "save_config", "framework_get_config", "nvmf_get_subsystems", "bdev_nvme_get_controllers",

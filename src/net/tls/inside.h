@@ -21,6 +21,7 @@
 #define BODY_MAX (PLAIN_MAX + 256u)               /* of one record's ciphertext (5.2) */
 #define OVERHEAD_BYTES (HEADER_BYTES + 1 + TAG_BYTES) /* of a record we send: the type inside, no padding */
 #define SECRET_MAX 48u
+#define IV_BYTES 12u
 
 enum { REC_CCS = 20, REC_ALERT = 21, REC_HANDSHAKE = 22, REC_DATA = 23 };
 enum { HS_TICKET = 4, HS_KEY_UPDATE = 24 };
@@ -72,10 +73,10 @@ void cursor_put(struct cursor *c, const uint8_t *bytes, size_t len);
 struct keys {
 	EVP_CIPHER_CTX *ctx;
 	uint64_t seq;
-	uint8_t iv[12];
 	uint8_t hash;           /* enum tls_hash */
 	bool seals;
-	uint8_t *secret;        /* SECRET_MAX, of core/secret.h */
+	uint8_t *secret;        /* SECRET_MAX, of core/secret.h ... */
+	uint8_t *iv;            /* ... and IV_BYTES behind it */
 };
 uint32_t hash_bytes(uint8_t hash);
 /* HKDF-Expand-Label with an empty context (7.1). `len` is at most the hash's. */

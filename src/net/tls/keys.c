@@ -51,7 +51,7 @@ static void use_secret(struct keys *k)
 	uint8_t key[32];
 
 	expand_label(k->hash, k->secret, "key", key, k->hash == TLS_SHA384 ? 32 : 16);
-	expand_label(k->hash, k->secret, "iv", k->iv, sizeof(k->iv));
+	expand_label(k->hash, k->secret, "iv", k->iv, IV_BYTES);
 	must(EVP_CipherInit_ex(k->ctx, k->hash == TLS_SHA384 ? EVP_aes_256_gcm() : EVP_aes_128_gcm(), NULL, key, NULL,
 	                       k->seals));
 	OPENSSL_cleanse(key, sizeof(key));
@@ -62,7 +62,8 @@ void keys_begin(struct keys *k, uint8_t hash, const uint8_t *secret, bool seals)
 {
 	*k = (struct keys){ .hash = hash, .seals = seals, .ctx = EVP_CIPHER_CTX_new() };
 	must(k->ctx);
-	k->secret = secret_zalloc(SECRET_MAX);
+	k->secret = secret_zalloc(SECRET_MAX + IV_BYTES);
+	k->iv = k->secret + SECRET_MAX;
 	memcpy(k->secret, secret, hash_bytes(hash));
 	use_secret(k);
 }

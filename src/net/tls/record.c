@@ -16,7 +16,7 @@ void cursor_put(struct cursor *c, const uint8_t *bytes, size_t len)
 /* The nonce of the next record, and the header, which is authenticated with it. */
 static void begin(struct keys *k, const uint8_t *header)
 {
-	uint8_t nonce[12];
+	uint8_t nonce[IV_BYTES];
 	int n;
 
 	memcpy(nonce, k->iv, sizeof(nonce));
