@@ -497,7 +497,7 @@ struct nvmf_static_wish {
 	bool replaces; /* it may have what it has already: the older one goes once the newer one is enabled */
 	bool bad_field;
 };
-#define NVMF_STATIC_COPIES_MAX 8u /* of one controller, at once: who calls itself by a host's name has to end somewhere */
+#define NVMF_STATIC_COPIES_MAX 8u /* of one controller, at once: who says a host's name has to end somewhere */
 /* A bit for each that has a host, from min_cntlid on. */
 void nvmf_static_taken(const struct nvmf_subsystem *s, uint64_t taken[static NVMF_STATICS_MAX / 64]);
 uint16_t nvmf_static_choose(const struct nvmf_subsystem *s, struct nvmf_static_wish *w);
