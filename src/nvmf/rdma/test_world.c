@@ -51,8 +51,12 @@ static void serve_step(struct nvmf_change *c)
 static void serve(void *arg)
 {
 	struct test_world *w = arg;
-	const struct malloc_opts opts = { .name = "disk", .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS };
-	const struct null_opts zeroes = { .name = "zeroes", .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS };
+	const struct malloc_opts opts = { .name = "disk", .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS,
+	                                  .md_size = w->md.size, .md_interleaved = w->md.size && !w->md.apart,
+	                                  .dif_type = w->md.dif_type, .dif_is_head_of_md = w->md.head };
+	const struct null_opts zeroes = { .name = "zeroes", .block_size = TEST_BLOCK, .block_count = TEST_BLOCKS,
+	                                  .md_size = w->md.size, .dif_type = w->md.dif_type,
+	                                  .dif_is_head_of_md = w->md.head };
 	struct bdev *b;
 
 	w->reg = bdev_registry_make(w->core);
@@ -123,6 +127,7 @@ void world_start(struct test_world *w, uint64_t seed, const struct nvmf_transpor
 	w->cores = had.cores ? had.cores : 2;
 	w->memory_bytes = had.memory_bytes;
 	w->small_hosts = had.small_hosts;
+	w->md = had.md;
 	w->target_adapter = had.target_adapter;
 	w->peer_adapter = had.peer_adapter;
 	w->target_adapter.name = "sim0";

@@ -31,6 +31,11 @@ struct test_world {
 	uint32_t step, cores;
 	uint64_t memory_bytes;
 	bool small_hosts;                  /* there are many: little memory each */
+	struct test_md {                   /* of both disks' blocks */
+		uint32_t size;             /* 0: none */
+		uint8_t dif_type;
+		bool apart, head;          /* apart: the RAM disk's are not behind its data; head: protection is in front */
+	} md;
 	bool serving, stopped;
 	/* the hosts' */
 	struct verbs *verbs;
