@@ -22,7 +22,19 @@ struct media_io {
 void media_init(struct media *m, uint64_t blocks, uint64_t blocks_max, uint32_t block_size)
 {
 	*m = (struct media){ .block_size = block_size, .blocks = blocks, .blocks_max = blocks_max };
+	m->pi.block_size = block_size;
 	m->bytes = base_zalloc(blocks_max * block_size);
+}
+
+static uint32_t stride(const struct media *m) { return m->block_size + m->pi.md_size; }
+
+void media_protect(struct media *m, uint32_t md_size, uint8_t type, bool at_head)
+{
+	m->pi = (struct pi_shape){ .block_size = m->block_size, .md_size = md_size, .type = type, .at_head = at_head };
+	free(m->bytes);
+	m->bytes = base_zalloc(m->blocks_max * stride(m));
+	for (uint64_t lba = 0; lba < m->blocks_max; lba++)
+		memset(m->bytes + lba * stride(m) + m->block_size, 0xff, md_size);
 }
 
 void media_fini(struct media *m)
@@ -38,14 +50,20 @@ static void write_lands(struct media *m, struct bdev_io *io)
 
 	m->writes++;
 	for (uint64_t lba = io->lba; lba < io->lba + io->count; lba++) {
-		uint8_t *at = m->bytes + lba * m->block_size;
+		uint8_t *at = m->bytes + lba * stride(m);
 
-		if (io->op == BDEV_WRITE)
-			iov_copy_out(at, &from, m->block_size);
-		else
+		if (io->op == BDEV_WRITE) {
+			iov_copy_out(at, &from, stride(m));
+		} else {
 			memset(at, 0, m->block_size);
+			memset(at + m->block_size, 0xff, m->pi.md_size);
+		}
 		if (m->lands)
 			m->lands(m->arg, lba, io->op == BDEV_WRITE ? at : NULL);
+		if (io->op == BDEV_WRITE && m->corrupt_permille && sim_draw(1000) < m->corrupt_permille) {
+			at[sim_draw(m->block_size)] ^= (uint8_t)(1 + sim_draw(255));
+			m->corrupted++;
+		}
 	}
 }
 
@@ -54,7 +72,7 @@ static void read_is_done(struct media *m, struct bdev_io *io)
 	struct iov_cursor to = iov_cursor_over(io->iovs, io->iov_count);
 
 	m->reads++;
-	iov_copy_in(&to, m->bytes + io->lba * m->block_size, io->count * m->block_size);
+	iov_copy_in(&to, m->bytes + io->lba * stride(m), io->count * stride(m));
 }
 
 static void time_is_up(struct timer *t)
@@ -128,6 +146,8 @@ struct bdev *media_export(struct media *m, struct bdev_registry *reg, const char
 	d->bdev = (struct bdev){
 		.ops = &media_ops, .product = "Simulated media", .sleeps = "timer", .uuid = *uuid,
 		.block_size = m->block_size, .block_count = m->blocks, .cache = BDEV_CACHE_NONE,
+		.md_size = m->pi.md_size, .md_interleaved = m->pi.md_size, .dif_type = m->pi.type,
+		.dif_is_head_of_md = m->pi.at_head,
 		.native_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(FLUSH) | BDEV_BIT(UNMAP) | BDEV_BIT(WRITE_ZEROES),
 		.io_ctx_bytes = sizeof(struct media_io),
 	};

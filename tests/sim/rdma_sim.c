@@ -8,6 +8,10 @@
  *   - every command comes back once, within a bounded time;
  *   - no read is stale, torn, or another block's;
  *   - when the chaos is over, guests connect and commands succeed; nothing gets stuck or is left behind.
+ * In some worlds blocks have metadata with protection information: inserted and stripped for hosts that are not told, or
+ * that do not want any, or made by hosts themselves; and now and then a byte of what lands changes. It comes back as an
+ * error, never as data; what a host sends with wrong information does not land.
+ *
  * What only our own code can do wrong with an adapter ends the run by itself (verbs/sim/sim_verbs.h).
  */
 #include <errno.h>
@@ -15,6 +19,7 @@
 
 #include "core/mem.h"
 #include "daemon.h"
+#include "host_md.h"
 #include "oracle.h"
 #include "rdma_world.h"
 #include "seeds.h"
@@ -30,13 +35,17 @@
 
 struct guest;
 
+enum way { WAY_PLAIN, /* no metadata, or nobody tells the host */ WAY_ACT, /* PRACT */ WAY_BEHIND /* with the data */ };
+
 struct task {
 	struct nvme_op op;
 	struct iovec iovs[3];
 	struct guest *g;
 	struct qp *qp;
 	uint8_t *buf;
-	uint8_t opc;
+	uint8_t *blocks;                          /* of WAY_BEHIND */
+	uint8_t opc, way;
+	bool spoiled;                             /* by the host: it must not land */
 	uint64_t lba, read_began, began_ns;
 	uint32_t count, generation;
 	bool out;
@@ -82,7 +91,12 @@ struct world {
 	struct sim_event chaos;
 	uint32_t chaos_left;
 	bool calm, peaceful;          /* peaceful: nothing happens to adapters: nothing may go wrong */
+	bool unseen;                  /* the target inserts and strips, and hosts are not told */
 };
+
+static struct {
+	uint64_t worlds, good, corrupted, found, refused; /* with protection information */
+} seen;
 
 static void check_told(struct guest *g, const char *what, const struct err *e, enum nvme_reason reason,
                        uint64_t began_ns)
@@ -104,11 +118,40 @@ static void check_told(struct guest *g, const char *what, const struct err *e, e
 
 static void task_next(struct task *t);
 
+/* What was not what it said it is: of the media, or of the host that spoiled it. */
+static bool is_found(struct task *t, uint16_t status)
+{
+	struct world *w = t->g->w;
+
+	if (status != NVME_SC_GUARD_CHECK || !w->media.pi.type)
+		return false;
+	if (t->spoiled)
+		seen.refused++;
+	else if (t->opc == NVME_CMD_READ && w->media.corrupted)
+		seen.found++;
+	else
+		seeds_fail("guest %u: block %llu is said to be wrong, and is not", t->g->index, (unsigned long long)t->lba);
+	return true;
+}
+
 static void task_verify(struct task *t, uint16_t status)
 {
 	struct world *w = t->g->w;
 	char why[256];
 
+	if (t->spoiled) {
+		if (!status)
+			seeds_fail("guest %u: block %llu was written, and does not vouch for itself", t->g->index,
+			           (unsigned long long)t->lba);
+		return;
+	}
+	if (t->opc == NVME_CMD_READ && t->way == WAY_BEHIND && !status &&
+	    !host_md_take(&w->media.pi, t->lba, t->count, t->blocks, t->buf)) {
+		if (!w->media.corrupted || le16_get(t->op.cmd.rw.control))
+			seeds_fail("guest %u: block %llu does not vouch for itself", t->g->index, (unsigned long long)t->lba);
+		seen.found++;
+		return;
+	}
 	if (t->opc == NVME_CMD_READ) {
 		if (!status && !oracle_read_end(w->oracle, t->lba, t->count, t->read_began, t->buf, why, sizeof(why)))
 			seeds_fail("guest %u: %s", t->g->index, why);
@@ -122,6 +165,7 @@ static bool is_peaceful(const struct guest *g) { return g->w->peaceful && g->sta
 static void task_done(struct nvme_op *op)
 {
 	struct task *t = container_of(op, struct task, op);
+	struct world *w = t->g->w;
 	uint16_t status = nvme_op_status(op);
 
 	if (!t->out)
@@ -131,7 +175,10 @@ static void task_done(struct nvme_op *op)
 	sim_note((uint64_t)status << 32 | t->lba);
 	task_verify(t, status);
 	t->g->proven |= !status;
-	t->g->w->good += !status;
+	w->good += !status;
+	seen.good += !status && w->media.pi.type;
+	if (is_found(t, status))
+		status = 0;
 	if (status && is_peaceful(t->g))
 		seeds_fail("guest %u: command %02xh of block %llu fails, and nothing has happened", t->g->index, t->opc,
 		           (unsigned long long)t->lba);
@@ -145,24 +192,54 @@ static void task_done(struct nvme_op *op)
 /* Cut into pieces at odd places, as a bdev's may be. */
 static uint16_t cut(struct task *t, uint32_t len)
 {
+	uint8_t *from = t->way == WAY_BEHIND ? t->blocks : t->buf;
 	uint32_t at = 0;
 	uint16_t n = 0;
 
 	for (; n < ARRAY_SIZE(t->iovs) - 1 && len - at > 1 && sim_chance(40); n++) {
 		uint32_t part = 1 + (uint32_t)sim_draw(len - at - 1);
 
-		t->iovs[n] = (struct iovec){ t->buf + at, part };
+		t->iovs[n] = (struct iovec){ from + at, part };
 		at += part;
 	}
-	t->iovs[n++] = (struct iovec){ t->buf + at, len - at };
+	t->iovs[n++] = (struct iovec){ from + at, len - at };
 	return n;
+}
+
+static enum way draw_way(const struct world *w)
+{
+	if (!w->media.pi.type || w->unseen)
+		return WAY_PLAIN;
+	return w->media.pi.md_size == PI_BYTES && sim_chance(50) ? WAY_ACT : WAY_BEHIND;
+}
+
+/* Who looks: the target, or the host itself. */
+static void protect(struct task *t)
+{
+	const struct pi_shape *s = &t->g->w->media.pi;
+	uint16_t checks = NVME_RW_PRCHK_GUARD | NVME_RW_PRCHK_APP | (s->type == 3 ? 0 : NVME_RW_PRCHK_REF);
+
+	t->spoiled = false;
+	if (t->way == WAY_PLAIN || t->opc == NVME_CMD_FLUSH)
+		return;
+	t->op.cmd.rw.ilbrt = le32_of(host_md_ref(s, t->lba));
+	t->op.cmd.rw.lbat = le16_of(HOST_MD_APP);
+	t->op.cmd.rw.lbatm = le16_of(0xffff);
+	if (t->way == WAY_ACT || sim_chance(70))
+		t->op.cmd.rw.control = le16_of(checks | (t->way == WAY_ACT ? NVME_RW_PRACT : 0));
+	if (t->way == WAY_ACT || t->opc != NVME_CMD_WRITE)
+		return;
+	t->spoiled = le16_get(t->op.cmd.rw.control) && sim_chance(10);
+	host_md_make(s, t->lba, t->count, t->buf, t->blocks);
+	if (t->spoiled)
+		t->blocks[sim_draw(t->count) * (s->block_size + s->md_size) + sim_draw(s->block_size)] ^= 0x10;
 }
 
 static void task_next(struct task *t)
 {
 	struct world *w = t->g->w;
 	uint64_t dice = sim_draw(100);
-	uint32_t len;
+	uint32_t len, each = w->media.block_size;
 
 	if (!w->ios_left || seeds_failed())
 		return;
@@ -170,7 +247,9 @@ static void task_next(struct task *t)
 	t->opc = dice < 45 ? NVME_CMD_READ : dice < 95 ? NVME_CMD_WRITE : NVME_CMD_FLUSH;
 	t->count = 1 + (uint32_t)sim_draw(sim_chance(60) ? 3 : t->g->blocks_max);
 	t->lba = sim_draw(w->media.blocks - t->count);
-	len = t->opc == NVME_CMD_FLUSH ? 0 : t->count * w->media.block_size;
+	t->way = (uint8_t)draw_way(w);
+	each += t->way == WAY_BEHIND ? w->media.pi.md_size : 0;
+	len = t->opc == NVME_CMD_FLUSH ? 0 : t->count * each;
 	t->op = (struct nvme_op){ .iovs = t->iovs, .iov_count = len ? cut(t, len) : 0, .data_len = len, .done = task_done };
 	t->op.cmd = nvme_sqe_rw(t->opc, 1, len ? t->lba : 0, len ? t->count : 1);
 	t->op.data = t->opc == NVME_CMD_READ ? NVME_OP_TO_HOST : len ? NVME_OP_TO_CTRLR : NVME_OP_NONE;
@@ -178,6 +257,9 @@ static void task_next(struct task *t)
 		t->read_began = oracle_read_begin(w->oracle);
 	if (t->opc == NVME_CMD_WRITE)
 		t->generation = oracle_write_begin(w->oracle, t->lba, t->count, t->buf);
+	protect(t);
+	if (t->spoiled)
+		oracle_write_end(w->oracle, t->lba, t->count, t->generation, false);
 	t->out = true;
 	t->began_ns = sim_now_ns();
 	t->qp->outstanding++;
@@ -280,7 +362,8 @@ static void ctrlr_ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
 	if (e)
 		check_told(g, "opening a controller", e, nvme_ctrlr_reason(c), g->began_ns);
 	else
-		g->blocks_max = min_u32(g->w->io_blocks_max, nvme_ctrlr_info(c)->max_io_bytes / g->w->media.block_size);
+		g->blocks_max = min_u32(g->w->io_blocks_max,
+		                        nvme_ctrlr_info(c)->max_io_bytes / (g->w->media.block_size + g->w->media.pi.md_size));
 }
 
 static void ctrlr_open(void *arg)
@@ -513,7 +596,9 @@ static void guest_init(struct world *w, uint32_t index)
 {
 	struct guest *g = &w->guest[index];
 	struct sim_adapter_opts adapter = rdma_draw_adapter("host");
-	size_t each = (size_t)w->io_blocks_max * w->media.block_size, len = QPAIRS_MAX * w->tasks_max * each;
+	size_t each = (size_t)w->io_blocks_max * w->media.block_size;
+	size_t more = w->media.pi.md_size ? (size_t)w->io_blocks_max * (w->media.block_size + w->media.pi.md_size) : 0;
+	size_t len = QPAIRS_MAX * w->tasks_max * (each + more);
 
 	g->w = w;
 	g->index = index;
@@ -524,7 +609,8 @@ static void guest_init(struct world *w, uint32_t index)
 		for (uint32_t k = 0; k < w->tasks_max; k++) {
 			g->qps[i].tasks[k].g = g;
 			g->qps[i].tasks[k].qp = &g->qps[i];
-			g->qps[i].tasks[k].buf = g->memory + (i * w->tasks_max + k) * each;
+			g->qps[i].tasks[k].buf = g->memory + (i * w->tasks_max + k) * (each + more);
+			g->qps[i].tasks[k].blocks = g->qps[i].tasks[k].buf + each;
 		}
 	}
 	g->host.core = daemon_core_make(1 + (uint32_t)sim_draw(3), 0);
@@ -556,6 +642,12 @@ static void world_begin(struct world *w)
 	media_init(&w->media, large ? 1024 : 256, large ? 1024 : 256, large || sim_chance(50) ? 4096 : 512);
 	w->media.hold_percent = sim_chance(50) ? (uint32_t)sim_draw(30) : 0;
 	w->media.hold_ns_max = NS_PER_MS + sim_draw(400 * NS_PER_MS);
+	if (sim_chance(30)) {
+		media_protect(&w->media, 8u << (sim_chance(70) ? 0 : sim_draw(4)), (uint8_t)(1 + sim_draw(3)), sim_chance(30));
+		w->media.corrupt_permille = sim_chance(50) ? 1 + (uint32_t)sim_draw(50) : 0;
+		w->unseen = sim_chance(40);
+		seen.worlds++;
+	}
 	w->oracle = oracle_make(w->media.blocks, w->media.block_size);
 	w->target.media = &w->media;
 	w->target.core = w->peaceful ? daemon_core_make(1 + (uint32_t)sim_draw(3), 0) /* nobody may be refused */
@@ -564,6 +656,7 @@ static void world_begin(struct world *w)
 		.in_capsule_data_size = (uint32_t)(sim_draw(4) * 4096),
 		.max_io_size = large ? 2u << 20 : sim_chance(50) ? 131072 : 1u << 20,
 		.max_queue_depth = (uint16_t)(4 + sim_draw(128)), .max_io_qpairs_per_ctrlr = 8, .max_aq_depth = 32,
+		.dif_insert_or_strip = w->unseen,
 		.data_timeout_ms = 1000 + (uint32_t)sim_draw(5000), .no_srq = sim_chance(20), .no_wr_batching = sim_chance(20),
 		.max_srq_depth = sim_chance(50) ? 64 + (uint32_t)sim_draw(200) : 0,
 		.num_cqe = adapter.lacks_cq_resize ? 32768 : (uint32_t)sim_draw(100),
@@ -596,6 +689,7 @@ static uint64_t world_end(struct world *w)
 	core_free(w->target.core);
 	hash = rdma_nets_end();
 	oracle_free(w->oracle);
+	seen.corrupted += w->media.corrupted;
 	media_fini(&w->media);
 	return hash;
 }
@@ -629,5 +723,14 @@ static uint64_t run(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	return seeds_main(argc, argv, 40, run);
+	int rc = seeds_main(argc, argv, 40, run);
+
+	printf("%llu worlds with protection information: %llu commands, %llu bytes changed and were found %llu times, "
+	       "%llu writes refused\n", (unsigned long long)seen.worlds, (unsigned long long)seen.good,
+	       (unsigned long long)seen.corrupted, (unsigned long long)seen.found, (unsigned long long)seen.refused);
+	if (!rc && argc == 1 && (!seen.found || !seen.refused)) {
+		fprintf(stderr, "too little happened for this to prove anything\n");
+		return 1;
+	}
+	return rc;
 }
