@@ -245,7 +245,7 @@ static void task_next(struct task *t)
 		return;
 	w->ios_left--;
 	t->opc = dice < 45 ? NVME_CMD_READ : dice < 95 ? NVME_CMD_WRITE : NVME_CMD_FLUSH;
-	t->count = 1 + (uint32_t)sim_draw(sim_chance(60) ? 3 : t->g->blocks_max);
+	t->count = 1 + (uint32_t)sim_draw(min_u32(t->g->blocks_max, sim_chance(60) ? 3 : UINT32_MAX));
 	t->lba = sim_draw(w->media.blocks - t->count);
 	t->way = (uint8_t)draw_way(w);
 	each += t->way == WAY_BEHIND ? w->media.pi.md_size : 0;
@@ -661,6 +661,7 @@ static void world_begin(struct world *w)
 		.max_srq_depth = sim_chance(50) ? 64 + (uint32_t)sim_draw(200) : 0,
 		.num_cqe = adapter.lacks_cq_resize ? 32768 : (uint32_t)sim_draw(100),
 	};
+	rdma_draw_limits(&w->target.opts);
 	rdma_target_start(&w->target, &adapter);
 	sicks[0] = (struct sick){ .adapter = w->target.adapter };
 }

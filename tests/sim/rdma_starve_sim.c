@@ -300,6 +300,9 @@ static void world_start(struct world *w, uint32_t cores, uint64_t memory, uint32
 		.no_srq = sim_chance(30), .no_wr_batching = sim_chance(20), .max_srq_depth = 128,
 		.num_cqe = adapter.lacks_cq_resize ? 32768 : (uint32_t)sim_draw(100),
 	};
+	rdma_draw_limits(&w->target.opts);
+	if (w->target.opts.in_capsule_data_size > BLOCK) /* own receives of so much would not fit into the budget */
+		w->target.opts.in_capsule_data_size = BLOCK;
 	rdma_target_start(&w->target, &adapter);
 	w->members = members;
 	for (uint32_t i = 0; i < members; i++)

@@ -41,6 +41,23 @@ struct sim_adapter_opts rdma_draw_adapter(const char *name)
 	};
 }
 
+void rdma_draw_limits(struct nvmf_transport_opts *opts)
+{
+	if (sim_chance(50))
+		return;
+	if (sim_chance(40))
+		opts->data_wr_pool_size = sim_chance(50) ? 1 : 1 + (uint32_t)sim_draw(200);
+	if (sim_chance(30))
+		opts->max_srq_depth = 1 + (uint32_t)sim_draw(8);
+	if (sim_chance(40))
+		opts->max_queue_depth = sim_chance(50) ? 2 : 1024;
+	if (sim_chance(30))
+		opts->in_capsule_data_size = sim_chance(50) ? 0 : 65536;
+	if (sim_chance(20))
+		opts->max_io_size = 8192;
+	opts->in_capsule_data_size = min_u32(opts->in_capsule_data_size, opts->max_io_size);
+}
+
 /* --- the target ------------------------------------------------------------------------------- */
 
 /* The transport's, which says whom it has made. */
