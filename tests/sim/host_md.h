@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* host_md.h: blocks with metadata, and protection information in them, as a host makes them and looks at them itself. */
+/* host_md.h: blocks with metadata, and protection information in them, as a host makes and checks them itself. */
 #ifndef TESTS_SIM_HOST_MD_H
 #define TESTS_SIM_HOST_MD_H
 

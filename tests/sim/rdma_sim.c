@@ -8,9 +8,9 @@
  *   - every command comes back once, within a bounded time;
  *   - no read is stale, torn, or another block's;
  *   - when the chaos is over, guests connect and commands succeed; nothing gets stuck or is left behind.
- * In some worlds blocks have metadata with protection information: inserted and stripped for hosts that are not told, or
- * that do not want any, or made by hosts themselves; and now and then a byte of what lands changes. It comes back as an
- * error, never as data; what a host sends with wrong information does not land.
+ * In some worlds blocks have metadata with protection information: inserted and stripped for hosts that are not told,
+ * or that do not want any, or made by hosts themselves; and now and then a byte of what lands changes. It comes back as
+ * an error, never as data; what a host sends with wrong information does not land.
  *
  * What only our own code can do wrong with an adapter ends the run by itself (verbs/sim/sim_verbs.h).
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pi_test.c: protection information over RDMA: blocks with their metadata in capsules, by one key, by lists that cut them
- * anywhere; inserted and stripped for hosts that have none (PRACT), and for hosts that are not told; checked on the way in
- * and on the way out, where what is wrong reaches neither the media nor the host's memory.
+/* pi_test.c: protection information over RDMA: blocks with their metadata in capsules, by one key, by lists that cut
+ * them anywhere; inserted and stripped for hosts that have none (PRACT), and for hosts that are not told; checked on the way
+ * in and on the way out, where what is wrong reaches neither the media nor the host's memory.
  */
 #include "bdev/pi.h"
 #include "core/log.h"
@@ -29,7 +29,8 @@ static uint32_t stride(void) { return TEST_BLOCK + w.md.size; }
 
 static struct pi_shape shape(void)
 {
-	return (struct pi_shape){ .block_size = TEST_BLOCK, .md_size = w.md.size, .type = w.md.dif_type, .at_head = w.md.head };
+	return (struct pi_shape){ .block_size = TEST_BLOCK, .md_size = w.md.size, .type = w.md.dif_type,
+	                          .at_head = w.md.head };
 }
 
 static struct bdev_tags tags_at(uint64_t lba)
@@ -223,8 +224,8 @@ static void what_is_wrong_is_found(void)
 			for (uint32_t k = 0; k < len; k++)
 				assert_int_equal(io.data[k], LIES_BEHIND);
 			if (w.md.size == PI_BYTES)
-				assert_int_equal(read_by_key(100, count, count * TEST_BLOCK, NVME_RW_PRACT | all_checks()) & NVME_SC_CODE,
-				                 wrongs[i].status);
+				assert_int_equal(read_by_key(100, count, count * TEST_BLOCK, NVME_RW_PRACT | all_checks()) &
+				                 NVME_SC_CODE, wrongs[i].status);
 			assert_int_equal(read_by_key(100, count, len, 0), 0);
 			assert_memory_equal(io.data, blocks_of, len);
 		}
@@ -248,7 +249,7 @@ static void metadata_are_data(void)
 /* Its zeroes are lent where nothing is to be made of them, and carry their tuples where they have some. */
 static void zeroes_vouch_for_themselves(void)
 {
-	struct nvme_sqe sqe = command(NVME_CMD_READ, 40, 20, NVME_RW_PRCHK_GUARD | (w.md.dif_type == 3 ? 0 : NVME_RW_PRCHK_REF));
+	struct nvme_sqe sqe = command(NVME_CMD_READ, 40, 20, all_checks());
 
 	sqe.nsid = le32_of(2);
 	sqe.rw.lbatm = le16_of(0);
