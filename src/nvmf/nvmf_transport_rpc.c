@@ -45,7 +45,7 @@ static const struct rpc_param create_transport_params[] = {
 	         "budget has no room for them."),
 	P(no_srq, .doc = "RDMA: give each connection receives of its own, even where adapters could share them."),
 	P(num_cqe, .min = 16, .fallback = "4096", .unit = "entries",
-	  .doc = "RDMA: what a completion queue begins with when no_srq is true; it grows with its connections."),
+	  .doc = "RDMA: what a completion queue begins with; it grows with its connections, if its adapter lets it."),
 	P(acceptor_backlog, .fallback = "100", .doc = "RDMA: connections that may wait to be let in; 0: 100."),
 	P(no_wr_batching, .doc = "RDMA: post each work request by itself."),
 	P(data_wr_pool_size, .fallback = "4095",

@@ -52,7 +52,7 @@ void rdma_draw_limits(struct nvmf_transport_opts *opts)
 	if (sim_chance(40))
 		opts->max_queue_depth = sim_chance(50) ? 2 : 1024;
 	if (sim_chance(30))
-		opts->in_capsule_data_size = sim_chance(50) ? 0 : 65536;
+		opts->in_capsule_data_size = sim_chance(50) ? 0 : 16384;
 	if (sim_chance(20))
 		opts->max_io_size = 8192;
 	opts->in_capsule_data_size = min_u32(opts->in_capsule_data_size, opts->max_io_size);

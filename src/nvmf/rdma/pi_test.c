@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pi_test.c: protection information over RDMA: blocks with their metadata in capsules, by one key, by lists that cut
- * them anywhere; inserted and stripped for hosts that have none (PRACT), and for hosts that are not told; checked on the
- * way in and on the way out, where what is wrong reaches neither the media nor the host's memory.
+ * them anywhere; inserted and stripped for hosts that have none (PRACT), and for hosts that are not told; checked on
+ * the way in and on the way out, where what is wrong reaches neither the media nor the host's memory.
  */
 #include "bdev/pi.h"
 #include "core/log.h"

@@ -171,6 +171,33 @@ static void strangers_of_an_address_are_limited(void **state)
 	end();
 }
 
+/* An adapter whose completion queues do not grow has room for what num_cqe says, also where receives are shared: hosts
+ * would be refused, and no option help. */
+static void a_completion_queue_that_does_not_grow(void **state)
+{
+	enum { HOSTS = 20 };
+	static struct host hosts[HOSTS];
+	struct nvmf_transport_opts opts = world_opts;
+	uint32_t let_in[2] = { 0 };
+
+	opts.max_io_qpairs_per_ctrlr = HOSTS;
+	for (int enough = 0; enough < 2; enough++) {
+		opts.num_cqe = enough ? 32768 : 100;
+		w = (struct test_world){ .cores = 1, .small_hosts = true, .target_adapter = { .lacks_cq_resize = true } };
+		begin(&opts);
+		for (uint32_t i = 0; i < HOSTS; i++) {
+			host_init(&hosts[i], &w, (uint16_t)(1 + i), 128);
+			let_in[enough] += host_connect_rdma(&hosts[i]);
+		}
+		for (uint32_t i = 0; i < HOSTS; i++)
+			host_close(&hosts[i]);
+		end();
+	}
+	w = (struct test_world){ 0 };
+	assert_in_range(let_in[0], 1, HOSTS - 1);
+	assert_int_equal(let_in[1], HOSTS);
+}
+
 /* --- descriptors --------------------------------------------------------------------------------------------- */
 
 static uint16_t run_with(uint8_t opc, struct nvme_sgl sgl, uint32_t capsule_len)
@@ -704,6 +731,7 @@ int main(void)
 		cmocka_unit_test(no_resources_is_an_answer),
 		cmocka_unit_test(connect_has_to_come_and_to_fit),
 		cmocka_unit_test(strangers_of_an_address_are_limited),
+		cmocka_unit_test(a_completion_queue_that_does_not_grow),
 		cmocka_unit_test(wrong_sgls_fail_the_command_only),
 		cmocka_unit_test(lists_scatter_and_gather),
 		cmocka_unit_test(keys_are_invalidated_when_asked),
