@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from attached import attach, gateway
 from gantry import RpcError
 from nvme_tcp import IO_COMPARE, IO_WRITE, OK, Host, must, rw
 
@@ -32,6 +33,19 @@ def test_2_mib(daemon, kind):
         assert {host.io.wait(cid).status for cid in at_once} == {OK}
         assert host.io.write(8, data + bytes(512), in_capsule=False).status == INVALID_FIELD
         assert host.io.read(4096 * 5, 4096) == data
+
+
+def test_2_mib_through_a_gateway(daemon):
+    """A remote disk's commands are as long as its target says that they may be: not cut into halves."""
+    ram = daemon.malloc("ram", mib=16)
+    disk = attach(daemon, daemon.serve(ram, transport={"max_io_size": LARGEST}))
+    with gateway(daemon, disk) as host:
+        before = daemon.rpc("bdev_get_iostat", name=ram)["bdevs"][0]
+        data = os.urandom(LARGEST)
+        must(host.io.write(8, data, in_capsule=False))
+        assert host.io.read(8, LARGEST // 512) == data
+        after = daemon.rpc("bdev_get_iostat", name=ram)["bdevs"][0]
+        assert [after[ops] - before[ops] for ops in ("num_write_ops", "num_read_ops")] == [1, 1]
 
 
 def test_in_capsule(daemon):

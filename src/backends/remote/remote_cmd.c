@@ -232,6 +232,11 @@ static uint32_t native_ops(const struct nvme_ctrlr_info *ctrlr, const struct nvm
 /* A controller that tells no limit may have one all the same: Linux's target refuses more than 4 MiB. */
 #define UNTOLD_IO_BYTES_MAX ((uint32_t)MIB)
 
+static uint32_t io_bytes_max(const struct nvme_ctrlr_info *ctrlr)
+{
+	return min_u32(ctrlr->max_io_bytes, ctrlr->mdts ? MEM_IO_BYTES_MAX : UNTOLD_IO_BYTES_MAX);
+}
+
 void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrlr, const struct nvme_ns_info *ns)
 {
 	struct bdev *b = &d->bdev;
@@ -242,7 +247,7 @@ void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrl
 	b->fua = true;
 	b->read_only = ns->nsattr & NVME_NSATTR_WRITE_PROTECTED;
 	b->thin = ns->nsfeat & NVME_NSFEAT_THIN;
-	b->max_io_blocks = min_u32(blocks_of(min_u32(ctrlr->max_io_bytes, UNTOLD_IO_BYTES_MAX), block_bytes), 65536);
+	b->max_io_blocks = min_u32(blocks_of(io_bytes_max(ctrlr), block_bytes), 65536);
 	b->max_nodata_blocks = UINT32_MAX; /* in several commands of the limits below */
 	if (ns->io_boundary_blocks || ns->optimal_write_blocks)
 		b->optimal_io_blocks = ns->io_boundary_blocks ? ns->io_boundary_blocks : ns->optimal_write_blocks;
