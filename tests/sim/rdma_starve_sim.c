@@ -69,7 +69,7 @@ struct world {
 	uint32_t members, blocks_max, io_bytes;
 	struct member member[HOSTS];
 	uint32_t ios_left, out, wants;   /* wants: I/Os of each queue pair at least */
-	bool flows, only_writes;
+	bool flows, only_writes, limited; /* limited: by other settings, so that buffers may suffice */
 	uint64_t oldest_ns;
 };
 
@@ -300,7 +300,7 @@ static void world_start(struct world *w, uint32_t cores, uint64_t memory, uint32
 		.no_srq = sim_chance(30), .no_wr_batching = sim_chance(20), .max_srq_depth = 128,
 		.num_cqe = adapter.lacks_cq_resize ? 32768 : (uint32_t)sim_draw(100),
 	};
-	rdma_draw_limits(&w->target.opts);
+	w->limited = rdma_draw_limits(&w->target.opts);
 	if (w->target.opts.in_capsule_data_size > BLOCK) /* own receives of so much would not fit into the budget */
 		w->target.opts.in_capsule_data_size = BLOCK;
 	rdma_target_start(&w->target, &adapter);
@@ -367,7 +367,7 @@ static uint64_t starve(uint64_t seed)
 	if (!sim_run(all_done, w, 3600 * NS_PER_S))
 		seeds_fail("nothing moves any more: %u commands are out, %u are still to come", w->out, w->ios_left);
 	mem_get_stats(w->target.core, &stats);
-	if (!stats.waits)
+	if (!stats.waits && !w->limited)
 		seeds_fail("nobody had to wait for buffers: this proves nothing");
 	seeds_verdict();
 	return world_end(w);

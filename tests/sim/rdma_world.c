@@ -41,10 +41,10 @@ struct sim_adapter_opts rdma_draw_adapter(const char *name)
 	};
 }
 
-void rdma_draw_limits(struct nvmf_transport_opts *opts)
+bool rdma_draw_limits(struct nvmf_transport_opts *opts)
 {
 	if (sim_chance(50))
-		return;
+		return false;
 	if (sim_chance(40))
 		opts->data_wr_pool_size = sim_chance(50) ? 1 : 1 + (uint32_t)sim_draw(200);
 	if (sim_chance(30))
@@ -56,6 +56,7 @@ void rdma_draw_limits(struct nvmf_transport_opts *opts)
 	if (sim_chance(20))
 		opts->max_io_size = 8192;
 	opts->in_capsule_data_size = min_u32(opts->in_capsule_data_size, opts->max_io_size);
+	return true;
 }
 
 /* --- the target ------------------------------------------------------------------------------- */

@@ -51,8 +51,9 @@ void rdma_host_start(struct rdma_host *h, uint32_t n, const struct sim_adapter_o
 void rdma_host_stop(struct rdma_host *h);
 void rdma_path(struct nvme_path *ret_path);
 
-/* Of pools as small, and queues as short or deep, as anybody may set them: half of the worlds have some of these. */
-void rdma_draw_limits(struct nvmf_transport_opts *opts);
+/* Of pools as small, and queues as short or deep, as anybody may set them: half of the worlds have some of these.
+ * True: this one does. */
+bool rdma_draw_limits(struct nvmf_transport_opts *opts);
 
 /* An adapter as some are: few pieces of memory, no shared receives, no inline data ... */
 struct sim_adapter_opts rdma_draw_adapter(const char *name);
