@@ -9,6 +9,7 @@
 
 static void refuse(struct rdma_transport *tr, struct verbs_conn *vc, uint16_t sts, const char *why);
 static bool has_too_many(struct rdma_transport *tr, const struct verbs_conn *vc, struct err *e);
+static void enter(struct rdma_transport *tr, struct rdma_conn *c);
 static struct rdma_home *home_of(struct rdma_dev *d, struct reactor *r, struct err *e);
 static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, const struct rdma_wish *wish,
                                    struct err *e);
@@ -118,19 +119,31 @@ void rdma_admit(void *arg, struct verbs_conn *vc, const struct verbs_params *p)
 /* Who connects and then says nothing holds a queue pair, and memory, until its time is up: no address all of it. */
 static bool has_too_many(struct rdma_transport *tr, const struct verbs_conn *vc, struct err *e)
 {
-	uint32_t may = RDMA_STRANGERS_CTRLRS * (tr->base.opts.max_io_qpairs_per_ctrlr + 1u), count = 0;
+	uint32_t may = RDMA_STRANGERS_CTRLRS * (tr->base.opts.max_io_qpairs_per_ctrlr + 1u), count;
 	struct net_addr local, peer;
 
 	verbs_conn_addrs(vc, &local, &peer);
-	list_each(l, &tr->conns) {
-		const struct rdma_conn *c = list_entry(l, struct rdma_conn, all);
-
-		count += c->stranger && net_addr_same_host(&c->peer, &peer);
-	}
+	count = nvmf_strangers_of(&tr->strangers, &peer);
 	if (count < may)
 		return false;
 	err_set(e, -EAGAIN, "%u connections of its address have not said who they are yet", count);
 	return true;
+}
+
+/* Nor may all of them together. */
+static void enter(struct rdma_transport *tr, struct rdma_conn *c)
+{
+	struct nvmf_stranger *goes = nvmf_stranger_came(&tr->strangers, &c->stranger, &c->peer);
+	char text[NET_ADDR_TEXT_MAX];
+	struct rdma_conn *other;
+
+	if (!goes)
+		return;
+	other = container_of(goes, struct rdma_conn, stranger);
+	if (log_may(&tr->complaints))
+		log_warning("NVMe/RDMA: %u connections have not said who they are: one of %s goes for the next",
+		            tr->strangers.max, net_addr_text(&other->peer, text));
+	rdma_conn_tell_lost(other);
 }
 
 static struct rdma_home *home_of(struct rdma_dev *d, struct reactor *r, struct err *e)
@@ -177,7 +190,7 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 		c->send_max = min_u32(c->send_max, tr->base.opts.data_wr_pool_size);
 	c->send_max = min_u32(max_u32(c->send_max, most), info->send_max);
 	verbs_conn_addrs(vc, &c->local, &c->peer);
-	c->stranger = true;
+	enter(tr, c);
 	list_add_tail(&tr->conns, &c->all);
 	tr->conn_count++;
 	h->dev->conns++;
@@ -232,6 +245,7 @@ static void conn_unmake(struct rdma_conn *c)
 	mem_uncharge(tr->core, c->slots_bytes + (c->lists ? c->slot_count * sizeof(*c->lists) : 0));
 	free(c->lists);
 	free(c->slots);
+	nvmf_stranger_gone(&tr->strangers, &c->stranger);
 	list_del(&c->all);
 	tr->conn_count--;
 	c->home->dev->conns--;
@@ -287,7 +301,9 @@ void rdma_conn_accept_on_control(struct msg *m)
 
 void rdma_conn_connected_on_control(struct msg *m)
 {
-	container_of(m, struct rdma_conn, msg)->stranger = false;
+	struct rdma_conn *c = container_of(m, struct rdma_conn, msg);
+
+	nvmf_stranger_connected(&conn_tr(c)->strangers, &c->stranger);
 }
 
 static void on_event(void *arg, enum verbs_conn_event event, const struct verbs_params *p, int rc)

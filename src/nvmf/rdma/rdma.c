@@ -42,6 +42,17 @@ const struct nvmf_transport_ops nvmf_rdma_ops = {
 
 /* --- making --- */
 
+/* Their slots shall leave most of the memory to others. */
+static uint32_t strangers_max(struct core *core, const struct nvmf_transport_opts *opts)
+{
+	uint64_t each = (opts->max_queue_depth + RDMA_SLOTS_MORE) * sizeof(struct rdma_req);
+	uint32_t of_address = RDMA_STRANGERS_CTRLRS * (opts->max_io_qpairs_per_ctrlr + 1u);
+	struct mem_stats mem;
+
+	mem_get_stats(core, &mem);
+	return (uint32_t)max_u64(of_address, min_u64(RDMA_STRANGERS_MAX, mem.charge_bytes_max / 4 / each));
+}
+
 static struct nvmf_transport *rdma_make(struct nvmf_target *t, const struct nvmf_transport_opts *opts, struct err *e)
 {
 	struct core *core = reactor_core(reactor_self());
@@ -64,6 +75,7 @@ static struct nvmf_transport *rdma_make(struct nvmf_target *t, const struct nvmf
 	list_init(&tr->devs);
 	list_init(&tr->listeners);
 	list_init(&tr->conns);
+	nvmf_strangers_init(&tr->strangers, strangers_max(core, opts));
 	tr->watcher.event = on_dev_event;
 	verbs_watch(v, &tr->watcher);
 	return &tr->base;

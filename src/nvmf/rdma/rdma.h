@@ -40,6 +40,7 @@
 #include "core/mem.h"
 #include "core/trace.h"
 #include "core/watch.h"
+#include "nvmf/strangers.h"
 #include "nvmf/transport.h"
 #include "verbs/verbs.h"
 #include "wire/nvme_rdma.h"
@@ -60,6 +61,7 @@
 #define RDMA_CONNECT_MS 30000u        /* from the arrival of a connection to a successful Connect ... */
 #define RDMA_STRANGERS_CTRLRS 2u      /* ... before which an address may have as many as these have queues: hosts make
                                        * all queues of a controller before the first Connect */
+#define RDMA_STRANGERS_MAX 1024u      /* ... and all addresses together */
 #define RDMA_LINGER_MS 1000u          /* answers that are still to be taken when the target ends a connection */
 #define RDMA_SWEEP_MS 50u             /* while somebody waits: look whether one was forgotten */
 #define RDMA_CAPSULE_ALIGN 4096u      /* of data in capsules of a page or more: devices like it */
@@ -233,7 +235,7 @@ struct rdma_conn {
 	struct list link;             /* the home's */
 	/* Control's. */
 	struct list all;              /* the transport's */
-	bool stranger;                /* its Connect has not succeeded yet */
+	struct nvmf_stranger stranger; /* until its Connect succeeds */
 	bool has_queues, met;         /* its core knows that it has */
 	bool accepted, told, dropping;
 	struct msg msg;               /* arrive, make queues, queued, accept; connected */
@@ -383,6 +385,7 @@ struct rdma_transport {
 	struct verbs_watcher watcher;
 	struct list devs, listeners, conns;
 	uint32_t conn_count;
+	struct nvmf_strangers strangers;
 	uint64_t rejected;            /* connections */
 	struct log_limit complaints;
 	bool stopping;

@@ -171,6 +171,34 @@ static void strangers_of_an_address_are_limited(void **state)
 	end();
 }
 
+/* Nor do many addresses have all: when there are too many of all, one goes for the next, and nobody connected. */
+static void strangers_of_all_addresses_are_limited(void **state)
+{
+	enum { MAY = 4 };
+	static struct host silent[MAY + 2], another;
+
+	w.small_hosts = true;
+	begin(NULL);
+	rdma_of(nvmf_target_transport(w.target, "RDMA"))->strangers.max = MAY;
+	for (uint32_t i = 0; i < MAY + 2; i++) {
+		host_init(&silent[i], &w, 0, 32);
+		assert_true(host_connect_rdma(&silent[i]));
+	}
+	expect_conns(2 + MAY);
+	for (uint32_t i = 0; i < MAY + 2; i++)
+		assert_int_equal(silent[i].ended, i < 2);
+	assert_int_equal(count_of("crowded_out"), 2);
+	assert_int_equal(host_write(&io, 0, 8, 1), 0);
+	host_ready(&another, &w, 2, &cntlid); /* for a third one of them */
+	expect_conns(3 + MAY - 1);
+	assert_int_equal(count_of("crowded_out"), 3);
+	for (uint32_t i = 0; i < MAY + 2; i++)
+		host_close(&silent[i]);
+	host_close(&another);
+	w.small_hosts = false;
+	end();
+}
+
 /* An adapter whose completion queues do not grow has room for what num_cqe says, also where receives are shared: hosts
  * would be refused, and no option help. */
 static void a_completion_queue_that_does_not_grow(void **state)
@@ -731,6 +759,7 @@ int main(void)
 		cmocka_unit_test(no_resources_is_an_answer),
 		cmocka_unit_test(connect_has_to_come_and_to_fit),
 		cmocka_unit_test(strangers_of_an_address_are_limited),
+		cmocka_unit_test(strangers_of_all_addresses_are_limited),
 		cmocka_unit_test(a_completion_queue_that_does_not_grow),
 		cmocka_unit_test(wrong_sgls_fail_the_command_only),
 		cmocka_unit_test(lists_scatter_and_gather),

@@ -22,8 +22,10 @@ void rdma_stats(struct nvmf_transport *base, uint32_t core_index, void (*emit)(v
 	}
 #define EMIT(key, meaning) emit(arg, #key, sum.key);
 	RDMA_COUNTERS(EMIT)
-	if (!core_index)
-		emit(arg, "rejected", rdma_of(base)->rejected); /* before they had a core */
+	if (core_index)
+		return;
+	emit(arg, "rejected", rdma_of(base)->rejected); /* before they had a core */
+	emit(arg, "crowded_out", rdma_of(base)->strangers.crowded_out);
 }
 
 void rdma_device_stats(struct nvmf_transport *base, uint32_t core_index, void (*device)(void *arg, const char *name),

@@ -112,6 +112,7 @@ void tcp_conn_sized(struct nvmf_qpair *qp)
 	assert(!c->slots);
 	timer_stop(&c->timer); /* it came */
 	tcp_conn_start_timer(c);
+	tcp_conn_is_known(c->home->tr, c);
 	if (qp->size <= TCP_FIRST_SLOTS)
 		return;
 	bytes = (uint64_t)(qp->size - TCP_FIRST_SLOTS) * sizeof(struct tcp_req);

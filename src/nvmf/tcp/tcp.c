@@ -10,7 +10,12 @@ static int tcp_listen(struct nvmf_transport *base, const struct net_addr *addr, 
 static int tcp_listen_secure(struct nvmf_transport *base, const struct net_addr *addr, bool concat, struct err *e);
 static void tcp_unlisten(struct nvmf_transport *base, const struct net_addr *addr);
 static void accepted(void *arg, struct sock *s);
+static void enter(struct tcp_transport *tr, struct tcp_conn *c);
+static void go_on_core(struct msg *m);
+static void went(struct msg *m);
+static void is_known(struct msg *m);
 static void conn_is_gone(struct msg *m);
+static void conn_maybe_free(struct tcp_conn *c);
 static void tcp_stop(struct nvmf_transport *base, void (*done)(void *arg), void *arg);
 static void stop_on_core(struct each *e);
 static void stop_told(struct each *e);
@@ -61,6 +66,7 @@ static struct nvmf_transport *tcp_make(struct nvmf_target *t, const struct nvmf_
 	tr->iovs_per_array = opts->max_io_size / MEM_SMALL_BYTES + 2;
 	list_init(&tr->listeners);
 	tcp_shakes_init(tr);
+	nvmf_strangers_init(&tr->strangers, TCP_STRANGERS_MAX);
 	tr->homes = base_zalloc_aligned(CACHE_LINE, core_reactor_count(core) * sizeof(*tr->homes));
 	for (uint32_t i = 0; i < core_reactor_count(core); i++) {
 		tr->homes[i].tr = tr;
@@ -133,8 +139,69 @@ void tcp_take(struct tcp_transport *tr, struct sock *s, uint64_t tls_serial, boo
 	c->concat_only = concat_only;
 	tr->conns++;
 	log_debug("NVMe/TCP: a connection comes; %u are there", tr->conns);
-	msg_send(nvmf_target_place(tr->base.target, s), &c->msg, tcp_conn_arrive);
+	c->on = nvmf_target_place(tr->base.target, s);
+	msg_send(c->on, &c->msg, tcp_conn_arrive);
+	enter(tr, c);
 }
+
+/* --- too many that have not said who they are --- */
+
+static void enter(struct tcp_transport *tr, struct tcp_conn *c)
+{
+	struct nvmf_stranger *goes;
+	char text[NET_ADDR_TEXT_MAX];
+	struct net_addr peer = { 0 };
+	struct tcp_conn *other;
+
+	sock_peer_addr(c->sock, &peer);
+	goes = nvmf_stranger_came(&tr->strangers, &c->stranger, &peer);
+	if (!goes)
+		return;
+	if (log_may(&tr->complaints))
+		log_warning("NVMe/TCP: %u connections have not said who they are: one goes for the next, from %s",
+		            tr->strangers.max, net_addr_text(&peer, text));
+	other = container_of(goes, struct tcp_conn, stranger);
+	other->going = true;
+	msg_send(other->on, &other->out_msg, go_on_core);
+}
+
+/* If it is known meanwhile it stays, and may be on another core. */
+static void go_on_core(struct msg *m)
+{
+	struct tcp_conn *c = container_of(m, struct tcp_conn, out_msg);
+	struct tcp_transport *tr = tcp_of(c->qp.transport);
+
+	if (!atomic_load(&c->known) && c->state != CONN_LOST) {
+		tcp_count(c->home, crowded_out, 1);
+		tcp_conn_lose(c, "too many others have not said who they are");
+	}
+	msg_send(core_control(tr->core), m, went);
+}
+
+static void went(struct msg *m)
+{
+	struct tcp_conn *c = container_of(m, struct tcp_conn, out_msg);
+
+	c->going = false;
+	conn_maybe_free(c);
+}
+
+void tcp_conn_is_known(struct tcp_transport *tr, struct tcp_conn *c)
+{
+	atomic_store(&c->known, true);
+	msg_send(core_control(tr->core), &c->known_msg, is_known);
+}
+
+static void is_known(struct msg *m)
+{
+	struct tcp_conn *c = container_of(m, struct tcp_conn, known_msg);
+
+	c->heard = true;
+	nvmf_stranger_connected(&tcp_of(c->qp.transport)->strangers, &c->stranger);
+	conn_maybe_free(c);
+}
+
+/* --- a connection's end --- */
 
 void tcp_conn_gone(struct tcp_transport *tr, struct tcp_conn *c)
 {
@@ -144,8 +211,19 @@ void tcp_conn_gone(struct tcp_transport *tr, struct tcp_conn *c)
 static void conn_is_gone(struct msg *m)
 {
 	struct tcp_conn *c = container_of(m, struct tcp_conn, msg);
+
+	c->over = true;
+	conn_maybe_free(c);
+}
+
+/* Messages of several cores come in any order. */
+static void conn_maybe_free(struct tcp_conn *c)
+{
 	struct tcp_transport *tr = tcp_of(c->qp.transport);
 
+	if (!c->over || c->going || (atomic_load(&c->known) && !c->heard))
+		return;
+	nvmf_stranger_gone(&tr->strangers, &c->stranger);
 	free(c);
 	tr->conns--;
 	tcp_maybe_stopped(tr);

@@ -24,6 +24,7 @@
 #include "core/watch.h"
 #include "fabric/fabric.h"
 #include "net/gather.h"
+#include "nvmf/strangers.h"
 #include "nvmf/transport.h"
 
 #define TCP_FEED_OWED_BYTES 8192u       /* one receive while the host owes data */
@@ -44,6 +45,7 @@
 #define TCP_SHAKE_LOOK_MS 20u          /* until the rest of a first message is looked for, then twice as long ... */
 #define TCP_SHAKES_READING 4u          /* whose keys are read at once: helpers are left for others */
 #define TCP_CONNECT_MS 60000u          /* from ICReq to a successful Connect */
+#define TCP_STRANGERS_MAX 4096u        /* connections before that, of all addresses */
 #define TCP_DATA_TIMEOUT_MS 30000u     /* unless the options say otherwise: from R2T to data, between its pieces, and
                                         * until the host reads more of what it is sent */
 #define TCP_MOVE_MS 100u               /* a connection that cannot leave its core within this time stays */
@@ -158,6 +160,13 @@ struct tcp_conn {
 	struct carry move;
 	struct defer gone;
 	struct msg msg;               /* arrive, gone */
+	/* Until its Connect it is on its first core, and may have to go for others. */
+	_Atomic bool known;           /* it succeeded; set there, before it may be anywhere else */
+	struct msg known_msg;         /* which is told to control */
+	struct reactor *on;           /* control's, from here on: its first core */
+	struct nvmf_stranger stranger;
+	struct msg out_msg;           /* go: there and back */
+	bool going, heard, over;      /* out_msg is under way; known_msg came; so did the news of its end */
 	struct tcp_req first[TCP_FIRST_SLOTS];
 };
 
@@ -251,6 +260,7 @@ void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *don
 	X(data_digest_errors,  "commands failed for a wrong data digest") \
 	X(terminated,          "connections ended by C2HTermReq") \
 	X(timed_out,           "connections ended for silence") \
+	X(crowded_out,         "connections ended before their Connect, for others of which there were too many") \
 	X(connections,         "connections taken") \
 	X(moved_in,            "connections moved to this core")
 #define TCP_COUNTER_FIELD(key, meaning) uint64_t key;
@@ -287,6 +297,7 @@ struct tcp_transport {
 	/* control */
 	struct list listeners;
 	uint32_t conns;               /* made and not yet freed */
+	struct nvmf_strangers strangers;
 	struct list shakers;          /* struct shaker: addresses whose connections shake hands, in turns */
 	uint32_t shakes, shaking;     /* all; those that have begun */
 	struct list silent;           /* struct shake: that have not said who they are yet, the oldest first */
@@ -315,6 +326,7 @@ static inline struct tcp_home *tcp_home_self(struct tcp_transport *tr)
 {
 	return &tr->homes[reactor_index(reactor_self())];
 }
+void tcp_conn_is_known(struct tcp_transport *tr, struct tcp_conn *c); /* its core: Connect succeeded */
 void tcp_conn_gone(struct tcp_transport *tr, struct tcp_conn *c); /* its core: nothing uses it any more */
 
 #endif

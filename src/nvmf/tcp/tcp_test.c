@@ -323,6 +323,41 @@ static void silence_after_accept_ends_the_connection(void **state)
 	world_stop(&w);
 }
 
+/* Connections that say nothing would take the sockets of those that do: when there are too many one goes for the next,
+ * the oldest, and no queue that is connected. */
+static void too_many_that_say_nothing(void **state)
+{
+	enum { MAY = 3 };
+	static struct host silent[MAY + 2], more;
+	struct nvme_sqe sqe = host_rw(NVME_CMD_FLUSH, 0, 1);
+	struct tcp_transport *tr;
+	uint64_t went = 0;
+
+	begin(0, 0, NULL);
+	tr = tcp_of(nvmf_target_transport(w.target, "TCP"));
+	tr->strangers.max = MAY;
+	for (uint32_t i = 0; i < MAY + 2; i++) {
+		host_open(&silent[i], &w);
+		assert_true(i % 2 || host_hello(&silent[i], 0, 0));
+	}
+	host_ready(&more, &w, 0, 0, 2, &cntlid);
+	world_pass(100 * NS_PER_MS);
+	for (uint32_t i = 0; i < MAY + 2; i++) {
+		assert_int_equal(silent[i].peer.ended, i < MAY);
+		host_close(&silent[i]);
+	}
+	assert_int_equal(host_run(&io, &sqe, NULL, 0, false, NULL, 0), 0);
+	assert_int_equal(host_run(&more, &sqe, NULL, 0, false, NULL, 0), 0);
+	for (uint32_t i = 0; i < core_reactor_count(w.core); i++)
+		went += tr->homes[i].counters.crowded_out;
+	assert_int_equal(went, MAY);
+	assert_int_equal(tr->strangers.crowded_out, MAY);
+	host_close(&more);
+	world_pass(100 * NS_PER_MS);
+	assert_int_equal(tr->strangers.count, 0);
+	end();
+}
+
 /* More commands than the queue holds: nobody could tell their answers apart. */
 static void overrun_queue_ends_the_connection(void **state)
 {
@@ -659,6 +694,7 @@ int main(void)
 		cmocka_unit_test(data_that_does_not_fit_its_r2t),
 		cmocka_unit_test(silence_after_r2t_ends_the_connection),
 		cmocka_unit_test(silence_after_accept_ends_the_connection),
+		cmocka_unit_test(too_many_that_say_nothing),
 		cmocka_unit_test(overrun_queue_ends_the_connection),
 		cmocka_unit_test(the_host_has_30_seconds_to_close),
 		cmocka_unit_test(writes_wait_for_buffers_and_pass),

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* strangers.h: connections of which nobody knows yet whose they are, because their Connect has not succeeded. Whoever
+ * can reach a port can have some; each has its deadline, and here is how many of all addresses there may be at a time.
+ *
+ * Nobody is refused for it: one goes that was there before. First of an address that has nothing but strangers, so
+ * that a host that is connected does not lose its further queues to a crowd; then of the one that has most; there the
+ * oldest, because a host says who it is at once. Who has many addresses can make others' connections go only by opening
+ * as many as there are places within the time that a host takes for its Connect.
+ *
+ * Private to nvmf and its transports. Control reactor.
+ */
+#ifndef NVMF_STRANGERS_H
+#define NVMF_STRANGERS_H
+
+#include "base/list.h"
+#include "net/net.h"
+
+struct nvmf_peer;
+struct nvmf_stranger {
+	struct list link;                 /* in `all`, while it is a stranger; else empty */
+	struct nvmf_peer *peer;
+	bool connected;
+};
+
+struct nvmf_strangers {
+	struct list all;                  /* struct nvmf_stranger, the oldest first */
+	struct list peers;
+	uint32_t count, max;
+	uint64_t crowded_out;             /* that had to go */
+};
+
+void nvmf_strangers_init(struct nvmf_strangers *s, uint32_t max);
+/* As many of an address. */
+uint32_t nvmf_strangers_of(const struct nvmf_strangers *s, const struct net_addr *addr);
+/* One comes, of that address. Then: returns who goes for it, or NULL. It counts no more; its transport ends it. */
+struct nvmf_stranger *nvmf_stranger_came(struct nvmf_strangers *s, struct nvmf_stranger *who,
+                                         const struct net_addr *addr);
+void nvmf_stranger_connected(struct nvmf_strangers *s, struct nvmf_stranger *who);
+/* It is freed: whatever it was, or went for another. */
+void nvmf_stranger_gone(struct nvmf_strangers *s, struct nvmf_stranger *who);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* strangers_test.c: who goes when there are too many: a mistake lets a crowd keep hosts out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "nvmf/strangers.h"
+
+#define MAX 6u
+
+static struct nvmf_strangers all;
+static struct nvmf_stranger who[64];
+
+static struct net_addr at(uint32_t n)
+{
+	char ip[24];
+	struct net_addr a;
+
+	snprintf(ip, sizeof(ip), "10.0.%u.%u", n / 250, 1 + n % 250);
+	must(!net_addr_parse(NET_IPV4, ip, "1024", &a, NULL));
+	net_addr_set_port(&a, (uint16_t)(1024 + n * 7)); /* it does not count */
+	return a;
+}
+
+static int came(uint32_t i, uint32_t host)
+{
+	const struct net_addr a = at(host);
+	struct nvmf_stranger *goes = nvmf_stranger_came(&all, &who[i], &a);
+
+	assert_true(all.count <= MAX);
+	return goes ? (int)(goes - who) : -1;
+}
+
+static void everybody_goes(uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		nvmf_stranger_gone(&all, &who[i]);
+	assert_int_equal(all.count, 0);
+	assert_true(list_empty(&all.all) && list_empty(&all.peers));
+}
+
+static void the_oldest_of_equals_goes(void **state)
+{
+	nvmf_strangers_init(&all, MAX);
+	for (uint32_t i = 0; i < 20; i++)
+		assert_int_equal(came(i, i), i < MAX ? -1 : (int)(i - MAX));
+	assert_int_equal(all.crowded_out, 20 - MAX);
+	everybody_goes(20);
+}
+
+static void of_the_address_that_has_most(void **state)
+{
+	const struct net_addr many = at(9);
+
+	nvmf_strangers_init(&all, MAX);
+	came(0, 1);
+	came(1, 9);
+	came(2, 2);
+	came(3, 9);
+	came(4, 9);
+	came(5, 3);
+	assert_int_equal(nvmf_strangers_of(&all, &many), 3);
+	assert_int_equal(came(6, 9), 1);  /* it pays for its own */
+	assert_int_equal(came(7, 4), 3);
+	assert_int_equal(nvmf_strangers_of(&all, &many), 2);
+	everybody_goes(8);
+}
+
+/* However many there are, and however few of each address. */
+static void a_known_host_is_the_last_to_lose_any(void **state)
+{
+	nvmf_strangers_init(&all, MAX);
+	came(0, 1);
+	nvmf_stranger_connected(&all, &who[0]);
+	nvmf_stranger_connected(&all, &who[0]); /* told twice: once */
+	for (uint32_t i = 1; i <= 4; i++)     /* its further queues */
+		came(i, 1);
+	for (uint32_t i = 5; i < 40; i++)
+		assert_true(came(i, i) == -1 || !who[i - 2].connected);
+	for (uint32_t i = 1; i <= 4; i++)
+		assert_false(list_empty(&who[i].link));
+	nvmf_stranger_gone(&all, &who[0]);       /* now its address is known no more */
+	assert_int_equal(came(40, 40), 1);
+	for (uint32_t i = 1; i <= 40; i++)
+		nvmf_stranger_gone(&all, &who[i]);
+	assert_true(list_empty(&all.peers));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_oldest_of_equals_goes),
+		cmocka_unit_test(of_the_address_that_has_most),
+		cmocka_unit_test(a_known_host_is_the_last_to_lose_any),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
