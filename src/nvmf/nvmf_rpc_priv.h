@@ -55,6 +55,14 @@ bool nvmf_rpc_parse_address(struct rpc_call *call, const char *field, const stru
                             struct net_addr *ret);
 extern const struct rpc_param nvmf_rpc_address_params[4];
 void nvmf_rpc_add_masks(struct json_object *o, const struct nvmf_transport_opts *opts);
+/* Told by methods and saved alike: into the object. */
+void nvmf_tell_address(struct json_object *o, const struct nvmf_transport *tr, const struct net_addr *a);
+void nvmf_tell_host(struct json_object *o, const char *as, const struct nvmf_host *h);
+void nvmf_tell_ns_ids(struct json_object *o, const struct nvmf_ns *ns);
+void nvmf_tell_ns_hosts(struct json_object *o, const struct nvmf_subsystem *s, uint32_t nsid);
+const char *nvmf_rpc_ana_name(uint8_t state);
+void nvmf_tell_transport_opts(struct json_object *o, const struct nvmf_transport *tr);
+void nvmf_tell_referral(struct json_object *o, const struct nvmf_referral *r);
 void nvmf_save(void *ctx, struct rpc_save *save);
 struct json_object *nvmf_save_call(struct json_object *array, const char *method); /* its parameters, to be filled */
 void nvmf_show_statics(struct json_object *subsystem, const struct nvmf_subsystem *s);
