@@ -40,11 +40,11 @@ def test_2_mib_through_a_gateway(daemon):
     ram = daemon.malloc("ram", mib=16)
     disk = attach(daemon, daemon.serve(ram, transport={"max_io_size": LARGEST}))
     with gateway(daemon, disk) as host:
-        before = daemon.rpc("bdev_get_iostat", name=ram)["bdevs"][0]
+        before = daemon.rpc("bdev_get_iostat", names=[ram])["bdevs"][0]
         data = os.urandom(LARGEST)
         must(host.io.write(8, data, in_capsule=False))
         assert host.io.read(8, LARGEST // 512) == data
-        after = daemon.rpc("bdev_get_iostat", name=ram)["bdevs"][0]
+        after = daemon.rpc("bdev_get_iostat", names=[ram])["bdevs"][0]
         assert [after[ops] - before[ops] for ops in ("num_write_ops", "num_read_ops")] == [1, 1]
 
 
