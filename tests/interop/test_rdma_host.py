@@ -39,6 +39,16 @@ def test_our_target(rdma, inside, no_srq):
     assert "acknowledgement timeout" not in inside.log(), "the kernel took it"
 
 
+def test_every_pool_is_the_smallest(rdma, inside):
+    """Who waits for work requests, for a receive that all share or for a slot would wait for ever."""
+    nqn = inside.serve(inside.malloc("disk0"), transport={
+        "data_wr_pool_size": 1, "max_srq_depth": 16, "max_queue_depth": 2, "in_capsule_data_size": 0,
+        "max_io_size": 8192, "num_shared_buffers": 1})
+    rdma.verified(rdma.path(nqn), "-q", "8", "-o", "8k", "-P", "4", "-d", "30")
+    disk = rdma.connect_rdma(nqn)
+    verified(rdma.fio(disk, f"--rw=randrw --bs=32k --size=512k --iodepth=8 {VERIFY}"))
+
+
 @pytest.mark.long
 def test_a_gateway_between_two_kernels(rdma, inside, kernel):
     """A remote disk of the kernel's, served on to the kernel: data would be lost on the way through both ends."""
