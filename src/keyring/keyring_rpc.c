@@ -16,11 +16,45 @@
 struct keyring_rpc {
 	struct keyring *k;
 	struct keyring_maker maker;
+	struct list files;                /* struct file_work: what is made or deleted now */
+};
+
+/* A file that a job makes or deletes. No other one may, nor may a key be given it. */
+struct file_work {
+	struct list link;
+	const char *path;
+	bool goes;
 };
 
 static struct keyring *ring_of(const struct rpc_call *call)
 {
 	return ((struct keyring_rpc *)rpc_ctx(call))->k;
+}
+
+static const struct file_work *work_on(const struct keyring_rpc *kr, const char *path)
+{
+	list_each(l, &kr->files) {
+		const struct file_work *w = list_entry(l, const struct file_work, link);
+
+		if (!strcmp(w->path, path))
+			return w;
+	}
+	return NULL;
+}
+
+static void work_begin(struct keyring_rpc *kr, struct file_work *w, const char *path, bool goes)
+{
+	w->path = path;
+	w->goes = goes;
+	list_add_tail(&kr->files, &w->link);
+}
+
+static int check_free(const struct keyring_rpc *kr, const char *path, struct err *e)
+{
+	const struct file_work *w = work_on(kr, path);
+
+	return w ? err_set(e, -EBUSY, "path: '%s' is being %s by another call; try again", path,
+	                   w->goes ? "deleted" : "made") : 0;
 }
 
 /* --- files ------------------------------------------------------------------------------------------------------- */
@@ -56,7 +90,8 @@ static void checked(struct job *j)
 {
 	struct add_call *a = container_of(j, struct add_call, job);
 
-	if (!a->rc && !keyring_add_file(ring_of(a->call), a->args->name, a->args->path, &a->err))
+	if (!a->rc && !check_free(rpc_ctx(a->call), a->args->path, &a->err) &&
+	    !keyring_add_file(ring_of(a->call), a->args->name, a->args->path, &a->err))
 		rpc_state_arrived(rpc_of(a->call), a->args->name, "");
 	rpc_reply_rc(a->call, a->err.code, &a->err);
 	free(a);
@@ -107,6 +142,7 @@ static const struct rpc_param make_params[] = {
 /* secret_zalloc()'s */
 struct make_call {
 	struct job job;
+	struct file_work work;
 	struct rpc_call *call;
 	const struct new_key *args;
 	struct err err;
@@ -148,6 +184,7 @@ static void made(struct job *j)
 	struct make_call *m = container_of(j, struct make_call, job);
 	struct json_object *o;
 
+	list_del(&m->work.link);
 	if (m->err.code || keyring_add_file(ring_of(m->call), m->args->name, m->path, &m->err)) {
 		rpc_reply_err(m->call, &m->err);
 	} else {
@@ -162,17 +199,18 @@ static void made(struct job *j)
 
 static void handle_make(struct rpc_call *call, void *args)
 {
-	const struct keyring_rpc *kr = rpc_ctx(call);
+	struct keyring_rpc *kr = rpc_ctx(call);
 	struct make_call *m = secret_zalloc(sizeof(*m));
 
 	m->call = call;
 	m->args = args;
 	if (keyring_check_new_name(kr->k, m->args->name, &m->err) ||
-	    path_for(&kr->maker, m->args, m->path, sizeof(m->path), &m->err) ||
+	    path_for(&kr->maker, m->args, m->path, sizeof(m->path), &m->err) || check_free(kr, m->path, &m->err) ||
 	    kr->maker.make(m->args->kind, m->args->hash, m->text, &m->err)) {
 		rpc_reply_err(call, &m->err);
 		secret_free(m);
 	} else {
+		work_begin(kr, &m->work, m->path, false);
 		job_start(&m->job, make_in_job, made);
 	}
 }
@@ -183,6 +221,7 @@ struct delete_key {
 	char *name;
 	/* the call's own */
 	struct job job;
+	struct file_work work;
 	struct rpc_call *call;
 	struct err err, unknown;       /* unknown: that no key has the name */
 	char path[1024];
@@ -206,6 +245,7 @@ static void deleted(struct job *j)
 {
 	struct delete_key *d = container_of(j, struct delete_key, job);
 
+	list_del(&d->work.link);
 	rpc_lasted(d->call, &d->err);
 }
 
@@ -230,16 +270,18 @@ static const struct keyring_key *user_of(struct keyring *k, const char *path, co
 /* That there is no such key lasts: after a crash nobody misses its file. */
 static void name_is_gone(struct rpc_call *call, void *arg)
 {
-	const struct keyring_rpc *kr = rpc_ctx(call);
+	struct keyring_rpc *kr = rpc_ctx(call);
 	struct delete_key *d = arg;
 	const struct keyring_key *user = user_of(kr->k, d->path, NULL);
 
-	if (!user) {
+	if (user) {
+		err_set(&d->err, -EBUSY, "name: '%s' is no key any more, but its file is that of '%s' now, and stays", d->name,
+		        user->name);
+	} else if (!check_free(kr, d->path, &d->err)) {
+		work_begin(kr, &d->work, d->path, true);
 		job_start(&d->job, delete_in_job, deleted);
 		return;
 	}
-	err_set(&d->err, -EBUSY, "name: '%s' is no key any more, but its file is that of '%s' now, and stays", d->name,
-	        user->name);
 	rpc_lasted(call, &d->err);
 }
 
@@ -370,6 +412,7 @@ struct keyring_rpc *keyring_rpc_add(struct rpc *rpc, struct keyring *k, const st
 
 	kr->k = k;
 	kr->maker = *maker;
+	list_init(&kr->files);
 	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), kr);
 	rpc_add_saver(rpc, "keyring", save, kr);
 	return kr;

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -242,3 +243,22 @@ def test_names_that_are_no_files(kept, tmp_path):
     with pytest.raises(RpcError, match="was not made by this daemon"):
         kept.rpc("keyring_delete_key", name="k")
     assert os.path.exists(outside)
+
+
+def test_keys_made_and_deleted_at_once(kept):
+    """A key that was made while one of its name was deleted would have lost its file: nobody comes in by it."""
+    def one(method, **params):
+        try:
+            return kept.rpc(method, name="k", **params)
+        except RpcError:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(300):
+            deleting = [pool.submit(one, "keyring_delete_key") for _ in range(2)]
+            making = [pool.submit(one, "keyring_make_key", kind="tls") for _ in range(2)]
+            assert all(call.exception(60) is None for call in deleting + making)
+            for key in kept.rpc("keyring_get_keys"):
+                assert os.path.exists(key["path"])
+    one("keyring_delete_key")
+    assert one("keyring_make_key", kind="tls") and one("keyring_delete_key") is True
