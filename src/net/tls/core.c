@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* core.c: what a core's secured sockets share. Buffers are taken while something is partial, so that idle connections
  * have none. */
+#include "core/mem.h"
 #include "net/tls/inside.h"
 
 #define PART "net/tls"
@@ -42,6 +43,21 @@ static void core_end(struct reactor_part *p)
 	free(c);
 }
 
+/* To the memory budget, so that others find less. Who is in the middle of a record has to end it, and is not refused:
+ * what does not fit is beside the budget. */
+static struct core *charge(const struct tls_core *c, uint64_t bytes)
+{
+	struct core *core = c ? reactor_core(reactor_self()) : NULL;
+
+	return core && mem_charge(core, bytes) ? core : NULL;
+}
+
+static void uncharge(struct core *core, uint64_t bytes)
+{
+	if (core)
+		mem_uncharge(core, bytes);
+}
+
 struct rx *rx_take(struct tls_core *c)
 {
 	struct rx *rx = c ? c->rx : NULL;
@@ -53,12 +69,14 @@ struct rx *rx_take(struct tls_core *c)
 		rx = malloc(sizeof(*rx));
 		must(rx);
 	}
+	rx->charged = charge(c, sizeof(*rx));
 	rx->plain_at = rx->plain_end = rx->at = rx->end = 0;
 	return rx;
 }
 
 void rx_give(struct tls_core *c, struct rx *rx)
 {
+	uncharge(rx->charged, sizeof(*rx));
 	if (!c || c->rx_spare == SPARE_MAX) {
 		free(rx);
 		return;
@@ -80,6 +98,7 @@ struct tx *tx_take(struct tls_core *c, uint32_t size)
 		tx = malloc(sizeof(*tx) + size);
 		must(tx);
 	}
+	tx->charged = charge(c, sizeof(*tx) + size);
 	tx->size = size;
 	tx->at = tx->end = 0;
 	return tx;
@@ -89,6 +108,7 @@ void tx_give(struct tls_core *c, struct tx *tx)
 {
 	int large = tx->size > TX_SMALL;
 
+	uncharge(tx->charged, sizeof(*tx) + tx->size);
 	if (!c || c->tx_spare[large] == SPARE_MAX) {
 		free(tx);
 		return;

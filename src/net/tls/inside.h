@@ -99,12 +99,14 @@ bool record_open(struct keys *k, const uint8_t *record, uint32_t body, struct cu
 /* What was received and is not the owner's yet: opened content, then bytes as they came. */
 struct rx {
 	struct rx *next;
+	struct core *charged;   /* while it is somebody's; NULL: to nobody */
 	uint32_t plain_at, plain_end, at, end;
 	uint8_t bytes[HEADER_BYTES + BODY_MAX];
 };
 /* Records that are not sent yet. */
 struct tx {
 	struct tx *next;
+	struct core *charged;
 	uint32_t at, end, size;
 	uint8_t bytes[];
 };
