@@ -257,6 +257,17 @@ def test_a_key_is_not_left_at_home(world, nqn):
 
 # --- what is no handshake --------------------------------------------------------------------------------------------
 
+def test_half_a_record_is_in_the_memory_budget(world):
+    """Many hosts that send halves would take memory that nobody counts."""
+    charged = lambda: world.daemon.rpc("framework_get_memory")["charged_bytes"]
+    with world.conn() as conn:
+        before = charged()
+        conn.sock.sock.setblocking(True)
+        conn.sock.sock.sendall(b"\x17\x03\x03\x10\x00" + bytes(100))
+        wait_until(lambda: charged() - before > 16384, "what came of it to be counted")
+    wait_until(lambda: charged() <= before, "all of the connection to be given back")
+
+
 def test_plain_bytes_on_a_secure_listener(world):
     """They would be executed, or the connection would stay open for ever."""
     def attempt():
