@@ -140,6 +140,11 @@ static uint16_t check_access(struct connect *c, struct nvmf_subsystem *s)
 	return check_security(c, s);
 }
 
+void nvmf_replace_duplicates(struct nvmf_target *t)
+{
+	t->dup_hosts = NVMF_DUP_REPLACE;
+}
+
 /* Who has not proved yet to be it keeps nobody out. */
 static bool same_host(const struct connect *c, const struct nvmf_ctrlr *ctrlr)
 {

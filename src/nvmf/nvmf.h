@@ -92,6 +92,8 @@ void nvmf_set_host_keys(struct nvmf_change *c, const char *nqn, const char *host
 /* What controllers tell hosts of failing over: how many cross-controller resets each takes on at a time (0: none), and
  * how long a device may need to end what it has in hand. Control reactor, at any time. */
 void nvmf_set_failover(struct nvmf_target *t, uint8_t ccr_limit, uint16_t cqt_ms);
+/* A host that comes again takes the place of its older controllers (dup_host_policy). Before hosts come. */
+void nvmf_replace_duplicates(struct nvmf_target *t);
 /* Where methods find keys by their names. */
 void nvmf_set_keyring(struct nvmf_target *t, struct keyring *k);
 void nvmf_remove_host(struct nvmf_change *c, const char *nqn, const char *host_nqn);

@@ -36,6 +36,10 @@ struct client {
 	struct task tasks[CLIENT_TASKS_MAX];
 	struct timer retry, io_timeout;
 	bool broken, running, over;
+	/* of a static controller */
+	struct nvme_op admin;
+	uint16_t cntlid;
+	uint32_t saving;
 };
 
 static void client_connect(struct client *c);
@@ -246,22 +250,91 @@ static void ctrlr_gone(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg)
 	client_disconnect(arg);
 }
 
+static void open_qpairs(struct client *c)
+{
+	struct nvme_login login;
+
+	must(nvme_ctrlr_login(c->ctrlr, &login));
+	c->qpairs_ready = 0;
+	for (uint16_t i = 0; i < c->qpair_count; i++)
+		c->qpairs[i] = nvme_qpair_open(c->w->host, &login, (uint16_t)(i + 1), qpair_ready, qpair_gone, c);
+}
+
+/* --- a static controller: what was saved is there, and something else is saved -------------------- */
+
+static void feature(struct client *c, uint8_t opc, nvme_op_fn *done)
+{
+	c->admin = (struct nvme_op){ .done = done };
+	c->admin.cmd.opc = opc;
+	c->admin.cmd.features.fid = NVME_FEAT_TEMP_THRESH;
+	if (opc == NVME_ADMIN_SET_FEATURES) {
+		c->admin.cmd.features.sv = 0x80;
+		c->admin.cmd.features.cdw11 = le32_of(c->saving);
+	} else {
+		c->admin.cmd.features.sel = NVME_FEAT_SEL_SAVED;
+	}
+	nvme_ctrlr_submit_admin(c->ctrlr, &c->admin);
+}
+
+static void feature_saved(struct nvme_op *op)
+{
+	struct client *c = container_of(op, struct client, admin);
+
+	sim_note(nvme_op_status(op));
+	if (!nvme_op_status(op) && c->saving > c->w->saved[c->cntlid])
+		c->w->saved[c->cntlid] = c->saving;
+	c->w->saves += !nvme_op_status(op);
+	if (c->broken)
+		return;
+	if (!nvme_op_status(op))
+		open_qpairs(c);
+	else
+		client_disconnect(c);
+}
+
+/* What was asked for and never answered may have been saved, too. */
+static void feature_read(struct nvme_op *op)
+{
+	struct client *c = container_of(op, struct client, admin);
+	struct world *w = c->w;
+	uint32_t value = le32_get(op->cpl.dw0);
+
+	if (c->broken)
+		return;
+	if (nvme_op_status(op)) {
+		client_disconnect(c);
+		return;
+	}
+	if (w->saved[c->cntlid] && (value < w->saved[c->cntlid] || value > w->saved_last))
+		seeds_fail("client %u: controller %u has %u saved, and %u was the last that a host was told of", c->index,
+		           c->cntlid, value, w->saved[c->cntlid]);
+	w->recalled += w->saved[c->cntlid] != 0;
+	c->saving = ++w->saved_last;
+	feature(c, NVME_ADMIN_SET_FEATURES, feature_saved);
+}
+
 static void ctrlr_ready(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg)
 {
 	struct client *c = arg;
 	const struct nvme_ctrlr_info *info = nvme_ctrlr_info(ctrlr);
-	struct nvme_login login;
 
 	if (e) {
+		c->w->refused++;
 		client_disconnect(c);
 		return;
 	}
 	if (info->ns_count != 1 || info->ns[0].block_size != c->w->block_size || info->ns[0].block_count != c->w->blocks)
 		seeds_fail("client %u: the namespace is not what was exported", c->index);
-	must(nvme_ctrlr_login(ctrlr, &login));
-	c->qpairs_ready = 0;
-	for (uint16_t i = 0; i < c->qpair_count; i++)
-		c->qpairs[i] = nvme_qpair_open(c->w->host, &login, (uint16_t)(i + 1), qpair_ready, qpair_gone, c);
+	if (!c->w->statics) {
+		open_qpairs(c);
+		return;
+	}
+	c->cntlid = info->cntlid;
+	if (!c->cntlid || c->cntlid > WORLD_CLIENTS_MAX || (c->cntlid == 1 && c->index) ||
+	    (c->opts.static_cntlid <= WORLD_CLIENTS_MAX && c->cntlid != c->opts.static_cntlid))
+		seeds_fail("client %u: it has controller %u and asked for %04Xh", c->index, c->cntlid, c->opts.static_cntlid);
+	else
+		feature(c, NVME_ADMIN_GET_FEATURES, feature_read);
 }
 
 static void client_connect(struct client *c)
@@ -289,6 +362,12 @@ struct client *client_make(struct world *w, uint32_t index)
 		.header_digest = sim_chance(30), .data_digest = sim_chance(30), .io_queues = (uint16_t)c->qpair_count,
 		.io_queue_size = (uint16_t)(2 + sim_draw(20)), .keep_alive_ms = 2000, .connect_timeout_ms = 3000,
 	};
+	if (w->statics) {
+		snprintf(c->path.hostnqn, sizeof(c->path.hostnqn), WORLD_HOST_NQN, index);
+		c->opts.hostid.b[0] = (uint8_t)(index + 1);
+		c->opts.is_static = true;
+		c->opts.static_cntlid = !index || sim_chance(50) ? (uint16_t)(index + 1) : NVME_CNTLID_STATIC_ANY;
+	}
 	for (uint32_t i = 0; i < c->task_count; i++) {
 		c->tasks[i].client = c;
 		c->tasks[i].buf = base_zalloc((size_t)CLIENT_IO_BLOCKS_MAX * w->block_size);

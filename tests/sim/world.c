@@ -2,6 +2,8 @@
 /* world.c: building the simulated world and taking it down, with a look at what was left behind. */
 #include "world.h"
 
+#include "bdev/reservation.h"
+#include "core/sim/files.h"
 #include "daemon.h"
 
 /* --- the target, one change after the other --------------------------------------------------- */
@@ -24,7 +26,8 @@ static void serve_step(struct nvmf_change *c)
 			.c2h_success = sim_chance(70), .dif_insert_or_strip = w->protected });
 		break;
 	case 1:
-		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = WORLD_NQN, .allow_any_host = true });
+		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = WORLD_NQN, .allow_any_host = true,
+			.is_static = w->statics, .min_cntlid = w->statics, .max_cntlid = w->statics ? WORLD_CLIENTS_MAX : 0 });
 		break;
 	case 2:
 		nvmf_add_ns(c, WORLD_NQN, &(struct nvmf_ns_opts){ .bdev_name = w->serves });
@@ -32,6 +35,12 @@ static void serve_step(struct nvmf_change *c)
 	case 3:
 		nvmf_add_listener(c, WORLD_NQN, "TCP", &addr);
 		break;
+	case 4:
+		if (w->statics) { /* one is the first host's alone */
+			nvmf_set_ctrlr_host(c, WORLD_NQN, 1, "nqn.2026-01.io.gantry:host0");
+			break;
+		}
+		/* fallthrough */
 	default:
 		w->serving = true;
 	}
@@ -40,13 +49,14 @@ static void serve_step(struct nvmf_change *c)
 void world_serve(struct world *w)
 {
 	w->target = nvmf_target_make(w->target_core, w->reg);
+	if (w->replaces)
+		nvmf_replace_duplicates(w->target);
 	w->change = (struct nvmf_change){ .target = w->target, .done = serve_step, .arg = w };
 	serve_step(&w->change);
 }
 
-static void build(void *arg)
+static void build_disk(struct world *w)
 {
-	struct world *w = arg;
 	struct malloc_opts opts = { .name = "disk", .block_size = w->block_size, .block_count = w->blocks };
 	struct err e = { 0 };
 	struct bdev *b;
@@ -57,12 +67,28 @@ static void build(void *arg)
 		opts.dif_type = (uint8_t)(1 + sim_draw(3));
 		opts.dif_is_head_of_md = sim_chance(30);
 	}
-	w->reg = bdev_registry_make(w->target_core);
 	if (malloc_create(w->reg, &opts, &b, &e))
 		seeds_fail("%s", e.text);
 	if (w->stack)
 		w->serves = w->stack(w);
 	world_serve(w);
+}
+
+static void store_opened(void *arg, const struct err *e)
+{
+	must(!e || !e->code);
+	build_disk(arg);
+}
+
+static void build(void *arg)
+{
+	struct world *w = arg;
+
+	w->reg = bdev_registry_make(w->target_core);
+	if (w->files)
+		bdev_resv_store_open(w->reg, w->files, store_opened, w);
+	else
+		build_disk(w);
 }
 
 static void start(struct world *w, uint64_t seed)
@@ -76,6 +102,10 @@ static void start(struct world *w, uint64_t seed)
 	w->ios_left = 200 + (uint32_t)sim_draw(400);
 	w->cut_percent = sim_chance(50) ? (uint32_t)sim_draw(8) : 0;
 	w->move_permille = sim_chance(50) ? (uint32_t)sim_draw(100) : 0;
+	if (w->statics) {
+		w->replaces = sim_chance(50);
+		w->files = files_sim_make(seed);
+	}
 	w->target_core = daemon_core_make_scarce(w->target_cores);
 	w->host_core = daemon_core_make(1 + (uint32_t)sim_draw(2), 0);
 	w->oracle = oracle_make(w->blocks, w->block_size);
@@ -98,6 +128,12 @@ void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struc
 void world_start_protected(struct world *w, uint64_t seed, const char *(*stack)(struct world *w))
 {
 	*w = (struct world){ .serves = "disk", .stack = stack, .protected = true };
+	start(w, seed);
+}
+
+void world_start_static(struct world *w, uint64_t seed)
+{
+	*w = (struct world){ .serves = "disk", .statics = true };
 	start(w, seed);
 }
 
@@ -167,6 +203,8 @@ static void target_stopped(void *arg)
 	struct world *w = arg;
 	struct err e = { 0 };
 
+	if (w->files)
+		bdev_resv_store_close(w->reg);
 	if (malloc_delete(w->reg, "disk", unregistered, w, &e))
 		seeds_fail("%s", e.text);
 }
@@ -185,6 +223,7 @@ uint64_t world_end(struct world *w)
 	bdev_registry_free(w->reg);
 	daemon_check_memory(w->target_core, "the target's");
 	seeds_verdict();
+	files_free(w->files);
 	nvme_host_free(w->host);
 	oracle_free(w->oracle);
 	core_free(w->host_core);

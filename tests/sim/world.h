@@ -12,6 +12,7 @@
 
 #define WORLD_NQN "nqn.2026-01.io.gantry:sim"
 #define WORLD_CLIENTS_MAX 4
+#define WORLD_HOST_NQN "nqn.2026-01.io.gantry:host%u"
 #define WORLD_SECONDS 600 /* of virtual time; a run that needs more is stuck */
 
 struct world {
@@ -27,6 +28,10 @@ struct world {
 	bool protected;                 /* it has protection information, which hosts do not see */
 	uint64_t guarded;               /* commands that failed for it */
 	bool volatile_disk;             /* it may lose what was not flushed: oracle_power_cut() */
+	bool statics, replaces;         /* its controllers are static ones; dup_host_policy */
+	struct files *files;            /* ... and what hosts save of them lasts */
+	uint32_t saved_last;            /* hosts save ever larger values; the last one */
+	uint32_t saved[WORLD_CLIENTS_MAX + 1], saves, refused, recalled; /* by controller: what a host was told is saved */
 	const char *serves;             /* the device that is exported: "disk", or what stands on it */
 	uint32_t step;
 	bool serving, stopped;
@@ -45,6 +50,8 @@ void world_start(struct world *w, uint64_t seed);
 void world_start_over(struct world *w, uint64_t seed, const char *(*stack)(struct world *w));
 /* The same; the disk has protection information, inserted and stripped by the target. */
 void world_start_protected(struct world *w, uint64_t seed, const char *(*stack)(struct world *w));
+/* The same; hosts ask for static controllers, by number or for any, and save features. */
+void world_start_static(struct world *w, uint64_t seed);
 /* Export w->serves, of w->reg. Core: the target's control reactor. Then: w->serving. */
 void world_serve(struct world *w);
 /* Clients that share w->ios_left; when they are over, each takes itself off w->clients_running. */
