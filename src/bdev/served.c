@@ -169,6 +169,11 @@ int bdev_served_check(const struct bdev_served *s, struct err *e)
 	               s->bdev_name, s->core_err.text);
 }
 
+bool bdev_served_lost(const struct bdev_served *s)
+{
+	return s->gone_told && s->desc && !bdev_returns(s->desc);
+}
+
 bool bdev_view_enter(struct bdev_view *v, struct err *e)
 {
 	if (v->refs++ == 0)

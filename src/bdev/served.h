@@ -89,6 +89,8 @@ void bdev_served_enter_all(struct bdev_served *s, void (*done)(void *arg), void 
 void bdev_served_leave_all(struct bdev_served *s, void (*done)(void *arg), void *arg);
 /* Between the two: can every core use it? */
 int bdev_served_check(const struct bdev_served *s, struct err *e) MUST_USE;
+/* Has its device been deleted, so that what shows it will go, too? What is saved has neither from then on. Control. */
+bool bdev_served_lost(const struct bdev_served *s);
 
 /* Count the calling core's view, and no more. The first opens its channel (false: could not; the view is counted all
  * the same, and v->ch NULL). */

@@ -442,6 +442,24 @@ static void save_map(struct json_object *array, const struct iscsi_node *n, cons
 	}
 }
 
+/* Its device was deleted, and it goes. A record that had the LUN and not the device would give it to whatever disk has
+ * that name next. */
+static bool lun_is_lost(const struct iscsi_node *n, const struct iscsi_lun *l)
+{
+	struct scsi_lun_info i;
+
+	return scsi_target_lun(n->scsi, l->lun, &i) && i.lost;
+}
+
+/* What was saved of a node before that holds no more. */
+static uint64_t node_saved_stamp(const struct iscsi_node *n)
+{
+	list_each(l, &n->luns)
+		if (lun_is_lost(n, list_entry(l, struct iscsi_lun, link)))
+			return 0;
+	return n->stamp;
+}
+
 static void save_node(void *arg, struct json_object *array)
 {
 	const struct iscsi_node *n = arg;
@@ -459,7 +477,7 @@ static void save_node(void *arg, struct json_object *array)
 	list_each(l, &n->luns) {
 		const struct iscsi_lun *lun = list_entry(l, struct iscsi_lun, link);
 
-		if (!lun->coming && !lun->going)
+		if (!lun->coming && !lun->going && !lun_is_lost(n, lun))
 			iscsi_save_lun(array, n->name, lun->lun, lun->bdev_name, lun->read_only);
 	}
 	list_each(l, &n->maps)
@@ -492,7 +510,7 @@ void iscsi_save(void *ctx, struct rpc_save *save)
 		struct iscsi_node *n = list_entry(l, struct iscsi_node, link);
 
 		if (!n->gone && !n->coming)
-			rpc_save_object(save, n->stamp, save_node, n);
+			rpc_save_object(save, node_saved_stamp(n), save_node, n);
 	}
 	list_each(l, &t->portal_groups) {
 		struct iscsi_portal_group *pg = list_entry(l, struct iscsi_portal_group, link);

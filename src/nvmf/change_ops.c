@@ -498,6 +498,7 @@ void nvmf_change_ns_gone(struct nvmf_ns *ns)
 	if (ns->dev.gone_told)
 		return;
 	ns->dev.gone_told = true;
+	ns->target->ns_going++;
 	log_notice("device '%s' goes away: removing namespace %u of %s", ns->dev.bdev_name, ns->nsid, ns->nqn);
 	w = remove_ns_work(own_change(ns->target), ns->nqn, ns->nsid);
 	w->which = ns;

@@ -17,6 +17,7 @@ static void over(struct bdev_served *s)
 	struct nvmf_ns *ns = container_of(s, struct nvmf_ns, dev);
 
 	ns->target->ns_alive--;
+	ns->target->ns_going -= ns->dev.gone_told;
 	free(ns);
 }
 

@@ -218,7 +218,7 @@ static void save_subsystem(void *arg, struct json_object *array)
 	}
 	nvmf_save_statics(array, s);
 	for (uint32_t i = 0; i < s->ns_max; i++)
-		if (s->ns[i])
+		if (s->ns[i] && !bdev_served_lost(&s->ns[i]->dev))
 			nvmf_save_ns(array, s, s->ns[i]);
 	for (uint32_t i = 0; i < s->listener_count; i++) {
 		p = nvmf_save_call(array, "nvmf_subsystem_add_listener");
@@ -269,6 +269,17 @@ static void save_startup(struct nvmf_target *t, struct json_object *array)
 	}
 }
 
+/* A version that will be followed by one without a namespace whose device was deleted: what was saved of it, with that
+ * namespace, holds no more. A record of the state that had the namespace and not the device would give the name to
+ * whatever disk has it next. */
+static uint64_t saved_stamp(const struct nvmf_target *t, const struct nvmf_subsystem *s)
+{
+	for (uint32_t i = 0; t->ns_going && i < s->ns_max; i++)
+		if (s->ns[i] && bdev_served_lost(&s->ns[i]->dev))
+			return 0;
+	return s->stamp;
+}
+
 void nvmf_save(void *ctx, struct rpc_save *save)
 {
 	struct json_object *array = rpc_save_array(save);
@@ -280,7 +291,7 @@ void nvmf_save(void *ctx, struct rpc_save *save)
 		                         list_entry(l, struct nvmf_transport, link));
 	for (uint32_t i = 0; i < NVMF_SUBSYSTEMS_MAX; i++)
 		if (t->config->subs[i])
-			rpc_save_object(save, t->config->subs[i]->stamp, save_subsystem, t->config->subs[i]);
+			rpc_save_object(save, saved_stamp(t, t->config->subs[i]), save_subsystem, t->config->subs[i]);
 	for (uint32_t i = 0; t->config->referrals && i < t->config->referrals->count; i++)
 		nvmf_tell_referral(nvmf_save_call(array, "nvmf_discovery_add_referral"), &t->config->referrals->at[i]);
 	nvmf_flight_save(t, array);

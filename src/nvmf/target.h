@@ -155,6 +155,7 @@ struct nvmf_target {
 	uint32_t changes_out;             /* not done yet */
 	struct list transitions;          /* of ANA states that are on their way (change_access.c) */
 	uint32_t ns_alive, ctrlrs_alive, transports_alive;
+	uint32_t ns_going;                /* of those alive: their devices go */
 	struct resv_listener resv_listener;
 	struct log_limit complaints;      /* about hosts */
 	uint64_t stamps;                  /* of subsystems */

@@ -113,6 +113,7 @@ struct scsi_lun_info {
 	uint32_t lun;
 	const char *bdev_name;             /* stable until the next change */
 	bool read_only, gone;              /* gone: its device was removed; the LUN waits for being removed */
+	bool lost;                         /* gone, and it was deleted: the LUN does not return */
 	bool swp, stopped, uncached;       /* hosts write-protected it, stopped it, switched its cache off */
 };
 /* False: there is no such LUN. */

@@ -626,7 +626,8 @@ bool scsi_target_lun(const struct scsi_target *t, uint32_t lun, struct scsi_lun_
 	if (!at || !at->lu)
 		return false;
 	*ret_info = (struct scsi_lun_info){ .lun = lun, .bdev_name = at->lu->dev.bdev_name,
-		.read_only = at->lu->dev.made_read_only, .gone = at->lu->dev.gone_told, .swp = at->state.swp,
+		.read_only = at->lu->dev.made_read_only, .gone = at->lu->dev.gone_told,
+		.lost = bdev_served_lost(&at->lu->dev), .swp = at->state.swp,
 		.stopped = at->state.stopped, .uncached = at->lu->dev.info.cache == BDEV_CACHE_VOLATILE && !at->state.wce };
 	return true;
 }

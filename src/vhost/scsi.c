@@ -418,12 +418,14 @@ bool vhost_scsi_get(const struct vhost_ctrlr *c, struct vhost_scsi_info *ret_inf
 bool vhost_scsi_target(const struct vhost_ctrlr *c, uint32_t num, struct vhost_scsi_target_info *ret_info)
 {
 	const struct vscsi_target *t;
+	struct scsi_lun_info lun;
 
 	if (c->ops != &vscsi_ops || num >= VHOST_SCSI_TARGETS_MAX)
 		return false;
 	t = vscsi_of(c)->targets[num];
 	if (!t || t->state == VSCSI_COMING || (t->state == VSCSI_GOING && !t->stays))
 		return false;
-	*ret_info = (struct vhost_scsi_target_info){ .bdev_name = t->bdev_name, .gone = t->state != VSCSI_HERE };
+	*ret_info = (struct vhost_scsi_target_info){ .bdev_name = t->bdev_name, .gone = t->state != VSCSI_HERE,
+		.lost = t->scsi && scsi_target_lun(t->scsi, 0, &lun) && lun.lost };
 	return true;
 }

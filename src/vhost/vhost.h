@@ -121,6 +121,7 @@ struct vhost_scsi_info {
 struct vhost_scsi_target_info {
 	const char *bdev_name;
 	bool gone;                        /* its disk went, and may return */
+	bool lost;                        /* its disk was deleted, and it goes */
 };
 /* False: it is no SCSI host, or has no such target. */
 bool vhost_scsi_get(const struct vhost_ctrlr *c, struct vhost_scsi_info *ret_info);

@@ -162,7 +162,7 @@ static void save_scsi(void *arg, struct json_object *array)
 	must(vhost_scsi_get(c, &info));
 	json_add_bool(vhost_rpc_save_create(array, "vhost_create_scsi_controller", &i), "delay", true);
 	for (uint32_t num = 0; num < VHOST_SCSI_TARGETS_MAX; num++) {
-		if (!vhost_scsi_target(c, num, &target))
+		if (!vhost_scsi_target(c, num, &target) || target.lost)
 			continue;
 		o = vhost_rpc_save_call(array, "vhost_scsi_controller_add_target");
 		json_add_text(o, "ctrlr", i.name);
@@ -174,6 +174,17 @@ static void save_scsi(void *arg, struct json_object *array)
 		json_add_text(vhost_rpc_save_call(array, "vhost_start_scsi_controller"), "ctrlr", i.name);
 }
 
+/* What was saved with a target whose disk has been deleted since holds no more: that goes, and is not another disk's. */
+static uint64_t saved_stamp(const struct vhost_ctrlr *c, uint64_t stamp)
+{
+	struct vhost_scsi_target_info target;
+
+	for (uint32_t num = 0; num < VHOST_SCSI_TARGETS_MAX; num++)
+		if (vhost_scsi_target(c, num, &target) && target.lost)
+			return 0;
+	return stamp;
+}
+
 static void save_all(void *ctx, struct rpc_save *save)
 {
 	for (struct vhost_ctrlr *c = vhost_ctrlr_next(ctx, NULL); c; c = vhost_ctrlr_next(ctx, c)) {
@@ -182,7 +193,7 @@ static void save_all(void *ctx, struct rpc_save *save)
 
 		vhost_ctrlr_get(c, &i);
 		if (vhost_scsi_get(c, &info))
-			rpc_save_object(save, i.stamp, save_scsi, c);
+			rpc_save_object(save, saved_stamp(c, i.stamp), save_scsi, c);
 	}
 }
 
