@@ -124,3 +124,11 @@ def test_what_they_describe_is_there(read, tmp_path):
         assert one["allow_any_host"] and not two["allow_any_host"] and len(two["hosts"]) == 1
         assert (two["min_cntlid"], two["max_cntlid"]) == (10, 100)
         assert three["listen_addresses"] == [] and len(one["listen_addresses"]) == 1
+
+
+def test_a_queue_may_be_asked_to_be_larger_than_ours_are(tmp_path):
+    """SPDK's own example; refused, it would keep a daemon with -c from starting."""
+    with Daemon(tmp_path) as daemon:
+        assert daemon.rpc("bdev_nvme_set_options", io_queue_requests=2048) is True
+        saved = {method: params for _, method, params in calls(daemon.rpc("save_config"))}
+        assert saved["bdev_nvme_set_options"]["io_queue_requests"] == 2048

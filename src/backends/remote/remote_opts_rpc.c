@@ -36,7 +36,7 @@ static const struct rpc_param set_params[] = {
 	          .doc = "With reset or abort: an admin command that takes longer ends the connection; 0: none does."),
 	RPC_PARAM(struct set, keep_alive_timeout_ms, .unit = "ms",
 	          .doc = "The target may forget us after this time without a sign of life, and we it; 10 s."),
-	RPC_PARAM(struct set, io_queue_requests, .max = 1024, .doc = "Entries of an I/O queue; 0: 128."),
+	RPC_PARAM(struct set, io_queue_requests, .doc = "Entries of an I/O queue, 1024 at most; 0: 128."),
 	RPC_PARAM(struct set, bdev_retry_count, .doc = "How often an I/O that may be repeated is; -1: without end, "
 	          "3 at first."),
 	RPC_PARAM(struct set, transport_ack_timeout, .max = 31,
