@@ -134,3 +134,32 @@ def test_a_reader_may_go(run):
     run.process.stdout.close()
     run.wait_gone()
     assert not list(run.temp.iterdir())
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "70000", "-1", "123456789012345678901"])
+def test_a_port_that_is_none_is_said_before_anything_is_done(run, port):
+    run.tool("install", "exit 7")
+    run.start(subprocess.PIPE, PORT=port)
+    said = run.process.communicate(timeout=STOP_S)[0].decode()
+    assert run.process.returncode == 1 and said == f"PORT={port}: a number from 1 to 65535 is wanted\n"
+
+
+def test_what_cannot_be_a_disk_is_said_before_anything_is_done(run, tmp_path):
+    run.tool("install", "exit 7")
+    for disk, why in ((tmp_path, "this is neither a file nor a block device"),
+                      (tmp_path / "none", "there is no such file or block device; make a file first: truncate -s 10G "
+                                          f"{tmp_path}/none")):
+        run.start(subprocess.PIPE, DISK=str(disk))
+        said = run.process.communicate(timeout=STOP_S)[0].decode()
+        assert run.process.returncode == 1 and said == f"DISK={disk}: {why}\n"
+
+
+def test_an_image_of_small_blocks_is_served(run, tmp_path):
+    """A disk image of 512-byte sectors, or a CD's, is rarely a number of blocks of 4096 bytes."""
+    image = tmp_path / "image"
+    image.write_bytes(b"x" * 512 * 2001)
+    run.start(DISK=str(image))
+    run.wait_shown()
+    run.process.terminate()
+    run.wait_gone()
+    assert run.process.returncode == 0 and image.read_bytes() == b"x" * 512 * 2001
