@@ -174,7 +174,7 @@ static void save_scsi(void *arg, struct json_object *array)
 		json_add_text(vhost_rpc_save_call(array, "vhost_start_scsi_controller"), "ctrlr", i.name);
 }
 
-/* What was saved with a target whose disk has been deleted since holds no more: that goes, and is not another disk's. */
+/* What was saved with a target whose disk has been deleted since holds no more: that goes, and is no other disk's. */
 static uint64_t saved_stamp(const struct vhost_ctrlr *c, uint64_t stamp)
 {
 	struct vhost_scsi_target_info target;

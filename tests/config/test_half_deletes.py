@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """--state-dir: a disk that is deleted takes its namespaces, LUNs and targets along in one record.
 
-What shows a disk goes some turns after it. A record of another call written in between would have them and not the disk;
-after a kill they would wait for whatever disk has that name next, and show it to hosts that were never given it.
+What shows a disk goes some turns after it. A record of another call written in between would have them and not the
+disk; after a kill they would wait for whatever disk has that name next, and show it to hosts that were never given it.
 """
 import json
 import socket
