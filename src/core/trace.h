@@ -26,6 +26,7 @@
 	X(NVMF_RDMA, "nvmf_rdma") \
 	X(SCSI,     "scsi") \
 	X(ISCSI,    "iscsi_conn") \
+	X(VHOST,    "vhost_blk") \
 	X(BDEV,     "bdev")
 /* REQ_STATE: of commands that stop on their way; REQ_START and REQ_DONE say it of the others. */
 /*   name        group     a              b */
@@ -48,6 +49,8 @@
 	X(SCSI_DONE, SCSI,     "tag",         "status") \
 	X(ISCSI_STATE, ISCSI,  "session",     "connection's state") \
 	X(ISCSI_TASK_STATE, ISCSI, "tag",     "task's state, where it stops") \
+	X(VHOST_START, VHOST,  "request",     "type") \
+	X(VHOST_DONE, VHOST,   "request",     "status") \
 	X(IO_SUBMIT, BDEV,     "lba",         "blocks << 8 | operation") \
 	X(IO_DONE,   BDEV,     "lba",         "status")
 #define TRACE_ENUM(name, group, a, b) TRACE_##name,

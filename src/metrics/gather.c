@@ -104,6 +104,8 @@ static void gather_here(struct gathering *g)
 		nvmf_eyes_read(g->m->nvmf, &c->nvmf);
 	if (g->m->scsi && !reactor_is_control(r))
 		scsi_eyes_read(g->m->scsi, &c->scsi);
+	if (g->m->vhost && !reactor_is_control(r))
+		vhost_eyes_read(g->m->vhost, &c->vhost);
 }
 
 static void cores_done(struct each *e)
@@ -127,6 +129,7 @@ static void devices_done(struct bdev_stats_all *d)
 	for (uint32_t i = 0; i < g->core_count; i++) {
 		nvmf_eyes_free(&g->cores[i].nvmf);
 		stage_eyes_free(&g->cores[i].scsi);
+		stage_eyes_free(&g->cores[i].vhost);
 	}
 	metrics_text_unref(m->text);
 	m->text = text;

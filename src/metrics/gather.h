@@ -8,6 +8,7 @@
 #include "metrics/metrics.h"
 #include "nvmf/nvmf_eyes.h"
 #include "scsi/scsi_eyes.h"
+#include "vhost/vhost_eyes.h"
 
 struct metrics_http;
 
@@ -41,7 +42,7 @@ struct gathered_core {
 	struct wait_account waits[WAITS_NAMES_MAX];
 	uint32_t wait_count;
 	struct nvmf_eyes nvmf;
-	struct stage_eyes scsi;
+	struct stage_eyes scsi, vhost;
 };
 
 struct gathering {

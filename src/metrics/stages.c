@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* stages.c: I/O commands by host, by namespace or LUN, by queue or session, with the time of their stages; what they
- * were answered, and how many were slow. Of NVMe and SCSI alike: a host is a host, whichever it speaks. What is told
- * apart by name is bounded, see metrics.h, and added up over the cores first. */
+ * were answered, and how many were slow. Of NVMe, SCSI and virtio-blk alike: a host is a host, whichever it speaks (a
+ * virtual machine's is its controller). What is told apart by name is bounded, see metrics.h, and added up over the
+ * cores first. */
 #include "metrics/format.h"
 
-enum of { OF_HOST, OF_NAMESPACE, OF_QUEUE, OF_LUN, OF_SESSION };
+enum of { OF_HOST, OF_NAMESPACE, OF_QUEUE, OF_LUN, OF_SESSION, OF_VM_QUEUE };
 
 /* Rows of all cores as one. */
 struct merged {
@@ -75,6 +76,12 @@ static void who_is(struct labels *l, enum of of, const struct stage_row *row)
 		label(l, "host", row->host);
 	if (of == OF_HOST)
 		return;
+	if (of == OF_VM_QUEUE) {
+		label(l, "bdev", row->device);
+		label_u64(l, "session", row->a);
+		label_u64(l, "queue", row->b);
+		return;
+	}
 	label(l, of == OF_LUN || of == OF_SESSION ? "target" : "subsystem", row->target);
 	if (of == OF_NAMESPACE || of == OF_LUN) {
 		label_u64(l, of == OF_LUN ? "lun" : "nsid", row->unit);
@@ -162,6 +169,7 @@ static void hosts(FILE *f, const struct gathering *g)
 	for (uint32_t i = 0; i < g->core_count; i++) {
 		merge(&all, g->cores[i].nvmf.stages.hosts, g->cores[i].nvmf.stages.host_count);
 		merge(&all, g->cores[i].scsi.hosts, g->cores[i].scsi.host_count);
+		merge(&all, g->cores[i].vhost.hosts, g->cores[i].vhost.host_count);
 	}
 	merge_end(&all);
 	counted(f, &all,
@@ -190,7 +198,8 @@ static uint64_t queues(FILE *f, const struct gathering *g, enum of of, enum metr
 	uint64_t left_out = 0;
 
 	for (uint32_t i = 0; i < g->core_count; i++) {
-		const struct stage_eyes *eyes = of == OF_SESSION ? &g->cores[i].scsi : &g->cores[i].nvmf.stages;
+		const struct stage_eyes *eyes = of == OF_VM_QUEUE ? &g->cores[i].vhost :
+		                                of == OF_SESSION ? &g->cores[i].scsi : &g->cores[i].nvmf.stages;
 
 		left_out += eyes->left_out;
 		for (uint32_t n = 0; n < eyes->queue_count; n++) {
@@ -232,6 +241,11 @@ static void scsi_error(struct labels *l, uint32_t code)
 	label(l, "asc", asc);
 }
 
+static void vhost_error(struct labels *l, uint32_t code)
+{
+	label(l, "status", vhost_status_name(code));
+}
+
 static void errors(FILE *f, const struct gathering *g, enum metric m)
 {
 	struct labels l;
@@ -239,13 +253,14 @@ static void errors(FILE *f, const struct gathering *g, enum metric m)
 
 	head(f, m);
 	for (uint32_t i = 0; i + 1 < g->core_count; i++) {
-		const struct stage_errors *e =
-			m == METRIC_ERRORS ? &g->cores[i].nvmf.stages.errors : &g->cores[i].scsi.errors;
+		const struct gathered_core *c = &g->cores[i];
+		const struct stage_errors *e = m == METRIC_ERRORS ? &c->nvmf.stages.errors :
+		                               m == METRIC_SCSI_ERRORS ? &c->scsi.errors : &c->vhost.errors;
 
 		for (uint32_t n = 0; n < e->count; n++) {
 			labels_init(&l);
 			label(&l, "core", core_name(&g->cores[i], name));
-			(m == METRIC_ERRORS ? nvmf_error : scsi_error)(&l, e->at[n].code);
+			(m == METRIC_ERRORS ? nvmf_error : m == METRIC_SCSI_ERRORS ? scsi_error : vhost_error)(&l, e->at[n].code);
 			put(f, m, &l, e->at[n].count);
 		}
 	}
@@ -259,7 +274,9 @@ static void slow(FILE *f, const struct gathering *g, enum metric ios, enum metri
 	for (enum metric m = ios; m <= limit; m++) {
 		head(f, m);
 		for (uint32_t i = 0; i + 1 < g->core_count; i++) {
-			const struct stage_eyes *eyes = ios == METRIC_SLOW ? &g->cores[i].nvmf.stages : &g->cores[i].scsi;
+			const struct gathered_core *c = &g->cores[i];
+			const struct stage_eyes *eyes = ios == METRIC_SLOW ? &c->nvmf.stages :
+			                                ios == METRIC_SCSI_SLOW ? &c->scsi : &c->vhost;
 
 			labels_init(&l);
 			label(&l, "core", core_name(&g->cores[i], name));
@@ -273,7 +290,7 @@ static void slow(FILE *f, const struct gathering *g, enum metric ios, enum metri
 
 void metrics_stages(FILE *f, const struct gathering *g)
 {
-	uint64_t of_nvmf = 0, of_scsi = 0;
+	uint64_t of_nvmf = 0, of_scsi = 0, of_vhost = 0;
 
 	hosts(f, g);
 	if (g->m->nvmf) {
@@ -290,8 +307,14 @@ void metrics_stages(FILE *f, const struct gathering *g)
 		      (struct metrics_of){ METRIC_LUN_IOS, METRIC_LUN_BYTES, METRIC_LUN_ERRORS, METRIC_LUN_STAGE, 1 });
 		of_scsi = queues(f, g, OF_SESSION, METRIC_SESSION_IOS, METRIC_SESSION_STAGE);
 	}
+	if (g->m->vhost) {
+		errors(f, g, METRIC_VM_ERRORS);
+		slow(f, g, METRIC_VM_SLOW, METRIC_VM_SLOW_LIMIT);
+		of_vhost = queues(f, g, OF_VM_QUEUE, METRIC_VM_QUEUE_IOS, METRIC_VM_QUEUE_STAGE);
+	}
 	head(f, METRIC_LEFT_OUT);
 	left_out(f, "queues and namespaces", of_nvmf);
 	left_out(f, "sessions and LUNs", of_scsi);
+	left_out(f, "virtio-blk queues", of_vhost);
 	left_out(f, "devices", g->devices.left_out);
 }

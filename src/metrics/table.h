@@ -68,6 +68,11 @@
 	X(LUN_STAGE,       "gantry_lun_stage_seconds",             "histogram", "Time of SCSI commands, by stage.") \
 	X(SESSION_IOS,     "gantry_session_ios_total",             "counter",   "SCSI commands of a session.") \
 	X(SESSION_STAGE,   "gantry_session_stage_seconds",         "histogram", "Time of SCSI commands, by stage.") \
+	X(VM_ERRORS,       "gantry_vhost_errors_total",            "counter",   "virtio-blk requests failed, by status.") \
+	X(VM_SLOW,         "gantry_vhost_slow_ios_total",          "counter",   "Slow requests, see vhost_get_slow_ios.") \
+	X(VM_SLOW_LIMIT,   "gantry_vhost_slow_io_limit_seconds",   "gauge",     "What takes longer is slow.") \
+	X(VM_QUEUE_IOS,    "gantry_vhost_queue_ios_total",         "counter",   "virtio-blk requests of a queue.") \
+	X(VM_QUEUE_STAGE,  "gantry_vhost_queue_stage_seconds",     "histogram", "Time of virtio-blk requests, by stage.") \
 	X(DEV_OPS,         "gantry_bdev_ios_total",                "counter",   "Operations of a device.") \
 	X(DEV_BYTES,       "gantry_bdev_bytes_total",              "counter",   "Data of these.") \
 	X(DEV_ERRORS,      "gantry_bdev_errors_total",             "counter",   "Operations that failed.") \

@@ -4,6 +4,7 @@
  * stops. One request can have 4 GiB, which a RAM disk copies with its core: it goes in pieces, so that others have
  * their turn. */
 #include "vhost/blk.h"
+#include "vhost/vhost_eyes.h"
 #include "wire/virtio.h"
 
 static void run(struct blk_task *b, const struct virtio_blk_outhdr *h);
@@ -17,6 +18,8 @@ static void io_done(struct bdev_io *io);
 static void leave(struct blk_task *b);
 static void end(struct blk_task *b, enum virtio_blk_status status);
 
+_Static_assert((int)VIRTIO_BLK_T_IN == STAGE_KIND_READ && (int)VIRTIO_BLK_T_OUT == STAGE_KIND_WRITE, "blk_count()");
+
 static struct blk_task *task_of(struct vhost_task *t) { return container_of(t, struct blk_task, task); }
 
 /* --- coming and going ------------------------------------------------------------------------------------------- */
@@ -29,6 +32,7 @@ void blk_ring_open(struct vhost_ring *r)
 	if (v)
 		v->refs++;
 	r->device = v;
+	blk_stages_open(r);
 	vhost_ring_opened(r);
 }
 
@@ -37,6 +41,7 @@ void blk_ring_close(struct vhost_ring *r)
 	if (r->device)
 		bdev_view_put(r->device);
 	r->device = NULL;
+	blk_stages_close(r);
 	vhost_ring_closed(r);
 }
 
@@ -79,7 +84,10 @@ void blk_execute(struct vhost_task *t)
 	struct virtio_blk_outhdr h;
 
 	b->cut.count = 0;
-	b->in_len = b->left = 0;
+	b->in_len = b->left = b->bytes = 0;
+	b->type = UINT32_MAX;
+	b->between_ns = 0;
+	b->io.waited = 0;
 	b->status = status_of(t);
 	if (likely(t->chain.out_count && t->iovs[0].iov_len == sizeof(h)))
 		memcpy(&h, t->iovs[0].iov_base, sizeof(h));
@@ -105,7 +113,10 @@ static void run(struct blk_task *b, const struct virtio_blk_outhdr *h)
 {
 	uint64_t sector = le64_get(h->sector);
 
-	switch (le32_get(h->type)) {
+	b->type = le32_get(h->type);
+	b->sector = sector;
+	trace(VHOST_START, b->task.chain.id, b->type);
+	switch (b->type) {
 	case VIRTIO_BLK_T_IN:
 		read_or_write(b, sector, false);
 		break;
@@ -160,7 +171,7 @@ static void read_or_write(struct blk_task *b, uint64_t sector, bool write)
 	}
 	b->in_len = write ? 0 : (uint32_t)len;
 	b->at = write ? sizeof(struct virtio_blk_outhdr) : 0;
-	b->left = (uint32_t)len;
+	b->left = b->bytes = (uint32_t)len;
 	b->io.op = write ? BDEV_WRITE : BDEV_READ;
 	b->io.lba = at >> shift;
 	b->io.count = 0;
@@ -190,6 +201,7 @@ void blk_go_on(struct vhost_task *t)
 {
 	struct blk_task *b = task_of(t);
 
+	b->between_ns += reactor_now_ns() - b->paused_ns;
 	vhost_iovs_mend(&b->cut);
 	piece(b);
 }
@@ -304,10 +316,12 @@ static void io_done(struct bdev_io *io)
 	struct blk_task *b = container_of(io, struct blk_task, io);
 
 	if (likely(io->status == BDEV_ST_OK)) {
-		if (likely(!b->left))
+		if (likely(!b->left)) {
 			end(b, VIRTIO_BLK_S_OK);
-		else
+		} else {
+			b->paused_ns = reactor_now_ns();
 			vhost_task_go_on(&b->task);
+		}
 		return;
 	}
 	vhost_iovs_touch(b->cut.iovs, b->cut.count);
@@ -321,6 +335,7 @@ static void leave(struct blk_task *b)
 {
 	vhost_iovs_mend(&b->cut);
 	bdev_view_put(b->view);
+	blk_count(b, VHOST_LEFT);
 	vhost_task_leave(&b->task);
 }
 
@@ -330,5 +345,6 @@ static void end(struct blk_task *b, enum virtio_blk_status status)
 	if (likely(b->view))
 		bdev_view_put(b->view);
 	*b->status = (uint8_t)status;
+	blk_count(b, status);
 	vhost_task_done(&b->task, status == VIRTIO_BLK_S_OK ? b->in_len + 1 : b->task.chain.in_len);
 }

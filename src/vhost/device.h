@@ -26,6 +26,7 @@
 #define VHOST_SEG_MAX 126u     /* what devices say; a chain has two more descriptors, for what goes before and after */
 #define VHOST_IOVS_MAX 144u    /* of one chain: some descriptors may lie across two regions of memory */
 
+struct stage_counts;
 struct vhost_session;
 struct vhost_ring;
 
@@ -120,6 +121,7 @@ struct vhost_ring {
 	uint32_t index;
 	uint32_t in_flight;               /* tasks that are out */
 	void *device;                     /* the device type's, between ring_open and ring_closed */
+	struct stage_counts *counts;      /* the same */
 	struct vhost_ring_priv *priv;     /* session.h */
 };
 

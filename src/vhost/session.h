@@ -12,7 +12,7 @@
  *     ring.c      a ring on its core
  *     move.c      a ring on its way to another core; the scheduler
  *     iov.c       iovecs
- *     blk.c       virtio-blk (blk.h), and blk_io.c
+ *     blk.c       virtio-blk (blk.h), and blk_io.c, blk_stages.c
  *     scsi.c      virtio-scsi (scsi.h), and scsi_*.c
  *
  * A session does one message at a time. What takes long, because cores have to do something, holds up those behind it,
@@ -26,6 +26,7 @@
 #include "core/mem.h"
 #include "core/sched.h"
 #include "core/share.h"
+#include "core/stages.h"
 #include "core/watch.h"
 #include "net/net.h"
 #include "vhost/device.h"
@@ -208,6 +209,10 @@ struct vhost_home {
 	bool begun;
 	struct list rings;
 	struct watch watch;
+	/* of requests of virtio-blk: blk_stages.c */
+	struct stage_hosts hosts;
+	struct stage_errors errors;
+	struct flight flight;
 };
 
 struct vhost {
@@ -219,6 +224,7 @@ struct vhost {
 	uint32_t gid;                      /* whose members may connect */
 	struct list ctrlrs;
 	struct vhost_home *homes;          /* by reactor_index() */
+	_Atomic uint64_t slow_limit_ns;    /* 0: adaptive */
 	uint32_t making;                   /* controllers that are not there yet */
 	struct sched_place place;          /* counts rings */
 	uint64_t stamps;
@@ -237,6 +243,10 @@ struct vhost {
 void vhost_less(struct vhost *v);                                  /* a controller is gone */
 struct reactor *vhost_place(struct vhost *v, uint64_t mask);       /* the least loaded core, which counts it */
 void vhost_home_begin(struct vhost_home *h);
+
+/* blk_stages.c */
+void vhost_home_count(struct vhost_home *h);                       /* from its making on */
+void vhost_home_forget(struct vhost_home *h);
 
 /* blk.c: a device came: is it the disk of this one? */
 void vhost_blk_came(struct vhost_ctrlr *c, const struct bdev *came);

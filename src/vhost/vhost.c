@@ -30,6 +30,7 @@ struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const cha
 	for (uint32_t i = 0; i < cores; i++) {
 		v->homes[i].vhost = v;
 		list_init(&v->homes[i].rings);
+		vhost_home_count(&v->homes[i]);
 	}
 	list_init(&v->ctrlrs);
 	sched_place_init(&v->place, core);
@@ -171,6 +172,8 @@ static void homes_ended(struct each *e)
 	void (*done)(void *arg) = v->stopped;
 	void *arg = v->stopped_arg;
 
+	for (uint32_t i = 0; i < core_reactor_count(v->core); i++)
+		vhost_home_forget(&v->homes[i]);
 	free(v->homes);
 	free(v->dir);
 	free(v);

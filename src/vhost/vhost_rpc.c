@@ -385,4 +385,5 @@ void vhost_rpc_add(struct rpc *rpc, struct vhost *v)
 	rpc_add_object_saver(rpc, "vhost_blk", save_blks, v);
 	vhost_on_changed(v, changed, rpc);
 	vhost_rpc_scsi_add(rpc, v);
+	vhost_rpc_slow_add(rpc, v);
 }

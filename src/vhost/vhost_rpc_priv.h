@@ -44,4 +44,7 @@ void vhost_rpc_save_coalescing(struct json_object *array, const struct vhost_ctr
 void vhost_rpc_scsi_add(struct rpc *rpc, struct vhost *v);
 void vhost_rpc_scsi_show(struct json_object *specific, const struct vhost_ctrlr *c);
 
+/* vhost_slow_rpc.c */
+void vhost_rpc_slow_add(struct rpc *rpc, struct vhost *v);
+
 #endif
