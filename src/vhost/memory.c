@@ -47,6 +47,8 @@ static void region_unref(struct vhost_region *r)
 	assert(r->refs > 0);
 	if (--r->refs)
 		return;
+	if (r->awaited && r->awaited == r->session->await_round)
+		r->session->awaited--;
 	mem_region_remove(r->session->vhost->core, &r->region);
 	share_unmap(&r->share);
 	free(r);
@@ -96,20 +98,28 @@ void vhost_mem_drop(struct vhost_mem *m, uint32_t i)
 void vhost_mem_unref(struct vhost_mem *m)
 {
 	struct vhost_session_priv *s = m->session;
+	uint32_t awaited;
 
 	assert(m->refs > 0);
 	if (--m->refs)
 		return;
+	awaited = s->awaited;
 	for (uint32_t i = 0; i < m->count; i++)
 		region_unref(m->regions[i]);
 	vq_mem_free(m->vq);
 	s->mems--;
-	if (s->wait_mem == m) {
-		s->wait_mem = NULL;
-		vhost_session_less(s);
-	}
 	free(m);
+	if (awaited && !s->awaited)
+		vhost_session_less(s);
 	vhost_session_mem_gone(s);
+}
+
+void vhost_mem_give_up(struct vhost_session_priv *s, struct err *e)
+{
+	s->awaited = 0;
+	s->await_round++;
+	err_set(e, -EBUSY, "requests that the disk has still use memory that was taken away, and cannot be aborted");
+	vhost_session_less(s);
 }
 
 static int index_regions(struct vhost_mem *m, struct err *e)
@@ -134,12 +144,17 @@ static bool has(const struct vhost_mem *m, const struct vhost_region *r)
 	return false;
 }
 
-static bool has_all_of(const struct vhost_mem *m, const struct vhost_mem *old)
+/* The message at hand is answered when nobody uses what `m` has no more of `old`: requests of older versions may. */
+static void await_missing(struct vhost_session_priv *s, const struct vhost_mem *m, const struct vhost_mem *old)
 {
-	for (uint32_t i = 0; i < old->count; i++)
-		if (!has(m, old->regions[i]))
-			return false;
-	return true;
+	s->await_round++;
+	for (uint32_t i = 0; i < old->count; i++) {
+		if (has(m, old->regions[i]))
+			continue;
+		old->regions[i]->awaited = s->await_round;
+		s->awaited++;
+	}
+	s->waits += s->awaited > 0;
 }
 
 /* Who asked to hear of it hears when nothing is used any more of what was taken away, which may take as long as a
@@ -158,10 +173,8 @@ void vhost_mem_publish(struct vhost_session_priv *s, struct vhost_mem *m, struct
 			vhost_queue_remap(s->rings[i]);
 	if (!old)
 		return;
-	if (vu_wants_reply(&s->msg) && !has_all_of(m, old)) {
-		s->wait_mem = old;
-		s->waits++;
-	}
+	if (vu_wants_reply(&s->msg))
+		await_missing(s, m, old);
 	vhost_mem_unref(old);
 }
 

@@ -170,7 +170,7 @@ void vhost_queue_start(struct vhost_ring_priv *r)
 	r->delay_base_us = c->delay_base_us;
 	r->iops_threshold = c->iops_threshold;
 	r->queue.running = true;
-	r->queue.broken = r->queue.unplaced = r->pinned = false;
+	r->queue.broken = r->queue.unplaced = r->queue.apart = r->pinned = false;
 	s->running++;
 	carry_begins(&r->at, vhost_place(s->vhost, c->place));
 	vhost_op_send(vhost_op_make(r, vhost_ring_start_op, started));
@@ -228,9 +228,9 @@ uint32_t vhost_queues_hurry(struct vhost_session_priv *s)
 	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
 		struct vhost_ring_priv *r = vhost_running(s, i);
 
-		if (!r || !r->queue.stopping)
+		if (!r || (!r->queue.stopping && !s->awaited))
 			continue;
-		vhost_op_send(vhost_op_make(r, vhost_ring_hurry_op, NULL));
+		vhost_op_send(vhost_op_make(r, r->queue.stopping ? vhost_ring_hurry_op : vhost_ring_hurry_old_op, NULL));
 		count++;
 	}
 	return count;
@@ -242,6 +242,7 @@ static void stopped(struct vhost_op *op)
 
 	r->queue.base = op->base;
 	r->queue.base_set = true;
+	r->queue.apart = op->apart;
 	not_running(r);
 	if (r->queue.asked_base)
 		op->session->reply.state.num = op->base;

@@ -456,6 +456,20 @@ void vhost_ring_hurry_op(struct vhost_op *op)
 	vhost_op_end(op);
 }
 
+/* Of memory that was taken away; the queue goes on: they are answered. */
+void vhost_ring_hurry_old_op(struct vhost_op *op)
+{
+	struct vhost_ring_priv *r = op->ring;
+
+	for (uint32_t i = 0; r->ring.in_flight && i < r->made; i++) {
+		struct vhost_task *t = task_at(r, i);
+
+		if (t->out && t->view->old)
+			r->ring.session->ctrlr->ops->hurry(t);
+	}
+	vhost_op_end(op);
+}
+
 void vhost_ring_close(struct vhost_ring_priv *r)
 {
 	assert(r->state == RING_OPEN && !r->ring.in_flight);
@@ -480,7 +494,7 @@ static void end(struct vhost_ring_priv *r)
 	vq_dev_publish(&r->vq);
 	if (r->notify || vq_dev_kick_due(&r->vq))
 		ring_call(r);
-	op->base = vq_dev_base(&r->vq);
+	op->base = vq_dev_base(&r->vq, &op->apart);
 	vq_dev_fini(&r->vq);
 	vhost_ring_leave(r);
 	sched_place_left(&r->home->vhost->place, reactor_self());

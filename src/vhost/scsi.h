@@ -25,6 +25,7 @@
 #define VSCSI_PIECE_BYTES (1u << 20)   /* longer commands go in pieces of so much */
 
 struct vscsi_session;
+struct vscsi_tmf;
 
 enum vscsi_target_state {
 	VSCSI_COMING,                      /* its LUN is being added */
@@ -112,6 +113,7 @@ struct vscsi_task {
 	struct vhost_cut cut;              /* the data, among the guest's iovecs */
 	uint32_t resp_len;                 /* of the answer ahead of the data */
 	uint32_t sense_max;
+	struct vscsi_tmf *tmf;             /* of a control request: at work for it; NULL: none */
 	struct scsi_task scsi;
 } CACHE_ALIGNED;
 
@@ -155,6 +157,7 @@ void vscsi_task_done(struct scsi_task *t);
 
 /* scsi_ctl.c */
 void vscsi_control(struct vscsi_task *t);
+void vscsi_control_hurry(struct vscsi_task *v); /* its queue stops, and has waited for too long */
 
 /* scsi_event.c */
 void vscsi_event_add(struct vscsi_session *s, uint32_t event, uint32_t target, uint32_t lun, uint32_t reason);

@@ -19,8 +19,8 @@
 /* A function at work. */
 struct vscsi_tmf {
 	struct msg msg;
-	struct vscsi_task *task;
-	struct vscsi_session *session;
+	struct vscsi_task *task;           /* its queue's core: NULL: its queue has stopped meanwhile */
+	struct vscsi_session *session;     /* there as long as a hub is pinned, or the queue is */
 	struct reactor *from;
 	uint8_t function, num;
 	uint64_t lun, tag;
@@ -77,6 +77,7 @@ void vscsi_control(struct vscsi_task *v)
 {
 	le32 type;
 
+	v->tmf = NULL;
 	if (!read_request(v, &type, sizeof(type), sizeof(struct virtio_scsi_ctrl_tmf_resp))) {
 		broken(v);
 		return;
@@ -150,6 +151,7 @@ static void manage(struct vscsi_task *v)
 	}
 	m = base_zalloc(sizeof(*m));
 	m->task = v;
+	v->tmf = m;
 	m->session = v->task.ring->session->device;
 	m->from = reactor_self();
 	m->function = function;
@@ -322,11 +324,11 @@ static void less(struct vscsi_tmf *m)
 		msg_send(m->from, &m->msg, tmf_back);
 	} else {
 		m->swept = true;
-		msg_send(reactor_self(), &m->msg, spread);
+		spread(&m->msg); /* the hub whose leg came back is pinned still */
 	}
 }
 
-/* Its queue is here still: it has a task out. */
+/* Its queue is here still, if it has a task out. */
 static void tmf_back(struct msg *msg)
 {
 	struct vscsi_tmf *m = container_of(msg, struct vscsi_tmf, msg);
@@ -334,7 +336,21 @@ static void tmf_back(struct msg *msg)
 	uint8_t response = m->response;
 
 	free(m);
-	tmf_respond(v, response);
+	if (v)
+		tmf_respond(v, response);
+}
+
+/* It goes on without its queue, and what it has aborted ends when that can. Who has it again does it again. */
+void vscsi_control_hurry(struct vscsi_task *v)
+{
+	if (!v->tmf)
+		return;
+	v->tmf->task = NULL;
+	v->tmf = NULL;
+	if (vhost_task_may_be_left(&v->task))
+		vhost_task_leave(&v->task);
+	else
+		tmf_respond(v, VIRTIO_SCSI_S_FUNCTION_REJECTED);
 }
 
 static void tmf_respond(struct vscsi_task *v, enum virtio_scsi_response response)

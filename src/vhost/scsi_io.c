@@ -130,15 +130,15 @@ void vscsi_go_on(struct vhost_task *t)
 	scsi_nexus_let_go(n);
 }
 
-/* Control's requests are not for a disk, and end by themselves. What task management has aborted is not to be done
- * later. */
+/* What task management has aborted is not to be done later. */
 void vscsi_hurry(struct vhost_task *t)
 {
 	struct vscsi_task *v = task_of(t);
 
-	if (t->ring->index == VIRTIO_SCSI_CONTROLQ || t->ring->index == VIRTIO_SCSI_EVENTQ)
-		return;
-	scsi_task_give_up(&v->scsi);
+	if (t->ring->index == VIRTIO_SCSI_CONTROLQ)
+		vscsi_control_hurry(v);
+	else if (t->ring->index != VIRTIO_SCSI_EVENTQ)
+		scsi_task_give_up(&v->scsi);
 }
 
 /* --- the answer --------------------------------------------------------------------------------------------------- */

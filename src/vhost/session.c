@@ -237,8 +237,17 @@ static void be_patient(struct vhost_session_priv *s)
 static void patience_over(struct timer *t)
 {
 	struct vhost_session_priv *s = container_of(t, struct vhost_session_priv, patience);
-	uint32_t queues = vhost_queues_hurry(s);
+	uint64_t patience_ns = s->session.ctrlr->patience_ms * NS_PER_MS, now_ns = reactor_now_ns();
+	uint32_t queues;
 
+	if (s->awaited && s->hurried && now_ns - s->hurried_ns >= patience_ns) {
+		timer_start(&s->patience, VHOST_HURRY_MS * NS_PER_MS, patience_over);
+		vhost_mem_give_up(s, &s->err);
+		return;
+	}
+	queues = vhost_queues_hurry(s);
+	if (!s->hurried)
+		s->hurried_ns = now_ns;
 	if (queues && !s->hurried)
 		log_warning("vhost %s: %s waits for requests of %u queue%s, which its disk has had for more than %u ms: they "
 		            "are aborted", s->session.name,

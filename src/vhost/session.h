@@ -48,6 +48,7 @@ struct vhost_region {
 	struct vhost_session_priv *session;
 	struct mem_region region;          /* for who registers memory with a device */
 	uint32_t refs;
+	uint32_t awaited;                  /* s->await_round: its end is waited for */
 };
 
 /* A version: immutable. Views count in it. Control counts, cores read. */
@@ -91,7 +92,8 @@ struct vhost_op {
 		struct bell bell;              /* a new one; the old one comes back */
 		struct { struct vhost_view *view; struct vq_setup setup; };
 		struct vhost_log *log;         /* a new one, or none; the old one comes back */
-		struct { uint32_t base; bool finish; }; /* where it stopped; who goes on there knows that and no more */
+		struct { uint32_t base; bool finish, apart; }; /* where it stopped; finish: who goes on there knows that and no
+		                                        * more; apart: and it does not tell of all that was left */
 		struct vhost_each *each;
 		const char *why;
 		struct { uint32_t delay_base_us, iops_threshold; };
@@ -111,6 +113,7 @@ struct vhost_queue {
 	bool running;                      /* on a core, or about to */
 	bool stopping;                     /* told to stop */
 	bool broken;                       /* told to be */
+	bool apart;                        /* it stopped, and only the in-flight region tells of some requests */
 	bool unplaced;                     /* stopped because its memory was taken away: it may come back */
 	bool call_wanted, err_wanted;      /* in band: to be told */
 };
@@ -174,7 +177,7 @@ struct vhost_session_priv {
 	struct vu_msg msg, reply;          /* at hand */
 	struct err err;                    /* of it */
 	uint32_t waits;                    /* ops, views that are out for it */
-	struct vhost_mem *wait_mem;        /* the message at hand waits for the end of this version */
+	uint32_t await_round, awaited;     /* the message at hand waits for the end of so many regions */
 	bool busy, ended, ending, told, waiting; /* waiting: an older session of the controller is still ending */
 	uint8_t out[VHOST_OUT_MAX];
 	uint32_t out_len;
@@ -199,6 +202,7 @@ struct vhost_session_priv {
 	bool state_good;                   /* it was saved, or loaded */
 	struct timer patience;             /* runs while queues that stop are waited for */
 	bool hurried;
+	uint64_t hurried_ns;               /* since when */
 };
 #define session_priv(s) ((s)->priv)
 
@@ -285,6 +289,8 @@ struct vhost_region *vhost_region_map(struct vhost_session_priv *s, const struct
 /* A copy of the current one, with room for that many regions. */
 struct vhost_mem *vhost_mem_copy(struct vhost_session_priv *s, uint32_t room);
 void vhost_mem_drop(struct vhost_mem *m, uint32_t region);
+/* The message at hand waits no longer: `e` says why. What it took away goes when it is used no more. */
+void vhost_mem_give_up(struct vhost_session_priv *s, struct err *e);
 /* The version made of those, which is the current one from now on, and the rings'. Takes over `m`. `e` with an error:
  * lets it go. */
 void vhost_mem_publish(struct vhost_session_priv *s, struct vhost_mem *m, struct err *e);
@@ -303,7 +309,8 @@ bool vhost_queue_placed(const struct vhost_ring_priv *r, const struct vu_addr *a
 void vhost_queue_start(struct vhost_ring_priv *r);
 void vhost_queue_stop(struct vhost_ring_priv *r);
 void vhost_queues_stop(struct vhost_session_priv *s);
-/* Those that stop: end what they wait for. How many there are. */
+/* Those that stop, and, when the message at hand waits for memory, those that may use it: end what is waited for. How
+ * many there are. */
 uint32_t vhost_queues_hurry(struct vhost_session_priv *s);
 void vhost_queue_restart(struct vhost_ring_priv *r);               /* with what was said meanwhile */
 void vhost_queue_remap(struct vhost_ring_priv *r);                 /* there is a new version of memory */
@@ -320,7 +327,7 @@ void vhost_op_send(struct vhost_op *op);                           /* its sessio
 /* ring.c: on its core */
 vhost_op_fn vhost_ring_start_op, vhost_ring_stop_op, vhost_ring_remap_op, vhost_ring_log_op, vhost_ring_kick_op,
 	vhost_ring_call_op, vhost_ring_err_op, vhost_ring_break_op, vhost_ring_kicked_op, vhost_ring_coalescing_op,
-	vhost_ring_visit_op, vhost_ring_hurry_op;
+	vhost_ring_visit_op, vhost_ring_hurry_op, vhost_ring_hurry_old_op;
 void vhost_op_end(struct vhost_op *op);
 void vhost_ring_enter(struct vhost_ring_priv *r);                  /* it belongs to the calling core from now on */
 void vhost_ring_leave(struct vhost_ring_priv *r);

@@ -73,6 +73,15 @@ static bool load(struct vhost_session_priv *s, struct err *e)
 	return vhost_state_set(s, bytes, more == 0 ? (size_t)n : 0, e);
 }
 
+/* Some requests of a queue that stopped are noted in the in-flight region only: without it they would be lost. */
+static bool is_apart(const struct vhost_session_priv *s)
+{
+	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++)
+		if (s->rings[i] && s->rings[i]->queue.apart)
+			return true;
+	return false;
+}
+
 bool vhost_state_transfer(struct vhost_session_priv *s, const struct vu_transfer *t, int fd, struct err *e)
 {
 	vhost_state_close(s);
@@ -81,6 +90,9 @@ bool vhost_state_transfer(struct vhost_session_priv *s, const struct vu_transfer
 		err_set(e, -EINVAL, "direction %u, phase %u: not known", t->direction, t->phase);
 	else if (s->running)
 		err_set(e, -EBUSY, "%u queues run", s->running);
+	else if (t->direction == VU_STATE_SAVE && is_apart(s))
+		err_set(e, -EBUSY, "requests that the disk did not answer are left in the in-flight region, among others that "
+		        "are done: a machine that moves without it would lose them; let it go on here until they are done");
 	if (e->code) {
 		core_fd_close(fd);
 		return false;

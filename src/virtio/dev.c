@@ -210,20 +210,71 @@ static void start_at(struct vq_dev *q, uint32_t base)
 	if (!q->packed) {
 		q->used_next = vq_load16(&((struct virtq_used *)q->device)->idx);
 		q->base_moved = q->used_next != avail;
+		q->base_ahead = (uint16_t)(avail - q->used_next) - 1u < q->size;
 		q->avail_next = q->avail_seen = q->used_next;
 		return;
 	}
 	used = used == 0 ? avail : used; /* front-ends of old say 16 bits only */
-	q->base_moved = used != avail;
+	q->base_moved = q->base_ahead = used != avail;
 	q->used_next = q->avail_next = used & 0x7fff;
 	q->used_wrap = q->avail_wrap = used >> RING_EVENT_WRAP_SHIFT;
 }
 
-uint32_t vq_dev_base(const struct vq_dev *q)
+/* A chain of the window between what was used and what was taken: held, and not seen before in it. */
+static bool holds(const struct vq_dev *q, uint16_t id, bool *seen)
 {
+	if (id >= q->size || q->slots[id].state == VQ_SLOT_FREE || seen[id])
+		return false;
+	seen[id] = true;
+	return true;
+}
+
+static bool split_window_is_held(const struct vq_dev *q, bool *seen)
+{
+	const struct virtq_avail *avail = q->driver;
+	uint16_t count = (uint16_t)(q->avail_next - q->used_next);
+
+	for (uint16_t i = 0; i < count; i++)
+		if (count > q->size || !holds(q, vq_load16(&avail->ring[(q->used_next + i) & (q->size - 1)]), seen))
+			return false;
+	return true;
+}
+
+/* An id is in the last of a chain's descriptors. */
+static bool packed_window_is_held(const struct vq_dev *q, bool *seen)
+{
+	uint32_t left = q->avail_next - q->used_next + (q->avail_wrap != q->used_wrap ? q->size : 0), at = q->used_next;
+
+	while (left > 0) {
+		uint32_t count = 1;
+		uint16_t id;
+
+		while (count < left && vq_load16(&vq_pdesc(q->desc, at)->flags) & VIRTQ_DESC_F_NEXT) {
+			at = (at + 1) % q->size;
+			count++;
+		}
+		id = vq_load16(&vq_pdesc(q->desc, at)->id);
+		if (left > q->size || !holds(q, id, seen) || q->slots[id].descs != count)
+			return false;
+		at = (at + 1) % q->size;
+		left -= count;
+	}
+	return true;
+}
+
+uint32_t vq_dev_base(const struct vq_dev *q, bool *ret_apart)
+{
+	bool *seen = base_zalloc(q->size * sizeof(*seen));
+	bool held = q->packed ? packed_window_is_held(q, seen) : split_window_is_held(q, seen);
+	uint16_t avail = held ? q->used_next : q->avail_next;
+	bool wrap = held ? q->used_wrap : q->avail_wrap;
+
+	free(seen);
+	if (ret_apart)
+		*ret_apart = !held;
 	if (!q->packed)
-		return q->avail_next;
-	return q->avail_next | (uint32_t)q->avail_wrap << 15 | (uint32_t)q->used_next << 16 | (uint32_t)q->used_wrap << 31;
+		return avail;
+	return avail | (uint32_t)wrap << 15 | (uint32_t)q->used_next << 16 | (uint32_t)q->used_wrap << 31;
 }
 
 /* --- freeze --- */

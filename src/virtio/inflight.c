@@ -146,6 +146,8 @@ static enum vq_fault split_start(struct vq_dev *q, const struct vq_setup *s)
 	uint32_t i, count = 0;
 	enum vq_fault fault;
 
+	if (version == 0 && q->base_ahead)
+		return VQ_FAULT_LEFT_BEHIND;
 	if (version == 0) { /* nobody's yet; start from the base */
 		STORE16(r->desc_num, (uint16_t)max_u32(vq_peek16(&r->desc_num), q->size));
 		STORE16(r->used_idx, q->used_next);
@@ -334,6 +336,8 @@ static enum vq_fault packed_start(struct vq_dev *q, const struct vq_setup *s)
 	q->inflight_count = vq_peek16(&r->desc_num);
 	if (vq_inflight_len(true, q->inflight_count) > s->inflight_len)
 		return VQ_FAULT_INFLIGHT_SIZE;
+	if (version == 0 && q->base_ahead)
+		return VQ_FAULT_LEFT_BEHIND;
 	if (version == 0) {
 		packed_first_use(q, r);
 		return VQ_OK;

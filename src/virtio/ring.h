@@ -40,6 +40,7 @@ struct freeze;
 	X(INFLIGHT_SIZE,    "the in-flight region is too short, or for a smaller queue")                               \
 	X(INFLIGHT_VERSION, "the in-flight region has a version that is not known")                                    \
 	X(INFLIGHT_LIST,    "the in-flight region's lists are broken")                                                 \
+	X(LEFT_BEHIND,      "requests were under way where it comes from, and the region that tells which is not here") \
 	/* running: the driver's doing */ \
 	X(AVAIL_AHEAD,      "more is available than the ring can hold")                                                \
 	X(HEAD,             "a head in the available ring is beyond the descriptor table")                             \
@@ -182,6 +183,7 @@ struct vq_dev {                  /* all of it is private to src/virtio, but for 
 	uint16_t *resubmit;      /* what an earlier process had; popped first, oldest first */
 	uint32_t resubmit_count, resubmit_next;
 	bool base_moved;         /* the base did not fit the used ring, which was believed */
+	bool base_ahead;         /* ... as far as what can have been under way */
 	/* For all to read. */
 	enum vq_fault fault;     /* why pop returns -1 */
 	uint64_t fault_value;    /* the value that was wrong */
@@ -233,8 +235,11 @@ void vq_dev_remap(struct vq_dev *q, const struct vq_setup *s);
 void vq_dev_set_log(struct vq_dev *q, const struct vq_log *log);
 /* What an earlier process had and nobody popped yet. A queue that stops for good (migration) pops and ends it first. */
 static inline uint32_t vq_dev_resubmits_left(const struct vq_dev *q) { return q->resubmit_count - q->resubmit_next; }
-/* The word of GET_VRING_BASE; nothing is in flight. */
-uint32_t vq_dev_base(const struct vq_dev *q);
+/* The word of GET_VRING_BASE; nothing is in flight, all is published. Chains that were left, if they are all from one
+ * place of the ring on, are behind it: who starts there without the in-flight region (a machine that moved) has them,
+ * too; who has the region goes by that. `ret_apart` (or NULL): some are not, and it is ahead of the used ring: without
+ * the region that is refused (LEFT_BEHIND), because others would be taken for them. */
+uint32_t vq_dev_base(const struct vq_dev *q, bool *ret_apart);
 /* Indices, wrap counters and the ids in flight. Everything pushed is published first. Thawing: into a queue on which
  * vq_dev_init() was called with the same setup but `inflight` NULL, which comes by vq_dev_thaw_inflight(). */
 void vq_dev_freeze(struct freeze *f, struct vq_dev *q);

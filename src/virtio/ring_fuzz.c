@@ -196,6 +196,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (vq_dev_init(&g.dev, &g.setup) == VQ_OK) {
 		for (i = 0; i < count; i++)
 			step(&g, steps[i]);
+		(void)vq_dev_base(&g.dev, NULL);
 		vq_dev_fini(&g.dev);
 	}
 	vq_mem_free(g.mem);

@@ -490,12 +490,12 @@ static void a_base_is_where_it_stopped(void **state)
 	vq_dev_fini(&b.dev);
 	s.base = 0x80038003;
 	assert_int_equal(vq_dev_init(&b.dev, &s), VQ_OK);
-	assert_int_equal(vq_dev_base(&b.dev), 0x80038003);
+	assert_int_equal(vq_dev_base(&b.dev, NULL), 0x80038003);
 	assert_false(b.dev.base_moved);
 	vq_dev_fini(&b.dev);
 	s.base = 0x8005; /* front-ends of old */
 	assert_int_equal(vq_dev_init(&b.dev, &s), VQ_OK);
-	assert_int_equal(vq_dev_base(&b.dev), 0x80058005);
+	assert_int_equal(vq_dev_base(&b.dev, NULL), 0x80058005);
 	bench_fini(&b);
 	bench_init(&b, 0);
 	s = rig_device(&b.rig, false);
@@ -503,7 +503,7 @@ static void a_base_is_where_it_stopped(void **state)
 	((struct virtq_used *)s.device)->idx = le16_of(7);
 	s.base = 9;
 	assert_int_equal(vq_dev_init(&b.dev, &s), VQ_OK);
-	assert_int_equal(vq_dev_base(&b.dev), 7);
+	assert_int_equal(vq_dev_base(&b.dev, NULL), 7);
 	assert_true(b.dev.base_moved);
 	bench_fini(&b);
 }

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A disk that does not answer: who stops its queues, or comes after another front-end, is answered all the same, and
 what was under way is done later, or told as an error, never forgotten and never done behind something newer."""
+import os
 import struct
 
 import pytest
 
 from gantry import Daemon, RpcError, wait_until
-from vhost_user import F_LOG_ALL, P_CONFIG, P_LOG_SHMFD, P_MQ, P_REPLY_ACK
+from vhost_back import BackEnd
+from vhost_user import (Ended, F_LOG_ALL, P_CONFIG, P_LOG_SHMFD, P_MQ, P_REPLY_ACK, REM_MEM_REG, Refused,
+                        SET_DEVICE_STATE_FD)
 from virtio_blk import IN, IOERR, OK, OUT, SECTOR, Blk
-from virtio_scsi import S_RESET, Scsi
+from virtio_scsi import LOGICAL_UNIT_RESET, S_FUNCTION_REJECTED, S_OK, S_RESET, Scsi, lun_bytes
 
 DISK = "EE_ram"
+P_DEVICE_STATE = 19
 READ = struct.pack(">BBIBHB", 0x28, 0, 0, 0, 8, 0)
 
 
@@ -97,6 +101,66 @@ def test_a_machine_that_moves_hears_of_them(daemon):
         for write in writes:
             assert disk.wait(write) == IOERR
         assert disk.inflight.slots(0, False) == disk.inflight.slots(1, False) == []
+
+
+def moves(disk, path):
+    """Without the region, as a machine that stood still when its move began: the bases go along, and its memory."""
+    for queue, base in zip(disk.queues, disk.stop()):
+        queue.ring.base = lambda base=base: base
+    disk.inflight.close()
+    disk.inflight, disk.path = None, path
+    disk.reconnect()
+
+
+def test_what_a_standing_machine_takes_along(daemon, packed):
+    """All that was left, when nothing behind it was done: the other end has it from the ring."""
+    daemon.tell("vhost_create_blk_controller", ctrlr="there", dev_name=DISK)
+    with Blk(daemon.directory / "vm", queues=2, size=32, packed=packed, inflight=True) as disk:
+        for n in range(45):
+            disk.write(n, bytes(SECTOR), queue=n % 2)
+        writes = dead_disk(daemon, disk)
+        disk.stop()                                    # and once more: one that was left is left again
+        for queue in disk.queues:
+            queue.start(disk.front)
+        taken(daemon, 6)
+        disk.stop()
+        answers(daemon, True)
+        moves(disk, daemon.directory / "there")
+        assert disk.wait(*writes) == OK
+        for n in range(6):
+            assert disk.read(8 * n, 4096, queue=n % 2) == bytes([n + 1]) * 4096
+
+
+def test_what_a_standing_machine_cannot_take_along(daemon, packed):
+    """One that was left among others that were done: the other end would do one of those again instead of it. It is
+    refused there, and the device's state here; where the region is it is done."""
+    daemon.tell("vhost_create_blk_controller", ctrlr="there", dev_name=DISK)
+    disk = Blk(daemon.directory / "vm", size=32, packed=packed, inflight=True,
+               protocol=(*Blk.PROTOCOL, P_DEVICE_STATE))
+    daemon.tell("bdev_error_inject_error", name=DISK, io_type="write", error_type="pending", num=1)
+    left = disk.submit(OUT, 0, out=b"l" * 4096)
+    taken(daemon, 1)
+    for n in range(3):
+        disk.write(64 + n, bytes(SECTOR))
+    disk.stop()
+    theirs, ours = os.pipe()
+    state = disk.front.ask(SET_DEVICE_STATE_FD, struct.pack("<II", 0, 0), [ours]).u64
+    assert state & 0xff, "its state was saved"
+    os.close(theirs)
+    os.close(ours)
+    disk.queues[0].start(disk.front)
+    assert disk.wait(left) == OK and disk.read(0, 4096) == b"l" * 4096
+
+    daemon.tell("bdev_error_inject_error", name=DISK, io_type="write", error_type="pending", num=1)
+    disk.submit(OUT, 0, out=b"l" * 4096)
+    taken(daemon, 1)
+    for n in range(3):
+        disk.write(64 + n, bytes(SECTOR))
+    with pytest.raises((Refused, Ended)):
+        moves(disk, daemon.directory / "there")
+        disk.front.status()
+    disk.close()
+    assert "requests were under way where it comes from" in daemon.log()
 
 
 def test_the_next_front_end_is_served(daemon, packed):
@@ -193,6 +257,77 @@ def test_a_server_behind_it_is_dead(daemon, tmp_path):
             for queue in disk.queues:
                 queue.start(disk.front)
             assert disk.wait(write) == OK and disk.read(0, 4096) == b"b" * 4096
+
+
+def test_memory_is_taken_away(daemon, packed):
+    """Requests that use it are waited for, no longer than that; the queue goes on, so they end with an error."""
+    with Blk(daemon.directory / "vm", queues=2, packed=packed, inflight=True) as disk:
+        writes = dead_disk(daemon, disk)
+        unused = disk.memory.regions[0]                # a version between theirs and the one without it
+        disk.front.send(REM_MEM_REG, bytes(8) + disk.front.region_row(unused), [unused.fd])
+        disk.front.rem_mem_reg(disk.memory.regions[2])
+        for queue in disk.queues:
+            queue.collect()
+        assert all(write.token in write.queue.done for write in writes), "it is answered while they are out"
+        for write in writes:
+            assert disk.wait(write) == IOERR
+        answers(daemon, True)
+        disk.front.add_mem_reg(disk.memory.regions[2])
+        disk.write(0, b"x" * 4096)
+        assert disk.read(0, 4096, queue=1) == b"x" * 4096
+    assert "REM_MEM_REG waits for requests of 2 queues" in daemon.log()
+
+
+def test_memory_that_a_disk_does_not_give_back(daemon, tmp_path):
+    """A server that is silent may still write to it: that it was taken away is refused, after as long again, and the
+    front-end is heard."""
+    path = tmp_path / "silent"
+    with BackEnd(path):
+        daemon.tell("bdev_virtio_attach_controller", name="v1", trtype="user", dev_type="blk", traddr=str(path),
+                    fast_io_fail_timeout_sec=1)
+        daemon.tell("vhost_create_blk_controller", ctrlr="gateway", dev_name="v1", patience_ms=300)
+        disk = Blk(daemon.directory / "gateway")
+        read = disk.submit(IN, 0, want=4096)
+        taken(daemon, 1)
+        with pytest.raises(Refused):
+            disk.front.rem_mem_reg(disk.memory.regions[2])
+        assert disk.front.status()
+        with pytest.raises(Refused):
+            disk.front.rem_mem_reg(disk.memory.regions[2])
+    assert disk.wait(read) == IOERR
+    disk.front.add_mem_reg(disk.memory.regions[2])
+    disk.close()
+
+
+@pytest.mark.parametrize("inflight", [True, False], ids=["region", "none"])
+def test_task_management_that_waits(daemon, tmp_path, inflight):
+    """For a command that cannot be aborted: the control queue stops all the same, and the function is not done, or
+    done again."""
+    path = tmp_path / "silent"
+    with BackEnd(path):
+        daemon.tell("bdev_virtio_attach_controller", name="v1", trtype="user", dev_type="blk", traddr=str(path),
+                    fast_io_fail_timeout_sec=1)
+        daemon.tell("vhost_create_scsi_controller", ctrlr="hba", patience_ms=300)
+        daemon.tell("vhost_scsi_controller_add_target", ctrlr="hba", scsi_target_num=0, bdev_name="v1")
+        hba = Scsi(daemon.directory / "hba", inflight=inflight)
+        read = hba.submit(READ, want=4096)
+        taken(daemon, 1)
+        control, memory = hba.queues[0], hba.memory
+        at, answer = memory.alloc(64), memory.alloc(64)
+        memory.write(at, struct.pack("<II", 0, LOGICAL_UNIT_RESET) + lun_bytes(0) + bytes(8))
+        memory.write(answer, b"\xee")
+        token = control.ring.add([(at, 24, False), (answer, 1, True)])
+        control.publish()
+        taken(daemon, 2)
+        control.stop()
+        assert bool(control.collect()) != inflight
+        assert memory.read(answer, 1)[0] == (0xee if inflight else S_FUNCTION_REJECTED)
+        control.start(hba.front)
+    assert hba.wait(read).response == S_RESET
+    if inflight:
+        control.wait([token])
+        assert memory.read(answer, 1)[0] == S_OK
+    hba.close()
 
 
 def test_it_is_saved(daemon):
