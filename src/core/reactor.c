@@ -34,6 +34,8 @@ static void pass_begin(struct reactor *r);
 static uint32_t run_sources(struct reactor *r, uint64_t timeout_ns);
 static uint32_t run_pollers(struct reactor *r);
 static uint32_t run_deferred(struct reactor *r);
+static uint32_t run_defers(struct reactor *r, uint32_t budget);
+static uint32_t run_lasts(struct reactor *r, struct queue *q);
 static void pass_end(struct reactor *r, bool busy);
 
 static bool pass(struct reactor *r, uint64_t timeout_ns)
@@ -165,6 +167,20 @@ void reactor_source_ready(struct reactor *r, struct source *s, uint32_t events)
 	fn(s, events);
 	call_ran(r, (void *)fn, name);
 	msg_publish(r);
+	reactor_source_ran(r);
+}
+
+/* Not the `ends`: versions change when the pass ends. */
+void reactor_source_ran(struct reactor *r)
+{
+	uint32_t count;
+
+	if (likely(!r->hurry))
+		return;
+	r->hurry = false;
+	count = run_defers(r, REACTOR_DEFER_BUDGET);
+	count += run_lasts(r, &r->lasts);
+	stat_add(&r->stats.defers, count);
 }
 
 /* Each poller once: the list turns round, so that any may stop itself or another one meanwhile. */

@@ -57,6 +57,7 @@ struct reactor {
 	CACHE_ALIGNED uint64_t now_ns;
 	enum core_mode mode;
 	bool more;                               /* a budget ran out: no sleep before the next pass */
+	bool hurry;                              /* what is scheduled runs before the next descriptor's turn */
 	struct inbox *in;                        /* [from]: core->count + 1 of them */
 	struct outbox *out;                      /* [to] */
 	uint32_t overflows;                      /* how many outboxes have overflow */
@@ -150,6 +151,8 @@ void reactor_loop_once(struct reactor *r);
 void reactor_woke(struct reactor *r);
 /* Called by platform_poll() for each ready descriptor. */
 void reactor_source_ready(struct reactor *r, struct source *s, uint32_t events);
+/* The same for what is no descriptor: called when the function of what was ready has returned. */
+void reactor_source_ran(struct reactor *r);
 /* Called by a platform when job->work has returned, from any thread: sends `done` home. */
 void reactor_job_worked(struct job *j);
 static inline bool core_stopping(struct core *core) { return atomic_load(&core->stopping); }

@@ -14,6 +14,7 @@ static void defer_add(struct queue *q, struct defer *d, defer_fn *fn)
 void defer_run(struct defer *d, defer_fn *fn) { defer_add(&reactor_current->defers, d, fn); }
 void defer_last(struct defer *d, defer_fn *fn) { defer_add(&reactor_current->lasts, d, fn); }
 void defer_end(struct defer *d, defer_fn *fn) { defer_add(&reactor_current->ends, d, fn); }
+void defer_hurry(void) { reactor_current->hurry = true; }
 
 void defer_cancel(struct defer *d)
 {

@@ -110,6 +110,49 @@ static void stops_the_other(struct source *s, uint32_t events)
 	msg_send(reactor_self(), &later, stop_later);
 }
 
+/* Whoever runs first schedules two calls, and so does the other: are those of the first run before it? */
+static struct defer hurried_run, hurried_last;
+static bool hurries;
+
+static void hurried_run_fn(struct defer *d) { note('r'); }
+
+static void hurried_last_fn(struct defer *d)
+{
+	note('L');
+	if (second_ran)
+		msg_send(reactor_self(), &later, stop_later);
+}
+
+static void schedules_two(struct source *s, uint32_t events)
+{
+	(*(first_ran ? &second_ran : &first_ran))++;
+	note(second_ran ? '2' : '1');
+	source_stop(s);
+	defer_run(&hurried_run, hurried_run_fn);
+	defer_last(&hurried_last, hurried_last_fn);
+	if (hurries)
+		defer_hurry();
+}
+
+static void hurry_start(void *arg)
+{
+	order[0] = 0;
+	check(source_start(&first, fds[0], EPOLLIN, "first", schedules_two) == 0);
+	check(source_start(&second, fds[1], EPOLLIN, "second", schedules_two) == 0);
+}
+
+static void who_hurries_is_done_before_the_next_source(void **state)
+{
+	for (int i = 0; i < 2; i++) {
+		hurries = i;
+		open_two(1);
+		rig_run(1, CORE_INTERRUPT, hurry_start);
+		assert_string_equal(order, hurries ? "1rL2rL" : "12rL");
+		close(fds[0]);
+		close(fds[1]);
+	}
+}
+
 static void stop_start(void *arg)
 {
 	check(source_start(&first, fds[0], EPOLLIN, "first", stops_the_other) == 0);
@@ -238,6 +281,7 @@ int main(void)
 		cmocka_unit_test(deferred_calls_run_before_the_end_of_pass),
 		cmocka_unit_test(deferred_calls_have_a_budget),
 		cmocka_unit_test(stopped_source_is_silent_in_the_same_pass),
+		cmocka_unit_test(who_hurries_is_done_before_the_next_source),
 		cmocka_unit_test(busy_source_starves_nobody),
 		cmocka_unit_test(poller_keeps_its_reactor_awake),
 		cmocka_unit_test(jobs_work_elsewhere_and_come_home),

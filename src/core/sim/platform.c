@@ -156,6 +156,7 @@ uint32_t platform_poll(struct platform_reactor *pr, uint64_t timeout_ns)
 
 		s->queued = false;
 		s->fn(s);
+		reactor_source_ran(pr->r);
 		count++;
 		if (sim_chance(LEAVE_READY_PERCENT))
 			break;

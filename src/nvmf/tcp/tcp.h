@@ -11,9 +11,9 @@
  *     move.c   freeze, carry to another core, thaw
  *
  * A pass of a busy core: each readable connection gets one receive into the core's one receive buffer, and all of
- * it is parsed at once; answers gather on the connection, and one sendmsg at the end of the pass sends
- * them from where they lie. Headers are written when they are sent: what a short send left over is made again, the
- * same bytes, so that no connection keeps headers of its own.
+ * it is parsed at once; answers gather on the connection, and one sendmsg at the end of the pass, or of a visit
+ * that brought several writes, sends them from where they lie. Headers are written when they are sent: what a short
+ * send left over is made again, the same bytes, so that no connection keeps headers of its own.
  */
 #ifndef NVMF_TCP_TCP_H
 #define NVMF_TCP_TCP_H
@@ -30,6 +30,9 @@
 #define TCP_FEED_OWED_BYTES 8192u       /* one receive while the host owes data */
 #define TCP_MAXH2CDATA (128u * 1024)   /* of one H2CData PDU */
 #define TCP_MAXR2T_OF_A_COMMAND 1u     /* one R2T asks for all data of a command: its buffers are held by then */
+/* So many small writes of one visit are answered before the next one: 1.1 to 1.2 x with 8 connections of 8 each. Fewer
+ * are cheaper together with those of others, and so are reads, whose pages are fetched meanwhile. */
+#define TCP_VISIT_WRITES 4u
 #define TCP_BATCHES_A_PASS 4u          /* of one connection, before others have their turn */
 #define TCP_ASKED_BYTES_MAX (2u << 20) /* of one connection: buffers that wait for the host's data. A host that is
                                         * slow to answer R2Ts shall not hold everybody's */
