@@ -286,6 +286,7 @@ struct rpc_core_methods *rpc_add_core_methods(struct rpc *rpc, const struct rpc_
 	sched_rpc_add(m);
 	watch_rpc_add(m);
 	log_rpc_add(m);
+	sock_rpc_add(m);
 	config_rpc_add(m);
 	describe_rpc_add(m);
 	notify_rpc_add(m);

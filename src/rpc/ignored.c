@@ -221,6 +221,18 @@ bool ignored_forget_method(struct rpc *rpc, const struct rpc_method *m, struct j
 	return false;
 }
 
+struct json_object *ignored_given(struct rpc *rpc, const char *method, const char *key)
+{
+	list_each(at, &rpc->kept) {
+		struct kept *k = list_entry(at, struct kept, link);
+
+		if (k->whole && strcmp(k->method->name, method) == 0 &&
+		    (!key || (k->key && strcmp(json_object_get_string(k->key), key) == 0)))
+			return k->value;
+	}
+	return NULL;
+}
+
 void ignored_forget(struct rpc *rpc)
 {
 	list_each_safe(at, &rpc->kept)
@@ -244,7 +256,6 @@ static bool say_once(struct rpc *rpc, const char *method, const char *param)
 	return true;
 }
 
-static bool say_once(struct rpc *rpc, const char *method, const char *param);
 static const struct ignored_method *row_of(const struct rpc_method *m)
 {
 	return &ignored_rows[m - ignored_methods];

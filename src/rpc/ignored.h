@@ -28,6 +28,9 @@ void ignored_save_methods(struct rpc *rpc, const char *subsystem, struct json_ob
 const char *ignored_subsystem(size_t index);
 /* A method that was called with these parameters is not saved any more; false: it was not. */
 bool ignored_forget_method(struct rpc *rpc, const struct rpc_method *m, struct json_object *params);
+/* What such a method was given last; `key`: the value of the parameter by which its calls are kept apart. Borrowed;
+ * NULL: nothing. */
+struct json_object *ignored_given(struct rpc *rpc, const char *method, const char *key);
 void ignored_forget(struct rpc *rpc);
 
 #endif

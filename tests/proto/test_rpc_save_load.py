@@ -2,7 +2,9 @@
 """What is saved can be loaded, and saved again it is the same; so is what SPDK has and we do not."""
 import json
 
-from gantry import Daemon
+import pytest
+
+from gantry import Daemon, RpcError
 
 IGNORED = [
     ("iobuf_set_options", {"small_pool_count": 8192, "large_pool_count": 1024}),
@@ -35,6 +37,21 @@ def test_round_trip(tmp_path):
     with Daemon(tmp_path / "b", "-c", path) as daemon:
         assert daemon.rpc("save_config") == saved
         assert daemon.rpc("framework_get_reactors")["reactors"][0]["mode"] == "interrupt"
+
+
+def test_socket_options_are_told_as_they_were_given(tmp_path):
+    """SPDK's scripts set the options of sockets, and end when what they read is something else."""
+    with Daemon(tmp_path) as daemon:
+        assert daemon.rpc("sock_get_default_impl") == {"impl_name": "posix"}
+        before = daemon.rpc("sock_impl_get_options", impl_name="ssl")
+        assert before["enable_ktls"] is False and before["tls_version"] == 0
+        daemon.rpc("sock_set_default_impl", impl_name="ssl")
+        daemon.rpc("sock_impl_set_options", impl_name="ssl", tls_version=13)
+        assert daemon.rpc("sock_get_default_impl") == {"impl_name": "ssl"}
+        assert daemon.rpc("sock_impl_get_options", impl_name="ssl") == {**before, "tls_version": 13}
+        assert daemon.rpc("sock_impl_get_options", impl_name="posix") == before
+        with pytest.raises(RpcError, match="impl_name.*posix, ssl"):
+            daemon.rpc("sock_impl_get_options", impl_name="vpp")
 
 
 def test_what_has_no_parameters_is_saved_without(tmp_path):
