@@ -214,7 +214,9 @@ static void start_at(struct vq_dev *q, uint32_t base)
 		q->avail_next = q->avail_seen = q->used_next;
 		return;
 	}
-	used = used == 0 ? avail : used; /* front-ends of old say 16 bits only */
+	/* Front-ends of old say 16 bits only; but 0 is a place, too: there its first entry is still the driver's. */
+	if (used == 0 && !vq_is_avail(vq_load16(&vq_pdesc(q->desc, 0)->flags), false))
+		used = avail;
 	q->base_moved = q->base_ahead = used != avail;
 	q->used_next = q->avail_next = used & 0x7fff;
 	q->used_wrap = q->avail_wrap = used >> RING_EVENT_WRAP_SHIFT;

@@ -508,6 +508,51 @@ static void a_base_is_where_it_stopped(void **state)
 	bench_fini(&b);
 }
 
+/* Would break: requests that are noted in the region only are forgotten without it, when the used ring is at its
+ * beginning: there the base looks like that of a front-end that says 16 bits only. */
+static void a_base_of_zero_is_a_place(void **state)
+{
+	struct bench b;
+	struct vq_setup s;
+	struct pvirtq_desc *first;
+	uint8_t *region;
+	bool apart = false;
+
+	bench_init(&b, PACKED);
+	vq_dev_fini(&b.dev);
+	s = rig_device(&b.rig, true);
+	assert_int_equal(vq_dev_init(&b.dev, &s), VQ_OK);
+	for (uint16_t i = 0; i < SIZE; i++) {
+		desc(&b, i, data_at(&b, 0), 16, 0, i);
+		assert_int_equal(pop(&b), 1);
+		if (i > 0) /* the first one is left */
+			vq_dev_push(&b.dev, &b.c, 0);
+		vq_dev_publish(&b.dev);
+	}
+	first = (struct pvirtq_desc *)(b.rig.mem + b.rig.desc);
+	*first = (struct pvirtq_desc){ le64_of(data_at(&b, 0)), le32_of(16), le16_of(1), le16_of(VIRTQ_DESC_F_USED) };
+	assert_int_equal(pop(&b), 1);
+	vq_dev_push(&b.dev, &b.c, 0);
+	vq_dev_publish(&b.dev);
+	vq_dev_leave(&b.dev);
+	s.base = vq_dev_base(&b.dev, &apart);
+	assert_true(apart);
+	assert_int_equal(s.base, 1);
+	vq_dev_fini(&b.dev);
+	assert_int_equal(vq_dev_init(&b.dev, &s), VQ_OK); /* with the region it is done */
+	assert_int_equal(pop(&b), 1);
+	assert_int_equal(b.c.id, 0);
+	vq_dev_fini(&b.dev);
+	region = b.rig.mem + b.rig.inflight;
+	memset(region, 0, s.inflight_len);
+	vq_inflight_format(region, true, SIZE);
+	assert_int_equal(vq_dev_init(&b.dev, &s), VQ_FAULT_LEFT_BEHIND);
+	first->flags = le16_of(0); /* used: so that is where it stopped */
+	assert_int_equal(vq_dev_init(&b.dev, &s), VQ_OK);
+	assert_int_equal(vq_dev_base(&b.dev, NULL), 0x10001);
+	bench_fini(&b);
+}
+
 /* The device's half is the test's. */
 static struct vq_setup driver_begin(struct bench *b, uint64_t features, struct vq_drv *drv)
 {
@@ -623,6 +668,7 @@ int main(void)
 		cmocka_unit_test(a_moved_queue_keeps_what_was_checked),
 		cmocka_unit_test(a_ring_that_cannot_be),
 		cmocka_unit_test(a_base_is_where_it_stopped),
+		cmocka_unit_test(a_base_of_zero_is_a_place),
 		cmocka_unit_test(one_entry_for_a_batch),
 		cmocka_unit_test(what_a_device_may_not_say),
 		cmocka_unit_test(every_fault_has_a_sentence),
