@@ -136,7 +136,7 @@ def test_a_reader_may_go(run):
     assert not list(run.temp.iterdir())
 
 
-@pytest.mark.parametrize("port", ["abc", "0", "70000", "-1", "123456789012345678901"])
+@pytest.mark.parametrize("port", ["abc", "0", "08080", "70000", "-1", "123456789012345678901"])
 def test_a_port_that_is_none_is_said_before_anything_is_done(run, port):
     run.tool("install", "exit 7")
     run.start(subprocess.PIPE, PORT=port)
