@@ -105,10 +105,12 @@ def test_requests_are_counted_by_controller_and_queue(daemon):
     host = {"host": "vm"}
     with Blk(daemon.directory / "vm", queues=2) as disk:
         (session,) = daemon.rpc("vhost_get_controllers", name="vm")[0]["sessions"]
+        cores = len(cpus(2).strip("[]").split(","))
         for n in range(12):
             disk.write(n, bytes(SECTOR), queue=n % 2)
             if n == 6:
-                daemon.rpc("vhost_move_queue", ctrlr="vm", id=session["id"], queue=0, reactor=n % 2)
+                to = (session["queues"][0]["reactor"] + 1) % cores
+                daemon.rpc("vhost_move_queue", ctrlr="vm", id=session["id"], queue=0, reactor=to)
         for n in range(5):
             disk.read(n, 8 * SECTOR, queue=0)
         disk.do(FLUSH)
