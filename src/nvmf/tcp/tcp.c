@@ -140,8 +140,8 @@ void tcp_take(struct tcp_transport *tr, struct sock *s, uint64_t tls_serial, boo
 	tr->conns++;
 	log_debug("NVMe/TCP: a connection comes; %u are there", tr->conns);
 	c->on = nvmf_target_place(tr->base.target, s);
+	enter(tr, c); /* while its socket is here */
 	msg_send(c->on, &c->msg, tcp_conn_arrive);
-	enter(tr, c);
 }
 
 /* --- too many that have not said who they are --- */
