@@ -164,7 +164,7 @@ struct nvmf_transport_opts {
 	uint16_t masked_oncs, masked_fuses; /* bits of Identify's fields: what is refused though it could be done */
 	/* RDMA */
 	uint32_t max_srq_depth;            /* entries of a shared receive queue; 0: 4096 */
-	uint32_t num_cqe;                  /* entries a completion queue begins with, without shared receives; 0: 4096 */
+	uint32_t num_cqe;                  /* entries a completion queue begins with; 0: 4096 */
 	uint32_t acceptor_backlog;         /* 0: 100 */
 	uint32_t data_wr_pool_size;        /* work requests of a connection at most; 0: as its depth can need */
 	bool no_srq;                       /* no shared receive queues even where there are some */

@@ -24,7 +24,8 @@ struct rdma_home *rdma_home_make(struct rdma_transport *tr, struct rdma_dev *dev
 	const struct nvmf_transport_opts *opts = &tr->base.opts;
 	const struct verbs_dev_info *info = verbs_dev_info(dev->vd);
 	struct rdma_home *h = base_zalloc_aligned(CACHE_LINE, align_up(sizeof(*h), CACHE_LINE));
-	uint32_t shared = shared_depth(tr, info), entries = opts->num_cqe;
+	uint32_t shared = shared_depth(tr, info);
+	uint64_t entries = opts->num_cqe;
 
 	h->tr = tr;
 	h->dev = dev;
@@ -34,9 +35,9 @@ struct rdma_home *rdma_home_make(struct rdma_transport *tr, struct rdma_dev *dev
 	/* Not every adapter lets it grow. Where receives are shared more than usual may be asked for, not less: num_cqe is
 	 * known as an option of those that are not. */
 	if (!entries || shared)
-		entries = max_u32(entries, RDMA_CQ_ENTRIES);
+		entries = max_u64(entries, RDMA_CQ_ENTRIES);
 	entries += shared;
-	h->cq = verbs_cq_make(dev->vd, min_u32(entries, info->cq_max), e);
+	h->cq = verbs_cq_make(dev->vd, (uint32_t)min_u64(entries, info->cq_max), e);
 	if (!h->cq)
 		goto failed;
 	if (!shared)

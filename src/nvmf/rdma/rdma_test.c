@@ -204,18 +204,19 @@ static void strangers_of_all_addresses_are_limited(void **state)
 static void a_completion_queue_that_does_not_grow(void **state)
 {
 	enum { HOSTS = 20 };
+	static const uint32_t entries[] = { 100, 32768, UINT32_MAX }; /* the last: as many as it can have */
 	static struct host hosts[HOSTS];
 	struct nvmf_transport_opts opts = world_opts;
-	uint32_t let_in[2] = { 0 };
+	uint32_t let_in[ARRAY_SIZE(entries)] = { 0 };
 
 	opts.max_io_qpairs_per_ctrlr = HOSTS;
-	for (int enough = 0; enough < 2; enough++) {
-		opts.num_cqe = enough ? 32768 : 100;
+	for (size_t n = 0; n < ARRAY_SIZE(entries); n++) {
+		opts.num_cqe = entries[n];
 		w = (struct test_world){ .cores = 1, .small_hosts = true, .target_adapter = { .lacks_cq_resize = true } };
 		begin(&opts);
 		for (uint32_t i = 0; i < HOSTS; i++) {
 			host_init(&hosts[i], &w, (uint16_t)(1 + i), 128);
-			let_in[enough] += host_connect_rdma(&hosts[i]);
+			let_in[n] += host_connect_rdma(&hosts[i]);
 		}
 		for (uint32_t i = 0; i < HOSTS; i++)
 			host_close(&hosts[i]);
@@ -224,6 +225,7 @@ static void a_completion_queue_that_does_not_grow(void **state)
 	w = (struct test_world){ 0 };
 	assert_in_range(let_in[0], 1, HOSTS - 1);
 	assert_int_equal(let_in[1], HOSTS);
+	assert_int_equal(let_in[2], HOSTS);
 }
 
 /* --- descriptors --------------------------------------------------------------------------------------------- */
