@@ -110,12 +110,14 @@ static void piece_sent(struct nvme_op *op)
 	struct nvme_firmware *f = container_of(op, struct nvme_firmware, op);
 	uint16_t status = nvme_op_status(op);
 
-	if (!status) {
-		f->sent += op->data_len;
+	f->sent += status ? 0 : op->data_len;
+	if (!status && !f->no_more) {
 		go_on(f);
 		return;
 	}
-	if (status == NVME_SC_HOST_PATH_ERROR)
+	if (!status)
+		err_set(&f->err, -ECANCELED, "%u of %u bytes were sent; nothing is committed", f->sent, f->len);
+	else if (status == NVME_SC_HOST_PATH_ERROR)
 		err_set(&f->err, -ENOTCONN, "the connection ended when %u of %u bytes were sent; nothing is committed",
 		        f->sent, f->len);
 	else
@@ -176,6 +178,6 @@ void nvme_ctrlr_update_firmware(struct nvme_ctrlr *c, struct nvme_firmware *f)
 	f->ctrlr = c;
 	f->err = (struct err){ 0 };
 	f->sent = 0;
-	f->wants_reset = f->committing = false;
+	f->wants_reset = f->committing = f->no_more = false;
 	go_on(f);
 }

@@ -294,6 +294,7 @@ struct nvme_firmware {
 	bool wants_reset;           /* a reset of the controller makes it the one that runs */
 	uint32_t sent;              /* bytes that the controller has taken; changes meanwhile */
 	bool committing;
+	bool no_more;               /* yours, meanwhile: what is on its way is the last; nothing is committed after it */
 	/* ours */
 	struct nvme_ctrlr *ctrlr;
 	struct nvme_op op;

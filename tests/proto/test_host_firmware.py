@@ -239,3 +239,43 @@ def test_detached_in_the_middle(daemon, image):
         thread.join()
         gate.set()
         assert "when 4096 of 20480 bytes were sent" in said[0], said
+
+
+def update_until_it_stops(daemon, path, when):
+    """What the method says to a daemon that is stopped then."""
+    said = []
+
+    def update():
+        try:
+            apply(daemon, path)
+        except RpcError as problem:
+            said.append(problem.message)
+    thread = threading.Thread(target=update)
+    thread.start()
+    wait_until(when, "what is not answered to be sent", 60)
+    daemon.stop()
+    thread.join()
+    return said[0]
+
+
+@pytest.mark.parametrize("step, answered, words", [
+    ("fw_download", 1, "the daemon stops; nothing is committed"),
+    ("fw_commit", 0, "the daemon stops; whether the image is committed nobody knows"),
+])
+def test_a_daemon_that_stops_in_the_middle(daemon, image, step, answered, words):
+    """A controller that is alive, and never answers, would keep it from its end."""
+    with BadTarget() as target:
+        target.on(step, ways.ignore, skip=answered)
+        attach(daemon, target, "r0")
+        said = update_until_it_stops(daemon, image(), lambda: target.seen["ignored"])
+    assert said == words
+
+
+def test_a_daemon_that_stops_while_a_path_is_reset(daemon, image):
+    """Its end does not take as long as the connection may."""
+    daemon.rpc("bdev_nvme_set_options", tcp_connect_timeout_ms=600000)
+    with BadTarget() as target:
+        attach(daemon, target, "r0", **LINKS)
+        target.on("connect", ways.ignore)
+        said = update_until_it_stops(daemon, image(), lambda: target.seen["ignored"])
+    assert said == "the daemon stops; the firmware is committed, but its controllers are not all reset"

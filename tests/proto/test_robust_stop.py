@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A daemon that does not end when it is told to, because of what a host does, is killed by whoever waits for it."""
+import base64
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
 
+import bad_ways as ways
+from attached import attach
+from bad_target import BadTarget
 from crowd import Crowd
 from gantry import Daemon, RpcError, free_port, wait_until
 from load import connections, ios_done, perf_command, tcp_counter
@@ -96,6 +101,30 @@ def test_under_load(tmp_path, memory):
 def test_with_a_thousand_connections(tmp_path):
     with Daemon(tmp_path) as daemon, Crowd(daemon.serve(daemon.malloc("disk")), 1000):
         stop(daemon)
+
+
+@pytest.mark.parametrize("step, method, more", [
+    ("log_page", "bdev_nvme_get_controller_health_info", {}),
+    ("other_admin", "bdev_nvme_send_cmd", {"cmd_type": "admin", "data_direction": "c2h",
+                                           "cmdbuf": base64.urlsafe_b64encode(sqe(0xc5)).decode()}),
+])
+def test_a_controller_that_owes_a_person_an_answer(daemon, step, method, more):
+    """It is alive, and may owe it for ever."""
+    said = []
+
+    def ask():
+        with pytest.raises(RpcError) as e:
+            daemon.rpc(method, 120, name="r", **more)
+        said.append(e.value.message)
+    with BadTarget() as target:
+        attach(daemon, target)
+        target.on(step, ways.ignore)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        wait_until(lambda: target.seen["ignored"], "the command", 60)
+        stop(daemon)
+        thread.join()
+    assert said == ["the daemon stops; the controller has not answered yet"]
 
 
 def test_a_port_in_use_is_said(daemon, served):

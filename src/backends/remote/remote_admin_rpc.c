@@ -27,11 +27,49 @@ static struct remote_path *connected_path(struct rpc_call *call, const char *nam
 	return NULL;
 }
 
+/* --- who waits for an answer ------------------------------------------------------------------------------------ */
+
+struct waiting {
+	struct list link;               /* in rr->commands */
+	struct rpc_call *call;          /* NULL: it was answered, as the daemon stops */
+};
+
+static void wait_for(struct waiting *w, struct rpc_call *call)
+{
+	struct remote_rpc *rr = rpc_ctx(call);
+
+	w->call = call;
+	list_add_tail(&rr->commands, &w->link);
+}
+
+/* What they waited for has come. NULL: nobody does any more. */
+static struct rpc_call *wait_over(struct waiting *w)
+{
+	if (list_linked(&w->link))
+		list_del(&w->link);
+	return w->call;
+}
+
+/* A controller may never answer: the command comes back when its connection ends, which may be within the last of these
+ * answers. */
+static void drain(struct rpc_drain_hook *h)
+{
+	struct remote_rpc *rr = container_of(h, struct remote_rpc, commands_drain);
+
+	list_each_safe(l, &rr->commands) {
+		struct waiting *w = list_entry(l, struct waiting, link);
+		struct rpc_call *call = wait_over(w);
+
+		w->call = NULL;
+		rpc_reply_error(call, -ECANCELED, "the daemon stops; the controller has not answered yet");
+	}
+}
+
 /* --- bdev_nvme_get_controller_health_info ---------------------------------------------------------------------- */
 
 struct health {
 	struct nvme_log_read read;
-	struct rpc_call *call;
+	struct waiting waiting;
 	char model[41], serial[21], firmware[9], traddr[256];
 	struct nvme_smart_log log;
 };
@@ -69,10 +107,12 @@ static void add_health(struct json_object *o, const struct nvme_smart_log *s)
 static void health_read(struct nvme_log_read *r)
 {
 	struct health *h = r->arg;
+	struct rpc_call *call = wait_over(&h->waiting);
 	struct json_object *o;
 
-	if (r->err.code) {
-		rpc_reply_err(h->call, &r->err);
+	if (!call || r->err.code) {
+		if (call)
+			rpc_reply_err(call, &r->err);
 		free(h);
 		return;
 	}
@@ -82,7 +122,7 @@ static void health_read(struct nvme_log_read *r)
 	json_add_text(o, "firmware_revision", h->firmware);
 	json_add_text(o, "traddr", h->traddr);
 	add_health(o, &h->log);
-	rpc_reply(h->call, o);
+	rpc_reply(call, o);
 	free(h);
 }
 
@@ -97,7 +137,7 @@ static void handle_health(struct rpc_call *call, void *args)
 		return;
 	info = nvme_ctrlr_info(p->ctrlr);
 	h = base_zalloc(sizeof(*h));
-	h->call = call;
+	wait_for(&h->waiting, call);
 	memcpy(h->model, info->model, sizeof(h->model));
 	memcpy(h->serial, info->serial, sizeof(h->serial));
 	memcpy(h->firmware, info->firmware, sizeof(h->firmware));
@@ -138,7 +178,7 @@ static const struct rpc_param send_params[] = {
 struct sending {
 	struct nvme_op op;
 	struct iovec iov;
-	struct rpc_call *call;
+	struct waiting waiting;
 	uint8_t *data;
 	bool c2h;
 	struct timer late;
@@ -189,10 +229,10 @@ static uint8_t *from_base64(const char *text, size_t *ret_len)
 	return out;
 }
 
-static void sent(struct nvme_op *op)
+static void tell(struct sending *s, struct rpc_call *call)
 {
-	struct sending *s = container_of(op, struct sending, op);
 	struct json_object *o = json_object_new_object();
+	struct nvme_op *op = &s->op;
 	char *text;
 
 	if (s->inject)
@@ -205,7 +245,16 @@ static void sent(struct nvme_op *op)
 		json_add_text(o, "data", text);
 		free(text);
 	}
-	rpc_reply(s->call, o);
+	rpc_reply(call, o);
+}
+
+static void sent(struct nvme_op *op)
+{
+	struct sending *s = container_of(op, struct sending, op);
+	struct rpc_call *call = wait_over(&s->waiting);
+
+	if (call)
+		tell(s, call);
 	free(s->data);
 	free(s);
 }
@@ -225,8 +274,10 @@ static bool injected(struct remote_path *p, struct sending *s, bool admin)
 	if (!x)
 		return false;
 	s->inject = x->status;
-	if (x->do_not_submit)
+	if (x->do_not_submit) {
+		(void)wait_over(&s->waiting); /* its time comes, whatever the controller does */
 		timer_start(&s->late, x->timeout_us * NS_PER_US, sent_late);
+	}
 	return x->do_not_submit;
 }
 
@@ -293,10 +344,10 @@ static void handle_send(struct rpc_call *call, void *args)
 	if (!p)
 		return;
 	s = base_zalloc(sizeof(*s));
-	s->call = call;
+	wait_for(&s->waiting, call);
 	if (command_from(a, s, &e) == 0 && send_it(p, s, strcmp(a->cmd_type, "admin") == 0, &e) == 0)
 		return;
-	rpc_reply_err(call, &e);
+	rpc_reply_err(wait_over(&s->waiting), &e);
 	free(s->data);
 	free(s);
 }
@@ -409,5 +460,8 @@ static const struct rpc_method methods[] = {
 
 void remote_admin_rpc_add(struct remote_rpc *rr)
 {
+	list_init(&rr->commands);
+	rr->commands_drain.fn = drain;
+	rpc_on_drain(bdev_rpc_of(rr->br), &rr->commands_drain);
 	rpc_add_methods(bdev_rpc_of(rr->br), methods, ARRAY_SIZE(methods), rr);
 }

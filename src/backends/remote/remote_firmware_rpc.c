@@ -26,9 +26,9 @@ static const char *const actions[] = {
 struct update {
 	struct list link;               /* in rr->updates */
 	struct remote_rpc *rr;
-	struct rpc_call *call;
-	const struct apply *args;
+	struct rpc_call *call;          /* NULL: it was answered, as the daemon stops */
 	struct job job;
+	char *filename;
 	char group[128];                /* by name: it may go meanwhile */
 	struct nvme_firmware firmware;
 	void *image;
@@ -48,18 +48,33 @@ static void reset_next(struct update *u);
 
 /* --- the beginning ----------------------------------------------------------------------------------------------- */
 
+static void refuse(struct update *u, const struct err *e)
+{
+	struct rpc_call *call = u->call;
+
+	log_warning("%s: firmware: %s", u->group, e->text);
+	list_del(&u->link);
+	u->call = NULL;
+	rpc_reply_err(call, e);
+}
+
+static void forget(struct update *u)
+{
+	free(u->filename);
+	free(u->image);
+	free(u);
+}
+
 /* It answers, and is over. */
 static void end(struct update *u, struct json_object *result)
 {
 	if (u->err.code) {
-		log_warning("%s: firmware: %s", u->group, u->err.text);
-		rpc_reply_err(u->call, &u->err);
+		refuse(u, &u->err);
 	} else {
+		list_del(&u->link);
 		rpc_reply(u->call, result);
 	}
-	list_del(&u->link);
-	free(u->image);
-	free(u);
+	forget(u);
 }
 
 static struct update *find_update(const struct remote_rpc *rr, const struct remote_group *g)
@@ -97,7 +112,7 @@ static void send_it(struct update *u)
 	memcpy(u->before, nvme_ctrlr_info(p->ctrlr)->firmware, sizeof(u->before));
 	u->firmware.done = was_committed;
 	if (u->firmware.len)
-		log_notice("%s: firmware: %s, %u bytes, goes to its controller", remote_path_text(p, text), u->args->filename,
+		log_notice("%s: firmware: %s, %u bytes, goes to its controller", remote_path_text(p, text), u->filename,
 		           u->firmware.len);
 	nvme_ctrlr_update_firmware(p->ctrlr, &u->firmware);
 }
@@ -122,7 +137,7 @@ static void handle_apply(struct rpc_call *call, void *args)
 	u = base_zalloc(sizeof(*u));
 	u->rr = rpc_ctx(call);
 	u->call = call;
-	u->args = a;
+	u->filename = a->filename ? base_strdup(a->filename) : NULL;
 	u->firmware.slot = a->slot;
 	while (strcmp(actions[u->firmware.action], a->action))
 		u->firmware.action++;
@@ -170,7 +185,7 @@ static int read_all(struct update *u, int fd, const char *name)
 static void read_in_job(struct job *j)
 {
 	struct update *u = container_of(j, struct update, job);
-	const char *name = u->args->filename;
+	const char *name = u->filename;
 	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
@@ -185,7 +200,9 @@ static void was_read(struct job *j)
 {
 	struct update *u = container_of(j, struct update, job);
 
-	if (u->err.code)
+	if (!u->call)
+		forget(u);
+	else if (u->err.code)
 		end(u, NULL);
 	else
 		send_it(u);
@@ -218,7 +235,9 @@ static void was_committed(struct nvme_firmware *f)
 
 	free(u->image);
 	u->image = NULL;
-	if (f->err.code) {
+	if (!u->call) {
+		forget(u);
+	} else if (f->err.code) {
 		u->err = f->err;
 		end(u, NULL);
 	} else if (f->wants_reset) {
@@ -286,6 +305,33 @@ void remote_json_firmware(const struct remote_rpc *rr, const struct remote_group
 	json_add_text(o, "firmware_update", text);
 }
 
+/* --- the daemon stops ------------------------------------------------------------------------------------------ */
+
+/* A file may never be read, and a command never be answered: they come back when their connection ends. That may be
+ * within the last answer: all is done before. */
+static void drain(struct rpc_drain_hook *h)
+{
+	struct remote_rpc *rr = container_of(h, struct remote_rpc, updates_drain);
+
+	list_each_safe(l, &rr->updates) {
+		struct update *u = list_entry(l, struct update, link);
+		bool resetting = u->resetting;
+		struct err e = { 0 };
+
+		err_set(&e, -ECANCELED, "the daemon stops; %s",
+		        resetting ? "the firmware is committed, but its controllers are not all reset" :
+		        u->firmware.committing ? "whether the image is committed nobody knows" : "nothing is committed");
+		u->firmware.no_more = true;
+		if (resetting) {
+			remote_path_unwait(&u->reset);
+			defer_cancel(&u->more);
+		}
+		refuse(u, &e);
+		if (resetting)
+			forget(u);
+	}
+}
+
 /* --- all ------------------------------------------------------------------------------------------------------ */
 
 static const struct rpc_param apply_params[] = {
@@ -307,5 +353,7 @@ static const struct rpc_method methods[] = {
 void remote_firmware_rpc_add(struct remote_rpc *rr)
 {
 	list_init(&rr->updates);
+	rr->updates_drain.fn = drain;
+	rpc_on_drain(bdev_rpc_of(rr->br), &rr->updates_drain);
 	rpc_add_methods(bdev_rpc_of(rr->br), methods, ARRAY_SIZE(methods), rr);
 }

@@ -15,6 +15,8 @@ struct remote_rpc {
 	struct rpc_drain_hook drain;
 	struct list attaching;          /* calls that wait for their first attempt */
 	struct list updates;            /* remote_firmware_rpc.c's: firmware that is on its way */
+	struct list commands;           /* remote_admin_rpc.c's: single ones that are not answered yet */
+	struct rpc_drain_hook updates_drain, commands_drain;
 	uint64_t load_until_ns;         /* entries of a configuration that is loaded wait for their targets until then */
 	uint64_t load_last_ns;
 };
