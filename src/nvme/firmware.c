@@ -9,6 +9,9 @@
 #define PIECE_BYTES (64 * KIB)          /* where the controller tells what it takes */
 #define PIECE_BYTES_UNTOLD (4 * KIB)    /* ... and where it does not */
 
+/* A controller keeps what it was sent until a commit, or until it is reset (5.9). */
+#define OVERLAPS "somebody else is sending it an image, or it has parts of one that broke off, which a reset discards"
+
 static void piece_sent(struct nvme_op *op);
 static void committed(struct nvme_op *op);
 
@@ -101,7 +104,7 @@ static const char *why_not_a_piece(const struct nvme_firmware *f, uint16_t statu
 	if (status == NVME_SC_INVALID_FIELD && info->fwug && f->len % granularity(info))
 		return "; the image is not a multiple of what the controller takes as a piece";
 	if (status == NVME_SC_OVERLAPPING_RANGE)
-		return "; somebody else is sending it an image";
+		return "; " OVERLAPS;
 	return "";
 }
 
@@ -141,8 +144,7 @@ static const struct { uint16_t status; const char *meaning; } meanings[] = {
 	{ NVME_SC_FW_ACTIVATE_PROHIBITED, "this image may not take the place of the one that runs" },
 	{ NVME_SC_FIRMWARE_IMAGE,        "this is no image for it; nothing is committed" },
 	{ NVME_SC_FIRMWARE_SLOT,         "the slot can only be read, or has nothing in it; nothing is committed" },
-	{ NVME_SC_OVERLAPPING_RANGE,     "parts of what was sent overlap: somebody else is sending it an image; nothing is "
-	                                 "committed" },
+	{ NVME_SC_OVERLAPPING_RANGE,     OVERLAPS "; nothing is committed" },
 };
 
 static void refused(struct nvme_firmware *f, uint16_t status)

@@ -113,7 +113,7 @@ def test_a_commit_that_is_refused(daemon, image, code, words):
 @pytest.mark.parametrize("way, fields, words", [
     (ways.status(INVALID_FIELD), {"fwug": 3}, "at 0 of the image's 20480; the image is not a multiple"),
     (ways.status(INVALID_FIELD), {}, "Invalid Field in Command' to 4096 bytes at 0 of the image's 20480; nothing is"),
-    (ways.status(OVERLAP), {}, "somebody else is sending it an image; nothing is committed"),
+    (ways.status(OVERLAP), {}, "or it has parts of one that broke off, which a reset discards; nothing is committed"),
     (ways.rst, {}, "the connection ended when 0 of 20480 bytes were sent; nothing is committed"),
 ])
 def test_a_piece_that_is_refused(daemon, image, way, fields, words):
