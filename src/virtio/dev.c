@@ -247,6 +247,7 @@ static bool packed_window_is_held(const struct vq_dev *q, bool *seen)
 {
 	uint32_t left = q->avail_next - q->used_next + (q->avail_wrap != q->used_wrap ? q->size : 0), at = q->used_next;
 
+	assert(left <= q->size);
 	while (left > 0) {
 		uint32_t count = 1;
 		uint16_t id;
@@ -256,7 +257,7 @@ static bool packed_window_is_held(const struct vq_dev *q, bool *seen)
 			count++;
 		}
 		id = vq_load16(&vq_pdesc(q->desc, at)->id);
-		if (left > q->size || !holds(q, id, seen) || q->slots[id].descs != count)
+		if (!holds(q, id, seen) || q->slots[id].descs != count)
 			return false;
 		at = (at + 1) % q->size;
 		left -= count;
@@ -329,6 +330,7 @@ void vq_dev_freeze(struct freeze *f, struct vq_dev *q)
 	freeze_bool(f, "asked", &q->asked);
 	freeze_u32(f, "in_flight", &q->in_flight);
 	freeze_u32(f, "descs_held", &q->descs_held);
+	freeze_u32(f, "resubmit_descs", &q->resubmit_descs);
 	freeze_u32(f, "inflight_count", &q->inflight_count); /* as it was checked */
 	freeze_u64(f, "counter", &q->counter);
 	freeze_u32(f, "fault", &fault);

@@ -360,7 +360,7 @@ static enum vq_fault packed_start(struct vq_dev *q, const struct vq_setup *s)
 	if (held > q->size || count > q->size)
 		return VQ_FAULT_INFLIGHT_LIST;
 	resubmit_in_order(q, again, count);
-	q->descs_held = held;
+	q->descs_held = q->resubmit_descs = held;
 	q->avail_next = (uint16_t)((q->used_next + held) % q->size);
 	q->avail_wrap = q->used_next + held < q->size ? q->used_wrap : !q->used_wrap;
 	packed_unmark(q);

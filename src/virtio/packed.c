@@ -200,8 +200,10 @@ static enum vq_fault packed_again(struct vq_dev *q, struct vq_chain *c, uint32_t
 	c->id = d.id;
 	ret_slot->entry = head;
 	ret_slot->last = at;
-	return ret_slot->descs == vq_packed_inflight_num(q, head) ? VQ_OK :
-	       vq_dev_bad(q, VQ_FAULT_INFLIGHT_LIST, head);
+	if (ret_slot->descs != vq_packed_inflight_num(q, head) || ret_slot->descs > q->resubmit_descs)
+		return vq_dev_bad(q, VQ_FAULT_INFLIGHT_LIST, head);
+	q->resubmit_descs -= ret_slot->descs;
+	return VQ_OK;
 }
 
 static void packed_use(struct vq_dev *q, uint16_t id, uint32_t written)

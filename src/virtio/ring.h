@@ -182,6 +182,7 @@ struct vq_dev {                  /* all of it is private to src/virtio, but for 
 	uint32_t batch_count;
 	uint16_t *resubmit;      /* what an earlier process had; popped first, oldest first */
 	uint32_t resubmit_count, resubmit_next;
+	uint32_t resubmit_descs; /* packed: ring entries of those that are not popped yet, as they were counted */
 	bool base_moved;         /* the base did not fit the used ring, which was believed */
 	bool base_ahead;         /* ... as far as what can have been under way */
 	/* For all to read. */

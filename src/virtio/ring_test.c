@@ -479,6 +479,36 @@ static void a_ring_that_cannot_be(void **state)
 	bench_fini(&b);
 }
 
+/* Would break: a front-end changes what the region says of a chain between the start of its queue, when it was
+ * counted, and its turn: more is given back than was taken, and where the queue stops lies behind where it takes. */
+static void a_chain_that_was_left_grows(void **state)
+{
+	struct bench b;
+	struct vq_setup s;
+	struct pvirtq_inflight *p;
+
+	bench_init(&b, PACKED);
+	vq_dev_fini(&b.dev);
+	s = rig_device(&b.rig, true);
+	p = s.inflight;
+	p->version = p->desc[5].num = le16_of(1);
+	p->desc[5].inflight = 1;
+	p->desc[5].next = le16_of(6);
+	p->free_head = p->old_free_head = le16_of(SIZE);
+	assert_int_equal(vq_dev_init(&b.dev, &s), VQ_OK);
+	for (uint32_t i = 5; i < 8; i++) {
+		p->desc[i].addr = le64_of(data_at(&b, 0));
+		p->desc[i].len = le32_of(16);
+		p->desc[i].flags = le16_of(i < 7 ? NEXT : 0);
+		p->desc[i].next = le16_of((uint16_t)(i + 1));
+		p->desc[i].id = le16_of(5);
+	}
+	p->desc[5].num = le16_of(3);
+	assert_int_equal(pop(&b), -1);
+	assert_int_equal(b.dev.fault, VQ_FAULT_INFLIGHT_LIST);
+	bench_fini(&b);
+}
+
 /* Would break: a stopped queue starts somewhere else. */
 static void a_base_is_where_it_stopped(void **state)
 {
@@ -667,6 +697,7 @@ int main(void)
 		cmocka_unit_test(memory_is_found_piece_by_piece),
 		cmocka_unit_test(a_moved_queue_keeps_what_was_checked),
 		cmocka_unit_test(a_ring_that_cannot_be),
+		cmocka_unit_test(a_chain_that_was_left_grows),
 		cmocka_unit_test(a_base_is_where_it_stopped),
 		cmocka_unit_test(a_base_of_zero_is_a_place),
 		cmocka_unit_test(one_entry_for_a_batch),
