@@ -75,6 +75,7 @@ static int reactor_make(struct core *core, uint32_t index, uint32_t cpu, struct 
 	queue_init(&r->defers);
 	queue_init(&r->lasts);
 	queue_init(&r->ends);
+	queue_init(&r->lasts_late);
 	queue_init(&r->lasts_now);
 	list_init(&r->pollers);
 	list_init(&r->sources);

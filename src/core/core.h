@@ -191,7 +191,7 @@ void defer_run(struct defer *d, defer_fn *fn);  /* in the deferred phase */
 void defer_last(struct defer *d, defer_fn *fn); /* in the end-of-pass phase, once per pass */
 void defer_cancel(struct defer *d);             /* its object goes; no effect when it is not scheduled */
 /* For who is called for a ready descriptor and has scheduled much: all of it, the end-of-pass calls too, runs when it
- * returns, before the next descriptor has its turn. */
+ * returns, before the next descriptor has its turn; end-of-pass calls that those schedule wait for the pass's end. */
 void defer_hurry(void);
 
 /* --- timers --------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ static uint32_t run_pollers(struct reactor *r);
 static uint32_t run_deferred(struct reactor *r);
 static uint32_t run_defers(struct reactor *r, uint32_t budget);
 static uint32_t run_lasts(struct reactor *r, struct queue *q);
+static void move_all(struct queue *from, struct queue *to);
 static void pass_end(struct reactor *r, bool busy);
 
 static bool pass(struct reactor *r, uint64_t timeout_ns)
@@ -70,7 +71,7 @@ static void pass_begin(struct reactor *r)
 	if (r->pass_began_ns)
 		stat_add(r->pass_was_busy ? &r->stats.busy_ns : &r->stats.idle_ns, now - r->pass_began_ns);
 	r->pass_began_ns = r->now_ns = now;
-	r->more = false;
+	r->more = r->hurry = false;
 	mode = atomic_load_explicit(&r->mode_wanted, memory_order_relaxed);
 	if (unlikely(mode != r->mode)) {
 		r->mode = mode;
@@ -170,16 +171,18 @@ void reactor_source_ready(struct reactor *r, struct source *s, uint32_t events)
 	reactor_source_ran(r);
 }
 
-/* Not the `ends`: versions change when the pass ends. */
+/* Not the `ends`: versions change when the pass ends. What is scheduled by what runs here waits for that, too: who has
+ * more to do each time has one turn here, however many hurry. */
 void reactor_source_ran(struct reactor *r)
 {
 	uint32_t count;
 
 	if (likely(!r->hurry))
 		return;
-	r->hurry = false;
 	count = run_defers(r, REACTOR_DEFER_BUDGET);
 	count += run_lasts(r, &r->lasts);
+	move_all(&r->lasts, &r->lasts_late);
+	r->hurry = false;
 	stat_add(&r->stats.defers, count);
 }
 
@@ -247,11 +250,20 @@ static uint32_t run_lasts(struct reactor *r, struct queue *q)
 	return count;
 }
 
+static void move_all(struct queue *from, struct queue *to)
+{
+	struct queue_link *l;
+
+	while ((l = queue_pop(from)))
+		queue_push(to, l);
+}
+
 /* Deferred calls, end-of-pass calls, the deferred calls those made, and versions. */
 static uint32_t run_deferred(struct reactor *r)
 {
 	uint32_t defers = 0, lasts = 0;
 
+	move_all(&r->lasts_late, &r->lasts);
 	if (queue_empty(&r->defers) && queue_empty(&r->lasts) && queue_empty(&r->ends))
 		return 0;
 	calls_begin(r);

@@ -65,6 +65,7 @@ struct reactor {
 	struct msg_queue own;                    /* messages to itself */
 	struct mpsc_link *foreign_left;          /* taken from `foreign`, over the budget of a pass */
 	struct queue defers, lasts, ends;        /* ends: versions, after the end-of-pass calls */
+	struct queue lasts_late;                 /* scheduled while somebody hurried, for the end of this pass */
 	struct queue lasts_now;                  /* taken from lasts or ends, to run in this pass */
 	struct timer *timers;                    /* root of a pairing heap */
 	uint64_t timer_sequence;

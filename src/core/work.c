@@ -23,7 +23,8 @@ void defer_cancel(struct defer *d)
 	if (!d->queued)
 		return;
 	must(queue_remove(&r->defers, &d->link) || queue_remove(&r->lasts, &d->link) ||
-	     queue_remove(&r->lasts_now, &d->link) || queue_remove(&r->ends, &d->link));
+	     queue_remove(&r->lasts_late, &d->link) || queue_remove(&r->lasts_now, &d->link) ||
+	     queue_remove(&r->ends, &d->link));
 	d->queued = false;
 }
 

@@ -153,6 +153,47 @@ static void who_hurries_is_done_before_the_next_source(void **state)
 	}
 }
 
+/* One that has more to do each time would be called once for each source that hurries, and keep others waiting. */
+static struct msg next_pass;
+
+static void note_next_pass(struct msg *m) { note('|'); }
+
+static void has_more_fn(struct defer *d)
+{
+	note('L');
+	if (strchr(order, '|'))
+		msg_send(reactor_self(), &later, stop_later);
+	else
+		defer_last(d, has_more_fn);
+}
+
+static void hurries_one_that_has_more(struct source *s, uint32_t events)
+{
+	note('s');
+	source_stop(s);
+	if (!order[1]) {
+		defer_last(&hurried_last, has_more_fn);
+		msg_send(reactor_self(), &next_pass, note_next_pass);
+	}
+	defer_hurry();
+}
+
+static void more_start(void *arg)
+{
+	order[0] = 0;
+	check(source_start(&first, fds[0], EPOLLIN, "first", hurries_one_that_has_more) == 0);
+	check(source_start(&second, fds[1], EPOLLIN, "second", hurries_one_that_has_more) == 0);
+}
+
+static void who_has_more_waits_for_the_end_of_the_pass(void **state)
+{
+	open_two(1);
+	rig_run(1, CORE_INTERRUPT, more_start);
+	assert_string_equal(order, "sLsL|L");
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void stop_start(void *arg)
 {
 	check(source_start(&first, fds[0], EPOLLIN, "first", stops_the_other) == 0);
@@ -282,6 +323,7 @@ int main(void)
 		cmocka_unit_test(deferred_calls_have_a_budget),
 		cmocka_unit_test(stopped_source_is_silent_in_the_same_pass),
 		cmocka_unit_test(who_hurries_is_done_before_the_next_source),
+		cmocka_unit_test(who_has_more_waits_for_the_end_of_the_pass),
 		cmocka_unit_test(busy_source_starves_nobody),
 		cmocka_unit_test(poller_keeps_its_reactor_awake),
 		cmocka_unit_test(jobs_work_elsewhere_and_come_home),
