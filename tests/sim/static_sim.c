@@ -10,6 +10,8 @@
 
 #include "world.h"
 
+static struct { uint64_t saves, recalled, refused; } all;
+
 static void faults(struct reactor *r, void *arg)
 {
 	struct world *w = arg;
@@ -33,11 +35,22 @@ static uint64_t run(uint64_t seed)
 	sim_after_pass(NULL, NULL);
 	seeds_verdict();
 	must(w.saves);
+	all.saves += w.saves;
+	all.recalled += w.recalled;
+	all.refused += w.refused;
 	world_clients_free(&w);
 	return world_end(&w);
 }
 
 int main(int argc, char **argv)
 {
-	return seeds_main(argc, argv, 60, run);
+	int rc = seeds_main(argc, argv, 60, run);
+
+	printf("%llu saves, %llu of them found again; %llu times refused\n", (unsigned long long)all.saves,
+	       (unsigned long long)all.recalled, (unsigned long long)all.refused);
+	if (!rc && argc == 1 && (all.recalled < 100 || all.refused < 10)) {
+		fprintf(stderr, "too little happened for this to prove anything\n");
+		return 1;
+	}
+	return rc;
 }
