@@ -36,11 +36,11 @@ static void serve_step(struct nvmf_change *c)
 		nvmf_add_listener(c, WORLD_NQN, "TCP", &addr);
 		break;
 	case 4:
-		if (w->statics) { /* one is the first host's alone */
+		if (w->statics) /* one is the first host's alone */
 			nvmf_set_ctrlr_host(c, WORLD_NQN, 1, "nqn.2026-01.io.gantry:host0");
-			break;
-		}
-		/* fallthrough */
+		else
+			w->serving = true;
+		break;
 	default:
 		w->serving = true;
 	}
