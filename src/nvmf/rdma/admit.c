@@ -110,6 +110,7 @@ void rdma_admit(void *arg, struct verbs_conn *vc, const struct verbs_params *p)
 		rdma_dev_maybe_retire(d);
 		return;
 	}
+	enter(tr, c);
 	verbs_conn_set_event(vc, on_event, c);
 	log_debug("NVMe/RDMA: a connection comes, queue %u of %u entries; %u are there", wish.qid, wish.depth,
 	          tr->conn_count);
@@ -130,7 +131,7 @@ static bool has_too_many(struct rdma_transport *tr, const struct verbs_conn *vc,
 	return true;
 }
 
-/* Nor may all of them together. */
+/* Nor may all of them together. Only for one that is let in another goes. */
 static void enter(struct rdma_transport *tr, struct rdma_conn *c)
 {
 	struct nvmf_stranger *goes = nvmf_stranger_came(&tr->strangers, &c->stranger, &c->peer);
@@ -143,7 +144,10 @@ static void enter(struct rdma_transport *tr, struct rdma_conn *c)
 	if (log_may(&tr->complaints))
 		log_warning("NVMe/RDMA: %u connections have not said who they are: one of %s goes for the next",
 		            tr->strangers.max, net_addr_text(&other->peer, text));
-	rdma_conn_tell_lost(other);
+	if (other->told || !other->vc)
+		return;
+	other->crowded = true;
+	msg_send(other->home->reactor, &other->out_msg, rdma_conn_out_on_core);
 }
 
 static struct rdma_home *home_of(struct rdma_dev *d, struct reactor *r, struct err *e)
@@ -190,7 +194,6 @@ static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, c
 		c->send_max = min_u32(c->send_max, tr->base.opts.data_wr_pool_size);
 	c->send_max = min_u32(max_u32(c->send_max, most), info->send_max);
 	verbs_conn_addrs(vc, &c->local, &c->peer);
-	enter(tr, c);
 	list_add_tail(&tr->conns, &c->all);
 	tr->conn_count++;
 	h->dev->conns++;
@@ -245,7 +248,6 @@ static void conn_unmake(struct rdma_conn *c)
 	mem_uncharge(tr->core, c->slots_bytes + (c->lists ? c->slot_count * sizeof(*c->lists) : 0));
 	free(c->lists);
 	free(c->slots);
-	nvmf_stranger_gone(&tr->strangers, &c->stranger);
 	list_del(&c->all);
 	tr->conn_count--;
 	c->home->dev->conns--;
@@ -290,7 +292,7 @@ void rdma_conn_accept_on_control(struct msg *m)
 		drop(c);
 		return;
 	}
-	if (c->told)
+	if (c->told || c->crowded)
 		return;
 	c->accepted = true;
 	if (conn_tr(c)->base.opts.ack_timeout_ms)
@@ -363,6 +365,7 @@ void rdma_conn_free_on_control(struct msg *m)
 	struct rdma_conn *c = container_of(m, struct rdma_conn, drop_msg);
 	struct rdma_dev *d = c->home->dev;
 
+	nvmf_stranger_gone(&conn_tr(c)->strangers, &c->stranger);
 	conn_unmake(c);
 	rdma_dev_maybe_retire(d);
 }

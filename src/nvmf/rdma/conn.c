@@ -87,6 +87,7 @@ void rdma_conn_sized(struct nvmf_qpair *qp)
 	if (c->state != CONN_READY)
 		return;
 	timer_stop(&c->timer); /* Connect came; it is the last answers' otherwise */
+	c->known = true;
 	msg_send(core_control(c->home->tr->core), &c->msg, rdma_conn_connected_on_control);
 }
 
@@ -211,6 +212,17 @@ static void end_if_all_is_sent(struct rdma_conn *c)
 void rdma_conn_lost_on_core(struct msg *m)
 {
 	rdma_conn_lose(container_of(m, struct rdma_conn, lost_msg), "the host, or its adapter, ended it");
+}
+
+/* Control may not have heard yet that it is known: then it stays. */
+void rdma_conn_out_on_core(struct msg *m)
+{
+	struct rdma_conn *c = container_of(m, struct rdma_conn, out_msg);
+
+	if (c->known || c->state == CONN_LOST)
+		return;
+	rdma_count(c->home, crowded_out, 1);
+	rdma_conn_lose(c, "too many others have not said who they are");
 }
 
 void rdma_conn_failed(struct rdma_conn *c, uint8_t status, const char *what)

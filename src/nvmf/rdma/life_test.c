@@ -7,7 +7,9 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/watch.h"
+#include "nvmf/rdma/rdma.h"
 #include "nvmf/rdma/test_two.h"
+#include "nvmf/target.h"
 
 /* --- trouble of adapters ------------------------------------------------------------------------------------- */
 
@@ -380,6 +382,72 @@ static void a_queue_pair_does_not_move(void **state)
 	assert_int_equal(refused, 1);
 }
 
+/* --- strangers ---------------------------------------------------------------------------------------------- */
+
+static bool is_resolved(void *arg) { return ((struct host *)arg)->resolved; }
+
+/* A host would be told that it is connected, and be ended for a newcomer before control has heard of it. */
+static void who_is_just_connected_is_no_stranger(void **state)
+{
+	enum { TIMES = 60 };
+	static struct host first, next;
+	uint32_t stayed = 0;
+	struct nvme_cqe cqe;
+	bool connected;
+
+	/* What control has to decide of both comes in one moment. */
+	w.wire = (struct sim_verbs_opts){ .latency_ns_min = 1000, .latency_ns_max = 1000 };
+	for (uint32_t seed = 1; seed <= TIMES; seed++) {
+		world_start(&w, seed, NULL);
+		rdma_of(nvmf_target_transport(w.target, "RDMA"))->strangers.max = 1;
+		host_init(&first, &w, 0, 32);
+		host_init(&next, &w, 0, 32);
+		assert_true(host_connect_rdma(&first));
+		host_begin_rdma(&next);
+		assert_true(sim_run(is_resolved, &next, NS_PER_S));
+		host_begin_connect(&first, 0, NVME_CNTLID_DYNAMIC);
+		connected = host_answer(&first, &cqe, NS_PER_S);
+		assert_true(!connected || !nvme_cqe_status(&cqe));
+		world_pass(100 * NS_PER_MS);
+		assert_true(next.established && !next.ended);
+		assert_int_equal(first.ended, !connected);
+		assert_int_equal(count_of("crowded_out"), !connected);
+		stayed += connected;
+		host_close(&first);
+		host_close(&next);
+		world_pass(NS_PER_S);
+		world_stop(&w);
+	}
+	w = (struct test_world){ 0 };
+	assert_in_range(stayed, 1, TIMES - 1); /* otherwise nothing was tried */
+}
+
+/* Nobody goes for one that is refused. */
+static void a_refused_one_crowds_nobody_out(void **state)
+{
+	static struct host silent, more;
+	uint64_t taken = 0;
+
+	w.small_hosts = true;
+	begin(NULL);
+	rdma_of(nvmf_target_transport(w.target, "RDMA"))->strangers.max = 1;
+	host_init(&silent, &w, 0, 32);
+	assert_true(host_connect_rdma(&silent));
+	while (mem_charge(w.core, 4096))
+		taken += 4096;
+	host_init(&more, &w, 0, 32);
+	assert_false(host_connect_rdma(&more));
+	assert_int_equal(more.reject_status, NVME_RDMA_CM_NO_RSC);
+	mem_uncharge(w.core, taken);
+	world_pass(100 * NS_PER_MS);
+	assert_false(silent.ended);
+	assert_int_equal(count_of("crowded_out"), 0);
+	host_close(&more);
+	host_close(&silent);
+	w.small_hosts = false;
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +461,8 @@ int main(void)
 		cmocka_unit_test(the_target_stops_at_any_time),
 		cmocka_unit_test(a_transport_is_removed),
 		cmocka_unit_test(a_queue_pair_does_not_move),
+		cmocka_unit_test(who_is_just_connected_is_no_stranger),
+		cmocka_unit_test(a_refused_one_crowds_nobody_out),
 	};
 
 	log_set_level(LOG_ERROR);

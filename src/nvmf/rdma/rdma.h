@@ -218,6 +218,7 @@ struct rdma_conn {
 	/* Its core. */
 	uint8_t state;                /* enum conn_state */
 	bool queued;                  /* it has queues to post to, and to forget */
+	bool known;                   /* its Connect succeeded */
 	bool qp_closed, dropped;
 	uint32_t touched, in_use, executing;
 	uint32_t unanswered;          /* commands that came and whose answer was not posted */
@@ -238,8 +239,9 @@ struct rdma_conn {
 	struct nvmf_stranger stranger; /* until its Connect succeeds */
 	bool has_queues, met;         /* its core knows that it has */
 	bool accepted, told, dropping;
+	bool crowded;                 /* there are too many strangers: its core was asked to end it */
 	struct msg msg;               /* arrive, make queues, queued, accept; connected */
-	struct msg lost_msg, drop_msg;
+	struct msg lost_msg, drop_msg, out_msg;
 };
 
 static inline struct rdma_conn *conn_of(struct nvmf_qpair *qp) { return container_of(qp, struct rdma_conn, qp); }
@@ -252,6 +254,7 @@ void rdma_conn_init(struct rdma_conn *c);                                    /* 
 void rdma_conn_arrive(struct msg *m);                                        /* c->msg */
 void rdma_conn_queued_on_core(struct msg *m);                                /* c->msg */
 void rdma_conn_lost_on_core(struct msg *m);                                  /* c->lost_msg: control was told */
+void rdma_conn_out_on_core(struct msg *m);                                   /* c->out_msg: it goes for the next */
 void rdma_conn_dropped_on_core(struct msg *m);                               /* c->drop_msg: vc is freed */
 /* It ends now; `why` for the log at debug level. */
 void rdma_conn_lose(struct rdma_conn *c, const char *why);
@@ -311,6 +314,7 @@ void rdma_post_shared_soon(struct rdma_home *h);
 	X(failed,                "connections ended by a failed work request") \
 	X(broken_rules,          "connections ended because the host broke the rules") \
 	X(timed_out,             "connections ended for silence") \
+	X(crowded_out,           "connections without a Connect ended for the next, as there were too many") \
 	X(connections,           "connections taken")
 #define RDMA_COUNTER_FIELD(key, meaning) uint64_t key;
 struct rdma_counters {

@@ -25,7 +25,6 @@ void rdma_stats(struct nvmf_transport *base, uint32_t core_index, void (*emit)(v
 	if (core_index)
 		return;
 	emit(arg, "rejected", rdma_of(base)->rejected); /* before they had a core */
-	emit(arg, "crowded_out", rdma_of(base)->strangers.crowded_out);
 }
 
 void rdma_device_stats(struct nvmf_transport *base, uint32_t core_index, void (*device)(void *arg, const char *name),

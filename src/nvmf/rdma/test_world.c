@@ -130,13 +130,14 @@ void world_start(struct test_world *w, uint64_t seed, const struct nvmf_transpor
 	w->md = had.md;
 	w->target_adapter = had.target_adapter;
 	w->peer_adapter = had.peer_adapter;
+	w->wire = had.wire;
 	w->target_adapter.name = "sim0";
 	w->target_adapter.address = TEST_ADDRESS;
 	w->peer_adapter.name = "sim1";
 	w->peer_adapter.address = HOST_ADDRESS;
 	w->opts = opts ? *opts : world_opts;
 	sim_pair_start(seed, NULL, w->cores, w->memory_bytes, &w->core, &w->host_core);
-	sim_verbs_start(NULL);
+	sim_verbs_start(&w->wire);
 	w->adapter = sim_adapter_add(w->core, &w->target_adapter);
 	w->host_adapter = sim_adapter_add(w->host_core, &w->peer_adapter);
 	sim_as(core_control(w->core), serve, w);
@@ -374,9 +375,11 @@ static bool is_settled(void *arg)
 	return h->established || h->rejected || h->unreachable;
 }
 
+void host_begin_rdma(struct host *h) { sim_as(core_control(h->w->host_core), begin, h); }
+
 bool host_connect_rdma(struct host *h)
 {
-	sim_as(core_control(h->w->host_core), begin, h);
+	host_begin_rdma(h);
 	sim_run(is_settled, h, 10 * NS_PER_S);
 	return h->established;
 }
@@ -519,18 +522,24 @@ struct nvme_sgl host_list(uint32_t at, uint32_t count)
 	return s;
 }
 
-uint16_t host_connect(struct host *h, uint16_t qid, uint16_t cntlid, uint16_t *ret_cntlid)
+void host_begin_connect(struct host *h, uint16_t qid, uint16_t cntlid)
 {
 	struct nvmf_connect_data d = { .cntlid = le16_of(cntlid), .subsysnqn = TEST_NQN,
 	                               .hostnqn = "nqn.2026-01.io.gantry:host" };
 	struct nvme_sqe sqe = { .opc = NVME_ADMIN_FABRICS, .fctype = NVME_FABRICS_CONNECT };
-	struct nvme_cqe cqe;
 
 	memset(d.hostid, 7, sizeof(d.hostid));
 	sqe.connect.qid = le16_of(qid);
 	sqe.connect.sqsize = h->req.hsqsize;
 	sqe.sgl1 = host_in_capsule(0, sizeof(d));
 	host_command(h, &sqe, &d, sizeof(d));
+}
+
+uint16_t host_connect(struct host *h, uint16_t qid, uint16_t cntlid, uint16_t *ret_cntlid)
+{
+	struct nvme_cqe cqe;
+
+	host_begin_connect(h, qid, cntlid);
 	if (!host_answer(h, &cqe, 5 * NS_PER_S))
 		return UINT16_MAX;
 	if (!nvme_cqe_status(&cqe) && ret_cntlid)

@@ -27,6 +27,7 @@ struct test_world {
 	struct nvmf_transport *transport;  /* for the tests' eyes */
 	struct nvmf_transport_opts opts;
 	struct sim_adapter_opts target_adapter, peer_adapter; /* before world_start(), if set: name */
+	struct sim_verbs_opts wire;        /* the same */
 	struct nvmf_change change;
 	uint32_t step, cores;
 	uint64_t memory_bytes;
@@ -87,6 +88,7 @@ struct host {
 /* Connect: with what a good host says, unless h->req and h->params are changed between the two. True: established. */
 void host_init(struct host *h, struct test_world *w, uint16_t qid, uint16_t entries);
 bool host_connect_rdma(struct host *h);
+void host_begin_rdma(struct host *h);                      /* and does not wait */
 void host_close(struct host *h);
 
 /* Descriptors. */
@@ -101,6 +103,7 @@ void host_raw(struct host *h, const void *bytes, uint32_t len);
 bool host_answer(struct host *h, struct nvme_cqe *ret_cqe, uint64_t ns);
 /* Both: its status; UINT16_MAX: none came. */
 uint16_t host_run(struct host *h, struct nvme_sqe *sqe, const void *data, uint32_t len);
+void host_begin_connect(struct host *h, uint16_t qid, uint16_t cntlid);
 uint16_t host_connect(struct host *h, uint16_t qid, uint16_t cntlid, uint16_t *ret_cntlid);
 /* Connected and, for an admin queue, enabled. */
 void host_ready(struct host *h, struct test_world *w, uint16_t qid, uint16_t *cntlid);
