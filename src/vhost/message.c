@@ -141,12 +141,15 @@ static void on_reset_device(struct vhost_session_priv *s)
 	s->resets = true;
 }
 
-/* Its queues have stopped: what was negotiated is so no more. */
+/* Its queues have stopped: what was negotiated is so no more. They begin at their beginning again, unless a base is
+ * said; but not for a status of 0, which says nothing of them: front-ends stop a machine by it, and it goes on. */
 void vhost_message_ended(struct vhost_session_priv *s)
 {
 	if (!s->resets)
 		return;
 	s->resets = false;
+	if (s->msg.request == VU_RESET_DEVICE)
+		vhost_queues_forget_bases(s);
 	s->session.features = 0;
 	s->session.ctrlr->ops->negotiated(&s->session, 0);
 }

@@ -221,6 +221,16 @@ void vhost_queues_stop(struct vhost_session_priv *s)
 			vhost_queue_stop(s->rings[i]);
 }
 
+void vhost_queues_forget_bases(struct vhost_session_priv *s)
+{
+	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
+		if (!s->rings[i])
+			continue;
+		s->rings[i]->queue.base = 0;
+		s->rings[i]->queue.base_set = s->rings[i]->queue.apart = false;
+	}
+}
+
 uint32_t vhost_queues_hurry(struct vhost_session_priv *s)
 {
 	uint32_t count = 0;

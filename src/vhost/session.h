@@ -309,6 +309,7 @@ bool vhost_queue_placed(const struct vhost_ring_priv *r, const struct vu_addr *a
 void vhost_queue_start(struct vhost_ring_priv *r);
 void vhost_queue_stop(struct vhost_ring_priv *r);
 void vhost_queues_stop(struct vhost_session_priv *s);
+void vhost_queues_forget_bases(struct vhost_session_priv *s);      /* they have stopped */
 /* Those that stop, and, when the message at hand waits for memory, those that may use it: end what is waited for. How
  * many there are. */
 uint32_t vhost_queues_hurry(struct vhost_session_priv *s);

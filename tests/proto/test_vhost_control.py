@@ -252,6 +252,25 @@ def test_device_needs_reset(daemon):
         assert disk.front.status() == 0
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
+def test_a_device_that_was_reset_begins_at_the_beginning(daemon, packed):
+    """Its rings too, unless the front-end says another base: new rings with a new in-flight region would be refused."""
+    with Blk(serve(daemon), size=32, packed=packed, inflight=True) as disk:
+        for n in range(5):
+            disk.write(n, b"a" * SECTOR)
+        disk.stop()
+        disk.front.tell(vu.RESET_DEVICE)
+        for queue in disk.queues:
+            queue.close()
+        disk.inflight.close()
+        disk.inflight = None
+        disk.make_queues()
+        disk.front.set_features(disk.agreed)
+        disk.front.set_vring_base = lambda index, base: None
+        disk.start()
+        assert disk.read(4, SECTOR) == b"a" * SECTOR
+
+
 def test_interrupts_are_put_off(daemon):
     """Whatever the rate, each is answered."""
     path = serve(daemon)
