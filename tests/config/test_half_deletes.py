@@ -21,6 +21,7 @@ def kept(tmp_path):
 def begin(daemon, method, **params):
     """A call that is not waited for."""
     s = socket.socket(socket.AF_UNIX)
+    s.settimeout(60)
     s.connect(str(daemon.socket))
     s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode())
     return s
