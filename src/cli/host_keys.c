@@ -101,9 +101,11 @@ void host_keys_params(const struct host_keys *k, struct json_object *params)
 
 static void delete_one(struct cli *c, const char *name)
 {
-	struct err ignored = { 0 };
+	struct err e = { 0 };
 
-	json_object_put(client_ask(c, &ignored, "keyring_delete_key", "name", name, NULL));
+	json_object_put(client_ask(c, &e, "keyring_delete_key", "name", name, NULL));
+	if (e.code == -EBUSY)
+		fprintf(stderr, "gantry: key '%s' stays, and so does its file: %s\n", name, e.text);
 }
 
 void host_keys_undo(struct cli *c, struct host_keys *k)

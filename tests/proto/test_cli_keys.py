@@ -6,12 +6,13 @@ import json
 import os
 import re
 import stat
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from dhchap import AuthHost, Refused, Secret
-from gantry import Daemon, RpcError, cpus, free_port
+from gantry import BUILD, Daemon, RpcError, cpus, free_port
 from jsonrpc import gantry
 from tls import Psk
 
@@ -112,6 +113,22 @@ def test_removed_with_the_host(kept, port):
     assert not kept.rpc("keyring_get_keys") and not any(os.path.exists(p) for p in files.values())
     cli(kept, "host", "add", HOST, "disk0", "--auth")
     assert paths(kept) == files
+
+
+@pytest.mark.parametrize("words", [("export", "remove", "disk0"), ("host", "remove", HOST, "disk0")],
+                         ids=["export", "host"])
+def test_a_file_that_stays_is_told(kept, port, words):
+    """Somebody would believe that the secret is gone, and it lies there for another name."""
+    export(kept, port)
+    cli(kept, "host", "add", HOST, "disk0", "--auth")
+    files = paths(kept)
+    name = next(k["name"] for k in kept.rpc("keyring_get_keys") if k["name"].endswith(".host"))
+    kept.rpc("keyring_file_add_key", name="mine", path=files["host"])
+    done = subprocess.run([BUILD / "gantry", "-s", kept.socket, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert f"key '{name}' stays, and so does its file" in done.stderr and "is that of 'mine', too" in done.stderr
+    assert done.stderr.count("stays") == 1, "of the other one nothing is told: it is gone"
+    assert os.path.exists(files["host"]) and not os.path.exists(files["ctrlr"])
 
 
 def test_an_export_in_one_go(kept, port):
