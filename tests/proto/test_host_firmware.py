@@ -2,7 +2,12 @@
 """An image of firmware for a remote controller: in pieces that it takes, committed, reset as it asks for, while I/O
 goes on; and whatever it, or the file, will not do is said in a sentence."""
 import os
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -239,6 +244,42 @@ def test_detached_in_the_middle(daemon, image):
         thread.join()
         gate.set()
         assert "when 4096 of 20480 bytes were sent" in said[0], said
+
+
+@contextmanager
+def slow_helpers(daemon):
+    """What reads files gets next to nothing of a CPU that somebody else keeps busy."""
+    task, cpu = Path(f"/proc/{daemon.process.pid}/task"), max(os.sched_getaffinity(0))
+    helpers = [int(thread.name) for thread in task.iterdir() if (thread / "comm").read_text() == "helper\n"]
+    busy = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as hog:
+        try:
+            assert hog.stdout.readline()
+            for helper in helpers:
+                os.sched_setaffinity(helper, {cpu})
+                os.sched_setscheduler(helper, os.SCHED_IDLE, os.sched_param(0))
+            yield
+        finally:
+            hog.kill()
+
+
+def test_another_target_of_its_name(daemon, image, tmp_path):
+    """One is detached while its image is read, and another one attached under its name: it is not that one's image."""
+    with open(tmp_path / "large", "wb") as large:
+        large.truncate(64 << 20)
+    with BadTarget() as target, BadTarget() as other, ThreadPoolExecutor(1) as pool:
+        attach(daemon, target, "r0")
+        with pytest.raises(RpcError, match="multiple of 4"):
+            apply(daemon, image(4097))                                   # there is a helper now
+        with slow_helpers(daemon):
+            update = pool.submit(apply, daemon, tmp_path / "large")
+            wait_until(lambda: update.done() or "firmware_update" in
+                       daemon.rpc("bdev_nvme_get_controllers", name="r0")[0], "the call to come", 60)
+            daemon.rpc("bdev_nvme_detach_controller", 120, name="r0")
+            attach(daemon, other, "r0")
+            assert "firmware_update" not in daemon.rpc("bdev_nvme_get_controllers", name="r0")[0]
+        update.exception(120)                                            # whatever became of it
+        assert not other.seen["fw_download"]
 
 
 def update_until_it_stops(daemon, path, when):

@@ -29,7 +29,8 @@ struct update {
 	struct rpc_call *call;          /* NULL: it was answered, as the daemon stops */
 	struct job job;
 	char *filename;
-	char group[128];                /* by name: it may go meanwhile */
+	char group[128];                /* by name and number: it may go meanwhile, and another one have its name */
+	uint64_t group_number;
 	struct nvme_firmware firmware;
 	void *image;
 	char before[9];                 /* the revision */
@@ -77,10 +78,18 @@ static void end(struct update *u, struct json_object *result)
 	forget(u);
 }
 
+/* NULL: it went. */
+static struct remote_group *group_of(const struct update *u)
+{
+	struct remote_group *g = remote_group_find(u->rr->remote, u->group);
+
+	return g && g->number == u->group_number ? g : NULL;
+}
+
 static struct update *find_update(const struct remote_rpc *rr, const struct remote_group *g)
 {
 	list_each(l, &rr->updates)
-		if (!strcmp(list_entry(l, struct update, link)->group, g->name))
+		if (list_entry(l, struct update, link)->group_number == g->number)
 			return list_entry(l, struct update, link);
 	return NULL;
 }
@@ -88,7 +97,7 @@ static struct update *find_update(const struct remote_rpc *rr, const struct remo
 /* A path whose controller is there; NULL, with a sentence: none, or its controller will not. */
 static struct remote_path *willing_path(struct update *u)
 {
-	struct remote_group *g = remote_group_find(u->rr->remote, u->group);
+	struct remote_group *g = group_of(u);
 
 	for (uint32_t i = 0; g && i < REMOTE_PATHS_MAX; i++) {
 		if (!g->paths[i] || g->paths[i]->state != REMOTE_PATH_UP)
@@ -144,6 +153,7 @@ static void handle_apply(struct rpc_call *call, void *args)
 	if (find_update(u->rr, d->group))
 		err_set(&u->err, -EBUSY, "%s is being given firmware already", d->group->name);
 	snprintf(u->group, sizeof(u->group), "%s", d->group->name);
+	u->group_number = d->group->number;
 	list_add_tail(&u->rr->updates, &u->link);
 	if (u->err.code || check_args(a, u->firmware.action, &u->err) != 0 || !willing_path(u))
 		end(u, NULL);
@@ -212,7 +222,7 @@ static void was_read(struct job *j)
 
 static void say(struct update *u)
 {
-	const struct remote_group *g = remote_group_find(u->rr->remote, u->group);
+	const struct remote_group *g = group_of(u);
 	const struct remote_path *p = g ? g->paths[u->path] : NULL;
 	const char *now = p && p->state == REMOTE_PATH_UP ? nvme_ctrlr_info(p->ctrlr)->firmware : "unknown";
 	char text[320];
@@ -267,7 +277,7 @@ static void was_reset(struct remote_path_wait *w, const struct err *e)
 
 static void reset_next(struct update *u)
 {
-	struct remote_group *g = remote_group_find(u->rr->remote, u->group);
+	struct remote_group *g = group_of(u);
 
 	while (!u->err.code && g && u->next < REMOTE_PATHS_MAX) {
 		struct remote_path *p = g->paths[u->next++];

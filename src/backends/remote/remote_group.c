@@ -37,6 +37,7 @@ struct remote_group *remote_group_make(struct remote *r, const char *name, const
 	struct remote_group *g = base_zalloc(sizeof(*g));
 
 	g->remote = r;
+	g->number = ++r->last_group;
 	snprintf(g->name, sizeof(g->name), "%s", name);
 	snprintf(g->subnqn, sizeof(g->subnqn), "%s", subnqn);
 	list_init(&g->disks);

@@ -318,6 +318,7 @@ struct remote_group {
 	struct remote *remote;
 	struct list link;               /* in remote->groups */
 	char name[128], subnqn[224];    /* subnqn: of its first path */
+	uint64_t number;                /* no other group of this daemon has, or had, it */
 	struct remote_path *paths[REMOTE_PATHS_MAX]; /* by index: a slot is used again when its path went */
 	struct list disks;              /* remote_disk.link */
 	struct remote_disk **by_nsid;   /* the same, by number: CTL's */
@@ -433,6 +434,7 @@ struct remote {
 	struct keyring *keyring;        /* NULL: there is none */
 	struct remote_opts opts;
 	struct list groups;
+	uint64_t last_group;            /* its number */
 	struct remote_turns turns;
 	/* CTL's */
 	char hostnqn[224];              /* for who gives none */
