@@ -231,19 +231,29 @@ void vhost_queues_forget_bases(struct vhost_session_priv *s)
 	}
 }
 
-uint32_t vhost_queues_hurry(struct vhost_session_priv *s)
+static void hurried(struct vhost_op *op)
 {
-	uint32_t count = 0;
+	struct vhost_session_priv *s = op->session;
 
+	s->hurried_queues += op->waited_for;
+	if (!--s->hurrying)
+		vhost_session_hurried(s, s->hurried_queues);
+}
+
+bool vhost_queues_hurry(struct vhost_session_priv *s)
+{
+	if (s->hurrying)
+		return true; /* still at it */
+	s->hurried_queues = 0;
 	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
 		struct vhost_ring_priv *r = vhost_running(s, i);
 
 		if (!r || (!r->queue.stopping && !s->awaited))
 			continue;
-		vhost_op_send(vhost_op_make(r, r->queue.stopping ? vhost_ring_hurry_op : vhost_ring_hurry_old_op, NULL));
-		count++;
+		s->hurrying++;
+		vhost_op_send(vhost_op_make(r, r->queue.stopping ? vhost_ring_hurry_op : vhost_ring_hurry_old_op, hurried));
 	}
-	return count;
+	return s->hurrying;
 }
 
 static void stopped(struct vhost_op *op)

@@ -450,6 +450,7 @@ void vhost_ring_hurry_op(struct vhost_op *op)
 		struct vhost_task *t = task_at(r, i);
 
 		r->hurries = true;
+		op->waited_for |= t->out;
 		if (t->out)
 			r->ring.session->ctrlr->ops->hurry(t);
 	}
@@ -464,8 +465,10 @@ void vhost_ring_hurry_old_op(struct vhost_op *op)
 	for (uint32_t i = 0; r->ring.in_flight && i < r->made; i++) {
 		struct vhost_task *t = task_at(r, i);
 
-		if (t->out && t->view->old)
-			r->ring.session->ctrlr->ops->hurry(t);
+		if (!t->out || !t->view->old)
+			continue;
+		op->waited_for = true;
+		r->ring.session->ctrlr->ops->hurry(t);
 	}
 	vhost_op_end(op);
 }

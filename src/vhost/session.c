@@ -229,7 +229,7 @@ static void flush(struct vhost_session_priv *s)
 
 static void be_patient(struct vhost_session_priv *s)
 {
-	s->hurried = false;
+	s->hurried = s->hurry_told = false;
 	timer_start(&s->patience, s->session.ctrlr->patience_ms * NS_PER_MS, patience_over);
 }
 
@@ -238,7 +238,7 @@ static void patience_over(struct timer *t)
 {
 	struct vhost_session_priv *s = container_of(t, struct vhost_session_priv, patience);
 	uint64_t patience_ns = s->session.ctrlr->patience_ms * NS_PER_MS, now_ns = reactor_now_ns();
-	uint32_t queues;
+	bool queues;
 
 	if (s->awaited && s->hurried && now_ns - s->hurried_ns >= patience_ns) {
 		timer_start(&s->patience, VHOST_HURRY_MS * NS_PER_MS, patience_over);
@@ -248,13 +248,19 @@ static void patience_over(struct timer *t)
 	queues = vhost_queues_hurry(s);
 	if (!s->hurried)
 		s->hurried_ns = now_ns;
-	if (queues && !s->hurried)
-		log_warning("vhost %s: %s waits for requests of %u queue%s, which its disk has had for more than %u ms: they "
-		            "are aborted", s->session.name,
-		            s->busy ? vu_name(VU_REQUEST, s->msg.request) : "the front-end's end", queues,
-		            queues == 1 ? "" : "s", s->session.ctrlr->patience_ms);
-	s->hurried |= queues > 0;
+	s->hurried |= queues;
 	timer_start(&s->patience, VHOST_HURRY_MS * NS_PER_MS, patience_over);
+}
+
+void vhost_session_hurried(struct vhost_session_priv *s, uint32_t queues)
+{
+	if (!queues || s->hurry_told)
+		return;
+	s->hurry_told = true;
+	log_warning("vhost %s: %s waits for requests of %u queue%s, which its disk has had for more than %u ms: they "
+	            "are aborted", s->session.name,
+	            s->busy ? vu_name(VU_REQUEST, s->msg.request) : "the front-end's end", queues,
+	            queues == 1 ? "" : "s", s->session.ctrlr->patience_ms);
 }
 
 /* --- ending ------------------------------------------------------------------------------------------------------- */

@@ -96,6 +96,7 @@ struct vhost_op {
 		                                        * more; apart: and it does not tell of all that was left */
 		struct vhost_each *each;
 		const char *why;
+		bool waited_for;               /* it has requests that are */
 		struct { uint32_t delay_base_us, iops_threshold; };
 		struct { struct reactor *to; struct vhost_change *change; bool pinned; };
 	};
@@ -201,8 +202,9 @@ struct vhost_session_priv {
 	int state_fd;                      /* the state of a device that is to come; -1: none */
 	bool state_good;                   /* it was saved, or loaded */
 	struct timer patience;             /* runs while queues that stop are waited for */
-	bool hurried;
+	bool hurried, hurry_told;
 	uint64_t hurried_ns;               /* since when */
+	uint32_t hurrying, hurried_queues; /* queues asked that have not answered; that have something to end */
 };
 #define session_priv(s) ((s)->priv)
 
@@ -264,6 +266,7 @@ void vhost_ctrlr_session_gone(struct vhost_ctrlr *c);              /* one of its
 void vhost_session_start(struct vhost_ctrlr *c, struct sock *s);
 void vhost_session_end(struct vhost_session_priv *s, const char *why);
 void vhost_session_go_on(struct vhost_session_priv *s);            /* nothing older is ending any more */
+void vhost_session_hurried(struct vhost_session_priv *s, uint32_t queues);
 void vhost_session_less(struct vhost_session_priv *s);             /* one of s->waits has ended */
 void vhost_session_mem_gone(struct vhost_session_priv *s);         /* a version was freed */
 void vhost_session_need_reset(struct vhost_session_priv *s);
@@ -310,9 +313,9 @@ void vhost_queue_start(struct vhost_ring_priv *r);
 void vhost_queue_stop(struct vhost_ring_priv *r);
 void vhost_queues_stop(struct vhost_session_priv *s);
 void vhost_queues_forget_bases(struct vhost_session_priv *s);      /* they have stopped */
-/* Those that stop, and, when the message at hand waits for memory, those that may use it: end what is waited for. How
- * many there are. */
-uint32_t vhost_queues_hurry(struct vhost_session_priv *s);
+/* Those that stop, and, when the message at hand waits for memory, those that may use it: end what is waited for; then
+ * vhost_session_hurried() is told how many queues had such. False: there are none to be asked. */
+bool vhost_queues_hurry(struct vhost_session_priv *s);
 void vhost_queue_restart(struct vhost_ring_priv *r);               /* with what was said meanwhile */
 void vhost_queue_remap(struct vhost_ring_priv *r);                 /* there is a new version of memory */
 void vhost_queue_relog(struct vhost_ring_priv *r);

@@ -278,6 +278,18 @@ def test_memory_is_taken_away(daemon, packed):
     assert "REM_MEM_REG waits for requests of 2 queues" in daemon.log()
 
 
+def test_queues_that_are_not_waited_for_are_not_counted(daemon):
+    """An idle one beside it would be looked at for nothing."""
+    with Blk(daemon.directory / "vm", queues=2, inflight=True) as disk:
+        disk.read(0, 4096, queue=1)
+        answers(daemon, False)
+        write = disk.submit(OUT, 0, out=bytes(4096))
+        taken(daemon, 1)
+        disk.front.rem_mem_reg(disk.memory.regions[2])
+        assert disk.wait(write) == IOERR
+    assert "REM_MEM_REG waits for requests of 1 queue, which" in daemon.log()
+
+
 def test_memory_that_a_disk_does_not_give_back(daemon, tmp_path):
     """A server that is silent may still write to it: that it was taken away is refused, after as long again, and the
     front-end is heard."""
