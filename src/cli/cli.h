@@ -145,6 +145,8 @@ struct json_object *cli_method(struct cli *c, const char *name); /* one of them,
 /* --- values.c: what people type into what the daemon wants --- */
 /* Put one "key=value" into `params`; `rows` is the description's list, NULL when there is none. */
 int values_add(struct json_object *params, struct json_object *rows, const char *arg, struct err *e) MUST_USE;
+/* What a file holds; NULL with a sentence that says where it is wrong. */
+struct json_object *values_of_file(const char *path, struct err *e);
 /* One value of `row`. */
 int values_convert(struct json_object *row, const char *key, const char *text, struct json_object **ret, struct err *e)
 	MUST_USE;

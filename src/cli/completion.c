@@ -171,6 +171,20 @@ static void offer_hosts(struct cli *c, const char *typed)
 	offer_fields(c, typed, "iscsi_get_connections", "initiator_name");
 }
 
+static void offer_flags(struct cli *c, const char *typed)
+{
+	struct err e = { 0 };
+	struct json_object *flags = client_call(c, "log_get_flags", NULL, &e);
+
+	if (flags) {
+		json_object_object_foreach(flags, name, on) {
+			(void)on;
+			offer(typed, name);
+		}
+	}
+	json_object_put(flags);
+}
+
 /* By the word's name in the verb's args. */
 static void offer_word(struct cli *c, const char *typed, const char *name, size_t len)
 {
@@ -196,7 +210,7 @@ static void offer_word(struct cli *c, const char *typed, const char *name, size_
 		for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
 			offer(typed, ways[i]);
 	} else if (len == 4 && memcmp(name, "FLAG", 4) == 0) {
-		offer(typed, "all");
+		offer_flags(c, typed);
 	} else if (len == 5 && memcmp(name, "SHELL", 5) == 0) {
 		offer(typed, "bash");
 	} else if (len >= 4 && memcmp(name, "NOUN", 4) == 0) {
@@ -204,6 +218,15 @@ static void offer_word(struct cli *c, const char *typed, const char *name, size_
 			offer(typed, cli_nouns[i]->name);
 		offer_methods(c, typed, false);
 	}
+}
+
+/* gantry help NOUN ... */
+static void offer_verbs(const char *name, const char *typed)
+{
+	const struct cli_noun *noun = cli_find_noun(name);
+
+	for (size_t i = 0; noun && noun->verbs[0].name && i < noun->verb_count; i++)
+		offer(typed, noun->verbs[i].name);
 }
 
 /* gantry rpc METHOD key=... */
@@ -274,7 +297,9 @@ static void complete_verb(struct cli *c, const struct cli_noun *noun, const stru
 		/* Words so far, the options' values not among them, say which one this is. */
 		while (position <= a.word_count && (many || (len = cli_next_word(&at, &name, &wanted, &many)) > 0))
 			position++;
-		if (position > a.word_count)
+		if (noun == &help_noun && count == 2)
+			offer_verbs(words[0], typed);
+		else if (position > a.word_count)
 			offer_word(c, typed, name, len);
 	}
 	args_free(&a);

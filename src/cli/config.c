@@ -62,12 +62,9 @@ static struct json_object *version_params(const char *word, struct err *e)
 
 static struct json_object *file_params(const char *path, struct err *e)
 {
-	struct json_object *config = json_object_from_file(path);
+	struct json_object *config = values_of_file(path, e);
 
-	if (config)
-		return with("config", config);
-	err_set(e, CLIENT_MISTYPED, "%s cannot be read as JSON: %s", path, json_util_get_last_err());
-	return NULL;
+	return config ? with("config", config) : NULL;
 }
 
 static int print_texts(struct cli *c, struct json_object *list, const char *none)

@@ -425,6 +425,19 @@ static bool is_remote(struct cli *c, const char *name)
 	return remote;
 }
 
+/* A file's size is the file's, that of a RAM disk is the daemon's. */
+static const char *instead(struct cli *c, const char *kind, size_t len, const char *verb)
+{
+	bool rescan = strcmp(verb, "rescan") == 0;
+	char method[METHOD_MAX];
+
+	snprintf(method, sizeof(method), "bdev_%.*s_%s", (int)min_u64(len, 64), kind, rescan ? "resize" : "rescan");
+	if (strcmp(verb, "delete") == 0 || !cli_method(c, method))
+		return "gantry rpc --list shows what there is";
+	return rescan ? "its size is changed by gantry disk resize" :
+	       "change the size of its file (truncate -s) or device, then: gantry disk rescan";
+}
+
 /* bdev_KIND_create made it, bdev_KIND_`verb` is wanted: its name, and those of its parameters that say which disk. */
 static int derived_method(struct cli *c, const char *disk, const char *verb, char method[static METHOD_MAX],
                           struct json_object **ret_params, struct err *e)
@@ -438,8 +451,7 @@ static int derived_method(struct cli *c, const char *disk, const char *verb, cha
 		snprintf(method, METHOD_MAX, "bdev_%.*s_%s", (int)min_u64(len, 64), kind, verb);
 	if (!kind || !cli_method(c, method)) {
 		if (kind)
-			err_set(e, -95, "a disk of the kind %.*s cannot %s; gantry rpc --list shows what there is", (int)len, kind,
-			        verb);
+			err_set(e, -95, "a disk of the kind %.*s cannot %s; %s", (int)len, kind, verb, instead(c, kind, len, verb));
 		else if (is_remote(c, disk))
 			err_set(e, -95, "%s is a disk of a remote target: its size is what that says, and gantry nvme detach "
 			        "takes it away", disk);

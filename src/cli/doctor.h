@@ -40,7 +40,8 @@ void doctor_vhost(struct doctor *d); /* export_vhost.c */
 void doctor_state(struct doctor *d);
 void doctor_missing(struct doctor *d);
 void doctor_disks(struct doctor *d);
-void doctor_disk_path(struct doctor *d, const char *path);
+/* `made`: a disk was made of it, so that it was there. */
+void doctor_disk_path(struct doctor *d, const char *path, bool made);
 void doctor_remote(struct doctor *d);
 void doctor_waits(struct doctor *d);
 

@@ -336,7 +336,7 @@ void doctor_disks(struct doctor *d)
 			const char *path = field_text(field(list_at(d->calls, i), "params"), keys[k]);
 
 			if (*path == '/')
-				doctor_disk_path(d, path);
+				doctor_disk_path(d, path, true);
 		}
 	if (!d->unreachable.code && d->disks && !list_count(d->disks))
 		doctor_say(d, "disks", DOCTOR_WARNING, "gantry disk create ram 1G --name disk0", "there are none yet");
@@ -362,12 +362,16 @@ static bool is_mounted(const char *path, char *where, size_t size)
 	return found;
 }
 
-void doctor_disk_path(struct doctor *d, const char *path)
+void doctor_disk_path(struct doctor *d, const char *path, bool made)
 {
 	char where[1024], fix[PATH_MAX + 128], size[32];
 	struct stat st;
 
-	snprintf(fix, sizeof(fix), "truncate -s 1G %s", path);
+	if (made && d->pid) /* an empty one in its place is the last thing to do */
+		snprintf(fix, sizeof(fix), "bring it back; a daemon that still has it open shows it: ls -l /proc/%lu/fd",
+		         d->pid);
+	else
+		snprintf(fix, sizeof(fix), "truncate -s 1G %s", path);
 	if (stat(path, &st) < 0) {
 		doctor_say(d, "disk", DOCTOR_PROBLEM, errno == ENOENT ? fix : NULL, "%s cannot be looked at: %s", path,
 		           strerror(errno));

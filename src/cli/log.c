@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 
 #define TAIL_BYTES 4096
+#define FLAGS_MAX 128 /* among which one is looked for that was meant */
 #define LOOK_NS (200 * NS_PER_MS)
 
 static int run_show(struct cli *c, struct cli_args *a);
@@ -86,6 +87,28 @@ static int run_level(struct cli *c, struct cli_args *a)
 	return e.code ? cli_fail(&e) : CLI_OK;
 }
 
+/* The method takes every name, as SPDK's does; who types one wants to know. */
+static int find_flag(struct cli *c, const char *typed, struct err *e)
+{
+	struct json_object *flags = client_call(c, "log_get_flags", NULL, e);
+	const char *names[FLAGS_MAX];
+	size_t count = 0;
+	char near[128];
+
+	if (!flags)
+		return e->code;
+	json_object_object_foreach(flags, name, on) {
+		(void)on;
+		if (count < ARRAY_SIZE(names))
+			names[count++] = name;
+	}
+	if (!json_object_object_get_ex(flags, typed, NULL))
+		err_set(e, CLIENT_MISTYPED, "the log has no flag \"%s\"%s; gantry log show lists them", typed,
+		        cli_suggest(typed, names, count, near, sizeof(near)));
+	json_object_put(flags);
+	return e->code;
+}
+
 static int run_flag(struct cli *c, struct cli_args *a)
 {
 	const char *way = a->word_count > 1 ? a->words[1] : "on";
@@ -93,6 +116,8 @@ static int run_flag(struct cli *c, struct cli_args *a)
 
 	if (strcmp(way, "on") != 0 && strcmp(way, "off") != 0)
 		return cli_misuse("a flag is on or off, not \"%s\"; for instance: gantry log flag %s on", way, a->words[0]);
+	if (find_flag(c, a->words[0], &e))
+		return cli_fail(&e);
 	json_object_put(client_ask(c, &e, strcmp(way, "on") == 0 ? "log_set_flag" : "log_clear_flag", "flag", a->words[0],
 	                           NULL));
 	return e.code ? cli_fail(&e) : CLI_OK;

@@ -78,6 +78,11 @@ static bool start(void)
 	if (!screen)
 		return false;
 	set_term(screen);
+	if (!tigetstr("cup")) { /* the cursor cannot be put anywhere: TERM=dumb */
+		endwin();
+		delscreen(screen);
+		return false;
+	}
 	raw(); /* Ctrl-C is a key: the terminal is always left in order */
 	noecho();
 	keypad(stdscr, TRUE);

@@ -10,6 +10,7 @@
  * Without a description (another program's server) what is JSON is JSON, and the rest is text.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -87,12 +88,53 @@ static struct json_object *find_row(struct json_object *rows, const char *name, 
 	return NULL;
 }
 
+/* "line 3, column 5: ..."; a text that ends too early is wrong where it ends. */
+static void say_where(struct err *e, const char *path, const char *text, size_t at, enum json_tokener_error error)
+{
+	unsigned line = 1, column = 1;
+
+	for (size_t i = 0; i < at; i++) {
+		line += text[i] == '\n';
+		column = text[i] == '\n' ? 1 : column + 1;
+	}
+	err_set(e, CLIENT_MISTYPED, "%s cannot be read as JSON: line %u, column %u: %s", path, line, column,
+	        error == json_tokener_success ? "null is nothing to work with" :
+	        error == json_tokener_continue || error == json_tokener_error_parse_eof ?
+	        "it ends too early; a bracket is missing, perhaps" : json_tokener_error_desc(error));
+}
+
+struct json_object *values_of_file(const char *path, struct err *e)
+{
+	FILE *f = fopen(path, "re");
+	struct json_tokener *tokener = json_tokener_new();
+	struct json_object *json = NULL;
+	char *text = NULL;
+	size_t size = 0;
+	ssize_t n = f ? getdelim(&text, &size, 0, f) : -1;
+
+	if (!f || ferror(f))
+		err_set(e, CLIENT_MISTYPED, "%s cannot be read: %s", path, strerror(errno));
+	else if (n <= 0 || strspn(text, " \t\r\n") == (size_t)n)
+		err_set(e, CLIENT_MISTYPED, "%s is empty", path);
+	else if (n >= INT_MAX || !tokener)
+		err_set(e, CLIENT_MISTYPED, "%s is too large", path);
+	else if (!(json = json_tokener_parse_ex(tokener, text, (int)n + 1))) /* with the zero: it ends there */
+		say_where(e, path, text, min_u64(json_tokener_get_parse_end(tokener), (uint64_t)n),
+		          json_tokener_get_error(tokener));
+	if (tokener)
+		json_tokener_free(tokener);
+	if (f)
+		fclose(f);
+	free(text);
+	return json;
+}
+
 static int add_file(struct json_object *params, const char *path, struct err *e)
 {
-	struct json_object *json = json_object_from_file(path);
+	struct json_object *json = values_of_file(path, e);
 
 	if (!json)
-		return err_set(e, -EINVAL, "@%s: cannot be read as JSON: %s", path, json_util_get_last_err());
+		return e->code;
 	if (!json_object_is_type(json, json_type_object)) {
 		json_object_put(json);
 		return err_set(e, -EINVAL, "@%s: it must be an object {\"parameter\": value}", path);
@@ -108,9 +150,8 @@ int values_convert(struct json_object *row, const char *key, const char *text, s
 	const char *type = field_text(row, "type");
 
 	if (text[0] == '@' && strcmp(type, "text") != 0) {
-		*ret = json_object_from_file(text + 1);
-		return *ret ? 0 : err_set(e, -EINVAL, "%s: %s cannot be read as JSON: %s", key, text + 1,
-		                          json_util_get_last_err());
+		*ret = values_of_file(text + 1, e);
+		return *ret ? 0 : e->code;
 	}
 	if (strcmp(type, "text") == 0 || strcmp(type, "uuid") == 0) {
 		*ret = json_object_new_string(text);

@@ -135,10 +135,16 @@ def test_mistakes_are_said(daemon, g, tmp_path):
     assert "there is no version 99" in g("rollback", "99", status=1)
     assert "is no version; gantry config versions lists them" in g("rollback", "x", status=2)
     assert "FILE is missing" in g("apply", status=2)
-    assert "cannot be read as JSON" in g("apply", tmp_path / "none", status=2)
+    assert "none cannot be read: No such file" in g("apply", tmp_path / "none", status=2)
+    assert "Is a directory" in g("apply", tmp_path, status=2)
     path = tmp_path / "wrong.json"
     path.write_text('{"subsystems": [')
-    assert "cannot be read as JSON" in g("diff", path, status=2)
+    assert "line 1, column 17: it ends too early" in g("diff", path, status=2)
+    path.write_text('{\n  "subsystems": oops\n}\n')
+    assert "line 2, column 17" in g("diff", path, status=2)
+    for text, said in ("", "is empty"), (" \n", "is empty"), ("null\n", "null is nothing"):
+        path.write_text(text)
+        assert said in g("apply", path, status=2)
     path.write_text('{"bdev": []}')
     assert "as save_config gives it" in g("apply", path, status=1)
 

@@ -45,7 +45,7 @@ def test_a_disk_lives(daemon, g):
     assert "64 MiB" in g("disk", "show", "ram0") and "64 MiB" in g("disk", "list")
     g("disk", "resize", "ram0", "128M")
     assert daemon.rpc("bdev_get_bdevs")[0]["num_blocks"] == 32768
-    assert "cannot rescan" in g("disk", "rescan", "ram0", status=1)
+    assert "cannot rescan; its size is changed by gantry disk resize" in g("disk", "rescan", "ram0", status=1)
     g("disk", "delete", "ram0")
     assert "Make one: gantry disk create" in g("disk")
 
@@ -60,6 +60,7 @@ def test_a_file_is_made_found_and_kept(daemon, g, tmp_path):
     with open(path, "r+b") as f:
         f.truncate(32 << 20)
     assert "32 MiB" in g("disk", "rescan", "f")
+    assert "truncate -s) or device, then: gantry disk rescan" in g("disk", "resize", "f", "64M", status=1)
     g("disk", "delete", "f")
     assert path.exists()
     assert "is there already" in g("disk", "create", "file", path, "16M", status=2)
@@ -152,7 +153,8 @@ def test_log_levels_while_it_runs(daemon, g):
     shown = json.loads(g("log", "--json"))
     assert shown["level"] == "INFO" and [name for name, on in shown["flags"].items() if on] == ["nvmf"]
     g("log", "timestamps", "off")
-    g("log", "flag", "nothing", "on")   # said in the log: there is none of that name
+    assert 'no flag "nvmff", did you mean nvmf?' in g("log", "flag", "nvmff", "on", status=2)
+    daemon.rpc("log_set_flag", flag="nothing")   # said in the log: there is none of that name
     assert any(line.startswith("NOTICE: rpc:") for line in daemon.log().splitlines())
     g("log", "timestamps", "on")
     assert "is on or off" in g("log", "flag", "all", "maybe", status=2)

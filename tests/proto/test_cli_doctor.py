@@ -74,6 +74,17 @@ def test_paths_that_are_to_become_disks(tmp_path):
     assert doctor(tmp_path / "none", socket=tmp_path / "nobody")["disk"]["fix"] == f"truncate -s 1G {tmp_path}/none"
 
 
+def test_a_disk_whose_file_is_gone(daemon, tmp_path):
+    """What it holds is there while the daemon has it open; an empty file in its place would be the end of it."""
+    image = tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+    daemon.rpc("bdev_uring_create", name="disk0", filename=str(image))
+    image.unlink()
+    found = doctor(socket=daemon.socket)["disk"]
+    assert found["level"] == "problem" and f"/proc/{daemon.pid}/fd" in found["fix"], found
+    assert "truncate" not in found["fix"]
+
+
 def test_target_nodes_that_nobody_can_use(daemon):
     daemon.malloc("disk0")
     gantry("export", "disk", "disk0", "--iscsi", "--listen", f"127.0.0.1:{free_port()}", socket=daemon.socket)
@@ -150,6 +161,8 @@ def test_completion(daemon):
     daemon.serve("disk0", nqn="nqn.2026-01.io.example:served")
     assert {"disk", "export", "top", "doctor"} <= set(completed(daemon, "gantry "))
     assert completed(daemon, "gantry disk sh") == ["show"]
+    assert completed(daemon, "gantry help disk sh") == ["show"]
+    assert completed(daemon, "gantry log flag nvmf_") == ["nvmf_tcp"]
     assert completed(daemon, "gantry disk show ") == ["disk0", "null7"]
     assert {"ram", "null"} <= set(completed(daemon, "gantry disk create "))
     assert completed(daemon, "gantry disk create null --block") == ["--block-size"]

@@ -127,8 +127,10 @@ def test_a_daemon_that_ends_is_said(daemon):
 
 def test_a_terminal_that_cannot(daemon):
     command = [BUILD / "gantry", "-s", daemon.socket, "top", "--interval", "0.1"]
-    with Terminal(command, TERM="no-such-terminal") as t:
-        t.wait_for("CORE")      # text
+    for kind in "no-such-terminal", "dumb":
+        with Terminal(command, TERM=kind) as t:
+            t.wait_for(lambda _: t.text.count("reactor_0") > 1)      # text
+            assert "quit" not in t.text
 
 
 def test_tables_fit_the_terminal_and_are_whole_without(daemon):
