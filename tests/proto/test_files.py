@@ -185,6 +185,7 @@ def test_sizes_follow_the_file(daemon, place, kind):
         os.truncate(path, 4 * MIB)
         answer = host.io.command(rw(IO_READ, 16384, 8), expect=4096)
         assert answer.status & 0x7ff == UNRECOVERED_READ
+        wait_until(lambda: f"'{path}' ends before byte {8 * MIB}: it shrank" in daemon.log(), "the log to say why")
         assert daemon.rpc(f"bdev_{kind}_rescan", name="f") is True
         assert daemon.rpc("bdev_get_bdevs", name="f")[0]["num_blocks"] == 8192
         wait_until(lambda: host.io.command(rw(IO_READ, 16384, 8), expect=4096).status & 0x7ff == LBA_OUT_OF_RANGE,
@@ -204,7 +205,7 @@ def test_a_file_that_vanished_is_replaced_by_a_rescan(daemon, place, kind):
         os.unlink(path)
         with pytest.raises(RpcError) as error:
             daemon.rpc(f"bdev_{kind}_rescan", name="f")
-        assert error.value.code == -2
+        assert error.value.code == -2 and "bring it back" in error.value.message
         assert host.io.read(0, 8) == b"x" * 4096
         make_file(path)
         assert daemon.rpc(f"bdev_{kind}_rescan", name="f") is True

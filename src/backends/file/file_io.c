@@ -70,7 +70,7 @@ static struct file_lane *lane_make(struct file_backend *fb)
 
 /* --- down ------------------------------------------------------------------------------------------------- */
 
-static void move_in_memory(struct file_disk *d, struct bdev_io *io);
+static void move_in_memory(struct file_disk *d, struct bdev_io *io, struct log_limit *said);
 static void start(struct file_io *f);
 static void bounce_or_start(struct file_io *f);
 
@@ -95,7 +95,7 @@ void file_submit(struct bdev_channel *ch, struct bdev_io *io)
 		return;
 	}
 	if (d->in_memory && moves) {
-		move_in_memory(d, io);
+		move_in_memory(d, io, &c->lane->said);
 		return;
 	}
 	if (io->op == BDEV_RESET || (io->op == BDEV_FLUSH && d->bdev.cache == BDEV_CACHE_LOST_ANYWAY)) {
@@ -156,15 +156,25 @@ static ssize_t move_once(const struct file_disk *d, struct bdev_io *io, uint64_t
 	return reads ? preadv(d->fd, iovs, count, (off_t)at) : pwritev(d->fd, iovs, count, (off_t)at);
 }
 
+static void say_shrunk(const struct file_disk *d, struct log_limit *said, uint64_t at)
+{
+	if (log_may(said))
+		log_warning("%s '%s': '%s' ends before byte %llu: it shrank; rescan it", d->bdev.product, d->bdev.name,
+		            d->filename, (unsigned long long)at);
+}
+
 /* Short: what is left, piece by piece. */
-static enum bdev_status move_rest(struct file_disk *d, struct bdev_io *io, ssize_t moved, struct iov_cursor *c)
+static enum bdev_status move_rest(struct file_disk *d, struct bdev_io *io, ssize_t moved, struct iov_cursor *c,
+                                  struct log_limit *said)
 {
 	uint64_t at = io->lba * d->bdev.block_size, end = at + io->count * d->bdev.block_size;
 	struct iovec piece = { 0 };
 
 	for (;;) {
-		if (moved == 0)
-			return BDEV_ST_MEDIA_ERROR; /* the end of a file that shrank */
+		if (moved == 0) {
+			say_shrunk(d, said, at);
+			return BDEV_ST_MEDIA_ERROR;
+		}
 		if (moved < 0 && errno != EINTR)
 			return file_status(d, io, errno);
 		if (moved > 0) {
@@ -182,7 +192,7 @@ static enum bdev_status move_rest(struct file_disk *d, struct bdev_io *io, ssize
 	}
 }
 
-static void move_in_memory(struct file_disk *d, struct bdev_io *io)
+static void move_in_memory(struct file_disk *d, struct bdev_io *io, struct log_limit *said)
 {
 	uint64_t len = io->count * d->bdev.block_size;
 	ssize_t moved = move_once(d, io, io->lba * d->bdev.block_size, io->iovs, io->iov_count);
@@ -191,7 +201,7 @@ static void move_in_memory(struct file_disk *d, struct bdev_io *io)
 	if (unlikely(moved != (ssize_t)len)) {
 		struct iov_cursor c = iov_cursor_over(io->iovs, io->iov_count);
 
-		st = move_rest(d, io, moved, &c);
+		st = move_rest(d, io, moved, &c, said);
 	}
 	io->consumed = io->op == BDEV_WRITE;
 	bdev_io_done(io, st);
@@ -278,9 +288,7 @@ void file_io_moved(struct file_io *f, int64_t result)
 	} else if (result == 0 && was_taken_out(d)) {
 		file_io_end(f, file_status(d, f->io, ENODEV));
 	} else if (result == 0 || (d->direct && result % 512)) {
-		if (log_may(&f->lane->said))
-			log_warning("%s '%s': '%s' ends before byte %llu: it shrank; rescan it", d->bdev.product,
-			            d->bdev.name, d->filename, (unsigned long long)(f->at + (uint64_t)result));
+		say_shrunk(d, &f->lane->said, f->at + (uint64_t)result);
 		file_io_end(f, BDEV_ST_MEDIA_ERROR);
 	} else {
 		go_on(f, (uint32_t)result);

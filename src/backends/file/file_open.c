@@ -34,6 +34,7 @@ int file_open(const struct file_want *w, struct file_shape *s, struct err *e)
 	if (fd < 0) {
 		rc = -errno;
 		return err_set(e, rc, "filename: cannot open '%s': %s%s", w->filename, strerror(-rc),
+		               rc == -ENOENT && w->again ? "; bring it back, or put another in its place" :
 		               rc == -ENOENT ? "; make the file first (truncate -s SIZE FILE)" :
 		               rc == -EBUSY ? "; it is mounted or part of another device" : "");
 	}
