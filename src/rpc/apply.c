@@ -15,6 +15,7 @@ struct apply {
 	bool stepping, again;
 	struct err err;            /* why it was undone */
 	uint32_t undo_failed;
+	struct json_object *lost;  /* borrowed: the text of a step whose undoing brings back no data; the last one */
 	rpc_loaded_fn *done;
 	void *arg;
 };
@@ -23,6 +24,7 @@ static void apply_step(struct apply *a);
 static void step_replied(void *arg, struct json_object *result, const struct err *e);
 static bool move_behind(struct apply *a, const struct err *e);
 static void apply_end(struct apply *a);
+static bool check_steps(struct apply *a);
 
 void plan_apply(struct rpc *rpc, struct json_object *plan, rpc_loaded_fn *done, void *arg)
 {
@@ -36,12 +38,30 @@ void plan_apply(struct rpc *rpc, struct json_object *plan, rpc_loaded_fn *done, 
 		a->order[i] = i;
 	a->done = done;
 	a->arg = arg;
-	apply_step(a);
+	if (check_steps(a))
+		apply_step(a);
+	else
+		apply_end(a);
 }
 
 static struct json_object *step_at(struct apply *a, size_t at)
 {
 	return json_object_array_get_idx(a->plan, a->order[at]);
+}
+
+/* A mistake in a file is found before anything is taken away for it. */
+static bool check_steps(struct apply *a)
+{
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < a->count && !a->err.code; i++) {
+		struct json_object *step = step_at(a, i);
+
+		if (*entry_method(step) && registry_check(a->rpc, entry_method(step), entry_params(step), &e))
+			err_set(&a->err, e.code, "%.200s: %.250s", json_object_get_string(json_object_object_get(step, "text")),
+			        e.text);
+	}
+	return !a->err.code;
 }
 
 /* Forwards at `at`; while undoing, backwards below it. */
@@ -82,6 +102,8 @@ static void step_replied(void *arg, struct json_object *result, const struct err
 			          e->text);
 		a->undo_failed += e != NULL;
 	} else if (!e) {
+		if (json_object_object_get(step_at(a, a->at), "loses_data"))
+			a->lost = json_object_object_get(step_at(a, a->at), "text");
 		a->at++;
 		a->moved = 0;
 	} else if (!move_behind(a, e)) {
@@ -116,6 +138,9 @@ static void apply_end(struct apply *a)
 	if (a->err.code && a->undo_failed)
 		err_set(&e, a->err.code, "%.400s; %u steps could not be undone, the log says which", a->err.text,
 		        a->undo_failed);
+	else if (a->lost && a->err.code)
+		err_set(&e, a->err.code, "%.330s; the configuration is as it was before, but what was held is lost by: %.90s",
+		        a->err.text, json_object_get_string(a->lost));
 	else if (a->err.code)
 		err_set(&e, a->err.code, "%.440s; everything is as it was before", a->err.text);
 	json_object_put(a->plan);

@@ -224,6 +224,24 @@ void registry_call(struct rpc *rpc, const char *method, struct json_object *para
 		call_begin(call);
 }
 
+int registry_check(struct rpc *rpc, const char *method, struct json_object *params, struct err *e)
+{
+	struct rpc_entry *entry = find_allowed(rpc, method, e);
+	const struct rpc_method *m = entry ? entry->method : NULL;
+	void *args;
+	int rc;
+
+	if (!entry)
+		return e->code;
+	if (m->flags & RPC_IGNORES || (params && !json_object_is_type(params, json_type_object)))
+		return 0; /* the call says what is wrong */
+	args = base_zalloc(m->args_size);
+	rc = rpc_params_from_json(m->params, m->param_count, params, args, e);
+	rpc_params_free(m->params, m->param_count, args);
+	free(args);
+	return rc;
+}
+
 void call_begin(struct rpc_call *call)
 {
 	log_debug("rpc: %s", call->method->name);

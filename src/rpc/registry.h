@@ -69,6 +69,8 @@ struct rpc_call {
 
 void registry_call(struct rpc *rpc, const char *method, struct json_object *params, enum rpc_call_kind kind,
                    rpc_inside_fn *done, void *arg);
+/* Would its parameters be taken? Nothing is called. */
+int registry_check(struct rpc *rpc, const char *method, struct json_object *params, struct err *e) MUST_USE;
 /* For state.c: run a call's handler; give a call's answer. */
 void call_begin(struct rpc_call *call);
 void call_finish(struct rpc_call *call, struct json_object *result, const struct err *e);

@@ -6,6 +6,7 @@ import pytest
 
 from gantry import NQN, Daemon
 from jsonrpc import gantry
+from nvme_tcp import Host, must
 
 
 @pytest.fixture
@@ -110,6 +111,27 @@ def test_apply_does_all_or_nothing(daemon, g, edited):
         "nvmf")
     assert "there is no device 'no'" in g("apply", lacking, status=1)
     assert g("show") == saved and version(daemon) == before
+
+
+def test_a_mistake_takes_nothing_away(daemon, g, edited, tmp_path):
+    """What a RAM disk holds does not come back with it: mistakes are found before; other failures say what is lost."""
+    served = daemon.serve(daemon.malloc("disk0"))
+    with Host(served.port, served.nqn) as host:
+        must(host.io.write(0, b"x" * 4096))
+
+    def edit(entries, **change):
+        next(e for e in entries if e["params"].get("name") == "disk0")["params"].update(change)
+    said = g("apply", edited(lambda entries: edit(entries, block_size=513)), status=1)
+    assert "513 is not a multiple of 512" in said and "everything is as it was before" in said
+    with Host(served.port, served.nqn) as host:
+        assert host.io.read(0, 8)[:4096] == b"x" * 4096
+
+    def fails_late(entries):
+        edit(entries, block_size=4096)
+        entries.append({"method": "bdev_uring_create", "params": {"name": "u", "filename": f"{tmp_path}/none"}})
+    said = g("apply", edited(fails_late), status=1)
+    assert "what was held is lost by: remove bdev_malloc_create disk0" in said, said
+    assert "disk0" in names(daemon)
 
 
 def test_rollback_goes_back_and_forth(daemon, g):
