@@ -52,8 +52,8 @@ def core_of(daemon):
         return None
     pid, process = daemon.pid, daemon.process
     resource.prlimit(pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
-    os.kill(pid, signal.SIGQUIT)
-    assert process.wait(60) == -signal.SIGQUIT
+    os.kill(pid, signal.SIGABRT)
+    assert process.wait(60) == -signal.SIGABRT
     daemon.kill()
     return next((path for path in daemon.directory.iterdir() if path.name.startswith(pattern.split("%")[0])), None)
 
