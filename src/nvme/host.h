@@ -172,6 +172,8 @@ static inline bool nvme_qpair_is_dead(const struct nvme_qpair *qp) { return qp->
 /* prove.c. nvme_qpair_proved() follows, or nvme_qpair_broke(). */
 void nvme_proof_start(struct nvme_qpair *qp, bool concat);
 void nvme_proof_free(struct nvme_qpair *qp);
+/* A proof has found what is wrong: why the queue pair ends, even if its target closes the connection at once. */
+bool nvme_proof_blames(const struct nvme_qpair *qp, struct err *ret_e);
 void nvme_qpair_proved(struct nvme_qpair *qp);
 
 /* secure.c: NEGOTIATING follows, or the end, or nvme_qpair_connect_again(). */

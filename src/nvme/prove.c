@@ -79,15 +79,29 @@ static void tell_again(struct nvme_proof *p, const struct err *e)
 		done(p->qp, e, p->arg);
 }
 
+static void say(const struct nvme_proof *p, const char *why, struct err *ret_e)
+{
+	const struct nvme_qpair *qp = p->qp;
+	char addr[NET_ADDR_TEXT_MAX];
+
+	err_set(ret_e, -EACCES, "queue %u to %s: authentication as %s failed: %s%s%s", qp->qid,
+	        net_addr_text(&qp->addr, addr), qp->connect_data.hostnqn, why, p->err.code ? ": " : "", p->err.text);
+}
+
+bool nvme_proof_blames(const struct nvme_qpair *qp, struct err *ret_e)
+{
+	if (!qp->proof || !*qp->proof->a.c.why)
+		return false;
+	say(qp->proof, qp->proof->a.c.why, ret_e);
+	return true;
+}
+
 static void failed(struct nvme_proof *p, const char *why)
 {
-	struct nvme_qpair *qp = p->qp;
-	char addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
-	err_set(&e, -EACCES, "queue %u to %s: authentication as %s failed: %s%s%s", qp->qid, net_addr_text(&qp->addr, addr),
-	        qp->connect_data.hostnqn, why, p->err.code ? ": " : "", p->err.text);
-	nvme_qpair_broke(qp, NVME_REASON_LOGIN_REFUSED, &e);
+	say(p, why, &e);
+	nvme_qpair_broke(p->qp, NVME_REASON_LOGIN_REFUSED, &e);
 	tell_again(p, &e);
 }
 

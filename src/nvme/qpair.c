@@ -277,8 +277,14 @@ static void fail_all(struct defer *d)
 
 void nvme_qpair_broke(struct nvme_qpair *qp, enum nvme_reason reason, const struct err *e)
 {
+	struct err blame = { 0 };
+
 	if (qp->machine.state == QPAIR_DEAD)
 		return;
+	if (nvme_proof_blames(qp, &blame)) {
+		reason = NVME_REASON_LOGIN_REFUSED;
+		e = &blame;
+	}
 	if (qp->machine.state == QPAIR_READY)
 		qp->ready = NULL; /* it was told already; `gone` is next */
 	machine_goto(&qp->machine, QPAIR_DEAD);

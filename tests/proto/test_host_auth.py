@@ -8,6 +8,7 @@ import pytest
 from dhchap import Secret
 from gantry import RpcError, wait_until
 from nvme_tcp import Host
+from proxy import Proxy
 from remote import attach, detach, detach_in_the_middle, lose_and_find, states, wait_state
 
 US = f"nqn.2014-08.org.nvmexpress:uuid:{uuid.UUID(int=7)}"
@@ -63,6 +64,24 @@ def test_keys_that_are_missing_or_wrong(daemon, target, keyed):
     refused(daemon, keyed, "dhchap_key: there is no key 'none'", dhchap_key="none")
     refused(daemon, keyed, "dhchap_ctrlr_key: there is no key 'none'", dhchap_key="host", dhchap_ctrlr_key="none")
     refused(daemon, keyed, "is of no use without dhchap_key", dhchap_ctrlr_key="ctrlr")
+
+
+class RudeProxy(Proxy):
+    """A target that closes the connection as soon as it is told that its proof is wrong, as Linux's may."""
+
+    def forward(self, source, sink):
+        while data := source.recv(1 << 16):
+            if data[-8:-6] == b"\0\xf0":                 # AUTH_Failure2, the data of the last capsule
+                break
+            sink.sendall(data)
+        self.drop(source)
+        self.drop(sink)
+
+
+def test_who_is_refused_may_close_at_once(daemon, target, keyed):
+    """A person would be told that the target closed the connection, and not which key is to blame."""
+    with RudeProxy(keyed.port) as proxy, pytest.raises(RpcError, match="its controller key differs"):
+        attach(daemon, keyed, port=proxy.port, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="wrong")
 
 
 def test_a_target_that_cannot_prove_itself(daemon, target, keyed):
