@@ -76,7 +76,8 @@ struct keys {
 	uint8_t hash;           /* enum tls_hash */
 	bool seals;
 	uint8_t *secret;        /* SECRET_MAX, of core/secret.h ... */
-	uint8_t *iv;            /* ... and IV_BYTES behind it */
+	uint8_t *iv;            /* ... IV_BYTES behind it ... */
+	uint8_t *nonce;         /* ... and as many for a record's, whose first is the IV itself */
 };
 uint32_t hash_bytes(uint8_t hash);
 /* HKDF-Expand-Label with an empty context (7.1). `len` is at most the hash's. */

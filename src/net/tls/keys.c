@@ -62,8 +62,9 @@ void keys_begin(struct keys *k, uint8_t hash, const uint8_t *secret, bool seals)
 {
 	*k = (struct keys){ .hash = hash, .seals = seals, .ctx = EVP_CIPHER_CTX_new() };
 	must(k->ctx);
-	k->secret = secret_zalloc(SECRET_MAX + IV_BYTES);
+	k->secret = secret_zalloc(SECRET_MAX + 2 * IV_BYTES);
 	k->iv = k->secret + SECRET_MAX;
+	k->nonce = k->iv + IV_BYTES;
 	memcpy(k->secret, secret, hash_bytes(hash));
 	use_secret(k);
 }

@@ -16,13 +16,12 @@ void cursor_put(struct cursor *c, const uint8_t *bytes, size_t len)
 /* The nonce of the next record, and the header, which is authenticated with it. */
 static void begin(struct keys *k, const uint8_t *header)
 {
-	uint8_t nonce[IV_BYTES];
 	int n;
 
-	memcpy(nonce, k->iv, sizeof(nonce));
+	memcpy(k->nonce, k->iv, IV_BYTES);
 	for (int i = 0; i < 8; i++)
-		nonce[11 - i] ^= (uint8_t)(k->seq >> (8 * i));
-	must(EVP_CipherInit_ex(k->ctx, NULL, NULL, NULL, nonce, k->seals));
+		k->nonce[11 - i] ^= (uint8_t)(k->seq >> (8 * i));
+	must(EVP_CipherInit_ex(k->ctx, NULL, NULL, NULL, k->nonce, k->seals));
 	must(EVP_CipherUpdate(k->ctx, NULL, &n, header, HEADER_BYTES));
 	k->seq++;
 }
