@@ -214,7 +214,7 @@ struct iscsi_conn {
 	struct iscsi_later *later;    /* PDUs that are no commands and did so */
 	uint32_t later_bytes;         /* their data */
 	uint64_t gap_ns;              /* since when the first that is missing is; while any came ahead */
-	bool held_go_on;              /* some of them are in turn now */
+	bool held_go_on;              /* some of them are in turn now, and begin when the PDU at hand has come */
 	uint8_t skipped[ISCSI_QUEUE_DEPTH_MAX / 8]; /* CmdSNs ahead that need not be waited for: ended, or will not come */
 	/* Slots. */
 	uint32_t in_use, executing;   /* slots; those in the SCSI layer's hands */

@@ -48,7 +48,7 @@ static bool may_leave(struct carry *m)
 {
 	struct iscsi_conn *c = moving(m);
 
-	if (c->close_soon || c->executing || c->tmfs || c->texts || c->held || c->later)
+	if (c->close_soon || c->executing || c->tmfs || c->texts || c->held || c->later || c->held_go_on)
 		return false; /* their end calls again; who waits for commands that are missing stays */
 	if (c->flush.queued)
 		carry_look_soon(m);

@@ -88,6 +88,29 @@ def test_at_any_byte(iscsi, digests):
             assert s.nop(data[:509]).data == data[:509]
 
 
+def test_who_waits_for_the_rest_of_a_pdu(iscsi):
+    """A command came ahead of its turn; of the one before it a part is there, so that it is its turn when the rest has
+    come: until then the session stays."""
+    first, second = os.urandom(512), os.urandom(512)
+    with iscsi.session() as s:
+        before = own(iscsi, s)["commands"]
+        missing = s.take_cmdsn()
+        ahead = s.submit(write_cdb(6, 1), second)
+        cut, rest = s.send, []
+        s.send = lambda pdu: (cut(pdu[:100]), rest.append(pdu[100:]))
+        itt = s.submit(write_cdb(5, 1), first, cmdsn=missing)
+        s.send = cut
+        wait_until(lambda: own(iscsi, s)["commands"] == before + 2, "both headers to be read")
+        with pytest.raises(RpcError, match="stays"):
+            iscsi.daemon.rpc("iscsi_move_session", id=own(iscsi, s)["id"], pinned=True,
+                             reactor=1 - int(own(iscsi, s)["thread_name"].removeprefix("reactor_")))
+        s.send(rest[0])
+        good(s.wait(itt))
+        good(s.wait(ahead))
+        move(iscsi, s)
+        assert s.read(5, 2) == first + second
+
+
 def test_answers_not_yet_taken(iscsi):
     """More than the socket holds is on its way to the initiator: no byte is lost or said twice."""
     data = os.urandom(1 << 20)
