@@ -13,20 +13,34 @@
 
 The target has one core of its own, each initiator another; the initiator is gantry-perf, or spdk_nvme_perf (over
 vhost-user bdevperf) with --initiator spdk=/path. The cases called "host: ..." turn that round: one target, and
-gantry-perf against the one that --initiator names. Every repetition measures A and B one after the other; a ratio is
-the median of the repetitions' ratios. Machines differ and drift: quote ratios. SPDK wants hugepages: reserve them first
-(echo 600 > /proc/sys/vm/nr_hugepages), or give --peer-args '--no-huge -s 1024'.
+gantry-perf against the one that --initiator names.
+
+Both targets are started (and their RAM disks filled) once for a case and measured in turn, -t seconds each; the other
+one stands still. Hosts of virtual machines move CPUs: right before and after each sample build/bench/micro_line tells
+how far the target's CPU is from the initiators', near (below 150 ns) or far. Two samples make a pair when all of that
+agrees, and neither target had to wait for its CPU for a fifth of the time; -n such pairs are wanted, and for each at
+most three samples of either side are taken. A ratio is the median of the pairs' ratios; behind it are the smallest and
+the largest, below it how many pairs there were, near and far (mixed: one initiator is near, one far) with their own
+medians, and how many samples were left out. Machines differ and drift: quote ratios.
+
+SPDK wants hugepages: reserve them first (echo 900 > /proc/sys/vm/nr_hugepages), or give
+--peer-args '--no-huge -s 1024'.
 """
 import argparse
+import atexit
 import json
 import os
-import statistics
+import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from cases import CASES                       # noqa: E402
-from targets import TARGETS, Initiator, Target, cpus_of_this_machine  # noqa: E402
+from pairs import Line, Pairs, Sample, sentence  # noqa: E402
+from targets import TARGETS, Initiator, Target, cpus_between, cpus_of_this_machine  # noqa: E402
+
+REAL_TIME = 20  # of 1 to 99
 
 
 def parse_arguments():
@@ -39,8 +53,11 @@ def parse_arguments():
                         help="spdk=DIR: use its spdk_nvme_perf or bdevperf for both sides (\"host\" cases: for B)")
     parser.add_argument("--call", action="append", default=[], metavar="METHOD[=JSON]",
                         help="call this on A only, when its disk (\"disk\") is there: what does it cost?")
-    parser.add_argument("-n", type=int, default=5, help="repetitions (default 5)")
-    parser.add_argument("-t", type=int, default=4, help="seconds of each measurement (default 4)")
+    parser.add_argument("-n", type=int, default=5, help="pairs of samples that agree (default 5)")
+    parser.add_argument("-t", type=int, default=2, help="seconds of each sample (default 2)")
+    parser.add_argument("--priority", metavar="NICE|rt",
+                        help="of all that is started, on a machine that does other things: a nice value such as -10, "
+                             "or real time")
     parser.add_argument("--json", action="store_true", help="one JSON object a case")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     return parser.parse_args()
@@ -66,14 +83,50 @@ def sides_of(args, case):
     return ours, TARGETS[kind](path, args.peer_args, case._replace(disk=case.peer_disk))
 
 
-def measure(target, initiators, case, seconds):
-    """One figure of one side: starts the target, loads it, stops it. On a machine that does other things an initiator
-    may give up connecting: then again."""
-    target.seconds = seconds
+class Side:
+    """One of the two that a case compares. Its target is started once, and stands still except for its samples; over
+    RDMA, where the host is within the target, once for each of them."""
+
+    def __init__(self, target, initiator, case, seconds):
+        self.target, self.initiator, self.case, self.seconds = target, initiator, case, seconds
+        self.target.seconds = seconds
+        self.once = case.protocol != "rdma"
+
+    def __enter__(self):
+        if self.once:
+            again(self.target.__enter__)
+            try:
+                self.initiator.fill(self.target, self.case)
+            except BaseException:
+                self.target.__exit__()
+                raise
+            self.target.stand_still()
+        return self
+
+    def __exit__(self, *_):
+        if self.once:
+            self.target.__exit__()
+
+    def result(self):
+        return again(self.run if self.once else self.run_anew)
+
+    def run(self):
+        self.target.go_on()
+        try:
+            return self.initiator.run(self.target, self.case, self.seconds)
+        finally:
+            self.target.stand_still()
+
+    def run_anew(self):
+        with self.target:
+            return self.initiator.run(self.target, self.case, self.seconds)
+
+
+def again(what):
+    """On a machine that does other things an initiator may give up connecting: then again."""
     for tries_left in (2, 1, 0):
         try:
-            with target:
-                return initiators.run(target, case, seconds)
+            return what()
         except RuntimeError:
             if not tries_left:
                 raise
@@ -98,19 +151,19 @@ def initiators_of(args, case):
 
 
 def run_case(args, case):
-    a_side, b_side = sides_of(args, case)
-    a_initiator, b_initiator = initiators_of(args, case)
-    a_values, b_values, ratios = [], [], []
-    for _ in range(args.n):
-        a_values.append(figure(measure(a_side, a_initiator, case, args.t), case.metric))
-        if b_side:
-            b_values.append(figure(measure(b_side, b_initiator, case, args.t), case.metric))
-            ratios.append(a_values[-1] / b_values[-1] if b_values[-1] else float("inf"))
-    row = {"case": case.name, "metric": case.metric, "a": statistics.median(a_values), "a_all": a_values}
-    if b_side:
-        row.update(b=statistics.median(b_values), b_all=b_values, ratio=statistics.median(ratios),
-                   ratio_min=min(ratios), ratio_max=max(ratios), goal=goal_of(args, case))
-    return row
+    targets, initiators = sides_of(args, case), initiators_of(args, case)
+    line = Line(Path(args.build) / "bench/micro_line", cpus_between(case))
+    with ExitStack() as started:
+        sides = {name: started.enter_context(Side(target, initiator, case, args.t))
+                 for name, target, initiator in zip("ab", targets, initiators) if target}
+        pairs = Pairs(args.n, "".join(sides))
+        while not pairs.complete():
+            name = pairs.next_side()
+            before = line.settle(pairs.states_wanted(name))
+            result = sides[name].result()
+            pairs.add(Sample(name, figure(result, case.metric), before, line.state(), result.get("target_waited", 0)))
+    return {"case": case.name, "metric": case.metric, "goal": goal_of(args, case) if "b" in sides else None,
+            **pairs.row()}
 
 
 def print_row(row):
@@ -121,8 +174,21 @@ def print_row(row):
         if goal:
             sign, value = goal
             met = row["ratio"] >= value if sign == ">=" else row["ratio"] <= value
-            text += f"  goal {sign} {value}: {'met' if met else 'MISSED'}"
-    print(text, flush=True)
+            text += f"  goal {sign} {value:.2f}: {'met' if met else 'MISSED'}"
+    print(f"{text}\n{'':<6}{sentence(row)}", flush=True)
+
+
+def set_priority(text):
+    """Of this process and all it starts; where the kernel shares CPUs out by sessions, of the session."""
+    if text == "rt":
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(REAL_TIME))
+        return
+    os.setpriority(os.PRIO_PROCESS, 0, int(text))
+    group = Path("/proc/self/autogroup")
+    if group.exists():
+        before = group.read_text().split()[-1]
+        group.write_text(text)
+        atexit.register(group.write_text, before)
 
 
 def main():
@@ -134,9 +200,12 @@ def main():
             print(f"{case.name:<44} {case.metric}")
         return 0
     cases = [c for c in cases if (c.against and c.against != "initiator") or args.peer or args.pattern]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))   # and with it what was started
+    if args.priority:
+        set_priority(args.priority)
     cpus = cpus_of_this_machine()
     if not args.json:
-        print(f"target on CPU {cpus[0]}, initiators on {cpus[1:] or cpus}; {args.n} repetitions of {args.t} s; "
+        print(f"target on CPU {cpus[0]}, initiators on {cpus[1:] or cpus}; {args.n} pairs of {args.t} s; "
               f"load {os.getloadavg()[0]:.1f}")
         other = (args.peer or args.initiator or "own").split("=")[0]
         print(f"{'case':<44} {'A: gantry':>12} {'B: ' + other:>12}  A/B (min to max)")

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Targets to measure and initiators to load them with. All targets are driven by the same JSON-RPC calls."""
 import base64
+import contextlib
 import json
 import os
 import re
 import resource
 import shlex
+import signal
 import socket
 import struct
 import subprocess
@@ -20,10 +22,26 @@ IQN = "iqn.2026-01.io.gantry:bench"
 START_DEADLINE_S = 20
 FILL_S = 2     # seconds; several times what 256 MiB take
 FILE_MIB = 512
+CPUCLOCK_SCHED = 2  # Linux: a process's clock is its number's complement, shifted, and this
 
 
 def cpus_of_this_machine():
     return sorted(os.sched_getaffinity(0))
+
+
+def initiator_cpus(case):
+    """For each initiator its own (over vhost-user one for each queue, otherwise one), of those the target leaves."""
+    cpus = cpus_of_this_machine()
+    own = cpus[case.target_cores:] or cpus
+    return [own[i % len(own):][:case.qpairs if case.protocol == "vhost" else 1] for i in range(case.initiators)]
+
+
+def cpus_between(case):
+    """The target's CPUs with the initiators', two by two: those whose distance a result depends on."""
+    if case.protocol == "rdma":               # the host is within the target
+        return []
+    theirs = sorted({cpu for cpus in initiator_cpus(case) for cpu in cpus})
+    return [(ours, other) for ours in cpus_of_this_machine()[:case.target_cores] for other in theirs if other != ours]
 
 
 def free_port():
@@ -64,8 +82,10 @@ class Target:
     def __init__(self, path, arguments, case):
         self.path, self.arguments, self.case = Path(path), shlex.split(arguments), case
         self.process = self.files = None
+        self.filled = False
 
     def __enter__(self):
+        self.filled = False
         self.directory = tempfile.TemporaryDirectory(prefix="gantry-bench-")
         self.socket = Path(self.directory.name) / "rpc.sock"
         self.log = open(Path(self.directory.name) / "log", "wb+")
@@ -83,6 +103,7 @@ class Target:
         return self
 
     def __exit__(self, *_):
+        self.go_on()
         self.process.terminate()
         try:
             self.process.wait(10)
@@ -93,6 +114,13 @@ class Target:
         if self.files:
             self.files.cleanup()
         self.directory.cleanup()
+
+    def stand_still(self):
+        """While the other one is measured: one that polls would take half of the CPU."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def wait_until_it_answers(self):
         end = time.monotonic() + START_DEADLINE_S
@@ -194,8 +222,16 @@ class Target:
         return f"trtype:TCP adrfam:IPv4 traddr:127.0.0.1 trsvcid:{self.port} subnqn:{NQN}{host}"
 
     def cpu_seconds(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Used, those of threads that have ended included."""
+        return time.clock_gettime(~self.process.pid << 3 | CPUCLOCK_SCHED)
+
+    def waited_seconds(self):
+        """For a CPU, because somebody else had it."""
+        waited_ns = 0
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(OSError):         # it has just ended
+                waited_ns += int((task / "schedstat").read_text().split()[1])
+        return waited_ns / 1e9
 
 
 class GantryTarget(Target):
@@ -329,12 +365,9 @@ class Initiator:
 
     def command(self, target, case, cpus, seconds):
         if case.protocol == "vhost" and self.kind == "spdk":
-            return self.bdevperf(target, case, cpus[:case.qpairs], seconds)
+            return self.bdevperf(target, case, cpus, seconds)
         if case.protocol == "vhost":
-            cpus = cpus[:case.qpairs]
             case = case._replace(depth=case.depth // len(cpus), qpairs=1)
-        else:
-            cpus = cpus[:1]
         if self.kind == "spdk":
             program, extra = self.path / "build/bin/spdk_nvme_perf", ["-L"]
         else:
@@ -376,11 +409,12 @@ class Initiator:
 
     def fill(self, target, case):
         """Write the whole disk, in order, so that what is measured is neither holes nor memory's first touch: on a
-        virtual machine that is the host's business and costs fifty times as much as a write."""
-        if case.disk != "malloc" or isinstance(target, OtherTarget):
+        virtual machine that is the host's business and costs fifty times as much as a write. Once is enough."""
+        if target.filled or case.protocol == "rdma" or case.disk != "malloc" or isinstance(target, OtherTarget):
             return
+        target.filled = True
         fill = case._replace(pattern="write", io_bytes=131072, depth=16, qpairs=1, digests=False,
-                             metadata=case.metadata and "PRACT=1")
+                             metadata=target.case.metadata and "PRACT=1")
         subprocess.run(self.command(target, fill, cpus_of_this_machine()[-1:], FILL_S), check=True, timeout=FILL_S + 60,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -400,13 +434,12 @@ class Initiator:
     def run(self, target, case, seconds):
         if case.protocol == "rdma":
             return self.run_within(target, seconds)
-        case = case._replace(metadata=target.case.metadata)
         self.fill(target, case)
-        cpus = cpus_of_this_machine()
-        own = cpus[case.target_cores:] or cpus
-        cpu_before, own_before, began = target.cpu_seconds(), cpu_of_children(), time.monotonic()
-        running = [subprocess.Popen(self.command(target, case, own[i % len(own):], seconds), stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE, text=True) for i in range(case.initiators)]
+        case = case._replace(metadata=target.case.metadata)
+        cpu_before, waited_before = target.cpu_seconds(), target.waited_seconds()
+        own_before, began = cpu_of_children(), time.monotonic()
+        running = [subprocess.Popen(self.command(target, case, cpus, seconds), stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True) for cpus in initiator_cpus(case)]
         outputs = [p.communicate(timeout=seconds + 60) for p in running]
         for p, (out, errors) in zip(running, outputs):
             if p.returncode:
@@ -414,8 +447,11 @@ class Initiator:
         figures = [self.parse(out) for out, _ in outputs]
         iops = sum(f[0] for f in figures)
         took = time.monotonic() - began
-        busy, own_busy = (target.cpu_seconds() - cpu_before) / took, (cpu_of_children() - own_before) / took
+        used, waited = target.cpu_seconds() - cpu_before, target.waited_seconds() - waited_before
+        own_busy = (cpu_of_children() - own_before) / took
         return {"iops": iops, "latency_us": sum(f[1] for f in figures) / len(figures),
                 "p50_us": sum(f[2] for f in figures) / len(figures),
-                "target_cpu_us_per_io": busy * 1e6 / iops if iops else 0,
+                # of a target that sleeps meanwhile, so that it matters nothing how long its initiators take to begin
+                "target_cpu_us_per_io": used * 1e6 / (iops * seconds) if iops else 0,
+                "target_waited": waited / took,
                 "host_cpu_us_per_io": own_busy * 1e6 / iops if iops else 0}
