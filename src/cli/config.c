@@ -74,9 +74,11 @@ static int print_texts(struct cli *c, struct json_object *list, const char *none
 	} else {
 		if (!list_count(list))
 			printf("%s\n", none);
-		for (size_t i = 0; i < list_count(list); i++)
-			printf("%s%s\n", field_text(list_at(list, i), "text"),
-			       field_bool(list_at(list, i), "loses_data") ? " (what it holds is lost)" : "");
+		for (size_t i = 0; i < list_count(list); i++) {
+			const char *loses = field_text(list_at(list, i), "loses");
+
+			printf("%s%s%s%s\n", field_text(list_at(list, i), "text"), *loses ? " (" : "", loses, *loses ? ")" : "");
+		}
 	}
 	json_object_put(list);
 	return CLI_OK;

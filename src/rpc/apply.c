@@ -15,7 +15,7 @@ struct apply {
 	bool stepping, again;
 	struct err err;            /* why it was undone */
 	uint32_t undo_failed;
-	struct json_object *lost;  /* borrowed: the text of a step whose undoing brings back no data; the last one */
+	struct json_object *lost;  /* borrowed: what a step lost, which its undoing does not bring back; the last one */
 	rpc_loaded_fn *done;
 	void *arg;
 };
@@ -103,7 +103,7 @@ static void step_replied(void *arg, struct json_object *result, const struct err
 		a->undo_failed += e != NULL;
 	} else if (!e) {
 		if (json_object_object_get(step_at(a, a->at), "loses_data"))
-			a->lost = json_object_object_get(step_at(a, a->at), "text");
+			a->lost = json_object_object_get(step_at(a, a->at), "loses");
 		a->at++;
 		a->moved = 0;
 	} else if (!move_behind(a, e)) {
@@ -139,7 +139,7 @@ static void apply_end(struct apply *a)
 		err_set(&e, a->err.code, "%.400s; %u steps could not be undone, the log says which", a->err.text,
 		        a->undo_failed);
 	else if (a->lost && a->err.code)
-		err_set(&e, a->err.code, "%.330s; the configuration is as it was before, but what was held is lost by: %.90s",
+		err_set(&e, a->err.code, "%.330s; the configuration is as it was before, but %.120s",
 		        a->err.text, json_object_get_string(a->lost));
 	else if (a->err.code)
 		err_set(&e, a->err.code, "%.440s; everything is as it was before", a->err.text);

@@ -59,6 +59,8 @@ const char *change_verb_name(enum change_verb verb);
  * undo: {method, params}}; one without a method is the effect of another. NULL: it cannot be done while the daemon
  * runs; sentence in `e`. */
 struct json_object *plan_make(struct rpc *rpc, struct json_object *from, struct json_object *to, struct err *e);
+/* What a change takes away for good: "loses_data" and "loses", a sentence, in `to`; nothing when there is nothing. */
+void change_add_loss(const struct change_item *item, struct json_object *to);
 
 /* --- apply.c --- */
 /* Do a plan's steps; when one fails, undo those before it. `done` as for a configuration. Takes a reference. */

@@ -7,6 +7,7 @@
  * taken away.
  */
 #include <errno.h>
+#include <inttypes.h>
 
 #include "base/text.h"
 #include "rpc/changes.h"
@@ -141,11 +142,10 @@ static struct json_object *call_of(const char *method, struct json_object *param
 }
 
 /* The one parameter in which they differ; NULL: there are none or several. */
-static const char *only_difference(struct plan *p, struct json_object *from, struct json_object *to)
+static const char *only_difference(struct json_object *from, struct json_object *to)
 {
 	const char *only = NULL;
 
-	(void)p;
 	json_object_object_foreach(entry_params(to), name, v) {
 		struct json_object *was = NULL;
 
@@ -196,13 +196,15 @@ static struct json_object *completed(struct json_object *from, struct json_objec
 	return params;
 }
 
-static bool take_shortcut(struct plan *p, const struct change_item *item)
+/* The call that does it in place, and the one that undoes it: the caller's. NULL: there is none. */
+static const char *shortcut_for(const struct change_item *item, struct json_object **ret_params,
+                                struct json_object **ret_undo)
 {
-	const char *only = only_difference(p, item->from, item->to);
+	const char *only = item->verb == CHANGE_CHANGE ? only_difference(item->from, item->to) : NULL;
 
 	for (size_t i = 0; only && i < ARRAY_SIZE(shortcuts); i++) {
 		const struct shortcut *s = &shortcuts[i];
-		struct json_object *whole, *params, *undo, *step;
+		struct json_object *whole, *params, *undo;
 
 		if (strcmp(s->makes, entry_method(item->to)) != 0 || strcmp(s->param, only) != 0)
 			continue;
@@ -211,14 +213,73 @@ static bool take_shortcut(struct plan *p, const struct change_item *item)
 		undo = shortcut_params(s, item->from);
 		json_object_put(whole);
 		if (params && undo) {
-			step = add_step(p, "change", change_words(p->rpc, item), s->method, params);
-			json_object_object_add(step, "undo", call_of(s->method, undo));
-			return true;
+			*ret_params = params;
+			*ret_undo = call_of(s->method, undo);
+			return s->method;
 		}
 		json_object_put(params);
 		json_object_put(undo);
 	}
-	return false;
+	return NULL;
+}
+
+static bool take_shortcut(struct plan *p, const struct change_item *item)
+{
+	struct json_object *params, *undo, *step;
+	const char *method = shortcut_for(item, &params, &undo);
+
+	if (!method)
+		return false;
+	step = add_step(p, "change", change_words(p->rpc, item), method, params);
+	json_object_object_add(step, "undo", undo);
+	change_add_loss(item, step);
+	return true;
+}
+
+static uint64_t number_in(struct json_object *params, const char *name)
+{
+	return json_object_get_uint64(json_object_object_get(params, name));
+}
+
+static void add_bytes(struct text *t, uint64_t bytes)
+{
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB" };
+	size_t unit = 0;
+
+	for (; unit + 1 < ARRAY_SIZE(units) && bytes && bytes % 1024 == 0; unit++)
+		bytes /= 1024;
+	text_add(t, "%" PRIu64 " %s", bytes, units[unit]);
+}
+
+void change_add_loss(const struct change_item *item, struct json_object *to)
+{
+	struct json_object *params, *undo, *from = entry_params(item->from);
+	uint64_t blocks, after, block;
+	char buf[400];
+	struct text t = text_over(buf, sizeof(buf));
+
+	if (item->verb == CHANGE_ADD || strcmp(entry_method(item->from), "bdev_malloc_create") != 0)
+		return;
+	blocks = number_in(from, "num_blocks");
+	block = number_in(from, "block_size");
+	if (shortcut_for(item, &params, &undo)) {
+		json_object_put(params);
+		json_object_put(undo);
+		after = number_in(entry_params(item->to), "num_blocks");
+		if (after >= blocks)
+			return;
+		text_add(&t, "the last ");
+		add_bytes(&t, (blocks - after) * block);
+		text_add(&t, " of RAM disk %s are lost, from block %" PRIu64 " on", json_object_get_string(
+		         json_object_object_get(from, "name")), after);
+	} else {
+		text_add(&t, "what is in the ");
+		add_bytes(&t, blocks * block);
+		text_add(&t, " of RAM disk %s is lost%s", json_object_get_string(json_object_object_get(from, "name")),
+		         item->verb == CHANGE_CHANGE ? ": it is made anew" : "");
+	}
+	json_add_bool(to, "loses_data", true);
+	json_add_text(to, "loses", buf);
 }
 
 static int not_while_running(struct plan *p, struct json_object *entry, const char *why, struct err *e)
@@ -413,8 +474,7 @@ static int plan_removes(struct plan *p, struct err *e)
 			return not_while_running(p, old->entry, "cannot be taken back while the daemon runs", e);
 		}
 		json_object_object_add(step, "undo", json_object_get(old->entry));
-		if (strcmp(entry_method(old->entry), "bdev_malloc_create") == 0)
-			json_add_bool(step, "loses_data", true);
+		change_add_loss(&item, step);
 	}
 	return 0;
 }

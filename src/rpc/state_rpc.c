@@ -130,7 +130,7 @@ static struct json_object *shown_params(struct rpc *rpc, struct json_object *ent
 	return copy;
 }
 
-static struct json_object *items_to_json(struct rpc *rpc, const struct change_items *items)
+static struct json_object *items_to_json(struct rpc *rpc, const struct change_items *items, bool to_come)
 {
 	struct json_object *list = json_object_new_array();
 
@@ -146,6 +146,8 @@ static struct json_object *items_to_json(struct rpc *rpc, const struct change_it
 			json_object_object_add(o, "params", shown_params(rpc, entry));
 		json_add_text(o, "text", words);
 		free(words);
+		if (to_come)
+			change_add_loss(item, o);
 	}
 	return list;
 }
@@ -198,7 +200,7 @@ static void handle_config_diff(struct rpc_call *call, void *args)
 	}
 	now = rpc_save_config(rpc);
 	items = changes_between(rpc, a->config ? now : other, a->config ? other : now, a->config != NULL);
-	rpc_reply(call, items_to_json(rpc, &items));
+	rpc_reply(call, items_to_json(rpc, &items, a->config != NULL));
 	changes_free(&items);
 	json_object_put(now);
 	json_object_put(other);
@@ -241,6 +243,8 @@ static struct json_object *shown(struct json_object *plan)
 			json_object_object_add(o, "method", json_object_get(v));
 		if (json_object_object_get_ex(step, "loses_data", &v))
 			json_object_object_add(o, "loses_data", json_object_get(v));
+		if (json_object_object_get_ex(step, "loses", &v))
+			json_object_object_add(o, "loses", json_object_get(v));
 	}
 	return list;
 }
@@ -351,13 +355,13 @@ static const struct rpc_method methods[] = {
 		.returns = "{state_dir, version, oldest_version, failures, error, behind, missing: [...]}"),
 	RPC_METHOD("config_diff", struct diff_args, diff_params, handle_config_diff, .flags = RPC_RUNTIME | RPC_READS,
 		.doc = "Compare the present configuration with a version, or with one that is given.",
-		.returns = "[{action, subsystem, method, params, text}]"),
+		.returns = "[{action, subsystem, method, params, text, loses_data, loses}]"),
 	RPC_METHOD("config_apply", struct apply_args, apply_params, handle_config_apply, .flags = RPC_RUNTIME | RPC_WHOLE,
 		.doc = "Make the configuration like this one, by the fewest changes; all of them, or none.",
-		.returns = "[{action, text, method, loses_data}]: what was done"),
+		.returns = "[{action, text, method, loses_data, loses}]: what was done"),
 	RPC_METHOD("config_rollback", struct apply_args, rollback_params, handle_config_rollback,
 		.flags = RPC_RUNTIME | RPC_WHOLE, .doc = "Go back to a version, by the fewest changes; all of them, or none.",
-		.returns = "[{action, text, method, loses_data}]: what was done"),
+		.returns = "[{action, text, method, loses_data, loses}]: what was done"),
 	RPC_METHOD("config_forget", struct forget_args, forget_params, handle_config_forget, .flags = RPC_RUNTIME,
 		.doc = "Give up a call that waits for what is missing, or one that was kept without effect.",
 		        .returns = "true"),

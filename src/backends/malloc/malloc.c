@@ -46,6 +46,7 @@ int malloc_create(struct bdev_registry *reg, const struct malloc_opts *opts, str
 	if (rc != 0)
 		return rc;
 	d = base_zalloc_aligned(CACHE_LINE, sizeof(*d));
+	list_init(&d->resizing);
 	shape(d, opts);
 	if (opts->name)
 		snprintf(d->bdev.name, sizeof(d->bdev.name), "%s", opts->name);
@@ -226,25 +227,46 @@ int malloc_delete(struct bdev_registry *reg, const char *name, void (*done)(void
 	return 0;
 }
 
+/* A change of size that waits until an earlier one has given back its memory. */
+struct resizing {
+	struct list link;
+	uint64_t block_count;
+	malloc_resized_fn *done;
+	void *arg;
+};
+
+static int resize(struct malloc_disk *d, uint64_t block_count, struct err *e);
 static void wipe_begin(struct each *e);
 static void nothing(struct each *e);
 static void wipe(struct msg *m);
+static void resize_waiters(struct malloc_disk *d);
 
-int malloc_resize(struct bdev_registry *reg, const char *name, uint64_t block_count, struct err *e)
+void malloc_resize(struct bdev_registry *reg, const char *name, uint64_t block_count, malloc_resized_fn *done,
+                   void *arg)
 {
-	struct err why = { 0 };
-	struct malloc_disk *d = find(reg, name, &why);
-	uint64_t now, after;
+	struct err e = { 0 };
+	struct malloc_disk *d = find(reg, name, &e);
+	struct resizing *r;
+
+	if (d && d->wiping) {
+		r = base_zalloc(sizeof(*r));
+		*r = (struct resizing){ .block_count = block_count, .done = done, .arg = arg };
+		list_add_tail(&d->resizing, &r->link);
+		return;
+	}
+	if (d)
+		resize(d, block_count, &e);
+	done(arg, e.code ? &e : NULL);
+}
+
+static int resize(struct malloc_disk *d, uint64_t block_count, struct err *e)
+{
+	uint64_t now = atomic_load(&d->bdev.block_count), after = slots_for(d, block_count);
 	int rc;
 
-	if (!d)
-		return err_set(e, why.code, "%s", why.text);
-	now = atomic_load(&d->bdev.block_count);
-	after = slots_for(d, block_count);
-	if (d->wiping && block_count != now)
-		return err_set(e, -EBUSY, "malloc disk '%s' is still giving back memory; try again", name);
+	assert(!d->wiping);
 	if (after > d->table.max)
-		return err_set(e, -ENOSPC, "malloc disk '%s' can grow to %llu blocks; make a new one", name,
+		return err_set(e, -ENOSPC, "malloc disk '%s' can grow to %llu blocks; make a new one", d->bdev.name,
 		               (unsigned long long)(d->table.max * d->blocks_per_page));
 	rc = page_table_grow(&d->table, after, e);
 	if (rc == 0)
@@ -256,7 +278,7 @@ int malloc_resize(struct bdev_registry *reg, const char *name, uint64_t block_co
 		d->wipe_at = after;
 		d->wipe_end = slots_for(d, now);
 		/* What was let through before the size changed ends before every core has answered. */
-		each_core(&d->barrier, bdev_registry_core(reg), nothing, wipe_begin);
+		each_core(&d->barrier, reactor_core(reactor_self()), nothing, wipe_begin);
 	}
 	return rc;
 }
@@ -296,8 +318,22 @@ static void wipe(struct msg *m)
 		return;
 	}
 	d->wiping = false;
-	if (d->destroy_waits)
+	resize_waiters(d);
+	if (d->destroy_waits && !d->wiping)
 		malloc_destroy(&d->bdev);
+}
+
+/* In their order; one that makes the disk smaller makes those behind it wait again. */
+static void resize_waiters(struct malloc_disk *d)
+{
+	while (!d->wiping && !list_empty(&d->resizing)) {
+		struct resizing *r = list_entry(list_pop(&d->resizing), struct resizing, link);
+		struct err e = { 0 };
+
+		resize(d, r->block_count, &e); /* a disk that is being removed refuses */
+		r->done(r->arg, e.code ? &e : NULL);
+		free(r);
+	}
 }
 
 static void malloc_destroy(struct bdev *b)

@@ -29,9 +29,15 @@ int malloc_create(struct bdev_registry *reg, const struct malloc_opts *opts, str
 int malloc_delete(struct bdev_registry *reg, const char *name, void (*done)(void *arg, int rc), void *arg,
                   struct err *e) MUST_USE;
 
-/* Change the number of blocks. What lies beyond a smaller size is given back, in pieces after this returned.
- * Errors: as above; -EBUSY while such pieces are left and the disk shall grow; -ENOSPC: grown too far. */
-int malloc_resize(struct bdev_registry *reg, const char *name, uint64_t block_count, struct err *e) MUST_USE;
+/* Change the number of blocks.
+ *
+ * Core:   control.
+ * Then:   `done` runs once, before this returns; or, while an earlier, smaller size still gives back memory in pieces,
+ *         when all is given back. After that a shrunk disk does so itself.
+ * Errors: handed to `done`, NULL: none. As above; -ENOSPC: grown too far. */
+typedef void malloc_resized_fn(void *arg, const struct err *e);
+void malloc_resize(struct bdev_registry *reg, const char *name, uint64_t block_count, malloc_resized_fn *done,
+                   void *arg);
 
 /* Bytes of memory that blocks of the disk take. */
 uint64_t malloc_bytes_in_use(const struct bdev *b);

@@ -32,6 +32,7 @@ struct malloc_disk {
 	struct msg wipe_msg;
 	uint64_t wipe_at, wipe_end;  /* slots */
 	bool wiping, destroy_waits;
+	struct list resizing;        /* changes of size that wait for it */
 };
 #define NO_SHIFT 0xff
 

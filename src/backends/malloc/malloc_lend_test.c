@@ -268,21 +268,29 @@ static void a_fenced_write_publishes_nothing(void **state)
 struct resize {
 	uint64_t blocks;
 	int rc;
+	bool done;
 };
+static void resized(void *arg, const struct err *e)
+{
+	struct resize *r = arg;
+
+	r->rc = e ? e->code : 0;
+	r->done = true;
+}
 static void resize_here(void *arg)
 {
 	struct resize *r = arg;
 
-	r->rc = malloc_resize(rig.reg, "Malloc0", r->blocks, NULL);
+	malloc_resize(rig.reg, "Malloc0", r->blocks, resized, r);
 }
 
 static void resize_to(uint64_t blocks)
 {
 	struct resize r = { .blocks = blocks };
 
-	do {
-		rig_on(core_control(rig.core), resize_here, &r);
-	} while (r.rc == -EBUSY);
+	rig_on(core_control(rig.core), resize_here, &r);
+	while (!r.done)
+		rig_on(core_control(rig.core), rig_nothing, NULL);
 	assert_int_equal(r.rc, 0);
 }
 

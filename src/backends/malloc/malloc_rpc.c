@@ -91,15 +91,19 @@ static const struct rpc_param resize_params[] = {
 	          .doc = "New size; what lies beyond a smaller one is lost."),
 };
 
+static void resized(void *arg, const struct err *e)
+{
+	rpc_reply_rc(arg, e ? e->code : 0, e);
+}
+
 static void handle_resize(struct rpc_call *call, void *args)
 {
 	struct bdev_rpc *br = rpc_ctx(call);
 	struct malloc_resize *a = args;
 	struct bdev *b = bdev_find(bdev_rpc_registry(br), a->name);
 	uint32_t block = b ? b->block_size + (b->md_interleaved ? b->md_size : 0) : 1;
-	struct err e = { 0 };
 
-	rpc_reply_rc(call, malloc_resize(bdev_rpc_registry(br), a->name, a->new_size * MIB / block, &e), &e);
+	malloc_resize(bdev_rpc_registry(br), a->name, a->new_size * MIB / block, resized, call);
 }
 
 static const struct rpc_method methods[] = {

@@ -67,14 +67,19 @@ static sem_t gone;
 static void deleted(void *arg, int rc) { sem_post(&gone); }
 static void delete_here(void *arg) { *(int *)arg = malloc_delete(rig.reg, "Malloc0", deleted, NULL, NULL); }
 
+static void let_go(void)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		rig_put(&rig, i, chs[i]);
+	rig_close(&rig, desc);
+}
+
 static void end(void)
 {
 	int rc = -1;
 
 	sem_init(&gone, 0, 0);
-	for (uint32_t i = 0; i < 2; i++)
-		rig_put(&rig, i, chs[i]);
-	rig_close(&rig, desc);
+	let_go();
 	rig_on(core_control(rig.core), delete_here, &rc);
 	assert_int_equal(rc, 0);
 	sem_wait(&gone);
@@ -480,22 +485,48 @@ static void a_copy_costs_no_memory_until_written(void **state)
 struct resize {
 	uint64_t blocks;
 	int rc;
+	bool done;
 };
+static void resized(void *arg, const struct err *e)
+{
+	struct resize *r = arg;
+
+	r->rc = e ? e->code : 0;
+	r->done = true;
+}
 static void resize_here(void *arg)
 {
 	struct resize *r = arg;
 
-	r->rc = malloc_resize(rig.reg, "Malloc0", r->blocks, NULL);
+	malloc_resize(rig.reg, "Malloc0", r->blocks, resized, r);
 }
 
 static int resize_to(uint64_t blocks)
 {
 	struct resize r = { .blocks = blocks };
 
-	do {
-		rig_on(core_control(rig.core), resize_here, &r);
-	} while (r.rc == -EBUSY);
+	rig_on(core_control(rig.core), resize_here, &r);
+	while (!r.done)
+		rig_on(core_control(rig.core), rig_nothing, NULL);
 	return r.rc;
+}
+
+static void resize_three_times(void *arg)
+{
+	struct resize *r = arg;
+
+	for (uint32_t i = 0; i < 3; i++)
+		resize_here(&r[i]);
+	must(r[0].done && !r[1].done && !r[2].done);
+}
+
+static void resize_and_delete(void *arg)
+{
+	struct resize *r = arg;
+
+	resize_here(&r[0]);
+	resize_here(&r[1]);
+	must(!malloc_delete(rig.reg, "Malloc0", deleted, NULL, NULL));
 }
 
 /* Data of blocks that were cut off must not come back with a later growth. */
@@ -515,6 +546,43 @@ static void shrinking_forgets_and_growing_starts_empty(void **state)
 	assert_int_equal(io_do(BDEV_WRITE, 3999, 1, buf), BDEV_ST_OK);
 	assert_int_equal(resize_to(1ull << 40), -ENOSPC);
 	end();
+}
+
+/* Who changes a disk's size while an earlier change gives back its memory would be refused. */
+static void a_change_of_size_waits_for_the_one_before(void **state)
+{
+	struct resize r[3] = { { .blocks = 64 }, { .blocks = 32 }, { .blocks = 1u << 20 } };
+	static char buf[64 * 512], back[64 * 512], zero[64 * 512];
+
+	begin(1u << 20, 512, 0, false);
+	memset(buf, 5, sizeof(buf));
+	assert_int_equal(io_do(BDEV_WRITE, 0, 64, buf), BDEV_ST_OK);
+	rig_on(core_control(rig.core), resize_three_times, r);
+	while (!r[2].done)
+		rig_on(core_control(rig.core), rig_nothing, NULL);
+	assert_int_equal(r[1].rc, 0);
+	assert_int_equal(r[2].rc, 0);
+	assert_int_equal(io_do(BDEV_READ, 0, 64, back), BDEV_ST_OK);
+	assert_memory_equal(back, buf, 32 * 512);
+	assert_memory_equal(back + 32 * 512, zero, 32 * 512);
+	end();
+}
+
+/* The answer of one that waits would never come, or the disk never go. */
+static void a_change_of_size_that_waits_ends_with_the_disk(void **state)
+{
+	struct resize r[2] = { { .blocks = 64 }, { .blocks = 128 } };
+
+	begin(1u << 20, 512, 0, false);
+	sem_init(&gone, 0, 0);
+	rig_on(core_control(rig.core), resize_and_delete, r);
+	while (!r[1].done)
+		rig_on(core_control(rig.core), rig_nothing, NULL);
+	assert_int_equal(r[0].rc, 0);
+	assert_int_equal(r[1].rc, -ENODEV);
+	let_go();
+	sem_wait(&gone);
+	rig_stop(&rig);
 }
 
 /* A disk that is larger than the machine is mostly holes; making it smaller must not cost memory for them. */
@@ -608,6 +676,8 @@ int main(void)
 		cmocka_unit_test(without_memory_a_write_is_refused),
 		cmocka_unit_test(a_copy_costs_no_memory_until_written),
 		cmocka_unit_test(shrinking_forgets_and_growing_starts_empty),
+		cmocka_unit_test(a_change_of_size_waits_for_the_one_before),
+		cmocka_unit_test(a_change_of_size_that_waits_ends_with_the_disk),
 		cmocka_unit_test(cutting_off_holes_takes_no_memory),
 		cmocka_unit_test(uncorrectable_blocks_are_errors_until_written),
 		cmocka_unit_test(bad_options_get_a_sentence),
