@@ -205,8 +205,17 @@ struct cli_address {
 	char host[CLI_ADDRESS_MAX], port[8];
 	bool is_v6;
 };
-/* 10.0.0.1, 10.0.0.1:4420, :4420, [fe80::1]:4420, fe80::1 */
+/* "::1:4421" without brackets: a sentence in `buf`; NULL: there is one way to read it. */
+#define CLI_MISUSE_MAX 256
+const char *cli_address_misuse(const char *text, char buf[static CLI_MISUSE_MAX]);
+/* 10.0.0.1, 10.0.0.1:4420, :4420, [::1]:4420, ::1, [fe80::1%eth0]:4420 */
 int cli_parse_address(const char *text, const char *port_default, struct cli_address *ret, struct err *e) MUST_USE;
+enum export_channel { EXPORT_PLAIN, EXPORT_TLS, EXPORT_CONCAT };
+int export_listen(struct cli *c, const char *nqn, const char *trtype, const struct cli_address *at,
+                  enum export_channel channel, struct err *e) MUST_USE;
+/* Over TCP, at that port or the next one that nobody has, or has in the same way; at->port tells. */
+int export_listen_free(struct cli *c, const char *nqn, struct cli_address *at, enum export_channel channel,
+                       struct err *e) MUST_USE;
 /* For a listener on all addresses: one by which others reach this machine, or loopback. */
 void cli_reachable(const char *host, char ret[static CLI_ADDRESS_MAX]);
 

@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 
 #define NAMES_MAX 256
+#define PORTS_TRIED 100u
 
 static int run_disk(struct cli *c, struct cli_args *a);
 static int run_list(struct cli *c, struct cli_args *a);
@@ -85,7 +86,6 @@ static int add_listeners(struct job *j);
 static int add_hosts(struct job *j);
 static void undo(struct job *j);
 static void undo_hosts(struct job *j);
-static struct json_object *address_json(const struct cli_address *at, const char *trtype);
 static void connect_lines(struct json_object *lines, struct json_object *listeners, const char *nqn);
 static void say_how_to_connect(struct json_object *subsystem);
 static void say(struct job *j, struct json_object *now);
@@ -300,26 +300,18 @@ static int add_listeners(struct job *j)
 	if (!j->listen_count && strcmp(j->trtype, "TCP") != 0 && !list_find(there, "trtype", j->trtype))
 		return err_set(&j->e, CLIENT_MISTYPED, "--listen: say at which address, one of an RDMA adapter's; rdma link "
 		               "and ip addr show them");
-	if (!j->listen_count && !list_count(there) &&
-	    cli_parse_address("127.0.0.1:" CLI_PORT, CLI_PORT, &j->listen[j->listen_count++], &j->e))
-		return j->e.code;
 	if (!j->listen_count && host_keys_secure(j->a)) /* those that are there may be for others only */
 		return host_secure_listener(j->c, j->nqn, NULL, args_has(j->a, "concat"), &j->e);
-	for (size_t i = 0; i < j->listen_count; i++) {
-		struct json_object *params = json_object_new_object();
-		int rc;
+	if (!j->listen_count && !list_count(there)) {
+		struct cli_address at;
 
-		json_object_object_add(params, "nqn", json_object_new_string(j->nqn));
-		json_object_object_add(params, "listen_address", address_json(&j->listen[i], j->trtype));
-		if (host_keys_secure(j->a))
-			json_object_object_add(params, "secure_channel", json_object_new_boolean(true));
-		if (args_has(j->a, "concat"))
-			json_object_object_add(params, "concatenation", json_object_new_boolean(true));
-		rc = client_do(j->c, "nvmf_subsystem_add_listener", params, &j->e);
-		json_object_put(params);
-		if (rc)
-			return rc;
+		return cli_parse_address("127.0.0.1", CLI_PORT, &at, &j->e) ||
+		       export_listen_free(j->c, j->nqn, &at, EXPORT_PLAIN, &j->e) ? j->e.code : 0;
 	}
+	for (size_t i = 0; i < j->listen_count; i++)
+		if (export_listen(j->c, j->nqn, j->trtype, &j->listen[i], args_has(j->a, "concat") ? EXPORT_CONCAT :
+		                  host_keys_secure(j->a) ? EXPORT_TLS : EXPORT_PLAIN, &j->e))
+			return j->e.code;
 	return 0;
 }
 
@@ -389,15 +381,46 @@ static void undo(struct job *j)
 
 /* --- addresses --- */
 
-/* 10.0.0.1, 10.0.0.1:4420, :4420, [fe80::1]:4420, fe80::1 */
+/* "::1:4421" is an address, but is it meant as one? True: what precedes the last colon would be one, too, and what
+ * follows looks like a port. */
+static bool may_have_port(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	char host[CLI_ADDRESS_MAX];
+	unsigned char bytes[16];
+
+	if (!colon || strlen(colon + 1) < 3 || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+	    colon - text >= CLI_ADDRESS_MAX)
+		return false;
+	snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
+	host[strcspn(host, "%")] = '\0';
+	return inet_pton(AF_INET6, host, bytes) == 1;
+}
+
+const char *cli_address_misuse(const char *text, char buf[static CLI_MISUSE_MAX])
+{
+	const char *first = strchr(text, ':'), *last = strrchr(text, ':');
+
+	if (text[0] == '[' || first == last || !may_have_port(text))
+		return NULL;
+	snprintf(buf, CLI_MISUSE_MAX, "\"%.60s\" can be read in two ways: write [%.*s]:%s for port %s%s%.60s%s", text,
+	         (int)(last - text), text, last + 1, last + 1, strlen(last + 1) < 5 ? ", or [" : "",
+	         strlen(last + 1) < 5 ? text : "", strlen(last + 1) < 5 ? "] for that address" : "");
+	return buf;
+}
+
+/* 10.0.0.1, 10.0.0.1:4420, :4420, [::1]:4420, ::1, [fe80::1%eth0]:4420 */
 int cli_parse_address(const char *text, const char *port_default, struct cli_address *ret, struct err *e)
 {
-	const char *colon = strrchr(text, ':'), *end = text + strlen(text), *host = text;
+	const char *colon = strrchr(text, ':'), *end = text + strlen(text), *host = text, *scope;
+	char misuse[CLI_MISUSE_MAX], bare[CLI_ADDRESS_MAX];
 	unsigned char bytes[16];
 	uint64_t port;
 
 	*ret = (struct cli_address){ 0 };
 	snprintf(ret->port, sizeof(ret->port), "%s", port_default);
+	if (cli_address_misuse(text, misuse))
+		return err_set(e, CLIENT_MISTYPED, "--listen: %s", misuse);
 	if (text[0] == '[' && strchr(text, ']')) {
 		host = text + 1;
 		end = strchr(text, ']');
@@ -416,21 +439,51 @@ int cli_parse_address(const char *text, const char *port_default, struct cli_add
 	if (end == host)
 		snprintf(ret->host, sizeof(ret->host), "0.0.0.0");
 	ret->is_v6 = strchr(ret->host, ':') != NULL;
-	if (inet_pton(ret->is_v6 ? AF_INET6 : AF_INET, ret->host, bytes) != 1)
+	snprintf(bare, sizeof(bare), "%s", ret->host);
+	scope = ret->is_v6 ? strchr(ret->host, '%') : NULL; /* the daemon knows its interfaces */
+	bare[scope ? scope - ret->host : CLI_ADDRESS_MAX - 1] = '\0';
+	if (inet_pton(ret->is_v6 ? AF_INET6 : AF_INET, bare, bytes) != 1)
 		return err_set(e, CLIENT_MISTYPED, "--listen: \"%s\" is not an address; write one of this machine's, as in "
-		               "127.0.0.1:%s, or 0.0.0.0 for all", ret->host, port_default);
+		               "127.0.0.1:%s or [::1]:%s, or 0.0.0.0 for all", ret->host, port_default, port_default);
 	return 0;
 }
 
-static struct json_object *address_json(const struct cli_address *at, const char *trtype)
+int export_listen(struct cli *c, const char *nqn, const char *trtype, const struct cli_address *at,
+                  enum export_channel channel, struct err *e)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *params = json_object_new_object(), *address = json_object_new_object();
+	int rc;
 
-	json_object_object_add(o, "trtype", json_object_new_string(trtype));
-	json_object_object_add(o, "adrfam", json_object_new_string(at->is_v6 ? "IPv6" : "IPv4"));
-	json_object_object_add(o, "traddr", json_object_new_string(at->host));
-	json_object_object_add(o, "trsvcid", json_object_new_string(at->port));
-	return o;
+	json_object_object_add(params, "nqn", json_object_new_string(nqn));
+	json_object_object_add(params, "listen_address", address);
+	json_object_object_add(address, "trtype", json_object_new_string(trtype));
+	json_object_object_add(address, "adrfam", json_object_new_string(at->is_v6 ? "IPv6" : "IPv4"));
+	json_object_object_add(address, "traddr", json_object_new_string(at->host));
+	json_object_object_add(address, "trsvcid", json_object_new_string(at->port));
+	if (channel != EXPORT_PLAIN)
+		json_object_object_add(params, "secure_channel", json_object_new_boolean(true));
+	if (channel == EXPORT_CONCAT)
+		json_object_object_add(params, "concatenation", json_object_new_boolean(true));
+	rc = client_do(c, "nvmf_subsystem_add_listener", params, e);
+	json_object_put(params);
+	return rc;
+}
+
+int export_listen_free(struct cli *c, const char *nqn, struct cli_address *at, enum export_channel channel,
+                       struct err *e)
+{
+	struct err mine = { 0 };
+	uint64_t port;
+
+	if (text_parse_u64(at->port, &port, e))
+		return e->code;
+	for (uint32_t tries = 0; tries < PORTS_TRIED && port <= 65535; tries++, port++) {
+		mine = (struct err){ 0 };
+		snprintf(at->port, sizeof(at->port), "%lu", port);
+		if (export_listen(c, nqn, "TCP", at, channel, &mine) != -EADDRINUSE)
+			break;
+	}
+	return mine.code ? err_set(e, mine.code, "%s", mine.text) : 0;
 }
 
 /* For a listener on all addresses: one by which others reach this machine, or loopback. */

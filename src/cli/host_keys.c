@@ -165,66 +165,31 @@ bool host_listener_takes_psk(struct json_object *listener)
 	return field_bool(listener, "secure_channel") && !field_bool(listener, "concatenation");
 }
 
-static bool port_is_used(struct json_object *subsystems, uint64_t port)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%lu", port);
-	for (size_t i = 0; i < list_count(subsystems); i++)
-		if (list_find(field(list_at(subsystems, i), "listen_addresses"), "trsvcid", text))
-			return true;
-	return false;
-}
-
-static int next_to(struct cli *c, struct json_object *first, struct cli_address *at, struct err *e)
-{
-	struct json_object *subsystems = client_call(c, "nvmf_get_subsystems", NULL, e);
-	uint64_t port;
-
-	if (!subsystems || text_parse_u64(first ? field_text(first, "trsvcid") : CLI_PORT, &port, e)) {
-		json_object_put(subsystems);
-		return e->code;
-	}
-	do
-		port++;
-	while (port < 65535 && port_is_used(subsystems, port));
-	json_object_put(subsystems);
-	*at = (struct cli_address){ 0 };
-	snprintf(at->host, sizeof(at->host), "%s", first ? field_text(first, "traddr") : "127.0.0.1");
-	snprintf(at->port, sizeof(at->port), "%lu", port);
-	at->is_v6 = strchr(at->host, ':') != NULL;
-	return 0;
-}
-
 int host_secure_listener(struct cli *c, const char *nqn, const char *listen, bool concat, struct err *e)
 {
-	struct json_object *there = host_listeners(c, nqn, e), *params, *address;
-	struct cli_address at;
+	struct json_object *there = host_listeners(c, nqn, e), *first;
+	enum export_channel channel = concat ? EXPORT_CONCAT : EXPORT_TLS;
+	struct cli_address at = { .host = "127.0.0.1", .port = CLI_PORT };
 	bool has = false;
-	int rc;
+	uint64_t port;
+	int rc = 0;
 
 	if (!there)
 		return e->code;
 	for (size_t i = 0; i < list_count(there); i++)
 		has |= concat ? field_bool(list_at(there, i), "concatenation") : host_listener_takes_psk(list_at(there, i));
-	rc = listen       ? cli_parse_address(listen, CLI_PORT, &at, e) :
-	     !has         ? next_to(c, list_find(there, "trtype", "TCP"), &at, e) : 0;
+	first = list_find(there, "trtype", "TCP");
+	if (listen) {
+		rc = cli_parse_address(listen, CLI_PORT, &at, e);
+	} else if (first && !text_parse_u64(field_text(first, "trsvcid"), &port, NULL)) {
+		snprintf(at.host, sizeof(at.host), "%s", field_text(first, "traddr"));
+		snprintf(at.port, sizeof(at.port), "%lu", min_u64(port + 1, 65535));
+		at.is_v6 = strchr(at.host, ':') != NULL;
+	}
 	json_object_put(there);
 	if (rc || (has && !listen))
 		return rc;
-	params = json_object_new_object();
-	address = json_object_new_object();
-	json_object_object_add(params, "nqn", json_object_new_string(nqn));
-	json_object_object_add(params, "listen_address", address);
-	json_object_object_add(params, "secure_channel", json_object_new_boolean(true));
-	json_object_object_add(params, "concatenation", json_object_new_boolean(concat));
-	json_object_object_add(address, "trtype", json_object_new_string("TCP"));
-	json_object_object_add(address, "adrfam", json_object_new_string(at.is_v6 ? "IPv6" : "IPv4"));
-	json_object_object_add(address, "traddr", json_object_new_string(at.host));
-	json_object_object_add(address, "trsvcid", json_object_new_string(at.port));
-	rc = client_do(c, "nvmf_subsystem_add_listener", params, e);
-	json_object_put(params);
-	return rc;
+	return listen ? export_listen(c, nqn, "TCP", &at, channel, e) : export_listen_free(c, nqn, &at, channel, e);
 }
 
 /* --- said --- */

@@ -61,7 +61,7 @@ const struct cli_noun nvme_noun = { "nvme", "remote NVMe targets", verbs, ARRAY_
 
 static int describe(struct cli *c, struct cli_args *a, const char *method, const char *words);
 static struct json_object *ask(struct cli *c, struct cli_args *a, const char *method, const char *nqn, struct err *e);
-static void add_address(struct json_object *params, const char *text);
+static int add_address(struct json_object *params, const char *text, struct err *e);
 static int do_it(struct cli *c, const char *method, struct json_object *params);
 static void print_log(struct cli *c, struct json_object *log);
 static void print_subsystem(struct cli *c, struct json_object *found);
@@ -322,11 +322,11 @@ static int run_attach(struct cli *c, struct cli_args *a)
 	struct err e = { 0 };
 
 	json_object_object_add(params, "trtype", json_object_new_string("TCP"));
-	add_address(params, a->words[0]);
 	json_object_object_add(params, "subnqn", json_object_new_string(a->words[1]));
 	if (!args_has(a, "name"))
 		pick_name(c, params, a->words[1]);
-	if (args_to_params(a, field(cli_method(c, "bdev_nvme_attach_controller"), "params"), params, &e) == 0)
+	if (add_address(params, a->words[0], &e) == 0 &&
+	    args_to_params(a, field(cli_method(c, "bdev_nvme_attach_controller"), "params"), params, &e) == 0)
 		disks = client_call(c, "bdev_nvme_attach_controller", params, &e);
 	if (disks && c->json)
 		cli_print_json(disks);
@@ -345,10 +345,13 @@ static int run_attach(struct cli *c, struct cli_args *a)
 static int run_detach(struct cli *c, struct cli_args *a)
 {
 	struct json_object *params = json_object_new_object();
+	struct err e = { 0 };
 
 	json_object_object_add(params, "name", json_object_new_string(a->words[0]));
-	if (a->word_count > 1)
-		add_address(params, a->words[1]);
+	if (a->word_count > 1 && add_address(params, a->words[1], &e)) {
+		json_object_put(params);
+		return cli_fail(&e);
+	}
 	return do_it(c, "bdev_nvme_detach_controller", params);
 }
 
@@ -458,7 +461,10 @@ static int run_discovery(struct cli *c, struct cli_args *a)
 		return to_controller(c, "bdev_nvme_stop_discovery", a->words[0]);
 	params = json_object_new_object();
 	json_object_object_add(params, "trtype", json_object_new_string("TCP"));
-	add_address(params, a->words[0]);
+	if (add_address(params, a->words[0], &e)) {
+		json_object_put(params);
+		return cli_fail(&e);
+	}
 	if (!args_has(a, "name")) {
 		services = client_call(c, "bdev_nvme_get_discovery_info", NULL, &e);
 		do
@@ -508,11 +514,14 @@ static int describe(struct cli *c, struct cli_args *a, const char *method, const
 }
 
 /* HOST, HOST:PORT, IPv6 as it is, [IPv6], [IPv6]:PORT; the daemon knows whether they are any good. */
-static void add_address(struct json_object *params, const char *text)
+static int add_address(struct json_object *params, const char *text, struct err *e)
 {
+	char misuse[CLI_MISUSE_MAX];
 	bool bracket = *text == '[';
 	const char *host = text + bracket, *end = bracket ? strchr(host, ']') : strchr(host, ':'), *port = NULL;
 
+	if (cli_address_misuse(text, misuse))
+		return err_set(e, CLIENT_MISTYPED, "%s", misuse);
 	if (!end || (!bracket && strchr(end + 1, ':')))
 		end = host + strlen(host);
 	else if (end[bracket] == ':')
@@ -520,16 +529,17 @@ static void add_address(struct json_object *params, const char *text)
 	json_object_object_add(params, "traddr", json_object_new_string_len(host, (int)(end - host)));
 	if (port)
 		json_object_object_add(params, "trsvcid", json_object_new_string(port));
+	return 0;
 }
 
 static struct json_object *ask(struct cli *c, struct cli_args *a, const char *method, const char *nqn, struct err *e)
 {
 	struct json_object *params = json_object_new_object(), *result = NULL;
 
-	add_address(params, a->words[0]);
 	if (nqn)
 		json_object_object_add(params, "subnqn", json_object_new_string(nqn));
-	if (args_to_params(a, field(cli_method(c, method), "params"), params, e) == 0)
+	if (add_address(params, a->words[0], e) == 0 &&
+	    args_to_params(a, field(cli_method(c, method), "params"), params, e) == 0)
 		result = client_call(c, method, params, e);
 	json_object_put(params);
 	return result;

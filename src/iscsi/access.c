@@ -220,14 +220,11 @@ static bool address_of(const struct iscsi_portal *p, const struct net_addr *loca
 {
 	const struct net_addr *a = is_wildcard(&p->addr) ? local : &p->addr;
 	struct text t = text_over(ret_text, size);
-	char host[NET_ADDR_TEXT_MAX], *scope;
+	char host[NET_ADDR_TEXT_MAX];
 
 	if (net_addr_family(a) != net_addr_family(&p->addr))
 		return false;
-	net_addr_host(a, host);
-	scope = strchr(host, '%'); /* means something on this machine only */
-	if (scope)
-		*scope = 0;
+	net_addr_host_abroad(a, host);
 	text_add(&t, net_addr_family(a) == NET_IPV6 ? "[%s]:%u,%u" : "%s:%u,%u", host, net_addr_port(&p->addr),
 	         p->group->tag);
 	return true;

@@ -80,20 +80,24 @@ static int parse_v6(const char *host, uint16_t port, struct net_addr *ret_addr, 
 		*scope++ = 0;
 	if (inet_pton(AF_INET6, buf, &a.v6.sin6_addr) != 1)
 		return err_set(e, ERR_BAD_PARAM, "\"%s\" is not an IPv6 address such as 2001:db8::1", buf);
+	/* The system forgets the interface of others: they would no longer be equal to what was asked for. */
+	if (scope && !IN6_IS_ADDR_LINKLOCAL(&a.v6.sin6_addr))
+		return err_set(e, ERR_BAD_PARAM, "\"%s\" is not link-local (fe80::...), and only such addresses name an "
+		               "interface; leave out %%%s", buf, scope);
 	if (scope && !parse_scope(scope, &a.v6.sin6_scope_id))
 		return err_set(e, ERR_BAD_PARAM, "\"%s\" after %% is not a network interface of this machine", scope);
 	*ret_addr = a;
 	return 0;
 }
 
+/* A name, which may be digits; or a number. */
 static bool parse_scope(const char *scope, uint32_t *ret_scope)
 {
 	uint64_t number;
 
-	if (parse_decimal(scope, UINT32_MAX, &number))
+	*ret_scope = if_nametoindex(scope);
+	if (!*ret_scope && parse_decimal(scope, UINT32_MAX, &number))
 		*ret_scope = (uint32_t)number;
-	else
-		*ret_scope = if_nametoindex(scope);
 	return *ret_scope != 0;
 }
 
@@ -168,6 +172,17 @@ const char *net_addr_text(const struct net_addr *a, char buf[static NET_ADDR_TEX
 	return buf;
 }
 
+/* By its name, because numbers are others after a restart. */
+static void add_scope(struct text *t, uint32_t scope)
+{
+	char name[IF_NAMESIZE];
+
+	if (scope && if_indextoname(scope, name))
+		text_add(t, "%%%s", name);
+	else if (scope)
+		text_add(t, "%%%u", scope);
+}
+
 const char *net_addr_host(const struct net_addr *a, char buf[static NET_ADDR_TEXT_MAX])
 {
 	struct text t = text_over(buf, NET_ADDR_TEXT_MAX);
@@ -180,8 +195,7 @@ const char *net_addr_host(const struct net_addr *a, char buf[static NET_ADDR_TEX
 		break;
 	case NET_IPV6:
 		text_add(&t, "%s", inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof(host)));
-		if (a->v6.sin6_scope_id)
-			text_add(&t, "%%%u", a->v6.sin6_scope_id);
+		add_scope(&t, a->v6.sin6_scope_id);
 		break;
 	case NET_UNIX:
 		path_max = a->len > offsetof(struct sockaddr_un, sun_path)
@@ -196,6 +210,20 @@ const char *net_addr_host(const struct net_addr *a, char buf[static NET_ADDR_TEX
 		break;
 	}
 	return buf;
+}
+
+const char *net_addr_host_abroad(const struct net_addr *a, char buf[static NET_ADDR_TEXT_MAX])
+{
+	char *scope = net_addr_family(a) == NET_IPV6 ? strchr(net_addr_host(a, buf), '%') : NULL;
+
+	if (scope)
+		*scope = 0;
+	return scope ? buf : net_addr_host(a, buf);
+}
+
+bool net_addr_lacks_interface(const struct net_addr *a)
+{
+	return net_addr_family(a) == NET_IPV6 && IN6_IS_ADDR_LINKLOCAL(&a->v6.sin6_addr) && !a->v6.sin6_scope_id;
 }
 
 uint16_t net_addr_port(const struct net_addr *a)

@@ -38,7 +38,9 @@ static void text_comes_back(void **state)
 		{ NET_IPV4, "0.0.0.0", "", "0.0.0.0:0", "0.0.0.0" },
 		{ NET_ANY, "::1", "65535", "[::1]:65535", "::1" },
 		{ NET_ANY, "[2001:db8::1]", "3260", "[2001:db8::1]:3260", "2001:db8::1" },
-		{ NET_IPV6, "fe80::1%7", "1", "[fe80::1%7]:1", "fe80::1%7" },
+		{ NET_IPV6, "fe80::1%lo", "1", "[fe80::1%lo]:1", "fe80::1%lo" },
+		{ NET_IPV6, "[fe80::1%1]", "1", "[fe80::1%lo]:1", "fe80::1%lo" },
+		{ NET_IPV6, "fe80::1%4000000000", "1", "[fe80::1%4000000000]:1", "fe80::1%4000000000" },
 		{ NET_ANY, "/run/gantry.sock", NULL, "/run/gantry.sock", "/run/gantry.sock" },
 		{ NET_UNIX, "gantry.sock", "5260", "gantry.sock", "gantry.sock" },
 	};
@@ -65,6 +67,8 @@ static void bad_values_are_named(void **state)
 	assert_non_null(strstr(refused(NET_ANY, "10.0.0.1", "nvme"), "nvme"));
 	assert_non_null(strstr(refused(NET_ANY, "10.0.0.1", " 1"), "port"));
 	assert_non_null(strstr(refused(NET_ANY, "fe80::1%no-such-if", "1"), "no-such-if"));
+	assert_non_null(strstr(refused(NET_ANY, "fe80::1%", "1"), "not a network interface"));
+	assert_non_null(strstr(refused(NET_ANY, "::1%lo", "1"), "leave out %lo"));
 	assert_non_null(strstr(refused(NET_ANY, "", "1"), "empty"));
 	assert_non_null(strstr(refused(NET_ANY, NULL, "1"), "empty"));
 	memset(path, 'a', sizeof(path));
@@ -111,6 +115,21 @@ static void equality_is_by_meaning(void **state)
 	assert_false(net_addr_same_host(&un, &un)); /* of the machine, whoever it is */
 }
 
+/* Another machine would take our interface for one of its own; and nobody can listen without knowing on which. */
+static void an_interface_is_this_machines(void **state)
+{
+	struct net_addr a = parsed(NET_ANY, "fe80::1%lo", "1"), none = parsed(NET_ANY, "fe80::1", "1");
+	struct net_addr global = parsed(NET_ANY, "2001:db8::1", "1"), v4 = parsed(NET_ANY, "192.0.2.1", "1");
+	char buf[NET_ADDR_TEXT_MAX];
+
+	assert_string_equal(net_addr_host_abroad(&a, buf), "fe80::1");
+	assert_string_equal(net_addr_host_abroad(&global, buf), "2001:db8::1");
+	assert_string_equal(net_addr_host_abroad(&v4, buf), "192.0.2.1");
+	assert_false(net_addr_equal(&a, &none));
+	assert_true(net_addr_lacks_interface(&none));
+	assert_false(net_addr_lacks_interface(&a) || net_addr_lacks_interface(&global) || net_addr_lacks_interface(&v4));
+}
+
 /* accept() on a UNIX socket gives a peer without a name. */
 static void unnamed_peer_has_text(void **state)
 {
@@ -128,6 +147,7 @@ int main(void)
 		cmocka_unit_test(bad_values_are_named),
 		cmocka_unit_test(wildcard_covers_its_family),
 		cmocka_unit_test(equality_is_by_meaning),
+		cmocka_unit_test(an_interface_is_this_machines),
 		cmocka_unit_test(unnamed_peer_has_text),
 	};
 

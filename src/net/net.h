@@ -40,6 +40,11 @@ enum net_family net_addr_family(const struct net_addr *a);
 const char *net_addr_text(const struct net_addr *a, char buf[static NET_ADDR_TEXT_MAX]);
 /* Host and port apart, as NVMe's traddr and trsvcid want them. */
 const char *net_addr_host(const struct net_addr *a, char buf[static NET_ADDR_TEXT_MAX]);
+/* The same for other machines: without the interface of a link-local address ("fe80::1%eth0"), which is ours. */
+const char *net_addr_host_abroad(const struct net_addr *a, char buf[static NET_ADDR_TEXT_MAX]);
+/* Link-local, and does not say by which interface: it can be shown, but not listened on or connected to. */
+bool net_addr_lacks_interface(const struct net_addr *a);
+#define NET_LACKS_INTERFACE "a link-local address needs its interface, as in fe80::1%%eth0 (ip -6 addr shows both)"
 uint16_t net_addr_port(const struct net_addr *a);
 void net_addr_set_port(struct net_addr *a, uint16_t port);
 bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);

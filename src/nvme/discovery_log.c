@@ -56,8 +56,22 @@ int nvme_discovery_header_parse(const struct nvmf_discovery_log *bytes, uint64_t
 	return 0;
 }
 
+/* A link-local address is on the link by which we heard of it: `from` names that. */
+static void add_interface(struct nvme_path *path, const char *from)
+{
+	const char *interface = strchr(from, '%');
+	size_t len = strlen(path->traddr);
+	struct net_addr a;
+
+	if (interface && !net_addr_parse(path->adrfam, path->traddr, path->trsvcid, &a, NULL) &&
+	    net_addr_lacks_interface(&a) && len + strlen(interface) < sizeof(path->traddr))
+		memcpy(path->traddr + len, interface, strlen(interface) + 1);
+}
+
 int nvme_discovery_entry_path(const struct nvme_discovery_entry *entry, struct nvme_path *ret_path, struct err *e)
 {
+	char from[sizeof(ret_path->traddr)];
+
 	if (entry->trtype != NVMF_TRTYPE_TCP && entry->trtype != NVMF_TRTYPE_RDMA)
 		return err_set(e, -EPROTONOSUPPORT, "%s: transport %s (%u) is not supported; tcp and rdma are", entry->subnqn,
 		               nvme_discovery_trtype_text(entry->trtype), entry->trtype);
@@ -70,12 +84,14 @@ int nvme_discovery_entry_path(const struct nvme_discovery_entry *entry, struct n
 		               entry->traddr, entry->trsvcid);
 	snprintf(ret_path->trtype, sizeof(ret_path->trtype), entry->trtype == NVMF_TRTYPE_RDMA ? "RDMA" : "TCP");
 	ret_path->adrfam = entry->adrfam == NVMF_ADRFAM_IP6 ? NET_IPV6 : NET_IPV4;
+	memcpy(from, ret_path->traddr, sizeof(from));
 	memcpy(ret_path->traddr, entry->traddr, strlen(entry->traddr) + 1);
 	if (entry->trsvcid[0])
 		memcpy(ret_path->trsvcid, entry->trsvcid, strlen(entry->trsvcid) + 1);
 	else
 		snprintf(ret_path->trsvcid, sizeof(ret_path->trsvcid), "%d",
 		         nvme_default_port(ret_path->trtype, entry->subtype != NVMF_SUBTYPE_NVME));
+	add_interface(ret_path, from);
 	memcpy(ret_path->subnqn, entry->subnqn, sizeof(ret_path->subnqn));
 	ret_path->nsid = 0;
 	return 0;

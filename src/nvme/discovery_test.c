@@ -219,6 +219,13 @@ static void an_entry_is_a_path(void **state)
 	assert_string_equal(path.trsvcid, "4420");
 	assert_string_equal(path.subnqn, "nqn.a");
 	assert_string_equal(path.hostnqn, "nqn.mine");
+	snprintf(path.traddr, sizeof(path.traddr), "fe80::2%%lo"); /* a link-local one is on the same link */
+	snprintf(entry.traddr, sizeof(entry.traddr), "fe80::1");
+	assert_int_equal(nvme_discovery_entry_path(&entry, &path, &e), 0);
+	assert_string_equal(path.traddr, "fe80::1%lo");
+	snprintf(entry.traddr, sizeof(entry.traddr), "2001:db8::1");
+	assert_int_equal(nvme_discovery_entry_path(&entry, &path, &e), 0);
+	assert_string_equal(path.traddr, "2001:db8::1");
 	assert_int_equal(path.nsid, 0);
 	entry.subtype = NVMF_SUBTYPE_DISCOVERY;
 	assert_int_equal(nvme_discovery_entry_path(&entry, &path, &e), 0);

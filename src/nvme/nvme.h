@@ -405,8 +405,8 @@ bool nvme_discovery_entry_parse(const struct nvmf_disc_log_entry *bytes, struct 
 	MUST_USE;
 int nvme_discovery_header_parse(const struct nvmf_discovery_log *bytes, uint64_t *ret_genctr, uint32_t *ret_count,
                                 struct err *e) MUST_USE;
-/* How to get there; hostnqn and hostaddr of `ret_path` stay as they were. Fails when this host has no such transport,
- * or the entry no address. */
+/* How to get there; hostnqn and hostaddr of `ret_path` stay as they were, its traddr says where the log came from.
+ * Fails when this host has no such transport, or the entry no address. */
 int nvme_discovery_entry_path(const struct nvme_discovery_entry *entry, struct nvme_path *ret_path, struct err *e)
 	MUST_USE;
 /* As nvme-cli says them: "tcp", "ipv4", "nvme subsystem"; "unrecognized" otherwise. */

@@ -52,7 +52,7 @@ static void fill_where(struct nvmf_disc_log_entry *e, uint8_t trtype, const stru
 	e->cntlid = le16_of(NVME_CNTLID_DYNAMIC);
 	text_pad(e->trsvcid, sizeof(e->trsvcid), port, ' ');
 	text_pad(e->subnqn, sizeof(e->subnqn), subnqn, 0);
-	text_pad(e->traddr, sizeof(e->traddr), net_addr_host(a, text), ' ');
+	text_pad(e->traddr, sizeof(e->traddr), net_addr_host_abroad(a, text), ' ');
 	if (trtype == NVMF_TRTYPE_RDMA) {
 		e->tsas.rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
 		e->tsas.rdma.prtype = NVMF_RDMA_PRTYPE_NOT_SPECIFIED;

@@ -181,7 +181,7 @@ int nvmf_portal_take(struct nvmf_target *t, const struct nvmf_listener *l, struc
 	int rc;
 
 	if (p && (p->secure != l->secure || p->concat != l->concat))
-		return err_set(e, -EINVAL, "%s: other subsystems listen on %s %s it; choose another port",
+		return err_set(e, -EADDRINUSE, "%s: other subsystems listen on %s %s it; choose another port",
 		               p->secure != l->secure ? "secure_channel" : "concatenation", net_addr_text(&l->addr, at),
 		               (p->secure != l->secure ? p->secure : p->concat) ? "with" : "without");
 	if (!p) {

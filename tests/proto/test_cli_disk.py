@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """gantry disk, export and host: what they make is what was asked, and half of it is undone when a part fails."""
+import ipaddress
 import json
 import socket
 
@@ -127,6 +128,11 @@ def test_an_export_that_fails_leaves_nothing(daemon, g):
     assert not daemon.rpc("bdev_get_bdevs")[0]["claimed"]
     assert "is not an address" in g("export", "disk", "disk0", "--listen", "here:1", status=2)
     assert "is not a port" in g("export", "disk", "disk0", "--listen", "127.0.0.1:http", status=2)
+    assert "write [::1]:4421 for port 4421, or [::1:4421] for that address" in g("export", "disk", "disk0", "--listen",
+                                                                                 "::1:4421", status=2)
+    assert "write [fe80::1%lo]:44210 for port 44210" in g("nvme", "discover", "fe80::1%lo:44210", status=2)
+    assert "a link-local address needs its interface" in g("export", "disk", "disk0", "--listen", "[fe80::1]:4421",
+                                                           status=1)
 
 
 def test_only_hosts_that_were_added(daemon, g):
@@ -159,3 +165,36 @@ def test_log_levels_while_it_runs(daemon, g):
     g("log", "timestamps", "on")
     assert "is on or off" in g("log", "flag", "all", "maybe", status=2)
     assert "choose" in g("log", "level", "loud", status=1) or "LOUD" in g("log", "level", "loud", status=1)
+
+
+def link_local():
+    """One of this machine's, with its interface; None: it has none."""
+    with open("/proc/net/if_inet6") as lines:
+        for line in lines:
+            address, _, _, scope, flags, name = line.split()
+            if scope == "20" and not int(flags, 16) & 0x48:             # neither tentative nor failed
+                return f"{ipaddress.IPv6Address(int(address, 16))}%{name}"
+    return None
+
+
+@pytest.mark.skipif(link_local() is None, reason="no interface has a link-local address")
+def test_an_address_of_a_link(daemon, g, tmp_path):
+    """It is known with its interface only: neither side could be told it, or it would be another after a restart."""
+    where, port, iscsi = link_local(), free_port(), free_port()
+    daemon.malloc("disk0")
+    said = g("export", "disk", "disk0", "--listen", f"[{where}]:{port}")
+    assert f"-a {where} -s {port} " in said
+    g("export", "disk", "disk0", "--iscsi", "--listen", f"[{where}]:{iscsi}")
+    daemon.rpc("nvmf_subsystem_add_listener", nqn="discovery",
+               listen_address={"trtype": "TCP", "adrfam": "IPv6", "traddr": where, "trsvcid": str(port)})
+    saved = g("config", "show")
+    assert saved.count(f'"{where}"') == 2 and f'"[{where}]"' in saved
+    (tmp_path / "saved").write_text(saved)
+    assert g("config", "diff", str(tmp_path / "saved")) == "No difference\n"
+    entries = json.loads(g("nvme", "discover", f"[{where}]:{port}", "--json"))["records"]
+    assert {e["traddr"] for e in entries} == {where.split("%")[0]}      # to others our interface means nothing
+    assert g("nvme", "attach", f"[{where}]:{port}", "nqn.2016-06.io.gantry:disk0", "--name", "far") == "farn1\n"
+    daemon.rpc("bdev_nvme_detach_controller", name="far")
+    daemon.rpc("bdev_nvme_start_discovery", name="found", trtype="TCP", adrfam="ipv6", traddr=where, trsvcid=str(port),
+               wait_for_attach=True)
+    assert [b["name"] for b in daemon.rpc("bdev_get_bdevs") if b["name"].startswith("found")] == ["found0n1"]

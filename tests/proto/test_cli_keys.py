@@ -213,6 +213,23 @@ def test_an_export_over_tls_in_one_go(kept, port):
     secured(port, paths(kept))
 
 
+def test_where_nobody_says_where(kept):
+    """An export over TLS would be refused because others have the port without, and one without because they have it with."""
+    for disk in ("disk1", "disk2", "disk3"):
+        kept.malloc(disk)
+
+    def served(disk, *words):
+        cli(kept, "export", "disk", disk, *words)
+        (at,) = kept.rpc("nvmf_subsystem_get_listeners", nqn=f"nqn.2016-06.io.gantry:{disk}")
+        return int(at["address"]["trsvcid"]), at["secure_channel"]
+    plain, is_secure = served("disk0")
+    assert not is_secure
+    secure, is_secure = served("disk1", "--host", HOST, "--tls")
+    assert is_secure and secure > plain
+    assert served("disk2") == (plain, False)
+    assert served("disk3", "--host", HOST, "--tls") == (secure, True)
+
+
 # --- the methods ------------------------------------------------------------------------------------------------------
 
 def test_never_over_another_file(kept, tmp_path):

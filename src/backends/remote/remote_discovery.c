@@ -439,6 +439,7 @@ static void take_at(struct remote_discovery *d, uint32_t at)
 	struct err e = { 0 };
 	bool secured = false;
 
+	memcpy(where.traddr, d->where.traddr, sizeof(where.traddr));
 	/* A target may well serve over RDMA, too, what this machine gets over TCP. */
 	if (nvme_discovery_entry_path(entry, &where, &e) != 0 || !nvme_host_can(d->remote->host, where.trtype, &e))
 		log_info("remote: discovery %s: %s", d->name, e.text);

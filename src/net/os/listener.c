@@ -111,6 +111,8 @@ static int bind_failed(const struct net_addr *addr, int error, struct err *e)
 		               "or stop who has it (ss -ltnp tells)", text);
 	if (error == EADDRNOTAVAIL)
 		return err_set(e, -error, "cannot listen on %s: this machine has no interface with the address %s", text, host);
+	if (error == EINVAL && net_addr_lacks_interface(addr))
+		return err_set(e, -error, "cannot listen on %s: " NET_LACKS_INTERFACE, text);
 	if (error == EACCES)
 		return err_set(e, -error, "cannot listen on %s: ports below 1024 need the capability CAP_NET_BIND_SERVICE",
 		               text);
