@@ -137,7 +137,7 @@ def test_a_mistake_takes_nothing_away(daemon, g, edited, tmp_path):
 
 
 def test_a_ram_disk_that_shrinks_or_is_made_anew(daemon, g, edited, tmp_path):
-    """Neither the dry run nor the comparison would say what is lost; and undoing would fail while memory is given back."""
+    """Neither the dry run nor the comparison would say what is lost; undoing would fail while memory is given back."""
     daemon.rpc("bdev_malloc_create", name="ram0", num_blocks=1 << 20, block_size=4096)
 
     def edit(entries, **change):

@@ -214,7 +214,7 @@ def test_an_export_over_tls_in_one_go(kept, port):
 
 
 def test_where_nobody_says_where(kept):
-    """An export over TLS would be refused because others have the port without, and one without because they have it with."""
+    """An export over TLS would be refused because others have the port without, or one without because of TLS there."""
     for disk in ("disk1", "disk2", "disk3"):
         kept.malloc(disk)
 
