@@ -23,6 +23,7 @@ struct share {
 	size_t len;
 	size_t page;          /* their page size: 4 KiB, or a huge page's */
 	_Atomic bool broken;  /* zeros stand in for some of it; stays so until it is unmapped */
+	uint64_t offset, file[2]; /* what it shows: from where, of which file */
 	void *slot;
 };
 
@@ -34,6 +35,8 @@ int share_map(struct share *s, int fd, uint64_t offset, size_t len, bool writabl
 /* Nobody touches it any more. On the reactor that share_on_broken() named, if it was called, and before that core is
  * freed. No effect when it is not mapped; zeroed memory is not. */
 void share_unmap(struct share *s);
+/* Would mapping that show the same memory? No when the file has become too short for it, or the share is broken. */
+bool share_is_same(const struct share *s, int fd, uint64_t offset, size_t len);
 static inline bool share_is_broken(const struct share *s) { return atomic_load(&s->broken); }
 
 /* Call `fn` on `r`, once, when the share is found broken, or if it already was; not any more after share_unmap().

@@ -36,6 +36,34 @@ static void map_all(struct share *s, int fd, size_t len)
 		fail_msg("%s", e.text);
 }
 
+/* By its file, whichever descriptor; not by one that is no more as long, and not when zeros stand in for some of it. */
+static void same_memory_is_known(void **state)
+{
+	int fd = open_file(PAGES * page), other = open_file(PAGES * page), again = dup(fd);
+	struct err e = { 0 };
+	struct share s, none = { 0 };
+
+	assert_int_equal(share_map(&s, fd, page + 8, page, true, &e), 0);
+	assert_true(share_is_same(&s, again, page + 8, page));
+	assert_false(share_is_same(&s, again, page, page));
+	assert_false(share_is_same(&s, again, page + 8, page - 1));
+	assert_false(share_is_same(&s, other, page + 8, page));
+	assert_false(share_is_same(&s, -1, page + 8, page));
+	assert_false(share_is_same(&none, again, 0, 0));
+	assert_int_equal(ftruncate(fd, (off_t)page), 0);
+	assert_false(share_is_same(&s, again, page + 8, page));
+	assert_int_equal(ftruncate(fd, (off_t)(PAGES * page)), 0);
+	assert_true(share_is_same(&s, again, page + 8, page));
+	assert_int_equal(ftruncate(fd, (off_t)page), 0);
+	(void)*(volatile uint8_t *)s.base;
+	assert_int_equal(ftruncate(fd, (off_t)(PAGES * page)), 0);
+	assert_false(share_is_same(&s, again, page + 8, page));
+	share_unmap(&s);
+	close(again);
+	close(other);
+	close(fd);
+}
+
 /* --- pages that are gone ---------------------------------------------------------------------------------- */
 
 static volatile uint8_t *at(struct share *s, size_t n) { return s->base + n * page; }
@@ -408,6 +436,7 @@ int main(void)
 		cmocka_unit_test(other_faults_end_the_process),
 		cmocka_unit_test(only_what_a_file_has_is_mapped),
 		cmocka_unit_test(made_memory_is_shared),
+		cmocka_unit_test(same_memory_is_known),
 		cmocka_unit_test(table_has_an_end),
 		cmocka_unit_test(huge_pages_are_replaced_whole),
 	};

@@ -44,6 +44,7 @@ static struct sigaction before;
 static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
 
 static int check_file(int fd, uint64_t offset, size_t len, size_t *ret_page, struct err *e);
+static void file_of(int fd, uint64_t ret_file[static 2]);
 static struct slot *take_slot(void);
 static void give_slot(struct slot *slot);
 static void tell(struct slot *slot);
@@ -84,6 +85,8 @@ int share_map(struct share *s, int fd, uint64_t offset, size_t len, bool writabl
 	s->base = at + (offset - begin);
 	s->len = len;
 	s->page = page;
+	s->offset = offset;
+	file_of(fd, s->file);
 	s->slot = slot;
 	slot->page = page;
 	slot->prot = prot;
@@ -109,6 +112,28 @@ static int check_file(int fd, uint64_t offset, size_t len, size_t *ret_page, str
 	if (!fstatfs(fd, &fs) && fs.f_type == HUGETLBFS_MAGIC)
 		*ret_page = (size_t)fs.f_bsize;
 	return 0;
+}
+
+/* A mapping keeps its file: the numbers are nobody else's until it goes. */
+static void file_of(int fd, uint64_t ret_file[static 2])
+{
+	struct stat st;
+
+	must(fstat(fd, &st) == 0);
+	ret_file[0] = st.st_dev;
+	ret_file[1] = st.st_ino;
+}
+
+bool share_is_same(const struct share *s, int fd, uint64_t offset, size_t len)
+{
+	uint64_t file[2];
+	size_t page;
+	struct err e = { 0 };
+
+	if (!s->slot || share_is_broken(s) || s->offset != offset || s->len != len || check_file(fd, offset, len, &page, &e))
+		return false;
+	file_of(fd, file);
+	return file[0] == s->file[0] && file[1] == s->file[1];
 }
 
 void share_unmap(struct share *s)

@@ -314,8 +314,18 @@ int share_map(struct share *s, int fd, uint64_t offset, size_t len, bool writabl
 	s->base = m->object->bytes + offset;
 	s->len = len;
 	s->page = 4096;
+	s->offset = offset;
 	s->slot = m;
 	return 0;
+}
+
+bool share_is_same(const struct share *s, int fd, uint64_t offset, size_t len)
+{
+	const struct mapping *m = s->slot;
+	struct sim_fd *f = find(fd);
+
+	return m && f && f->object == m->object && !share_is_broken(s) && s->offset == offset && s->len == len &&
+	       offset <= f->object->len && len <= f->object->len - offset;
 }
 
 void share_unmap(struct share *s)
