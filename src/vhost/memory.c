@@ -16,6 +16,18 @@ static void broken(struct share *share)
 	                    "guest memory is gone: the front-end shortened its file");
 }
 
+/* Of the current version, and given once more: requests that use it need not end. */
+static struct vhost_region *find_same(const struct vhost_session_priv *s, const struct vu_region *at, int fd)
+{
+	for (uint32_t i = 0; s->mem && i < s->mem->count; i++) {
+		struct vhost_region *r = s->mem->regions[i];
+
+		if (r->at.guest == at->guest && r->at.user == at->user && share_is_same(&r->share, fd, at->offset, at->size))
+			return r;
+	}
+	return NULL;
+}
+
 struct vhost_region *vhost_region_map(struct vhost_session_priv *s, const struct vu_region *at, int fd, struct err *e)
 {
 	struct vhost_region *r;
@@ -25,6 +37,11 @@ struct vhost_region *vhost_region_map(struct vhost_session_priv *s, const struct
 		err_set(e, -EINVAL, "region of guest address 0x%llx, %llu bytes: empty, or goes round the end",
 		        (unsigned long long)at->guest, (unsigned long long)at->size);
 		return NULL;
+	}
+	r = find_same(s, at, fd);
+	if (r) {
+		r->refs++;
+		return r;
 	}
 	r = base_zalloc(sizeof(*r));
 	r->at = *at;

@@ -560,7 +560,20 @@ static void broke(struct msg *m)
 
 /* --- changes while it runs -------------------------------------------------------------------------------------- */
 
-/* Tasks that are out keep the version that they began with. */
+/* Tasks that are out keep the version that they began with if it has what the new one has no more, and they use that. */
+static void tasks_follow(struct vhost_ring_priv *r, struct vhost_view *old, struct vhost_view *now)
+{
+	for (uint32_t i = 0; old->tasks && i < r->made; i++) {
+		struct vhost_task *t = task_at(r, i);
+
+		if (!t->out || t->view != old || !vq_chain_remap(&t->chain, now->mem->vq))
+			continue;
+		t->view = now;
+		now->tasks++;
+		old->tasks--;
+	}
+}
+
 void vhost_ring_remap_op(struct vhost_op *op)
 {
 	struct vhost_ring_priv *r = op->ring;
@@ -572,6 +585,7 @@ void vhost_ring_remap_op(struct vhost_op *op)
 	vq_dev_remap(&r->vq, &r->setup);
 	r->view = op->view;
 	old->old = true;
+	tasks_follow(r, old, r->view);
 	if (!old->tasks)
 		vhost_view_left(old);
 	vhost_op_end(op);

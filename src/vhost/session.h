@@ -288,6 +288,7 @@ void vhost_state_close(struct vhost_session_priv *s);
 struct vhost_mem *vhost_mem_make(struct vhost_session_priv *s, uint32_t room);
 void vhost_session_watch_inflight(struct vhost_session_priv *s);   /* its rings break when that is gone */
 void vhost_mem_unref(struct vhost_mem *m);
+/* Mapped, or the one that is mapped already, if it is the same. */
 struct vhost_region *vhost_region_map(struct vhost_session_priv *s, const struct vu_region *at, int fd, struct err *e);
 /* A copy of the current one, with room for that many regions. */
 struct vhost_mem *vhost_mem_copy(struct vhost_session_priv *s, uint32_t room);

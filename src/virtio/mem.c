@@ -89,7 +89,6 @@ int vq_mem_iovs(const struct vq_mem *mem, uint64_t addr, uint64_t len, struct io
 {
 	const struct vq_region *r = region_of(mem, addr), *end = mem->regions + mem->count;
 	uint64_t at, piece;
-	uint8_t *host;
 	int count = 0;
 	bool room = true;
 
@@ -97,18 +96,32 @@ int vq_mem_iovs(const struct vq_mem *mem, uint64_t addr, uint64_t len, struct io
 		at = r && r < end ? addr - r->addr : 0;
 		if (!r || r == end || at >= r->len)
 			return 0; /* a hole: below the next region addr - r->addr wraps */
-		host = r->host + at;
 		piece = min_u64(len, r->len - at);
-		if (count > 0 && (uint8_t *)iovs[count - 1].iov_base + iovs[count - 1].iov_len == host) {
-			iovs[count - 1].iov_len += piece;
-		} else if ((uint32_t)count == max) {
+		if ((uint32_t)count == max)
 			room = false; /* but go on: what is not there is the worse news */
-		} else {
-			iovs[count++] = (struct iovec){ host, piece };
-		}
+		else
+			iovs[count++] = (struct iovec){ r->host + at, piece };
 		*hint = (uint32_t)(r - mem->regions);
 	}
 	return room ? count : -1;
+}
+
+/* By where they begin: an iovec ends in the region where it begins. The one hit last is likely to be hit again. */
+bool vq_chain_remap(struct vq_chain *c, const struct vq_mem *mem)
+{
+	const struct vq_region *r = mem->regions, *end = mem->regions + mem->count;
+	const struct iovec *v;
+
+	for (v = c->iov; v < c->iov + c->out_count + c->in_count; v++) {
+		if (r < end && (uint64_t)((uint8_t *)v->iov_base - r->host) < r->len)
+			continue;
+		for (r = mem->regions; r < end && (uint64_t)((uint8_t *)v->iov_base - r->host) >= r->len;)
+			r++;
+		if (r == end)
+			return false;
+	}
+	c->mem = mem;
+	return true;
 }
 
 uint64_t vq_mem_addr_of(const struct vq_mem *mem, const void *host)

@@ -85,8 +85,8 @@ void vq_mem_free(struct vq_mem *mem);
 static inline void *vq_mem_at(const struct vq_mem *mem, uint64_t addr, uint64_t len, uint32_t *hint);
 /* The same, found by the front-end's address. */
 void *vq_mem_at_user(const struct vq_mem *mem, uint64_t user, uint64_t len);
-/* The same for a range that may go on in the next regions: as few iovecs as can be; 0: it is not all there, or empty;
- * -1: it is there, in more than `max` pieces. */
+/* The same for a range that may go on in the next regions: an iovec of each; 0: it is not all there, or empty; -1: it
+ * is there, in more than `max` pieces. */
 int vq_mem_iovs(const struct vq_mem *mem, uint64_t addr, uint64_t len, struct iovec *iovs, uint32_t max,
                 uint32_t *hint);
 /* The guest's address of a byte of ours; UINT64_MAX when it is none of this memory's. */
@@ -231,8 +231,11 @@ bool vq_dev_arm(struct vq_dev *q) MUST_USE;
 void vq_dev_disarm(struct vq_dev *q);
 
 /* The ring or the guest's memory lies elsewhere now (s->mem, desc, driver, device; the rest must be as it was).
- * Chains in flight keep the version that they were popped with. */
+ * Chains in flight keep the version that they were popped with, but for those of vq_chain_remap(). */
 void vq_dev_remap(struct vq_dev *q, const struct vq_setup *s);
+/* All that the chain points into is mapped in `mem` as it is in its own version (which still is): that is its version from
+ * now on. Else false, and it keeps its own. iov may be cut shorter meanwhile. */
+bool vq_chain_remap(struct vq_chain *c, const struct vq_mem *mem) MUST_USE;
 void vq_dev_set_log(struct vq_dev *q, const struct vq_log *log);
 /* What an earlier process had and nobody popped yet. A queue that stops for good (migration) pops and ends it first. */
 static inline uint32_t vq_dev_resubmits_left(const struct vq_dev *q) { return q->resubmit_count - q->resubmit_next; }

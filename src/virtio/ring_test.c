@@ -357,9 +357,9 @@ static void memory_is_found_piece_by_piece(void **state)
 	assert_null(vq_mem_at_user(mem, 0x8001, 64));
 	assert_int_equal(vq_mem_addr_of(mem, c + 5), 0x3005);
 	assert_int_equal(vq_mem_addr_of(mem, &e), UINT64_MAX);
-	assert_int_equal(vq_mem_iovs(mem, 0x1030, 32, iovs, 3, &hint), b == a + 64 ? 1 : 2);
+	assert_int_equal(vq_mem_iovs(mem, 0x1030, 32, iovs, 3, &hint), 2); /* also where one follows the other here */
 	assert_ptr_equal(iovs[0].iov_base, a + 48);
-	assert_int_equal(vq_mem_iovs(mem, 0x1030, 32, iovs, 1, &hint), b == a + 64 ? 1 : -1);
+	assert_int_equal(vq_mem_iovs(mem, 0x1030, 32, iovs, 1, &hint), -1);
 	assert_int_equal(vq_mem_iovs(mem, 0x1030, 81, iovs, 3, &hint), 0);
 	assert_int_equal(vq_mem_iovs(mem, 0x3030, UINT64_MAX, iovs, 3, &hint), 0);
 	vq_mem_free(mem);

@@ -3,6 +3,7 @@
 what was under way is done later, or told as an error, never forgotten and never done behind something newer."""
 import os
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -186,6 +187,20 @@ def test_a_reset_is_answered(daemon):
         disk.write(0, b"y" * 4096)
 
 
+def test_a_stop_before_the_status_says_where_to_go_on(daemon, packed):
+    """As QEMU stops a machine, and lets it go on: the base that was told holds, though the status was 0."""
+    with Blk(daemon.directory / "vm", size=32, packed=packed) as disk:
+        for n in range(45):
+            disk.write(n, bytes(SECTOR))
+        disk.stop()
+        disk.front.set_status(0)
+        disk.front.set_features(disk.agreed)
+        disk.front.set_vring_base = lambda index, base: None
+        disk.start()
+        disk.write(0, b"y" * 4096)
+        assert disk.read(0, 4096) == b"y" * 4096
+
+
 def test_an_ordinary_disk_is_waited_for(daemon):
     """What takes less long than that is answered."""
     latency = {f"{p}_{kind}_latency": 500_000 for p in ("avg", "p99") for kind in ("read", "write")}
@@ -276,6 +291,55 @@ def test_memory_is_taken_away(daemon, packed):
         disk.write(0, b"x" * 4096)
         assert disk.read(0, 4096, queue=1) == b"x" * 4096
     assert "REM_MEM_REG waits for requests of 2 queues" in daemon.log()
+
+
+def test_memory_that_stays(daemon, packed):
+    """The same table again, from descriptors of its own, or without what no request uses: nobody waits, and requests
+    that their disk has had for long go on, and end well."""
+    with Blk(daemon.directory / "vm", queues=2, packed=packed, inflight=True) as disk:
+        writes = dead_disk(daemon, disk)
+        long = disk.submit(OUT, 64, out=b"l" * (512 << 10), parts=8)
+        taken(daemon, 7)
+        again = [replace(region, fd=os.dup(region.fd)) for region in disk.memory.regions]
+        disk.front.set_mem_table(again)
+        disk.front.set_mem_table(again[1:])            # without the one that nobody uses
+        disk.front.add_mem_reg(again[0])
+        disk.front.add_mem_reg(again[2])               # which is there
+        disk.front.rem_mem_reg(again[0])
+        for region in again:
+            os.close(region.fd)
+        for queue in disk.queues:
+            assert not queue.collect()
+        answers(daemon, True)
+        daemon.tell("bdev_error_resume_pending", name=DISK)
+        assert disk.wait(*writes, long) == OK
+        for n in range(6):
+            assert disk.read(8 * n, 4096, queue=n % 2) == bytes([n + 1]) * 4096
+        assert disk.read(64, 512 << 10) == b"l" * (512 << 10)
+    assert "MEM_TABLE waits for" not in daemon.log() and "MEM_REG waits for" not in daemon.log()
+
+
+def test_memory_of_some_stays(daemon, packed):
+    """Who uses what is gone ends with an error, who does not goes on; another file at the same addresses is another
+    memory."""
+    with Blk(daemon.directory / "vm", packed=packed, inflight=True) as disk:
+        answers(daemon, False)
+        goes = [disk.submit(OUT, 8 * n, out=bytes([n + 1]) * 4096, region=2) for n in range(3)]
+        stays = [disk.submit(OUT, 64 + 8 * n, out=bytes([n + 1]) * 4096, region=1) for n in range(3)]
+        taken(daemon, 6)
+        other = os.memfd_create("another")
+        os.ftruncate(other, os.fstat(disk.memory.regions[2].fd).st_size)
+        disk.front.set_mem_table([*disk.memory.regions[:2], replace(disk.memory.regions[2], fd=other)])
+        assert disk.wait(*goes) == IOERR
+        taken(daemon, 3)
+        assert not disk.queues[0].collect()
+        disk.front.set_mem_table(disk.memory.regions)
+        os.close(other)
+        answers(daemon, True)
+        daemon.tell("bdev_error_resume_pending", name=DISK)
+        assert disk.wait(*stays) == OK
+        assert disk.read(64, 4096) == b"\1" * 4096
+    assert "SET_MEM_TABLE waits for requests of 1 queue" in daemon.log()
 
 
 def test_queues_that_are_not_waited_for_are_not_counted(daemon):
