@@ -142,14 +142,14 @@ static void on_reset_device(struct vhost_session_priv *s)
 }
 
 /* Its queues have stopped: what was negotiated is so no more. They begin at their beginning again, unless a base is
- * said; but not for a status of 0, which says nothing of them: front-ends stop a machine by it, and it goes on. */
+ * said; for a status of 0 those that ran until then: front-ends that stop a machine ask for the bases, say 0, and may
+ * let it go on where it was. */
 void vhost_message_ended(struct vhost_session_priv *s)
 {
 	if (!s->resets)
 		return;
 	s->resets = false;
-	if (s->msg.request == VU_RESET_DEVICE)
-		vhost_queues_forget_bases(s);
+	vhost_queues_forget_bases(s, s->msg.request == VU_RESET_DEVICE);
 	s->session.features = 0;
 	s->session.ctrlr->ops->negotiated(&s->session, 0);
 }
@@ -328,7 +328,7 @@ static void on_set_vring_base(struct vhost_session_priv *s)
 	if (!r)
 		return;
 	r->queue.base = s->msg.state.num;
-	r->queue.base_set = true;
+	r->queue.base_set = r->queue.base_told = true;
 }
 
 /* The ring stops, which waits for its I/O; it says where it stopped when it has. */
@@ -340,6 +340,7 @@ static void on_get_vring_base(struct vhost_session_priv *s)
 	if (!r)
 		return;
 	r->queue.kicked = false;
+	r->queue.base_told = true;
 	r->queue.asked_base = r->queue.running;
 	s->reply.state.num = r->queue.base;
 	vhost_queue_stop(r);

@@ -170,7 +170,7 @@ void vhost_queue_start(struct vhost_ring_priv *r)
 	r->delay_base_us = c->delay_base_us;
 	r->iops_threshold = c->iops_threshold;
 	r->queue.running = true;
-	r->queue.broken = r->queue.unplaced = r->queue.apart = r->pinned = false;
+	r->queue.broken = r->queue.unplaced = r->queue.apart = r->queue.base_told = r->pinned = false;
 	s->running++;
 	carry_begins(&r->at, vhost_place(s->vhost, c->place));
 	vhost_op_send(vhost_op_make(r, vhost_ring_start_op, started));
@@ -221,10 +221,10 @@ void vhost_queues_stop(struct vhost_session_priv *s)
 			vhost_queue_stop(s->rings[i]);
 }
 
-void vhost_queues_forget_bases(struct vhost_session_priv *s)
+void vhost_queues_forget_bases(struct vhost_session_priv *s, bool told)
 {
 	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
-		if (!s->rings[i])
+		if (!s->rings[i] || (s->rings[i]->queue.base_told && !told))
 			continue;
 		s->rings[i]->queue.base = 0;
 		s->rings[i]->queue.base_set = s->rings[i]->queue.apart = false;

@@ -106,7 +106,7 @@ struct vhost_op {
 struct vhost_queue {
 	uint16_t size;
 	uint32_t base;
-	bool base_set;
+	bool base_set, base_told;          /* told: the front-end said it, or was told, since the ring last ran */
 	struct vu_addr addr;
 	bool asked_base;                   /* GET_VRING_BASE waits for it to stop */
 	bool has_addr, kicked;             /* kicked: a kick descriptor, none (to be polled), or a kick came */
@@ -313,7 +313,8 @@ bool vhost_queue_placed(const struct vhost_ring_priv *r, const struct vu_addr *a
 void vhost_queue_start(struct vhost_ring_priv *r);
 void vhost_queue_stop(struct vhost_ring_priv *r);
 void vhost_queues_stop(struct vhost_session_priv *s);
-void vhost_queues_forget_bases(struct vhost_session_priv *s);      /* they have stopped */
+/* They have stopped. Those that the front-end knows, too? */
+void vhost_queues_forget_bases(struct vhost_session_priv *s, bool told);
 /* Those that stop, and, when the message at hand waits for memory, those that may use it: end what is waited for; then
  * vhost_session_hurried() is told how many queues had such. False: there are none to be asked. */
 bool vhost_queues_hurry(struct vhost_session_priv *s);

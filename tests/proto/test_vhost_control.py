@@ -253,13 +253,18 @@ def test_device_needs_reset(daemon):
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
-def test_a_device_that_was_reset_begins_at_the_beginning(daemon, packed):
-    """Its rings too, unless the front-end says another base: new rings with a new in-flight region would be refused."""
+@pytest.mark.parametrize("how", ["message", "status"])
+def test_a_device_that_was_reset_begins_at_the_beginning(daemon, packed, how):
+    """Its rings too, unless the front-end says another base: new rings with a new in-flight region would be refused.
+    A status of 0 does it to rings whose base the front-end cannot know."""
     with Blk(serve(daemon), size=32, packed=packed, inflight=True) as disk:
         for n in range(5):
             disk.write(n, b"a" * SECTOR)
-        disk.stop()
-        disk.front.tell(vu.RESET_DEVICE)
+        if how == "message":
+            disk.stop()
+            disk.front.tell(vu.RESET_DEVICE)
+        else:
+            disk.front.set_status(0)
         for queue in disk.queues:
             queue.close()
         disk.inflight.close()
