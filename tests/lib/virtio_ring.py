@@ -60,9 +60,8 @@ class Memory:
             self.add_file(rows, USER_BASE + (number << 36))
 
     def add_file(self, rows, user):
-        """One more memfd with these (gpa, size) regions in it, one after another, after a page of nothing."""
-        fd = os.memfd_create("guest")
-        os.ftruncate(fd, PAGE + sum(size for _, size in rows))
+        """One more file with these (gpa, size) regions in it, one after another, after a page of nothing."""
+        fd = self.make_file(PAGE + sum(size for _, size in rows))
         whole = mmap.mmap(fd, 0)
         view, offset, added = memoryview(whole), PAGE, []
         for gpa, size in rows:
@@ -73,6 +72,11 @@ class Memory:
         os.close(fd)
         self.regions += added
         return added
+
+    def make_file(self, length):
+        fd = os.memfd_create("guest")
+        os.ftruncate(fd, length)
+        return fd
 
     def close(self):
         for region in self.regions:

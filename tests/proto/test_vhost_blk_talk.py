@@ -3,6 +3,8 @@
 goes, sessions that end and begin again. The same conversations with every server that is installed."""
 import os
 import struct
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -254,6 +256,55 @@ def test_memory_added_and_removed(talk):
         os.close(region.fd)
         disk.memory.free.clear()
         assert disk.read(0, 4096) == b"a" * 4096
+
+
+HUGE = 2 << 20
+
+
+def free_huge_pages():
+    pages = Path(f"/sys/kernel/mm/hugepages/hugepages-{HUGE >> 10}kB")
+    count = {name: int((pages / name).read_text()) if pages.exists() else 0
+             for name in ("free_hugepages", "resv_hugepages", "nr_overcommit_hugepages", "surplus_hugepages")}
+    return count["free_hugepages"] - count["resv_hugepages"] + \
+        count["nr_overcommit_hugepages"] - count["surplus_hugepages"]
+
+
+class FileMemory(Memory):
+    """In ordinary files."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        super().__init__()
+
+    def make_file(self, length):
+        fd, _ = tempfile.mkstemp(dir=self.directory)
+        os.ftruncate(fd, length)
+        return fd
+
+
+class HugeMemory(Memory):
+    """In huge pages, neither of whose ends is a region's."""
+
+    def __init__(self, _):
+        super().__init__(((0, 0xa0000), (0x100000, 4 << 20), (1 << 32, 4 << 20)))
+
+    def make_file(self, length):
+        fd = os.memfd_create("guest", os.MFD_HUGETLB | os.MFD_HUGE_2MB)
+        os.ftruncate(fd, -(-length // HUGE) * HUGE)
+        return fd
+
+
+@pytest.mark.parametrize("memory", [FileMemory, HugeMemory], ids=["file", "huge"])
+def test_other_kinds_of_memory(talk, tmp_path, memory):
+    """Guests have theirs in files, and in huge pages, too."""
+    if memory is HugeMemory and free_huge_pages() < 8:
+        pytest.skip("this machine has no huge pages of 2 MiB to spare")
+    disk = talk(queues=2, memory=memory(tmp_path), inflight=False)
+    for n in range(4):
+        data = os.urandom(64 << 10)
+        disk.write(n * 128, data, queue=n % 2, parts=7)
+        assert disk.read(n * 128, len(data), queue=1 - n % 2, parts=5, region=1 + n % 2) == data
+    disk.stop()
 
 
 def test_another_memory_table(talk):
