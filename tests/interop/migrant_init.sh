@@ -20,7 +20,7 @@ done < /modules.list
 
 rounds_of() {
 	local disk=$1 n=0
-	while fio --ioengine=libaio --direct=1 --verify_state_save=0 --allow_file_create=0 --name=$disk --thread \
+	while fio --ioengine=libaio --direct=1 --verify_state_save=0 --allow_file_create=0 --name=$disk \
 		--filename=/dev/$disk --rw=randrw --bsrange=4k-64k --blockalign=4k --iodepth=8 --size=8m --randseed=$n \
 		--verify=crc32c --verify_fatal=1 --do_verify=1 > /tmp/$disk.out 2>&1; do
 		n=$((n + 1))
@@ -36,7 +36,7 @@ late() {
 		for dir in /sys/block/[sv]d*; do
 			disk=${dir##*/}
 			[ "$(cat $dir/size 2>/dev/null)" = 32768 ] || continue
-			if fio --ioengine=libaio --direct=1 --verify_state_save=0 --allow_file_create=0 --name=$disk --thread \
+			if fio --ioengine=libaio --direct=1 --verify_state_save=0 --allow_file_create=0 --name=$disk \
 				--filename=/dev/$disk --rw=randrw --bsrange=4k-64k --blockalign=4k --iodepth=8 --size=4m \
 				--verify=crc32c --verify_fatal=1 --do_verify=1 > /tmp/late.out 2>&1; then
 				echo "CHECKED $disk"
