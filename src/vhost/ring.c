@@ -560,7 +560,7 @@ static void broke(struct msg *m)
 
 /* --- changes while it runs -------------------------------------------------------------------------------------- */
 
-/* Tasks that are out keep the version that they began with if it has what the new one has no more, and they use that. */
+/* Tasks that are out keep the version that they began with if they use what the new one has no more. */
 static void tasks_follow(struct vhost_ring_priv *r, struct vhost_view *old, struct vhost_view *now)
 {
 	for (uint32_t i = 0; old->tasks && i < r->made; i++) {

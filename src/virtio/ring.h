@@ -233,8 +233,8 @@ void vq_dev_disarm(struct vq_dev *q);
 /* The ring or the guest's memory lies elsewhere now (s->mem, desc, driver, device; the rest must be as it was).
  * Chains in flight keep the version that they were popped with, but for those of vq_chain_remap(). */
 void vq_dev_remap(struct vq_dev *q, const struct vq_setup *s);
-/* All that the chain points into is mapped in `mem` as it is in its own version (which still is): that is its version from
- * now on. Else false, and it keeps its own. iov may be cut shorter meanwhile. */
+/* All that the chain points into is mapped in `mem` as it is in its own version (which still is): that is its version
+ * from now on. Else false, and it keeps its own. iov may be cut shorter meanwhile. */
 bool vq_chain_remap(struct vq_chain *c, const struct vq_mem *mem) MUST_USE;
 void vq_dev_set_log(struct vq_dev *q, const struct vq_log *log);
 /* What an earlier process had and nobody popped yet. A queue that stops for good (migration) pops and ends it first. */

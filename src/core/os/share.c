@@ -130,7 +130,8 @@ bool share_is_same(const struct share *s, int fd, uint64_t offset, size_t len)
 	size_t page;
 	struct err e = { 0 };
 
-	if (!s->slot || share_is_broken(s) || s->offset != offset || s->len != len || check_file(fd, offset, len, &page, &e))
+	if (!s->slot || share_is_broken(s) || s->offset != offset || s->len != len ||
+	    check_file(fd, offset, len, &page, &e))
 		return false;
 	file_of(fd, file);
 	return file[0] == s->file[0] && file[1] == s->file[1];
