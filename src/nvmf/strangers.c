@@ -51,27 +51,8 @@ static bool goes_before(const struct nvmf_stranger *a, const struct nvmf_strange
 	return a->peer->strangers > b->peer->strangers;
 }
 
-/* From the oldest on, so that of equals it is the oldest. */
-static struct nvmf_stranger *crowd_out(struct nvmf_strangers *s)
+void nvmf_stranger_came(struct nvmf_strangers *s, struct nvmf_stranger *who, const struct net_addr *addr)
 {
-	struct nvmf_stranger *goes = NULL;
-
-	list_each(l, &s->all) {
-		struct nvmf_stranger *who = list_entry(l, struct nvmf_stranger, link);
-
-		if (!goes || goes_before(who, goes))
-			goes = who;
-	}
-	must(goes);
-	no_stranger(s, goes);
-	s->crowded_out++;
-	return goes;
-}
-
-struct nvmf_stranger *nvmf_stranger_came(struct nvmf_strangers *s, struct nvmf_stranger *who,
-                                         const struct net_addr *addr)
-{
-	struct nvmf_stranger *goes = s->count >= s->max ? crowd_out(s) : NULL;
 	struct nvmf_peer *p = find(s, addr);
 
 	if (!p) {
@@ -84,6 +65,24 @@ struct nvmf_stranger *nvmf_stranger_came(struct nvmf_strangers *s, struct nvmf_s
 	p->conns++;
 	p->strangers++;
 	s->count++;
+}
+
+/* From the oldest on, so that of equals it is the oldest. */
+struct nvmf_stranger *nvmf_stranger_stays(struct nvmf_strangers *s, const struct nvmf_stranger *who)
+{
+	struct nvmf_stranger *goes = NULL;
+
+	if (s->count <= s->max || !list_linked(&who->link))
+		return NULL;
+	list_each(l, &s->all) {
+		struct nvmf_stranger *other = list_entry(l, struct nvmf_stranger, link);
+
+		if (other != who && (!goes || goes_before(other, goes)))
+			goes = other;
+	}
+	must(goes);
+	no_stranger(s, goes);
+	s->crowded_out++;
 	return goes;
 }
 

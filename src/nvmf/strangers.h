@@ -32,9 +32,11 @@ struct nvmf_strangers {
 void nvmf_strangers_init(struct nvmf_strangers *s, uint32_t max);
 /* As many of an address. */
 uint32_t nvmf_strangers_of(const struct nvmf_strangers *s, const struct net_addr *addr);
-/* One comes, of that address. Then: returns who goes for it, or NULL. It counts no more; its transport ends it. */
-struct nvmf_stranger *nvmf_stranger_came(struct nvmf_strangers *s, struct nvmf_stranger *who,
-                                         const struct net_addr *addr);
+/* One comes, of that address. */
+void nvmf_stranger_came(struct nvmf_strangers *s, struct nvmf_stranger *who, const struct net_addr *addr);
+/* It is sure that it can stay. Then: returns which of the others goes for it, or NULL. That one counts no more; its
+ * transport ends it. */
+struct nvmf_stranger *nvmf_stranger_stays(struct nvmf_strangers *s, const struct nvmf_stranger *who);
 void nvmf_stranger_connected(struct nvmf_strangers *s, struct nvmf_stranger *who);
 /* It is freed: whatever it was, or went for another. */
 void nvmf_stranger_gone(struct nvmf_strangers *s, struct nvmf_stranger *who);

@@ -27,8 +27,10 @@ static struct net_addr at(uint32_t n)
 static int came(uint32_t i, uint32_t host)
 {
 	const struct net_addr a = at(host);
-	struct nvmf_stranger *goes = nvmf_stranger_came(&all, &who[i], &a);
+	struct nvmf_stranger *goes;
 
+	nvmf_stranger_came(&all, &who[i], &a);
+	goes = nvmf_stranger_stays(&all, &who[i]);
 	assert_true(all.count <= MAX);
 	return goes ? (int)(goes - who) : -1;
 }
@@ -88,9 +90,31 @@ static void a_known_host_is_the_last_to_lose_any(void **state)
 	assert_true(list_empty(&all.peers));
 }
 
+/* Who comes and cannot stay would cost another its place; and who comes after him as well. */
+static void nobody_goes_for_one_that_does_not_stay(void **state)
+{
+	const struct net_addr here = at(1), there = at(2);
+
+	nvmf_strangers_init(&all, 2);
+	assert_int_equal(came(0, 0), -1);
+	assert_int_equal(came(1, 0), -1);
+	nvmf_stranger_came(&all, &who[2], &here);
+	nvmf_stranger_came(&all, &who[3], &there);
+	assert_ptr_equal(nvmf_stranger_stays(&all, &who[3]), &who[0]); /* who[2] is not sure yet */
+	nvmf_stranger_gone(&all, &who[2]);
+	assert_int_equal(all.count, 2);
+	assert_int_equal(all.crowded_out, 1);
+	assert_null(nvmf_stranger_stays(&all, &who[0])); /* it went while it came */
+	nvmf_stranger_gone(&all, &who[0]);
+	nvmf_stranger_gone(&all, &who[1]);
+	nvmf_stranger_gone(&all, &who[3]);
+	assert_true(list_empty(&all.all) && list_empty(&all.peers));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nobody_goes_for_one_that_does_not_stay),
 		cmocka_unit_test(the_oldest_of_equals_goes),
 		cmocka_unit_test(of_the_address_that_has_most),
 		cmocka_unit_test(a_known_host_is_the_last_to_lose_any),

@@ -9,7 +9,7 @@
 
 static void refuse(struct rdma_transport *tr, struct verbs_conn *vc, uint16_t sts, const char *why);
 static bool has_too_many(struct rdma_transport *tr, const struct verbs_conn *vc, struct err *e);
-static void enter(struct rdma_transport *tr, struct rdma_conn *c);
+static void make_others_go(struct rdma_transport *tr, struct rdma_conn *c);
 static struct rdma_home *home_of(struct rdma_dev *d, struct reactor *r, struct err *e);
 static struct rdma_conn *conn_make(struct rdma_home *h, struct verbs_conn *vc, const struct rdma_wish *wish,
                                    struct err *e);
@@ -110,7 +110,7 @@ void rdma_admit(void *arg, struct verbs_conn *vc, const struct verbs_params *p)
 		rdma_dev_maybe_retire(d);
 		return;
 	}
-	enter(tr, c);
+	nvmf_stranger_came(&tr->strangers, &c->stranger, &c->peer);
 	verbs_conn_set_event(vc, on_event, c);
 	log_debug("NVMe/RDMA: a connection comes, queue %u of %u entries; %u are there", wish.qid, wish.depth,
 	          tr->conn_count);
@@ -131,10 +131,10 @@ static bool has_too_many(struct rdma_transport *tr, const struct verbs_conn *vc,
 	return true;
 }
 
-/* Nor may all of them together. Only for one that is let in another goes. */
-static void enter(struct rdma_transport *tr, struct rdma_conn *c)
+/* Nor may all of them together. Another goes only for one that has its queues. */
+static void make_others_go(struct rdma_transport *tr, struct rdma_conn *c)
 {
-	struct nvmf_stranger *goes = nvmf_stranger_came(&tr->strangers, &c->stranger, &c->peer);
+	struct nvmf_stranger *goes = nvmf_stranger_stays(&tr->strangers, &c->stranger);
 	char text[NET_ADDR_TEXT_MAX];
 	struct rdma_conn *other;
 
@@ -265,6 +265,8 @@ void rdma_conn_queue_on_control(struct msg *m)
 		if (log_may(&conn_tr(c)->complaints))
 			log_warning("NVMe/RDMA: a connection is not let in: %s", e.text);
 		rdma_conn_tell_lost(c);
+	} else if (!c->told) {
+		make_others_go(conn_tr(c), c);
 	}
 	if (c->has_queues)
 		msg_send(c->home->reactor, m, rdma_conn_queued_on_core);

@@ -154,7 +154,8 @@ static void enter(struct tcp_transport *tr, struct tcp_conn *c)
 	struct tcp_conn *other;
 
 	sock_peer_addr(c->sock, &peer);
-	goes = nvmf_stranger_came(&tr->strangers, &c->stranger, &peer);
+	nvmf_stranger_came(&tr->strangers, &c->stranger, &peer);
+	goes = nvmf_stranger_stays(&tr->strangers, &c->stranger);
 	if (!goes)
 		return;
 	if (log_may(&tr->complaints))
