@@ -8,6 +8,8 @@
 #include "nvmf/rdma/rdma.h"
 
 static uint32_t shared_depth(const struct rdma_transport *tr, const struct verbs_dev_info *info);
+static uint32_t fit_into_share(const struct rdma_transport *tr);
+static uint32_t stride_of(const struct nvmf_transport_opts *opts);
 static void completed(void *arg, const struct verbs_wc *wcs, uint32_t count);
 static void capsule_completed(struct rdma_home *h, struct rdma_capsule *cap, const struct verbs_wc *wc);
 static void req_completed(struct rdma_req *r, const struct verbs_wc *wc);
@@ -57,6 +59,13 @@ failed:
 	return NULL;
 }
 
+static uint32_t stride_of(const struct nvmf_transport_opts *opts)
+{
+	uint32_t bytes = opts->in_capsule_data_size;
+
+	return (uint32_t)align_up(bytes, bytes < RDMA_CAPSULE_ALIGN ? CACHE_LINE : RDMA_CAPSULE_ALIGN);
+}
+
 /* 0: receives are not shared. */
 static uint32_t shared_depth(const struct rdma_transport *tr, const struct verbs_dev_info *info)
 {
@@ -64,7 +73,21 @@ static uint32_t shared_depth(const struct rdma_transport *tr, const struct verbs
 
 	if (opts->no_srq || info->srq_recv_max < RDMA_SRQ_DEPTH_MIN || info->srq_sge_max < 2)
 		return 0;
-	return min_u32(opts->max_srq_depth ? opts->max_srq_depth : RDMA_SRQ_DEPTH, info->srq_recv_max);
+	return min_u32(min_u32(opts->max_srq_depth ? opts->max_srq_depth : RDMA_SRQ_DEPTH, info->srq_recv_max),
+	               fit_into_share(tr));
+}
+
+/* The first cores shall not have all memory for receives: the others want some too, and connections their slots. */
+static uint32_t fit_into_share(const struct rdma_transport *tr)
+{
+	uint32_t each = (uint32_t)sizeof(struct nvme_sqe) + stride_of(&tr->base.opts), adapters = 0;
+	struct mem_stats mem;
+
+	list_each(l, &tr->devs)
+		adapters++;
+	mem_get_stats(tr->core, &mem);
+	return (uint32_t)max_u64(RDMA_SRQ_DEPTH_MIN, mem.charge_bytes_max / RDMA_SRQ_SHARE /
+	                         ((uint64_t)adapters * core_reactor_count(tr->core)) / each);
 }
 
 void rdma_home_free(struct rdma_home *h)
@@ -83,13 +106,12 @@ int rdma_capsules_make(struct rdma_capsules *s, struct rdma_home *h, struct rdma
                        uint32_t answers, struct err *e)
 {
 	struct core *core = h->tr->core;
-	uint32_t data_bytes = h->tr->base.opts.in_capsule_data_size;
 	uint64_t data_at, bytes;
 	int rc;
 
 	queue_init(&s->again);
-	s->data_bytes = data_bytes;
-	s->stride = (uint32_t)align_up(data_bytes, data_bytes < RDMA_CAPSULE_ALIGN ? CACHE_LINE : RDMA_CAPSULE_ALIGN);
+	s->data_bytes = h->tr->base.opts.in_capsule_data_size;
+	s->stride = stride_of(&h->tr->base.opts);
 	data_at = align_up((uint64_t)count * sizeof(struct nvme_sqe), RDMA_CAPSULE_ALIGN);
 	s->answers_at = data_at + (uint64_t)count * s->stride;
 	bytes = s->answers_at + answers * sizeof(struct nvme_cqe);

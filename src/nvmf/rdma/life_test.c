@@ -395,7 +395,7 @@ static void who_is_just_connected_is_no_stranger(void **state)
 	struct nvme_cqe cqe;
 	bool connected;
 
-	/* What control has to decide of both comes in one moment. */
+	/* What control has to decide of both comes within a few microseconds, in either order. */
 	w.wire = (struct sim_verbs_opts){ .latency_ns_min = 1000, .latency_ns_max = 1000 };
 	for (uint32_t seed = 1; seed <= TIMES; seed++) {
 		world_start(&w, seed, NULL);
@@ -405,6 +405,7 @@ static void who_is_just_connected_is_no_stranger(void **state)
 		assert_true(host_connect_rdma(&first));
 		host_begin_rdma(&next);
 		assert_true(sim_run(is_resolved, &next, NS_PER_S));
+		world_pass(seed * 100);
 		host_begin_connect(&first, 0, NVME_CNTLID_DYNAMIC);
 		connected = host_answer(&first, &cqe, NS_PER_S);
 		assert_true(!connected || !nvme_cqe_status(&cqe));
@@ -448,6 +449,88 @@ static void a_refused_one_crowds_nobody_out(void **state)
 	end();
 }
 
+/* Nor for one whose queue pair cannot be made, which is known later. */
+static void one_without_queues_crowds_nobody_out(void **state)
+{
+	static struct host silent, more;
+	struct nvmf_transport_opts opts = world_opts;
+
+	w.target_adapter.lacks_cq_resize = true;
+	w.small_hosts = true;
+	w.cores = 1;
+	opts.no_srq = true;
+	opts.num_cqe = 1300; /* room for one large queue, not for two */
+	begin(&opts);
+	rdma_of(nvmf_target_transport(w.target, "RDMA"))->strangers.max = 1;
+	host_init(&silent, &w, 0, 32);
+	assert_true(host_connect_rdma(&silent));
+	host_init(&more, &w, 1, 128);
+	assert_false(host_connect_rdma(&more));
+	assert_int_equal(more.reject_status, NVME_RDMA_CM_NO_RSC);
+	world_pass(100 * NS_PER_MS);
+	assert_false(silent.ended);
+	assert_int_equal(count_of("crowded_out"), 0);
+	host_close(&more);
+	host_close(&silent);
+	end();
+	w = (struct test_world){ 0 };
+}
+
+/* --- little of everything ------------------------------------------------------------------------------------ */
+
+/* A core with little memory and an adapter that has few receives would refuse all hosts. */
+static void few_shared_receives_are_better_than_none(void **state)
+{
+	enum { ADAPTER_HAS = 100, LEFT = 80 * (64 + 4096) };
+	struct nvmf_transport_opts opts = world_opts;
+	const struct rdma_dev *d;
+	uint64_t taken = 0;
+
+	w.cores = 1;
+	w.target_adapter.srq_recv_max = ADAPTER_HAS;
+	opts.max_srq_depth = 0;
+	world_start(&w, 1, &opts);
+	while (mem_charge(w.core, 4096))
+		taken += 4096;
+	mem_uncharge(w.core, LEFT);
+	host_ready(&admin, &w, 0, &cntlid);
+	d = list_first(&rdma_of(nvmf_target_transport(w.target, "RDMA"))->devs, struct rdma_dev, link);
+	must(d && d->homes[0]);
+	assert_int_equal(d->homes[0]->shared.count, ADAPTER_HAS / 2);
+	mem_uncharge(w.core, taken - LEFT);
+	host_close(&admin);
+	world_pass(NS_PER_S);
+	world_stop(&w);
+	w = (struct test_world){ 0 };
+}
+
+/* The first cores would take all memory for their receives, and who comes to others, or later, be refused. */
+static void shared_receives_leave_memory_to_others(void **state)
+{
+	enum { QUEUES = 8 };
+	static struct host more[QUEUES];
+	struct nvmf_transport_opts opts = world_opts;
+	struct mem_stats mem;
+
+	w.cores = 4;
+	w.memory_bytes = 32u << 20;
+	w.small_hosts = true;
+	opts.max_srq_depth = 65535;
+	opts.in_capsule_data_size = 8192;
+	world_start(&w, 1, &opts);
+	host_ready(&admin, &w, 0, &cntlid);
+	for (uint32_t i = 0; i < QUEUES; i++)
+		host_ready(&more[i], &w, (uint16_t)(1 + i), &cntlid);
+	mem_get_stats(w.core, &mem);
+	assert_in_range(mem.charged_bytes, mem.charge_bytes_max / 3, mem.charge_bytes_max / 4 * 3);
+	for (uint32_t i = 0; i < QUEUES; i++)
+		host_close(&more[i]);
+	host_close(&admin);
+	world_pass(NS_PER_S);
+	world_stop(&w);
+	w = (struct test_world){ 0 };
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -463,6 +546,9 @@ int main(void)
 		cmocka_unit_test(a_queue_pair_does_not_move),
 		cmocka_unit_test(who_is_just_connected_is_no_stranger),
 		cmocka_unit_test(a_refused_one_crowds_nobody_out),
+		cmocka_unit_test(one_without_queues_crowds_nobody_out),
+		cmocka_unit_test(few_shared_receives_are_better_than_none),
+		cmocka_unit_test(shared_receives_leave_memory_to_others),
 	};
 
 	log_set_level(LOG_ERROR);

@@ -51,7 +51,8 @@
 #define RDMA_RECVS_A_POST 64u
 #define RDMA_SLOTS_MORE (RDMA_BATCH / 2)
 #define RDMA_SRQ_DEPTH 4096u          /* unless the options say otherwise ... */
-#define RDMA_SRQ_DEPTH_MIN 64u        /* fewer than these are not worth having */
+#define RDMA_SRQ_DEPTH_MIN 16u        /* fewer than these are not worth having */
+#define RDMA_SRQ_SHARE 2u             /* a part of the memory for what is not data: for all shared receives */
 #define RDMA_CQ_ENTRIES 4096u
 #define RDMA_BACKLOG 100u
 #define RDMA_DATA_TIMEOUT_MS 30000u
