@@ -53,9 +53,10 @@ static int check_id_text(const char *field, const char *text, size_t max, struct
 
 static int check_transport_opts(const struct nvmf_transport_opts *o, struct err *e)
 {
-	if (o->max_io_size < MEM_SMALL_BYTES || o->max_io_size > MEM_IO_BYTES_MAX || o->max_io_size % MEM_SMALL_BYTES)
-		return err_set(e, ERR_BAD_PARAM, "max_io_size: %u is not a multiple of %u up to %u", o->max_io_size,
-		               MEM_SMALL_BYTES, MEM_IO_BYTES_MAX);
+	/* One page cannot be told: an MDTS of 0 means that there is no limit. */
+	if (o->max_io_size < 2 * MEM_SMALL_BYTES || o->max_io_size > MEM_IO_BYTES_MAX || o->max_io_size % MEM_SMALL_BYTES)
+		return err_set(e, ERR_BAD_PARAM, "max_io_size: %u is not a multiple of %u from %u to %u", o->max_io_size,
+		               MEM_SMALL_BYTES, 2 * MEM_SMALL_BYTES, MEM_IO_BYTES_MAX);
 	if (o->in_capsule_data_size > o->max_io_size || o->in_capsule_data_size % 16)
 		return err_set(e, ERR_BAD_PARAM, "in_capsule_data_size: %u is not a multiple of 16 up to max_io_size, %u",
 		               o->in_capsule_data_size, o->max_io_size);

@@ -60,6 +60,7 @@ def test_in_capsule(daemon):
 
 
 @pytest.mark.parametrize("options", [{"max_io_size": LARGEST + 4096}, {"max_io_size": 1 << 22}, {"max_io_size": 2048},
+                                     {"max_io_size": 4096},    # MDTS would be 0: no limit
                                      {"max_io_size": 131072, "in_capsule_data_size": 131088}], ids=str)
 def test_more_is_refused(daemon, options):
     with pytest.raises(RpcError, match="max_io_size|in_capsule_data_size"):
