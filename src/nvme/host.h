@@ -199,8 +199,9 @@ void nvme_qpair_broke(struct nvme_qpair *qp, enum nvme_reason reason, const stru
 /* disconnect() was false, and nobody touches the memory of its commands any more: they are failed, now or later in this
  * pass. The queue pair may be gone when it returns. */
 void nvme_qpair_let_go(struct nvme_qpair *qp);
-/* Before the first command: the target takes no more than `most` at a time. False: that is too few to be used. */
-bool nvme_qpair_cut(struct nvme_qpair *qp, uint32_t most);
+/* Before the first command: the target's queue has no more than so many entries. Connect must not ask for more then.
+ * False: they are too few to be used. */
+bool nvme_qpair_cut(struct nvme_qpair *qp, uint32_t entries);
 /* Around a transport's loop that calls the above: false when the queue pair was closed meanwhile and is gone. */
 static inline void nvme_qpair_hold(struct nvme_qpair *qp) { qp->held++; }
 bool nvme_qpair_release(struct nvme_qpair *qp);

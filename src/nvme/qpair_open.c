@@ -36,13 +36,17 @@ static void slots_make(struct nvme_qpair *qp)
 	qp->transport->size(qp);
 }
 
-bool nvme_qpair_cut(struct nvme_qpair *qp, uint32_t most)
+bool nvme_qpair_cut(struct nvme_qpair *qp, uint32_t entries)
 {
-	uint16_t left = (uint16_t)(most > qp->reserved ? min_u32(most - qp->reserved, qp->usable) : 0);
-
 	assert(!qp->outstanding);
-	qp->usable = qp->free_count = left;
-	return left > 0;
+	if (entries >= qp->size)
+		return true;
+	if (entries < qp->reserved + 2u)
+		return false;
+	qp->size = (uint16_t)entries;
+	qp->connect_op.cmd.connect.sqsize = le16_of((uint16_t)(entries - 1));
+	qp->usable = qp->free_count = (uint16_t)(entries - 1 - qp->reserved);
+	return true;
 }
 
 static void connect_prepare(struct nvme_qpair *qp, const struct nvme_login *l, uint16_t qid, uint32_t keep_alive_ms)

@@ -4,6 +4,8 @@
 
 #include "nvmf/nvmf_rpc_priv.h"
 
+#define AQ_DEPTH_MIN 32u              /* SPDK's too, without an error */
+
 struct create_transport {
 	char *trtype, *tgt_name;
 	uint16_t max_queue_depth, max_io_qpairs_per_ctrlr;
@@ -25,10 +27,11 @@ static const struct rpc_param create_transport_params[] = {
 	  .doc = "I/O queues a host may have per controller."),
 	P(in_capsule_data_size, .fallback = "4096", .unit = "bytes",
 	  .doc = "Data that a write may bring along with its command."),
-	P(max_io_size, .min = 4096, .fallback = "131072", .unit = "bytes", .doc = "Largest read or write (MDTS)."),
+	P(max_io_size, .min = 8192, .fallback = "131072", .unit = "bytes", .doc = "Largest read or write (MDTS)."),
 	P(io_unit_size, .fallback = "131072", .unit = "bytes",
 	  .doc = "Accepted without effect: buffers are of 4 and 64 KiB, for all transports."),
-	P(max_aq_depth, .min = 2, .max = 4096, .fallback = "128", .unit = "entries", .doc = "Of an admin queue."),
+	P(max_aq_depth, .min = 2, .max = 4096, .fallback = "128", .unit = "entries",
+	  .doc = "Of an admin queue; fewer than 32 are 32, because hosts' admin queues have as many."),
 	P(c2h_success, .fallback = "true", .doc = "TCP: end a read with its data instead of a response of its own."),
 	P(dif_insert_or_strip, .doc = "Hosts see no metadata: protection information is made when they write, checked "
 	  "when they read."),
@@ -125,7 +128,7 @@ static void handle_create_transport(struct rpc_call *call, void *args)
 	struct nvmf_transport_opts opts = {
 		.max_queue_depth = a->max_queue_depth, .max_io_qpairs_per_ctrlr = a->max_io_qpairs_per_ctrlr,
 		.in_capsule_data_size = a->in_capsule_data_size, .max_io_size = a->max_io_size,
-		.io_unit_size = a->io_unit_size, .max_aq_depth = a->max_aq_depth, .abort_timeout_sec = a->abort_timeout_sec,
+		.io_unit_size = a->io_unit_size, .max_aq_depth = max_u32(a->max_aq_depth, AQ_DEPTH_MIN), .abort_timeout_sec = a->abort_timeout_sec,
 		.ack_timeout_ms = a->ack_timeout, .c2h_success = a->c2h_success,
 		.dif_insert_or_strip = a->dif_insert_or_strip, .data_timeout_ms = a->data_timeout_ms,
 		.sock_priority = a->sock_priority, .max_srq_depth = a->max_srq_depth, .num_cqe = a->num_cqe,

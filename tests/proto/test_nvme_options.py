@@ -33,6 +33,14 @@ def test_keep_alive_is_counted_as_said(daemon):
     assert (shown["kas"], shown["min_kato"]) == (50, 12000)
 
 
+def test_an_admin_queue_has_what_hosts_ask_for(daemon):
+    """Nobody could connect: Linux asks for 32 entries whatever there are."""
+    served = daemon.serve(daemon.malloc("disk0", mib=1), transport={"max_aq_depth": 2})
+    assert daemon.rpc("nvmf_get_transports")[0]["max_aq_depth"] == 32
+    with Host(served.port, NQN):
+        pass
+
+
 def resv_register(host):
     return host.io.command(sqe(RESV_REGISTER, 1, cdw10=0), bytes(16)).status
 

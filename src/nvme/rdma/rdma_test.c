@@ -11,6 +11,7 @@
 
 #include "core/log.h"
 #include "core/watch.h"
+#include "nvme/host.h"
 #include "nvme/rdma/test_rig.h"
 
 #define SEEDS 8u
@@ -176,7 +177,8 @@ static void no_more_is_out_than_the_target_receives(void **state)
 	assert_int_equal(r.qp_err.code, 0);
 	for (uint32_t i = 0; i < 40; i++)
 		rig_on_host(&r, rig_read);
-	assert_int_equal(nvme_qpair_outstanding(r.qp), 12);
+	assert_int_equal(nvme_qpair_outstanding(r.qp), 11);
+	assert_int_equal(le16_get(r.qp->connect_op.cmd.connect.sqsize), 11); /* of 12 entries: else it would be refused */
 	assert_true(sim_run(rig_all_ended, &r, NS_PER_S));
 	rig_end(&r);
 }
