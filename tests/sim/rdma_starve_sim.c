@@ -70,6 +70,7 @@ struct world {
 	struct member member[HOSTS];
 	uint32_t ios_left, out, wants;   /* wants: I/Os of each queue pair at least */
 	bool flows, only_writes, limited; /* limited: by other settings, so that buffers may suffice */
+	bool set;                        /* ... of any kind, all at once */
 	uint64_t oldest_ns;
 };
 
@@ -298,11 +299,15 @@ static void world_start(struct world *w, uint32_t cores, uint64_t memory, uint32
 		.in_capsule_data_size = sim_chance(50) ? 4096 : 0, .max_io_size = w->io_bytes, .max_queue_depth = 16,
 		.max_io_qpairs_per_ctrlr = QPAIRS_A_HOST, .max_aq_depth = 32, .data_timeout_ms = DATA_TIMEOUT_MS,
 		.no_srq = sim_chance(30), .no_wr_batching = sim_chance(20), .max_srq_depth = 128,
-		.num_cqe = adapter.lacks_cq_resize ? 32768 : (uint32_t)sim_draw(100),
+		.num_cqe = (uint32_t)sim_draw(100),
 	};
-	w->limited = rdma_draw_limits(&w->target.opts);
-	if (w->target.opts.in_capsule_data_size > BLOCK) /* own receives of so much would not fit into the budget */
-		w->target.opts.in_capsule_data_size = BLOCK;
+	w->limited = w->set || rdma_draw_limits(&w->target.opts);
+	if (w->set)
+		rdma_draw_settings(&w->target.opts);
+	if (adapter.lacks_cq_resize)
+		w->target.opts.num_cqe = 32768; /* where it is all that there can be */
+	if (w->target.opts.no_srq || adapter.lacks_srq) /* own receives of more would not fit into the budget */
+		w->target.opts.in_capsule_data_size = min_u32(w->target.opts.in_capsule_data_size, BLOCK);
 	rdma_target_start(&w->target, &adapter);
 	w->members = members;
 	for (uint32_t i = 0; i < members; i++)
@@ -352,13 +357,15 @@ static bool all_done(void *arg)
 	return seeds_failed() || (!w->out && !w->ios_left);
 }
 
-/* A pool that runs dry, and a line that is only looked at when something else completes: there it would stop. */
-static uint64_t starve(uint64_t seed)
+/* A pool that runs dry, and a line that is only looked at when something else completes: there it would stop. Of
+ * settings that nobody thought of as well. */
+static uint64_t starve(bool set)
 {
 	struct world *w = base_zalloc(sizeof(*w));
 	uint32_t cores = 1 + (uint32_t)sim_draw(3);
 	struct mem_stats stats;
 
+	w->set = set;
 	world_start(w, cores, BUDGET_A_CORE * (cores + 1), HOSTS, QPAIRS_A_HOST);
 	w->wants = 3;
 	w->ios_left = 300 + (uint32_t)sim_draw(200);
@@ -507,10 +514,10 @@ static uint64_t run(uint64_t seed)
 
 	sim_start(seed);
 	dice = sim_draw(100);
-	return dice < 25 ? starve(seed) : dice < 85 ? lost_completion(seed) : idle(seed);
+	return dice < 45 ? starve(dice < 20) : dice < 85 ? lost_completion(seed) : idle(seed);
 }
 
 int main(int argc, char **argv)
 {
-	return seeds_main(argc, argv, 16, run);
+	return seeds_main(argc, argv, 20, run);
 }

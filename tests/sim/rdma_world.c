@@ -59,6 +59,25 @@ bool rdma_draw_limits(struct nvmf_transport_opts *opts)
 	return true;
 }
 
+/* Small numbers as likely as large ones. */
+static uint32_t draw_of_all_sizes(uint32_t min, uint32_t max)
+{
+	return min + (uint32_t)sim_draw(1 + ((uint64_t)(max - min) >> sim_draw(20)));
+}
+
+void rdma_draw_settings(struct nvmf_transport_opts *opts)
+{
+	opts->data_wr_pool_size = draw_of_all_sizes(0, 65535);
+	opts->max_srq_depth = draw_of_all_sizes(16, 65535);
+	opts->num_cqe = draw_of_all_sizes(16, 100000);
+	opts->max_queue_depth = (uint16_t)draw_of_all_sizes(2, 65535);
+	opts->max_aq_depth = draw_of_all_sizes(8, 4096);
+	opts->max_io_size = 4096 * draw_of_all_sizes(2, 512);
+	opts->in_capsule_data_size = 16 * draw_of_all_sizes(0, min_u32(opts->max_io_size, 32768) / 16);
+	opts->no_srq = sim_chance(30);
+	opts->no_wr_batching = sim_chance(30);
+}
+
 /* --- the target ------------------------------------------------------------------------------- */
 
 /* The transport's, which says whom it has made. */

@@ -55,6 +55,9 @@ void rdma_path(struct nvme_path *ret_path);
  * True: this one does. */
 bool rdma_draw_limits(struct nvmf_transport_opts *opts);
 
+/* The same, but of all that can be set, and as far as the method's parameters go. */
+void rdma_draw_settings(struct nvmf_transport_opts *opts);
+
 /* An adapter as some are: few pieces of memory, no shared receives, no inline data ... */
 struct sim_adapter_opts rdma_draw_adapter(const char *name);
 
