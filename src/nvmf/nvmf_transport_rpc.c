@@ -128,7 +128,8 @@ static void handle_create_transport(struct rpc_call *call, void *args)
 	struct nvmf_transport_opts opts = {
 		.max_queue_depth = a->max_queue_depth, .max_io_qpairs_per_ctrlr = a->max_io_qpairs_per_ctrlr,
 		.in_capsule_data_size = a->in_capsule_data_size, .max_io_size = a->max_io_size,
-		.io_unit_size = a->io_unit_size, .max_aq_depth = max_u32(a->max_aq_depth, AQ_DEPTH_MIN), .abort_timeout_sec = a->abort_timeout_sec,
+		.io_unit_size = a->io_unit_size, .max_aq_depth = max_u32(a->max_aq_depth, AQ_DEPTH_MIN),
+		.abort_timeout_sec = a->abort_timeout_sec,
 		.ack_timeout_ms = a->ack_timeout, .c2h_success = a->c2h_success,
 		.dif_insert_or_strip = a->dif_insert_or_strip, .data_timeout_ms = a->data_timeout_ms,
 		.sock_priority = a->sock_priority, .max_srq_depth = a->max_srq_depth, .num_cqe = a->num_cqe,
