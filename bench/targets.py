@@ -225,13 +225,13 @@ class Target:
         """Used, those of threads that have ended included."""
         return time.clock_gettime(~self.process.pid << 3 | CPUCLOCK_SCHED)
 
-    def waited_seconds(self):
-        """For a CPU, because somebody else had it."""
-        waited_ns = 0
+    def waited_ns(self):
+        """For a CPU, because somebody else had it: of every thread."""
+        waited = {}
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             with contextlib.suppress(OSError):         # it has just ended
-                waited_ns += int((task / "schedstat").read_text().split()[1])
-        return waited_ns / 1e9
+                waited[task.name] = int((task / "schedstat").read_text().split()[1])
+        return waited
 
 
 class GantryTarget(Target):
@@ -436,7 +436,7 @@ class Initiator:
             return self.run_within(target, seconds)
         self.fill(target, case)
         case = case._replace(metadata=target.case.metadata)
-        cpu_before, waited_before = target.cpu_seconds(), target.waited_seconds()
+        cpu_before, waited_before = target.cpu_seconds(), target.waited_ns()
         own_before, began = cpu_of_children(), time.monotonic()
         running = [subprocess.Popen(self.command(target, case, cpus, seconds), stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, text=True) for cpus in initiator_cpus(case)]
@@ -447,11 +447,12 @@ class Initiator:
         figures = [self.parse(out) for out, _ in outputs]
         iops = sum(f[0] for f in figures)
         took = time.monotonic() - began
-        used, waited = target.cpu_seconds() - cpu_before, target.waited_seconds() - waited_before
+        used = target.cpu_seconds() - cpu_before
+        waited_ns = sum(ns - waited_before.get(task, 0) for task, ns in target.waited_ns().items())
         own_busy = (cpu_of_children() - own_before) / took
         return {"iops": iops, "latency_us": sum(f[1] for f in figures) / len(figures),
                 "p50_us": sum(f[2] for f in figures) / len(figures),
                 # of a target that sleeps meanwhile, so that it matters nothing how long its initiators take to begin
                 "target_cpu_us_per_io": used * 1e6 / (iops * seconds) if iops else 0,
-                "target_waited": waited / took,
+                "target_waited": waited_ns / 1e9 / took,
                 "host_cpu_us_per_io": own_busy * 1e6 / iops if iops else 0}
