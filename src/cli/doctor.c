@@ -42,7 +42,7 @@ static int run_doctor(struct cli *c, struct cli_args *a)
 	doctor_missing(&d);
 	doctor_disks(&d);
 	for (size_t i = 0; i < a->word_count; i++)
-		doctor_disk_path(&d, a->words[i], false);
+		doctor_disk_path(&d, a->words[i], NULL);
 	doctor_kernel(&d);
 	doctor_io_uring(&d);
 	doctor_limits(&d);

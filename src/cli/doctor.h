@@ -40,8 +40,8 @@ void doctor_vhost(struct doctor *d); /* export_vhost.c */
 void doctor_state(struct doctor *d);
 void doctor_missing(struct doctor *d);
 void doctor_disks(struct doctor *d);
-/* `made`: a disk was made of it, so that it was there. */
-void doctor_disk_path(struct doctor *d, const char *path, bool made);
+/* `made`: a disk of that name was made of it, so that it was there; NULL: none yet. */
+void doctor_disk_path(struct doctor *d, const char *path, const char *made);
 void doctor_remote(struct doctor *d);
 void doctor_waits(struct doctor *d);
 

@@ -333,10 +333,11 @@ void doctor_disks(struct doctor *d)
 
 	for (size_t i = 0; i < list_count(d->calls); i++)
 		for (size_t k = 0; k < ARRAY_SIZE(keys); k++) {
-			const char *path = field_text(field(list_at(d->calls, i), "params"), keys[k]);
+			struct json_object *params = field(list_at(d->calls, i), "params");
+			const char *path = field_text(params, keys[k]);
 
 			if (*path == '/')
-				doctor_disk_path(d, path, true);
+				doctor_disk_path(d, path, field_text(params, "name"));
 		}
 	if (!d->unreachable.code && d->disks && !list_count(d->disks))
 		doctor_say(d, "disks", DOCTOR_WARNING, "gantry disk create ram 1G --name disk0", "there are none yet");
@@ -362,7 +363,34 @@ static bool is_mounted(const char *path, char *where, size_t size)
 	return found;
 }
 
-void doctor_disk_path(struct doctor *d, const char *path, bool made)
+/* A file of which a part is served by nobody, or that could be no disk. False: all of it is, or would be. */
+static bool look_at_odd_size(struct doctor *d, const char *path, const char *made, const struct stat *st)
+{
+	struct json_object *disk = made ? list_find(d->disks, "name", made) : NULL;
+	uint64_t bytes = (uint64_t)st->st_size, block = 512, served = bytes;
+	char fix[PATH_MAX + 128];
+
+	if (disk) {
+		block = field_u64(disk, "block_size");
+		served = field_u64(disk, "num_blocks") * block;
+	}
+	if (!block || bytes % block == 0)
+		return false;
+	snprintf(fix, sizeof(fix), "truncate -s %%%lu %s", disk ? block : 4096, path);
+	if (disk && served && served < bytes && bytes - served < block)
+		doctor_say(d, "disk", DOCTOR_WARNING, fix, "%s has %lu bytes, which is not a number of blocks of %lu bytes: the "
+		           "last %lu bytes are not served", path, bytes, block, bytes - served);
+	else if (disk)
+		doctor_say(d, "disk", DOCTOR_WARNING, fix, "%s has %lu bytes, which is not a number of blocks of %lu bytes: the "
+		           "last %lu cannot be served; %s serves the first %lu", path, bytes, block, bytes % block, made,
+		           served);
+	else
+		doctor_say(d, "disk", DOCTOR_PROBLEM, fix, "%s has %lu bytes, which is not a number of blocks: the last %lu "
+		           "could not be served, and no disk is made of it", path, bytes, bytes % block);
+	return true;
+}
+
+void doctor_disk_path(struct doctor *d, const char *path, const char *made)
 {
 	char where[1024], fix[PATH_MAX + 128], size[32];
 	struct stat st;
@@ -392,6 +420,8 @@ void doctor_disk_path(struct doctor *d, const char *path, bool made)
 		           path, where);
 		return;
 	}
+	if (S_ISREG(st.st_mode) && look_at_odd_size(d, path, made, &st))
+		return;
 	doctor_say(d, "disk", DOCTOR_OK, NULL, "%s can be read and written%s%s", path, S_ISREG(st.st_mode) ? ", " : "",
 	           S_ISREG(st.st_mode) ? text_size((uint64_t)st.st_size, size) : "");
 }

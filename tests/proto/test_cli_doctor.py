@@ -50,6 +50,26 @@ def test_a_socket_that_is_open_to_all(daemon):
     assert found["socket"]["level"] == "problem" and found["socket"]["fix"] == f"chmod 0660 {daemon.socket}"
 
 
+def test_a_file_of_an_odd_size(daemon, tmp_path):
+    """Its end would be missing from the disk without a word, or no disk could be made of it although all was well."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes((1 << 20) + 100))
+    found = doctor(str(path), socket=daemon.socket)["disk"]
+    assert found["level"] == "problem" and "the last 100 could not be served" in found["text"]
+    subprocess.run(found["fix"].split(), check=True)
+    assert doctor(str(path), socket=daemon.socket)["disk"]["level"] == "ok"
+    daemon.rpc("bdev_aio_create", name="f", filename=str(path), block_size=4096)
+    assert doctor(socket=daemon.socket)["disk"]["level"] == "ok"
+    blocks = path.stat().st_size // 4096
+    with path.open("ab") as file:
+        file.write(b"x" * 5000)
+    found = doctor(socket=daemon.socket)["disk"]
+    assert found["level"] == "warning" and f"the last 904 cannot be served; f serves the first {blocks * 4096}" in \
+        found["text"]
+    daemon.rpc("bdev_aio_rescan", name="f")
+    assert "the last 904 bytes are not served" in doctor(socket=daemon.socket)["disk"]["text"]
+
+
 def test_remote_disks_that_cannot_be_reached(daemon, target):
     """All would be well, by what it says, while disks are gone."""
     served = target.export(ports=2)
@@ -68,7 +88,7 @@ def test_remote_disks_that_cannot_be_reached(daemon, target):
 
 def test_paths_that_are_to_become_disks(tmp_path):
     image = tmp_path / "image"
-    image.write_bytes(b"x")
+    image.write_bytes(bytes(4096))
     assert doctor(image, socket=tmp_path / "nobody")["disk"]["level"] == "ok"
     assert doctor(tmp_path, socket=tmp_path / "nobody")["disk"]["level"] == "problem"
     assert doctor(tmp_path / "none", socket=tmp_path / "nobody")["disk"]["fix"] == f"truncate -s 1G {tmp_path}/none"
