@@ -42,7 +42,7 @@ struct load {
 
 static char *without_comments(const char *text, size_t len);
 static void say_where(const char *text, size_t at, const char *what, struct err *e);
-static struct json_object *find_subsystems(struct json_object *config, struct err *e);
+static struct json_object *find_subsystems(struct json_object *config, bool first, struct err *e);
 static void collect_items(struct load *l);
 static void collect_list(struct load *l, const char *subsystem, struct json_object *list);
 static bool wants(struct load *l, const char *subsystem, struct json_object *entry);
@@ -69,7 +69,8 @@ void rpc_load_config(struct rpc *rpc, const char *text, size_t len, uint32_t par
 void rpc_load_json(struct rpc *rpc, struct json_object *config, uint32_t part, rpc_loaded_fn *done, void *arg)
 {
 	struct err e = { 0 };
-	struct json_object *subsystems = find_subsystems(config, &e);
+	bool second = (part & ~(RPC_LOAD_PATIENT | RPC_LOAD_STATE)) == RPC_LOAD_RUNTIME; /* a file, once more */
+	struct json_object *subsystems = find_subsystems(config, !second, &e);
 	struct load *l;
 
 	if (e.code) {
@@ -175,7 +176,7 @@ static void say_where(const char *text, size_t at, const char *what, struct err 
 }
 
 /* NULL without an error: nothing is configured, which SPDK allows. */
-static struct json_object *find_subsystems(struct json_object *config, struct err *e)
+static struct json_object *find_subsystems(struct json_object *config, bool first, struct err *e)
 {
 	struct json_object *subsystems;
 
@@ -184,7 +185,8 @@ static struct json_object *find_subsystems(struct json_object *config, struct er
 		return NULL;
 	}
 	if (!json_object_object_get_ex(config, "subsystems", &subsystems) || !subsystems) {
-		log_warning("config: there is no \"subsystems\" in it: nothing is configured");
+		if (first)
+			log_warning("config: there is no \"subsystems\" in it: nothing is configured");
 		return NULL;
 	}
 	if (!json_object_is_type(subsystems, json_type_array)) {

@@ -69,3 +69,11 @@ def test_a_wrong_configuration_ends_the_start(tmp_path, text, sentence):
     assert done.returncode == 1
     assert sentence in done.stderr
     assert not (tmp_path / "s").exists()
+
+
+def test_a_file_without_subsystems(tmp_path):
+    """It is read in two rounds; who sees two warnings would look for the second mistake."""
+    path = tmp_path / "empty.json"
+    path.write_text("{}")
+    with Daemon(tmp_path, "-c", path) as daemon:
+        assert daemon.log().count("nothing is configured") == 1
