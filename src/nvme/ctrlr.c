@@ -114,7 +114,8 @@ static void deadline_passed(struct timer *t)
 		reason = NVME_REASON_RESOLVE;
 	else if (c->machine.state == CTRLR_CONNECT && c->admin->machine.state == QPAIR_CONNECTING)
 		reason = NVME_REASON_CONNECT_TIMEOUT;
-	ctrlr_fail(c, reason, -ETIMEDOUT, "not done within %u ms", c->opts.connect_timeout_ms);
+	ctrlr_fail(c, reason, -ETIMEDOUT, "not done within %u ms%s", c->opts.connect_timeout_ms,
+	           nvme_reason_remedy(reason));
 }
 
 void ctrlr_deadline_start(struct nvme_ctrlr *c)

@@ -48,6 +48,8 @@
 enum nvme_reason { NVME_REASONS(NVME_REASON_ENUM) NVME_REASON_COUNT };
 const char *nvme_reason_name(enum nvme_reason reason); /* the key */
 const char *nvme_reason_text(enum nvme_reason reason);
+/* What a person may look at, as the end of a sentence ("; ..."); or nothing. */
+const char *nvme_reason_remedy(enum nvme_reason reason);
 
 /* --- where and how -------------------------------------------------------------------------------- */
 

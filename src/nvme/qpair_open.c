@@ -13,13 +13,15 @@ static const struct machine_state qpair_states[] = { QPAIR_STATES(MACHINE_ROW) }
 static void deadline_passed(struct timer *t)
 {
 	struct nvme_qpair *qp = container_of(t, struct nvme_qpair, deadline);
-	bool connecting = qp->machine.state == QPAIR_CONNECTING;
+	enum nvme_reason reason = qp->machine.state == QPAIR_CONNECTING ? NVME_REASON_CONNECT_TIMEOUT :
+	                                                                  NVME_REASON_LOGIN_TIMEOUT;
 	char addr[NET_ADDR_TEXT_MAX];
 	struct err e = { 0 };
 
-	err_set(&e, -ETIMEDOUT, "queue %u to %s: not ready within %u ms; it was %s", qp->qid,
-	        net_addr_text(&qp->addr, addr), qp->opts.connect_timeout_ms, qpair_states[qp->machine.state].meaning);
-	nvme_qpair_broke(qp, connecting ? NVME_REASON_CONNECT_TIMEOUT : NVME_REASON_LOGIN_TIMEOUT, &e);
+	err_set(&e, -ETIMEDOUT, "queue %u to %s: not ready within %u ms; it was %s%s", qp->qid,
+	        net_addr_text(&qp->addr, addr), qp->opts.connect_timeout_ms, qpair_states[qp->machine.state].meaning,
+	        nvme_reason_remedy(reason));
+	nvme_qpair_broke(qp, reason, &e);
 }
 
 static void slots_make(struct nvme_qpair *qp)

@@ -16,3 +16,13 @@ const char *nvme_reason_text(enum nvme_reason reason)
 	assert(reason < NVME_REASON_COUNT);
 	return reasons[reason].text;
 }
+
+const char *nvme_reason_remedy(enum nvme_reason reason)
+{
+	switch (reason) {
+	case NVME_REASON_REFUSED: return "; does a target listen at that address and port?";
+	case NVME_REASON_CONNECT_TIMEOUT: return "; is the address right, and does no firewall drop what is sent there?";
+	case NVME_REASON_UNREACHABLE: return "; ip route get ADDRESS shows the way to it";
+	default: return "";
+	}
+}

@@ -113,7 +113,8 @@ static void sock_event(void *arg, uint32_t events)
 		int error = sock_error(t->sock);
 
 		error = error ? error : -ECONNREFUSED;
-		tcp_broke(t, connect_reason_of(error), error, "cannot connect: %s", strerror(-error));
+		tcp_broke(t, connect_reason_of(error), error, "cannot connect: %s%s", strerror(-error),
+		          nvme_reason_remedy(connect_reason_of(error)));
 	}
 	if (t->sock && (events & SOCK_WRITABLE))
 		on_writable(t);

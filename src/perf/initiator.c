@@ -325,7 +325,9 @@ static void sock_event(void *arg, uint32_t events)
 
 	if (!i->connected && (events & SOCK_FAILED)) {
 		error = sock_error(i->sock);
-		ini_broke(i, "cannot connect: %s", strerror(error ? -error : ECONNREFUSED));
+		error = error ? error : -ECONNREFUSED;
+		ini_broke(i, "cannot connect: %s%s", strerror(-error),
+		          error == -ECONNREFUSED ? "; does a target listen at that address and port?" : "");
 		return;
 	}
 	if (events & SOCK_WRITABLE) {

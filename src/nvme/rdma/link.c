@@ -208,10 +208,11 @@ static void established(struct rdma_link *l, const struct verbs_params *p)
 static void unreachable(struct rdma_link *l, int rc)
 {
 	if (rc == -ETIMEDOUT)
-		nvme_rdma_link_broke(l, NVME_REASON_CONNECT_TIMEOUT, rc, "no answer while %s",
-		                link_states[l->machine.state].meaning);
+		nvme_rdma_link_broke(l, NVME_REASON_CONNECT_TIMEOUT, rc, "no answer while %s%s",
+		                link_states[l->machine.state].meaning, nvme_reason_remedy(NVME_REASON_CONNECT_TIMEOUT));
 	else if (rc == -ECONNREFUSED)
-		nvme_rdma_link_broke(l, NVME_REASON_REFUSED, rc, "cannot connect: %s", strerror(-rc));
+		nvme_rdma_link_broke(l, NVME_REASON_REFUSED, rc, "cannot connect: %s%s", strerror(-rc),
+		                nvme_reason_remedy(NVME_REASON_REFUSED));
 	else
 		nvme_rdma_link_broke(l, NVME_REASON_UNREACHABLE, rc ? rc : -EHOSTUNREACH, "cannot connect: %s (%s)",
 		                strerror(rc ? -rc : EHOSTUNREACH), link_states[l->machine.state].meaning);
