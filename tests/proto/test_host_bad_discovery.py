@@ -108,3 +108,15 @@ def test_its_log_cannot_be_read(daemon, targets, action):
     discovery.on("log_page", action, times=1)
     follow(daemon, discovery, ctrlr_loss_timeout_sec=-1, reconnect_delay_sec=1)
     wait_until(lambda: a.nqn in found(daemon), "the subsystem", PATIENCE_S)
+
+
+def test_what_is_down_does_not_end_the_service(daemon, targets):
+    """Who waits for the first log would be left without a service, and without the disks of all others, too."""
+    a, b, discovery = targets
+    b.stop()
+    discovery.set_discovered(entries(a, b))
+    follow(daemon, discovery, wait_for_attach=True, ctrlr_loss_timeout_sec=-1, reconnect_delay_sec=1)
+    assert a.nqn in found(daemon) and len(daemon.rpc("bdev_nvme_get_discovery_info")) == 1
+    assert f"{b.nqn} at 127.0.0.1 port {b.port} is listed, and tried again until it answers" in daemon.log()
+    b.start()
+    wait_until(lambda: b.nqn in found(daemon), "it to be tried again", PATIENCE_S)

@@ -317,10 +317,13 @@ static void first_tried(struct remote_path_wait *w, const struct err *e)
 	struct remote_discovery *d = f->of;
 
 	f->waits = false;
+	if (e)
+		log_warning("remote: discovery %s: %s at %s port %s is listed, and tried again until it answers: %s", d->name,
+		            f->where.subnqn, f->where.traddr, f->where.trsvcid, e->text);
 	if (e && !d->attach_err.code)
 		d->attach_err = *e;
 	if (--d->attaching == 0 && d->state != REMOTE_DISCOVERY_READING)
-		started(d, d->attach_err.code ? &d->attach_err : NULL);
+		started(d, NULL); /* as SPDK: one that is down does not take the others along */
 }
 
 static void forget(struct remote_found *f)
@@ -483,7 +486,7 @@ static void take_some(struct timer *t)
 	nvme_discovery_fini(&d->log);
 	discovery_goto(d, REMOTE_DISCOVERY_WATCHING);
 	if (!d->attaching)
-		started(d, d->attach_err.code ? &d->attach_err : NULL);
+		started(d, NULL);
 	if (d->state == REMOTE_DISCOVERY_WATCHING && d->stale)
 		read_log(d);
 }
