@@ -378,11 +378,11 @@ static bool look_at_odd_size(struct doctor *d, const char *path, const char *mad
 		return false;
 	snprintf(fix, sizeof(fix), "truncate -s %%%lu %s", disk ? block : 4096, path);
 	if (disk && served && served < bytes && bytes - served < block)
-		doctor_say(d, "disk", DOCTOR_WARNING, fix, "%s has %lu bytes, which is not a number of blocks of %lu bytes: the "
-		           "last %lu bytes are not served", path, bytes, block, bytes - served);
+		doctor_say(d, "disk", DOCTOR_WARNING, fix, "%s has %lu bytes, which is not a number of blocks of %lu bytes: "
+		           "the last %lu bytes are not served", path, bytes, block, bytes - served);
 	else if (disk)
-		doctor_say(d, "disk", DOCTOR_WARNING, fix, "%s has %lu bytes, which is not a number of blocks of %lu bytes: the "
-		           "last %lu cannot be served; %s serves the first %lu", path, bytes, block, bytes % block, made,
+		doctor_say(d, "disk", DOCTOR_WARNING, fix, "%s has %lu bytes, which is not a number of blocks of %lu bytes: "
+		           "the last %lu cannot be served; %s serves the first %lu", path, bytes, block, bytes % block, made,
 		           served);
 	else
 		doctor_say(d, "disk", DOCTOR_PROBLEM, fix, "%s has %lu bytes, which is not a number of blocks: the last %lu "
