@@ -70,7 +70,8 @@ struct bdev {
 	bool knows_bad;                 /* a native GET_LBA_STATUS answers of_bad */
 	bool resv_outside;              /* ops->resv decides, and the target protects */
 	enum bdev_cache cache;
-	uint32_t optimal_io_blocks, max_io_blocks, max_unmap_blocks;
+	uint32_t optimal_io_blocks, max_unmap_blocks;
+	_Atomic uint32_t max_io_blocks; /* a device may lower it, and cut itself what comes by channels opened before */
 	uint32_t atomic_blocks;         /* 0: 1 */
 	uint32_t atomic_boundary_blocks; /* 0: none */
 	uint32_t atomic_caw_blocks;     /* of a native COMPARE_AND_WRITE; 0, or where it is emulated: atomic_blocks */

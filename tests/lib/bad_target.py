@@ -692,6 +692,8 @@ class Connection:
         if request.opcode not in (IO_READ, IO_WRITE, IO_WRITE_ZEROES):
             return Answer(INVALID_OPCODE, dnr=True)
         at, length = request.lba << ns.lbads, request.blocks << ns.lbads
+        if request.opcode != IO_WRITE_ZEROES and 0 < self.target.mdts < 20 and length > 4096 << self.target.mdts:
+            return Answer(INVALID_FIELD, dnr=True)
         if at + length > len(ns.data):
             return Answer(LBA_OUT_OF_RANGE, dnr=True)
         if request.opcode == IO_READ:

@@ -13,7 +13,8 @@ void far_make(struct far *f, struct media *m, uint32_t index, uint32_t addr_coun
 {
 	char text[24];
 
-	*f = (struct far){ .media = m, .index = index, .addr_count = addr_count, .reactors = reactors };
+	*f = (struct far){ .media = m, .index = index, .addr_count = addr_count, .reactors = reactors,
+	                   .io_bytes_max = 131072 };
 	f->core = daemon_core_make(reactors, 0);
 	f->in_capsule_bytes = (uint32_t)(sim_draw(3) * 4096);
 	f->ccr_limit = sim_chance(60) ? 1 + (uint8_t)sim_draw(4) : 0;
@@ -67,7 +68,8 @@ static void serve_step(struct nvmf_change *c)
 	switch (f->step++) {
 	case 0:
 		nvmf_add_transport(c, &nvmf_tcp_ops, &(struct nvmf_transport_opts){
-			.in_capsule_data_size = f->in_capsule_bytes, .max_io_size = 131072, .max_queue_depth = 128,
+			.in_capsule_data_size = min_u32(f->in_capsule_bytes, f->io_bytes_max), .max_io_size = f->io_bytes_max,
+			.max_queue_depth = 128,
 			.max_io_qpairs_per_ctrlr = 8, .max_aq_depth = 32, .c2h_success = true });
 		break;
 	case 1:

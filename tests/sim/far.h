@@ -29,6 +29,7 @@ struct far {
 	struct net_addr addrs[FAR_ADDRS_MAX];
 	uint32_t addr_count;
 	uint32_t reactors;
+	uint32_t io_bytes_max;           /* of one command (MDTS); may be another one at each far_start() */
 	struct keyring_key *psk;         /* TLS only, for FAR_HOST; NULL: in the clear, for anybody. Before far_start() */
 	/* ours */
 	enum far_state state;

@@ -254,6 +254,14 @@ static void step(struct sim_event *e)
 	sim_event_at(e, sim_now_ns() + 1 + sim_draw(sim_chance(50) ? 300 * NS_PER_US : 60 * NS_PER_MS), step);
 }
 
+/* The two of a subsystem need not take commands of one size, nor one of them after it died. */
+static void start(struct far *f)
+{
+	if (sim_chance(50))
+		f->io_bytes_max = 8192u << sim_draw(5);
+	far_start(f);
+}
+
 static struct sim_net_link draw_link(void)
 {
 	struct sim_net_link l = { 0 };
@@ -301,7 +309,7 @@ static void calm_down(struct world *w)
 		struct far *f = &w->fars[i];
 
 		if (f->state == FAR_DOWN)
-			far_start(f);
+			start(f);
 		for (uint32_t n = 0; n < f->addr_count; n++)
 			far_link(f, n, &well);
 		/* One change at a time, so whichever the dice say; this is called again and again. */
@@ -336,7 +344,7 @@ static void disturb(struct world *w)
 	uint64_t dice = sim_draw(100);
 
 	if (f->state == FAR_DOWN)
-		far_start(f);
+		start(f);
 	else if (dice < 12 && f->state == FAR_UP && !f->busy)
 		far_die(f);
 	else if (dice < 30 && there)
@@ -427,7 +435,7 @@ static void fars_begin(struct world *w)
 		w->fars[i].cqt_ms = w->fars[0].cqt_ms;
 		if (w->keyring)
 			w->fars[i].psk = keyring_get(w->keyring, "psk", "psk", &e);
-		far_start(&w->fars[i]);
+		start(&w->fars[i]);
 	}
 	w->media.hold_ns_max += w->fars[0].cqt_ms * NS_PER_MS * 9 / 10; /* as they say */
 	media_init(&w->healthy_media, 64, 64, 512);

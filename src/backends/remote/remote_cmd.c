@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* remote_cmd.c: the NVMe command of an I/O, for everything but plain reads and writes (remote_io.c has those).
+/* remote_cmd.c: the NVMe command of an I/O, for everything but plain reads and writes (remote_io.c has those, unless
+ * they go in parts).
  *
  * An I/O that one command cannot carry takes several, one after the other: r->at says how much is done, r->step how
  * much the present one does. What is made anew after a path was lost begins at r->at again.
@@ -54,7 +55,12 @@ enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io 
 			control |= NVME_RW_DEAC;
 		r->op.cmd.rw.control = le16_of(control);
 		return BDEV_ST_OK;
+	case BDEV_READ: /* the rest of one that goes in parts */
+	case BDEV_WRITE:
+		return remote_make_part(c, r, UINT32_MAX) ? BDEV_ST_OK : BDEV_ST_BAD_FIELD;
 	case BDEV_COMPARE:
+		if (r->at)
+			return remote_make_part(c, r, UINT32_MAX) ? BDEV_ST_OK : BDEV_ST_BAD_FIELD;
 		r->op.cmd = nvme_sqe_rw(NVME_CMD_COMPARE, d->nsid, io->lba, (uint32_t)io->count);
 		r->op.cmd.rw.control = le16_of(control);
 		set_data(r, io->iovs, io->iov_count, NVME_OP_TO_CTRLR, io->count * c->block_bytes);
@@ -73,7 +79,7 @@ enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io 
 		return BDEV_ST_OK;
 	case BDEV_PASSTHROUGH:
 		return make_passthrough(r, d->nsid);
-	default: /* reads and writes are made elsewhere; others are not among native_ops */
+	default: /* not among native_ops */
 		return BDEV_ST_UNSUPPORTED;
 	}
 }
@@ -85,6 +91,32 @@ static void set_data(struct remote_io *r, const struct iovec *iovs, uint32_t iov
 	r->op.iov_count = (uint16_t)iov_count;
 	r->op.data = (uint8_t)data;
 	r->op.data_len = (uint32_t)len;
+}
+
+/* --- in parts ----------------------------------------------------------------------------------------------- */
+
+bool remote_make_part(struct remote_channel *c, struct remote_io *r, uint32_t bytes_max)
+{
+	const struct bdev_io *io = r->io;
+	struct iov_cursor at = iov_cursor_over(io->iovs, io->iov_count);
+	uint32_t count = (uint32_t)min_u64(io->count - r->at, bytes_max / c->block_bytes), iovs = 0;
+
+	iov_skip(&at, r->at * c->block_bytes);
+	while (count && !(iovs = iov_slice(&at, (size_t)count * c->block_bytes, r->part, REMOTE_PART_IOVS)))
+		count /= 2;
+	if (!count)
+		return false;
+	if (io->op == BDEV_COMPARE) {
+		r->op.cmd = nvme_sqe_rw(NVME_CMD_COMPARE, c->disk->nsid, io->lba + r->at, count);
+		r->op.cmd.rw.control = le16_of(io->flags & BDEV_IO_FUA ? NVME_RW_FUA : 0);
+	} else {
+		r->op.cmd = remote_rw_cmd(c, io, r->at, count);
+	}
+	r->step = count;
+	r->more = r->at + count < io->count;
+	set_data(r, r->part, iovs, io->op == BDEV_READ ? NVME_OP_TO_HOST : NVME_OP_TO_CTRLR,
+	         (uint64_t)count * c->block_bytes);
+	return true;
 }
 
 /* --- Dataset Management ------------------------------------------------------------------------------------- */
@@ -232,7 +264,7 @@ static uint32_t native_ops(const struct nvme_ctrlr_info *ctrlr, const struct nvm
 /* A controller that tells no limit may have one all the same: Linux's target refuses more than 4 MiB. */
 #define UNTOLD_IO_BYTES_MAX ((uint32_t)MIB)
 
-static uint32_t io_bytes_max(const struct nvme_ctrlr_info *ctrlr)
+uint32_t remote_io_bytes_max(const struct nvme_ctrlr_info *ctrlr)
 {
 	return min_u32(ctrlr->max_io_bytes, ctrlr->mdts ? MEM_IO_BYTES_MAX : UNTOLD_IO_BYTES_MAX);
 }
@@ -247,22 +279,22 @@ void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrl
 	b->fua = true;
 	b->read_only = ns->nsattr & NVME_NSATTR_WRITE_PROTECTED;
 	b->thin = ns->nsfeat & NVME_NSFEAT_THIN;
-	b->max_io_blocks = min_u32(blocks_of(io_bytes_max(ctrlr), block_bytes), 65536);
+	b->max_io_blocks = min_u32(blocks_of(remote_io_bytes_max(ctrlr), block_bytes), 65536);
 	b->max_nodata_blocks = UINT32_MAX; /* in several commands of the limits below */
 	if (ns->io_boundary_blocks || ns->optimal_write_blocks)
 		b->optimal_io_blocks = ns->io_boundary_blocks ? ns->io_boundary_blocks : ns->optimal_write_blocks;
-	b->atomic_blocks = max_u32(1, ns->atomic_write_blocks);
+	b->atomic_blocks = min_u32(max_u32(1, ns->atomic_write_blocks), b->max_io_blocks);
 	b->atomic_boundary_blocks = ns->atomic_boundary_blocks;
-	b->atomic_caw_blocks = max_u32(1, ns->atomic_compare_blocks);
+	b->atomic_caw_blocks = min_u32(max_u32(1, ns->atomic_compare_blocks), b->max_io_blocks);
 	b->channel_ctx_bytes = sizeof(struct remote_channel);
 	b->io_ctx_bytes = sizeof(struct remote_io);
 	b->sleeps = "epoll";
-	d->max_io_bytes = ctrlr->max_io_bytes;
+	d->one_act_blocks = max_u32(b->atomic_blocks, b->atomic_caw_blocks);
 	d->zeroes_blocks_max = blocks_of(ctrlr->zeroes_bytes_max, block_bytes);
 	d->verify_blocks_max = blocks_of(ctrlr->verify_bytes_max, block_bytes);
 	d->uncorrectable_blocks_max = blocks_of(ctrlr->uncorrectable_bytes_max, block_bytes);
 	d->copy_blocks_max = min_u32(limit_of(ns->copy_range_blocks_max), limit_of(ns->copy_blocks_max));
-	d->compare_blocks_max = max_u32(1, ns->atomic_compare_blocks);
+	d->compare_blocks_max = b->atomic_caw_blocks;
 	d->discard_ranges_max = limit_of(ctrlr->discard_ranges_max);
 	d->discard_blocks_max = limit_of(ctrlr->discard_blocks_max);
 	b->max_unmap_blocks = min_u32(limit_of(ctrlr->discard_range_blocks_max), d->discard_blocks_max);

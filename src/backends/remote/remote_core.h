@@ -34,6 +34,25 @@ const struct remote_status_row *remote_status_of(uint16_t status);
 /* Everything but plain reads and writes: the command that is next, from r->at on. BDEV_ST_OK: r->op is ready.
  * Anything else ends the I/O. *ret_nothing: nothing is left to do. */
 enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io *r, bool *ret_nothing);
+/* A read, write or comparison: of what is left of it, from r->at on, as much as `bytes_max` and its pieces of memory
+ * let one command carry. False: not a block. */
+bool remote_make_part(struct remote_channel *c, struct remote_io *r, uint32_t bytes_max);
+/* The command of a read or write of `count` blocks, the first of which is `at` blocks into the I/O. */
+static inline struct nvme_sqe remote_rw_cmd(const struct remote_channel *c, const struct bdev_io *io, uint64_t at,
+                                            uint32_t count)
+{
+	struct nvme_sqe cmd = nvme_sqe_rw(io->op == BDEV_WRITE ? NVME_CMD_WRITE : NVME_CMD_READ, c->disk->nsid,
+	                                  io->lba + at, count);
+
+	if (unlikely(io->flags & BDEV_IO_FUA))
+		cmd.rw.control = le16_of(NVME_RW_FUA);
+	if (unlikely(c->disk->prchk)) {
+		cmd.rw.control = le16_of(c->disk->prchk | (io->flags & BDEV_IO_FUA ? NVME_RW_FUA : 0));
+		/* of type 2 it is what the I/O says, if it does */
+		cmd.rw.ilbrt = le32_of((io->flags & BDEV_IO_PRCHK_REFTAG ? io->ref_tag : (uint32_t)io->lba) + (uint32_t)at);
+	}
+	return cmd;
+}
 static inline bool remote_is_fused(const struct remote_io *r) { return r->io->op == BDEV_COMPARE_AND_WRITE; }
 
 /* --- remote_io.c -------------------------------------------------------------------------------------------- */

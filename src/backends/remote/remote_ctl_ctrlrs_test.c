@@ -87,7 +87,7 @@ struct nvme_ctrlr *nvme_ctrlr_open(struct nvme_host *h, const struct nvme_path *
 	c->info.ccrl = sim_chance(70) ? 4 : 0;
 	list_init(&c->resets);
 	c->info.cmic = sim_chance(60) ? NVME_CMIC_ANA : 0;
-	c->info.max_io_bytes = sim_chance(90) ? 1 << 20 : 1 << 16;
+	c->info.max_io_bytes = 1u << (sim_chance(90) ? 20 : 12 + sim_draw(8));
 	c->silent = w.subs[group_of(path->subnqn)].down ? sim_chance(50) : sim_chance(10);
 	h->ctrlrs++;
 	list_add_tail(&w.ctrlrs, &c->link);

@@ -197,7 +197,13 @@ void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *c, c
 {
 	d->bdev.native_ops = remote_ops_supported;
 	d->bdev.max_io_blocks = 128;
+	d->one_act_blocks = 8;
 	d->bdev.sleeps = "timer";
+}
+
+uint32_t remote_io_bytes_max(const struct nvme_ctrlr_info *c)
+{
+	return c->max_io_bytes;
 }
 
 /* --- people ------------------------------------------------------------------------------------------------- */

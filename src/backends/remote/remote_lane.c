@@ -61,6 +61,7 @@ void remote_lanes_up(struct remote_path *p, const struct nvme_login *login)
 	p->told_life = p->life;
 	if (info)
 		memcpy(p->crdt_100ms, info->crdt_100ms, sizeof(p->crdt_100ms));
+	p->io_bytes_max = info ? remote_io_bytes_max(info) : UINT32_MAX;
 	for (uint32_t i = 0; i < lane_count(p); i++)
 		msg_send(remote_lane_reactor(&p->lanes[i]), &p->lanes[i].up_msg, up_on_core);
 }
@@ -364,6 +365,7 @@ static void up_on_core(struct msg *m)
 	l->up = true;
 	l->troubled = l->keyed = false;
 	l->life = l->path->told_life;
+	l->io_bytes_max = l->path->io_bytes_max;
 	l->via = l->core_index < queues ? NULL : &l->path->lanes[l->core_index % queues];
 	l->refused_told = false;
 	l->refusals = 0;

@@ -173,6 +173,7 @@ struct remote_lane {
 	bool down_asked;                /* answered when nothing is away, and its queue pair is closed */
 	bool closing;                   /* a queue pair that was closed still has commands */
 	uint32_t life;                  /* of the path, as of the last up */
+	uint32_t io_bytes_max;          /* of one command, in this life; reads and writes that are larger go in parts */
 	uint32_t away;                  /* I/Os at `via`, or on their way there or back; or with an injected fault */
 	remote_count outstanding;       /* now */
 	remote_count counts[REMOTE_LANE_COUNTER_COUNT];
@@ -231,6 +232,7 @@ struct remote_channel {
 enum remote_place { REMOTE_AT_LANE, REMOTE_IN_LINE, REMOTE_LATER, REMOTE_IN_LIMBO, REMOTE_INJECTED };
 #define REMOTE_RANGES 16u               /* of one Dataset Management command */
 #define REMOTE_FUSED_IOVS 8u            /* of each half of a compare and write */
+#define REMOTE_PART_IOVS 16u            /* of a part of a read or write; one in more pieces becomes smaller */
 struct remote_io {
 	struct nvme_op op;
 	struct bdev_io *io;
@@ -256,6 +258,7 @@ struct remote_io {
 	union {
 		struct nvme_dsm_range ranges[REMOTE_RANGES];
 		struct nvme_copy_range copy;
+		struct iovec part[REMOTE_PART_IOVS];
 		struct {
 			struct nvme_op second;
 			nvme_op_fn *both;
@@ -383,6 +386,7 @@ struct remote_path {
 	struct nvme_login login, early_login;
 	uint32_t told_life, rest_ms;    /* rest_ms: what is left of the attempt's time, for who logs in at once */
 	uint16_t crdt_100ms[3];
+	uint32_t io_bytes_max;          /* of one command */
 	uint32_t replay_life, downs_left, replays_left;
 	uint32_t left_in_limbo;         /* I/Os, when the last down was done */
 	uint32_t proofs_left;
@@ -406,7 +410,7 @@ struct remote_disk {
 	uint32_t nsid, index;           /* index: in view->disks */
 	uint16_t prchk;                 /* of its group, as far as its protection information has it */
 	struct nvme_ns_info info;       /* as of the last scan; constant for cores but for block_count */
-	uint32_t max_io_bytes;          /* smallest of its controllers */
+	uint32_t one_act_blocks;        /* a command must be able to carry so many: an atomic write, or one block */
 	struct remote_ns ns[REMOTE_PATHS_MAX];
 	uint8_t policy, selector, preferred;
 	uint32_t rr_min_io;
@@ -494,6 +498,8 @@ extern const uint32_t remote_ops_supported;
 /* bdev_ops.remove: end with GONE what waits or hangs in limbo for this disk, on every core. Core: control.
  * Then: remote_disk_removed() runs once on control, later; the disk's memory must stay until then. */
 void remote_disk_remove(struct bdev *b);
+/* What one command to this controller may carry. */
+uint32_t remote_io_bytes_max(const struct nvme_ctrlr_info *ctrlr);
 /* What a disk can do, from what a controller and a namespace say: native_ops, cache, fua, limits of I/O and of single
  * commands, channel and I/O context sizes, into disk->bdev and disk. Not names, sizes or identity. Core: control. */
 void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrlr, const struct nvme_ns_info *ns);

@@ -121,10 +121,7 @@ void nvme_qpair_close_then(struct nvme_qpair *qp, void (*closed)(void *arg), voi
 
 const struct nvme_ctrlr_info *nvme_ctrlr_info(const struct nvme_ctrlr *c)
 {
-	static const struct nvme_ctrlr_info info = { .crdt_100ms = { 1, 20, 300 } };
-
-	(void)c;
-	return &info;
+	return &rig_now->info[((const struct remote_path *)c)->index];
 }
 
 void nvme_ctrlr_submit_admin(struct nvme_ctrlr *c, struct nvme_op *op)
@@ -516,7 +513,7 @@ static void heard(struct bdev_desc *desc, enum bdev_event event, void *arg)
 
 static void make_disk(struct rig *r)
 {
-	struct nvme_ctrlr_info info = { .max_io_bytes = 2 * RIG_BLOCK, .vwc = NVME_VWC_PRESENT, .oncs = 0x1ff, .fuses = 1,
+	struct nvme_ctrlr_info info = { .max_io_bytes = 4 * RIG_BLOCK, .vwc = NVME_VWC_PRESENT, .oncs = 0x1ff, .fuses = 1,
 		                        .discard_ranges_max = 4, .zeroes_bytes_max = RIG_BLOCK };
 	struct nvme_ns_info ns = { .nsid = 7, .block_size = RIG_BLOCK, .block_count = RIG_BLOCKS,
 		                   .copy_range_blocks_max = 1, .copy_blocks_max = 8, .atomic_compare_blocks = 1 };
@@ -556,7 +553,8 @@ static void start_here(void *arg)
 
 		p->group = g;
 		p->index = (uint8_t)i;
-		p->ctrlr = (struct nvme_ctrlr *)r; /* never looked at */
+		p->ctrlr = (struct nvme_ctrlr *)p; /* never looked at but by nvme_ctrlr_info() */
+		r->info[i] = (struct nvme_ctrlr_info){ .crdt_100ms = { 1, 20, 300 }, .max_io_bytes = 4 * RIG_BLOCK };
 		p->lanes = base_zalloc_aligned(CACHE_LINE, (RIG_CORES + 1) * sizeof(*p->lanes));
 		g->paths[i] = p;
 		r->access[i] = REMOTE_ACCESS_OPTIMIZED;

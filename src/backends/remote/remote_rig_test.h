@@ -53,6 +53,7 @@ struct rig {
 	uint8_t access[RIG_PATHS];
 	bool up[RIG_PATHS], hopeless;
 	uint8_t preferred;
+	struct nvme_ctrlr_info info[RIG_PATHS]; /* as of the next rig_up() */
 	uint32_t refused[RIG_PATHS];
 	uint32_t downs, replays, troubles[RIG_PATHS], anas, nss, opens, removed, aborts;
 	enum nvme_reason reason;
@@ -64,8 +65,8 @@ extern struct rig *rig_now;
 
 struct rig_io {
 	struct bdev_io io;
-	struct iovec iov[20];
-	uint8_t buf[RIG_BLOCK * 2];
+	struct iovec iov[32];
+	uint8_t buf[RIG_BLOCK * 4];
 	bool done;
 	struct rig *rig;
 	uint32_t core;

@@ -380,6 +380,11 @@ static bool same_shape(const struct nvme_ns_info *a, const struct nvme_ns_info *
 	       (a->flbas & FLBAS_EXTENDED) == (b->flbas & FLBAS_EXTENDED);
 }
 
+static uint32_t block_bytes(const struct remote_disk *d)
+{
+	return d->bdev.block_size + (d->bdev.md_interleaved ? d->bdev.md_size : 0);
+}
+
 /* What keeps a path from being used for a disk that others have; NULL: nothing. */
 static const char *difference(const struct remote_disk *d, const struct nvme_ctrlr_info *c,
                               const struct nvme_ns_info *ns)
@@ -388,11 +393,25 @@ static const char *difference(const struct remote_disk *d, const struct nvme_ctr
 		return "another one than over the other paths (its UUID, NGUID or EUI-64 differs)";
 	if (!same_shape(&d->info, ns))
 		return "of another block size than over the other paths";
-	if (c->max_io_bytes < (uint64_t)d->bdev.max_io_blocks * d->bdev.block_size)
-		return "behind a controller that takes smaller commands (MDTS) than those of the other paths";
+	if (remote_io_bytes_max(c) < (uint64_t)d->one_act_blocks * block_bytes(d))
+		return "behind a controller whose commands (MDTS) are too small for what is one act over the other paths: a "
+		       "block, or what is compared or written as one";
 	if (c->vwc & NVME_VWC_PRESENT && d->bdev.cache == BDEV_CACHE_NONE) /* flushes would not reach it */
 		return "behind a controller with a volatile write cache, which those of the other paths do not have";
 	return NULL;
+}
+
+/* For who opens the disk from now on the waist cuts I/O to what the smallest of its controllers takes, side by side;
+ * for who has it open already commands are cut as each path needs it, one after the other. */
+static void take_limit(struct remote_disk *d, const struct nvme_ctrlr_info *c)
+{
+	uint32_t blocks = remote_io_bytes_max(c) / block_bytes(d);
+
+	if (blocks >= d->bdev.max_io_blocks)
+		return;
+	log_notice("remote: %s: one of its controllers takes commands of %u KiB; larger reads and writes are cut",
+	           d->bdev.name, remote_io_bytes_max(c) >> 10);
+	d->bdev.max_io_blocks = blocks;
 }
 
 static void resize(struct remote_disk *d, uint64_t blocks)
@@ -429,6 +448,7 @@ static void take_one(struct remote_path *p, const struct nvme_ns_info *ns)
 		if (!known)
 			d->ns[p->index].access = REMOTE_ACCESS_OPTIMIZED; /* until the ANA log says otherwise */
 		d->info.block_count = ns->block_count;
+		take_limit(d, nvme_ctrlr_info(p->ctrlr));
 		resize(d, ns->block_count);
 		return;
 	}
