@@ -320,7 +320,8 @@ static enum step ask_optional(struct nvme_ctrlr *c, const struct nvme_sqe *cmd, 
 
 static enum step ctrlr_on_SET_EVENTS(struct nvme_ctrlr *c)
 {
-	uint32_t wanted = c->info.discovery ? NVME_OAES_DISCOVERY : NVME_OAES_NS | NVME_OAES_ANA | NVME_OAES_CCR;
+	const uint32_t of_disks = NVME_OAES_NS | NVME_OAES_FW | NVME_OAES_ANA | NVME_OAES_CCR;
+	uint32_t wanted = c->info.discovery ? NVME_OAES_DISCOVERY : of_disks;
 	struct nvme_sqe cmd = { .opc = NVME_ADMIN_SET_FEATURES };
 
 	cmd.features.fid = NVME_FEAT_ASYNC_EVENT;

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "nvme/nvme.h"
+#include "nvme/host.h"
 
 #define PIECE_BYTES (64 * KIB)          /* where the controller tells what it takes */
 #define PIECE_BYTES_UNTOLD (4 * KIB)    /* ... and where it does not */
@@ -182,4 +182,24 @@ void nvme_ctrlr_update_firmware(struct nvme_ctrlr *c, struct nvme_firmware *f)
 	f->sent = 0;
 	f->wants_reset = f->committing = f->no_more = false;
 	go_on(f);
+}
+
+/* --- what runs --------------------------------------------------------------------------------------------------- */
+
+static void identified(struct nvme_op *op)
+{
+	struct nvme_revision_read *r = container_of(op, struct nvme_revision_read, op);
+
+	if (!nvme_op_status(op))
+		nvme_learn_revision(&r->ctrlr->info, r->page);
+	r->done(r);
+}
+
+void nvme_ctrlr_read_revision(struct nvme_ctrlr *c, struct nvme_revision_read *r)
+{
+	r->ctrlr = c;
+	r->iov = (struct iovec){ r->page, NVME_IDENTIFY_SIZE };
+	r->op = (struct nvme_op){ .cmd = ctrlr_identify(NVME_CNS_CTRL, 0), .iovs = &r->iov, .iov_count = 1,
+		                  .data = NVME_OP_TO_HOST, .data_len = NVME_IDENTIFY_SIZE, .done = identified };
+	nvme_ctrlr_submit_admin(c, &r->op);
 }

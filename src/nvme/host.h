@@ -360,6 +360,7 @@ void ctrlr_scan_begin(struct nvme_ctrlr *c, nvme_ctrlr_done_fn *done, void *arg)
 void ctrlr_scan_end(struct nvme_ctrlr *c);
 
 /* identify.c: what pages of Identify say; pure. Any bytes may come. */
+void nvme_learn_revision(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl *id);
 void nvme_learn_ctrl(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl *id, uint64_t cap);
 void nvme_learn_limits(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl_nvm *id, uint64_t cap);
 void nvme_learn_ns(struct nvme_ns_info *ns, const struct nvme_id_ns *id);

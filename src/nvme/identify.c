@@ -40,11 +40,16 @@ static uint32_t descriptors_max(const struct nvme_id_ctrl *id, uint32_t capsule_
 	return min_u32(id->msdbd ? id->msdbd : UINT8_MAX, capsule_bytes / (uint32_t)sizeof(struct nvme_sgl));
 }
 
+void nvme_learn_revision(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl *id)
+{
+	field_text(info->firmware, id->fr, sizeof(id->fr));
+}
+
 void nvme_learn_ctrl(struct nvme_ctrlr_info *info, const struct nvme_id_ctrl *id, uint64_t cap)
 {
 	field_text(info->serial, id->sn, sizeof(id->sn));
 	field_text(info->model, id->mn, sizeof(id->mn));
-	field_text(info->firmware, id->fr, sizeof(id->fr));
+	nvme_learn_revision(info, id);
 	info->mdts = id->mdts;
 	info->max_io_bytes = shifted(id->mdts, cap, UINT32_MAX);
 	info->in_capsule_bytes = in_capsule_bytes(id);

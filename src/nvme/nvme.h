@@ -308,6 +308,20 @@ int nvme_firmware_check(const struct nvme_ctrlr_info *info, const struct nvme_fi
  * Nobody else should send an image to the subsystem at that time: controllers may share what they are sent to. */
 void nvme_ctrlr_update_firmware(struct nvme_ctrlr *c, struct nvme_firmware *f);
 
+/* What runs may change without a reset. */
+struct nvme_revision_read {
+	void *page;                 /* NVME_IDENTIFY_SIZE bytes, until done */
+	void (*done)(struct nvme_revision_read *r);
+	void *arg;
+	/* ours */
+	struct nvme_ctrlr *ctrlr;
+	struct nvme_op op;
+	struct iovec iov;
+};
+/* Identify the controller again, for nvme_ctrlr_info()->firmware alone; it stays as it is if there is no answer.
+ * Core: the controller's; ready. Then: r->done, once, later; also when the controller goes meanwhile. */
+void nvme_ctrlr_read_revision(struct nvme_ctrlr *c, struct nvme_revision_read *r);
+
 /* The groups of an ANA log page, in its order. False from `fn` ends it. Errors: it is not one; a sentence. */
 struct nvme_ana_group {
 	uint32_t id, ns_count;

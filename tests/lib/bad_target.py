@@ -44,8 +44,8 @@ MAXH2CDATA = 131072
 ANA_CHANGE = 0x03                       # status: code type 3, path related
 ANA_OPTIMIZED, ANA_NON_OPTIMIZED, ANA_INACCESSIBLE, ANA_LOST, ANA_CHANGING = 1, 2, 3, 4, 15
 # Dword 0 of an event: log page, information, type 2 (notice)
-NS_CHANGED, ANA_CHANGED, DISCOVERY_CHANGED = 0x040002, 0x0c0302, 0x70f002
-LOG_ERRORS, LOG_HEALTH, LOG_CHANGED_NS, LOG_ANA, LOG_DISCOVERY = 1, 2, 4, 12, 0x70
+NS_CHANGED, FW_ACTIVATION, ANA_CHANGED, DISCOVERY_CHANGED = 0x040002, 0x030102, 0x0c0302, 0x70f002
+LOG_ERRORS, LOG_HEALTH, LOG_FIRMWARE, LOG_CHANGED_NS, LOG_ANA, LOG_DISCOVERY = 1, 2, 3, 4, 12, 0x70
 FEATURE_QUEUES = 7
 ADMIN_CCR = 0x38
 ADMIN_FW_COMMIT, ADMIN_FW_DOWNLOAD = 0x10, 0x11
@@ -175,6 +175,7 @@ class BadTarget:
         self.oacs = fields.pop("oacs", 4)                        # firmware
         self.frmw = fields.pop("frmw", 3 << 1 | 1)               # three slots; the first can only be read
         self.fwug = fields.pop("fwug", 0)
+        self.oaes = fields.pop("oaes", 1 << 8 | 1 << 9 | 1 << 11)   # namespaces, firmware activation, ANA
         self.ready_after_s = fields.pop("ready_after_s", 0)
         assert not fields, f"unknown: {', '.join(fields)}"
         self.rules, self.seen, self.history = [], Counter(), []
@@ -569,7 +570,7 @@ class Connection:
         page[64:72] = t.disks.slots[t.disks.runs][:8].ljust(8)
         has_ana = not self.is_discovery
         struct.pack_into("<BBHI", page, 76, 0x0b if has_ana else 0, t.mdts, self.cntlid, 0x10400)
-        struct.pack_into("<I", page, 92, 0x80000000 if self.is_discovery else 1 << 8 | 1 << 11)     # OAES
+        struct.pack_into("<I", page, 92, 0x80000000 if self.is_discovery else t.oaes)
         page[111] = 2 if self.is_discovery else 1
         struct.pack_into("<HHH", page, 128, *t.crdt)
         struct.pack_into("<BQ", page, 135, *instance(self.cntlid) if t.ccrl else (0, 0))
@@ -652,7 +653,8 @@ class Connection:
         length = ((request.words[0] >> 16 | (request.words[1] & 0xffff) << 16) + 1) * 4
         offset = request.words[2] | request.words[3] << 32
         make = {LOG_CHANGED_NS: self.changed_log, LOG_ANA: self.ana_log, LOG_DISCOVERY: self.discovery_log,
-                LOG_HEALTH: lambda: bytes(512), LOG_ERRORS: lambda: bytes(64)}.get(page)
+                LOG_HEALTH: lambda: bytes(512), LOG_ERRORS: lambda: bytes(64),
+                LOG_FIRMWARE: self.firmware_log}.get(page)
         if not make:
             return Answer(INVALID_FIELD, dnr=True)
         return Answer(data=make()[offset:offset + length].ljust(length, b"\0"))
@@ -660,6 +662,10 @@ class Connection:
     def changed_log(self):
         nsids, self.target.changed_namespaces = sorted(self.target.changed_namespaces), set()
         return struct.pack(f"<{len(nsids)}I", *nsids).ljust(4096, b"\0")
+
+    def firmware_log(self):
+        disks = self.target.disks
+        return bytes([disks.runs] + [0] * 7) + b"".join(disks.slots.get(n, b"")[:8].ljust(8) for n in range(1, 8))
 
     def ana_log(self):
         t = self.target

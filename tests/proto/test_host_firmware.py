@@ -13,7 +13,8 @@ import pytest
 
 import bad_ways as ways
 from attached import attach, controllers, gateway
-from bad_target import FW_ENABLE, FW_REPLACE, FW_REPLACE_AND_ENABLE, FW_REPLACE_AND_RUN, BadTarget, Disks
+from bad_target import (FW_ACTIVATION, FW_ENABLE, FW_REPLACE, FW_REPLACE_AND_ENABLE, FW_REPLACE_AND_RUN, BadTarget,
+                        Disks)
 from gantry import RpcError, wait_until
 from nvme_tcp import INVALID_FIELD, INVALID_OPCODE, must
 
@@ -80,10 +81,60 @@ def test_slots_and_actions(daemon, image):
         connects = target.seen["connect"]
         assert "'2.0'" in apply(daemon, action="enable", slot=3)
         assert revisions(daemon) == ["2.0"] and target.seen["connect"] == connects + 1
-        assert "without a reset" in apply(daemon, image(revision=b"3"), action="replace_and_run", slot=2)
+        said = apply(daemon, image(revision=b"3"), action="replace_and_run", slot=2)
+        assert "runs revision '3', without a reset (before: '2.0')" in said and revisions(daemon) == ["3"]
         assert target.disks.runs == 2 and target.seen["connect"] == connects + 1
         assert "'1'" in apply(daemon, action="enable", slot=1)           # can be read, and so be run
         assert target.disks.runs == 1
+
+
+def test_what_runs_without_a_reset_is_shown_of_every_path(daemon, image):
+    """The revision was the old one until the next reset."""
+    fields = {"frmw": 1 << 4 | 3 << 1}
+    with BadTarget(**fields) as a, BadTarget(a.disks, **fields) as b:
+        attach(daemon, a, "r0", **LINKS)
+        attach(daemon, b, "r0", **LINKS)
+        connects = a.seen["connect"] + b.seen["connect"]
+        apply(daemon, image(), action="replace_and_run")
+        wait_until(lambda: revisions(daemon) == ["2.0", "2.0"], "both paths to tell", 60)
+        assert a.seen["connect"] + b.seen["connect"] == connects
+
+
+def test_an_activation_by_somebody_else_is_noticed(daemon):
+    """The controller tells when it begins. Reading the log lets it tell of the next; what runs is read after that."""
+    with BadTarget() as target:
+        masks, logs = [], []
+
+        def keep(kept):
+            def run(conn, request):
+                kept.append(request.words)
+                conn.do_right(request)
+            return run
+        target.on("set_feature", keep(masks))
+        attach(daemon, target, "r0")
+        assert any(words[0] & 0xff == 0x0b and words[1] >> 9 & 1 for words in masks), "it is told that we want to know"
+        target.on("log_page", keep(logs))
+        for slot, revision in ((3, b"7.7"), (2, b"8.8")):
+            target.disks.slots[slot], target.disks.runs = revision, slot
+            logs.clear()
+            target.tell(FW_ACTIVATION)
+            wait_until(lambda now=revision: revisions(daemon) == [now.decode()], "the new revision", 60)
+            assert [words[0] >> 15 & 1 for words in logs if words[0] & 0xff == 3] == [0], "read, and not retained"
+        assert target.seen["connect"] == 1
+
+
+def test_what_cannot_be_read_stays_as_it_was(daemon):
+    """Neither the log nor Identify: the path is as good as before."""
+    with BadTarget() as target:
+        attach(daemon, target, "r0")
+        target.on("log_page", ways.status(INVALID_FIELD), times=1)
+        target.on("identify_ctrl", ways.status(INVALID_FIELD), times=1)
+        target.disks.slots[2], target.disks.runs = b"7.7", 2
+        target.tell(FW_ACTIVATION)
+        wait_until(lambda: "runs firmware '1'" in daemon.log(), "it to have been tried", 60)
+        target.tell(FW_ACTIVATION)
+        wait_until(lambda: revisions(daemon) == ["7.7"], "the new revision", 60)
+        assert target.seen["connect"] == 1
 
 
 def test_a_reset_that_the_commit_asks_for(daemon, image):
@@ -282,13 +333,13 @@ def test_another_target_of_its_name(daemon, image, tmp_path):
         assert not other.seen["fw_download"]
 
 
-def update_until_it_stops(daemon, path, when):
+def update_until_it_stops(daemon, path, when, **more):
     """What the method says to a daemon that is stopped then."""
     said = []
 
     def update():
         try:
-            apply(daemon, path)
+            apply(daemon, path, **more)
         except RpcError as problem:
             said.append(problem.message)
     thread = threading.Thread(target=update)
@@ -310,6 +361,14 @@ def test_a_daemon_that_stops_in_the_middle(daemon, image, step, answered, words)
         attach(daemon, target, "r0")
         said = update_until_it_stops(daemon, image(), lambda: target.seen["ignored"])
     assert said == words
+
+
+def test_a_daemon_that_stops_while_it_asks_what_runs(daemon, image):
+    with BadTarget(frmw=1 << 4 | 3 << 1) as target:
+        attach(daemon, target, "r0")
+        target.on("identify_ctrl", ways.ignore)
+        said = update_until_it_stops(daemon, image(), lambda: target.seen["ignored"], action="replace_and_run")
+    assert said == "the daemon stops; the firmware is committed, and runs"
 
 
 def test_a_daemon_that_stops_while_a_path_is_reset(daemon, image):

@@ -41,7 +41,7 @@ struct remote_path_ctl {
 	uint64_t granted_ns;            /* when the attempt's time began to count */
 	bool standing;                  /* a failed attempt is followed by another; else it was the only one */
 	bool was_up, at_once;           /* at_once: the next attempt does not wait */
-	bool ana_stale, ns_stale, ccr_stale;       /* to be read again when what is being read has come */
+	bool ana_stale, ns_stale, ccr_stale, fw_stale; /* to be read again when what is being read has come */
 	bool take_stale;                /* what is known may make disks now: one that was in the way has gone */
 	uint64_t looked_ns;             /* when the last look began */
 	struct timer look_soon;         /* what I/O was answered with asks for one, but not again and again */
@@ -52,7 +52,7 @@ struct remote_path_ctl {
 	uint64_t unusable;              /* which cannot be used, a hash: what was said holds while it is the same */
 	bool says_unusable;
 	bool looking;                   /* namespaces or ANA states are being read; one at a time */
-	bool reading;                   /* `log` is out; its answer comes in any case */
+	bool reading;                   /* `log`, or `revision`, is out; its answer comes in any case */
 	uint32_t look_round, log_round; /* what was read for a controller that has gone is of no use */
 	void (*ana_done)(struct remote_path *p), (*ana_waits)(struct remote_path *p);
 	bool fenced;                    /* the last life ended over a living admin queue: nothing can land now */
@@ -79,6 +79,7 @@ struct remote_path_ctl {
 	uint32_t ana_group, ana_ns;     /* how far: so many groups, and of the next so many namespaces */
 	uint32_t ana_at, ana_left;      /* in this pass: at which group; how many namespaces are left of it */
 	struct nvme_log_read log;       /* the ANA log, the list of changed namespaces */
+	struct nvme_revision_read revision;
 	void *page;                     /* what it is read into */
 	uint32_t page_len;
 	uint8_t multipath;              /* enum remote_multipath: as it was attached */
@@ -218,6 +219,7 @@ void remote_fence_told(struct remote_path *via);
 
 /* Read what a controller that has just come up has; remote_path_scanned() follows, maybe at once. */
 void remote_scan_begin(struct remote_path *p);
+void remote_path_fw_changed(struct remote_path *p); /* it may run other firmware now: look what */
 void remote_scan_end(struct remote_path *p); /* the controller goes: no answer is waited for any more */
 /* The path has gone: its disks lose it. */
 void remote_scan_path_gone(struct remote_path *p);

@@ -28,6 +28,7 @@ struct nvme_ctrlr {
 	void (*closed)(void *arg);
 	void *closed_arg;
 	struct nvme_log_read *log;
+	struct nvme_revision_read *revision; /* or this; its page is what would be written */
 	struct nvme_ctrlr_info info;
 	struct nvme_ns_info ns[NAMESPACES];
 	struct list resets;             /* struct fake_reset: that are asked for */
@@ -273,6 +274,14 @@ static void end_log(struct nvme_ctrlr *c, bool well)
 {
 	struct nvme_log_read *r = c->log;
 
+	if (c->revision) {
+		struct nvme_revision_read *revision = c->revision;
+
+		c->revision = NULL;
+		memset(revision->page, 1, NVME_IDENTIFY_SIZE);
+		revision->done(revision);
+		return;
+	}
 	c->log = NULL;
 	if (!well)
 		err_set(&r->err, -EIO, "fake: the log was not read");
@@ -288,10 +297,18 @@ static void log_due(struct timer *t)
 
 void nvme_ctrlr_get_log(struct nvme_ctrlr *c, struct nvme_log_read *r)
 {
-	must(c->state == FAKE_READY && !c->log);
+	must(c->state == FAKE_READY && !c->log && !c->revision);
 	r->ctrlr = c;
 	c->log = r;
 	if (sim_chance(98)) /* or it is never answered */
+		timer_start(&c->log_timer, draw_ms(30), log_due);
+}
+
+void nvme_ctrlr_read_revision(struct nvme_ctrlr *c, struct nvme_revision_read *r)
+{
+	must(c->state == FAKE_READY && !c->log && !c->revision);
+	c->revision = r;
+	if (sim_chance(98))
 		timer_start(&c->log_timer, draw_ms(30), log_due);
 }
 
@@ -372,7 +389,7 @@ static void free_ctrlr(struct nvme_ctrlr *c)
 	timer_stop(&c->scan_timer);
 	timer_stop(&c->trouble);
 	list_del(&c->link);
-	if (c->log)
+	if (c->log || c->revision)
 		end_log(c, false);
 	end_resets(c);
 	c->host->ctrlrs--;
@@ -407,13 +424,22 @@ int nvme_discovery_entry_path(const struct nvme_discovery_entry *entry, struct n
 	return -1;
 }
 
+static void tell_of_one(struct nvme_ctrlr *c)
+{
+	static const struct { uint8_t info, log; } events[] = {
+		{ 0, NVME_LOG_CHANGED_NS }, { 3, NVME_LOG_ANA }, { 1, NVME_LOG_FW_SLOT },
+	};
+	uint64_t n = sim_draw(ARRAY_SIZE(events));
+
+	c->event(c, 2, events[n].info, events[n].log, c->event_arg);
+}
+
 void tell_of_changes(void)
 {
 	list_each_safe(l, &w.ctrlrs) {
 		struct nvme_ctrlr *c = list_entry(l, struct nvme_ctrlr, link);
 
 		if (c->state == FAKE_READY && c->event && sim_chance(70))
-			c->event(c, 2, sim_chance(50) ? 0 : 3, sim_chance(50) ? NVME_LOG_CHANGED_NS : NVME_LOG_ANA,
-			         c->event_arg);
+			tell_of_one(c);
 	}
 }

@@ -34,7 +34,8 @@ struct update {
 	struct nvme_firmware firmware;
 	void *image;
 	char before[9];                 /* the revision */
-	bool resetting;
+	struct nvme_revision_read revision;
+	bool resetting, running;        /* running: it does, without a reset */
 	uint32_t path, next;            /* which took it; which is to be reset next */
 	uint32_t resets;
 	struct remote_path_wait reset;
@@ -46,6 +47,8 @@ static void read_in_job(struct job *j);
 static void was_read(struct job *j);
 static void was_committed(struct nvme_firmware *f);
 static void reset_next(struct update *u);
+static void look_what_runs(struct update *u);
+static void looked(struct nvme_revision_read *r);
 
 /* --- the beginning ----------------------------------------------------------------------------------------------- */
 
@@ -63,6 +66,7 @@ static void forget(struct update *u)
 {
 	free(u->filename);
 	free(u->image);
+	free(u->revision.page);
 	free(u);
 }
 
@@ -231,8 +235,8 @@ static void say(struct update *u)
 		snprintf(text, sizeof(text), "firmware commit succeeded; controllers of %s were reset (%u), and run revision "
 		         "'%s' (before: '%s')", u->group, u->resets, now, u->before);
 	else if (u->firmware.action == NVME_FW_REPLACE_AND_RUN)
-		snprintf(text, sizeof(text), "firmware commit succeeded; it runs, without a reset (before: revision '%s')",
-		         u->before);
+		snprintf(text, sizeof(text), "firmware commit succeeded; the controller runs revision '%s', without a "
+		         "reset (before: '%s')", now, u->before);
 	else
 		snprintf(text, sizeof(text), "firmware commit succeeded; nothing runs it before action=enable");
 	log_notice("%s: %s", u->group, text);
@@ -253,9 +257,38 @@ static void was_committed(struct nvme_firmware *f)
 	} else if (f->wants_reset) {
 		u->resetting = true;
 		reset_next(u);
+	} else if (f->action == NVME_FW_REPLACE_AND_RUN) {
+		u->running = true;
+		look_what_runs(u);
 	} else {
 		say(u);
 	}
+}
+
+/* Paths of one subsystem may share what was changed: each is looked at, this one before the answer. */
+static void look_what_runs(struct update *u)
+{
+	struct remote_group *g = group_of(u);
+
+	for (uint32_t i = 0; g && i < REMOTE_PATHS_MAX; i++)
+		if (g->paths[i] && i != u->path)
+			remote_path_fw_changed(g->paths[i]);
+	if (!g || !g->paths[u->path] || g->paths[u->path]->state != REMOTE_PATH_UP) {
+		say(u);
+		return;
+	}
+	u->revision = (struct nvme_revision_read){ .page = base_zalloc(NVME_IDENTIFY_SIZE), .done = looked, .arg = u };
+	nvme_ctrlr_read_revision(g->paths[u->path]->ctrlr, &u->revision);
+}
+
+static void looked(struct nvme_revision_read *r)
+{
+	struct update *u = r->arg;
+
+	if (u->call)
+		say(u);
+	else
+		forget(u);
 }
 
 static void reset_more(struct defer *d)
@@ -308,6 +341,8 @@ void remote_json_firmware(const struct remote_rpc *rr, const struct remote_group
 		return;
 	if (u->resetting)
 		snprintf(text, sizeof(text), "is committed; controllers are reset");
+	else if (u->running)
+		snprintf(text, sizeof(text), "is committed; the controller is asked what it runs");
 	else if (u->firmware.committing)
 		snprintf(text, sizeof(text), "is being committed");
 	else if (u->firmware.done)
@@ -330,6 +365,7 @@ static void drain(struct rpc_drain_hook *h)
 
 		err_set(&e, -ECANCELED, "the daemon stops; %s",
 		        resetting ? "the firmware is committed, but its controllers are not all reset" :
+		        u->running ? "the firmware is committed, and runs" :
 		        u->firmware.committing ? "whether the image is committed nobody knows" : "nothing is committed");
 		u->firmware.no_more = true;
 		if (resetting) {

@@ -25,6 +25,8 @@ static void look_begins(struct remote_path *p);
 static void look(struct remote_path *p);
 static void changed_list_read(struct nvme_log_read *r);
 static void ccr_log_read(struct nvme_log_read *r);
+static void slots_read(struct nvme_log_read *r);
+static void revision_read(struct nvme_revision_read *r);
 static void scanned_again(struct nvme_ctrlr *c, const struct err *e, void *arg);
 static void ana_read(struct remote_path *p);
 static void take_namespaces(struct remote_path *p);
@@ -46,7 +48,7 @@ void remote_scan_begin(struct remote_path *p)
 {
 	struct remote_path_ctl *ctl = p->ctl;
 
-	ctl->ns_stale = ctl->ana_stale = ctl->take_stale = ctl->ccr_stale = false;
+	ctl->ns_stale = ctl->ana_stale = ctl->take_stale = ctl->ccr_stale = ctl->fw_stale = false;
 	nvme_ctrlr_on_event(p->ctrlr, event, p);
 	look_begins(p);
 	take_namespaces(p);
@@ -73,6 +75,8 @@ static void event(struct nvme_ctrlr *c, uint8_t type, uint8_t info, uint8_t log_
 		p->ctl->ana_stale = true;
 	else if (value == NVME_AER_NOTICE_CCR_COMPLETED)
 		p->ctl->ccr_stale = true;
+	else if (value == NVME_AER_NOTICE_FW_ACT_STARTING)
+		p->ctl->fw_stale = true;
 	if (p->ctl->ccr_stale)
 		remote_fence_told(p);
 	look(p);
@@ -100,6 +104,12 @@ void remote_path_ana_changed(struct remote_path *p)
 {
 	p->ctl->ana_stale = true;
 	io_asks(p);
+}
+
+void remote_path_fw_changed(struct remote_path *p)
+{
+	p->ctl->fw_stale = true;
+	look(p);
 }
 
 void remote_path_ns_changed(struct remote_path *p)
@@ -151,6 +161,10 @@ static void look(struct remote_path *p)
 		ctl->ccr_stale = false;
 		look_begins(p);
 		read_log(p, NVME_LOG_CROSS_CTRL_RESET, NVME_LOG_CCR_LSP_RMC, CCR_LOG_BYTES, ccr_log_read);
+	} else if (ctl->fw_stale) {
+		ctl->fw_stale = false;
+		look_begins(p);
+		read_log(p, NVME_LOG_FW_SLOT, 0, sizeof(struct nvme_firmware_slot), slots_read);
 	}
 }
 
@@ -167,6 +181,41 @@ static void ccr_log_read(struct nvme_log_read *r)
 		remote_path_look(p);
 		return;
 	}
+	ctl->looking = false;
+	remote_path_look_ended(p);
+	look(p);
+}
+
+/* Reading it lets the controller tell of the next activation, and is answered when this one is over. What runs then
+ * Identify says. */
+static void slots_read(struct nvme_log_read *r)
+{
+	struct remote_path *p = r->arg;
+	struct remote_path_ctl *ctl = p->ctl;
+
+	free(ctl->page);
+	ctl->page = base_zalloc(NVME_IDENTIFY_SIZE);
+	ctl->revision = (struct nvme_revision_read){ .page = ctl->page, .done = revision_read, .arg = p };
+	if (ctl->log_round == ctl->look_round)
+		nvme_ctrlr_read_revision(p->ctrlr, &ctl->revision);
+	else
+		revision_read(&ctl->revision);
+}
+
+static void revision_read(struct nvme_revision_read *r)
+{
+	struct remote_path *p = r->arg;
+	struct remote_path_ctl *ctl = p->ctl;
+	char text[512];
+
+	ctl->reading = false;
+	free(ctl->page);
+	ctl->page = NULL;
+	if (ctl->log_round != ctl->look_round) {
+		remote_path_look(p);
+		return;
+	}
+	log_notice("remote: %s runs firmware '%s'", remote_path_text(p, text), nvme_ctrlr_info(p->ctrlr)->firmware);
 	ctl->looking = false;
 	remote_path_look_ended(p);
 	look(p);
