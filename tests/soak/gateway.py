@@ -15,7 +15,10 @@ and serves it on; gantry-perf writes, reads and checks through it. What the poli
     waits     reconnected for ever: I/O waits, no error
     hurries   fast_io_fail_timeout_sec: errors only around the time in which its target is away, never wrong data
 
-The first thing that is wrong ends the run with the seed, the event and the gateway's log.
+The first thing that is wrong ends the run with the seed, the event and the gateway's log. Where the time of a slow I/O
+of the steady one went is said at once: by the flight recorders of the gateway and of the target, and by a process on
+each CPU that only sleeps: how long that was kept from running is the machine's own doing. (The last CPU is that of
+gantry-perf, whose measure the first line is.)
 """
 import json
 import os
@@ -39,6 +42,7 @@ from soak import BLOCK, BLOCKS, Verifier                            # noqa: E402
 
 ROUND_S = 5                 # of gantry-perf
 STALL_MS = 5000             # of the steady one: a stall is what time-outs cause, not what a busy machine does
+SLOW_MS = 500               # from there on it is said where its time went
 AWAY_MAX_S = 12             # a target that is killed or stopped; keep-alive is shorter
 KEEP_ALIVE_MS = 4000
 BACK_S = 90                 # until a controller is well again
@@ -72,13 +76,54 @@ class Far:
         return self.away_since or (self.back_at and time.monotonic() - self.back_at < seconds)
 
 
+SLEEPER = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+while True:
+    began = time.time()
+    time.sleep(0.005)
+    if time.time() - began > 0.02:
+        print(began, time.time(), flush=True)
+"""
+
+
+class Machine:
+    """When its CPUs kept somebody from running who only sleeps."""
+
+    def __init__(self, directory):
+        self.pauses, self.sleepers = {}, []
+        for cpu in sorted(os.sched_getaffinity(0)):
+            self.pauses[cpu] = directory / f"pauses{cpu}"
+            with open(self.pauses[cpu], "w", encoding="ascii") as out:
+                self.sleepers.append(subprocess.Popen([sys.executable, "-c", SLEEPER, str(cpu)], stdout=out))
+
+    def rows(self, cpu):
+        lines = self.pauses[cpu].read_text().splitlines(keepends=True)
+        return [[float(word) for word in line.split()] for line in lines if line.endswith("\n")]
+
+    def paused_ms(self, began, ended):
+        """Of that time, by CPU."""
+        return {cpu: round(1000 * sum(max(0, min(b, ended) - max(a, began)) for a, b in self.rows(cpu)))
+                for cpu in self.pauses}
+
+    def longest_ms(self, began=0, ended=float("inf")):
+        """Of those that began in that time, by CPU."""
+        return {cpu: round(1000 * max((b - a for a, b in self.rows(cpu) if began <= a <= ended), default=0))
+                for cpu in self.pauses}
+
+    def close(self):
+        for sleeper in self.sleepers:
+            sleeper.kill()
+            sleeper.wait()
+
+
 class Checked(threading.Thread):
     """Rounds of gantry-perf that must be flawless."""
 
-    def __init__(self, name, served, stall_ms=None):
+    def __init__(self, name, served, stall_ms=None, slow=None):
         super().__init__(name=name, daemon=True)
         self.command = perf_command(served, "--verify", io_bytes=BLOCK, depth=8, qpairs=2, rate=2000, seconds=ROUND_S)
-        self.stall_ms, self.rounds, self.ios, self.longest_ms = stall_ms, 0, 0, 0
+        self.stall_ms, self.slow, self.rounds, self.ios, self.longest_ms = stall_ms, slow, 0, 0, 0
         self.stopping, self.failure = threading.Event(), None
 
     def run(self):
@@ -95,7 +140,10 @@ class Checked(threading.Thread):
                 return
             self.rounds += 1
             self.ios += result["ios"]
-            self.longest_ms = max(self.longest_ms, result["latency_us"]["max"] / 1000)
+            slowest_ms = result["latency_us"]["max"] / 1000
+            self.longest_ms = max(self.longest_ms, slowest_ms)
+            if self.slow and slowest_ms > SLOW_MS:
+                self.slow(slowest_ms)
             if done.returncode or result["errors"] or result["miscompares"]:
                 self.failure = f"{self.name}: {result['errors']} errors, {result['miscompares']} miscompares: " \
                                f"{done.stderr[-500:]}"
@@ -145,7 +193,7 @@ class Gateway(Events):
         self.shaken = [self.fars["waits"], self.fars["hurries"]]
         (self.directory / "gateway").mkdir()
         self.daemon = Daemon(self.directory / "gateway", "-m", cpus(2))
-        self.hole, self.hosts = BlackHole(), []
+        self.hole, self.hosts, self.machine = BlackHole(), [], Machine(self.directory)
         self.base_rss_kib = self.last_rss_kib = 0
 
     def start(self):
@@ -156,12 +204,24 @@ class Gateway(Events):
             more = {**LINKS, **({"fast_io_fail_timeout_sec": 2} if name == "hurries" else {})}
             disk, _ = [attach(self.daemon, path, name, **more) for path in far.paths()]
             served[name] = serve(self.daemon, disk)
-        self.hosts = [Checked("steady", served["steady"], STALL_MS), Checked("waits", served["waits"]),
+        self.hosts = [Checked("steady", served["steady"], STALL_MS, self.slow), Checked("waits", served["waits"]),
                       Hurried("hurries", served["hurries"], self.fars["hurries"], self.seed)]
         for host in self.hosts:
             host.start()
         self.settle()
         self.base_rss_kib, self.base_fds = self.daemon.rss_kib(), self.daemon.fd_count()
+
+    def slow(self, took_ms):
+        """An I/O of the steady one took long: where did its time go?"""
+        now = time.time()
+        print(f"slow: {took_ms:.0f} ms, in a round that ended after event {self.events}; the CPUs' longest pauses in "
+              f"it: {self.machine.longest_ms(now - 2 * ROUND_S, now)}", flush=True)
+        for who, daemon in (("gateway", self.daemon), ("target", self.fars["steady"].daemon)):
+            ios = [io for io in daemon.rpc("nvmf_get_slow_ios")["ios"] if io["bdev_name"] in ("steadyn1", "disk")]
+            for io in sorted(ios, key=lambda io: -io["total_ns"])[:1]:
+                ended, took = io["at_us"] / 1e6, io["total_ns"] / 1e9
+                print(f"slow: {who}: {took * 1000:.0f} ms, core {io['core']}, {json.dumps(io['stages_ns'])}; "
+                      f"CPUs paused for ms of it: {self.machine.paused_ms(ended - took, ended)}", flush=True)
 
     # --- what happens ---
 
@@ -266,10 +326,12 @@ class Gateway(Events):
         self.daemon.kill()
         for far in self.fars.values():
             far.daemon.kill()
+        self.machine.close()
         self.hole.__exit__()
 
     def summary(self):
         return f"{self.happened()}; {'; '.join(h.summary() for h in self.hosts)}; " \
+               f"the CPUs' longest pauses: {self.machine.longest_ms()}; " \
                f"{self.base_rss_kib} KiB at first, {self.last_rss_kib} now"
 
 
