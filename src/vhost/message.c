@@ -142,8 +142,8 @@ static void on_reset_device(struct vhost_session_priv *s)
 }
 
 /* Its queues have stopped: what was negotiated is so no more. They begin at their beginning again, unless a base is
- * said; for a status of 0 those that ran until then: front-ends that stop a machine ask for the bases, say 0, and may
- * let it go on where it was. */
+ * said; for a status of 0 those whose base the front-end does not ask for either: QEMU stops a machine, which may go on
+ * where it was, by a status of 0 before (7.2) or after that it asks for the bases. */
 void vhost_message_ended(struct vhost_session_priv *s)
 {
 	if (!s->resets)

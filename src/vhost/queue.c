@@ -8,6 +8,7 @@
 
 #include "vhost/session.h"
 
+static void forget_base(struct vhost_queue *q);
 static void started(struct vhost_op *op);
 static void stopped(struct vhost_op *op);
 
@@ -150,6 +151,8 @@ void vhost_queue_start(struct vhost_ring_priv *r)
 
 	if (r->queue.running || !is_complete(s, &r->queue))
 		return;
+	if (r->queue.was_reset && !r->queue.base_told)
+		forget_base(&r->queue);
 	fault = set_up(r, &r->setup);
 	if (fault) {
 		err_set(&s->err, -EINVAL, "queue %u: %s", r->ring.index, vq_fault_text(fault));
@@ -170,7 +173,8 @@ void vhost_queue_start(struct vhost_ring_priv *r)
 	r->delay_base_us = c->delay_base_us;
 	r->iops_threshold = c->iops_threshold;
 	r->queue.running = true;
-	r->queue.broken = r->queue.unplaced = r->queue.apart = r->queue.base_told = r->pinned = false;
+	r->queue.broken = r->queue.unplaced = r->queue.apart = r->pinned = false;
+	r->queue.base_told = r->queue.was_reset = false;
 	s->running++;
 	carry_begins(&r->at, vhost_place(s->vhost, c->place));
 	vhost_op_send(vhost_op_make(r, vhost_ring_start_op, started));
@@ -221,13 +225,20 @@ void vhost_queues_stop(struct vhost_session_priv *s)
 			vhost_queue_stop(s->rings[i]);
 }
 
-void vhost_queues_forget_bases(struct vhost_session_priv *s, bool told)
+static void forget_base(struct vhost_queue *q)
+{
+	q->base = 0;
+	q->base_set = q->apart = false;
+}
+
+void vhost_queues_forget_bases(struct vhost_session_priv *s, bool at_once)
 {
 	for (uint32_t i = 0; i < VHOST_RINGS_MAX; i++) {
-		if (!s->rings[i] || (s->rings[i]->queue.base_told && !told))
+		if (!s->rings[i])
 			continue;
-		s->rings[i]->queue.base = 0;
-		s->rings[i]->queue.base_set = s->rings[i]->queue.apart = false;
+		s->rings[i]->queue.was_reset = true;
+		if (at_once)
+			forget_base(&s->rings[i]->queue);
 	}
 }
 

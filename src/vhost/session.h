@@ -107,6 +107,7 @@ struct vhost_queue {
 	uint16_t size;
 	uint32_t base;
 	bool base_set, base_told;          /* told: the front-end said it, or was told, since the ring last ran */
+	bool was_reset;                    /* by a status of 0: a base that it does not get to know is none */
 	struct vu_addr addr;
 	bool asked_base;                   /* GET_VRING_BASE waits for it to stop */
 	bool has_addr, kicked;             /* kicked: a kick descriptor, none (to be polled), or a kick came */
@@ -313,8 +314,8 @@ bool vhost_queue_placed(const struct vhost_ring_priv *r, const struct vu_addr *a
 void vhost_queue_start(struct vhost_ring_priv *r);
 void vhost_queue_stop(struct vhost_ring_priv *r);
 void vhost_queues_stop(struct vhost_session_priv *s);
-/* They have stopped. Those that the front-end knows, too? */
-void vhost_queues_forget_bases(struct vhost_session_priv *s, bool told);
+/* They have stopped. At once, or when they start and the front-end has not come to know them? */
+void vhost_queues_forget_bases(struct vhost_session_priv *s, bool at_once);
 /* Those that stop, and, when the message at hand waits for memory, those that may use it: end what is waited for; then
  * vhost_session_hurried() is told how many queues had such. False: there are none to be asked. */
 bool vhost_queues_hurry(struct vhost_session_priv *s);
