@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* secret.c: pages of their own for secrets; small ones share them: each connection with TLS has two. */
+/* secret.c: pages of their own for secrets. Those of two sizes share them, since of these there are many: keys as they
+ * are configured, and what a connection with TLS has of each of its directions. */
 #include "core/secret.h"
 
 #include <pthread.h>
@@ -7,21 +8,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SMALL_BYTES 64u
-#define SLAB_BYTES 16384u /* of small ones, which is kept */
+#define SIZES 2u
+#define SLAB_BYTES 16384u /* of pieces of one size, which is kept */
+
+static const uint32_t size_bytes[SIZES] = { 128, 1280 };
 
 /* Before each piece. */
 struct head {
-	_Alignas(64) size_t mapped; /* 0: it is a small one */
-	struct head *next;          /* that is unused, too */
-};
-struct small {
-	struct head head;
-	uint8_t bytes[SMALL_BYTES];
+	_Alignas(64) size_t bytes; /* without the head */
+	uint32_t size;             /* SIZES: mapped by itself */
+	struct head *next;         /* that is unused, too */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct head *unused;
+static struct head *unused[SIZES];
 
 /* Where the process may not lock more (RLIMIT_MEMLOCK) it goes on: what matters most is that no dump has it. A child
  * of ours has no use for it either. */
@@ -36,38 +36,45 @@ static void *map(size_t bytes)
 	return p;
 }
 
-static void put_small(struct head *h)
+static void put(struct head *h)
 {
-	h->next = unused;
-	unused = h;
+	h->next = unused[h->size];
+	unused[h->size] = h;
 }
 
-static void *small_zalloc(void)
+static struct head *take(uint32_t size)
 {
+	size_t each = sizeof(struct head) + size_bytes[size];
 	struct head *h;
 
 	pthread_mutex_lock(&lock);
-	if (!unused) {
-		struct small *slab = map(SLAB_BYTES);
+	if (!unused[size]) {
+		uint8_t *slab = map(SLAB_BYTES);
 
-		for (size_t i = 0; i < SLAB_BYTES / sizeof(*slab); i++)
-			put_small(&slab[i].head);
+		for (size_t at = 0; at + each <= SLAB_BYTES; at += each) {
+			h = (struct head *)(void *)(slab + at);
+			h->bytes = size_bytes[size];
+			h->size = size;
+			put(h);
+		}
 	}
-	h = unused;
-	unused = h->next;
+	h = unused[size];
+	unused[size] = h->next;
 	pthread_mutex_unlock(&lock);
-	return h + 1;
+	return h;
 }
 
 void *secret_zalloc(size_t bytes)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), mapped = align_up(sizeof(struct head) + bytes, page);
+	size_t mapped = align_up(sizeof(struct head) + bytes, (size_t)sysconf(_SC_PAGESIZE));
 	struct head *h;
 
-	if (bytes <= SMALL_BYTES)
-		return small_zalloc();
+	for (uint32_t size = 0; size < SIZES; size++)
+		if (bytes <= size_bytes[size])
+			return take(size) + 1;
 	h = map(mapped);
-	h->mapped = mapped;
+	h->bytes = mapped - sizeof(*h);
+	h->size = SIZES;
 	return h + 1;
 }
 
@@ -78,13 +85,13 @@ void secret_free(void *p)
 	if (!p)
 		return;
 	h--;
-	explicit_bzero(p, h->mapped ? h->mapped - sizeof(*h) : SMALL_BYTES);
-	if (h->mapped) {
-		munmap(h, h->mapped);
+	explicit_bzero(p, h->bytes);
+	if (h->size == SIZES) {
+		munmap(h, sizeof(*h) + h->bytes);
 		return;
 	}
 	pthread_mutex_lock(&lock);
-	put_small(h);
+	put(h);
 	pthread_mutex_unlock(&lock);
 }
 

@@ -6,7 +6,7 @@
  *     ...
  *     secret_free(o);
  *
- * A piece of more than 64 bytes is at least a page of its own: of such there should be dozens. What is gone at once
+ * A piece of more than 1280 bytes is at least a page of its own: of such there should be dozens. What is gone at once
  * lies on the stack and is wiped by whoever put it there.
  */
 #ifndef CORE_SECRET_H

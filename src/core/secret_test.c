@@ -75,20 +75,26 @@ static void without_leave_to_lock_it_goes_on(void **state)
 	secret_free(p);
 }
 
-/* One connection's would be another's, or be found by it. */
+/* One connection's would be another's, or be found by it; and with a page for each, thousands of connections would have
+ * more mappings, and lock more memory, than a process may. */
 static void small_ones_have_room_of_their_own(void **state)
 {
+	static const uint32_t sizes[] = { 48, 1280 };
 	static uint8_t *p[1000];
 
-	for (uint32_t round = 0; round < 2; round++) {
+	for (uint32_t round = 0; round < 4; round++) {
+		uint32_t bytes = sizes[round % 2], apart = 0;
+
 		for (uint32_t i = 0; i < 1000; i++) {
-			p[i] = secret_zalloc(48);
-			for (uint32_t at = 0; at < 48; at++)
+			p[i] = secret_zalloc(bytes);
+			for (uint32_t at = 0; at < bytes; at++)
 				assert_int_equal(p[i][at], 0);
-			memset(p[i], (int)i, 48);
+			memset(p[i], (int)i, bytes);
+			apart += i && (uintptr_t)p[i] / 16384 != (uintptr_t)p[i - 1] / 16384;
 		}
+		assert_true(apart < 250);
 		for (uint32_t i = 0; i < 1000; i++) {
-			for (uint32_t at = 0; at < 48; at++)
+			for (uint32_t at = 0; at < bytes; at++)
 				assert_int_equal(p[i][at], (uint8_t)i);
 			secret_free(p[i]);
 		}
