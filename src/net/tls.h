@@ -5,10 +5,11 @@
  *     sock_tls_client(sock, offers, ...)         shakes hands on the sock's reactor
  *     done(arg, sock, NULL)                      secured: sock_recv(), sock_send(), sock_detach() ... as ever
  *
- * OpenSSL shakes hands (TLS 1.3 only, psk_dhe_ke, AES-GCM); the records after that are ours, over the same OpenSSL's
- * ciphers: so what a secured socket is, is two traffic secrets and two counters, and it moves between cores like any
- * other, and to another process by sock_tls_freeze(). Sending encrypts from the caller's iovecs into memory that the
- * socket takes while something is unsent; receiving decrypts into the caller's memory where a whole record fits.
+ * OpenSSL shakes hands (TLS 1.3 only, psk_dhe_ke, AES-GCM); the records after that are ours, over a library's
+ * cipher (net/tls/gcm.h): so what a secured socket is, is two traffic secrets and two counters, and it moves
+ * between cores like any other, and to another process by sock_tls_freeze(). Sending encrypts from the caller's
+ * iovecs into memory that the socket takes while something is unsent; receiving decrypts into the caller's memory
+ * where a whole record fits.
  *
  * A peer that breaks the protocol hears the alert that RFC 8446 names, and the socket fails with -EBADMSG; one that
  * sends such an alert ends it with -ECONNABORTED. An end of the stream without close_notify is -ECONNRESET (an attacker
@@ -40,6 +41,9 @@ struct tls_psk {
 void tls_psk_wipe(struct tls_psk *psk);
 /* Before anything of OpenSSL is used: its objects, which have keys, shall be in no core dump. False: too late. */
 bool tls_keep_from_dumps(void);
+/* For measurements: whose cipher seals and opens the records of sockets that are secured from now on, "openssl" or
+ * "multi-buffer" (net/tls/gcm.h); the fastest when nobody says. Any thread. False: it is not there. */
+bool tls_use_cipher_of(const char *library);
 
 struct tls_offer {
 	char identity[TLS_IDENTITY_MAX + 1];

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* inside.h: what a secured socket is inside. Private to net/tls.
  *
- * keys.c makes a direction's key from its secret; record.c seals and opens one record; handshake.c has OpenSSL agree on
- * the secrets, why.c says in a sentence why it could not; recv.c and send.c are the two directions; tls.c the verbs,
- * readiness and what moves to another process; core.c what a core's secured sockets share.
+ * keys.c makes a direction's key from its secret; record.c seals and opens one record, by AES-GCM of one of two
+ * libraries (gcm.h); handshake.c has OpenSSL agree on the secrets, why.c says in a sentence why it could not; recv.c
+ * and send.c are the two directions; tls.c the verbs, readiness and what moves to another process; core.c what a
+ * core's secured sockets share.
  *
  * The sections named here are those of RFC 8446.
  */
@@ -14,14 +15,15 @@
 
 #include "net/secure.h"
 #include "net/tls.h"
+#include "net/tls/gcm.h"
 
-#define HEADER_BYTES 5u
-#define TAG_BYTES 16u
+#define HEADER_BYTES GCM_HEADER_BYTES
+#define TAG_BYTES GCM_TAG_BYTES
 #define PLAIN_MAX 16384u                          /* of one record's content (5.1) */
 #define BODY_MAX (PLAIN_MAX + 256u)               /* of one record's ciphertext (5.2) */
 #define OVERHEAD_BYTES (HEADER_BYTES + 1 + TAG_BYTES) /* of a record we send: the type inside, no padding */
 #define SECRET_MAX 48u
-#define IV_BYTES 12u
+#define IV_BYTES GCM_NONCE_BYTES
 
 enum { REC_CCS = 20, REC_ALERT = 21, REC_HANDSHAKE = 22, REC_DATA = 23 };
 enum { HS_TICKET = 4, HS_KEY_UPDATE = 24 };
@@ -71,12 +73,13 @@ void cursor_put(struct cursor *c, const uint8_t *bytes, size_t len);
 
 /* One direction. */
 struct keys {
-	EVP_CIPHER_CTX *ctx;
+	const struct gcm *gcm;
 	uint64_t seq;
 	uint8_t hash;           /* enum tls_hash */
 	bool seals;
-	uint8_t *secret;        /* SECRET_MAX, of core/secret.h ... */
-	uint8_t *iv;            /* ... IV_BYTES behind it ... */
+	void *cipher;           /* gcm->bytes, of core/secret.h ... */
+	uint8_t *secret;        /* ... SECRET_MAX behind them ... */
+	uint8_t *iv;            /* ... IV_BYTES ... */
 	uint8_t *nonce;         /* ... and as many for a record's, whose first is the IV itself */
 };
 uint32_t hash_bytes(uint8_t hash);

@@ -49,20 +49,20 @@ void expand_label(uint8_t hash, const uint8_t *secret, const char *label, uint8_
 static void use_secret(struct keys *k)
 {
 	uint8_t key[32];
+	uint32_t key_bytes = k->hash == TLS_SHA384 ? 32 : 16;
 
-	expand_label(k->hash, k->secret, "key", key, k->hash == TLS_SHA384 ? 32 : 16);
+	expand_label(k->hash, k->secret, "key", key, key_bytes);
 	expand_label(k->hash, k->secret, "iv", k->iv, IV_BYTES);
-	must(EVP_CipherInit_ex(k->ctx, k->hash == TLS_SHA384 ? EVP_aes_256_gcm() : EVP_aes_128_gcm(), NULL, key, NULL,
-	                       k->seals));
+	k->gcm->key(k->cipher, key, key_bytes, k->seals);
 	OPENSSL_cleanse(key, sizeof(key));
 	k->seq = 0;
 }
 
 void keys_begin(struct keys *k, uint8_t hash, const uint8_t *secret, bool seals)
 {
-	*k = (struct keys){ .hash = hash, .seals = seals, .ctx = EVP_CIPHER_CTX_new() };
-	must(k->ctx);
-	k->secret = secret_zalloc(SECRET_MAX + 2 * IV_BYTES);
+	*k = (struct keys){ .hash = hash, .seals = seals, .gcm = gcm_used() };
+	k->cipher = secret_zalloc(k->gcm->bytes + SECRET_MAX + 2 * IV_BYTES);
+	k->secret = (uint8_t *)k->cipher + k->gcm->bytes;
 	k->iv = k->secret + SECRET_MAX;
 	k->nonce = k->iv + IV_BYTES;
 	memcpy(k->secret, secret, hash_bytes(hash));
@@ -81,7 +81,8 @@ void keys_update(struct keys *k)
 
 void keys_end(struct keys *k)
 {
-	EVP_CIPHER_CTX_free(k->ctx);
-	secret_free(k->secret);
+	if (k->gcm)
+		k->gcm->end(k->cipher);
+	secret_free(k->cipher);
 	OPENSSL_cleanse(k, sizeof(*k));
 }

@@ -16,28 +16,17 @@ void cursor_put(struct cursor *c, const uint8_t *bytes, size_t len)
 /* The nonce of the next record, and the header, which is authenticated with it. */
 static void begin(struct keys *k, const uint8_t *header)
 {
-	int n;
-
 	memcpy(k->nonce, k->iv, IV_BYTES);
 	for (int i = 0; i < 8; i++)
 		k->nonce[11 - i] ^= (uint8_t)(k->seq >> (8 * i));
-	must(EVP_CipherInit_ex(k->ctx, NULL, NULL, NULL, k->nonce, k->seals));
-	must(EVP_CipherUpdate(k->ctx, NULL, &n, header, HEADER_BYTES));
+	k->gcm->begin(k->cipher, k->nonce, header);
 	k->seq++;
-}
-
-static void crypt(struct keys *k, uint8_t *to, const uint8_t *from, size_t len)
-{
-	int n;
-
-	must(EVP_CipherUpdate(k->ctx, to, &n, from, (int)len) && (size_t)n == len);
 }
 
 uint32_t record_seal(struct keys *k, uint8_t type, struct cursor *from, uint32_t len, uint8_t *to)
 {
 	uint32_t body = len + 1 + TAG_BYTES, left = len;
 	uint8_t *at = to + HEADER_BYTES;
-	int n;
 
 	assert(len <= PLAIN_MAX && from->left >= len);
 	to[0] = REC_DATA;
@@ -48,14 +37,12 @@ uint32_t record_seal(struct keys *k, uint8_t type, struct cursor *from, uint32_t
 	while (left) {
 		struct iovec piece = cursor_next(from, left);
 
-		crypt(k, at, piece.iov_base, piece.iov_len);
+		k->gcm->crypt(k->cipher, at, piece.iov_base, piece.iov_len);
 		at += piece.iov_len;
 		left -= (uint32_t)piece.iov_len;
 	}
-	crypt(k, at, &type, 1);
-	at++;
-	must(EVP_CipherFinal_ex(k->ctx, at, &n));
-	must(EVP_CIPHER_CTX_ctrl(k->ctx, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, at));
+	k->gcm->crypt(k->cipher, at, &type, 1);
+	k->gcm->seal(k->cipher, at + 1);
 	return HEADER_BYTES + body;
 }
 
@@ -93,24 +80,21 @@ bool record_open(struct keys *k, const uint8_t *record, uint32_t body, struct cu
 {
 	uint32_t len = body - TAG_BYTES - 1, left = len;
 	const uint8_t *from = record + HEADER_BYTES;
-	uint8_t tag[TAG_BYTES], type;
 	struct cursor begun = to;
-	int n;
+	uint8_t type;
 
 	assert(to.left >= len);
-	memcpy(tag, from + body - TAG_BYTES, TAG_BYTES);
 	begin(k, record);
 	while (left) {
 		struct iovec piece = cursor_next(&to, left);
 
-		crypt(k, piece.iov_base, from, piece.iov_len);
+		k->gcm->crypt(k->cipher, piece.iov_base, from, piece.iov_len);
 		from += piece.iov_len;
 		left -= (uint32_t)piece.iov_len;
 	}
-	crypt(k, &type, from, 1);
+	k->gcm->crypt(k->cipher, &type, from, 1);
 	*ret_alert = ALERT_BAD_RECORD_MAC;
-	if (!EVP_CIPHER_CTX_ctrl(k->ctx, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag) ||
-	    EVP_CipherFinal_ex(k->ctx, tag, &n) <= 0)
+	if (!k->gcm->open(k->cipher, from + 1))
 		return false;
 	while (!type && len) /* padding */
 		type = byte_at(begun, --len);

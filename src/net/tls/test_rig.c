@@ -105,8 +105,10 @@ void rig_begin(struct rig *r, struct core *core, uint8_t hash, bool serves)
 {
 	*r = (struct rig){ .core = core, .sock = rig_sock(), .in = { .hash = hash, .seals = serves } };
 	rig_do(r, begin_here, r);
+	gcm_use(&gcm_openssl);
 	keys_begin(&r->in, hash, secrets[1], false);
 	keys_begin(&r->out, hash, secrets[0], true);
+	gcm_use(NULL);
 }
 
 static void end_here(void *arg)

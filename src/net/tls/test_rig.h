@@ -25,7 +25,7 @@ struct sock {
 struct rig {
 	struct core *core;
 	struct sock *sock;
-	struct keys in, out;    /* the peer's: what it opens, and seals, with */
+	struct keys in, out;    /* the peer's: what it opens, and seals, with; OpenSSL's, whoever's ours are */
 	uint32_t out_at;        /* what was opened of what it sent */
 };
 

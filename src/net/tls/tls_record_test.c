@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 
+#include "core/secret.h"
 #include "net/tls/test_rig.h"
 
 static struct core *core;
@@ -68,8 +69,16 @@ static void keys_are_those_of_the_standards_example(void **state)
 	}
 }
 
+/* Both libraries that this machine has; of a build with one, or a machine that is not faster by the other, the one. */
+static uint32_t libraries(const struct gcm *ret_gcm[2])
+{
+	ret_gcm[0] = &gcm_openssl;
+	ret_gcm[1] = gcm_multi_buffer();
+	return ret_gcm[1] ? 2 : 1;
+}
+
 /* The client's 50 bytes of application data. */
-static void a_record_is_the_standards_example(void **state)
+static void is_the_standards_example(const struct gcm *gcm)
 {
 	static const char record_text[] =
 		"1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd54a9a20441e2b62974e1f5a6292"
@@ -85,8 +94,11 @@ static void a_record_is_the_standards_example(void **state)
 		plain[i] = i;
 	unhex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5", secret);
 	unhex(record_text, record);
+	gcm_use(gcm);
 	keys_begin(&seal, TLS_SHA256, secret, true);
 	keys_begin(&open, TLS_SHA256, secret, false);
+	gcm_use(NULL);
+	assert_ptr_equal(seal.gcm, gcm);
 	assert_int_equal(record_seal(&seal, REC_DATA, &c, sizeof(plain), made), sizeof(made));
 	assert_memory_equal(made, record, sizeof(made));
 	assert_true(record_open(&open, record, 67, cursor_over(&to, 1), &type, &len, &alert));
@@ -95,6 +107,93 @@ static void a_record_is_the_standards_example(void **state)
 	assert_memory_equal(opened, plain, sizeof(plain));
 	keys_end(&seal);
 	keys_end(&open);
+}
+
+static void a_record_is_the_standards_example(void **state)
+{
+	const struct gcm *gcm[2];
+
+	for (uint32_t i = 0, count = libraries(gcm); i < count; i++)
+		is_the_standards_example(gcm[i]);
+}
+
+/* --- the libraries --- */
+
+#define SPLIT_MAX 700u
+
+struct side {
+	const struct gcm *gcm;
+	void *at;
+};
+
+static struct side side_begin(const struct gcm *gcm, size_t key_bytes, bool seals)
+{
+	static const uint8_t keys[2][32] = { "one that is not the last", "the one that messages are of" };
+	struct side s = { gcm, secret_zalloc(gcm->bytes) };
+
+	for (int i = 0; i < 2; i++)
+		gcm->key(s.at, keys[i], key_bytes, seals);
+	return s;
+}
+
+static void side_end(struct side *s)
+{
+	s->gcm->end(s->at);
+	secret_free(s->at);
+}
+
+/* In three pieces, whose ends are given; `to` may be `from`. */
+static void crypt(struct side *s, uint8_t *to, const uint8_t *from, uint32_t first, uint32_t second, uint32_t len)
+{
+	static const uint8_t nonce[GCM_NONCE_BYTES] = "not twice", header[GCM_HEADER_BYTES] = { 23, 3, 3, 1, 2 };
+
+	s->gcm->begin(s->at, nonce, header);
+	if (first)
+		s->gcm->crypt(s->at, to, from, first);
+	if (second > first)
+		s->gcm->crypt(s->at, to + first, from + first, second - first);
+	if (len > second)
+		s->gcm->crypt(s->at, to + second, from + second, len - second);
+}
+
+/* Sealed by one in pieces, opened by the other in other pieces, where it lies. */
+static void agree(struct side *seal, struct side *open, uint32_t first, uint32_t second, uint32_t len)
+{
+	static uint8_t plain[PLAIN_MAX + 1], sealed[PLAIN_MAX + 1 + GCM_TAG_BYTES];
+
+	for (uint32_t i = 0; !plain[1] && i < sizeof(plain); i++)
+		plain[i] = (uint8_t)(i * 7 + (i >> 8));
+	crypt(seal, sealed, plain, first, second, len);
+	seal->gcm->seal(seal->at, sealed + len);
+	sealed[len + second % GCM_TAG_BYTES] ^= 1;
+	crypt(open, sealed, sealed, len - second, len - first, len);
+	assert_memory_equal(sealed, plain, len);
+	assert_false(open->gcm->open(open->at, sealed + len));
+	sealed[len + second % GCM_TAG_BYTES] ^= 1;
+	crypt(seal, sealed, plain, 0, 0, len);
+	crypt(open, sealed, sealed, len - second, len - first, len);
+	assert_memory_equal(sealed, plain, len);
+	assert_true(open->gcm->open(open->at, sealed + len));
+}
+
+/* A record lies in pieces as its owner's memory does: what a library keeps between them is right wherever they end. */
+static void each_library_opens_what_the_other_seals(void **state)
+{
+	const struct gcm *gcm[2];
+	uint32_t count = libraries(gcm);
+
+	for (uint32_t which = 0; which < 2 * count * count; which++) {
+		struct side seal = side_begin(gcm[which / 2 % count], which % 2 ? 32 : 16, true);
+		struct side open = side_begin(gcm[which / 2 / count], which % 2 ? 32 : 16, false);
+
+		for (uint32_t len = 1; len <= SPLIT_MAX; len += 1 + len / 50)
+			for (uint32_t first = 0; first <= len; first++)
+				agree(&seal, &open, first, first + (len - first) * (first % 7) / 6, len);
+		for (uint32_t first = 0; first < 300; first++)
+			agree(&seal, &open, first, PLAIN_MAX - first * 41, PLAIN_MAX + first % 2);
+		side_end(&seal);
+		side_end(&open);
+	}
 }
 
 /* --- what is received --- */
@@ -209,17 +308,13 @@ static void content_has_a_limit(void **state)
 {
 	static uint8_t inner[PLAIN_MAX + 1], record[PLAIN_MAX + 1 + OVERHEAD_BYTES];
 	uint32_t body = sizeof(inner) + 1 + TAG_BYTES;
-	uint8_t header[5] = { 23, 3, 3, (uint8_t)(body >> 8), (uint8_t)body }, nonce[12], type = REC_DATA;
-	int n;
+	uint8_t header[5] = { 23, 3, 3, (uint8_t)(body >> 8), (uint8_t)body }, type = REC_DATA;
 
 	memcpy(record, header, 5);
-	memcpy(nonce, rig.out.iv, 12);
-	EVP_CipherInit_ex(rig.out.ctx, NULL, NULL, NULL, nonce, 1);
-	EVP_CipherUpdate(rig.out.ctx, NULL, &n, header, 5);
-	EVP_CipherUpdate(rig.out.ctx, record + 5, &n, inner, sizeof(inner));
-	EVP_CipherUpdate(rig.out.ctx, record + 5 + sizeof(inner), &n, &type, 1);
-	EVP_CipherFinal_ex(rig.out.ctx, record + 6 + sizeof(inner), &n);
-	EVP_CIPHER_CTX_ctrl(rig.out.ctx, EVP_CTRL_AEAD_GET_TAG, 16, record + 6 + sizeof(inner));
+	rig.out.gcm->begin(rig.out.cipher, rig.out.iv, header);
+	rig.out.gcm->crypt(rig.out.cipher, record + 5, inner, sizeof(inner));
+	rig.out.gcm->crypt(rig.out.cipher, record + 5 + sizeof(inner), &type, 1);
+	rig.out.gcm->seal(rig.out.cipher, record + 6 + sizeof(inner));
 	rig_give_raw(&rig, record, sizeof(record));
 	fails(ALERT_RECORD_OVERFLOW);
 }
@@ -612,6 +707,7 @@ int main(void)
 		cmocka_unit_test(keys_are_those_of_the_standards_example),
 		cmocka_unit_test(a_hello_is_whole_or_not),
 		cmocka_unit_test(a_record_is_the_standards_example),
+		cmocka_unit_test(each_library_opens_what_the_other_seals),
 		IN_RIG(padding_is_taken_off),
 		IN_RIG(buffers_are_there_while_something_is_partial),
 		IN_RIG(damage_anywhere_is_noticed),
