@@ -8,7 +8,7 @@ import pytest
 import guest as guests
 from client import FIO, fio_result
 from scrape import Metrics
-from vhost_guest import VhostGuest, blk
+from vhost_guest import VhostGuest, blk, standing
 from vhost_servers import Gantryd, servers
 
 MIB = 64
@@ -59,9 +59,11 @@ def disk(request, machine):
     name = machine.disk_of(request.param)
     machine.name = request.param
     yield name
+    server = machine.servers[request.param]
     print(f"--- the guest's console\n{machine.console_tail(60)}\n"
-          f"--- the server's log\n{machine.servers[request.param].log_tail()}")
-    machine.servers[request.param].check_alive()
+          f"--- the server's log\n{server.log_tail()}\n"
+          f"--- where they stand\n{standing(machine, getattr(server, 'daemon', None))}")
+    server.check_alive()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import guest as guests
 from client import FIO, fio_result
 from gantry import Daemon, cpus, wait_until
-from vhost_guest import VhostGuest, scsi
+from vhost_guest import VhostGuest, scsi, standing
 
 MIB = 64
 SLOW_S = 180    # the guest is emulated, and the machine has other things to do
@@ -80,7 +80,8 @@ def machine(tmp_path_factory):
 def hba(request, machine):
     machine.mark_console()
     yield request.param
-    print(f"--- the guest's console\n{machine.console_tail(60)}\n--- the log\n{machine.server.daemon.log_tail()}")
+    print(f"--- the guest's console\n{machine.console_tail(60)}\n--- the log\n{machine.server.daemon.log_tail()}\n"
+          f"--- where they stand\n{standing(machine, machine.server.daemon)}")
     machine.server.daemon.check_alive()
 
 

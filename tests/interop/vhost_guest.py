@@ -7,6 +7,7 @@
 """
 import json
 import socket
+from pathlib import Path
 
 from client import Client
 from gantry import wait_until
@@ -38,6 +39,24 @@ def scsi(name, path, queues=1, packed=False, reconnect=False, **more):
     return [*chardev(name, path, reconnect), "-device",
             f"vhost-user-scsi-pci,id={name},chardev=chardev-{name},num_queues={queues},"
             f"packed={'on' if packed else 'off'}{more}"]
+
+
+def cpu_time(pid):
+    """Seconds that its threads ran, and that they could have run and had no CPU."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    ran, waited = (sum(column) / 1e9 for column in zip(*(map(int, task.read_text().split()[:2]) for task in tasks)))
+    return f"ran {ran:.1f} s, waited {waited:.1f} s for a CPU"
+
+
+def standing(guest, daemon):
+    """For who reads of a disk that stood still: requests that the daemon has, kicks and interrupts of each queue; and
+    whether either side was given a CPU."""
+    lines = [f"the guest: {cpu_time(guest.process.pid)}"] if guest.process.poll() is None else []
+    if daemon and daemon.process and daemon.process.poll() is None:
+        lines.append(f"the daemon: {cpu_time(daemon.process.pid)}")
+        lines += [f"{ctrlr['ctrlr']}, session {session['id']}, queue {queue}" for ctrlr in
+                  daemon.rpc("vhost_get_controllers") for session in ctrlr["sessions"] for queue in session["queues"]]
+    return "\n".join(lines)
 
 
 class Qmp:
