@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 from crowd import Crowd                                         # noqa: E402
 from events import Events, Wrong, main                          # noqa: E402
-from gantry import Daemon, cpus, free_port, wait_until          # noqa: E402
+from gantry import Daemon, RpcError, cpus, free_port, wait_until  # noqa: E402
 from nvme_tcp import Conn, Ended, Host, must, sqe               # noqa: E402
 
 BLOCK = 4096
@@ -102,13 +102,63 @@ class Verifier(threading.Thread):
         self.checked += 1
 
 
+class Changer(threading.Thread):
+    """Disks that are served, and no more, until the daemon is killed in between. What was acknowledged must be there then;
+    the one change that was not may be."""
+
+    def __init__(self, rpc, seed):
+        super().__init__(daemon=True)
+        self.rpc, self.dice = rpc, random.Random(seed)
+        self.have, self.unsure, self.refused = set(), None, None
+        self.ending = threading.Event()
+
+    def run(self):
+        try:
+            for n in range(1000000):
+                disk, nqn = ("disk", f"kill{n}"), ("subsystem", f"nqn.2016-06.io.gantry:kill{n}")
+                self.change(disk, True, "bdev_null_create", name=disk[1], num_blocks=1024, block_size=512)
+                self.change(nqn, True, "nvmf_create_subsystem", nqn=nqn[1], allow_any_host=True)
+                self.change(("namespace", nqn[1]), True, "nvmf_subsystem_add_ns", nqn=nqn[1],
+                            namespace={"bdev_name": disk[1]})
+                if self.dice.random() < 0.5:
+                    continue
+                if self.dice.random() < 0.5:
+                    self.change(("namespace", nqn[1]), False, "nvmf_subsystem_remove_ns", nqn=nqn[1], nsid=1)
+                    self.change(nqn, False, "nvmf_delete_subsystem", nqn=nqn[1])
+                    self.change(disk, False, "bdev_null_delete", name=disk[1])
+        except RpcError as error:
+            self.refused = error
+        except Exception as error:          # pylint: disable=broad-except
+            self.refused = None if self.ending.is_set() else error
+
+    def change(self, what, there, method, **params):
+        self.unsure = what
+        self.rpc(method, **params)
+        (self.have.add if there else self.have.discard)(what)
+        self.unsure = None
+
+    def check(self):
+        """What there is, as the thread says it, after the restart."""
+        subsystems = [s for s in self.rpc("nvmf_get_subsystems") if ":kill" in s["nqn"]]
+        there = {("disk", b["name"]) for b in self.rpc("bdev_get_bdevs") if b["name"].startswith("kill")}
+        there |= {("subsystem", s["nqn"]) for s in subsystems}
+        there |= {("namespace", s["nqn"]) for s in subsystems if s["namespaces"]}
+        if self.refused or (there ^ self.have) - {self.unsure}:
+            raise Wrong(f"changes before a kill: {self.refused or sorted(there ^ self.have)}, in the air: {self.unsure}")
+        for _, nqn in sorted(w for w in there if w[0] == "subsystem"):
+            self.rpc("nvmf_delete_subsystem", nqn=nqn)
+        for _, name in sorted(w for w in there if w[0] == "disk"):
+            self.rpc("bdev_null_delete", name=name)
+        return len(self.have)
+
+
 class Soak(Events):
     """The daemon, what it serves, and what happens to it."""
 
     def __init__(self, directory, seed):
         super().__init__(directory, seed)
         self.daemon = Daemon(directory, "-m", cpus(2), "--state-dir", self.directory / "state")
-        self.extra = 0
+        self.extra = self.kept = 0
         self.verifiers = []
 
     def start(self):
@@ -189,8 +239,18 @@ class Soak(Events):
         self.daemon.start()
         self.base_fds = self.daemon.fd_count()
 
+    def kill_in_change(self):
+        """the daemon is killed while it is changed, and started again"""
+        changer = Changer(self.daemon.rpc, self.dice.random())
+        changer.start()
+        time.sleep(self.dice.random() * 0.5)
+        changer.ending.set()
+        self.kill()
+        changer.join(60)
+        self.kept += changer.check()
+
     EVENTS = ((mode, 10), (limit, 10), (disk, 10), (histogram, 5), (crowd, 5), (garbage, 10), (half_open, 10),
-              (kill, 2))
+              (kill, 2), (kill_in_change, 5))
 
     # --- and what must hold ---
 
@@ -231,7 +291,7 @@ class Soak(Events):
     def summary(self):
         hosts = ", ".join(f"{v.name}: {v.ios} I/Os, {v.checked} blocks checked, {v.reconnects} reconnects"
                           for v in self.verifiers)
-        return f"{self.happened()}; {hosts}"
+        return f"{self.happened()}; {hosts}; {self.kept} changes kept over kills"
 
 
 if __name__ == "__main__":
