@@ -137,6 +137,23 @@ const struct cli_verb *cli_find_verb(const struct cli_noun *noun, const char *na
 	return NULL;
 }
 
+/* Who knows other programs types other words. `typed` itself: none that this noun has. */
+static const char *by_another_word(const struct cli_noun *noun, const char *typed)
+{
+	static const struct { const char *typed, *meant; } words[] = {
+		{ "remove", "delete" }, { "rm", "delete" }, { "del", "delete" }, { "destroy", "delete" },
+		{ "delete", "remove" }, { "rm", "remove" }, { "del", "remove" }, { "remove", "detach" }, { "delete", "detach" },
+		{ "ls", "list" }, { "get", "show" }, { "info", "show" }, { "add", "create" }, { "new", "create" },
+		{ "make", "create" }, { "add", "disk" }, { "create", "disk" }, { "create", "add" }, { "connect", "attach" },
+		{ "add", "attach" }, { "disconnect", "detach" }, { "load", "apply" }, { "save", "show" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strcmp(words[i].typed, typed) == 0 && cli_find_verb(noun, words[i].meant))
+			return words[i].meant;
+	return typed;
+}
+
 static int run_noun(struct cli *c, const struct cli_noun *noun, int argc, char **argv)
 {
 	const struct cli_verb *verb = NULL;
@@ -152,7 +169,8 @@ static int run_noun(struct cli *c, const struct cli_noun *noun, int argc, char *
 		for (size_t i = 0; i < noun->verb_count; i++)
 			names[i] = noun->verbs[i].name;
 		return cli_misuse("there is no \"%s %s\"%s; gantry %s --help lists what there is", noun->name, argv[0],
-		                  cli_suggest(argv[0], names, noun->verb_count, near, sizeof(near)), noun->name);
+		                  cli_suggest(by_another_word(noun, argv[0]), names, noun->verb_count, near, sizeof(near)),
+		                  noun->name);
 	}
 	if (c->help) {
 		usage_noun(noun);

@@ -152,6 +152,9 @@ def test_mistyped_words_get_a_suggestion(daemon):
     for words, status, suggestion in (
             (["dsk"], 2, "did you mean disk?"),
             (["disk", "lst"], 2, "did you mean list?"),
+            (["disk", "remove", "disk0"], 2, "did you mean delete?"),
+            (["export", "delete", "disk0"], 2, "did you mean remove?"),
+            (["export", "create", "disk0"], 2, "did you mean disk?"),
             (["disk", "create", "nul", "1G"], 2, "did you mean null?"),
             (["disk", "create", "null", "1G", "--blok-size", "512"], 2, "did you mean block_size?"),
             (["disk", "show", "dsk0"], 1, "did you mean disk0?"),
