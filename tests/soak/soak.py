@@ -103,8 +103,8 @@ class Verifier(threading.Thread):
 
 
 class Changer(threading.Thread):
-    """Disks that are served, and no more, until the daemon is killed in between. What was acknowledged must be there then;
-    the one change that was not may be."""
+    """Disks that are served, and no more, until the daemon is killed in between. What was acknowledged must be there
+    then; the one change that was not may be."""
 
     def __init__(self, rpc, seed):
         super().__init__(daemon=True)
@@ -144,7 +144,7 @@ class Changer(threading.Thread):
         there |= {("subsystem", s["nqn"]) for s in subsystems}
         there |= {("namespace", s["nqn"]) for s in subsystems if s["namespaces"]}
         if self.refused or (there ^ self.have) - {self.unsure}:
-            raise Wrong(f"changes before a kill: {self.refused or sorted(there ^ self.have)}, in the air: {self.unsure}")
+            raise Wrong(f"before a kill: {self.refused or sorted(there ^ self.have)}, in the air: {self.unsure}")
         for _, nqn in sorted(w for w in there if w[0] == "subsystem"):
             self.rpc("nvmf_delete_subsystem", nqn=nqn)
         for _, name in sorted(w for w in there if w[0] == "disk"):
