@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "net/gather.h"
 
 static void write_and_read_all_sizes(uint32_t first_burst)
 {
@@ -244,6 +245,35 @@ static void a_window_full(void **state)
 	}
 	for (uint32_t i = 0; i < 32; i++)
 		assert_int_equal(seen[i], 1);
+	end();
+}
+
+/* So many reads at once, again and again: how often were they answered before other connections had their turn? What is
+ * sent at once may come in two pieces. */
+static uint64_t answered_early(uint32_t reads)
+{
+	union iscsi_bhs cmds[GATHER_ANSWERED_EARLY], b;
+	uint64_t before = world_count(&w, "answered_early");
+
+	for (uint32_t n = 0; n < 16; n++) {
+		for (uint32_t i = 0; i < reads; i++) {
+			cmds[i] = host_rw(&h, false, i, 1);
+			cmds[i].command.itt = cmds[i].command.cmd_sn = be32_of(h.cmd_sn++);
+		}
+		host_send(&h, cmds, reads * ISCSI_BHS_SIZE);
+		for (uint32_t i = 0; i < reads; i++) {
+			assert_true(host_recv(&h, &b, NULL, NULL, NS_PER_S));
+			assert_int_equal(b.h.opcode, ISCSI_OP_DATA_IN);
+		}
+	}
+	return world_count(&w, "answered_early") - before;
+}
+
+static void several_commands_of_a_visit_are_answered_early(void **state)
+{
+	begin("");
+	assert_int_equal(answered_early(GATHER_ANSWERED_EARLY - 1), 0);
+	assert_in_range(answered_early(GATHER_ANSWERED_EARLY), 1, 16);
 	end();
 }
 
@@ -581,6 +611,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(memory_is_hard_to_get),
 		cmocka_unit_test(networks_that_cut_everything),
+		cmocka_unit_test(several_commands_of_a_visit_are_answered_early),
 		cmocka_unit_test(a_window_full), cmocka_unit_test(gone_at_any_time), cmocka_unit_test(stopped_at_any_time),
 		cmocka_unit_test(ahead_of_their_turn), cmocka_unit_test(gone_while_others_wait),
 		cmocka_unit_test(a_gap_that_stays), cmocka_unit_test(a_logout_ahead_of_its_turn),

@@ -2,8 +2,9 @@
 /* recv.c: from readiness to whole commands and data.
  *
  * One receive a visit, into the core's one buffer, parsed to its end: what does not fit is reported again in the next
- * pass, after others had their turn. Data that straddles the end of a feed has its task's memory, and the next receive
- * puts its rest there directly. Data of PDUs that are no command's (NOP, text, login) is gathered beside.
+ * pass, after others had their turn. Commands of a visit that brought several are done and answered before the next
+ * connection has its turn (defer_hurry()). Data that straddles the end of a feed has its task's memory, and the
+ * next receive puts its rest there directly. Data of PDUs that are no command's (NOP, text, login) is gathered beside.
  */
 #include <errno.h>
 
@@ -52,6 +53,7 @@ static void receive(struct iscsi_conn *c)
 {
 	struct iscsi_home *h = c->home;
 	struct gather_rx *rx = h->rxs.now;
+	uint64_t before = h->counters.commands;
 	ssize_t n;
 
 	n = direct_room(c) ? receive_direct(c, rx) : receive_feed(c, rx);
@@ -65,6 +67,10 @@ static void receive(struct iscsi_conn *c)
 	feed(c, rx->bytes, rx->bytes + n);
 	if (c->span_task)
 		take_out_of_feed(c);
+	if (h->counters.commands - before >= GATHER_ANSWERED_EARLY) {
+		defer_hurry();
+		iscsi_count(h, answered_early, 1);
+	}
 	if (unlikely(gather_visited(&h->rxs)))
 		iscsi_count(h, rx_pinned, 1);
 }

@@ -78,6 +78,7 @@ void iscsi_conns_count(const struct iscsi_node *n, struct iscsi_counts *ret_coun
 	X(direct_bytes,        "bytes received straight into tasks' buffers") \
 	X(lent_writes,         "writes received in memory of their device") \
 	X(in_place_writes,     "writes executed from the receive buffer") \
+	X(answered_early,      "receives whose commands were answered before the next connection's turn") \
 	X(rx_pinned,           "receive buffers a device kept for a while") \
 	X(data_on_heap,        "writes with data unasked for that found no pool buffer") \
 	X(room_waits,          "commands that waited for buffers or iovecs") \

@@ -3,8 +3,8 @@
  * send, and arrays of iovecs for memory that is lent.
  *
  * A busy core's pass gathers: one receive for each readable connection into one buffer, which is parsed to its end at
- * once; one send for each connection at the end of the pass, from where the data lies, with headers that are written
- * when they are sent. Each protocol on a core has its own; nothing here is shared between cores.
+ * once; one send for each connection at the end of the pass or of its visit, from where the data lies, with headers
+ * that are written when they are sent. Each protocol on a core has its own; nothing here is shared between cores.
  */
 #ifndef NET_GATHER_H
 #define NET_GATHER_H
@@ -17,6 +17,10 @@
 #define GATHER_HEADER_BYTES 65536u          /* of one send */
 #define GATHER_BYTES_MAX (1u << 20)         /* a send is not filled beyond it */
 #define GATHER_IOV_ARRAYS 256u              /* more of them are charged to the budget */
+
+/* So many commands of one visit are done and answered before the next connection's: their host has the whole round to
+ * send new ones. 1.1 to 1.2 x with 8 connections of 8 each. Fewer are cheaper together with those of others. */
+#define GATHER_ANSWERED_EARLY 4u
 
 /* --- receive buffers --- */
 

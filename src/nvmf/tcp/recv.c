@@ -2,7 +2,7 @@
 /* recv.c: from readiness to whole commands and data.
  *
  * One receive a visit, into the core's one buffer, parsed to its end: what does not fit is reported again in the next
- * pass, after others had their turn. Writes of a visit that brought several are done and answered before the next
+ * pass, after others had their turn. Commands of a visit that brought several are done and answered before the next
  * connection has its turn: their host has the whole round to send new ones, and more wait when the turn comes again.
  *
  * Data that straddles the end of a feed has its request's memory, and the next receive puts its rest there directly.
@@ -54,7 +54,7 @@ static void receive(struct tcp_conn *c)
 {
 	struct tcp_home *h = c->home;
 	struct gather_rx *rx = h->rxs.now;
-	uint64_t came;
+	uint64_t before;
 	ssize_t n;
 
 	n = direct_room(c) ? receive_direct(c, rx) : receive_feed(c, rx);
@@ -65,12 +65,14 @@ static void receive(struct tcp_conn *c)
 		return;
 	}
 	nvmf_qpair_seen(&c->qp);
-	came = h->counters.in_place_writes;
+	before = h->counters.capsules;
 	feed(c, rx->bytes, rx->bytes + n);
 	if (c->span_req)
 		take_out_of_feed(c);
-	if (h->counters.in_place_writes - came >= TCP_VISIT_WRITES)
+	if (h->counters.capsules - before >= GATHER_ANSWERED_EARLY) {
 		defer_hurry();
+		tcp_count(h, answered_early, 1);
+	}
 	if (unlikely(gather_visited(&h->rxs)))
 		tcp_count(h, rx_pinned, 1);
 }

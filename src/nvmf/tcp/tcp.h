@@ -30,9 +30,6 @@
 #define TCP_FEED_OWED_BYTES 8192u       /* one receive while the host owes data */
 #define TCP_MAXH2CDATA (128u * 1024)   /* of one H2CData PDU */
 #define TCP_MAXR2T_OF_A_COMMAND 1u     /* one R2T asks for all data of a command: its buffers are held by then */
-/* So many small writes of one visit are answered before the next one: 1.1 to 1.2 x with 8 connections of 8 each. Fewer
- * are cheaper together with those of others, and so are reads, whose pages are fetched meanwhile. */
-#define TCP_VISIT_WRITES 4u
 #define TCP_BATCHES_A_PASS 4u          /* of one connection, before others have their turn */
 #define TCP_ASKED_BYTES_MAX (2u << 20) /* of one connection: buffers that wait for the host's data. A host that is
                                         * slow to answer R2Ts shall not hold everybody's */
@@ -257,6 +254,7 @@ void tcp_conn_move(struct nvmf_qpair *qp, struct reactor *to, carry_done_fn *don
 	X(direct_bytes,        "bytes received straight into requests' buffers") \
 	X(lent_writes,         "writes received in memory of their device") \
 	X(in_place_writes,     "writes executed from the receive buffer") \
+	X(answered_early,      "receives whose commands were answered before the next connection's turn") \
 	X(rx_pinned,           "receive buffers a device kept for a while") \
 	X(capsules_on_heap,    "in-capsule writes that found no pool buffer") \
 	X(room_waits,          "commands that waited for buffers or iovecs") \

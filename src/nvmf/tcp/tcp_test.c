@@ -426,13 +426,49 @@ static void writes_wait_for_buffers_and_pass(void **state)
 	end();
 }
 
-static uint64_t lent_writes(void)
-{
-	uint64_t count = 0;
+#define COUNT(key) ({ \
+	uint64_t count_ = 0; \
+	for (uint32_t i_ = 0; i_ < w.cores; i_++) \
+		count_ += tcp_of(nvmf_target_transport(w.target, "TCP"))->homes[i_].counters.key; \
+	count_; \
+})
 
-	for (uint32_t i = 0; i < w.cores; i++)
-		count += tcp_of(nvmf_target_transport(w.target, "TCP"))->homes[i].counters.lent_writes;
-	return count;
+static uint64_t lent_writes(void) { return COUNT(lent_writes); }
+
+/* So many reads at once, again and again: how often were they answered before other connections had their turn? What is
+ * sent at once may come in two pieces. */
+static uint64_t answered_early(uint32_t reads)
+{
+	struct nvme_sqe sqe = host_rw(NVME_CMD_READ, 0, 1);
+	uint8_t bytes[GATHER_ANSWERED_EARLY * FABRIC_PUT_MAX];
+	uint64_t before = COUNT(answered_early);
+	union nvme_tcp_pdu pdu;
+
+	sqe.flags = 1 << 6;
+	sqe.sgl1.length = le32_of(TEST_BLOCK);
+	sqe.sgl1.id = 0x5a;
+	for (uint32_t n = 0; n < 16; n++) {
+		uint32_t len = 0;
+
+		for (uint32_t i = 0; i < reads; i++) {
+			sqe.cid = le16_of(++io.cid);
+			len += fabric_put_cmd(bytes + len, &io.framing, &sqe, 0);
+		}
+		host_send(&io, bytes, len);
+		for (uint32_t i = 0; i < reads; i++) {
+			assert_true(host_recv(&io, &pdu, NULL, NULL, NS_PER_S));
+			assert_int_equal(pdu.h.type, NVME_TCP_C2HDATA);
+		}
+	}
+	return COUNT(answered_early) - before;
+}
+
+static void several_commands_of_a_visit_are_answered_early(void **state)
+{
+	begin(0, 0, NULL);
+	assert_int_equal(answered_early(GATHER_ANSWERED_EARLY - 1), 0);
+	assert_in_range(answered_early(GATHER_ANSWERED_EARLY), 1, 16);
+	end();
 }
 
 /* Data of a write that fits the disk's pages is received in those, with every digest, however it is cut; and what
@@ -701,6 +737,7 @@ int main(void)
 		cmocka_unit_test(writes_are_received_in_pages_of_the_disk),
 		cmocka_unit_test(a_silent_host_does_not_hold_all_buffers),
 		cmocka_unit_test(capsules_pass_without_buffers),
+		cmocka_unit_test(several_commands_of_a_visit_are_answered_early),
 		cmocka_unit_test(idle_connections_are_small_and_asleep),
 		cmocka_unit_test(a_connection_may_move_after_any_step),
 		cmocka_unit_test(what_was_refused_stays_so),
