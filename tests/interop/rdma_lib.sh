@@ -26,6 +26,12 @@ dummy_net() {
 
 # lossy NETDEV PERCENT [DELAY]: what it sends gets lost; lossless NETDEV
 lossy() { tc qdisc replace dev "$1" root netem loss "$2%" ${3:+delay "$3"}; }
+# bad_wire NETDEV OPTION...: what it sends fares as netem's options say
+bad_wire() {
+	local netdev=$1
+	shift
+	tc qdisc replace dev "$netdev" root netem "$@"
+}
 lossless() { tc qdisc del dev "$1" root 2> /dev/null || true; }
 
 # rdma_connect NQN ADDRESS PORT OPTION...: a controller that comes back within a second when it is lost

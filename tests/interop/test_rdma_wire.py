@@ -5,9 +5,12 @@ import pytest
 
 import guest as guests
 from gantry import NQN, wait_until
-from rdma_guest import WIRE, GuestDaemon, rdma_pair
+from rdma_guest import PORT, WIRE, GuestDaemon, rdma_pair
 from test_changes import goes_on
 from test_rdma import SLOW_S, UUID, VERIFY, end_load, start_load, verified
+from test_rdma_host import KERNEL, KERNEL_PORT, MIDDLE, MIDDLE_PORT
+
+CUT_S = 10
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +101,55 @@ def test_a_port_that_goes_down_and_up_while_idle(host, daemon):
     daemon.guest.run(f"link_down {WIRE}; sleep 1; link_up {WIRE}")
     verified(host.fio(disk, f"--rw=randrw --bs=4k --size=256k --iodepth=4 {VERIFY}"))
     assert daemon.rpc("nvmf_subsystem_get_controllers", nqn=NQN) == before
+
+
+# --- whatever the two ends are, and the wire ---------------------------------------------------------------------
+
+@pytest.fixture(params=["kernel to ours", "ours to ours", "ours to kernel"])
+def disk(request, pair, host, daemon):
+    """A block device of the host's guest, with the wire in between; what our host has is served on to the kernel."""
+    initiator, target = request.param.split(" to ")
+    far = daemon.guest
+    if target == "ours":
+        nqn, port = served(daemon), PORT
+    else:
+        nqn, port = KERNEL, KERNEL_PORT
+        far.run(f"rdma_export {nqn} {far.address} {port}")
+    if initiator == "kernel":
+        yield host.connect_rdma(nqn, address=far.address, port=port)
+        mend(pair)
+    else:
+        with GuestDaemon(host, name="middle") as middle:
+            middle.rpc("bdev_nvme_set_options", keep_alive_timeout_ms=2000, reconnect_delay_sec=1,
+                       ctrlr_loss_timeout_sec=-1)
+            remote = middle.attach("R", nqn, address=far.address, port=port)
+            yield host.connect_rdma(middle.serve(*remote, nqn=MIDDLE, port=MIDDLE_PORT), port=MIDDLE_PORT)
+            mend(pair)
+            host.run("nvme disconnect-all")
+    far.run("nvmet_clear")
+
+
+def mend(pair):
+    for guest in pair:
+        guest.run(f"lossless {WIRE}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("trouble", ["loss 1%", "delay 2ms reorder 3%", "duplicate 2%"])
+def test_a_bad_wire(pair, host, disk, trouble):
+    """What is lost, late, out of order or there twice would be done twice, in the wrong place, or never."""
+    for guest in pair:
+        guest.run(f"bad_wire {WIRE} {trouble}")
+    verified(host.fio(disk, f"--rw=randrw --bsrange=4k-16k --blockalign=4k --size=512k --iodepth=8 {VERIFY}"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("end", [0, 1], ids=["to the target", "to the host"])
+def test_a_cut_under_verify(pair, host, disk, end):
+    """I/O would fail, or be done on the old connection after it was done on the new one."""
+    job = host.fio(disk, f"--rw=randrw --bs=4k --size=12m --iodepth=8 {VERIFY}")
+    before = host.ios_done(disk)
+    wait_until(lambda: host.ios_done(disk) > before + 50, "I/O to begin", SLOW_S)
+    pair[end].run(f"bad_wire {WIRE} loss 100%; sleep {CUT_S}; lossless {WIRE}")
+    assert job.running, "it ended before the cut did"
+    verified(job)
