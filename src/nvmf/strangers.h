@@ -3,8 +3,8 @@
  * can reach a port can have some; each has its deadline, and here is how many of all addresses there may be at a time.
  *
  * Nobody is refused for it: one goes that was there before. First of an address that has nothing but strangers, so
- * that a host that is connected does not lose its further queues to a crowd; then of the one that has most; there the
- * oldest, because a host says who it is at once. Who has many addresses can make others' connections go only by opening
+ * that a host that is connected does not lose its further queues to a crowd; then of the one that has most (of several,
+ * the one that has had so many for longest); there the oldest, because a host says who it is at once. Who has many addresses can make others' connections go only by opening
  * as many as there are places within the time that a host takes for its Connect.
  *
  * Private to nvmf and its transports. Control reactor.
@@ -17,14 +17,15 @@
 
 struct nvmf_peer;
 struct nvmf_stranger {
-	struct list link;                 /* in `all`, while it is a stranger; else empty */
+	struct list link;                 /* of its address, while it is a stranger; else empty */
 	struct nvmf_peer *peer;
 	bool connected;
 };
 
+#define NVMF_PEER_BUCKETS 1024u
 struct nvmf_strangers {
-	struct list all;                  /* struct nvmf_stranger, the oldest first */
-	struct list peers;
+	struct list levels[2];            /* struct level: of addresses without a host that is connected; with one */
+	struct list peers[NVMF_PEER_BUCKETS];
 	uint32_t count, max;
 	uint64_t crowded_out;             /* that had to go */
 };

@@ -35,12 +35,19 @@ static int came(uint32_t i, uint32_t host)
 	return goes ? (int)(goes - who) : -1;
 }
 
+static void nothing_is_left(void)
+{
+	assert_true(list_empty(&all.levels[0]) && list_empty(&all.levels[1]));
+	for (uint32_t i = 0; i < NVMF_PEER_BUCKETS; i++)
+		assert_true(list_empty(&all.peers[i]));
+}
+
 static void everybody_goes(uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		nvmf_stranger_gone(&all, &who[i]);
 	assert_int_equal(all.count, 0);
-	assert_true(list_empty(&all.all) && list_empty(&all.peers));
+	nothing_is_left();
 }
 
 static void the_oldest_of_equals_goes(void **state)
@@ -87,7 +94,80 @@ static void a_known_host_is_the_last_to_lose_any(void **state)
 	assert_int_equal(came(40, 40), 1);
 	for (uint32_t i = 1; i <= 40; i++)
 		nvmf_stranger_gone(&all, &who[i]);
-	assert_true(list_empty(&all.peers));
+	nothing_is_left();
+}
+
+/* Whatever came before: by the rule, as one who looks at all of them sees it. */
+#define HOSTS 9u
+static struct { uint64_t came; uint32_t host; bool there, stranger, connected; } m[ARRAY_SIZE(who)];
+
+static uint32_t count_of(uint32_t host, bool connected)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(m); i++)
+		n += m[i].there && m[i].host == host && (connected ? m[i].connected : m[i].stranger);
+	return n;
+}
+
+static void goes_by_the_rule(uint32_t goes, uint32_t stays)
+{
+	uint32_t host = m[goes].host;
+
+	assert_true(goes != stays && m[goes].there && m[goes].stranger);
+	for (uint32_t h = 0; h < HOSTS; h++) {
+		if (count_of(h, false) <= (h == m[stays].host)) /* nobody there but who stays */
+			continue;
+		if (count_of(host, true))
+			assert_true(count_of(h, true));
+		if (!count_of(h, true) == !count_of(host, true))
+			assert_true(count_of(h, false) <= count_of(host, false));
+	}
+	for (uint32_t i = 0; i < ARRAY_SIZE(m); i++)
+		assert_false(m[i].stranger && m[i].host == host && m[i].came < m[goes].came && i != stays);
+}
+
+static void the_rule_holds_for_any_crowd(void **state)
+{
+	uint64_t random = 7;
+
+	memset(m, 0, sizeof(m));
+	nvmf_strangers_init(&all, 20);
+	for (uint64_t n = 1; n < 20000; n++) {
+		uint32_t i, host;
+		struct net_addr a;
+
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		i = (uint32_t)(random >> 33) % ARRAY_SIZE(m);
+		host = (uint32_t)(random >> 48) % HOSTS;
+		host = min_u32(host, (uint32_t)(random >> 56) % HOSTS); /* some have more */
+		a = at(host);
+		if (!m[i].there) {
+			struct nvmf_stranger *goes;
+
+			m[i] = (typeof(m[i])){ .came = n, .host = host, .there = true, .stranger = true };
+			nvmf_stranger_came(&all, &who[i], &a);
+			goes = nvmf_stranger_stays(&all, &who[i]);
+			if (goes) {
+				goes_by_the_rule((uint32_t)(goes - who), i);
+				m[goes - who].stranger = false;
+			}
+			assert_int_equal(nvmf_strangers_of(&all, &a), count_of(host, false));
+		} else if (random >> 40 & 1) {
+			nvmf_stranger_connected(&all, &who[i]);
+			m[i].stranger = false;
+			m[i].connected = true;
+		} else {
+			nvmf_stranger_gone(&all, &who[i]);
+			m[i] = (typeof(m[i])){ 0 };
+		}
+	}
+	assert_true(all.crowded_out > 100);
+	for (uint32_t i = 0; i < ARRAY_SIZE(m); i++)
+		if (m[i].there)
+			nvmf_stranger_gone(&all, &who[i]);
+	assert_int_equal(all.count, 0);
+	nothing_is_left();
 }
 
 /* Who comes and cannot stay would cost another its place; and who comes after him as well. */
@@ -108,7 +188,7 @@ static void nobody_goes_for_one_that_does_not_stay(void **state)
 	nvmf_stranger_gone(&all, &who[0]);
 	nvmf_stranger_gone(&all, &who[1]);
 	nvmf_stranger_gone(&all, &who[3]);
-	assert_true(list_empty(&all.all) && list_empty(&all.peers));
+	nothing_is_left();
 }
 
 int main(void)
@@ -118,6 +198,7 @@ int main(void)
 		cmocka_unit_test(the_oldest_of_equals_goes),
 		cmocka_unit_test(of_the_address_that_has_most),
 		cmocka_unit_test(a_known_host_is_the_last_to_lose_any),
+		cmocka_unit_test(the_rule_holds_for_any_crowd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
