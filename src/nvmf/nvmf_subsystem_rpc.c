@@ -111,6 +111,19 @@ static const struct rpc_param ctrlr_feature_params[] = {
 	NVMF_RPC_TGT(struct ctrlr_feature),
 };
 
+/* An older version saved what it was told, events that there are not among it. Without those the controller is what it
+ * was to hosts, with the whole value refused it would begin with what nobody chose. */
+static uint32_t events_there_are(struct rpc_call *call, const struct ctrlr_feature *a, uint32_t value)
+{
+	const struct nvmf_subsystem *s = nvmf_config_find(((struct nvmf_target *)rpc_ctx(call))->config, a->nqn);
+	uint32_t unknown = s ? value & ~nvmf_events_saveable(s) : 0;
+
+	if (unknown)
+		log_warning("%s: controller %u: of its saved async_events, 0x%x, this version does not have 0x%x: left out",
+		            a->nqn, a->cntlid, value, unknown);
+	return value & ~unknown;
+}
+
 static void handle_ctrlr_feature(struct rpc_call *call, void *args)
 {
 	struct ctrlr_feature *a = args;
@@ -132,6 +145,8 @@ static void handle_ctrlr_feature(struct rpc_call *call, void *args)
 		return;
 	}
 	value = (uint32_t)number;
+	if (feature == NVMF_SAVED_EVENTS && rpc_is_loading(call))
+		value = events_there_are(call, a, value);
 	nvmf_save_feature(nvmf_rpc_change(call), a->nqn, a->cntlid, (enum nvmf_saved_feature)feature,
 	                  a->value[0] ? &value : NULL);
 }

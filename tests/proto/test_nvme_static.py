@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Controllers of the static model: who gets which, and what of one lasts from host to host (NVMe base 2.2, 3.1.2, 4.4
 and 6.3)."""
+import json
 import struct
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from gantry import Daemon, RpcError, free_port, wait_until
 from jsonrpc import gantry
 from nvme_tcp import (ADMIN_GET_FEATURES, ADMIN_SET_FEATURES, CC, CONNECT_CONTROLLER_BUSY, CONNECT_INVALID_HOST,
-                      CONNECT_INVALID_PARAMETERS, CSTS, HOST_NQN, OK, Conn, Host, must, sqe)
+                      CONNECT_INVALID_PARAMETERS, CSTS, HOST_NQN, OK, Conn, Host, crc32c, must, sqe)
 from test_nvme_discovery import Discovery
 
 DYNAMIC, ANY = 0xffff, 0xfffe
@@ -264,6 +265,37 @@ def test_events_that_are_not_there_are_not_set_by_hand(daemon, served):
         reset(host)
         assert get_feature(host, EVENTS) == 0x13f
         assert set_feature(host, EVENTS, 0x13f) == OK
+
+
+def with_other_text(line, old, new):
+    """A line of a state (docs/STATE.md) that says something else."""
+    kind, number, _, _, text = line.split(b" ", 4)
+    assert old in text
+    text = text.replace(old, new)
+    head = b"%s %s %d " % (kind, number, len(text))
+    return head + b"%08x " % crc32c(head + text) + text
+
+
+def test_events_of_an_older_version_are_left_out(lasting):
+    """It took any bits: the whole value would be refused, and the controller begin with what nobody chose."""
+    served = lasting.serve(lasting.malloc("disk0", mib=8), **STATIC)
+    saved = lambda: lasting.rpc("nvmf_get_subsystems", nqn=served.nqn)[0]["static_controllers"]
+    wanted = [{"cntlid": 4, "saved_features": {"async_events": 0x102}}]
+    lasting.rpc("nvmf_subsystem_set_controller_feature", nqn=served.nqn, cntlid=4, feature="async_events",
+                value="0x102")
+    lasting.stop()
+    state = lasting.directory / "state" / "state"
+    state.write_bytes(b"\n".join(with_other_text(line, b'"0x102"', b'"0xC0000102"') if b'"0x102"' in line else line
+                                 for line in state.read_bytes().split(b"\n")))
+    lasting.start()
+    assert saved() == wanted and not lasting.rpc("config_get_missing")
+    assert "0xc0000102, this version does not have 0xc0000000" in lasting.log()
+    with Host(served.port, served.nqn, asks=4) as host:
+        assert get_feature(host, EVENTS) == get_feature(host, EVENTS, SAVED) == 0x102
+    config = json.loads(json.dumps(lasting.rpc("save_config")).replace('"0x102"', '"0x80000101"'))
+    lasting.rpc("config_apply", config=config)             # a file of that version
+    wanted[0]["saved_features"]["async_events"] = 0x101
+    assert saved() == wanted
 
 
 def test_models_that_cannot_be(daemon):
