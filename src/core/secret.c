@@ -3,10 +3,13 @@
  * are configured, and what a connection with TLS has of each of its directions. */
 #include "core/secret.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "core/log.h"
 
 #define SIZES 2u
 #define SLAB_BYTES 16384u /* of pieces of one size, which is kept */
@@ -23,8 +26,17 @@ struct head {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct head *unused[SIZES];
 
-/* Where the process may not lock more (RLIMIT_MEMLOCK) it goes on: what matters most is that no dump has it. A child
- * of ours has no use for it either. */
+/* Where the process may not lock more (RLIMIT_MEMLOCK) it goes on: what matters most is that no dump has it. */
+void secret_lock(void *p, size_t bytes)
+{
+	static _Atomic bool told;
+
+	if (mlock2(p, bytes, MLOCK_ONFAULT) && !atomic_exchange(&told, true))
+		log_debug("%zu bytes of secrets cannot be kept from the swap (%s; RLIMIT_MEMLOCK), nor may more", bytes,
+		          strerror(errno));
+}
+
+/* A child of ours has no use for it. */
 static void *map(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -32,7 +44,7 @@ static void *map(size_t bytes)
 	must(p != MAP_FAILED);
 	(void)madvise(p, bytes, MADV_DONTDUMP);
 	(void)madvise(p, bytes, MADV_WIPEONFORK);
-	(void)mlock(p, bytes);
+	secret_lock(p, bytes);
 	return p;
 }
 

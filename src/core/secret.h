@@ -21,12 +21,15 @@ void secret_free(void *p);
 /* A text's copy. */
 char *secret_strdup(const char *text);
 
-/* For a library that keeps keys in objects of its own: as malloc() and its kin, any thread; in no core dump and wiped,
- * but not locked: it may be much. NULL: the system has no memory, or nothing was asked for. */
+/* For a library that keeps keys in objects of its own: as malloc() and its kin, any thread; in no core dump, not swapped
+ * out as far as this process may lock memory, and wiped. NULL: the system has no memory, or nothing was asked for. */
 void *secret_heap_alloc(size_t bytes);
 void *secret_heap_realloc(void *at, size_t bytes);
 void secret_heap_free(void *at);
 /* What of it is there, used or kept. */
 uint64_t secret_heap_bytes(void);
+
+/* Private to both: pages of `p` are not swapped out from the moment when they are touched, if that is allowed. */
+void secret_lock(void *p, size_t bytes);
 
 #endif

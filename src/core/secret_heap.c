@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* secret_heap.c: a heap in no core dump, for a library that keeps keys in objects of its own.
  *
- * Pieces have one of a few sizes; those that were given back are used again for the same size. What is larger than all
- * of these is mapped by itself. A lock is enough: nothing that is done for each I/O allocates.
+ * Pieces have one of a few sizes, and are cut from chunks; those that were given back are used again for the same size,
+ * and a chunk of which none is out is given back whole, but for the one that is being cut. What is larger than all of
+ * these is mapped by itself. A lock is enough: nothing that is done for each I/O allocates.
  */
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "core/secret.h"
 
 #define CHUNK_BYTES (1u << 20)
@@ -16,17 +18,22 @@
 /* 64, 96, 128, 192 ... 65536 bytes, with the head. */
 #define SIZES 21u
 
+struct chunk {
+	_Alignas(16) uint32_t out;        /* pieces */
+	uint32_t cut;                     /* bytes, this head among them */
+};
 struct piece {
 	_Alignas(16) uint32_t size_class; /* SIZES: mapped by itself */
+	uint32_t at;                      /* in its chunk */
 	size_t bytes;                     /* with the head */
-	struct piece *next[];             /* unused ones */
+	struct list link[];               /* of an unused one */
 };
 _Static_assert(sizeof(struct piece) == 16, "what follows it is aligned as malloc()'s is");
+_Static_assert(sizeof(struct chunk) == 16, "and the first one, too");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct piece *unused[SIZES];
-static uint8_t *chunk;
-static size_t chunk_left;
+static struct list unused[SIZES];
+static struct chunk *cutting;
 static _Atomic uint64_t mapped;
 
 static size_t class_bytes(uint32_t size_class)
@@ -50,6 +57,7 @@ static void *map(size_t bytes)
 	if (p == MAP_FAILED)
 		return NULL;
 	(void)madvise(p, bytes, MADV_DONTDUMP);
+	secret_lock(p, bytes);
 	mapped += bytes;
 	return p;
 }
@@ -65,26 +73,62 @@ static struct piece *map_large(size_t bytes)
 	return p;
 }
 
+static struct piece *piece_at(struct chunk *c, uint32_t at) { return (struct piece *)(void *)((uint8_t *)c + at); }
+static struct chunk *chunk_of(struct piece *p) { return (struct chunk *)(void *)((uint8_t *)p - p->at); }
+
+static struct piece *cut(uint32_t size_class)
+{
+	uint32_t bytes = (uint32_t)class_bytes(size_class);
+	struct piece *p;
+
+	if (!cutting || CHUNK_BYTES - cutting->cut < bytes) {
+		struct chunk *c = map(CHUNK_BYTES);
+
+		if (!c)
+			return NULL;
+		cutting = c;
+		c->cut = sizeof(*c);
+	}
+	p = piece_at(cutting, cutting->cut);
+	*p = (struct piece){ .size_class = size_class, .at = cutting->cut, .bytes = bytes };
+	cutting->cut += bytes;
+	return p;
+}
+
 static struct piece *take(uint32_t size_class)
 {
-	size_t bytes = class_bytes(size_class);
-	struct piece *p = unused[size_class];
+	struct list *l = &unused[size_class];
+	struct piece *p;
 
-	if (p) {
-		unused[size_class] = p->next[0];
-		return p;
+	if (!l->next)
+		list_init(l);
+	if (list_empty(l)) {
+		p = cut(size_class);
+	} else {
+		p = (struct piece *)(void *)((uint8_t *)l->next - offsetof(struct piece, link));
+		list_pop(l);
 	}
-	if (chunk_left < bytes) {
-		chunk = map(CHUNK_BYTES);
-		chunk_left = chunk ? CHUNK_BYTES : 0;
-		if (!chunk)
-			return NULL;
-	}
-	p = (struct piece *)(void *)chunk;
-	chunk += bytes;
-	chunk_left -= bytes;
-	*p = (struct piece){ .size_class = size_class, .bytes = bytes };
+	if (p)
+		chunk_of(p)->out++;
 	return p;
+}
+
+static void put(struct piece *p)
+{
+	struct chunk *c = chunk_of(p);
+
+	list_add_head(&unused[p->size_class], &p->link[0]);
+	if (--c->out)
+		return;
+	for (uint32_t at = sizeof(*c); at < c->cut; at += (uint32_t)p->bytes) {
+		p = piece_at(c, at);
+		list_del(&p->link[0]);
+	}
+	c->cut = sizeof(*c);
+	if (c == cutting)
+		return;
+	mapped -= CHUNK_BYTES;
+	munmap(c, CHUNK_BYTES);
 }
 
 void *secret_heap_alloc(size_t bytes)
@@ -118,8 +162,7 @@ void secret_heap_free(void *at)
 	}
 	explicit_bzero(at, p->bytes - sizeof(*p));
 	pthread_mutex_lock(&lock);
-	p->next[0] = unused[p->size_class];
-	unused[p->size_class] = p;
+	put(p);
 	pthread_mutex_unlock(&lock);
 }
 
