@@ -156,6 +156,15 @@ uint32_t flight_read(const struct flight *f, void *ret_ios, uint32_t max);
 void flight_clear(struct flight *f);
 void flight_fini(struct flight *f);
 
+/* A protocol's, of all cores. */
+struct flights {
+	struct core *core;
+	struct flight *(*of)(struct flights *all, uint32_t core_index); /* of an I/O reactor, to be used on it */
+	/* Any core. 0: adaptive. Cores take it over with the next command that is looked at; the present second may go by
+	 * the old one. */
+	_Atomic uint64_t limit_ns;
+};
+
 /* --- what one core tells others ---- */
 
 struct stage_row {

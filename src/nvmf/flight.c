@@ -24,22 +24,17 @@ static void fill(struct flight_io *io, const void *command)
 	stage_name_set(s->device, sizeof(s->device), v ? v->served->bdev_name : "");
 }
 
+static struct flight *flight_of(struct flights *all, uint32_t core_index)
+{
+	return &container_of(all, struct nvmf_target, flights)->cores[core_index].flight;
+}
+
+void nvmf_flights_init(struct nvmf_target *t) { t->flights = (struct flights){ .core = t->core, .of = flight_of }; }
+struct flights *nvmf_flights(struct nvmf_target *t) { return &t->flights; }
+
 void nvmf_flight_init(struct nvmf_core *nc)
 {
 	nc->flight.size = sizeof(struct nvmf_slow_io);
 	nc->flight.fill = fill;
-	nc->flight.set_limit_ns = &nc->target->slow_limit_ns;
+	nc->flight.set_limit_ns = &nc->target->flights.limit_ns;
 }
-
-struct flight *nvmf_flight(struct nvmf_target *t, uint32_t core_index)
-{
-	return &t->cores[core_index].flight;
-}
-
-/* Cores take it over with the next command that is looked at; the present second may go by the old one. */
-void nvmf_slow_set_limit(struct nvmf_target *t, uint64_t limit_ns)
-{
-	atomic_store(&t->slow_limit_ns, limit_ns);
-}
-
-uint64_t nvmf_slow_get_limit(const struct nvmf_target *t) { return atomic_load(&t->slow_limit_ns); }

@@ -4,8 +4,6 @@
 #include "nvmf/nvmf_rpc_priv.h"
 #include "rpc/slow.h"
 
-static struct flight *flight_of(void *arg, uint32_t core_index) { return nvmf_flight(arg, core_index); }
-
 static void show(struct json_object *o, const struct flight_io *io)
 {
 	const struct nvmf_slow_io *s = container_of(io, const struct nvmf_slow_io, io);
@@ -30,38 +28,11 @@ static void show(struct json_object *o, const struct flight_io *io)
 	json_add_u64(o, "sc", s->status & 0xff);
 }
 
-static struct rpc_slow slow_of(struct rpc_call *call)
-{
-	struct nvmf_target *t = rpc_ctx(call);
-
-	return (struct rpc_slow){ .core = t->core, .flight = flight_of, .show = show, .arg = t };
-}
-
-static void handle_get_slow_ios(struct rpc_call *call, void *args)
-{
-	struct rpc_slow slow = slow_of(call);
-
-	rpc_slow_get(call, &slow, ((const struct rpc_slow_max *)args)->max, !nvmf_slow_get_limit(rpc_ctx(call)));
-}
-
-static void handle_clear_slow_ios(struct rpc_call *call, void *args)
-{
-	struct rpc_slow slow = slow_of(call);
-
-	rpc_slow_clear(call, &slow);
-}
-
-static void handle_set_slow_io_limit(struct rpc_call *call, void *args)
-{
-	const struct rpc_slow_limit *a = args;
-
-	nvmf_slow_set_limit(rpc_ctx(call), a->limit_us * NS_PER_US);
-	rpc_reply_true(call);
-}
+static void handle_get_slow_ios(struct rpc_call *call, void *args) { rpc_slow_get(call, args, show); }
 
 void nvmf_flight_save(struct nvmf_target *t, struct json_object *array)
 {
-	rpc_slow_save_limit(array, "nvmf_set_slow_io_limit", nvmf_slow_get_limit(t));
+	rpc_slow_save_limit(array, "nvmf_set_slow_io_limit", nvmf_flights(t));
 }
 
 static const struct rpc_method methods[] = {
@@ -71,13 +42,13 @@ static const struct rpc_method methods[] = {
 	           "time of each stage.",
 	           .returns = "{adaptive, cores: [{core, limit_ns, slow_ios}], ios: [{at_us, total_ns, stages_ns, why, "
 	           "opcode, lba, num_blocks, bytes, hostnqn, subnqn, nsid, bdev_name, cntlid, qid, cid, sct, sc, core}]}"),
-	RPC_METHOD_BARE("nvmf_clear_slow_ios", handle_clear_slow_ios, .flags = RPC_RUNTIME,
+	RPC_METHOD_BARE("nvmf_clear_slow_ios", rpc_slow_clear, .flags = RPC_RUNTIME,
 	           .doc = "Empty the flight recorder.", .returns = "true"),
-	RPC_METHOD("nvmf_set_slow_io_limit", struct rpc_slow_limit, rpc_slow_limit_params, handle_set_slow_io_limit,
+	RPC_METHOD("nvmf_set_slow_io_limit", struct rpc_slow_limit, rpc_slow_limit_params, rpc_slow_set_limit,
 	           .flags = RPC_RUNTIME, .doc = "Say what a slow I/O is.", .returns = "true"),
 };
 
 void nvmf_flight_rpc_add(struct rpc *rpc, struct nvmf_target *t)
 {
-	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), t);
+	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), nvmf_flights(t));
 }

@@ -39,10 +39,6 @@ struct nvmf_slow_io {
 	char host[NVMF_NQN_MAX + 1], nqn[NVMF_NQN_MAX + 1], device[64];
 };
 
-/* An I/O reactor's, on it. */
-struct flight *nvmf_flight(struct nvmf_target *t, uint32_t core_index);
-/* Any core. 0: adaptive. */
-void nvmf_slow_set_limit(struct nvmf_target *t, uint64_t limit_ns);
-uint64_t nvmf_slow_get_limit(const struct nvmf_target *t);
+struct flights *nvmf_flights(struct nvmf_target *t);
 
 #endif

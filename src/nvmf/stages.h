@@ -18,6 +18,7 @@ void nvmf_stages_close(struct nvmf_qpair *qp);
 void nvmf_stages_fini(struct nvmf_core *nc);
 
 /* flight.c: the recorder of a core is made, with nothing in it. */
+void nvmf_flights_init(struct nvmf_target *t);
 void nvmf_flight_init(struct nvmf_core *nc);
 
 #endif

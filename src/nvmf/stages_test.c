@@ -64,7 +64,7 @@ static void read_eyes(void *arg)
 {
 	nvmf_eyes_free(&eyes);
 	nvmf_eyes_read(rig.target, &eyes);
-	slow_count = flight_read(nvmf_flight(rig.target, 1), slow, FLIGHT_IOS_MAX);
+	slow_count = flight_read(&rig.target->cores[1].flight, slow, FLIGHT_IOS_MAX);
 }
 
 static const struct stage_counts *counted(struct past p, uint32_t times)
@@ -202,7 +202,7 @@ static void the_recorder_is_bounded_and_keeps_the_slowest(void **state)
 {
 	uint64_t worst = 0;
 
-	nvmf_slow_set_limit(rig.target, NS_PER_MS);
+	atomic_store(&nvmf_flights(rig.target)->limit_ns, NS_PER_MS);
 	counted((struct past){ .backend = UNITS(100000) }, 1);
 	counted((struct past){ .backend = UNITS(2000) }, 1000);
 	assert_true(slow_count <= FLIGHT_IOS_MAX);

@@ -48,6 +48,7 @@ struct nvmf_target *nvmf_target_make(struct core *core, struct bdev_registry *re
 
 	t->core = core;
 	t->reg = reg;
+	nvmf_flights_init(t);
 	t->core_count = core_reactor_count(core);
 	t->cores = base_zalloc_aligned(CACHE_LINE, t->core_count * sizeof(*t->cores));
 	for (uint32_t i = 0; i < t->core_count; i++)

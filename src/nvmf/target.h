@@ -174,7 +174,7 @@ struct nvmf_target {
 	bool subsystems_max_set, config_set; /* over RPC: to be saved */
 	uint8_t discovery_filters;        /* NVMF_FILTER_*: before connections are made, as the next one */
 	uint8_t dup_hosts;                /* enum nvmf_dup_hosts */
-	_Atomic uint64_t slow_limit_ns;   /* 0: adaptive */
+	struct flights flights;
 	uint16_t crdt[3];                 /* command retry delays: 100 ms */
 	_Atomic uint8_t ccr_limit;        /* 0: no cross-controller resets */
 	_Atomic uint16_t cqt_ms;

@@ -12,10 +12,10 @@ const struct rpc_param rpc_slow_limit_params[1] = {
 
 struct slow_read {
 	struct each each;
-	struct rpc_slow slow;
+	struct flights *flights;
 	struct rpc_call *call;
+	rpc_slow_show_fn *show;      /* NULL: to be emptied */
 	uint32_t core_count, max;
-	bool clear, adaptive;
 	struct {
 		uint32_t count;
 		size_t size;
@@ -28,11 +28,9 @@ static void read_on_core(struct each *e)
 {
 	struct slow_read *r = container_of(e, struct slow_read, each);
 	uint32_t index = reactor_index(reactor_self());
-	struct flight *f = r->slow.flight(r->slow.arg, index);
+	struct flight *f = r->flights->of(r->flights, index);
 
-	if (!f)
-		return;
-	if (r->clear) {
+	if (!r->show) {
 		flight_clear(f);
 		return;
 	}
@@ -43,7 +41,7 @@ static void read_on_core(struct each *e)
 	r->core[index].slow_ever = f->slow_count;
 }
 
-static void show(const struct slow_read *r, struct json_object *array, const struct flight_io *io)
+static void show_one(const struct slow_read *r, struct json_object *array, const struct flight_io *io)
 {
 	static const char *const whys[] = { "limit", "slowest_of_second", "connection_lost", "aborted" };
 	struct json_object *o = json_append_object(array), *stages, *why;
@@ -57,7 +55,7 @@ static void show(const struct slow_read *r, struct json_object *array, const str
 	for (uint32_t i = 0; i < ARRAY_SIZE(whys); i++)
 		if (io->why & 1u << i)
 			json_object_array_add(why, json_object_new_string(whys[i]));
-	r->slow.show(o, io);
+	r->show(o, io);
 	json_add_u64(o, "core", io->core);
 }
 
@@ -83,13 +81,13 @@ static void read_done(struct each *e)
 	struct json_object *result, *cores, *ios;
 	struct flight_io *io;
 
-	if (r->clear) {
+	if (!r->show) {
 		rpc_reply_true(r->call);
 		free(r);
 		return;
 	}
 	result = json_object_new_object();
-	json_add_bool(result, "adaptive", r->adaptive);
+	json_add_bool(result, "adaptive", !atomic_load(&r->flights->limit_ns));
 	cores = json_add_array(result, "cores");
 	for (uint32_t c = 0; c < r->core_count; c++) {
 		struct json_object *o = json_append_object(cores);
@@ -100,7 +98,7 @@ static void read_done(struct each *e)
 	}
 	ios = json_add_array(result, "ios");
 	while (r->max-- && (io = newest(r))) {
-		show(r, ios, io);
+		show_one(r, ios, io);
 		io->total_ns = 0;
 	}
 	rpc_reply(r->call, result);
@@ -109,33 +107,38 @@ static void read_done(struct each *e)
 	free(r);
 }
 
-static void begin(struct rpc_call *call, const struct rpc_slow *slow, uint32_t max, bool clear, bool adaptive)
+static void begin(struct rpc_call *call, uint32_t max, rpc_slow_show_fn *show)
 {
-	uint32_t count = core_reactor_count(slow->core);
+	struct flights *flights = rpc_ctx(call);
+	uint32_t count = core_reactor_count(flights->core);
 	struct slow_read *r = base_zalloc(sizeof(*r) + count * sizeof(r->core[0]));
 
-	r->slow = *slow;
+	r->flights = flights;
 	r->call = call;
+	r->show = show;
 	r->core_count = count;
 	r->max = max;
-	r->clear = clear;
-	r->adaptive = adaptive;
-	each_core(&r->each, slow->core, read_on_core, read_done);
+	each_core(&r->each, flights->core, read_on_core, read_done);
 }
 
-void rpc_slow_get(struct rpc_call *call, const struct rpc_slow *slow, uint32_t max, bool adaptive)
+void rpc_slow_get(struct rpc_call *call, const struct rpc_slow_max *args, rpc_slow_show_fn *show)
 {
-	begin(call, slow, max, false, adaptive);
+	begin(call, args->max, show);
 }
 
-void rpc_slow_clear(struct rpc_call *call, const struct rpc_slow *slow)
+void rpc_slow_clear(struct rpc_call *call, void *args) { begin(call, 0, NULL); }
+
+void rpc_slow_set_limit(struct rpc_call *call, void *args)
 {
-	begin(call, slow, 0, true, false);
+	struct flights *flights = rpc_ctx(call);
+
+	atomic_store(&flights->limit_ns, ((const struct rpc_slow_limit *)args)->limit_us * NS_PER_US);
+	rpc_reply_true(call);
 }
 
-void rpc_slow_save_limit(struct json_object *array, const char *method, uint64_t limit_ns)
+void rpc_slow_save_limit(struct json_object *array, const char *method, const struct flights *flights)
 {
-	const struct rpc_slow_limit a = { .limit_us = limit_ns / NS_PER_US };
+	const struct rpc_slow_limit a = { .limit_us = atomic_load(&flights->limit_ns) / NS_PER_US };
 	struct json_object *o;
 
 	if (!a.limit_us)

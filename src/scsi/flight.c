@@ -35,16 +35,17 @@ static void fill(struct flight_io *io, const void *command)
 	stage_name_set(s->device, sizeof(s->device), t->lu ? t->lu->served->bdev_name : "");
 }
 
+static struct flight *flight_of(struct flights *all, uint32_t core_index)
+{
+	return &container_of(all, struct scsi, flights)->cores[core_index].flight;
+}
+
+void scsi_flights_init(struct scsi *s) { s->flights = (struct flights){ .core = s->core, .of = flight_of }; }
+struct flights *scsi_flights(struct scsi *s) { return &s->flights; }
+
 void scsi_flight_init(struct scsi_core *c)
 {
 	c->flight.size = sizeof(struct scsi_slow_io);
 	c->flight.fill = fill;
-	c->flight.set_limit_ns = &c->scsi->slow_limit_ns;
+	c->flight.set_limit_ns = &c->scsi->flights.limit_ns;
 }
-
-struct flight *scsi_flight(struct scsi *s, uint32_t core_index) { return &s->cores[core_index].flight; }
-struct core *scsi_core_of(const struct scsi *s) { return s->core; }
-
-/* Cores take it over with the next command that is looked at; the present second may go by the old one. */
-void scsi_slow_set_limit(struct scsi *s, uint64_t limit_ns) { atomic_store(&s->slow_limit_ns, limit_ns); }
-uint64_t scsi_slow_get_limit(const struct scsi *s) { return atomic_load(&s->slow_limit_ns); }

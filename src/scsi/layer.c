@@ -25,6 +25,7 @@ struct scsi *scsi_make(struct core *core, struct bdev_registry *reg)
 
 	s->core = core;
 	s->reg = reg;
+	scsi_flights_init(s);
 	s->core_count = core_reactor_count(core);
 	s->cores = base_zalloc_aligned(CACHE_LINE, s->core_count * sizeof(*s->cores));
 	for (uint32_t i = 0; i < s->core_count; i++) {

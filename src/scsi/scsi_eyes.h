@@ -24,11 +24,6 @@ struct scsi_slow_io {
 	char host[SCSI_NAME_MAX + 1], target[SCSI_NAME_MAX + 1], session[32], device[64];
 };
 
-/* An I/O reactor's, on it. */
-struct flight *scsi_flight(struct scsi *s, uint32_t core_index);
-struct core *scsi_core_of(const struct scsi *s);
-/* Any core. 0: adaptive. */
-void scsi_slow_set_limit(struct scsi *s, uint64_t limit_ns);
-uint64_t scsi_slow_get_limit(const struct scsi *s);
+struct flights *scsi_flights(struct scsi *s);
 
 #endif

@@ -132,7 +132,7 @@ struct scsi {
 	struct resv_listener resv_listener;
 	struct list preempted, preempt_waits;  /* struct scsi_leg; struct scsi_preempt_wait */
 	uint64_t lus_made;
-	_Atomic uint64_t slow_limit_ns;        /* of the flight recorder; 0: adaptive */
+	struct flights flights;
 	scsi_lun_gone_fn *lun_gone;
 	void *lun_gone_arg;
 	struct each stop_each;
@@ -408,6 +408,7 @@ void scsi_stages_fini(struct scsi_core *c);
 uint32_t scsi_task_error_code(const struct scsi_task *t); /* as scsi_eyes.h says */
 const char *scsi_session_of(const struct scsi_nexus *n);
 /* flight.c */
+void scsi_flights_init(struct scsi *s);
 void scsi_flight_init(struct scsi_core *c);
 /* tmf.c */
 void scsi_legs_task_ended(struct scsi_nexus *n);

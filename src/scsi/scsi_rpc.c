@@ -5,8 +5,6 @@
 #include "scsi/scsi_eyes.h"
 #include "scsi/scsi_rpc.h"
 
-static struct flight *flight_of(void *arg, uint32_t core_index) { return scsi_flight(arg, core_index); }
-
 static void add_cdb(struct json_object *o, const struct scsi_slow_io *s)
 {
 	char hex[2 * SCSI_CDB_MAX + 1] = "";
@@ -42,38 +40,11 @@ static void show(struct json_object *o, const struct flight_io *io)
 	json_add_u64(o, "ascq", s->ascq);
 }
 
-static struct rpc_slow slow_of(struct rpc_call *call)
-{
-	struct scsi *s = rpc_ctx(call);
-
-	return (struct rpc_slow){ .core = scsi_core_of(s), .flight = flight_of, .show = show, .arg = s };
-}
-
-static void handle_get_slow_ios(struct rpc_call *call, void *args)
-{
-	struct rpc_slow slow = slow_of(call);
-
-	rpc_slow_get(call, &slow, ((const struct rpc_slow_max *)args)->max, !scsi_slow_get_limit(rpc_ctx(call)));
-}
-
-static void handle_clear_slow_ios(struct rpc_call *call, void *args)
-{
-	struct rpc_slow slow = slow_of(call);
-
-	rpc_slow_clear(call, &slow);
-}
-
-static void handle_set_slow_io_limit(struct rpc_call *call, void *args)
-{
-	const struct rpc_slow_limit *a = args;
-
-	scsi_slow_set_limit(rpc_ctx(call), a->limit_us * NS_PER_US);
-	rpc_reply_true(call);
-}
+static void handle_get_slow_ios(struct rpc_call *call, void *args) { rpc_slow_get(call, args, show); }
 
 static void save(void *ctx, struct json_object *array)
 {
-	rpc_slow_save_limit(array, "scsi_set_slow_io_limit", scsi_slow_get_limit(ctx));
+	rpc_slow_save_limit(array, "scsi_set_slow_io_limit", ctx);
 }
 
 static const struct rpc_method methods[] = {
@@ -84,14 +55,14 @@ static const struct rpc_method methods[] = {
 	           .returns = "{adaptive, cores: [{core, limit_ns, slow_ios}], ios: [{at_us, total_ns, stages_ns, why, "
 	           "opcode, cdb, lba, num_blocks, bytes, initiator, session, target, port, lun, bdev_name, tag, status, "
 	           "sense_key, asc, ascq, core}]}"),
-	RPC_METHOD_BARE("scsi_clear_slow_ios", handle_clear_slow_ios, .flags = RPC_RUNTIME,
+	RPC_METHOD_BARE("scsi_clear_slow_ios", rpc_slow_clear, .flags = RPC_RUNTIME,
 	           .doc = "Empty the flight recorder of SCSI commands.", .returns = "true"),
-	RPC_METHOD("scsi_set_slow_io_limit", struct rpc_slow_limit, rpc_slow_limit_params, handle_set_slow_io_limit,
+	RPC_METHOD("scsi_set_slow_io_limit", struct rpc_slow_limit, rpc_slow_limit_params, rpc_slow_set_limit,
 	           .flags = RPC_RUNTIME, .doc = "Say what a slow SCSI command is.", .returns = "true"),
 };
 
 void scsi_rpc_add(struct rpc *rpc, struct scsi *s)
 {
-	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), s);
-	rpc_add_saver(rpc, "scsi", save, s);
+	rpc_add_methods(rpc, methods, ARRAY_SIZE(methods), scsi_flights(s));
+	rpc_add_saver(rpc, "scsi", save, scsi_flights(s));
 }

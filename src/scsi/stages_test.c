@@ -72,7 +72,7 @@ static void read_eyes(void *arg)
 {
 	stage_eyes_free(&eyes);
 	scsi_eyes_read(rig.scsi, &eyes);
-	slow_count = flight_read(scsi_flight(rig.scsi, reactor_index(reactor_self())), slow, FLIGHT_IOS_MAX);
+	slow_count = flight_read(&rig.scsi->cores[reactor_index(reactor_self())].flight, slow, FLIGHT_IOS_MAX);
 }
 
 static const struct stage_counts *counted(struct past p, uint32_t times)
@@ -190,7 +190,7 @@ static void the_recorder_is_bounded_and_keeps_the_slowest(void **state)
 {
 	uint64_t worst = 0;
 
-	scsi_slow_set_limit(rig.scsi, NS_PER_MS);
+	atomic_store(&scsi_flights(rig.scsi)->limit_ns, NS_PER_MS);
 	counted((struct past){ .backend = UNITS(100000) }, 1);
 	counted((struct past){ .backend = UNITS(2000) }, 1000);
 	assert_true(slow_count <= FLIGHT_IOS_MAX);

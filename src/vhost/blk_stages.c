@@ -124,11 +124,18 @@ static void fill(struct flight_io *io, const void *command)
 	stage_name_set(s->device, sizeof(s->device), blk_of(r->session->ctrlr)->bdev_name);
 }
 
+static struct flight *flight_of(struct flights *all, uint32_t core_index)
+{
+	return &container_of(all, struct vhost, flights)->homes[core_index].flight;
+}
+
+void vhost_count_init(struct vhost *v) { v->flights = (struct flights){ .core = v->core, .of = flight_of }; }
+
 void vhost_home_count(struct vhost_home *h)
 {
 	h->flight.size = sizeof(struct vhost_slow_io);
 	h->flight.fill = fill;
-	h->flight.set_limit_ns = &h->vhost->slow_limit_ns;
+	h->flight.set_limit_ns = &h->vhost->flights.limit_ns;
 }
 
 void vhost_home_forget(struct vhost_home *h)
@@ -162,9 +169,4 @@ void vhost_eyes_read(struct vhost *v, struct stage_eyes *ret)
 	}
 }
 
-struct flight *vhost_flight(struct vhost *v, uint32_t core_index) { return &v->homes[core_index].flight; }
-struct core *vhost_core_of(const struct vhost *v) { return v->core; }
-
-/* Cores take it over with the next request that is looked at; the present second may go by the old one. */
-void vhost_slow_set_limit(struct vhost *v, uint64_t limit_ns) { atomic_store(&v->slow_limit_ns, limit_ns); }
-uint64_t vhost_slow_get_limit(const struct vhost *v) { return atomic_load(&v->slow_limit_ns); }
+struct flights *vhost_flights(struct vhost *v) { return &v->flights; }

@@ -231,7 +231,7 @@ struct vhost {
 	uint32_t gid;                      /* whose members may connect */
 	struct list ctrlrs;
 	struct vhost_home *homes;          /* by reactor_index() */
-	_Atomic uint64_t slow_limit_ns;    /* 0: adaptive */
+	struct flights flights;
 	uint32_t making;                   /* controllers that are not there yet */
 	struct sched_place place;          /* counts rings */
 	uint64_t stamps;
@@ -252,6 +252,7 @@ struct reactor *vhost_place(struct vhost *v, uint64_t mask);       /* the least 
 void vhost_home_begin(struct vhost_home *h);
 
 /* blk_stages.c */
+void vhost_count_init(struct vhost *v);
 void vhost_home_count(struct vhost_home *h);                       /* from its making on */
 void vhost_home_forget(struct vhost_home *h);
 

@@ -26,6 +26,7 @@ struct vhost *vhost_make(struct core *core, struct bdev_registry *reg, const cha
 	v->core = core;
 	v->reg = reg;
 	v->dir = base_strdup(dir ? dir : "");
+	vhost_count_init(v);
 	v->homes = base_zalloc_aligned(CACHE_LINE, cores * sizeof(*v->homes));
 	for (uint32_t i = 0; i < cores; i++) {
 		v->homes[i].vhost = v;

@@ -26,11 +26,6 @@ struct vhost_slow_io {
 	char ctrlr[STAGE_NAME_MAX + 1], device[64];
 };
 
-/* An I/O reactor's, on it. */
-struct flight *vhost_flight(struct vhost *v, uint32_t core_index);
-struct core *vhost_core_of(const struct vhost *v);
-/* Any core. 0: adaptive. */
-void vhost_slow_set_limit(struct vhost *v, uint64_t limit_ns);
-uint64_t vhost_slow_get_limit(const struct vhost *v);
+struct flights *vhost_flights(struct vhost *v);
 
 #endif
