@@ -40,10 +40,15 @@ struct client {
 	struct nvme_op admin;
 	uint16_t cntlid;
 	uint32_t saving;
+	bool resetting, of_subsystem;
+	uint32_t step, polls;
+	uint64_t cc;
+	struct timer reset_due, poll;
 };
 
 static void client_connect(struct client *c);
 static void task_next(struct task *t);
+static void reset_starts(struct timer *t);
 
 /* --- an end of a connection ------------------------------------------------------------------- */
 
@@ -65,14 +70,8 @@ static void ctrlr_closed(void *arg)
 	c->w->clients_running--;
 }
 
-/* Close everything; ctrlr_closed() decides what comes then. */
-static void client_disconnect(struct client *c)
+static void close_qpairs(struct client *c)
 {
-	if (c->broken)
-		return;
-	c->broken = true;
-	c->running = false;
-	timer_stop(&c->io_timeout);
 	for (uint32_t i = 0; i < c->qpair_count; i++) {
 		if (c->qpairs[i])
 			nvme_qpair_close(c->qpairs[i]);
@@ -80,6 +79,19 @@ static void client_disconnect(struct client *c)
 	}
 	if (c->tasks_out)
 		seeds_fail("client %u: closing left %u commands without an answer", c->index, c->tasks_out);
+}
+
+/* Close everything; ctrlr_closed() decides what comes then. */
+static void client_disconnect(struct client *c)
+{
+	if (c->broken)
+		return;
+	c->broken = true;
+	c->running = c->resetting = false;
+	timer_stop(&c->io_timeout);
+	timer_stop(&c->reset_due);
+	timer_stop(&c->poll);
+	close_qpairs(c);
 	nvme_ctrlr_close(c->ctrlr, ctrlr_closed, c);
 }
 
@@ -221,9 +233,12 @@ static void task_next(struct task *t)
 
 static void qpair_gone(struct nvme_qpair *qp, const struct err *e, void *arg)
 {
+	struct client *c = arg;
+
 	(void)qp;
 	(void)e;
-	client_disconnect(arg);
+	if (!c->resetting) /* then it has to */
+		client_disconnect(c);
 }
 
 static void qpair_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
@@ -239,6 +254,8 @@ static void qpair_ready(struct nvme_qpair *qp, const struct err *e, void *arg)
 		return;
 	c->running = true;
 	timer_start(&c->io_timeout, CLIENT_IO_TIMEOUT_NS, io_timed_out);
+	if (c->w->statics && sim_chance(40))
+		timer_start(&c->reset_due, sim_draw(20 * NS_PER_MS), reset_starts);
 	for (uint32_t i = 0; i < c->task_count && c->running; i++)
 		task_next(&c->tasks[i]);
 }
@@ -262,17 +279,22 @@ static void open_qpairs(struct client *c)
 
 /* --- a static controller: what was saved is there, and something else is saved -------------------- */
 
-static void feature(struct client *c, uint8_t opc, nvme_op_fn *done)
+static void get_feature(struct client *c, uint8_t sel, nvme_op_fn *done)
 {
 	c->admin = (struct nvme_op){ .done = done };
-	c->admin.cmd.opc = opc;
+	c->admin.cmd.opc = NVME_ADMIN_GET_FEATURES;
 	c->admin.cmd.features.fid = NVME_FEAT_TEMP_THRESH;
-	if (opc == NVME_ADMIN_SET_FEATURES) {
-		c->admin.cmd.features.sv = 0x80;
-		c->admin.cmd.features.cdw11 = le32_of(c->saving);
-	} else {
-		c->admin.cmd.features.sel = NVME_FEAT_SEL_SAVED;
-	}
+	c->admin.cmd.features.sel = sel;
+	nvme_ctrlr_submit_admin(c->ctrlr, &c->admin);
+}
+
+static void set_feature(struct client *c, uint32_t value, bool save, nvme_op_fn *done)
+{
+	c->admin = (struct nvme_op){ .done = done };
+	c->admin.cmd.opc = NVME_ADMIN_SET_FEATURES;
+	c->admin.cmd.features.fid = NVME_FEAT_TEMP_THRESH;
+	c->admin.cmd.features.sv = save ? 0x80 : 0;
+	c->admin.cmd.features.cdw11 = le32_of(value);
 	nvme_ctrlr_submit_admin(c->ctrlr, &c->admin);
 }
 
@@ -286,10 +308,12 @@ static void feature_saved(struct nvme_op *op)
 	c->w->saves += !nvme_op_status(op);
 	if (c->broken)
 		return;
-	if (!nvme_op_status(op))
-		open_qpairs(c);
-	else
+	if (nvme_op_status(op))
 		client_disconnect(c);
+	else if (sim_chance(30))
+		reset_starts(&c->reset_due);
+	else
+		open_qpairs(c);
 }
 
 /* What was asked for and never answered may have been saved, too. */
@@ -310,7 +334,125 @@ static void feature_read(struct nvme_op *op)
 		           c->cntlid, value, w->saved[c->cntlid]);
 	w->recalled += w->saved[c->cntlid] != 0;
 	c->saving = ++w->saved_last;
-	feature(c, NVME_ADMIN_SET_FEATURES, feature_saved);
+	set_feature(c, c->saving, true, feature_saved);
+}
+
+/* --- a reset: what was saved stays, nothing that is older lands ----------------------------------- */
+
+#define NOT_SAVED 0xfff0u
+#define NSSR_VALUE 0x4e564d65u /* "NVMe" */
+#define POLL_NS (100 * NS_PER_US)
+#define POLLS_MAX 10000u
+
+static void reset_answered(struct nvme_op *op);
+
+static void property(struct client *c, uint8_t type, enum nvme_property offset, uint64_t value)
+{
+	c->admin = (struct nvme_op){ .done = reset_answered };
+	c->admin.cmd.opc = NVME_ADMIN_FABRICS;
+	c->admin.cmd.fctype = type;
+	c->admin.cmd.property.ofst = le32_of(offset);
+	c->admin.cmd.property.value = le64_of(value);
+	nvme_ctrlr_submit_admin(c->ctrlr, &c->admin);
+}
+
+static void reset_starts(struct timer *t)
+{
+	struct client *c = container_of(t, struct client, reset_due);
+
+	c->running = false;
+	timer_stop(&c->io_timeout);
+	c->resetting = true;
+	c->of_subsystem = sim_chance(25);
+	c->step = c->polls = 0;
+	set_feature(c, NOT_SAVED, false, reset_answered);
+}
+
+static void ask_csts(struct timer *t)
+{
+	property(container_of(t, struct client, poll), NVME_FABRICS_PROPERTY_GET, NVME_REG_CSTS, 0);
+}
+
+/* Whoever else resets the subsystem meanwhile disables it again. */
+static void ask_again(struct client *c)
+{
+	c->step--;
+	if (c->polls++ < POLLS_MAX)
+		timer_start(&c->poll, POLL_NS, ask_csts);
+	else
+		client_disconnect(c);
+}
+
+static void disabled(struct client *c, uint32_t csts)
+{
+	if (c->of_subsystem && !nvme_csts_nssro(csts))
+		seeds_fail("client %u: its controller does not tell that the subsystem was reset", c->index);
+	for (uint32_t i = 0; i < c->task_count; i++) {
+		const struct task *t = &c->tasks[i];
+
+		if (t->generation && (t->kind == KIND_WRITE || t->kind == KIND_ZEROES))
+			oracle_fence(c->w->oracle, t->lba, t->count, t->generation);
+	}
+	property(c, NVME_FABRICS_PROPERTY_SET, NVME_REG_CSTS, nvme_csts_with_nssro(0, 1)); /* seen */
+}
+
+static void reset_over(struct client *c, uint32_t value)
+{
+	if (value != c->saving)
+		seeds_fail("client %u: after a reset controller %u has %u, and %u was saved", c->index, c->cntlid, value,
+		           c->saving);
+	c->w->resets[c->of_subsystem]++;
+	close_qpairs(c);
+	c->resetting = false;
+	open_qpairs(c);
+}
+
+static void reset_answered(struct nvme_op *op)
+{
+	struct client *c = container_of(op, struct client, admin);
+	uint32_t value = le32_get(op->cpl.dw0);
+
+	if (c->broken)
+		return;
+	if (nvme_op_status(op)) {
+		client_disconnect(c);
+		return;
+	}
+	switch (c->step++) {
+	case 0:
+		property(c, NVME_FABRICS_PROPERTY_GET, NVME_REG_CC, 0);
+		break;
+	case 1:
+		c->cc = value;
+		if (c->of_subsystem)
+			property(c, NVME_FABRICS_PROPERTY_SET, NVME_REG_NSSR, NSSR_VALUE);
+		else
+			property(c, NVME_FABRICS_PROPERTY_SET, NVME_REG_CC, nvme_cc_with_en(c->cc, 0));
+		break;
+	case 2:
+		ask_csts(&c->poll);
+		break;
+	case 3:
+		if (nvme_csts_rdy(value))
+			ask_again(c);
+		else
+			disabled(c, value);
+		break;
+	case 4:
+		property(c, NVME_FABRICS_PROPERTY_SET, NVME_REG_CC, nvme_cc_with_en(c->cc, 1));
+		break;
+	case 5:
+		ask_csts(&c->poll);
+		break;
+	case 6:
+		if (nvme_csts_rdy(value))
+			get_feature(c, NVME_FEAT_SEL_CURRENT, reset_answered);
+		else
+			ask_again(c);
+		break;
+	default:
+		reset_over(c, value);
+	}
 }
 
 static void ctrlr_ready(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg)
@@ -320,6 +462,10 @@ static void ctrlr_ready(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg
 
 	if (e) {
 		c->w->refused++;
+		client_disconnect(c);
+		return;
+	}
+	if (c->w->statics && info->ns_count == 1 && info->ns[0].status) { /* another host reset the subsystem meanwhile */
 		client_disconnect(c);
 		return;
 	}
@@ -334,7 +480,7 @@ static void ctrlr_ready(struct nvme_ctrlr *ctrlr, const struct err *e, void *arg
 	    (c->opts.static_cntlid <= WORLD_CLIENTS_MAX && c->cntlid != c->opts.static_cntlid))
 		seeds_fail("client %u: it has controller %u and asked for %04Xh", c->index, c->cntlid, c->opts.static_cntlid);
 	else
-		feature(c, NVME_ADMIN_GET_FEATURES, feature_read);
+		get_feature(c, NVME_FEAT_SEL_SAVED, feature_read);
 }
 
 static void client_connect(struct client *c)

@@ -106,6 +106,15 @@ void oracle_write_end(struct oracle *o, uint64_t lba, uint32_t count, uint32_t g
 			}
 }
 
+void oracle_fence(struct oracle *o, uint64_t lba, uint32_t count, uint32_t generation)
+{
+	o->clock++;
+	for (uint32_t i = 0; i < count; i++)
+		for (struct write *w = o->at[lba + i].writes; w < o->at[lba + i].writes + o->at[lba + i].count; w++)
+			if (w->generation == generation && w->ended == NEVER)
+				w->ended = o->clock; /* not sure: it may never have happened */
+}
+
 /* --- media that lose what is not flushed --- */
 
 void oracle_durable(struct oracle *o, uint64_t lba, uint32_t count, uint32_t generation)

@@ -3,7 +3,7 @@
  *
  * A block's bytes all tell one generation: anything else is a torn read. A read may return write W if W began
  * before the read ended, and no other write began after W had ended and ended before the read began. A write that
- * failed may have happened or not, at any time after it began, until it is `fenced`.
+ * failed may have happened or not, at any time after it began, until it is fenced.
  *
  * A power cut makes all that was not durable by then uncertain: it may have happened or not, but not later.
  */
@@ -21,6 +21,8 @@ void oracle_free(struct oracle *o);
 uint32_t oracle_write_begin(struct oracle *o, uint64_t lba, uint32_t count, void *buf);
 uint32_t oracle_zeroes_begin(struct oracle *o, uint64_t lba, uint32_t count);
 void oracle_write_end(struct oracle *o, uint64_t lba, uint32_t count, uint32_t generation, bool ok);
+/* What has not ended well by now has happened by now, or never. */
+void oracle_fence(struct oracle *o, uint64_t lba, uint32_t count, uint32_t generation);
 
 /* Whose bytes a block holds: 0: nobody's. */
 uint32_t oracle_generation(const void *block);

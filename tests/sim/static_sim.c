@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* static_sim.c: hosts that ask for static controllers, by number or for any, and save a feature whenever they come,
  * under a network that cuts. Where it cuts in silence nobody tells the target: so a host finds its own controller
- * taken by itself (dup_host_policy is replace in half of the runs, in the others it waits for the keep-alive).
+ * taken by itself (dup_host_policy is replace in half of the runs, in the others it waits for the keep-alive). Before
+ * I/O and in the midst of it hosts reset their controller by CC.EN, or all of the subsystem's (NSSR), other hosts' too.
  *
  * Checks that nobody gets a controller that is another host's, or that it did not ask for; that what a host was told is
- * saved is there for whoever has the controller next; and all that path_sim.c checks.
+ * saved is there for whoever has the controller next, and after a reset, which forgets what was not saved; that no
+ * write of before a reset lands when the controller has told that it is disabled; and all that path_sim.c checks.
  */
 #include <stdio.h>
 
 #include "world.h"
 
-static struct { uint64_t saves, recalled, refused; } all;
+static struct { uint64_t saves, recalled, refused, resets[2]; } all;
 
 static void faults(struct reactor *r, void *arg)
 {
@@ -38,6 +40,8 @@ static uint64_t run(uint64_t seed)
 	all.saves += w.saves;
 	all.recalled += w.recalled;
 	all.refused += w.refused;
+	for (int i = 0; i < 2; i++)
+		all.resets[i] += w.resets[i];
 	world_clients_free(&w);
 	return world_end(&w);
 }
@@ -46,9 +50,10 @@ int main(int argc, char **argv)
 {
 	int rc = seeds_main(argc, argv, 60, run);
 
-	printf("%llu saves, %llu of them found again; %llu times refused\n", (unsigned long long)all.saves,
-	       (unsigned long long)all.recalled, (unsigned long long)all.refused);
-	if (!rc && argc == 1 && (all.recalled < 100 || all.refused < 10)) {
+	printf("%llu saves, %llu of them found again; %llu times refused; %llu resets, and %llu of the subsystem\n",
+	       (unsigned long long)all.saves, (unsigned long long)all.recalled, (unsigned long long)all.refused,
+	       (unsigned long long)all.resets[0], (unsigned long long)all.resets[1]);
+	if (!rc && argc == 1 && (all.recalled < 100 || all.refused < 10 || all.resets[0] < 50 || all.resets[1] < 20)) {
 		fprintf(stderr, "too little happened for this to prove anything\n");
 		return 1;
 	}

@@ -32,6 +32,7 @@ struct world {
 	struct files *files;            /* ... and what hosts save of them lasts */
 	uint32_t saved_last;            /* hosts save ever larger values; the last one */
 	uint32_t saved[WORLD_CLIENTS_MAX + 1], saves, refused, recalled; /* by controller: what a host was told is saved */
+	uint32_t resets[2];             /* that hosts saw to their end: by CC.EN, of the whole subsystem */
 	const char *serves;             /* the device that is exported: "disk", or what stands on it */
 	uint32_t step;
 	bool serving, stopped;
