@@ -325,18 +325,25 @@ struct json_object *host_keys_json(const struct host_keys *k, struct json_object
 void host_keys_say(const struct host_keys *k, struct json_object *listeners, struct err *e)
 {
 	struct json_object *lines = lines_for(k, listeners, e);
+	bool secure = k->tls || k->concat, reachable = false;
 
+	for (size_t i = 0; i < list_count(listeners); i++)
+		reachable |= suits(k, list_at(listeners, i));
 	printf("%s may connect to %s%s%s.\n", k->host, k->nqn,
 	       k->auth ? " when it has proved who it is" : "",
-	       k->tls || k->concat ? (k->auth ? ", over TLS" : " over TLS") : "");
+	       secure ? (k->auth ? ", over TLS" : " over TLS") : "");
 	say_files(k);
-	if (e->code)
-		json_object_put(lines);
-	else
+	if (reachable && !e->code) {
 		cli_print_lines("On the host, as root:", lines);
-	for (size_t i = 0; i < list_count(listeners); i++)
-		if (suits(k, list_at(listeners, i)))
-			return;
-	printf("There is no listener %s TLS yet that it could connect to: nvmf_subsystem_add_listener\n",
-	       k->tls || k->concat ? "with" : "without");
+		return;
+	}
+	json_object_put(lines);
+	if (reachable)
+		return;
+	printf("There is no listener %s TLS yet that it could connect to; this makes one, and then `gantry export show %s' "
+	       "says what to type on the host:\n    gantry rpc nvmf_subsystem_add_listener nqn=%s%s "
+	       "listen_address.trtype=TCP listen_address.traddr=%s listen_address.trsvcid=PORT\n",
+	       secure ? "with" : "without", k->nqn, k->nqn,
+	       k->concat ? " secure_channel concatenation" : secure ? " secure_channel" : "",
+	       list_count(listeners) ? field_text(list_at(listeners, 0), "traddr") : "ADDRESS");
 }

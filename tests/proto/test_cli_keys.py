@@ -90,6 +90,21 @@ def test_the_keys_themselves_on_request(kept, port):
     assert "Any host may still connect, without a proof" in said
 
 
+def test_where_there_is_no_listener_for_it(kept, port):
+    """A person would be told that something is missing, and not what to type against it."""
+    export(kept, port, "--host", HOST[:-1] + "d", "--tls")
+    said = cli(kept, "host", "add", HOST, "disk0", "--auth")
+    assert "nvme connect" not in said and "On the host" not in said
+    line = next(x for x in said.splitlines() if "gantry rpc" in x)
+    show = re.search(r"`gantry ([^']*)'", said)[1]
+    other = free_port()
+    cli(kept, *line.replace("PORT", str(other)).split()[1:])
+    assert f"-s {other} -n {NQN} --hostnqn={HOST} --dhchap-secret" in cli(kept, *show.split())
+    keys = {end: secret_of(open(path).read()) for end, path in paths(kept).items() if end != "tls"}
+    with AuthHost(other, NQN, keys["host"], hostnqn=HOST, mutual=keys["ctrlr"]) as host:
+        assert host.io.read(0, 8) == bytes(4096)
+
+
 def test_as_json(kept, port):
     export(kept, port)
     said = json.loads(cli(kept, "--json", "host", "add", HOST, "disk0", "--auth"))
