@@ -21,8 +21,9 @@ void secret_free(void *p);
 /* A text's copy. */
 char *secret_strdup(const char *text);
 
-/* For a library that keeps keys in objects of its own: as malloc() and its kin, any thread; in no core dump, not swapped
- * out as far as this process may lock memory, and wiped. NULL: the system has no memory, or nothing was asked for. */
+/* For a library that keeps keys in objects of its own: as malloc() and its kin, any thread; in no core dump, not
+ * swapped out as far as this process may lock memory, and wiped. NULL: the system has no memory, or nothing was asked
+ * for. */
 void *secret_heap_alloc(size_t bytes);
 void *secret_heap_realloc(void *at, size_t bytes);
 void secret_heap_free(void *at);

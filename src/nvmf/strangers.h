@@ -4,8 +4,9 @@
  *
  * Nobody is refused for it: one goes that was there before. First of an address that has nothing but strangers, so
  * that a host that is connected does not lose its further queues to a crowd; then of the one that has most (of several,
- * the one that has had so many for longest); there the oldest, because a host says who it is at once. Who has many addresses can make others' connections go only by opening
- * as many as there are places within the time that a host takes for its Connect.
+ * the one that has had so many for longest); there the oldest, because a host says who it is at once. Who has many
+ * addresses can make others' connections go only by opening as many as there are places within the time that a host
+ * takes for its Connect.
  *
  * Private to nvmf and its transports. Control reactor.
  */

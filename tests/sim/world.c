@@ -27,7 +27,8 @@ static void serve_step(struct nvmf_change *c)
 		break;
 	case 1:
 		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = WORLD_NQN, .allow_any_host = true,
-			.is_static = w->statics, .enable_nssr = w->statics, .min_cntlid = w->statics, .max_cntlid = w->statics ? WORLD_CLIENTS_MAX : 0 });
+			.is_static = w->statics, .enable_nssr = w->statics, .min_cntlid = w->statics,
+			.max_cntlid = w->statics ? WORLD_CLIENTS_MAX : 0 });
 		break;
 	case 2:
 		nvmf_add_ns(c, WORLD_NQN, &(struct nvmf_ns_opts){ .bdev_name = w->serves });
