@@ -2,6 +2,7 @@
 """What nvme-cli makes of our pages, field by field, beside what the daemon's methods and docs/NVME.md say."""
 import json
 import re
+import struct
 
 import pytest
 
@@ -12,6 +13,7 @@ from nvme_manual import check_table
 SLOW_S = 120
 UUID = "5c2f6b0e-62a7-4c6e-a3f8-0d5d5a6f1e11"
 SERIAL = "SER0001"
+WZSL, DMRSL = 8, 4096
 DISCOVERY_NQN = "nqn.2014-08.org.nvmexpress.discovery"
 INVALID_FIELD_DNR = 0x4002
 PROPERTIES = {"cap", "vs", "cc", "csts", "nssr"}     # and CRTO, which not every nvme-cli asks for
@@ -20,7 +22,8 @@ PROPERTIES = {"cap", "vs", "cc", "csts", "nssr"}     # and CRTO, which not every
 @pytest.fixture
 def served(guest, daemon):
     daemon.malloc("disk0", mib=64, block_size=4096, uuid=UUID)
-    return daemon.serve("disk0", daemon.malloc("disk1", mib=16), serial_number=SERIAL, ana_reporting=True)
+    return daemon.serve("disk0", daemon.malloc("disk1", mib=16), serial_number=SERIAL, ana_reporting=True,
+                        wzsl=WZSL, dmrsl=DMRSL)
 
 
 class Cli:
@@ -72,6 +75,35 @@ def test_identify(guest, daemon, served):
     assert said["cap"] & 0xffff == transport["max_queue_depth"] - 1
 
 
+def test_identify_of_command_sets(guest, daemon, served):
+    """What NVMe 2.0 moved to pages of their own would be missing, or another namespace's."""
+    disk, cli = guest.connect(served), Cli(guest)
+    ctrl = cli.json("nvm-id-ctrl /dev/nvme0")
+    raw = guest.run("nvme admin-passthru /dev/nvme0 -o 6 --cdw10=6 -l 4096 -r -b 2>/dev/null | od -An -v -tu1 -N16")
+    limits = struct.unpack("<BBBBIQ", bytes(int(byte) for byte in raw.split()))
+    assert tuple(ctrl[name] for name in ("vsl", "wzsl", "wusl", "dmrl", "dmrsl", "dmsl")) == limits
+    assert (ctrl["wzsl"], ctrl["dmrsl"]) == (WZSL, DMRSL), "as the subsystem was made"
+    ns = cli.json(f"nvm-id-ns {disk}")
+    assert ns["lbstm"] == 0 and all(form["pif"] == form["sts"] == 0 for form in ns["elbafs"])
+    independent, old = cli.json("cmdset-ind-id-ns /dev/nvme0 -n 1"), cli.json(f"id-ns {disk}")
+    for field in ("nmic", "rescap", "fpi", "anagrpid", "nsattr", "nvmsetid", "endgid"):
+        assert independent[field] == old[field], field
+    assert independent["nstat"] & 1, "ready"
+    assert [n["nsid"] for n in cli.json("list-ns /dev/nvme0 --csi=0")["nsid_list"]] == [1, 2]
+    assert [n["nsid"] for n in cli.json("list-ns /dev/nvme0 --csi=0 --all")["nsid_list"]] == [1, 2]
+    combinations = re.findall(r"\[(\d+)\]\s*:\s*(?:0x)?(\w+)", cli.text("id-iocs /dev/nvme0"))
+    assert [(int(n), int(sets, 16)) for n, sets in combinations] == [(0, 1)], "the NVM command set"
+
+
+def test_what_is_not_there_is_refused(guest, served):
+    """An empty page would be taken for a device without sets, domains or self-tests, and a wrong status be retried."""
+    guest.connect(served)
+    for command in ("id-nvmset", "id-uuid", "id-domain", "list-endgrp", "list-secondary", "id-ns-granularity",
+                    "endurance-log -g 1", "self-test-log", "persistent-event-log -a 0 -l 512", "sanitize-log"):
+        said = guest.run(f"! nvme {command} /dev/nvme0 2>&1", timeout_s=SLOW_S)
+        assert "0x4002" in said or "0x4109" in said, command + ": " + said
+
+
 def test_logs_and_features(guest, daemon, served):
     """Monitoring would alarm over nothing, or see no traffic and no errors where there are some."""
     disk, cli = guest.connect(served), Cli(guest)
@@ -104,6 +136,10 @@ def test_logs_and_features(guest, daemon, served):
     groups = {g["grpid"]: (g["state"], [n["nsid"] for n in g["NSIDS"]]) for g in ana["ANA DESC LIST "]}
     assert groups == {1: ("optimized", [1]), 2: ("non-optimized", [2])} and ana["ngrps"] == 2
     assert cli.json("resv-notif-log /dev/nvme0")["num_logs"] == 0
+    assert "num_changed_ns" not in cli.text("changed-ns-list-log /dev/nvme0 -o json") or \
+        cli.json("changed-ns-list-log /dev/nvme0")["num_changed_ns"] == 0
+    mi = cli.text("mi-cmd-support-effects-log /dev/nvme0 -o json")
+    assert not mi.strip() or not json.loads(mi).get("mi_command_support"), "no management interface"
 
     def feature(options):
         return cli.text(f"get-feature /dev/nvme0 -H {options}")
