@@ -5,6 +5,7 @@
 #include "nvmf/nvmf_rpc_priv.h"
 
 #define AQ_DEPTH_MIN 32u              /* SPDK's too, without an error */
+#define NO_LIMIT_BYTES 4096u          /* the max_io_size that hosts would be told as none */
 
 struct create_transport {
 	char *trtype, *tgt_name;
@@ -27,7 +28,8 @@ static const struct rpc_param create_transport_params[] = {
 	  .doc = "I/O queues a host may have per controller."),
 	P(in_capsule_data_size, .fallback = "4096", .unit = "bytes",
 	  .doc = "Data that a write may bring along with its command."),
-	P(max_io_size, .min = 8192, .fallback = "131072", .unit = "bytes", .doc = "Largest read or write (MDTS)."),
+	P(max_io_size, .fallback = "131072", .unit = "bytes",
+	  .doc = "Largest read or write (MDTS): a multiple of 4,096 from 8,192 to 2,097,152."),
 	P(io_unit_size, .fallback = "131072", .unit = "bytes",
 	  .doc = "Accepted without effect: buffers are of 4 and 64 KiB, for all transports."),
 	P(max_aq_depth, .min = 2, .max = 4096, .fallback = "128", .unit = "entries",
@@ -121,13 +123,23 @@ void nvmf_rpc_add_masks(struct json_object *o, const struct nvmf_transport_opts 
 	add_mask(o, "masked_fuses", fuses_masks, opts->masked_fuses);
 }
 
+/* An older version took and saved what is refused now: without its transport nothing of that state would be served. */
+static uint32_t largest_io(const struct rpc_call *call, const struct create_transport *a)
+{
+	if (a->max_io_size != NO_LIMIT_BYTES || !rpc_is_loading(call))
+		return a->max_io_size;
+	log_warning("%s: of an older version, max_io_size %u, which hosts took for no limit: it is %u now", a->trtype,
+	            a->max_io_size, 2 * NO_LIMIT_BYTES);
+	return 2 * NO_LIMIT_BYTES;
+}
+
 static void handle_create_transport(struct rpc_call *call, void *args)
 {
 	struct create_transport *a = args;
 	const struct nvmf_transport_ops *ops = transport_named(rpc_ctx(call), a->trtype);
 	struct nvmf_transport_opts opts = {
 		.max_queue_depth = a->max_queue_depth, .max_io_qpairs_per_ctrlr = a->max_io_qpairs_per_ctrlr,
-		.in_capsule_data_size = a->in_capsule_data_size, .max_io_size = a->max_io_size,
+		.in_capsule_data_size = a->in_capsule_data_size, .max_io_size = largest_io(call, a),
 		.io_unit_size = a->io_unit_size, .max_aq_depth = max_u32(a->max_aq_depth, AQ_DEPTH_MIN),
 		.abort_timeout_sec = a->abort_timeout_sec,
 		.ack_timeout_ms = a->ack_timeout, .c2h_success = a->c2h_success,

@@ -298,6 +298,21 @@ def test_events_of_an_older_version_are_left_out(lasting):
     assert saved() == wanted
 
 
+def test_a_transport_of_an_older_version_is_there(lasting):
+    """It took a max_io_size that is refused now: without the transport nothing of the state would be served."""
+    served = lasting.serve(lasting.malloc("disk0", mib=8), transport={"max_io_size": 8192})
+    lasting.stop()
+    state = lasting.directory / "state" / "state"
+    new, old = b'"max_io_size":8192', b'"max_io_size":4096'
+    state.write_bytes(b"\n".join(with_other_text(line, new, old) if new in line else line
+                                 for line in state.read_bytes().split(b"\n")))
+    lasting.start()
+    assert lasting.rpc("nvmf_get_transports")[0]["max_io_size"] == 8192 and not lasting.rpc("config_get_missing")
+    assert "of an older version, max_io_size 4096" in lasting.log()
+    with Host(served.port, served.nqn):
+        pass
+
+
 def test_models_that_cannot_be(daemon):
     create = lambda **p: daemon.rpc("nvmf_create_subsystem", nqn="nqn.2016-06.io.gantry:x", **p)
     for wrong in ({}, {"min_cntlid": 5}, {"max_cntlid": 1025}, {"min_cntlid": 9, "max_cntlid": 8}):
