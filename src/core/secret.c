@@ -27,13 +27,16 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct head *unused[SIZES];
 
 /* Where the process may not lock more (RLIMIT_MEMLOCK) it goes on: what matters most is that no dump has it. */
-void secret_lock(void *p, size_t bytes)
+bool secret_lock(void *p, size_t bytes)
 {
 	static _Atomic bool told;
 
-	if (mlock2(p, bytes, MLOCK_ONFAULT) && !atomic_exchange(&told, true))
+	if (!mlock2(p, bytes, MLOCK_ONFAULT))
+		return true;
+	if (!atomic_exchange(&told, true))
 		log_debug("%zu bytes of secrets cannot be kept from the swap (%s; RLIMIT_MEMLOCK), nor may more", bytes,
 		          strerror(errno));
+	return false;
 }
 
 /* A child of ours has no use for it. */
@@ -44,7 +47,7 @@ static void *map(size_t bytes)
 	must(p != MAP_FAILED);
 	(void)madvise(p, bytes, MADV_DONTDUMP);
 	(void)madvise(p, bytes, MADV_WIPEONFORK);
-	secret_lock(p, bytes);
+	(void)secret_lock(p, bytes);
 	return p;
 }
 

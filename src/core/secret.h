@@ -31,6 +31,6 @@ void secret_heap_free(void *at);
 uint64_t secret_heap_bytes(void);
 
 /* Private to both: pages of `p` are not swapped out from the moment when they are touched, if that is allowed. */
-void secret_lock(void *p, size_t bytes);
+bool secret_lock(void *p, size_t bytes);
 
 #endif

@@ -21,6 +21,7 @@
 struct chunk {
 	_Alignas(16) uint32_t out;        /* pieces */
 	uint32_t cut;                     /* bytes, this head among them */
+	bool locked;
 };
 struct piece {
 	_Alignas(16) uint32_t size_class; /* SIZES: mapped by itself */
@@ -57,7 +58,6 @@ static void *map(size_t bytes)
 	if (p == MAP_FAILED)
 		return NULL;
 	(void)madvise(p, bytes, MADV_DONTDUMP);
-	secret_lock(p, bytes);
 	mapped += bytes;
 	return p;
 }
@@ -68,8 +68,10 @@ static struct piece *map_large(size_t bytes)
 
 	bytes = align_up(bytes, (size_t)sysconf(_SC_PAGESIZE));
 	p = map(bytes);
-	if (p)
-		*p = (struct piece){ .size_class = SIZES, .bytes = bytes };
+	if (!p)
+		return NULL;
+	(void)secret_lock(p, bytes);
+	*p = (struct piece){ .size_class = SIZES, .bytes = bytes };
 	return p;
 }
 
@@ -87,6 +89,7 @@ static struct piece *cut(uint32_t size_class)
 		if (!c)
 			return NULL;
 		cutting = c;
+		c->locked = secret_lock(c, CHUNK_BYTES);
 		c->cut = sizeof(*c);
 	}
 	p = piece_at(cutting, cutting->cut);
@@ -129,6 +132,9 @@ static void put(struct piece *p)
 		return;
 	mapped -= CHUNK_BYTES;
 	munmap(c, CHUNK_BYTES);
+	/* The one that stays is the one that came last: where that was too much to lock, it need not be now. */
+	if (!cutting->locked)
+		cutting->locked = secret_lock(cutting, CHUNK_BYTES);
 }
 
 void *secret_heap_alloc(size_t bytes)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* secret_test.c: where secrets lie. That no dump of a daemon has one: tests/proto/test_secrets.py. */
+#include <linux/capability.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -20,6 +23,21 @@
 #else
 #define SANITIZED false
 #endif
+
+/* What users have: who may lock without a limit would never come to it. */
+static void lock_as_users_may(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3];
+	struct rlimit limit;
+
+	must(!syscall(SYS_capget, &head, has));
+	has[0].effective &= ~(1u << CAP_IPC_LOCK);
+	must(!syscall(SYS_capset, &head, has));
+	must(!getrlimit(RLIMIT_MEMLOCK, &limit));
+	limit.rlim_cur = min_u64(limit.rlim_max, 8 << 20);
+	must(!setrlimit(RLIMIT_MEMLOCK, &limit));
+}
 
 /* The flags that the kernel has for the mapping of `p`; false: there is none. */
 static bool flags_of(const void *p, char *flags, size_t size)
@@ -67,6 +85,7 @@ static void secrets_are_kept_from_dumps_and_swap(void **state)
 static void without_leave_to_lock_it_goes_on(void **state)
 {
 	struct rlimit was, none = { 0, 0 };
+	char flags[512];
 	uint8_t *p;
 
 	getrlimit(RLIMIT_MEMLOCK, &was);
@@ -78,6 +97,8 @@ static void without_leave_to_lock_it_goes_on(void **state)
 		assert_int_equal(p[i], 0);
 	memset(p, 1, 20000);
 	assert_int_equal((uintptr_t)p % 64, 0);
+	assert_true(flags_of(p, flags, sizeof(flags)));
+	assert_null(strstr(flags, " lo"));
 	secret_free(p);
 }
 
@@ -151,7 +172,8 @@ static void a_heap_is_kept_from_dumps(void **state)
 		assert_int_equal(p[0][at], 0); /* wiped; it is there still, for the next one */
 }
 
-/* The swap would have the keys of a library's objects; what thousands of connections took would be had for ever. */
+/* The swap would have the keys of a library's objects, and those of all that come after there were more than may be
+ * locked; what thousands of connections took would be had for ever. */
 static void a_heap_is_locked_and_given_back(void **state)
 {
 	static void *p[20000];
@@ -185,5 +207,6 @@ int main(void)
 		cmocka_unit_test(a_heap_is_locked_and_given_back),
 	};
 
+	lock_as_users_may();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
