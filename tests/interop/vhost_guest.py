@@ -7,6 +7,7 @@
 """
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from client import Client
@@ -42,10 +43,13 @@ def scsi(name, path, queues=1, packed=False, reconnect=False, **more):
 
 
 def cpu_time(pid):
-    """Seconds that its threads ran, and that they could have run and had no CPU."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    ran, waited = (sum(column) / 1e9 for column in zip(*(map(int, task.read_text().split()[:2]) for task in tasks)))
-    return f"ran {ran:.1f} s, waited {waited:.1f} s for a CPU"
+    """Seconds that its threads ran, and that they could have run and had no CPU; but for threads that end meanwhile."""
+    ran = waited = 0
+    for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):
+            times = task.read_text().split()
+            ran, waited = ran + int(times[0]), waited + int(times[1])
+    return f"ran {ran / 1e9:.1f} s, waited {waited / 1e9:.1f} s for a CPU"
 
 
 def standing(guest, daemon):

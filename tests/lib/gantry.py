@@ -120,6 +120,15 @@ def free_port():
     raise RuntimeError("no free TCP port")
 
 
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
 def wait_until(condition, what, timeout_s=PATIENCE_S, interval_s=0.02):
     """Ask `condition` until it is true; its value. For counters and states of others, never for time to pass."""
     deadline = time.monotonic() + timeout_s

@@ -237,12 +237,12 @@ def test_where_nobody_says_where(kept):
         cli(kept, "export", "disk", disk, *words)
         (at,) = kept.rpc("nvmf_subsystem_get_listeners", nqn=f"nqn.2016-06.io.gantry:{disk}")
         return int(at["address"]["trsvcid"]), at["secure_channel"]
-    plain, is_secure = served("disk0")
-    assert not is_secure
-    secure, is_secure = served("disk1", "--host", HOST, "--tls")
-    assert is_secure and secure > plain
-    assert served("disk2") == (plain, False)
-    assert served("disk3", "--host", HOST, "--tls") == (secure, True)
+    plain, secure = served("disk0"), served("disk1", "--host", HOST, "--tls")
+    assert not plain[1] and secure[1] and plain[0] != secure[0]
+    # These two can be shared; a lower one may have been somebody else's until now.
+    for first, *words in ((plain, "disk2"), (secure, "disk3", "--host", HOST, "--tls")):
+        port, is_secure = served(*words)
+        assert port <= first[0] and is_secure == first[1]
 
 
 # --- the methods ------------------------------------------------------------------------------------------------------

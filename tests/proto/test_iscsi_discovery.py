@@ -1,21 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Discovery sessions, SendTargets, private portals, redirection, IPv6."""
-import socket
-
 import pytest
 
-from gantry import free_port, wait_until
+from gantry import free_port, has_ipv6, wait_until
 from iscsi import (FINAL, FULL_FEATURE, INITIATOR, MOVED_TEMPORARILY, NONE, NOT_FOUND, OPERATIONAL, REJECT,
                    SCSI_COMMAND, TASK_MANAGEMENT, TEXT, Ended, LoginFailed, Session, good, make_pdu, make_text)
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as s:
-            s.bind(("::1", 0))
-        return True
-    except OSError:
-        return False
 
 
 def test_all_targets(iscsi):
