@@ -197,6 +197,12 @@ def test_an_address_of_a_link(daemon, g, tmp_path):
     assert {e["traddr"] for e in entries} == {where.split("%")[0]}      # to others our interface means nothing
     assert g("nvme", "attach", f"[{where}]:{port}", "nqn.2016-06.io.gantry:disk0", "--name", "far") == "farn1\n"
     daemon.rpc("bdev_nvme_detach_controller", name="far")
+    bare = {"name": "far", "trtype": "TCP", "adrfam": "ipv6", "traddr": where.split("%")[0], "trsvcid": str(port),
+            "subnqn": "nqn.2016-06.io.gantry:disk0"}
+    with pytest.raises(RpcError, match="a link-local address needs its interface"):
+        daemon.rpc("bdev_nvme_attach_controller", **bare)
+    assert daemon.rpc("bdev_nvme_attach_controller", **bare, hostaddr=where) == ["farn1"]      # that has it
+    daemon.rpc("bdev_nvme_detach_controller", name="far")
     daemon.rpc("bdev_nvme_start_discovery", name="found", trtype="TCP", adrfam="ipv6", traddr=where, trsvcid=str(port),
                wait_for_attach=True)
     assert [b["name"] for b in daemon.rpc("bdev_get_bdevs") if b["name"].startswith("found")] == ["found0n1"]

@@ -102,12 +102,13 @@ static int begin_connect(struct sock *s, const struct net_addr *to, const struct
 {
 	char text[NET_ADDR_TEXT_MAX];
 
-	if (net_addr_lacks_interface(to))
-		return err_set(e, -EINVAL, "cannot connect to %s: " NET_LACKS_INTERFACE, net_addr_text(to, text));
 	if (from && bind(s->source.fd, &from->any, from->len))
 		return err_set(e, -errno, "cannot connect from %s: %s", net_addr_text(from, text), strerror(errno));
-	if (connect(s->source.fd, &to->any, to->len) && errno != EINPROGRESS)
-		s->error = -errno;
+	if (!connect(s->source.fd, &to->any, to->len) || errno == EINPROGRESS)
+		return 0;
+	if (errno == EINVAL && net_addr_lacks_interface(to)) /* and `from`, if there is one, names none either */
+		return err_set(e, -EINVAL, "cannot connect to %s: " NET_LACKS_INTERFACE, net_addr_text(to, text));
+	s->error = -errno;
 	return 0;
 }
 
