@@ -325,6 +325,7 @@ struct json_object *host_keys_json(const struct host_keys *k, struct json_object
 void host_keys_say(const struct host_keys *k, struct json_object *listeners, struct err *e)
 {
 	struct json_object *lines = lines_for(k, listeners, e);
+	const char *address = list_count(listeners) ? field_text(list_at(listeners, 0), "traddr") : "ADDRESS";
 	bool secure = k->tls || k->concat, reachable = false;
 
 	for (size_t i = 0; i < list_count(listeners); i++)
@@ -342,8 +343,8 @@ void host_keys_say(const struct host_keys *k, struct json_object *listeners, str
 		return;
 	printf("There is no listener %s TLS yet that it could connect to; this makes one, and then `gantry export show %s' "
 	       "says what to type on the host:\n    gantry rpc nvmf_subsystem_add_listener nqn=%s%s "
-	       "listen_address.trtype=TCP listen_address.traddr=%s listen_address.trsvcid=PORT\n",
+	       "listen_address.trtype=TCP listen_address.%straddr=%s listen_address.trsvcid=PORT\n",
 	       secure ? "with" : "without", k->nqn, k->nqn,
 	       k->concat ? " secure_channel concatenation" : secure ? " secure_channel" : "",
-	       list_count(listeners) ? field_text(list_at(listeners, 0), "traddr") : "ADDRESS");
+	       strchr(address, ':') ? "adrfam=IPv6 listen_address." : "", address);
 }

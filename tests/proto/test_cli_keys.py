@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dhchap import AuthHost, Refused, Secret
-from gantry import BUILD, Daemon, RpcError, cpus, free_port
+from gantry import BUILD, Daemon, RpcError, cpus, free_port, has_ipv6
 from jsonrpc import gantry
 from tls import Psk
 
@@ -103,6 +103,16 @@ def test_where_there_is_no_listener_for_it(kept, port):
     keys = {end: secret_of(open(path).read()) for end, path in paths(kept).items() if end != "tls"}
     with AuthHost(other, NQN, keys["host"], hostnqn=HOST, mutual=keys["ctrlr"]) as host:
         assert host.io.read(0, 8) == bytes(4096)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no ::1 here")
+def test_where_the_others_are_of_ipv6(kept, port):
+    """Left out it would be IPv4's, which no such address is."""
+    cli(kept, "export", "disk", "disk0", "--listen", f"[::1]:{port}", "--host", HOST[:-1] + "d", "--tls")
+    said = cli(kept, "host", "add", HOST, "disk0", "--auth")
+    line = next(x for x in said.splitlines() if "gantry rpc" in x)
+    cli(kept, *line.replace("PORT", str(other := free_port())).split()[1:])
+    assert listeners(kept) == {port: True, other: False}
 
 
 def test_as_json(kept, port):
