@@ -233,13 +233,15 @@ struct resizing {
 	uint64_t block_count;
 	malloc_resized_fn *done;
 	void *arg;
+	struct err err;
 };
 
 static int resize(struct malloc_disk *d, uint64_t block_count, struct err *e);
 static void wipe_begin(struct each *e);
 static void nothing(struct each *e);
 static void wipe(struct msg *m);
-static void resize_waiters(struct malloc_disk *d);
+static void resize_waiters(struct malloc_disk *d, struct list *ret_ended);
+static void answer(struct list *ended);
 
 void malloc_resize(struct bdev_registry *reg, const char *name, uint64_t block_count, malloc_resized_fn *done,
                    void *arg)
@@ -305,6 +307,7 @@ static void wipe_begin(struct each *e)
 static void wipe(struct msg *m)
 {
 	struct malloc_disk *d = container_of(m, struct malloc_disk, wipe_msg);
+	struct list ended;
 
 	for (uint32_t i = 0; i < MALLOC_PASS_BUDGET && d->wipe_at < d->wipe_end; i++, d->wipe_at++) {
 		page_slot *slot = &d->table.slots[d->wipe_at];
@@ -318,20 +321,32 @@ static void wipe(struct msg *m)
 		return;
 	}
 	d->wiping = false;
-	resize_waiters(d);
+	list_init(&ended);
+	resize_waiters(d, &ended);
 	if (d->destroy_waits && !d->wiping)
 		malloc_destroy(&d->bdev);
+	answer(&ended); /* last: who is answered may delete the disk */
 }
 
 /* In their order; one that makes the disk smaller makes those behind it wait again. */
-static void resize_waiters(struct malloc_disk *d)
+static void resize_waiters(struct malloc_disk *d, struct list *ret_ended)
 {
 	while (!d->wiping && !list_empty(&d->resizing)) {
 		struct resizing *r = list_entry(list_pop(&d->resizing), struct resizing, link);
-		struct err e = { 0 };
 
-		resize(d, r->block_count, &e); /* a disk that is being removed refuses */
-		r->done(r->arg, e.code ? &e : NULL);
+		resize(d, r->block_count, &r->err); /* a disk that is being removed refuses */
+		list_add_tail(ret_ended, &r->link);
+	}
+}
+
+static void answer(struct list *ended)
+{
+	struct list *link;
+
+	while ((link = list_pop(ended))) {
+		struct resizing *r = list_entry(link, struct resizing, link);
+
+		r->done(r->arg, r->err.code ? &r->err : NULL);
 		free(r);
 	}
 }

@@ -585,6 +585,33 @@ static void a_change_of_size_that_waits_ends_with_the_disk(void **state)
 	rig_stop(&rig);
 }
 
+static void resized_and_deletes(void *arg, const struct err *e)
+{
+	must(!e);
+	must(!malloc_delete(rig.reg, "Malloc0", deleted, NULL, NULL));
+}
+
+static void resize_twice_and_delete(void *arg)
+{
+	resize_here(arg);
+	malloc_resize(rig.reg, "Malloc0", 128, resized_and_deletes, NULL);
+}
+
+/* As a configuration that is loaded does: its next call is made within the answer. The disk would be looked at after
+ * it had gone. */
+static void who_waited_may_delete_the_disk_at_once(void **state)
+{
+	struct resize r = { .blocks = 64 };
+
+	begin(1u << 20, 512, 0, false);
+	sem_init(&gone, 0, 0);
+	let_go();
+	rig_on(core_control(rig.core), resize_twice_and_delete, &r);
+	sem_wait(&gone);
+	assert_int_equal(r.rc, 0);
+	rig_stop(&rig);
+}
+
 /* A disk that is larger than the machine is mostly holes; making it smaller must not cost memory for them. */
 static void cutting_off_holes_takes_no_memory(void **state)
 {
@@ -678,6 +705,7 @@ int main(void)
 		cmocka_unit_test(shrinking_forgets_and_growing_starts_empty),
 		cmocka_unit_test(a_change_of_size_waits_for_the_one_before),
 		cmocka_unit_test(a_change_of_size_that_waits_ends_with_the_disk),
+		cmocka_unit_test(who_waited_may_delete_the_disk_at_once),
 		cmocka_unit_test(cutting_off_holes_takes_no_memory),
 		cmocka_unit_test(uncorrectable_blocks_are_errors_until_written),
 		cmocka_unit_test(bad_options_get_a_sentence),
