@@ -67,6 +67,7 @@ CASES = [
     case("interrupt randread QD1 mean latency", mode="interrupt", initiators=1, depth=1, metric="latency"),
     case("read 128 KiB QD16", initiators=1, pattern="read", io_bytes=131072, depth=16, goal=(">=", 1.0)),
     case("write 128 KiB QD16", initiators=1, pattern="write", io_bytes=131072, depth=16, goal=(">=", 1.2)),
+    case("write 128 KiB QD16, 2 initiators", pattern="write", io_bytes=131072, depth=16, goal=(">=", 1.2)),
     case("digests randread QD128", digests=True, goal=(">=", 1.6)),
     case("digests randwrite QD128", pattern="randwrite", digests=True, goal=(">=", 1.6)),
     case("adaptive against poll, randread QD128", mode="adaptive", against="poll", goal=(">=", 0.95)),
