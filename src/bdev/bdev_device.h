@@ -121,6 +121,13 @@ static inline bool bdev_io_may_land(const struct bdev_io *io)
 	return !io->lease || bdev_lease_epoch(io->lease) == io->lease_epoch;
 }
 
+/* What an I/O that was done in parts ends with, when one more of them has ended: the first error; but GONE before any,
+ * for what a device had that was removed may land still. */
+static inline enum bdev_status bdev_status_of_parts(enum bdev_status so_far, enum bdev_status part)
+{
+	return so_far == BDEV_ST_OK || part == BDEV_ST_GONE ? part : so_far;
+}
+
 /* A back-end sees two kinds of channel: submit() and abort() get the user's, as in io->ch; channel_open() and
  * channel_close() get the core's own, which lives from the one to the other. Both have the same context. */
 void *bdev_channel_ctx(struct bdev_channel *ch);

@@ -156,6 +156,18 @@ static void split_keeps_first_error(void **state)
 	end();
 }
 
+/* Who hears of any other error relies on it that nothing lands any more. */
+static void split_says_that_the_device_is_gone(void **state)
+{
+	begin();
+	fake.bdev.max_io_blocks = 2;
+	fake.fail_at = 2;
+	fake.gone_at = 3;
+	connect_all(true);
+	assert_int_equal(io_do(0, BDEV_WRITE, 0, 64, buf, 64 * BS), BDEV_ST_GONE);
+	end();
+}
+
 static void split_lends_in_order(void **state)
 {
 	struct iovec iovs[8] = { 0 };
@@ -432,6 +444,7 @@ int main(void)
 		cmocka_unit_test(done_never_runs_within_submit),
 		cmocka_unit_test(split_moves_every_byte),
 		cmocka_unit_test(split_keeps_first_error),
+		cmocka_unit_test(split_says_that_the_device_is_gone),
 		cmocka_unit_test(split_lends_in_order),
 		cmocka_unit_test(revoke_answers_when_nothing_older_can_land),
 		cmocka_unit_test(revoke_does_not_wait_for_newer_io),

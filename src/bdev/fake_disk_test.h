@@ -19,6 +19,7 @@ struct fake_disk {
 	char *media;                         /* block_size + md_size bytes a block */
 	_Atomic bool holding;                /* keep what comes */
 	_Atomic uint32_t fail_at, seen;      /* the fail_at-th I/O ends with MEDIA_ERROR; from 1 */
+	_Atomic uint32_t gone_at;            /* and this one with GONE */
 	_Atomic uint32_t held;
 	pthread_mutex_t lock;
 	struct { uint8_t op; uint16_t flags; uint64_t lba, count; } log[FAKE_LOG];
@@ -59,8 +60,8 @@ static inline void fake_go_on(struct fake_disk *f, struct bdev_io *io)
 {
 	uint32_t number = atomic_fetch_add(&f->seen, 1) + 1;
 
-	if (number == atomic_load(&f->fail_at)) {
-		bdev_io_done(io, BDEV_ST_MEDIA_ERROR);
+	if (number == atomic_load(&f->fail_at) || number == atomic_load(&f->gone_at)) {
+		bdev_io_done(io, number == atomic_load(&f->fail_at) ? BDEV_ST_MEDIA_ERROR : BDEV_ST_GONE);
 		return;
 	}
 	if (!bdev_io_may_land(io)) {

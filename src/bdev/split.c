@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* split.c: cut an I/O that a device cannot take whole into ones it can.
  *
- * The parent waits until its last child is done and takes the first error. Children are cut a few at a time, so the
- * memory needed does not depend on the size of the parent. Lent reads go one by one: each child appends to the
- * parent's iovecs.
+ * The parent waits until its last child is done and takes the first error (bdev_status_of_parts()). Children are cut
+ * a few at a time, so the memory needed does not depend on the size of the parent. Lent reads go one by one: each
+ * child appends to the parent's iovecs.
  */
 #include "bdev/emu.h"
 
@@ -24,7 +24,7 @@ struct split {
 	uint64_t cut;                    /* blocks of the parent (UNMAP: of the range) that went to children */
 	uint32_t range;                  /* UNMAP */
 	uint32_t running, lent_iovs;
-	enum bdev_status status;         /* the first error */
+	enum bdev_status status;         /* so far */
 	struct iov_cursor data, md;
 	struct child children[SPLIT_CHILDREN];
 };
@@ -209,10 +209,9 @@ static void child_done(struct bdev_io *io)
 
 	c->busy = false;
 	s->running--;
-	if (io->status != BDEV_ST_OK && s->status == BDEV_ST_OK) {
-		s->status = io->status;
+	if (io->status != BDEV_ST_OK && s->status == BDEV_ST_OK)
 		s->parent->miscompare_offset = (uint32_t)(c->at * s->ch->block_bytes + io->miscompare_offset);
-	}
+	s->status = bdev_status_of_parts(s->status, (enum bdev_status)io->status);
 	if (io->lent)
 		s->lent_iovs += io->iov_count;
 	cut_more(s);

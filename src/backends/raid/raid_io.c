@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* raid_io.c: I/O of a raid: passed on whole where it lies within one member, else cut at the borders.
  *
- * Parts are cut a few at a time, in order; the parent waits until the last has ended and takes the first error.
- * What has no range, flush and reset, goes to every member.
+ * Parts are cut a few at a time, in order; the parent waits until the last has ended and takes the first error
+ * (bdev_status_of_parts()). What has no range, flush and reset, goes to every member.
  */
 #include "backends/raid/raid_disk.h"
 
@@ -169,8 +169,7 @@ static void child_done(struct bdev_stack_io *x)
 
 	c->busy = false;
 	r->running--;
-	if (x->child.status != BDEV_ST_OK && r->status == BDEV_ST_OK)
-		r->status = (enum bdev_status)x->child.status;
+	r->status = bdev_status_of_parts(r->status, (enum bdev_status)x->child.status);
 	cut_more(r);
 }
 
