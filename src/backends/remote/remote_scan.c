@@ -168,22 +168,34 @@ static void look(struct remote_path *p)
 	}
 }
 
-/* What it says was asked for already; this lets the controller tell of the next one, and forget those that are over. */
-static void ccr_log_read(struct nvme_log_read *r)
+static void look_ends(struct remote_path *p)
 {
-	struct remote_path *p = r->arg;
+	p->ctl->looking = false;
+	remote_path_look_ended(p);
+	look(p);
+}
+
+/* Its answer is here. False: the path, lost meanwhile, has waited for it to go on. */
+static bool page_was_read(struct remote_path *p)
+{
 	struct remote_path_ctl *ctl = p->ctl;
 
 	ctl->reading = false;
 	free(ctl->page);
 	ctl->page = NULL;
-	if (ctl->log_round != ctl->look_round) {
-		remote_path_look(p);
-		return;
-	}
-	ctl->looking = false;
-	remote_path_look_ended(p);
-	look(p);
+	if (ctl->log_round == ctl->look_round)
+		return true;
+	remote_path_look(p);
+	return false;
+}
+
+/* What it says was asked for already; this lets the controller tell of the next one, and forget those that are over. */
+static void ccr_log_read(struct nvme_log_read *r)
+{
+	struct remote_path *p = r->arg;
+
+	if (page_was_read(p))
+		look_ends(p);
 }
 
 /* Reading it lets the controller tell of the next activation, and is answered when this one is over. What runs then
@@ -205,35 +217,21 @@ static void slots_read(struct nvme_log_read *r)
 static void revision_read(struct nvme_revision_read *r)
 {
 	struct remote_path *p = r->arg;
-	struct remote_path_ctl *ctl = p->ctl;
 	char text[512];
 
-	ctl->reading = false;
-	free(ctl->page);
-	ctl->page = NULL;
-	if (ctl->log_round != ctl->look_round) {
-		remote_path_look(p);
+	if (!page_was_read(p))
 		return;
-	}
 	log_notice("remote: %s runs firmware '%s'", remote_path_text(p, text), nvme_ctrlr_info(p->ctrlr)->firmware);
-	ctl->looking = false;
-	remote_path_look_ended(p);
-	look(p);
+	look_ends(p);
 }
 
 /* Reading it lets the controller tell of the next change; what is in it says less than looking at all of them. */
 static void changed_list_read(struct nvme_log_read *r)
 {
 	struct remote_path *p = r->arg;
-	struct remote_path_ctl *ctl = p->ctl;
 
-	ctl->reading = false;
-	free(ctl->page);
-	ctl->page = NULL;
-	if (ctl->log_round == ctl->look_round)
+	if (page_was_read(p))
 		nvme_ctrlr_scan(p->ctrlr, scanned_again, p);
-	else
-		remote_path_look(p);
 }
 
 static void scanned_again(struct nvme_ctrlr *c, const struct err *e, void *arg)
