@@ -82,3 +82,17 @@ def test_front_end_does_not_read_for_a_while(daemon):
         request = submit(disk)
         expect_call(disk)
         finish(disk, request)
+
+
+def test_a_ring_that_stops_is_told(daemon):
+    """By its number, behind the news that the device needs a reset; the others go on."""
+    with without_bells(daemon, queues=2) as disk:
+        disk.front.set_vring_fd(vu.SET_VRING_ERR, 1, None)
+        disk.queues[1].ring.add([(1 << 50, 16, False)])
+        disk.queues[1].publish()
+        assert disk.front.backend_says().request == vu.BACKEND_CONFIG_CHANGE
+        said = disk.front.backend_says()
+        assert said.request == vu.BACKEND_VRING_ERR and struct.unpack("<II", said.payload)[0] == 1
+        request = submit(disk)
+        expect_call(disk)
+        finish(disk, request)

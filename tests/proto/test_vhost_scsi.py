@@ -8,12 +8,12 @@ import threading
 import pytest
 
 from gantry import Daemon, RpcError, cpus, wait_until
-from vhost_user import F_EVENT_IDX, F_INDIRECT, Memory
-from virtio_scsi import (ABORT_TASK, ABORT_TASK_SET, CLEAR_ACA, CLEAR_TASK_SET, CONTROL_AN_SUBSCRIBE, EVENTS_MISSED,
-                         F_CHANGE, F_HOTPLUG, I_T_NEXUS_RESET, LOGICAL_UNIT_RESET, PARAM_CHANGE, QUERY_TASK,
-                         QUERY_TASK_SET, RESET_REMOVED, RESET_RESCAN, S_ABORTED, S_BAD_TARGET, S_FAILURE,
-                         S_FUNCTION_REJECTED, S_FUNCTION_SUCCEEDED, S_INCORRECT_LUN, S_OK, S_OVERRUN, S_RESET,
-                         TRANSPORT_RESET, Scsi, lun_bytes)
+from vhost_user import F_EVENT_IDX, F_INDIRECT, F_LOG_ALL, PAGE, Memory
+from virtio_scsi import (ABORT_TASK, ABORT_TASK_SET, CDB_SIZE, CLEAR_ACA, CLEAR_TASK_SET, CONTROL_AN_SUBSCRIBE,
+                         EVENTS_MISSED, F_CHANGE, F_HOTPLUG, FIRST, I_T_NEXUS_RESET, LOGICAL_UNIT_RESET, PARAM_CHANGE,
+                         QUERY_TASK, QUERY_TASK_SET, RESET_REMOVED, RESET_RESCAN, RESP_SIZE, S_ABORTED, S_BAD_TARGET,
+                         S_FAILURE, S_FUNCTION_REJECTED, S_FUNCTION_SUCCEEDED, S_INCORRECT_LUN, S_OK, S_OVERRUN,
+                         S_RESET, TRANSPORT_RESET, Scsi, lun_bytes)
 
 MIB = 16
 BLOCKS = MIB << 11
@@ -328,6 +328,38 @@ def test_sizes_that_a_driver_may_choose(hba):
     assert (sense_len, residual, status, response) == (18, 512, CHECK_CONDITION, S_OK)
     hba.front.set_config(20, struct.pack("<II", 96, 32))
     assert hba.command(INQUIRY, want=96).good
+
+
+def test_dirty_pages_are_logged(host, packed):
+    """While a machine migrates: data and answers, those of task management, events, and the rings' used parts."""
+    name = host.controller("disk0")
+    with host.open(name, packed=packed, more=(F_LOG_ALL,)) as hba:
+        hba.start_logging()
+        memory, queue = hba.memory, hba.queues[FIRST]
+        head, answer, data = memory.alloc(PAGE, PAGE), memory.alloc(PAGE, PAGE), memory.alloc(3 * PAGE, PAGE, 2)
+
+        def pages_of(cdb, *descs):
+            hba.log.take()
+            memory.write(head, lun_bytes(0) + struct.pack("<QBBB", 1, 0, 0, 0) + cdb.ljust(CDB_SIZE, b"\0"))
+            token = queue.ring.add([(head, 19 + CDB_SIZE, False), *descs])
+            queue.publish()
+            queue.wait([token])
+            return set(hba.log.take())
+        read = pages_of(read10(0, 16), (answer, RESP_SIZE, True), (data, 2 * PAGE, True))
+        used = queue.ring.desc if packed else queue.ring.device
+        assert {at // PAGE for at in (answer, data, data + PAGE, used)} <= read
+        assert not {head // PAGE, data // PAGE + 2} & read
+        wrote = pages_of(write10(0, 16), (data, 2 * PAGE, False), (answer, RESP_SIZE, True))
+        assert answer // PAGE in wrote and not {data // PAGE, data // PAGE + 1} & wrote
+        hba.expect_events(1)
+        event = next(iter(hba.events.values()))
+        host.add(name, "disk1", 5)
+        assert hba.event()[0] == TRANSPORT_RESET and event // PAGE in hba.log.take()
+        answer = memory.alloc(1)
+        memory.give(answer, 1)                     # the next one's
+        assert hba.tmf(LOGICAL_UNIT_RESET) == S_OK
+        assert answer // PAGE in hba.log.take()
+    host.rpc("vhost_delete_controller", ctrlr=name)
 
 
 # --- task management ---
