@@ -5,37 +5,17 @@
  * Input: a byte of features, of which kind the controller is, and how the session begins; then, again and again, a byte
  * of what to do, and its rest.
  */
+#include "base/fuzz_input.h"
 #include "vhost/test_front.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
-static uint8_t byte(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->at++;
-}
-
-static uint32_t bytes(struct input *in, void *to, uint32_t len)
-{
-	len = (uint32_t)min_u64(len, in->left);
-	memcpy(to, in->at, len);
-	in->at += len;
-	in->left -= len;
-	return len;
-}
-
 /* A message with a good header: a byte of request, one of descriptors, one of its length, the payload. */
-static void say(struct front *f, struct input *in)
+static void say(struct front *f, struct fuzz_input *in)
 {
 	uint8_t buf[sizeof(struct vu_wire_hdr) + 256];
-	uint32_t request = byte(in), how = byte(in), len = bytes(in, buf + sizeof(struct vu_wire_hdr), byte(in));
+	uint32_t request = fuzz_byte(in), how = fuzz_byte(in);
+	uint32_t len = fuzz_bytes(in, buf + sizeof(struct vu_wire_hdr), fuzz_byte(in));
 	struct vu_wire_hdr h = { le32_of(request), le32_of(VU_VERSION | (how & 8)), le32_of(len) };
 	struct front_queue *q = &f->queues[how % FRONT_QUEUES];
 	const int fds[] = { how & 4 ? f->fd : bell_fd(&q->kick), bell_fd(&q->call), f->fd };
@@ -44,31 +24,32 @@ static void say(struct front *f, struct input *in)
 	front_send_raw(f, buf, sizeof(h) + len, fds, how & 3);
 }
 
-static void scribble(struct front *f, struct input *in)
+static void scribble(struct front *f, struct fuzz_input *in)
 {
-	uint32_t at = byte(in) % FRONT_QUEUES * 69632 + byte(in) * 256u + byte(in), len = byte(in);
+	uint32_t at = fuzz_byte(in) % FRONT_QUEUES * 69632 + fuzz_byte(in) * 256u + fuzz_byte(in), len = fuzz_byte(in);
 
 	if (at + len <= f->share.len)
-		bytes(in, f->share.base + at, len);
+		fuzz_bytes(in, f->share.base + at, len);
 }
 
 /* What the device means to read and write: a header, data as they lie in the request, room for an answer. */
-static void request(struct front *f, struct input *in, uint8_t what)
+static void request(struct front *f, struct fuzz_input *in, uint8_t what)
 {
 	uint8_t head[FRONT_HEAD];
-	uint32_t head_len = bytes(in, head, byte(in) % (FRONT_HEAD + 1)), out_len = byte(in) * 4u, in_len = byte(in) * 8u;
+	uint32_t head_len = fuzz_bytes(in, head, fuzz_byte(in) % (FRONT_HEAD + 1));
+	uint32_t out_len = fuzz_byte(in) * 4u, in_len = fuzz_byte(in) * 8u;
 
 	front_submit_bytes(&f->queues[what % FRONT_QUEUES], head, head_len, out_len, in_len);
 }
 
-static void change(struct front *f, struct input *in, uint8_t what)
+static void change(struct front *f, struct fuzz_input *in, uint8_t what)
 {
 	switch (what % 4) {
 	case 0:
-		world_add_target(f->w, byte(in));
+		world_add_target(f->w, fuzz_byte(in));
 		break;
 	case 1:
-		world_remove_target(f->w, byte(in));
+		world_remove_target(f->w, fuzz_byte(in));
 		break;
 	case 2:
 		if (!f->w->disk_asked)
@@ -80,13 +61,13 @@ static void change(struct front *f, struct input *in, uint8_t what)
 	}
 }
 
-static void one(struct front *f, struct input *in)
+static void one(struct front *f, struct fuzz_input *in)
 {
-	uint8_t buf[256], what = byte(in);
+	uint8_t buf[256], what = fuzz_byte(in);
 
 	switch (what % 8) {
 	case 0:
-		front_send_raw(f, buf, bytes(in, buf, byte(in)), &f->fd, what >> 7);
+		front_send_raw(f, buf, fuzz_bytes(in, buf, fuzz_byte(in)), &f->fd, what >> 7);
 		break;
 	case 1:
 		say(f, in);
@@ -110,7 +91,8 @@ static void one(struct front *f, struct input *in)
 		if (f->ended)
 			front_reopen(f);
 		else
-			front_submit(&f->queues[what / 8 % FRONT_QUEUES], byte(in) & 15, byte(in), byte(in) * 16u, 0);
+			front_submit(&f->queues[what / 8 % FRONT_QUEUES], fuzz_byte(in) & 15, fuzz_byte(in),
+			             fuzz_byte(in) * 16u, 0);
 	}
 }
 
@@ -123,8 +105,8 @@ static uint64_t features_of(const struct test_world *w)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input in = { data, size };
-	uint8_t begin = byte(&in);
+	struct fuzz_input in = { data, size };
+	uint8_t begin = fuzz_byte(&in);
 	struct test_world w = { .cores = 2, .is_scsi = begin & 8, .slow_us = begin & 16 ? 100 : 0 };
 	struct front f;
 

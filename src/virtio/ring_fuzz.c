@@ -5,6 +5,7 @@
  * Input: features, size, how many steps, the steps, then the memory: 16 KiB in three regions, the ring in the first;
  * behind it the in-flight region.
  */
+#include "base/fuzz_input.h"
 #include "core/freeze.h"
 #include "virtio/ring.h"
 
@@ -32,27 +33,18 @@ struct guest {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static size_t take(const uint8_t **data, size_t *size, void *to, size_t len)
-{
-	size_t n = *size < len ? *size : len;
-
-	memcpy(to, *data, n);
-	*data += n;
-	*size -= n;
-	return n;
-}
-
 /* Two regions that are neighbours for the guest, and one apart. */
-static void memory(struct guest *g, const uint8_t **data, size_t *size)
+static void memory(struct guest *g, struct fuzz_input *in)
 {
-	static const uint64_t addrs[] = { GPA, GPA + 4096, GPA + 65536 }, lens[] = { 4096, 8192, 4096 };
+	static const uint64_t addrs[] = { GPA, GPA + 4096, GPA + 65536 };
+	static const uint32_t lens[] = { 4096, 8192, 4096 };
 	uint32_t i;
 
 	for (i = 0; i < 3; i++) {
 		g->regions[i] = (struct vq_region){ .addr = addrs[i], .len = lens[i], .user = addrs[i],
 			.host = aligned_alloc(64, lens[i]) };
 		memset(g->regions[i].host, 0, lens[i]);
-		take(data, size, g->regions[i].host, lens[i]);
+		fuzz_bytes(in, g->regions[i].host, lens[i]);
 	}
 	g->mem = vq_mem_make(g->regions, 3, NULL);
 	must(g->mem != NULL);
@@ -168,13 +160,14 @@ static void step(struct guest *g, uint8_t op)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct fuzz_input in = { data, size };
 	struct guest g = { 0 };
 	uint8_t head[3] = { 0 }, steps[256];
 	size_t count, i, at;
 
-	take(&data, &size, head, sizeof(head));
-	count = take(&data, &size, steps, head[2]);
-	memory(&g, &data, &size);
+	fuzz_bytes(&in, head, sizeof(head));
+	count = fuzz_bytes(&in, steps, head[2]);
+	memory(&g, &in);
 	g.log = (struct vq_log){ g.log_bits, sizeof(g.log_bits) };
 	g.setup = (struct vq_setup){ .mem = g.mem, .size = 1 + head[1] % SIZE_MAX_HERE, .indirect_max = 64,
 		.features = FORMAT | (head[0] & 1 ? VIRTIO_BIT(VIRTIO_RING_F_INDIRECT_DESC) : 0) |
@@ -191,7 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		g.setup.inflight_len = vq_inflight_len(FORMAT != 0, g.setup.size);
 		g.setup.inflight = aligned_alloc(64, g.setup.inflight_len);
 		memset(g.setup.inflight, 0, g.setup.inflight_len);
-		take(&data, &size, g.setup.inflight, g.setup.inflight_len);
+		fuzz_bytes(&in, g.setup.inflight, (uint32_t)g.setup.inflight_len);
 	}
 	if (vq_dev_init(&g.dev, &g.setup) == VQ_OK) {
 		for (i = 0; i < count; i++)

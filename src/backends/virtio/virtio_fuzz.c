@@ -6,6 +6,7 @@
  * one); then, again and again, a byte of what to do, and its rest.
  */
 #include "backends/virtio/test_server.h"
+#include "base/fuzz_input.h"
 #include "core/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,11 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define IOS 24u
 #define IO_BYTES 8192u
 #define CORES 2u
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
 
 struct fuzz;
 struct fuzz_io {
@@ -36,23 +32,6 @@ struct fuzz {
 	uint32_t out;
 	bool going, attached;
 };
-
-static uint8_t byte(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->at++;
-}
-
-static uint32_t bytes(struct input *in, void *to, uint32_t len)
-{
-	len = (uint32_t)min_u64(len, in->left);
-	memcpy(to, in->at, len);
-	in->at += len;
-	in->left -= len;
-	return len;
-}
 
 /* --- a user of its disk ------------------------------------------------------------------------------------------ */
 
@@ -132,10 +111,10 @@ static void submit(void *arg)
 	bdev_submit(j->f->ch[reactor_index(reactor_self())], &j->io);
 }
 
-static void begin_io(struct fuzz *f, struct input *in)
+static void begin_io(struct fuzz *f, struct fuzz_input *in)
 {
 	static const uint8_t ops[] = { BDEV_READ, BDEV_WRITE, BDEV_FLUSH, BDEV_UNMAP, BDEV_WRITE_ZEROES };
-	uint8_t how = byte(in), lba = byte(in), count = byte(in);
+	uint8_t how = fuzz_byte(in), lba = fuzz_byte(in), count = fuzz_byte(in);
 	struct fuzz_io *j = f->ios;
 	struct bdev_info info;
 
@@ -177,35 +156,35 @@ static void attach(struct fuzz *f)
 	server_attach(&f->s);
 }
 
-static void give(struct fuzz *f, struct input *in, uint8_t what)
+static void give(struct fuzz *f, struct fuzz_input *in, uint8_t what)
 {
-	uint8_t over[64], n = byte(in);
-	uint32_t len = bytes(in, over, byte(in) % sizeof(over));
+	uint8_t over[64], n = fuzz_byte(in);
+	uint32_t len = fuzz_bytes(in, over, fuzz_byte(in) % sizeof(over));
 
 	server_take(&f->s, what);
-	server_give(&f->s, what, n, over, len, what & 4 ? byte(in) * 257u : 0);
+	server_give(&f->s, what, n, over, len, what & 4 ? fuzz_byte(in) * 257u : 0);
 }
 
-static void scribble(struct fuzz *f, struct input *in, uint8_t what)
+static void scribble(struct fuzz *f, struct fuzz_input *in, uint8_t what)
 {
 	struct server_queue *q = &f->s.queues[what % SERVER_QUEUES];
-	uint64_t at = byte(in) | (what & 4 ? byte(in) << 8 : 0);
-	uint32_t len = byte(in);
+	uint64_t at = fuzz_byte(in) | (what & 4 ? fuzz_byte(in) << 8 : 0);
+	uint32_t len = fuzz_byte(in);
 
 	if (!q->placed || !f->s.mem)
 		return;
 	at += (what & 8 ? q->addr.used : q->addr.desc) - f->s.mem->regions[0].user;
 	if (at + len <= f->s.share.len)
-		bytes(in, f->s.share.base + at, len);
+		fuzz_bytes(in, f->s.share.base + at, len);
 }
 
-static void rest(struct fuzz *f, struct input *in, uint8_t what)
+static void rest(struct fuzz *f, struct fuzz_input *in, uint8_t what)
 {
 	uint8_t raw[64];
 
 	switch (what % 6) {
 	case 0:
-		server_say(&f->s, raw, bytes(in, raw, byte(in) % sizeof(raw)));
+		server_say(&f->s, raw, fuzz_bytes(in, raw, fuzz_byte(in) % sizeof(raw)));
 		break;
 	case 1:
 		server_hang_up(&f->s);
@@ -217,22 +196,22 @@ static void rest(struct fuzz *f, struct input *in, uint8_t what)
 		attach(f);
 		break;
 	case 4:
-		f->s.targets = byte(in);
+		f->s.targets = fuzz_byte(in);
 		break;
 	default:
-		server_blk_config(&f->s, byte(in) * 16u, 512u << what / 6 % 2);
+		server_blk_config(&f->s, fuzz_byte(in) * 16u, 512u << what / 6 % 2);
 	}
 }
 
-static void one(struct fuzz *f, struct input *in)
+static void one(struct fuzz *f, struct fuzz_input *in)
 {
-	uint8_t what = byte(in), how = what / 8;
+	uint8_t what = fuzz_byte(in), how = what / 8;
 
 	switch (what % 8) {
 	case 0:
 		f->s.trouble = how % SERVER_TROUBLES;
-		f->s.skip = byte(in);
-		f->s.bytes_len = bytes(in, f->s.bytes, byte(in) % sizeof(f->s.bytes));
+		f->s.skip = fuzz_byte(in);
+		f->s.bytes_len = fuzz_bytes(in, f->s.bytes, fuzz_byte(in) % sizeof(f->s.bytes));
 		break;
 	case 1:
 		begin_io(f, in);
@@ -257,10 +236,10 @@ static void one(struct fuzz *f, struct input *in)
 	}
 }
 
-static void begin(struct fuzz *f, struct input *in)
+static void begin(struct fuzz *f, struct fuzz_input *in)
 {
 	static const uint32_t sizes[] = { 4, 8, 16, 64 };
-	uint8_t what = byte(in), how = byte(in);
+	uint8_t what = fuzz_byte(in), how = fuzz_byte(in);
 	struct server *s = &f->s;
 
 	server_start(s, what, NULL, CORES);
@@ -277,14 +256,14 @@ static void begin(struct fuzz *f, struct input *in)
 	s->targets = 1;
 	if (s->opts.kind == VIO_SCSI)
 		server_scsi_config(s, SERVER_SECTORS, 512);
-	bytes(in, s->config, byte(in));
+	fuzz_bytes(in, s->config, fuzz_byte(in));
 	server_attach(s);
 	server_pass(10 * NS_PER_MS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input in = { data, size };
+	struct fuzz_input in = { data, size };
 	struct fuzz *f = base_zalloc(sizeof(*f));
 
 	log_set_level(LOG_ERROR);
