@@ -73,6 +73,8 @@ def sides_of(args, case):
         return ours, TARGETS["gantry"](args.build, "", case._replace(target_cores=1))
     if case.against == "plain":
         return ours, TARGETS["gantry"](args.build, "", case._replace(tls=False))
+    if case.against == "split":
+        return ours, TARGETS["gantry"](args.build, "", case._replace(packed=False))
     if case.against == "unchecked":
         return ours, TARGETS["gantry"](args.build, "", case._replace(metadata="PRACT=0"))
     if case.against:                          # our own other mode

@@ -2,8 +2,8 @@
 """The cases of the comparison: a row each. Depth and queue pairs are an initiator's totals. A disk "uring:shm" is a
 file in memory through that back-end, "uring:disk" one on the disk, below the current directory; `peer_disk` is the
 peer's. `against`: what B is, when not the peer's target: our own target in another mode, "one core": on one core,
-"plain": without TLS, or "initiator": the same target, driven by the peer's initiator. `goal`: (sign, ratio), or one for
-each kind of peer."""
+"plain": without TLS, "split": with split rings, or "initiator": the same target, driven by the peer's initiator.
+`goal`: (sign, ratio), or one for each kind of peer."""
 from collections import namedtuple
 
 Case = namedtuple("Case", "name disk mode initiators pattern io_bytes depth qpairs digests metric goal against "
@@ -105,6 +105,8 @@ CASES = [
     # gantry-perf on both sides: SPDK's initiator has no packed rings.
     *(vhost(f"packed rings, {pattern} QD{depth}", pattern=pattern, depth=depth, packed=True, goal={"spdk": (">=", 1.0)})
       for pattern in ("randread", "randwrite") for depth in (1, 32, 128)),
+    *(vhost(f"packed against split rings, {pattern} QD{depth}", pattern=pattern, depth=depth, packed=True,
+            against="split", goal=(">=", 1.0)) for pattern in ("randread", "randwrite") for depth in (1, 32, 128)),
     *(vhost(f"adaptive against poll, {pattern} QD32", mode="adaptive", against="poll", pattern=pattern, depth=32,
             goal=(">=", 0.95)) for pattern in ("randread", "randwrite")),
     vhost("two queues on two cores against one", against="one core", target_cores=2, qpairs=2, depth=256,
