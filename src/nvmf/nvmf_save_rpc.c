@@ -105,6 +105,7 @@ void nvmf_tell_transport_opts(struct json_object *o, const struct nvmf_transport
 	json_add_u64(o, "in_capsule_data_size", opts->in_capsule_data_size);
 	json_add_u64(o, "max_io_size", opts->max_io_size);
 	json_add_u64(o, "io_unit_size", opts->io_unit_size);
+	json_add_u64(o, "num_shared_buffers", opts->num_shared_buffers);
 	json_add_u64(o, "max_aq_depth", opts->max_aq_depth);
 	json_add_bool(o, "dif_insert_or_strip", opts->dif_insert_or_strip);
 	json_add_u64(o, "abort_timeout_sec", opts->abort_timeout_sec);

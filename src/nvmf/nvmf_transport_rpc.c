@@ -2,6 +2,8 @@
 /* nvmf_transport_rpc.c: methods that make and delete transports. */
 #include <strings.h>
 
+#include "base/text.h"
+#include "core/mem.h"
 #include "nvmf/nvmf_rpc_priv.h"
 
 #define AQ_DEPTH_MIN 32u              /* SPDK's too, without an error */
@@ -11,7 +13,7 @@ struct create_transport {
 	char *trtype, *tgt_name;
 	uint16_t max_queue_depth, max_io_qpairs_per_ctrlr;
 	uint32_t in_capsule_data_size, max_io_size, io_unit_size, max_aq_depth, abort_timeout_sec, ack_timeout;
-	uint32_t sock_priority, data_timeout_ms;
+	uint32_t sock_priority, data_timeout_ms, num_shared_buffers;
 	uint32_t max_srq_depth, num_cqe, acceptor_backlog, data_wr_pool_size;
 	uint32_t min_kato;
 	uint16_t kas;
@@ -32,6 +34,9 @@ static const struct rpc_param create_transport_params[] = {
 	  .doc = "Largest read or write (MDTS): a multiple of 4,096 from 8,192 to 2,097,152."),
 	P(io_unit_size, .fallback = "131072", .unit = "bytes",
 	  .doc = "Accepted without effect: buffers are of 4 and 64 KiB, for all transports."),
+	P(num_shared_buffers,
+	  .doc = "As in SPDK: reserves nothing and limits nothing; a warning is logged if so many of io_unit_size are more "
+	         "than what all transports share (--memory)."),
 	P(max_aq_depth, .min = 2, .max = 4096, .fallback = "128", .unit = "entries",
 	  .doc = "Of an admin queue; fewer than 32 are 32, because hosts' admin queues have as many."),
 	P(c2h_success, .fallback = "true", .doc = "TCP: end a read with its data instead of a response of its own."),
@@ -59,8 +64,6 @@ static const struct rpc_param create_transport_params[] = {
 #undef P
 	RPC_IGNORED("buf_cache_size"), RPC_IGNORED("iobuf_small_cache_size"),
 	RPC_IGNORED("iobuf_large_cache_size"), RPC_IGNORED("zcopy"),
-	RPC_IGNORED("num_shared_buffers",
-	            .doc = "Accepted without effect: all transports share the daemon's buffers (--memory)."),
 	RPC_IGNORED("control_msg_num"),
 	RPC_IGNORED("disable_mappable_bar0"), RPC_IGNORED("disable_adaptive_irq"), RPC_IGNORED("disable_shadow_doorbells"),
 	RPC_IGNORED("acceptor_poll_rate"), RPC_IGNORED("disable_command_passthru"),
@@ -133,6 +136,20 @@ static uint32_t largest_io(const struct rpc_call *call, const struct create_tran
 	return 2 * NO_LIMIT_BYTES;
 }
 
+/* Who counted his buffers hears when there are fewer: commands that would have had one will wait. */
+static void compare_buffers(const struct create_transport *a)
+{
+	uint64_t wanted = (uint64_t)a->num_shared_buffers * a->io_unit_size;
+	char want[32], have[32];
+	struct mem_stats mem;
+
+	mem_get_stats(reactor_core(reactor_self()), &mem);
+	if (wanted > mem.buffers_bytes)
+		log_warning("%s: num_shared_buffers: %u of %u bytes are %s, and all transports share %s: who finds none waits "
+		            "(pending_data_buffer); for more start with a larger --memory", a->trtype, a->num_shared_buffers,
+		            a->io_unit_size, text_size(wanted, want), text_size(mem.buffers_bytes, have));
+}
+
 static void handle_create_transport(struct rpc_call *call, void *args)
 {
 	struct create_transport *a = args;
@@ -147,17 +164,20 @@ static void handle_create_transport(struct rpc_call *call, void *args)
 		.sock_priority = a->sock_priority, .max_srq_depth = a->max_srq_depth, .num_cqe = a->num_cqe,
 		.acceptor_backlog = a->acceptor_backlog, .data_wr_pool_size = a->data_wr_pool_size, .no_srq = a->no_srq,
 		.no_wr_batching = a->no_wr_batching, .kas = a->kas, .min_kato_ms = a->min_kato,
+		.num_shared_buffers = a->num_shared_buffers,
 	};
 
 	if (!nvmf_rpc_target_ok(call, a->tgt_name) ||
 	    !parse_mask(call, "masked_oncs", &a->masked_oncs, oncs_masks, &opts.masked_oncs) ||
 	    !parse_mask(call, "masked_fuses", &a->masked_fuses, fuses_masks, &opts.masked_fuses))
 		return;
-	if (!ops)
+	if (!ops) {
 		rpc_reply_error(call, ERR_BAD_PARAM, "trtype: there is no transport '%s' here; TCP and RDMA are two",
 		                a->trtype);
-	else
-		nvmf_add_transport(nvmf_rpc_change(call), ops, &opts);
+		return;
+	}
+	compare_buffers(a);
+	nvmf_add_transport(nvmf_rpc_change(call), ops, &opts);
 }
 
 struct delete_transport {

@@ -151,7 +151,8 @@ struct nvmf_transport_opts {
 	uint16_t max_io_qpairs_per_ctrlr;  /* default 127 */
 	uint32_t in_capsule_data_size;     /* default 4096 */
 	uint32_t max_io_size;              /* default 131072: MDTS */
-	uint32_t io_unit_size;             /* accepted; no meaning here */
+	uint32_t io_unit_size;             /* these two are told and saved; no meaning here */
+	uint32_t num_shared_buffers;
 	uint32_t max_aq_depth;             /* default 128 */
 	uint32_t abort_timeout_sec;
 	uint32_t ack_timeout_ms;

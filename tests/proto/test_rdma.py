@@ -82,8 +82,7 @@ def test_options_are_shown_and_saved(tmp_path, fake):
     with Daemon(tmp_path) as daemon:
         serve(daemon, **OPTIONS)
         shown, = daemon.rpc("nvmf_get_transports", trtype="rdma")
-        kept = {k: v for k, v in OPTIONS.items() if k != "num_shared_buffers"}
-        assert {k: shown[k] for k in kept} == kept
+        assert {k: shown[k] for k in OPTIONS} == OPTIONS
         assert "c2h_success" not in shown and "sock_priority" not in shown
         there = next(s for s in daemon.rpc("nvmf_get_subsystems") if s["nqn"] == NQN)
         assert there["listen_addresses"] == [ADDRESS]
@@ -93,6 +92,15 @@ def test_options_are_shown_and_saved(tmp_path, fake):
         for call in saved:
             daemon.rpc(call["method"], **call["params"])
         assert daemon.rpc("framework_get_config", name="nvmf") == saved
+
+
+@pytest.mark.parametrize("buffers, told", [(4096, True), (256, False)])
+def test_who_counted_on_more_buffers_than_there_are_is_told(tmp_path, fake, buffers, told):
+    """num_shared_buffers of io_unit_size, 128 KiB, and 40 MiB that --memory has for data."""
+    with Daemon(tmp_path, "--memory", "64M") as daemon:
+        serve(daemon, num_shared_buffers=buffers)
+        said = "num_shared_buffers: 4096 of 131072 bytes are 512 MiB, and all transports share 40 MiB"
+        assert (said in daemon.log()) == told
 
 
 @pytest.mark.parametrize("options", [{"max_io_size": 1000}, {"max_io_size": 4 << 20}, {"in_capsule_data_size": 4097},
