@@ -38,11 +38,11 @@ def daemon(tmp_path, monkeypatch):
         one.stop()
 
 
-def serve(daemon, **transport):
+def serve(daemon, mib=MIB, **transport):
     """Over RDMA; the port."""
     daemon.tell("nvmf_create_transport", trtype="RDMA", **transport)
     daemon.tell("nvmf_create_subsystem", nqn=NQN, allow_any_host=True, serial_number="GANTRY0000000001")
-    daemon.malloc("disk", mib=MIB, block_size=BLOCK)
+    daemon.malloc("disk", mib=mib, block_size=BLOCK)
     daemon.tell("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "disk"})
     port = free_port()
     daemon.tell("nvmf_subsystem_add_listener", nqn=NQN, listen_address={
@@ -92,6 +92,17 @@ def test_other_ways(daemon, settings, transport):
     d = daemon("-m", cpus(2), **{"QPAIRS": 2, **settings})
     serve(d, **transport)
     assert report(d)["errors"] == 0
+
+
+@pytest.mark.parametrize("no_srq", [False, True])
+def test_64_queue_pairs_share_buffers_for_one_command(daemon, no_srq):
+    """Each wants 4 MiB all the time: somebody who is forgotten in a line would leave the host waiting for ever."""
+    d = daemon("-m", cpus(2), "--memory", "14M", QPAIRS=64, QD=2, BYTES=2 << 20, ICD=0, COMMANDS=20)
+    serve(d, mib=256, max_io_size=2 << 20, max_queue_depth=16, no_srq=no_srq, data_wr_pool_size=1)
+    assert report(d)["errors"] == 0
+    told = [group["transports"][0] for group in d.rpc("nvmf_get_stats")["poll_groups"]]
+    assert sum(t["pending_data_buffer"] for t in told) > 100, told
+    assert all(t["remembered"] == t["failed"] == t["timed_out"] == 0 for t in told), told
 
 
 def test_a_subsystem_deleted_under_load(daemon):
