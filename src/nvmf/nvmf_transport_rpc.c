@@ -33,7 +33,7 @@ static const struct rpc_param create_transport_params[] = {
 	P(max_io_size, .fallback = "131072", .unit = "bytes",
 	  .doc = "Largest read or write (MDTS): a multiple of 4,096 from 8,192 to 2,097,152."),
 	P(io_unit_size, .fallback = "131072", .unit = "bytes",
-	  .doc = "Accepted without effect: buffers are of 4 and 64 KiB, for all transports."),
+	  .doc = "What num_shared_buffers counts in; no other effect: buffers are of 4 and 64 KiB, for all transports."),
 	P(num_shared_buffers,
 	  .doc = "As in SPDK: reserves nothing and limits nothing; a warning is logged if so many of io_unit_size are more "
 	         "than what all transports share (--memory)."),
