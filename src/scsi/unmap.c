@@ -137,13 +137,16 @@ bool scsi_lba_status_parse(struct scsi_task *t)
 	return scsi_task_moves(t, SCSI_DATA_IN, scsi_u32(t->cdb + 10));
 }
 
-static void add_status(struct lba_status *s, uint64_t lba, uint64_t count, uint8_t status)
+/* Blocks that it tells of: a descriptor counts 32 bits of them, and the next one goes on where it ends. */
+static uint64_t add_status(struct lba_status *s, uint64_t lba, uint64_t count, uint8_t status)
 {
 	uint8_t *desc = s->data + STATUS_HEADER + s->count++ * STATUS_DESC;
 
+	count = min_u64(count, UINT32_MAX);
 	scsi_put64(desc, lba);
-	scsi_put32(desc + 8, (uint32_t)min_u64(count, UINT32_MAX));
+	scsi_put32(desc + 8, (uint32_t)count);
 	desc[12] = status;
+	return count;
 }
 
 static void status_answer(struct scsi_task *t, struct lba_status *s)
@@ -189,9 +192,8 @@ static void status_next(struct bdev_io *io)
 	struct lba_status *s = t->own;
 
 	if (io->status == BDEV_ST_OK) {
-		add_status(s, io->lba, io->lba_status.ret_blocks, io->lba_status.ret_mapped ? STATUS_MAPPED
-		                                                                           : STATUS_DEALLOCATED);
-		io->lba += io->lba_status.ret_blocks;
+		io->lba += add_status(s, io->lba, io->lba_status.ret_blocks,
+		                      io->lba_status.ret_mapped ? STATUS_MAPPED : STATUS_DEALLOCATED);
 		if (s->count < s->max && io->lba < bdev_block_count(t->lu->desc) && !t->aborted) {
 			status_submit(t);
 			return;
