@@ -233,6 +233,8 @@ void *scsi_task_own(struct scsi_task *t, size_t bytes);
 void scsi_task_read_params(const struct scsi_task *t, uint32_t offset, void *to, uint32_t len);
 /* The INFORMATION field of the sense that was just set. */
 void scsi_task_set_information(struct scsi_task *t, uint64_t information);
+/* COMMAND-SPECIFIC INFORMATION, in either format. */
+void scsi_task_set_command_specific(struct scsi_task *t, uint32_t information);
 /* How a device's answer is said in SCSI: status and sense; the one place. True: it went well. */
 bool scsi_task_set_io_status(struct scsi_task *t, const struct bdev_io *io);
 

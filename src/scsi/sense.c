@@ -82,6 +82,16 @@ void scsi_task_set_information(struct scsi_task *t, uint64_t information)
 	scsi_put32(t->sense + offsetof(struct scsi_sense_fixed, information), (uint32_t)information);
 }
 
+void scsi_task_set_command_specific(struct scsi_task *t, uint32_t information)
+{
+	struct scsi_sense_command_specific d = { .type = 0x01, .additional_len = 10, .information = be64_of(information) };
+
+	if ((t->sense[0] & 0x7f) != SCSI_SENSE_FIXED)
+		add_desc(t, &d, sizeof(d));
+	else
+		scsi_put32(t->sense + offsetof(struct scsi_sense_fixed, command_specific), information);
+}
+
 /* --- devices' answers -- */
 
 struct answer {

@@ -79,11 +79,8 @@ static bool bad_param(struct xcopy *x, uint32_t byte, int bit)
 /* `x->at` says which segment it is about. Sets the sense, completes nothing. */
 static void set_copy_aborted(struct xcopy *x, uint16_t asc)
 {
-	struct scsi_sense_fixed *f = (struct scsi_sense_fixed *)x->task->sense;
-
 	scsi_task_refuse(x->task, SCSI_COPY_ABORTED, asc);
-	if ((f->code & ~SCSI_SENSE_VALID) == SCSI_SENSE_FIXED) /* bytes three and four: the segment's number */
-		f->command_specific = be32_of(x->at);
+	scsi_task_set_command_specific(x->task, x->at); /* its last two bytes: the segment's number */
 }
 
 static bool abort_copy(struct xcopy *x, uint32_t segment, uint16_t asc)

@@ -224,6 +224,12 @@ struct scsi_sense_information {
 	be64 information;
 };
 WIRE_SIZE(struct scsi_sense_information, 12);
+struct scsi_sense_command_specific {
+	uint8_t type, additional_len;      /* 01h, 0Ah */
+	uint8_t reserved[2];
+	be64 information;
+};
+WIRE_SIZE(struct scsi_sense_command_specific, 12);
 struct scsi_sense_key_specific {
 	uint8_t type, additional_len;      /* 02h, 06h */
 	uint8_t reserved[2];
