@@ -163,7 +163,7 @@ void scsi_pr_complete(struct scsi_task *t, const struct resv_op *op)
 		scsi_task_bad_param(t, 8, -1); /* the service action's key */
 		break;
 	case RESV_NO_PERSIST:
-		scsi_task_bad_param(t, 20, 0);
+		scsi_task_bad_param(t, op->action == RESV_REGISTER_MOVE ? 17 : 20, 0); /* APTPL */
 		break;
 	case RESV_BAD_RELEASE:
 		scsi_task_sense(t, SCSI_ILLEGAL_REQUEST, SCSI_ASC_INVALID_RELEASE);

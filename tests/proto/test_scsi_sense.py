@@ -4,9 +4,9 @@ import struct
 
 import pytest
 
-from iscsi import CHECK_CONDITION, Session, good
+from iscsi import CHECK_CONDITION, ILLEGAL_REQUEST, Session, good
 
-COPY_ABORTED, COPY_TARGET_NOT_REACHABLE = 0xa, 0x0d02
+COPY_ABORTED, COPY_TARGET_NOT_REACHABLE, INVALID_FIELD_IN_PARAMETERS = 0xa, 0x0d02, 0x2600
 SELF = 0xffff
 
 
@@ -47,3 +47,24 @@ def test_which_segment_of_a_copy_failed(session, descriptors):
         assert struct.unpack_from(">Q", refused.sense, 12) == (2,)
     else:
         assert struct.unpack_from(">I", refused.sense, 8) == (2,)
+
+
+@pytest.mark.parametrize("action, flags_at", [(0, 20), (6, 20), (7, 17)],
+                         ids=["REGISTER", "REGISTER AND IGNORE EXISTING KEY", "REGISTER AND MOVE"])
+def test_where_aptpl_is_that_cannot_be(session, action, flags_at):
+    """Without a place to keep reservations APTPL is refused; the field pointer has to name the byte that has it."""
+    name = b"iqn.2026-11.test.initiator:two,i,0x800000000002"
+    name = name.ljust(len(name) + 4 & ~3, b"\0")
+    transport_id = struct.pack(">BBH", 0x45, 0, len(name)) + name if action == 7 else b""
+
+    def pr_out(action, parameters):
+        return session.command(struct.pack(">BBBxxIx", 0x5f, action, 1, len(parameters)), parameters)
+    if action == 7:         # is for who holds the reservation
+        good(pr_out(0, struct.pack(">QQ8x", 0, 0xa)))
+        good(pr_out(1, struct.pack(">QQ8x", 0xa, 0)))
+        parameters = struct.pack(">QQBBHI", 0xa, 0xb, 0, 1, 1, len(transport_id)) + transport_id
+    else:
+        parameters = struct.pack(">QQ4xB3x", 0, 0xa, 1)
+    refused = pr_out(action, parameters)
+    assert (refused.key, refused.asc) == (ILLEGAL_REQUEST, INVALID_FIELD_IN_PARAMETERS), str(refused)
+    assert refused.sense[15:18] == bytes([0x88, 0, flags_at]), refused.sense.hex()
