@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* idle_test.c: a core with nothing to do uses no wake-ups at all, lookers or not; what is told about a stuck one. */
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -126,6 +127,71 @@ static void idle_core_uses_no_wakeups(void **state)
 	}
 }
 
+/* --- one thing at a time ----------------------------------------------------------------------------------------- */
+
+#define DROPS 400u
+
+static int drops[2];
+static atomic_uint fell;
+static struct source gutter;
+static struct msg listen_msg;
+static uint64_t passes_dripping;
+
+static void drop_fell(struct source *s, uint32_t events)
+{
+	char c;
+
+	check(read(s->fd, &c, 1) == 1);
+	atomic_fetch_add(&fell, 1);
+}
+
+static void stop_listening(struct msg *m)
+{
+	source_stop(&gutter);
+	rig_stop();
+}
+
+/* The next one when it has gone to sleep after the last. */
+static void *drip(void *arg)
+{
+	struct reactor_stats s;
+	uint64_t sleeps, passes;
+
+	reactor_get_stats(core_reactor(rig.core, 0), &s);
+	passes = s.passes;
+	for (uint32_t i = 0; i < DROPS; i++) {
+		sleeps = s.sleeps;
+		check(write(drops[1], "", 1) == 1);
+		do {
+			usleep(200);
+			reactor_get_stats(core_reactor(rig.core, 0), &s);
+		} while (atomic_load(&fell) != i + 1 || s.sleeps == sleeps);
+	}
+	passes_dripping = s.passes - passes;
+	msg_send(core_reactor(rig.core, 0), &listen_msg, stop_listening);
+	return NULL;
+}
+
+static void listen_on_core(struct msg *m)
+{
+	check(source_start(&gutter, drops[0], EPOLLIN, "gutter", drop_fell) == 0);
+	check(pthread_create(&observer, NULL, drip, NULL) == 0);
+}
+
+static void drip_start(void *arg) { msg_send(core_reactor(rig.core, 0), &listen_msg, listen_on_core); }
+
+/* Each pass that finds nothing is a system call, for every I/O of a host that has one out. */
+static void a_pass_for_each_event_is_enough(void **state)
+{
+	fell = 0;
+	assert_int_equal(pipe(drops), 0);
+	rig_run(1, CORE_INTERRUPT, drip_start);
+	pthread_join(observer, NULL);
+	close(drops[0]);
+	close(drops[1]);
+	assert_in_range(passes_dripping, DROPS - 1, DROPS + DROPS / 2);
+}
+
 /* --- a stuck reactor --------------------------------------------------------------------------------------------- */
 
 static struct msg stuck, asked;
@@ -245,6 +311,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(idle_core_uses_no_wakeups),
+		cmocka_unit_test(a_pass_for_each_event_is_enough),
 		cmocka_unit_test(stuck_reactor_is_told_and_named),
 		cmocka_unit_test(longest_callback_is_kept_by_name),
 		cmocka_unit_test(cpu_time_of_callbacks_is_kept),

@@ -13,8 +13,12 @@ _Thread_local struct reactor *reactor_current __attribute__((tls_model("local-ex
 #define ASK_SOURCES_NS (2 * NS_PER_US) /* while it looks at memory; a look for ready descriptors is about 0.4 us */
 #define ASK_BELLS_NS (20 * NS_PER_US)  /* where they all are bells, whose ringing cost as much */
 
+#define ASKED_IN_VAIN 8u               /* times in a row, and it sleeps without having asked */
+#define NO_SLEEP_NS (2 * NS_PER_US)    /* who slept no longer did not sleep */
+
 static bool pass(struct reactor *r, uint64_t timeout_ns);
 static uint64_t sleep_ns(struct reactor *r);
+static void learn_to_sleep(struct reactor *r, uint64_t timeout_ns, bool worked);
 static void spin(struct reactor *r);
 
 bool reactor_pass(struct reactor *r)
@@ -24,8 +28,17 @@ bool reactor_pass(struct reactor *r)
 
 void reactor_loop_once(struct reactor *r)
 {
-	if (!pass(r, sleep_ns(r)) && r->mode != CORE_INTERRUPT && !r->poller_count)
+	uint64_t timeout_ns = sleep_ns(r);
+	bool after_work = r->pass_was_busy, worked;
+
+	r->slept_ns = 0;
+	worked = pass(r, timeout_ns);
+	if (r->mode == CORE_INTERRUPT) {
+		if (after_work)
+			learn_to_sleep(r, timeout_ns, worked);
+	} else if (!worked && !r->poller_count) {
 		spin(r);
+	}
 }
 
 /* --- one pass ------------------------------------------------------------------------------------ */
@@ -153,7 +166,8 @@ void reactor_woke(struct reactor *r)
 	uint64_t now = platform_now_ns();
 
 	atomic_store_explicit(&r->sleeping, 0, memory_order_relaxed);
-	stat_add(&r->stats.sleep_ns, now - r->pass_began_ns);
+	r->slept_ns = now - r->pass_began_ns;
+	stat_add(&r->stats.sleep_ns, r->slept_ns);
 	r->pass_began_ns = r->now_ns = now;
 }
 
@@ -284,7 +298,9 @@ static uint64_t sleep_ns(struct reactor *r)
 {
 	uint64_t deadline;
 
-	if (r->pass_was_busy || r->more || r->poller_count || r->overflows || r->mode == CORE_POLL)
+	if (r->more || r->poller_count || r->overflows || r->mode == CORE_POLL)
+		return 0;
+	if (r->pass_was_busy && (r->mode != CORE_INTERRUPT || r->looker_count || r->asked_in_vain < ASKED_IN_VAIN))
 		return 0;
 	if (r->mode == CORE_ADAPTIVE && !pace_may_sleep(&r->pace, r->now_ns, r->core->opts.spin_us_max * NS_PER_US))
 		return 0;
@@ -292,6 +308,16 @@ static uint64_t sleep_ns(struct reactor *r)
 		return UINT64_MAX;
 	deadline = r->timers->deadline_ns;
 	return deadline > r->now_ns ? deadline - r->now_ns : 0;
+}
+
+/* After a pass with work it is asked once more what there is before it says that it sleeps, because who sends messages
+ * then has to wake it. One that serves a request at a time never finds anything: it saves that system call and pass. */
+static void learn_to_sleep(struct reactor *r, uint64_t timeout_ns, bool worked)
+{
+	if (!timeout_ns)
+		r->asked_in_vain = (uint8_t)(worked ? 0 : min_u32(r->asked_in_vain + 1u, ASKED_IN_VAIN));
+	else if (r->slept_ns < NO_SLEEP_NS)
+		r->asked_in_vain = 0;
 }
 
 static void cpu_relax(void)

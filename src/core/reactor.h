@@ -58,6 +58,7 @@ struct reactor {
 	enum core_mode mode;
 	bool more;                               /* a budget ran out: no sleep before the next pass */
 	bool hurry;                              /* what is scheduled runs before the next descriptor's turn */
+	uint8_t asked_in_vain;                   /* for descriptors, after a pass with work, when it was to sleep */
 	struct inbox *in;                        /* [from]: core->count + 1 of them */
 	struct outbox *out;                      /* [to] */
 	uint32_t overflows;                      /* how many outboxes have overflow */
