@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A remote disk through the daemon: attached, used, lost, found again, detached."""
+import ctypes
 import os
+import socket
 import time
 
 import pytest
@@ -10,6 +12,9 @@ from load import Load
 from nvme_tcp import IO_READ, Host, must, rw, sqe
 from remote import attach, detach, disks, paths, states, wait_state
 from scrape import scrape
+
+PIDFD_GETFD = 438       # pidfd_getfd(), which no libc of the time has
+TCP_USER_TIMEOUT = 18
 
 
 def test_disk_passes_through(daemon, target):
@@ -157,6 +162,43 @@ def test_options_before_the_first_controller(daemon, target):
     attach(daemon, target.export())
     with pytest.raises(RpcError, match="controllers attached"):
         daemon.rpc("bdev_nvme_set_options", keep_alive_timeout_ms=10000)
+
+
+def option_of_connections(daemon, port, level, name):
+    """What the kernel has of each of the daemon's connections to a port: by another descriptor of the same socket."""
+    libc, values = ctypes.CDLL(None, use_errno=True), []
+    pid_fd = os.pidfd_open(daemon.pid)
+    try:
+        for fd in os.listdir(f"/proc/{daemon.pid}/fd"):
+            if not os.readlink(f"/proc/{daemon.pid}/fd/{fd}").startswith("socket:"):
+                continue
+            own = libc.syscall(PIDFD_GETFD, pid_fd, int(fd), 0)
+            if own < 0:
+                pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+            with socket.socket(fileno=own) as s:
+                try:
+                    peer = s.getpeername()
+                except OSError:
+                    continue                                    # a listener
+                if s.family == socket.AF_INET and peer[1] == port:
+                    values.append(s.getsockopt(level, name))
+    finally:
+        os.close(pid_fd)
+    return values
+
+
+@pytest.mark.parametrize("options, expected", [({}, 5000), ({"tcp_connect_timeout_ms": 3000}, 3000),
+                                               ({"transport_ack_timeout": 12}, 4096)])
+def test_silence_of_a_target_is_not_waited_for_as_long_as_the_kernel_would(daemon, target, options, expected):
+    """TCP_USER_TIMEOUT, of the admin connection and the others: two to the power of what is given, in ms."""
+    if options:
+        assert daemon.rpc("bdev_nvme_set_options", **options)
+    served = target.export()
+    attach(daemon, served)
+    with Host((gateway := daemon.serve("Nvme0n1")).port, gateway.nqn) as host:
+        must(host.io.write(0, bytes(4096)))
+        values = option_of_connections(daemon, served.port, socket.IPPROTO_TCP, TCP_USER_TIMEOUT)
+    assert len(values) >= 2 and set(values) == {expected}
 
 
 def test_counters_and_events(daemon, target):
