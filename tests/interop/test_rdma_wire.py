@@ -144,6 +144,18 @@ def test_a_bad_wire(pair, host, disk, trouble):
 
 
 @pytest.mark.long
+def test_a_wire_that_reorders(pair, host, disk):
+    """Linux 6.1's soft RoCE leaves queue pairs standing there (docs/RDMA.md): hosts would not get away from them."""
+    for guest in pair:
+        guest.run(f"bad_wire {WIRE} delay 2ms reorder 3%")
+    before = host.ios_done(disk)
+    job = host.fio(disk, f"--rw=randrw --bsrange=4k-16k --blockalign=4k --size=512k --iodepth=8 {VERIFY}")
+    wait_until(lambda: not job.running or host.ios_done(disk) > before + 20, "I/O to go on", 2 * SLOW_S)
+    mend(pair)
+    verified(job)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("end", [0, 1], ids=["to the target", "to the host"])
 def test_a_cut_under_verify(pair, host, disk, end):
     """I/O would fail, or be done on the old connection after it was done on the new one."""
