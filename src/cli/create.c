@@ -34,7 +34,8 @@ static bool is_word(struct json_object *row);
 static int set_words(struct cli_args *a, struct json_object *rows, struct json_object *params, const char **size,
                      struct err *e);
 static int set_size(struct json_object *rows, struct json_object *params, const char *size, struct err *e);
-static int set_paths(struct json_object *rows, struct json_object *params, const char *size, struct err *e);
+static int set_paths(struct json_object *disks, struct json_object *rows, struct json_object *params, const char *size,
+                     struct err *e);
 static void set_name(struct cli *c, struct json_object *rows, struct json_object *params, const char *kind);
 static struct json_object *name_of_new(struct cli *c, struct json_object *before, struct json_object *result);
 static void say_made(struct cli *c, struct json_object *result);
@@ -71,7 +72,7 @@ int disk_create(struct cli *c, struct cli_args *a)
 	if (args_has(a, "name"))
 		json_object_object_add(params, "name", json_object_new_string(args_value(a, "name")));
 	if (args_to_params(a, NULL, params, &e) == 0 && set_words(a, rows, params, &size, &e) == 0 &&
-	    set_size(rows, params, size, &e) == 0 && set_paths(rows, params, size, &e) == 0) {
+	    set_size(rows, params, size, &e) == 0 && set_paths(before, rows, params, size, &e) == 0) {
 		set_name(c, rows, params, a->words[0]);
 		result = client_call(c, field_text(a->about, "name"), params, &e);
 	}
@@ -210,8 +211,26 @@ static int set_size(struct json_object *rows, struct json_object *params, const 
 	return 0;
 }
 
+/* A file that is a disk already: two disks of one file change each other's data. True: it is none. */
+static bool is_free(struct json_object *disks, const char *path, struct err *e)
+{
+	for (size_t i = 0; i < list_count(disks) && !e->code; i++) {
+		struct json_object *about = field(list_at(disks, i), "driver_specific");
+
+		if (!json_object_is_type(about, json_type_object))
+			continue;
+		json_object_object_foreach(about, kind, facts) {
+			if (kind && strcmp(field_text(facts, "filename"), path) == 0)
+				err_set(e, -EEXIST, "%s is the disk %s already; two disks of one file change each other's data",
+				        path, field_text(list_at(disks, i), "name"));
+		}
+	}
+	return !e->code;
+}
+
 /* The daemon has its own working directory. A file that is not there is made when its size is known. */
-static int set_paths(struct json_object *rows, struct json_object *params, const char *size, struct err *e)
+static int set_paths(struct json_object *disks, struct json_object *rows, struct json_object *params, const char *size,
+                     struct err *e)
 {
 	for (size_t i = 0; i < list_count(rows); i++) {
 		const char *name = field_text(list_at(rows, i), "name"), *given = field_text(params, name);
@@ -245,6 +264,8 @@ static int set_paths(struct json_object *rows, struct json_object *params, const
 			return err_set(e, CLIENT_MISTYPED, "%s is there already and keeps its size; leave the size out, or "
 			               "change it first: truncate -s %s %s", given, size, given);
 		}
+		if (realpath(given, path) && !is_free(disks, path, e))
+			return e->code;
 		if (realpath(given, path))
 			json_object_object_add(params, name, json_object_new_string(path));
 	}

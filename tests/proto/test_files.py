@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from gantry import Daemon, RpcError, cpus, gantryd_path, wait_until
+from jsonrpc import gantry
 from nvme_tcp import (HOST_NQN, IO_DSM, IO_FLUSH, IO_READ, IO_WRITE, IO_WRITE_ZEROES, Ended, Host, must, rw,
                       sqe)
 
@@ -376,3 +377,18 @@ def test_through_the_page_cache(daemon, loop_device, kind, engine):
         must(host.io.command(sqe(IO_FLUSH, nsid=1)))
         for lba in range(0, 16384, 257):
             assert host.ios[1 - lba % 2].read(lba, 256) == data
+
+
+def test_a_file_that_is_two_disks(daemon, tmp_path):
+    """Each would change the other's data, and nobody knew."""
+    path = make_file(tmp_path / "f")
+    daemon.rpc("bdev_uring_create", name="one", filename=path, block_size=512)
+    refused = gantry("disk", "create", "file", str(path), socket=daemon.socket, status=1)
+    assert f"{path} is the disk one already" in refused
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    refused = gantry("disk", "create", "aio", str(link), socket=daemon.socket, status=1)
+    assert "is the disk one already" in refused
+    assert [b["name"] for b in daemon.rpc("bdev_get_bdevs")] == ["one"]
+    daemon.rpc("bdev_aio_create", name="two", filename=str(link), block_size=512)   # as SPDK's
+    assert "'two': its file" in daemon.log_tail() and "is disk 'one', too" in daemon.log_tail()

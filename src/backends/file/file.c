@@ -70,6 +70,7 @@ static void make_work(struct job *j);
 static void make_opened(struct job *j);
 static struct bdev *make_disk(struct making *m);
 static void say_what_is_less(const struct making *m);
+static void say_who_else_has_it(const struct file_disk *d);
 
 void file_create(struct file_backend *fb, const struct file_opts *opts, file_made_fn *done, void *arg)
 {
@@ -166,6 +167,7 @@ static struct bdev *make_disk(struct making *m)
 	d->filename = m->filename;
 	m->filename = NULL;
 	say_what_is_less(m);
+	say_who_else_has_it(d);
 	return &d->bdev;
 }
 
@@ -176,6 +178,21 @@ static void say_what_is_less(const struct making *m)
 		           strerror(-m->refused), m->engine->name);
 	if (m->shape.why_buffered)
 		log_notice("%s '%s': goes through the page cache: %s", m->fb->product, m->name, m->shape.why_buffered);
+}
+
+/* SPDK takes it, and a state that has it would lose a disk by a refusal. Of block devices the kernel refuses it. */
+static void say_who_else_has_it(const struct file_disk *d)
+{
+	for (struct bdev *b = bdev_first(d->fb->reg); b; b = bdev_next(b)) {
+		const struct file_disk *other = b->ops == &file_ops ? file_disk_of(b) : NULL;
+
+		if (!other || other == d || other->shape.dev != d->shape.dev || other->shape.ino != d->shape.ino ||
+		    (b->read_only && d->bdev.read_only))
+			continue;
+		log_warning("%s '%s': its file '%s' is disk '%s', too: what is written to one changes the other without a "
+		            "word to its hosts", d->fb->product, d->bdev.name, d->filename, b->name);
+		return;
+	}
 }
 
 /* --- find, describe --------------------------------------------------------------------------------------- */
