@@ -84,6 +84,34 @@ def test_who_is_refused_may_close_at_once(daemon, target, keyed):
         attach(daemon, keyed, port=proxy.port, hostnqn=US, dhchap_key="host", dhchap_ctrlr_key="wrong")
 
 
+class SilentQueues(Proxy):
+    """A target that lets I/O queues connect, and is silent when they shall prove themselves."""
+
+    def forward(self, source, sink):
+        silent = False
+        try:
+            while data := source.recv(1 << 16):
+                if not silent:
+                    sink.sendall(data)
+                sqe = data[8:]                           # of a command's PDU; fabrics Connect
+                silent |= data[0] == 4 and sqe[0] == 0x7f and sqe[4] == 1 and sqe[42:44] != b"\0\0"
+        except OSError:
+            pass
+        self.drop(source)
+        self.drop(sink)
+
+
+def test_each_queue_has_the_whole_time_to_prove_itself(daemon, target, keyed):
+    """What the admin queue takes for its proof, all cores' queues take together: on a busy machine, or with many cores,
+    the rest of the attempt's time would not do, in any attempt."""
+    daemon.rpc("bdev_nvme_set_options", tcp_connect_timeout_ms=10000)
+    with SilentQueues(keyed.port) as proxy:
+        attach(daemon, keyed, port=proxy.port, hostnqn=US, dhchap_key="host")
+        wait_until(lambda: "not ready within" in daemon.log(), "the queues' end", 60)
+        assert "not ready within 10000 ms; it was proving who we are" in daemon.log()
+        detach(daemon)
+
+
 def test_a_target_that_cannot_prove_itself(daemon, target, keyed):
     """Somebody in the target's place, who asks for nothing, would be believed."""
     target.rpc("nvmf_subsystem_remove_host", nqn=keyed.nqn, host=US)

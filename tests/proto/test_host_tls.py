@@ -171,6 +171,7 @@ def test_bytes_that_nobody_sealed(secured):
 def test_with_authentication(secured):
     """Both at once would not be possible."""
     daemon, target, served = secured.daemon, secured.target, secured.served
+    daemon.rpc("bdev_nvme_set_options", tcp_connect_timeout_ms=60000)   # groups are computed in: a busy machine's time
     target.tell("nvmf_subsystem_allow_any_host", nqn=served.nqn, allow_any_host=False)
     for name in ("host", "next"):
         path = Secret.make(1).file(secured.tmp_path / name)

@@ -249,11 +249,12 @@ static void scan_too_long(struct timer *t)
 	path_down(p, NVME_REASON_ADMIN_TIMEOUT, &e);
 }
 
-/* I/O connections have what the admin queue left of the attempt's time, but a second at least. */
-static uint32_t rest_ms(const struct remote_path *p, uint32_t all_ms)
+/* I/O connections have what the admin queue left of the attempt's time, but a second at least; all of it if each has to
+ * prove who we are: what the admin queue took for that, cores take together, and the target works for few at once. */
+static uint32_t rest_ms(const struct remote_path *p, const struct nvme_host_opts *o)
 {
 	uint64_t used_ms = (reactor_now_ns() - p->ctl->granted_ns) / NS_PER_MS;
-	uint32_t least_ms = min_u32(REST_MIN_MS, all_ms);
+	uint32_t all_ms = o->connect_timeout_ms, least_ms = o->key ? all_ms : min_u32(REST_MIN_MS, all_ms);
 
 	return used_ms + least_ms > all_ms ? least_ms : all_ms - (uint32_t)used_ms;
 }
@@ -281,7 +282,7 @@ void remote_path_scanned(struct remote_path *p)
 	ctl->down_ns = 0;
 	ctl->ups_total++;
 	ctl->early = false;
-	p->rest_ms = rest_ms(p, login.opts.connect_timeout_ms);
+	p->rest_ms = rest_ms(p, &login.opts);
 	remote_lanes_up(p, &login);
 	remote_keys_up(p);
 	remote_group_changed(p->group);
