@@ -399,26 +399,30 @@ static void memory_that_goes_stops_the_device(void **state)
 
 static struct vhost_ctrlr *ctrlr_at_hand;
 
+struct coalescing { uint32_t delay_us, threshold; };
+
 static void set_coalescing(void *arg)
 {
+	const struct coalescing *c = arg;
 	struct err e = { 0 };
 
-	must(!vhost_ctrlr_set_coalescing(ctrlr_at_hand, *(uint32_t *)arg, 1000, &e));
+	must(!vhost_ctrlr_set_coalescing(ctrlr_at_hand, c->delay_us, c->threshold, &e));
 }
 
-/* With a high rate interrupts are put off, and none is forgotten. */
+/* With a high rate interrupts are put off, with a lower one than the threshold they are not, and none is forgotten. */
 static void interrupts_are_put_off(void **state)
 {
 	struct test_world w = { 0 };
-	uint32_t calls[2], delays[2] = { 0, 100 };
+	struct coalescing how[3] = { { 0, 1000 }, { 100, 1000 }, { 100, 1000000 } };
+	uint32_t calls[3];
 	struct front f;
 
 	begin(&w, &f, 0, 0);
 	ctrlr_at_hand = world_ctrlr(&w);
-	for (uint32_t n = 0; n < 2; n++) {
+	for (uint32_t n = 0; n < 3; n++) {
 		uint32_t before, total = 0;
 
-		sim_as(core_control(w.core), set_coalescing, &delays[n]);
+		sim_as(core_control(w.core), set_coalescing, &how[n]);
 		world_pass(NS_PER_MS);
 		before = f.queues[0].calls;
 		for (uint32_t i = 0; i < 3000; i++) {
@@ -430,6 +434,7 @@ static void interrupts_are_put_off(void **state)
 		assert_true(total > 100);
 	}
 	assert_true(calls[1] * 2 < calls[0]);
+	assert_true(calls[2] * 10 > calls[0] * 9);
 	end(&w, &f);
 }
 
