@@ -73,6 +73,26 @@ int vq_packed_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint
 	return 1;
 }
 
+static bool is_avail_ahead(const struct vq_dev *q, uint32_t entries)
+{
+	uint32_t at = q->avail_next + entries;
+	bool wraps = at >= q->size;
+
+	return entries < q->size - q->descs_held &&
+	       vq_is_avail(vq_load16(&vq_pdesc(q->desc, wraps ? at - q->size : at)->flags), q->avail_wrap != wraps);
+}
+
+/* Where the last of so many would be, if they are as long as those that are out. */
+uint32_t vq_packed_known(const struct vq_dev *q)
+{
+	uint32_t descs = q->in_flight ? max_u32(q->descs_held / q->in_flight, 1) : 1;
+
+	for (uint32_t count = 127; count >= 31; count /= 2)
+		if (is_avail_ahead(q, (count - 1) * descs))
+			return count;
+	return is_avail_ahead(q, 0);
+}
+
 void vq_packed_push(struct vq_dev *q, const struct vq_chain *c, uint32_t written)
 {
 	uint16_t id = c->id;

@@ -206,11 +206,9 @@ void vq_dev_fini(struct vq_dev *q);
 static inline int vq_dev_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint32_t max);
 /* Is there anything to pop? One read. Never in a stopped queue. */
 static inline bool vq_dev_pending(const struct vq_dev *q);
-/* How many more have been seen already; 0: none, or a packed queue, which shows them one by one. */
-static inline uint32_t vq_dev_known(const struct vq_dev *q)
-{
-	return q->packed ? 0 : (uint16_t)(q->avail_seen - q->avail_next);
-}
+/* How many more there are, for who takes part of them: as seen already; of a packed queue, which shows them one by one,
+ * 127, 63, 31, 1 or 0, and no more than that: a guess when chains differ in length. */
+static inline uint32_t vq_dev_known(const struct vq_dev *q);
 /* Give a chain back: `written` bytes of its writable part. In any order; in-order queues keep it back until its
  * elders are done. The driver sees it with the next publish. */
 static inline void vq_dev_push(struct vq_dev *q, const struct vq_chain *c, uint32_t written);
@@ -305,6 +303,7 @@ uint32_t vq_drv_base(const struct vq_drv *q);
 
 void *vq_mem_find(const struct vq_mem *mem, uint64_t addr, uint64_t len, uint32_t *hint);
 int vq_split_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint32_t max);
+uint32_t vq_packed_known(const struct vq_dev *q);
 int vq_packed_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint32_t max);
 void vq_split_push(struct vq_dev *q, const struct vq_chain *c, uint32_t written);
 void vq_packed_push(struct vq_dev *q, const struct vq_chain *c, uint32_t written);
@@ -324,6 +323,11 @@ static inline void *vq_mem_at(const struct vq_mem *mem, uint64_t addr, uint64_t 
 static inline int vq_dev_pop(struct vq_dev *q, struct vq_chain *c, struct iovec *iovs, uint32_t max)
 {
 	return q->packed ? vq_packed_pop(q, c, iovs, max) : vq_split_pop(q, c, iovs, max);
+}
+
+static inline uint32_t vq_dev_known(const struct vq_dev *q)
+{
+	return q->packed ? vq_packed_known(q) : (uint16_t)(q->avail_seen - q->avail_next);
 }
 
 static inline void vq_dev_push(struct vq_dev *q, const struct vq_chain *c, uint32_t written)

@@ -602,6 +602,53 @@ static struct iovec driver_asks(const struct bench *b, struct vq_drv *drv, void 
 	return iov;
 }
 
+/* Would break: a device takes all that waits, and its driver has nothing to do meanwhile. Rows: chains of so many
+ * descriptors, of which so many wait behind the first; over the wrap, too. */
+static void a_packed_ring_says_how_much_waits(void **state)
+{
+	static const struct { uint32_t descs, more, known; } rows[] = {
+		{ 1, 0, 0 }, { 1, 1, 1 }, { 1, 30, 1 }, { 1, 31, 31 }, { 1, 62, 31 }, { 1, 63, 63 }, { 1, 200, 127 },
+		{ 3, 29, 1 }, { 3, 31, 31 }, { 3, 64, 63 },
+	};
+	struct iovec iovs[3], out[3];
+	struct vq_chain c, all[256];
+	uint32_t written;
+	struct vq_setup s;
+	struct vq_drv drv;
+	struct vq_dev dev;
+	struct rig rig;
+	void *token;
+
+	rig_init(&rig, PACKED, 256, 4096);
+	s = rig_driver(&rig);
+	assert_int_equal(vq_drv_init(&drv, &s), VQ_OK);
+	s = rig_device(&rig, false);
+	assert_int_equal(vq_dev_init(&dev, &s), VQ_OK);
+	for (uint32_t i = 0; i < 3; i++)
+		iovs[i] = (struct iovec){ rig.mem + rig.data + i * 512, 512 };
+	for (uint32_t round = 0; round < 4; round++) {
+		for (uint32_t r = 0; r < ARRAY_SIZE(rows); r++) {
+			for (uint32_t i = 0; i <= rows[r].more; i++)
+				assert_true(vq_drv_add(&drv, iovs, 0, rows[r].descs, &drv));
+			vq_drv_publish(&drv);
+			assert_int_equal(vq_dev_pop(&dev, &all[0], out, 3), 1);
+			assert_int_equal(vq_dev_known(&dev), rows[r].known);
+			for (uint32_t i = 1; i <= rows[r].more; i++)
+				assert_int_equal(vq_dev_pop(&dev, &all[i], out, 3), 1);
+			assert_int_equal(vq_dev_known(&dev), 0);
+			assert_int_equal(vq_dev_pop(&dev, &c, out, 3), 0);
+			for (uint32_t i = 0; i <= rows[r].more; i++)
+				vq_dev_push(&dev, &all[i], 0);
+			vq_dev_publish(&dev);
+			for (uint32_t i = 0; i <= rows[r].more; i++)
+				assert_int_equal(vq_drv_get(&drv, &token, &written), 1);
+		}
+	}
+	vq_drv_fini(&drv);
+	vq_dev_fini(&dev);
+	rig_fini(&rig);
+}
+
 /* A device of somebody else's, in order: one used entry for a batch of three. Would break: two of three are lost. */
 static void one_entry_for_a_batch(void **state)
 {
@@ -700,6 +747,7 @@ int main(void)
 		cmocka_unit_test(a_chain_that_was_left_grows),
 		cmocka_unit_test(a_base_is_where_it_stopped),
 		cmocka_unit_test(a_base_of_zero_is_a_place),
+		cmocka_unit_test(a_packed_ring_says_how_much_waits),
 		cmocka_unit_test(one_entry_for_a_batch),
 		cmocka_unit_test(what_a_device_may_not_say),
 		cmocka_unit_test(every_fault_has_a_sentence),
