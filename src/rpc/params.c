@@ -32,6 +32,7 @@ struct number {
 
 static int read_rows(const struct rpc_param *rows, size_t count, struct json_object *json, void *args,
                      const struct path *up, struct err *e);
+static bool is_more_by(const struct rpc_param *row, struct json_object *v, struct json_object *json);
 static int check_known(const struct rpc_param *rows, size_t count, struct json_object *json, const struct path *up,
                        struct err *e);
 static int read_fallback(const struct rpc_param *row, void *args, const struct path *at, struct err *e);
@@ -178,12 +179,15 @@ static int read_rows(const struct rpc_param *rows, size_t count, struct json_obj
 		const struct rpc_param *row = &rows[i];
 		struct path at = { up, row->name, -1 };
 		struct json_object *v = params_find(row, json);
+		struct rpc_param relaxed = *row;
 		char where[256];
 
 		if (row->ignored)
 			continue;
+		if (v && row->or_plus && is_more_by(row, v, json))
+			relaxed.multiple_of = 0;
 		if (v)
-			rc = read_value(row, v, (char *)args + row->offset, &at, e);
+			rc = read_value(row->or_plus ? &relaxed : row, v, (char *)args + row->offset, &at, e);
 		else if (row->required)
 			rc = err_set(e, ERR_BAD_PARAM, "%s: missing, and required: %s", path_text(&at, where),
 			             row->doc ? row->doc : "see the method's description");
@@ -191,6 +195,16 @@ static int read_rows(const struct rpc_param *rows, size_t count, struct json_obj
 			rc = read_fallback(row, args, &at, e);
 	}
 	return rc;
+}
+
+/* Is it more than a multiple by what another parameter says? */
+static bool is_more_by(const struct rpc_param *row, struct json_object *v, struct json_object *json)
+{
+	struct number n, other;
+	struct json_object *o;
+
+	return json_object_object_get_ex(json, row->or_plus, &o) && number_of(v, &n) && number_of(o, &other) &&
+	       n.magnitude % row->multiple_of == other.magnitude;
 }
 
 static int check_known(const struct rpc_param *rows, size_t count, struct json_object *json, const struct path *up,

@@ -51,7 +51,7 @@ static const struct rpc_param rows[] = {
 	RPC_PARAM(struct disk, key, .secret = true, .max = 4),
 	RPC_PARAM(struct disk, num_blocks, .required = true, .min = 1, .unit = "blocks", .doc = "How large it is."),
 	RPC_PARAM(struct disk, block_size, .min = 512, .max = 65536, .multiple_of = 512, .fallback = "4096",
-	          .unit = "bytes"),
+	          .or_plus = "level", .unit = "bytes"),
 	RPC_PARAM(struct disk, level),
 	RPC_PARAM(struct disk, offset),
 	RPC_PARAM(struct disk, delta),
@@ -141,6 +141,20 @@ static void numbers_out_of_bounds_are_explained(void **state)
 	refuses("{\"num_blocks\":1,\"offset\":-2147483649}", "offset: -2147483649 is too small; the least is -2147483648");
 	refuses("{\"num_blocks\":1.5}", "num_blocks: 1.5 does not fit; a whole number is wanted");
 	refuses("{\"num_blocks\":\"1\"}", "num_blocks: \"1\" does not fit; a whole number is wanted, without quotes");
+}
+
+static void a_number_may_be_more_by_another(void **state)
+{
+	struct disk d;
+	struct err e;
+
+	assert_int_equal(read("{\"num_blocks\":1,\"block_size\":520,\"level\":8}", &d, &e), 0);
+	assert_int_equal(d.block_size, 520);
+	rpc_params_free(ROWS, &d);
+	refuses("{\"num_blocks\":1,\"block_size\":520,\"level\":16}",
+	        "block_size: 520 is not a multiple of 512; the nearest is 512");
+	refuses("{\"num_blocks\":1,\"block_size\":520,\"level\":\"8\"}",
+	        "block_size: 520 is not a multiple of 512; the nearest is 512");
 }
 
 static void exponents_are_numbers(void **state)
@@ -234,6 +248,7 @@ int main(void)
 		cmocka_unit_test(fields_of_every_type_are_filled),
 		cmocka_unit_test(absent_and_null_give_the_fallback),
 		cmocka_unit_test(numbers_out_of_bounds_are_explained),
+		cmocka_unit_test(a_number_may_be_more_by_another),
 		cmocka_unit_test(exponents_are_numbers),
 		cmocka_unit_test(texts_are_bounded),
 		cmocka_unit_test(a_secret_is_not_repeated),

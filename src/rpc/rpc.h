@@ -45,6 +45,7 @@ struct rpc_param {
 	bool ignored;               /* accepted for SPDK's sake, no meaning here: said once in the log, saved back */
 	uint64_t min, max;          /* numbers; max 0: the type's own. Texts: length */
 	uint64_t multiple_of;
+	const char *or_plus;        /* another number: what is more than a multiple by as much is taken, too */
 	const char *fallback;       /* value when absent, as text; NULL: zero */
 	const char *const *choices; /* texts: allowed values, NULL-terminated */
 	const char *unit, *doc;
@@ -181,7 +182,7 @@ enum rpc_load {
 	RPC_LOAD_RUNTIME, /* its second round: the others */
 };
 /* With one of them: what lacks something in the end (a namespace its device) is kept, waits and is no error; or the
- * same of whatever fails, for a configuration that was in force before. */
+ * same of whatever fails, for a configuration that was in force before (or whose errors shall be ignored). */
 #define RPC_LOAD_PATIENT 16u
 #define RPC_LOAD_STATE   32u
 typedef void rpc_loaded_fn(void *arg, const struct err *e);

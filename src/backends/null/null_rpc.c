@@ -20,7 +20,8 @@ static const struct rpc_param create_params[] = {
 	RPC_PARAM(struct null_create, name, .required = true, .min = 1, .max = 255, .doc = "Name of the new device."),
 	RPC_PARAM(struct null_create, num_blocks, .required = true, .min = 1, .unit = "blocks", .doc = "Size."),
 	RPC_PARAM(struct null_create, block_size, .required = true, .min = 512, .max = 1u << 20, .multiple_of = 512,
-	          .unit = "bytes", .doc = "Size of a block, metadata not counted."),
+	          .or_plus = "md_size", .unit = "bytes", .doc = "Size of a block, metadata not counted; or, as SPDK "
+	          "saves it, with them: 520 with an md_size of 8 is 512."),
 	RPC_PARAM(struct null_create, physical_block_size, .multiple_of = 512, .unit = "bytes",
 	          .doc = "What is said to be written in one go; block_size when left out."),
 	RPC_PARAM(struct null_create, uuid, .doc = "UUID of the new device; made up when left out."),
@@ -50,6 +51,8 @@ static void handle_create(struct rpc_call *call, void *args)
 	struct err e = { 0 };
 	struct bdev *b;
 
+	if (a->block_size % 512)
+		opts.block_size -= a->md_size;
 	if (a->dif_pi_format != 0)
 		rpc_reply_error(call, -EINVAL, "dif_pi_format: only 0, a guard of 16 bits, is supported");
 	else if (null_create(bdev_rpc_registry(br), &opts, &b, &e) != 0)
