@@ -147,8 +147,7 @@ static void handle_create_node(struct rpc_call *call, void *args)
 		.auth = ISCSI_CHAP_POLICY(a), .header_digest = a->header_digest, .data_digest = a->data_digest,
 		.pair_count = (uint32_t)a->pg_ig_maps.count };
 
-	if (!iscsi_rpc_group_ok(call, a->chap_group))
-		return;
+	iscsi_rpc_group_later(call, a->chap_group);
 	pairs = pairs_of(&a->pg_ig_maps);
 	specs = base_zalloc((a->luns.count + 1) * sizeof(*specs));
 	missing = base_zalloc(sizeof(*missing) + a->luns.count * sizeof(missing->at[0]));

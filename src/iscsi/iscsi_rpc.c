@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "core/log.h"
 #include "iscsi/iscsi_rpc_priv.h"
 
 struct iscsi_change_call *iscsi_change_call(struct rpc_call *call)
@@ -31,6 +32,13 @@ bool iscsi_rpc_group_ok(struct rpc_call *call, uint32_t chap_group)
 	rpc_reply_error(call, -ENOENT, "chap_group: there is no authentication group %u; make it with "
 	                "iscsi_create_auth_group first", chap_group);
 	return false;
+}
+
+void iscsi_rpc_group_later(struct rpc_call *call, uint32_t chap_group)
+{
+	if (chap_group && !rpc_is_loading(call) && !iscsi_auth_group_find(rpc_ctx(call), chap_group))
+		log_warning("iscsi: %s: there is no authentication group %u yet: nobody can log in by CHAP before "
+		            "iscsi_create_auth_group", rpc_method_of(call)->name, chap_group);
 }
 
 /* --- options ------------------------------------------------------------------------------------------------- */
@@ -330,8 +338,7 @@ static void handle_portal_group_set_auth(struct rpc_call *call, void *args)
 	const struct iscsi_chap_policy p = ISCSI_CHAP_POLICY(a);
 	struct err e = { 0 };
 
-	if (!iscsi_rpc_group_ok(call, a->chap_group))
-		return;
+	iscsi_rpc_group_later(call, a->chap_group);
 	rpc_reply_rc(call, iscsi_portal_group_set_auth(rpc_ctx(call), a->tag, &p, &e), &e);
 }
 

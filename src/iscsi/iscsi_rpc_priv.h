@@ -31,6 +31,9 @@ void iscsi_change_reply(struct iscsi_change *c);
 	.chap_group = (a)->chap_group }
 /* A group that does not exist (yet): a configuration may make it later, a person is told. False: answered. */
 bool iscsi_rpc_group_ok(struct rpc_call *call, uint32_t chap_group);
+/* The same for calls that SPDK's save_config writes before the groups, and SPDK's rpc.py makes one by one: the log
+ * tells. */
+void iscsi_rpc_group_later(struct rpc_call *call, uint32_t chap_group);
 
 struct iscsi_name_args {
 	char *name;
