@@ -22,6 +22,7 @@
 	X(sock_impl_set_options,           "sock",       "impl_name", "there is one kind of socket, and it tunes itself") \
 	X(sock_set_default_impl,           "sock",       NULL,       "there is one kind of socket") \
 	X(vmd_enable,                      "vmd",        NULL,       "the kernel looks after VMD") \
+	X(fsdev_set_opts,                  "fsdev",     NULL,       "there are no file system devices") \
 	X(accel_set_options,               "accel",      NULL,       "there is no acceleration framework") \
 	X(accel_assign_opc,                "accel",      "opname",   "there is no acceleration framework") \
 	X(accel_set_driver,                "accel",      NULL,       "there is no acceleration framework") \
@@ -52,7 +53,7 @@ static rpc_handler handle_ignored;
 	                .doc = "Accepted for SPDK's sake, without effect: " why ".", .returns = "true"),
 static const struct rpc_method ignored_methods[] = { IGNORED_METHODS(IGNORED_RPC) };
 
-static const char *const subsystems[] = { "keyring", "iobuf", "sock", "vmd", "accel", "bdev", "scheduler" };
+static const char *const subsystems[] = { "keyring", "iobuf", "sock", "vmd", "fsdev", "accel", "bdev", "scheduler" };
 
 /* Of those that have a hash in common. */
 struct kept_bucket {
