@@ -67,7 +67,8 @@ static void load(struct app *a, enum rpc_load part, rpc_loaded_fn *done)
 	if (rpc_state_config(a->rpc))
 		rpc_load_json(a->rpc, rpc_state_config(a->rpc), part | RPC_LOAD_STATE, done, a);
 	else if (a->config)
-		rpc_load_config(a->rpc, a->config, a->config_len, part | RPC_LOAD_PATIENT, done, a);
+		rpc_load_config(a->rpc, a->config, a->config_len,
+		                part | (a->options->forgiving ? RPC_LOAD_STATE : RPC_LOAD_PATIENT), done, a);
 	else
 		done(a, NULL);
 }

@@ -10,7 +10,7 @@
 #define STATUS_USAGE 2
 
 enum { /* options without a letter */
-	KEY_MODE = 256, KEY_INTERRUPT, KEY_MEMORY, KEY_WAIT, KEY_STATE_DIR, KEY_VHOST_GROUP, KEY_LCORES,
+	KEY_MODE = 256, KEY_INTERRUPT, KEY_MEMORY, KEY_WAIT, KEY_FORGIVE, KEY_STATE_DIR, KEY_VHOST_GROUP, KEY_LCORES,
 	KEY_SILENCE, KEY_NO_RPC,
 	KEY_ALLOWED, KEY_METRICS,
 	KEY_IGNORED, /* and those that follow it in the table of what is ignored */
@@ -63,6 +63,8 @@ static const struct argp_option rows[] = {
 	{ "config", 'c', "FILE", 0, "Begin with this configuration, as RPC save_config gives it; comments are allowed",
 	  GROUP_CONFIG },
 	{ "json", 'c', "FILE", OPTION_ALIAS, NULL, GROUP_CONFIG },
+	{ "json-ignore-init-errors", KEY_FORGIVE, NULL, 0, "Run without what fails in that configuration; RPC "
+	  "config_get_missing names it", GROUP_CONFIG },
 	{ "wait-for-rpc", KEY_WAIT, NULL, 0, "Begin to run at RPC framework_start_init", GROUP_CONFIG },
 	{ "state-dir", KEY_STATE_DIR, "DIR", 0, "Keep the configuration in this directory: every change is there "
 	  "before it is answered. What is there wins over -c, which is for an empty one", GROUP_CONFIG },
@@ -160,6 +162,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case 'i':
 		parse_shm_id(o, arg, state);
+		break;
+	case KEY_FORGIVE:
+		o->forgiving = true;
 		break;
 	case KEY_WAIT:
 		o->wait_for_rpc = true;

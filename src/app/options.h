@@ -16,7 +16,7 @@ struct options {
 	const char *state_dir;        /* NULL: nothing is kept */
 	const char *vhost_group;      /* who may connect to them, too: a group's name or number; NULL: nobody */
 	const char *vhost_dir;        /* where vhost's sockets are made; NULL: the working directory */
-	bool wait_for_rpc;
+	bool wait_for_rpc, forgiving; /* forgiving: of what fails in `config` */
 	const char *metrics;          /* ADDR:PORT; NULL: not served */
 	const char *tpoints;          /* trace points to begin with; NULL: none */
 	int shm_id;                   /* names the trace file; negative: the process id does */
