@@ -33,6 +33,7 @@ void watch_rpc_save(struct rpc_core_methods *m, struct json_object *array);
 void sched_rpc_save(struct rpc_core_methods *m, struct json_object *array);
 void log_rpc_add(struct rpc_core_methods *m);
 void sock_rpc_add(struct rpc_core_methods *m);
+void spdk_rpc_add(struct rpc_core_methods *m);
 void config_rpc_add(struct rpc_core_methods *m);
 void describe_rpc_add(struct rpc_core_methods *m);
 void notify_rpc_add(struct rpc_core_methods *m);

@@ -287,6 +287,7 @@ struct rpc_core_methods *rpc_add_core_methods(struct rpc *rpc, const struct rpc_
 	watch_rpc_add(m);
 	log_rpc_add(m);
 	sock_rpc_add(m);
+	spdk_rpc_add(m);
 	config_rpc_add(m);
 	describe_rpc_add(m);
 	notify_rpc_add(m);

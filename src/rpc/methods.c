@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "core/log.h"
+#include "rpc/absent.h"
 #include "rpc/ignored.h"
 #include "rpc/params.h"
 #include "rpc/registry.h"
@@ -282,7 +283,7 @@ static struct rpc_entry *find_allowed(struct rpc *rpc, const char *name, struct 
 void registry_unknown(struct rpc *rpc, const char *name, struct err *e)
 {
 	const char **names = base_zalloc(rpc->entry_count * sizeof(*names));
-	const char *nearest;
+	const char *nearest, *absent = absent_because(name);
 	char buf[64];
 	struct text shown = text_over(buf, sizeof(buf));
 
@@ -291,7 +292,9 @@ void registry_unknown(struct rpc *rpc, const char *name, struct err *e)
 		names[i] = rpc->entries[i].name;
 	nearest = text_nearest(name, names, rpc->entry_count);
 	free(names);
-	if (nearest)
+	if (absent)
+		err_set(e, RPC_ERR_METHOD, "Method not found: %s: %s", shown.buf, absent);
+	else if (nearest)
 		err_set(e, RPC_ERR_METHOD, "Method not found: %s; did you mean %s?", shown.buf, nearest);
 	else
 		err_set(e, RPC_ERR_METHOD, "Method not found: %s; rpc_get_methods lists all there are", shown.buf);
