@@ -48,6 +48,14 @@ static inline void *iov_next(struct iov_cursor *c, size_t max, size_t *ret_len)
 	return p;
 }
 
+/* Where iov_next() would begin, or NULL at the end. */
+static inline const void *iov_peek(const struct iov_cursor *c)
+{
+	if (c->at < c->iov->iov_len)
+		return (const char *)c->iov->iov_base + c->at;
+	return c->left > 1 ? c->iov[1].iov_base : NULL;
+}
+
 static inline void iov_skip(struct iov_cursor *c, size_t len)
 {
 	for (size_t n; len; len -= n)

@@ -79,7 +79,8 @@ uint32_t fabric_put_h2c_data(uint8_t *at, const struct nvme_tcp_framing *f, uint
                              uint32_t offset, uint32_t len, uint8_t flags);
 /* What follows data where framing has data digests. */
 void fabric_put_digest(uint8_t *at, uint32_t crc);
-uint32_t fabric_data_crc(const struct iovec *iovs, uint32_t count, uint32_t len);
+/* `ahead`: what is wanted next, or NULL, comes to the caches meanwhile. */
+uint32_t fabric_data_crc(const struct iovec *iovs, uint32_t count, uint32_t len, const void *ahead);
 /* (PDA + 1) * 4: the alignment that ICReq's HPDA or ICResp's CPDA asks for. */
 static inline uint8_t fabric_align_of(uint8_t pda) { return (uint8_t)((pda + 1) * 4); }
 

@@ -106,7 +106,7 @@ void fabric_put_digest(uint8_t *at, uint32_t crc)
 	memcpy(at, &digest, sizeof(digest));
 }
 
-uint32_t fabric_data_crc(const struct iovec *iovs, uint32_t count, uint32_t len)
+uint32_t fabric_data_crc(const struct iovec *iovs, uint32_t count, uint32_t len, const void *ahead)
 {
 	uint32_t crc = CRC32C_START;
 
@@ -114,8 +114,8 @@ uint32_t fabric_data_crc(const struct iovec *iovs, uint32_t count, uint32_t len)
 		uint32_t n = (uint32_t)min_u64(iovs[i].iov_len, len);
 
 		assert(i < count);
-		crc = crc32c_update(crc, iovs[i].iov_base, n);
 		len -= n;
+		crc = crc32c_update_ahead(crc, iovs[i].iov_base, n, len ? iovs[i + 1].iov_base : ahead);
 	}
 	return crc;
 }

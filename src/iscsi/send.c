@@ -39,6 +39,7 @@ static bool answer_pdu(struct iscsi_conn *c, struct iscsi_task *t, struct pdu *p
 static bool data_in_pdu(struct iscsi_conn *c, struct iscsi_task *t, uint32_t to_send, struct pdu *p);
 static void put(struct gather_batch *b, struct iscsi_conn *c, const struct pdu *p, const uint8_t *head);
 static void put_data(struct gather_batch *b, struct iscsi_conn *c, const struct pdu *p);
+static const void *data_after(const struct iscsi_task *t, const struct iov_cursor *rest);
 static uint32_t put_header(struct iscsi_conn *c, const struct pdu *p, uint8_t *at);
 static uint32_t wire_len(const struct iscsi_conn *c, const struct pdu *p);
 /* What is left of the first in the line when its draft is gone. */
@@ -381,7 +382,7 @@ static void put_data(struct gather_batch *b, struct iscsi_conn *c, const struct 
 
 			gather_data(b, at, n);
 			if (digest)
-				crc = crc32c_update(crc, at, n);
+				crc = crc32c_update_ahead(crc, at, n, data_after(p->task, &from));
 		}
 	} else if (p->flat) {
 		gather_data(b, p->flat, p->data_len);
@@ -400,6 +401,19 @@ static void put_data(struct gather_batch *b, struct iscsi_conn *c, const struct 
 	if (digest)
 		put_le32(tail + pad, crc32c_finish(crc32c_update(crc, tail, pad)));
 	gather_wrote(b, pad + (digest ? ISCSI_DIGEST_SIZE : 0));
+}
+
+/* The next that has a digest: the rest of this answer, or the one behind it. */
+static const void *data_after(const struct iscsi_task *t, const struct iov_cursor *rest)
+{
+	const struct iscsi_out *next = t->out.link.next ? out_of(t->out.link.next) : NULL;
+	const void *own = iov_peek(rest);
+
+	if (own)
+		return own;
+	if (!next || !next->is_task || out_task(next)->state != TASK_SEND || !data_to_send(out_task(next)))
+		return NULL;
+	return out_task(next)->scsi.iovs[0].iov_base;
 }
 
 static uint32_t wire_len(const struct iscsi_conn *c, const struct pdu *p)

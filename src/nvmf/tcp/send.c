@@ -17,6 +17,7 @@ static bool send_batch(struct tcp_conn *c);
 static bool batch_fits(const struct gather_batch *b, const struct tcp_req *r);
 static uint32_t data_to_send(const struct tcp_req *r);
 static void batch_req(struct gather_batch *b, struct tcp_conn *c, struct tcp_req *r);
+static const void *data_after(const struct tcp_req *r);
 static void batch_answer(struct gather_batch *b, struct tcp_conn *c, struct tcp_req *r);
 static void batch_data(struct gather_batch *b, const struct tcp_req *r, uint32_t len);
 static void sent(struct tcp_conn *c, size_t len);
@@ -104,7 +105,8 @@ static void batch_req(struct gather_batch *b, struct tcp_conn *c, struct tcp_req
 		if (!r->encoded) {
 			nvmf_req_finish_cpl(&r->req);
 			if (c->tx.ddgst && data_to_send(r))
-				r->crc = fabric_data_crc(r->req.iovs, r->req.iov_count, data_to_send(r));
+				r->crc = fabric_data_crc(r->req.iovs, r->req.iov_count, data_to_send(r),
+				                         data_after(r));
 			r->encoded = true;
 		}
 		batch_answer(b, c, r);
@@ -114,6 +116,14 @@ static void batch_req(struct gather_batch *b, struct tcp_conn *c, struct tcp_req
 		                                r->req.data_len));
 	}
 	r->wire_len = (uint32_t)(b->total - before);
+}
+
+/* Of the request behind this one, whose digest is next. */
+static const void *data_after(const struct tcp_req *r)
+{
+	const struct tcp_req *next = r->link.next ? container_of(r->link.next, struct tcp_req, link) : NULL;
+
+	return next && next->state == REQ_SEND && data_to_send(next) ? next->req.iovs[0].iov_base : NULL;
 }
 
 static void batch_answer(struct gather_batch *b, struct tcp_conn *c, struct tcp_req *r)
