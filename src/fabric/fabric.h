@@ -28,7 +28,8 @@
 enum fabric_rx_event { FABRIC_RX_MORE, FABRIC_RX_HEADER, FABRIC_RX_DATA, FABRIC_RX_END, FABRIC_RX_BAD };
 
 struct fabric_rx {
-	struct nvme_tcp_receiver as;   /* who we are and what was negotiated; the owner changes it between PDUs */
+	struct nvme_tcp_receiver as;   /* who we are and what was negotiated; the owner changes it between PDUs, and not
+	                                  any more once it is ready */
 	/* What the event is about. */
 	const union nvme_tcp_pdu *pdu; /* HEADER: until the next call */
 	const uint8_t *span;           /* DATA: as long as the feed */
@@ -44,6 +45,7 @@ struct fabric_rx {
 	uint8_t pad_left;
 	bool digest_follows;
 	uint32_t crc;                  /* of the data so far */
+	uint64_t known;                /* the first eight bytes of the last header that was right */
 	uint8_t stash[sizeof(union nvme_tcp_pdu) + NVME_TCP_DIGEST_SIZE];
 };
 

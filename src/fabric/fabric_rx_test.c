@@ -237,6 +237,54 @@ static void impossible_pdu_is_refused_at_once(void **state)
 	}
 }
 
+/* Headers that begin as the one before did are not checked again: what differs in one bit, or is nothing at all, is. */
+static void one_right_header_excuses_no_other(void **state)
+{
+	for (size_t f = 0; f < ARRAY_SIZE(framings); f++) {
+		static struct stream s;
+		static struct story one, other;
+		uint32_t len;
+
+		s.len = 0;
+		add_cmd(&s, &framings[f], 1, 512);
+		len = s.len;
+		for (uint32_t bit = 0; bit <= 64; bit++) {
+			struct fabric_rx after, fresh;
+			uint8_t wrong[STREAM_MAX] = { 0 };
+
+			if (bit < 64) {
+				memcpy(wrong, s.bytes, len);
+				wrong[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			}
+			begin(&one, &fresh, &framings[f]);
+			feed(&one, &fresh, wrong, len);
+			begin(&other, &after, &framings[f]);
+			feed(&other, &after, s.bytes, len);
+			other.t = text_over(other.buf, sizeof(other.buf));
+			feed(&other, &after, wrong, len);
+			assert_string_equal(one.buf, other.buf);
+			assert_true(after.fes == fresh.fes && after.fei == fresh.fei && after.state == fresh.state);
+		}
+	}
+}
+
+/* The same bytes mean something else once the connection is ready. */
+static void an_icreq_is_right_once(void **state)
+{
+	static struct story st;
+	struct fabric_rx rx;
+	uint8_t icreq[FABRIC_PUT_MAX];
+	uint32_t len = fabric_put_icreq(icreq, 0, 0, 0);
+
+	begin(&st, &rx, &framings[0]);
+	rx.as.ready = false;
+	feed(&st, &rx, icreq, len);
+	assert_int_equal(rx.fes, NVME_TCP_FES_NONE);
+	rx.as.ready = true;
+	feed(&st, &rx, icreq, len);
+	assert_int_equal(rx.fes, NVME_TCP_FES_SEQUENCE);
+}
+
 /* Host's side: what a controller puts comes out. */
 static void a_host_reads_answers(void **state)
 {
@@ -267,6 +315,8 @@ int main(void)
 		cmocka_unit_test(wrong_data_digest_is_told_and_survived),
 		cmocka_unit_test(wrong_header_digest_ends_it),
 		cmocka_unit_test(impossible_pdu_is_refused_at_once),
+		cmocka_unit_test(one_right_header_excuses_no_other),
+		cmocka_unit_test(an_icreq_is_right_once),
 		cmocka_unit_test(a_host_reads_answers),
 	};
 

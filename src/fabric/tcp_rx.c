@@ -8,6 +8,7 @@
 #include "fabric/fabric.h"
 
 static enum fabric_rx_event on_header(struct fabric_rx *rx, const uint8_t **at, const uint8_t *end);
+static enum nvme_tcp_fes check_common(struct fabric_rx *rx, const struct nvme_tcp_hdr *h);
 static bool gather(struct fabric_rx *rx, uint32_t want, const uint8_t **at, const uint8_t *end);
 static enum fabric_rx_event check_header(struct fabric_rx *rx, const union nvme_tcp_pdu *pdu);
 static bool header_digest_good(struct fabric_rx *rx, const union nvme_tcp_pdu *pdu);
@@ -57,7 +58,7 @@ static enum fabric_rx_event on_header(struct fabric_rx *rx, const uint8_t **at, 
 	enum nvme_tcp_fes fes;
 
 	if (likely(!rx->stash_len && there >= sizeof(pdu->h))) {
-		fes = nvme_tcp_check_common(&pdu->h, &rx->as, &rx->fei);
+		fes = check_common(rx, &pdu->h);
 		if (unlikely(fes))
 			return bad(rx, pdu, sizeof(pdu->h), fes);
 		if (likely(there >= nvme_tcp_header_size(&pdu->h))) {
@@ -76,6 +77,22 @@ static enum fabric_rx_event on_header(struct fabric_rx *rx, const uint8_t **at, 
 	if (!gather(rx, nvme_tcp_header_size(&pdu->h), at, end))
 		return FABRIC_RX_MORE;
 	return check_header(rx, pdu);
+}
+
+/* A host's commands of one kind begin alike, and what was right stays right: 5 % of a write's instructions. */
+static enum nvme_tcp_fes check_common(struct fabric_rx *rx, const struct nvme_tcp_hdr *h)
+{
+	enum nvme_tcp_fes fes;
+	uint64_t bytes;
+
+	_Static_assert(sizeof(*h) == sizeof(bytes), "");
+	memcpy(&bytes, h, sizeof(bytes));
+	if (likely(bytes == rx->known && bytes)) /* zeroes are known to nobody */
+		return NVME_TCP_FES_NONE;
+	fes = nvme_tcp_check_common(h, &rx->as, &rx->fei);
+	if (!fes && rx->as.ready)
+		rx->known = bytes;
+	return fes;
 }
 
 /* Have `want` bytes in the stash. */
