@@ -19,6 +19,13 @@ def case(name, disk="malloc", mode="poll", initiators=2, pattern="randread", io_
                 packed)
 
 
+def costs(name, goal, **more):
+    """For where an initiator may be what limits: both targets sleep when they have nothing to do, and what an I/O costs
+    them is compared. `goal`: times as cheap."""
+    return case(name + ", target CPU per I/O", **{"mode": "interrupt", "metric": "cpu_per_io", "goal": ("<=", 1 / goal),
+                                                  **more})
+
+
 def iscsi(name, **more):
     """Over iSCSI; the peer may be tgt or istgt too."""
     return case("iscsi: " + name, **{"protocol": "iscsi", **more})
@@ -62,14 +69,19 @@ CASES = [
     case("null randread QD128", disk="null", goal=(">=", 1.25)),
     case("null randwrite QD128", disk="null", pattern="randwrite", goal=(">=", 1.6)),
     case("null randread 2 x 4 connections, QD32", disk="null", depth=32, qpairs=4, goal=(">=", 1.6)),
+    costs("null randwrite QD128", disk="null", pattern="randwrite", goal=1.6),
+    costs("null randread 2 x 4 connections, QD32", disk="null", depth=32, qpairs=4, goal=1.6),
     case("randread QD1 mean latency", initiators=1, depth=1, metric="latency", goal=("<=", 0.8)),
     case("interrupt randread QD32", mode="interrupt", initiators=1, depth=32, goal=(">=", 1.5)),
     case("interrupt randread QD1 mean latency", mode="interrupt", initiators=1, depth=1, metric="latency"),
     case("read 128 KiB QD16", initiators=1, pattern="read", io_bytes=131072, depth=16, goal=(">=", 1.0)),
     case("write 128 KiB QD16", initiators=1, pattern="write", io_bytes=131072, depth=16, goal=(">=", 1.2)),
     case("write 128 KiB QD16, 2 initiators", pattern="write", io_bytes=131072, depth=16, goal=(">=", 1.2)),
+    costs("write 128 KiB QD16", initiators=1, pattern="write", io_bytes=131072, depth=16, goal=1.2),
     case("digests randread QD128", digests=True, goal=(">=", 1.6)),
     case("digests randwrite QD128", pattern="randwrite", digests=True, goal=(">=", 1.6)),
+    *(costs(f"digests {pattern} QD128", pattern=pattern, digests=True, goal=1.6)
+      for pattern in ("randread", "randwrite")),
     case("adaptive against poll, randread QD128", mode="adaptive", against="poll", goal=(">=", 0.95)),
     case("adaptive against poll, randread QD1 p50", mode="adaptive", against="poll", initiators=1, depth=1,
          metric="p50", goal=("<=", 1.1)),
@@ -90,9 +102,13 @@ CASES = [
       for pattern in ("randread", "randwrite") for depth in (1, 32, 128)),
     *(iscsi(f"{pattern} QD128, 2 initiators", pattern=pattern, goal=(">=", 1.7))
       for pattern in ("randread", "randwrite")),
+    iscsi("randread QD32, 2 initiators", depth=32, goal=(">=", 1.7)),
     *(iscsi(f"{pattern} QD{depth}, target CPU per I/O", pattern=pattern, depth=depth, initiators=1, mode="interrupt",
             metric="cpu_per_io", goal=("<=", 1 / 1.7)) for pattern in ("randread", "randwrite") for depth in (32, 128)),
     iscsi("digests randread QD128", initiators=1, digests=True, goal=(">=", 1.7)),
+    iscsi("digests randread QD128, 2 initiators", digests=True, goal=(">=", 1.7)),
+    iscsi("digests randread QD128, target CPU per I/O", initiators=1, digests=True, mode="interrupt",
+          metric="cpu_per_io", goal=("<=", 1 / 1.7)),
     iscsi("read 128 KiB QD16", initiators=1, pattern="read", io_bytes=131072, depth=16, goal=(">=", 1.0)),
     iscsi("write 128 KiB QD16", initiators=1, pattern="write", io_bytes=131072, depth=16, goal=(">=", 1.0)),
     iscsi("four sessions on two cores against one", against="one core", target_cores=2, qpairs=2, depth=64,
