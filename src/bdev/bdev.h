@@ -106,6 +106,7 @@ struct bdev_info {
 	uint32_t atomic_blocks;           /* largest write of which nobody ever sees half, nor after a power cut; ... */
 	uint32_t atomic_boundary_blocks;  /* ... if it crosses no multiple of this; 0: there is no such */
 	uint32_t atomic_caw_blocks;       /* the same of COMPARE_AND_WRITE */
+	uint32_t max_caw_blocks;          /* a larger COMPARE_AND_WRITE may be refused; 0: no limit */
 };
 
 /* Who sends I/O: for reservations, leases and accounts. Lives as long as its controller or session. */

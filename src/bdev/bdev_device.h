@@ -75,6 +75,7 @@ struct bdev {
 	uint32_t atomic_blocks;         /* 0: 1 */
 	uint32_t atomic_boundary_blocks; /* 0: none */
 	uint32_t atomic_caw_blocks;     /* of a native COMPARE_AND_WRITE; 0, or where it is emulated: atomic_blocks */
+	uint32_t max_caw_blocks;        /* of a native one, wherever it begins: larger ones may be refused; 0: no limit */
 	uint32_t max_nodata_blocks;     /* of WRITE_ZEROES, VERIFY, WRITE_UNCORRECTABLE and COPY; 0: max_io_blocks */
 	uint32_t channel_ctx_bytes;
 	uint32_t io_ctx_bytes;          /* of io->device_ctx; 0: none; taken from a per-channel pool with a named wait */

@@ -56,7 +56,9 @@ static void shape_atomics(struct bdev *b)
 {
 	if (!b->atomic_blocks)
 		b->atomic_blocks = 1;
-	if (!b->atomic_caw_blocks || !(b->native_ops & BDEV_BIT(COMPARE_AND_WRITE)))
+	if (!(b->native_ops & BDEV_BIT(COMPARE_AND_WRITE)))
+		b->atomic_caw_blocks = b->max_caw_blocks = 0;
+	if (!b->atomic_caw_blocks)
 		b->atomic_caw_blocks = b->atomic_blocks;
 	if (b->atomic_blocks == 1 && b->atomic_caw_blocks == 1)
 		b->atomic_boundary_blocks = 0;
@@ -455,6 +457,7 @@ void bdev_info_of(const struct bdev *b, struct bdev_info *ret_info)
 		.optimal_io_blocks = b->optimal_io_blocks, .max_io_blocks = b->max_io_blocks,
 		.max_unmap_blocks = b->max_unmap_blocks, .atomic_blocks = b->atomic_blocks,
 		.atomic_boundary_blocks = b->atomic_boundary_blocks, .atomic_caw_blocks = b->atomic_caw_blocks,
+		.max_caw_blocks = b->max_caw_blocks,
 	};
 }
 

@@ -70,6 +70,7 @@ void bdev_stacked_init(struct bdev_stacked *s, struct bdev_order *o, uint32_t ba
 		.optimal_io_blocks = b->optimal_io_blocks, .max_io_blocks = b->max_io_blocks,
 		.max_unmap_blocks = b->max_unmap_blocks, .atomic_blocks = b->atomic_blocks,
 		.atomic_boundary_blocks = b->atomic_boundary_blocks, .atomic_caw_blocks = b->atomic_caw_blocks,
+		.max_caw_blocks = b->max_caw_blocks,
 		.channel_ctx_bytes = sizeof(struct bdev_stack_core),
 		.io_ctx_bytes = sizeof(struct bdev_stack_io),
 		.sleeps = "as its base",

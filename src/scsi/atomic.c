@@ -52,7 +52,8 @@ void scsi_caw_run(struct scsi_task *t)
 
 struct orwrite {
 	struct iovec iov;
-	uint32_t len;
+	uint64_t lba;
+	uint32_t at, len, max;             /* bytes: done; being done; at a time, as the device may write fewer as one */
 	uint8_t *old;                      /* what was read, then what it becomes */
 };
 
@@ -73,16 +74,20 @@ bool scsi_orwrite_parse(struct scsi_task *t)
 void scsi_orwrite_run(struct scsi_task *t)
 {
 	const size_t page = 4096;
+	uint32_t max_blocks = t->lu->served->info.max_caw_blocks, max = t->moves;
 	struct orwrite *o;
 
 	if (!t->moves) {
 		scsi_block_complete(t);
 		return;
 	}
-	o = scsi_task_own(t, page + 2 * (size_t)t->moves);
+	if (max_blocks)
+		max = (uint32_t)min_u64(max, (uint64_t)max_blocks << t->shift);
+	o = scsi_task_own(t, page + 2 * (size_t)max);
 	if (!o)
 		return;
-	o->len = t->moves;
+	o->lba = t->io.lba;
+	o->max = max;
 	o->old = (uint8_t *)o + page;
 	if (scsi_block_begin(t, BDEV_READ, or_was_read))
 		or_read(t);
@@ -93,7 +98,10 @@ static void or_read(struct scsi_task *t)
 	struct orwrite *o = t->own;
 	struct bdev_io *io = &t->io;
 
+	o->len = min_u32(o->max, t->moves - o->at);
 	o->iov = (struct iovec){ o->old, o->len };
+	io->lba = o->lba + (o->at >> t->shift);
+	io->count = o->len >> t->shift;
 	io->op = BDEV_READ;
 	io->done = or_was_read;
 	io->flags = 0;
@@ -113,7 +121,7 @@ static void or_was_read(struct bdev_io *io)
 	}
 	if (scsi_block_is_over(t))
 		return;
-	scsi_task_read_params(t, 0, o->old + o->len, o->len);
+	scsi_task_read_params(t, o->at, o->old + o->len, o->len);
 	for (uint32_t i = 0; i < o->len; i++)
 		o->old[o->len + i] |= o->old[i];
 	o->iov.iov_len = 2 * (size_t)o->len;
@@ -126,9 +134,12 @@ static void or_was_read(struct bdev_io *io)
 static void or_written(struct bdev_io *io)
 {
 	struct scsi_task *t = scsi_task_of(io);
+	struct orwrite *o = t->own;
 
-	if (io->status != BDEV_ST_MISCOMPARE)
+	if (io->status == BDEV_ST_OK)
+		o->at += o->len;
+	if ((io->status != BDEV_ST_OK && io->status != BDEV_ST_MISCOMPARE) || o->at == t->moves)
 		scsi_block_done(io);
 	else if (!scsi_block_is_over(t))
-		or_read(t); /* somebody was faster */
+		or_read(t); /* the rest; or once more: somebody was faster */
 }

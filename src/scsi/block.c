@@ -24,6 +24,8 @@ void scsi_block_limits(const struct scsi_lu *lu, struct scsi_limits *ret)
 		.caw_blocks_max = bdev_can(i, BDEV_COMPARE_AND_WRITE) ? (uint8_t)min_u32(caw_max, UINT8_MAX) : 0,
 		.physical_exponent = (uint8_t)__builtin_ctz(per_physical),
 	};
+	if (i->max_caw_blocks)
+		ret->caw_blocks_max = (uint8_t)min_u32(ret->caw_blocks_max, i->max_caw_blocks);
 	ret->unmaps = bdev_can(i, BDEV_UNMAP);
 	if (!ret->unmaps)
 		return;

@@ -286,6 +286,7 @@ void remote_disk_shape(struct remote_disk *d, const struct nvme_ctrlr_info *ctrl
 	b->atomic_blocks = min_u32(max_u32(1, ns->atomic_write_blocks), b->max_io_blocks);
 	b->atomic_boundary_blocks = ns->atomic_boundary_blocks;
 	b->atomic_caw_blocks = min_u32(max_u32(1, ns->atomic_compare_blocks), b->max_io_blocks);
+	b->max_caw_blocks = b->atomic_boundary_blocks ? 1 : b->atomic_caw_blocks; /* two may lie across one */
 	b->channel_ctx_bytes = sizeof(struct remote_channel);
 	b->io_ctx_bytes = sizeof(struct remote_io);
 	b->sleeps = "epoll";
