@@ -189,7 +189,7 @@ WRONG = [
     ("iscsi_create_target_node", {"name": "b", "luns": [{"bdev_name": "none", "lun_id": 0}]}, r"luns\[0\].bdev_name"),
     ("iscsi_create_target_node", {"name": "b", "luns": [{"bdev_name": "disk0", "lun_id": 256}]}, "lun_id: 256"),
     ("iscsi_create_target_node", {"name": "b", "queue_depth": 5000}, "queue_depth"),
-    ("iscsi_create_target_node", {"name": "b", "chap_group": 77}, "authentication group 77"),
+    ("iscsi_target_node_set_auth", {"name": NODE, "chap_group": 77}, "authentication group 77"),
     ("iscsi_create_target_node", {"name": "b", "require_chap": True, "disable_chap": True}, "both are true"),
     ("iscsi_target_node_set_auth", {"name": "disk", "mutual_chap": True}, "require_chap"),
     ("iscsi_target_node_set_redirect", {"name": "disk", "pg_tag": 1, "redirect_host": "a"}, "redirect_host"),
