@@ -501,6 +501,27 @@ void doctor_waits(struct doctor *d)
 		look_at_alarms(d, json_object_get_string(d->metrics));
 }
 
+/* I/Os that did not come back in time: the last of them, by the watchdog's own words. True: there were some. */
+static bool look_at_stuck(struct doctor *d)
+{
+	struct err ignored = { 0 };
+	struct json_object *watchdog = client_call(d->c, "gantry_get_watchdog", NULL, &ignored), *newest = NULL;
+	struct json_object *last = field(watchdog, "last");
+	uint64_t times = field_u64(watchdog, "stuck");
+	char age[32], ago[32];
+
+	for (size_t i = 0; i < list_count(last); i++)
+		if (!newest || field_u64(list_at(last, i), "ago_ms") < field_u64(newest, "ago_ms"))
+			newest = list_at(last, i);
+	if (newest)
+		doctor_say(d, "stuck", DOCTOR_PROBLEM, "gantry rpc gantry_get_watchdog",
+		           "I/Os did not come back in time, said %llu times; %s ago, after %s: %s", (unsigned long long)times,
+		           text_duration(field_u64(newest, "ago_ms") * NS_PER_MS, ago),
+		           text_duration(field_u64(newest, "age_ms") * NS_PER_MS, age), field_text(newest, "what"));
+	json_object_put(watchdog);
+	return newest != NULL;
+}
+
 /* Waits that keep growing, and I/Os that do not come back. */
 static void look_at_alarms(struct doctor *d, const char *metrics)
 {
@@ -514,13 +535,7 @@ static void look_at_alarms(struct doctor *d, const char *metrics)
 		any = true;
 		doctor_say(d, "alarm", DOCTOR_PROBLEM, "gantry top", "a wait keeps growing: %s", m.labels);
 	}
-	at = metrics;
-	if (metrics_next(&at, "gantry_io_stuck_total", &m) && m.value > 0) {
-		any = true;
-		doctor_say(d, "stuck", DOCTOR_PROBLEM, "gantry log follow", "I/Os did not come back in time, %.0f times: the "
-		           "log says "
-		           "on which disk", m.value);
-	}
+	any |= look_at_stuck(d);
 	if (!any)
 		doctor_say(d, "alarms", DOCTOR_OK, NULL, "no wait keeps growing, no I/O is stuck");
 }

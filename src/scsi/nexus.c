@@ -147,9 +147,10 @@ static void watch_nexus(struct watch *w, const struct scsi_nexus *n, uint64_t no
 		uint64_t age = now_ns - min_u64(since_ns, now_ns);
 
 		if (age >= limit_ns)
-			watch_report(w, age, "%s of %s, LUN %u of %s, waits for %s", t->op ? t->op->name : "a command",
-			             n->initiator_port, t->lu ? scsi_lu_of(t->lu)->lun : 0, n->target->name,
-			             t->state == SCSI_TASK_WAITS ? "older ones" : t->io.active ? "the device" : "the target");
+			watch_report(w, age, "%s waits for %s, disk %s; LUN %u of %s, from %s", t->op ? t->op->name : "a command",
+			             t->state == SCSI_TASK_WAITS ? "older ones" : t->io.active ? "the device" : "the target",
+			             t->lu ? t->lu->served->bdev_name : "-", t->lu ? scsi_lu_of(t->lu)->lun : 0,
+			             n->target->name, n->initiator_port);
 	}
 }
 
