@@ -22,7 +22,8 @@ ADDRESS = "10.0.2.15"       # of the first network card
 PORT = 4420
 WIRE = "eth1"
 MEMORY = "64M"              # all of it is pinned for an adapter
-PERF_TRIES = 3
+CONNECT_TRIES = 3           # on a slow machine pinning memory takes longer than connecting may
+CONNECTING = "while: connecting the admin queue"
 
 
 class RdmaGuest(Client):
@@ -64,11 +65,11 @@ class RdmaGuest(Client):
         return self.start(shlex.join(command) + " 2>&1")
 
     def perf(self, path, *options, timeout_s=180):
-        """What gantry-perf measured. On a slow machine pinning its memory takes longer than connecting may."""
-        for _ in range(PERF_TRIES):
+        """What gantry-perf measured."""
+        for _ in range(CONNECT_TRIES):
             job = self.start_perf(path, *options)
             output = job.wait(timeout_s, check=False)
-            if "while: connecting the admin queue" not in output:
+            if CONNECTING not in output:
                 break
         assert job.status == 0, job.describe(f"status {job.status}")
         return perf_result(output)
@@ -191,7 +192,14 @@ class GuestDaemon(Told):
 
     def attach(self, name, nqn, address=None, port=PORT, **more):
         """Our host: the disks of a subsystem, anybody's."""
-        return self.tell("bdev_nvme_attach_controller", name=name, subnqn=nqn, **self.address(address, port), **more)
+        told = {"name": name, "subnqn": nqn, **self.address(address, port), **more}
+        for _ in range(CONNECT_TRIES - 1):
+            try:
+                return self.tell("bdev_nvme_attach_controller", **told)
+            except RpcError as problem:
+                if CONNECTING not in problem.message:
+                    raise
+        return self.tell("bdev_nvme_attach_controller", **told)
 
 
 # --- two guests on a wire ----------------------------------------------------------------------------------------
