@@ -183,7 +183,7 @@ void nvmf_ctrlr_replace_on_control(struct msg *m)
 
 		if (old == c || strcmp(old->who.name, c->who.name) || !uuid_equal(&old->who.host_id, &c->who.host_id))
 			continue;
-		log_notice("host %s came again to %s: its controller %u goes (dup_host_policy)", c->who.name, c->nqn,
+		log_notice("host %s came again to %s: its controller %u goes (dup_host_policy)", old->who.name, old->nqn,
 		           old->cntlid);
 		nvmf_ctrlr_disconnect(old);
 	}
