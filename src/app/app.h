@@ -48,8 +48,8 @@ struct app {
 	struct load_rpc *load;
 	struct bdev_rpc_kind malloc_kind, null_kind;
 	struct bdev_rpc_order_kind passthru_kind, split_kind, delay_kind, error_kind;
-	struct aio_rpc aio;
-	struct uring_rpc uring;
+	struct file_rpc aio;
+	struct file_rpc uring;
 	struct gpt_rpc gpt;
 	struct raid_rpc raid;
 	struct powercut_rpc powercut;

@@ -25,79 +25,34 @@ static const struct rpc_param create_params[] = {
 	RPC_IGNORED("nowait", .doc = "What would block is noticed and done by a helper, always."),
 };
 
-/* A name, or what is wrong. */
-static void created(void *arg, struct bdev *b, const struct err *e)
-{
-	if (b)
-		rpc_reply(arg, json_object_new_string(b->name));
-	else
-		rpc_reply_err(arg, e);
-}
-
 static void handle_create(struct rpc_call *call, void *args)
 {
-	struct aio_rpc *ar = rpc_ctx(call);
+	struct file_rpc *fr = rpc_ctx(call);
 	const struct aio_create *a = args;
 	struct file_opts opts = { .name = a->name, .filename = a->filename, .uuid = a->uuid, .block_size = a->block_size,
 	                          .read_only = a->readonly, .fallocate = a->fallocate };
 
-	file_create(ar->files, &opts, created, call);
-}
-
-struct aio_name {
-	char *name;
-};
-
-static const struct rpc_param name_params[] = {
-	RPC_PARAM(struct aio_name, name, .required = true, .doc = "Name of the device."),
-};
-
-static void handle_delete(struct rpc_call *call, void *args)
-{
-	struct aio_rpc *ar = rpc_ctx(call);
-	const struct aio_name *a = args;
-	struct err e = { 0 };
-
-	if (file_delete(ar->files, a->name, bdev_rpc_deleted, call, &e) != 0)
-		rpc_reply_err(call, &e);
-}
-
-static void rescanned(void *arg, const struct err *e)
-{
-	if (e)
-		rpc_reply_err(arg, e);
-	else
-		rpc_reply_true(arg);
-}
-
-static void handle_rescan(struct rpc_call *call, void *args)
-{
-	struct aio_rpc *ar = rpc_ctx(call);
-	const struct aio_name *a = args;
-
-	file_rescan(ar->files, a->name, rescanned, call);
+	file_create(fr->files, &opts, file_rpc_created, call);
 }
 
 static const struct rpc_method methods[] = {
 	RPC_METHOD("bdev_aio_create", struct aio_create, create_params, handle_create, .flags = RPC_RUNTIME,
 	           .doc = "Make a disk of a file or block device, through libaio.", .returns = "name of the device"),
-	RPC_METHOD("bdev_aio_delete", struct aio_name, name_params, handle_delete, .flags = RPC_RUNTIME,
-	           .doc = "Remove such a disk; the file stays.", .returns = "true"),
-	RPC_METHOD("bdev_aio_rescan", struct aio_name, name_params, handle_rescan, .flags = RPC_RUNTIME,
-	           .doc = "Look at the size of the file anew, and open it again when it has failed.", .returns = "true"),
+	RPC_METHOD("bdev_aio_delete", struct file_rpc_name, file_rpc_name_params, file_rpc_delete,
+	           .flags = RPC_RUNTIME, .doc = "Remove such a disk; the file stays.", .returns = "true"),
+	RPC_METHOD("bdev_aio_rescan", struct file_rpc_name, file_rpc_name_params, file_rpc_rescan,
+	           .flags = RPC_RUNTIME, .doc = "Look at the size of the file anew, and open it again when it has failed.",
+	           .returns = "true"),
 };
 
 static void save_params(const struct bdev *b, struct json_object *params)
 {
-	static const char *const not_ours[] = { "num_blocks", "physical_block_size", "md_size" };
 	struct file_facts f;
 
 	file_facts_of(b, &f);
-	for (size_t i = 0; i < ARRAY_SIZE(not_ours); i++)
-		json_object_object_del(params, not_ours[i]);
+	file_rpc_save(params, &f);
 	if (!f.block_size_given)
 		json_object_object_del(params, "block_size");
-	json_add_text(params, "filename", f.filename);
 	json_add_bool(params, "readonly", f.read_only);
 	json_add_bool(params, "fallocate", f.fallocate);
 }
@@ -116,17 +71,16 @@ static void driver_specific(const struct bdev *b, struct json_object *driver)
 	json_object_object_add(driver, "aio", o);
 }
 
-void aio_rpc_init(struct aio_rpc *ar, struct bdev_rpc *br)
+void aio_rpc_init(struct file_rpc *fr, struct bdev_rpc *br)
 {
-	ar->br = br;
-	ar->files = aio_backend_make(bdev_rpc_registry(br));
-	ar->kind = (struct bdev_rpc_kind){ .product = "AIO disk", .method = "bdev_aio_create", .params = save_params,
+	fr->files = aio_backend_make(bdev_rpc_registry(br));
+	fr->kind = (struct bdev_rpc_kind){ .product = "AIO disk", .method = "bdev_aio_create", .params = save_params,
 	                                   .driver_specific = driver_specific, .stamped = true };
-	bdev_rpc_add_kind(br, &ar->kind);
-	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), ar);
+	bdev_rpc_add_kind(br, &fr->kind);
+	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), fr);
 }
 
-void aio_rpc_fini(struct aio_rpc *ar)
+void aio_rpc_fini(struct file_rpc *fr)
 {
-	file_backend_free(ar->files);
+	file_backend_free(fr->files);
 }

@@ -20,77 +20,32 @@ static const struct rpc_param create_params[] = {
 	RPC_PARAM(struct uring_create, uuid, .doc = "UUID of the new device; made up when left out."),
 };
 
-/* A name, or what is wrong. */
-static void created(void *arg, struct bdev *b, const struct err *e)
-{
-	if (b)
-		rpc_reply(arg, json_object_new_string(b->name));
-	else
-		rpc_reply_err(arg, e);
-}
-
 static void handle_create(struct rpc_call *call, void *args)
 {
-	struct uring_rpc *ur = rpc_ctx(call);
+	struct file_rpc *fr = rpc_ctx(call);
 	const struct uring_create *a = args;
 	struct file_opts opts = { .name = a->name, .filename = a->filename, .uuid = a->uuid, .block_size = a->block_size,
 	                          .fallocate = true };
 
-	file_create(ur->files, &opts, created, call);
-}
-
-struct uring_name {
-	char *name;
-};
-
-static const struct rpc_param name_params[] = {
-	RPC_PARAM(struct uring_name, name, .required = true, .doc = "Name of the device."),
-};
-
-static void handle_delete(struct rpc_call *call, void *args)
-{
-	struct uring_rpc *ur = rpc_ctx(call);
-	const struct uring_name *a = args;
-	struct err e = { 0 };
-
-	if (file_delete(ur->files, a->name, bdev_rpc_deleted, call, &e) != 0)
-		rpc_reply_err(call, &e);
-}
-
-static void rescanned(void *arg, const struct err *e)
-{
-	if (e)
-		rpc_reply_err(arg, e);
-	else
-		rpc_reply_true(arg);
-}
-
-static void handle_rescan(struct rpc_call *call, void *args)
-{
-	struct uring_rpc *ur = rpc_ctx(call);
-	const struct uring_name *a = args;
-
-	file_rescan(ur->files, a->name, rescanned, call);
+	file_create(fr->files, &opts, file_rpc_created, call);
 }
 
 static const struct rpc_method methods[] = {
 	RPC_METHOD("bdev_uring_create", struct uring_create, create_params, handle_create, .flags = RPC_RUNTIME,
 	           .doc = "Make a disk of a file or block device, through io_uring.", .returns = "name of the device"),
-	RPC_METHOD("bdev_uring_delete", struct uring_name, name_params, handle_delete, .flags = RPC_RUNTIME,
-	           .doc = "Remove such a disk; the file stays.", .returns = "true"),
-	RPC_METHOD("bdev_uring_rescan", struct uring_name, name_params, handle_rescan, .flags = RPC_RUNTIME,
-	           .doc = "Look at the size of the file anew, and open it again when it has failed.", .returns = "true"),
+	RPC_METHOD("bdev_uring_delete", struct file_rpc_name, file_rpc_name_params, file_rpc_delete,
+	           .flags = RPC_RUNTIME, .doc = "Remove such a disk; the file stays.", .returns = "true"),
+	RPC_METHOD("bdev_uring_rescan", struct file_rpc_name, file_rpc_name_params, file_rpc_rescan,
+	           .flags = RPC_RUNTIME, .doc = "Look at the size of the file anew, and open it again when it has failed.",
+	           .returns = "true"),
 };
 
 static void save_params(const struct bdev *b, struct json_object *params)
 {
-	static const char *const not_ours[] = { "num_blocks", "physical_block_size", "md_size" };
 	struct file_facts f;
 
 	file_facts_of(b, &f);
-	for (size_t i = 0; i < ARRAY_SIZE(not_ours); i++)
-		json_object_object_del(params, not_ours[i]);
-	json_add_text(params, "filename", f.filename);
+	file_rpc_save(params, &f);
 }
 
 static void driver_specific(const struct bdev *b, struct json_object *driver)
@@ -103,17 +58,16 @@ static void driver_specific(const struct bdev *b, struct json_object *driver)
 	json_object_object_add(driver, "uring", o);
 }
 
-void uring_rpc_init(struct uring_rpc *ur, struct bdev_rpc *br)
+void uring_rpc_init(struct file_rpc *fr, struct bdev_rpc *br)
 {
-	ur->br = br;
-	ur->files = uring_backend_make(bdev_rpc_registry(br));
-	ur->kind = (struct bdev_rpc_kind){ .product = "URING bdev", .method = "bdev_uring_create", .params = save_params,
+	fr->files = uring_backend_make(bdev_rpc_registry(br));
+	fr->kind = (struct bdev_rpc_kind){ .product = "URING bdev", .method = "bdev_uring_create", .params = save_params,
 	                                   .driver_specific = driver_specific, .stamped = true };
-	bdev_rpc_add_kind(br, &ur->kind);
-	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), ur);
+	bdev_rpc_add_kind(br, &fr->kind);
+	rpc_add_methods(bdev_rpc_of(br), methods, ARRAY_SIZE(methods), fr);
 }
 
-void uring_rpc_fini(struct uring_rpc *ur)
+void uring_rpc_fini(struct file_rpc *fr)
 {
-	file_backend_free(ur->files);
+	file_backend_free(fr->files);
 }

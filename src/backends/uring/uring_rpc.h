@@ -3,17 +3,11 @@
 #ifndef BACKENDS_URING_URING_RPC_H
 #define BACKENDS_URING_URING_RPC_H
 
+#include "backends/file/file_rpc.h"
 #include "backends/uring/uring.h"
-#include "bdev/bdev_rpc.h"
 
-struct uring_rpc {
-	struct bdev_rpc *br;
-	struct file_backend *files;
-	struct bdev_rpc_kind kind;
-};
-
-/* Control reactor. `ur` lives as long as `br`; uring_rpc_fini() when no disk is left. */
-void uring_rpc_init(struct uring_rpc *ur, struct bdev_rpc *br);
-void uring_rpc_fini(struct uring_rpc *ur);
+/* Control reactor. `fr` lives as long as `br`; uring_rpc_fini() when no disk is left. */
+void uring_rpc_init(struct file_rpc *fr, struct bdev_rpc *br);
+void uring_rpc_fini(struct file_rpc *fr);
 
 #endif
