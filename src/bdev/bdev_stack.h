@@ -73,6 +73,10 @@ struct bdev_order {
  * Errors: a base that cannot be had, a name that is taken, what build() said; the order is gone then. */
 int bdev_order_start(struct bdev_registry *reg, struct bdev_order *o, const struct bdev_order_ops *ops,
                      const char *name, const char *const *bases, uint32_t base_count, struct err *e) MUST_USE;
+/* For orders of one device, which has the order's name: it may not be the base's too, nor something else's. Before
+ * bdev_order_start(), so that the sentence is about the parameter `name`. Errors: -EINVAL, -EEXIST. */
+int bdev_order_check_name(struct bdev_registry *reg, const struct bdev_order_ops *ops, const char *name,
+                          const char *base, struct err *e) MUST_USE;
 /* Take its devices down and forget it; `done` runs when they are gone. -EBUSY: somebody deletes it already. */
 void bdev_order_delete(struct bdev_order *o, void (*done)(void *arg, int rc), void *arg);
 /* The same by name. Errors: -ENODEV, -EINVAL (something else has that name), with a sentence; `done` does not run
@@ -132,6 +136,8 @@ struct bdev_stacked {
 void bdev_stacked_init(struct bdev_stacked *s, struct bdev_order *o, uint32_t base);
 /* Register it as a device of its order. Errors: it stays the caller's, as before. */
 int bdev_stacked_register(struct bdev_stacked *s, struct err *e) MUST_USE;
+/* ops->resized where the order's one device is as large as its base. */
+void bdev_order_resize_one(struct bdev_order *o, uint32_t base);
 /* A UUID that is the same each time the same thing is built on the same base. */
 struct uuid bdev_stacked_uuid(const struct bdev_stacked *s, const char *kind, uint32_t number);
 /* Control reactor; `v` stays until done, the device until then too. */

@@ -57,6 +57,18 @@ int bdev_order_start(struct bdev_registry *reg, struct bdev_order *o, const stru
 	return rc;
 }
 
+int bdev_order_check_name(struct bdev_registry *reg, const struct bdev_order_ops *ops, const char *name,
+                          const char *base, struct err *e)
+{
+	const struct bdev *b = bdev_find(reg, name);
+
+	if (strcmp(name, base) == 0)
+		return err_set(e, -EINVAL, "name: a %s cannot stand on itself: '%s' is its base too", ops->kind, name);
+	if (b && !bdev_order_find(reg, ops, name))
+		return err_set(e, -EEXIST, "name: '%s' is taken by a %s; choose another one", name, b->product);
+	return 0;
+}
+
 void bdev_order_resaved(struct bdev_order *o)
 {
 	o->saved_stamp = ++o->reg->saved_stamps;
@@ -88,6 +100,14 @@ static void base_event(struct bdev_desc *desc, enum bdev_event event, void *arg)
 		take_down(o);
 	else if (event == BDEV_EVENT_RESIZE && o->state == BDEV_ORDER_UP && o->ops->resized)
 		o->ops->resized(o, (uint32_t)(base - o->bases));
+}
+
+void bdev_order_resize_one(struct bdev_order *o, uint32_t base)
+{
+	struct bdev_stacked *s = list_first(&o->devices, struct bdev_stacked, link);
+	int rc = s ? bdev_resize(&s->bdev, bdev_block_count(o->bases[base].desc), NULL) : 0;
+
+	(void)rc; /* one that goes keeps its size */
 }
 
 static bool all_there(const struct bdev_order *o)

@@ -29,7 +29,6 @@ struct delay_io {
 };
 
 static int build(struct bdev_order *o, struct err *e);
-static void resized(struct bdev_order *o, uint32_t base);
 static void order_free(struct bdev_order *o);
 static int channel_open(struct bdev_channel *ch, struct err *e);
 static void submit(struct bdev_channel *ch, struct bdev_io *io);
@@ -38,7 +37,7 @@ static void end_core(struct bdev_stack_visit *v, struct bdev_stack_core *c);
 static void describe(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 
 const struct bdev_order_ops delay_order_ops = {
-	.kind = "delay", .claims = true, .build = build, .resized = resized, .free = order_free,
+	.kind = "delay", .claims = true, .build = build, .resized = bdev_order_resize_one, .free = order_free,
 };
 
 static const struct bdev_ops delay_ops = {
@@ -58,12 +57,10 @@ static const struct bdev_ops delay_ops = {
 int delay_create(struct bdev_registry *reg, const struct delay_opts *opts, struct err *e)
 {
 	struct delay_order *p;
+	int rc = bdev_order_check_name(reg, &delay_order_ops, opts->name, opts->base, e);
 
-	if (strcmp(opts->name, opts->base) == 0)
-		return err_set(e, -EINVAL, "name: a delay cannot stand on itself: '%s' is its base too", opts->name);
-	if (bdev_find(reg, opts->name) && !bdev_order_find(reg, &delay_order_ops, opts->name))
-		return err_set(e, -EEXIST, "name: '%s' is taken by a %s; choose another one", opts->name,
-		               bdev_find(reg, opts->name)->product);
+	if (rc != 0)
+		return rc;
 	p = base_zalloc(sizeof(*p));
 	p->uuid = opts->uuid;
 	for (uint32_t i = 0; i < DELAY_LATENCIES; i++)
@@ -90,14 +87,6 @@ static int build(struct bdev_order *o, struct err *e)
 	if (rc != 0)
 		free(s);
 	return rc;
-}
-
-static void resized(struct bdev_order *o, uint32_t base)
-{
-	struct bdev_stacked *s = list_first(&o->devices, struct bdev_stacked, link);
-	int rc = s ? bdev_resize(&s->bdev, bdev_block_count(o->bases[base].desc), NULL) : 0;
-
-	(void)rc; /* one that goes keeps its size */
 }
 
 int delay_update(struct bdev_registry *reg, const char *name, enum delay_latency which, uint64_t latency_us,

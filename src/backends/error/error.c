@@ -18,14 +18,13 @@ struct error_order {
 };
 
 static int build(struct bdev_order *o, struct err *e);
-static void resized(struct bdev_order *o, uint32_t base);
 static void order_free(struct bdev_order *o);
 static void device_free(struct bdev_stacked *s);
 static void rules_free(struct error_rules *rules);
 static void describe(const struct bdev *b, bdev_emit_fn *emit, void *arg);
 
 const struct bdev_order_ops error_order_ops = {
-	.kind = "error", .claims = true, .build = build, .resized = resized, .free = order_free,
+	.kind = "error", .claims = true, .build = build, .resized = bdev_order_resize_one, .free = order_free,
 };
 
 static const struct bdev_ops error_ops = {
@@ -80,14 +79,6 @@ static int build(struct bdev_order *o, struct err *e)
 	else
 		p->rules = NULL;
 	return rc;
-}
-
-static void resized(struct bdev_order *o, uint32_t base)
-{
-	struct bdev_stacked *s = list_first(&o->devices, struct bdev_stacked, link);
-	int rc = s ? bdev_resize(&s->bdev, bdev_block_count(o->bases[base].desc), NULL) : 0;
-
-	(void)rc; /* one that goes keeps its size */
 }
 
 static void device_free(struct bdev_stacked *s)

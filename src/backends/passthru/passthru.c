@@ -2,7 +2,6 @@
 /* passthru.c: a device like its base, under another name. */
 #include "backends/passthru/passthru.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 struct passthru_order {
@@ -11,22 +10,19 @@ struct passthru_order {
 };
 
 static int build(struct bdev_order *o, struct err *e);
-static void resized(struct bdev_order *o, uint32_t base);
 static void order_free(struct bdev_order *o);
 
 const struct bdev_order_ops passthru_order_ops = {
-	.kind = "passthru", .claims = true, .build = build, .resized = resized, .free = order_free,
+	.kind = "passthru", .claims = true, .build = build, .resized = bdev_order_resize_one, .free = order_free,
 };
 
 int passthru_create(struct bdev_registry *reg, const struct passthru_opts *opts, struct err *e)
 {
 	struct passthru_order *p;
+	int rc = bdev_order_check_name(reg, &passthru_order_ops, opts->name, opts->base, e);
 
-	if (strcmp(opts->name, opts->base) == 0)
-		return err_set(e, -EINVAL, "name: a passthru cannot stand on itself: '%s' is its base too", opts->name);
-	if (bdev_find(reg, opts->name) && !bdev_order_find(reg, &passthru_order_ops, opts->name))
-		return err_set(e, -EEXIST, "name: '%s' is taken by a %s; choose another one", opts->name,
-		               bdev_find(reg, opts->name)->product);
+	if (rc != 0)
+		return rc;
 	p = base_zalloc(sizeof(*p));
 	p->uuid = opts->uuid;
 	return bdev_order_start(reg, &p->order, &passthru_order_ops, opts->name, &opts->base, 1, e);
@@ -46,14 +42,6 @@ static int build(struct bdev_order *o, struct err *e)
 	if (rc != 0)
 		free(s);
 	return rc;
-}
-
-static void resized(struct bdev_order *o, uint32_t base)
-{
-	struct bdev_stacked *s = list_first(&o->devices, struct bdev_stacked, link);
-	int rc = s ? bdev_resize(&s->bdev, bdev_block_count(o->bases[base].desc), NULL) : 0;
-
-	(void)rc; /* one that goes keeps its size */
 }
 
 int passthru_delete(struct bdev_registry *reg, const char *name, void (*done)(void *arg, int rc), void *arg,
