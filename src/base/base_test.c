@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/hist.h"
 #include "base/list.h"
+#include "base/random.h"
 #include "base/text.h"
 #include "base/uuid.h"
 
@@ -33,6 +34,26 @@ static void rounding_survives_the_largest_values(void **state)
 	assert_true(is_pow2(1ull << 63));
 	assert_false(is_pow2(0));
 	assert_false(is_pow2(6));
+}
+
+/* A seed that was printed once is to repeat the same load in years to come. */
+static void random_numbers_are_splitmix64s(void **state)
+{
+	uint64_t random = 1234567;
+
+	assert_true(random_next(&random) == 6457827717110365317ull);
+	assert_true(random_next(&random) == 3203168211198807973ull);
+	assert_true(random_next(&random) == 9817491932198370423ull);
+}
+
+static void random_numbers_stay_below(void **state)
+{
+	uint64_t random = 1, seen = 0;
+
+	for (uint32_t i = 0; i < 1000; i++)
+		seen |= 1ull << random_below(&random, 7);
+	assert_int_equal(seen, 0x7f);
+	assert_int_equal(random_below(&random, 1), 0);
 }
 
 static void memory_is_zeroed_and_aligned(void **state)
@@ -445,6 +466,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rounding_survives_the_largest_values),
+		cmocka_unit_test(random_numbers_are_splitmix64s),
+		cmocka_unit_test(random_numbers_stay_below),
 		cmocka_unit_test(memory_is_zeroed_and_aligned),
 		cmocka_unit_test(wire_integers_lie_in_their_own_order),
 		cmocka_unit_test(crc32c_matches_the_published_vectors),

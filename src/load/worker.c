@@ -6,6 +6,7 @@
  * as gantry-perf does.
  */
 #include "base/pattern.h"
+#include "base/random.h"
 #include "load/load.h"
 
 static void tasks_make(struct load_worker *w);
@@ -76,30 +77,22 @@ void load_worker_fini(struct load_worker *w)
 
 /* --- one I/O after the other ------------------------------------------------------------------ */
 
-static uint64_t random_below(struct load_worker *w, uint64_t n) /* splitmix64 */
-{
-	uint64_t z = w->random_state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return (uint64_t)(((unsigned __int128)(z ^ (z >> 31)) * n) >> 64);
-}
-
 static uint64_t choose_slot(struct load_task *t)
 {
 	struct load_worker *w = t->worker;
 	bool random = w->load->opts.random;
 
 	if (t->generations)
-		return t->stripe_first + (random ? random_below(w, t->stripe_count) : t->check_at++ % t->stripe_count);
-	return random ? random_below(w, w->load->slots) : w->next_slot++ % w->load->slots;
+		return t->stripe_first + (random ? random_below(&w->random_state, t->stripe_count)
+		                                 : t->check_at++ % t->stripe_count);
+	return random ? random_below(&w->random_state, w->load->slots) : w->next_slot++ % w->load->slots;
 }
 
 static bool choose_read(struct load_worker *w)
 {
 	uint8_t percent = w->load->opts.read_percent;
 
-	return percent == 100 || (percent && random_below(w, 100) < percent);
+	return percent == 100 || (percent && random_below(&w->random_state, 100) < percent);
 }
 
 static uint32_t *task_generation(struct load_task *t)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/pattern.h"
+#include "base/random.h"
 #include "perf/perf.h"
 
 static void task_next(struct perf_task *t, uint64_t now_ns);
@@ -125,36 +126,22 @@ static bool worker_is_over(const struct perf_worker *w, uint64_t now_ns)
 	return now_ns >= w->end_ns || w->stopping;
 }
 
-static uint64_t random_next(struct perf_worker *w) /* splitmix64 */
-{
-	uint64_t z = w->random_state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
-
-static uint64_t random_below(struct perf_worker *w, uint64_t n)
-{
-	return (uint64_t)(((unsigned __int128)random_next(w) * n) >> 64);
-}
-
 static uint64_t choose_slot(struct perf_task *t)
 {
 	struct perf_flow *f = t->flow;
 	bool random = f->worker->perf->opts.random;
 
 	if (t->generations)
-		return t->stripe_first + (random ? random_below(f->worker, t->stripe_count)
+		return t->stripe_first + (random ? random_below(&f->worker->random_state, t->stripe_count)
 		                                 : t->check_at++ % t->stripe_count);
-	return random ? random_below(f->worker, f->ns->io_slots) : f->next_slot++ % f->ns->io_slots;
+	return random ? random_below(&f->worker->random_state, f->ns->io_slots) : f->next_slot++ % f->ns->io_slots;
 }
 
 static bool choose_read(struct perf_worker *w)
 {
 	uint8_t percent = w->perf->opts.read_percent;
 
-	return percent == 100 || (percent && random_below(w, 100) < percent);
+	return percent == 100 || (percent && random_below(&w->random_state, 100) < percent);
 }
 
 static uint32_t *task_generation(struct perf_task *t)

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/random.h"
+
 struct delay_order {
 	struct bdev_order order;
 	struct uuid uuid;
@@ -146,16 +148,8 @@ static int channel_open(struct bdev_channel *ch, struct err *e)
 	struct delay_core *c = bdev_channel_ctx(ch);
 
 	list_init(&c->waiting);
-	c->random = core_random_u64() | 1;
+	c->random = core_random_u64();
 	return bdev_stack_channel_open(ch, e);
-}
-
-static bool one_of_a_hundred(struct delay_core *c)
-{
-	c->random ^= c->random << 13; /* xorshift: never 0 */
-	c->random ^= c->random >> 7;
-	c->random ^= c->random << 17;
-	return c->random % 100 == 0;
 }
 
 static void base_answered(struct bdev_stack_io *x);
@@ -172,7 +166,7 @@ static void submit(struct bdev_channel *ch, struct bdev_io *io)
 		bdev_stack_forward(ch, io, 0, 0);
 		return;
 	}
-	if (one_of_a_hundred(c))
+	if (random_below(&c->random, 100) == 0)
 		which++;
 	x->due_ns = reactor_now_ns() + atomic_load_explicit(&p->latency_us[which], memory_order_relaxed) * NS_PER_US;
 	bdev_stack_child_init(&x->stack, io);

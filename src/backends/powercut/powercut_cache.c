@@ -2,6 +2,8 @@
 /* powercut_cache.c: see powercut_cache.h. */
 #include "backends/powercut/powercut_cache.h"
 
+#include "base/random.h"
+
 static uint32_t *bucket_of(const struct powercut_cache *c, uint64_t lba);
 static void hash_remove(struct powercut_cache *c, uint32_t slot);
 static void dirty_add(struct powercut_cache *c, uint32_t slot);
@@ -228,14 +230,12 @@ uint32_t powercut_cache_cut(struct powercut_cache *c, enum powercut_mode mode, u
 	return dropped;
 }
 
-/* splitmix64's finish over both: every bit of the result hangs on every bit of both. */
+/* Every bit of the result hangs on every bit of both. */
 static uint64_t mix(uint64_t seed, uint64_t v)
 {
-	uint64_t z = seed + (v + 1) * 0x9e3779b97f4a7c15ull;
+	uint64_t state = seed + v * 0x9e3779b97f4a7c15ull; /* what v calls would have made of it */
 
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
+	return random_next(&state);
 }
 
 /* --- chains ----------------------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  * pump() starts whatever can go on; it is called after everything that may let something go on.
  */
 #include "backends/powercut/powercut_disk.h"
+#include "base/random.h"
 #include "bdev/iov.h"
 #include "core/log.h"
 
@@ -383,12 +384,6 @@ static uint32_t oldest_owed(const struct powercut *d, uint64_t lba, uint64_t cou
 	return CACHE_NONE;
 }
 
-static uint64_t roll(struct powercut *d)
-{
-	d->dice = d->dice * 6364136223846793005ull + 1442695040888963407ull;
-	return d->dice >> 33;
-}
-
 /* Any block, for the first write that waits for room; as a disk takes what lies next to its head. */
 static uint32_t evicted(struct powercut *d)
 {
@@ -400,7 +395,7 @@ static uint32_t evicted(struct powercut *d)
 	needed = powercut_cache_slots_needed(&d->cache, op->io->lba, op->io->count);
 	if (needed <= d->cache.free_count + d->cache.busy_count)
 		return CACHE_NONE;
-	slot = powercut_cache_draw(&d->cache, roll(d));
+	slot = powercut_cache_draw(&d->cache, random_next(&d->dice));
 	return writable(d, slot) ? slot : oldest_owed(d, 0, ALL_BLOCKS, UINT64_MAX);
 }
 
