@@ -117,22 +117,32 @@ static inline size_t iov_equal(struct iov_cursor *c, const void *with, size_t le
 	return len;
 }
 
-/* Describe the next `len` bytes in `out`, stepping over them. Returns the number of iovecs; 0 when they do not fit
- * in `max`, and then the cursor has not moved. */
+/* Describe the next `len` bytes, or those of them that `max` iovecs can describe, in `out`, stepping over them. Returns
+ * the number of iovecs. */
+static inline uint32_t iov_some(struct iov_cursor *c, size_t len, struct iovec *out, uint32_t max, size_t *ret_len)
+{
+	size_t left = len;
+	uint32_t used = 0;
+
+	for (size_t n; left && used < max; left -= n) {
+		out[used].iov_base = iov_next(c, left, &n);
+		out[used++].iov_len = n;
+	}
+	*ret_len = len - left;
+	return used;
+}
+
+/* The same for all of them: 0 when they do not fit in `max`, and then the cursor has not moved. */
 static inline uint32_t iov_slice(struct iov_cursor *c, size_t len, struct iovec *out, uint32_t max)
 {
 	struct iov_cursor before = *c;
-	uint32_t used = 0;
+	size_t described;
+	uint32_t used = iov_some(c, len, out, max, &described);
 
-	for (size_t n; len; len -= n) {
-		if (used == max) {
-			*c = before;
-			return 0;
-		}
-		out[used].iov_base = iov_next(c, len, &n);
-		out[used++].iov_len = n;
-	}
-	return used;
+	if (described == len)
+		return used;
+	*c = before;
+	return 0;
 }
 
 #endif

@@ -105,14 +105,12 @@ static ssize_t receive_direct(struct iscsi_conn *c, struct gather_rx *rx)
 	struct iscsi_task *t = c->rx_task;
 	struct iovec iovs[DIRECT_IOVS_MAX + 1];
 	struct iov_cursor rest = iov_cursor_over(t->scsi.iovs, t->scsi.iov_count);
-	uint32_t room = 0, whole = direct_room(c), count = 0, here;
+	uint32_t whole = direct_room(c), count, here;
+	size_t room;
 	ssize_t n;
 
 	iov_skip(&rest, iscsi_task_here(t));
-	for (size_t len; room < whole && count < DIRECT_IOVS_MAX; room += (uint32_t)len) {
-		iovs[count].iov_base = iov_next(&rest, whole - room, &len);
-		iovs[count++].iov_len = len;
-	}
+	count = iov_some(&rest, whole, iovs, DIRECT_IOVS_MAX, &room);
 	assert(count);
 	if (likely(room == whole))
 		iovs[count++] = (struct iovec){ rx->bytes, feed_bytes(c) };
