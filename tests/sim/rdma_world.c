@@ -89,34 +89,12 @@ static struct nvmf_transport *make(struct nvmf_target *t, const struct nvmf_tran
 	return made = nvmf_rdma_ops.make(t, opts, e);
 }
 
-static void serve_step(struct nvmf_change *c)
+static void serves(void *arg)
 {
-	struct rdma_target *t = c->arg;
-	struct net_addr addr;
+	struct rdma_target *t = arg;
 
-	if (c->err.code)
-		fprintf(stderr, "%s\n", c->err.text);
-	must(!c->err.code);
-	must(!net_addr_parse(NET_IPV4, "10.0.0.1", "4420", &addr, NULL));
-	switch (t->step++) {
-	case 0:
-		ops = nvmf_rdma_ops;
-		ops.make = make;
-		nvmf_add_transport(c, &ops, &t->opts);
-		break;
-	case 1:
-		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = RDMA_NQN, .allow_any_host = true });
-		break;
-	case 2:
-		nvmf_add_ns(c, RDMA_NQN, &(struct nvmf_ns_opts){ .bdev_name = "far" });
-		break;
-	case 3:
-		nvmf_add_listener(c, RDMA_NQN, "RDMA", &addr);
-		break;
-	default:
-		t->transport = made;
-		t->up = true;
-	}
+	t->transport = made;
+	t->up = true;
 }
 
 static void serve(void *arg)
@@ -127,8 +105,12 @@ static void serve(void *arg)
 	t->reg = bdev_registry_make(t->core);
 	t->disk = media_export(t->media, t->reg, "far", &uuid);
 	t->target = nvmf_target_make(t->core, t->reg);
-	t->change = (struct nvmf_change){ .target = t->target, .done = serve_step, .arg = t };
-	serve_step(&t->change);
+	ops = nvmf_rdma_ops;
+	ops.make = make;
+	t->serve = (struct test_serve){ .target = t->target, .ops = &ops, .opts = &t->opts, .nqn = RDMA_NQN,
+	                                .disks = { "far" }, .done = serves, .arg = t };
+	must(!net_addr_parse(NET_IPV4, "10.0.0.1", "4420", &t->serve.listen, NULL));
+	test_serve(&t->serve);
 }
 
 void rdma_target_start(struct rdma_target *t, const struct sim_adapter_opts *adapter)

@@ -7,6 +7,7 @@
 #include "media.h"
 #include "nvme/nvme.h"
 #include "nvmf/nvmf.h"
+#include "nvmf/test_serve.h"
 #include "verbs/sim/sim_verbs.h"
 
 #define RDMA_NQN "nqn.2026-01.io.gantry:far"
@@ -21,8 +22,7 @@ struct rdma_target {
 	struct bdev *disk;
 	struct nvmf_target *target;
 	struct nvmf_transport *transport;
-	struct nvmf_change change;
-	uint32_t step;
+	struct test_serve serve;
 	bool up, down;
 };
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* test_world.c: building it, and the raw host's few verbs. */
-#include <stdio.h>
-
 #include "backends/malloc/malloc.h"
 #include "backends/null/null.h"
 #include "core/log.h"
@@ -17,36 +15,7 @@ const struct nvmf_transport_opts world_opts = {
 
 /* --- the target --- */
 
-static void serve_step(struct nvmf_change *c)
-{
-	struct test_world *w = c->arg;
-	struct net_addr addr;
-
-	if (c->err.code) {
-		fprintf(stderr, "setting up: %s\n", c->err.text);
-		must(false);
-	}
-	must(!net_addr_parse(NET_IPV4, TEST_ADDRESS, "4420", &addr, NULL));
-	switch (w->step++) {
-	case 0:
-		nvmf_add_transport(c, &nvmf_rdma_ops, &w->opts);
-		break;
-	case 1:
-		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = TEST_NQN, .allow_any_host = true });
-		break;
-	case 2:
-		nvmf_add_ns(c, TEST_NQN, &(struct nvmf_ns_opts){ .bdev_name = "disk" });
-		break;
-	case 3:
-		nvmf_add_ns(c, TEST_NQN, &(struct nvmf_ns_opts){ .bdev_name = "zeroes" });
-		break;
-	case 4:
-		nvmf_add_listener(c, TEST_NQN, "RDMA", &addr);
-		break;
-	default:
-		w->serving = true;
-	}
-}
+static void serves(void *arg) { ((struct test_world *)arg)->serving = true; }
 
 static void serve(void *arg)
 {
@@ -63,8 +32,10 @@ static void serve(void *arg)
 	must(!malloc_create(w->reg, &opts, &b, NULL));
 	must(!null_create(w->reg, &zeroes, &b, NULL));
 	w->target = nvmf_target_make(w->core, w->reg);
-	w->change = (struct nvmf_change){ .target = w->target, .done = serve_step, .arg = w };
-	serve_step(&w->change);
+	w->serve = (struct test_serve){ .target = w->target, .ops = &nvmf_rdma_ops, .opts = &w->opts, .nqn = TEST_NQN,
+	                                .disks = { "disk", "zeroes" }, .done = serves, .arg = w };
+	must(!net_addr_parse(NET_IPV4, TEST_ADDRESS, "4420", &w->serve.listen, NULL));
+	test_serve(&w->serve);
 }
 
 static bool is_serving(void *arg)

@@ -6,6 +6,7 @@
 
 #include "net/sim/peer.h"
 #include "nvmf/nvmf.h"
+#include "nvmf/test_serve.h"
 #include "verbs/sim/sim_verbs.h"
 #include "wire/nvme_rdma.h"
 
@@ -28,8 +29,8 @@ struct test_world {
 	struct nvmf_transport_opts opts;
 	struct sim_adapter_opts target_adapter, peer_adapter; /* before world_start(), if set: name */
 	struct sim_verbs_opts wire;        /* the same */
-	struct nvmf_change change;
-	uint32_t step, cores;
+	struct test_serve serve;
+	uint32_t cores;
 	uint64_t memory_bytes;
 	bool small_hosts;                  /* there are many: little memory each */
 	struct test_md {                   /* of both disks' blocks */

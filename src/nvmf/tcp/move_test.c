@@ -15,6 +15,7 @@
 #include "nvmf/nvmf.h"
 #include "nvmf/target.h"
 #include "nvmf/tcp/tcp.h"
+#include "nvmf/test_serve.h"
 
 #define NQN "nqn.2026-01.io.gantry:move"
 #define HOSTS 2u
@@ -40,9 +41,8 @@ static struct {
 	struct bdev_registry *reg;
 	struct nvmf_target *target;
 	struct tcp_transport *tr;
-	struct nvmf_change change;
+	struct test_serve serve;
 	struct net_addr addr;
-	uint32_t step;
 	struct mover {
 		struct timer timer;
 		struct msg msg;
@@ -233,7 +233,7 @@ static void mover_starts(struct msg *m)
 	move_all(&container_of(m, struct mover, msg)->timer);
 }
 
-static void serving(void)
+static void serving(void *arg)
 {
 	t.tr = tcp_of(nvmf_target_transport(t.target, "TCP"));
 	/* It looks while others move, and moves some itself. */
@@ -245,31 +245,6 @@ static void serving(void)
 	for (uint32_t i = 0; i < HOSTS; i++) {
 		t.hosts[i].number = i;
 		must(!pthread_create(&t.hosts[i].thread, NULL, host_thread, &t.hosts[i]));
-	}
-}
-
-static void setup_step(struct nvmf_change *c)
-{
-	if (c->err.code)
-		fprintf(stderr, "%s\n", c->err.text);
-	must(!c->err.code);
-	switch (t.step++) {
-	case 0:
-		nvmf_add_transport(c, &nvmf_tcp_ops, &(struct nvmf_transport_opts){
-			.max_queue_depth = 128, .max_io_qpairs_per_ctrlr = 8, .in_capsule_data_size = 4096,
-			.max_io_size = 131072, .max_aq_depth = 32, .c2h_success = true });
-		break;
-	case 1:
-		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = NQN, .allow_any_host = true });
-		break;
-	case 2:
-		nvmf_add_ns(c, NQN, &(struct nvmf_ns_opts){ .bdev_name = "disk" });
-		break;
-	case 3:
-		nvmf_add_listener(c, NQN, "TCP", &t.addr);
-		break;
-	default:
-		serving();
 	}
 }
 
@@ -287,14 +262,18 @@ static void free_port(void)
 static void start(void *arg)
 {
 	const struct malloc_opts opts = { .name = "disk", .block_size = BLOCK, .block_count = 8192 };
+	static const struct nvmf_transport_opts tcp = {
+		.max_queue_depth = 128, .max_io_qpairs_per_ctrlr = 8, .in_capsule_data_size = 4096,
+		.max_io_size = 131072, .max_aq_depth = 32, .c2h_success = true };
 	struct bdev *b;
 
 	free_port();
 	t.reg = bdev_registry_make(t.core);
 	must(!malloc_create(t.reg, &opts, &b, NULL));
 	t.target = nvmf_target_make(t.core, t.reg);
-	t.change = (struct nvmf_change){ .target = t.target, .done = setup_step };
-	setup_step(&t.change);
+	t.serve = (struct test_serve){ .target = t.target, .ops = &nvmf_tcp_ops, .opts = &tcp, .listen = t.addr, .nqn = NQN,
+	                               .disks = { "disk" }, .done = serving };
+	test_serve(&t.serve);
 }
 
 static void unregistered(void *arg, int rc)

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* test_world.c: building it, and the raw host's few verbs. */
-#include <stdio.h>
-
 #include "backends/malloc/malloc.h"
 #include "base/crc32c.h"
 #include "core/log.h"
@@ -14,38 +12,7 @@ const struct nvmf_transport_opts world_opts = {
 
 /* --- the target --- */
 
-static void serve_step(struct nvmf_change *c)
-{
-	struct test_world *w = c->arg;
-	struct net_addr addr;
-
-	if (c->err.code) {
-		fprintf(stderr, "setting up: %s\n", c->err.text);
-		must(false);
-	}
-	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "4420", &addr, NULL));
-	if (w->step == 4 && !w->protected)
-		w->step++;
-	switch (w->step++) {
-	case 0:
-		nvmf_add_transport(c, &nvmf_tcp_ops, &w->opts);
-		break;
-	case 1:
-		nvmf_add_subsystem(c, &(struct nvmf_subsystem_opts){ .nqn = TEST_NQN, .allow_any_host = true });
-		break;
-	case 2:
-		nvmf_add_ns(c, TEST_NQN, &(struct nvmf_ns_opts){ .bdev_name = "disk" });
-		break;
-	case 3:
-		nvmf_add_listener(c, TEST_NQN, "TCP", &addr);
-		break;
-	case 4:
-		nvmf_add_ns(c, TEST_NQN, &(struct nvmf_ns_opts){ .bdev_name = "protected" });
-		break;
-	default:
-		w->serving = true;
-	}
-}
+static void serves(void *arg) { ((struct test_world *)arg)->serving = true; }
 
 static void serve(void *arg)
 {
@@ -60,8 +27,10 @@ static void serve(void *arg)
 	if (w->protected)
 		must(!malloc_create(w->reg, &pi, &b, NULL));
 	w->target = nvmf_target_make(w->core, w->reg);
-	w->change = (struct nvmf_change){ .target = w->target, .done = serve_step, .arg = w };
-	serve_step(&w->change);
+	w->serve = (struct test_serve){ .target = w->target, .ops = &nvmf_tcp_ops, .opts = &w->opts, .nqn = TEST_NQN,
+	                                .disks = { "disk", w->protected ? "protected" : NULL }, .done = serves, .arg = w };
+	must(!net_addr_parse(NET_IPV4, "127.0.0.1", "4420", &w->serve.listen, NULL));
+	test_serve(&w->serve);
 }
 
 static bool is_serving(void *arg)

@@ -6,6 +6,7 @@
 #include "fabric/fabric.h"
 #include "net/sim/peer.h"
 #include "nvmf/nvmf.h"
+#include "nvmf/test_serve.h"
 
 #define TEST_NQN "nqn.2026-01.io.gantry:test"
 #define TEST_BLOCK 512u
@@ -19,8 +20,8 @@ struct test_world {
 	struct nvmf_transport *transport;  /* for the tests' eyes */
 	struct nvmf_transport_opts opts;
 	bool protected;               /* set before: a second namespace, with protection information; for good */
-	struct nvmf_change change;
-	uint32_t step, cores;
+	struct test_serve serve;
+	uint32_t cores;
 	bool serving, stopped;
 	uint16_t fuzz_cntlid;
 };
