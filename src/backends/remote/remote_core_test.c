@@ -4,19 +4,6 @@
  */
 #include "backends/remote/remote_rig_test.h"
 
-static struct nvme_op *oldest(struct nvme_qpair *qp)
-{
-	must(qp && qp->count);
-	return qp->held[0];
-}
-
-static uint32_t held(struct rig *r, uint32_t path)
-{
-	struct nvme_qpair *qp = rig_qpair(r, path, 0);
-
-	return qp ? qp->count : 0;
-}
-
 /* --- commands ----------------------------------------------------------------------------------------------- */
 
 static void reads_and_writes_carry_their_iovecs(void **state)
@@ -28,7 +15,7 @@ static void reads_and_writes_carry_their_iovecs(void **state)
 	rig_start(&r);
 	rig_up(&r, 0);
 	rig_io(&r, &io, 0, BDEV_READ, 5, 2);
-	op = oldest(rig_qpair(&r, 0, 0));
+	op = rig_oldest(&r, 0);
 	assert_int_equal(op->cmd.opc, NVME_CMD_READ);
 	assert_int_equal(le32_get(op->cmd.nsid), 7);
 	assert_int_equal(le64_get(op->cmd.rw.slba), 5);
@@ -37,18 +24,18 @@ static void reads_and_writes_carry_their_iovecs(void **state)
 	assert_int_equal(op->data_len, 2 * RIG_BLOCK);
 	assert_ptr_equal(op->iovs, io.iov);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 
 	rig_io(&r, &io, 0, BDEV_WRITE, 6, 1);
-	op = oldest(rig_qpair(&r, 0, 0));
+	op = rig_oldest(&r, 0);
 	assert_int_equal(op->cmd.opc, NVME_CMD_WRITE);
 	assert_int_equal(le16_get(op->cmd.rw.control), 0);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	memset(&io.io.flags, BDEV_IO_FUA, 1);
 	rig_io_go(&r, &io, 0);
-	assert_int_equal(le16_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.control), NVME_RW_FUA);
+	assert_int_equal(le16_get(rig_oldest(&r, 0)->cmd.rw.control), NVME_RW_FUA);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	assert_int_equal(remote_count_get(&atomic_load(&r.disk.stats[0])[0].reads), 1);
 	assert_int_equal(remote_count_get(&atomic_load(&r.disk.stats[0])[0].write_bytes), 2 * RIG_BLOCK);
 	rig_stop(&r);
@@ -68,12 +55,12 @@ static void every_operation_has_its_command(void **state)
 	rig_up(&r, 0);
 	for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		rig_io(&r, &io, 0, rows[i].op, 3, 1);
-		assert_int_equal(oldest(rig_qpair(&r, 0, 0))->cmd.opc, rows[i].opc);
+		assert_int_equal(rig_oldest(&r, 0)->cmd.opc, rows[i].opc);
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-		assert_true(io.done && io.io.status == BDEV_ST_OK);
+		assert_true(rig_is_ok(&io));
 	}
 	rig_io(&r, &io, 0, BDEV_RESET, 0, 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK && !held(&r, 0));
+	assert_true(rig_is_ok(&io) && !rig_held(&r, 0));
 	rig_stop(&r);
 }
 
@@ -92,7 +79,7 @@ static void unmap_of_many_ranges_takes_several_commands(void **state)
 	io.io.unmap.ranges = ranges;
 	io.io.unmap.range_count = 7;
 	rig_io_go(&r, &io, 0);
-	op = oldest(rig_qpair(&r, 0, 0));
+	op = rig_oldest(&r, 0);
 	assert_int_equal(op->cmd.dsm.nr, 3);
 	assert_int_equal(le32_get(op->cmd.dsm.attributes), NVME_DSM_AD);
 	assert_int_equal(op->data_len, 4 * sizeof(got));
@@ -101,15 +88,15 @@ static void unmap_of_many_ranges_takes_several_commands(void **state)
 	assert_int_equal(le32_get(got.nlb), 2);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	assert_false(io.done);
-	op = oldest(rig_qpair(&r, 0, 0));
+	op = rig_oldest(&r, 0);
 	assert_int_equal(op->cmd.dsm.nr, 0);
 	memcpy(&got, op->iovs[0].iov_base, sizeof(got));
 	assert_int_equal(le64_get(got.slba), 50);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK && !held(&r, 0));
+	assert_true(rig_is_ok(&io) && !rig_held(&r, 0));
 	ranges[0].count = ranges[2].count = ranges[3].count = ranges[4].count = ranges[5].count = 0;
 	rig_io_go(&r, &io, 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK && !held(&r, 0));
+	assert_true(rig_is_ok(&io) && !rig_held(&r, 0));
 	rig_stop(&r);
 }
 
@@ -123,13 +110,13 @@ static void a_long_zeroing_is_not_cut_by_the_size_of_data(void **state)
 	r.disk.zeroes_blocks_max = UINT32_MAX;
 	rig_up(&r, 0);
 	rig_io(&r, &io, 0, BDEV_WRITE_ZEROES, 3, 70000);
-	assert_int_equal(held(&r, 0), 1);
-	assert_int_equal(le16_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.nlb), 65535);
+	assert_int_equal(rig_held(&r, 0), 1);
+	assert_int_equal(le16_get(rig_oldest(&r, 0)->cmd.rw.nlb), 65535);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_int_equal(le64_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.slba), 3 + 65536);
-	assert_int_equal(le16_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.nlb), 70000 - 65536 - 1);
+	assert_int_equal(le64_get(rig_oldest(&r, 0)->cmd.rw.slba), 3 + 65536);
+	assert_int_equal(le16_get(rig_oldest(&r, 0)->cmd.rw.nlb), 70000 - 65536 - 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -143,19 +130,19 @@ static void zeroes_and_copies_keep_to_the_limits(void **state)
 	rig_up(&r, 0);
 	rig_io(&r, &io, 0, BDEV_WRITE_ZEROES, 3, 2);
 	for (uint32_t i = 0; i < 2; i++) {
-		struct nvme_op *op = oldest(rig_qpair(&r, 0, 0));
+		struct nvme_op *op = rig_oldest(&r, 0);
 
 		assert_int_equal(le64_get(op->cmd.rw.slba), 3 + i);
 		assert_int_equal(le16_get(op->cmd.rw.nlb), 0);
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	}
-	assert_true(io.done && io.io.status == BDEV_ST_OK && !held(&r, 0));
+	assert_true(rig_is_ok(&io) && !rig_held(&r, 0));
 
 	memset(&io, 0, sizeof(io));
 	io.io = (struct bdev_io){ .op = BDEV_COPY, .lba = 100, .count = 2, .copy.src_lba = 50 };
 	rig_io_go(&r, &io, 0);
 	for (uint32_t i = 0; i < 2; i++) {
-		struct nvme_op *op = oldest(rig_qpair(&r, 0, 0));
+		struct nvme_op *op = rig_oldest(&r, 0);
 
 		memcpy(&from, op->iovs[0].iov_base, sizeof(from));
 		assert_int_equal(le64_get(op->cmd.copy.sdlba), 100 + i);
@@ -163,16 +150,16 @@ static void zeroes_and_copies_keep_to_the_limits(void **state)
 		assert_int_equal(le16_get(from.nlb), 0);
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	}
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	io.io.copy.src_lba = 99; /* from the end: the other way round the second would copy what the first has written */
 	rig_io_go(&r, &io, 0);
 	for (uint32_t i = 0; i < 2; i++) {
-		assert_int_equal(le64_get(oldest(rig_qpair(&r, 0, 0))->cmd.copy.sdlba), 101 - i);
-		memcpy(&from, oldest(rig_qpair(&r, 0, 0))->iovs[0].iov_base, sizeof(from));
+		assert_int_equal(le64_get(rig_oldest(&r, 0)->cmd.copy.sdlba), 101 - i);
+		memcpy(&from, rig_oldest(&r, 0)->iovs[0].iov_base, sizeof(from));
 		assert_int_equal(le64_get(from.slba), 100 - i);
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	}
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -196,7 +183,7 @@ static void compare_and_write_is_a_fused_pair(void **state)
 	rig_answer(&r, qp, 0);
 	assert_false(io.done);
 	rig_answer(&r, qp, 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 
 	rig_io_go(&r, &io, 0);
 	rig_answer(&r, qp, NVME_SC_COMPARE_FAILED | NVME_SC_DNR);
@@ -244,10 +231,10 @@ static void passthrough_is_about_this_namespace(void **state)
 	io.io = (struct bdev_io){ .op = BDEV_PASSTHROUGH, .iovs = io.iov, .iov_count = 1,
 		                  .passthrough = { .cmd = (uint8_t *)&cmd, .result = &result } };
 	rig_io_go(&r, &io, 0);
-	assert_int_equal(oldest(rig_qpair(&r, 0, 0))->data, NVME_OP_TO_HOST);
-	assert_int_equal(le32_get(oldest(rig_qpair(&r, 0, 0))->cmd.nsid), 7);
+	assert_int_equal(rig_oldest(&r, 0)->data, NVME_OP_TO_HOST);
+	assert_int_equal(le32_get(rig_oldest(&r, 0)->cmd.nsid), 7);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK && result == 0x1234);
+	assert_true(rig_is_ok(&io) && result == 0x1234);
 	rig_stop(&r);
 }
 
@@ -283,7 +270,7 @@ static void each_status_ends_or_is_tried_again(void **state)
 		assert_false(io.done);
 		rig_time(&r, NS_PER_S);
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-		assert_true(io.done && io.io.status == BDEV_ST_OK);
+		assert_true(rig_is_ok(&io));
 	}
 	assert_true(r.anas > 0 && r.nss > 0);
 	rig_stop(&r);
@@ -316,10 +303,10 @@ static void the_controllers_retry_delay_is_waited_for(void **state)
 	rig_io(&r, &io, 0, BDEV_READ, 0, 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), (uint16_t)(NVME_SC_CMD_INTERRUPTED | 2 << 11)); /* 20 times 100 ms */
 	rig_time(&r, 1900 * NS_PER_MS);
-	assert_int_equal(held(&r, 0), 0);
+	assert_int_equal(rig_held(&r, 0), 0);
 	rig_time(&r, 200 * NS_PER_MS);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -334,12 +321,12 @@ static void what_was_not_sent_moves_at_once(void **state)
 	rig_up(&r, 0);
 	rig_up(&r, 1);
 	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
-	assert_int_equal(held(&r, 0), 1);
+	assert_int_equal(rig_held(&r, 0), 1);
 	rig_cut(&r, rig_qpair(&r, 0, 0), false);
 	assert_int_equal(r.troubles[0], 1);
 	assert_int_equal(r.reason, NVME_REASON_RESET);
 	rig_answer(&r, rig_qpair(&r, 1, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -354,7 +341,7 @@ static void a_read_moves_at_once(void **state)
 	rig_io(&r, &io, 0, BDEV_READ, 0, 1);
 	rig_io(&r, &flush, 0, BDEV_FLUSH, 0, RIG_BLOCKS);
 	rig_cut(&r, rig_qpair(&r, 0, 0), true);
-	assert_int_equal(held(&r, 1), 2);
+	assert_int_equal(rig_held(&r, 1), 2);
 	rig_answer(&r, rig_qpair(&r, 1, 0), 0);
 	rig_answer(&r, rig_qpair(&r, 1, 0), 0);
 	assert_true(io.done && flush.done);
@@ -371,7 +358,7 @@ static void a_write_that_was_sent_waits_until_it_cannot_land(void **state)
 	rig_up(&r, 1);
 	rig_io(&r, &old, 0, BDEV_WRITE, 0, 1);
 	rig_cut(&r, rig_qpair(&r, 0, 0), true);
-	assert_int_equal(held(&r, 1), 0);
+	assert_int_equal(rig_held(&r, 1), 0);
 	rig_down(&r, 0);
 	assert_int_equal(r.downs, 1);
 	rig_up(&r, 0);
@@ -382,14 +369,14 @@ static void a_write_that_was_sent_waits_until_it_cannot_land(void **state)
 	rig_cut(&r, rig_qpair(&r, 1, 0), true);
 	assert_false(old.done || young.done);
 	rig_replay(&r, 0, 1);
-	assert_int_equal(held(&r, 0), 1);
-	assert_int_equal(le64_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.slba), 0);
+	assert_int_equal(rig_held(&r, 0), 1);
+	assert_int_equal(le64_get(rig_oldest(&r, 0)->cmd.rw.slba), 0);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(old.done && old.io.status == BDEV_ST_OK && !young.done);
+	assert_true(rig_is_ok(&old) && !young.done);
 	rig_down(&r, 1);
 	rig_replay(&r, 1, 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(young.done && young.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&young));
 	assert_int_equal(r.replays, 2);
 	rig_stop(&r);
 }
@@ -410,7 +397,7 @@ static void limbo_of_an_older_life_only_is_released(void **state)
 	rig_down(&r, 0);
 	rig_replay(&r, 0, 1);
 	rig_up(&r, 0);
-	assert_int_equal(held(&r, 0), 1);
+	assert_int_equal(rig_held(&r, 0), 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	assert_true(first.done && !second.done);
 	rig_replay(&r, 0, 2);
@@ -466,7 +453,7 @@ static void queues_that_do_not_come_are_trouble(void **state)
 	r.holds_opening = true;
 	rig_up(&r, 0);
 	rig_io(&r, &io, 0, BDEV_READ, 0, 1);
-	assert_int_equal(held(&r, 0), 0);
+	assert_int_equal(rig_held(&r, 0), 0);
 	rig_cut(&r, rig_qpair(&r, 0, 0), false);
 	assert_int_equal(r.troubles[0], 0); /* the other core's may come yet */
 	assert_int_equal(r.refused[0], 1);
@@ -516,7 +503,7 @@ static void a_long_line_goes_in_its_order(void **state)
 		rig_io(&r, &ios[i], 0, BDEV_READ, i, 1);
 	rig_up(&r, 0);
 	for (uint32_t i = 0; i < ARRAY_SIZE(ios); i++) {
-		assert_int_equal(le64_get(oldest(rig_qpair(&r, 0, 0))->cmd.rw.slba), i);
+		assert_int_equal(le64_get(rig_oldest(&r, 0)->cmd.rw.slba), i);
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 		assert_true(ios[i].done);
 	}
@@ -625,7 +612,7 @@ static void a_revoked_write_does_not_go_out_again(void **state)
 	rig_io_go(&r, &io, 0);
 	rig_as(&r, RIG_CORES, revoke_here, &lease);
 	rig_up(&r, 0);
-	assert_true(io.done && io.io.status == BDEV_ST_FENCED && !held(&r, 0));
+	assert_true(io.done && io.io.status == BDEV_ST_FENCED && !rig_held(&r, 0));
 	rig_stop(&r);
 }
 

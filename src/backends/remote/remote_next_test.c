@@ -28,7 +28,7 @@ static void reads_go_by(struct rig *r, uint32_t core, uint32_t by)
 		assert_non_null(qp);
 		assert_int_equal(qp->count, 1);
 		rig_answer(r, qp, 0);
-		assert_true(io.done && io.io.status == BDEV_ST_OK);
+		assert_true(rig_is_ok(&io));
 	}
 }
 
@@ -138,7 +138,7 @@ static void a_refused_lane_goes_by_another(void **state)
 	assert_int_equal(r.refused[0], 1);
 	assert_int_equal(r.reason, NVME_REASON_LOGIN_REFUSED);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(waits.done && waits.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&waits));
 	reads_go_by(&r, 1, 0);
 	assert_int_equal(count_of(&r, 1, REMOTE_LANE_FORWARDED), 4);
 
@@ -152,7 +152,7 @@ static void a_refused_lane_goes_by_another(void **state)
 	rig_ready(&r, rig_qpair(&r, 0, 1));
 	reads_go_by(&r, 1, 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(waits.done && waits.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&waits));
 	rig_stop(&r);
 }
 
@@ -177,7 +177,7 @@ static void another_is_opened_on_demand(void **state)
 	assert_false(io.done);
 	rig_ready(&r, rig_qpair(&r, 0, RIG_CORES));
 	rig_answer(&r, rig_qpair(&r, 0, RIG_CORES), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	reads_go_by(&r, 1, RIG_CORES);
 	rig_stop(&r);
 }
@@ -200,7 +200,7 @@ static void all_refused_is_trouble(void **state)
 	rig_down(&r, 0);
 	rig_up(&r, 0);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -249,7 +249,7 @@ static void refused_in_any_order(void **state)
 		while (rig_qpair(&r, 0, 1)->count)
 			rig_answer(&r, rig_qpair(&r, 0, 1), 0);
 		for (uint32_t i = 0; i < 4; i++)
-			assert_true(io[i].done && io[i].io.status == BDEV_ST_OK);
+			assert_true(rig_is_ok(&io[i]));
 		rig_stop(&r);
 	}
 }

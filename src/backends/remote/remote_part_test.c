@@ -53,11 +53,11 @@ static void what_is_too_large_goes_in_parts(void **state)
 		assert_false(io.done);
 		is_out(&r, 0, &io, rows[i].opc, 3, 1);
 		answer(&r, 0, 0);
-		assert_true(io.done && io.io.status == BDEV_ST_OK);
+		assert_true(rig_is_ok(&io));
 		rig_io(&r, &io, 0, rows[i].op, 5, 3);
 		is_out(&r, 0, &io, rows[i].opc, 0, 3);
 		answer(&r, 0, 0);
-		assert_true(io.done && io.io.status == BDEV_ST_OK);
+		assert_true(rig_is_ok(&io));
 	}
 	assert_int_equal(remote_count_get(&atomic_load(&r.disk.stats[0])[0].read_bytes), 7 * RIG_BLOCK);
 	rig_stop(&r);
@@ -77,14 +77,14 @@ static void a_part_is_as_strict_as_the_whole(void **state)
 	answer(&r, 0, 0);
 	assert_int_equal(le32_get(rig_qpair(&r, 0, 0)->held[0]->cmd.rw.ilbrt), 102);
 	answer(&r, 0, 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	memset(&io.io.flags, BDEV_IO_FUA, 1);
 	rig_io_go(&r, &io, 0);
 	for (uint32_t i = 0; i < 2; i++) {
 		assert_int_equal(le16_get(rig_qpair(&r, 0, 0)->held[0]->cmd.rw.control), NVME_RW_FUA | NVME_RW_PRCHK_REF);
 		answer(&r, 0, 0);
 	}
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -114,7 +114,7 @@ static void who_moves_goes_as_the_other_path_takes_it(void **state)
 	answer(&r, 0, 0);
 	is_out(&r, 0, &io, NVME_CMD_WRITE, 2, 2);
 	answer(&r, 0, 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -133,7 +133,7 @@ static void a_life_may_take_less_than_the_one_before(void **state)
 	answer(&r, 0, 0);
 	is_out(&r, 0, &io, NVME_CMD_READ, 2, 2);
 	answer(&r, 0, 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -187,7 +187,7 @@ static void memory_in_many_pieces_makes_smaller_parts(void **state)
 	answer(&r, 0, 0);
 	is_out(&r, 0, &io, NVME_CMD_READ, 2, 2);
 	answer(&r, 0, 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 

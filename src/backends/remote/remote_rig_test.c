@@ -412,6 +412,21 @@ void rig_answer(struct rig *r, struct nvme_qpair *qp, uint16_t status)
 	rig_settle(r);
 }
 
+uint32_t rig_held(struct rig *r, uint32_t path)
+{
+	struct nvme_qpair *qp = rig_qpair(r, path, 0);
+
+	return qp ? qp->count : 0;
+}
+
+struct nvme_op *rig_oldest(struct rig *r, uint32_t path)
+{
+	struct nvme_qpair *qp = rig_qpair(r, path, 0);
+
+	must(qp && qp->count);
+	return qp->held[0];
+}
+
 /* --- I/O ---------------------------------------------------------------------------------------------------- */
 
 static void io_done(struct bdev_io *b)

@@ -3,7 +3,7 @@
  * test's.
  *
  * Queue pairs only keep what they are given; the test looks at each command and answers it as it likes. Everything is
- * one thread: rig_do() runs a function as a reactor and lets the world settle.
+ * one thread: rig_as() runs a function as a reactor and lets the world settle.
  */
 #ifndef REMOTE_REMOTE_RIG_TEST_H
 #define REMOTE_REMOTE_RIG_TEST_H
@@ -85,6 +85,9 @@ void rig_replay(struct rig *r, uint32_t path, uint32_t life);
 void rig_publish(struct rig *r);
 /* The queue pair of a path on a core; NULL: none is open. */
 struct nvme_qpair *rig_qpair(struct rig *r, uint32_t path, uint32_t core);
+/* What a path's queue pair on core 0 holds: how many commands, and the oldest. */
+uint32_t rig_held(struct rig *r, uint32_t path);
+struct nvme_op *rig_oldest(struct rig *r, uint32_t path);
 void rig_ready(struct rig *r, struct nvme_qpair *qp);
 /* Its Connect is refused. */
 void rig_refuse(struct rig *r, struct nvme_qpair *qp);
@@ -95,6 +98,7 @@ void rig_answer(struct rig *r, struct nvme_qpair *qp, uint16_t status);
 /* Start an I/O; one that takes data uses the buffer. */
 void rig_io(struct rig *r, struct rig_io *io, uint32_t core, enum bdev_op op, uint64_t lba, uint64_t count);
 void rig_io_go(struct rig *r, struct rig_io *io, uint32_t core);
+static inline bool rig_is_ok(const struct rig_io *io) { return io->done && io->io.status == BDEV_ST_OK; }
 bool rig_abort(struct rig *r, struct rig_io *io);
 void rig_abort_done(struct rig *r, uint32_t dw0); /* the controller's answer to the Abort */
 void rig_as(struct rig *r, uint32_t core, void (*fn)(void *arg), void *arg);

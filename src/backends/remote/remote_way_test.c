@@ -2,13 +2,6 @@
 /* remote_way_test.c: which way an I/O takes, by another core too, and what time-outs, aborts and faults do to it. */
 #include "backends/remote/remote_rig_test.h"
 
-static uint32_t held(struct rig *r, uint32_t path)
-{
-	struct nvme_qpair *qp = rig_qpair(r, path, 0);
-
-	return qp ? qp->count : 0;
-}
-
 /* --- choosing ----------------------------------------------------------------------------------------------- */
 
 /* One read; over which path did it go? */
@@ -19,7 +12,7 @@ static uint32_t way_of(struct rig *r)
 
 	rig_io(r, &io, 0, BDEV_READ, 0, 1);
 	for (uint32_t i = 0; i < RIG_PATHS; i++) {
-		if (!held(r, i))
+		if (!rig_held(r, i))
 			continue;
 		found = i;
 		rig_answer(r, rig_qpair(r, i, 0), 0);
@@ -97,10 +90,10 @@ static void queue_depth_takes_the_emptiest(void **state)
 	rig_io(&r, &b, 0, BDEV_READ, 0, 1);
 	rig_io(&r, &c, 0, BDEV_READ, 0, 1);
 	for (uint32_t i = 0; i < RIG_PATHS; i++)
-		assert_int_equal(held(&r, i), 1);
+		assert_int_equal(rig_held(&r, i), 1);
 	rig_answer(&r, rig_qpair(&r, 1, 0), 0);
 	rig_io(&r, &b, 0, BDEV_READ, 0, 1);
-	assert_int_equal(held(&r, 1), 1);
+	assert_int_equal(rig_held(&r, 1), 1);
 	for (uint32_t i = 0; i < RIG_PATHS; i++)
 		rig_answer(&r, rig_qpair(&r, i, 0), 0);
 	rig_stop(&r);
@@ -122,7 +115,7 @@ static void latency_takes_the_fastest(void **state)
 		uint32_t path;
 
 		rig_io(&r, &io, 0, BDEV_READ, 0, 1);
-		path = held(&r, 0) ? 0 : 1;
+		path = rig_held(&r, 0) ? 0 : 1;
 		ways[path]++;
 		rig_time(&r, path ? 200 * NS_PER_US : 10 * NS_PER_MS);
 		rig_answer(&r, rig_qpair(&r, path, 0), 0);
@@ -144,11 +137,11 @@ static void a_path_that_refuses_is_left_for_another(void **state)
 	assert_int_equal(r.anas, 1);
 	rig_answer(&r, rig_qpair(&r, 1, 0), NVME_SC_ANA_TRANSITION);
 	assert_false(io.done);
-	assert_int_equal(held(&r, 0) + held(&r, 1), 0); /* neither is asked again at once */
+	assert_int_equal(rig_held(&r, 0) + rig_held(&r, 1), 0); /* neither is asked again at once */
 	rig_time(&r, 200 * NS_PER_MS);
-	assert_int_equal(held(&r, 0) + held(&r, 1), 1);
-	rig_answer(&r, rig_qpair(&r, held(&r, 0) ? 0 : 1, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_int_equal(rig_held(&r, 0) + rig_held(&r, 1), 1);
+	rig_answer(&r, rig_qpair(&r, rig_held(&r, 0) ? 0 : 1, 0), 0);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -164,14 +157,14 @@ static void a_core_without_queue_goes_by_another(void **state)
 	rig_up(&r, 0);
 	assert_null(rig_qpair(&r, 0, 1));
 	rig_io(&r, &io, 1, BDEV_WRITE, 3, 1);
-	assert_int_equal(held(&r, 0), 1);
+	assert_int_equal(rig_held(&r, 0), 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	assert_int_equal(remote_count_get(&r.paths[0].lanes[1].counts[REMOTE_LANE_FORWARDED]), 1);
 	rig_io(&r, &io, 1, BDEV_COMPARE_AND_WRITE, 3, 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 
 	rig_io(&r, &io, 1, BDEV_WRITE, 3, 1);
 	rig_io(&r, &read, 1, BDEV_READ, 3, 1);
@@ -180,12 +173,12 @@ static void a_core_without_queue_goes_by_another(void **state)
 	rig_down(&r, 0);
 	assert_int_equal(r.downs, 1);
 	rig_up(&r, 0);
-	assert_int_equal(held(&r, 0), 1);
+	assert_int_equal(rig_held(&r, 0), 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
 	assert_true(read.done && !io.done);
 	rig_replay(&r, 0, 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -201,20 +194,20 @@ static void forwarding_begins_and_ends_in_any_order(void **state)
 		rig_io(&r, &io, 1, BDEV_READ, 3, 1);
 		for (uint32_t life = 0; life < 3; life++) {
 			rig_up(&r, 0);
-			assert_int_equal(held(&r, 0), 1);
+			assert_int_equal(rig_held(&r, 0), 1);
 			rig_down(&r, 0);
 			assert_int_equal(r.downs, life + 1);
 			assert_false(io.done);
 		}
 		rig_up(&r, 0);
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-		assert_true(io.done && io.io.status == BDEV_ST_OK);
+		assert_true(rig_is_ok(&io));
 		rig_io(&r, &more, 1, BDEV_WRITE, 4, 1);
 		rig_down(&r, 0);
 		rig_replay(&r, 0, 4);
 		rig_up(&r, 0);
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-		assert_true(more.done && more.io.status == BDEV_ST_OK);
+		assert_true(rig_is_ok(&more));
 		rig_stop(&r);
 	}
 }
@@ -266,7 +259,7 @@ static void a_hosts_status_ends_the_way_by_another_core(void **state)
 		rig_down(&r, 0);
 		rig_up(&r, 0);
 		rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-		assert_true(io.done && io.io.status == BDEV_ST_OK);
+		assert_true(rig_is_ok(&io));
 		rig_stop(&r);
 	}
 }
@@ -353,7 +346,7 @@ static void late_commands_are_aborted_one_by_one(void **state)
 	assert_int_equal(r.aborts, 1);
 	assert_int_equal(r.abort_cid, 0);
 	rig_answer(&r, qp, 0);          /* it came through after all */
-	assert_true(io[0].done && io[0].io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io[0]));
 	rig_abort_done(&r, 1);
 	assert_int_equal(r.troubles[0], 0);
 	assert_int_equal(r.aborts, 2);
@@ -368,7 +361,7 @@ static void late_commands_are_aborted_one_by_one(void **state)
 	rig_down(&r, 0);
 	rig_up(&r, 0);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io[2].done && io[2].io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io[2]));
 	rig_stop(&r);
 }
 
@@ -396,7 +389,7 @@ static void what_was_aborted_is_answered_or_the_path_ends(void **state)
 	rig_down(&r, 0);
 	rig_up(&r, 0);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -411,7 +404,7 @@ static void a_stray_abort_does_no_harm(void **state)
 	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), NVME_SC_ABORT_REQ);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -428,7 +421,7 @@ static void faults_are_injected(void **state)
 	rig_up(&r, 0);
 	atomic_store(&r.paths[0].injections, &sent);
 	rig_io(&r, &io, 0, BDEV_READ, 0, 1);
-	assert_int_equal(held(&r, 0), 0);
+	assert_int_equal(rig_held(&r, 0), 0);
 	rig_time(&r, 2 * NS_PER_MS);
 	assert_true(io.done && io.io.status == BDEV_ST_MEDIA_ERROR);
 	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
@@ -436,7 +429,7 @@ static void faults_are_injected(void **state)
 	assert_true(io.done && io.io.status == BDEV_ST_MEDIA_ERROR);
 	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
 	rig_answer(&r, rig_qpair(&r, 0, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
@@ -454,12 +447,12 @@ static void an_injected_error_does_not_hide_a_lost_connection(void **state)
 	atomic_store(&r.paths[1].injections, &sent);
 	rig_io(&r, &io, 0, BDEV_WRITE, 0, 1);
 	rig_cut(&r, rig_qpair(&r, 0, 0), true);
-	assert_int_equal(held(&r, 1), 0);
+	assert_int_equal(rig_held(&r, 1), 0);
 	rig_down(&r, 0);
 	rig_replay(&r, 0, 1);
-	assert_int_equal(held(&r, 1), 1);
+	assert_int_equal(rig_held(&r, 1), 1);
 	rig_answer(&r, rig_qpair(&r, 1, 0), 0);
-	assert_true(io.done && io.io.status == BDEV_ST_OK);
+	assert_true(rig_is_ok(&io));
 	rig_stop(&r);
 }
 
