@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* net_sim_test.c: what the simulated network does to connections, beside carrying their bytes.
  *
- * That streams behave as the kernel's do is net_test.c's; that bytes survive every fault is echo.c's.
+ * That streams behave as the kernel's do is net_test.c's; that bytes survive every fault is echo_sim.c's.
  */
 #include <setjmp.h>
 #include <stdarg.h>

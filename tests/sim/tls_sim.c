@@ -10,8 +10,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "core/sim/sim.h"
+#include "echo.h"
 #include "net/sim/sim_net.h"
-#include "net/tls.h"
 #include "seeds.h"
 
 #define CLIENTS 4u
@@ -24,33 +25,14 @@
 
 enum fate { LEFT_ALONE, CHANGED, CUT, ENDED, REPEATED, FATES };
 
-struct client {
-	struct scenario *scenario;
-	struct sock *sock;
-	struct timer patience, again;
-	struct tls_offer offer;
-	uint32_t index, total, sent, got, attempts;
-	bool secured, done;
-};
-
 struct scenario {
-	struct core *target, *host, *far;
+	struct echo_world world;
+	struct echo_server server;
+	struct echo_client clients[CLIENTS];
+	struct core *host, *far;
 	struct listener *listener, *relay;
 	struct net_addr addr, relay_addr;
-	struct client clients[CLIENTS];
-	uint32_t done, served, relayed, move_percent;
-	bool peaceful;
-};
-
-/* One connection of the server. */
-struct conn {
-	struct scenario *scenario;
-	struct sock *sock;
-	struct msg msg;
-	struct timer patience;
-	uint32_t at, len;
-	bool secured, ended;
-	uint8_t buf[BUF];
+	uint32_t relayed;
 };
 
 /* One of the relay's: [0] is the client's side. */
@@ -69,34 +51,10 @@ struct relay {
 	uint64_t fate_at;
 };
 
-static uint8_t pattern(const struct client *c, uint32_t at)
-{
-	return (uint8_t)(at * 37 + (at >> 8) * 11 + c->index * 101 + c->attempts * 7);
-}
-
 static void key_of(uint32_t index, struct tls_psk *ret_psk)
 {
 	*ret_psk = (struct tls_psk){ .hash = index % 2 ? TLS_SHA384 : TLS_SHA256, .len = index % 2 ? 48 : 32 };
 	memset(ret_psk->key, (int)(index + 1), ret_psk->len);
-}
-
-/* --- the server --- */
-
-static void conn_ready(void *arg, uint32_t events);
-static void conn_arrives(struct msg *m);
-
-static void conn_end(struct conn *c)
-{
-	timer_stop(&c->patience);
-	sock_close(c->sock);
-	c->scenario->served--;
-	free(c);
-}
-
-static void conn_waited_too_long(struct timer *t)
-{
-	must(!container_of(t, struct conn, patience)->scenario->peaceful);
-	conn_end(container_of(t, struct conn, patience));
 }
 
 static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk *ret_psk)
@@ -107,79 +65,6 @@ static bool find(void *arg, struct sock *s, const char *identity, struct tls_psk
 		return false;
 	key_of(index, ret_psk);
 	return true;
-}
-
-static void conn_secured(void *arg, struct sock *s, const struct err *e)
-{
-	struct conn *c = arg;
-
-	if (e) {
-		must(!c->scenario->peaceful && e->text[0]);
-		conn_end(c);
-		return;
-	}
-	c->secured = true;
-	if (sim_chance(30))
-		sock_tls_set_key_limit(s, 1 + sim_draw(6));
-}
-
-static void conn_arrives(struct msg *m)
-{
-	struct conn *c = container_of(m, struct conn, msg);
-
-	timer_start(&c->patience, PATIENCE_NS, conn_waited_too_long);
-	must(!sock_attach(c->sock, conn_ready, c));
-	if (!c->secured)
-		sock_tls_server(c->sock, find, conn_secured, c);
-}
-
-static void server_accepts(void *arg, struct sock *s)
-{
-	struct scenario *sc = arg;
-	struct conn *c = base_zalloc(sizeof(*c));
-
-	c->scenario = sc;
-	c->sock = s;
-	sc->served++;
-	msg_send(core_reactor(sc->target, (uint32_t)sim_draw(2)), &c->msg, conn_arrives);
-}
-
-static void conn_moves(struct conn *c)
-{
-	timer_stop(&c->patience);
-	sock_detach(c->sock);
-	msg_send(core_reactor(c->scenario->target, (uint32_t)sim_draw(2)), &c->msg, conn_arrives);
-}
-
-static void conn_ready(void *arg, uint32_t events)
-{
-	struct conn *c = arg;
-	ssize_t n;
-
-	timer_start(&c->patience, PATIENCE_NS, conn_waited_too_long);
-	if (c->at == c->len && !c->ended) {
-		n = sock_recv(c->sock, c->buf, 1 + sim_draw(sizeof(c->buf)));
-		c->ended = n != -EAGAIN && n <= 0;
-		c->at = 0;
-		c->len = n > 0 ? (uint32_t)n : 0;
-	}
-	if (c->at < c->len) {
-		struct iovec iov[2] = { { c->buf + c->at, (c->len - c->at) / 2 }, { NULL, 0 } };
-
-		iov[1].iov_base = c->buf + c->at + iov[0].iov_len;
-		iov[1].iov_len = c->len - c->at - iov[0].iov_len;
-		n = sock_send(c->sock, iov, 2);
-		c->ended |= n < 0 && n != -EAGAIN;
-		c->at += n > 0 ? (uint32_t)n : 0;
-	}
-	if (c->ended) {
-		conn_end(c);
-		return;
-	}
-	sock_want_read(c->sock, c->at == c->len);
-	sock_want_write(c->sock, c->at < c->len);
-	if (sim_chance(c->scenario->move_percent))
-		conn_moves(c);
 }
 
 /* --- the relay --- */
@@ -200,7 +85,7 @@ static void relay_accepts(void *arg, struct sock *s)
 	struct relay *r = base_zalloc(sizeof(*r));
 
 	r->scenario = sc;
-	r->fate = sc->peaceful || sim_chance(30) ? LEFT_ALONE : (enum fate)sim_draw(FATES);
+	r->fate = sc->world.peaceful || sim_chance(30) ? LEFT_ALONE : (enum fate)sim_draw(FATES);
 	for (uint32_t i = 0; i < CLIENTS; i++)
 		if (sc->clients[i].attempts >= SOBER_AFTER)
 			r->fate = LEFT_ALONE;
@@ -303,125 +188,16 @@ static void relay_ready(void *arg, uint32_t events)
 	}
 }
 
-/* --- clients --- */
-
-static void client_ready(void *arg, uint32_t events);
-
-static void client_begins(struct timer *t)
-{
-	struct client *c = container_of(t, struct client, again);
-
-	c->attempts++;
-	c->sent = c->got = 0;
-	c->secured = false;
-	c->sock = sock_connect(&c->scenario->relay_addr, NULL, NULL, client_ready, c, NULL);
-	must(c->sock);
-}
-
-static void client_fails(struct client *c)
-{
-	must(!c->scenario->peaceful);
-	timer_stop(&c->patience);
-	if (sim_chance(50))
-		sock_reset(c->sock);
-	else
-		sock_close(c->sock);
-	timer_start(&c->again, 1 + sim_draw(10 * NS_PER_MS), client_begins);
-}
-
-static void client_waited_too_long(struct timer *t)
-{
-	client_fails(container_of(t, struct client, patience));
-}
-
-/* False when it failed. */
-static bool client_sends(struct client *c)
-{
-	uint8_t buf[BUF];
-
-	while (c->sent < c->total) {
-		struct iovec iov = { buf, min_u32(1 + (uint32_t)sim_draw(BUF), c->total - c->sent) };
-		ssize_t n;
-
-		for (uint32_t i = 0; i < iov.iov_len; i++)
-			buf[i] = pattern(c, c->sent + i);
-		n = sock_send(c->sock, &iov, 1);
-		if (n < 0)
-			return n == -EAGAIN;
-		c->sent += (uint32_t)n;
-	}
-	return true;
-}
-
-static bool client_receives(struct client *c)
-{
-	uint8_t buf[2 * BUF];
-	ssize_t n = sock_recv(c->sock, buf, 1 + sim_draw(sizeof(buf)));
-
-	must(n); /* the server never ends it first, and nobody else can */
-	if (n < 0)
-		return n == -EAGAIN;
-	for (ssize_t i = 0; i < n; i++)
-		must(buf[i] == pattern(c, c->got + (uint32_t)i));
-	c->got += (uint32_t)n;
-	must(c->got <= c->sent);
-	return true;
-}
-
-static void client_secured(void *arg, struct sock *s, const struct err *e)
-{
-	struct client *c = arg;
-
-	if (e) {
-		must(e->text[0]);
-		client_fails(c);
-		return;
-	}
-	c->secured = true;
-	must(sock_tls_hash(s) == c->offer.psk.hash);
-	sock_want_write(s, true);
-}
-
-static void client_ready(void *arg, uint32_t events)
-{
-	struct client *c = arg;
-
-	timer_start(&c->patience, PATIENCE_NS, client_waited_too_long);
-	if (!c->secured) {
-		if (events & SOCK_FAILED)
-			client_fails(c);
-		else
-			sock_tls_client(c->sock, &c->offer, 1, client_secured, c);
-		return;
-	}
-	if (((events & SOCK_READABLE) && !client_receives(c)) || ((events & SOCK_FAILED) && !(events & SOCK_READABLE)) ||
-	    !client_sends(c)) {
-		client_fails(c);
-		return;
-	}
-	sock_want_write(c->sock, c->sent < c->total);
-	if (c->got < c->total)
-		return;
-	timer_stop(&c->patience);
-	sock_close(c->sock);
-	c->done = true;
-	c->scenario->done++;
-}
-
-static void client_starts(void *arg)
-{
-	struct client *c = arg;
-
-	timer_start(&c->again, sim_draw(NS_PER_MS), client_begins);
-}
-
 /* --- the whole --- */
 
 static bool all_done(void *arg)
 {
-	struct scenario *sc = arg;
+	const struct scenario *sc = arg;
+	uint32_t done = 0;
 
-	return sc->done == CLIENTS && sc->served == 0 && sc->relayed == 0;
+	for (uint32_t i = 0; i < CLIENTS; i++)
+		done += sc->clients[i].done;
+	return done == CLIENTS && sc->server.served == 0 && sc->relayed == 0;
 }
 
 static struct core *make_core(const char *cpus)
@@ -453,7 +229,7 @@ static void server_start(void *arg)
 	struct scenario *sc = arg;
 
 	must(!net_addr_parse(NET_ANY, "10.0.0.1", "7", &sc->addr, NULL));
-	sc->listener = listener_open(&sc->addr, 0, server_accepts, sc, NULL);
+	sc->listener = listener_open(&sc->addr, 0, echo_accept, &sc->server, NULL);
 	must(sc->listener);
 }
 
@@ -473,36 +249,38 @@ static void close_here(void *arg)
 
 static uint64_t tls(uint64_t seed)
 {
-	struct scenario sc = { 0 };
+	struct scenario sc = {
+		.world = { .secured = true, .buf_bytes = BUF, .server_patience_ns = PATIENCE_NS,
+		           .client_patience_ns = PATIENCE_NS },
+	};
 
 	sim_start(seed);
 	start_network();
-	sc.target = make_core("0-1");
+	sc.server = (struct echo_server){ .world = &sc.world, .core = make_core("0-1"), .find = find };
 	sc.host = make_core("0-1");
 	sc.far = make_core("0-0");
-	sc.move_percent = (uint32_t)sim_draw(20);
-	sc.peaceful = sim_chance(30);
-	sim_as(core_control(sc.target), server_start, &sc);
+	sc.server.move_percent = (uint32_t)sim_draw(20);
+	sc.world.peaceful = sim_chance(30);
+	sim_as(core_control(sc.server.core), server_start, &sc);
 	sim_as(core_reactor(sc.far, 0), relay_start, &sc);
 	for (uint32_t i = 0; i < CLIENTS; i++) {
-		struct client *c = &sc.clients[i];
+		struct echo_client *c = &sc.clients[i];
 
-		c->scenario = &sc;
-		c->index = i;
-		c->total = 1 + (uint32_t)sim_draw(BYTES_MAX);
+		*c = (struct echo_client){ .world = &sc.world, .to = sc.relay_addr, .index = i,
+		                           .total = 1 + (uint32_t)sim_draw(BYTES_MAX) };
 		key_of(i, &c->offer.psk);
 		snprintf(c->offer.identity, sizeof(c->offer.identity), "client %u", i);
-		sim_as(core_reactor(sc.host, i % 2), client_starts, c);
+		sim_as(core_reactor(sc.host, i % 2), echo_client_start, c);
 	}
 	must(sim_run(all_done, &sc, LIMIT_NS));
 	for (uint32_t i = 0; i < CLIENTS; i++)
 		sim_note(sc.clients[i].attempts);
-	sim_as(core_control(sc.target), close_here, sc.listener);
+	sim_as(core_control(sc.server.core), close_here, sc.listener);
 	sim_as(core_reactor(sc.far, 0), close_here, sc.relay);
 	sim_run(NULL, NULL, 20 * NS_PER_S);
 	must(sim_net_connections() == 0);
 	must(sim_net_in_flight() == 0);
-	core_free(sc.target);
+	core_free(sc.server.core);
 	core_free(sc.host);
 	core_free(sc.far);
 	sim_net_end();
