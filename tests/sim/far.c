@@ -146,6 +146,23 @@ static void cut_off(struct far *f)
 
 /* --- changes ---------------------------------------------------------------------------------- */
 
+struct sim_net_link far_draw_link(uint64_t delay_ns_max)
+{
+	struct sim_net_link l = { 0 };
+
+	switch (sim_draw(9)) {
+	case 0:
+	case 1: l.lost_to = l.lost_from = true; break;
+	case 2: l.lost_to = true; break;
+	case 3: l.lost_from = true; break;
+	case 4: l.connect = SIM_NET_REFUSE; break;
+	case 5: l.connect = SIM_NET_BLACK_HOLE; break;
+	case 6: l.delay_ns = sim_draw(delay_ns_max); break;
+	default: break;
+	}
+	return l;
+}
+
 /* One that is dead or dying is cut off in any case. */
 void far_link(struct far *f, uint32_t n, const struct sim_net_link *how)
 {

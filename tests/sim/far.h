@@ -60,6 +60,8 @@ void far_stop(struct far *f);
 
 /* What the network does at one of its addresses, now and until the next word. */
 void far_link(struct far *f, uint32_t n, const struct sim_net_link *how);
+/* Any that a network may come to: cut, one-way, refusing, swallowing, slow, or well. */
+struct sim_net_link far_draw_link(uint64_t delay_ns_max);
 /* No effect while another is under way. */
 void far_set_ana(struct far *f, uint32_t n, enum nvme_ana_state state);
 void far_resize(struct far *f); /* to what the media has now */

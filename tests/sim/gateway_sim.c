@@ -262,23 +262,6 @@ static void start(struct far *f)
 	far_start(f);
 }
 
-static struct sim_net_link draw_link(void)
-{
-	struct sim_net_link l = { 0 };
-
-	switch (sim_draw(9)) {
-	case 0:
-	case 1: l.lost_to = l.lost_from = true; break;
-	case 2: l.lost_to = true; break;
-	case 3: l.lost_from = true; break;
-	case 4: l.connect = SIM_NET_REFUSE; break;
-	case 5: l.connect = SIM_NET_BLACK_HOLE; break;
-	case 6: l.delay_ns = sim_draw(200 * NS_PER_MS); break;
-	default: break; /* healed */
-	}
-	return l;
-}
-
 static void resize(struct world *w)
 {
 	w->media.blocks = sim_chance(50) ? w->media.blocks_max : w->media.blocks_max / 2;
@@ -340,7 +323,7 @@ static void disturb(struct world *w)
 		                                          NVME_ANA_INACCESSIBLE };
 	struct far *f = &w->fars[sim_draw(w->far_count)];
 	uint32_t n = (uint32_t)sim_draw(f->addr_count), there = sim_net_connections_to(&f->addrs[n]);
-	struct sim_net_link link = draw_link();
+	struct sim_net_link link = far_draw_link(200 * NS_PER_MS);
 	uint64_t dice = sim_draw(100);
 
 	if (f->state == FAR_DOWN)

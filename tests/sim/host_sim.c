@@ -587,26 +587,10 @@ static void lost_or_not(struct world *w)
 	}
 }
 
-static struct sim_net_link draw_link(void)
-{
-	struct sim_net_link l = { 0 };
-
-	switch (sim_draw(8)) {
-	case 0: l.lost_to = l.lost_from = true; break;
-	case 1: l.lost_to = true; break;
-	case 2: l.lost_from = true; break;
-	case 3: l.connect = SIM_NET_REFUSE; break;
-	case 4: l.connect = SIM_NET_BLACK_HOLE; break;
-	case 5: l.delay_ns = sim_draw(300 * NS_PER_MS); break;
-	default: break; /* healed */
-	}
-	return l;
-}
-
 static void chaos(struct sim_event *e)
 {
 	struct world *w = container_of(e, struct world, chaos);
-	struct sim_net_link well = { 0 }, link = w->chaos_left ? draw_link() : well;
+	struct sim_net_link well = { 0 }, link = w->chaos_left ? far_draw_link(300 * NS_PER_MS) : well;
 	uint64_t dice = sim_draw(100);
 	uint32_t n = (uint32_t)sim_draw(w->far.addr_count);
 
