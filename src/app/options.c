@@ -93,7 +93,7 @@ static const struct argp_option rows[] = {
 };
 
 static const char doc[] =
-	"Serves block devices over NVMe/TCP, iSCSI and vhost-user."
+	"Serves block devices over NVMe/TCP, NVMe/RDMA, iSCSI and vhost-user."
 	"\v"
 	"It runs in the foreground until SIGTERM or SIGINT; a second one ends it at once. Options of SPDK's targets that "
 	"have no meaning here are accepted.\n\n"
@@ -102,6 +102,7 @@ static const char doc[] =
 static error_t parse_option(int key, char *arg, struct argp_state *state);
 static error_t parse_ignored(int key, char *arg, struct argp_state *state);
 static void ignore(struct options *o, const char *name, const char *why);
+static void parse_log(struct options *o, const char *arg);
 static void parse_mode(struct options *o, const char *arg, struct argp_state *state);
 static void parse_shm_id(struct options *o, const char *arg, struct argp_state *state);
 static void parse_memory(struct options *o, const char *arg, uint64_t unit, struct argp_state *state);
@@ -170,12 +171,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->wait_for_rpc = true;
 		break;
 	case 'L':
-		if (log_level_parse(arg, &o->log_level))
-			break;
-		o->log_flags |= log_flag_parse(arg);
-		if (!log_flag_parse(arg))
-			ignore(o, "logflag", "that is neither a level (error, warning, notice, info, debug) nor a part of this "
-			       "daemon; log_get_flags lists those");
+		parse_log(o, arg);
 		break;
 	case KEY_SILENCE:
 		o->log_level = LOG_WARNING;
@@ -212,6 +208,20 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
+}
+
+/* A level, or a part of the daemon. */
+static void parse_log(struct options *o, const char *arg)
+{
+	uint64_t flag;
+
+	if (log_level_parse(arg, &o->log_level))
+		return;
+	flag = log_flag_parse(arg);
+	o->log_flags |= flag;
+	if (!flag)
+		ignore(o, "logflag", "that is neither a level (error, warning, notice, info, debug) nor a part of this "
+		       "daemon; log_get_flags lists those");
 }
 
 static void ignore(struct options *o, const char *name, const char *why)

@@ -228,6 +228,41 @@ static bool is_free(struct json_object *disks, const char *path, struct err *e)
 	return !e->code;
 }
 
+static int make_file(const char *path, const char *size, struct err *e)
+{
+	uint64_t bytes;
+	int fd, error;
+
+	if (text_parse_size(size, &bytes, e)) {
+		e->code = CLIENT_MISTYPED;
+		return e->code;
+	}
+	fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0) {
+		close(fd);
+		return 0;
+	}
+	error = errno;
+	if (fd >= 0) {
+		close(fd);
+		unlink(path);
+	}
+	return err_set(e, -error, "the file %s cannot be made: %s", path, strerror(error));
+}
+
+/* It is there afterwards, or has to be made: one that is there has its own size, unless its blocks are counted. */
+static int have_file(struct json_object *rows, const char *path, const char *size, struct err *e)
+{
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return size ? make_file(path, size, e) :
+		              err_set(e, -ENOENT, "there is no file %s; add a size to make it: gantry disk create file %s "
+		                      "--size 1G", path, path);
+	if (size && !list_find(rows, "name", "num_blocks"))
+		return err_set(e, CLIENT_MISTYPED, "%s is there already and keeps its size; leave the size out, or "
+		               "change it first: truncate -s %s %s", path, size, path);
+	return 0;
+}
+
 /* The daemon has its own working directory. A file that is not there is made when its size is known. */
 static int set_paths(struct json_object *disks, struct json_object *rows, struct json_object *params, const char *size,
                      struct err *e)
@@ -235,36 +270,10 @@ static int set_paths(struct json_object *disks, struct json_object *rows, struct
 	for (size_t i = 0; i < list_count(rows); i++) {
 		const char *name = field_text(list_at(rows, i), "name"), *given = field_text(params, name);
 		char path[PATH_MAX + 1];
-		uint64_t bytes;
-		int fd;
 
 		if (!is_path(list_at(rows, i)) || !*given)
 			continue;
-		if (access(given, F_OK) < 0 && errno == ENOENT && !size)
-			return err_set(e, -ENOENT, "there is no file %s; add a size to make it: gantry disk create file %s "
-			               "--size 1G",
-			               given, given);
-		if (access(given, F_OK) < 0 && errno == ENOENT) {
-			if (text_parse_size(size, &bytes, e)) {
-				e->code = CLIENT_MISTYPED;
-				return e->code;
-			}
-			fd = open(given, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-			if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0) {
-				int error = errno;
-
-				if (fd >= 0) {
-					close(fd);
-					unlink(given);
-				}
-				return err_set(e, -error, "the file %s cannot be made: %s", given, strerror(error));
-			}
-			close(fd);
-		} else if (size && !list_find(rows, "name", "num_blocks")) {
-			return err_set(e, CLIENT_MISTYPED, "%s is there already and keeps its size; leave the size out, or "
-			               "change it first: truncate -s %s %s", given, size, given);
-		}
-		if (realpath(given, path) && !is_free(disks, path, e))
+		if (have_file(rows, given, size, e) || (realpath(given, path) && !is_free(disks, path, e)))
 			return e->code;
 		if (realpath(given, path))
 			json_object_object_add(params, name, json_object_new_string(path));

@@ -285,25 +285,29 @@ static void note(struct nvmf_ctrlr *c, uint32_t nsid, uint8_t type)
 	nvmf_seat_tell(c->seat_by_qid[0], NVMF_MAIL_RESV);
 }
 
+typedef void party_fn(struct nvmf_ctrlr *c, uint32_t nsid, void *arg);
+
+static void each_in_subsystem(const struct nvmf_subsystem *s, uint32_t nsid, uint32_t party, party_fn *fn, void *arg)
+{
+	list_each(l, &s->roster->ctrlrs) {
+		struct nvmf_ctrlr *c = list_entry(l, struct nvmf_ctrlr, link);
+
+		if (c->who.party == party)
+			fn(c, nsid, arg);
+	}
+}
+
 /* Every controller of the party that has the device as a namespace. */
-static void each_of_party(struct resv_listener *l, struct bdev *b, uint32_t party,
-                          void (*fn)(struct nvmf_ctrlr *c, uint32_t nsid, void *arg), void *arg)
+static void each_of_party(struct resv_listener *l, struct bdev *b, uint32_t party, party_fn *fn, void *arg)
 {
 	struct nvmf_target *t = container_of(l, struct nvmf_target, resv_listener);
 
 	for (uint32_t id = 0; t->config && id < NVMF_SUBSYSTEMS_MAX; id++) {
 		const struct nvmf_subsystem *s = t->config->subs[id];
 
-		for (uint32_t i = 0; s && s->ns_count && i < s->ns_max; i++) {
-			if (!s->ns[i] || !s->ns[i]->dev.desc || bdev_of(s->ns[i]->dev.desc) != b)
-				continue;
-			list_each(pos, &s->roster->ctrlrs) {
-				struct nvmf_ctrlr *c = list_entry(pos, struct nvmf_ctrlr, link);
-
-				if (c->who.party == party)
-					fn(c, i + 1, arg);
-			}
-		}
+		for (uint32_t i = 0; s && s->ns_count && i < s->ns_max; i++)
+			if (s->ns[i] && s->ns[i]->dev.desc && bdev_of(s->ns[i]->dev.desc) == b)
+				each_in_subsystem(s, i + 1, party, fn, arg);
 	}
 }
 

@@ -150,17 +150,28 @@ static struct nvmf_stranger *oldest_but(const struct nvmf_peer *p, const struct 
 	return first == &p->all ? NULL : list_entry(first, struct nvmf_stranger, link);
 }
 
+static struct nvmf_stranger *first_of_level(const struct level *level, const struct nvmf_stranger *but)
+{
+	list_each(l, &level->peers) {
+		struct nvmf_stranger *goes = oldest_but(list_entry(l, struct nvmf_peer, in_level), but);
+
+		if (goes)
+			return goes;
+	}
+	return NULL;
+}
+
 /* One address at the most is passed over: where it is the only one. */
 static struct nvmf_stranger *first_but(const struct nvmf_strangers *s, const struct nvmf_stranger *who)
 {
-	for (uint32_t i = 0; i < ARRAY_SIZE(s->levels); i++)
-		list_each(l, &s->levels[i])
-			list_each(in, &list_entry(l, struct level, link)->peers) {
-				struct nvmf_stranger *goes = oldest_but(list_entry(in, struct nvmf_peer, in_level), who);
+	for (uint32_t i = 0; i < ARRAY_SIZE(s->levels); i++) {
+		list_each(l, &s->levels[i]) {
+			struct nvmf_stranger *goes = first_of_level(list_entry(l, struct level, link), who);
 
-				if (goes)
-					return goes;
-			}
+			if (goes)
+				return goes;
+		}
+	}
 	return NULL;
 }
 
