@@ -19,7 +19,7 @@ struct enable_histogram {
 };
 
 static const struct rpc_param enable_histogram_params[] = {
-	RPC_PARAM(struct enable_histogram, name, .required = true, .doc = "The device."),
+	RPC_PARAM(struct enable_histogram, name, .required = true, .doc = "Name of the device."),
 	RPC_PARAM(struct enable_histogram, enable, .required = true,
 	          .doc = "Whether latencies are kept; those kept before are forgotten."),
 	RPC_PARAM(struct enable_histogram, opc, .doc = "Only of this operation, as supported_io_types names it."),
@@ -34,7 +34,7 @@ struct set_qd_sampling_period {
 };
 
 static const struct rpc_param set_qd_sampling_period_params[] = {
-	RPC_PARAM(struct set_qd_sampling_period, name, .required = true, .doc = "The device."),
+	RPC_PARAM(struct set_qd_sampling_period, name, .required = true, .doc = "Name of the device."),
 	RPC_PARAM(struct set_qd_sampling_period, period, .required = true, .unit = "us",
 	          .doc = "0: the depth is not metered. Any other: it is, at every change of it; there is no timer."),
 };
@@ -99,7 +99,7 @@ struct get_histogram {
 };
 
 static const struct rpc_param get_histogram_params[] = {
-	RPC_PARAM(struct get_histogram, name, .required = true, .doc = "The device."),
+	RPC_PARAM(struct get_histogram, name, .required = true, .doc = "Name of the device."),
 };
 
 struct get_borders {
@@ -108,7 +108,7 @@ struct get_borders {
 };
 
 static const struct rpc_param get_borders_params[] = {
-	RPC_PARAM(struct get_borders, name, .required = true, .doc = "The device."),
+	RPC_PARAM(struct get_borders, name, .required = true, .doc = "Name of the device."),
 	RPC_PARAM(struct get_borders, borders, .required = true, .unit = "us",
 	          .doc = "Ascending list of borders between counts."),
 };

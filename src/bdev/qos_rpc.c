@@ -35,12 +35,12 @@ struct set_limit {
 	          .doc = "Unused time that is saved up and may be spent at once.")
 
 static const struct rpc_param set_limit_params[] = {
-	RPC_PARAM(struct set_limit, name, .required = true, .doc = "The device."),
+	RPC_PARAM(struct set_limit, name, .required = true, .doc = "Name of the device."),
 	RATES,
 };
 
 static const struct rpc_param group_limit_params[] = {
-	RPC_PARAM(struct set_limit, name, .required = true, .doc = "The group."),
+	RPC_PARAM(struct set_limit, name, .required = true, .doc = "Name of the group."),
 	RATES,
 };
 
@@ -49,7 +49,7 @@ struct one_group {
 };
 
 static const struct rpc_param one_group_params[] = {
-	RPC_PARAM(struct one_group, name, .required = true, .doc = "The group."),
+	RPC_PARAM(struct one_group, name, .required = true, .doc = "Name of the group."),
 };
 
 struct member {
@@ -57,8 +57,8 @@ struct member {
 };
 
 static const struct rpc_param member_params[] = {
-	RPC_PARAM(struct member, name, .required = true, .doc = "The group."),
-	RPC_PARAM(struct member, bdev_name, .required = true, .doc = "The device."),
+	RPC_PARAM(struct member, name, .required = true, .doc = "Name of the group."),
+	RPC_PARAM(struct member, bdev_name, .required = true, .doc = "Name of the device."),
 };
 
 /* --- limits ----------------------------------------------------------------------------------------------- */

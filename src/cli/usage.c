@@ -17,8 +17,8 @@ static const char *const global_options[][2] = {
 	{ "-V, --version", "The program's version" },
 };
 
-static const char about[] = "Looks after a gantryd, the daemon that serves disks over NVMe/TCP, iSCSI and vhost-user: "
-	"makes disks, exports them to hosts, and shows what they do. Start the daemon with: gantryd";
+static const char about[] = "Looks after a gantryd, the daemon that serves disks over NVMe/TCP, NVMe/RDMA, iSCSI "
+	"and vhost-user: makes disks, exports them to hosts, and shows what they do. Start the daemon with: gantryd";
 
 static const char example[] =
 	"gantry disk create ram 1G --name disk0\n"

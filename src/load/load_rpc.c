@@ -42,7 +42,7 @@ static const struct { bool random; int8_t read_percent; } pattern_means[] = { /*
 };
 
 static const struct rpc_param perf_start_params[] = {
-	RPC_PARAM(struct perf_start, name,    .required = true, .doc = "The disk."),
+	RPC_PARAM(struct perf_start, name,    .required = true, .doc = "Name of the device."),
 	RPC_PARAM(struct perf_start, rw,      .required = true, .choices = patterns, .doc = "What is done to it."),
 	RPC_PARAM(struct perf_start, rwmixread, .fallback = "50", .max = 100, .unit = "percent",
 	          .doc = "Reads among rw and randrw."),

@@ -45,8 +45,8 @@ struct nvmf_subsystem_opts {
 	uint32_t max_namespaces;                        /* 0: 32 */
 	uint16_t min_cntlid, max_cntlid;                /* 0: 1, 0xffef */
 	bool is_static;                                 /* hosts ask for one of these; else one is made for each */
-	uint8_t wzsl;                                   /* 0: as much as we can */
-	uint32_t dmrsl;
+	uint8_t wzsl;                                   /* a Write Zeroes: 4 KiB << wzsl; 0: as much as we can */
+	uint32_t dmrsl;                                 /* a range of Dataset Management: blocks; 0: no limit */
 	const char *admin_label;                        /* of the extended discovery log; NULL: none */
 	bool discovery;                                 /* a discovery service under a name of its own */
 };
@@ -61,7 +61,7 @@ struct nvmf_ns_opts {
 	bool has_nguid, has_eui64, no_auto_visible;
 	bool read_only;          /* hosts may not write, though the device could be written */
 	bool write_protected;    /* a host has said so, and may take it back */
-	uint32_t anagrpid;
+	uint32_t anagrpid;       /* 0: the nsid */
 	const char *const *hosts; /* no_auto_visible: who sees it nevertheless; the caller's until done */
 	uint32_t host_count;
 };

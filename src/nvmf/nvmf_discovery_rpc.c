@@ -74,7 +74,7 @@ struct referral_args {
 #define ADDRESS \
 	P(address, .required = true, .params = nvmf_rpc_address_params, \
 	  .param_count = ARRAY_SIZE(nvmf_rpc_address_params), .object_size = sizeof(struct listen_address_args), \
-	  .doc = "Where that service listens; port 8009 when left out.")
+	  .doc = "Where that service listens.")
 #define SUBNQN P(subnqn, .doc = "Its NQN; the well-known one of discovery when left out, or 'discovery'.")
 static const struct rpc_param add_referral_params[] = {
 	ADDRESS, SUBNQN,

@@ -243,7 +243,7 @@ struct get_transports {
 	char *trtype, *tgt_name;
 };
 static const struct rpc_param get_transports_params[] = {
-	RPC_PARAM(struct get_transports, trtype, .doc = "Only this one."),
+	RPC_PARAM(struct get_transports, trtype, .doc = "Only this transport."),
 	RPC_PARAM(struct get_transports, tgt_name, .doc = "Name of the target: nvmf_tgt."),
 };
 

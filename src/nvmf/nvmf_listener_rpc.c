@@ -9,7 +9,7 @@ const struct rpc_param nvmf_rpc_address_params[4] = {
 	P(trtype, .required = true, .doc = "Transport: TCP or RDMA."),
 	P(adrfam, .doc = "ipv4 or ipv6; ipv4 when left out."),
 	P(traddr, .required = true, .doc = "Address, numeric; 0.0.0.0 or :: for all."),
-	P(trsvcid, .doc = "Port; 4420 when left out."),
+	P(trsvcid, .doc = "Port; 4420 when left out, of a referral 8009."),
 #undef P
 };
 

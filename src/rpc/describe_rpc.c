@@ -43,7 +43,7 @@ struct describe {
 };
 
 static const struct rpc_param describe_params[] = {
-	RPC_PARAM(struct describe, method, .doc = "Only this one."),
+	RPC_PARAM(struct describe, method, .doc = "Only this method."),
 };
 
 static void handle_rpc_describe(struct rpc_call *call, void *args)

@@ -526,8 +526,7 @@ static void take_record(struct state *s, struct read_record *rr, struct err *e)
 	       ? changes_apply(s->saved, json_object_object_get(json, "parts")) : NULL;
 	if (!next) {
 		err_set(e, -EBADMSG, "%s/" JOURNAL_FILE ": version %lu is whole, but does not fit what comes before it. "
-		        "Bring back "
-		        "a copy, or begin with an empty directory", s->files->path, (unsigned long)rr->r.number);
+		        "Bring back a copy, or begin with an empty directory", s->files->path, (unsigned long)rr->r.number);
 		json_object_put(json);
 		free(rr->text);
 		return;

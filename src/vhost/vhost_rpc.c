@@ -131,7 +131,7 @@ struct get_controllers {
 };
 
 static const struct rpc_param get_params[] = {
-	RPC_PARAM(struct get_controllers, name, .doc = "Only this one."),
+	RPC_PARAM(struct get_controllers, name, .doc = "Only this controller."),
 };
 
 static void add_session(void *arg, const struct vhost_session_info *i)
@@ -265,7 +265,7 @@ struct get_transports {
 };
 
 static const struct rpc_param transports_params[] = {
-	RPC_PARAM(struct get_transports, name, .doc = "Only this one."),
+	RPC_PARAM(struct get_transports, name, .doc = "Only this transport."),
 };
 
 static void handle_get_transports(struct rpc_call *call, void *args)

@@ -58,8 +58,8 @@ static const struct rpc_param attach_params[] = {
 	RPC_PARAM(struct attach, prchk_reftag, .doc = "Have the controller check reference tags of what is read and "
 	          "written, where they are the LBA's. Of the first path."),
 	RPC_PARAM(struct attach, prchk_guard, .doc = "The same of guards."),
-	RPC_PARAM(struct attach, hdgst, .doc = "Digests of headers."),
-	RPC_PARAM(struct attach, ddgst, .doc = "Digests of data."),
+	RPC_PARAM(struct attach, hdgst, .doc = "Header digests."),
+	RPC_PARAM(struct attach, ddgst, .doc = "Data digests."),
 	RPC_PARAM(struct attach, fabrics_connect_timeout_us, .unit = "us",
 	          .doc = "From looking up the address until the controller is ready; 5 s when left out."),
 	RPC_PARAM(struct attach, multipath, .choices = modes, .fallback = "multipath",

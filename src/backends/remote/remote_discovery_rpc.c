@@ -30,13 +30,13 @@ static const struct rpc_param start_params[] = {
 	RPC_PARAM(struct start, standing, .fallback = "true",
 	          .doc = "It is part of the saved configuration; who started it will not start it again."),
 	RPC_PARAM(struct start, ctrlr_loss_timeout_sec, .unit = "s", .doc = "As of bdev_nvme_attach_controller."),
-	RPC_PARAM(struct start, reconnect_delay_sec, .unit = "s", .doc = "As above."),
-	RPC_PARAM(struct start, fast_io_fail_timeout_sec, .unit = "s", .doc = "As above."),
+	RPC_PARAM(struct start, reconnect_delay_sec, .unit = "s", .doc = "As of bdev_nvme_attach_controller."),
+	RPC_PARAM(struct start, fast_io_fail_timeout_sec, .unit = "s", .doc = "As of bdev_nvme_attach_controller."),
 	RPC_PARAM(struct start, psk,
 	          .doc = "Name of the key by which connections to what wants that are secured; such entries are passed "
 	                 "over when it is left out."),
 	RPC_PARAM(struct start, dhchap_key, .doc = "As of bdev_nvme_attach_controller."),
-	RPC_PARAM(struct start, dhchap_ctrlr_key, .doc = "As above."),
+	RPC_PARAM(struct start, dhchap_ctrlr_key, .doc = "As of bdev_nvme_attach_controller."),
 };
 
 struct starting {

@@ -82,9 +82,9 @@ static const struct rpc_param set_params[] = {
 	          .doc = "Diffie-Hellman groups that are offered for it: null, ffdhe2048, ffdhe3072, ffdhe4096, ffdhe6144, "
 	                 "ffdhe8192; all when left out."),
 	RPC_IGNORED("arbitration_burst", .doc = "Queues are served in turn."),
-	RPC_IGNORED("low_priority_weight", .doc = "As above."),
-	RPC_IGNORED("medium_priority_weight", .doc = "As above."),
-	RPC_IGNORED("high_priority_weight", .doc = "As above."),
+	RPC_IGNORED("low_priority_weight", .doc = "Queues are served in turn."),
+	RPC_IGNORED("medium_priority_weight", .doc = "Queues are served in turn."),
+	RPC_IGNORED("high_priority_weight", .doc = "Queues are served in turn."),
 	RPC_IGNORED("nvme_adminq_poll_period_us", .doc = "Nothing is polled."),
 	RPC_IGNORED("nvme_ioq_poll_period_us", .doc = "Nothing is polled."),
 	RPC_IGNORED("delay_cmd_submit", .doc = "What is submitted in one pass goes out together."),

@@ -12,7 +12,7 @@ struct name {
 };
 
 static const struct rpc_param get_params[] = {
-	RPC_PARAM(struct name, name, .doc = "Only this one."),
+	RPC_PARAM(struct name, name, .doc = "Only this controller."),
 };
 
 static void add_counters(struct json_object *o, const struct remote_path *p)
