@@ -71,7 +71,7 @@ struct bdev {
 	bool resv_outside;              /* ops->resv decides, and the target protects */
 	enum bdev_cache cache;
 	uint32_t optimal_io_blocks, max_unmap_blocks;
-	_Atomic uint32_t max_io_blocks; /* a device may lower it, and cut itself what comes by channels opened before */
+	_Atomic uint32_t max_io_blocks; /* a device may change it, for channels that are opened later; bdev_io_cut() */
 	uint32_t atomic_blocks;         /* 0: 1 */
 	uint32_t atomic_boundary_blocks; /* 0: none */
 	uint32_t atomic_caw_blocks;     /* of a native COMPARE_AND_WRITE; 0, or where it is emulated: atomic_blocks */
@@ -116,6 +116,10 @@ void bdev_resaved(struct bdev *b);
 
 /* The device has ended an I/O: queues it for its done function in this pass. */
 void bdev_io_done(struct bdev_io *io, enum bdev_status status);
+/* The device has `io`, a read, write or comparison, and cannot take it whole as it turns out: the waist has it done in
+ * parts of `blocks` at most, which come to submit() by themselves, several at a time, before this returns or later. The
+ * device's context of it is gone. False, and nothing was done: it is such a part already. */
+bool bdev_io_cut(struct bdev_io *io, uint64_t blocks);
 /* The last check before the media, for devices that hold an I/O between submit and media. False: answer FENCED. */
 static inline bool bdev_io_may_land(const struct bdev_io *io)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bdev_sim_test.c: the waist over a slow device in the simulator: many seeds, every order of events.
  *
- * The device answers after times that the seed draws and never looks at leases, so that whatever keeps a revoked
- * write from landing late is the waist's doing. Agents on all reactors count up a block by compare-and-write, write
- * with FUA, zero, copy, compare and verify; one revokes their lease again and again.
+ * The device answers after times that the seed draws, or finds then that it has to have parts, and never looks at
+ * leases, so that whatever keeps a revoked write from landing late is the waist's doing. Agents on all reactors count
+ * up a block by compare-and-write, write with FUA, zero, copy, compare and verify; one revokes their lease again and
+ * again.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -71,6 +72,8 @@ static void slow_lands(struct timer *t)
 	struct world *w = world_of(io->ch);
 	struct iov_cursor c = iov_cursor_over(io->iovs, io->iov_count);
 
+	if (io->count > 1 && sim_chance(20) && bdev_io_cut(io, 1 + sim_draw(io->count - 1)))
+		return;
 	if (io->op == BDEV_WRITE) {
 		w->late += io->lease && io->lease_epoch < w->answered_epoch;
 		iov_copy_out(w->media + io->lba * BS, &c, io->count * BS);

@@ -168,6 +168,40 @@ static void split_says_that_the_device_is_gone(void **state)
 	end();
 }
 
+/* A device that finds out on the way that it cannot take so much at once gets parts, several at a time; but of a part
+ * none, or all contexts could wait for each other. */
+static void a_device_may_have_an_io_cut(void **state)
+{
+	struct rig_io io;
+
+	begin();
+	fake.bdev.max_io_blocks = 32;
+	fake.bdev.io_ctx_bytes = 64;
+	fake.cuts = 5;
+	connect_all(true);
+	fill(buf, 64 * BS, 3);
+	assert_int_equal(io_do(0, BDEV_WRITE, 7, 23, buf, 23 * BS), BDEV_ST_OK);
+	assert_memory_equal(fake.media + 7 * BS, buf, 23 * BS);
+	assert_int_equal(fake.logged, 6);
+	for (uint32_t i = 1; i < 6; i++) {
+		assert_int_equal(fake.log[i].lba, 7 + 5 * (i - 1));
+		assert_int_equal(fake.log[i].count, i < 5 ? 5 : 3);
+	}
+	fake.logged = 0;
+	assert_int_equal(io_do(0, BDEV_WRITE, 0, 64, buf, 64 * BS), BDEV_ST_OK);
+	assert_int_equal(fake.logged, 2); /* parts already: of 32 blocks */
+	fake.holding = true;
+	rig_io_init(&io, chs[0], BDEV_READ, 7, 23, other, 23 * BS);
+	rig_io_start(&rig, 0, &io);
+	rig_settle(&rig);
+	assert_int_equal(fake.held, 4);
+	fake.fail_at = fake.seen + 2;
+	fake.holding = false;
+	rig_on(rig_core(&rig, 0), fake_let_go, chs[0]);
+	assert_int_equal(rig_io_wait(&io), BDEV_ST_MEDIA_ERROR);
+	end();
+}
+
 static void split_lends_in_order(void **state)
 {
 	struct iovec iovs[8] = { 0 };
@@ -445,6 +479,7 @@ int main(void)
 		cmocka_unit_test(split_moves_every_byte),
 		cmocka_unit_test(split_keeps_first_error),
 		cmocka_unit_test(split_says_that_the_device_is_gone),
+		cmocka_unit_test(a_device_may_have_an_io_cut),
 		cmocka_unit_test(split_lends_in_order),
 		cmocka_unit_test(revoke_answers_when_nothing_older_can_land),
 		cmocka_unit_test(revoke_does_not_wait_for_newer_io),

@@ -18,6 +18,7 @@ struct fake_disk {
 	struct bdev bdev;
 	char *media;                         /* block_size + md_size bytes a block */
 	_Atomic bool holding;                /* keep what comes */
+	uint32_t cuts;                       /* have larger ones cut to so many blocks, as far as that can be; 0: none */
 	_Atomic uint32_t fail_at, seen;      /* the fail_at-th I/O ends with MEDIA_ERROR; from 1 */
 	_Atomic uint32_t gone_at;            /* and this one with GONE */
 	_Atomic uint32_t held;
@@ -93,6 +94,8 @@ static void fake_submit(struct bdev_channel *ch, struct bdev_io *io)
 		f->log[f->logged++].count = io->count;
 	}
 	pthread_mutex_unlock(&f->lock);
+	if (f->cuts && io->count > f->cuts && bdev_io_cut(io, f->cuts))
+		return;
 	if (atomic_load(&f->holding)) {
 		queue_push(&c->kept, &io->link);
 		atomic_fetch_add(&f->held, 1);

@@ -77,7 +77,7 @@ bool bdev_split_needed(const struct bdev_channel *ch, const struct bdev_io *io)
 	}
 }
 
-void bdev_split(struct bdev_channel *ch, struct bdev_io *io)
+static void split_at(struct bdev_channel *ch, struct bdev_io *io, uint64_t max)
 {
 	struct split *s = bdev_pool_take(&ch->core->splits, io);
 
@@ -86,7 +86,7 @@ void bdev_split(struct bdev_channel *ch, struct bdev_io *io)
 	memset(s, 0, offsetof(struct split, children));
 	s->parent = io;
 	s->ch = ch;
-	s->max = io->op == BDEV_UNMAP ? ch->bdev->max_unmap_blocks : bdev_blocks_max(ch, io->op);
+	s->max = max;
 	s->data = iov_cursor_over(io->iovs, io->iov_count);
 	s->md = iov_cursor_over(io->md_iovs, io->md_iov_count);
 	for (uint32_t i = 0; i < SPLIT_CHILDREN; i++) {
@@ -96,6 +96,26 @@ void bdev_split(struct bdev_channel *ch, struct bdev_io *io)
 	}
 	bdev_family_begin(io, &s->family, abort_children);
 	cut_more(s);
+}
+
+void bdev_split(struct bdev_channel *ch, struct bdev_io *io)
+{
+	split_at(ch, io, io->op == BDEV_UNMAP ? ch->bdev->max_unmap_blocks : bdev_blocks_max(ch, io->op));
+}
+
+/* Not children of ours: who has a context of a pool does not wait for another one. */
+bool bdev_io_cut(struct bdev_io *io, uint64_t blocks)
+{
+	must(io->active && (io->waist & (WAIST_DEVICE | WAIST_DONE)) == WAIST_DEVICE);
+	assert((BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(COMPARE)) & 1u << io->op);
+	assert(blocks && blocks < io->count);
+	if (io->done == child_done)
+		return false;
+	if (io->waist & WAIST_CTX)
+		bdev_pool_give(&io->ch->core->ctxs, io->device_ctx);
+	io->waist &= (uint16_t)~(WAIST_DEVICE | WAIST_CTX);
+	split_at(io->ch, io, blocks);
+	return true;
 }
 
 static void abort_children(struct bdev_family *f)

@@ -167,6 +167,33 @@ void qpair_submit_now(struct nvme_qpair *qp, struct nvme_op *op);
 void qpair_submit_first(struct nvme_qpair *qp, struct nvme_op *op);
 void qpair_submit_waiting(struct nvme_qpair *qp);
 
+/* A walk over a command's data, for transports that move it at once. */
+struct op_walk {
+	const struct iovec *next, *end;
+	uint32_t skip, left;
+};
+static inline struct op_walk op_walk_over(const struct nvme_op *op)
+{
+	return (struct op_walk){ op->iovs, op->iovs + op->iov_count, op->iov_at, op->data_len };
+}
+/* The next contiguous piece; false: that was all. */
+static inline bool op_walk_next(struct op_walk *w, struct iovec *ret_iov)
+{
+	for (; w->left && w->next < w->end; w->next++) {
+		if (w->skip >= w->next->iov_len) {
+			w->skip -= (uint32_t)w->next->iov_len;
+			continue;
+		}
+		ret_iov->iov_base = (uint8_t *)w->next->iov_base + w->skip;
+		ret_iov->iov_len = min_u64(w->next->iov_len - w->skip, w->left);
+		w->left -= (uint32_t)ret_iov->iov_len;
+		w->skip = 0;
+		w->next++;
+		return true;
+	}
+	return false;
+}
+
 static inline bool nvme_qpair_is_dead(const struct nvme_qpair *qp) { return qp->machine.state == QPAIR_DEAD; }
 
 /* prove.c. nvme_qpair_proved() follows, or nvme_qpair_broke(). */

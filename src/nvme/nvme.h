@@ -111,7 +111,8 @@ struct nvme_op {
 	const struct iovec *iovs;  /* data; stays until done */
 	uint16_t iov_count;
 	uint8_t data;              /* enum nvme_op_data */
-	uint32_t data_len;         /* bytes */
+	uint32_t data_len;         /* bytes, ... */
+	uint32_t iov_at;           /* ... behind so many of the iovecs' that are not this command's */
 	nvme_op_fn *done;          /* once, later than submit; cpl is valid */
 	struct nvme_cqe cpl;
 	/* The queue pair's. */

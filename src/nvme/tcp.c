@@ -56,6 +56,7 @@ int tcp_data_iovs(const struct nvme_op *op, uint32_t at, uint32_t len, struct io
 {
 	int count = 0;
 
+	at += op->iov_at;
 	for (uint16_t i = 0; i < op->iov_count && len && count < max; i++) {
 		size_t take;
 

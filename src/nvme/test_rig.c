@@ -318,6 +318,8 @@ void rig_qp_open(void *arg)
 	r->qp = nvme_qpair_open(r->host, &login, 1, qp_ready, qp_gone, r);
 }
 
+#define SKIPPED 0x5a
+
 /* What ended is freed at once, and all of it after a close: sanitizers see who touches it still. */
 static void op_done(struct nvme_op *op)
 {
@@ -325,6 +327,8 @@ static void op_done(struct nvme_op *op)
 	struct rig *r = t->rig;
 
 	t->ends++;
+	for (uint32_t i = 0; i < RIG_OP_SKIP; i++)
+		must(t->buf[i] == SKIPPED);
 	if (++r->ended == r->close_at) {
 		nvme_qpair_close(r->qp);
 		r->qp = NULL;
@@ -341,14 +345,17 @@ struct rig_op *rig_op_make(struct rig *r, uint8_t opc, uint32_t len)
 	must(r->submitted < RIG_OPS);
 	r->ops[r->submitted++] = t;
 	t->rig = r;
-	t->buf = base_zalloc(len);
+	t->buf = base_zalloc(RIG_OP_SKIP + len);
+	memset(t->buf, SKIPPED, RIG_OP_SKIP);
 	for (uint32_t i = 0; i < len; i++)
-		t->buf[i] = (uint8_t)(i * 7);
-	t->iov = (struct iovec){ t->buf, len };
+		t->buf[RIG_OP_SKIP + i] = (uint8_t)(i * 7);
+	t->iovs[0] = (struct iovec){ t->buf, RIG_OP_SKIP - 8 };
+	t->iovs[1] = (struct iovec){ t->buf + RIG_OP_SKIP - 8, len + 8 };
 	t->op.cmd = nvme_sqe_rw(opc, 1, 0, len / RIG_BLOCK);
-	t->op.iovs = &t->iov;
-	t->op.iov_count = 1;
+	t->op.iovs = t->iovs;
+	t->op.iov_count = 2;
 	t->op.data = opc == NVME_CMD_READ ? NVME_OP_TO_HOST : NVME_OP_TO_CTRLR;
+	t->op.iov_at = RIG_OP_SKIP;     /* what lies before is not its own */
 	t->op.data_len = len;
 	t->op.done = op_done;
 	return t;

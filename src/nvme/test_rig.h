@@ -14,6 +14,7 @@
 #define RIG_BLOCK 512u
 #define RIG_OPS 32u
 #define RIG_OP_BYTES (64u * 1024)
+#define RIG_OP_SKIP 100u        /* bytes of its memory before a command's data */
 #define RIG_PEERS 8u
 #define RIG_WHOLE (NVME_TCP_LAST | NVME_TCP_SUCCESS)
 
@@ -36,7 +37,7 @@ struct rig_peer {               /* a connection, as the target has it */
 struct rig_op {
 	struct nvme_op op;
 	struct rig *rig;
-	struct iovec iov;
+	struct iovec iovs[2];
 	uint8_t *buf;
 	uint32_t ends;
 };

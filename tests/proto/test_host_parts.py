@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Controllers that take smaller commands (MDTS) than the others of their subsystem, or than they did before: what is
-larger goes there in parts, and nobody notices. Such a path was not used, and a disk whose target had come back with
-less was taken away and made anew."""
+larger goes there in parts, several at a time, and nobody notices. Such a path was not used, and a disk whose target had
+come back with less was taken away and made anew."""
 import os
 
 import pytest
@@ -38,6 +38,12 @@ def sizes(target, name):
 
 def write(host, lba, data):
     must(host.io.write(lba, data, in_capsule=False))
+
+
+def is_used(host, writes):
+    """The better path: until its queue is there I/O goes by the other one."""
+    wait_until(lambda: write(host, 0, bytes(512)) or writes, "a write by it", 60)
+    writes.clear()
 
 
 def attach_both(daemon, pair):
@@ -81,14 +87,44 @@ def test_what_is_out_whole_moves_in_parts(daemon, pair):
         assert reads == [8 * KIB] * 64
 
 
-def test_who_opens_a_disk_later_has_it_cut_for_all_its_paths(daemon, pair):
-    """Side by side, by the device's own limit, which is told as well."""
+def test_parts_go_side_by_side(daemon, pair):
+    """They went one after the other where the disk had been opened before that path came."""
+    a, b = pair
+    with gateway(daemon, attach(daemon, a, **LINKS)) as host:
+        write(host, 0, data := os.urandom(WHOLE))
+        attach(daemon, b, **LINKS)
+        a.stop()
+        assert host.io.read(0, BLOCKS) == data
+        b.on("read", ways.ignore, times=4)
+        cid = host.io.submit(rw(IO_READ, 0, BLOCKS), expect=WHOLE)
+        wait_until(lambda: b.seen["ignored"] == 4, "four parts to be out", PATIENCE_S)
+        b.stop()
+        b.start()
+        assert must(host.io.wait(cid)).data == data
+
+
+def test_a_path_that_takes_less_is_no_loss_to_the_others(daemon, pair):
+    """Who opened the disk after such a path came had I/O cut for all of them, for good."""
     disk = attach_both(daemon, pair)
     writes = sizes(pair[0], "write")
     with gateway(daemon, disk) as host:
+        is_used(host, writes)
         write(host, 0, data := os.urandom(WHOLE))
         assert host.io.read(0, BLOCKS) == data
-    assert writes == [8 * KIB] * 16
+    assert writes == [WHOLE]
+
+
+def test_a_path_that_takes_more_is_used_so(daemon, pair):
+    a, b = pair
+    disk = attach(daemon, b, **LINKS)
+    attach(daemon, a, **LINKS)
+    writes = sizes(a, "write")
+    wait_until(lambda: len(controllers(daemon)) == 2, "both", 60)
+    with gateway(daemon, disk) as host:
+        is_used(host, writes)
+        write(host, 0, data := os.urandom(WHOLE))
+        assert host.io.read(0, BLOCKS) == data
+    assert writes == [WHOLE]
 
 
 def test_a_target_that_comes_back_with_less_keeps_its_disk(daemon):

@@ -9,7 +9,7 @@
 #include "bdev/iov.h"
 
 static void set_data(struct remote_io *r, const struct iovec *iovs, uint32_t iov_count, enum nvme_op_data data,
-                     uint64_t len);
+                     uint64_t at, uint64_t len);
 static enum bdev_status make_unmap(struct remote_io *r, const struct remote_disk *d, bool *ret_nothing);
 static void make_copy(struct remote_io *r, const struct remote_disk *d);
 static bool crosses_boundary(const struct bdev *b, const struct bdev_io *io)
@@ -31,7 +31,7 @@ static void make_range(struct remote_io *r, uint8_t opc, uint32_t nsid, uint32_t
 	r->op.cmd = nvme_sqe_rw(opc, nsid, io->lba + r->at, count);
 	r->step = count;
 	r->more = r->at + count < io->count;
-	set_data(r, NULL, 0, NVME_OP_NONE, 0);
+	set_data(r, NULL, 0, NVME_OP_NONE, 0, 0);
 }
 
 enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io *r, bool *ret_nothing)
@@ -45,7 +45,7 @@ enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io 
 	switch ((enum bdev_op)io->op) {
 	case BDEV_FLUSH:
 		r->op.cmd = (struct nvme_sqe){ .opc = NVME_CMD_FLUSH, .nsid = le32_of(d->nsid) };
-		set_data(r, NULL, 0, NVME_OP_NONE, 0);
+		set_data(r, NULL, 0, NVME_OP_NONE, 0, 0);
 		return BDEV_ST_OK;
 	case BDEV_UNMAP:
 		return make_unmap(r, d, ret_nothing);
@@ -57,14 +57,8 @@ enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io 
 		return BDEV_ST_OK;
 	case BDEV_READ: /* the rest of one that goes in parts */
 	case BDEV_WRITE:
-		return remote_make_part(c, r, UINT32_MAX) ? BDEV_ST_OK : BDEV_ST_BAD_FIELD;
 	case BDEV_COMPARE:
-		if (r->at)
-			return remote_make_part(c, r, UINT32_MAX) ? BDEV_ST_OK : BDEV_ST_BAD_FIELD;
-		r->op.cmd = nvme_sqe_rw(NVME_CMD_COMPARE, d->nsid, io->lba, (uint32_t)io->count);
-		r->op.cmd.rw.control = le16_of(control);
-		set_data(r, io->iovs, io->iov_count, NVME_OP_TO_CTRLR, io->count * c->block_bytes);
-		return BDEV_ST_OK;
+		return remote_make_part(c, r, UINT32_MAX) ? BDEV_ST_OK : BDEV_ST_BAD_FIELD;
 	case BDEV_COMPARE_AND_WRITE:
 		return make_fused(c, r);
 	case BDEV_COPY:
@@ -84,12 +78,14 @@ enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io 
 	}
 }
 
+/* `len` bytes of the iovecs, from `at` on. */
 static void set_data(struct remote_io *r, const struct iovec *iovs, uint32_t iov_count, enum nvme_op_data data,
-                     uint64_t len)
+                     uint64_t at, uint64_t len)
 {
 	r->op.iovs = iovs;
 	r->op.iov_count = (uint16_t)iov_count;
 	r->op.data = (uint8_t)data;
+	r->op.iov_at = (uint32_t)at;
 	r->op.data_len = (uint32_t)len;
 }
 
@@ -98,12 +94,8 @@ static void set_data(struct remote_io *r, const struct iovec *iovs, uint32_t iov
 bool remote_make_part(struct remote_channel *c, struct remote_io *r, uint32_t bytes_max)
 {
 	const struct bdev_io *io = r->io;
-	struct iov_cursor at = iov_cursor_over(io->iovs, io->iov_count);
-	uint32_t count = (uint32_t)min_u64(io->count - r->at, bytes_max / c->block_bytes), iovs = 0;
+	uint32_t count = (uint32_t)min_u64(io->count - r->at, bytes_max / c->block_bytes);
 
-	iov_skip(&at, r->at * c->block_bytes);
-	while (count && !(iovs = iov_slice(&at, (size_t)count * c->block_bytes, r->part, REMOTE_PART_IOVS)))
-		count /= 2;
 	if (!count)
 		return false;
 	if (io->op == BDEV_COMPARE) {
@@ -114,8 +106,8 @@ bool remote_make_part(struct remote_channel *c, struct remote_io *r, uint32_t by
 	}
 	r->step = count;
 	r->more = r->at + count < io->count;
-	set_data(r, r->part, iovs, io->op == BDEV_READ ? NVME_OP_TO_HOST : NVME_OP_TO_CTRLR,
-	         (uint64_t)count * c->block_bytes);
+	set_data(r, io->iovs, io->iov_count, io->op == BDEV_READ ? NVME_OP_TO_HOST : NVME_OP_TO_CTRLR,
+	         r->at * c->block_bytes, (uint64_t)count * c->block_bytes);
 	return true;
 }
 
@@ -147,7 +139,7 @@ static enum bdev_status make_unmap(struct remote_io *r, const struct remote_disk
 	r->op.cmd.dsm.nr = (uint8_t)(used - 1);
 	r->op.cmd.dsm.attributes = le32_of(NVME_DSM_AD);
 	r->iov = (struct iovec){ r->ranges, used * sizeof(r->ranges[0]) };
-	set_data(r, &r->iov, 1, NVME_OP_TO_CTRLR, r->iov.iov_len);
+	set_data(r, &r->iov, 1, NVME_OP_TO_CTRLR, 0, r->iov.iov_len);
 	return BDEV_ST_OK;
 }
 
@@ -174,7 +166,7 @@ static void make_copy(struct remote_io *r, const struct remote_disk *d)
 	r->op.cmd.copy.control = le16_of(io->flags & BDEV_IO_FUA ? NVME_RW_FUA : 0);
 	r->more = r->step < left;
 	r->iov = (struct iovec){ &r->copy, sizeof(r->copy) };
-	set_data(r, &r->iov, 1, NVME_OP_TO_CTRLR, sizeof(r->copy));
+	set_data(r, &r->iov, 1, NVME_OP_TO_CTRLR, 0, sizeof(r->copy));
 }
 
 /* --- compare and write -------------------------------------------------------------------------------------- */
@@ -182,23 +174,16 @@ static void make_copy(struct remote_io *r, const struct remote_disk *d)
 static enum bdev_status make_fused(struct remote_channel *c, struct remote_io *r)
 {
 	const struct bdev_io *io = r->io;
-	struct iov_cursor at = iov_cursor_over(io->iovs, io->iov_count);
 	uint64_t len = io->count * c->block_bytes;
 	struct nvme_op *second = &r->fused.second;
-	uint32_t counts[2];
 
 	if (io->count > c->disk->compare_blocks_max || crosses_boundary(&c->disk->bdev, io))
 		return BDEV_ST_BAD_FIELD; /* more than the controller compares and writes as one */
-	for (uint32_t i = 0; i < 2; i++) {
-		counts[i] = iov_slice(&at, len, r->fused.iovs[i], REMOTE_FUSED_IOVS);
-		if (!counts[i])
-			return BDEV_ST_BAD_FIELD;
-	}
 	r->op.cmd = nvme_sqe_rw(NVME_CMD_COMPARE, c->disk->nsid, io->lba, (uint32_t)io->count);
 	r->op.cmd.flags = (uint8_t)nvme_flags_with_fuse(0, 1);
-	set_data(r, r->fused.iovs[0], counts[0], NVME_OP_TO_CTRLR, len);
-	*second = (struct nvme_op){ .iovs = r->fused.iovs[1], .iov_count = (uint16_t)counts[1], .data = NVME_OP_TO_CTRLR,
-		                    .data_len = (uint32_t)len };
+	set_data(r, io->iovs, io->iov_count, NVME_OP_TO_CTRLR, 0, len);
+	*second = (struct nvme_op){ .iovs = io->iovs, .iov_count = io->iov_count, .data = NVME_OP_TO_CTRLR,
+		                    .iov_at = (uint32_t)len, .data_len = (uint32_t)len };
 	second->cmd = nvme_sqe_rw(NVME_CMD_WRITE, c->disk->nsid, io->lba, (uint32_t)io->count);
 	second->cmd.flags = (uint8_t)nvme_flags_with_fuse(0, 2);
 	second->cmd.rw.control = le16_of(io->flags & BDEV_IO_FUA ? NVME_RW_FUA : 0);
@@ -222,7 +207,7 @@ static enum bdev_status make_passthrough(struct remote_io *r, uint32_t nsid)
 		return BDEV_ST_UNSUPPORTED;
 	r->op.cmd.nsid = le32_of(nsid);
 	set_data(r, io->iovs, len ? io->iov_count : 0,
-	         !len ? NVME_OP_NONE : data == NVME_DATA_H2C ? NVME_OP_TO_CTRLR : NVME_OP_TO_HOST, len);
+	         !len ? NVME_OP_NONE : data == NVME_DATA_H2C ? NVME_OP_TO_CTRLR : NVME_OP_TO_HOST, 0, len);
 	return BDEV_ST_OK;
 }
 

@@ -34,8 +34,8 @@ const struct remote_status_row *remote_status_of(uint16_t status);
 /* Everything but plain reads and writes: the command that is next, from r->at on. BDEV_ST_OK: r->op is ready.
  * Anything else ends the I/O. *ret_nothing: nothing is left to do. */
 enum bdev_status remote_make_command(struct remote_channel *c, struct remote_io *r, bool *ret_nothing);
-/* A read, write or comparison: of what is left of it, from r->at on, as much as `bytes_max` and its pieces of memory
- * let one command carry. False: not a block. */
+/* A read, write or comparison: of what is left of it, from r->at on, as much as one command of `bytes_max` carries.
+ * False: not a block. */
 bool remote_make_part(struct remote_channel *c, struct remote_io *r, uint32_t bytes_max);
 /* The command of a read or write of `count` blocks, the first of which is `at` blocks into the I/O. */
 static inline struct nvme_sqe remote_rw_cmd(const struct remote_channel *c, const struct bdev_io *io, uint64_t at,

@@ -24,6 +24,7 @@ static inline void make_rw(struct remote_channel *c, struct remote_io *r, const 
 	r->op.iovs = io->iovs;
 	r->op.iov_count = io->iov_count;
 	r->op.data = io->op == BDEV_WRITE ? NVME_OP_TO_CTRLR : NVME_OP_TO_HOST;
+	r->op.iov_at = 0;
 	r->op.data_len = (uint32_t)io->count * c->block_bytes;
 	r->more = false;
 }
@@ -90,21 +91,29 @@ void remote_go_again(struct remote_channel *c, struct remote_io *r)
 		remote_go(c, r);
 }
 
-/* The waist has cut it to what the disk takes; a path whose controller takes less may have come since. */
-static __attribute__((noinline)) bool cut(struct remote_lane *l, struct remote_io *r)
+/* The waist has cut it to what the disk takes; this path's controller takes less. The waist cuts it again, so that its
+ * parts go side by side; but for what is a part already, or had its first part done: the rest goes one by one.
+ * False: it is not `r`'s any more. */
+static __attribute__((noinline)) bool fit(struct remote_lane *l, struct remote_io *r)
 {
 	const uint32_t cut_ops = BDEV_BIT(READ) | BDEV_BIT(WRITE) | BDEV_BIT(COMPARE);
+	uint32_t blocks = l->io_bytes_max / r->channel->block_bytes;
 
-	return !(cut_ops & 1u << r->io->op) || remote_make_part(r->channel, r, l->io_bytes_max);
+	if (!(cut_ops & 1u << r->io->op))
+		return true;
+	if (blocks && !r->at && bdev_io_cut(r->io, blocks))
+		return false;
+	if (remote_make_part(r->channel, r, l->io_bytes_max))
+		return true;
+	remote_end(r, BDEV_ST_BAD_FIELD);
+	return false;
 }
 
 static void run(struct remote_lane *l, struct remote_io *r)
 {
 	assert(l->state == REMOTE_LANE_OPEN_STATE);
-	if (unlikely(r->op.data_len > l->io_bytes_max) && !cut(l, r)) {
-		remote_end(r, BDEV_ST_BAD_FIELD);
+	if (unlikely(r->op.data_len > l->io_bytes_max) && !fit(l, r))
 		return;
-	}
 	r->lane = l;
 	r->life = l->life;
 	r->place = REMOTE_AT_LANE;

@@ -231,8 +231,6 @@ struct remote_channel {
 /* One I/O; the device context of the waist, so not cleared between users. */
 enum remote_place { REMOTE_AT_LANE, REMOTE_IN_LINE, REMOTE_LATER, REMOTE_IN_LIMBO, REMOTE_INJECTED };
 #define REMOTE_RANGES 16u               /* of one Dataset Management command */
-#define REMOTE_FUSED_IOVS 8u            /* of each half of a compare and write */
-#define REMOTE_PART_IOVS 16u            /* of a part of a read or write; one in more pieces becomes smaller */
 struct remote_io {
 	struct nvme_op op;
 	struct bdev_io *io;
@@ -258,12 +256,10 @@ struct remote_io {
 	union {
 		struct nvme_dsm_range ranges[REMOTE_RANGES];
 		struct nvme_copy_range copy;
-		struct iovec part[REMOTE_PART_IOVS];
 		struct {
 			struct nvme_op second;
 			nvme_op_fn *both;
 			bool compared;  /* with success: whether the write was done nobody knows, when it failed */
-			struct iovec iovs[2][REMOTE_FUSED_IOVS];
 		} fused;
 	};
 };
@@ -401,6 +397,7 @@ struct remote_ns {                      /* what control knows of one namespace o
 	uint8_t ana_state;              /* enum nvme_ana_state; 0: none was told */
 	const char *differs;            /* why this path is not used, as was said last; NULL: it is */
 	uint32_t anagrpid;
+	uint32_t io_bytes_max;          /* of one command of its controller, as of the last look */
 };
 
 struct remote_disk {

@@ -448,17 +448,18 @@ static const char *difference(const struct remote_disk *d, const struct nvme_ctr
 	return NULL;
 }
 
-/* For who opens the disk from now on the waist cuts I/O to what the smallest of its controllers takes, side by side;
- * for who has it open already commands are cut as each path needs it, one after the other. */
-static void take_limit(struct remote_disk *d, const struct nvme_ctrlr_info *c)
+/* The waist cuts I/O to what the largest of its controllers ever took, and who takes less has it cut again on the way
+ * (remote_io.c). More counts for who opens the disk from now on. */
+static void take_limit(struct remote_disk *d, const struct nvme_ctrlr_info *c, struct remote_ns *ns)
 {
-	uint32_t blocks = remote_io_bytes_max(c) / block_bytes(d);
+	uint32_t bytes = remote_io_bytes_max(c), blocks = min_u32(bytes / block_bytes(d), 65536);
 
-	if (blocks >= d->bdev.max_io_blocks)
-		return;
-	log_notice("remote: %s: one of its controllers takes commands of %u KiB; larger reads and writes are cut",
-	           d->bdev.name, remote_io_bytes_max(c) >> 10);
-	d->bdev.max_io_blocks = blocks;
+	if (blocks < d->bdev.max_io_blocks && ns->io_bytes_max != bytes)
+		log_notice("remote: %s: one of its controllers takes commands of %u KiB; larger reads and writes are cut for "
+		           "it", d->bdev.name, bytes >> 10);
+	ns->io_bytes_max = bytes;
+	if (blocks > d->bdev.max_io_blocks)
+		d->bdev.max_io_blocks = blocks;
 }
 
 static void resize(struct remote_disk *d, uint64_t blocks)
@@ -495,7 +496,7 @@ static void take_one(struct remote_path *p, const struct nvme_ns_info *ns)
 		if (!known)
 			d->ns[p->index].access = REMOTE_ACCESS_OPTIMIZED; /* until the ANA log says otherwise */
 		d->info.block_count = ns->block_count;
-		take_limit(d, nvme_ctrlr_info(p->ctrlr));
+		take_limit(d, nvme_ctrlr_info(p->ctrlr), &d->ns[p->index]);
 		resize(d, ns->block_count);
 		return;
 	}

@@ -10,15 +10,13 @@
 
 static void copy_out(const struct rdma_slot *s)
 {
-	uint32_t left = s->op->data_len;
+	struct op_walk walk = op_walk_over(s->op);
 	const uint8_t *at = s->chunk;
+	struct iovec iov;
 
-	for (uint16_t i = 0; i < s->op->iov_count && left; i++) {
-		uint32_t len = (uint32_t)min_u64(s->op->iovs[i].iov_len, left);
-
-		memcpy(s->op->iovs[i].iov_base, at, len);
-		at += len;
-		left -= len;
+	while (op_walk_next(&walk, &iov)) {
+		memcpy(iov.iov_base, at, iov.iov_len);
+		at += iov.iov_len;
 	}
 }
 

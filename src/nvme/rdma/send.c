@@ -25,16 +25,15 @@ struct piece {
 static uint32_t find_pieces(const struct rdma_qpair *t, const struct nvme_op *op, struct piece *pieces, uint32_t max)
 {
 	const struct verbs_dev *d = t->link->seat->dev;
-	uint32_t left = op->data_len, count = 0;
+	struct op_walk walk = op_walk_over(op);
+	uint32_t count = 0;
+	struct iovec iov;
 
-	for (uint16_t i = 0; i < op->iov_count && left; i++) {
-		uint8_t *at = op->iovs[i].iov_base;
-		uint32_t len = (uint32_t)min_u64(op->iovs[i].iov_len, left);
+	while (op_walk_next(&walk, &iov)) {
+		uint8_t *at = iov.iov_base;
+		uint32_t len = (uint32_t)iov.iov_len;
 		struct piece *last = count ? &pieces[count - 1] : NULL;
 
-		if (!len)
-			continue;
-		left -= len;
 		if (last && last->at + last->len == at && verbs_find_key(d, last->at, last->len + len, &last->key)) {
 			last->len += len;
 			continue;
@@ -122,15 +121,13 @@ static uint32_t describe(struct rdma_qpair *t, struct rdma_slot *s)
 
 static void copy_in(const struct rdma_slot *s)
 {
-	uint32_t left = s->op->data_len;
+	struct op_walk walk = op_walk_over(s->op);
 	uint8_t *at = s->chunk;
+	struct iovec iov;
 
-	for (uint16_t i = 0; i < s->op->iov_count && left; i++) {
-		uint32_t len = (uint32_t)min_u64(s->op->iovs[i].iov_len, left);
-
-		memcpy(at, s->op->iovs[i].iov_base, len);
-		at += len;
-		left -= len;
+	while (op_walk_next(&walk, &iov)) {
+		memcpy(at, iov.iov_base, iov.iov_len);
+		at += iov.iov_len;
 	}
 }
 

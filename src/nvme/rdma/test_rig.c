@@ -423,18 +423,26 @@ static uint8_t byte_of(uint32_t seed, uint32_t at)
 	return (uint8_t)(seed * 31 + at * 7 + at / 256);
 }
 
+#define SKIPPED 0x5a
+
 static void each_byte(struct rig_op *t, bool check)
 {
-	uint32_t at = 0;
+	uint32_t skip = t->op.iov_at, at = 0;
 
 	for (uint16_t i = 0; i < t->op.iov_count; i++) {
 		uint8_t *bytes = t->op.iovs[i].iov_base;
 
-		for (size_t n = 0; n < t->op.iovs[i].iov_len; n++, at++) {
+		for (size_t n = 0; n < t->op.iovs[i].iov_len; n++) {
+			if (skip) {
+				skip--;
+				t->rig->wrong_bytes += bytes[n] != SKIPPED;
+				continue;
+			}
 			if (check)
 				t->rig->wrong_bytes += bytes[n] != byte_of(t->seed, at);
 			else
 				bytes[n] = byte_of(t->seed, at);
+			at++;
 		}
 	}
 }
@@ -458,6 +466,19 @@ static void op_done(struct nvme_op *op)
 	t->heap = NULL;
 }
 
+/* What lies before the command's data is somebody else's. */
+static void skipped(struct rig_op *t)
+{
+	uint32_t left = t->op.iov_at;
+
+	for (uint16_t i = 0; left; i++) {
+		uint32_t len = min_u32(left, (uint32_t)t->op.iovs[i].iov_len);
+
+		memset(t->op.iovs[i].iov_base, SKIPPED, len);
+		left -= len;
+	}
+}
+
 struct rig_op *rig_op_make(struct rig *r, uint8_t opc, uint32_t len, uint64_t lba)
 {
 	struct rig_op *t = base_zalloc(sizeof(*t));
@@ -467,17 +488,19 @@ struct rig_op *rig_op_make(struct rig *r, uint8_t opc, uint32_t len, uint64_t lb
 	t->rig = r;
 	t->seed = (uint32_t)lba + 1;
 	if (r->op_heap) {
-		t->heap = base_zalloc(len);
-		t->iov = (struct iovec){ t->heap, len };
+		t->heap = base_zalloc(r->op_skip + len);
+		t->iov = (struct iovec){ t->heap, r->op_skip + len };
 		t->op.iovs = &t->iov;
 		t->op.iov_count = 1;
 	} else {
-		must(mem_take(&t->bufs, len));
+		must(mem_take(&t->bufs, r->op_skip + len));
 		t->op.iovs = mem_iov(&t->bufs);
 		t->op.iov_count = (uint16_t)t->bufs.count;
 	}
 	t->op.cmd = nvme_sqe_rw(opc, 1, lba, len / RIG_BLOCK);
 	t->op.data = opc == NVME_CMD_READ ? NVME_OP_TO_HOST : NVME_OP_TO_CTRLR;
+	t->op.iov_at = r->op_skip;
+	skipped(t);
 	t->op.data_len = len;
 	t->op.done = op_done;
 	t->check = opc == NVME_CMD_READ;

@@ -94,6 +94,7 @@ struct rig {
 	bool ended_by_us;       /* the connection: there is no other reason for commands to fail */
 	uint32_t too_early;     /* commands that came back when it still stood */
 	bool op_heap;           /* memory that is not registered */
+	uint32_t op_skip;       /* bytes of the iovecs before a command's data */
 };
 
 /* Until the controller is ready or failed. */
