@@ -137,6 +137,22 @@ def test_what_cannot_be_read_stays_as_it_was(daemon):
         assert target.seen["connect"] == 1
 
 
+def test_a_controller_that_does_not_tell_what_it_runs(daemon, image):
+    """It stays alive, so nothing else would end the wait, which has a deadline and a sentence, whoever asked for it."""
+    with BadTarget(frmw=1 << 4 | 3 << 1) as a, BadTarget() as b:
+        attach(daemon, a, "r0", **LINKS)
+        attach(daemon, b, "r1", **LINKS)
+        a.on("identify_ctrl", ways.ignore, times=1)
+        b.on("log_page", ways.ignore, times=1)
+        b.tell(FW_ACTIVATION)
+        said = apply(daemon, image(), action="replace_and_run")
+        assert "asked what it runs, and did not answer within 10 s: its connection was ended (before: '1')" in said
+        wait_until(lambda: "was asked which firmware it runs, and did not answer within 10 s" in daemon.log() and
+                   "what it has (namespaces, log pages, firmware) did not come within 10 s" in daemon.log(), "both", 60)
+        wait_until(lambda: revisions(daemon) == ["2.0"], "the first one to be back, and to tell", 60)
+        wait_until(lambda: b.seen["connect"] == 2, "the second one to be connected again", 60)
+
+
 def test_a_reset_that_the_commit_asks_for(daemon, image):
     with BadTarget(frmw=1 << 4 | 3 << 1) as target:
         target.on("fw_commit", ways.status(RESET))

@@ -195,6 +195,7 @@ const char *remote_path_text(const struct remote_path *p, char buf[static 512]);
 /* remote_scan.c: the controller's namespaces and ANA states are known. */
 void remote_path_scanned(struct remote_path *p);
 /* It is asked for them, and answers in time or is lost; or has answered. */
+#define REMOTE_LOOK_DEADLINE_S 10u /* until what is asked of a controller that is up was answered */
 void remote_path_look_began(struct remote_path *p);
 void remote_path_look_ended(struct remote_path *p);
 

@@ -35,7 +35,8 @@ struct update {
 	void *image;
 	char before[9];                 /* the revision */
 	struct nvme_revision_read revision;
-	bool resetting, running;        /* running: it does, without a reset */
+	struct timer deadline;          /* of its answer */
+	bool resetting, running, silent; /* running: it does, without a reset; silent: it did not say what */
 	uint32_t path, next;            /* which took it; which is to be reset next */
 	uint32_t resets;
 	struct remote_path_wait reset;
@@ -49,6 +50,7 @@ static void was_committed(struct nvme_firmware *f);
 static void reset_next(struct update *u);
 static void look_what_runs(struct update *u);
 static void looked(struct nvme_revision_read *r);
+static void is_silent(struct timer *t);
 
 /* --- the beginning ----------------------------------------------------------------------------------------------- */
 
@@ -234,6 +236,9 @@ static void say(struct update *u)
 	if (u->resets)
 		snprintf(text, sizeof(text), "firmware commit succeeded; controllers of %s were reset (%u), and run revision "
 		         "'%s' (before: '%s')", u->group, u->resets, now, u->before);
+	else if (u->silent)
+		snprintf(text, sizeof(text), "firmware commit succeeded; the controller was asked what it runs, and did not "
+		         "answer within %u s: its connection was ended (before: '%s')", REMOTE_LOOK_DEADLINE_S, u->before);
 	else if (u->firmware.action == NVME_FW_REPLACE_AND_RUN)
 		snprintf(text, sizeof(text), "firmware commit succeeded; the controller runs revision '%s', without a "
 		         "reset (before: '%s')", now, u->before);
@@ -278,13 +283,32 @@ static void look_what_runs(struct update *u)
 		return;
 	}
 	u->revision = (struct nvme_revision_read){ .page = base_zalloc(NVME_IDENTIFY_SIZE), .done = looked, .arg = u };
+	timer_start(&u->deadline, REMOTE_LOOK_DEADLINE_S * NS_PER_S, is_silent);
 	nvme_ctrlr_read_revision(g->paths[u->path]->ctrlr, &u->revision);
+}
+
+/* The end of the connection is that of the wait. */
+static void is_silent(struct timer *t)
+{
+	struct update *u = container_of(t, struct update, deadline);
+	struct remote_group *g = group_of(u);
+	struct remote_path *p = g ? g->paths[u->path] : NULL;
+	struct err e = { 0 };
+	char text[512];
+
+	if (!p)
+		return;
+	u->silent = true;
+	err_set(&e, -ETIMEDOUT, "%s: was asked which firmware it runs, and did not answer within %u s",
+	        remote_path_text(p, text), REMOTE_LOOK_DEADLINE_S);
+	remote_path_trouble(p, NVME_REASON_ADMIN_TIMEOUT, &e);
 }
 
 static void looked(struct nvme_revision_read *r)
 {
 	struct update *u = r->arg;
 
+	timer_stop(&u->deadline);
 	if (u->call)
 		say(u);
 	else

@@ -21,7 +21,6 @@
 #include "core/log.h"
 #include "core/notify.h"
 
-#define SCAN_DEADLINE_NS (10 * NS_PER_S)
 /* After a loss the first attempt comes at once, but for this much of chance. */
 #define AT_ONCE_JITTER_NS (20 * NS_PER_MS)
 /* Up for as long as this, it has proved itself: the next delay begins small again. */
@@ -230,7 +229,7 @@ static void ready(struct nvme_ctrlr *c, const struct err *e, void *arg)
 /* The timer has nothing else to do while there is a controller. */
 void remote_path_look_began(struct remote_path *p)
 {
-	timer_start(&p->ctl->delay, SCAN_DEADLINE_NS, scan_too_long);
+	timer_start(&p->ctl->delay, REMOTE_LOOK_DEADLINE_S * NS_PER_S, scan_too_long);
 }
 
 void remote_path_look_ended(struct remote_path *p)
@@ -244,8 +243,8 @@ static void scan_too_long(struct timer *t)
 	struct err e = { 0 };
 	char text[512];
 
-	err_set(&e, -ETIMEDOUT, "%s: what it has (namespaces, ANA log) did not come within %u s",
-	        remote_path_text(p, text), (unsigned)(SCAN_DEADLINE_NS / NS_PER_S));
+	err_set(&e, -ETIMEDOUT, "%s: what it has (namespaces, log pages, firmware) did not come within %u s",
+	        remote_path_text(p, text), REMOTE_LOOK_DEADLINE_S);
 	path_down(p, NVME_REASON_ADMIN_TIMEOUT, &e);
 }
 
