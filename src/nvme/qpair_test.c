@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* qpair_test.c: ways to be connected, reasons not to be, and commands that are late or come in pairs. */
+/* qpair_test.c: ways to be connected, reasons not to be, commands that are late or come in pairs, and how much is sent
+ * at a time. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -415,6 +416,53 @@ static void a_queue_of_one_command_refuses_fused_ones(void **state)
 	rig_end(&r);
 }
 
+/* --- sending ------------------------------------------------------------------------------------------------ */
+
+#define MANY_WRITES 12u
+
+static size_t most_sent;               /* with one call */
+
+ssize_t __real_sock_send(struct sock *s, const struct iovec *iov, int count);
+ssize_t __wrap_sock_send(struct sock *s, const struct iovec *iov, int count);
+ssize_t __wrap_sock_send(struct sock *s, const struct iovec *iov, int count)
+{
+	size_t sum = 0;
+
+	for (int i = 0; i < count; i++)
+		sum += iov[i].iov_len;
+	most_sent = max_u64(most_sent, sum);
+	return __real_sock_send(s, iov, count);
+}
+
+static bool answers_writes(struct rig_peer *p, const struct nvme_sqe *cmd)
+{
+	if (!p->qid || !p->connected || cmd->opc != NVME_CMD_WRITE)
+		return false;
+	rig_answer(p, le16_get(cmd->cid), 0, 0);
+	return true;
+}
+
+static void submit_many(void *arg)
+{
+	for (uint32_t i = 0; i < MANY_WRITES; i++)
+		rig_write(arg);
+}
+
+/* A send of all that is there takes its core longer than others want to wait. The rest goes on by itself. */
+static void a_send_is_bounded(void **state)
+{
+	struct rig r = { .id.ioccsz = le32_of((64 + RIG_OP_BYTES) / 16), .opts.io_queue_size = 2 * MANY_WRITES,
+	                 .hook = answers_writes };
+
+	go_io(&r);
+	most_sent = 0;
+	rig_on_host(&r, submit_many);
+	assert_true(sim_run(rig_all_ended, &r, NS_PER_S));
+	assert_int_equal(r.ended, MANY_WRITES);
+	assert_in_range(most_sent, 512 * KIB, 512 * KIB + 128);
+	rig_end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -429,6 +477,7 @@ int main(void)
 		cmocka_unit_test(slow_names_are_waited_for_in_line),
 		cmocka_unit_test(fused_commands_are_sent_together),
 		cmocka_unit_test(a_queue_of_one_command_refuses_fused_ones),
+		cmocka_unit_test(a_send_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #define TCP_SEND_IOVS 512
 #define TCP_SEND_HEADERS 4096
+#define TCP_SEND_BYTES (512 * KIB) /* of one visit: the copying into the kernel is our core's time, and others wait */
 
 static uint32_t data_crc(const struct nvme_op *op, uint32_t at, uint32_t len)
 {
@@ -93,6 +94,11 @@ static bool batch_copy(struct batch *b, const struct slot *s, uint32_t skip)
 	return true;
 }
 
+static inline uint32_t batch_room(const struct batch *b)
+{
+	return b->bytes < TCP_SEND_BYTES ? TCP_SEND_BYTES - (uint32_t)b->bytes : 0;
+}
+
 /* One PDU from byte `skip` of it on, as far as there is room. */
 static void batch_add_pdu(struct batch *b, struct slot *s, uint32_t skip)
 {
@@ -103,7 +109,7 @@ static void batch_add_pdu(struct batch *b, struct slot *s, uint32_t skip)
 		batch_add(b, s->header + skip, s->header_len - skip);
 	skip = skip > s->header_len ? skip - s->header_len : 0;
 	before = min_u32(skip, s->data_len);
-	more = tcp_data_iovs(s->op, s->data_at + before, s->data_len - before, b->iov + b->count,
+	more = tcp_data_iovs(s->op, s->data_at + before, min_u32(s->data_len - before, batch_room(b)), b->iov + b->count,
 	                     TCP_SEND_IOVS - b->count - 1);
 	while (more--) {
 		before += (uint32_t)b->iov[b->count].iov_len;
@@ -155,7 +161,7 @@ static void gather(struct tcp_qpair *t, struct batch *b)
 	for (struct queue_link *l = t->line.first; l; l = l->next) {
 		struct slot *s = container_of(l, struct slot, line);
 
-		if (TCP_SEND_IOVS - b->count < s->op->iov_count + 2 && b->count)
+		if ((TCP_SEND_IOVS - b->count < s->op->iov_count + 2 && b->count) || !batch_room(b))
 			break;
 		if (s->data_len || !batch_copy(b, s, skip))
 			batch_add_pdu(b, s, skip);
@@ -177,6 +183,7 @@ void tcp_send_gathered(struct defer *d)
 static void send_line(struct tcp_qpair *t)
 {
 	struct sock *s = t->sock;
+	size_t bytes = 0;
 	struct batch b;
 
 	while (s && t->sock == s && !queue_empty(&t->line)) {
@@ -195,6 +202,12 @@ static void send_line(struct tcp_qpair *t)
 		if (sent < 0 || (size_t)sent < b.bytes) {
 			t->writable = false;
 			sock_want_write(t->sock, true);
+			return;
+		}
+		bytes += b.bytes;
+		if (bytes >= TCP_SEND_BYTES) { /* the rest in the next pass, after the others */
+			if (!queue_empty(&t->line))
+				defer_last(&t->send_defer, tcp_send_gathered);
 			return;
 		}
 	}
