@@ -136,19 +136,46 @@ static atomic_uint fell;
 static struct source gutter;
 static struct msg listen_msg;
 static uint64_t passes_dripping;
+static void (*with_the_last)(void);     /* what else its callback does */
+static uint64_t sleeps_then, sleeps_after;
+static struct timer overdue;
+
+static uint64_t sleeps_here(void)
+{
+	struct reactor_stats s;
+
+	reactor_get_stats(reactor_self(), &s);
+	return s.sleeps;
+}
 
 static void drop_fell(struct source *s, uint32_t events)
 {
 	char c;
 
 	check(read(s->fd, &c, 1) == 1);
+	if (with_the_last && atomic_load(&fell) == DROPS - 1) {
+		with_the_last();
+		sleeps_then = sleeps_here();
+	}
 	atomic_fetch_add(&fell, 1);
 }
 
 static void stop_listening(struct msg *m)
 {
+	if (with_the_last && !sleeps_after)
+		sleeps_after = sleeps_here();
+	timer_stop(&overdue);
 	source_stop(&gutter);
 	rig_stop();
+}
+
+static void becomes_due(void);
+static void goes_to_poll_mode(void);
+
+/* After the last one it has been asked not to sleep. */
+static bool polls(uint32_t drop)
+{
+	return drop == DROPS - 1 && with_the_last == goes_to_poll_mode;
 }
 
 /* The next one when it has gone to sleep after the last. */
@@ -165,7 +192,7 @@ static void *drip(void *arg)
 		do {
 			usleep(200);
 			reactor_get_stats(core_reactor(rig.core, 0), &s);
-		} while (atomic_load(&fell) != i + 1 || s.sleeps == sleeps);
+		} while (atomic_load(&fell) != i + 1 || (s.sleeps == sleeps && !polls(i)));
 	}
 	passes_dripping = s.passes - passes;
 	msg_send(core_reactor(rig.core, 0), &listen_msg, stop_listening);
@@ -180,16 +207,48 @@ static void listen_on_core(struct msg *m)
 
 static void drip_start(void *arg) { msg_send(core_reactor(rig.core, 0), &listen_msg, listen_on_core); }
 
-/* Each pass that finds nothing is a system call, for every I/O of a host that has one out. */
-static void a_pass_for_each_event_is_enough(void **state)
+static void let_drip(void (*last)(void))
 {
 	fell = 0;
+	with_the_last = last;
+	sleeps_then = sleeps_after = 0;
 	assert_int_equal(pipe(drops), 0);
 	rig_run(1, CORE_INTERRUPT, drip_start);
 	pthread_join(observer, NULL);
 	close(drops[0]);
 	close(drops[1]);
+}
+
+/* Each pass that finds nothing is a system call, for every I/O of a host that has one out. */
+static void a_pass_for_each_event_is_enough(void **state)
+{
+	let_drip(NULL);
 	assert_in_range(passes_dripping, DROPS - 1, DROPS + DROPS / 2);
+}
+
+static void came_due(struct timer *t) { sleeps_after = sleeps_here(); }
+
+static void becomes_due(void)
+{
+	timer_start(&overdue, NS_PER_MS, came_due);
+	while (core_clock_ns() - reactor_now_ns() <= NS_PER_MS)
+		;
+}
+
+/* Would break: a timer waits once more for as long as the pass took before which its time was reckoned. */
+static void what_became_due_meanwhile_is_not_slept_over(void **state)
+{
+	let_drip(becomes_due);
+	assert_int_equal(sleeps_after, sleeps_then);
+}
+
+static void goes_to_poll_mode(void) { reactor_set_mode(reactor_self(), CORE_POLL); }
+
+/* Would break: who is to poll sleeps until something comes, because it was to sleep when it was told. */
+static void who_is_told_to_poll_does_not_sleep_first(void **state)
+{
+	let_drip(goes_to_poll_mode);
+	assert_int_equal(sleeps_after, sleeps_then);
 }
 
 /* --- a stuck reactor --------------------------------------------------------------------------------------------- */
@@ -312,6 +371,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(idle_core_uses_no_wakeups),
 		cmocka_unit_test(a_pass_for_each_event_is_enough),
+		cmocka_unit_test(what_became_due_meanwhile_is_not_slept_over),
+		cmocka_unit_test(who_is_told_to_poll_does_not_sleep_first),
 		cmocka_unit_test(stuck_reactor_is_told_and_named),
 		cmocka_unit_test(longest_callback_is_kept_by_name),
 		cmocka_unit_test(cpu_time_of_callbacks_is_kept),

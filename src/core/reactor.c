@@ -140,7 +140,7 @@ static uint32_t run_sources(struct reactor *r, uint64_t timeout_ns)
 {
 	uint32_t count, messages;
 
-	if (!timeout_ns)
+	if (!timeout_ns || r->mode == CORE_POLL) /* it may have been told so since the time was reckoned */
 		return ask_sources(r);
 	if (r->looker_count && !look_may_sleep(r))
 		return platform_poll(r->pr, 0);
@@ -296,7 +296,7 @@ static uint32_t run_deferred(struct reactor *r)
 /* How long the next pass may sleep: 0 for not at all. */
 static uint64_t sleep_ns(struct reactor *r)
 {
-	uint64_t deadline;
+	uint64_t deadline, now_ns;
 
 	if (r->more || r->poller_count || r->overflows || r->mode == CORE_POLL)
 		return 0;
@@ -307,7 +307,8 @@ static uint64_t sleep_ns(struct reactor *r)
 	if (!r->timers)
 		return UINT64_MAX;
 	deadline = r->timers->deadline_ns;
-	return deadline > r->now_ns ? deadline - r->now_ns : 0;
+	now_ns = r->pass_was_busy ? platform_now_ns() : r->now_ns; /* what it did may have taken long */
+	return deadline > now_ns ? deadline - now_ns : 0;
 }
 
 /* After a pass with work it is asked once more what there is before it says that it sleeps, because who sends messages
