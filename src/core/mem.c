@@ -57,7 +57,7 @@ struct mem_pool {
 	bool dipped;                /* the reserve is, in part, with someone from the line */
 	struct waitq line;
 	uint32_t takes;             /* for mem_starve() */
-	uint64_t in_use, in_use_max, waits, waits_small; /* relaxed: one writer */
+	uint64_t in_use, in_use_max, waits_small, waits_large; /* relaxed: one writer */
 };
 
 struct mem {
@@ -307,8 +307,7 @@ void mem_wait(struct wait *w, uint32_t len, wait_fn *fn)
 
 	assert(len && len <= MEM_IO_BYTES_MAX);
 	waitq_add(&p->line, w, len, fn);
-	stat_add(&p->waits, 1);
-	stat_add(&p->waits_small, len <= MEM_SMALL_BYTES);
+	stat_add(len <= MEM_SMALL_BYTES ? &p->waits_small : &p->waits_large, 1);
 	waitq_wake(&p->line); /* the head of the line may have the reserve */
 }
 
@@ -421,10 +420,11 @@ void mem_get_stats(struct core *core, struct mem_stats *ret_stats)
 
 		ret_stats->in_use_bytes += stat_get(&p->in_use);
 		ret_stats->in_use_bytes_max += stat_get(&p->in_use_max);
-		ret_stats->waits += stat_get(&p->waits);
 		ret_stats->waits_small += stat_get(&p->waits_small);
+		ret_stats->waits_large += stat_get(&p->waits_large);
 		ret_stats->waiting += stat_get(&p->line.depth);
 	}
+	ret_stats->waits = ret_stats->waits_small + ret_stats->waits_large;
 }
 
 bool mem_charge(struct core *core, uint64_t bytes)

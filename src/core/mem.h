@@ -97,7 +97,7 @@ const struct mem_region *mem_zeroes(const struct core *core);
 struct mem_stats {
 	uint64_t budget_bytes, buffers_bytes, charge_bytes_max; /* the budget, and how it is divided */
 	uint64_t charged_bytes, in_use_bytes, in_use_bytes_max, waits, waiting;
-	uint64_t waits_small; /* of waits: for no more than a small buffer */
+	uint64_t waits_small, waits_large; /* waits: for a small buffer at most; for more */
 };
 void mem_get_stats(struct core *core, struct mem_stats *ret_stats);
 

@@ -24,7 +24,7 @@ static void handle_iobuf_get_stats(struct rpc_call *call, void *args)
 	mem_get_stats(rpc_core(rpc_of(call)), &s);
 	json_add_text(o, "module", "gantry");
 	add_pool(o, "small_pool", s.waits_small);
-	add_pool(o, "large_pool", s.waits - s.waits_small);
+	add_pool(o, "large_pool", s.waits_large);
 	rpc_reply(call, result);
 }
 
