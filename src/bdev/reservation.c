@@ -586,7 +586,6 @@ static struct resv_report *report_make(const struct bdev_resv *r)
 		to->who[i] = reported(resv_party_of(p, w->party), &text);
 		to->who[i].key = w->key;
 		to->who[i].holds = resv_holds(s, w);
-		to->who[i].all_ports = w->all_ports;
 	}
 	if (s->spc2) {
 		to->spc2_holder = reported(resv_party_of(p, s->spc2), &text);

@@ -110,7 +110,7 @@ enum resv_action {
 #define RESV_F_PERSIST    0x02u /* of what registers: the state is to survive power loss from now on, ... */
 #define RESV_F_VOLATILE   0x04u /* ... or not any more; neither: as it was */
 #define RESV_F_UNREGISTER 0x08u /* REGISTER_MOVE: UNREG */
-#define RESV_F_ALL_PORTS  0x10u /* REGISTER*: for READ FULL STATUS; others[] are the other ports' nexuses */
+#define RESV_F_ALL_PORTS  0x10u /* REGISTER*: others[] are the asker's nexuses by the other ports */
 #define RESV_F_FOR_OTHERS 0x20u /* REGISTER: others[] are other initiators' too; only for who comes new */
 
 enum resv_result {
@@ -127,7 +127,7 @@ enum resv_result {
 struct resv_reported {
 	uint64_t key;
 	uint32_t party;
-	bool holds, all_ports;
+	bool holds;
 	uint8_t kind;
 	uint16_t port_id;
 	struct uuid host_id;

@@ -36,7 +36,7 @@ static void tell_others(struct resv_outcome *o, const struct resv_state *s, uint
 			tell(o, s->who[i].party, event);
 }
 
-static enum resv_result set(struct resv_state *s, uint32_t party, uint64_t key, const struct resv_op *op)
+static enum resv_result set(struct resv_state *s, uint32_t party, uint64_t key)
 {
 	struct resv_registrant *r = resv_find(s, party);
 
@@ -45,7 +45,7 @@ static enum resv_result set(struct resv_state *s, uint32_t party, uint64_t key, 
 			return RESV_NO_ROOM;
 		r = &s->who[s->count++];
 	}
-	*r = (struct resv_registrant){ .key = key, .party = party, .all_ports = op->flags & RESV_F_ALL_PORTS };
+	*r = (struct resv_registrant){ .key = key, .party = party };
 	return RESV_OK;
 }
 
@@ -111,10 +111,10 @@ static enum resv_result do_register(struct resv_state *s, const struct resv_op *
 				unregister(s, op->other_parties[i], ret);
 		return RESV_OK;
 	}
-	rc = set(s, op->party, op->new_key, op);
+	rc = set(s, op->party, op->new_key);
 	for (uint32_t i = 0; i < op->other_count && rc == RESV_OK; i++)
 		if (is_to_register(s, op, op->other_parties[i], before))
-			rc = set(s, op->other_parties[i], op->new_key, op);
+			rc = set(s, op->other_parties[i], op->new_key);
 	return rc;
 }
 
@@ -128,7 +128,7 @@ static enum resv_result do_move(struct resv_state *s, const struct resv_op *op, 
 		return RESV_CONFLICT;
 	if (!op->new_key || op->other_parties[0] == op->party)
 		return RESV_BAD_FIELD;
-	rc = set(s, op->other_parties[0], op->new_key, op);
+	rc = set(s, op->other_parties[0], op->new_key);
 	if (rc != RESV_OK)
 		return rc;
 	persistence(s, op);
@@ -149,7 +149,7 @@ static enum resv_result do_nvme_register(struct resv_state *s, const struct resv
 		return RESV_CONFLICT;
 	persistence(s, op);
 	s->generation++;
-	return set(s, op->party, op->new_key, op);
+	return set(s, op->party, op->new_key);
 }
 
 static enum resv_result do_nvme_unregister(struct resv_state *s, const struct resv_op *op, struct resv_outcome *ret)
@@ -170,7 +170,7 @@ static enum resv_result do_nvme_replace(struct resv_state *s, const struct resv_
 		return RESV_CONFLICT;
 	persistence(s, op);
 	s->generation++;
-	return set(s, op->party, op->new_key, op);
+	return set(s, op->party, op->new_key);
 }
 
 /* --- reserving ------------------------------------------------------------------------------------------- */

@@ -11,7 +11,6 @@
 struct resv_registrant {
 	uint64_t key;
 	uint32_t party;
-	bool all_ports;
 };
 struct resv_state {
 	uint32_t generation;
@@ -120,7 +119,7 @@ struct resv_record {
 	uint32_t generation, count, holder_at; /* holder_at: UINT32_MAX: none */
 	uint8_t type;
 };
-typedef void resv_record_fn(void *arg, const struct resv_identity *id, uint64_t key, bool all_ports);
+typedef void resv_record_fn(void *arg, const struct resv_identity *id, uint64_t key);
 bool resv_record_read(const char *text, size_t len, struct resv_record *ret, resv_record_fn *visit, void *arg);
 /* resv_store.c: the lines of a file, in order; pure. *ret_end: where an append that was torn begins, or the end.
  * Errors: damage, another format; lines before it were told. `path`: for the sentence. */

@@ -53,8 +53,7 @@ char *resv_record_make(const struct resv_parties *p, const struct uuid *uuid, co
 		const struct resv_registrant *w = &s->who[i];
 		const struct resv_party *y = resv_party_of(p, w->party);
 
-		text_add(&t, " %u %016" PRIx64 " %u %u %s", y->kind, w->key, w->all_ports, y->port_id,
-		         uuid_to_text(&y->host_id, id));
+		text_add(&t, " %u %016" PRIx64 " 0 %u %s", y->kind, w->key, y->port_id, uuid_to_text(&y->host_id, id));
 		add_name(&t, y->name);
 		add_name(&t, y->port);
 		add_name(&t, y->target);
@@ -180,8 +179,8 @@ bool resv_record_read(const char *text, size_t len, struct resv_record *ret, res
 	for (uint32_t i = 0; i < ret->count && !f.bad; i++) {
 		struct resv_identity id = { .kind = (enum resv_kind)number(&f, 10, RESV_SCSI_NEXUS) };
 		uint64_t key = number(&f, 16, UINT64_MAX);
-		bool all_ports = number(&f, 10, 1);
 
+		number(&f, 10, 1); /* nothing any more */
 		id.port_id = (uint16_t)number(&f, 10, UINT16_MAX);
 		id.host_id = uuid(&f);
 		for (uint32_t n = 0; n < 3; n++)
@@ -191,7 +190,7 @@ bool resv_record_read(const char *text, size_t len, struct resv_record *ret, res
 		id.target = names[2];
 		f.bad |= !key;
 		if (!f.bad && visit)
-			visit(arg, &id, key, all_ports);
+			visit(arg, &id, key);
 	}
 	return !f.bad && f.at == f.end;
 }

@@ -9,14 +9,14 @@ struct seen {
 	bool nameless;      /* somebody who is another one when read again */
 };
 
-static void see(void *arg, const struct resv_identity *id, uint64_t key, bool all_ports)
+static void see(void *arg, const struct resv_identity *id, uint64_t key)
 {
 	struct seen *s = arg;
 	const struct resv_party *y = resv_party_take(s->parties, id);
 
 	must(s->state.count < RESV_REGISTRANTS_MAX && key);
 	s->nameless |= resv_party_is_nameless(y);
-	s->state.who[s->state.count++] = (struct resv_registrant){ .key = key, .party = y->id, .all_ports = all_ports };
+	s->state.who[s->state.count++] = (struct resv_registrant){ .key = key, .party = y->id };
 }
 
 static bool read_it(struct seen *s, const char *text, size_t len, struct resv_record *ret)

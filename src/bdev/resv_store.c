@@ -169,12 +169,12 @@ struct restoring {
 	struct resv_state *state;
 };
 
-static void restore(void *arg, const struct resv_identity *id, uint64_t key, bool all_ports)
+static void restore(void *arg, const struct resv_identity *id, uint64_t key)
 {
 	struct restoring *r = arg;
 
 	r->state->who[r->state->count++] = (struct resv_registrant){
-		.key = key, .party = resv_party_take(r->parties, id)->id, .all_ports = all_ports };
+		.key = key, .party = resv_party_take(r->parties, id)->id };
 }
 
 /* Whose controller went with the daemon, and who is nobody that comes now. */

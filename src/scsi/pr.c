@@ -105,7 +105,9 @@ static uint8_t *put_reservation(const struct resv_report *r, uint8_t *at)
 
 #define STATUS_HEAD 24u
 
-/* An NVMe host is shown by its NQN, as if that were an iSCSI name: there is no TransportID for it. */
+/* A descriptor a nexus, never ALL_TG_PT: one that is registered by all ports may leave by one of them, hold by one of
+ * them, and a port may come. An NVMe host is shown by its NQN, as if that were an iSCSI name: there is no TransportID
+ * for it. */
 static uint8_t *put_full_status(const struct resv_report *r, uint8_t *at)
 {
 	for (uint32_t i = 0; i < r->count; i++) {
@@ -113,9 +115,9 @@ static uint8_t *put_full_status(const struct resv_report *r, uint8_t *at)
 		uint32_t len = scsi_transport_id_make(w->kind == RESV_SCSI_NEXUS ? w->port : w->name, at + STATUS_HEAD);
 
 		scsi_put64(at, w->key);
-		at[12] = (uint8_t)(w->holds | w->all_ports << 1);
+		at[12] = w->holds;
 		at[13] = w->holds ? resv_type_to_spc(r->type) : 0;
-		scsi_put16(at + 18, w->all_ports ? 0 : w->port_id);
+		scsi_put16(at + 18, w->port_id);
 		scsi_put32(at + 20, len);
 		at += STATUS_HEAD + len;
 	}

@@ -295,6 +295,19 @@ static void others_are_registered_by_name(void **state)
 	assert_int_equal(scsi_u16(in + 8 + 18), 1);
 }
 
+/* So many, the first by this port. */
+static void ports_are(uint32_t count, uint16_t first)
+{
+	uint32_t one = 24 + 4 + 24;
+
+	assert_int_equal(pr_in(0, SCSI_SA_PR_IN_READ_FULL_STATUS, 4096), 0);
+	assert_int_equal(scsi_u32(in + 4), count * one);
+	for (uint32_t i = 0; i < count; i++) {
+		assert_int_equal(in[8 + i * one + 12], count == 2 && i == 0); /* R_HOLDER; not ALL_TG_PT */
+		assert_int_equal(scsi_u16(in + 8 + i * one + 18), first + i);
+	}
+}
+
 static void all_ports_are_registered_at_once(void **state)
 {
 	assert_int_equal(with_ids(NULL, 0, 4), BAD_LEN); /* 28 bytes without SPEC_I_PT */
@@ -304,6 +317,15 @@ static void all_ports_are_registered_at_once(void **state)
 	assert_int_equal(out_len(0, SCSI_SA_PR_OUT_REGISTER, 0, 24), 0);
 	assert_int_equal(pr_in(0, SCSI_SA_PR_IN_READ_KEYS, 64), 0);
 	assert_int_equal(scsi_u32(in + 4), 16); /* of the device's two ports */
+	assert_int_equal(pr_out(0, SCSI_SA_PR_OUT_RESERVE, WE, 0xa, 0), 0);
+	ports_are(2, 1); /* each by itself: only one holds */
+	assert_int_equal(pr_out(0, SCSI_SA_PR_OUT_RELEASE, WE, 0xa, 0), 0);
+	assert_int_equal(pr_out(0, SCSI_SA_PR_OUT_REGISTER, 0, 0xa, 0), 0);
+	ports_are(1, 2); /* and leaves by itself */
+	scsi_put64(list, 0);
+	scsi_put64(list + 8, 0xa);
+	list[20] = 4;
+	assert_int_equal(out_len(0, SCSI_SA_PR_OUT_REGISTER, 0, 24), 0);
 	scsi_put64(list, 0xa);
 	scsi_put64(list + 8, 0);
 	assert_int_equal(out_len(0, SCSI_SA_PR_OUT_REGISTER, 0, 24), 0);
