@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from gantry import Daemon, RpcError, gantryd_path
+from iscsi import Chap, LoginFailed, Session
 from jsonrpc import Waiting
 
 
@@ -57,6 +58,28 @@ def test_target_nodes_before_their_authentication_group(daemon):
     assert "no authentication group 7 yet" in daemon.log()
     with pytest.raises(RpcError, match="there is no authentication group 8; make it"):
         daemon.rpc("iscsi_target_node_set_auth", name="iqn.2016-06.io.gantry:disk1", chap_group=8)
+
+
+def test_nobody_gets_in_where_the_group_is_not_there(daemon):
+    """Before it is made, and after it was deleted, a node that asks for CHAP, or a portal, would be open to all."""
+    exported = daemon.export(daemon.malloc("disk0"), disable_chap=False, require_chap=True, chap_group=7)
+    daemon.rpc("iscsi_portal_group_set_auth", tag=1, require_chap=True, chap_group=7)
+    chap = Chap("u", "s" * 12)
+
+    def log_in(target, **how):
+        with Session(exported.port, target, **how):
+            pass
+    for has_group in (False, True, False):
+        if has_group:
+            daemon.rpc("iscsi_create_auth_group", tag=7, secrets=[{"user": "u", "secret": "s" * 12}])
+            log_in(exported.name, chap=chap)
+            log_in(None, chap=chap)
+            daemon.rpc("iscsi_delete_auth_group", tag=7)
+            continue
+        for target in (exported.name, None):                # a session, and discovery
+            for how in ({}, {"chap": chap}, {"chap": Chap("", "")}):
+                with pytest.raises(LoginFailed):
+                    log_in(target, **how)
 
 
 @pytest.mark.parametrize("method", ["bdev_malloc_create", "bdev_null_create"])
@@ -133,5 +156,14 @@ def test_errors_of_a_configuration_may_be_ignored(tmp_path):
     assert done.returncode == 1 and "bdev_lvol_create_lvstore" in done.stderr
     with Daemon(tmp_path, "-c", path, "--json-ignore-init-errors") as daemon:
         assert [b["name"] for b in daemon.rpc("bdev_get_bdevs")] == ["good"]
+        assert sorted(m["method"] for m in daemon.rpc("config_get_missing")) == \
+            ["bdev_lvol_create_lvstore", "bdev_malloc_create"]
+    state = tmp_path / "state"
+    with Daemon(tmp_path, "-c", path, "--json-ignore-init-errors", "--state-dir", state) as daemon:
+        daemon.rpc("bdev_null_create", name="more", num_blocks=8, block_size=512)
+    with Daemon(tmp_path, "--state-dir", state) as daemon:      # what failed was not lost when the state was saved
+        assert {b["name"] for b in daemon.rpc("bdev_get_bdevs")} == {"good", "more"}
+        saved = [e for s in daemon.rpc("save_config")["subsystems"] if s["subsystem"] == "bdev" for e in s["config"]]
+        assert wrong in saved and absent in saved
         assert sorted(m["method"] for m in daemon.rpc("config_get_missing")) == \
             ["bdev_lvol_create_lvstore", "bdev_malloc_create"]
