@@ -69,6 +69,13 @@ void vhost_session_go_on(struct vhost_session_priv *s)
 
 /* --- receiving --------------------------------------------------------------------------------------------------- */
 
+static bool listens(const struct vhost_session_priv *s)
+{
+	return s->sock && !s->busy && !s->waiting && !s->out_len;
+}
+
+/* A failure is told once more only to who reads on. One that comes behind a message that takes long must not wait for
+ * it: a new session would be heard meanwhile, and start rings that this one still runs. */
 static void ready(void *arg, uint32_t events)
 {
 	struct vhost_session_priv *s = arg;
@@ -77,13 +84,8 @@ static void ready(void *arg, uint32_t events)
 		flush(s);
 	if (events & SOCK_READABLE)
 		hear(s);
-	else if ((events & SOCK_FAILED) && s->sock)
+	if ((events & SOCK_FAILED) && s->sock && !((events & SOCK_READABLE) && listens(s)))
 		vhost_session_end(s, "the front-end went away");
-}
-
-static bool listens(const struct vhost_session_priv *s)
-{
-	return s->sock && !s->busy && !s->waiting && !s->out_len;
 }
 
 /* -EAGAIN: nothing more for now. */

@@ -294,6 +294,53 @@ static void a_queue_beyond_the_budget_is_refused(void **state)
 	end(&w, &f);
 }
 
+static void hang_up(void *arg)
+{
+	struct front *f = arg;
+
+	sock_close(f->sock);
+	f->sock = NULL;
+}
+
+/* The front-end is killed right after a message that waits for a request; there is so much before it that its end is
+ * seen together with that. Who comes next must not be heard before: its queues would lie in rings that other cores
+ * still serve. */
+static void an_end_behind_a_message_that_waits_is_noticed(void **state)
+{
+	static uint8_t burst[16384];
+
+	for (uint32_t seed = 0; seed < 3; seed++) {
+		struct test_world w = { .slow_us = 10000 };
+		struct vhost_session_priv *old;
+		uint32_t len = 0;
+		struct vu_msg m;
+		struct front f;
+
+		world_start(&w, seed);
+		front_open(&f, &w, 0, 0);
+		front_start(&f);
+		old = world_session(&w);
+		for (uint32_t n = 0; n < 2; n++)
+			assert_non_null(front_submit(&f.queues[n], VIRTIO_BLK_T_IN, 0, TEST_SECTOR, 0));
+		world_pass(NS_PER_MS);
+		vu_request(VU_SET_OWNER, VU_PAYLOAD_NONE, &m);
+		for (uint32_t n = 0; n < 600; n++)
+			len += vu_encode(&m, burst + len);
+		vu_request(VU_GET_VRING_BASE, VU_PAYLOAD_STATE, &m);
+		m.state = (struct vu_state){ 0, 0 };
+		len += vu_encode(&m, burst + len);
+		front_send_raw(&f, burst, len, NULL, 0);
+		sim_as(f.on, hang_up, &f);
+		world_pass(NS_PER_MS);
+		assert_true(old->ended);
+		front_reopen(&f);
+		(void)front_get(&f, VU_GET_FEATURES);
+		assert_true(world_ctrlr(&w)->sessions.next == &world_session(&w)->session.link);
+		assert_true(front_drain(&f));
+		end(&w, &f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +350,7 @@ int main(void)
 		cmocka_unit_test(a_cache_that_is_off_stays_off),
 		cmocka_unit_test(kicks_in_band_by_descriptor_and_not_at_all),
 		cmocka_unit_test(a_queue_beyond_the_budget_is_refused),
+		cmocka_unit_test(an_end_behind_a_message_that_waits_is_noticed),
 	};
 
 	return cmocka_run_group_tests_name("vhost_edge", tests, NULL, NULL);
