@@ -56,7 +56,7 @@ static bool is_hanging_up(const struct guest *g)
 	struct net_addr addr;
 
 	must(!net_addr_parse(NET_UNIX, g->path, NULL, &addr, NULL));
-	return sim_net_connections_to(&addr);
+	return sim_net_ends_to(&addr);
 }
 
 static void retry(struct timer *t)

@@ -140,6 +140,18 @@ uint32_t sim_net_connections_to(const struct net_addr *to)
 	return count;
 }
 
+uint32_t sim_net_ends_to(const struct net_addr *to)
+{
+	uint32_t count = 0;
+
+	list_each(l, &sim_net.conns) {
+		const struct conn *c = list_entry(l, struct conn, link);
+
+		count += net_addr_equal(&c->addr[1], to) && !c->sock[0] && !c->sock[1]->failed && !c->pipe[0].fin_arrived;
+	}
+	return count;
+}
+
 void sim_net_cut(uint32_t n, bool silent)
 {
 	sim_net_cut_to(NULL, n, silent);

@@ -37,6 +37,8 @@ uint32_t sim_net_connections(void);
 void sim_net_cut(uint32_t n, bool silent);
 /* The same for those that were made to one address only. */
 uint32_t sim_net_connections_to(const struct net_addr *to);
+/* Those that who connected has closed, and the other end cannot know yet: that is on its way. */
+uint32_t sim_net_ends_to(const struct net_addr *to);
 void sim_net_cut_to(const struct net_addr *to, uint32_t n, bool silent);
 /* Nothing arrives for that long, over this one connection only; then it does. */
 void sim_net_stall_to(const struct net_addr *to, uint32_t n, uint64_t ns);
