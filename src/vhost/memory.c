@@ -131,6 +131,18 @@ void vhost_mem_unref(struct vhost_mem *m)
 	vhost_session_mem_gone(s);
 }
 
+struct vhost_spot vhost_mem_spot(const struct vhost_mem *m, uint64_t user)
+{
+	for (uint32_t i = 0; i < m->count; i++) {
+		const struct vhost_region *r = m->regions[i];
+		uint64_t at = user - r->at.user;
+
+		if (at < r->at.size)
+			return (struct vhost_spot){ { r->share.file[0], r->share.file[1] }, r->share.offset + at };
+	}
+	return (struct vhost_spot){ 0 };
+}
+
 void vhost_mem_give_up(struct vhost_session_priv *s, struct err *e)
 {
 	s->awaited = 0;

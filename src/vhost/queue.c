@@ -143,14 +143,46 @@ static struct vhost_log *log_for(struct vhost_session_priv *s)
 	return s->log;
 }
 
+static void find_spot(struct vhost_ring_priv *r)
+{
+	r->queue.spot = vhost_mem_spot(session_priv(r->ring.session)->mem, r->queue.addr.used);
+}
+
+/* Another session of the controller that runs a queue in the same ring, whose requests would be done twice; NULL: none
+ * does. */
+static const struct vhost_session *who_has_ring(const struct vhost_ring_priv *r)
+{
+	const struct vhost_session *mine = r->ring.session;
+
+	list_each(l, &mine->ctrlr->sessions) {
+		const struct vhost_session *other = list_entry(l, struct vhost_session, link);
+
+		for (uint32_t i = 0; other != mine && i < VHOST_RINGS_MAX; i++) {
+			const struct vhost_ring_priv *o = vhost_running(session_priv(other), i);
+
+			if (o && !memcmp(&o->queue.spot, &r->queue.spot, sizeof(o->queue.spot)))
+				return other;
+		}
+	}
+	return NULL;
+}
+
 void vhost_queue_start(struct vhost_ring_priv *r)
 {
+	const struct vhost_session *other;
 	struct vhost_session_priv *s = session_priv(r->ring.session);
 	struct vhost_ctrlr *c = s->session.ctrlr;
 	enum vq_fault fault;
 
 	if (r->queue.running || !is_complete(s, &r->queue))
 		return;
+	find_spot(r);
+	other = who_has_ring(r);
+	if (other) {
+		err_set(&s->err, -EBUSY, "queue %u: its ring is that of a queue that runs for another front-end, %s: end that "
+		        "one first", r->ring.index, other->name);
+		return;
+	}
 	if (r->queue.was_reset && !r->queue.base_told)
 		forget_base(&r->queue);
 	fault = set_up(r, &r->setup);
@@ -318,6 +350,7 @@ void vhost_queue_remap(struct vhost_ring_priv *r)
 		vhost_queue_stop(r);
 		return;
 	}
+	find_spot(r);
 	op = vhost_op_make(r, vhost_ring_remap_op, NULL);
 	op->view = vhost_view_make(session_priv(r->ring.session)->mem);
 	op->setup = setup;

@@ -102,6 +102,9 @@ struct vhost_op {
 	};
 };
 
+/* A byte of a file. */
+struct vhost_spot { uint64_t file[2], at; };
+
 /* What the front-end said of a ring. Control. */
 struct vhost_queue {
 	uint16_t size;
@@ -109,6 +112,7 @@ struct vhost_queue {
 	bool base_set, base_told;          /* told: the front-end said it, or was told, since the ring last ran */
 	bool was_reset;                    /* by a status of 0: a base that it does not get to know is none */
 	struct vu_addr addr;
+	struct vhost_spot spot;            /* of its used ring, while it runs */
 	bool asked_base;                   /* GET_VRING_BASE waits for it to stop */
 	bool has_addr, kicked;             /* kicked: a kick descriptor, none (to be polled), or a kick came */
 	bool enabled, polled;
@@ -295,6 +299,8 @@ struct vhost_region *vhost_region_map(struct vhost_session_priv *s, const struct
 /* A copy of the current one, with room for that many regions. */
 struct vhost_mem *vhost_mem_copy(struct vhost_session_priv *s, uint32_t room);
 void vhost_mem_drop(struct vhost_mem *m, uint32_t region);
+/* Where a byte is that the front-end has at `user`, whoever maps it. Zeroes: it is nowhere. */
+struct vhost_spot vhost_mem_spot(const struct vhost_mem *m, uint64_t user);
 /* The message at hand waits no longer: `e` says why. What it took away goes when it is used no more. */
 void vhost_mem_give_up(struct vhost_session_priv *s, struct err *e);
 /* The version made of those, which is the current one from now on, and the rings'. Takes over `m`. `e` with an error:

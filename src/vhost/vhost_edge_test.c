@@ -341,6 +341,53 @@ static void an_end_behind_a_message_that_waits_is_noticed(void **state)
 	}
 }
 
+static void tell_state(struct front_queue *q, uint32_t request, uint32_t num)
+{
+	struct vu_msg m;
+
+	vu_request(request, VU_PAYLOAD_STATE, &m);
+	m.state = (struct vu_state){ q->index, num };
+	assert_int_equal(front_tell(q->front, &m), 0);
+}
+
+static void close_sock(void *arg)
+{
+	sock_close(arg);
+}
+
+/* Two front-ends of a controller that are both there have the same memory: a ring is served for one of them only. */
+static void a_ring_that_another_front_end_has_is_refused(void **state)
+{
+	struct test_world w = { 0 };
+	struct front_queue *q;
+	struct sock *first;
+	struct front f;
+
+	world_start(&w, 10);
+	front_open(&f, &w, 0, 0);
+	front_start(&f);
+	q = &f.queues[0];
+	first = f.sock;
+	f.sock = NULL;
+	front_reopen(&f);
+	negotiate(&f, f.features);
+	assert_int_equal(front_give_memory(&f), 0);
+	assert_int_equal(front_queue_place(q), 0);
+	tell_state(q, VU_SET_VRING_NUM, FRONT_SIZE);
+	tell_bell(&f, VU_SET_VRING_CALL, 0, &q->call);
+	tell_bell(&f, VU_SET_VRING_KICK, 0, &q->kick);
+	assert_int_not_equal(enable(q), 0);
+	assert_non_null(front_submit(q, VIRTIO_BLK_T_IN, 0, TEST_SECTOR, 0)); /* the first one's */
+	assert_true(front_drain(&f));
+	sim_as(f.on, close_sock, first);
+	world_pass(NS_PER_MS);
+	tell_state(q, VU_SET_VRING_BASE, 1);
+	assert_int_equal(enable(q), 0);
+	assert_non_null(front_submit(q, VIRTIO_BLK_T_IN, 0, TEST_SECTOR, 0));
+	assert_true(front_drain(&f));
+	end(&w, &f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,6 +398,7 @@ int main(void)
 		cmocka_unit_test(kicks_in_band_by_descriptor_and_not_at_all),
 		cmocka_unit_test(a_queue_beyond_the_budget_is_refused),
 		cmocka_unit_test(an_end_behind_a_message_that_waits_is_noticed),
+		cmocka_unit_test(a_ring_that_another_front_end_has_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("vhost_edge", tests, NULL, NULL);

@@ -315,6 +315,7 @@ int share_map(struct share *s, int fd, uint64_t offset, size_t len, bool writabl
 	s->len = len;
 	s->page = 4096;
 	s->offset = offset;
+	s->file[0] = (uintptr_t)m->object;
 	s->slot = m;
 	return 0;
 }
