@@ -4,6 +4,7 @@
 
 #include "core/look.h"
 #include "core/reactor.h"
+#include "core/watch.h"
 
 static int make_reactors(struct core *core, const struct core_opts *opts, struct err *e);
 static int reactor_make(struct core *core, uint32_t index, uint32_t cpu, struct err *e);
@@ -22,7 +23,7 @@ struct core *core_make(const struct core_opts *opts, struct err *e)
 		core->opts.spin_us_max = 50;
 	if (!core->opts.stall_ms)
 		core->opts.stall_ms = 1000;
-	atomic_init(&core->watch_limit_ns, 30 * NS_PER_S);
+	atomic_init(&core->watch_limit_ns, WATCH_LIMIT_NS);
 	atomic_init(&core->sched_period_ns, NS_PER_S);
 	list_init(&core->parts);
 	notify_init(core);

@@ -10,6 +10,9 @@
 
 #include "core/core.h"
 
+/* Until watch_set_limit(). A Linux host gives up after 30 s and disconnects; then there is nothing left to be named. */
+#define WATCH_LIMIT_NS (10 * NS_PER_S)
+
 struct watch;
 /* Say each overdue request through watch_report(); return true while anything is outstanding. */
 typedef bool watch_fn(struct watch *w, uint64_t now_ns, uint64_t limit_ns);
@@ -26,7 +29,7 @@ void watch_arm_slow(struct watch *w);
 static inline void watch_arm(struct watch *w) { if (unlikely(!w->armed)) watch_arm_slow(w); }
 /* From within watch_fn: one line in the log, one count, kept for the RPC. */
 void watch_report(struct watch *w, uint64_t age_ns, const char *fmt, ...) PRINTF(3, 4);
-void watch_set_limit(struct core *core, uint64_t limit_ns); /* default 30 s */
+void watch_set_limit(struct core *core, uint64_t limit_ns);
 uint64_t watch_get_limit(struct core *core);
 uint64_t watch_stuck_count(struct core *core);
 /* The last reports of the calling reactor, oldest first. */

@@ -214,6 +214,21 @@ void nvmf_portal_give(struct nvmf_target *t, struct nvmf_transport *tr, const st
 
 /* --- requests that take too long -------------------------------------------------------------------------------- */
 
+/* The disk first: what comes last may be cut off. */
+static void watch_one(struct watch *w, const struct nvmf_qpair *qp, const struct nvmf_req *req, uint64_t age_ns)
+{
+	const char *host = qp->ctrlr ? qp->ctrlr->who.name : "a host not connected yet";
+
+	if (req->ns && req->io.active)
+		watch_report(w, age_ns, "%s waits for disk %s, LBA %llu and %llu blocks; queue %u, command %u of %s",
+		             req->handler->name, req->ns->served->bdev_name, (unsigned long long)req->io.lba,
+		             (unsigned long long)req->io.count, qp->qid, le16_get(req->cmd.cid), host);
+	else
+		watch_report(w, age_ns, "%s waits for %s%s; queue %u, command %u of %s", req->handler->name,
+		             req->ns ? "the target, disk " : "the target", req->ns ? req->ns->served->bdev_name : "",
+		             qp->qid, le16_get(req->cmd.cid), host);
+}
+
 static void watch_qpair(struct watch *w, const struct nvmf_qpair *qp, uint64_t now_ns, uint64_t limit_ns)
 {
 	list_each(l, &qp->executing) {
@@ -221,9 +236,7 @@ static void watch_qpair(struct watch *w, const struct nvmf_qpair *qp, uint64_t n
 		uint64_t age = now_ns - req->io.began_ns;
 
 		if (!req->parks && age >= limit_ns)
-			watch_report(w, age, "nvmf: %s of %s, queue %u, command %u waits for %s", req->handler->name,
-			             qp->ctrlr ? qp->ctrlr->who.name : "a host not connected yet", qp->qid,
-			             le16_get(req->cmd.cid), req->io.active ? "the device" : "the target");
+			watch_one(w, qp, req, age);
 	}
 }
 

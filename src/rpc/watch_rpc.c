@@ -11,7 +11,7 @@ struct set_watchdog {
 
 static const struct rpc_param set_watchdog_params[] = {
 	RPC_PARAM(struct set_watchdog, limit_ms, .required = true, .min = 100, .max = 86400000, .unit = "ms",
-	          .doc = "A request that takes longer is said, with what it waits for; at first 30 s."),
+	          .doc = "A request that takes longer is said, with what it waits for; at first 10 s."),
 };
 
 static void handle_gantry_set_watchdog(struct rpc_call *call, void *args)

@@ -7,6 +7,8 @@ from iscsi import Session, read_cdb
 from jsonrpc import gantry
 from nvme_tcp import ADMIN_ABORT, IO_READ, Host, must, rw, sqe
 
+LINUX_GIVES_UP_MS = 30000      # nvme_core.io_timeout and the SCSI layer's, unless they were changed
+
 
 @pytest.fixture
 def silent(daemon):
@@ -23,6 +25,12 @@ def stuck(daemon):
     return wait_until(look, "the watchdog to speak")[0]
 
 
+def test_before_a_host_gives_up(daemon):
+    """A host that has given up has disconnected: then there is nothing left that could be named."""
+    limit_ms = daemon.rpc("gantry_get_watchdog")["limit_ms"]
+    assert limit_ms * 5 // 4 < LINUX_GIVES_UP_MS     # it looks four times in that time
+
+
 def test_doctor_repeats_it(daemon, silent):
     """He would have to find it in a log that has gone on since."""
     served = daemon.serve(silent)
@@ -31,7 +39,7 @@ def test_doctor_repeats_it(daemon, silent):
     with Host(served.port, served.nqn) as host:
         cid = host.io.submit(rw(IO_READ, 40, 8), expect=4096)
         said = stuck(daemon)["what"]
-        assert said.startswith("nvmf: Read ")
+        assert said.startswith(f"Read waits for disk {silent}, LBA 40 and 8 blocks; queue 1, command {cid} of nqn.")
         doctor = " ".join(gantry("doctor", socket=daemon.socket, status=None).split())
         assert said in doctor and "gantry rpc gantry_get_watchdog" in doctor
         must(host.admin.command(sqe(ADMIN_ABORT, cdw10=cid << 16 | 1)))
