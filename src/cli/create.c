@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -211,8 +212,20 @@ static int set_size(struct json_object *rows, struct json_object *params, const 
 	return 0;
 }
 
-/* A file that is a disk already: two disks of one file change each other's data. True: it is none. */
-static bool is_free(struct json_object *disks, const char *path, struct err *e)
+/* By any of its names. One that does not begin at the root is meant from the daemon's directory, which is not ours. */
+static bool is_same_file(const char *theirs, const char *ours)
+{
+	struct stat a, b;
+
+	if (strcmp(theirs, ours) == 0)
+		return true;
+	return *theirs == '/' && stat(theirs, &a) == 0 && stat(ours, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* A file that is a disk already: two disks of one file change each other's data, unless nobody writes. True: it is
+ * none. */
+static bool is_free(struct json_object *disks, const char *path, bool read_only, struct err *e)
 {
 	for (size_t i = 0; i < list_count(disks) && !e->code; i++) {
 		struct json_object *about = field(list_at(disks, i), "driver_specific");
@@ -220,7 +233,8 @@ static bool is_free(struct json_object *disks, const char *path, struct err *e)
 		if (!json_object_is_type(about, json_type_object))
 			continue;
 		json_object_object_foreach(about, kind, facts) {
-			if (kind && strcmp(field_text(facts, "filename"), path) == 0)
+			if (kind && is_same_file(field_text(facts, "filename"), path) &&
+			    !(read_only && field_bool(facts, "readonly")))
 				err_set(e, -EEXIST, "%s is the disk %s already; two disks of one file change each other's data",
 				        path, field_text(list_at(disks, i), "name"));
 		}
@@ -267,13 +281,15 @@ static int have_file(struct json_object *rows, const char *path, const char *siz
 static int set_paths(struct json_object *disks, struct json_object *rows, struct json_object *params, const char *size,
                      struct err *e)
 {
+	bool read_only = field_bool(params, "readonly");
+
 	for (size_t i = 0; i < list_count(rows); i++) {
 		const char *name = field_text(list_at(rows, i), "name"), *given = field_text(params, name);
 		char path[PATH_MAX + 1];
 
 		if (!is_path(list_at(rows, i)) || !*given)
 			continue;
-		if (have_file(rows, given, size, e) || (realpath(given, path) && !is_free(disks, path, e)))
+		if (have_file(rows, given, size, e) || (realpath(given, path) && !is_free(disks, path, read_only, e)))
 			return e->code;
 		if (realpath(given, path))
 			json_object_object_add(params, name, json_object_new_string(path));

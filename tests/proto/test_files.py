@@ -389,6 +389,21 @@ def test_a_file_that_is_two_disks(daemon, tmp_path):
     link.symlink_to(path)
     refused = gantry("disk", "create", "aio", str(link), socket=daemon.socket, status=1)
     assert "is the disk one already" in refused
+    other_name = tmp_path / "other"
+    os.link(path, other_name)
+    refused = gantry("disk", "create", "aio", str(other_name), socket=daemon.socket, status=1)
+    assert "is the disk one already" in refused
     assert [b["name"] for b in daemon.rpc("bdev_get_bdevs")] == ["one"]
     daemon.rpc("bdev_aio_create", name="two", filename=str(link), block_size=512)   # as SPDK's
     assert "'two': its file" in daemon.log_tail() and "is disk 'one', too" in daemon.log_tail()
+
+
+def test_a_file_that_nobody_writes_is_two_disks(daemon, tmp_path):
+    """An image that is only read changes under nobody."""
+    path = make_file(tmp_path / "f")
+    daemon.rpc("bdev_aio_create", name="one", filename=str(path), block_size=512, readonly=True)
+    gantry("disk", "create", "aio", str(path), "--name", "two", "--readonly", socket=daemon.socket)
+    refused = gantry("disk", "create", "aio", str(path), "--name", "three", socket=daemon.socket, status=1)
+    assert "is the disk" in refused
+    assert "too: what is written" not in daemon.log_tail()
+    assert [b["name"] for b in daemon.rpc("bdev_get_bdevs")] == ["one", "two"]
