@@ -11,10 +11,12 @@
 
 #define LOOKS_PER_LIMIT 4 /* so that what is stuck is told within five quarters of the limit */
 #define NOTES_MAX 16
+#define SAID_MAX 16u      /* a look; a disk that answers nothing may have thousands waiting */
 
 struct watch_list {
 	struct list watches;
 	struct timer timer;
+	uint32_t said;        /* by this look */
 	uint64_t notes_count; /* ever made */
 	struct watch_note notes[NOTES_MAX];
 };
@@ -67,6 +69,7 @@ static void look(struct timer *t)
 	uint64_t limit_ns = atomic_load(&reactor_current->core->watch_limit_ns);
 	bool any = false;
 
+	l->said = 0;
 	list_each_safe(at, &l->watches) {
 		struct watch *w = list_entry(at, struct watch, link);
 
@@ -75,6 +78,8 @@ static void look(struct timer *t)
 		w->armed = w->fn(w, reactor_now_ns(), limit_ns);
 		any |= w->armed;
 	}
+	if (l->said > SAID_MAX)
+		log_warning("stuck: %u more on core %u", l->said - SAID_MAX, atomic_load(&reactor_current->cpu));
 	if (any)
 		start_timer(l);
 }
@@ -94,6 +99,8 @@ void watch_report(struct watch *w, uint64_t age_ns, const char *fmt, ...)
 	text_vadd(&t, fmt, ap);
 	va_end(ap);
 	atomic_fetch_add(&reactor_current->core->watch_stuck, 1);
+	if (++l->said > SAID_MAX)
+		return;
 	log_warning("stuck for %s: %s: %s", text_duration(age_ns, age), w->name, n->text);
 	notify(reactor_current->core, NOTIFY_IO_STUCK, "%s: %s: %s", age, w->name, n->text);
 }

@@ -27,7 +27,7 @@ void watch_stop(struct watch *w);
 /* Cheap: call when an I/O starts. */
 void watch_arm_slow(struct watch *w);
 static inline void watch_arm(struct watch *w) { if (unlikely(!w->armed)) watch_arm_slow(w); }
-/* From within watch_fn: one line in the log, one count, kept for the RPC. */
+/* From within watch_fn: one count, kept for the RPC; the first of a look are in the log and among the notifications. */
 void watch_report(struct watch *w, uint64_t age_ns, const char *fmt, ...) PRINTF(3, 4);
 void watch_set_limit(struct core *core, uint64_t limit_ns);
 uint64_t watch_get_limit(struct core *core);

@@ -51,3 +51,16 @@ def test_it_names_the_disk_of_a_lun(daemon, silent):
     with Session(exported.port, exported.name) as session:
         session.submit(read_cdb(40, 8), expect=4096)
         assert f"waits for the device, disk {silent}; LUN 0 of {exported.name}, from iqn." in stuck(daemon)["what"]
+
+
+def test_many_are_counted(daemon, silent):
+    """A disk that answers nothing has all of its hosts' commands waiting: thousands of lines, again and again."""
+    served = daemon.serve(silent)
+    with Host(served.port, served.nqn) as host:
+        cids = [host.io.submit(rw(IO_READ, 8 * n, 8), expect=4096) for n in range(30)]
+        daemon.rpc("gantry_set_watchdog", limit_ms=100)
+        wait_until(lambda: " stuck: 14 more on core " in daemon.log(), "the rest to be counted")
+        before_it = daemon.log().split(" stuck: 14 more on core ")[0]
+        assert before_it.count("Read waits for disk") <= 16 * (1 + before_it.count(" more on core "))
+        for cid in cids:
+            must(host.admin.command(sqe(ADMIN_ABORT, cdw10=cid << 16 | 1)))
