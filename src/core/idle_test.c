@@ -166,6 +166,7 @@ static void stop_listening(struct msg *m)
 		sleeps_after = sleeps_here();
 	timer_stop(&overdue);
 	source_stop(&gutter);
+	pthread_join(observer, NULL); /* it rings our bell after this message is there, and must not find it gone */
 	rig_stop();
 }
 
@@ -214,7 +215,6 @@ static void let_drip(void (*last)(void))
 	sleeps_then = sleeps_after = 0;
 	assert_int_equal(pipe(drops), 0);
 	rig_run(1, CORE_INTERRUPT, drip_start);
-	pthread_join(observer, NULL);
 	close(drops[0]);
 	close(drops[1]);
 }
